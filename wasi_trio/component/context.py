@@ -1,0 +1,88 @@
+"""What lifting and lowering need of the world ("Lifting and Lowering Context" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from wasi_trio.component.errors import Trap
+from wasi_trio.component.handles import BorrowScope, HandleTable, ResourceHandle
+from wasi_trio.component.types import ResourceType
+
+#: how many bytes one call may lift, counting what Python holds them in; more than that is a trap
+LIFT_FUEL = 128 << 20
+
+
+class Memory(Protocol):
+    """A guest's linear memory.
+
+    ``view`` (format ``B``) starts at the memory's base and may reach far past its end: only ``[0, size)``
+    may be touched. Memories never shrink, so ``size`` may be out of date but is always safe.
+    """
+
+    view: memoryview
+    size: int
+
+    def require(self, end: int) -> None:
+        """Make sure that ``[0, end)`` is accessible: bring ``size`` up to date, or raise Trap."""
+
+
+Realloc = Callable[[int, int, int, int], int]
+
+
+class Context:
+    """The canonical options of one definition in one component instance.
+
+    Made once per instance and set of options, not per call. ``memory`` and ``realloc`` are None where the
+    definition has none (the validator has made sure that they are then never needed).
+    """
+
+    __slots__ = ("fuel", "handles", "instance", "lenders", "memory", "realloc", "scope")
+
+    memory: Memory
+    realloc: Realloc
+
+    def __init__(self, handles: HandleTable, memory: Memory | None, realloc: Realloc | None, instance: Any = None) -> None:
+        self.handles = handles
+        self.memory = memory  # type: ignore[assignment]
+        self.realloc = realloc  # type: ignore[assignment]
+        self.instance = instance
+        #: bytes that the call under way may still lift
+        self.fuel = LIFT_FUEL
+        #: handles lent to the call under way, for the caller of lift to give back once the call returned
+        self.lenders: list[ResourceHandle] = []
+        #: the call that handles are lowered into as borrows
+        self.scope: BorrowScope | None = None
+
+    def spend(self, amount: int) -> None:
+        """Take ``amount`` bytes off the call's budget."""
+        self.fuel -= amount
+        if self.fuel < 0:
+            raise Trap("a call passed more data than the host admits at once")
+
+    def allocate(self, alignment: int, size: int) -> int:
+        """Room for ``size`` bytes in the guest's memory, from its own ``realloc``, checked."""
+        pointer = self.realloc(0, 0, alignment, size)
+        if pointer & (alignment - 1):
+            raise Trap("realloc return: result not aligned")
+        end = pointer + size
+        if end > self.memory.size:
+            self.memory.require(end)
+        return pointer
+
+    def lend(self, index: int, resource: ResourceType) -> Any:
+        """The rep behind a handle that is passed as a borrow, which stays lent until the call returns (``lift_borrow``)."""
+        handle = self.handles.resource(index, resource)
+        handle.lends += 1
+        self.lenders.append(handle)
+        return handle.rep
+
+    def lower_own(self, rep: Any, resource: ResourceType) -> int:
+        return self.handles.add(ResourceHandle(resource, rep, own=True))
+
+    def lower_borrow(self, rep: Any, resource: ResourceType) -> int:
+        """A borrowed handle for the length of the call that ``scope`` stands for (``lower_borrow``)."""
+        scope = self.scope
+        assert scope is not None, "borrows are lowered only into calls"
+        scope.borrows += 1
+        return self.handles.add(ResourceHandle(resource, rep, own=False, scope=scope))

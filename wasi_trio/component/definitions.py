@@ -1,0 +1,360 @@
+"""The definitions of a component, as its binary lists them (Binary.md of the Component Model).
+
+A component is a list of definitions, each of which adds to one of its index spaces; indices below are into
+those spaces as they stood at that point. Nothing is resolved here: that is linking's work.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+
+class Sort(enum.Enum):
+    """An index space of a component."""
+
+    CORE_FUNC = "core func"
+    CORE_TABLE = "core table"
+    CORE_MEMORY = "core memory"
+    CORE_GLOBAL = "core global"
+    CORE_TAG = "core tag"
+    CORE_TYPE = "core type"
+    CORE_MODULE = "core module"
+    CORE_INSTANCE = "core instance"
+    FUNC = "func"
+    VALUE = "value"
+    TYPE = "type"
+    COMPONENT = "component"
+    INSTANCE = "instance"
+
+
+# ---- types, with indices into the type space -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TypeIndex:
+    index: int
+
+
+#: a primitive's WIT name, or an index into the type space
+ValTypeRef: TypeAlias = "str | TypeIndex"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDef:
+    fields: tuple[tuple[str, ValTypeRef], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VariantDef:
+    cases: tuple[tuple[str, ValTypeRef | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListDef:
+    element: ValTypeRef
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TupleDef:
+    types: tuple[ValTypeRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsDef:
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnumDef:
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionDef:
+    type: ValTypeRef
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDef:
+    ok: ValTypeRef | None
+    err: ValTypeRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class MapDef:
+    key: ValTypeRef
+    value: ValTypeRef
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDef:
+    resource: int
+
+
+@dataclass(frozen=True, slots=True)
+class BorrowDef:
+    resource: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDef:
+    element: ValTypeRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class FutureDef:
+    element: ValTypeRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitiveDef:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FuncTypeDef:
+    params: tuple[tuple[str, ValTypeRef], ...]
+    result: ValTypeRef | None
+    is_async: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceTypeDef:
+    """A resource type a component implements; ``dtor`` is a core func index or None."""
+
+    dtor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceTypeDef:
+    """Its declarations are a scope of their own: ``TypeDefinition``, ``Alias*``, ``CoreTypeDefinition`` and ``ExportDecl``."""
+
+    declarations: tuple[Declaration, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentTypeDef:
+    """Like an instance type, with ``ImportDecl`` too."""
+
+    declarations: tuple[Declaration, ...]
+
+
+ValTypeDef: TypeAlias = (
+    PrimitiveDef
+    | RecordDef
+    | VariantDef
+    | ListDef
+    | TupleDef
+    | FlagsDef
+    | EnumDef
+    | OptionDef
+    | ResultDef
+    | MapDef
+    | OwnDef
+    | BorrowDef
+    | StreamDef
+    | FutureDef
+)
+DefType: TypeAlias = ValTypeDef | FuncTypeDef | ResourceTypeDef | InstanceTypeDef | ComponentTypeDef
+
+
+class TypeBound(enum.Enum):
+    EQ = "eq"
+    SUB_RESOURCE = "sub resource"
+
+
+@dataclass(frozen=True, slots=True)
+class ExternType:
+    """What an import or export is declared to be.
+
+    ``index`` is into the core type space for CORE_MODULE, into the type space for FUNC, COMPONENT, INSTANCE
+    and for TYPE with ``bound`` EQ; None for TYPE with SUB_RESOURCE.
+    """
+
+    sort: Sort
+    index: int | None
+    bound: TypeBound | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDecl:
+    name: str
+    type: ExternType
+
+
+@dataclass(frozen=True, slots=True)
+class ExportDecl:
+    name: str
+    type: ExternType
+
+
+# ---- definitions -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CoreModule:
+    """A core module's bytes, a slice of the component's."""
+
+    code: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class CoreInstantiate:
+    """``args`` pairs an import module name with a core instance index."""
+
+    module: int
+    args: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CoreInlineInstance:
+    """A core instance made of what the core index spaces already hold."""
+
+    exports: tuple[tuple[str, Sort, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CoreTypeDefinition:
+    """A core type. Nothing here reads one (wasmtime validates them), so its content is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instantiate:
+    """``args`` are (import name, sort, index)."""
+
+    component: int
+    args: tuple[tuple[str, Sort, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InlineInstance:
+    exports: tuple[tuple[str, Sort, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AliasExport:
+    sort: Sort
+    instance: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AliasCoreExport:
+    sort: Sort
+    instance: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AliasOuter:
+    """``count`` scopes outward (0 is the scope it stands in)."""
+
+    sort: Sort
+    count: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypeDefinition:
+    type: DefType
+
+
+class StringEncoding(enum.Enum):
+    UTF8 = "utf8"
+    UTF16 = "utf16"
+    LATIN1_UTF16 = "latin1+utf16"
+
+
+@dataclass(frozen=True, slots=True)
+class CanonOptions:
+    """Core indices of the canonical options; ``is_async`` and ``callback`` belong to WASI 0.3."""
+
+    encoding: StringEncoding = StringEncoding.UTF8
+    memory: int | None = None
+    realloc: int | None = None
+    post_return: int | None = None
+    is_async: bool = False
+    callback: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CanonLift:
+    """Adds a func."""
+
+    core_func: int
+    options: CanonOptions
+    type: int
+
+
+@dataclass(frozen=True, slots=True)
+class CanonLower:
+    """Adds a core func."""
+
+    func: int
+    options: CanonOptions
+
+
+@dataclass(frozen=True, slots=True)
+class CanonBuiltin:
+    """Every other canonical definition; adds a core func.
+
+    ``name`` is the Explainer's (``resource.new``, ``task.return``, ``stream.read``, ...). ``type`` is a type
+    index where the definition has one; ``result`` the result list of ``task.return``; ``flag`` its ``async?``
+    or ``cancellable?`` immediate; ``memory`` that of waitable-set.wait/poll; ``immediate`` the slot of
+    context.get/set, ``core_type`` its core value type ("i32" or "i64").
+    """
+
+    name: str
+    type: int | None = None
+    options: CanonOptions = field(default_factory=CanonOptions)
+    result: ValTypeRef | None = None
+    flag: bool = False
+    memory: int | None = None
+    immediate: int | None = None
+    core_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    name: str
+    type: ExternType
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Adds to the index space of its sort as well."""
+
+    name: str
+    sort: Sort
+    index: int
+    type: ExternType | None
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component, or one nested in another."""
+
+    definitions: tuple[Definition, ...]
+
+
+Alias: TypeAlias = AliasExport | AliasCoreExport | AliasOuter
+Declaration: TypeAlias = CoreTypeDefinition | TypeDefinition | Alias | ImportDecl | ExportDecl
+Definition: TypeAlias = (
+    CoreModule
+    | CoreInstantiate
+    | CoreInlineInstance
+    | CoreTypeDefinition
+    | Component
+    | Instantiate
+    | InlineInstance
+    | Alias
+    | TypeDefinition
+    | CanonLift
+    | CanonLower
+    | CanonBuiltin
+    | Import
+    | Export
+)
