@@ -1,0 +1,30 @@
+  ;; The guest's memory, in a core instance of its own because the lowered imports need it before the guest's
+  ;; own module exists. Its realloc only moves a pointer on, from 64 KiB up, and grows the memory as it must:
+  ;; `heap` is exported so that a guest frees everything at once by setting it back.
+  (core module $Memory
+    (memory (export "memory") 2)
+    (global $heap (export "heap") (mut i32) (i32.const 65536))
+
+    (func (export "realloc")
+        (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
+      (local $at i32)
+      ;; round up to the alignment, a power of two
+      (local.set $at
+        (i32.and (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1)))
+                 (i32.sub (i32.const 0) (local.get $align))))
+      (global.set $heap (i32.add (local.get $at) (local.get $size)))
+      (block $fits
+        (br_if $fits
+          (i32.le_u (global.get $heap) (i32.shl (memory.size) (i32.const 16))))
+        (br_if $fits
+          (i32.ne (i32.const -1)
+            (memory.grow
+              (i32.shr_u
+                (i32.add (i32.sub (global.get $heap) (i32.shl (memory.size) (i32.const 16))) (i32.const 65535))
+                (i32.const 16)))))
+        unreachable)
+      ;; nothing below moves what was there: hosts ask for fresh room only
+      (local.get $at)))
+  (core instance $memory (instantiate $Memory))
+  (alias core export $memory "memory" (core memory $mem))
+  (alias core export $memory "realloc" (core func $realloc))
