@@ -1,0 +1,80 @@
+"""What the interfaces of one guest instance are constructed with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from wasi_trio.wasi.stdio import BytesSource, NullSink, StdinSource, StdoutSink
+
+
+@dataclass(frozen=True, slots=True)
+class WasiOptions:
+    """What stays the same from one guest instance to the next.
+
+    ``random`` gives that many bytes; ``random.Random(seed).randbytes`` makes a guest repeatable in a test.
+    ``wall_clock`` gives nanoseconds since 1970. By default that is the machine's clock even under trio's
+    MockClock, since what a guest does with it (dates, certificates, cookies) is about the world outside;
+    :func:`trio_wall_clock` makes one that follows trio's clock. The monotonic clock always is trio's.
+    """
+
+    args: Sequence[str] = ()
+    env: Sequence[tuple[str, str]] = ()
+    initial_cwd: str | None = None
+    stdin: StdinSource = field(default_factory=BytesSource)
+    stdout: StdoutSink = field(default_factory=NullSink)
+    stderr: StdoutSink = field(default_factory=NullSink)
+    random: Callable[[int], bytes] = os.urandom
+    wall_clock: Callable[[], int] = time.time_ns
+
+
+DEFAULT_OPTIONS = WasiOptions()
+
+
+class WasiContext:
+    """The state of one guest instance that its interfaces share.
+
+    ``nursery`` is where an interface may start tasks that are to end with the instance; None where the guest
+    is given no such thing. Streams default to those of the options.
+    """
+
+    __slots__ = ("nursery", "options", "stderr", "stdin", "stdout")
+
+    def __init__(
+        self,
+        options: WasiOptions = DEFAULT_OPTIONS,
+        *,
+        nursery: trio.Nursery | None = None,
+        stdin: StdinSource | None = None,
+        stdout: StdoutSink | None = None,
+        stderr: StdoutSink | None = None,
+    ) -> None:
+        self.options = options
+        self.nursery = nursery
+        self.stdin = options.stdin if stdin is None else stdin
+        self.stdout = options.stdout if stdout is None else stdout
+        self.stderr = options.stderr if stderr is None else stderr
+
+    def finish(self) -> None:
+        """The instance is gone: write out what its output streams kept back."""
+        self.stdout.finish()
+        self.stderr.finish()
+
+
+def trio_wall_clock(start: int | None = None) -> Callable[[], int]:
+    """A wall clock that reads ``start`` (nanoseconds since 1970; by default the real time) now, and follows trio's."""
+    origin = (time.time_ns() if start is None else start) - trio_nanoseconds()
+    return lambda: origin + trio_nanoseconds()
+
+
+def trio_nanoseconds() -> int:
+    """trio's clock in whole nanoseconds.
+
+    Rounded, not cut off: a float of seconds this small is right to a fraction of a nanosecond, so that the
+    instant a guest waited for is never read as the one before.
+    """
+    return round(trio.current_time() * 1e9)

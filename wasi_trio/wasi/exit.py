@@ -1,0 +1,18 @@
+"""The outcome of a guest that ended itself."""
+
+from __future__ import annotations
+
+
+class Exit(Exception):
+    """The guest called ``wasi:cli/exit``.
+
+    It unwinds the guest's call and reaches whoever made that call. ``code`` is 0 for success. The instance
+    can not be entered again.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"the guest exited with code {self.code}"
