@@ -1,0 +1,252 @@
+"""A guest that componentize-py builds for wasi:http/proxy@0.2.9: a route for each thing that tests ask of one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+from componentize_py_types import Err, Ok
+from wit_world.imports import environment, exit, monotonic_clock, outgoing_handler, random, types
+from wit_world.imports.streams import InputStream, OutputStream, StreamError_Closed
+from wit_world.imports.types import (
+    Fields,
+    IncomingBody,
+    IncomingRequest,
+    OutgoingBody,
+    OutgoingRequest,
+    OutgoingResponse,
+    ResponseOutparam,
+)
+
+#: bytes asked for at a time
+CHUNK = 256 * 1024
+
+HOUR = 3_600_000_000_000
+
+
+class Response:
+    """A response that has been set, and its body, open for writing."""
+
+    def __init__(self, outparam: ResponseOutparam, status: int = 200, content_type: bytes = b"text/plain") -> None:
+        response = OutgoingResponse(Fields.from_list([("content-type", content_type)]))
+        response.set_status_code(status)
+        self.body: OutgoingBody = response.body()
+        ResponseOutparam.set(outparam, Ok(response))
+        self.stream: OutputStream = self.body.write()
+
+    def write(self, data: bytes) -> None:
+        """Write as much at a time as the stream permits, waiting where it permits nothing."""
+        while data:
+            permit = self.stream.check_write()
+            if permit:
+                self.stream.write(data[:permit])
+                data = data[permit:]
+            else:
+                with self.stream.subscribe() as room:
+                    room.block()
+
+    def copy(self, source: InputStream) -> None:
+        """Write what arrives at ``source``, piece by piece, until its end."""
+        while True:
+            try:
+                data = source.blocking_read(CHUNK)
+            except Err as error:
+                if isinstance(error.value, StreamError_Closed):
+                    return
+                raise
+            self.write(data)
+
+    def finish(self) -> None:
+        """End the body; one that is dropped without this reaches the client as cut off."""
+        self.stream.__exit__(None, None, None)
+        OutgoingBody.finish(self.body, None)
+
+
+class Request:
+    def __init__(self, incoming: IncomingRequest) -> None:
+        self.incoming = incoming
+        self.target = incoming.path_with_query() or "/"
+        url = urlsplit(self.target)
+        self.path = url.path
+        self.query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        with self.incoming.headers() as fields:
+            return fields.entries()
+
+    def header(self, name: str) -> bytes | None:
+        with self.incoming.headers() as fields:
+            values = fields.get(name)
+        return values[0] if values else None
+
+
+def respond(outparam: ResponseOutparam, body: str, status: int = 200, content_type: bytes = b"text/plain") -> None:
+    response = Response(outparam, status, content_type)
+    response.write(body.encode())
+    response.finish()
+
+
+def hello(request: Request, outparam: ResponseOutparam) -> None:
+    respond(outparam, "Hello, world!\n")
+
+
+def echo(request: Request, outparam: ResponseOutparam) -> None:
+    """The request's body, as it arrives."""
+    with request.incoming.consume() as body, body.stream() as stream:
+        response = Response(outparam, content_type=request.header("content-type") or b"application/octet-stream")
+        response.copy(stream)
+    response.finish()
+
+
+def fetch(request: Request, outparam: ResponseOutparam) -> None:
+    """What a GET of ``?url=`` (or of the header ``x-url``) answers, as it arrives; 502 if it fails."""
+    header = request.header("x-url")
+    url = urlsplit(request.query["url"] if header is None else header.decode())
+    outgoing = OutgoingRequest(Fields())
+    outgoing.set_scheme(types.Scheme_Https() if url.scheme == "https" else types.Scheme_Http())
+    outgoing.set_authority(url.netloc)
+    outgoing.set_path_with_query((url.path or "/") + (f"?{url.query}" if url.query else ""))
+    try:
+        future = outgoing_handler.handle(outgoing, None)
+    except Err as error:
+        return respond(outparam, f"{type(error.value).__name__}\n", 502)
+    with future.subscribe() as ready:
+        ready.block()
+    result = future.get()
+    assert isinstance(result, Ok)
+    if isinstance(result.value, Err):
+        return respond(outparam, f"{type(result.value.value).__name__}\n", 502)
+    incoming = result.value.value
+    with incoming.headers() as fields:
+        content_type = fields.get("content-type")
+    body: IncomingBody = incoming.consume()
+    with incoming, body, body.stream() as stream:
+        response = Response(outparam, incoming.status(), content_type[0] if content_type else b"text/plain")
+        response.copy(stream)
+    response.finish()
+
+
+def headers(request: Request, outparam: ResponseOutparam) -> None:
+    """The request itself, as JSON; header values as latin-1, in the order they came in."""
+    scheme = request.incoming.scheme()
+    method = request.incoming.method()
+    document = {
+        "method": getattr(method, "value", type(method).__name__.removeprefix("Method_").upper()),
+        "path": request.target,
+        "scheme": None if scheme is None else getattr(scheme, "value", type(scheme).__name__.removeprefix("Scheme_")),
+        "authority": request.incoming.authority(),
+        "headers": [[name, value.decode("latin-1")] for name, value in request.headers()],
+    }
+    respond(outparam, json.dumps(document), content_type=b"application/json")
+
+
+def stdout(request: Request, outparam: ResponseOutparam) -> None:
+    print("a line on stdout")
+    print("another line on stdout", flush=True)
+    print("a line on stderr", file=sys.stderr, flush=True)
+    respond(outparam, "printed\n")
+
+
+def env(request: Request, outparam: ResponseOutparam) -> None:
+    """The environment and the arguments, as JSON."""
+    document = {"environment": dict(environment.get_environment()), "arguments": environment.get_arguments()}
+    respond(outparam, json.dumps(document), content_type=b"application/json")
+
+
+def leave(request: Request, outparam: ResponseOutparam) -> None:
+    """wasi:cli/exit instead of an answer; ``?failed`` for its error status."""
+    exit.exit(Err(None) if "failed" in request.query else Ok(None))
+
+
+def trap(request: Request, outparam: ResponseOutparam) -> None:
+    raise RuntimeError("an exception that nothing in the guest catches")
+
+
+def trap_in_body(request: Request, outparam: ResponseOutparam) -> None:
+    response = Response(outparam)
+    response.write(b"begun\n")
+    response.stream.blocking_flush()
+    raise RuntimeError("an exception when the response has begun")
+
+
+def spin(request: Request, outparam: ResponseOutparam) -> None:
+    while True:
+        pass
+
+
+def no_response(request: Request, outparam: ResponseOutparam) -> None:
+    """Returns without having set one."""
+
+
+def endless(request: Request, outparam: ResponseOutparam) -> None:
+    """One line, then nothing: neither more nor an end."""
+    response = Response(outparam)
+    response.write(b"begun\n")
+    response.stream.blocking_flush()
+    while True:
+        wait(HOUR)
+
+
+def flood(request: Request, outparam: ResponseOutparam) -> None:
+    """As much as is taken, without end."""
+    response = Response(outparam)
+    block = bytes(CHUNK)
+    while True:
+        response.write(block)
+
+
+def oom(request: Request, outparam: ResponseOutparam) -> None:
+    """Takes memory until there is no more: the MemoryError ends the call in a trap."""
+    hoard = []
+    while True:
+        hoard.append(bytearray(1 << 20))
+
+
+def wait(nanoseconds: int) -> None:
+    with monotonic_clock.subscribe_duration(nanoseconds) as timer:
+        timer.block()
+
+
+def sleep(request: Request, outparam: ResponseOutparam) -> None:
+    """Answers after ``?ms=`` milliseconds."""
+    wait(int(request.query.get("ms", "1000")) * 1_000_000)
+    respond(outparam, "slept\n")
+
+
+def random_bytes(request: Request, outparam: ResponseOutparam) -> None:
+    """``?bytes=`` of them, 16 if not said, in hexadecimal."""
+    respond(outparam, random.get_random_bytes(int(request.query.get("bytes", "16"))).hex() + "\n")
+
+
+ROUTES = {
+    "/hello": hello,
+    "/echo": echo,
+    "/fetch": fetch,
+    "/headers": headers,
+    "/stdout": stdout,
+    "/env": env,
+    "/exit": leave,
+    "/trap": trap,
+    "/trap-in-body": trap_in_body,
+    "/spin": spin,
+    "/no-response": no_response,
+    "/endless": endless,
+    "/flood": flood,
+    "/oom": oom,
+    "/sleep": sleep,
+    "/random": random_bytes,
+}
+
+
+class IncomingHandler:
+    """The export wasi:http/incoming-handler."""
+
+    def handle(self, request: IncomingRequest, response_out: ResponseOutparam) -> None:
+        with request:
+            parsed = Request(request)
+            route = ROUTES.get(parsed.path)
+            if route is None:
+                respond(response_out, "no such route\n", 404)
+            else:
+                route(parsed, response_out)
