@@ -114,12 +114,12 @@ def _check_is_component(data: bytes) -> None:
         problem = "this is a core module, not a component; make a component of it, e.g. with `wasm-tools component new`"
     elif start.startswith((b"(", b";;")):
         problem = "this is WebAssembly text, not binary; assemble it first, e.g. with `wasm-tools parse`"
-    elif data.startswith(MAGIC) and len(data) >= len(COMPONENT_PREAMBLE):
+    elif MAGIC.startswith(data[:4]) and len(data) < len(COMPONENT_PREAMBLE):
+        problem = f"malformed component: cut off after {len(data)} bytes (at offset {len(data):#x})"
+    elif data.startswith(MAGIC):
         problem = (
             f"WebAssembly binary of an unknown version, {data[4:8].hex(' ')} instead of 0d 00 01 00 (at offset 0x4)"
         )
-    elif COMPONENT_PREAMBLE.startswith(data) or MODULE_PREAMBLE.startswith(data):
-        problem = f"malformed component: cut off after {len(data)} bytes (at offset {len(data):#x})"
     else:
         problem = f"this is not WebAssembly: it starts with the bytes {data[:4].hex(' ')} (at offset 0x0)"
     raise MalformedComponent(problem)
@@ -154,9 +154,9 @@ class _ComponentReader(TypeReader):
             start = self.position
             id_ = self.byte("section id")
             if id_ == 9:
-                raise self.unsupported("a start function of components", start)
+                raise self.unsupported("a component-level start function", start)
             if id_ == 12:
-                raise self.unsupported("values of components", start)
+                raise self.unsupported("component-level values", start)
             if id_ not in self.sections:
                 raise self.malformed(f"unknown section {id_}", start)
             what, content = self.sections[id_]

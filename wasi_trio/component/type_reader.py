@@ -123,7 +123,7 @@ class TypeReader(Reader):
         if sort is None:
             raise self.malformed(f"unknown sort {code:#04x}", start)
         if sort is Sort.VALUE:
-            raise self.unsupported("values of components", start)
+            raise self.unsupported("component-level values", start)
         return sort
 
     def core_sort(self) -> Sort:
