@@ -1,0 +1,35 @@
+"""WASI 0.2: each interface's class by the interface's name, version left off."""
+
+from __future__ import annotations
+
+from wasi_trio.wasi.p2 import cli, clocks, filesystem, io, random, sockets
+
+INTERFACES: dict[str, type] = {
+    "wasi:cli/environment": cli.Environment,
+    "wasi:cli/exit": cli.Exit,
+    "wasi:cli/stderr": cli.Stderr,
+    "wasi:cli/stdin": cli.Stdin,
+    "wasi:cli/stdout": cli.Stdout,
+    "wasi:cli/terminal-input": cli.TerminalInput,
+    "wasi:cli/terminal-output": cli.TerminalOutput,
+    "wasi:cli/terminal-stderr": cli.TerminalStderr,
+    "wasi:cli/terminal-stdin": cli.TerminalStdin,
+    "wasi:cli/terminal-stdout": cli.TerminalStdout,
+    "wasi:clocks/monotonic-clock": clocks.MonotonicClock,
+    "wasi:clocks/wall-clock": clocks.WallClock,
+    "wasi:filesystem/preopens": filesystem.Preopens,
+    "wasi:filesystem/types": filesystem.Types,
+    "wasi:io/error": io.IoError,
+    "wasi:io/poll": io.Poll,
+    "wasi:io/streams": io.Streams,
+    "wasi:random/insecure": random.Insecure,
+    "wasi:random/insecure-seed": random.InsecureSeed,
+    "wasi:random/random": random.Random,
+    "wasi:sockets/instance-network": sockets.InstanceNetwork,
+    "wasi:sockets/ip-name-lookup": sockets.IpNameLookup,
+    "wasi:sockets/network": sockets.NetworkInterface,
+    "wasi:sockets/tcp": sockets.Tcp,
+    "wasi:sockets/tcp-create-socket": sockets.TcpCreateSocket,
+    "wasi:sockets/udp": sockets.Udp,
+    "wasi:sockets/udp-create-socket": sockets.UdpCreateSocket,
+}

@@ -1,0 +1,139 @@
+"""wasi:io/poll, and the pollables of the monotonic clock."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from wasi_trio.component.errors import Trap
+from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi.p2.clocks import MonotonicClock
+from wasi_trio.wasi.p2.io import POLL_LIMIT, AlwaysReady, Poll, Pollable
+
+SECOND = 1_000_000_000
+
+
+class OnEvent(Pollable):
+    """What a user's own pollable looks like."""
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+    def ready(self) -> bool:
+        return self.event.is_set()
+
+    async def block(self) -> None:
+        await self.event.wait()
+
+
+@pytest.fixture
+def poll() -> Poll:
+    return Poll(WasiContext())
+
+
+@pytest.fixture
+def clock() -> MonotonicClock:
+    return MonotonicClock(WasiContext())
+
+
+async def test_an_empty_list_traps(poll: Poll) -> None:
+    with pytest.raises(Trap, match="empty"):
+        await poll.poll([])
+
+
+async def test_gives_all_that_are_ready_at_once(poll: Poll, clock: MonotonicClock) -> None:
+    ready, never = AlwaysReady(), OnEvent()
+    with trio.testing.assert_no_checkpoints():
+        assert await poll.poll([never, ready, never, clock.subscribe_duration(0), ready]) == [1, 3, 4]
+
+
+async def test_the_earliest_timer_wins(
+    poll: Poll, clock: MonotonicClock, autojump_clock: trio.testing.MockClock
+) -> None:
+    timers = [clock.subscribe_duration(seconds * SECOND) for seconds in (5, 3, 4, 3)]
+    start = trio.current_time()
+    assert await poll.poll(timers) == [1, 3]
+    assert trio.current_time() - start == 3
+    assert await poll.poll([timers[0], timers[2]]) == [1]
+    await timers[0].block()
+    assert trio.current_time() - start == 5
+    assert all(timer.ready() for timer in timers)
+
+
+async def test_a_timer_beside_events(poll: Poll, clock: MonotonicClock, autojump_clock: trio.testing.MockClock) -> None:
+    one, two = OnEvent(), OnEvent()
+    assert await poll.poll([one, clock.subscribe_duration(SECOND)]) == [1]
+    assert await poll.poll([one, two, clock.subscribe_duration(SECOND), one]) == [2]
+
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def later() -> None:
+            await trio.sleep(1)
+            two.event.set()
+
+        start = trio.current_time()
+        assert await poll.poll([one, clock.subscribe_duration(2 * SECOND), two, two]) == [2, 3]
+        assert trio.current_time() - start == 1
+
+
+async def test_one_event_alone(poll: Poll, autojump_clock: trio.testing.MockClock) -> None:
+    event = OnEvent()
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def later() -> None:
+            await trio.sleep(1)
+            event.event.set()
+
+        assert await poll.poll([event]) == [0]
+
+
+async def test_it_can_be_cancelled(poll: Poll, clock: MonotonicClock, autojump_clock: trio.testing.MockClock) -> None:
+    far = clock.subscribe_instant(2**64 - 1)
+    for pollables in ([OnEvent()], [OnEvent(), OnEvent()], [far], [far, OnEvent(), OnEvent()]):
+        with trio.move_on_after(1) as scope:
+            await poll.poll(pollables)
+        assert scope.cancelled_caught
+
+
+async def test_how_many_it_waits_for_is_bounded(poll: Poll, clock: MonotonicClock) -> None:
+    with pytest.raises(Trap, match=str(POLL_LIMIT)):
+        await poll.poll([OnEvent() for _ in range(POLL_LIMIT + 1)])
+
+
+async def test_the_same_pollable_many_times_costs_one_wait(
+    poll: Poll, clock: MonotonicClock, autojump_clock: trio.testing.MockClock
+) -> None:
+    many = [OnEvent()] * (2 * POLL_LIMIT)
+    timers = [clock.subscribe_duration(SECOND) for _ in range(POLL_LIMIT + 1)]
+    assert await poll.poll([*many, *timers]) == list(range(len(many), len(many) + len(timers)))
+
+
+async def test_a_failing_pollable_ends_the_call_with_its_own_exception(poll: Poll) -> None:
+    class Broken(OnEvent):
+        async def block(self) -> None:
+            await trio.lowlevel.checkpoint()
+            raise ValueError("a bug in an embedder's pollable")
+
+    with pytest.raises(ValueError, match="embedder"):
+        await poll.poll([OnEvent(), Broken(), Broken()])
+
+
+async def test_now_has_reached_the_instant_that_was_waited_for(
+    poll: Poll, clock: MonotonicClock, autojump_clock: trio.testing.MockClock
+) -> None:
+    for nanoseconds in (1, 7, 333_333_333, 1_000_000_007, 86_400 * SECOND + 1):
+        when = clock.now() + nanoseconds
+        assert await poll.poll([clock.subscribe_instant(when)]) == [0]
+        assert when <= clock.now() <= when + 1
+
+
+async def test_now_follows_trios_clock(clock: MonotonicClock, autojump_clock: trio.testing.MockClock) -> None:
+    before = clock.now()
+    await trio.sleep(2.5)
+    assert clock.now() - before == 2_500_000_000
+    assert clock.subscribe_instant(before).ready()
+    assert not clock.subscribe_instant(clock.now() + 1).ready()
+    assert 1 <= clock.resolution() < SECOND

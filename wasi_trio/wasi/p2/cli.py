@@ -1,0 +1,185 @@
+"""wasi:cli 0.2: ``environment``, ``exit``, the three standard streams and the five ``terminal-*`` interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from wasi_trio.component.values import Err, Ok
+from wasi_trio.wasi import exit
+from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi.p2.io import InputStream, OutputStream, StreamError, closed, failed
+from wasi_trio.wasi.stdio import StdinSource, StdoutSink
+
+
+class Environment:
+    """The interface wasi:cli/environment."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._options = context.options
+
+    def get_environment(self) -> Sequence[tuple[str, str]]:
+        return self._options.env
+
+    def get_arguments(self) -> Sequence[str]:
+        return self._options.args
+
+    def initial_cwd(self) -> str | None:
+        return self._options.initial_cwd
+
+
+class Exit:
+    """The interface wasi:cli/exit. Its functions raise :class:`wasi_trio.wasi.exit.Exit`."""
+
+    def __init__(self, context: WasiContext) -> None:
+        pass
+
+    def exit(self, status: Ok[None] | Err[None]) -> NoReturn:
+        raise exit.Exit(0 if isinstance(status, Ok) else 1)
+
+    def exit_with_code(self, status_code: int) -> NoReturn:
+        raise exit.Exit(status_code)
+
+
+class SourceStream(InputStream):
+    """An input stream that reads a StdinSource."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: StdinSource) -> None:
+        super().__init__()
+        self._source = source
+
+    def _take(self, limit: int) -> bytes | None:
+        try:
+            return self._source.take(limit)
+        except OSError as error:
+            raise _stream_error(error) from None
+
+    def _ready(self) -> bool:
+        return self._source.ready()
+
+    async def _wait(self) -> None:
+        await self._source.wait()
+
+
+class SinkStream(OutputStream):
+    """An output stream that writes to a StdoutSink."""
+
+    __slots__ = ("_sink",)
+
+    def __init__(self, sink: StdoutSink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def _permit(self) -> int:
+        try:
+            return self._sink.permit()
+        except OSError as error:
+            raise _stream_error(error) from None
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self._sink.put(data)
+        except OSError as error:
+            raise _stream_error(error) from None
+
+    def _flushed(self) -> bool:
+        try:
+            return self._sink.flushed()
+        except OSError as error:
+            raise _stream_error(error) from None
+
+    async def _wait(self) -> None:
+        await self._sink.wait()
+
+
+def _stream_error(error: OSError) -> Err[StreamError]:
+    return closed() if isinstance(error, BrokenPipeError) else failed(error)
+
+
+# Each get-std* gives the same stream again, so that a guest can not collect permits by opening many.
+
+
+class Stdin:
+    """The interface wasi:cli/stdin."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._stream = SourceStream(context.stdin)
+
+    def get_stdin(self) -> InputStream:
+        return self._stream
+
+
+class Stdout:
+    """The interface wasi:cli/stdout."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._stream = SinkStream(context.stdout)
+
+    def get_stdout(self) -> OutputStream:
+        return self._stream
+
+
+class Stderr:
+    """The interface wasi:cli/stderr."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._stream = SinkStream(context.stderr)
+
+    def get_stderr(self) -> OutputStream:
+        return self._stream
+
+
+class TerminalInput:
+    """The interface wasi:cli/terminal-input."""
+
+    class TerminalInput:
+        """The input side of a terminal; there is nothing to do with it yet."""
+
+        __slots__ = ()
+
+    def __init__(self, context: WasiContext) -> None:
+        pass
+
+
+class TerminalOutput:
+    """The interface wasi:cli/terminal-output."""
+
+    class TerminalOutput:
+        """The output side of a terminal; there is nothing to do with it yet."""
+
+        __slots__ = ()
+
+    def __init__(self, context: WasiContext) -> None:
+        pass
+
+
+class TerminalStdin:
+    """The interface wasi:cli/terminal-stdin."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._source = context.stdin
+
+    def get_terminal_stdin(self) -> TerminalInput.TerminalInput | None:
+        return TerminalInput.TerminalInput() if self._source.is_terminal else None
+
+
+class TerminalStdout:
+    """The interface wasi:cli/terminal-stdout."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._sink = context.stdout
+
+    def get_terminal_stdout(self) -> TerminalOutput.TerminalOutput | None:
+        return TerminalOutput.TerminalOutput() if self._sink.is_terminal else None
+
+
+class TerminalStderr:
+    """The interface wasi:cli/terminal-stderr."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._sink = context.stderr
+
+    def get_terminal_stderr(self) -> TerminalOutput.TerminalOutput | None:
+        return TerminalOutput.TerminalOutput() if self._sink.is_terminal else None
