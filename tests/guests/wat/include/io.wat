@@ -2,7 +2,8 @@
   (import "wasi:io/poll@0.2.0" (instance $poll
     (export "pollable" (type $pollable (sub resource)))
     (export "[method]pollable.ready" (func (param "self" (borrow $pollable)) (result bool)))
-    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))
+    (export "poll" (func (param "in" (list (borrow $pollable))) (result (list u32))))))
   (alias export $poll "pollable" (type $pollable))
 
   (import "wasi:io/error@0.2.0" (instance $error

@@ -1,0 +1,13 @@
+;; Traps while it is instantiated, so it is never given a request.
+(component
+  ;; include io.wat
+  ;; include http.wat
+
+  (core module $Main
+    (func $start unreachable)
+    (start $start)
+    (func (export "handle") (param $request i32) (param $out i32)))
+  (core instance $main (instantiate $Main))
+
+  ;; include handler.wat
+)
