@@ -10,7 +10,7 @@ from wasi_trio.component.errors import MalformedComponent
 
 # Possessive quantifiers, and a fragment that can match in one way only, keep these linear on hostile names.
 _WORD = r"[a-z][0-9a-z]*+"
-_LABEL = rf"(?:{_WORD}|[A-Z][0-9A-Z]*+)(?:-(?=[0-9A-Za-z])[0-9]*+(?:[a-z][0-9a-z]*+|[A-Z][0-9A-Z]*+)?+)*+"
+LABEL = rf"(?:{_WORD}|[A-Z][0-9A-Z]*+)(?:-(?=[0-9A-Za-z])[0-9]*+(?:[a-z][0-9a-z]*+|[A-Z][0-9A-Z]*+)?+)*+"
 _WORDS = rf"{_WORD}(?:-[0-9a-z]++)*+"
 _NUMBER = r"(?:0|[1-9][0-9]*+)"
 _PRERELEASE_PART = rf"(?:{_NUMBER}(?![0-9A-Za-z-])|[0-9]*+[A-Za-z-][0-9A-Za-z-]*+)"
@@ -19,14 +19,14 @@ SEMVER = (
     rf"(?:-{_PRERELEASE_PART}(?:\.{_PRERELEASE_PART})*+)?+(?:\+[0-9A-Za-z-]++(?:\.[0-9A-Za-z-]++)*+)?+"
 )
 
-_label = re.compile(_LABEL)
-_interface = re.compile(rf"(?P<name>(?:{_WORDS}:)++{_WORDS}(?:/{_LABEL})++)(?:@(?P<version>.++))?+", re.DOTALL)
+_label = re.compile(LABEL)
+_interface = re.compile(rf"(?P<name>(?:{_WORDS}:)++{_WORDS}(?:/{LABEL})++)(?:@(?P<version>.++))?+", re.DOTALL)
 _version = re.compile(SEMVER)
 _canonical = re.compile(r"[1-9][0-9]*|0\.[1-9][0-9]*|0\.0\.(?:0|[1-9][0-9]*)")
 _function = re.compile(
-    rf"(?:\[(?P<kind>method|static)\](?P<owner>{_LABEL})\.(?P<name>{_LABEL})"
-    rf"|\[(?P<whole>constructor|resource-new|resource-rep|resource-drop)\](?P<resource>{_LABEL})"
-    rf"|(?P<free>{_LABEL}))"
+    rf"(?:\[(?P<kind>method|static)\](?P<owner>{LABEL})\.(?P<name>{LABEL})"
+    rf"|\[(?P<whole>constructor|resource-new|resource-rep|resource-drop)\](?P<resource>{LABEL})"
+    rf"|(?P<free>{LABEL}))"
 )
 
 
