@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from wasi_trio.wasi.http.body import Body, BodyAborted, BodyClosed
+from wasi_trio.wasi.http.errors import HttpError
+
+
+def at_once(coroutine):
+    """The result of a coroutine that does not wait."""
+    with pytest.raises(StopIteration) as stopped:
+        coroutine.send(None)
+    return stopped.value.value
+
+
+def test_bytes_go_through_without_a_wait():
+    body = Body(10)
+    assert body.permit() == 10
+    assert body.try_write(b"hello") == 5
+    assert body.available() == 5
+    at_once(body.wait_permit())
+    at_once(body.send_all(b"abc"))
+    at_once(body.wait_readable())
+    assert at_once(body.receive_some(6)) == b"helloa"
+    assert body.take(0) == b""
+    assert at_once(body.receive_some()) == b"bc"
+    assert body.take(5) == b""
+    assert not body.ended
+    body.finish([("t", b"1")])
+    assert body.ended
+    assert at_once(body.receive_some()) == b""
+    assert body.trailers == [("t", b"1")]
+
+
+def test_a_single_write_is_not_copied():
+    body = Body()
+    data = bytes(50_000)
+    body.try_write(data)
+    assert body.take(1 << 20) is data
+
+
+def test_capacity_bounds_what_is_held():
+    body = Body(4)
+    assert body.try_write(b"abcdef") == 4
+    assert body.permit() == 0
+    assert body.try_write(b"g") == 0
+    assert body.take(1) == b"a"
+    assert body.permit() == 1
+    assert body.try_write(memoryview(b"xyz")) == 1
+    assert body.take(9) == b"bcdx"
+
+
+def test_whole_bodies():
+    empty = Body.empty()
+    assert empty.ended
+    assert at_once(empty.receive_some()) == b""
+    whole = Body.of(b"content", [("t", b"1")])
+    assert whole.finished
+    assert not whole.ended
+    assert at_once(whole.receive_some()) == b"content"
+    assert whole.ended
+    assert Body.of(b"").ended
+
+
+def test_writing_after_the_end_is_refused():
+    body = Body.of(b"x")
+    with pytest.raises(BodyClosed):
+        body.try_write(b"y")
+    with pytest.raises(BodyClosed):
+        at_once_error(body.send_all(b"y"))
+    assert body.permit() == 0
+
+
+def at_once_error(coroutine):
+    coroutine.send(None)
+
+
+def test_an_aborted_body_gives_what_was_written_and_then_its_error():
+    error = HttpError("connection-terminated")
+    body = Body()
+    body.try_write(b"some")
+    body.abort(error)
+    body.abort(HttpError("loop-detected"))
+    body.finish()
+    assert at_once(body.receive_some()) == b"some"
+    for _ in range(2):
+        with pytest.raises(BodyAborted) as caught:
+            at_once_error(body.receive_some())
+        assert caught.value.error is error
+
+
+def test_an_end_is_final():
+    body = Body()
+    body.finish([("a", b"")])
+    body.abort(HttpError("loop-detected"))
+    body.finish([("b", b"")])
+    assert body.error is None
+    assert body.trailers == [("a", b"")]
+
+
+def test_closing_drops_what_is_held_and_tells_the_writer():
+    body = Body()
+    calls = []
+    body.on_close = lambda: calls.append(1)
+    body.try_write(b"x")
+    body.close()
+    body.close()
+    assert calls == [1]
+    assert body.available() == 0
+    assert body.ended
+    assert at_once(body.receive_some()) == b""
+    with pytest.raises(BodyClosed):
+        body.try_write(b"y")
+    body.abort(HttpError("loop-detected"))
+    assert at_once(body.receive_some()) == b""
+
+
+def test_closing_after_the_end_tells_nobody():
+    body = Body.of(b"x")
+    body.on_close = lambda: pytest.fail("the writer had finished")
+    body.close()
+    assert body.ended
+
+
+@pytest.mark.parametrize(
+    "event",
+    [lambda body: body.try_write(b"x"), Body.finish, Body.close, lambda body: body.abort(HttpError("loop-detected"))],
+)
+async def test_every_waiting_reader_wakes(event):
+    body = Body()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(body.wait_readable)
+        nursery.start_soon(body.wait_readable)
+        await wait_all_tasks_blocked()
+        event(body)
+
+
+@pytest.mark.parametrize(
+    "event", [lambda body: body.take(2), Body.finish, Body.close, lambda body: body.abort(HttpError("loop-detected"))]
+)
+async def test_every_waiting_writer_wakes(event):
+    body = Body(4)
+    body.try_write(b"1234")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(body.wait_permit)
+        nursery.start_soon(body.wait_permit)
+        await wait_all_tasks_blocked()
+        event(body)
+
+
+async def test_a_full_body_wakes_its_writer_only_once_half_is_taken():
+    body = Body(4)
+    body.try_write(b"1234")
+    woken = trio.Event()
+
+    async def wait():
+        await body.wait_permit()
+        woken.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        body.take(1)
+        await wait_all_tasks_blocked()
+        assert not woken.is_set()
+        body.take(1)
+        await wait_all_tasks_blocked()
+        assert woken.is_set()
+
+
+async def test_a_cancelled_wait_loses_nothing():
+    body = Body(4)
+    with trio.move_on_after(0):
+        await body.receive_some()
+    body.try_write(b"1234")
+    with trio.move_on_after(0):
+        await body.wait_permit()
+    assert body.take(9) == b"1234"
+
+
+async def test_send_all_is_cut_short_when_the_reader_leaves():
+    body = Body(4)
+    async with trio.open_nursery() as nursery:
+
+        async def write():
+            with pytest.raises(BodyClosed):
+                await body.send_all(bytes(100))
+
+        nursery.start_soon(write)
+        await wait_all_tasks_blocked()
+        body.take(1)
+        await wait_all_tasks_blocked()
+        body.close()
+
+
+steps = st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 50)), max_size=60)
+
+
+@given(steps, st.integers(1, 64), st.sampled_from([0, 4, 4096]))
+def test_bytes_in_are_bytes_out(sequence, capacity, small):
+    from wasi_trio.wasi.http import body as module
+
+    kept, module._SMALL = module._SMALL, small
+    try:
+        body = Body(capacity)
+        written, read = bytearray(), bytearray()
+        for step in sequence:
+            if isinstance(step, int):
+                data = body.take(step)
+                assert len(data) == min(step, len(written) - len(read))
+                assert type(data) is bytes
+                read += data
+            else:
+                accepted = body.try_write(step)
+                assert accepted == min(len(step), capacity - (len(written) - len(read)))
+                written += step[:accepted]
+            assert body.available() == len(written) - len(read) <= capacity
+        read += body.take(1 << 20)
+        assert read == written
+    finally:
+        module._SMALL = kept
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20), st.lists(st.integers(1, 100), min_size=1), st.integers(1, 100))
+def test_two_tasks_pass_a_stream(chunks, sizes, capacity):
+    async def main():
+        body = Body(capacity)
+        read = bytearray()
+
+        async def write():
+            for chunk in chunks:
+                await body.send_all(chunk)
+                await trio.lowlevel.checkpoint()
+            body.finish()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            turn = 0
+            while data := await body.receive_some(sizes[turn % len(sizes)]):
+                read += data
+                turn += 1
+        assert read == b"".join(chunks)
+
+    trio.run(main)

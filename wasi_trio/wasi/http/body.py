@@ -1,0 +1,263 @@
+"""The content of an HTTP message on its way from one trio task to another."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from wasi_trio.wasi.http.errors import HttpError
+
+#: bytes a body holds before its writer has to wait
+CAPACITY = 64 << 10
+#: writes up to this size are gathered in one buffer instead of being kept apart
+_SMALL = 4096
+
+Trailers = list[tuple[str, bytes]]
+
+
+class BodyAborted(Exception):
+    """The writer gave the body up before its end; ``error`` says why."""
+
+    def __init__(self, error: HttpError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class BodyClosed(Exception):
+    """Nobody reads the body any more, or it was already ended: what is written now goes nowhere."""
+
+
+class Body:
+    """A bounded pipe of bytes with one writer and one reader, which ends with optional trailers or an error.
+
+    Nothing here waits except the ``async`` methods, and those not even once when they need not: they are no
+    checkpoints. Several tasks may wait on either end. A cancelled wait has had no effect.
+
+    ``on_close`` is called, once, when the reader closes a body that had not ended: a writer that is waiting
+    for something else learns from it that it can stop.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_reader_wakeup",
+        "_writer_wakeup",
+        "buffered",
+        "capacity",
+        "closed",
+        "error",
+        "finished",
+        "on_close",
+        "trailers",
+    )
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        #: bytes, a memoryview of bytes, or a bytearray that gathers small writes
+        self._chunks: deque[bytes | memoryview | bytearray] = deque()
+        self._reader_wakeup: trio.Event | None = None
+        self._writer_wakeup: trio.Event | None = None
+        self.capacity = capacity
+        #: bytes written and not yet taken
+        self.buffered = 0
+        #: the writer has ended the body, well or with ``error``
+        self.finished = False
+        #: the reader wants no more of it
+        self.closed = False
+        self.error: HttpError | None = None
+        #: the trailers the writer gave; they are the message's once ``ended`` is true
+        self.trailers: Trailers | None = None
+        self.on_close: Callable[[], None] | None = None
+
+    @classmethod
+    def empty(cls) -> Body:
+        """A body that has ended without content."""
+        body = cls()
+        body.finished = True
+        return body
+
+    @classmethod
+    def of(cls, content: bytes, trailers: Trailers | None = None) -> Body:
+        """A whole body."""
+        body = cls()
+        if content:
+            body._chunks.append(content)
+            body.buffered = len(content)
+        body.trailers = trailers
+        body.finished = True
+        return body
+
+    # ---- the writer's end --------------------------------------------------------------------------------
+
+    def permit(self) -> int:
+        """How many bytes ``try_write`` would accept now."""
+        room = self.capacity - self.buffered
+        return room if room > 0 and not self.finished and not self.closed else 0
+
+    def try_write(self, data: bytes | bytearray | memoryview) -> int:
+        """Hand over as much of ``data`` as there is room for, and return how much that was.
+
+        Raises BodyClosed when nobody reads the body, or when it was already ended.
+        """
+        if self.finished or self.closed:
+            raise BodyClosed
+        size = len(data)
+        room = self.capacity - self.buffered
+        if size > room:
+            if room <= 0:
+                return 0
+            data = memoryview(data)[:room]
+            size = room
+        if not size:
+            return 0
+        chunks = self._chunks
+        if chunks and size <= _SMALL:
+            last = chunks[-1]
+            if type(last) is bytearray:
+                last += data
+            else:
+                chunks.append(bytearray(data))
+        else:
+            chunks.append(bytes(data))
+        self.buffered += size
+        if self._reader_wakeup is not None:
+            self._wake_reader()
+        return size
+
+    async def wait_permit(self) -> None:
+        """Wait while the body is full; returns too when it was ended or closed.
+
+        Once it was full it counts as full until half of it was taken, so that a writer is not woken for
+        every few bytes.
+        """
+        if self.capacity > self.buffered:
+            return
+        while not self.finished and not self.closed and self.buffered * 2 > self.capacity:
+            if self._writer_wakeup is None:
+                self._writer_wakeup = trio.Event()
+            await self._writer_wakeup.wait()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Hand over all of ``data``, waiting for room as often as it takes; raises BodyClosed as ``try_write`` does.
+
+        When this is cancelled some of the data may have been handed over.
+        """
+        sent = self.try_write(data)
+        if sent == len(data):
+            return
+        rest = memoryview(data)[sent:]
+        while rest:
+            await self.wait_permit()
+            rest = rest[self.try_write(rest) :]
+
+    def finish(self, trailers: Trailers | None = None) -> None:
+        """End the body well. Does nothing to a body that has ended."""
+        if not self.finished:
+            self.trailers = trailers
+            self._end()
+
+    def abort(self, error: HttpError) -> None:
+        """End the body short: the reader gets what was written, then BodyAborted. Does nothing once it has ended."""
+        if not self.finished:
+            self.error = error
+            self._end()
+
+    def _end(self) -> None:
+        self.finished = True
+        self._wake_reader()
+        self._wake_writer()
+
+    # ---- the reader's end --------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more can be read: the reader has had everything, or closed the body."""
+        return self.closed or (self.finished and not self.buffered)
+
+    def available(self) -> int:
+        """How many bytes can be taken now."""
+        return self.buffered
+
+    def take(self, max_bytes: int) -> bytes:
+        """Up to so many of the bytes that are there, in one piece; b"" where there are none."""
+        buffered = self.buffered
+        if not buffered or max_bytes <= 0:
+            return b""
+        chunks = self._chunks
+        if max_bytes >= buffered:
+            if len(chunks) == 1:
+                only = chunks.popleft()
+                result = only if type(only) is bytes else bytes(only)
+            else:
+                result = b"".join(chunks)
+                chunks.clear()
+            self.buffered = 0
+        else:
+            result = self._take_some(max_bytes)
+            self.buffered = buffered - len(result)
+        if self._writer_wakeup is not None and self.buffered * 2 <= self.capacity:
+            self._wake_writer()
+        return result
+
+    def _take_some(self, max_bytes: int) -> bytes:
+        """As ``take``, where there is more than is wanted."""
+        chunks = self._chunks
+        parts: list[bytes | memoryview | bytearray] = []
+        wanted = max_bytes
+        while wanted:
+            chunk = chunks.popleft()
+            size = len(chunk)
+            if size > wanted:
+                if type(chunk) is bytearray:
+                    parts.append(chunk[:wanted])
+                    del chunk[:wanted]
+                    chunks.appendleft(chunk)
+                else:
+                    view = memoryview(chunk)
+                    parts.append(view[:wanted])
+                    chunks.appendleft(view[wanted:])
+                break
+            parts.append(chunk)
+            wanted -= size
+        return b"".join(parts)
+
+    async def wait_readable(self) -> None:
+        """Wait until there is something to take or the body has ended."""
+        while not self.buffered and not self.finished and not self.closed:
+            if self._reader_wakeup is None:
+                self._reader_wakeup = trio.Event()
+            await self._reader_wakeup.wait()
+
+    async def receive_some(self, max_bytes: int = CAPACITY) -> bytes:
+        """Up to so many bytes, waiting for the first; b"" at the body's end, or once the reader closed it.
+
+        Raises BodyAborted where the writer ended the body short. Nothing is lost when this is cancelled.
+        """
+        await self.wait_readable()
+        if self.buffered:
+            return self.take(max_bytes)
+        if self.error is not None and not self.closed:
+            raise BodyAborted(self.error)
+        return b""
+
+    def close(self) -> None:
+        """Want no more of the body: what it holds is dropped, and its writer finds it closed."""
+        if self.closed:
+            return
+        self.closed = True
+        self._chunks.clear()
+        self.buffered = 0
+        self._wake_reader()
+        self._wake_writer()
+        if self.on_close is not None and not self.finished:
+            self.on_close()
+
+    def _wake_reader(self) -> None:
+        if self._reader_wakeup is not None:
+            self._reader_wakeup.set()
+            self._reader_wakeup = None
+
+    def _wake_writer(self) -> None:
+        if self._writer_wakeup is not None:
+            self._writer_wakeup.set()
+            self._writer_wakeup = None

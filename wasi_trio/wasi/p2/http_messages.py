@@ -1,0 +1,410 @@
+"""The requests and responses of wasi:http/types 0.2, and what is passed along with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from wasi_trio.component.errors import Trap
+from wasi_trio.component.values import Err, Ok, Variant
+from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.client import RequestOptions as Timeouts
+from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.fields import FieldError, is_token
+from wasi_trio.wasi.http.messages import Request, Response
+from wasi_trio.wasi.http.uri import destination, is_path_with_query, is_scheme, split_authority
+from wasi_trio.wasi.p2.http_bodies import IncomingBody, OutgoingBody
+from wasi_trio.wasi.p2.http_fields import Fields
+from wasi_trio.wasi.p2.io import Pollable
+
+_DONE: Ok[None] = Ok(None)
+_REFUSED: Err[None] = Err(None)
+
+_METHODS = {
+    name: Variant(name.lower())
+    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+}
+_SCHEMES = {"http": Variant("HTTP"), "https": Variant("HTTPS")}
+
+
+def method_variant(method: str) -> Variant:
+    """WIT's ``method`` for one of HTTP's."""
+    return _METHODS.get(method) or Variant("other", method)
+
+
+def scheme_variant(scheme: str) -> Variant:
+    """WIT's ``scheme`` for one of a URI."""
+    return _SCHEMES.get(scheme.lower()) or Variant("other", scheme)
+
+
+def _spelled(variant: Variant) -> str:
+    """The ``method`` as HTTP spells it."""
+    return str(variant.value) if variant.case == "other" else variant.case.upper()
+
+
+class IncomingRequest:
+    """A request that a guest is to handle."""
+
+    __slots__ = ("_fields", "consumed", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.consumed = False
+        self._fields: Fields | None = None
+
+    def method(self) -> Variant:
+        return method_variant(self.request.method)
+
+    def path_with_query(self) -> str | None:
+        return self.request.path_with_query
+
+    def scheme(self) -> Variant | None:
+        scheme = self.request.scheme
+        return None if scheme is None else scheme_variant(scheme)
+
+    def authority(self) -> str | None:
+        return self.request.authority
+
+    def headers(self) -> Fields:
+        if self._fields is None:
+            self._fields = Fields.received(self.request.headers)
+        return self._fields
+
+    def consume(self) -> Ok[IncomingBody] | Err[None]:
+        if self.consumed:
+            return _REFUSED
+        self.consumed = True
+        return Ok(IncomingBody(self.request.body))
+
+    def on_drop(self) -> None:
+        if not self.consumed:
+            self.request.body.close()
+
+
+class _Outgoing:
+    """What outgoing requests and responses have in common: headers, and a body that is asked for once."""
+
+    __slots__ = ("_body", "_headers")
+
+    #: the ``error-code`` for a body of another length than the headers announce
+    size_case: str
+
+    def __init__(self, headers: Fields) -> None:
+        headers.immutable = True
+        self._headers = headers
+        self._body: Body | None = None
+
+    def headers(self) -> Fields:
+        return self._headers
+
+    def body(self) -> Ok[OutgoingBody] | Err[None]:
+        if self._body is not None:
+            return _REFUSED
+        try:
+            expected = self._headers.content_length()
+        except FieldError:
+            return _REFUSED
+        self._body = Body()
+        return Ok(OutgoingBody(self._body, expected, self.size_case))
+
+    def content(self) -> Body:
+        """The body to send; an empty one where the guest never asked for it."""
+        if self._body is None:
+            self._body = Body.empty()
+        return self._body
+
+    def on_drop(self) -> None:
+        if self._body is not None:
+            self._body.close()
+
+
+class OutgoingRequest(_Outgoing):
+    """A request that a guest makes."""
+
+    __slots__ = ("_authority", "_method", "_path_with_query", "_scheme")
+
+    size_case = "HTTP-request-body-size"
+
+    def __init__(self, headers: Fields) -> None:
+        super().__init__(headers)
+        self._method = _METHODS["GET"]
+        self._path_with_query: str | None = None
+        self._scheme: Variant | None = None
+        self._authority: str | None = None
+
+    def method(self) -> Variant:
+        return self._method
+
+    def set_method(self, method: Variant) -> Ok[None] | Err[None]:
+        if not is_token(_spelled(method)):
+            return _REFUSED
+        self._method = method
+        return _DONE
+
+    def path_with_query(self) -> str | None:
+        return self._path_with_query
+
+    def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
+        if path_with_query is not None and not is_path_with_query(path_with_query):
+            return _REFUSED
+        self._path_with_query = path_with_query
+        return _DONE
+
+    def scheme(self) -> Variant | None:
+        return self._scheme
+
+    def set_scheme(self, scheme: Variant | None) -> Ok[None] | Err[None]:
+        if scheme is not None and scheme.case == "other" and not is_scheme(scheme.value):
+            return _REFUSED
+        self._scheme = scheme
+        return _DONE
+
+    def authority(self) -> str | None:
+        return self._authority
+
+    def set_authority(self, authority: str | None) -> Ok[None] | Err[None]:
+        if authority is not None:
+            try:
+                split_authority(authority)
+            except ValueError:
+                return _REFUSED
+        self._authority = authority
+        return _DONE
+
+    def to_request(self) -> Request:
+        """The message, https where the guest named no scheme; raises HttpError where it can not be sent."""
+        scheme = self._scheme
+        if scheme is None:
+            name = "https"
+        elif scheme.case == "other":
+            name = scheme.value
+        else:
+            name = scheme.case.lower()
+        try:
+            self._headers.content_length()
+        except FieldError as error:
+            raise HttpError("HTTP-protocol-error") from error
+        request = Request(
+            _spelled(self._method),
+            name,
+            self._authority,
+            self._path_with_query,
+            self._headers.for_wire(),
+            self.content(),
+        )
+        destination(request)
+        return request
+
+
+class OutgoingResponse(_Outgoing):
+    """A response that a guest gives."""
+
+    __slots__ = ("_status_code",)
+
+    size_case = "HTTP-response-body-size"
+
+    def __init__(self, headers: Fields) -> None:
+        super().__init__(headers)
+        self._status_code = 200
+
+    def status_code(self) -> int:
+        return self._status_code
+
+    def set_status_code(self, status_code: int) -> Ok[None] | Err[None]:
+        if not 100 <= status_code <= 999:
+            return _REFUSED
+        self._status_code = status_code
+        return _DONE
+
+    def to_response(self) -> Response:
+        """The message; raises HttpError for an informational status, which does not end an exchange."""
+        if self._status_code < 200:
+            raise HttpError("HTTP-protocol-error")
+        return Response(self._status_code, self._headers.for_wire(), self.content())
+
+
+class RequestOptions:
+    """The timeouts of an outgoing request, in nanoseconds."""
+
+    __slots__ = ("_between_bytes", "_connect", "_first_byte")
+
+    def __init__(self) -> None:
+        self._connect: int | None = None
+        self._first_byte: int | None = None
+        self._between_bytes: int | None = None
+
+    def connect_timeout(self) -> int | None:
+        return self._connect
+
+    def set_connect_timeout(self, duration: int | None) -> Ok[None] | Err[None]:
+        self._connect = duration
+        return _DONE
+
+    def first_byte_timeout(self) -> int | None:
+        return self._first_byte
+
+    def set_first_byte_timeout(self, duration: int | None) -> Ok[None] | Err[None]:
+        self._first_byte = duration
+        return _DONE
+
+    def between_bytes_timeout(self) -> int | None:
+        return self._between_bytes
+
+    def set_between_bytes_timeout(self, duration: int | None) -> Ok[None] | Err[None]:
+        self._between_bytes = duration
+        return _DONE
+
+    def timeouts(self) -> Timeouts:
+        return Timeouts(_seconds(self._connect), _seconds(self._first_byte), _seconds(self._between_bytes))
+
+
+def _seconds(duration: int | None) -> float | None:
+    return None if duration is None else duration / 1e9
+
+
+class ResponseOutparam:
+    """Where a guest puts its response.
+
+    ``outcome`` is None until there is one: the guest's response, the error it gave instead, or, once it can
+    no longer set any, an internal error that says so. ``on_set`` is called, once, as soon as it is there.
+    """
+
+    __slots__ = ("_ready", "on_set", "outcome")
+
+    def __init__(self, on_set: Callable[[ResponseOutparam], None] | None = None) -> None:
+        self.outcome: Response | HttpError | None = None
+        self.on_set = on_set
+        self._ready: trio.Event | None = None
+
+    @staticmethod
+    def set(param: ResponseOutparam, response: Ok[OutgoingResponse] | Err[Variant]) -> None:
+        if param.outcome is not None:
+            raise Trap("response-outparam was already set")
+        if isinstance(response, Err):
+            param._settle(HttpError.of(response.value))
+            return
+        try:
+            param._settle(response.value.to_response())
+        except HttpError as error:
+            response.value.on_drop()
+            param._settle(error)
+
+    def send_informational(self, status: int, headers: Fields) -> Ok[None] | Err[Variant]:
+        """Unstable in the WIT, and not supported here: always an error."""
+        if not 100 <= status <= 199:
+            return Err(Variant("HTTP-protocol-error"))
+        return Err(Variant("internal-error", "informational responses are not supported"))
+
+    def give_up(self) -> None:
+        """The guest has returned: if it set nothing, nothing will come."""
+        if self.outcome is None:
+            self._settle(HttpError("internal-error", "the guest returned without setting a response"))
+
+    async def wait(self) -> Response:
+        """The guest's response, at once when it is there; raises the HttpError there is instead."""
+        while self.outcome is None:
+            if self._ready is None:
+                self._ready = trio.Event()
+            await self._ready.wait()
+        if isinstance(self.outcome, HttpError):
+            raise self.outcome
+        return self.outcome
+
+    def on_drop(self) -> None:
+        if self.outcome is None:
+            self._settle(HttpError("internal-error", "the guest dropped the response-outparam without setting it"))
+
+    def _settle(self, outcome: Response | HttpError) -> None:
+        self.outcome = outcome
+        if self._ready is not None:
+            self._ready.set()
+        if self.on_set is not None:
+            self.on_set(self)
+
+
+class IncomingResponse:
+    """The response to an outgoing request."""
+
+    __slots__ = ("_fields", "consumed", "response")
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        self.consumed = False
+        self._fields: Fields | None = None
+
+    def status(self) -> int:
+        return self.response.status
+
+    def headers(self) -> Fields:
+        if self._fields is None:
+            self._fields = Fields.received(self.response.headers)
+        return self._fields
+
+    def consume(self) -> Ok[IncomingBody] | Err[None]:
+        if self.consumed:
+            return _REFUSED
+        self.consumed = True
+        return Ok(IncomingBody(self.response.body))
+
+    def on_drop(self) -> None:
+        if not self.consumed:
+            self.response.body.close()
+
+
+class FutureIncomingResponse:
+    """The resource ``future-incoming-response``: a request under way.
+
+    Dropping it before there is a response cancels the request; dropping it before the guest took the
+    response closes the response's body.
+    """
+
+    __slots__ = ("_event", "consumed", "outcome", "scope")
+
+    def __init__(self) -> None:
+        self.outcome: Response | HttpError | None = None
+        self.consumed = False
+        #: what the request's task runs in
+        self.scope = trio.CancelScope()
+        self._event = trio.Event()
+
+    def settle(self, outcome: Response | HttpError) -> None:
+        """The request has its response, or has failed."""
+        self.outcome = outcome
+        self._event.set()
+
+    def subscribe(self) -> Pollable:
+        return ResponseReady(self)
+
+    def get(self) -> Ok[Ok[IncomingResponse] | Err[Variant]] | Err[None] | None:
+        if self.consumed:
+            return Err(None)
+        outcome = self.outcome
+        if outcome is None:
+            return None
+        self.consumed = True
+        if isinstance(outcome, HttpError):
+            return Ok(Err(outcome.code))
+        return Ok(Ok(IncomingResponse(outcome)))
+
+    def on_drop(self) -> None:
+        if not self.consumed:
+            self.scope.cancel()
+            if isinstance(self.outcome, Response):
+                self.outcome.body.close()
+
+
+class ResponseReady(Pollable):
+    """Ready when an outgoing request has its response, or has failed."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: FutureIncomingResponse) -> None:
+        self.future = future
+
+    def ready(self) -> bool:
+        return self.future.outcome is not None
+
+    async def block(self) -> None:
+        if self.future.outcome is None:
+            await self.future._event.wait()
