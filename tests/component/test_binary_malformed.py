@@ -21,6 +21,7 @@ from tests.component.binaries import (
     types,
 )
 from wasi_trio.component import definitions as d
+from wasi_trio.component import reader
 from wasi_trio.component.binary import decode
 from wasi_trio.component.definitions import TypeIndex
 from wasi_trio.component.errors import ComponentError, MalformedComponent, Unsupported
@@ -177,6 +178,24 @@ def test_malformed(data: bytes, message: str) -> None:
     with pytest.raises(MalformedComponent, match=message) as caught:
         decode(component(data))
     assert re.fullmatch(r"malformed component: .* \(at offset 0x[0-9a-f]+\)", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        types(*[b"\x7d"] * 10),
+        section(0, b"\0") * 11,
+        section(4, component(section(0, b"\0") * 5, types(*[b"\x7d"] * 4))),
+        types(b"\x6d\x09" + b"\1a" * 9),
+    ],
+    ids=["definitions", "sections", "nested", "elements"],
+)
+def test_too_many_parts(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_PARTS", 11)
+    decode(component(data))
+    monkeypatch.setattr(reader, "MAX_PARTS", 10)
+    with pytest.raises(MalformedComponent, match="more than 10 sections and definitions"):
+        decode(component(data))
 
 
 def test_offsets_in_a_nested_component_count_from_the_start_of_the_file() -> None:

@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 #: how deep components, component types and instance types may be nested, all counted together
 MAX_NESTING = 100
+#: how many sections and vector elements a component may have in all (an embedded Python interpreter has some 6,000), so that
+#: the objects they become, of about 200 bytes each, stay within what a host can afford
+MAX_PARTS = 1_000_000
 
 
 class Scope:
@@ -36,13 +39,14 @@ class Reader:
     ``MalformedComponent`` or ``Unsupported`` that carries the offset from the start of ``data``.
     """
 
-    __slots__ = ("data", "end", "position", "scope")
+    __slots__ = ("data", "end", "parts", "position", "scope")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.position = 0
         self.end = len(data)
         self.scope = Scope(None)
+        self.parts = 0
 
     # ---- failures ----------------------------------------------------------------------------------------
 
@@ -116,7 +120,13 @@ class Reader:
         count = self.u32(f"number of {what}")
         if count > self.end - self.position:
             raise self.malformed(f"{count} {what} announced, only {self.end - self.position} bytes are left", start)
+        self.add_parts(count, start)
         return count
+
+    def add_parts(self, count: int, start: int) -> None:
+        self.parts += count
+        if self.parts > MAX_PARTS:
+            raise self.malformed(f"more than {MAX_PARTS} sections and definitions", start)
 
     def vector(self, what: str, element: Callable[[], T]) -> tuple[T, ...]:
         return tuple([element() for _ in range(self.count(what))])
@@ -143,6 +153,7 @@ class Reader:
     def section(self, what: str) -> Iterator[None]:
         """Read a section's size and confine reading to it; what is inside has to be all of it."""
         start = self.position
+        self.add_parts(1, start)
         size = self.u32(f"size of {what}")
         outer_end = self.end
         if size > outer_end - self.position:
