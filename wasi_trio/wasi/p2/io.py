@@ -205,56 +205,48 @@ class OutputStream(ABC):
         return True
 
     def check_write(self) -> Ok[int] | Err[StreamError]:
-        if self._closed:
-            return closed()
         try:
-            if self._flushing:
-                if not self._flushed():
-                    return Ok(0)
-                self._flushing = False
-            permit = self._permit()
+            self._granted = self._available()
         except Err as error:
             return self._failed(error)
-        self._granted = permit if permit < WRITE_LIMIT else WRITE_LIMIT
         return Ok(self._granted)
 
     def write(self, contents: bytes) -> Ok[None] | Err[StreamError]:
         """Raises Trap for more bytes than were permitted."""
-        refusal = self._claim(len(contents))
-        return refusal or self._send(contents)
+        try:
+            self._claim(len(contents))
+            if contents:
+                self._put(contents)
+        except Err as error:
+            return self._failed(error)
+        return _DONE
 
     async def blocking_write_and_flush(self, contents: bytes) -> Ok[None] | Err[StreamError]:
         """Raises Trap for more than 4096 bytes. When it is cancelled, some of them may have been written."""
         if len(contents) > BLOCKING_WRITE_LIMIT:
             raise Trap(f"blocking-write-and-flush of {len(contents)} bytes: {BLOCKING_WRITE_LIMIT} is the most")
-        while True:
-            room = self.check_write()
-            if isinstance(room, Err):
-                return room
-            permit = room.value
-            if permit >= len(contents):
-                break
-            if permit:
-                outcome = self.write(contents[:permit])
-                if isinstance(outcome, Err):
-                    return outcome
-                contents = contents[permit:]
-            else:
+        self._granted = 0
+        try:
+            while (permit := self._available()) < len(contents):
+                if permit:
+                    self._put(contents[:permit])
+                    contents = contents[permit:]
+                else:
+                    await self._wait()
+            if contents:
+                self._put(contents)
+        except Err as error:
+            return self._failed(error)
+        try:
+            self._flushing = True
+            self._begin_flush()
+            while not self._flushed():
                 await self._wait()
-        outcome = self.write(contents)
-        if isinstance(outcome, Err):
-            return outcome
-        outcome = self.flush()
-        while self._flushing and not isinstance(outcome, Err):
-            room = self.check_write()
-            if isinstance(room, Err):
-                outcome = room
-            elif self._flushing:
-                await self._wait()
-        # Everything was written; that the stream is closed now is for the next call to find out.
-        if isinstance(outcome, Err) and outcome.value.case == "closed":
-            return _DONE
-        return outcome
+            self._flushing = False
+        except Err as error:
+            # Everything was written: that the stream is closed by now is for the next call to find out.
+            return _DONE if self._failed(error).value.case == "closed" else error
+        return _DONE
 
     def flush(self) -> Ok[None] | Err[StreamError]:
         if self._closed:
@@ -271,16 +263,21 @@ class OutputStream(ABC):
         outcome = self.flush()
         if isinstance(outcome, Err):
             return outcome
-        room = await self._room()
-        return room if isinstance(room, Err) else _DONE
+        error = await self._until_ready()
+        return _DONE if error is None else self._failed(error)
 
     def subscribe(self) -> Pollable:
         return OutputReady(self)
 
     def write_zeroes(self, len: int) -> Ok[None] | Err[StreamError]:
         """Raises Trap for more bytes than were permitted."""
-        refusal = self._claim(len)
-        return refusal or self._send(bytes(len))
+        try:
+            self._claim(len)
+            if len:
+                self._put(bytes(len))
+        except Err as error:
+            return self._failed(error)
+        return _DONE
 
     async def blocking_write_zeroes_and_flush(self, len: int) -> Ok[None] | Err[StreamError]:
         """Raises Trap for more than 4096 bytes."""
@@ -305,42 +302,44 @@ class OutputStream(ABC):
     async def blocking_splice(self, src: InputStream, len: int) -> Ok[int] | Err[StreamError]:
         """Cancelling it loses no byte: the wait comes before the splice."""
         while True:
-            room = await self._room()
-            if isinstance(room, Err):
-                return room
+            error = await self._until_ready()
+            if error is not None:
+                return self._failed(error)
             await src._until_ready()
             outcome = self.splice(src, len)
             if isinstance(outcome, Err) or outcome.value or len == 0:
                 return outcome
 
-    async def _room(self) -> Ok[int] | Err[StreamError]:
-        """``check_write`` once it has an answer other than 0."""
+    def _available(self) -> int:
+        """How many bytes may be written now; raises Err when the stream is closed or has failed."""
+        if self._closed:
+            raise closed()
+        if self._flushing:
+            if not self._flushed():
+                return 0
+            self._flushing = False
+        permit = self._permit()
+        return permit if permit < WRITE_LIMIT else WRITE_LIMIT
+
+    async def _until_ready(self) -> Err[StreamError] | None:
+        """Wait for room, or for the error that there will never be any; gives that error, not yet reported."""
         while True:
-            outcome = self.check_write()
-            if isinstance(outcome, Err) or outcome.value:
-                return outcome
+            try:
+                if self._available():
+                    return None
+            except Err as error:
+                return error
             await self._wait()
 
-    def _claim(self, size: int) -> Err[StreamError] | None:
-        """Use up a permit for ``size`` bytes: None, or the error to answer instead of writing."""
+    def _claim(self, size: int) -> None:
+        """Use up a permit for ``size`` bytes. Raises Err where that is the answer, Trap where there is none."""
         if self._closed:
-            return closed()
+            raise closed()
         if size > self._granted:
-            room = self.check_write()
-            if isinstance(room, Err):
-                return room
-            if size > room.value:
-                raise Trap(f"write of {size} bytes where check-write permits {room.value}")
+            self._granted = self._available()
+            if size > self._granted:
+                raise Trap(f"write of {size} bytes where check-write permits {self._granted}")
         self._granted -= size
-        return None
-
-    def _send(self, data: bytes) -> Ok[None] | Err[StreamError]:
-        if data:
-            try:
-                self._put(data)
-            except Err as error:
-                return self._failed(error)
-        return _DONE
 
     def _failed(self, error: Err[StreamError]) -> Err[StreamError]:
         self._closed = True
@@ -358,17 +357,13 @@ class OutputReady(Pollable):
         self.stream = stream
 
     def ready(self) -> bool:
-        stream = self.stream
-        if stream._closed:
-            return True
         try:
-            return (not stream._flushing or stream._flushed()) and stream._permit() > 0
+            return self.stream._available() > 0
         except Err:  # to be reported by the operation that follows
             return True
 
     async def block(self) -> None:
-        while not self.ready():
-            await self.stream._wait()
+        await self.stream._until_ready()
 
 
 #: the name means the class's own attribute inside Poll

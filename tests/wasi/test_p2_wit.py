@@ -1,0 +1,124 @@
+"""The interfaces of WASI 0.2 against the WIT files they implement."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from wasi_trio.component import wit
+from wasi_trio.component.errors import Unsupported
+from wasi_trio.component.names import FunctionKind, parse_function_name
+from wasi_trio.component.types import ResourceType, Result
+from wasi_trio.component.values import Err, pascal_case, snake_case
+from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi.p2 import INTERFACES, filesystem, sockets
+from wasi_trio.wasi.p2.io import Error
+
+#: unstable features that are provided (``clocks-timezone`` is not)
+FEATURES = ("cli-exit-with-code", "network-error-code")
+#: what a component exports to its host
+EXPORTED = {"wasi:cli/run", "wasi:http/incoming-handler"}
+
+WIT = wit.load([resources.files("wasi_trio.wasi") / "wit" / "p2"], FEATURES)
+DESCRIBED = {
+    f"{package.name}/{name}": interface
+    for package in WIT.packages.values()
+    for name, interface in package.interfaces.items()
+    if interface.functions or interface.types
+}
+FUNCTIONS = [(name, function) for name in INTERFACES for function in DESCRIBED[name].functions]
+
+
+def counterpart(interface: type, function: str) -> Callable[..., Any]:
+    kind, resource, name = parse_function_name(function)
+    owner = interface if resource is None else getattr(interface, pascal_case(resource))
+    found: Callable[..., Any] = owner if kind is FunctionKind.CONSTRUCTOR else getattr(owner, snake_case(name))
+    return found
+
+
+def test_every_interface_is_there() -> None:
+    described = {name for name in DESCRIBED if not name.startswith("wasi:http/")} - EXPORTED
+    assert len(described) == 27
+    assert described <= INTERFACES.keys()
+    assert INTERFACES.keys() <= DESCRIBED.keys() - EXPORTED
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_every_function_is_there(name: str, function: str) -> None:
+    found = counterpart(INTERFACES[name], function)
+    arguments = [param for param, _ in DESCRIBED[name].functions[function].params]
+    if parse_function_name(function).kind is FunctionKind.FREE:
+        arguments.insert(0, "self")
+    signature = inspect.signature(found)
+    signature.bind(*arguments)
+    assert [*signature.parameters][: len(arguments)] == [snake_case(argument) for argument in arguments]
+    blocks = any(part in function for part in ("blocking-", ".block")) or function == "poll"
+    assert not blocks or inspect.iscoroutinefunction(found)
+
+
+@pytest.mark.parametrize("name", INTERFACES)
+def test_nothing_else_is_there(name: str) -> None:
+    """A public name that the WIT does not have would be a misspelt one."""
+    interface = DESCRIBED[name]
+    own = {
+        type_name
+        for type_name, of in interface.types.items()
+        if isinstance(of, ResourceType) and WIT.origin(of) == (name, type_name)
+    }
+    names = {snake_case(function) for function in interface.functions if not function.startswith("[")}
+    names |= {pascal_case(resource) for resource in own}
+    assert {attribute for attribute in vars(INTERFACES[name]) if not attribute.startswith("_")} == names
+    for resource in own:
+        assert isinstance(getattr(INTERFACES[name], pascal_case(resource)), type)
+
+
+@pytest.mark.parametrize("name", INTERFACES)
+def test_every_interface_is_made_from_a_context(name: str) -> None:
+    INTERFACES[name](WasiContext())
+
+
+async def answer(name: str, function: str, resource: object | None) -> object:
+    """Call a function with arguments of no meaning."""
+    found = counterpart(INTERFACES[name], function)
+    arguments: list[object] = [None for _ in DESCRIBED[name].functions[function].params]
+    if resource is not None:
+        arguments[0] = resource
+    else:
+        arguments.insert(0, INTERFACES[name](WasiContext()))
+    outcome = found(*arguments)
+    return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+@pytest.mark.parametrize(("name", "function"), [pair for pair in FUNCTIONS if pair[0].startswith("wasi:sockets")])
+async def test_sockets_are_refused(name: str, function: str) -> None:
+    resource = parse_function_name(function).resource
+    holder = None if resource is None else getattr(INTERFACES[name], pascal_case(resource))()
+    if function == "instance-network":
+        assert isinstance(await answer(name, function, holder), sockets.Network)
+    elif function == "network-error-code":
+        assert await answer(name, function, holder) is None
+    elif isinstance(DESCRIBED[name].functions[function].result, Result):
+        assert await answer(name, function, holder) == Err("access-denied")
+    else:
+        with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
+            await answer(name, function, holder)
+
+
+@pytest.mark.parametrize(
+    "function", [function for function in DESCRIBED["wasi:filesystem/types"].functions if function.startswith("[")]
+)
+async def test_descriptors_say_what_is_unsupported(function: str) -> None:
+    resource = parse_function_name(function).resource
+    assert resource is not None
+    holder = getattr(filesystem.Types, pascal_case(resource))()
+    with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
+        await answer("wasi:filesystem/types", function, holder)
+
+
+def test_there_are_no_directories() -> None:
+    assert list(filesystem.Preopens(WasiContext()).get_directories()) == []
+    assert filesystem.Types(WasiContext()).filesystem_error_code(Error(OSError())) is None
