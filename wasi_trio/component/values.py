@@ -27,6 +27,8 @@ import keyword
 from collections import namedtuple
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from wasi_trio.component.types import ResourceType
+
 T = TypeVar("T")
 
 
@@ -81,6 +83,23 @@ class Variant(NamedTuple):
     value: Any = None
 
 
+class GuestResource:
+    """A resource that a guest implements, as the host and other guests hold it.
+
+    ``rep`` is what its implementer knows it by. It turns None when the resource is passed on as an ``own``:
+    from then on this object stands for nothing. Compares by identity.
+    """
+
+    __slots__ = ("rep", "resource")
+
+    def __init__(self, resource: ResourceType, rep: int | None) -> None:
+        self.resource = resource
+        self.rep = rep
+
+    def __repr__(self) -> str:
+        return f"<{self.resource.name} {'given away' if self.rep is None else self.rep}>"
+
+
 def snake_case(name: str) -> str:
     """The Python name of a kebab-case WIT name: ``get-https`` is ``get_https``, ``from`` is ``from_``."""
     snake = name.replace("-", "_")
@@ -95,4 +114,4 @@ def pascal_case(name: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def record_class(names: tuple[str, ...]) -> type[tuple[Any, ...]]:
     """The named tuple for a record with these WIT field names; the same class for the same names."""
-    return namedtuple("Record", [snake_case(name) for name in names], rename=True)  # type: ignore[misc]
+    return namedtuple("Record", [snake_case(name) for name in names], rename=True)

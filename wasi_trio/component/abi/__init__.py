@@ -1,0 +1,57 @@
+"""The Canonical ABI's lifting and lowering, as functions generated for each type.
+
+Functions are written, and compiled, when they are first called, and kept by type: making one is cheap, and a
+component that imports two hundred functions pays only for those it calls.
+"""
+
+from __future__ import annotations
+
+from wasi_trio.component.abi.layout import (
+    MAX_BYTE_LENGTH,
+    MAX_FLAT_ASYNC_PARAMS,
+    MAX_FLAT_PARAMS,
+    MAX_FLAT_RESULTS,
+    CoreType,
+    alignment,
+    core_signature,
+    flat_count,
+    flatten,
+    needs_lends,
+    size,
+)
+from wasi_trio.component.abi.lift import Flats, Lift, LoadList, lift_values, load_list
+from wasi_trio.component.abi.lower import (
+    LowerResults,
+    LowerValues,
+    MutableFlats,
+    StoreList,
+    lower_results,
+    lower_values,
+    store_list,
+)
+
+__all__ = [
+    "MAX_BYTE_LENGTH",
+    "MAX_FLAT_ASYNC_PARAMS",
+    "MAX_FLAT_PARAMS",
+    "MAX_FLAT_RESULTS",
+    "CoreType",
+    "Flats",
+    "Lift",
+    "LoadList",
+    "LowerResults",
+    "LowerValues",
+    "MutableFlats",
+    "StoreList",
+    "alignment",
+    "core_signature",
+    "flat_count",
+    "flatten",
+    "lift_values",
+    "load_list",
+    "lower_results",
+    "lower_values",
+    "needs_lends",
+    "size",
+    "store_list",
+]

@@ -1,0 +1,106 @@
+"""Python functions written by Python: a small emitter, and compilation at the first call."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import linecache
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType
+from typing import Any
+
+
+class Source:
+    """The body of one function under construction, and the objects that it names.
+
+    ``inline`` names objects worth reading in the source by a name of their own; anything else goes through
+    ``constant``.
+    """
+
+    def __init__(self, label: str, params: tuple[str, ...]) -> None:
+        self.label = label
+        self.params = params
+        self.lines: list[str] = []
+        self.namespace: dict[str, Any] = {}
+        self._indent = "    "
+        self._temporaries = 0
+        self._names: dict[int, str] = {}
+
+    def line(self, text: str) -> None:
+        self.lines.append(self._indent + text)
+
+    @contextmanager
+    def block(self, header: str) -> Iterator[None]:
+        """Lines added inside are the suite of ``header``."""
+        self.line(header)
+        before, self._indent = self._indent, self._indent + " "
+        start = len(self.lines)
+        yield
+        if len(self.lines) == start:
+            self.line("pass")
+        self._indent = before
+
+    def temporary(self, prefix: str = "t") -> str:
+        """A local variable nothing else uses."""
+        self._temporaries += 1
+        return f"{prefix}{self._temporaries}"
+
+    def constant(self, value: Any, hint: str = "c") -> str:
+        """The name under which the function finds this object."""
+        name = self._names.get(id(value))
+        if name is None:
+            name = f"{hint}_{len(self._names)}"
+            self._names[id(value)] = name
+            self.namespace[name] = value
+        return name
+
+    def use(self, value: Callable[..., Any]) -> str:
+        """Like ``constant``, for a function or class, under its own name."""
+        name = value.__name__
+        if name not in self.namespace:
+            self.namespace[name] = value
+        assert self.namespace[name] is value
+        return name
+
+    def text(self) -> str:
+        return "\n".join([f"def {FUNCTION_NAME}({', '.join(self.params)}):", *(self.lines or ["    pass"]), ""])
+
+
+FUNCTION_NAME = "generated"
+_STUB: CodeType = compile("def generated(*args): return materialize(args)", "<stub>", "exec").co_consts[0]
+
+
+@functools.lru_cache(maxsize=8192)
+def _compile(label: str, text: str) -> CodeType:
+    """The code of the one function in ``text``; equal sources are compiled once and share it."""
+    filename = f"<{label} {zlib.crc32(text.encode()):08x}>"
+    # So that a traceback through generated code shows its lines, as for any other.
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = {}
+    exec(compile(text, filename, "exec"), namespace)
+    function = namespace[FUNCTION_NAME]
+    assert isinstance(function, FunctionType)
+    return function.__code__
+
+
+def lazy_function(label: str, params: tuple[str, ...], build: Callable[[Source], None]) -> Callable[..., Any]:
+    """A function whose body ``build`` writes when it is first called.
+
+    What is returned is the function itself, not a wrapper around it: its code is replaced once, so later
+    calls cost nothing extra.
+    """
+    namespace: dict[str, Any] = {"__builtins__": builtins}
+
+    def materialize(args: tuple[Any, ...]) -> Any:
+        source = Source(label, params)
+        build(source)
+        code = _compile(label, source.text())
+        namespace.update(source.namespace)
+        function.__code__ = code
+        return function(*args)
+
+    namespace["materialize"] = materialize
+    function = FunctionType(_STUB, namespace, FUNCTION_NAME)
+    return function

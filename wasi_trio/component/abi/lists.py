@@ -1,0 +1,55 @@
+"""Lists of numbers, stored whole rather than element by element."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from wasi_trio.component.abi import checks
+from wasi_trio.component.context import Context
+from wasi_trio.component.types import F32, F64, S8, S16, S32, S64, U8, U16, U32, U64, Primitive, ValType
+
+
+def store_bytes(cx: Context, pointer: int, data: bytes | memoryview) -> None:
+    cx.memory.view[pointer : pointer + len(data)] = data
+
+
+def _array_storer(type_: Primitive, code: str) -> Callable[[Context, int, Any], None]:
+    # array makes machine numbers of any list faster than struct does, and checks them as strictly.
+    def store(cx: Context, pointer: int, values: Any) -> None:
+        try:
+            numbers = array(code, values)
+        except (TypeError, OverflowError) as error:
+            raise _error(type_, values, error) from None
+        with memoryview(numbers).cast("B") as data:
+            cx.memory.view[pointer : pointer + len(data)] = data
+
+    return store
+
+
+def _store_f32(cx: Context, pointer: int, values: Any) -> None:
+    # array would turn a number too large for a single into an infinity; struct refuses it.
+    try:
+        struct.pack_into(f"<{len(values)}f", cx.memory.view, pointer, *values)
+    except (struct.error, OverflowError) as error:
+        raise _error(F32, values, error) from None
+
+
+def _error(type_: Primitive, values: Any, error: Exception) -> Exception:
+    return checks.number_error([type_] * len(values), list(values), error)
+
+
+BULK_STORERS: dict[ValType, Callable[[Context, int, Any], None]] = {
+    U8: store_bytes,
+    S8: _array_storer(S8, "b"),
+    S16: _array_storer(S16, "h"),
+    U16: _array_storer(U16, "H"),
+    S32: _array_storer(S32, "i"),
+    U32: _array_storer(U32, "I"),
+    S64: _array_storer(S64, "q"),
+    U64: _array_storer(U64, "Q"),
+    F32: _store_f32,
+    F64: _array_storer(F64, "d"),
+}
