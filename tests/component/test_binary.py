@@ -221,6 +221,11 @@ def test_core_type(text: str, count: int) -> None:
     assert decode(assemble(f"{text} (type u8)")).definitions[-1] == end
 
 
+def test_a_subtype_in_a_module_type_may_have_the_zero_that_it_needs_elsewhere() -> None:
+    data = component(section(3, b"\x01\x50\x01\x01\x00\x50\x00\x60\x00\x00"))
+    assert decode(data).definitions == (d.CoreTypeDefinition(),)
+
+
 def test_a_recursion_group_takes_an_index_for_each_member() -> None:
     text = "(core rec (type (func)) (type (func))) (core type $m (module)) (import 'm' (core module (type $m)))"
     assert definitions(text.replace("'", '"'))[-1] == d.Import("m", d.ExternType(Sort.CORE_MODULE, 2))

@@ -116,10 +116,11 @@ def _skip_module_declaration(reader: Reader) -> None:
         reader.raw_name("import name")
         _skip_extern_type(reader)
     elif kind == 0x01:
-        # A module type can not stand in a module type, so 0x50 is a subtype here, with or without the zero.
-        if reader.position < reader.end and reader.data[reader.position] == 0x00:
-            reader.position += 1
-        _skip_rec_type(reader)
+        # A module type can not stand in a module type, so this code needs no zero before it to mean a subtype here.
+        if reader.position < reader.end and reader.data[reader.position] == SUB:
+            _skip_rec_type(reader)
+        else:
+            skip_core_type(reader)
     elif kind == 0x02:
         reader.expect(0x10, "sort of a core alias")
         reader.expect(0x01, "kind of a core alias")

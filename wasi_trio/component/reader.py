@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 #: how deep components, component types and instance types may be nested, all counted together
 MAX_NESTING = 100
-#: how many sections and vector elements a component may have in all (an embedded Python interpreter has some 6,000), so that
-#: the objects they become, of about 200 bytes each, stay within what a host can afford
+#: how many sections and vector elements a component may have in all, so that the objects they become, of up to 200
+#: bytes each, stay within what a host can afford (a component with a Python interpreter in it has some 6,000)
 MAX_PARTS = 1_000_000
 
 
