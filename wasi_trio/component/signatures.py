@@ -167,6 +167,7 @@ class _Writer:
 #: the parts of a type, one level down: what each is called and its type, if it has one
 _Parts = list[tuple[str, "ValType | None"]]
 _LONGEST_NAME = 64
+_LONGEST_TYPE = 160
 
 
 def mismatch(declared: FuncType, host: FuncType, same_resource: SameResource) -> str | None:
@@ -246,8 +247,8 @@ def _line(where: list[str], declared: str, host: str) -> str:
 def _brief(type_: ValType | None) -> str:
     if type_ is None:
         return "nothing"
-    return _Writer(lambda resource: _short(resource.name), depth=3, width=3).type(type_)
+    return _short(_Writer(depth=3, width=3).type(type_), _LONGEST_TYPE)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
+def _short(text: str, longest: int = _LONGEST_NAME) -> str:
+    return text if len(text) <= longest else text[:longest] + "…"

@@ -189,6 +189,8 @@ class _Parser:
             name = self.name("`since`, `unstable`, `deprecated` or `external-id`")
             if name.text in seen:
                 raise self.source.error(name.at, f"`@{name.text}` stands here twice")
+            if name.text not in ("since", "unstable", "deprecated", "external-id"):
+                raise self.source.error(name.at, f"there is no annotation `@{name.text}`")
             seen[name.text] = name.at
             self.expect("(", f"behind `@{name.text}`")
             if name.text == "external-id":
@@ -198,10 +200,8 @@ class _Parser:
                 self.expect(")", "behind the string")
             elif name.text == "unstable":
                 wanted = self.gate_field("feature", "id") in self.features
-            elif name.text in ("since", "deprecated"):
-                self.gate_field("version", "version")
             else:
-                raise self.source.error(name.at, f"there is no annotation `@{name.text}`")
+                self.gate_field("version", "version")
         if "since" in seen and "unstable" in seen:
             raise self.source.error(seen["unstable"], "an item is either `@since` or `@unstable`, not both")
         return wanted
