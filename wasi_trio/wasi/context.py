@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS, HttpContext, HttpOptions
 from wasi_trio.wasi.stdio import BytesSource, NullSink, StdinSource, StdoutSink
 
 
@@ -30,6 +31,7 @@ class WasiOptions:
     stderr: StdoutSink = field(default_factory=NullSink)
     random: Callable[[int], bytes] = os.urandom
     wall_clock: Callable[[], int] = time.time_ns
+    http: HttpOptions = DEFAULT_HTTP_OPTIONS
 
 
 DEFAULT_OPTIONS = WasiOptions()
@@ -42,7 +44,7 @@ class WasiContext:
     is given no such thing. Streams default to those of the options.
     """
 
-    __slots__ = ("nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("http", "nursery", "options", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class WasiContext:
     ) -> None:
         self.options = options
         self.nursery = nursery
+        self.http = HttpContext(options.http)
         self.stdin = options.stdin if stdin is None else stdin
         self.stdout = options.stdout if stdout is None else stdout
         self.stderr = options.stderr if stderr is None else stderr

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from wasi_trio.wasi.p2 import cli, clocks, filesystem, io, random, sockets
+from typing import Any
 
-INTERFACES: dict[str, type] = {
+from wasi_trio.wasi.p2 import cli, clocks, filesystem, io, random, sockets
+from wasi_trio.wasi.p2.http import HTTP_INTERFACES
+
+INTERFACES: dict[str, type[Any]] = {
+    **HTTP_INTERFACES,
     "wasi:cli/environment": cli.Environment,
     "wasi:cli/exit": cli.Exit,
     "wasi:cli/stderr": cli.Stderr,

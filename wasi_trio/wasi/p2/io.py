@@ -31,8 +31,8 @@ READ_LIMIT = 64 * 1024
 WRITE_LIMIT = 1024 * 1024
 #: the most bytes the ``blocking-*-and-flush`` functions take (streams.wit)
 BLOCKING_WRITE_LIMIT = 4096
-#: how many different pollables, timers aside, one call may wait for: each costs a task
-POLL_LIMIT = 10_000
+#: how many pollables one call takes: each may cost a task
+POLL_LIMIT = 4096
 
 #: ``stream-error`` of streams.wit
 StreamError: TypeAlias = Variant
@@ -400,11 +400,13 @@ class Poll:
     async def poll(self, in_: Sequence[_Event]) -> list[int]:
         """The indices of all pollables that are ready, once at least one is.
 
-        Does not checkpoint when one is ready at once. Raises Trap for an empty list, and for one that would
-        take more than ``POLL_LIMIT`` tasks to wait for.
+        Does not checkpoint when one is ready at once. Raises Trap for an empty list, and for one longer than
+        ``POLL_LIMIT``.
         """
         if not in_:
             raise Trap("poll of an empty list would never return")
+        if len(in_) > POLL_LIMIT:
+            raise Trap(f"poll of {len(in_)} pollables: {POLL_LIMIT} is the most")
         while True:
             ready = [index for index, pollable in enumerate(in_) if pollable.ready()]
             if ready:
@@ -421,8 +423,6 @@ async def _any_event(pollables: Iterable[Pollable]) -> None:
             waits[id(pollable)] = pollable
         elif pollable.deadline < deadline:
             deadline = pollable.deadline
-    if len(waits) > POLL_LIMIT:
-        raise Trap(f"poll of {len(waits)} pollables: {POLL_LIMIT} is the most")
     with trio.CancelScope(deadline=deadline):
         if not waits:
             await trio.sleep_forever()
