@@ -31,8 +31,8 @@ READ_LIMIT = 64 * 1024
 WRITE_LIMIT = 1024 * 1024
 #: the most bytes the ``blocking-*-and-flush`` functions take (streams.wit)
 BLOCKING_WRITE_LIMIT = 4096
-#: how many pollables one call takes: each may cost a task
-POLL_LIMIT = 4096
+#: how many pollables one call takes: each may cost a task, and these many are made in some 50 ms
+POLL_LIMIT = 1024
 
 #: ``stream-error`` of streams.wit
 StreamError: TypeAlias = Variant
