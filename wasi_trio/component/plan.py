@@ -1,0 +1,363 @@
+"""Linking: a component's definitions, carried out once in symbols.
+
+Everything in a component is static: which modules are instantiated with what, which function is lifted from where,
+what every import is called. So the definitions, nested components included, are executed here once, and what is left
+to do for each instance is a flat list of core instantiations. Instances of components are *parts*: part 0 is the
+component itself, and each ``instantiate`` of a nested component is a further part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from wasi_trio.component import definitions as d
+from wasi_trio.component import types as t
+from wasi_trio.component.definitions import Sort
+from wasi_trio.component.errors import LinkError, Unsupported
+from wasi_trio.component.resolve import Scope, resolve
+
+#: parts and core instances that one component may come to; nesting can multiply them without end
+MAX_INSTANCES = 1_000
+
+# ---- core items ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CoreExport:
+    """An export of the core instance in ``slot`` (slots count through the whole plan)."""
+
+    slot: int
+    name: str
+    sort: Sort
+
+
+@dataclass(frozen=True, slots=True)
+class CanonFunc:
+    """A core function made by a canonical definition: number ``index`` of ``Plan.canons``."""
+
+    index: int
+
+
+CoreItem: TypeAlias = CoreExport | CanonFunc
+
+
+@dataclass(frozen=True, slots=True)
+class CoreInstance:
+    """A core instance: a slot that is instantiated, or a mere set of named items."""
+
+    slot: int | None
+    items: dict[str, tuple[Sort, CoreItem]] | None
+
+    def item(self, name: str, sort: Sort) -> CoreItem:
+        if self.items is not None:
+            return self.items[name][1]
+        assert self.slot is not None
+        return CoreExport(self.slot, name, sort)
+
+
+# ---- functions -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Options:
+    """Canonical options, resolved; one object for all definitions of a part that have the same.
+
+    ``memory`` and the functions belong to that part.
+    """
+
+    encoding: d.StringEncoding
+    memory: CoreItem | None
+    realloc: CoreItem | None
+    post_return: CoreItem | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lifted:
+    """A component function that a core function of ``part`` implements."""
+
+    part: int
+    core: CoreItem
+    type: t.FuncType
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostFunc:
+    """A component function that the host has to provide: ``name`` in the import ``interface`` ("" at the root)."""
+
+    interface: str
+    name: str
+    type: t.FuncType
+
+
+Func: TypeAlias = Lifted | HostFunc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lower:
+    """A core function for ``part`` that calls a component function."""
+
+    part: int
+    func: Func
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResourceBuiltin:
+    """``resource.new``, ``resource.drop`` or ``resource.rep`` for ``part``."""
+
+    part: int
+    name: str
+    resource: t.ResourceType
+
+
+Canon: TypeAlias = Lower | ResourceBuiltin
+
+
+# ---- components and instances ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """A component instance seen from outside: what it exports."""
+
+    exports: dict[str, tuple[Sort, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentClosure:
+    """A component and the scope that its outer aliases reach into."""
+
+    component: d.Component
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class InstantiateModule:
+    """Instantiate ``module`` in ``part`` as core instance ``slot``, its import modules being ``args``."""
+
+    slot: int
+    part: int
+    module: int
+    args: dict[str, CoreInstance]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What instantiating the component comes to.
+
+    ``imports`` lists what the host must provide; ``exports`` is the root instance's. ``destructors`` has, for each
+    resource type that a part implements and that has one, the core function.
+    """
+
+    modules: list[memoryview] = field(default_factory=list)
+    steps: list[InstantiateModule] = field(default_factory=list)
+    canons: list[Canon] = field(default_factory=list)
+    host_funcs: list[HostFunc] = field(default_factory=list)
+    destructors: dict[t.ResourceType, CoreItem] = field(default_factory=dict)
+    resources: list[tuple[str, t.ResourceType]] = field(default_factory=list)
+    exports: dict[str, tuple[Sort, Any]] = field(default_factory=dict)
+    parts: int = 0
+
+
+def plan(component: d.Component) -> Plan:
+    """Carry out a valid component's definitions; Unsupported names what is not run here."""
+    planner = _Planner()
+    arguments = _HostArguments(planner)
+    planner.plan.exports = planner.instantiate(ComponentClosure(component, Scope(None)), arguments).exports
+    return planner.plan
+
+
+class _HostArguments:
+    """The root component's imports: host functions and host resource types, made up as its import types declare."""
+
+    def __init__(self, planner: _Planner) -> None:
+        self.planner = planner
+
+    def get(self, name: str, type_: d.ExternType, scope: Scope) -> Any:
+        match type_.sort:
+            case Sort.INSTANCE:
+                definition, outer = scope.get(Sort.TYPE, _index(type_))
+                return self.instance(name, definition, outer)
+            case Sort.FUNC:
+                return self.func("", name, scope.get(Sort.TYPE, _index(type_)))
+            case Sort.TYPE:
+                return self.type("", name, type_, scope)
+            case sort:
+                raise _not_for_hosts(name, sort)
+
+    def func(self, interface: str, name: str, type_: t.FuncType) -> HostFunc:
+        func = HostFunc(interface, name, type_)
+        self.planner.plan.host_funcs.append(func)
+        return func
+
+    def type(self, interface: str, name: str, type_: d.ExternType, scope: Scope) -> Any:
+        if type_.bound is d.TypeBound.EQ:
+            return scope.get(Sort.TYPE, _index(type_))
+        resource = t.ResourceType(name)
+        self.planner.plan.resources.append((interface, resource))
+        return resource
+
+    def instance(self, interface: str, definition: d.InstanceTypeDef, outer: Scope) -> Instance:
+        scope = Scope(outer)
+        exports: dict[str, tuple[Sort, Any]] = {}
+        for declaration in definition.declarations:
+            match declaration:
+                case d.ExportDecl(name, type_):
+                    match type_.sort:
+                        case Sort.FUNC:
+                            item: Any = self.func(interface, name, scope.get(Sort.TYPE, _index(type_)))
+                        case Sort.TYPE:
+                            item = self.type(interface, name, type_, scope)
+                        case Sort.INSTANCE:
+                            item = self.instance(f"{interface}/{name}", *scope.get(Sort.TYPE, _index(type_)))
+                        case sort:
+                            raise _not_for_hosts(f"{interface} {name}", sort)
+                    scope.add(type_.sort, item)
+                    exports[name] = (type_.sort, item)
+                case other:
+                    define_type(other, scope)
+        return Instance(exports)
+
+
+class _GivenArguments:
+    """The imports of a nested component, given by ``instantiate``."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+
+    def get(self, name: str, type_: d.ExternType, scope: Scope) -> Any:
+        return self.given[name]
+
+
+class _Planner:
+    def __init__(self) -> None:
+        self.plan = Plan()
+        self.module_indices: dict[int, int] = {}
+        self.known_options: dict[tuple[Any, ...], Options] = {}
+        self.slots = 0
+
+    def count(self) -> None:
+        if self.plan.parts + self.slots > MAX_INSTANCES:
+            raise Unsupported(f"the component comes to more than {MAX_INSTANCES} instances")
+
+    def instantiate(self, closure: ComponentClosure, arguments: _HostArguments | _GivenArguments) -> Instance:
+        part = self.plan.parts
+        self.plan.parts += 1
+        self.count()
+        scope = Scope(closure.scope)
+        exports: dict[str, tuple[Sort, Any]] = {}
+        for definition in closure.component.definitions:
+            self.define(definition, scope, part, arguments, exports)
+        return Instance(exports)
+
+    def define(
+        self,
+        definition: d.Definition,
+        scope: Scope,
+        part: int,
+        arguments: _HostArguments | _GivenArguments,
+        exports: dict[str, tuple[Sort, Any]],
+    ) -> None:
+        match definition:
+            case d.Import(name, type_):
+                scope.add(type_.sort, arguments.get(name, type_, scope))
+            case d.Export(name, sort, index, _):
+                item = scope.get(sort, index)
+                exports[name] = (sort, item)
+                scope.add(sort, item)
+            case d.CoreModule():
+                scope.add(Sort.CORE_MODULE, definition)
+            case d.CoreInstantiate(module, args):
+                scope.add(Sort.CORE_INSTANCE, self.instantiate_module(scope, part, module, args))
+            case d.CoreInlineInstance(named):
+                items = {name: (sort, scope.get(sort, index)) for name, sort, index in named}
+                scope.add(Sort.CORE_INSTANCE, CoreInstance(None, items))
+            case d.Component():
+                scope.add(Sort.COMPONENT, ComponentClosure(definition, scope))
+            case d.Instantiate(component, given):
+                nested = _GivenArguments({name: scope.get(sort, index) for name, sort, index in given})
+                scope.add(Sort.INSTANCE, self.instantiate(scope.get(Sort.COMPONENT, component), nested))
+            case d.InlineInstance(named):
+                scope.add(Sort.INSTANCE, Instance({n: (sort, scope.get(sort, i)) for n, sort, i in named}))
+            case d.AliasCoreExport(sort, instance, name):
+                scope.add(sort, scope.get(Sort.CORE_INSTANCE, instance).item(name, sort))
+            case d.TypeDefinition(d.ResourceTypeDef(dtor)):
+                resource = t.ResourceType(f"resource {len(self.plan.destructors)}", owner=part)
+                if dtor is not None:
+                    self.plan.destructors[resource] = scope.get(Sort.CORE_FUNC, dtor)
+                scope.add(Sort.TYPE, resource)
+            case d.CanonLift(core_func, options, type_index):
+                core = scope.get(Sort.CORE_FUNC, core_func)
+                lifted = Lifted(part, core, scope.get(Sort.TYPE, type_index), self.options(scope, part, options))
+                scope.add(Sort.FUNC, lifted)
+            case d.CanonLower(func, options):
+                self.canon(scope, Lower(part, scope.get(Sort.FUNC, func), self.options(scope, part, options)))
+            case d.CanonBuiltin(name) if name in ("resource.new", "resource.drop", "resource.rep"):
+                assert definition.type is not None
+                self.canon(scope, ResourceBuiltin(part, name, scope.get(Sort.TYPE, definition.type)))
+            case d.CanonBuiltin(name):
+                raise Unsupported(f"canonical built-in {name}: components for WASI 0.3 are not run by this version")
+            case other:
+                define_type(other, scope)
+
+    def canon(self, scope: Scope, canon: Canon) -> None:
+        scope.add(Sort.CORE_FUNC, CanonFunc(len(self.plan.canons)))
+        self.plan.canons.append(canon)
+
+    def options(self, scope: Scope, part: int, options: d.CanonOptions) -> Options:
+        if options.is_async or options.callback is not None:
+            raise Unsupported("async canonical option: components for WASI 0.3 are not run by this version")
+
+        def func(index: int | None) -> CoreItem | None:
+            return None if index is None else scope.get(Sort.CORE_FUNC, index)
+
+        memory = None if options.memory is None else scope.get(Sort.CORE_MEMORY, options.memory)
+        key = (part, options.encoding, memory, func(options.realloc), func(options.post_return))
+        return self.known_options.setdefault(key, Options(*key[1:]))
+
+    def instantiate_module(
+        self, scope: Scope, part: int, module: int, args: tuple[tuple[str, int], ...]
+    ) -> CoreInstance:
+        definition = scope.get(Sort.CORE_MODULE, module)
+        index = self.module_indices.get(id(definition))
+        if index is None:
+            index = self.module_indices[id(definition)] = len(self.plan.modules)
+            self.plan.modules.append(definition.code)
+        slot = self.slots
+        self.slots += 1
+        self.count()
+        given = {name: scope.get(Sort.CORE_INSTANCE, instance) for name, instance in args}
+        self.plan.steps.append(InstantiateModule(slot, part, index, given))
+        return CoreInstance(slot, None)
+
+
+def define_type(definition: d.Definition | d.Declaration, scope: Scope) -> None:
+    """The definitions that components and instance types have in common: types and aliases."""
+    match definition:
+        case d.CoreTypeDefinition():
+            scope.add(Sort.CORE_TYPE, None)
+        case d.TypeDefinition(type_):
+            scope.add(Sort.TYPE, resolve(type_, scope))
+        case d.AliasExport(sort, instance, name):
+            source = scope.get(Sort.INSTANCE, instance)
+            scope.add(sort, source.exports[name][1])
+        case d.AliasOuter(sort, count, index):
+            outer = scope
+            for _ in range(count):
+                assert outer.outer is not None, "the validator has counted the scopes"
+                outer = outer.outer
+            scope.add(sort, outer.get(sort, index))
+        case other:
+            raise AssertionError(f"{type(other).__name__} is not a definition of this place")
+
+
+def _not_for_hosts(name: str, sort: Sort) -> LinkError:
+    line = f"{name} (a {sort.value}, which a host can not provide)"
+    return LinkError(f"the component imports {line}", missing=(line,))
+
+
+def _index(type_: d.ExternType) -> int:
+    assert type_.index is not None
+    return type_.index

@@ -1,0 +1,93 @@
+"""The core modules we generate so that an import may wait without a Python frame on the fiber.
+
+For each such import, with the signature ``params -> results``::
+
+    (func (export "N") (param ...) (result ...)
+      (call $startN (local.get 0) ...)      ;; -> results, pending
+      (if (param results) (result results)
+        (then drop the results
+              (call $suspend)                ;; leaves the fiber until the driver has waited
+              (call $finishN))))             ;; -> results
+
+``start`` and ``finish`` are ordinary host functions; see docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_CORE = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C}
+Signature = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def adapter_module(signatures: Sequence[Signature]) -> bytes:
+    """A core module that exports one waiting function for each signature, under its number.
+
+    It imports ``"" "suspend"``, and for number N ``"" "startN"`` and ``"" "finishN"``.
+    """
+    types: list[bytes] = []
+
+    def type_index(params: Sequence[str], results: Sequence[str]) -> int:
+        encoded = b"\x60" + _vector([bytes([_CORE[p]]) for p in params]) + _vector([bytes([_CORE[r]]) for r in results])
+        if encoded not in types:
+            types.append(encoded)
+        return types.index(encoded)
+
+    def imported(name: str, type_: int) -> bytes:
+        return _name("") + _name(name) + b"\x00" + _leb(type_)
+
+    imports = [imported("suspend", type_index((), ()))]
+    functions, exports, bodies = [], [], []
+    first_defined = 1 + 2 * len(signatures)
+    for number, (params, results) in enumerate(signatures):
+        start, finish = 1 + 2 * number, 2 + 2 * number
+        imports.append(imported(f"start{number}", type_index(params, (*results, "i32"))))
+        imports.append(imported(f"finish{number}", type_index((), results)))
+        functions.append(_leb(type_index(params, results)))
+        exports.append(_name(str(number)) + b"\x00" + _leb(first_defined + number))
+        code = b"".join(b"\x20" + _leb(i) for i in range(len(params)))
+        code += b"\x10" + _leb(start)
+        code += b"\x04" + _signed_leb(type_index(results, results))
+        code += b"\x1a" * len(results) + b"\x10\x00" + b"\x10" + _leb(finish)
+        code += b"\x05" if results else b""
+        code += b"\x0b\x0b"
+        body = b"\x00" + code
+        bodies.append(_leb(len(body)) + body)
+    return b"\0asm\1\0\0\0" + b"".join(
+        bytes([number]) + _leb(len(content)) + content
+        for number, content in (
+            (1, _vector(types)),
+            (2, _vector(imports)),
+            (3, _vector(functions)),
+            (7, _vector(exports)),
+            (10, _vector(bodies)),
+        )
+    )
+
+
+def _leb(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _signed_leb(value: int) -> bytes:
+    """A non-negative number as a signed LEB128, which block types are."""
+    out = bytearray()
+    while value > 0x3F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _vector(items: Sequence[bytes]) -> bytes:
+    return _leb(len(items)) + b"".join(items)
+
+
+def _name(name: str) -> bytes:
+    encoded = name.encode()
+    return _leb(len(encoded)) + encoded

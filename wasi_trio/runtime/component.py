@@ -1,0 +1,352 @@
+"""Components: compiled once, linked once with a host's imports, instantiated many times."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+
+from wasi_trio.component.binary import decode
+from wasi_trio.component.definitions import Sort
+from wasi_trio.component.errors import LinkError
+from wasi_trio.component.imports import HostCall, Imports, host_call, resource_class
+from wasi_trio.component.names import parse_import_name
+from wasi_trio.component.plan import (
+    CanonFunc,
+    CoreItem,
+    HostFunc,
+    Lifted,
+    Lower,
+    Plan,
+    ResourceBuiltin,
+    plan,
+)
+from wasi_trio.runtime import ffi
+from wasi_trio.runtime.adapters import adapter_module
+from wasi_trio.runtime.calls import Export, call_export, destructor
+from wasi_trio.runtime.engine import Engine, as_pointer
+from wasi_trio.runtime.store import Store
+from wasi_trio.runtime.trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
+
+
+class Component:
+    """A component, checked and compiled.
+
+    ``Component.compile(engine, data)`` takes its bytes, ``Component.load(engine, path)`` a file. Raises
+    MalformedComponent or Unsupported. Compiling a large component takes seconds the first time on a machine; run
+    it in a thread (``trio.to_thread.run_sync``) where a loop must not stall.
+    """
+
+    def __init__(self, engine: Engine, plan: Plan, modules: list[wasmtime.Module]) -> None:
+        self.engine = engine
+        self.plan = plan
+        self.modules = modules
+
+    @classmethod
+    def compile(cls, engine: Engine, data: bytes) -> Component:
+        definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
+        engine.validate(data)
+        made = plan(definitions)
+        return cls(engine, made, [engine.compile(bytes(code)) for code in made.modules])
+
+    @classmethod
+    def load(cls, engine: Engine, path: str | os.PathLike[str]) -> Component:
+        return cls.compile(engine, Path(path).read_bytes())
+
+    @property
+    def imports(self) -> list[str]:
+        """The names of the interfaces (and root functions) the component imports functions of, in order."""
+        return list(dict.fromkeys(func.interface or func.name for func in self.plan.host_funcs))
+
+    @property
+    def exports(self) -> list[str]:
+        """The names of what the component exports."""
+        return list(self.plan.exports)
+
+    def link(self, imports: Imports, check: TypeCheck | None = None) -> LinkedComponent:
+        """Bind every import to the host's function for it; LinkError lists what is missing.
+
+        ``check`` compares the type of an imported function with what the host has: it gives None or a line that
+        says how they differ.
+        """
+        return LinkedComponent(self, imports, check)
+
+
+TypeCheck = Callable[[HostFunc], "str | None"]
+
+
+class LinkedComponent:
+    """A component with everything bound that does not belong to a single instance.
+
+    ``providers`` are the interfaces it uses; an instance makes its own object of each at the first call.
+    """
+
+    def __init__(self, component: Component, imports: Imports, check: TypeCheck | None) -> None:
+        self.component = component
+        self.engine = component.engine
+        self.plan = component.plan
+        self.imports = imports
+        self._exports: dict[Lifted, Export] = {}
+        self._bindings = self._bind(check)
+        self._name_resources()
+        self._trampolines = [self._trampoline(canon) for canon in self.plan.canons]
+        self.adapters: list[Adapter | None] = [self._adapter(part) for part in range(self.plan.parts)]
+        self.steps = [CoreStep(self, index) for index in range(len(self.plan.steps))]
+
+    # ---- binding host functions ----------------------------------------------------------------------------
+
+    def _bind(self, check: TypeCheck | None) -> dict[HostFunc, HostCall]:
+        missing: list[str] = []
+        mismatched: list[str] = []
+        bindings: dict[HostFunc, HostCall] = {}
+        for func in self.plan.host_funcs:
+            provider = self.imports.find(func.interface)
+            called = None if provider is None else host_call(provider.implementation, func.name)
+            if called is None:
+                missing.append(f"{func.interface} {func.name}".strip())
+            elif check is not None and (difference := check(func)) is not None:
+                mismatched.append(f"{func.interface} {func.name}: {difference}".strip())
+            else:
+                bindings[func] = called
+        for interface, resource in self.plan.resources:
+            if self.imports.find(interface) is None:
+                missing.append(f"{interface} {resource.name}".strip())
+        if missing:
+            raise LinkError(
+                f"nothing provides these imports of the component: {', '.join(self._grouped(missing))}",
+                tuple(missing),
+                tuple(mismatched),
+            )
+        if mismatched:
+            raise LinkError(
+                f"the component wants imports of other types than the host has: {'; '.join(mismatched)}",
+                (),
+                tuple(mismatched),
+            )
+        return bindings
+
+    def _grouped(self, missing: list[str]) -> list[str]:
+        """Name a whole interface instead of its functions where nothing provides any of it."""
+        names = [
+            line.split(" ", 1)[0] if " " in line and self.imports.find(line.split(" ", 1)[0]) is None else line
+            for line in missing
+        ]
+        return list(dict.fromkeys(names))
+
+    def _name_resources(self) -> None:
+        for interface, resource in self.plan.resources:
+            provider = self.imports.find(interface)
+            if provider is not None:
+                resource.python_class = resource_class(provider.implementation, resource.name)
+
+    def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
+        call = self._bindings[func]
+        if call.receiver:
+            (attribute,) = call.path
+
+            def method(store: Store, receiver: Any, *arguments: Any) -> Any:
+                return getattr(receiver, attribute)(*arguments)
+
+            return method, call.waits
+        key = func  # the bound function is looked up once for each instance
+        provider = self.imports.find(func.interface)
+        assert provider is not None
+
+        def function(store: Store, *arguments: Any) -> Any:
+            bound = store.root.bound.get(key)
+            if bound is None:
+                bound = store.root.host_object(provider)
+                for attribute in call.path:
+                    bound = getattr(bound, attribute)
+                store.root.bound[key] = bound
+            return bound(*arguments)
+
+        return function, call.waits
+
+    # ---- exports -------------------------------------------------------------------------------------------
+
+    def export(self, lifted: Lifted) -> Export:
+        export = self._exports.get(lifted)
+        if export is None:
+            export = self._exports[lifted] = Export(lifted)
+        return export
+
+    def find_export(self, name: str, function: str | None = None) -> Export | None:
+        """An exported function, or the function of an exported interface; None if there is none such.
+
+        An interface named without a version is found in whatever version it is exported.
+        """
+        for exported, (sort, item) in self.plan.exports.items():
+            if exported != name and parse_import_name(exported)[0] != name:
+                continue
+            if sort is Sort.INSTANCE and function is not None:
+                item = item.exports.get(function, (None, None))[1]
+            if isinstance(item, Lifted):
+                return self.export(item)
+        return None
+
+    # ---- canonical definitions -----------------------------------------------------------------------------
+
+    def _trampoline(self, canon: Lower | ResourceBuiltin) -> Trampoline:
+        if isinstance(canon, Lower):
+            if isinstance(canon.func, Lifted):
+                return lower_trampoline(self.engine, canon, _guest_callee(self.export(canon.func)), waits=True)
+            callee, waits = self._host_callee(canon.func)
+            return lower_trampoline(self.engine, canon, callee, waits)
+        destroy, waits = destructor(self.plan, canon)
+        return resource_trampoline(self.engine, canon, destroy, waits)
+
+    def _adapter(self, part: int) -> Adapter | None:
+        """The adapter module for those of a part's trampolines that may wait."""
+        waiting = [
+            (index, self._trampolines[index])
+            for index, canon in enumerate(self.plan.canons)
+            if canon.part == part and self._trampolines[index].finish is not None
+        ]
+        return Adapter(self.engine, waiting) if waiting else None
+
+    def define(self, linker: int, module: bytes, name: bytes, index: int) -> None:
+        """Define a trampoline that never waits in a linker, under a module's import name."""
+        trampoline = self._trampolines[index]
+        define_callback(linker, module, name, trampoline.params, trampoline.results, trampoline.start)
+
+    def waits(self, index: int) -> bool:
+        return self._trampolines[index].finish is not None
+
+
+def _guest_callee(export: Export) -> Callee:
+    """Another component of the composition; its call is a coroutine like any host function's that may wait."""
+
+    def call(store: Store, *arguments: Any) -> Any:
+        return call_export(store.root.stores[export.part], export, arguments)
+
+    return call
+
+
+def define_callback(
+    linker: int, module: bytes, name: bytes, params: tuple[str, ...], results: tuple[str, ...], callback: Any
+) -> None:
+    """Define a host function on raw values. The caller keeps ``callback`` alive as long as the linker's modules."""
+    type_ = _func_type(params, results)
+    error = ffi.linker_define_func_unchecked(
+        linker, module, len(module), name, len(name), as_pointer(type_.ptr()), callback, None, None
+    )
+    if error:
+        raise LinkError(ffi.take_error(error))
+
+
+def _func_type(params: tuple[str, ...], results: tuple[str, ...]) -> wasmtime.FuncType:
+    kinds = {
+        "i32": wasmtime.ValType.i32,
+        "i64": wasmtime.ValType.i64,
+        "f32": wasmtime.ValType.f32,
+        "f64": wasmtime.ValType.f64,
+    }
+    return wasmtime.FuncType([kinds[p]() for p in params], [kinds[r]() for r in results])
+
+
+def _instance_pre(linker: int, module: wasmtime.Module) -> int:
+    pre = ctypes.c_void_p()
+    error = ffi.linker_instantiate_pre(linker, as_pointer(module.ptr()), ctypes.byref(pre))
+    if error:
+        raise LinkError(ffi.take_error(error))
+    assert pre.value is not None
+    return pre.value
+
+
+class Adapter:
+    """The module through which one part's waiting imports are called, ready to be instantiated."""
+
+    def __init__(self, engine: Engine, waiting: list[tuple[int, Trampoline]]) -> None:
+        self.position = {index: number for number, (index, _) in enumerate(waiting)}
+        self.module = engine.compile(adapter_module([(trampoline.params, trampoline.results) for _, trampoline in waiting]))
+        linker = ffi.linker_new(engine.pointer)
+        try:
+            self._suspend = _suspend_callback(engine)
+            nothing = _func_type((), ())
+            error = ffi.linker_define_async_func(
+                linker, b"", 0, b"suspend", 7, as_pointer(nothing.ptr()), self._suspend, None, None
+            )
+            if error:
+                raise LinkError(ffi.take_error(error))
+            for number, (_, trampoline) in enumerate(waiting):
+                started = (*trampoline.results, "i32")
+                define_callback(linker, b"", b"start%d" % number, trampoline.params, started, trampoline.start)
+                define_callback(linker, b"", b"finish%d" % number, (), trampoline.results, trampoline.finish)
+            self.pre = _instance_pre(linker, self.module)
+        finally:
+            ffi.linker_delete(linker)
+
+    def __del__(self) -> None:
+        pre, self.pre = getattr(self, "pre", None), None
+        if pre is not None:
+            ffi.instance_pre_delete(pre)
+
+
+def _suspend_callback(engine: Engine) -> Any:
+    def suspend(
+        env: int, caller: int, args: int, nargs: int, results: int, nresults: int, trap: int, continuation: int
+    ) -> None:
+        store = engine.current
+        assert store is not None
+        fields = (ctypes.c_uint64 * 3).from_address(continuation)
+        fields[0], fields[1], fields[2] = ffi.strlen, store.flag_address, 0
+
+    return ffi.AsyncCallback(suspend)
+
+
+class CoreStep:
+    """One core instantiation, prepared as far as the component alone allows.
+
+    A module whose imports are all host functions that never wait is instantiated from ``pre``. Otherwise
+    ``linker`` has those, and each instance defines the rest (``items``: import module, import name, item) in a
+    clone of it.
+    """
+
+    def __init__(self, linked: LinkedComponent, index: int) -> None:
+        step = linked.plan.steps[index]
+        self.slot = step.slot
+        self.part = step.part
+        self.module = linked.component.modules[step.module]
+        self.module_pointer = as_pointer(self.module.ptr())
+        self.items: list[tuple[bytes, bytes, CoreItem]] = []
+        self.pre: int | None = None
+        self.linker: int | None = ffi.linker_new(linked.engine.pointer)
+        seen: set[tuple[str, str]] = set()
+        for wanted in self.module.imports:
+            key = (wanted.module, wanted.name or "")
+            if key in seen:
+                continue
+            seen.add(key)
+            sort = _sort_of(wanted.type)
+            item = step.args[key[0]].item(key[1], sort)
+            if isinstance(item, CanonFunc) and not linked.waits(item.index):
+                linked.define(self.linker, key[0].encode(), key[1].encode(), item.index)
+            else:
+                self.items.append((key[0].encode(), key[1].encode(), item))
+        if not self.items:
+            self.pre = _instance_pre(self.linker, self.module)
+
+    def __del__(self) -> None:
+        if getattr(self, "pre", None):
+            ffi.instance_pre_delete(self.pre)
+        if getattr(self, "linker", None):
+            ffi.linker_delete(self.linker)
+
+
+def _sort_of(type_: wasmtime.ImportType) -> Sort:
+    match type_:
+        case wasmtime.FuncType():
+            return Sort.CORE_FUNC
+        case wasmtime.MemoryType():
+            return Sort.CORE_MEMORY
+        case wasmtime.TableType():
+            return Sort.CORE_TABLE
+        case wasmtime.GlobalType():
+            return Sort.CORE_GLOBAL
+        case _:
+            return Sort.CORE_TAG

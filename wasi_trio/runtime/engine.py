@@ -1,0 +1,153 @@
+"""The engine: wasmtime's configuration and compiler, and the state of what runs at this moment."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import wasmtime
+import wasmtime.component
+
+from wasi_trio.component.errors import MalformedComponent
+from wasi_trio.runtime import ffi
+from wasi_trio.runtime.ticker import Ticker
+
+if TYPE_CHECKING:
+    from wasi_trio.runtime.store import Store
+
+#: bytes of machine stack for a guest call and the host functions it calls. At wasmtime's default of 2 MiB a
+#: host callback that recurses through C code can overrun it before Python's own RecursionError comes.
+FIBER_STACK = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one component instance may use; see ``wasmtime_store_limiter``.
+
+    ``memory`` is in bytes and for each linear memory; ``table_elements`` is for each table. ``handles`` bounds
+    its handle table. Spinning in a call that can not be suspended (``realloc``, a destructor) for longer than
+    ``nested_seconds`` is a trap.
+    """
+
+    memory: int = 1 << 30
+    table_elements: int = 1_000_000
+    instances: int = 1_000
+    tables: int = 1_000
+    memories: int = 100
+    handles: int = 100_000
+    nested_seconds: float = 1.0
+
+
+class Engine:
+    """Compiles components and runs their instances; to be used from one thread.
+
+    ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it.
+
+    While a guest runs, ``current`` is its store: host functions find the instance that called them there.
+    ``nested`` is true while the innermost guest call was made out of a host function, so can not be suspended.
+    """
+
+    def __init__(self, *, cache: bool = True) -> None:
+        if sys.implementation.name != "cpython":
+            raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
+        self.cached = cache
+        self.wasmtime = wasmtime.Engine(_config(cache))
+        self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
+        self.current: Store | None = None
+        self.nested = False
+        pointer = self.pointer
+        self.ticker = Ticker(lambda: ffi.engine_increment_epoch(pointer))
+        self.epoch_callback = ffi.EpochCallback(self._at_epoch)
+        self._closed = False
+
+    def _at_epoch(self, context: int, data: int, delta: Any, kind: Any) -> int:
+        """Called on the running guest's fiber at an epoch tick; see ``Store.epoch``."""
+        store = self.current
+        assert store is not None, "wasm runs only while a store is current"
+        verdict = store.epoch()
+        delta[0] = 1
+        if verdict:
+            return int(ffi.error_new(verdict.encode()))
+        kind[0] = ffi.CONTINUE if verdict is None else ffi.YIELD
+        return 0
+
+    def close(self) -> None:
+        """Stop the ticker. Components and instances of this engine must not be used afterwards."""
+        if not self._closed:
+            self._closed = True
+            self.ticker.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def validate(self, data: bytes) -> None:
+        """Have wasmtime check that ``data`` is a valid component; MalformedComponent says why it is not.
+
+        The verdict is remembered on disk by content, since wasmtime compiles what it checks.
+        """
+        marker = _verdict_path(data) if self.cached else None
+        if marker is not None and marker.exists():
+            return
+        try:
+            component = wasmtime.component.Component(self.wasmtime, data)
+        except wasmtime.WasmtimeError as error:
+            raise MalformedComponent(_one_line(str(error))) from None
+        component.close()
+        if marker is not None:
+            _remember(marker)
+
+    def compile(self, code: bytes) -> wasmtime.Module:
+        """Compile a core module."""
+        return wasmtime.Module(self.wasmtime, code)
+
+
+def _config(cache: bool) -> wasmtime.Config:
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.memory_may_move = False
+    config.memory_reservation = 1 << 32
+    if cache:
+        config.cache = True
+    ffi.async_stack_size_set(ctypes.cast(config.ptr(), ctypes.c_void_p), FIBER_STACK)
+    return config
+
+
+def _one_line(message: str) -> str:
+    """wasmtime's message and its causes as one line."""
+    lines = [line.strip() for line in message.splitlines()]
+    return ": ".join(line.removeprefix("0: ") for line in lines if line and line != "Caused by:")
+
+
+def _verdict_path(data: bytes) -> Path | None:
+    if os.environ.get("XDG_CACHE_HOME"):
+        base = Path(os.environ["XDG_CACHE_HOME"])
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path.home() / ".cache"
+    version = metadata.version("wasmtime")
+    return base / "wasi-trio" / f"valid-{version}" / hashlib.sha256(data).hexdigest()
+
+
+def _remember(marker: Path) -> None:
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    except OSError:
+        # A read-only home only costs the check at the next start.
+        return
+
+
+def as_pointer(thing: Any) -> int:
+    """The address in one of the wheel's pointers. Keep the object it came from alive while it is used."""
+    return ctypes.cast(thing, ctypes.c_void_p).value or 0

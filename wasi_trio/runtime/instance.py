@@ -1,0 +1,140 @@
+"""Instances of a linked component."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+from wasi_trio.component.errors import LinkError
+from wasi_trio.component.imports import Provider
+from wasi_trio.runtime import ffi
+from wasi_trio.runtime.calls import Export, call_export
+from wasi_trio.runtime.component import CoreStep, LinkedComponent
+from wasi_trio.runtime.engine import Limits
+from wasi_trio.runtime.store import Store
+
+_DEFAULT_LIMITS = Limits()
+
+
+class Instance:
+    """One instance of a component and all that belongs to it alone.
+
+    Made by ``await Instance.instantiate(linked, context)``; ``close`` frees it, and is to be called however that
+    ended. ``context`` is what per-instance host interfaces are constructed with. One call at a time may be in
+    progress.
+    """
+
+    __slots__ = ("bound", "context", "hosts", "limits", "linked", "stores")
+
+    def __init__(self, linked: LinkedComponent, context: Any = None, limits: Limits = _DEFAULT_LIMITS) -> None:
+        self.linked = linked
+        self.context = context
+        self.limits = limits
+        self.stores: list[Store | None] = [None] * linked.plan.parts
+        self.hosts: dict[Provider, Any] = {}
+        self.bound: dict[Any, Any] = {}
+
+    @classmethod
+    async def instantiate(
+        cls, linked: LinkedComponent, context: Any = None, limits: Limits = _DEFAULT_LIMITS
+    ) -> Instance:
+        """Instantiate all core modules of a component, running their start functions.
+
+        Raises Trap. A checkpoint only if a start function waits or computes for long. When cancelled or failed,
+        nothing is left behind.
+        """
+        instance = cls(linked, context, limits)
+        try:
+            for step in linked.steps:
+                await instance._take(step)
+        except BaseException:
+            instance.close()
+            raise
+        return instance
+
+    async def call(self, name: str, function: str | None = None, *arguments: Any) -> Any:
+        """Call an exported function: ``call("run")``, or ``call("acme:kv/store", "get", "key")`` in an interface.
+
+        Raises LinkError if there is none such, Trap, and what host functions raise.
+        """
+        export = self.linked.find_export(name, function)
+        if export is None:
+            wanted = name if function is None else f"{name} {function}"
+            raise LinkError(f"the component does not export {wanted}", missing=(wanted,))
+        return await self.call_export(export, arguments)
+
+    async def call_export(self, export: Export, arguments: Sequence[Any]) -> Any:
+        """Call an export found before with ``LinkedComponent.find_export``."""
+        store = self.stores[export.part]
+        assert store is not None
+        return await call_export(store, export, arguments)
+
+    @property
+    def dead(self) -> str | None:
+        """Why the instance can not be entered any more, or None."""
+        return next((store.dead for store in self.stores if store is not None and store.dead), None)
+
+    def retire(self, reason: str) -> None:
+        """Let no call into the instance any more."""
+        for store in self.stores:
+            if store is not None:
+                store.dead = store.dead or reason
+
+    def host_object(self, provider: Provider) -> Any:
+        """This instance's object of a host interface."""
+        host = self.hosts.get(provider)
+        if host is None:
+            host = self.hosts[provider] = provider.make(self.context)
+        return host
+
+    def close(self) -> None:
+        """Drop what host resources the guest still holds, and free its stores."""
+        for store in self.stores:
+            if store is not None:
+                store.close()
+        for store in self.stores:
+            if store is not None:
+                store.drop_resources()
+
+    async def _take(self, step: CoreStep) -> None:
+        store = self.stores[step.part]
+        if store is None:
+            store = self.stores[step.part] = await self._new_store(step.part)
+        instance = ffi.InstanceStruct()
+        if step.pre is not None:
+            await store.instantiate(
+                lambda trap, error: ffi.instance_pre_instantiate_async(
+                    step.pre, store.context, ctypes.byref(instance), trap, error
+                )
+            )
+        else:
+            linker = ffi.linker_clone(step.linker)
+            try:
+                for module, name, item in step.items:
+                    extern = store.item(item)
+                    error = ffi.linker_define(linker, store.context, module, len(module), name, len(name), extern)
+                    if error:
+                        raise LinkError(ffi.take_error(error))
+                await store.instantiate(
+                    lambda trap, error: ffi.linker_instantiate_async(
+                        linker, store.context, step.module_pointer, ctypes.byref(instance), trap, error
+                    )
+                )
+            finally:
+                ffi.linker_delete(linker)
+        store.core[step.slot] = instance
+
+    async def _new_store(self, part: int) -> Store:
+        store = Store(self.linked.engine, self.limits, part, self)
+        self.stores[part] = store  # from here on close() frees it
+        adapter = self.linked.adapters[part]
+        if adapter is not None:
+            instance = ffi.InstanceStruct()
+            await store.instantiate(
+                lambda trap, error: ffi.instance_pre_instantiate_async(
+                    adapter.pre, store.context, ctypes.byref(instance), trap, error
+                )
+            )
+            store.adapter = instance
+        return store

@@ -1,0 +1,382 @@
+"""A component instance as it runs: its wasmtime store, and the trio task's way of driving calls into it.
+
+The rule that everything here obeys: no Python frame may be on a fiber when it suspends. A host callback only ever
+leaves a ``Pending`` behind and returns; it is the driver, below the fiber, that waits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import types
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from wasi_trio.component.context import Context
+from wasi_trio.component.errors import Trap
+from wasi_trio.component.handles import HandleTable, ResourceHandle
+from wasi_trio.component.plan import CoreExport, CoreItem
+from wasi_trio.component.values import Err
+from wasi_trio.runtime import ffi
+from wasi_trio.runtime.memory import LinearMemory
+from wasi_trio.runtime.ticker import TICK
+
+if TYPE_CHECKING:
+    from wasi_trio.runtime.engine import Engine, Limits
+
+_MASK32 = 0xFFFF_FFFF
+
+
+class Pending:
+    """A host call that has to wait: the rest of its coroutine, and how its result gets back into the guest."""
+
+    __slots__ = ("context", "coroutine", "fallible", "lenders", "lower", "return_pointer", "trap", "value")
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        trap: Any,
+        lower: Callable[..., None],
+        context: Context,
+        return_pointer: int,
+        lenders: list[ResourceHandle],
+        fallible: bool,
+    ) -> None:
+        self.coroutine = coroutine
+        #: what the coroutine's first step asked of trio
+        self.trap = trap
+        self.lower = lower
+        self.context = context
+        self.return_pointer = return_pointer
+        #: handles lent to the call until it is over
+        self.lenders = lenders
+        #: the function's result is a ``result``, so that it may raise ``Err``
+        self.fallible = fallible
+        self.value: Any = None
+
+
+@types.coroutine
+def _resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+    """Go on with a coroutine whose first step was taken by hand and asked for ``trap``."""
+    while True:
+        try:
+            answer = yield trap
+        except BaseException as error:  # whatever trio throws in belongs to the coroutine
+            try:
+                trap = coroutine.throw(error)
+            except StopIteration as stop:
+                return stop.value
+        else:
+            try:
+                trap = coroutine.send(answer)
+            except StopIteration as stop:
+                return stop.value
+
+
+class Func:
+    """A core function of a store, ready to be called.
+
+    The buffers for arguments and results are made once: a store runs one call of a function at a time.
+    """
+
+    __slots__ = ("arguments", "count", "func", "results", "returns")
+
+    def __init__(self, extern: ctypes.Array[ctypes.c_char], params: Sequence[str], results: Sequence[str]) -> None:
+        self.func = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
+        self.count = len(params)
+        self.returns = len(results)
+        self.arguments = (ctypes.c_uint64 * max(1, 4 * len(params)))()
+        for i, kind in enumerate(params):
+            self.arguments[4 * i] = ffi.VAL_KINDS[kind]
+        self.results = (ctypes.c_uint64 * max(1, 4 * len(results)))()
+
+
+class Store:
+    """One component instance and the wasmtime store that is its alone.
+
+    ``contexts`` are the lifting and lowering contexts made so far, by options; ``core`` the core instances by slot;
+    ``funcs`` the core functions called so far. ``root`` is the ``Instance`` that this store is a part of.
+
+    A store that trapped, or whose call was cancelled midway, is ``dead`` and can not be entered again. One call
+    at a time may be in progress.
+    """
+
+    __slots__ = (
+        "_entered",
+        "_error",
+        "_memories",
+        "_nested_since",
+        "_trap",
+        "adapter",
+        "context",
+        "contexts",
+        "core",
+        "dead",
+        "engine",
+        "failure",
+        "flag",
+        "flag_address",
+        "funcs",
+        "handles",
+        "index",
+        "limits",
+        "may_leave",
+        "pending",
+        "pointer",
+        "poll_tick",
+        "root",
+    )
+
+    def __init__(self, engine: Engine, limits: Limits, index: int, root: Any) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.index = index
+        self.root = root
+        self.handles = HandleTable(limits.handles)
+        self.may_leave = True
+        self.dead: str | None = None
+        self.failure: BaseException | None = None
+        self.pending: Pending | None = None
+        self.contexts: dict[Any, Context] = {}
+        self.core: dict[int, ffi.InstanceStruct] = {}
+        self.funcs: dict[Any, Func] = {}
+        self.adapter: ffi.InstanceStruct | None = None
+        self.flag = ctypes.create_string_buffer(b"\1", 2)
+        self.flag_address = ctypes.addressof(self.flag)
+        self.poll_tick = 0
+        self._nested_since = 0
+        self._entered = False
+        self._memories: dict[Any, LinearMemory] = {}
+        self._trap = ctypes.c_void_p()
+        self._error = ctypes.c_void_p()
+        self.pointer: int | None = ffi.store_new(engine.pointer, None, None)
+        self.context: int = ffi.store_context(self.pointer)
+        ffi.store_limiter(
+            self.pointer, limits.memory, limits.table_elements, limits.instances, limits.tables, limits.memories
+        )
+        ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
+        ffi.context_set_epoch_deadline(self.context, 1)
+
+    def close(self) -> None:
+        """Free the store and everything in it. Its windows on memory are closed first."""
+        if self.pointer is None:
+            return
+        self.dead = self.dead or "the instance is closed"
+        for memory in self._memories.values():
+            memory.close()
+        ffi.store_delete(self.pointer)
+        self.pointer = None
+
+    def drop_resources(self) -> None:
+        """Tell the host's resources that are still owned by the guest that it is gone."""
+        entries, self.handles.entries = self.handles.entries, [None]
+        for handle in entries:
+            if isinstance(handle, ResourceHandle) and handle.own and handle.resource.owner is None:
+                on_drop = getattr(handle.rep, "on_drop", None)
+                if on_drop is not None:
+                    on_drop()
+
+    # ---- driving guest code ------------------------------------------------------------------------------
+
+    async def call(self, func: Func, arguments: Sequence[int]) -> list[int]:
+        """Call a core function on a fiber and give its results, as raw bits.
+
+        Raises Trap, or what a host function that the guest called raised. Cancellation unwinds the guest's stack
+        and leaves the store dead. Is a checkpoint only if the guest had to wait or computed for long.
+        """
+        slots = func.arguments
+        for i, value in enumerate(arguments):
+            slots[4 * i + 1] = value
+        self._enter()
+        try:
+            future = ffi.func_call_async(
+                self.context,
+                func.func,
+                slots,
+                func.count,
+                func.results,
+                func.returns,
+                ctypes.byref(self._trap),
+                ctypes.byref(self._error),
+            )
+            await self._drive(future)
+        finally:
+            self._entered = False
+        results = func.results
+        return [results[4 * i + 1] for i in range(func.returns)]
+
+    async def instantiate(self, start: Callable[[Any, Any], int]) -> None:
+        """Run an instantiation to its end; ``start`` makes the future, given where the trap and error go."""
+        self._enter()
+        try:
+            await self._drive(start(ctypes.byref(self._trap), ctypes.byref(self._error)))
+        finally:
+            self._entered = False
+
+    def check(self) -> None:
+        """Raise Trap unless the instance may be entered."""
+        if self.dead is not None:
+            raise Trap(f"cannot enter component instance: {self.dead}")
+        if self._entered:
+            raise Trap("cannot enter component instance: a call into it is in progress")
+
+    def _enter(self) -> None:
+        self.check()
+        self._entered = True
+
+    async def _drive(self, future: int) -> None:
+        try:
+            while not self._poll(future):
+                pending = self.pending
+                if pending is None:
+                    await trio.lowlevel.checkpoint()  # an epoch tick: the guest computes, others get their turn
+                else:
+                    try:
+                        pending.value = await _resume(pending.coroutine, pending.trap)
+                    except Err as error:
+                        if not pending.fallible:
+                            raise
+                        pending.value = error.with_traceback(None)
+                    self.flag[0] = b"\1"
+        except BaseException:
+            self.dead = self.dead or "an earlier call into it did not run to its end"
+            raise
+        finally:
+            ffi.call_future_delete(future)
+            pending, self.pending = self.pending, None
+            if pending is not None:
+                pending.coroutine.close()
+        if self._trap or self._error:
+            self._raise()
+
+    def _poll(self, future: int) -> bool:
+        engine = self.engine
+        ticker = engine.ticker
+        ticker.runs += 1
+        outer, nested, running = engine.current, engine.nested, ticker.running
+        engine.current, engine.nested, ticker.running = self, False, True
+        if ticker.asleep:
+            ticker.wake()
+        self.poll_tick = ticker.ticks
+        try:
+            return bool(ffi.call_future_poll(future))
+        finally:
+            engine.current, engine.nested, ticker.running = outer, nested, running
+
+    def call_nested(self, func: Any, raw: Any, count: int) -> None:
+        """Call a core function from inside a host function; ``raw`` holds arguments, then results.
+
+        Such a call can not be suspended (there are Python frames below it), so a guest that waits in it, or spins
+        for longer than ``limits.nested_seconds``, traps.
+        """
+        engine = self.engine
+        ticker = engine.ticker
+        ticker.runs += 1
+        outer, nested, running = engine.current, engine.nested, ticker.running
+        engine.current, engine.nested, ticker.running = self, True, True
+        if ticker.asleep:
+            ticker.wake()
+        if not nested:
+            self._nested_since = ticker.ticks
+        trap = ctypes.c_void_p()
+        try:
+            error = ffi.func_call_unchecked(self.context, func, raw, count, ctypes.byref(trap))
+        finally:
+            engine.current, engine.nested, ticker.running = outer, nested, running
+        if error or trap:
+            self._trap.value, self._error.value = trap.value, error
+            self._raise()
+
+    def _raise(self) -> None:
+        """Raise what ended the guest's call: a host function's exception as it was, else a Trap."""
+        message = "the guest trapped"
+        if self._trap.value:
+            message = ffi.take_trap(self._trap.value)
+        if self._error.value:
+            message = ffi.take_error(self._error.value)
+        self._trap.value = self._error.value = None
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            self.dead = self.dead or f"it failed: {_first_line(str(failure)) or type(failure).__name__}"
+            raise failure
+        trap = Trap(readable(message))
+        self.dead = self.dead or f"it trapped: {_first_line(str(trap))}"
+        raise trap
+
+    def epoch(self) -> str | None:
+        """What to do at an epoch tick: None to go on, "" to give way, any other string is a trap's message."""
+        if self.engine.nested:
+            spun = (self.engine.ticker.ticks - self._nested_since) * TICK
+            if spun > self.limits.nested_seconds:
+                return f"a call from the host that can not be suspended ran for {spun:.1f} s"
+            return None
+        if self.engine.ticker.ticks - self.poll_tick < 1:
+            return None
+        return ""
+
+    # ---- what host functions and the Canonical ABI need --------------------------------------------------
+
+    def extern(self, slot: int, name: bytes) -> ctypes.Array[ctypes.c_char]:
+        """The export ``name`` of core instance ``slot``, which linking made sure is there."""
+        extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
+        if not ffi.instance_export_get(self.context, ctypes.byref(self.core[slot]), name, len(name), extern):
+            raise Trap(f"core instance has no export {name.decode()!r}")
+        return extern
+
+    def item(self, item: CoreItem) -> ctypes.Array[ctypes.c_char]:
+        """The extern that a core item of the plan is in this store."""
+        if isinstance(item, CoreExport):
+            return self.extern(item.slot, item.name.encode())
+        return self.adapted(item.index)
+
+    def adapted(self, canon: int) -> ctypes.Array[ctypes.c_char]:
+        """The function through which this instance calls an import that may wait."""
+        assert self.adapter is not None
+        extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
+        name, length = ctypes.c_void_p(), ctypes.c_size_t()
+        found = ffi.instance_export_nth(
+            self.context,
+            ctypes.byref(self.adapter),
+            self.root.linked.adapters[self.index].position[canon],
+            ctypes.byref(name),
+            ctypes.byref(length),
+            extern,
+        )
+        assert found
+        return extern
+
+    def memory(self, item: CoreItem) -> LinearMemory:
+        memory = self._memories.get(item)
+        if memory is None:
+            memory = self._memories[item] = LinearMemory(self.context, self.item(item))
+        return memory
+
+    def realloc(self, item: CoreItem) -> Callable[[int, int, int, int], int]:
+        """The guest's ``realloc``; during it the guest may not call out."""
+        extern = self.item(item)
+        held = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
+        raw = (ctypes.c_uint64 * 8)()
+
+        def realloc(old: int, old_size: int, alignment: int, size: int) -> int:
+            raw[0], raw[2], raw[4], raw[6] = old, old_size, alignment, size
+            self.may_leave = False
+            self.call_nested(held, raw, 4)
+            self.may_leave = True
+            return raw[0] & _MASK32
+
+        return realloc
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0]
+
+
+def readable(message: str) -> str:
+    """wasmtime's report with the cause on the first line and the wasm backtrace below it."""
+    head, separator, tail = message.partition("\n\nCaused by:\n")
+    if not separator:
+        return message
+    causes = [line.strip() for line in tail.splitlines() if line.strip()]
+    causes = [line.split(": ", 1)[1] if line[:1].isdigit() and ": " in line else line for line in causes]
+    return "\n".join([": ".join(causes), *head.splitlines()])

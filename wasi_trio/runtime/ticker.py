@@ -1,0 +1,62 @@
+"""Epoch ticks: what makes a busy guest give way.
+
+A thread advances the engine's epoch while guests run, and sleeps while none does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+#: seconds between two ticks; a guest that computes gives way after one to two of them
+TICK = 0.010
+
+
+class Ticker:
+    """Advances an engine's epoch every ``TICK`` seconds as long as guests are being run.
+
+    ``ticks`` counts the ticks so far. Whoever is about to run a guest bumps ``runs`` and calls ``wake`` if
+    ``asleep`` is set: the thread goes to sleep once it has seen a whole tick without a run.
+    """
+
+    def __init__(self, increment_epoch: Callable[[], Any]) -> None:
+        self.ticks = 0
+        self.runs = 0
+        self.running = False
+        self.asleep = True
+        self._increment_epoch = increment_epoch
+        self._awake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        """Start ticking again."""
+        self.asleep = False
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wasi_trio ticker", daemon=True)
+            self._thread.start()
+        self._awake.set()
+
+    def close(self) -> None:
+        """Stop the thread and wait for it."""
+        self._stop.set()
+        self._awake.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        seen = -1
+        while not self._stop.wait(TICK):
+            if self.runs == seen and not self.running:
+                # Clear first, look again after: a run (or the end) that comes in between either is seen here
+                # or sees `asleep` and sets the event.
+                self._awake.clear()
+                self.asleep = True
+                if self.runs == seen and not self.running and not self._stop.is_set():
+                    self._awake.wait()
+                self.asleep = False
+            seen = self.runs
+            self.ticks += 1
+            self._increment_epoch()

@@ -1,0 +1,231 @@
+"""The host functions that wasm calls: one for each canonical definition of a component.
+
+They are made once per linked component and find the instance they act for in ``engine.current``. Each is a C
+callback, so nothing may escape from it: an exception is kept in the store, the guest is made to trap, and whoever
+called the guest gets the exception itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from wasi_trio.component import abi
+from wasi_trio.component import types as t
+from wasi_trio.component.context import Context
+from wasi_trio.component.definitions import StringEncoding
+from wasi_trio.component.errors import Trap
+from wasi_trio.component.handles import ResourceHandle
+from wasi_trio.component.plan import HostFunc, Lower, Options, ResourceBuiltin
+from wasi_trio.component.values import Err
+from wasi_trio.runtime import ffi
+from wasi_trio.runtime.store import Pending, Store
+
+if TYPE_CHECKING:
+    from wasi_trio.runtime.engine import Engine
+
+_MASK32 = 0xFFFF_FFFF
+
+#: calls what a lowered function stands for: (store of the caller, *lifted arguments) -> value, or a coroutine of it
+Callee = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trampoline:
+    """A core function made by a canonical definition.
+
+    ``start`` is its callback. Where the function may wait, ``finish`` is the callback that lowers the result later
+    and ``start`` answers one more i32, whether to wait: see ``runtime.adapters``.
+    """
+
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    start: Any
+    finish: Any = None
+
+
+def context_of(store: Store, options: Options) -> Context:
+    """The lifting and lowering context of these options in this instance, made when first needed."""
+    context = store.contexts.get(options)
+    if context is None:
+        memory = None if options.memory is None else store.memory(options.memory)
+        realloc = None if options.realloc is None else store.realloc(options.realloc)
+        context = store.contexts[options] = Context(store.handles, memory, realloc, store)
+    return context
+
+
+def _fail(store: Store, error: BaseException) -> int:
+    """Keep what a host function raised and answer the trap that unwinds the guest."""
+    if store.failure is None:
+        store.failure = error
+    message = f"{type(error).__name__}: {error}".encode()
+    return int(ffi.trap_new(message, len(message)))
+
+
+def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) -> Trampoline:
+    """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower")."""
+    type_, options = lower.func.type, lower.options
+    types = tuple(type_ for _, type_ in type_.params)
+    tracked = abi.needs_lends(type_)
+    lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=tracked)
+    store_result = abi.lower_results(
+        type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
+    )
+    params, results = abi.core_signature(type_, "lower", False, False)
+    # The pointer for a result that does not fit comes after the flat parameters.
+    spills = len(params) > abi.flat_count(types, abi.MAX_FLAT_PARAMS)
+    pointer_slot = 2 * (len(params) - 1) if spills else 0
+    pending_slot = 2 * len(results)
+    fallible = isinstance(type_.result, t.Result)
+
+    def start(env: int, caller: int, raw: Any, count: int) -> int:
+        store = engine.current
+        assert store is not None
+        try:
+            if not store.may_leave:
+                raise Trap("cannot leave component instance")
+            context = store.contexts.get(options)
+            if context is None:
+                context = context_of(store, options)
+            try:
+                value = callee(store, *lift(context, raw))
+            except Err as error:
+                if not fallible:
+                    raise
+                value = error.with_traceback(None)
+            store_result(context, raw, raw[pointer_slot] & _MASK32, value)
+        except BaseException as error:  # kept, and raised again by the driver
+            return _fail(store, error)
+        return 0
+
+    if not waits and not tracked:
+        return Trampoline(params, results, ffi.UncheckedCallback(start))
+
+    def give_back(context: Context, lenders: list[ResourceHandle]) -> None:
+        for handle in lenders:
+            handle.lends -= 1
+
+    def start_waiting(env: int, caller: int, raw: Any, count: int) -> int:
+        store = engine.current
+        assert store is not None
+        try:
+            if not store.may_leave:
+                raise Trap("cannot leave component instance")
+            context = store.contexts.get(options)
+            if context is None:
+                context = context_of(store, options)
+            arguments = lift(context, raw)
+            lenders = context.lenders
+            if lenders:
+                context.lenders = []
+            pointer = raw[pointer_slot] & _MASK32
+            try:
+                value = callee(store, *arguments)
+                if type(value) is CoroutineType:
+                    # The first step is taken here and now: most calls are over with it.
+                    trap = value.send(None)
+                    if engine.nested:
+                        value.close()
+                        raise Trap("cannot wait in realloc, post-return or a destructor")
+                    store.pending = Pending(value, trap, store_result, context, pointer, lenders, fallible)
+                    store.flag[0] = b"\0"
+                    raw[pending_slot] = 1
+                    return 0
+            except StopIteration as stop:
+                value = stop.value
+            except Err as error:
+                if not fallible:
+                    raise
+                value = error.with_traceback(None)
+            if lenders:
+                give_back(context, lenders)
+            store_result(context, raw, pointer, value)
+            if waits:
+                raw[pending_slot] = 0
+        except BaseException as error:  # kept, and raised again by the driver
+            return _fail(store, error)
+        return 0
+
+    def finish(env: int, caller: int, raw: Any, count: int) -> int:
+        store = engine.current
+        assert store is not None
+        try:
+            pending, store.pending = store.pending, None
+            assert pending is not None, "the fiber goes on only once its host call is done"
+            if pending.lenders:
+                give_back(pending.context, pending.lenders)
+            store_result(pending.context, raw, pending.return_pointer, pending.value)
+        except BaseException as error:  # kept, and raised again by the driver
+            return _fail(store, error)
+        return 0
+
+    return Trampoline(
+        params, results, ffi.UncheckedCallback(start_waiting), ffi.UncheckedCallback(finish) if waits else None
+    )
+
+
+def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Callee | None, waits: bool) -> Trampoline:
+    """``resource.new``, ``resource.rep`` or ``resource.drop`` (CanonicalABI.md, "canon resource.new" and on)."""
+    resource = builtin.resource
+    if builtin.name == "resource.new":
+
+        def new(store: Store, raw: Any) -> None:
+            if not store.may_leave:
+                raise Trap("cannot leave component instance")
+            raw[0] = store.handles.add(ResourceHandle(resource, raw[0] & _MASK32, own=True))
+
+        return Trampoline(("i32",), ("i32",), _callback(engine, new))
+    if builtin.name == "resource.rep":
+
+        def rep(store: Store, raw: Any) -> None:
+            raw[0] = store.handles.resource(raw[0] & _MASK32, resource).rep
+
+        return Trampoline(("i32",), ("i32",), _callback(engine, rep))
+
+    def take(store: Store, index: int) -> Any:
+        """Remove the handle; gives its rep if the resource is to be destroyed, else None."""
+        if not store.may_leave:
+            raise Trap("cannot leave component instance")
+        handle = store.handles.resource(index, resource)
+        if handle.lends:
+            raise Trap(f"cannot remove owned resource while borrowed (handle index {index})")
+        store.handles.remove(index)
+        if handle.own:
+            return handle.rep
+        assert handle.scope is not None
+        handle.scope.borrows -= 1
+        return None
+
+    if not waits:
+
+        def drop(store: Store, raw: Any) -> None:
+            rep = take(store, raw[0] & _MASK32)
+            if rep is not None and destroy is not None:
+                destroy(store, rep)
+
+        return Trampoline(("i32",), (), _callback(engine, drop))
+
+    assert destroy is not None
+
+    def drop_other(store: Store, index: int) -> Any:
+        rep = take(store, index)
+        return None if rep is None else destroy(store, rep)
+
+    as_function = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
+    options = Options(StringEncoding.UTF8, None, None, None)
+    return lower_trampoline(engine, Lower(builtin.part, as_function, options), drop_other, waits=True)
+
+
+def _callback(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
+    def callback(env: int, caller: int, raw: Any, count: int) -> int:
+        store = engine.current
+        assert store is not None
+        try:
+            act(store, raw)
+        except BaseException as error:  # kept, and raised again by the driver
+            return _fail(store, error)
+        return 0
+
+    return ffi.UncheckedCallback(callback)
