@@ -15,7 +15,7 @@ from wasi_trio.component.names import FunctionKind, parse_function_name
 from wasi_trio.component.types import ResourceType, Result
 from wasi_trio.component.values import Err, pascal_case, snake_case
 from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p2 import INTERFACES, filesystem, sockets
+from wasi_trio.wasi.p2 import INTERFACES, VERSION, filesystem, sockets
 from wasi_trio.wasi.p2.io import Error
 
 #: unstable features that are provided (``clocks-timezone`` is not)
@@ -43,6 +43,7 @@ def counterpart(interface: type, function: str) -> Callable[..., Any]:
 def test_every_interface_is_there() -> None:
     assert len(DESCRIBED) == 31
     assert INTERFACES.keys() == DESCRIBED.keys() - EXPORTED
+    assert {interface.version for interface in DESCRIBED.values()} == {VERSION}
 
 
 @pytest.mark.parametrize(("name", "function"), FUNCTIONS)
