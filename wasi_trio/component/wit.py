@@ -83,18 +83,46 @@ class Wit:
 
         Raises KeyError if there is none.
         """
-        package_name, _, short = name.partition("@")[0].rpartition("/")
-        _, version = parse_import_name(name)
+        found = self._find(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def _find(self, name: str) -> Interface | None:
+        full_name, version = parse_import_name(name)
+        package_name, _, short = full_name.rpartition("/")
         for package in self.packages.values():
             if package.name != package_name or short not in package.interfaces:
                 continue
             if version is None or compatible(version, package.version):
                 return package.interfaces[short]
-        raise KeyError(name)
+        return None
 
     def origin(self, resource: ResourceType) -> tuple[str, str]:
         """The interface that defines a resource of this WIT, without its version, and the name it has there."""
         return self._origins[resource]
+
+    def check(
+        self, interface: str, function: str, declared: FuncType, resources: Mapping[ResourceType, tuple[str, str]]
+    ) -> str | None:
+        """How a function that a component imports differs from the one here: a short line, or None if it does not.
+
+        ``interface`` and ``function`` are the names in the component. ``resources`` says of each resource type that
+        it imports from which interface and under which name. Nothing is known of an interface that this WIT does
+        not have, so its functions differ in nothing.
+        """
+        found = self._find(interface)
+        if found is None:
+            return None
+        if function not in found.functions:
+            return f"{_versioned(found.name, found.version)} has no such function"
+
+        def same(theirs: ResourceType, ours: ResourceType) -> bool:
+            source, name = resources.get(theirs, ("", ""))
+            home = self._find(source)
+            return home is not None and home.types.get(name) is ours
+
+        return mismatch(declared, found.functions[function], same)
 
 
 def load(paths: Iterable[Path | Traversable], features: Collection[str] = ()) -> Wit:
