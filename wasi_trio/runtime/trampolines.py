@@ -125,16 +125,18 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
                 value = callee(store, *arguments)
                 if type(value) is CoroutineType:
                     # The first step is taken here and now: most calls are over with it.
-                    trap = value.send(None)
-                    if engine.nested:
-                        value.close()
-                        raise Trap("cannot wait in realloc, post-return or a destructor")
-                    store.pending = Pending(value, trap, store_result, context, pointer, lenders, fallible)
-                    store.flag[0] = b"\0"
-                    raw[pending_slot] = 1
-                    return 0
-            except StopIteration as stop:
-                value = stop.value
+                    try:
+                        trap = value.send(None)
+                    except StopIteration as stop:
+                        value = stop.value
+                    else:
+                        if engine.nested:
+                            value.close()
+                            raise Trap("cannot wait in realloc, post-return or a destructor")
+                        store.pending = Pending(value, trap, store_result, context, pointer, lenders, fallible)
+                        store.flag[0] = b"\0"
+                        raw[pending_slot] = 1
+                        return 0
             except Err as error:
                 if not fallible:
                     raise

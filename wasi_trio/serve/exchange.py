@@ -1,0 +1,106 @@
+"""One request on its way through the handler, and the ways it can fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import trio
+
+from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.messages import Request, Response
+
+
+class ExchangeFailed(Exception):
+    """No response came of a request. ``status`` is the HTTP status that says so; ``str()`` is one line."""
+
+    status = 500
+
+
+class GuestFailed(ExchangeFailed):
+    """The guest trapped, exited, or returned without a response."""
+
+
+class InstantiationFailed(ExchangeFailed):
+    """No instance could be made for the request."""
+
+    status = 503
+
+
+class Overloaded(ExchangeFailed):
+    """More requests wait than may."""
+
+    status = 503
+
+
+class DeadlinePassed(ExchangeFailed):
+    """The guest had not answered by the request's deadline."""
+
+    status = 504
+
+
+class Exchange:
+    """A request that was submitted, and what becomes of it.
+
+    Exactly one of ``response`` and ``failure`` is set once ``done`` is true; then ``notify``, if set, is called,
+    synchronously. The response's body may still be on its way.
+    """
+
+    __slots__ = ("deadline", "done", "failure", "finished", "notify", "request", "response", "scope")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.response: Response | None = None
+        self.failure: ExchangeFailed | None = None
+        self.done = False
+        #: when, in trio's time, the response's head must be there
+        self.deadline = math.inf
+        #: no guest works on it any more
+        self.finished = False
+        self.notify: Callable[[], None] | None = None
+        #: what to cancel to stop the guest's work, while it is under way
+        self.scope: trio.CancelScope | None = None
+
+    def respond(self, response: Response) -> None:
+        """The guest's response is there."""
+        if not self.done:
+            self.response = response
+            if self.scope is not None:
+                self.scope.deadline = math.inf  # it is kept: the body may take its time
+            self._settle()
+
+    def fail(self, failure: ExchangeFailed, error: HttpError) -> None:
+        """There is no response, or its body ends here, short, with ``error``."""
+        if not self.done:
+            self.failure = failure
+            self._settle()
+        elif self.response is not None:
+            self.response.body.abort(error)
+
+    def _settle(self) -> None:
+        self.done = True
+        if self.notify is not None:
+            self.notify()
+
+    def cancel(self) -> None:
+        """Nobody wants the response any more: stop the guest's work, now or before it begins."""
+        self.finished = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+    async def wait(self) -> Response:
+        """The response, once it is there; raises ExchangeFailed. Cancelling it stops the guest's work."""
+        if not self.done:
+            event = trio.Event()
+            self.notify = event.set
+            try:
+                await event.wait()
+            except BaseException:
+                self.cancel()
+                raise
+            finally:
+                self.notify = None
+        if self.failure is not None:
+            raise self.failure
+        assert self.response is not None
+        return self.response

@@ -1,0 +1,51 @@
+"""How a request is put to a guest, by the interface it exports."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wasi_trio.component.errors import LinkError, Unsupported
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.runtime.instance import Instance
+from wasi_trio.serve.exchange import Exchange, GuestFailed
+from wasi_trio.wasi.http.messages import Response
+from wasi_trio.wasi.p2.http_messages import IncomingRequest, ResponseOutparam
+
+
+class GuestCalls(Protocol):
+    """Puts requests to instances of one component."""
+
+    default_reuse_count: int
+
+    async def call(self, instance: Instance, exchange: Exchange) -> None:
+        """Run the guest's handler for one request; returns when the guest did."""
+
+
+class IncomingHandler:
+    """wasi:http/incoming-handler@0.2: the guest sets its response in an out-parameter."""
+
+    default_reuse_count = 1
+
+    def __init__(self, component: LinkedComponent) -> None:
+        export = component.find_export("wasi:http/incoming-handler", "handle")
+        assert export is not None
+        self.export = export
+
+    async def call(self, instance: Instance, exchange: Exchange) -> None:
+        def on_set(outparam: ResponseOutparam) -> None:
+            outcome = outparam.outcome
+            if isinstance(outcome, Response):
+                exchange.respond(outcome)
+            elif outcome is not None:
+                exchange.fail(GuestFailed(f"the guest answered with the error {outcome}"), outcome)
+
+        await instance.call_export(self.export, (IncomingRequest(exchange.request), ResponseOutparam(on_set)))
+
+
+def guest_calls(component: LinkedComponent) -> GuestCalls:
+    """The way in that a component offers; LinkError if it has none."""
+    if component.find_export("wasi:http/incoming-handler", "handle") is not None:
+        return IncomingHandler(component)
+    if component.find_export("wasi:http/handler", "handle") is not None:
+        raise Unsupported("the component exports wasi:http/handler of WASI 0.3, which this version does not run")
+    raise LinkError("the component exports no wasi:http/incoming-handler: it is not an HTTP component")

@@ -1,0 +1,104 @@
+"""The request handler: a pool of workers, each with an instance of the component, fed by a memory channel."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from types import TracebackType
+
+import trio
+
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.serve.exchange import Exchange, ExchangeFailed
+from wasi_trio.serve.guest import GuestCalls, guest_calls
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.worker import Worker
+from wasi_trio.wasi.http.messages import Request, Response
+
+log = logging.getLogger("wasi_trio.serve")
+
+
+class ProxyHandler:
+    """Gives requests to instances of a component and gets their responses.
+
+    To be used as an async context manager: leaving it stops taking requests, lets those under way finish and ends
+    the workers; cancel the block around it to end them at once. ``component`` must export an HTTP handler, else
+    LinkError.
+
+    A request goes to a worker that is idle; when none is, a new one is started for it. So the channel never holds a
+    request: it is handed over on the spot or not at all.
+    """
+
+    def __init__(self, component: LinkedComponent, options: HandlerOptions | None = None) -> None:
+        self.component = component
+        self.options = options or HandlerOptions()
+        self.calls: GuestCalls = guest_calls(component)
+        reuse = self.options.max_instance_reuse_count
+        self.reuse_count = self.calls.default_reuse_count if reuse is None else reuse
+        limit = self.options.max_concurrent_requests
+        self.max_requests = math.inf if limit is None else limit
+        #: requests that workers have at the moment
+        self.active = 0
+        #: workers started so far, which is also the number of the latest instance
+        self.started = 0
+        self._waiting: deque[Exchange] = deque()
+        self._give, self.work = trio.open_memory_channel[Exchange](0)
+        self._nursery_manager = trio.open_nursery()
+        self._nursery: trio.Nursery | None = None
+
+    async def __aenter__(self) -> ProxyHandler:
+        self._nursery = await self._nursery_manager.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        # Idle workers end when the channel does; busy ones when their request is done.
+        self._give.close()
+        return await self._nursery_manager.__aexit__(kind, error, traceback)
+
+    async def handle(self, request: Request) -> Response:
+        """The guest's response to a request, as soon as it has set it; its body may still be on its way.
+
+        Raises ExchangeFailed. Cancelling this stops the guest's work on the request and drops its instance.
+        """
+        return await self.submit(request).wait()
+
+    def submit(self, request: Request) -> Exchange:
+        """Hand a request over without waiting for its response."""
+        exchange = Exchange(request)
+        timeout = self.options.request_timeout
+        if timeout is not None:
+            exchange.deadline = trio.current_time() + timeout
+        if self.active >= self.max_requests:
+            self._waiting.append(exchange)
+        else:
+            self._dispatch(exchange)
+        return exchange
+
+    def _dispatch(self, exchange: Exchange) -> None:
+        self.active += 1
+        try:
+            self._give.send_nowait(exchange)
+        except trio.WouldBlock:
+            assert self._nursery is not None, "the handler is entered before it is given requests"
+            self.started += 1
+            self._nursery.start_soon(self._run_worker, Worker(self, self.started), exchange)
+
+    async def _run_worker(self, worker: Worker, exchange: Exchange) -> None:
+        try:
+            await worker.run(exchange)
+        except Exception:  # of this instance's own making: it must not reach other instances
+            log.exception("instance %d failed in the host", worker.number)
+
+    def release(self) -> None:
+        """A worker is done with a request; the next that waits takes its place."""
+        self.active -= 1
+        while self._waiting and self.active < self.max_requests:
+            exchange = self._waiting.popleft()
+            if not exchange.finished:
+                self._dispatch(exchange)
+
+
+__all__ = ["ExchangeFailed", "ProxyHandler"]

@@ -1,0 +1,28 @@
+"""What an operator can set about how requests are handled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wasi_trio.runtime.engine import Limits
+from wasi_trio.wasi.context import WasiOptions
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerOptions:
+    """Options of the request handler; times are in seconds, None is no limit.
+
+    ``max_instance_reuse_count`` requests are given to an instance before it is dropped (None: 1, since WASI 0.2
+    guests are not written to be reused). ``idle_instance_timeout`` is how long an instance is kept without a
+    request. ``request_timeout`` bounds the time from a request's arrival to its response's head. Requests beyond
+    ``max_concurrent_requests`` wait in order.
+    """
+
+    max_instance_reuse_count: int | None = None
+    max_instance_concurrent_reuse_count: int | None = None
+    idle_instance_timeout: float = 1.0
+    request_timeout: float | None = None
+    max_concurrent_requests: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    wasi: WasiOptions = field(default_factory=WasiOptions)
+    logging_prefix: bool = True

@@ -1,0 +1,138 @@
+"""A worker: a task with a nursery that holds one instance, and serves requests with it until it is used up."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from wasi_trio.component.errors import ComponentError, Trap
+from wasi_trio.runtime.instance import Instance
+from wasi_trio.serve.exchange import DeadlinePassed, Exchange, ExchangeFailed, GuestFailed, InstantiationFailed
+from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi.exit import Exit
+from wasi_trio.wasi.http.errors import HttpError
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.handler import ProxyHandler
+
+log = logging.getLogger("wasi_trio.serve")
+
+
+class Worker:
+    """Serves requests with one instance, one after the other.
+
+    It ends when the instance took ``reuse_count`` requests, was idle for ``idle_instance_timeout``, trapped, exited
+    or was cancelled in the middle of a request.
+    """
+
+    def __init__(self, handler: ProxyHandler, number: int) -> None:
+        self.handler = handler
+        self.number = number
+        #: requests taken so far
+        self.taken = 0
+
+    async def run(self, first: Exchange) -> None:
+        """Make the instance, serve ``first`` and what comes after; returns when the instance is gone."""
+        options = self.handler.options
+        try:
+            async with trio.open_nursery() as nursery:
+                context = WasiContext(options.wasi, nursery=nursery)
+                try:
+                    instance = await self._instantiate(first, context)
+                    if instance is not None:
+                        try:
+                            await self._serve_all(instance, first)
+                        finally:
+                            instance.close()
+                finally:
+                    context.finish()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if not first.finished:
+                self._finish(first, "the server is shutting down")
+
+    async def _instantiate(self, exchange: Exchange, context: WasiContext) -> Instance | None:
+        """The instance; None, with the exchange failed, where it can not be made."""
+        with trio.CancelScope(deadline=exchange.deadline) as scope:
+            self._begin(exchange, scope)
+            try:
+                return await Instance.instantiate(self.handler.component, context, self.handler.options.limits)
+            except Exit as exit_:
+                reason = f"it exited with code {exit_.code}"
+            except ComponentError as error:
+                reason = str(error)
+            log.error("instance %d could not be made: %s", self.number, reason)
+            failed = InstantiationFailed(f"no instance could be made: {_first_line(reason)}")
+            exchange.fail(failed, HttpError("internal-error", str(failed)))
+        self._finish(exchange, "", timed_out=scope.cancelled_caught)
+        return None
+
+    async def _serve_all(self, instance: Instance, first: Exchange) -> None:
+        exchange: Exchange | None = first
+        while exchange is not None:
+            self.taken += 1
+            await self._serve(instance, exchange)
+            if instance.dead or self.taken >= self.handler.reuse_count:
+                return
+            exchange = await self._next()
+
+    async def _next(self) -> Exchange | None:
+        """The next request; None when none came in time, or none will come any more."""
+        with trio.move_on_after(self.handler.options.idle_instance_timeout):
+            try:
+                return await self.handler.work.receive()
+            except trio.EndOfChannel:
+                return None
+        return None
+
+    async def _serve(self, instance: Instance, exchange: Exchange) -> None:
+        reason = "the server is shutting down"
+        scope = trio.CancelScope(deadline=exchange.deadline)
+        try:
+            with scope:
+                self._begin(exchange, scope)
+                try:
+                    await self.handler.calls.call(instance, exchange)
+                    reason = "the guest returned without setting a response"
+                    if exchange.done:
+                        reason = "the guest returned before the end of the response's body"
+                except Exit as exit_:
+                    instance.retire(f"it exited with code {exit_.code}")
+                    reason = f"the guest exited with code {exit_.code}"
+                except Trap as trap:
+                    reason = f"the guest trapped: {_first_line(str(trap))}"
+                    log.error("instance %d trapped: %s", self.number, trap)
+                except Exception as error:
+                    reason = f"a host function failed: {type(error).__name__}"
+                    log.exception("instance %d: a host function failed", self.number)
+        finally:
+            self._finish(exchange, reason, timed_out=scope.cancelled_caught)
+
+    def _begin(self, exchange: Exchange, scope: trio.CancelScope) -> None:
+        exchange.scope = scope
+        if exchange.finished:  # its client left before we came to it
+            scope.cancel()
+
+    def _finish(self, exchange: Exchange, reason: str, timed_out: bool = False) -> None:
+        """No guest works on the exchange any more: whatever is not complete by now never will be."""
+        left = exchange.finished
+        exchange.finished = True
+        exchange.scope = None
+        complete = exchange.response is not None and exchange.response.body.finished
+        if not complete and not (exchange.done and exchange.failure is not None):
+            failure: ExchangeFailed = GuestFailed(reason)
+            if timed_out:
+                failure = GuestFailed("the client left")
+                if not left:
+                    failure = DeadlinePassed(f"no response within {self.handler.options.request_timeout:g} s")
+            if not left:
+                log.warning("instance %d: %s", self.number, failure)
+            exchange.fail(failure, HttpError("internal-error", str(failure)))
+        exchange.request.body.close()
+        self.handler.release()
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0]
