@@ -66,7 +66,7 @@ def _digest(guest: Path, packages: Path) -> str:
     for base, files in (
         (guest, _sources(guest)),
         (packages, _sources(packages)),
-        (HERE, [Path(__file__)]),
+        (Path(__file__).parent, [Path(__file__)]),
     ):
         for file in files:
             digest.update(f"\0{file.relative_to(base)}\0".encode() + file.read_bytes())

@@ -11,6 +11,7 @@ import wasmtime
 FOLDER = Path(__file__).parent / "wat"
 
 _INCLUDE = re.compile(r"^ *;; include ([\w-]+\.wat)\n", re.MULTILINE)
+_CASES = re.compile(r"\(table \$cases funcref \(elem([^)]*)\)\)")
 
 
 def source(name: str) -> str:
@@ -23,6 +24,12 @@ def source(name: str) -> str:
 def load(name: str) -> bytes:
     """The component ``wat/<name>.wat`` as bytes; wasmtime.WasmtimeError if its text is wrong."""
     return bytes(wasmtime.wat2wasm(source(name)))
+
+
+def cases(name: str) -> list[str]:
+    """The cases of a guest that has several, in order: the guest runs the one whose number is the request's path."""
+    found = _CASES.search(source(name))
+    return found[1].replace("$", "").split() if found else []
 
 
 def names() -> list[str]:

@@ -1,5 +1,5 @@
-;; What `wasi-trio serve` serves when it is given no component: a page that shows the request as a guest sees it, and how
-;; many requests this instance has answered. A component for wasi:http/proxy@0.2.0, written by hand.
+;; What `wasi-trio serve` serves when it is given no component: a page that shows the request as a guest sees it, and
+;; how many requests this instance has answered. A component for wasi:http/proxy@0.2.0, written by hand.
 
 (component $demo
   ;; ---- imports ---------------------------------------------------------------------------------------------------
@@ -206,7 +206,8 @@
     (data (i32.const 1472) "<tr><td>\00")
     (data (i32.const 1488) "</td><td>\00")
     (data (i32.const 1504) "</td></tr>\n\00")
-    (data (i32.const 1520) "</table>\n<p>Serve one of your own with <code>wasi-trio serve app.wasm</code>.</p>\n</html>\n\00")
+    (data (i32.const 1520)
+      "</table>\n<p>Serve one of your own with <code>wasi-trio serve app.wasm</code>.</p>\n</html>\n\00")
     (data (i32.const 1664) "&amp;\00")
     (data (i32.const 1672) "&lt;\00")
     (data (i32.const 1680) "&gt;\00")

@@ -18,9 +18,11 @@
   (core func $response.body (canon lower (func $http "[method]outgoing-response.body") (memory $mem)))
   (core func $outparam.set (canon lower (func $http "[static]response-outparam.set") (memory $mem)))
   (core func $outgoing.write (canon lower (func $http "[method]outgoing-body.write") (memory $mem)))
-  (core func $outgoing.finish (canon lower (func $http "[static]outgoing-body.finish") (memory $mem) (realloc $realloc)))
+  (core func $outgoing.finish
+    (canon lower (func $http "[static]outgoing-body.finish") (memory $mem) (realloc $realloc)))
   (core func $outgoing.drop (canon resource.drop $outgoing-body))
-  (core func $in.read (canon lower (func $streams "[method]input-stream.blocking-read") (memory $mem) (realloc $realloc)))
+  (core func $in.read
+    (canon lower (func $streams "[method]input-stream.blocking-read") (memory $mem) (realloc $realloc)))
   (core func $in.drop (canon resource.drop $input-stream))
   (core func $out.check (canon lower (func $streams "[method]output-stream.check-write") (memory $mem)))
   (core func $out.write (canon lower (func $streams "[method]output-stream.write") (memory $mem)))
