@@ -1,0 +1,80 @@
+"""What ``wasi_trio serve`` does once its options are understood."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+
+import trio
+
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.loading import LoadError, load
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.server import address_of, bind, serve
+from wasi_trio.wasi.context import WasiOptions
+from wasi_trio.wasi.process_stdio import ProcessOutput
+
+
+class CommandError(Exception):
+    """The server can not be started; the message is one line."""
+
+
+def run_server(
+    component: str | None,
+    *,
+    addr: tuple[str, int],
+    shutdown_addr: tuple[str, int] | None,
+    env: Sequence[tuple[str, str]],
+    headers: Sequence[tuple[bytes, bytes]],
+    no_logging_prefix: bool,
+    max_instance_reuse_count: int | None,
+    max_instance_concurrent_reuse_count: int | None,
+    idle_instance_timeout: float,
+    request_timeout: float | None,
+    max_concurrent_requests: int,
+    max_concurrent_connections: int,
+) -> None:
+    """Serve a component's file, or the built-in component, until told to stop; raises CommandError."""
+    options = HandlerOptions(
+        max_instance_reuse_count=max_instance_reuse_count,
+        max_instance_concurrent_reuse_count=max_instance_concurrent_reuse_count,
+        idle_instance_timeout=idle_instance_timeout,
+        request_timeout=request_timeout,
+        max_concurrent_requests=max_concurrent_requests,
+        wasi=WasiOptions(env=tuple(env), stdout=ProcessOutput(1), stderr=ProcessOutput(2)),
+        logging_prefix=not no_logging_prefix,
+    )
+    with ExitStack() as stack:
+        engine = stack.enter_context(Engine())
+        try:
+            linked = load(engine, component)
+        except LoadError as error:
+            raise CommandError(str(error)) from None
+        listener = stack.enter_context(closing(_bind(addr)))
+        shutdown_listener = stack.enter_context(closing(_bind(shutdown_addr))) if shutdown_addr is not None else None
+
+        async def main() -> None:
+            async with ProxyHandler(linked, options) as handler:
+                await serve(
+                    Application(handler, headers=headers, adds_date=True),
+                    [listener],
+                    shutdown_listener=shutdown_listener,
+                    max_connections=max_concurrent_connections,
+                )
+
+        print(f"Serving HTTP on http://{address_of(listener)}/", file=sys.stderr, flush=True)
+        if shutdown_listener is not None:
+            print(f"Listening for shutdown on tcp://{address_of(shutdown_listener)}/", file=sys.stderr, flush=True)
+        trio.run(main)
+
+
+def _bind(address: tuple[str, int]) -> socket.socket:
+    try:
+        return bind(address)
+    except OSError as error:
+        host, port = address
+        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -1,0 +1,170 @@
+"""A guest's response on its way to an ASGI server."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+import trio
+
+from wasi_trio.serve.cutting import cut_response
+from wasi_trio.serve.upload import Message, Upload
+from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
+from wasi_trio.wasi.http.messages import Response
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+logger = logging.getLogger("wasi_trio.serve")
+
+#: what the server alone says, because it is about its connection
+_CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
+_TRAILERS = "http.response.trailers"
+
+
+class BadResponse(Exception):
+    """A response can not be sent, or not to its end, as the guest gave it; the message is one line."""
+
+
+def error_response(status: int) -> Response:
+    """What a client is told where there is no response of a guest's."""
+    content = f"{HTTPStatus(status).phrase}\n".encode()
+    headers = [("content-type", b"text/plain; charset=utf-8"), ("content-length", b"%d" % len(content))]
+    return Response(status, headers, Body.of(content))
+
+
+class Reply:
+    """One response to one request. Raises BadResponse where it is one that HTTP does not have.
+
+    ``whole`` says that all of its content is there, so that ``send_whole`` will do; otherwise it is
+    ``send_stream`` that sends it.
+    """
+
+    __slots__ = ("_bodiless", "_body", "_declared", "_scope", "_send", "_start", "_trailers_wanted", "whole")
+
+    def __init__(self, scope: Scope, send: Send, response: Response, adds_date: bool) -> None:
+        status = response.status
+        if not 200 <= status <= 999:
+            raise BadResponse(f"the guest answered with status {status}")
+        self._scope = scope
+        self._send = send
+        self._body = body = response.body
+        headers: list[tuple[bytes, bytes]] = []
+        declared: int | None = None
+        for name, value in response.headers:
+            key = name.lower()
+            if key in _CONNECTION:
+                continue
+            if key == "content-length":
+                length = int(value)
+                if declared is not None:
+                    if length != declared:
+                        raise BadResponse(f"the guest gave two lengths, {declared} and {length}")
+                    continue
+                declared = length
+            elif key == "date":
+                adds_date = False
+            headers.append((key.encode("latin-1"), value))
+        if adds_date:
+            headers.append((b"date", current_date()))
+        head = scope["method"] == "HEAD"
+        self._bodiless = head or status == 204 or status == 304
+        self._trailers_wanted = _TRAILERS in scope.get("extensions", ()) and _accepts_trailers(scope)
+        self.whole = self._bodiless or (body.finished and body.error is None)
+        self._declared = None if self._bodiless else declared
+        if self.whole and not self._bodiless:
+            if declared is None:
+                if not (body.trailers and self._trailers_wanted):
+                    headers.append((b"content-length", b"%d" % body.buffered))
+            elif declared != body.buffered:
+                raise BadResponse(f"the guest gave the length {declared} to content of {body.buffered} bytes")
+        self._start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
+
+    async def send_whole(self) -> None:
+        """Send a response of which everything is there."""
+        body = self._body
+        send = self._send
+        content = b"" if self._bodiless else body.take(body.buffered)
+        trailers = body.trailers if self._trailers_wanted and not self._bodiless else None
+        body.close()
+        if trailers:
+            self._start["trailers"] = True
+        await send(self._start)
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+        if trailers:
+            await self._send_trailers(trailers)
+
+    async def send_stream(self, upload: Upload) -> bool:
+        """Send the response as the guest writes it; whether that went to the end.
+
+        ``upload`` is being run meanwhile. Where the client leaves this returns; where the guest breaks off, or
+        gives other than the length it announced, the response is cut, visibly for the client, and a line logged.
+        """
+        if self._trailers_wanted:
+            self._start["trailers"] = True
+        await self._send(self._start)
+        try:
+            # Only the sending of content is ever cancelled. Other events, were they dropped half-way, would
+            # leave an HTTP/2 connection in disorder that other requests share.
+            with trio.CancelScope() as sending:
+                upload.on_left = sending.cancel
+                if not upload.client_left:
+                    await self._send_content()
+        except BodyAborted as error:
+            return await self._cut(upload, f"the guest broke off its response: {error}")
+        except BadResponse as error:
+            return await self._cut(upload, str(error))
+        finally:
+            upload.on_left = None
+            trailers = self._body.trailers
+            self._body.close()
+        if upload.client_left:
+            return False
+        upload.end()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        if self._trailers_wanted:
+            await self._send_trailers(trailers or [])
+        return True
+
+    async def _send_content(self) -> None:
+        body = self._body
+        send = self._send
+        left = self._declared
+        while chunk := await body.receive_some():
+            if left is not None:
+                left -= len(chunk)
+                if left < 0:
+                    raise BadResponse("the guest wrote more content than the length it gave")
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if left:
+            raise BadResponse(f"the guest ended its content {left} bytes before the length it gave")
+
+    async def _send_trailers(self, trailers: Trailers) -> None:
+        headers = [(name.lower().encode("latin-1"), value) for name, value in trailers]
+        await self._send({"type": _TRAILERS, "headers": headers, "more_trailers": False})
+
+    async def _cut(self, upload: Upload, reason: str) -> bool:
+        logger.error("%s %s: %s", self._scope["method"], self._scope["path"], reason)
+        upload.end()
+        await cut_response(self._send)
+        return False
+
+
+def _accepts_trailers(scope: Scope) -> bool:
+    return any(name == b"te" and value.strip().lower() == b"trailers" for name, value in scope["headers"])
+
+
+_date = (0, b"")
+
+
+def current_date() -> bytes:
+    """The value of a ``date`` header now."""
+    global _date
+    now = int(time.time())
+    if now != _date[0]:
+        _date = (now, formatdate(now, usegmt=True).encode())
+    return _date[1]

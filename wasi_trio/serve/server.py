@@ -1,0 +1,200 @@
+"""The server behind the command line: our sockets and our end, hypercorn's trio protocols in between."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+
+from wasi_trio.serve.upload import BROKEN
+
+logger = logging.getLogger("wasi_trio.serve")
+
+#: connections the system may hold that were not accepted yet, as wasmtime serve has it
+BACKLOG = 100
+
+
+def bind(address: tuple[str, int]) -> socket.socket:
+    """A listening socket at an IP address and port (0 for any that is free); raises OSError."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # So that an address can be used again at once although connections to the last server linger.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by what is accepted: small parts of a response must not wait for acknowledgements.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """``HOST:PORT`` as it stands in a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Connection(TCPServer):
+    """hypercorn's connection, which also tells the requests on it when a send finds the client gone.
+
+    By itself hypercorn tells an application that only by an event, for which there may be no room while the
+    application waits for the guest to read.
+    """
+
+    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: Any) -> None:
+        self.broken: set[Callable[[], None]] = set()
+        super().__init__(app, config, context, {BROKEN: self.broken}, stream)
+
+    async def protocol_send(self, event: Event) -> None:
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        try:
+            async with self.send_lock:
+                # What was partly sent could never be completed: the next frame would be read as its rest.
+                with trio.CancelScope(shield=True):
+                    await self.stream.send_all(event.data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            for leave in list(self.broken):
+                leave()
+            await self.protocol.handle(Closed())
+
+
+class Server:
+    """Serves an ASGI application over HTTP/1 and, to clients that begin with it, HTTP/2.
+
+    At most ``max_connections`` are open at once; further ones wait to be accepted.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]], *, max_connections: int | None = None) -> None:
+        self._app = ASGIWrapper(app)
+        self._config = _hypercorn_config()
+        self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
+        self._open: set[trio.SocketStream] = set()
+        self._stopping = trio.Event()
+
+    def stop(self) -> None:
+        """Accept no more connections, and let ``run`` return once the requests under way are answered."""
+        self._stopping.set()
+
+    async def run(self, listeners: Sequence[socket.socket]) -> None:
+        """Serve on listening sockets until ``stop``, and close them. Cancelling this drops every connection."""
+        context = WorkerContext(None)
+        async with trio.open_nursery() as guard:
+            guard.start_soon(self._close_when_cancelled)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, context, connections)
+                    await self._stopping.wait()
+                    accepting.cancel_scope.cancel()
+                # Idle connections are closed now, and busy ones after their response.
+                await context.terminated.set()
+            guard.cancel_scope.cancel()
+
+    async def _accept(self, listener: socket.socket, context: WorkerContext, connections: trio.Nursery) -> None:
+        limited = _Listener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), self._slots)
+
+        async def handle(stream: trio.SocketStream) -> None:
+            await self._serve_connection(stream, context)
+
+        await trio.serve_listeners(handle, [limited], handler_nursery=connections)
+
+    async def _serve_connection(self, stream: trio.SocketStream, context: WorkerContext) -> None:
+        self._open.add(stream)
+        try:
+            await _Connection(self._app, self._config, context, stream).run()
+        except Exception:
+            # One client's doing, or the protocol's fault: no reason for other connections to end.
+            logger.exception("a connection ended with an error")
+        finally:
+            self._open.discard(stream)
+            if self._slots is not None:
+                self._slots.release()
+            await trio.aclose_forcefully(stream)
+
+    async def _close_when_cancelled(self) -> None:
+        """hypercorn can not be cancelled while it sends, only have the ground taken from under it."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            for stream in self._open:
+                stream.socket.close()
+
+
+class _Listener(trio.abc.Listener[trio.SocketStream]):
+    """Accepts a connection only when there is a slot for it; whoever serves the connection releases that."""
+
+    def __init__(self, listener: trio.SocketListener, slots: trio.Semaphore | None) -> None:
+        self._listener = listener
+        self._slots = slots
+
+    async def accept(self) -> trio.SocketStream:
+        if self._slots is None:
+            return await self._listener.accept()
+        await self._slots.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self._slots.release()
+            raise
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()
+
+
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    # The application adds the date, because it knows whether the guest gave one.
+    config.include_date_header = False
+    return config
+
+
+async def serve(
+    app: Callable[..., Awaitable[None]],
+    listeners: Sequence[socket.socket],
+    *,
+    shutdown_listener: socket.socket | None = None,
+    max_connections: int | None = None,
+) -> None:
+    """Serve until SIGTERM, SIGINT or a connection to ``shutdown_listener``; a second signal leaves at once.
+
+    To be called in the main thread. Returns when the requests that were under way are answered.
+    """
+    server = Server(app, max_connections=max_connections)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_signals, signals, server, nursery.cancel_scope)
+            if shutdown_listener is not None:
+                nursery.start_soon(_watch_listener, shutdown_listener, server)
+            await server.run(listeners)
+            nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(signals: Any, server: Server, scope: trio.CancelScope) -> None:
+    await anext(signals)
+    logger.warning("shutting down when the requests under way are answered; a second signal ends at once")
+    server.stop()
+    await anext(signals)
+    scope.cancel()
+
+
+async def _watch_listener(listener: socket.socket, server: Server) -> None:
+    async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as shutdown, await shutdown.accept():
+        server.stop()

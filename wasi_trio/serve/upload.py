@@ -1,0 +1,76 @@
+"""The client's end of an exchange, as ASGI tells of it: content of the request, then that the client has left."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from wasi_trio.wasi.http.body import Body, BodyClosed
+from wasi_trio.wasi.http.errors import HttpError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+#: where our server puts, in a scope's state, the set of functions to call when it finds the connection broken
+BROKEN = "wasi_trio.broken"
+
+
+class Upload:
+    """Takes the events of one request from an ASGI server, its content into ``body``, no faster than that is read."""
+
+    __slots__ = ("_body", "_pending", "_receive", "client_left", "complete", "on_left")
+
+    def __init__(self, receive: Receive, body: Body) -> None:
+        self._receive = receive
+        self._body = body
+        #: content received for which the body had no room yet
+        self._pending: bytes | memoryview = b""
+        #: the server has given all of the request
+        self.complete = body.finished
+        self.client_left = False
+        #: called once, when the client has left
+        self.on_left: Callable[[], None] | None = None
+
+    async def run(self) -> None:
+        """Take events until the client has left.
+
+        Cancelling this loses nothing, and it can be run again. Content that nobody reads any more is taken and
+        dropped: a client may be one that reads no response before it has sent everything.
+        """
+        while not self.client_left:
+            if self._pending:
+                await self._write_pending()
+            if self.complete:
+                self._body.finish()
+            message = await self._receive()
+            kind = message["type"]
+            if kind == "http.request":
+                self._pending = message.get("body", b"")
+                if not message.get("more_body", False):
+                    self.complete = True
+            elif kind == "http.disconnect":
+                self.leave()
+
+    async def _write_pending(self) -> None:
+        body = self._body
+        while self._pending:
+            try:
+                written = body.try_write(self._pending)
+            except BodyClosed:
+                self._pending = b""
+                return
+            self._pending = memoryview(self._pending)[written:] if written < len(self._pending) else b""
+            if self._pending:
+                await body.wait_permit()
+
+    def leave(self) -> None:
+        """The client has left, however that came to be known."""
+        if not self.client_left:
+            self.client_left = True
+            self.end()
+            if self.on_left is not None:
+                self.on_left()
+
+    def end(self) -> None:
+        """The exchange is over: a guest that still reads finds the request cut short, unless it had all of it."""
+        self._body.abort(HttpError("connection-terminated"))
