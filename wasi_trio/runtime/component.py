@@ -25,6 +25,7 @@ from wasi_trio.component.plan import (
     ResourceBuiltin,
     plan,
 )
+from wasi_trio.component.wit import Wit
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.adapters import adapter_module
 from wasi_trio.runtime.calls import Export, call_export, destructor
@@ -67,16 +68,12 @@ class Component:
         """The names of what the component exports."""
         return list(self.plan.exports)
 
-    def link(self, imports: Imports, check: TypeCheck | None = None) -> LinkedComponent:
+    def link(self, imports: Imports, wit: Wit | None = None) -> LinkedComponent:
         """Bind every import to the host's function for it; LinkError lists what is missing.
 
-        ``check`` compares the type of an imported function with what the host has: it gives None or a line that
-        says how they differ.
+        The functions of interfaces that ``wit`` has must be declared by the component as they are there.
         """
-        return LinkedComponent(self, imports, check)
-
-
-TypeCheck = Callable[[HostFunc], "str | None"]
+        return LinkedComponent(self, imports, wit)
 
 
 class LinkedComponent:
@@ -85,13 +82,13 @@ class LinkedComponent:
     ``providers`` are the interfaces it uses; an instance makes its own object of each at the first call.
     """
 
-    def __init__(self, component: Component, imports: Imports, check: TypeCheck | None) -> None:
+    def __init__(self, component: Component, imports: Imports, wit: Wit | None) -> None:
         self.component = component
         self.engine = component.engine
         self.plan = component.plan
         self.imports = imports
         self._exports: dict[Lifted, Export] = {}
-        self._bindings = self._bind(check)
+        self._bindings = self._bind(wit)
         self._name_resources()
         self._trampolines = [self._trampoline(canon) for canon in self.plan.canons]
         self.adapters: list[Adapter | None] = [self._adapter(part) for part in range(self.plan.parts)]
@@ -99,16 +96,17 @@ class LinkedComponent:
 
     # ---- binding host functions ----------------------------------------------------------------------------
 
-    def _bind(self, check: TypeCheck | None) -> dict[HostFunc, HostCall]:
+    def _bind(self, wit: Wit | None) -> dict[HostFunc, HostCall]:
         missing: list[str] = []
         mismatched: list[str] = []
         bindings: dict[HostFunc, HostCall] = {}
+        resources = {resource: (interface, resource.name) for interface, resource in self.plan.resources}
         for func in self.plan.host_funcs:
             provider = self.imports.find(func.interface)
             called = None if provider is None else host_call(provider.implementation, func.name)
             if called is None:
                 missing.append(f"{func.interface} {func.name}".strip())
-            elif check is not None and (difference := check(func)) is not None:
+            elif wit is not None and (difference := wit.check(func.interface, func.name, func.type, resources)):
                 mismatched.append(f"{func.interface} {func.name}: {difference}".strip())
             else:
                 bindings[func] = called

@@ -8,11 +8,10 @@ from pathlib import Path
 import wasmtime
 
 from wasi_trio.component.errors import ComponentError
-from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.component import Component, LinkedComponent
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.guest import guest_calls
-from wasi_trio.wasi import p2
+from wasi_trio.wasi.imports import link_wasi
 
 #: how a core module begins where a component has another version (Binary.md of the component model)
 _CORE_MODULE = b"\0asm\x01\0\0\0"
@@ -41,7 +40,7 @@ def link(engine: Engine, data: bytes, name: str) -> LinkedComponent:
     if not data.startswith(b"\0asm"):
         raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
     try:
-        linked = Component.compile(engine, data).link(Imports(p2.INTERFACES))
+        linked = link_wasi(Component.compile(engine, data))
         guest_calls(linked)
         return linked
     except ComponentError as error:

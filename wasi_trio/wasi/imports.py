@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from wasi_trio.component.imports import Imports
-from wasi_trio.wasi.p2 import INTERFACES
-
-#: the release of WASI 0.2 whose interfaces are implemented
-P2_VERSION = "0.2.9"
+from wasi_trio.runtime.component import Component, LinkedComponent
+from wasi_trio.wasi import p2
+from wasi_trio.wasi.wit import host_wit
 
 
 def wasi_imports() -> Imports:
     """Every interface of WASI; their objects are made with an instance's ``WasiContext``."""
-    imports = Imports()
-    for name, implementation in INTERFACES.items():
-        imports.add(f"{name}@{P2_VERSION}", implementation)
-    return imports
+    return Imports({f"{name}@{p2.VERSION}": implementation for name, implementation in p2.INTERFACES.items()})
+
+
+def link_wasi(component: Component, imports: Imports | None = None) -> LinkedComponent:
+    """Link a component with WASI and with what else a host provides, which goes before WASI's.
+
+    Raises LinkError, also where the component declares a function of WASI with another type than it has.
+    """
+    provided = wasi_imports()
+    if imports is not None:
+        provided.update(imports)
+    return component.link(provided, host_wit())
