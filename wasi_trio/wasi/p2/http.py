@@ -47,7 +47,7 @@ class OutgoingHandler:
 
     def __init__(self, context: WasiContext) -> None:
         self.nursery = context.nursery
-        self.http: HttpContext = getattr(context, "http", None) or HttpContext()
+        self.http = context.http
 
     def handle(
         self, request: OutgoingRequest, options: RequestOptions | None

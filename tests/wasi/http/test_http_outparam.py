@@ -1,0 +1,85 @@
+"""wasi:http/types.response-outparam 0.2."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from wasi_trio.component.errors import Trap
+from wasi_trio.component.values import Err, Ok, Variant
+from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.messages import Response
+from wasi_trio.wasi.p2.http import Types
+
+types = Types(WasiContext())
+
+
+def outgoing():
+    message = types.OutgoingResponse(types.Fields())
+    return message, message.body().value
+
+
+async def test_a_response_is_set_once():
+    seen = []
+    param = types.ResponseOutparam(seen.append)
+    message, _ = outgoing()
+    types.ResponseOutparam.set(param, Ok(message))
+    assert seen == [param]
+    assert isinstance(param.outcome, Response)
+    assert await param.wait() is param.outcome
+    with pytest.raises(Trap):
+        types.ResponseOutparam.set(param, Ok(message))
+    param.give_up()
+    param.on_drop()
+    assert seen == [param]
+    assert isinstance(param.outcome, Response)
+
+
+async def test_a_response_is_awaited():
+    param = types.ResponseOutparam()
+    message, _ = outgoing()
+    got = []
+
+    async def wait():
+        got.append(await param.wait())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        types.ResponseOutparam.set(param, Ok(message))
+    assert got == [param.outcome]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (lambda param: types.ResponseOutparam.set(param, Err(Variant("loop-detected"))), "loop-detected"),
+        (lambda param: param.give_up(), "internal-error"),
+        (lambda param: param.on_drop(), "internal-error"),
+    ],
+)
+async def test_there_is_no_response(end, code):
+    seen = []
+    param = types.ResponseOutparam(seen.append)
+    end(param)
+    assert seen == [param]
+    assert param.outcome.code.case == code
+    with pytest.raises(HttpError):
+        await param.wait()
+
+
+def test_an_informational_status_is_no_response():
+    param = types.ResponseOutparam()
+    message, body = outgoing()
+    assert message.set_status_code(103) == Ok(None)
+    types.ResponseOutparam.set(param, Ok(message))
+    assert param.outcome.code == Variant("HTTP-protocol-error")
+    assert body.body.closed
+
+
+def test_informational_responses_are_not_supported():
+    param = types.ResponseOutparam()
+    assert param.send_informational(200, types.Fields()) == Err(Variant("HTTP-protocol-error"))
+    assert param.send_informational(103, types.Fields()).value.case == "internal-error"
