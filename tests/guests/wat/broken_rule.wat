@@ -1,5 +1,5 @@
 ;; Well-formed calls that break a rule of wasi:io or wasi:http which the host must watch. Every case but those named
-;; fine must trap.
+;; fine must trap; those named may- are better not done, but no rule says that they trap.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -19,10 +19,12 @@
       $poll-of-nothing
       $write-beyond-the-permit
       $write-and-flush-too-much
-      $drop-request-body-before-its-stream
-      $drop-response-body-before-its-stream
+      $may-drop-request-body-before-its-stream
+      $may-drop-response-body-before-its-stream
       $finish-before-its-stream
-      $drop-stream-before-its-pollable))
+      $finish-request-body-before-its-stream
+      $may-drop-request-before-its-headers
+      $may-drop-stream-before-its-pollable))
 
     (func $fine (param $request i32) (param $out i32) (result i32) (i32.const 0))
 
@@ -76,7 +78,7 @@
       (call $end)
       (i32.const 1))
 
-    (func $drop-request-body-before-its-stream (param $request i32) (param $out i32) (result i32)
+    (func $may-drop-request-body-before-its-stream (param $request i32) (param $out i32) (result i32)
       (local $incoming i32)
       (call $request.consume (local.get $request) (i32.const 0))
       (local.set $incoming (call $handle))
@@ -85,7 +87,7 @@
       (call $incoming.drop (local.get $incoming))
       (i32.const 0))
 
-    (func $drop-response-body-before-its-stream (param $request i32) (param $out i32) (result i32)
+    (func $may-drop-response-body-before-its-stream (param $request i32) (param $out i32) (result i32)
       (call $begin (local.get $out) (i32.const 200))
       (call $outgoing.drop (global.get $body))
       (i32.const 1))
@@ -95,7 +97,21 @@
       (call $outgoing.finish (global.get $body) (i32.const 0) (i32.const 0) (i32.const 0))
       (i32.const 1))
 
-    (func $drop-stream-before-its-pollable (param $request i32) (param $out i32) (result i32)
+    (func $finish-request-body-before-its-stream (param $request i32) (param $out i32) (result i32)
+      (local $incoming i32)
+      (call $request.consume (local.get $request) (i32.const 0))
+      (local.set $incoming (call $handle))
+      (call $incoming.stream (local.get $incoming) (i32.const 0))
+      (drop (call $handle))
+      (drop (call $incoming.finish (local.get $incoming)))
+      (i32.const 0))
+
+    (func $may-drop-request-before-its-headers (param $request i32) (param $out i32) (result i32)
+      (drop (call $request.headers (local.get $request)))
+      (call $request.drop (local.get $request))
+      (i32.const 0))
+
+    (func $may-drop-stream-before-its-pollable (param $request i32) (param $out i32) (result i32)
       (call $begin (local.get $out) (i32.const 200))
       (drop (call $out.subscribe (global.get $stream)))
       (call $out.drop (global.get $stream))

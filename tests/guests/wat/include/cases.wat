@@ -21,6 +21,7 @@
     (import "host" "request.consume" (func $request.consume (param i32 i32)))
     (import "host" "request.drop" (func $request.drop (param i32)))
     (import "host" "incoming.stream" (func $incoming.stream (param i32 i32)))
+    (import "host" "incoming.finish" (func $incoming.finish (param i32) (result i32)))
     (import "host" "incoming.drop" (func $incoming.drop (param i32)))
     (import "host" "response.new" (func $response.new (param i32) (result i32)))
     (import "host" "response.body" (func $response.body (param i32 i32)))

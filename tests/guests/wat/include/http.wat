@@ -84,6 +84,9 @@
     (export "[method]incoming-request.consume" (func (param "self" $request) (result (result (own $incoming-body)))))
     (export "[method]incoming-body.stream"
       (func (param "self" (borrow $incoming-body)) (result (result (own $input-stream)))))
+    (export "future-trailers" (type $future-trailers (sub resource)))
+    (export "[static]incoming-body.finish"
+      (func (param "this" (own $incoming-body)) (result (own $future-trailers))))
 
     (export "outgoing-response" (type $outgoing-response (sub resource)))
     (export "outgoing-body" (type $outgoing-body (sub resource)))
