@@ -1,5 +1,5 @@
 ;; Well-formed calls that break a rule of wasi:io or wasi:http which the host must watch. Every case but those named
-;; fine must trap; those named may- are better not done, but no rule says that they trap.
+;; fine must trap, except that hosts differ on those named may-.
 (component
   ;; include io.wat
   ;; include http.wat
