@@ -112,7 +112,8 @@ async def _connect_any(addresses: list[tuple[int, Any]]) -> trio.socket.SocketTy
             winner.close()
         raise
     if winner is None:
-        raise from_os_error(failures[0]) from failures[0]
+        # The last says most: where IPv6 is not to be had, the first is about that.
+        raise from_os_error(failures[-1]) from failures[-1]
     return winner
 
 

@@ -17,9 +17,12 @@ def _network() -> Send:
 class HttpOptions:
     """What stays the same from one guest instance to the next.
 
-    ``send`` answers outgoing requests: the network, or whatever a test puts in its place; it raises HttpError
-    to fail one. ``allow`` says whether a guest may make a request at all. ``max_outgoing`` bounds those that
-    one instance may have under way, each counted until its response has ended.
+    ``send`` answers outgoing requests: the network, or whatever a test puts in its place. It raises HttpError
+    to fail one; any other exception ends the instance. Its nursery lasts as long as the tasks in it, and is
+    cancelled when the guest drops the request, or the instance ends.
+
+    ``allow`` says whether a guest may make a request at all. ``max_outgoing`` bounds those that one instance
+    may have under way, each counted until its response has ended.
     """
 
     send: Send = field(default_factory=_network)
