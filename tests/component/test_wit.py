@@ -6,7 +6,7 @@ import pytest
 
 from wasi_trio.component import types as t
 from wasi_trio.component.wit import Interface, load, parse, render_func
-from wasi_trio.wasi.wit import host_wit
+from wasi_trio.wasi.wit import extended_wit, host_wit
 
 U32_LIST = t.List(t.U32)
 
@@ -356,6 +356,18 @@ def test_a_package_spread_over_files_and_folders(tmp_path: Path) -> None:
     assert wit.interface("my:app/a").types == {"t": t.U8, "y": t.U16}
     files = load([tmp_path / "a.wit", tmp_path / "b.wit", tmp_path / "deps" / "io" / "x.wit"])
     assert files.interface("my:app/a").types == {"t": t.U8, "y": t.U16}
+
+
+def test_wit_of_ones_own_may_use_that_of_wasi(tmp_path: Path) -> None:
+    (tmp_path / "deps").mkdir()
+    (tmp_path / "a.wit").write_text("package my:app; interface a { use wasi:io/streams@0.2.3.{input-stream}; }")
+    # as tools put them there: another release of a package that is known already
+    (tmp_path / "deps" / "io.wit").write_text("package wasi:io@0.2.3; interface streams { resource input-stream; }")
+    wit = extended_wit([tmp_path])
+    stream = resource(wit.interface("my:app/a"), "input-stream")
+    assert stream is wit.interface("wasi:io/streams").types["input-stream"]
+    assert wit.interface("wasi:io/streams").version == "0.2.9"
+    assert wit.interface("wasi:http/types").types["input-stream"] is stream
 
 
 # ---- the check of imports --------------------------------------------------------------------------------

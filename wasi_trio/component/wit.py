@@ -33,6 +33,9 @@ __all__ = [
     "render_func",
 ]
 
+#: a package's name and version
+_Key = tuple[str, "str | None"]
+
 _MAP_KEYS = frozenset(PRIMITIVES.values()) - {t.F32, t.F64, t.ERROR_CONTEXT}
 
 
@@ -129,16 +132,22 @@ def load(paths: Iterable[Path | Traversable], features: Collection[str] = ()) ->
     """Read and resolve WIT files, and in folders every ``.wit`` file at any depth.
 
     The files of one folder that do not name a package belong to the one that the others name. What is marked
-    ``@unstable`` is left out unless its feature is among ``features``. Raises WitError, or OSError for a file that
-    can not be read.
+    ``@unstable`` is left out unless its feature is among ``features``. A package that an earlier folder has in a
+    compatible version is not taken again: copies of dependencies mean the same types. Raises WitError, or OSError
+    for a file that can not be read.
     """
     nodes: list[tree.PackageNode] = []
     folders: dict[str, list[Source]] = {}
     for folder, source in _sources(paths):
         folders.setdefault(folder, []).append(source)
     for sources in folders.values():
-        nodes += _folder(sources, features)
+        earlier = {_key(node) for node in nodes}
+        nodes += [node for node in _folder(sources, features) if not _have(earlier, _key(node))]
     return _Resolver(nodes).wit()
+
+
+def _have(packages: Iterable[_Key], wanted: _Key) -> bool:
+    return any(name == wanted[0] and compatible(wanted[1], version) for name, version in packages)
 
 
 def parse(text: str, name: str = "input.wit", features: Collection[str] = ()) -> Wit:
@@ -187,9 +196,6 @@ def _folder(sources: list[Source], features: Collection[str]) -> list[tree.Packa
 
 def _versioned(name: str, version: str | None) -> str:
     return name if version is None else f"{name}@{version}"
-
-
-_Key = tuple[str, "str | None"]
 
 
 class _Resolver:
