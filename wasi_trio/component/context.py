@@ -42,7 +42,9 @@ class Context:
     memory: Memory
     realloc: Realloc
 
-    def __init__(self, handles: HandleTable, memory: Memory | None, realloc: Realloc | None, instance: Any = None) -> None:
+    def __init__(
+        self, handles: HandleTable, memory: Memory | None, realloc: Realloc | None, instance: Any = None
+    ) -> None:
         self.handles = handles
         self.memory = memory  # type: ignore[assignment]
         self.realloc = realloc  # type: ignore[assignment]
@@ -62,12 +64,15 @@ class Context:
 
     def allocate(self, alignment: int, size: int) -> int:
         """Room for ``size`` bytes in the guest's memory, from its own ``realloc``, checked."""
-        pointer = self.realloc(0, 0, alignment, size)
+        pointer = self.realloc(0, 0, alignment, size) & 0xFFFF_FFFF
         if pointer & (alignment - 1):
             raise Trap("realloc return: result not aligned")
         end = pointer + size
         if end > self.memory.size:
-            self.memory.require(end)
+            try:
+                self.memory.require(end)
+            except Trap:
+                raise Trap("realloc return: beyond end of memory") from None
         return pointer
 
     def lend(self, index: int, resource: ResourceType) -> Any:

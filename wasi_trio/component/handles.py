@@ -77,12 +77,14 @@ class HandleTable:
 
     def resource(self, index: int, resource: ResourceType) -> ResourceHandle:
         """The handle at ``index``, which must be to a resource of this very type."""
-        handle = self.get(index)
-        if not isinstance(handle, ResourceHandle):
-            raise Trap(f"handle index {index} is not a resource")
-        if handle.resource is not resource:
+        entries = self.entries
+        if index < len(entries):
+            handle = entries[index]
+            if handle.__class__ is ResourceHandle and handle.resource is resource:
+                return handle
+        if isinstance(self.get(index), ResourceHandle):
             raise Trap(f"handle index {index} used with the wrong type, expected {resource.name}")
-        return handle
+        raise Trap(f"handle index {index} is not a resource")
 
     def lift_own(self, index: int, resource: ResourceType) -> Any:
         """Take an owned handle out of the table and give its rep (``lift_own``)."""

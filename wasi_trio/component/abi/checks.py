@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -92,8 +93,8 @@ def as_integer(value: Any, type_: Primitive) -> int:
     """``value`` as an int in the range of this type; the slow path of a check done in line."""
     if not isinstance(value, int):
         try:
-            value = type(value).__index__(value)
-        except (AttributeError, TypeError):
+            value = operator.index(value)
+        except TypeError:
             raise mismatch(type_, value) from None
     low, high = INTEGER_RANGES[type_.name]
     if not low <= value <= high:

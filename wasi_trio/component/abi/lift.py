@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from wasi_trio.component.abi import layout
 from wasi_trio.component.abi.codegen import Source, lazy_function
 from wasi_trio.component.abi.frames import MAX_BRANCHES, Inlining, Slot, struct_of
-from wasi_trio.component.abi.strings import CHARGED_LOADERS, LOADERS, require
+from wasi_trio.component.abi.lists import bytes_loader
+from wasi_trio.component.abi.strings import require, string_loader
 from wasi_trio.component.context import LIFT_FUEL, Context
 from wasi_trio.component.definitions import StringEncoding
 from wasi_trio.component.errors import Trap
@@ -63,8 +64,8 @@ def lift_values(
     """
 
     def build(source: Source) -> None:
-        lifter = _Lifter(source, encoding, track_lends, _charges(types), sum(map(layout.weight, types)))
-        if lifter.charged:
+        lifter = _Lifter(source, encoding, track_lends, _charge_from(types), sum(map(layout.weight, types)))
+        if lifter.charge_from != NEVER:
             source.line(f"cx.fuel = {LIFT_FUEL}")
         if layout.total_flat_length(types) <= max_flat:
             raws = [f"flats[{stride * i}]" for i in range(layout.total_flat_length(types))]
@@ -118,9 +119,11 @@ def _list_loader(element: ValType, encoding: StringEncoding, track_lends: bool, 
                 source.line(f"{source.use(require)}(m, e, 'list pointer/length out of bounds of memory')")
         if element == U8:
             source.line("cx.spend(n + 40)")
-            source.line("return bytes(m.view[p:e])")
+            source.line("return m.view[p:e].tobytes()")
             return
-        source.line(f"cx.spend(n * {8 + _cost(element)} + 64)")
+        source.line(f"cx.fuel = fuel = cx.fuel - n * {8 + _cost(element)} - 64")
+        with source.block("if fuel < 0:"):
+            source.line("cx.spend(0)")
         if (code := layout.number_code(element)) is not None:
             source.line(f"return m.view[p:e].cast({code!r}).tolist()")
         elif element == BOOL:
@@ -132,18 +135,18 @@ def _list_loader(element: ValType, encoding: StringEncoding, track_lends: bool, 
             with source.block("except UnicodeDecodeError:"):
                 source.line(f"raise {source.use(Trap)}({_BAD_CHAR!r}) from None")
         else:
-            lifter = _Lifter(source, encoding, track_lends, True, layout.weight(element))
+            lifter = _Lifter(source, encoding, track_lends, ALWAYS, layout.weight(element))
             lifter.elements(element, size)
 
     return lazy_function("lift list", ("cx", "p", "n"), build)
 
 
 @functools.lru_cache(maxsize=8192)
-def _memory_lifter(type_: ValType, encoding: StringEncoding, track_lends: bool, charged: bool) -> Callable[..., Any]:
+def _memory_lifter(type_: ValType, encoding: StringEncoding, track_lends: bool, charge_from: int) -> Callable[..., Any]:
     """A function ``(cx, pointer)`` for one type that is not lifted in line."""
 
     def build(source: Source) -> None:
-        lifter = _Lifter(source, encoding, track_lends, charged, layout.weight(type_))
+        lifter = _Lifter(source, encoding, track_lends, charge_from, layout.weight(type_))
         source.line(f"return {lifter.memory(type_, 'p')}")
 
     return lazy_function("lift", ("cx", "p"), build)
@@ -151,12 +154,12 @@ def _memory_lifter(type_: ValType, encoding: StringEncoding, track_lends: bool, 
 
 @functools.lru_cache(maxsize=8192)
 def _flat_lifter(
-    type_: ValType, count: int, encoding: StringEncoding, track_lends: bool, charged: bool
+    type_: ValType, count: int, encoding: StringEncoding, track_lends: bool, charge_from: int
 ) -> Callable[..., Any]:
     """A function ``(cx, f0, f1, ...)`` of ``count`` core values, which may be more than the type needs."""
 
     def build(source: Source) -> None:
-        lifter = _Lifter(source, encoding, track_lends, charged, layout.weight(type_))
+        lifter = _Lifter(source, encoding, track_lends, charge_from, layout.weight(type_))
         source.line(f"return {lifter.flat(type_, [f'f{i}' for i in range(layout.flat_length(type_))])}")
 
     return lazy_function("lift", ("cx", *(f"f{i}" for i in range(count))), build)
@@ -186,12 +189,12 @@ class _Lifter:
     """
 
     def __init__(
-        self, source: Source, encoding: StringEncoding, track_lends: bool, charged: bool, root_weight: int
+        self, source: Source, encoding: StringEncoding, track_lends: bool, charge_from: int, root_weight: int
     ) -> None:
         self.source = source
         self.encoding = encoding
         self.track_lends = track_lends
-        self.charged = charged
+        self.charge_from = charge_from
         self.inlining = Inlining(root_weight)
 
     # ---- from core values ----
@@ -208,7 +211,7 @@ class _Lifter:
     def flat_part(self, type_: ValType, raws: list[str]) -> str:
         if not self.inlining.separate(type_):
             return self.flat(type_, raws)
-        function = _flat_lifter(type_, len(raws), self.encoding, self.track_lends, self.charged)
+        function = _flat_lifter(type_, len(raws), self.encoding, self.track_lends, self.charge_from)
         return self.keep(f"{self.source.constant(function, 'lift')}(cx, {', '.join(raws)})")
 
     def flat(self, type_: ValType, raws: list[str]) -> str:
@@ -231,7 +234,7 @@ class _Lifter:
 
                 def table(types: tuple[ValType | None, ...]) -> str:
                     functions = tuple(
-                        t and _flat_lifter(t, len(payloads), self.encoding, self.track_lends, self.charged)
+                        t and _flat_lifter(t, len(payloads), self.encoding, self.track_lends, self.charge_from)
                         for t in types
                     )
                     return f"{self.source.constant(functions, 'lifts')}[{{}}](cx, {', '.join(payloads)})"
@@ -328,7 +331,7 @@ class _Lifter:
 
                 def table(types: tuple[ValType | None, ...]) -> str:
                     functions = tuple(
-                        t and _memory_lifter(t, self.encoding, self.track_lends, self.charged) for t in types
+                        t and _memory_lifter(t, self.encoding, self.track_lends, self.charge_from) for t in types
                     )
                     return f"{self.source.constant(functions, 'lifts')}[{{}}](cx, {_plus(pointer, start)})"
 
@@ -347,7 +350,7 @@ class _Lifter:
         return self.at(type_, pointer, offset)
 
     def separate(self, type_: ValType, pointer: str, offset: int) -> str:
-        function = _memory_lifter(type_, self.encoding, self.track_lends, self.charged)
+        function = _memory_lifter(type_, self.encoding, self.track_lends, self.charge_from)
         return self.keep(f"{self.source.constant(function, 'lift')}(cx, {_plus(pointer, offset)})")
 
     # ---- from either ----
@@ -367,11 +370,8 @@ class _Lifter:
             case Primitive("char"):
                 return self.keep(f"{source.constant(_lift_char, 'char')}({first})")
             case Primitive("string"):
-                if self.charged:
-                    return self.keep(
-                        f"{source.constant(CHARGED_LOADERS[self.encoding], 'string')}(cx, {', '.join(slots)})"
-                    )
-                return self.keep(f"{source.use(LOADERS[self.encoding])}(cx.memory, {', '.join(slots)})")
+                load = source.use(string_loader(self.encoding, self.charge_from))
+                return self.keep(f"{load}(cx, {', '.join(slots)})")
             case Primitive("error-context"):
                 return self.keep(f"cx.lift_error_context({first})")
             case Primitive():
@@ -398,8 +398,8 @@ class _Lifter:
                 raise AssertionError(type_)
 
     def list(self, element: ValType, slots: list[str]) -> str:
-        if element == U8 and not self.charged:
-            return self.keep(f"{self.source.use(load_bytes)}(cx.memory, {', '.join(slots)})")
+        if element == U8:
+            return self.keep(f"{self.source.use(bytes_loader(self.charge_from))}(cx, {', '.join(slots)})")
         load = _list_loader(element, self.encoding, self.track_lends, checked=True)
         return self.keep(f"{self.source.constant(load, 'load')}(cx, {', '.join(slots)})")
 
@@ -478,16 +478,6 @@ class _Lifter:
         return f"{self.source.constant(tuple.__new__, 'new')}({self.source.use(class_)}, ({items},))"
 
 
-def load_bytes(memory: Any, pointer: int, length: int) -> bytes:
-    """A ``list<u8>`` that needs no charge, being the only thing of variable size in its call."""
-    end = pointer + length
-    if length > layout.MAX_BYTE_LENGTH:
-        raise Trap(f"list of {length} elements is longer than the Canonical ABI admits")
-    if end > memory.size:
-        require(memory, end, "list pointer/length out of bounds of memory")
-    return bytes(memory.view[pointer:end])
-
-
 @functools.lru_cache(maxsize=1024)
 def _flag_sets(names: tuple[str, ...]) -> Callable[[int], frozenset[str]]:
     """From bit vectors to sets of names; those in use are kept, a bounded number of them."""
@@ -507,12 +497,16 @@ def _plus(pointer: str, offset: int) -> str:
     return f"{pointer} + {offset}" if offset else pointer
 
 
-def _charges(types: Sequence[ValType]) -> bool:
-    """Whether the budget is counted: not when a call passes nothing longer than one string or list<u8>.
+#: Sizes in bytes from which a string or list<u8> is charged to the budget of a call. Inside of lists every one is.
+ALWAYS = 1
+#: Elsewhere there are only so many of them, so small ones need not be counted,
+WHEN_LARGE = 1024
+#: and the only one of its call is bounded by MAX_BYTE_LENGTH.
+NEVER = 2**32
 
-    Such a value is bounded by the guest's own memory, and by MAX_BYTE_LENGTH.
-    """
-    return sum(map(_sites, types)) > 1
+
+def _charge_from(types: Sequence[ValType]) -> int:
+    return NEVER if sum(map(_sites, types)) <= 1 else WHEN_LARGE
 
 
 @functools.lru_cache(maxsize=8192)

@@ -1,15 +1,37 @@
-"""Lists of numbers, stored whole rather than element by element."""
+"""Lists of numbers and bytes, moved whole rather than element by element."""
 
 from __future__ import annotations
 
+import functools
 import struct
 from array import array
 from collections.abc import Callable
 from typing import Any
 
 from wasi_trio.component.abi import checks
+from wasi_trio.component.abi.layout import MAX_BYTE_LENGTH
+from wasi_trio.component.abi.strings import require
 from wasi_trio.component.context import Context
+from wasi_trio.component.errors import Trap
 from wasi_trio.component.types import F32, F64, S8, S16, S32, S64, U8, U16, U32, U64, Primitive, ValType
+
+
+@functools.cache
+def bytes_loader(charge_from: int) -> Callable[[Context, int, int], bytes]:
+    """The loader of one ``list<u8>``, which charges the call's budget for lists of that length or more."""
+
+    def load_bytes(cx: Context, pointer: int, length: int) -> bytes:
+        memory = cx.memory
+        end = pointer + length
+        if length > MAX_BYTE_LENGTH:
+            raise Trap(f"list of {length} elements is longer than the Canonical ABI admits")
+        if end > memory.size:
+            require(memory, end, "list pointer/length out of bounds of memory")
+        if length >= charge_from:
+            cx.spend(length + 40)
+        return memory.view[pointer:end].tobytes()
+
+    return load_bytes
 
 
 def store_bytes(cx: Context, pointer: int, data: bytes | memoryview) -> None:
@@ -23,8 +45,8 @@ def _array_storer(type_: Primitive, code: str) -> Callable[[Context, int, Any], 
             numbers = array(code, values)
         except (TypeError, OverflowError) as error:
             raise _error(type_, values, error) from None
-        with memoryview(numbers).cast("B") as data:
-            cx.memory.view[pointer : pointer + len(data)] = data
+        data = numbers.tobytes()
+        cx.memory.view[pointer : pointer + len(data)] = data
 
     return store
 

@@ -79,6 +79,7 @@ def lower_results(
             for i, raw in enumerate(lowerer.flat(result, "value")):
                 source.line(f"flats[{stride * i}] = {raw}")
             return
+        source.line(f"retptr &= {2**32 - 1}")
         if (mask := layout.alignment(result) - 1) > 0:
             with source.block(f"if retptr & {mask}:"):
                 source.line(f"raise {source.use(Trap)}('pointer not aligned')")

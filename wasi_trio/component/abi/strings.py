@@ -6,6 +6,7 @@ for hosts that transcode as they copy; here Python's codecs have made the bytes,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,38 +21,81 @@ from wasi_trio.component.types import STRING
 UTF16_TAG = 2**31
 
 
-def load_utf8(memory: Memory, pointer: int, length: int) -> str:
-    end = pointer + length
-    if length > MAX_BYTE_LENGTH or end > memory.size:
-        _require(memory, length, end)
-    try:
-        return str(memory.view[pointer:end], "utf-8")
-    except UnicodeDecodeError as error:
-        raise Trap(f"invalid utf-8 sequence: {error.reason} at byte {error.start}") from None
+Load = Callable[[Context, int, int], str]
 
 
-def load_utf16(memory: Memory, pointer: int, code_units: int) -> str:
-    if pointer & 1:
-        raise Trap("string pointer not aligned to 2")
-    length = 2 * code_units
-    end = pointer + length
-    if length > MAX_BYTE_LENGTH or end > memory.size:
-        _require(memory, length, end)
-    try:
-        return str(memory.view[pointer:end], "utf-16-le")
-    except UnicodeDecodeError as error:
-        raise Trap(f"invalid utf-16: {error.reason} at byte {error.start}") from None
+def _utf8_loader(charge_from: int) -> Load:
+    def load_utf8(cx: Context, pointer: int, length: int) -> str:
+        memory = cx.memory
+        end = pointer + length
+        if length > MAX_BYTE_LENGTH or end > memory.size:
+            _require(memory, length, end)
+        try:
+            # The copy is cheaper than having str() take a view apart.
+            string = memory.view[pointer:end].tobytes().decode()
+        except UnicodeDecodeError as error:
+            raise Trap(f"invalid utf-8 sequence: {error.reason} at byte {error.start}") from None
+        if length >= charge_from:
+            cx.spend(string.__sizeof__())
+        return string
+
+    return load_utf8
 
 
-def load_latin1_utf16(memory: Memory, pointer: int, tagged_length: int) -> str:
-    if tagged_length & UTF16_TAG:
-        return load_utf16(memory, pointer, tagged_length ^ UTF16_TAG)
-    if pointer & 1:
-        raise Trap("string pointer not aligned to 2")
-    end = pointer + tagged_length
-    if tagged_length > MAX_BYTE_LENGTH or end > memory.size:
-        _require(memory, tagged_length, end)
-    return str(memory.view[pointer:end], "latin-1")
+def _utf16_loader(charge_from: int) -> Load:
+    def load_utf16(cx: Context, pointer: int, code_units: int) -> str:
+        if pointer & 1:
+            raise Trap("string pointer not aligned to 2")
+        memory = cx.memory
+        length = 2 * code_units
+        end = pointer + length
+        if length > MAX_BYTE_LENGTH or end > memory.size:
+            _require(memory, length, end)
+        try:
+            string = str(memory.view[pointer:end], "utf-16-le")
+        except UnicodeDecodeError as error:
+            raise Trap(f"invalid utf-16: {error.reason} at byte {error.start}") from None
+        if length >= charge_from:
+            cx.spend(string.__sizeof__())
+        return string
+
+    return load_utf16
+
+
+def _latin1_utf16_loader(charge_from: int) -> Load:
+    load_utf16 = _utf16_loader(charge_from)
+
+    def load_latin1_utf16(cx: Context, pointer: int, tagged_length: int) -> str:
+        if tagged_length & UTF16_TAG:
+            return load_utf16(cx, pointer, tagged_length ^ UTF16_TAG)
+        if pointer & 1:
+            raise Trap("string pointer not aligned to 2")
+        memory = cx.memory
+        end = pointer + tagged_length
+        if tagged_length > MAX_BYTE_LENGTH or end > memory.size:
+            _require(memory, tagged_length, end)
+        string = str(memory.view[pointer:end], "latin-1")
+        if tagged_length >= charge_from:
+            cx.spend(string.__sizeof__())
+        return string
+
+    return load_latin1_utf16
+
+
+_FACTORIES = {
+    StringEncoding.UTF8: _utf8_loader,
+    StringEncoding.UTF16: _utf16_loader,
+    StringEncoding.LATIN1_UTF16: _latin1_utf16_loader,
+}
+
+
+@functools.cache
+def string_loader(encoding: StringEncoding, charge_from: int) -> Load:
+    """The loader of one string, which charges the call's budget for strings of that many bytes or more.
+
+    What is charged is the memory that the string takes in Python, up to four times what it takes in the guest.
+    """
+    return _FACTORIES[encoding](charge_from)
 
 
 def _require(memory: Memory, length: int, end: int) -> None:
@@ -68,17 +112,6 @@ def require(memory: Memory, end: int, message: str) -> None:
         raise Trap(message) from None
 
 
-def charged(load: Callable[[Memory, int, int], str]) -> Callable[[Context, int, int], str]:
-    """A loader that charges what the string takes in Python to the call's budget."""
-
-    def load_charged(cx: Context, pointer: int, length: int) -> str:
-        string = load(cx.memory, pointer, length)
-        cx.spend(string.__sizeof__())
-        return string
-
-    return load_charged
-
-
 def store_utf8(cx: Context, value: Any) -> tuple[int, int]:
     data = _encode(value, "utf-8")
     length = len(data)
@@ -92,24 +125,16 @@ def store_utf16(cx: Context, value: Any) -> tuple[int, int]:
     length = len(data)
     pointer = cx.allocate(2, length)
     cx.memory.view[pointer : pointer + length] = data
-    return pointer, length // 2
+    return pointer, length >> 1
 
 
 def store_latin1_utf16(cx: Context, value: Any) -> tuple[int, int]:
-    try:
-        data = _encode(value, "latin-1")
-        tagged_length = len(data)
-    except _NotLatin1:
-        data = _encode(value, "utf-16-le")
-        tagged_length = len(data) // 2 | UTF16_TAG
+    latin1 = isinstance(value, str) and (value.isascii() or max(value) < "\u0100")
+    data = _encode(value, "latin-1" if latin1 else "utf-16-le")
     length = len(data)
     pointer = cx.allocate(2, length)
     cx.memory.view[pointer : pointer + length] = data
-    return pointer, tagged_length
-
-
-class _NotLatin1(Exception):
-    pass
+    return pointer, length if latin1 else length >> 1 | UTF16_TAG
 
 
 def _encode(value: Any, codec: str) -> bytes:
@@ -118,20 +143,12 @@ def _encode(value: Any, codec: str) -> bytes:
     try:
         data = value.encode(codec)
     except UnicodeEncodeError as error:
-        if codec == "latin-1":
-            raise _NotLatin1 from None
         raise mismatch(STRING, value, error.reason) from None
     if len(data) > MAX_BYTE_LENGTH:
         raise mismatch(STRING, value, f"{len(data)} bytes are more than the Canonical ABI admits")
     return data
 
 
-LOADERS = {
-    StringEncoding.UTF8: load_utf8,
-    StringEncoding.UTF16: load_utf16,
-    StringEncoding.LATIN1_UTF16: load_latin1_utf16,
-}
-CHARGED_LOADERS = {encoding: charged(load) for encoding, load in LOADERS.items()}
 STORERS = {
     StringEncoding.UTF8: store_utf8,
     StringEncoding.UTF16: store_utf16,
