@@ -23,8 +23,23 @@ def test_address(text: str, address: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:1_0", "::1:80"]
-    + ["[127.0.0.1]:80", "[::1]", "1.2.3:80", "example.com:80", "127.0.0.1:٣", "http://127.0.0.1:80"],
+    [
+        "",
+        "8080",
+        ":8080",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:1_0",
+        "::1:80",
+        "[127.0.0.1]:80",
+        "[::1]",
+        "1.2.3:80",
+        "example.com:80",
+        "127.0.0.1:٣",
+        "http://127.0.0.1:80",
+    ],
 )
 def test_bad_address(text: str) -> None:
     with pytest.raises(ValueError, match="IP:PORT"):
@@ -33,8 +48,19 @@ def test_bad_address(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1s", 1), ("500ms", 0.5), ("2.5", 2.5), ("0", 0), ("250us", 0.00025), ("3µs", 3e-6), ("3μs", 3e-6)]
-    + [("100ns", 1e-7), (" 1 s ", 1), (".5s", 0.5), ("7.", 7)],
+    [
+        ("1s", 1),
+        ("500ms", 0.5),
+        ("2.5", 2.5),
+        ("0", 0),
+        ("250us", 0.00025),
+        ("3µs", 3e-6),
+        ("3μs", 3e-6),
+        ("100ns", 1e-7),
+        (" 1 s ", 1),
+        (".5s", 0.5),
+        ("7.", 7),
+    ],
 )
 def test_duration(text: str, seconds: float) -> None:
     assert arguments.parse_duration(text) == seconds
@@ -67,7 +93,9 @@ def test_header() -> None:
     assert arguments.parse_headers("x-empty:") == [(b"x-empty", b"")]
 
 
-@pytest.mark.parametrize("text", ["", "x", ": v", "a b: v", "x: a\r\ny: b", "x: a\n", "x: \x00", "x: \x7f", "x: é", "ü: a"])
+@pytest.mark.parametrize(
+    "text", ["", "x", ": v", "a b: v", "x: a\r\ny: b", "x: a\n", "x: \x00", "x: \x7f", "x: é", "ü: a"]
+)
 def test_bad_header(text: str) -> None:
     with pytest.raises(ValueError) as caught:
         arguments.parse_headers(text)

@@ -14,7 +14,7 @@ from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import LoadError, load
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.server import address_of, bind, serve
+from wasi_trio.serve.server import Server, address_of, bind, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.process_stdio import ProcessOutput
 
@@ -58,13 +58,16 @@ def run_server(
         shutdown_listener = stack.enter_context(closing(_bind(shutdown_addr))) if shutdown_addr is not None else None
 
         async def main() -> None:
-            async with ProxyHandler(linked, options) as handler:
-                await serve(
-                    Application(handler, headers=headers, adds_date=True),
-                    [listener],
-                    shutdown_listener=shutdown_listener,
-                    max_connections=max_concurrent_connections,
-                )
+            async with (
+                shutdown_on_signals() as stop,
+                ProxyHandler(linked, options) as handler,
+                trio.open_nursery() as nursery,
+            ):
+                if shutdown_listener is not None:
+                    nursery.start_soon(shutdown_on_connection, shutdown_listener, stop)
+                application = Application(handler, headers=headers, adds_date=True)
+                await Server(application, max_connections=max_concurrent_connections).run([listener], stop)
+                nursery.cancel_scope.cancel()
 
         print(f"Serving HTTP on http://{address_of(listener)}/", file=sys.stderr, flush=True)
         if shutdown_listener is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -48,10 +49,10 @@ def address_of(listener: socket.socket) -> str:
 
 
 class _Connection(TCPServer):
-    """hypercorn's connection, which also tells the requests on it when a send finds the client gone.
+    """hypercorn's connection, but one that ends when its client leaves.
 
-    By itself hypercorn tells an application that only by an event, for which there may be no room while the
-    application waits for the guest to read.
+    It also tells the requests on it when a send finds the client gone. By itself hypercorn tells an application
+    that only by an event, for which there may be no room while the application waits for the guest to read.
     """
 
     def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: Any) -> None:
@@ -72,6 +73,11 @@ class _Connection(TCPServer):
                 leave()
             await self.protocol.handle(Closed())
 
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        # It would wait for the next request, and keep the connection, until the keep-alive timeout.
+        await self.idle_task.stop()
+
 
 class Server:
     """Serves an ASGI application over HTTP/1 and, to clients that begin with it, HTTP/2.
@@ -84,14 +90,12 @@ class Server:
         self._config = _hypercorn_config()
         self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
         self._open: set[trio.SocketStream] = set()
-        self._stopping = trio.Event()
 
-    def stop(self) -> None:
-        """Accept no more connections, and let ``run`` return once the requests under way are answered."""
-        self._stopping.set()
+    async def run(self, listeners: Sequence[socket.socket], stop: trio.Event) -> None:
+        """Serve on listening sockets until ``stop`` is set; returns when the requests under way then are answered.
 
-    async def run(self, listeners: Sequence[socket.socket]) -> None:
-        """Serve on listening sockets until ``stop``, and close them. Cancelling this drops every connection."""
+        The sockets are closed. Cancelling this drops every connection.
+        """
         context = WorkerContext(None)
         async with trio.open_nursery() as guard:
             guard.start_soon(self._close_when_cancelled)
@@ -99,7 +103,7 @@ class Server:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
                         accepting.start_soon(self._accept, listener, context, connections)
-                    await self._stopping.wait()
+                    await stop.wait()
                     accepting.cancel_scope.cancel()
                 # Idle connections are closed now, and busy ones after their response.
                 await context.terminated.set()
@@ -166,35 +170,29 @@ def _hypercorn_config() -> Config:
     return config
 
 
-async def serve(
-    app: Callable[..., Awaitable[None]],
-    listeners: Sequence[socket.socket],
-    *,
-    shutdown_listener: socket.socket | None = None,
-    max_connections: int | None = None,
-) -> None:
-    """Serve until SIGTERM, SIGINT or a connection to ``shutdown_listener``; a second signal leaves at once.
+@asynccontextmanager
+async def shutdown_on_signals() -> AsyncIterator[trio.Event]:
+    """Within this block the first SIGTERM or SIGINT sets the event it gives, and the second cancels the block.
 
-    To be called in the main thread. Returns when the requests that were under way are answered.
+    For the main thread only, where signals arrive.
     """
-    server = Server(app, max_connections=max_connections)
+    stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, signals, server, nursery.cancel_scope)
-            if shutdown_listener is not None:
-                nursery.start_soon(_watch_listener, shutdown_listener, server)
-            await server.run(listeners)
+            nursery.start_soon(_watch_signals, signals, stop, nursery.cancel_scope)
+            yield stop
             nursery.cancel_scope.cancel()
 
 
-async def _watch_signals(signals: Any, server: Server, scope: trio.CancelScope) -> None:
+async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope) -> None:
     await anext(signals)
     logger.warning("shutting down when the requests under way are answered; a second signal ends at once")
-    server.stop()
+    stop.set()
     await anext(signals)
     scope.cancel()
 
 
-async def _watch_listener(listener: socket.socket, server: Server) -> None:
+async def shutdown_on_connection(listener: socket.socket, stop: trio.Event) -> None:
+    """Wait for the first connection to a listening socket, then set ``stop``; the socket is closed in the end."""
     async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as shutdown, await shutdown.accept():
-        server.stop()
+        stop.set()

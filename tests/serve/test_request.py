@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wasi_trio.serve.request import RequestHeaders, build_request
+
+NONE = RequestHeaders()
+
+
+def scope(**changes: Any) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/a b",
+        "raw_path": b"/a%20b",
+        "query_string": b"",
+        "headers": [(b"host", b"example.test:81"), (b"x-a", b"\xff")],
+        "server": ("127.0.0.1", 8080),
+    } | changes
+
+
+def test_parts() -> None:
+    request = build_request(scope(query_string=b"q=%20&r", method="PROPFIND", scheme="https"), NONE)
+    assert (request.method, request.scheme, request.authority) == ("PROPFIND", "https", "example.test:81")
+    assert request.path_with_query == "/a%20b?q=%20&r"
+    assert request.headers == [("host", b"example.test:81"), ("x-a", b"\xff")]
+
+
+@pytest.mark.parametrize(
+    ("version", "header", "empty"),
+    [
+        ("1.1", (b"x", b"y"), True),
+        ("1.1", (b"content-length", b"0"), True),
+        ("1.1", (b"content-length", b"1"), False),
+        ("1.1", (b"transfer-encoding", b"chunked"), False),
+        ("1.0", (b"x", b"y"), True),
+        ("2", (b"x", b"y"), False),
+    ],
+)
+def test_whether_there_is_content(version: str, header: tuple[bytes, bytes], empty: bool) -> None:
+    request = build_request(scope(http_version=version, headers=[header]), NONE)
+    assert request.body.finished is empty
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "query", "expected"),
+    [
+        ("GET", b"http://other.test/x", b"y", ("http", "other.test", "/x?y")),
+        ("GET", b"HTTPS://other.test:1", b"", ("https", "other.test:1", "/")),
+        ("GET", b"http://other.test", b"y", ("http", "other.test", "/?y")),
+        ("OPTIONS", b"*", b"", ("http", "example.test:81", "*")),
+        ("CONNECT", b"other.test:443", b"", ("http", "other.test:443", "")),
+    ],
+)
+def test_other_forms_of_target(method: str, target: bytes, query: bytes, expected: tuple[str, str, str]) -> None:
+    request = build_request(scope(method=method, raw_path=target, query_string=query), NONE)
+    assert (request.scheme, request.authority, request.path_with_query) == expected
+
+
+def test_without_a_host_it_is_the_address_connected_to() -> None:
+    assert build_request(scope(headers=[]), NONE).authority == "127.0.0.1:8080"
+    assert build_request(scope(headers=[], server=("::1", 80)), NONE).authority == "[::1]:80"
+    assert build_request(scope(headers=[], server=None), NONE).authority is None
+
+
+def test_headers_that_replace() -> None:
+    extra = RequestHeaders([(b"x-a", b"1"), (b"x-a", b"2"), (b"x-b", b"3")])
+    headers = [(b"x-a", b"old"), (b"x-c", b"4"), (b"x-a", b"older")]
+    request = build_request(scope(headers=headers), extra)
+    assert request.headers == [("x-c", b"4"), ("x-a", b"1"), ("x-a", b"2"), ("x-b", b"3")]
+
+
+def test_a_host_that_replaces_is_the_authority() -> None:
+    request = build_request(scope(), RequestHeaders([(b"host", b"inner.test")]))
+    assert request.authority == "inner.test"

@@ -1,0 +1,293 @@
+"""Guests behind the real server, and what clients see of them on the wire."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from tests.serve.support import ask, connect, get, guest, read_to_end, read_until, serving, serving_guest
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.reply import Reply, Scope, Send
+from wasi_trio.serve.server import Server, address_of, bind
+from wasi_trio.serve.upload import Receive, Upload
+from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.messages import Response
+
+HALF_MEGABYTE = bytes(range(256)) * 2048
+
+
+def http2() -> httpx.AsyncClient:
+    """A client that begins with HTTP/2, as there is no TLS to agree on it."""
+    return httpx.AsyncClient(http1=False, http2=True, trust_env=False, timeout=30)
+
+
+async def test_hello() -> None:
+    async with serving_guest("hello") as port:
+        head, _, content = (await get(port)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert content == b"Hello, world!\n"
+    assert len(re.findall(rb"(?m)^date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r$", head)) == 1
+    assert b"\r\nserver:" not in head
+
+
+async def test_requests_follow_each_other_on_a_connection() -> None:
+    async with (
+        serving_guest("counter", HandlerOptions(max_instance_reuse_count=3)) as port,
+        httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=1)) as client,
+    ):
+        counts = [(await client.get(f"http://127.0.0.1:{port}/")).text for _ in range(4)]
+    assert counts == ["1\n", "2\n", "3\n", "1\n"]
+
+
+async def test_echo_over_http1() -> None:
+    async with serving_guest("echo") as port, httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        response = await client.post(f"http://127.0.0.1:{port}/", content=HALF_MEGABYTE)
+        assert response.content == HALF_MEGABYTE
+
+        async def chunks() -> Any:
+            for start in range(0, len(HALF_MEGABYTE), 1 << 16):
+                yield HALF_MEGABYTE[start : start + (1 << 16)]
+
+        response = await client.post(f"http://127.0.0.1:{port}/", content=chunks())
+        assert response.content == HALF_MEGABYTE
+
+
+async def test_echo_over_http2() -> None:
+    async with serving_guest("echo") as port, http2() as client:
+        response = await client.post(f"http://127.0.0.1:{port}/", content=HALF_MEGABYTE)
+    assert response.http_version == "HTTP/2"
+    assert response.content == HALF_MEGABYTE
+
+
+async def test_head() -> None:
+    async with serving_guest("hello") as port:
+        head, _, content = (await get(port, method="HEAD")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert content == b""
+
+
+@pytest.mark.parametrize("name", ["trap", "no_response", "exit", "trap_after_headers", "trap_in_start"])
+async def test_a_guest_that_fails(name: str) -> None:
+    async with serving_guest(name) as port:
+        for _ in range(2):
+            head, _, content = (await get(port)).partition(b"\r\n\r\n")
+            assert re.match(rb"HTTP/1.1 50[03] ", head)
+            assert int(re.search(rb"content-length: (\d+)", head)[1]) == len(content)  # type: ignore[index]
+
+
+async def test_the_connection_goes_on_after_a_guest_failed() -> None:
+    async with serving_guest("trap") as port, await connect(port) as stream:
+        for _ in range(3):
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await read_until(stream, b"Internal Server Error\n")).startswith(b"HTTP/1.1 500")
+
+
+async def test_a_request_that_takes_too_long() -> None:
+    async with serving_guest("sleep", HandlerOptions(request_timeout=0.05)) as port:
+        assert (await get(port, "/3600000")).startswith(b"HTTP/1.1 504")
+
+
+# ---- responses that are cut ----------------------------------------------------------------------------------
+
+
+class Breaking:
+    """Begins a response, with content, and breaks off once ``go`` is set."""
+
+    def __init__(self, *headers: tuple[str, bytes]) -> None:
+        self.headers = list(headers)
+        self.go = trio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = Body()
+        body.try_write(b"begun")
+        upload = Upload(receive, Body.empty())
+
+        async def break_off() -> None:
+            await self.go.wait()
+            body.abort(HttpError("internal-error", "broken"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload.run)
+            nursery.start_soon(break_off)
+            await Reply(scope, send, Response(200, self.headers, body), adds_date=True).send_stream(upload)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_chunked_response_is_cut() -> None:
+    app = Breaking()
+    async with serving(app) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await read_until(stream, b"begun\r\n")
+        app.go.set()
+        assert await read_to_end(stream) == b""
+
+
+async def test_a_response_with_a_length_is_cut() -> None:
+    app = Breaking(("content-length", b"100"))
+    async with serving(app) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await read_until(stream, b"begun")
+        app.go.set()
+        assert await read_to_end(stream) == b""
+
+
+async def test_a_response_that_ends_with_the_connection_is_cut() -> None:
+    app = Breaking()
+    async with serving(app) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
+        await read_until(stream, b"begun")
+        app.go.set()
+        with pytest.raises(trio.BrokenResourceError):
+            await read_to_end(stream)
+
+
+async def test_an_http2_response_is_cut_and_its_connection_goes_on() -> None:
+    app = Breaking()
+    async with serving(app) as port, http2() as client:
+        for _ in range(2):
+            app.go = trio.Event()
+            async with client.stream("GET", f"http://127.0.0.1:{port}/") as response:
+                chunks = response.aiter_bytes()
+                assert await anext(chunks) == b"begun"
+                app.go.set()
+                with pytest.raises(httpx.RemoteProtocolError, match="StreamReset"):
+                    await anext(chunks)
+
+
+# ---- clients that leave, or send more than is wanted --------------------------------------------------------
+
+
+async def test_a_client_that_leaves_frees_the_instance() -> None:
+    for name, path in [("sleep", b"/3600000"), ("endless_body", b"/"), ("endless_body", b"/1"), ("spin", b"/")]:
+        async with ProxyHandler(guest(name)) as handler, serving(Application(handler)) as port:
+            async with await connect(port) as stream:
+                await stream.send_all(b"GET " + path + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+                while not handler.active:
+                    await trio.lowlevel.checkpoint()
+            with trio.fail_after(30):
+                while handler.active:
+                    await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("name", ["hello", "trap", "dropped_body"])
+async def test_a_guest_that_does_not_read_a_large_request(name: str) -> None:
+    request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+    async with serving_guest(name) as port, await connect(port) as stream, trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            try:
+                await stream.send_all(request + bytes(4_000_000))
+            except trio.BrokenResourceError:
+                return  # the server has answered and wants no more
+
+        nursery.start_soon(send)
+        with trio.fail_after(30):
+            assert re.match(rb"HTTP/1.1 [25]00 ", await stream.receive_some())
+
+
+async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> None:
+    """Its request fills every queue there is, and the response as well: only the failing send tells."""
+    async with ProxyHandler(guest("endless_body")) as handler, serving(Application(handler)) as port:
+        async with await connect(port) as stream:
+            await stream.send_all(b"POST /1 HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n")
+            with trio.move_on_after(0.5):
+                await stream.send_all(bytes(100_000_000))
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        with trio.fail_after(30):
+            while handler.active:
+                await trio.lowlevel.checkpoint()
+
+
+# ---- the server ----------------------------------------------------------------------------------------------
+
+
+async def test_connections_beyond_the_limit_wait() -> None:
+    async with serving_guest("hello", max_connections=1) as port, await connect(port) as first:
+        await first.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await read_until(first, b"Hello, world!")
+        async with await connect(port) as second:
+            await second.send_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            await first.aclose()
+            assert b"Hello, world!" in await read_to_end(second)
+
+
+async def test_stopping_answers_what_is_under_way_and_closes_what_is_idle() -> None:
+    stop = trio.Event()
+    started = trio.Event()
+    go_on = trio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        started.set()
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    listener = bind(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Server(app).run, [listener], stop)
+        async with await connect(port) as idle, await connect(port) as busy:
+            await busy.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await started.wait()
+            stop.set()
+            assert await read_to_end(idle) == b""
+            with pytest.raises(OSError, match="connect"):
+                await connect(port)
+            go_on.set()
+            assert (await read_to_end(busy)).endswith(b"ok")
+
+
+async def test_cancelling_drops_a_connection_that_is_stuck_in_sending() -> None:
+    listener = bind(("127.0.0.1", 0))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Server(app).run, [listener], trio.Event())
+        async with await connect(listener.getsockname()[1]) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_breaks_the_protocol_does_not_end_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+    # HTTP/2: content for a stream that was never opened, and a request whose path is not text (0x82 is GET, 0x86
+    # the scheme http, 4 the start of a path that follows, of one byte)
+    content = b"\0\0\1\0\0\0\0\0\1x"
+    request = b"\0\0\5\1\5\0\0\0\1\x82\x86\4\1\xff"
+    async with serving_guest("hello") as port:
+        for junk in [b"\0" * 100, b"GET / HTTP/9\r\n\r\n", preface + content, preface + request]:
+            await ask(port, junk)
+        assert b"Hello, world!" in await get(port)
+
+
+async def test_websockets_are_refused() -> None:
+    upgrade = "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", "sec-websocket-key: " + "A" * 24
+    async with serving_guest("hello") as port:
+        request = "\r\n".join(["GET / HTTP/1.1", "host: x", *upgrade, "", ""]).encode()
+        assert (await ask(port, request)).startswith(b"HTTP/1.1 403")
+
+
+def test_addresses() -> None:
+    with bind(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert address_of(listener) == f"127.0.0.1:{port}"
+        with pytest.raises(OSError, match="in use"):
+            bind(("127.0.0.1", port))
+    if socket.has_ipv6:
+        with bind(("::1", 0)) as listener:
+            assert address_of(listener).startswith("[::1]:")
