@@ -35,5 +35,3 @@ def start(engine: Engine) -> Start:
             instance.close()
 
     return start
-
-

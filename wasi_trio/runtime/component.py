@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import wasmtime
 
+from wasi_trio.component import types as t
 from wasi_trio.component.binary import decode
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import LinkError
@@ -25,6 +25,7 @@ from wasi_trio.component.plan import (
     ResourceBuiltin,
     plan,
 )
+from wasi_trio.component.values import Ok
 from wasi_trio.component.wit import Wit
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.adapters import adapter_module
@@ -150,6 +151,7 @@ class LinkedComponent:
                 return getattr(receiver, attribute)(*arguments)
 
             return method, call.waits
+        fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
         key = func  # the bound function is looked up once for each instance
         provider = self.imports.find(func.interface)
         assert provider is not None
@@ -161,7 +163,8 @@ class LinkedComponent:
                 for attribute in call.path:
                     bound = getattr(bound, attribute)
                 store.root.bound[key] = bound
-            return bound(*arguments)
+            # A class called gives its object; that it can fail shows only when it raises Err.
+            return Ok(bound(*arguments)) if fallible_constructor else bound(*arguments)
 
         return function, call.waits
 
@@ -261,7 +264,8 @@ class Adapter:
 
     def __init__(self, engine: Engine, waiting: list[tuple[int, Trampoline]]) -> None:
         self.position = {index: number for number, (index, _) in enumerate(waiting)}
-        self.module = engine.compile(adapter_module([(trampoline.params, trampoline.results) for _, trampoline in waiting]))
+        signatures = [(trampoline.params, trampoline.results) for _, trampoline in waiting]
+        self.module = engine.compile(adapter_module(signatures))
         linker = ffi.linker_new(engine.pointer)
         try:
             self._suspend = _suspend_callback(engine)
@@ -280,9 +284,8 @@ class Adapter:
             ffi.linker_delete(linker)
 
     def __del__(self) -> None:
-        pre, self.pre = getattr(self, "pre", None), None
-        if pre is not None:
-            ffi.instance_pre_delete(pre)
+        if hasattr(self, "pre"):
+            ffi.instance_pre_delete(self.pre)
 
 
 def _suspend_callback(engine: Engine) -> Any:
@@ -292,7 +295,7 @@ def _suspend_callback(engine: Engine) -> Any:
         store = engine.current
         assert store is not None
         fields = (ctypes.c_uint64 * 3).from_address(continuation)
-        fields[0], fields[1], fields[2] = ffi.strlen, store.flag_address, 0
+        fields[0], fields[1], fields[2] = ffi.STRLEN, store.flag_address, 0
 
     return ffi.AsyncCallback(suspend)
 
@@ -336,7 +339,7 @@ class CoreStep:
             ffi.linker_delete(self.linker)
 
 
-def _sort_of(type_: wasmtime.ImportType) -> Sort:
+def _sort_of(type_: object) -> Sort:
     match type_:
         case wasmtime.FuncType():
             return Sort.CORE_FUNC

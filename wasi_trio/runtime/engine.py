@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
 import platform
 import sys
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
 import wasmtime.component
 
 from wasi_trio.component.errors import MalformedComponent
+from wasi_trio.component.skeleton import skeleton
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.ticker import Ticker
 
@@ -57,7 +54,6 @@ class Engine:
     def __init__(self, *, cache: bool = True) -> None:
         if sys.implementation.name != "cpython":
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
-        self.cached = cache
         self.wasmtime = wasmtime.Engine(_config(cache))
         self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         self.current: Store | None = None
@@ -91,24 +87,21 @@ class Engine:
         self.close()
 
     def validate(self, data: bytes) -> None:
-        """Have wasmtime check that ``data`` is a valid component; MalformedComponent says why it is not.
+        """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.
 
-        The verdict is remembered on disk by content, since wasmtime compiles what it checks.
+        Raises MalformedComponent, which says what is wrong. ``compile`` checks the modules.
         """
-        marker = _verdict_path(data) if self.cached else None
-        if marker is not None and marker.exists():
-            return
         try:
-            component = wasmtime.component.Component(self.wasmtime, data)
+            wasmtime.component.Component(self.wasmtime, skeleton(data)).close()
         except wasmtime.WasmtimeError as error:
             raise MalformedComponent(_one_line(str(error))) from None
-        component.close()
-        if marker is not None:
-            _remember(marker)
 
     def compile(self, code: bytes) -> wasmtime.Module:
-        """Compile a core module."""
-        return wasmtime.Module(self.wasmtime, code)
+        """Compile a core module; raises MalformedComponent if it is invalid."""
+        try:
+            return wasmtime.Module(self.wasmtime, code)
+        except wasmtime.WasmtimeError as error:
+            raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
 
 
 def _config(cache: bool) -> wasmtime.Config:
@@ -126,26 +119,6 @@ def _one_line(message: str) -> str:
     """wasmtime's message and its causes as one line."""
     lines = [line.strip() for line in message.splitlines()]
     return ": ".join(line.removeprefix("0: ") for line in lines if line and line != "Caused by:")
-
-
-def _verdict_path(data: bytes) -> Path | None:
-    if os.environ.get("XDG_CACHE_HOME"):
-        base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    version = metadata.version("wasmtime")
-    return base / "wasi-trio" / f"valid-{version}" / hashlib.sha256(data).hexdigest()
-
-
-def _remember(marker: Path) -> None:
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-    except OSError:
-        # A read-only home only costs the check at the next start.
-        return
 
 
 def as_pointer(thing: Any) -> int:

@@ -83,9 +83,7 @@ engine_increment_epoch = _bind(_quick, "wasmtime_engine_increment_epoch", None, 
 store_new = _bind(_quick, "wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p)
 store_context = _bind(_quick, "wasmtime_store_context", c_void_p, c_void_p)
 store_delete = _bind(_running, "wasmtime_store_delete", None, c_void_p)
-store_limiter = _bind(
-    _quick, "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64
-)
+store_limiter = _bind(_quick, "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64)
 store_epoch_deadline_callback = _bind(
     _quick, "wasmtime_store_epoch_deadline_callback", None, c_void_p, EpochCallback, c_void_p, c_void_p
 )
@@ -134,9 +132,7 @@ linker_define_async_func = _bind(
     c_void_p,
     c_void_p,
 )
-linker_instantiate_pre = _bind(
-    _quick, "wasmtime_linker_instantiate_pre", c_void_p, c_void_p, c_void_p, c_void_p
-)
+linker_instantiate_pre = _bind(_quick, "wasmtime_linker_instantiate_pre", c_void_p, c_void_p, c_void_p, c_void_p)
 linker_instantiate_async = _bind(
     _quick,
     "wasmtime_linker_instantiate_async",
@@ -191,7 +187,7 @@ _byte_vec_delete = _bind(_quick, "wasm_byte_vec_delete", None, c_void_p)
 
 #: libc's strlen: as a continuation it says "done" of a one-character string and "not yet" of an empty one, and
 #: no Python runs on the fiber to answer
-strlen = ctypes.cast(ctypes.CDLL(None).strlen, c_void_p).value
+STRLEN: int = ctypes.cast(ctypes.CDLL(None).strlen, c_void_p).value or 0
 
 
 def _take(message: Any, delete: Any, pointer: int) -> str:

@@ -13,6 +13,7 @@ from wasi_trio.serve.exchange import DeadlinePassed, Exchange, ExchangeFailed, G
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.stdio import LinePrefixSink
 
 if TYPE_CHECKING:
     from wasi_trio.serve.handler import ProxyHandler
@@ -35,10 +36,9 @@ class Worker:
 
     async def run(self, first: Exchange) -> None:
         """Make the instance, serve ``first`` and what comes after; returns when the instance is gone."""
-        options = self.handler.options
         try:
             async with trio.open_nursery() as nursery:
-                context = WasiContext(options.wasi, nursery=nursery)
+                context = self._context(nursery)
                 try:
                     instance = await self._instantiate(first, context)
                     if instance is not None:
@@ -52,6 +52,17 @@ class Worker:
         finally:
             if not first.finished:
                 self._finish(first, "the server is shutting down")
+
+    def _context(self, nursery: trio.Nursery) -> WasiContext:
+        wasi = self.handler.options.wasi
+        if not self.handler.options.logging_prefix:
+            return WasiContext(wasi, nursery=nursery)
+        return WasiContext(
+            wasi,
+            nursery=nursery,
+            stdout=LinePrefixSink(wasi.stdout, f"stdout [{self.number}] :: "),
+            stderr=LinePrefixSink(wasi.stderr, f"stderr [{self.number}] :: "),
+        )
 
     async def _instantiate(self, exchange: Exchange, context: WasiContext) -> Instance | None:
         """The instance; None, with the exchange failed, where it can not be made."""
@@ -120,16 +131,17 @@ class Worker:
         left = exchange.finished
         exchange.finished = True
         exchange.scope = None
-        complete = exchange.response is not None and exchange.response.body.finished
-        if not complete and not (exchange.done and exchange.failure is not None):
+        response = exchange.response
+        if not exchange.done or (response is not None and not response.body.finished):
             failure: ExchangeFailed = GuestFailed(reason)
             if timed_out:
-                failure = GuestFailed("the client left")
-                if not left:
-                    failure = DeadlinePassed(f"no response within {self.handler.options.request_timeout:g} s")
+                timeout = self.handler.options.request_timeout
+                failure = GuestFailed("its client left") if left else DeadlinePassed(f"no response within {timeout} s")
+            exchange.fail(failure, HttpError("internal-error", str(failure)))
             if not left:
                 log.warning("instance %d: %s", self.number, failure)
-            exchange.fail(failure, HttpError("internal-error", str(failure)))
+        elif exchange.failure is not None:
+            log.warning("instance %d: %s", self.number, exchange.failure)
         exchange.request.body.close()
         self.handler.release()
 
