@@ -26,7 +26,7 @@ INTEGERS = {
 }
 FILES = t.ResourceType("file")
 THINGS = t.ResourceType("thing", python_class=complex)
-LEAVES = st.sampled_from([t.BOOL, *INTEGERS, t.F32, t.F64, t.CHAR, t.STRING, t.Own(FILES), t.Borrow(THINGS)])
+PLAIN = [t.BOOL, *INTEGERS, t.F32, t.F64, t.CHAR, t.STRING]
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -54,7 +54,11 @@ def compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-TYPES = st.recursive(LEAVES, compound, max_leaves=12)
+#: those that are data alone, and all
+DATA_TYPES: st.SearchStrategy[t.ValType] = st.recursive(st.sampled_from(PLAIN), compound, max_leaves=12)
+TYPES: st.SearchStrategy[t.ValType] = st.recursive(
+    st.sampled_from([*PLAIN, t.Own(FILES), t.Borrow(THINGS)]), compound, max_leaves=12
+)
 
 characters = st.characters(exclude_categories=["Cs"])
 
@@ -125,7 +129,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 cases_of_types = st.lists(TYPES, min_size=0, max_size=4).flatmap(
-    lambda ts: st.tuples(st.just(tuple(ts)), st.tuples(*map(values, ts)))
+    lambda ts: st.tuples(st.just(tuple(ts)), st.tuples(*(values(type_) for type_ in ts)))
 )
 encodings = st.sampled_from(list(StringEncoding))
 relaxed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

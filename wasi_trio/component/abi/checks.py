@@ -200,15 +200,18 @@ def as_fields(value: Any, type_: ValType, count: int) -> Sequence[Any]:
 
 def as_items(value: Any, type_: List, limit: int) -> list[Any] | tuple[Any, ...]:
     """A list's value, of the fixed length that the type may have and of no more than ``limit`` items."""
+    if value.__class__ is list or value.__class__ is tuple:
+        _check_length(len(value), value, type_, limit)
+        return value
     if isinstance(value, (str, Mapping)):
         raise mismatch(type_, value)
-    if value.__class__ is not list and value.__class__ is not tuple:
-        try:
-            value = list(value)
-        except TypeError:
-            raise mismatch(type_, value) from None
-    _check_length(len(value), value, type_, limit)
-    return value  # type: ignore[no-any-return]
+    try:
+        _check_length(len(value), value, type_, limit)
+        items = list(value)
+    except TypeError as error:
+        raise mismatch(type_, value, "a sized iterable is needed") from error
+    _check_length(len(items), value, type_, limit)
+    return items
 
 
 def as_buffer(value: Any, type_: List, limit: int) -> bytes | memoryview:

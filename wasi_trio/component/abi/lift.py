@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from wasi_trio.component.abi import layout
+from wasi_trio.component.abi.budget import ALWAYS, NEVER, charge_from, cost
 from wasi_trio.component.abi.codegen import Source, lazy_function
 from wasi_trio.component.abi.frames import MAX_BRANCHES, Inlining, Slot, struct_of
 from wasi_trio.component.abi.lists import bytes_loader
@@ -64,7 +65,7 @@ def lift_values(
     """
 
     def build(source: Source) -> None:
-        lifter = _Lifter(source, encoding, track_lends, _charge_from(types), sum(map(layout.weight, types)))
+        lifter = _Lifter(source, encoding, track_lends, charge_from(types), sum(map(layout.weight, types)))
         if lifter.charge_from != NEVER:
             source.line(f"cx.fuel = {LIFT_FUEL}")
         if layout.total_flat_length(types) <= max_flat:
@@ -121,7 +122,7 @@ def _list_loader(element: ValType, encoding: StringEncoding, track_lends: bool, 
             source.line("cx.spend(n + 40)")
             source.line("return m.view[p:e].tobytes()")
             return
-        source.line(f"cx.fuel = fuel = cx.fuel - n * {8 + _cost(element)} - 64")
+        source.line(f"cx.fuel = fuel = cx.fuel - n * {8 + cost(element)} - 64")
         with source.block("if fuel < 0:"):
             source.line("cx.spend(0)")
         if (code := layout.number_code(element)) is not None:
@@ -495,53 +496,3 @@ def _tuple(values: Sequence[str]) -> str:
 
 def _plus(pointer: str, offset: int) -> str:
     return f"{pointer} + {offset}" if offset else pointer
-
-
-#: Sizes in bytes from which a string or list<u8> is charged to the budget of a call. Inside of lists every one is.
-ALWAYS = 1
-#: Elsewhere there are only so many of them, so small ones need not be counted,
-WHEN_LARGE = 1024
-#: and the only one of its call is bounded by MAX_BYTE_LENGTH.
-NEVER = 2**32
-
-
-def _charge_from(types: Sequence[ValType]) -> int:
-    return NEVER if sum(map(_sites, types)) <= 1 else WHEN_LARGE
-
-
-@functools.lru_cache(maxsize=8192)
-def _sites(type_: ValType) -> int:
-    """How many values of variable size a value can hold at once, a list that is not of bytes counting as many."""
-    match type_:
-        case Primitive("string") | List(Primitive("u8"), None):
-            return 1
-        case List() | Map():
-            return 2
-        case Record() | Tuple():
-            return sum(map(_sites, layout.fields(type_)))
-        case VariantType() | Option() | Result():
-            return max((_sites(t) for _, t in layout.cases(type_) if t is not None), default=0)
-        case _:
-            return 0
-
-
-@functools.lru_cache(maxsize=8192)
-def _cost(type_: ValType) -> int:
-    """About how many bytes of Python objects a value takes, what is of variable size left out."""
-    match type_:
-        case Primitive("bool" | "s8" | "u8" | "string") | Enum() | Map():
-            return 0
-        case Primitive("char"):
-            return 76
-        case Primitive():
-            return 32
-        case Flags(names):
-            return 0 if len(names) <= 8 else 216
-        case List(element, length):
-            return 0 if length is None else 64 + length * (8 + _cost(element))
-        case Record() | Tuple():
-            return 56 + sum(8 + _cost(t) for t in layout.fields(type_))
-        case VariantType() | Option() | Result():
-            return 72 + max((_cost(t) for _, t in layout.cases(type_) if t is not None), default=0)
-        case _:
-            return 72
