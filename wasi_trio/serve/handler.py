@@ -10,7 +10,7 @@ from types import TracebackType
 import trio
 
 from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.serve.exchange import Exchange, ExchangeFailed
+from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.guest import GuestCalls, guest_calls
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.worker import Worker
@@ -99,6 +99,3 @@ class ProxyHandler:
             exchange = self._waiting.popleft()
             if not exchange.finished:
                 self._dispatch(exchange)
-
-
-__all__ = ["ExchangeFailed", "ProxyHandler"]
