@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
+from wasi_trio.serve.connection import connection_of
 from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.reply import BadResponse, Reply, Scope, Send, error_response
 from wasi_trio.serve.request import RequestHeaders, build_request
-from wasi_trio.serve.upload import BROKEN, Receive, Upload
+from wasi_trio.serve.upload import Receive, Upload
 
 logger = logging.getLogger("wasi_trio.serve")
 
@@ -54,7 +55,14 @@ class Application:
         exchange = self._handler.submit(request)
         answered = False
         try:
-            if not exchange.done:
+            for _ in range(2):
+                # A guest that need not wait is done when each other task had its turn. That is cheaper to find
+                # out than to wait for its response and for events at once. Of two tasks that become runnable
+                # together trio may run either first, hence two turns.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                if exchange.done:
+                    break
+            else:
                 with trio.CancelScope() as waiting:
                     exchange.notify = waiting.cancel
                     await upload.run()
@@ -81,12 +89,13 @@ class Application:
             if exchange.failure is not None:
                 status = exchange.failure.status
         else:
-            problem: Exception | None = response.body.error
-            if problem is None:
+            if response.body.error is None:
                 try:
                     return Reply(scope, send, response, self._adds_date)
                 except BadResponse as error:
-                    problem = error
+                    problem = str(error)
+            else:
+                problem = f"the guest broke off its response: {response.body.error}"
             response.body.close()
             logger.error("%s %s: %s", scope["method"], scope["path"], problem)
         return Reply(scope, send, error_response(status), self._adds_date)
@@ -97,8 +106,9 @@ class Application:
         This is not only for the guest's sake: hypercorn holds so many of a request's events, and when it can
         hold no more even the sending of a response's end waits for somebody to take them.
         """
-        broken: set[Callable[[], None]] = scope.get("state", {}).get(BROKEN, set())
-        broken.add(upload.leave)
+        connection = connection_of(scope)
+        if connection is not None:
+            connection.on_broken.add(upload.leave)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(upload.run)
@@ -110,7 +120,8 @@ class Application:
                     answered = await reply.send_stream(upload)
                 nursery.cancel_scope.cancel()
         finally:
-            broken.discard(upload.leave)
+            if connection is not None:
+                connection.on_broken.discard(upload.leave)
         return answered
 
 

@@ -57,10 +57,10 @@ class Response:
                 raise
             self.write(data)
 
-    def finish(self) -> None:
+    def finish(self, trailers: Fields | None = None) -> None:
         """End the body; one that is dropped without this reaches the client as cut off."""
         self.stream.__exit__(None, None, None)
-        OutgoingBody.finish(self.body, None)
+        OutgoingBody.finish(self.body, trailers)
 
 
 class Request:
@@ -69,7 +69,7 @@ class Request:
         self.target = incoming.path_with_query() or "/"
         url = urlsplit(self.target)
         self.path = url.path
-        self.query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        self.query = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
 
     def headers(self) -> list[tuple[str, bytes]]:
         with self.incoming.headers() as fields:
@@ -99,16 +99,38 @@ def echo(request: Request, outparam: ResponseOutparam) -> None:
     response.finish()
 
 
-def fetch(request: Request, outparam: ResponseOutparam) -> None:
-    """What a GET of ``?url=`` (or of the header ``x-url``) answers, as it arrives; 502 if it fails."""
+def splice(request: Request, outparam: ResponseOutparam) -> None:
+    """As ``echo``, without the bytes entering the guest.
+
+    The toolchain's runtime (componentize-py 0.25.1) never frees what a guest passes to ``write``, so ``echo`` grows
+    by as much as it echoes; this does not.
+    """
+    with request.incoming.consume() as body, body.stream() as stream:
+        response = Response(outparam, content_type=request.header("content-type") or b"application/octet-stream")
+        try:
+            while True:
+                response.stream.blocking_splice(stream, CHUNK)
+        except Err as error:
+            if not isinstance(error.value, StreamError_Closed):
+                raise
+    response.finish()
+
+
+def outgoing_request(request: Request) -> OutgoingRequest:
+    """A GET of ``?url=``, or of the header ``x-url``."""
     header = request.header("x-url")
     url = urlsplit(request.query["url"] if header is None else header.decode())
     outgoing = OutgoingRequest(Fields())
     outgoing.set_scheme(types.Scheme_Https() if url.scheme == "https" else types.Scheme_Http())
     outgoing.set_authority(url.netloc)
     outgoing.set_path_with_query((url.path or "/") + (f"?{url.query}" if url.query else ""))
+    return outgoing
+
+
+def fetch(request: Request, outparam: ResponseOutparam) -> None:
+    """What a GET of ``?url=`` (or of the header ``x-url``) answers, as it arrives; 502 if it fails."""
     try:
-        future = outgoing_handler.handle(outgoing, None)
+        future = outgoing_handler.handle(outgoing_request(request), None)
     except Err as error:
         return respond(outparam, f"{type(error.value).__name__}\n", 502)
     with future.subscribe() as ready:
@@ -125,6 +147,45 @@ def fetch(request: Request, outparam: ResponseOutparam) -> None:
         response = Response(outparam, incoming.status(), content_type[0] if content_type else b"text/plain")
         response.copy(stream)
     response.finish()
+
+
+def trailers(request: Request, outparam: ResponseOutparam) -> None:
+    """POSTs a line with a trailer to ``?url=``; answers with the trailers that came back, as JSON and as trailers."""
+    outgoing = outgoing_request(request)
+    outgoing.set_method(types.Method_Post())
+    body = outgoing.body()
+    future = outgoing_handler.handle(outgoing, None)
+    with body.write() as stream:
+        stream.blocking_write_and_flush(b"a line\n")
+    OutgoingBody.finish(body, Fields.from_list([("x-sent", b"with the request")]))
+    with future.subscribe() as ready:
+        ready.block()
+    result = future.get()
+    assert isinstance(result, Ok) and isinstance(result.value, Ok)
+    with result.value.value as incoming:
+        content = incoming.consume()
+        with content.stream() as source:
+            drain(source)
+        coming = IncomingBody.finish(content)
+    with coming.subscribe() as ready:
+        ready.block()
+    arrived = coming.get()
+    assert isinstance(arrived, Ok) and isinstance(arrived.value, Ok)
+    fields = arrived.value.value
+    entries = [] if fields is None else fields.entries()
+    response = Response(outparam, content_type=b"application/json")
+    response.write(json.dumps([[name, value.decode("latin-1")] for name, value in entries]).encode())
+    response.finish(Fields.from_list(entries))
+
+
+def drain(source: InputStream) -> None:
+    """Read to the end and drop it."""
+    try:
+        while True:
+            source.blocking_read(CHUNK)
+    except Err as error:
+        if not isinstance(error.value, StreamError_Closed):
+            raise
 
 
 def headers(request: Request, outparam: ResponseOutparam) -> None:
@@ -222,7 +283,9 @@ def random_bytes(request: Request, outparam: ResponseOutparam) -> None:
 ROUTES = {
     "/hello": hello,
     "/echo": echo,
+    "/splice": splice,
     "/fetch": fetch,
+    "/trailers": trailers,
     "/headers": headers,
     "/stdout": stdout,
     "/env": env,

@@ -1,0 +1,104 @@
+"""A server in a process of its own: the real command line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from tests.e2e.support import PATIENCE, Answer, Client
+from tests.guests import wat
+from tests.guests.build import ROOT, build
+
+
+class Process:
+    """The command line at work: ``wasi_trio serve``, listening on ``port`` of 127.0.0.1."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.port = 0
+        self.shutdown_port = 0
+
+    @property
+    def stdout(self) -> str:
+        """All that was written so far."""
+        return (self.folder / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    def client(self) -> Client:
+        return Client(self.port)
+
+    async def ask(self, path: str = "/", method: str = "GET", body: bytes = b"", *headers: tuple[str, str]) -> Answer:
+        async with self.client() as client:
+            return await client.ask(path, method, body, *headers)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Its exit status, once it has ended."""
+        return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
+
+    async def said(self, text: str) -> None:
+        """Return when ``text`` is on its standard error."""
+        while text not in self.stderr:
+            assert self.process.poll() is None, self.stderr
+            await trio.sleep(0.005)  # a file has no event to wait for
+
+    def resident(self) -> int:
+        """Bytes of memory that it has at present."""
+        command = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
+        return int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024
+
+
+@asynccontextmanager
+async def command(folder: Path, component: Path | None, *options: str) -> AsyncIterator[Process]:
+    """Run ``wasi_trio serve`` until its address is known; it is killed in the end if it still runs."""
+    process = _start(folder, component, options)
+    running = Process(process, folder)
+    try:
+        with trio.fail_after(PATIENCE):
+            await running.said("Serving HTTP on http://")
+            running.port = _port(r"Serving HTTP on http://127\.0\.0\.1:(\d+)", running.stderr)
+            if "--shutdown-addr" in options:
+                await running.said("Listening for shutdown on tcp://")
+                running.shutdown_port = _port(r"shutdown on tcp://127\.0\.0\.1:(\d+)", running.stderr)
+            yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+def _start(folder: Path, component: Path | None, options: Sequence[str]) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options]
+    if component is not None:
+        arguments.append(str(component))
+    with open(folder / "stdout", "wb") as stdout, open(folder / "stderr", "wb") as stderr:
+        return subprocess.Popen(arguments, cwd=ROOT, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL)
+
+
+def _port(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    assert found, text
+    return int(found[1])
+
+
+def on_disk(folder: Path, name: str) -> Path:
+    """A guest as a file."""
+    if name.startswith("python"):
+        return build(name)
+    path = folder / f"{name}.wasm"
+    path.write_bytes(wat.load(name))
+    return path

@@ -1,0 +1,210 @@
+"""What the end-to-end tests share: a server in this process, and a client that sees every piece of a response."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import h11
+import trio
+
+from tests.guests import wat
+from tests.guests.build import build
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.instance import Instance
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.exchange import Exchange
+from wasi_trio.serve.guest import GuestCalls
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.loading import link
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.server import Server, bind
+
+#: seconds after which a test that still waits has failed; nothing here takes long on an idle machine
+PATIENCE = 60.0
+
+
+@functools.cache
+def engine() -> Engine:
+    return Engine()
+
+
+@functools.cache
+def guest(name: str) -> LinkedComponent:
+    """A guest by name, compiled and linked: ``python_p2`` is built by its toolchain, all others are in text."""
+    data = build(name).read_bytes() if name.startswith("python") else wat.load(name)
+    return link(engine(), data, name)
+
+
+# ---- a server in this process ----------------------------------------------------------------------------
+
+
+class Watched:
+    """A handler's way of calling guests, which remembers the instances that it called."""
+
+    def __init__(self, calls: GuestCalls) -> None:
+        self.calls = calls
+        self.default_reuse_count = calls.default_reuse_count
+        self.instances: list[Instance] = []
+
+    async def call(self, instance: Instance, exchange: Exchange) -> None:
+        self.instances.append(instance)
+        await self.calls.call(instance, exchange)
+
+
+class Site:
+    """A guest that is being served on ``port`` of 127.0.0.1."""
+
+    def __init__(self, handler: ProxyHandler, port: int) -> None:
+        self.handler = handler
+        self.port = port
+        self.watched = Watched(handler.calls)
+        handler.calls = self.watched
+
+    @property
+    def instances(self) -> list[Instance]:
+        """Those that were given a request, in that order."""
+        return self.watched.instances
+
+    @property
+    def live(self) -> int:
+        """How many of them still have a store."""
+        return sum(store is not None and store.pointer is not None for i in self.instances for store in i.stores)
+
+    async def all_gone(self) -> None:
+        """Return when no instance works on a request and all stores are freed."""
+        await until(lambda: not self.handler.active and not self.live)
+
+    def client(self) -> Client:
+        return Client(self.port)
+
+    async def ask(self, path: str = "/", method: str = "GET", body: bytes = b"", *headers: tuple[str, str]) -> Answer:
+        """One request on a connection of its own."""
+        async with self.client() as client:
+            return await client.ask(path, method, body, *headers)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when ``condition`` holds, the event loop turning meanwhile."""
+    while not condition():
+        await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def serve(
+    component: str | LinkedComponent, options: HandlerOptions | None = None, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> AsyncIterator[Site]:
+    """Serve a guest; in the end all is dropped as it stands."""
+    linked = guest(component) if isinstance(component, str) else component
+    listener = bind(("127.0.0.1", 0))
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery, ProxyHandler(linked, options) as handler:
+            site = Site(handler, listener.getsockname()[1])
+            server = Server(Application(handler, headers=headers, adds_date=True))
+            nursery.start_soon(server.run, [listener], trio.Event())
+            yield site
+            nursery.cancel_scope.cancel()
+
+
+# ---- a client --------------------------------------------------------------------------------------------
+
+
+class Answer:
+    """A whole response. ``cut`` says that the connection ended before its end."""
+
+    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.headers = {bytes(name).decode(): bytes(value).decode("latin-1") for name, value in headers}
+        self.body = b""
+        self.cut = False
+
+
+class Client:
+    """One HTTP/1.1 connection; what does not follow the protocol raises h11.RemoteProtocolError."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.address = (host, port)
+        self.protocol = h11.Connection(h11.CLIENT)
+        self._stream: trio.SocketStream | None = None
+
+    async def __aenter__(self) -> Client:
+        self._stream = await trio.open_tcp_stream(*self.address)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await trio.aclose_forcefully(self.stream)
+
+    @property
+    def stream(self) -> trio.SocketStream:
+        assert self._stream is not None
+        return self._stream
+
+    async def start(self, path: str, method: str = "GET", *headers: tuple[str, str]) -> None:
+        """Send the head of a request, and its end where no header says that a body follows."""
+        host, port = self.address
+        await self.send(h11.Request(method=method, target=path, headers=[("host", f"{host}:{port}"), *headers]))
+        if not any(name in ("content-length", "transfer-encoding") for name, _ in headers):
+            await self.end()
+
+    async def send(self, event: h11.Event) -> None:
+        data = self.protocol.send(event)
+        if data:
+            await self.stream.send_all(data)
+
+    async def write(self, data: bytes) -> None:
+        await self.send(h11.Data(data=data))
+
+    async def end(self) -> None:
+        await self.send(h11.EndOfMessage())
+
+    async def event(self) -> Any:
+        while (event := self.protocol.next_event()) is h11.NEED_DATA:
+            try:
+                data = await self.stream.receive_some(65536)
+            except trio.BrokenResourceError:
+                # Reset: h11 is told that it ended, and says what that means in the middle of a response.
+                data = b""
+            self.protocol.receive_data(data)
+        return event
+
+    async def head(self) -> Answer:
+        """The head of the response."""
+        event = await self.event()
+        assert isinstance(event, h11.Response), event
+        return Answer(event.status_code, event.headers)
+
+    async def content(self, size: int) -> bytes:
+        """The next ``size`` bytes of the response's body, and not one that comes with them."""
+        data = b""
+        while len(data) < size:
+            event = await self.event()
+            assert isinstance(event, h11.Data), event
+            data += event.data
+        assert len(data) == size, data
+        return data
+
+    async def rest(self, answer: Answer) -> Answer:
+        """Complete an answer with what is still to come of its body."""
+        try:
+            while isinstance(event := await self.event(), h11.Data):
+                answer.body += event.data
+        except h11.RemoteProtocolError:
+            answer.cut = True
+        else:
+            assert isinstance(event, h11.EndOfMessage), event
+        return answer
+
+    async def ask(self, path: str, method: str = "GET", body: bytes = b"", *headers: tuple[str, str]) -> Answer:
+        """A request and all of its response. A client may ask again when it got one that is not cut."""
+        if self.protocol.our_state is h11.DONE:
+            self.protocol.start_next_cycle()
+        if body:
+            headers = (*headers, ("content-length", str(len(body))))
+        await self.start(path, method, *headers)
+        if body:
+            await self.write(body)
+            await self.end()
+        return await self.rest(await self.head())

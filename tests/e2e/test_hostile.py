@@ -1,0 +1,152 @@
+"""Guests that go wrong in every way there is: a line in the log, a 500 or a cut response, and the next is served."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.support import serve
+from tests.guests import wat
+from wasi_trio.runtime.engine import Limits
+from wasi_trio.serve.options import HandlerOptions
+
+FAMILIES = ("wild_pointer", "wild_length", "wild_value", "wild_handle", "wild_realloc", "broken_rule")
+
+#: small enough to be used up at once, and enough for every guest that does not mean to
+LIMITS = Limits(memory=16 << 20, table_elements=10_000, nested_seconds=0.05)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "wasi_trio.serve"]
+
+
+def told(caplog: pytest.LogCaptureFixture, reason: str) -> bool:
+    """Whether the log has the reason on some first line, with the instance that it is about."""
+    return any(reason in line.split("\n", 1)[0] and "instance" in line for line in logged(caplog))
+
+
+@pytest.mark.parametrize("reuse", [1, 1000])
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_wild_calls(family: str, reuse: int, caplog: pytest.LogCaptureFixture) -> None:
+    """All cases of a family by one server, whose instances would be used again but for the traps."""
+    options = HandlerOptions(limits=LIMITS, max_instance_reuse_count=reuse)
+    async with serve(family, options) as site:
+        for number, case in enumerate(wat.cases(family)):
+            caplog.clear()
+            answer = await site.ask(f"/{number}", "POST", b"a request's body")
+            if case.startswith("fine"):
+                assert (answer.status, answer.body, answer.cut) == (200, b"survived\n", False), case
+                assert not logged(caplog), case
+            elif not case.startswith("may-"):
+                assert answer.status == 500 or answer.cut, case
+                assert b"survived" not in answer.body, case
+                assert told(caplog, "trapped"), (case, logged(caplog))
+            assert (await site.ask("/0")).body == b"survived\n", case
+        assert site.handler.active == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "reason"),
+    [
+        ("trap", "/", "trapped: wasm trap: wasm `unreachable` instruction executed"),
+        ("trap_in_start", "/", "could not be made"),
+        ("no_response", "/", "returned without setting a response"),
+        ("no_response", "/1", "dropped the response-outparam without setting it"),
+        ("exit", "/", "exited with code 0"),
+        ("exit", "/1", "exited with code 1"),
+        ("grow_memory", "/1", "trapped"),
+        ("spin_in_realloc", "/", "can not be suspended"),
+    ],
+)
+async def test_no_response_at_all(name: str, path: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve(name, HandlerOptions(limits=LIMITS)) as site:
+        for _ in range(3):
+            caplog.clear()
+            answer = await site.ask(path)
+            assert answer.status == (503 if name == "trap_in_start" else 500)
+            assert not answer.cut
+            assert told(caplog, reason), logged(caplog)
+        assert site.handler.started == 3
+        await site.all_gone()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("trap_after_headers", "trapped"), ("dropped_body", "broke off its response")]
+)
+async def test_a_response_that_breaks_off(name: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether any of it was sent by then is chance; a client sees an error or a cut in either case."""
+    async with serve(name) as site:
+        for _ in range(3):
+            caplog.clear()
+            answer = await site.ask()
+            assert answer.status == 500 or (answer.status, answer.cut) == (200, True)
+            assert any(reason in line for line in logged(caplog)), logged(caplog)
+        await site.all_gone()
+
+
+async def test_set_twice(caplog: pytest.LogCaptureFixture) -> None:
+    """The second response is a trap; the first may have been sent whole or in part by then."""
+    async with serve("set_twice") as site:
+        for _ in range(3):
+            caplog.clear()
+            answer = await site.ask()
+            assert answer.status == 500 or answer.cut or answer.body == b"once\n", answer.body
+            assert told(caplog, "trapped"), logged(caplog)
+        await site.all_gone()
+
+
+@pytest.mark.parametrize("path", ["/", "/1"])
+async def test_an_endless_body_is_the_clients_to_end(path: str) -> None:
+    async with serve("endless_body") as site:
+        async with site.client() as client:
+            await client.start(path)
+            assert (await client.head()).status == 200
+            event = await client.event()
+            assert event.data.startswith(b"begun\n")
+            assert site.live == 1
+            async with site.client() as other:
+                await other.start(path)
+                assert (await other.head()).status == 200
+                assert site.live == 2
+        await site.all_gone()
+
+
+async def test_a_trap_in_post_return_comes_too_late_for_its_response(caplog: pytest.LogCaptureFixture) -> None:
+    async with serve("trap_in_post_return", HandlerOptions(max_instance_reuse_count=10)) as site:
+        for number in (1, 2, 3):
+            answer = await site.ask()
+            assert (answer.status, answer.cut) == (200, False)
+            assert told(caplog, "trapped")
+            assert site.handler.started == number, "an instance that trapped is not used again"
+
+
+async def test_exit_after_the_response(caplog: pytest.LogCaptureFixture) -> None:
+    async with serve("exit", HandlerOptions(max_instance_reuse_count=10)) as site:
+        for number in (1, 2):
+            assert (await site.ask("/2")).body == b"goodbye\n"
+            assert site.handler.started == number, "an instance that exited is not used again"
+    assert not logged(caplog)
+
+
+async def test_a_guest_that_copes_with_its_limits() -> None:
+    async with serve("grow_memory", HandlerOptions(limits=LIMITS)) as site:
+        answer = await site.ask("/")
+        assert answer.status == 200
+        assert 10 < int(answer.body) < 16
+        answer = await site.ask("/2")
+        assert (answer.status, int(answer.body)) == (200, 10)
+
+
+async def test_one_that_traps_touches_no_other() -> None:
+    """An instance that is in the middle of a response goes on with it while others trap."""
+    async with serve("python_p2") as site, site.client() as client:
+        await client.start("/echo", "POST", ("transfer-encoding", "chunked"))
+        await client.write(b"before")
+        answer = await client.head()
+        assert await client.content(6) == b"before"
+        for _ in range(3):
+            assert (await site.ask("/trap")).status == 500
+        await client.write(b"after")
+        assert await client.content(5) == b"after"
+        await client.end()
+        assert not (await client.rest(answer)).cut
+        assert (await site.ask("/hello")).status == 200

@@ -1,0 +1,224 @@
+"""What a guest that a real toolchain built does behind a real socket."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import trio
+
+from tests.e2e.support import Client, Site, serve, until
+from wasi_trio.runtime.engine import Limits
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.wasi.context import WasiOptions
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with serve("python_p2") as site:
+        yield site
+
+
+async def test_hello(site: Site) -> None:
+    answer = await site.ask("/hello")
+    assert (answer.status, answer.body, answer.cut) == (200, b"Hello, world!\n", False)
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["content-length"] == "14"
+
+
+async def test_what_it_is_told_of_the_request(site: Site) -> None:
+    answer = await site.ask("/headers?a=%20b&c", "PUT", b"", ("x-one", "1"), ("X-One", "2"), ("connection", "x-hop"))
+    told = json.loads(answer.body)
+    assert told["method"] == "PUT"
+    assert told["path"] == "/headers?a=%20b&c"
+    assert told["scheme"] == "Http"
+    assert told["authority"] == f"127.0.0.1:{site.port}"
+    assert [value for name, value in told["headers"] if name == "x-one"] == ["1", "2"]
+    assert "connection" not in dict(told["headers"]), "this is about the connection, not about the request"
+    assert (await site.ask("/nowhere")).status == 404
+
+
+async def test_echo_streams(site: Site) -> None:
+    async with site.client() as client:
+        await client.start("/echo", "POST", ("transfer-encoding", "chunked"), ("content-type", "text/x-test"))
+        await client.write(b"first")
+        answer = await client.head()
+        assert answer.headers["content-type"] == "text/x-test"
+        assert await client.content(5) == b"first"
+        await client.write(b"second")
+        assert await client.content(6) == b"second"
+        await client.end()
+        await client.rest(answer)
+    assert (answer.status, answer.body, answer.cut) == (200, b"", False)
+
+
+async def test_echo_of_a_body_of_a_given_length(site: Site) -> None:
+    body = bytes(range(256)) * 1000
+    answer = await site.ask("/echo", "POST", body)
+    assert answer.body == body
+    assert (await site.ask("/echo", "POST")).body == b""
+
+
+async def test_one_connection_for_several_requests(site: Site) -> None:
+    async with site.client() as client:
+        for size in (1, 100_000, 0):
+            assert (await client.ask("/echo", "POST", b"x" * size)).body == b"x" * size
+            assert (await client.ask("/hello")).status == 200
+
+
+class Upstream:
+    """A server that answers every request with two chunks, the second only when it is told to."""
+
+    def __init__(self) -> None:
+        self.go_on = trio.Event()
+        self.first_sent = 0
+        self.port = 0
+
+    async def answer(self, stream: trio.SocketStream) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 203 Fine\r\nContent-Type: text/x-up\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await stream.send_all(b"5\r\nfirst\r\n")
+        self.first_sent += 1
+        await self.go_on.wait()
+        await stream.send_all(b"6\r\nsecond\r\n0\r\n\r\n")
+
+
+@pytest.fixture
+async def upstream(nursery: trio.Nursery) -> Upstream:
+    upstream = Upstream()
+    upstream.port = await listen(nursery, upstream.answer)
+    return upstream
+
+
+async def fetch(site: Site, upstream: Upstream, got_first: trio.Event) -> None:
+    async with site.client() as client:
+        await client.start(f"/fetch?url=http://127.0.0.1:{upstream.port}/some/where%3Fq=1")
+        answer = await client.head()
+        assert answer.status == 203
+        assert answer.headers["content-type"] == "text/x-up"
+        assert await client.content(5) == b"first"
+        got_first.set()
+        await client.rest(answer)
+    assert (answer.body, answer.cut) == (b"second", False)
+
+
+async def test_fetch_streams_on(site: Site, upstream: Upstream) -> None:
+    got_first = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fetch, site, upstream, got_first)
+        await got_first.wait()
+        assert site.handler.active == 1
+        upstream.go_on.set()
+    await site.all_gone()
+
+
+async def test_fifty_at_once(site: Site, upstream: Upstream) -> None:
+    events = [trio.Event() for _ in range(50)]
+    async with trio.open_nursery() as nursery:
+        for event in events:
+            nursery.start_soon(fetch, site, upstream, event)
+        for event in events:
+            await event.wait()
+        assert site.handler.active == 50
+        assert upstream.first_sent == 50
+        assert (await site.ask("/hello")).status == 200
+        upstream.go_on.set()
+    assert len(site.instances) == 51
+    await site.all_gone()
+
+
+async def test_fetch_from_nowhere(site: Site) -> None:
+    with trio.socket.socket() as unused:
+        await unused.bind(("127.0.0.1", 0))  # and not listening
+        answer = await site.ask(f"/fetch?url=http://127.0.0.1:{unused.getsockname()[1]}/")
+    assert answer.status == 502
+    assert b"ConnectionRefused" in answer.body
+
+
+async def test_fetch_of_what_breaks_off(site: Site, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
+    """The guest does not cope with that: it traps, in the middle of its own response."""
+    got_first = trio.Event()
+
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        await got_first.wait()
+        await stream.aclose()
+
+    port = await listen(nursery, answer)
+    async with site.client() as client:
+        await client.start(f"/fetch?url=http://127.0.0.1:{port}/")
+        answered = await client.head()
+        assert await client.content(5) == b"first"
+        got_first.set()
+        await client.rest(answered)
+    assert (answered.status, answered.body, answered.cut) == (200, b"", True)
+    assert "instance 1: the guest trapped" in caplog.text
+    assert "broke off its response" in caplog.text
+    assert (await site.ask("/hello")).status == 200
+
+
+async def listen(nursery: trio.Nursery, answer: Callable[[trio.SocketStream], Awaitable[None]]) -> int:
+    (listener,) = await nursery.start(functools.partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+    port: int = listener.socket.getsockname()[1]
+    return port
+
+
+FAILURES = [
+    ("/trap", "trapped"),
+    ("/no-response", "dropped the response-outparam without setting it"),
+    ("/exit", "exited with code 0"),
+    ("/exit?failed", "exited with code 1"),
+    ("/oom", "trapped"),
+]
+
+
+@pytest.mark.parametrize(("path", "reason"), FAILURES)
+async def test_failures(path: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    limits = Limits(memory=96 << 20)
+    async with serve("python_p2", HandlerOptions(limits=limits)) as site:
+        answer = await site.ask(path)
+        assert (answer.status, answer.cut) == (500, False)
+        assert any(reason in record.getMessage() for record in caplog.records if record.name == "wasi_trio.serve")
+        assert (await site.ask("/hello")).body == b"Hello, world!\n"
+
+
+@pytest.mark.parametrize("path", ["/endless", "/flood", "/spin", "/sleep?ms=3600000"])
+async def test_a_client_that_leaves_frees_the_instance(site: Site, path: str) -> None:
+    async with site.client() as client:
+        await client.start(path)
+        await until(lambda: site.live == 1)
+        if path in ("/endless", "/flood"):
+            assert (await client.head()).status == 200
+        assert (await site.ask("/hello")).status == 200
+    await site.all_gone()
+
+
+async def test_environment_and_random() -> None:
+    wasi = WasiOptions(env=(("NAME", "välue"), ("EMPTY", "")), args=("app", "-x"), random=lambda n: b"\xab" * n)
+    async with serve("python_p2", HandlerOptions(wasi=wasi)) as site:
+        told = json.loads((await site.ask("/env")).body)
+        # Python's own start-up may take bytes of random, and adds no variables
+        assert told == {"environment": {"NAME": "välue", "EMPTY": ""}, "arguments": ["app", "-x"]}
+        assert (await site.ask("/random?bytes=3")).body == b"ababab\n"
+
+
+async def test_an_instance_is_used_again_when_that_is_asked_for() -> None:
+    async with serve("python_p2", HandlerOptions(max_instance_reuse_count=3)) as site:
+        for n in (1, 2, 3, 4):
+            assert (await site.ask("/hello")).status == 200
+            assert site.handler.started == (1 if n < 4 else 2)
+
+
+async def test_pipelined_requests_are_answered_in_order(site: Site) -> None:
+    head = "GET /%s HTTP/1.1\r\nhost: x\r\n\r\n"
+    async with Client(site.port) as client:
+        await client.stream.send_all((head % "hello" + head % "nowhere" + head % "hello").encode())
+        data = b""
+        while data.count(b"HTTP/1.1") < 3 or not data.endswith(b"world!\n"):
+            data += await client.stream.receive_some()
+    assert [line.split()[1] for line in data.splitlines() if line.startswith(b"HTTP/1.1")] == [b"200", b"404", b"200"]

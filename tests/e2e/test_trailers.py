@@ -1,0 +1,82 @@
+"""Trailers, in every direction that there is a way for: out with a request, in with its response, out over HTTP/2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import h2.config
+import h2.connection
+import h2.events
+import h11
+import pytest
+import trio
+
+from tests.e2e.support import Client, Site, serve
+
+
+class Upstream:
+    """A server that keeps the trailers it is sent and answers with two of its own."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[bytes, bytes]] = []
+        self.content = b""
+
+    async def answer(self, stream: trio.SocketStream) -> None:
+        connection = h11.Connection(h11.SERVER)
+        while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                connection.receive_data(await stream.receive_some())
+            elif isinstance(event, h11.Data):
+                self.content += event.data
+        self.received = list(event.headers)
+        await stream.send_all(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-one, x-two\r\n\r\n"
+            b"4\r\nbody\r\n0\r\nX-One: 1\r\nX-Two: 2\r\n\r\n"
+        )
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with serve("python_p2") as site:
+        yield site
+
+
+async def test_through_the_outgoing_handler(site: Site, nursery: trio.Nursery) -> None:
+    upstream = Upstream()
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, upstream.answer, listeners)
+    url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/"
+
+    async with Client(site.port) as client:
+        await client.start(f"/trailers?url={url}")
+        answer = await client.rest(await client.head())
+    assert answer.status == 200
+    assert upstream.content == b"a line\n"
+    assert upstream.received == [(b"x-sent", b"with the request")]
+    assert json.loads(answer.body) == [["X-One", "1"], ["X-Two", "2"]], "in their own casing"
+
+    body, trailers = await get_over_http2(site.port, f"/trailers?url={url}")
+    assert json.loads(body) == [["X-One", "1"], ["X-Two", "2"]]
+    assert trailers == [(b"x-one", b"1"), (b"x-two", b"2")]
+
+
+async def get_over_http2(port: int, path: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The content and the trailers of the response to a client that says it takes trailers."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    connection.initiate_connection()
+    head = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", path), ("te", "trailers")]
+    connection.send_headers(1, head, end_stream=True)
+    body, trailers = b"", []
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        while True:
+            await stream.send_all(connection.data_to_send())
+            data = await stream.receive_some()
+            assert data, "the connection was closed"
+            for event in connection.receive_data(data):
+                if isinstance(event, h2.events.DataReceived):
+                    body += event.data
+                elif isinstance(event, h2.events.TrailersReceived):
+                    trailers = [(bytes(name), bytes(value)) for name, value in event.headers]
+                elif isinstance(event, h2.events.StreamEnded):
+                    return body, trailers
