@@ -10,6 +10,7 @@ import trio.testing
 
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.values import Err, Ok
+from wasi_trio.wasi import cli as common_cli
 from wasi_trio.wasi.context import WasiContext, WasiOptions, trio_wall_clock
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.p2 import cli
@@ -37,7 +38,7 @@ def test_environment() -> None:
 )
 def test_exit(function: str, argument: object, code: int) -> None:
     with pytest.raises(Exit, match=f"code {code}") as caught:
-        getattr(cli.Exit(WasiContext()), function)(argument)
+        getattr(common_cli.Exit(WasiContext()), function)(argument)
     assert caught.value.code == code
 
 
@@ -69,13 +70,13 @@ def test_terminals(is_terminal: bool) -> None:
 
     Source.is_terminal = Sink.is_terminal = is_terminal
     context = WasiContext(stdin=Source(), stdout=Sink(), stderr=Sink())
-    of_stdin = cli.TerminalStdin(context).get_terminal_stdin()
-    assert isinstance(of_stdin, cli.TerminalInput.TerminalInput) == is_terminal
+    of_stdin = common_cli.TerminalStdin(context).get_terminal_stdin()
+    assert isinstance(of_stdin, common_cli.TerminalInput.TerminalInput) == is_terminal
     for found in (
-        cli.TerminalStdout(context).get_terminal_stdout(),
-        cli.TerminalStderr(context).get_terminal_stderr(),
+        common_cli.TerminalStdout(context).get_terminal_stdout(),
+        common_cli.TerminalStderr(context).get_terminal_stderr(),
     ):
-        assert isinstance(found, cli.TerminalOutput.TerminalOutput) == is_terminal
+        assert isinstance(found, common_cli.TerminalOutput.TerminalOutput) == is_terminal
         assert (found is None) != is_terminal
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wasi_trio.wasi import cli as common_cli
 from wasi_trio.wasi.p2 import cli, clocks, filesystem, io, random, sockets
 from wasi_trio.wasi.p2.http import HTTP_INTERFACES
 
@@ -13,15 +14,15 @@ VERSION = "0.2.9"
 INTERFACES: dict[str, type[Any]] = {
     **HTTP_INTERFACES,
     "wasi:cli/environment": cli.Environment,
-    "wasi:cli/exit": cli.Exit,
+    "wasi:cli/exit": common_cli.Exit,
     "wasi:cli/stderr": cli.Stderr,
     "wasi:cli/stdin": cli.Stdin,
     "wasi:cli/stdout": cli.Stdout,
-    "wasi:cli/terminal-input": cli.TerminalInput,
-    "wasi:cli/terminal-output": cli.TerminalOutput,
-    "wasi:cli/terminal-stderr": cli.TerminalStderr,
-    "wasi:cli/terminal-stdin": cli.TerminalStdin,
-    "wasi:cli/terminal-stdout": cli.TerminalStdout,
+    "wasi:cli/terminal-input": common_cli.TerminalInput,
+    "wasi:cli/terminal-output": common_cli.TerminalOutput,
+    "wasi:cli/terminal-stderr": common_cli.TerminalStderr,
+    "wasi:cli/terminal-stdin": common_cli.TerminalStdin,
+    "wasi:cli/terminal-stdout": common_cli.TerminalStdout,
     "wasi:clocks/monotonic-clock": clocks.MonotonicClock,
     "wasi:clocks/wall-clock": clocks.WallClock,
     "wasi:filesystem/preopens": filesystem.Preopens,

@@ -1,12 +1,10 @@
-"""wasi:cli 0.2: ``environment``, ``exit``, the three standard streams and the five ``terminal-*`` interfaces."""
+"""wasi:cli 0.2: ``environment`` and the three standard streams (the rest is in :mod:`wasi_trio.wasi.cli`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
 
-from wasi_trio.component.values import Err, Ok
-from wasi_trio.wasi import exit
+from wasi_trio.component.values import Err
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.p2.io import InputStream, OutputStream, StreamError, closed, failed
 from wasi_trio.wasi.stdio import StdinSource, StdoutSink
@@ -26,19 +24,6 @@ class Environment:
 
     def initial_cwd(self) -> str | None:
         return self._options.initial_cwd
-
-
-class Exit:
-    """The interface wasi:cli/exit. Its functions raise :class:`wasi_trio.wasi.exit.Exit`."""
-
-    def __init__(self, context: WasiContext) -> None:
-        pass
-
-    def exit(self, status: Ok[None] | Err[None]) -> NoReturn:
-        raise exit.Exit(0 if isinstance(status, Ok) else 1)
-
-    def exit_with_code(self, status_code: int) -> NoReturn:
-        raise exit.Exit(status_code)
 
 
 class SourceStream(InputStream):
@@ -129,57 +114,3 @@ class Stderr:
 
     def get_stderr(self) -> OutputStream:
         return self._stream
-
-
-class TerminalInput:
-    """The interface wasi:cli/terminal-input."""
-
-    class TerminalInput:
-        """The input side of a terminal; there is nothing to do with it yet."""
-
-        __slots__ = ()
-
-    def __init__(self, context: WasiContext) -> None:
-        pass
-
-
-class TerminalOutput:
-    """The interface wasi:cli/terminal-output."""
-
-    class TerminalOutput:
-        """The output side of a terminal; there is nothing to do with it yet."""
-
-        __slots__ = ()
-
-    def __init__(self, context: WasiContext) -> None:
-        pass
-
-
-class TerminalStdin:
-    """The interface wasi:cli/terminal-stdin."""
-
-    def __init__(self, context: WasiContext) -> None:
-        self._source = context.stdin
-
-    def get_terminal_stdin(self) -> TerminalInput.TerminalInput | None:
-        return TerminalInput.TerminalInput() if self._source.is_terminal else None
-
-
-class TerminalStdout:
-    """The interface wasi:cli/terminal-stdout."""
-
-    def __init__(self, context: WasiContext) -> None:
-        self._sink = context.stdout
-
-    def get_terminal_stdout(self) -> TerminalOutput.TerminalOutput | None:
-        return TerminalOutput.TerminalOutput() if self._sink.is_terminal else None
-
-
-class TerminalStderr:
-    """The interface wasi:cli/terminal-stderr."""
-
-    def __init__(self, context: WasiContext) -> None:
-        self._sink = context.stderr
-
-    def get_terminal_stderr(self) -> TerminalOutput.TerminalOutput | None:
-        return TerminalOutput.TerminalOutput() if self._sink.is_terminal else None

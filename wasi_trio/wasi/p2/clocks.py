@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
 import trio
 
+from wasi_trio.wasi.clocks import SECOND, monotonic_resolution, wall_resolution
 from wasi_trio.wasi.context import WasiContext, trio_nanoseconds
 from wasi_trio.wasi.p2.io import Pollable
-
-SECOND = 1_000_000_000
 
 
 class Datetime(NamedTuple):
@@ -48,8 +46,7 @@ class MonotonicClock:
         return trio_nanoseconds()
 
     def resolution(self) -> int:
-        """That of the clock which trio reads, or a nanosecond where it is finer."""
-        return max(1, round(time.get_clock_info("perf_counter").resolution * SECOND))
+        return monotonic_resolution()
 
     def subscribe_instant(self, when: int) -> Timer:
         return Timer(when / SECOND)
@@ -69,4 +66,4 @@ class WallClock:
         return Datetime(*divmod(max(0, self._clock()), SECOND))
 
     def resolution(self) -> Datetime:
-        return Datetime(0, max(1, round(time.get_clock_info("time").resolution * SECOND)))
+        return Datetime(0, wall_resolution())
