@@ -54,6 +54,9 @@ class Engine:
     def __init__(self, *, cache: bool = True) -> None:
         if sys.implementation.name != "cpython":
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
+        if sys.version_info[:3] == (3, 14, 0):
+            # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
+            raise RuntimeError("CPython 3.14.0 can not run code on fibers, 3.14.1 and later can")
         self.wasmtime = wasmtime.Engine(_config(cache))
         self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         self.current: Store | None = None
