@@ -15,8 +15,7 @@ from typing import Any
 class Source:
     """The body of one function under construction, and the objects that it names.
 
-    ``inline`` names objects worth reading in the source by a name of their own; anything else goes through
-    ``constant``.
+    Whatever the code needs that is not a literal is handed to it by name, through ``use`` or ``constant``.
     """
 
     def __init__(self, label: str, params: tuple[str, ...]) -> None:
@@ -69,7 +68,6 @@ class Source:
 
 
 FUNCTION_NAME = "generated"
-_STUB: CodeType = compile("def generated(*args): return materialize(args)", "<stub>", "exec").co_consts[0]
 
 
 @functools.lru_cache(maxsize=8192)
@@ -83,6 +81,10 @@ def _compile(label: str, text: str) -> CodeType:
     function = namespace[FUNCTION_NAME]
     assert isinstance(function, FunctionType)
     return function.__code__
+
+
+#: what a function does until its own code is there
+_STUB = _compile("not yet written", f"def {FUNCTION_NAME}(*args): return materialize(args)\n")
 
 
 def lazy_function(label: str, params: tuple[str, ...], build: Callable[[Source], None]) -> Callable[..., Any]:

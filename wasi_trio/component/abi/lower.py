@@ -148,8 +148,10 @@ def _list_lowerer(type_: List, encoding: StringEncoding, instance_index: int | N
     if element == U8:
 
         def lower_bytes(cx: Context, value: Any) -> tuple[int, int]:
-            data = checks.as_buffer(value, type_, limit)
+            data = value if value.__class__ is bytes else checks.as_buffer(value, type_, limit)
             length = len(data)
+            if length > limit:
+                data = checks.as_buffer(value, type_, limit)
             pointer = cx.allocate(1, length)
             cx.memory.view[pointer : pointer + length] = data
             return pointer, length
