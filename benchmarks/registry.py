@@ -1,0 +1,15 @@
+"""Every benchmark by its name, in the order they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks import application, calls, instances
+from benchmarks.measure import Settings
+from benchmarks.report import Report
+
+BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
+    "calls": calls.report,
+    "instances": instances.report,
+    "application": application.report,
+}
