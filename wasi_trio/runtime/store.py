@@ -57,7 +57,7 @@ class Pending:
 
 
 @types.coroutine
-def _resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
     """Go on with a coroutine whose first step was taken by hand and asked for ``trap``."""
     while True:
         try:
@@ -104,16 +104,16 @@ class Store:
 
     __slots__ = (
         "_entered",
-        "_error",
         "_memories",
         "_nested_since",
-        "_trap",
         "adapter",
+        "answer",
         "context",
         "contexts",
         "core",
         "dead",
         "engine",
+        "error",
         "failure",
         "flag",
         "flag_address",
@@ -126,6 +126,9 @@ class Store:
         "pointer",
         "poll_tick",
         "root",
+        "task",
+        "trap",
+        "until",
     )
 
     def __init__(self, engine: Engine, limits: Limits, index: int, root: Any) -> None:
@@ -138,6 +141,10 @@ class Store:
         self.dead: str | None = None
         self.failure: BaseException | None = None
         self.pending: Pending | None = None
+        #: what a built-in that just suspended the fiber waits for, and what one that goes on answers (WASI 0.3)
+        self.until: Any = None
+        self.answer: Any = None
+        self.task: Any = None
         self.contexts: dict[Any, Context] = {}
         self.core: dict[int, ffi.InstanceStruct] = {}
         self.funcs: dict[Any, Func] = {}
@@ -148,8 +155,8 @@ class Store:
         self._nested_since = 0
         self._entered = False
         self._memories: dict[Any, LinearMemory] = {}
-        self._trap = ctypes.c_void_p()
-        self._error = ctypes.c_void_p()
+        self.trap = ctypes.c_void_p()
+        self.error = ctypes.c_void_p()
         self.pointer: int | None = ffi.store_new(engine.pointer, None, None)
         self.context: int = ffi.store_context(self.pointer)
         ffi.store_limiter(
@@ -197,8 +204,8 @@ class Store:
                 func.count,
                 func.results,
                 func.returns,
-                ctypes.byref(self._trap),
-                ctypes.byref(self._error),
+                ctypes.byref(self.trap),
+                ctypes.byref(self.error),
             )
             await self._drive(future)
         finally:
@@ -210,7 +217,7 @@ class Store:
         """Run an instantiation to its end; ``start`` makes the future, given where the trap and error go."""
         self._enter()
         try:
-            await self._drive(start(ctypes.byref(self._trap), ctypes.byref(self._error)))
+            await self._drive(start(ctypes.byref(self.trap), ctypes.byref(self.error)))
         finally:
             self._entered = False
 
@@ -227,13 +234,13 @@ class Store:
 
     async def _drive(self, future: int) -> None:
         try:
-            while not self._poll(future):
+            while not self.poll(future):
                 pending = self.pending
                 if pending is None:
                     await trio.lowlevel.checkpoint()  # an epoch tick: the guest computes, others get their turn
                 else:
                     try:
-                        pending.value = await _resume(pending.coroutine, pending.trap)
+                        pending.value = await resume(pending.coroutine, pending.trap)
                     except Err as error:
                         if not pending.fallible:
                             raise
@@ -247,10 +254,11 @@ class Store:
             pending, self.pending = self.pending, None
             if pending is not None:
                 pending.coroutine.close()
-        if self._trap or self._error:
-            self._raise()
+        if self.trap or self.error:
+            self.raise_failure()
 
-    def _poll(self, future: int) -> bool:
+    def poll(self, future: int | None) -> bool:
+        """Run the guest on its fiber until it is done (true) or suspended; ``trap`` and ``error`` say how it ended."""
         engine = self.engine
         ticker = engine.ticker
         ticker.runs += 1
@@ -285,17 +293,17 @@ class Store:
         finally:
             engine.current, engine.nested, ticker.running = outer, nested, running
         if error or trap:
-            self._trap.value, self._error.value = trap.value, error
-            self._raise()
+            self.trap.value, self.error.value = trap.value, error
+            self.raise_failure()
 
-    def _raise(self) -> None:
+    def raise_failure(self) -> None:
         """Raise what ended the guest's call: a host function's exception as it was, else a Trap."""
         message = "the guest trapped"
-        if self._trap.value:
-            message = ffi.take_trap(self._trap.value)
-        if self._error.value:
-            message = ffi.take_error(self._error.value)
-        self._trap.value = self._error.value = None
+        if self.trap.value:
+            message = ffi.take_trap(self.trap.value)
+        if self.error.value:
+            message = ffi.take_error(self.error.value)
+        self.trap.value = self.error.value = None
         failure, self.failure = self.failure, None
         if failure is not None:
             self.dead = self.dead or f"it failed: {_first_line(str(failure)) or type(failure).__name__}"
