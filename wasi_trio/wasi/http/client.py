@@ -36,6 +36,12 @@ class RequestOptions:
     first_byte_timeout: float | None = None
     between_bytes_timeout: float | None = None
 
+    @classmethod
+    def from_nanoseconds(cls, connect: int | None, first_byte: int | None, between_bytes: int | None) -> RequestOptions:
+        """The timeouts that a guest gave."""
+        seconds = [None if duration is None else duration / 1e9 for duration in (connect, first_byte, between_bytes)]
+        return cls(*seconds)
+
 
 #: what answers outgoing requests: the network (``Client.send``), or anything else that can
 Send: TypeAlias = Callable[[Request, RequestOptions, trio.Nursery], Awaitable[Response]]

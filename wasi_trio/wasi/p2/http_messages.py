@@ -11,36 +11,17 @@ from wasi_trio.component.values import Err, Ok, Variant
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.client import RequestOptions as Timeouts
 from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.fields import FieldError, is_token
+from wasi_trio.wasi.http.fields import FieldError
 from wasi_trio.wasi.http.messages import Request, Response
-from wasi_trio.wasi.http.uri import destination, is_path_with_query, is_scheme, split_authority
+from wasi_trio.wasi.http.outgoing import PendingResponse
+from wasi_trio.wasi.http.target import RequestTarget, method_text, method_variant, scheme_text, scheme_variant
+from wasi_trio.wasi.http.uri import destination
 from wasi_trio.wasi.p2.http_bodies import IncomingBody, OutgoingBody
 from wasi_trio.wasi.p2.http_fields import Fields
 from wasi_trio.wasi.p2.io import Pollable
 
 _DONE: Ok[None] = Ok(None)
 _REFUSED: Err[None] = Err(None)
-
-_METHODS = {
-    name: Variant(name.lower())
-    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
-}
-_SCHEMES = {"http": Variant("HTTP"), "https": Variant("HTTPS")}
-
-
-def method_variant(method: str) -> Variant:
-    """WIT's ``method`` for one of HTTP's."""
-    return _METHODS.get(method) or Variant("other", method)
-
-
-def scheme_variant(scheme: str) -> Variant:
-    """WIT's ``scheme`` for one of a URI."""
-    return _SCHEMES.get(scheme.lower()) or Variant("other", scheme)
-
-
-def _spelled(variant: Variant) -> str:
-    """The ``method`` as HTTP spells it."""
-    return str(variant.value) if variant.case == "other" else variant.case.upper()
 
 
 class IncomingRequest:
@@ -119,75 +100,32 @@ class _Outgoing:
             self._body.close()
 
 
-class OutgoingRequest(_Outgoing):
+class OutgoingRequest(_Outgoing, RequestTarget):
     """A request that a guest makes."""
 
-    __slots__ = ("_authority", "_method", "_path_with_query", "_scheme")
-
     size_case = "HTTP-request-body-size"
-
-    def __init__(self, headers: Fields) -> None:
-        super().__init__(headers)
-        self._method = _METHODS["GET"]
-        self._path_with_query: str | None = None
-        self._scheme: Variant | None = None
-        self._authority: str | None = None
 
     def method(self) -> Variant:
         return self._method
 
-    def set_method(self, method: Variant) -> Ok[None] | Err[None]:
-        if not is_token(_spelled(method)):
-            return _REFUSED
-        self._method = method
-        return _DONE
-
     def path_with_query(self) -> str | None:
         return self._path_with_query
-
-    def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
-        if path_with_query is not None and not is_path_with_query(path_with_query):
-            return _REFUSED
-        self._path_with_query = path_with_query
-        return _DONE
 
     def scheme(self) -> Variant | None:
         return self._scheme
 
-    def set_scheme(self, scheme: Variant | None) -> Ok[None] | Err[None]:
-        if scheme is not None and scheme.case == "other" and not is_scheme(scheme.value):
-            return _REFUSED
-        self._scheme = scheme
-        return _DONE
-
     def authority(self) -> str | None:
         return self._authority
 
-    def set_authority(self, authority: str | None) -> Ok[None] | Err[None]:
-        if authority is not None:
-            try:
-                split_authority(authority)
-            except ValueError:
-                return _REFUSED
-        self._authority = authority
-        return _DONE
-
     def to_request(self) -> Request:
         """The message, https where the guest named no scheme; raises HttpError where it can not be sent."""
-        scheme = self._scheme
-        if scheme is None:
-            name = "https"
-        elif scheme.case == "other":
-            name = scheme.value
-        else:
-            name = scheme.case.lower()
         try:
             self._headers.content_length()
         except FieldError as error:
             raise HttpError("HTTP-protocol-error") from error
         request = Request(
-            _spelled(self._method),
-            name,
+            method_text(self._method),
+            scheme_text(self._scheme),
             self._authority,
             self._path_with_query,
             self._headers.for_wire(),
@@ -256,11 +194,7 @@ class RequestOptions:
         return _DONE
 
     def timeouts(self) -> Timeouts:
-        return Timeouts(_seconds(self._connect), _seconds(self._first_byte), _seconds(self._between_bytes))
-
-
-def _seconds(duration: int | None) -> float | None:
-    return None if duration is None else duration / 1e9
+        return Timeouts.from_nanoseconds(self._connect, self._first_byte, self._between_bytes)
 
 
 class ResponseOutparam:
@@ -352,26 +286,18 @@ class IncomingResponse:
             self.response.body.close()
 
 
-class FutureIncomingResponse:
+class FutureIncomingResponse(PendingResponse):
     """The resource ``future-incoming-response``: a request under way.
 
     Dropping it before there is a response cancels the request; dropping it before the guest took the
     response closes the response's body.
     """
 
-    __slots__ = ("_event", "consumed", "outcome", "scope")
+    __slots__ = ("consumed",)
 
     def __init__(self) -> None:
-        self.outcome: Response | HttpError | None = None
+        super().__init__()
         self.consumed = False
-        #: what the request's task runs in
-        self.scope = trio.CancelScope()
-        self._event = trio.Event()
-
-    def settle(self, outcome: Response | HttpError) -> None:
-        """The request has its response, or has failed."""
-        self.outcome = outcome
-        self._event.set()
 
     def subscribe(self) -> Pollable:
         return ResponseReady(self)
@@ -406,5 +332,4 @@ class ResponseReady(Pollable):
         return self.future.outcome is not None
 
     async def block(self) -> None:
-        if self.future.outcome is None:
-            await self.future._event.wait()
+        await self.future.wait_outcome()
