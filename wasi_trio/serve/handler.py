@@ -81,7 +81,7 @@ class ProxyHandler:
         self.active += 1
         try:
             self._give.send_nowait(exchange)
-        except trio.WouldBlock:
+        except (trio.WouldBlock, trio.ClosedResourceError):  # closed: it had to wait for its turn until after that
             assert self._nursery is not None, "the handler is entered before it is given requests"
             self.started += 1
             self._nursery.start_soon(self._run_worker, Worker(self, self.started), exchange)

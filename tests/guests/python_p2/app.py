@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from componentize_py_types import Err, Ok
@@ -28,8 +29,14 @@ HOUR = 3_600_000_000_000
 class Response:
     """A response that has been set, and its body, open for writing."""
 
-    def __init__(self, outparam: ResponseOutparam, status: int = 200, content_type: bytes = b"text/plain") -> None:
-        response = OutgoingResponse(Fields.from_list([("content-type", content_type)]))
+    def __init__(
+        self,
+        outparam: ResponseOutparam,
+        status: int = 200,
+        content_type: bytes = b"text/plain",
+        more_headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        response = OutgoingResponse(Fields.from_list([("content-type", content_type), *more_headers]))
         response.set_status_code(status)
         self.body: OutgoingBody = response.body()
         ResponseOutparam.set(outparam, Ok(response))
@@ -89,6 +96,15 @@ def respond(outparam: ResponseOutparam, body: str, status: int = 200, content_ty
 
 def hello(request: Request, outparam: ResponseOutparam) -> None:
     respond(outparam, "Hello, world!\n")
+
+
+def answer(request: Request, outparam: ResponseOutparam) -> None:
+    """``?status=``, ``?body=`` and ``?length=``, which is what content-length says of the body, rightly or wrongly."""
+    length = request.query.get("length")
+    more_headers = [] if length is None else [("content-length", length.encode())]
+    response = Response(outparam, int(request.query.get("status", "200")), more_headers=more_headers)
+    response.write(request.query.get("body", "").encode())
+    response.finish()
 
 
 def echo(request: Request, outparam: ResponseOutparam) -> None:
@@ -282,6 +298,7 @@ def random_bytes(request: Request, outparam: ResponseOutparam) -> None:
 
 ROUTES = {
     "/hello": hello,
+    "/answer": answer,
     "/echo": echo,
     "/splice": splice,
     "/fetch": fetch,
