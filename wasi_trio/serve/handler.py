@@ -10,10 +10,11 @@ from types import TracebackType
 import trio
 
 from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.serve.exchange import Exchange
+from wasi_trio.serve.exchange import DeadlinePassed, Exchange
 from wasi_trio.serve.guest import GuestCalls, guest_calls
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.worker import Worker
+from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
 
 log = logging.getLogger("wasi_trio.serve")
@@ -43,6 +44,7 @@ class ProxyHandler:
         #: workers started so far, which is also the number of the latest instance
         self.started = 0
         self._waiting: deque[Exchange] = deque()
+        self._expiring = False
         self._give, self.work = trio.open_memory_channel[Exchange](0)
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
@@ -73,6 +75,10 @@ class ProxyHandler:
             exchange.deadline = trio.current_time() + timeout
         if self.active >= self.max_requests:
             self._waiting.append(exchange)
+            if timeout is not None and not self._expiring:
+                assert self._nursery is not None
+                self._expiring = True
+                self._nursery.start_soon(self._expire_waiting)
         else:
             self._dispatch(exchange)
         return exchange
@@ -91,6 +97,22 @@ class ProxyHandler:
             await worker.run(exchange)
         except Exception:  # of this instance's own making: it must not reach other instances
             log.exception("instance %d failed in the host", worker.number)
+
+    async def _expire_waiting(self) -> None:
+        """Fail the waiting requests whose deadlines pass; all have the same timeout, so the oldest is the first."""
+        try:
+            while self._waiting:
+                await trio.sleep_until(self._waiting[0].deadline)
+                now = trio.current_time()
+                while self._waiting and self._waiting[0].deadline <= now:
+                    exchange = self._waiting.popleft()
+                    if not exchange.finished:
+                        exchange.finished = True
+                        failure = DeadlinePassed(f"no response within {self.options.request_timeout} s")
+                        exchange.fail(failure, HttpError("internal-error", str(failure)))
+                        log.warning("%s: it was not its turn before", failure)
+        finally:
+            self._expiring = False
 
     def release(self) -> None:
         """A worker is done with a request; the next that waits takes its place."""
