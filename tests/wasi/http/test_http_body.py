@@ -246,3 +246,73 @@ def test_two_tasks_pass_a_stream(chunks, sizes, capacity):
         assert read == b"".join(chunks)
 
     trio.run(main)
+
+
+def test_a_reader_may_leave_a_callback_instead_of_waiting():
+    body = Body()
+    called = []
+    body.on_readable = lambda: called.append(body.take(100))
+    body.try_write(b"one")
+    body.try_write(b"two")
+    assert called == [b"one"]
+    assert body.take(100) == b"two"
+    body.on_readable = lambda: called.append(body.ended)
+    body.finish()
+    assert called == [b"one", True]
+
+
+def test_a_writer_may_leave_a_callback_instead_of_waiting():
+    body = Body(10)
+    body.try_write(bytes(10))
+    called = []
+    body.on_permit = lambda: called.append(body.permit())
+    body.take(4)
+    assert called == []
+    body.take(1)
+    body.take(1)
+    assert called == [5]
+    body.on_permit = lambda: called.append(body.closed)
+    body.close()
+    assert called == [5, True]
+
+
+@pytest.mark.parametrize(
+    ("end", "whole"),
+    [
+        (lambda body: (body.finish(), body.take(9)), True),
+        (lambda body: (body.take(9), body.finish()), True),
+        (lambda body: (body.abort(HttpError("loop-detected")), body.take(9)), False),
+        (lambda body: (body.take(9), body.abort(HttpError("loop-detected"))), False),
+        (lambda body: (body.take(9), body.close()), False),
+        (lambda body: (body.finish(), body.close()), False),
+        (lambda body: (body.finish(), body.take(1), body.take(9), body.close()), True),
+    ],
+)
+def test_the_end_is_told_once(end, whole):
+    body = Body()
+    told = []
+    body.on_ended = lambda whole: told.append((whole, body.ended))
+    body.try_write(b"abc")
+    assert told == []
+    end(body)
+    assert told == [(whole, True)]
+
+
+def test_content_moves_from_one_body_to_another_without_a_copy():
+    first, second = Body(), Body()
+    data = [bytes(50_000), bytes([1]) * 5000]
+    for part in data:
+        first.try_write(part)
+    permits = []
+    first.on_permit = lambda: permits.append(first.permit())
+    second.move_from(first)
+    assert permits == [first.capacity]
+    assert (first.buffered, second.buffered) == (0, 55_000)
+    assert second.take(50_000) is data[0]
+    assert second.take(5000) is data[1]
+    first.finish()
+    second.move_from(first)
+    assert second.buffered == 0
+    second.close()
+    with pytest.raises(BodyClosed):
+        second.move_from(first)

@@ -37,6 +37,11 @@ class Body:
 
     ``on_close`` is called, once, when the reader closes a body that had not ended: a writer that is waiting
     for something else learns from it that it can stop.
+
+    Instead of a task, an end may leave a callback, which is called synchronously by whoever has the other end:
+    ``on_readable`` where ``wait_readable`` would return, ``on_permit`` where ``wait_permit`` would. Each is forgotten
+    when it is called. ``on_ended`` is called, once, as soon as ``ended`` holds: with true where the reader had
+    all of the body, with false where the writer cut it short or the reader closed it.
     """
 
     __slots__ = (
@@ -49,6 +54,9 @@ class Body:
         "error",
         "finished",
         "on_close",
+        "on_ended",
+        "on_permit",
+        "on_readable",
         "trailers",
     )
 
@@ -68,6 +76,9 @@ class Body:
         #: the trailers the writer gave; they are the message's once ``ended`` is true
         self.trailers: Trailers | None = None
         self.on_close: Callable[[], None] | None = None
+        self.on_readable: Callable[[], None] | None = None
+        self.on_permit: Callable[[], None] | None = None
+        self.on_ended: Callable[[bool], None] | None = None
 
     @classmethod
     def empty(cls) -> Body:
@@ -120,9 +131,25 @@ class Body:
         else:
             chunks.append(bytes(data))
         self.buffered += size
-        if self._reader_wakeup is not None:
+        if self._reader_wakeup is not None or self.on_readable is not None:
             self._wake_reader()
         return size
+
+    def move_from(self, other: Body) -> None:
+        """Take over, without copying it, all that another body holds, however little room there is.
+
+        Raises BodyClosed as ``try_write`` does.
+        """
+        if self.finished or self.closed:
+            raise BodyClosed
+        size = other.buffered
+        if size:
+            self._chunks.extend(other._chunks)
+            other._chunks.clear()
+            other.buffered = 0
+            self.buffered += size
+            self._wake_reader()
+            other._taken()
 
     async def wait_permit(self) -> None:
         """Wait while the body is full; returns too when it was ended or closed.
@@ -164,6 +191,8 @@ class Body:
 
     def _end(self) -> None:
         self.finished = True
+        if not self.buffered:
+            self._tell_end(self.error is None)
         self._wake_reader()
         self._wake_writer()
 
@@ -195,9 +224,16 @@ class Body:
         else:
             result = self._take_some(max_bytes)
             self.buffered = buffered - len(result)
-        if self._writer_wakeup is not None and self.buffered * 2 <= self.capacity:
-            self._wake_writer()
+        self._taken()
         return result
+
+    def _taken(self) -> None:
+        """Some of what was there is not any more."""
+        if self.finished:
+            if not self.buffered:
+                self._tell_end(self.error is None)
+        elif self.buffered * 2 <= self.capacity:
+            self._wake_writer()
 
     def _take_some(self, max_bytes: int) -> bytes:
         """As ``take``, where there is more than is wanted."""
@@ -244,9 +280,11 @@ class Body:
         """Want no more of the body: what it holds is dropped, and its writer finds it closed."""
         if self.closed:
             return
+        whole = self.ended and self.error is None
         self.closed = True
         self._chunks.clear()
         self.buffered = 0
+        self._tell_end(whole)
         self._wake_reader()
         self._wake_writer()
         if self.on_close is not None and not self.finished:
@@ -256,8 +294,19 @@ class Body:
         if self._reader_wakeup is not None:
             self._reader_wakeup.set()
             self._reader_wakeup = None
+        if self.on_readable is not None:
+            callback, self.on_readable = self.on_readable, None
+            callback()
 
     def _wake_writer(self) -> None:
         if self._writer_wakeup is not None:
             self._writer_wakeup.set()
             self._writer_wakeup = None
+        if self.on_permit is not None:
+            callback, self.on_permit = self.on_permit, None
+            callback()
+
+    def _tell_end(self, whole: bool) -> None:
+        if self.on_ended is not None:
+            callback, self.on_ended = self.on_ended, None
+            callback(whole)
