@@ -40,6 +40,15 @@ async def test_a_response_that_has_begun_has_no_deadline() -> None:
         assert site.live == 1
 
 
+async def test_a_request_that_waits_for_its_turn_has_its_deadline() -> None:
+    options = HandlerOptions(request_timeout=0.2, max_concurrent_requests=1)
+    async with serve("endless_body", options) as site, site.client() as client:
+        await client.start("/")
+        assert (await client.head()).status == 200
+        assert (await site.ask("/")).status == 504
+        assert site.handler.started == 1
+
+
 async def test_no_more_requests_at_once_than_may() -> None:
     async with serve("python_p2", HandlerOptions(max_concurrent_requests=2)) as site:
         answered = trio.Event()
