@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 from typing import Any
@@ -30,26 +31,32 @@ def http2() -> httpx.AsyncClient:
     return httpx.AsyncClient(http1=False, http2=True, trust_env=False, timeout=30)
 
 
+def http1() -> httpx.AsyncClient:
+    """A client with one connection."""
+    return httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=1))
+
+
 async def test_hello() -> None:
-    async with serving_guest("hello") as port:
-        head, _, content = (await get(port)).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200")
-    assert content == b"Hello, world!\n"
-    assert len(re.findall(rb"(?m)^date: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r$", head)) == 1
-    assert b"\r\nserver:" not in head
+    async with serving_guest("hello") as port, http1() as client:
+        response = await client.get(f"http://127.0.0.1:{port}/")
+    assert response.status_code == 200
+    assert response.text == "Hello, world!\n"
+    (date,) = response.headers.get_list("date")
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", date)
+    assert "server" not in response.headers
 
 
 async def test_requests_follow_each_other_on_a_connection() -> None:
     async with (
         serving_guest("counter", HandlerOptions(max_instance_reuse_count=3)) as port,
-        httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=1)) as client,
+        http1() as client,
     ):
         counts = [(await client.get(f"http://127.0.0.1:{port}/")).text for _ in range(4)]
     assert counts == ["1\n", "2\n", "3\n", "1\n"]
 
 
 async def test_echo_over_http1() -> None:
-    async with serving_guest("echo") as port, httpx.AsyncClient(trust_env=False, timeout=30) as client:
+    async with serving_guest("echo") as port, http1() as client:
         response = await client.post(f"http://127.0.0.1:{port}/", content=HALF_MEGABYTE)
         assert response.content == HALF_MEGABYTE
 
@@ -178,9 +185,9 @@ async def test_a_client_that_leaves_frees_the_instance() -> None:
                     await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.parametrize("name", ["hello", "trap", "dropped_body"])
-async def test_a_guest_that_does_not_read_a_large_request(name: str) -> None:
-    request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
+@pytest.mark.parametrize(("name", "path"), [("hello", ""), ("trap", ""), ("dropped_body", ""), ("sleep", "100")])
+async def test_a_guest_that_does_not_read_a_large_request(name: str, path: str) -> None:
+    request = b"POST /" + path.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
     async with serving_guest(name) as port, await connect(port) as stream, trio.open_nursery() as nursery:
 
         async def send() -> None:
@@ -211,7 +218,10 @@ async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> Non
 
 
 async def test_connections_beyond_the_limit_wait() -> None:
-    async with serving_guest("hello", max_connections=1) as port, await connect(port) as first:
+    async with (
+        serving_guest("hello", max_connections=1, keep_alive_timeout=math.inf) as port,
+        await connect(port) as first,
+    ):
         await first.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await read_until(first, b"Hello, world!")
         async with await connect(port) as second:
@@ -247,6 +257,39 @@ async def test_stopping_answers_what_is_under_way_and_closes_what_is_idle() -> N
             assert (await read_to_end(busy)).endswith(b"ok")
 
 
+async def test_stopping_closes_an_http2_connection_after_its_requests() -> None:
+    stop = trio.Event()
+    async with ProxyHandler(guest("sleep")) as handler:
+        listener = bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with http2() as client, trio.open_nursery() as nursery:
+            nursery.start_soon(Server(Application(handler)).run, [listener], stop)
+            assert (await client.get(f"{url}/0")).text == "slept\n"
+
+            async def stop_during_request() -> None:
+                while not handler.active:
+                    await trio.lowlevel.checkpoint()
+                stop.set()
+
+            nursery.start_soon(stop_during_request)
+            with trio.fail_after(30):
+                assert (await client.get(f"{url}/100")).text == "slept\n"
+    # Both blocks were left: the connection did not keep the server.
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving(app, keep_alive_timeout=0.05) as port:
+        async with await connect(port) as stream:
+            assert await read_to_end(stream) == b""
+        async with await connect(port) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await read_to_end(stream)).startswith(b"HTTP/1.1 204")
+
+
 async def test_cancelling_drops_a_connection_that_is_stuck_in_sending() -> None:
     listener = bind(("127.0.0.1", 0))
 
@@ -255,24 +298,26 @@ async def test_cancelling_drops_a_connection_that_is_stuck_in_sending() -> None:
         while True:
             await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Server(app).run, [listener], trio.Event())
-        async with await connect(listener.getsockname()[1]) as stream:
-            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            nursery.cancel_scope.cancel()
+    async with await connect(listener.getsockname()[1]) as stream:
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(Server(app).run, [listener], trio.Event())
+                await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                nursery.cancel_scope.cancel()
 
 
 async def test_a_client_that_breaks_the_protocol_does_not_end_the_server(caplog: pytest.LogCaptureFixture) -> None:
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-    # HTTP/2: content for a stream that was never opened, and a request whose path is not text (0x82 is GET, 0x86
-    # the scheme http, 4 the start of a path that follows, of one byte)
+    # HTTP/2: content for a stream that was never opened, and a request (0x82 is GET, 0x86 the scheme http, 1 begins
+    # the authority and 4 the path) whose path is not text, which hypercorn itself does not expect.
     content = b"\0\0\1\0\0\0\0\0\1x"
-    request = b"\0\0\5\1\5\0\0\0\1\x82\x86\4\1\xff"
+    request = b"\0\0\x08\1\5\0\0\0\1\x82\x86\1\1x\4\1\xff"
     async with serving_guest("hello") as port:
         for junk in [b"\0" * 100, b"GET / HTTP/9\r\n\r\n", preface + content, preface + request]:
             await ask(port, junk)
         assert b"Hello, world!" in await get(port)
+    assert "a connection ended with an error" in caplog.text
 
 
 async def test_websockets_are_refused() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio.serve.connection import connection_of
 from wasi_trio.serve.cutting import cut_response
 from wasi_trio.serve.upload import Message, Upload
 from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
@@ -93,6 +94,9 @@ class Reply:
         body.close()
         if trailers:
             self._start["trailers"] = True
+        connection = connection_of(self._scope)
+        if connection is not None:
+            connection.cork()
         await send(self._start)
         await send({"type": "http.response.body", "body": content, "more_body": False})
         if trailers:

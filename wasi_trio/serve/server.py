@@ -7,16 +7,13 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from wasi_trio.serve.upload import BROKEN
+from wasi_trio.serve.connection import Connection
 
 logger = logging.getLogger("wasi_trio.serve")
 
@@ -48,46 +45,23 @@ def address_of(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Connection(TCPServer):
-    """hypercorn's connection, but one that ends when its client leaves.
-
-    It also tells the requests on it when a send finds the client gone. By itself hypercorn tells an application
-    that only by an event, for which there may be no room while the application waits for the guest to read.
-    """
-
-    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: Any) -> None:
-        self.broken: set[Callable[[], None]] = set()
-        super().__init__(app, config, context, {BROKEN: self.broken}, stream)
-
-    async def protocol_send(self, event: Event) -> None:
-        if not isinstance(event, RawData):
-            await super().protocol_send(event)
-            return
-        try:
-            async with self.send_lock:
-                # What was partly sent could never be completed: the next frame would be read as its rest.
-                with trio.CancelScope(shield=True):
-                    await self.stream.send_all(event.data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            for leave in list(self.broken):
-                leave()
-            await self.protocol.handle(Closed())
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        # It would wait for the next request, and keep the connection, until the keep-alive timeout.
-        await self.idle_task.stop()
-
-
 class Server:
     """Serves an ASGI application over HTTP/1 and, to clients that begin with it, HTTP/2.
 
-    At most ``max_connections`` are open at once; further ones wait to be accepted.
+    At most ``max_connections`` are open at once; further ones wait to be accepted. One without a request for
+    ``keep_alive_timeout`` seconds is closed.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]], *, max_connections: int | None = None) -> None:
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        *,
+        max_connections: int | None = None,
+        keep_alive_timeout: float = 5,
+    ) -> None:
         self._app = ASGIWrapper(app)
         self._config = _hypercorn_config()
+        self._config.keep_alive_timeout = keep_alive_timeout
         self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
         self._open: set[trio.SocketStream] = set()
 
@@ -120,7 +94,7 @@ class Server:
     async def _serve_connection(self, stream: trio.SocketStream, context: WorkerContext) -> None:
         self._open.add(stream)
         try:
-            await _Connection(self._app, self._config, context, stream).run()
+            await Connection(self._app, self._config, context, stream).run()
         except Exception:
             # One client's doing, or the protocol's fault: no reason for other connections to end.
             logger.exception("a connection ended with an error")

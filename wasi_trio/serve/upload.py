@@ -11,9 +11,6 @@ from wasi_trio.wasi.http.errors import HttpError
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-#: where our server puts, in a scope's state, the set of functions to call when it finds the connection broken
-BROKEN = "wasi_trio.broken"
-
 
 class Upload:
     """Takes the events of one request from an ASGI server, its content into ``body``, no faster than that is read."""

@@ -1,0 +1,131 @@
+"""Whatever is wrong on the command line: one line on standard error that says what, and exit code 2."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from tests.guests import wat
+
+
+def fails(*arguments: str) -> str:
+    """What the one line says that the command fails with."""
+    command = [sys.executable, "-m", "wasi_trio", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert done.stderr.endswith("\n")
+    match = re.fullmatch("wasi_trio: error: (.+)", line)
+    assert match is not None, line
+    return match[1]
+
+
+@pytest.fixture
+def component(tmp_path: Path) -> str:
+    path = tmp_path / "hello.wasm"
+    path.write_bytes(wat.load("hello"))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing command"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["serve", "--nonsense"], "No such option.*--nonsense"),
+        (["serve", "a.wasm", "b.wasm"], r"unexpected extra argument \(b.wasm\)"),
+        (["serve", "--addr"], "--addr.*requires an argument"),
+        (["serve", "--addr", "nonsense"], "--addr.*'nonsense' is not an address"),
+        (["serve", "--addr", "127.0.0.1:99999"], "--addr.*is not an address"),
+        (["serve", "--shutdown-addr", "8080"], "--shutdown-addr.*'8080' is not an address"),
+        (["serve", "--env", "NAME"], "--env.*'NAME' is not of the form NAME=VALUE"),
+        (["serve", "--dir", "::"], "--dir.*'::' is not of the form HOST::GUEST"),
+        (["serve", "--dir", "/tmp::/"], "--dir: .*later release"),
+        (["serve", "-H", "nonsense"], "'-H' / '--header': 'nonsense' is not of the form 'name: value'"),
+        (["serve", "--header", "a: b\r\nc: d"], r"--header.*'a: b\\r\\nc: d'.*not visible ASCII"),
+        (["serve", "--header", "@/nonsense"], "--header.*cannot read '/nonsense': No such file"),
+        (["serve", "--idle-instance-timeout", "soon"], "--idle-instance-timeout.*'soon' is not a duration"),
+        (["serve", "--idle-instance-timeout", "-1s"], "--idle-instance-timeout.*'-1s' is not a duration"),
+        (["serve", "--request-timeout", "1h"], "--request-timeout.*'1h' is not a duration"),
+        (["serve", "--request-timeout", "0"], "--request-timeout.*longer than 0"),
+        (["serve", "--max-instance-reuse-count", "0"], "--max-instance-reuse-count.*0 is not in the range"),
+        (["serve", "--max-instance-concurrent-reuse-count", "-1"], "-reuse-count.*-1 is not in the range"),
+        (["serve", "--max-concurrent-requests", "many"], "--max-concurrent-requests.*'many' is not a valid integer"),
+        (["serve", "--max-concurrent-connections", "-5"], "--max-concurrent-connections.*-5 is not in the range"),
+        (["run"], "Missing argument 'COMPONENT'"),
+        (["run", "app.wasm"], "wasi_trio run comes with the next release"),
+        (["run", "--env", "A=1", "app.wasm", "--verbose", "x"], "wasi_trio run comes with the next release"),
+    ],
+)
+def test_options(arguments: list[str], message: str) -> None:
+    assert re.search(message, fails(*arguments))
+
+
+def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+    assert fails("serve", str(tmp_path / "none.wasm")).endswith("none.wasm: No such file or directory")
+    assert fails("serve", str(tmp_path)).endswith(f"{tmp_path}: Is a directory")
+    assert "not" in fails("serve", str(tmp_path / "a\nb.wasm"))
+
+
+CORE = b"\0asm\1\0\0\0"
+COMPONENT = b"\0asm\x0d\0\1\0"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a WebAssembly component: it is empty"),
+        (b"#!/bin/sh\n\xff\xfe", "is not a WebAssembly component$"),
+        (b"(component)", "is not a WebAssembly component: it looks like the text format"),
+        (b"\0asm", "app.wasm: "),
+        (CORE, "is a core WebAssembly module; a component is needed"),
+        (COMPONENT + b"\xff" * 40, "app.wasm: "),
+        (COMPONENT, "exports no wasi:http/incoming-handler"),
+        (wat.load("hello")[:-40], "app.wasm: "),
+    ],
+)
+def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "app.wasm"
+    path.write_bytes(content)
+    assert re.search(message, fails("serve", str(path)))
+
+
+def test_imports_that_nothing_provides(tmp_path: Path) -> None:
+    path = tmp_path / "app.wasm"
+    path.write_bytes(
+        wasmtime.wat2wasm(
+            """(component
+              (import "acme:one/first@1.0.0" (instance (export "f" (func))))
+              (import "acme:two/second" (instance (export "g" (func)) (export "h" (func))))
+              (import "wasi:random/random@0.2.0" (instance (export "no-such" (func)))))"""
+        )
+    )
+    message = fails("serve", str(path))
+    for name in ("acme:one/first@1.0.0", "acme:two/second", "wasi:random/random@0.2.0"):
+        assert name in message
+
+
+def test_an_import_of_an_http_component_that_nothing_provides(tmp_path: Path) -> None:
+    path = tmp_path / "app.wasm"
+    path.write_bytes(wat.load("unknown_import"))
+    assert "tests:nowhere/nothing@1.0.0" in fails("serve", str(path))
+
+
+@pytest.mark.parametrize("option", ["--addr", "--shutdown-addr"])
+def test_an_address_in_use(component: str, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        addresses = ["--addr", "127.0.0.1:0", option, address]
+        assert fails("serve", *addresses, component) == f"cannot listen on {address}: Address already in use"
+
+
+def test_an_address_of_another_machine(component: str) -> None:
+    assert fails("serve", "--addr", "192.0.2.1:0", component).startswith("cannot listen on 192.0.2.1:0: ")
