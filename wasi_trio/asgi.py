@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
@@ -26,7 +27,8 @@ class ComponentApplication:
 
     The component is compiled and linked when the server starts (the lifespan protocol's ``startup``), and the
     requests under way are finished when it stops. Without a path the environment names the component.
-    ``headers`` replace those of the same name in every request; their names are in lower case.
+    ``imports`` are provided to it beside WASI. ``headers`` replace those of the same name in every request;
+    their names are in lower case.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class ComponentApplication:
         component: str | os.PathLike[str] | None = None,
         options: HandlerOptions | None = None,
         *,
+        imports: Imports | None = None,
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._component = component
         self._options = options
+        self._imports = imports
         self._headers = headers
         self._application: Application | None = None
 
@@ -70,7 +74,7 @@ class ComponentApplication:
         if not component:
             raise LoadError("the environment variable WASI_TRIO_COMPONENT names no component")
         engine = stack.enter_context(Engine())
-        return ProxyHandler(load(engine, os.fspath(component)), self._options)
+        return ProxyHandler(load(engine, os.fspath(component), self._imports), self._options)
 
 
 app = ComponentApplication()

@@ -8,6 +8,7 @@ from pathlib import Path
 import wasmtime
 
 from wasi_trio.component.errors import ComponentError
+from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.component import Component, LinkedComponent
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.guest import guest_calls
@@ -21,8 +22,11 @@ class LoadError(Exception):
     """There is no such component, or it is none that can be served; the message is one line."""
 
 
-def load(engine: Engine, path: str | None) -> LinkedComponent:
-    """The component in a file, or the built-in one, compiled and linked; raises LoadError."""
+def load(engine: Engine, path: str | None, imports: Imports | None = None) -> LinkedComponent:
+    """The component in a file, or the built-in one, compiled and linked; raises LoadError.
+
+    ``imports`` are provided beside WASI.
+    """
     if path is None:
         text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
         return link(engine, bytes(wasmtime.wat2wasm(text)), "the built-in component")
@@ -30,17 +34,17 @@ def load(engine: Engine, path: str | None) -> LinkedComponent:
         data = Path(path).read_bytes()
     except OSError as error:
         raise LoadError(f"cannot read {path}: {error.strerror}") from None
-    return link(engine, data, path)
+    return link(engine, data, path, imports)
 
 
-def link(engine: Engine, data: bytes, name: str) -> LinkedComponent:
-    """An HTTP component compiled and linked with all that this host has; raises LoadError, which calls it ``name``."""
+def link(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """An HTTP component compiled and linked; raises LoadError, which calls it ``name``."""
     if data.startswith(_CORE_MODULE):
         raise LoadError(f"{name} is a core WebAssembly module; a component is needed")
     if not data.startswith(b"\0asm"):
         raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
     try:
-        linked = link_wasi(Component.compile(engine, data))
+        linked = link_wasi(Component.compile(engine, data), imports)
         guest_calls(linked)
         return linked
     except ComponentError as error:
