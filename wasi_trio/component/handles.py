@@ -82,8 +82,11 @@ class HandleTable:
             handle = entries[index]
             if handle.__class__ is ResourceHandle and handle.resource is resource:
                 return handle
-        if isinstance(self.get(index), ResourceHandle):
-            raise Trap(f"handle index {index} used with the wrong type, expected {resource.name}")
+        found = self.get(index)
+        if isinstance(found, ResourceHandle):
+            expected, actual = _described(resource), _described(found.resource)
+            other = f"a different {actual}" if actual == expected else actual
+            raise Trap(f"handle index {index} used with the wrong type, expected {expected} but found {other}")
         raise Trap(f"handle index {index} is not a resource")
 
     def lift_own(self, index: int, resource: ResourceType) -> Any:
@@ -102,3 +105,8 @@ class HandleTable:
 
     def __len__(self) -> int:
         return len(self.entries) - 1 - len(self.free)
+
+
+def _described(resource: ResourceType) -> str:
+    """What to call a type in a message: one that a guest defines has no name of its own."""
+    return resource.name if resource.owner is None else "guest-defined resource"

@@ -13,7 +13,7 @@
 | flags                              | frozenset of str when lifted; any collection of str when lowered    |
 | option<T>                          | None or the value; Some(value) where T is itself an option          |
 | result<T, E>                       | Ok(value) or Err(value)                                             |
-| map<K, V>                          | dict                                                                |
+| map<K, V>                          | dict when lifted; any mapping, or a list of pairs, when lowered     |
 | own<R>, borrow<R> of a host's R    | the host's own object                                               |
 | own<R>, borrow<R> of a guest's R   | GuestResource                                                       |
 

@@ -101,7 +101,7 @@ def test_core_values_of_the_engine() -> None:
 @pytest.mark.parametrize("point", [0xD800, 0xDFFF, 0x110000, 2**32 - 1])
 def test_not_a_char(point: int) -> None:
     guest = Guest()
-    message = "converted integer out of range for `char`"
+    message = "invalid `char` bit pattern"
     with pytest.raises(Trap, match=message):
         lift(guest, t.CHAR, point)
     with pytest.raises(Trap, match=message):
@@ -129,13 +129,13 @@ def test_discriminants(type_: t.ValType, kind: str) -> None:
     count = {"enum": 3, "option": 2, "result": 2}.get(kind) or len(type_.cases)  # type: ignore[union-attr]
     zeros = [0] * (len(abi.flatten(type_)) - 1)
     for bad in (count, 255, 256 + count, 2**32 - 1):
-        with pytest.raises(Trap, match=f"invalid {kind} discriminant"):
+        with pytest.raises(Trap, match=rf"invalid variant discriminant \({kind}\)"):
             lift(guest, type_, bad, *zeros)
     for bad in (count, 255):
         pointer = guest.put(bytes([bad]) + bytes(abi.size(type_) - 1), abi.alignment(type_))
-        with pytest.raises(Trap, match=f"invalid {kind} discriminant"):
+        with pytest.raises(Trap, match=rf"invalid variant discriminant \({kind}\)"):
             lift(guest, (type_,), pointer, max_flat=0)
-        with pytest.raises(Trap, match=f"invalid {kind} discriminant"):
+        with pytest.raises(Trap, match=rf"invalid variant discriminant \({kind}\)"):
             lift(guest, t.List(type_), pointer, 1)
     for good in range(count):
         pointer = guest.put(bytes([good]) + bytes(abi.size(type_) - 1), abi.alignment(type_))
@@ -207,7 +207,7 @@ def test_ranges_of_elements(element: t.ValType) -> None:
         with pytest.raises(Trap, match="list pointer/length out of bounds of memory"):
             lift(guest, type_, pointer, count)
     for pointer in (1, alignment + alignment // 2):
-        with pytest.raises(Trap, match="list pointer is not aligned"):
+        with pytest.raises(Trap, match="unaligned pointer to a list"):
             lift(guest, type_, pointer, 0)
     longest = (2**28 - 1) // size
     with pytest.raises(Trap, match="out of bounds"):
@@ -227,7 +227,7 @@ def test_spilled_values() -> None:
     assert lift(guest, types, pointer) == (7, *range(16))
     assert lift(guest, types, SIZE - size) == (0,) * 17
     for bad in (1, 4, SIZE - size + 4):
-        with pytest.raises(Trap, match="pointer not aligned"):
+        with pytest.raises(Trap, match="unaligned pointer"):
             lift(guest, types, bad)
     for bad in (SIZE - size + 8, SIZE, 2**32 - 8):
         with pytest.raises(Trap, match="pointer out of bounds of memory"):
@@ -274,7 +274,7 @@ def test_strings(encoding: StringEncoding, data: bytes, length: int, text: str) 
 def test_bad_strings(encoding: StringEncoding, data: bytes, length: int) -> None:
     guest = Guest()
     pointer = guest.put(data, 2)
-    match = "invalid utf-8" if encoding is UTF8 else "invalid utf-16"
+    match = "(invalid|incomplete) utf-8" if encoding is UTF8 else "invalid utf-16"
     with pytest.raises(Trap, match=match):
         lift(guest, t.STRING, pointer, length, encoding=encoding)
     with pytest.raises(Trap, match=match):
@@ -286,7 +286,7 @@ def test_wide_strings_are_aligned_and_measured_in_bytes(encoding: StringEncoding
     guest = Guest(SIZE, stale=SIZE // 2)
     tag = 2**31 if encoding is LATIN1 else 0
     for length in (0, 2 | tag):
-        with pytest.raises(Trap, match="string pointer not aligned to 2"):
+        with pytest.raises(Trap, match="unaligned pointer to a string"):
             lift(guest, t.STRING, 9, length, encoding=encoding)
     assert len(lift(guest, t.STRING, 0, SIZE // 2 | tag, encoding=encoding)) == SIZE // 2
     for pointer, length in [(0, SIZE // 2 + 1), (SIZE, 1), (2**32 - 2, 1)]:
@@ -433,7 +433,7 @@ def test_tracebacks_show_generated_lines() -> None:
     with pytest.raises(Trap) as caught:
         lift(Guest(), t.Enum(("a", "b")), 2)
     shown = "".join(traceback.format_exception(caught.value))
-    assert "raise Trap('invalid enum discriminant')" in shown
+    assert "raise Trap('invalid variant discriminant (enum)')" in shown
 
 
 def test_functions_are_made_once_for_equal_types() -> None:

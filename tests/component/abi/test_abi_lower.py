@@ -239,7 +239,12 @@ def test_maps() -> None:
     guest = Guest()
     pointer, length = flats(t.Map(t.U8, t.U16), {1: 2, 3: 4}, guest)
     assert bytes(guest.memory.view[pointer : pointer + length * 4]) == b"\1\0\2\0\3\0\4\0"
-    for bad in ([(1, 2)], None):
+    repeated = [(1, 2), (3, 4), (1, 5)]
+    pointer, length = flats(t.Map(t.U8, t.U16), repeated, guest)
+    assert bytes(guest.memory.view[pointer : pointer + length * 4]) == b"\1\0\2\0\3\0\4\0\1\0\5\0"
+    with pytest.raises(HostError):
+        flats(t.Map(t.U8, t.U16), [1, 2])
+    for bad in (((1, 2),), None):
         with pytest.raises(HostError, match="map<u8, u16> cannot be made from a Python"):
             flats(t.Map(t.U8, t.U16), bad)
 

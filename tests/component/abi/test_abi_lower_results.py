@@ -40,7 +40,7 @@ def test_result_in_memory() -> None:
     assert bytes(guest.memory.view[pointer : pointer + length]) == b"abc"
     assert not slots
     for bad in (1, 2, size - 7, 2**32 - 1):
-        with pytest.raises(Trap, match="pointer not aligned"):
+        with pytest.raises(Trap, match="unaligned pointer"):
             lower(guest.cx, slots, bad, "abc")
     for bad in (size - 4, size, 2**32 - 4):
         with pytest.raises(Trap, match="pointer out of bounds of memory"):

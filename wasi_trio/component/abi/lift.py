@@ -76,7 +76,7 @@ def lift_values(
         source.line(f"p = flats[0] & {2**32 - 1}")
         if (mask := layout.alignment(whole) - 1) > 0:
             with source.block(f"if p & {mask}:"):
-                source.line(f"raise {source.use(Trap)}('pointer not aligned')")
+                source.line(f"raise {source.use(Trap)}('unaligned pointer')")
         with source.block(f"if p + {layout.size(whole)} > cx.memory.size:"):
             source.line(
                 f"{source.use(require)}(cx.memory, p + {layout.size(whole)}, 'pointer out of bounds of memory')"
@@ -115,7 +115,7 @@ def _list_loader(element: ValType, encoding: StringEncoding, track_lends: bool, 
                 source.line(f"raise {trap}(f'list of {{n}} elements is longer than the Canonical ABI admits')")
             if alignment > 1:
                 with source.block(f"if p & {alignment - 1}:"):
-                    source.line(f"raise {trap}('list pointer is not aligned')")
+                    source.line(f"raise {trap}('unaligned pointer to a list')")
             with source.block("if e > m.size:"):
                 source.line(f"{source.use(require)}(m, e, 'list pointer/length out of bounds of memory')")
         if element == U8:
@@ -166,7 +166,7 @@ def _flat_lifter(
     return lazy_function("lift", ("cx", *(f"f{i}" for i in range(count))), build)
 
 
-_BAD_CHAR = "converted integer out of range for `char`"
+_BAD_CHAR = "invalid `char` bit pattern"
 
 
 def _lift_char(point: int) -> str:
@@ -462,7 +462,7 @@ class _Lifter:
                     source.line(f"{result} = {source.constant(plain, 'cases')}[{case}]")
                 keyword = "elif"
         with source.block("else:"):
-            source.line(f"raise {source.use(Trap)}('invalid {kind} discriminant')")
+            source.line(f"raise {source.use(Trap)}('invalid variant discriminant ({kind})')")
         return result
 
     def wrap(self, type_: VariantType | Enum | Option | Result, case: str, payload: str) -> str:

@@ -81,7 +81,7 @@ def lower_results(
         source.line(f"retptr &= {2**32 - 1}")
         if (mask := layout.alignment(result) - 1) > 0:
             with source.block(f"if retptr & {mask}:"):
-                source.line(f"raise {source.use(Trap)}('pointer not aligned')")
+                source.line(f"raise {source.use(Trap)}('unaligned pointer')")
         with source.block(f"if retptr + {layout.size(result)} > cx.memory.size:"):
             message = "pointer out of bounds of memory"
             source.line(f"{source.use(require)}(cx.memory, retptr + {layout.size(result)}, {message!r})")

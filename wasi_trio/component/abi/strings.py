@@ -34,7 +34,9 @@ def _utf8_loader(charge_from: int) -> Load:
             # The copy is cheaper than having str() take a view apart.
             string = memory.view[pointer:end].tobytes().decode()
         except UnicodeDecodeError as error:
-            raise Trap(f"invalid utf-8 sequence: {error.reason} at byte {error.start}") from None
+            cut_off = error.reason == "unexpected end of data"
+            fault = "incomplete utf-8 byte sequence" if cut_off else f"invalid utf-8: {error.reason}"
+            raise Trap(f"{fault} at byte {error.start}") from None
         if length >= charge_from:
             cx.spend(string.__sizeof__())
         return string
@@ -45,7 +47,7 @@ def _utf8_loader(charge_from: int) -> Load:
 def _utf16_loader(charge_from: int) -> Load:
     def load_utf16(cx: Context, pointer: int, code_units: int) -> str:
         if pointer & 1:
-            raise Trap("string pointer not aligned to 2")
+            raise Trap("unaligned pointer to a string")
         memory = cx.memory
         length = 2 * code_units
         end = pointer + length
@@ -69,7 +71,7 @@ def _latin1_utf16_loader(charge_from: int) -> Load:
         if tagged_length & UTF16_TAG:
             return load_utf16(cx, pointer, tagged_length ^ UTF16_TAG)
         if pointer & 1:
-            raise Trap("string pointer not aligned to 2")
+            raise Trap("unaligned pointer to a string")
         memory = cx.memory
         end = pointer + tagged_length
         if tagged_length > MAX_BYTE_LENGTH or end > memory.size:
