@@ -8,14 +8,14 @@ component itself, and each ``instantiate`` of a nested component is a further pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from wasi_trio.component import definitions as d
 from wasi_trio.component import types as t
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import LinkError, Unsupported
-from wasi_trio.component.resolve import Scope, resolve
+from wasi_trio.component.resolve import Scope, resolve, resolve_reference
 
 #: parts and core instances that one component may come to; nesting can multiply them without end
 MAX_INSTANCES = 1_000
@@ -70,6 +70,8 @@ class Options:
     memory: CoreItem | None
     realloc: CoreItem | None
     post_return: CoreItem | None
+    is_async: bool = False
+    callback: CoreItem | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +114,25 @@ class ResourceBuiltin:
     resource: t.ResourceType
 
 
-Canon: TypeAlias = Lower | ResourceBuiltin
+@dataclass(frozen=True, slots=True, eq=False)
+class AsyncBuiltin:
+    """Any other built-in function for ``part``, by its name in the Explainer (``task.return``, ``stream.read``, ...).
+
+    ``type`` is the stream or future that it is about, or the result that ``task.return`` takes. Its memory, and
+    whether it is ``async``, are in ``options``. ``cancellable`` is the immediate of that name, ``slot`` and
+    ``core_type`` are those of context.get/set.
+    """
+
+    part: int
+    name: str
+    type: t.ValType | None
+    options: Options
+    cancellable: bool = False
+    slot: int = 0
+    core_type: str = "i32"
+
+
+Canon: TypeAlias = Lower | ResourceBuiltin | AsyncBuiltin
 
 
 # ---- components and instances ----------------------------------------------------------------------------
@@ -148,7 +168,8 @@ class Plan:
     """What instantiating the component comes to.
 
     ``imports`` lists what the host must provide; ``exports`` is the root instance's. ``destructors`` has, for each
-    resource type that a part implements and that has one, the core function.
+    resource type that a part implements and that has one, the core function. ``parents`` has for each part the one
+    whose component instantiates it.
     """
 
     modules: list[memoryview] = field(default_factory=list)
@@ -158,7 +179,11 @@ class Plan:
     destructors: dict[t.ResourceType, CoreItem] = field(default_factory=dict)
     resources: list[tuple[str, t.ResourceType]] = field(default_factory=list)
     exports: dict[str, tuple[Sort, Any]] = field(default_factory=dict)
-    parts: int = 0
+    parents: list[int | None] = field(default_factory=list)
+
+    @property
+    def parts(self) -> int:
+        return len(self.parents)
 
 
 def plan(component: d.Component) -> Plan:
@@ -242,9 +267,11 @@ class _Planner:
         if self.plan.parts + self.slots > MAX_INSTANCES:
             raise Unsupported(f"the component comes to more than {MAX_INSTANCES} instances")
 
-    def instantiate(self, closure: ComponentClosure, arguments: _HostArguments | _GivenArguments) -> Instance:
+    def instantiate(
+        self, closure: ComponentClosure, arguments: _HostArguments | _GivenArguments, parent: int | None = None
+    ) -> Instance:
         part = self.plan.parts
-        self.plan.parts += 1
+        self.plan.parents.append(parent)
         self.count()
         scope = Scope(closure.scope)
         exports: dict[str, tuple[Sort, Any]] = {}
@@ -278,7 +305,7 @@ class _Planner:
                 scope.add(Sort.COMPONENT, ComponentClosure(definition, scope))
             case d.Instantiate(component, given):
                 nested = _GivenArguments({name: scope.get(sort, index) for name, sort, index in given})
-                scope.add(Sort.INSTANCE, self.instantiate(scope.get(Sort.COMPONENT, component), nested))
+                scope.add(Sort.INSTANCE, self.instantiate(scope.get(Sort.COMPONENT, component), nested, part))
             case d.InlineInstance(named):
                 scope.add(Sort.INSTANCE, Instance({n: (sort, scope.get(sort, i)) for n, sort, i in named}))
             case d.AliasCoreExport(sort, instance, name):
@@ -289,6 +316,8 @@ class _Planner:
                     self.plan.destructors[resource] = scope.get(Sort.CORE_FUNC, dtor)
                 scope.add(Sort.TYPE, resource)
             case d.CanonLift(core_func, options, type_index):
+                if options.is_async and options.callback is None:
+                    raise Unsupported("canon lift with the option async but no callback (the stackful ABI)")
                 core = scope.get(Sort.CORE_FUNC, core_func)
                 lifted = Lifted(part, core, scope.get(Sort.TYPE, type_index), self.options(scope, part, options))
                 scope.add(Sort.FUNC, lifted)
@@ -297,8 +326,8 @@ class _Planner:
             case d.CanonBuiltin(name) if name in ("resource.new", "resource.drop", "resource.rep"):
                 assert definition.type is not None
                 self.canon(scope, ResourceBuiltin(part, name, scope.get(Sort.TYPE, definition.type)))
-            case d.CanonBuiltin(name):
-                raise Unsupported(f"canonical built-in {name}: components for WASI 0.3 are not run by this version")
+            case d.CanonBuiltin():
+                self.canon(scope, self.async_builtin(scope, part, definition))
             case other:
                 define_type(other, scope)
 
@@ -307,15 +336,41 @@ class _Planner:
         self.plan.canons.append(canon)
 
     def options(self, scope: Scope, part: int, options: d.CanonOptions) -> Options:
-        if options.is_async or options.callback is not None:
-            raise Unsupported("async canonical option: components for WASI 0.3 are not run by this version")
-
         def func(index: int | None) -> CoreItem | None:
             return None if index is None else scope.get(Sort.CORE_FUNC, index)
 
         memory = None if options.memory is None else scope.get(Sort.CORE_MEMORY, options.memory)
-        key = (part, options.encoding, memory, func(options.realloc), func(options.post_return))
+        key = (
+            part,
+            options.encoding,
+            memory,
+            func(options.realloc),
+            func(options.post_return),
+            options.is_async,
+            func(options.callback),
+        )
         return self.known_options.setdefault(key, Options(*key[1:]))
+
+    def async_builtin(self, scope: Scope, part: int, builtin: d.CanonBuiltin) -> AsyncBuiltin:
+        options = builtin.options
+        if builtin.memory is not None:
+            options = replace(options, memory=builtin.memory)
+        # For thread.yield and the waits the flag is cancellable, for the rest async.
+        cancellable = builtin.name in ("thread.yield", "waitable-set.wait", "waitable-set.poll")
+        if not cancellable and builtin.flag:
+            options = replace(options, is_async=True)
+        type_ = resolve_reference(builtin.result, scope)
+        if builtin.type is not None:
+            type_ = scope.get(Sort.TYPE, builtin.type)
+        return AsyncBuiltin(
+            part,
+            builtin.name,
+            type_,
+            self.options(scope, part, options),
+            builtin.flag and cancellable,
+            builtin.immediate or 0,
+            builtin.core_type or "i32",
+        )
 
     def instantiate_module(
         self, scope: Scope, part: int, module: int, args: tuple[tuple[str, int], ...]

@@ -50,7 +50,7 @@ def resolve(definition: d.DefType, scope: Scope) -> Any:
     match definition:
         case d.FuncTypeDef(params, result, is_async):
             return t.FuncType(
-                tuple((name, _ref(type_, scope)) for name, type_ in params), _maybe(result, scope), is_async
+                tuple((name, _ref(type_, scope)) for name, type_ in params), resolve_reference(result, scope), is_async
             )
         case d.InstanceTypeDef() | d.ComponentTypeDef():
             return definition, scope
@@ -59,7 +59,7 @@ def resolve(definition: d.DefType, scope: Scope) -> Any:
         case d.RecordDef(fields):
             return t.Record(tuple((name, _ref(type_, scope)) for name, type_ in fields))
         case d.VariantDef(cases):
-            return t.Variant(tuple((name, _maybe(type_, scope)) for name, type_ in cases))
+            return t.Variant(tuple((name, resolve_reference(type_, scope)) for name, type_ in cases))
         case d.ListDef(element, length):
             return t.List(_ref(element, scope), length)
         case d.TupleDef(types):
@@ -71,7 +71,7 @@ def resolve(definition: d.DefType, scope: Scope) -> Any:
         case d.OptionDef(type_):
             return t.Option(_ref(type_, scope))
         case d.ResultDef(ok, err):
-            return t.Result(_maybe(ok, scope), _maybe(err, scope))
+            return t.Result(resolve_reference(ok, scope), resolve_reference(err, scope))
         case d.MapDef(key, value):
             return t.Map(_ref(key, scope), _ref(value, scope))
         case d.OwnDef(resource):
@@ -79,9 +79,9 @@ def resolve(definition: d.DefType, scope: Scope) -> Any:
         case d.BorrowDef(resource):
             return t.Borrow(scope.get(Sort.TYPE, resource))
         case d.StreamDef(maybe):
-            return t.Stream(_maybe(maybe, scope))
+            return t.Stream(resolve_reference(maybe, scope))
         case d.FutureDef(maybe):
-            return t.Future(_maybe(maybe, scope))
+            return t.Future(resolve_reference(maybe, scope))
         case other:
             raise AssertionError(f"{type(other).__name__} is defined where it stands")
 
@@ -93,5 +93,6 @@ def _ref(reference: d.ValTypeRef, scope: Scope) -> t.ValType:
     return _PRIMITIVES[reference]
 
 
-def _maybe(reference: d.ValTypeRef | None, scope: Scope) -> t.ValType | None:
+def resolve_reference(reference: d.ValTypeRef | None, scope: Scope) -> t.ValType | None:
+    """The type that a reference names; None for none."""
     return None if reference is None else _ref(reference, scope)

@@ -1,0 +1,95 @@
+"""Guest threads as generators, and what they ask of whoever runs them ("Threads" of the Canonical ABI).
+
+Nothing here waits or calls wasm. A thread's generator yields ``CallCore`` and ``Until`` requests, and a ``Scheduler``
+answers them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from wasi_trio.component.concurrency.tasks import Task
+    from wasi_trio.component.plan import CoreItem
+
+#: what a scheduler raises as a Trap when threads wait and nothing is left that could ever wake one
+DEADLOCK = "deadlock detected: event loop cannot make further progress"
+
+
+class CallCore:
+    """Asks for a call of a core function of the thread's instance.
+
+    ``args`` are the bits of its arguments; the answer is the list of the bits of its results. ``params`` and
+    ``results`` are its core types.
+    """
+
+    __slots__ = ("args", "item", "params", "results")
+
+    def __init__(self, item: CoreItem, args: Sequence[int], params: Sequence[str], results: Sequence[str]) -> None:
+        self.item = item
+        self.args = args
+        self.params = params
+        self.results = results
+
+
+class Until:
+    """Asks for the thread to be parked until ``ready()``, or until its task is cancelled if ``cancellable``.
+
+    A thread's generator yields it, and a built-in or lowered import returns it, to park the thread it was called on.
+    When the thread goes on, ``finish(cancelled)`` is called, once: its value is sent to the generator, or is the
+    built-in's core result. It may call the guest's ``realloc``, so for a built-in it must be called on the guest's
+    fiber, just before the result is handed over.
+
+    ``ready`` is cheap and has no effects. Evaluate it once when parking and again for each ``Scheduler.wake``.
+    ``thread`` is set while a thread is parked on this.
+    """
+
+    __slots__ = ("cancellable", "enters", "finish", "ready", "source", "thread")
+
+    def __init__(self, ready: Callable[[], bool], cancellable: bool, finish: Callable[[bool], Any]) -> None:
+        self.ready = ready
+        self.cancellable = cancellable
+        self.finish = finish
+        self.thread: Thread | None = None
+        #: going on means to take the instance's exclusive entry again (``ComponentInstance.alert``)
+        self.enters = False
+        #: the waitable set whose events are waited for, if any
+        self.source: Any = None
+
+
+#: a thread: answered by the scheduler, ends without a value
+Body: TypeAlias = Generator["CallCore | Until", Any, None]
+
+
+class Thread:
+    """A guest thread. ``until`` is what it is parked on, None while it runs and when it has ended.
+
+    The scheduler makes and keeps these, and may extend the class.
+    """
+
+    __slots__ = ("body", "task", "until")
+
+    def __init__(self, body: Body, task: Task) -> None:
+        self.body = body
+        self.task = task
+        self.until: Until | None = None
+
+
+class Scheduler(Protocol):
+    """Runs threads: what the runtime provides to every ``ComponentInstance`` of a composition."""
+
+    def spawn(self, body: Body, task: Task) -> Thread:
+        """Make a thread, set ``task.thread``, and run it inline until it parks or ends.
+
+        What the thread raises is raised here if it happens before that.
+        """
+
+    def resume(self, thread: Thread, cancelled: bool) -> None:
+        """Unpark a thread that is parked now and run it inline until it parks again or ends."""
+
+    def wake(self, until: Until) -> None:
+        """``until`` may have become ready: evaluate it later, after those woken before, and then resume its thread.
+
+        To be ignored for one that nothing is parked on (yet).
+        """

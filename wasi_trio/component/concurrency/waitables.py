@@ -1,0 +1,136 @@
+"""Waitables, sets of them, and the events they have ("Waitable State" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+from wasi_trio.component.concurrency.instance import ComponentInstance
+from wasi_trio.component.concurrency.threads import Until
+from wasi_trio.component.errors import Trap
+
+SYNC_AND_ASYNC = "waitable cannot be used synchronously while added to a waitable set"
+
+
+class EventCode(IntEnum):
+    NONE = 0
+    SUBTASK = 1
+    STREAM_READ = 2
+    STREAM_WRITE = 3
+    FUTURE_READ = 4
+    FUTURE_WRITE = 5
+    TASK_CANCELLED = 6
+
+
+#: code, and two values whose meaning depends on it
+Event: TypeAlias = tuple[int, int, int]
+
+NO_EVENT: Event = (EventCode.NONE, 0, 0)
+TASK_CANCELLED: Event = (EventCode.TASK_CANCELLED, 0, 0)
+
+
+class Waitable:
+    """An element of a handle table that has at most one event at a time: a subtask, an end of a stream or future.
+
+    ``pending`` says that it has one. What the event is is only decided when it is taken.
+    """
+
+    __slots__ = ("index", "instance", "joined", "pending", "sync_waiter")
+
+    def __init__(self, instance: ComponentInstance) -> None:
+        self.instance = instance
+        #: its handle, once it has one
+        self.index = 0
+        self.pending = False
+        self.joined: WaitableSet | None = None
+        self.sync_waiter: Until | None = None
+
+    def notify(self) -> None:
+        """There is an event now, in the place of any that was pending."""
+        if not self.pending:
+            self.pending = True
+            if self.joined is not None:
+                self.joined.arrived(self)
+        if self.sync_waiter is not None:
+            self.instance.scheduler.wake(self.sync_waiter)
+
+    def settle(self) -> None:
+        """The event is being taken: forget that there was one."""
+        self.pending = False
+        if self.joined is not None:
+            del self.joined.ready[self]
+
+    def take_event(self) -> Event:
+        """Deliver the pending event; this has the effects of delivery."""
+        raise NotImplementedError
+
+    def wait(self, ready: Callable[[], bool], finish: Callable[[], Any]) -> Until:
+        """What a synchronous built-in or call waits for, to answer with ``finish()`` then."""
+
+        def resumed(cancelled: bool) -> Any:
+            self.sync_waiter = None
+            return finish()
+
+        self.sync_waiter = Until(ready, False, resumed)
+        return self.sync_waiter
+
+    def check_sync(self) -> None:
+        """Raise Trap if it can not be waited for synchronously."""
+        if self.joined is not None:
+            raise Trap(SYNC_AND_ASYNC)
+
+    def join(self, joined: WaitableSet | None) -> None:
+        """Move to another set, or to none."""
+        if self.sync_waiter is not None:
+            raise Trap(SYNC_AND_ASYNC)
+        before = self.joined
+        if before is not None:
+            before.size -= 1
+            before.ready.pop(self, None)
+        self.joined = joined
+        if joined is not None:
+            joined.size += 1
+            if self.pending:
+                joined.arrived(self)
+
+
+class WaitableSet:
+    """A set of waitables, whose events are taken in the order they came.
+
+    ``ready`` has those with an event, ``waiters`` what threads that wait for one are parked on.
+    """
+
+    __slots__ = ("instance", "ready", "size", "waiters")
+
+    def __init__(self, instance: ComponentInstance) -> None:
+        self.instance = instance
+        self.size = 0
+        self.ready: OrderedDict[Waitable, None] = OrderedDict()
+        self.waiters: list[Until] = []
+
+    def arrived(self, waitable: Waitable) -> None:
+        self.ready[waitable] = None
+        for until in self.waiters:
+            self.instance.alert(until)
+
+    def take_event(self) -> Event:
+        return next(iter(self.ready)).take_event()
+
+    def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
+        """What a thread in core code waits for, to answer with ``finish(event)``."""
+
+        def resumed(cancelled: bool) -> Any:
+            self.waiters.remove(until)
+            return finish(TASK_CANCELLED if cancelled else self.take_event())
+
+        until = Until(lambda: bool(self.ready), cancellable, resumed)
+        self.waiters.append(until)
+        return until
+
+    def drop(self) -> None:
+        if self.waiters:
+            raise Trap("cannot drop waitable set with waiters")
+        if self.size:
+            raise Trap("cannot drop waitable set with waitables in it")
