@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
@@ -303,7 +303,7 @@ def resources(calls: str) -> str:
 
 
 class File:
-    dropped: list[int] = []
+    dropped: ClassVar[list[int]] = []
 
     def __init__(self, name: int) -> None:
         self.name = name
@@ -367,7 +367,8 @@ async def test_host_resources(start: Start, dropped: list[int], files: Any) -> N
         ("(call $size (i32.const -1))", "unknown handle index 4294967295"),
         ("(call $drop (call $new (i32.const 1))) (call $size (i32.const 1))", "unknown handle index 1"),
         (
-            "(local.set $a (call $new (i32.const 1))) (call $drop (local.get $a)) (call $drop (local.get $a)) (i32.const 0)",
+            "(local.set $a (call $new (i32.const 1)))"
+            " (call $drop (local.get $a)) (call $drop (local.get $a)) (i32.const 0)",
             "unknown handle index 1",
         ),
         (
@@ -409,3 +410,47 @@ async def test_results_may_be_raised_or_returned(start: Start) -> None:
         async with start(wat, {"test:host/r": host}) as instance:
             assert await instance.call("f", None, 8) == Ok(4)
             assert await instance.call("f", None, 7) == Err(7)
+
+
+class Gate:
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.cancelled = False
+
+    async def wait(self) -> None:
+        try:
+            await self.event.wait()
+        except trio.Cancelled:
+            self.cancelled = True
+            raise
+
+
+async def test_a_destructor_that_would_wait_traps_and_leaves_nothing_behind(start: Start) -> None:
+    wat = """(component
+      (import "test:host/gate" (instance $gate (export "wait" (func))))
+      (core func $wait (canon lower (func $gate "wait")))
+      (core module $Dtor (import "h" "wait" (func $wait)) (func (export "dtor") (param i32) (call $wait)))
+      (core instance $dtor (instantiate $Dtor (with "h" (instance (export "wait" (func $wait))))))
+      (type $r (resource (rep i32) (dtor (core func $dtor "dtor"))))
+      (core func $new (canon resource.new $r))
+      (core func $drop (canon resource.drop $r))
+      (core module $M
+        (import "h" "new" (func $new (param i32) (result i32)))
+        (import "h" "drop" (func $drop (param i32)))
+        (func (export "f") (call $drop (call $new (i32.const 1)))))
+      (core instance $m (instantiate $M (with "h" (instance
+        (export "new" (func $new)) (export "drop" (func $drop))))))
+      (func (export "f") (canon lift (core func $m "f"))))"""
+    gate = Gate()
+    async with start(wat, {"test:host/gate": gate}) as instance:
+        with pytest.raises(Trap, match="cannot wait in realloc, post-return or a destructor"):
+            await instance.call("f")
+    assert gate.cancelled
+    gate.event.set()
+    await trio.testing.wait_all_tasks_blocked()
+
+    gate = Gate()
+    gate.event.set()
+    async with start(wat, {"test:host/gate": gate}) as instance:
+        with pytest.raises(Trap, match="cannot wait"):  # an event's wait is a checkpoint even when it is set
+            await instance.call("f")

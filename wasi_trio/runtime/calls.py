@@ -8,11 +8,11 @@ from typing import Any
 
 from wasi_trio.component import abi
 from wasi_trio.component import types as t
-from wasi_trio.component.errors import Trap
+from wasi_trio.component.errors import HostError, Trap
 from wasi_trio.component.handles import BorrowScope
 from wasi_trio.component.plan import CoreItem, Lifted, Options, Plan, ResourceBuiltin
 from wasi_trio.runtime.store import Func, Store
-from wasi_trio.runtime.trampolines import Callee, context_of
+from wasi_trio.runtime.trampolines import Callee
 
 
 class Export:
@@ -44,9 +44,7 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
     store.check()
     scope = None
     try:
-        context = store.contexts.get(export.options)
-        if context is None:
-            context = context_of(store, export.options)
+        context = store.context(export.options)
         if export.borrows:
             scope = context.scope = BorrowScope()
         flat = export.lower(context, arguments)
@@ -58,6 +56,8 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
             store.may_leave = False
             await store.call(core_func(store, export.post_return, export.results, ()), results)
             store.may_leave = True
+    except HostError:  # an argument that the type does not admit: the guest has not seen any of it
+        raise
     except BaseException as error:
         store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
         raise

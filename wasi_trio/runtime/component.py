@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import wasmtime
 
+from wasi_trio.component import definitions as d
 from wasi_trio.component import types as t
 from wasi_trio.component.binary import decode
 from wasi_trio.component.definitions import Sort
@@ -53,7 +55,12 @@ class Component:
         definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
         engine.validate(data)
         made = plan(definitions)
-        return cls(engine, made, [engine.compile(bytes(code)) for code in made.modules])
+        modules = [engine.compile(bytes(code)) for code in made.modules]
+        used = set(map(id, made.modules))
+        for code in _core_modules(definitions):
+            if id(code) not in used:
+                engine.compile(bytes(code))  # to check it: a module that nothing instantiates must be valid too
+        return cls(engine, made, modules)
 
     @classmethod
     def load(cls, engine: Engine, path: str | os.PathLike[str]) -> Component:
@@ -217,6 +224,15 @@ class LinkedComponent:
 
     def waits(self, index: int) -> bool:
         return self._trampolines[index].finish is not None
+
+
+def _core_modules(component: d.Component) -> Iterator[memoryview]:
+    """The code of every core module in a component and those nested in it."""
+    for definition in component.definitions:
+        if isinstance(definition, d.CoreModule):
+            yield definition.code
+        elif isinstance(definition, d.Component):
+            yield from _core_modules(definition)
 
 
 def _guest_callee(export: Export) -> Callee:

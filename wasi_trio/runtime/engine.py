@@ -8,12 +8,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import trio
 import wasmtime
 import wasmtime.component
 
 from wasi_trio.component.errors import MalformedComponent
 from wasi_trio.component.skeleton import skeleton
 from wasi_trio.runtime import ffi
+from wasi_trio.runtime.coroutines import resume
 from wasi_trio.runtime.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class Engine:
         self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         self.current: Store | None = None
         self.nested = False
+        #: coroutines that began to wait where none may, with what they asked of trio
+        self.orphans: list[tuple[Any, Any]] = []
         pointer = self.pointer
         self.ticker = Ticker(lambda: ffi.engine_increment_epoch(pointer))
         self.epoch_callback = ffi.EpochCallback(self._at_epoch)
@@ -88,6 +92,17 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def settle_orphans(self) -> None:
+        """Cancel the coroutines that can not be waited for, in the task that took their first steps.
+
+        To merely drop one would leave this task registered with whatever it had begun to wait for.
+        """
+        while self.orphans:
+            coroutine, trap = self.orphans.pop()
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await resume(coroutine, trap)
 
     def validate(self, data: bytes) -> None:
         """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.

@@ -105,7 +105,7 @@ class Instance:
         if step.pre is not None:
             await store.instantiate(
                 lambda trap, error: ffi.instance_pre_instantiate_async(
-                    step.pre, store.context, ctypes.byref(instance), trap, error
+                    step.pre, store.context_pointer, ctypes.byref(instance), trap, error
                 )
             )
         else:
@@ -113,12 +113,14 @@ class Instance:
             try:
                 for module, name, item in step.items:
                     extern = store.item(item)
-                    error = ffi.linker_define(linker, store.context, module, len(module), name, len(name), extern)
+                    error = ffi.linker_define(
+                        linker, store.context_pointer, module, len(module), name, len(name), extern
+                    )
                     if error:
                         raise LinkError(ffi.take_error(error))
                 await store.instantiate(
                     lambda trap, error: ffi.linker_instantiate_async(
-                        linker, store.context, step.module_pointer, ctypes.byref(instance), trap, error
+                        linker, store.context_pointer, step.module_pointer, ctypes.byref(instance), trap, error
                     )
                 )
             finally:
@@ -133,7 +135,7 @@ class Instance:
             instance = ffi.InstanceStruct()
             await store.instantiate(
                 lambda trap, error: ffi.instance_pre_instantiate_async(
-                    adapter.pre, store.context, ctypes.byref(instance), trap, error
+                    adapter.pre, store.context_pointer, ctypes.byref(instance), trap, error
                 )
             )
             store.adapter = instance

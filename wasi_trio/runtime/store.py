@@ -7,18 +7,19 @@ leaves a ``Pending`` behind and returns; it is the driver, below the fiber, that
 from __future__ import annotations
 
 import ctypes
-import types
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from wasi_trio.component.concurrency.instance import ComponentInstance
 from wasi_trio.component.context import Context
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.handles import HandleTable, ResourceHandle
-from wasi_trio.component.plan import CoreExport, CoreItem
+from wasi_trio.component.plan import CoreExport, CoreItem, Options
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
+from wasi_trio.runtime.coroutines import resume
 from wasi_trio.runtime.memory import LinearMemory
 from wasi_trio.runtime.ticker import TICK
 
@@ -56,24 +57,6 @@ class Pending:
         self.value: Any = None
 
 
-@types.coroutine
-def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
-    """Go on with a coroutine whose first step was taken by hand and asked for ``trap``."""
-    while True:
-        try:
-            answer = yield trap
-        except BaseException as error:  # whatever trio throws in belongs to the coroutine
-            try:
-                trap = coroutine.throw(error)
-            except StopIteration as stop:
-                return stop.value
-        else:
-            try:
-                trap = coroutine.send(answer)
-            except StopIteration as stop:
-                return stop.value
-
-
 class Func:
     """A core function of a store, ready to be called.
 
@@ -92,11 +75,11 @@ class Func:
         self.results = (ctypes.c_uint64 * max(1, 4 * len(results)))()
 
 
-class Store:
+class Store(ComponentInstance):
     """One component instance and the wasmtime store that is its alone.
 
-    ``contexts`` are the lifting and lowering contexts made so far, by options; ``core`` the core instances by slot;
-    ``funcs`` the core functions called so far. ``root`` is the ``Instance`` that this store is a part of.
+    ``core`` are the core instances by slot, ``funcs`` the core functions called so far. ``root`` is the ``Instance``
+    that this store is a part of.
 
     A store that trapped, or whose call was cancelled midway, is ``dead`` and can not be entered again. One call
     at a time may be in progress.
@@ -108,8 +91,7 @@ class Store:
         "_nested_since",
         "adapter",
         "answer",
-        "context",
-        "contexts",
+        "context_pointer",
         "core",
         "dead",
         "engine",
@@ -118,34 +100,26 @@ class Store:
         "flag",
         "flag_address",
         "funcs",
-        "handles",
-        "index",
         "limits",
-        "may_leave",
         "pending",
         "pointer",
         "poll_tick",
         "root",
-        "task",
         "trap",
         "until",
     )
 
-    def __init__(self, engine: Engine, limits: Limits, index: int, root: Any) -> None:
+    def __init__(self, engine: Engine, limits: Limits, index: int, root: Any, parent: Store | None = None) -> None:
+        super().__init__(index, HandleTable(limits.handles), None, parent)
         self.engine = engine
         self.limits = limits
-        self.index = index
         self.root = root
-        self.handles = HandleTable(limits.handles)
-        self.may_leave = True
         self.dead: str | None = None
         self.failure: BaseException | None = None
         self.pending: Pending | None = None
         #: what a built-in that just suspended the fiber waits for, and what one that goes on answers (WASI 0.3)
         self.until: Any = None
         self.answer: Any = None
-        self.task: Any = None
-        self.contexts: dict[Any, Context] = {}
         self.core: dict[int, ffi.InstanceStruct] = {}
         self.funcs: dict[Any, Func] = {}
         self.adapter: ffi.InstanceStruct | None = None
@@ -158,12 +132,12 @@ class Store:
         self.trap = ctypes.c_void_p()
         self.error = ctypes.c_void_p()
         self.pointer: int | None = ffi.store_new(engine.pointer, None, None)
-        self.context: int = ffi.store_context(self.pointer)
+        self.context_pointer: int = ffi.store_context(self.pointer)
         ffi.store_limiter(
             self.pointer, limits.memory, limits.table_elements, limits.instances, limits.tables, limits.memories
         )
         ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
-        ffi.context_set_epoch_deadline(self.context, 1)
+        ffi.context_set_epoch_deadline(self.context_pointer, 1)
 
     def close(self) -> None:
         """Free the store and everything in it. Its windows on memory are closed first."""
@@ -198,7 +172,7 @@ class Store:
         self._enter()
         try:
             future = ffi.func_call_async(
-                self.context,
+                self.context_pointer,
                 func.func,
                 slots,
                 func.count,
@@ -251,10 +225,10 @@ class Store:
             raise
         finally:
             ffi.call_future_delete(future)
-            pending, self.pending = self.pending, None
-            if pending is not None:
-                pending.coroutine.close()
+            self.pending = None
         if self.trap or self.error:
+            if self.engine.orphans:
+                await self.engine.settle_orphans()
             self.raise_failure()
 
     def poll(self, future: int | None) -> bool:
@@ -289,7 +263,7 @@ class Store:
             self._nested_since = ticker.ticks
         trap = ctypes.c_void_p()
         try:
-            error = ffi.func_call_unchecked(self.context, func, raw, count, ctypes.byref(trap))
+            error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, ctypes.byref(trap))
         finally:
             engine.current, engine.nested, ticker.running = outer, nested, running
         if error or trap:
@@ -328,7 +302,7 @@ class Store:
     def extern(self, slot: int, name: bytes) -> ctypes.Array[ctypes.c_char]:
         """The export ``name`` of core instance ``slot``, which linking made sure is there."""
         extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
-        if not ffi.instance_export_get(self.context, ctypes.byref(self.core[slot]), name, len(name), extern):
+        if not ffi.instance_export_get(self.context_pointer, ctypes.byref(self.core[slot]), name, len(name), extern):
             raise Trap(f"core instance has no export {name.decode()!r}")
         return extern
 
@@ -344,7 +318,7 @@ class Store:
         extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
         name, length = ctypes.c_void_p(), ctypes.c_size_t()
         found = ffi.instance_export_nth(
-            self.context,
+            self.context_pointer,
             ctypes.byref(self.adapter),
             self.root.linked.adapters[self.index].position[canon],
             ctypes.byref(name),
@@ -354,10 +328,15 @@ class Store:
         assert found
         return extern
 
+    def new_context(self, options: Options) -> Context:
+        memory = None if options.memory is None else self.memory(options.memory)
+        realloc = None if options.realloc is None else self.realloc(options.realloc)
+        return Context(self.handles, memory, realloc, self)
+
     def memory(self, item: CoreItem) -> LinearMemory:
         memory = self._memories.get(item)
         if memory is None:
-            memory = self._memories[item] = LinearMemory(self.context, self.item(item))
+            memory = self._memories[item] = LinearMemory(self.context_pointer, self.item(item))
         return memory
 
     def realloc(self, item: CoreItem) -> Callable[[int, int, int, int], int]:

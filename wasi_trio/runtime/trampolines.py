@@ -46,16 +46,6 @@ class Trampoline:
     finish: Any = None
 
 
-def context_of(store: Store, options: Options) -> Context:
-    """The lifting and lowering context of these options in this instance, made when first needed."""
-    context = store.contexts.get(options)
-    if context is None:
-        memory = None if options.memory is None else store.memory(options.memory)
-        realloc = None if options.realloc is None else store.realloc(options.realloc)
-        context = store.contexts[options] = Context(store.handles, memory, realloc, store)
-    return context
-
-
 def _fail(store: Store, error: BaseException) -> int:
     """Keep what a host function raised and answer the trap that unwinds the guest."""
     if store.failure is None:
@@ -68,7 +58,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
     """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower")."""
     type_, options = lower.func.type, lower.options
     types = tuple(type_ for _, type_ in type_.params)
-    tracked = abi.needs_lends(type_)
+    tracked = waits or abi.needs_lends(type_)
     lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=tracked)
     store_result = abi.lower_results(
         type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
@@ -86,9 +76,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
         try:
             if not store.may_leave:
                 raise Trap("cannot leave component instance")
-            context = store.contexts.get(options)
-            if context is None:
-                context = context_of(store, options)
+            context = store.context(options)
             try:
                 value = callee(store, *lift(context, raw))
             except Err as error:
@@ -113,9 +101,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
         try:
             if not store.may_leave:
                 raise Trap("cannot leave component instance")
-            context = store.contexts.get(options)
-            if context is None:
-                context = context_of(store, options)
+            context = store.context(options)
             arguments = lift(context, raw)
             lenders = context.lenders
             if lenders:
@@ -131,7 +117,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
                         value = stop.value
                     else:
                         if engine.nested:
-                            value.close()
+                            engine.orphans.append((value, trap))
                             raise Trap("cannot wait in realloc, post-return or a destructor")
                         store.pending = Pending(value, trap, store_result, context, pointer, lenders, fallible)
                         store.flag[0] = b"\0"

@@ -1,0 +1,25 @@
+"""Taking a coroutine's first step by hand and leaving the rest to trio."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+
+@types.coroutine
+def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+    """Go on with a coroutine whose first step was taken by hand and asked for ``trap``."""
+    while True:
+        try:
+            answer = yield trap
+        except BaseException as error:  # whatever trio throws in belongs to the coroutine
+            try:
+                trap = coroutine.throw(error)
+            except StopIteration as stop:
+                return stop.value
+        else:
+            try:
+                trap = coroutine.send(answer)
+            except StopIteration as stop:
+                return stop.value
