@@ -286,7 +286,9 @@ async def test_reentrance_of_a_component_in_the_middle_is_refused(start: Start) 
 
     class Clock:
         instance: Any = None
-        ticks: list[int] = []
+
+        def __init__(self) -> None:
+            self.ticks: list[int] = []
 
         async def tick(self, n: int) -> None:
             self.ticks.append(n)

@@ -121,6 +121,9 @@ async def test_a_borrow_through_a_call_that_waits(start: Start) -> None:
     assert answers == [80]
 
 
+A_COUNTER = "(local.set $a (call $make (i32.const 1)))"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -129,15 +132,9 @@ async def test_a_borrow_through_a_call_that_waits(start: Start) -> None:
         ("(call $get (i32.const -1))", "unknown handle index 4294967295"),
         # a rep of the provider's is no handle of the consumer's
         ("(drop (call $make (i32.const 1))) (call $get (i32.const 10))", "unknown handle index 10"),
-        ("(local.set $a (call $make (i32.const 1))) (call $drop (local.get $a)) (call $get (local.get $a))", "unknown"),
-        (
-            "(local.set $a (call $make (i32.const 1))) (call $drop (local.get $a)) (call $drop (local.get $a)) (i32.const 0)",
-            "unknown",
-        ),
-        (
-            "(local.set $a (call $make (i32.const 1))) (drop (call $spend (local.get $a))) (call $spend (local.get $a))",
-            "unknown",
-        ),
+        (f"{A_COUNTER} (call $drop (local.get $a)) (call $get (local.get $a))", "unknown"),
+        (f"{A_COUNTER} (call $drop (local.get $a)) (call $drop (local.get $a)) (i32.const 0)", "unknown"),
+        (f"{A_COUNTER} (drop (call $spend (local.get $a))) (call $spend (local.get $a))", "unknown"),
     ],
 )
 async def test_wrong_handles(start: Start, body: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""What a component is made of: modules instantiated more than once, nested instances, aliases, post-return, may-leave."""
+"""What a component is made of: modules instantiated more than once, nested instances, aliases; and its rules."""
 
 from __future__ import annotations
 

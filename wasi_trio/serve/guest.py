@@ -10,6 +10,7 @@ from wasi_trio.runtime.instance import Instance
 from wasi_trio.serve.exchange import Exchange, GuestFailed
 from wasi_trio.wasi.http.messages import Response
 from wasi_trio.wasi.p2.http_messages import IncomingRequest, ResponseOutparam
+from wasi_trio.wasi.wit import host_wit
 
 
 class GuestCalls(Protocol):
@@ -29,6 +30,12 @@ class IncomingHandler:
     def __init__(self, component: LinkedComponent) -> None:
         export = component.find_export("wasi:http/incoming-handler", "handle")
         assert export is not None
+        resources = {resource: (interface, resource.name) for interface, resource in component.plan.resources}
+        difference = host_wit().check("wasi:http/incoming-handler", "handle", export.type, resources)
+        if difference is not None:
+            raise LinkError(
+                f"wasi:http/incoming-handler handle is exported with another type than WASI's: {difference}"
+            )
         self.export = export
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
