@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 #: bytes of machine stack for a guest call and the host functions it calls. At wasmtime's default of 2 MiB a
 #: host callback that recurses through C code can overrun it before Python's own RecursionError comes.
 FIBER_STACK = 8 << 20
+
+#: Parts of the component model that an engine may be told to admit: the type ``map``, the import attribute
+#: ``implements``, the synchronous forms and cancellations of stream and future operations, and async functions that
+#: have no callback. What is admitted and yet not run here is refused by name when a component is compiled.
+FEATURES = frozenset(feature.replace("_", "-") for feature in ffi.config_component_model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +53,20 @@ class Limits:
 class Engine:
     """Compiles components and runs their instances; to be used from one thread.
 
-    ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it.
+    ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it. ``features`` names what
+    is to be admitted in components besides what wasmtime takes as finished: see ``FEATURES``.
 
     While a guest runs, ``current`` is its store: host functions find the instance that called them there.
     ``nested`` is true while the innermost guest call was made out of a host function, so can not be suspended.
     """
 
-    def __init__(self, *, cache: bool = True) -> None:
+    def __init__(self, *, cache: bool = True, features: Collection[str] = ()) -> None:
         if sys.implementation.name != "cpython":
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
             raise RuntimeError("CPython 3.14.0 can not run code on fibers, 3.14.1 and later can")
-        self.wasmtime = wasmtime.Engine(_config(cache))
+        self.wasmtime = wasmtime.Engine(_config(cache, features))
         self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         self.current: Store | None = None
         self.nested = False
@@ -122,14 +129,19 @@ class Engine:
             raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
 
 
-def _config(cache: bool) -> wasmtime.Config:
+def _config(cache: bool, features: Collection[str]) -> wasmtime.Config:
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.memory_may_move = False
     config.memory_reservation = 1 << 32
     if cache:
         config.cache = True
-    ffi.async_stack_size_set(ctypes.cast(config.ptr(), ctypes.c_void_p), FIBER_STACK)
+    pointer = ctypes.cast(config.ptr(), ctypes.c_void_p)
+    ffi.async_stack_size_set(pointer, FIBER_STACK)
+    for feature in features:
+        if feature not in FEATURES:
+            raise ValueError(f"unknown feature {feature!r}, there are {', '.join(sorted(FEATURES))}")
+        ffi.config_component_model[feature.replace("-", "_")](pointer, True)
     return config
 
 

@@ -75,9 +75,11 @@ AsyncCallback = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p
 EpochCallback = CFUNCTYPE(c_size_t, c_void_p, c_void_p, POINTER(c_uint64), POINTER(c_uint8))
 
 async_stack_size_set = _bind(_quick, "wasmtime_config_async_stack_size_set", None, c_void_p, c_size_t)
-config_component_model_async_set = _bind(
-    _quick, "wasmtime_config_wasm_component_model_async_set", None, c_void_p, c_bool
-)
+#: switches features of the component model on or off that wasmtime's validator does not admit of itself
+config_component_model = {
+    feature: _bind(_quick, f"wasmtime_config_wasm_component_model_{feature}_set", None, c_void_p, c_bool)
+    for feature in ("map", "implements", "more_async_builtins", "async_stackful")
+}
 engine_increment_epoch = _bind(_quick, "wasmtime_engine_increment_epoch", None, c_void_p)
 
 store_new = _bind(_quick, "wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p)
