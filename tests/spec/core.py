@@ -1,0 +1,61 @@
+"""Core modules in scripts. They are no part of wasi_trio, which runs components: wasmtime runs them."""
+
+from __future__ import annotations
+
+import wasmtime
+
+from wasi_trio.component.errors import LinkError, Trap
+from wasi_trio.runtime.engine import Engine
+
+#: epochs until a core module is taken to be spinning: without end
+_NEVER = 1 << 60
+
+
+class CoreModules:
+    """The core modules and instances of one script. Raises the errors that wasi_trio has for components."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.store = wasmtime.Store(engine.wasmtime)
+        self.store.set_epoch_deadline(_NEVER)
+        self.linker = wasmtime.Linker(engine.wasmtime)
+        self.linker.allow_shadowing = True
+
+    def compile(self, code: bytes) -> wasmtime.Module:
+        """Raises MalformedComponent."""
+        return self.engine.compile(code)
+
+    def instantiate(self, module: wasmtime.Module) -> wasmtime.Instance:
+        """Raises LinkError, or Trap from the start function."""
+        try:
+            return self.linker.instantiate(self.store, module)
+        except wasmtime.Trap as trap:
+            raise Trap(str(trap)) from None
+        except wasmtime.WasmtimeError as error:
+            raise LinkError(str(error)) from None
+
+    def register(self, name: str, instance: wasmtime.Instance) -> None:
+        """Let later modules import what the instance exports under a name."""
+        self.linker.define_instance(self.store, name, instance)
+
+    def invoke(self, instance: wasmtime.Instance, function: str, arguments: list[int | float]) -> list[object]:
+        """Call an exported function; raises Trap, or LinkError if there is none."""
+        func = instance.exports(self.store).get(function)
+        if not isinstance(func, wasmtime.Func):
+            raise LinkError(f"the module does not export a function {function}")
+        try:
+            results = func(self.store, *arguments)
+        except wasmtime.Trap as trap:
+            raise Trap(str(trap)) from None
+        return [] if results is None else list(results) if isinstance(results, (list, tuple)) else [results]
+
+    def get(self, instance: wasmtime.Instance, name: str) -> object:
+        """The value of an exported global; raises LinkError if there is none."""
+        found = instance.exports(self.store).get(name)
+        if not isinstance(found, wasmtime.Global):
+            raise LinkError(f"the module does not export a global {name}")
+        return found.value(self.store)
+
+    def close(self) -> None:
+        self.linker.close()
+        self.store.close()

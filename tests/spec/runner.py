@@ -1,0 +1,265 @@
+"""Runs a script's directives one after the other and says of each whether it held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+import wasmtime
+import wasmtime.component
+
+from tests.spec import script as s
+from tests.spec.core import CoreModules
+from tests.spec.sexpr import ScriptError
+from tests.spec.values import component_value, core_value, same
+from tests.spec.wording import says
+from wasi_trio.component.errors import ComponentError, LinkError, MalformedComponent, Trap
+from wasi_trio.component.imports import Imports
+from wasi_trio.runtime.component import Component
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.instance import Instance
+
+
+class Failed(Exception):
+    """A directive did not hold; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A directive that did not hold, at a line of its file."""
+
+    line: int
+    keyword: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """How a file fared: every failure in order, and how many directives it has."""
+
+    path: Path
+    failures: tuple[Failure, ...]
+    directives: int
+
+
+async def run_file(engine: Engine, path: Path, seconds: float) -> FileResult:
+    """Run a script from a file, to its end even if some directives fail, or until it took so many seconds.
+
+    Never raises because of what the file holds.
+    """
+    try:
+        steps = s.parse(await trio.Path(path).read_text(encoding="utf-8"))
+    except (ScriptError, UnicodeDecodeError) as error:
+        line = error.line if isinstance(error, ScriptError) else 1
+        return FileResult(path, (Failure(line, "script", str(error)),), 0)
+    failures = []
+    runner = Runner(engine)
+    try:
+        deadline = trio.current_time() + seconds
+        for step in steps:
+            with trio.CancelScope(deadline=deadline) as scope:
+                reason = await _reason(runner, step)
+            if scope.cancelled_caught:
+                reason = f"did not end within the {seconds:g} s that its file has"
+            if reason is not None:
+                failures.append(Failure(step.line, step.keyword, reason))
+            if scope.cancelled_caught:
+                break
+    finally:
+        runner.close()
+    return FileResult(path, tuple(failures), len(steps))
+
+
+async def _reason(runner: Runner, step: s.Step) -> str | None:
+    """Why a directive failed, None if it held."""
+    try:
+        await runner.run(step.directive)
+    except Failed as failed:
+        return str(failed)
+    except ScriptError as error:
+        return f"line {error.line}: {error}"
+    except ComponentError as error:
+        return _describe(error)
+    except Exception as error:  # a bug of ours is one file's failure, not the end of the run
+        return f"internal error: {type(error).__name__}: {error}"
+    return None
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+class Runner:
+    """The modules, components and instances of one script."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.core = CoreModules(engine)
+        self._definitions: dict[str | None, Component | wasmtime.Module | LinkError] = {}
+        self._instances: dict[str | None, Instance | wasmtime.Instance] = {}
+        self._open: list[Instance] = []
+
+    def close(self) -> None:
+        for instance in self._open:
+            instance.close()
+        self.core.close()
+
+    async def run(self, directive: s.Directive) -> None:
+        """Carry out a directive; raises Failed, or what went wrong where nothing should."""
+        match directive:
+            case s.Define(binary):
+                try:
+                    definition: Component | wasmtime.Module | LinkError = self._compile(binary)
+                except LinkError as error:
+                    definition = error  # valid, though no host could instantiate it
+                self._definitions[None] = self._definitions[binary.name] = definition
+            case s.Register(name, instance):
+                found = self._instance(instance)
+                if isinstance(found, Instance):
+                    raise Failed("component instances can not be registered, only those of core modules")
+                self.core.register(name, found)
+            case s.AssertReturn(action, results):
+                await self._assert_return(action, results)
+            case s.AssertTrap(action, message):
+                await self._assert_trap(action, message)
+            case s.AssertRefused(binary, message):
+                self._assert_refused(binary, message)
+            case s.AssertUnlinkable(binary, message):
+                await self._assert_unlinkable(binary, message)
+            case action:
+                await self._execute(action)
+
+    # ---- definitions and instances -------------------------------------------------------------------------
+
+    def _compile(self, binary: s.Binary) -> Component | wasmtime.Module:
+        data = assemble(binary)
+        return Component.compile(self.engine, data) if binary.component else self.core.compile(data)
+
+    async def _instantiate(self, definition: Component | wasmtime.Module, *names: str | None) -> None:
+        """Make the latest instance, called ``names`` besides."""
+        if isinstance(definition, Component):
+            instance: Any = await Instance.instantiate(definition.link(Imports()))
+            self._open.append(instance)
+        else:
+            instance = self.core.instantiate(definition)
+        for name in (None, *names):
+            self._instances[name] = instance
+
+    def _instance(self, name: str | None) -> Instance | wasmtime.Instance:
+        try:
+            return self._instances[name]
+        except KeyError:
+            raise Failed(f"there is no instance {name or 'yet'}") from None
+
+    # ---- running -------------------------------------------------------------------------------------------
+
+    async def _execute(self, action: s.Execute) -> tuple[Any, Any]:
+        """Carry out an action. Gives a function's result, and its type for a component's function."""
+        match action:
+            case s.Instantiate(binary):
+                await self._instantiate(self._compile(binary), binary.name)
+                return None, None
+            case s.InstantiateDefinition(name, definition):
+                if definition not in self._definitions:
+                    raise Failed(f"there is no definition {definition or 'yet'}")
+                found = self._definitions[definition]
+                if isinstance(found, LinkError):
+                    raise found
+                await self._instantiate(found, name)
+                return None, None
+            case s.Get(name, item):
+                instance = self._instance(name)
+                if isinstance(instance, Instance):
+                    raise Failed("a component instance has no globals")
+                return [self.core.get(instance, item)], None
+            case s.Invoke(name, function, constants):
+                instance = self._instance(name)
+                if not isinstance(instance, Instance):
+                    return self.core.invoke(instance, function, list(map(core_value, constants))), None
+                export = instance.linked.find_export(function)
+                if export is None:
+                    raise Failed(f"the component does not export a function {function}")
+                params = export.type.params
+                if len(params) != len(constants):
+                    raise Failed(f"{function} takes {len(params)} arguments, {len(constants)} are given")
+                arguments = [component_value(c, type_) for c, (_, type_) in zip(constants, params, strict=True)]
+                return await instance.call_export(export, arguments), export.type.result
+        raise AssertionError(action)
+
+    # ---- assertions ----------------------------------------------------------------------------------------
+
+    async def _assert_return(self, action: s.Execute, results: tuple[Any, ...]) -> None:
+        actual, type_ = await self._execute(action)
+        if isinstance(actual, list) and type_ is None:
+            expected: Any = list(map(core_value, results))
+        elif type_ is not None and len(results) == 1:
+            expected = component_value(results[0], type_)
+        elif type_ is None and not results:
+            expected = None
+        else:
+            raise Failed(f"expected {len(results)} results, the function has {int(type_ is not None)}")
+        if not same(expected, actual):
+            raise Failed(f"expected {expected!r}, got {actual!r}")
+
+    async def _assert_trap(self, action: s.Execute, message: str) -> None:
+        try:
+            result, _ = await self._execute(action)
+        except Trap as trap:
+            if not says(str(trap), message):
+                raise Failed(f"expected the trap {message!r}, got {_describe(trap)}") from None
+        else:
+            raise Failed(f"expected the trap {message!r}, got {result!r}")
+
+    async def _assert_unlinkable(self, binary: s.Binary, message: str) -> None:
+        try:
+            await self._instantiate(self._compile(binary))
+        except LinkError as error:
+            if not says(str(error), message):
+                raise Failed(f"expected {message!r}, got {_describe(error)}") from None
+        else:
+            raise Failed(f"linked, expected {message!r}")
+
+    def _assert_refused(self, binary: s.Binary, message: str) -> None:
+        """``binary`` must be refused, and the fault found in it be the one that the script names.
+
+        To say that something is not supported is not to find a fault. Where our decoder has words of its own for what
+        is wrong, wasmtime's for the same bytes tell whether it is the fault that was meant.
+        """
+        try:
+            self._compile(binary)
+        except MalformedComponent as error:
+            if says(str(error), message) or self._agrees(binary, message):
+                return
+            raise Failed(f"expected {message!r}, got {_describe(error)}") from None
+        except ComponentError as error:
+            raise Failed(f"expected {message!r}, got {_describe(error)}") from None
+        raise Failed(f"accepted, expected {message!r}")
+
+    def _agrees(self, binary: s.Binary, message: str) -> bool:
+        """Whether wasmtime finds this fault in the bytes of a component."""
+        if not binary.component:
+            return False
+        try:
+            wasmtime.component.Component(self.engine.wasmtime, assemble(binary)).close()
+        except MalformedComponent:
+            return False
+        except wasmtime.WasmtimeError as error:
+            return says(str(error), message)
+        return False
+
+
+def assemble(binary: s.Binary) -> bytes:
+    """The bytes of a module or component; MalformedComponent says what is wrong with its text."""
+    if binary.assembled:
+        return binary.code
+    try:
+        return bytes(wasmtime.wat2wasm(binary.code))
+    except wasmtime.WasmtimeError as error:
+        raise MalformedComponent(f"in the text: {one_line(error)}") from None
+
+
+def one_line(error: wasmtime.WasmtimeError) -> str:
+    """What is wrong, without the drawing of where in the text it is."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip()[:1] not in "-|0123456789")

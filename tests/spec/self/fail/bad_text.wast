@@ -1,0 +1,2 @@
+;; fails at line 2: component: MalformedComponent: in the text: unknown operator
+(component (core module (func (no.such.instruction))))

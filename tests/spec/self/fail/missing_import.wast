@@ -1,0 +1,2 @@
+;; fails at line 2: component: LinkError: nothing provides these imports
+(component (import "f" (func)))

@@ -1,0 +1,3 @@
+;; fails at line 3: component: there is no definition $missing
+(component definition $c)
+(component instance $i $missing)
