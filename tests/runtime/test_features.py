@@ -21,5 +21,5 @@ def test_features_are_admitted_where_asked_for(engine: Engine) -> None:
 
 
 def test_unknown_feature() -> None:
-    with pytest.raises(ValueError, match="unknown feature 'maps', there are .*map"):
+    with pytest.raises(ValueError, match=r"unknown feature 'maps', there are .*map"):
         Engine(features=["maps"])
