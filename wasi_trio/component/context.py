@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from wasi_trio.component.errors import Trap
+from wasi_trio.component.errors import HostError, Trap
 from wasi_trio.component.handles import BorrowScope, HandleTable, ResourceHandle
-from wasi_trio.component.types import ResourceType
+from wasi_trio.component.types import ResourceType, ValType
 
 #: how many bytes one call may lift, counting what Python holds them in; more than that is a trap
 LIFT_FUEL = 128 << 20
@@ -37,7 +37,7 @@ class Context:
     definition has none (the validator has made sure that they are then never needed).
     """
 
-    __slots__ = ("fuel", "handles", "instance", "lenders", "memory", "realloc", "scope")
+    __slots__ = ("adopt", "fuel", "handles", "instance", "lenders", "memory", "realloc", "scope")
 
     memory: Memory
     realloc: Realloc
@@ -55,6 +55,8 @@ class Context:
         self.lenders: list[ResourceHandle] = []
         #: the call that handles are lowered into as borrows
         self.scope: BorrowScope | None = None
+        #: what becomes of a lifted stream or future before Python gets to see it, if anything
+        self.adopt: Callable[[Any], Any] | None = None
 
     def spend(self, amount: int) -> None:
         """Take ``amount`` bytes off the call's budget."""
@@ -91,3 +93,53 @@ class Context:
         assert scope is not None, "borrows are lowered only into calls"
         scope.borrows += 1
         return self.handles.add(ResourceHandle(resource, rep, own=False, scope=scope))
+
+    def lift_stream(self, index: int, element: ValType | None) -> Any:
+        """Take the readable end of a stream out of the guest: a ``SharedStream``, or what ``adopt`` makes of it."""
+        return self._lift_end("stream", index, element)
+
+    def lift_future(self, index: int, element: ValType | None) -> Any:
+        """Take the readable end of a future out of the guest: a ``SharedFuture``, or what ``adopt`` makes of it."""
+        return self._lift_end("future", index, element)
+
+    def _lift_end(self, kind: str, index: int, element: ValType | None) -> Any:
+        end = self.handles.get(index)
+        if getattr(end, "readable", None) != kind:
+            raise Trap(f"handle index {index} is not the readable end of a {kind}")
+        if end.shared.element.type != element:
+            raise Trap(f"handle index {index} used with the wrong type of {kind}")
+        shared = end.give_up()
+        self.handles.remove(index)
+        return shared if self.adopt is None else self.adopt(shared)
+
+    def lower_stream(self, value: Any, element: ValType | None) -> int:
+        """A handle for the readable end of a stream: that of a ``SharedStream``, or of what has ``into_shared()``."""
+        return self._lower_end("stream", value, element)
+
+    def lower_future(self, value: Any, element: ValType | None) -> int:
+        """A handle for the readable end of a future: that of a ``SharedFuture``, or of what has ``into_shared()``."""
+        return self._lower_end("future", value, element)
+
+    def _lower_end(self, kind: str, value: Any, element: ValType | None) -> int:
+        into_shared = getattr(value, "into_shared", None)
+        shared = None if into_shared is None else into_shared()
+        if shared is None or shared.kind != kind:
+            raise HostError(f"a {kind} cannot be made from a Python {type(value).__name__}")
+        if shared.element.type != element:
+            raise HostError(f"a {kind} was given for one of another type")
+        shared.hold()
+        end = shared.readable_end(self.instance)
+        end.index = index = self.handles.add(end)
+        return index
+
+    def lift_error_context(self, index: int) -> Any:
+        """The error context behind a handle, which stays."""
+        error = self.handles.get(index)
+        if not hasattr(error, "debug_message"):
+            raise Trap(f"handle index {index} is not an error context")
+        return error
+
+    def lower_error_context(self, value: Any) -> int:
+        if not hasattr(value, "debug_message"):
+            raise HostError(f"an error-context cannot be made from a Python {type(value).__name__}")
+        return self.handles.add(value)
