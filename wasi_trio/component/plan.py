@@ -175,6 +175,7 @@ class Plan:
     modules: list[memoryview] = field(default_factory=list)
     steps: list[InstantiateModule] = field(default_factory=list)
     canons: list[Canon] = field(default_factory=list)
+    lifted: list[Lifted] = field(default_factory=list)
     host_funcs: list[HostFunc] = field(default_factory=list)
     destructors: dict[t.ResourceType, CoreItem] = field(default_factory=dict)
     resources: list[tuple[str, t.ResourceType]] = field(default_factory=list)
@@ -320,6 +321,7 @@ class _Planner:
                     raise Unsupported("canon lift with the option async but no callback (the stackful ABI)")
                 core = scope.get(Sort.CORE_FUNC, core_func)
                 lifted = Lifted(part, core, scope.get(Sort.TYPE, type_index), self.options(scope, part, options))
+                self.plan.lifted.append(lifted)
                 scope.add(Sort.FUNC, lifted)
             case d.CanonLower(func, options):
                 self.canon(scope, Lower(part, scope.get(Sort.FUNC, func), self.options(scope, part, options)))

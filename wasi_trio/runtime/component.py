@@ -13,11 +13,15 @@ import wasmtime
 from wasi_trio.component import definitions as d
 from wasi_trio.component import types as t
 from wasi_trio.component.binary import decode
+from wasi_trio.component.concurrency.subtasks import Lowering
+from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import LinkError
 from wasi_trio.component.imports import HostCall, Imports, host_call, resource_class
 from wasi_trio.component.names import parse_import_name
 from wasi_trio.component.plan import (
+    AsyncBuiltin,
+    Canon,
     CanonFunc,
     CoreItem,
     HostFunc,
@@ -32,6 +36,14 @@ from wasi_trio.component.wit import Wit
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.adapters import adapter_module
 from wasi_trio.runtime.calls import Export, call_export, destructor
+from wasi_trio.runtime.concurrent import (
+    BoundHostFunction,
+    builtin_trampoline,
+    drop_trampoline,
+    guest_callee,
+    is_concurrent,
+    lowering_trampoline,
+)
 from wasi_trio.runtime.engine import Engine, as_pointer
 from wasi_trio.runtime.store import Store
 from wasi_trio.runtime.trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
@@ -95,7 +107,10 @@ class LinkedComponent:
         self.engine = component.engine
         self.plan = component.plan
         self.imports = imports
+        #: whether a pump has to run its instances (WASI 0.3)
+        self.concurrent = is_concurrent(self.plan)
         self._exports: dict[Lifted, Export] = {}
+        self._functions: dict[Lifted, LiftedFunction] = {}
         self._bindings = self._bind(wit)
         self._name_resources()
         self._trampolines = [self._trampoline(canon) for canon in self.plan.canons]
@@ -183,7 +198,14 @@ class LinkedComponent:
             export = self._exports[lifted] = Export(lifted)
         return export
 
-    def find_export(self, name: str, function: str | None = None) -> Export | None:
+    def function(self, lifted: Lifted) -> LiftedFunction:
+        """A function as the concurrency layer wants it."""
+        found = self._functions.get(lifted)
+        if found is None:
+            found = self._functions[lifted] = LiftedFunction(lifted)
+        return found
+
+    def find_export(self, name: str, function: str | None = None) -> Export | LiftedFunction | None:
         """An exported function, or the function of an exported interface; None if there is none such.
 
         An interface named without a version is found in whatever version it is exported.
@@ -194,12 +216,18 @@ class LinkedComponent:
             if sort is Sort.INSTANCE and function is not None:
                 item = item.exports.get(function, (None, None))[1]
             if isinstance(item, Lifted):
-                return self.export(item)
+                return self.function(item) if self.concurrent else self.export(item)
         return None
 
     # ---- canonical definitions -----------------------------------------------------------------------------
 
-    def _trampoline(self, canon: Lower | ResourceBuiltin) -> Trampoline:
+    def _trampoline(self, canon: Canon) -> Trampoline:
+        if isinstance(canon, AsyncBuiltin):
+            return builtin_trampoline(self.engine, canon)
+        if self.concurrent:
+            made = self._concurrent_trampoline(canon)
+            if made is not None:
+                return made
         if isinstance(canon, Lower):
             if isinstance(canon.func, Lifted):
                 return lower_trampoline(self.engine, canon, _guest_callee(self.export(canon.func)), waits=True)
@@ -207,6 +235,19 @@ class LinkedComponent:
             return lower_trampoline(self.engine, canon, callee, waits)
         destroy, waits = destructor(self.plan, canon)
         return resource_trampoline(self.engine, canon, destroy, waits)
+
+    def _concurrent_trampoline(self, canon: Lower | ResourceBuiltin) -> Trampoline | None:
+        """Those that another component or a task of the host's may have to answer; None for the rest."""
+        if isinstance(canon, ResourceBuiltin):
+            core = self.plan.destructors.get(canon.resource)
+            elsewhere = canon.name == "resource.drop" and canon.resource.owner not in (None, canon.part)
+            return drop_trampoline(self.engine, canon, core) if elsewhere and core is not None else None
+        if isinstance(canon.func, Lifted):
+            return lowering_trampoline(self.engine, Lowering(canon, guest_callee(self.function(canon.func))))
+        if canon.options.is_async or canon.func.type.is_async:
+            call, _ = self._host_callee(canon.func)
+            return lowering_trampoline(self.engine, Lowering(canon, BoundHostFunction(call, canon.func.type)))
+        return None
 
     def _adapter(self, part: int) -> Adapter | None:
         """The adapter module for those of a part's trampolines that may wait."""

@@ -6,12 +6,16 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from wasi_trio.component.errors import LinkError
+import trio
+
+from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.imports import Provider
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.calls import Export, call_export
 from wasi_trio.runtime.component import CoreStep, LinkedComponent
 from wasi_trio.runtime.engine import Limits
+from wasi_trio.runtime.pump import Pump
 from wasi_trio.runtime.store import Store
 
 _DEFAULT_LIMITS = Limits()
@@ -22,16 +26,17 @@ class Instance:
 
     Made by ``await Instance.instantiate(linked, context)``; ``close`` frees it, and is to be called however that
     ended. ``context`` is what per-instance host interfaces are constructed with. One call at a time may be in
-    progress.
+    progress, unless the component is concurrent (WASI 0.3): then a task has to run ``pump.run()`` meanwhile.
     """
 
-    __slots__ = ("bound", "context", "hosts", "limits", "linked", "stores")
+    __slots__ = ("bound", "context", "hosts", "limits", "linked", "pump", "stores")
 
     def __init__(self, linked: LinkedComponent, context: Any = None, limits: Limits = _DEFAULT_LIMITS) -> None:
         self.linked = linked
         self.context = context
         self.limits = limits
         self.stores: list[Store | None] = [None] * linked.plan.parts
+        self.pump: Pump | None = None
         self.hosts: dict[Provider, Any] = {}
         self.bound: dict[Any, Any] = {}
 
@@ -45,6 +50,11 @@ class Instance:
         nothing is left behind.
         """
         instance = cls(linked, context, limits)
+        if linked.concurrent:
+            nursery = getattr(context, "nursery", None)
+            if nursery is None:
+                raise RuntimeError("an instance of a WASI 0.3 component needs a context with a nursery")
+            instance.pump = Pump(instance, nursery)
         try:
             for step in linked.steps:
                 await instance._take(step)
@@ -64,11 +74,29 @@ class Instance:
             raise LinkError(f"the component does not export {wanted}", missing=(wanted,))
         return await self.call_export(export, arguments)
 
-    async def call_export(self, export: Export, arguments: Sequence[Any]) -> Any:
+    async def call_export(self, export: Export | LiftedFunction, arguments: Sequence[Any]) -> Any:
         """Call an export found before with ``LinkedComponent.find_export``."""
+        if isinstance(export, LiftedFunction):
+            return await self._call_concurrently(export, arguments)
         store = self.stores[export.part]
         assert store is not None
         return await call_export(store, export, arguments)
+
+    async def _call_concurrently(self, function: LiftedFunction, arguments: Sequence[Any]) -> Any:
+        pump = self.pump
+        assert pump is not None
+        if pump.failure is not None or self.dead is not None:
+            raise Trap(f"cannot enter component instance: {self.dead}")
+        done = trio.Event()
+        call = pump.call(function, arguments, done.set)
+        try:
+            await done.wait()
+        except trio.Cancelled:
+            call.cancel()
+            raise
+        if call.failure is not None:
+            raise call.failure
+        return call.outcome
 
     @property
     def dead(self) -> str | None:
@@ -127,9 +155,25 @@ class Instance:
                 ffi.linker_delete(linker)
         store.core[step.slot] = instance
 
+    def _parent(self, part: int) -> Store | None:
+        """The store of the nearest component around this one that has one; the re-entrance rules go by it."""
+        parent = self.linked.plan.parents[part]
+        while parent is not None:
+            store = self.stores[parent]
+            if store is not None:
+                return store
+            parent = self.linked.plan.parents[parent]
+        return None
+
     async def _new_store(self, part: int) -> Store:
-        store = Store(self.linked.engine, self.limits, part, self)
+        parent = self._parent(part)
+        store = Store(self.linked.engine, self.limits, part, self, parent)
+        store.scheduler = self.pump  # type: ignore[assignment]
         self.stores[part] = store  # from here on close() frees it
+        if self.linked.plan.parts > 1:
+            for other in self.stores:  # an inner component may have got its store before the one around it
+                if other is not None:
+                    other.parent = self._parent(other.index)
         adapter = self.linked.adapters[part]
         if adapter is not None:
             instance = ffi.InstanceStruct()

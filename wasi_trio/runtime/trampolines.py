@@ -46,7 +46,7 @@ class Trampoline:
     finish: Any = None
 
 
-def _fail(store: Store, error: BaseException) -> int:
+def fail(store: Store, error: BaseException) -> int:
     """Keep what a host function raised and answer the trap that unwinds the guest."""
     if store.failure is None:
         store.failure = error
@@ -85,7 +85,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
                 value = error.with_traceback(None)
             store_result(context, raw, raw[pointer_slot] & _MASK32, value)
         except BaseException as error:  # kept, and raised again by the driver
-            return _fail(store, error)
+            return fail(store, error)
         return 0
 
     if not waits and not tracked:
@@ -133,7 +133,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
             if waits:
                 raw[pending_slot] = 0
         except BaseException as error:  # kept, and raised again by the driver
-            return _fail(store, error)
+            return fail(store, error)
         return 0
 
     def finish(env: int, caller: int, raw: Any, count: int) -> int:
@@ -146,7 +146,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
                 give_back(pending.context, pending.lenders)
             store_result(pending.context, raw, pending.return_pointer, pending.value)
         except BaseException as error:  # kept, and raised again by the driver
-            return _fail(store, error)
+            return fail(store, error)
         return 0
 
     return Trampoline(
@@ -172,24 +172,10 @@ def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Calle
 
         return Trampoline(("i32",), ("i32",), _callback(engine, rep))
 
-    def take(store: Store, index: int) -> Any:
-        """Remove the handle; gives its rep if the resource is to be destroyed, else None."""
-        if not store.may_leave:
-            raise Trap("cannot leave component instance")
-        handle = store.handles.resource(index, resource)
-        if handle.lends:
-            raise Trap(f"cannot remove owned resource while borrowed (handle index {index})")
-        store.handles.remove(index)
-        if handle.own:
-            return handle.rep
-        assert handle.scope is not None
-        handle.scope.borrows -= 1
-        return None
-
     if not waits:
 
         def drop(store: Store, raw: Any) -> None:
-            rep = take(store, raw[0] & _MASK32)
+            rep = take_resource(store, raw[0] & _MASK32, resource)
             if rep is not None and destroy is not None:
                 destroy(store, rep)
 
@@ -198,12 +184,27 @@ def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Calle
     assert destroy is not None
 
     def drop_other(store: Store, index: int) -> Any:
-        rep = take(store, index)
+        rep = take_resource(store, index, resource)
         return None if rep is None else destroy(store, rep)
 
     as_function = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
     options = Options(StringEncoding.UTF8, None, None, None)
     return lower_trampoline(engine, Lower(builtin.part, as_function, options), drop_other, waits=True)
+
+
+def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:
+    """Remove a handle that is being dropped; gives its rep if the resource is to be destroyed, else None."""
+    if not store.may_leave:
+        raise Trap("cannot leave component instance")
+    handle = store.handles.resource(index, resource)
+    if handle.lends:
+        raise Trap(f"cannot remove owned resource while borrowed (handle index {index})")
+    store.handles.remove(index)
+    if handle.own:
+        return handle.rep
+    assert handle.scope is not None
+    handle.scope.borrows -= 1
+    return None
 
 
 def _callback(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
@@ -213,7 +214,7 @@ def _callback(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
         try:
             act(store, raw)
         except BaseException as error:  # kept, and raised again by the driver
-            return _fail(store, error)
+            return fail(store, error)
         return 0
 
     return ffi.UncheckedCallback(callback)

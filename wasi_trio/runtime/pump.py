@@ -1,0 +1,368 @@
+"""The pump: runs the guest threads of one instance of a concurrent component (WASI 0.3).
+
+The Component Model's threads are generators (``component.concurrency.threads``) that ask for core functions to be
+called and for conditions to be waited for. All guest code of an instance is run by one trio task, in ``Pump.run``;
+other tasks (host operations, readers and writers of streams, whoever calls an export) change state, wake what waits for
+it, and leave the rest to the pump.
+
+A thread that is in core wasm has a fiber. It can be suspended there in three ways: by a built-in that has to wait
+(``Until``), by a synchronous host call that waits (``Pending``: as in WASI 0.2 that holds up the whole instance), and
+by an epoch tick.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from wasi_trio.component.concurrency import subtasks, threads
+from wasi_trio.component.concurrency.tasks import CANCELLED, LiftedFunction, Task, start_task
+from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, Until
+from wasi_trio.component.errors import Trap
+from wasi_trio.component.values import Err
+from wasi_trio.runtime import ffi
+from wasi_trio.runtime.calls import core_func
+from wasi_trio.runtime.coroutines import resume
+from wasi_trio.runtime.store import Func, Pending, Store
+
+if TYPE_CHECKING:
+    from wasi_trio.runtime.instance import Instance
+
+
+class Thread(threads.Thread):
+    """A guest thread and, while it is in core wasm, its fiber."""
+
+    __slots__ = ("func", "future", "pending")
+
+    def __init__(self, body: Body, task: Task) -> None:
+        super().__init__(body, task)
+        self.future: int | None = None
+        self.func: Func | None = None
+        #: the synchronous host call it waits in
+        self.pending: Pending | None = None
+
+
+class _Suspended:
+    """The answer of a step that did not come to its end."""
+
+
+_SUSPENDED = _Suspended()
+
+
+class HostOperation(subtasks.HostOperation):
+    """A host function's coroutine, run as a trio task on behalf of a guest's subtask."""
+
+    __slots__ = ("_pump", "_scope")
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self._scope = trio.CancelScope()
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    async def run(self, coroutine: Coroutine[Any, Any, Any], fallible: bool) -> None:
+        pump = self._pump
+        outcome: Any = CANCELLED
+        try:
+            with self._scope:
+                outcome = await coroutine
+        except Err as error:
+            if not fallible:
+                pump.fail(error)
+                return
+            outcome = error.with_traceback(None)
+        except Exception as error:  # goes to whoever called the guest
+            pump.fail(error)
+            return
+        finally:
+            pump.operations -= 1
+        self.resolve(outcome)
+
+
+class Call:
+    """A call of an export, from outside the instance.
+
+    ``on_done`` is called once ``outcome`` or ``failure`` is set. An outcome is the result, or CANCELLED.
+    """
+
+    __slots__ = ("failure", "on_done", "outcome", "pump", "resolved", "task")
+
+    def __init__(self, pump: Pump, on_done: Callable[[], None]) -> None:
+        self.pump = pump
+        self.on_done = on_done
+        self.outcome: Any = None
+        self.failure: BaseException | None = None
+        self.resolved = False
+        self.task: Task | None = None
+
+    def resolve(self, outcome: Any) -> None:
+        self.outcome = outcome
+        self.resolved = True
+        self.pump.calls.discard(self)
+        self.on_done()
+
+    def fail(self, error: BaseException) -> None:
+        if not self.resolved:
+            self.failure = error
+            self.resolved = True
+            self.on_done()
+
+    def cancel(self) -> None:
+        """Ask the guest to end the call early (``TASK_CANCELLED``); it still has to resolve."""
+
+        def request() -> None:
+            if self.task is not None and not self.resolved:
+                self.task.request_cancellation()
+
+        self.pump.post(request)
+
+
+class Pump:
+    """Runs the threads of one instance; see the module. It is the ``Scheduler`` of the instance's parts."""
+
+    def __init__(self, instance: Instance, nursery: trio.Nursery) -> None:
+        self.instance = instance
+        self.nursery = nursery
+        #: calls from outside that have not resolved
+        self.calls: set[Call] = set()
+        #: host operations under way
+        self.operations = 0
+        #: host ends of streams and futures, each of which may yet wake a thread
+        self.host_ends = 0
+        #: why it stopped running guest code
+        self.failure: BaseException | None = None
+        self._threads: set[Thread] = set()
+        self._woken: deque[Until] = deque()
+        self._yielded: deque[Thread] = deque()
+        self._held: deque[Thread] = deque()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._wakeup: trio.Event | None = None
+        self._stopping = False
+
+    # ---- the Scheduler of the Component Model layer ------------------------------------------------------
+
+    def spawn(self, body: Body, task: Task) -> Thread:
+        thread = task.thread = Thread(body, task)
+        self._threads.add(thread)
+        self._advance(thread, None)
+        return thread
+
+    def resume(self, thread: threads.Thread, cancelled: bool) -> None:
+        assert isinstance(thread, Thread)
+        until = thread.until
+        assert until is not None
+        thread.until = until.thread = None
+        if thread.future is None:
+            self._advance(thread, until.finish(cancelled))
+        else:
+            self._store(thread).answer = (until, cancelled)
+            self._continue(thread)
+
+    def wake(self, until: Until) -> None:
+        if until.thread is not None:
+            self._woken.append(until)
+            self._alert()
+
+    # ---- for the host ------------------------------------------------------------------------------------
+
+    def call(self, function: LiftedFunction, arguments: Sequence[Any], on_done: Callable[[], None]) -> Call:
+        """Call an export; its thread starts as soon as the pump gets to it."""
+        call = Call(self, on_done)
+        store = self.instance.stores[function.part]
+        assert store is not None
+        self.calls.add(call)
+        task = call.task = Task(function, store, lambda: arguments, call.resolve)
+        self.post(lambda: start_task(task, None))
+        return call
+
+    def start(self, coroutine: Coroutine[Any, Any, Any], fallible: bool) -> HostOperation:
+        """Run a host function's coroutine as a task of the instance."""
+        operation = HostOperation(self)
+        self.operations += 1
+        self.nursery.start_soon(operation.run, coroutine, fallible)
+        return operation
+
+    def post(self, act: Callable[[], None]) -> None:
+        """Have the pump's task do something between two steps of the guest."""
+        self._posted.append(act)
+        self._alert()
+
+    def fail(self, error: BaseException) -> None:
+        """End the instance with an error of the host's."""
+
+        def act() -> None:
+            raise error
+
+        self.post(act)
+
+    def stop(self) -> None:
+        """Have ``run`` return."""
+        self._stopping = True
+        self._alert()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread computes or holds up the instance, so that it should not take on more."""
+        return bool(self._yielded or self._held)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no thread is left, background work included."""
+        return not self._threads and not self._posted
+
+    async def run(self) -> None:
+        """Run the instance's threads until ``stop``, or until the guest fails.
+
+        A failure (Trap, or what a host function raised) is ``failure`` then, and that of every call under way. When
+        cancelled, calls under way fail; the instance is dead if a thread was in core wasm.
+        """
+        try:
+            while not self._stopping:
+                if self._posted:
+                    self._posted.popleft()()
+                elif self._woken:
+                    until = self._woken.popleft()
+                    if until.thread is not None and until.ready():
+                        self.resume(until.thread, False)
+                elif self._held:
+                    await self._wait_for_host(self._held.popleft())
+                elif self._yielded:
+                    await trio.lowlevel.checkpoint()
+                    self._continue(self._yielded.popleft())
+                else:
+                    if self.calls and not self.operations and not self.host_ends:
+                        raise Trap(DEADLOCK)
+                    self._wakeup = trio.Event()
+                    await self._wakeup.wait()
+                    self._wakeup = None
+        except Exception as error:  # handed to the calls under way, and kept
+            if self.instance.linked.engine.orphans:
+                await self.instance.linked.engine.settle_orphans()
+            self._end(error)
+        except BaseException as error:
+            self._end(error)
+            raise
+        finally:
+            self._drop_fibers()
+
+    # ---- steps -------------------------------------------------------------------------------------------
+
+    def _alert(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.set()
+
+    @staticmethod
+    def _store(thread: Thread) -> Store:
+        store = thread.task.instance
+        assert isinstance(store, Store)
+        return store
+
+    def _park(self, thread: Thread, until: Until) -> None:
+        thread.until = until
+        until.thread = thread
+        if until.ready():
+            self._woken.append(until)
+
+    def _advance(self, thread: Thread, value: Any) -> None:
+        """Run a thread's generator until it waits or ends."""
+        body = thread.body
+        while True:
+            try:
+                request = body.send(value)
+            except StopIteration:
+                self._threads.discard(thread)
+                return
+            if type(request) is Until:
+                self._park(thread, request)
+                return
+            assert isinstance(request, CallCore)
+            value = self._call(thread, request)
+            if value is _SUSPENDED:
+                return
+
+    def _call(self, thread: Thread, call: CallCore) -> Any:
+        store = self._store(thread)
+        func = core_func(store, call.item, call.params, call.results)
+        slots = func.arguments
+        for i, argument in enumerate(call.args):
+            slots[4 * i + 1] = argument
+        thread.func = func
+        thread.future = ffi.func_call_async(
+            store.context_pointer,
+            func.func,
+            slots,
+            func.count,
+            func.results,
+            func.returns,
+            ctypes.byref(store.trap),
+            ctypes.byref(store.error),
+        )
+        return self._poll(thread)
+
+    def _continue(self, thread: Thread) -> None:
+        """Go on with a fiber that was suspended."""
+        self._store(thread).flag[0] = b"\1"
+        value = self._poll(thread)
+        if value is not _SUSPENDED:
+            self._advance(thread, value)
+
+    def _poll(self, thread: Thread) -> Any:
+        """Run a thread's fiber: its results, or ``_SUSPENDED`` with the thread put where it waits."""
+        store = self._store(thread)
+        outer, store.task = store.task, thread.task
+        try:
+            done = store.poll(thread.future)
+        finally:
+            store.task = outer
+        if done:
+            ffi.call_future_delete(thread.future)
+            thread.future = None
+            if store.trap or store.error:
+                store.raise_failure()
+            func = thread.func
+            assert func is not None
+            return [func.results[4 * i + 1] for i in range(func.returns)]
+        if store.until is not None:
+            until, store.until = store.until, None
+            self._park(thread, until)
+        elif store.pending is not None:
+            thread.pending, store.pending = store.pending, None
+            self._held.append(thread)
+        else:
+            self._yielded.append(thread)
+        self._alert()
+        return _SUSPENDED
+
+    async def _wait_for_host(self, thread: Thread) -> None:
+        """Wait in a synchronous host call, with the whole instance."""
+        pending = thread.pending
+        assert pending is not None
+        try:
+            pending.value = await resume(pending.coroutine, pending.trap)
+        except Err as error:
+            if not pending.fallible:
+                raise
+            pending.value = error.with_traceback(None)
+        self._store(thread).pending, thread.pending = pending, None
+        self._continue(thread)
+
+    def _end(self, error: BaseException) -> None:
+        self.failure = error
+        self.instance.retire(f"it failed: {type(error).__name__}")
+        calls, self.calls = self.calls, set()
+        for call in calls:
+            call.fail(error)
+
+    def _drop_fibers(self) -> None:
+        """Unwind what is left of the guest's stacks."""
+        for thread in self._threads:
+            if thread.future is not None:
+                ffi.call_future_delete(thread.future)
+                thread.future = None
+                self.instance.retire("a call into it did not run to its end")
+        self._threads.clear()
