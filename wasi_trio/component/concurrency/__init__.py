@@ -1,1 +1,58 @@
-"""The Component Model's concurrency with no I/O: tasks, subtasks, waitables, streams and futures."""
+"""The Component Model's concurrency with no I/O: tasks, subtasks, waitables, streams and futures.
+
+The runtime makes each of its stores a ``ComponentInstance`` and provides a ``Scheduler``, which runs the threads that
+``start_task`` makes. Guests reach the rest through ``Lowering`` and the functions that ``bind`` makes, the host through
+``HostOperation`` and its ends of streams and futures.
+"""
+
+from __future__ import annotations
+
+from wasi_trio.component.concurrency.builtins import bind, core_signature, may_wait
+from wasi_trio.component.concurrency.copying import CopyResult
+from wasi_trio.component.concurrency.futures import SharedFuture
+from wasi_trio.component.concurrency.host_ends import HostFutureReader, HostFutureWriter, HostReader, HostWriter
+from wasi_trio.component.concurrency.instance import ComponentInstance
+from wasi_trio.component.concurrency.streams import SharedStream
+from wasi_trio.component.concurrency.subtasks import (
+    Callee,
+    GuestCallee,
+    HostCallee,
+    HostOperation,
+    Lowering,
+    Subtask,
+    SubtaskState,
+)
+from wasi_trio.component.concurrency.tasks import CANCELLED, LiftedFunction, Task, TaskState, start_task
+from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, Scheduler, Thread, Until
+
+__all__ = [
+    "CANCELLED",
+    "DEADLOCK",
+    "Body",
+    "CallCore",
+    "Callee",
+    "ComponentInstance",
+    "CopyResult",
+    "GuestCallee",
+    "HostCallee",
+    "HostFutureReader",
+    "HostFutureWriter",
+    "HostOperation",
+    "HostReader",
+    "HostWriter",
+    "LiftedFunction",
+    "Lowering",
+    "Scheduler",
+    "SharedFuture",
+    "SharedStream",
+    "Subtask",
+    "SubtaskState",
+    "Task",
+    "TaskState",
+    "Thread",
+    "Until",
+    "bind",
+    "core_signature",
+    "may_wait",
+    "start_task",
+]
