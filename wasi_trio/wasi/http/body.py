@@ -10,7 +10,7 @@ import trio
 from wasi_trio.wasi.http.errors import HttpError
 
 #: bytes a body holds before its writer has to wait
-CAPACITY = 64 << 10
+CAPACITY = 256 << 10
 #: writes up to this size are gathered in one buffer instead of being kept apart
 _SMALL = 4096
 

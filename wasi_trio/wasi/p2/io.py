@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wasi_trio.wasi.context import WasiContext
 
 #: the most bytes one read gives, however many the guest asks for
-READ_LIMIT = 64 * 1024
+READ_LIMIT = 256 * 1024
 #: the most bytes one write may have, however much room the stream has
 WRITE_LIMIT = 1024 * 1024
 #: the most bytes the ``blocking-*-and-flush`` functions take (streams.wit)
