@@ -13,6 +13,7 @@ import pytest
 from tests.component.abi.world import Guest, Slots
 from wasi_trio.component import abi
 from wasi_trio.component import types as t
+from wasi_trio.component.abi.maps import to_pairs
 from wasi_trio.component.context import LIFT_FUEL
 from wasi_trio.component.definitions import StringEncoding
 from wasi_trio.component.errors import Trap
@@ -164,7 +165,12 @@ def test_shapes() -> None:
     assert lift(guest, t.List(t.U8, 3), 1, 2, 3) == b"\1\2\3"
     assert lift(guest, t.List(t.U16, 3), 1, 2, 3) == [1, 2, 3]
     pairs = guest.put(b"\1\0\2\0\1\0\3\0")
-    assert lift(guest, t.Map(t.U8, t.U16), pairs, 2) == {1: 3}
+    repeated = lift(guest, t.Map(t.U8, t.U16), pairs, 2)
+    assert repeated == {1: 3}
+    assert to_pairs(repeated, t.Map(t.U8, t.U16)) == [(1, 2), (1, 3)]
+    repeated[1] = 4
+    assert to_pairs(repeated, t.Map(t.U8, t.U16)) == [(1, 4)]
+    assert type(lift(guest, t.Map(t.U8, t.U16), pairs, 1)) is dict
     assert lift(guest, ()) == ()
 
 

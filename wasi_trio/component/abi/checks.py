@@ -236,15 +236,6 @@ def _check_length(length: int, value: Any, type_: List, limit: int) -> None:
         raise mismatch(type_, value, f"{length} items are too many to pass at once")
 
 
-def as_pairs(value: Any, type_: Map) -> list[tuple[Any, Any]]:
-    """The entries of a ``map``'s value: a mapping, or a list of pairs, which may repeat a key."""
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, Mapping):
-        raise mismatch(type_, value)
-    return list(value.items())
-
-
 def missing_field(type_: Record, value: object, error: AttributeError) -> HostError:
     return mismatch(type_, value, str(error))
 

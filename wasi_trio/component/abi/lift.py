@@ -16,6 +16,7 @@ from wasi_trio.component.abi.budget import ALWAYS, NEVER, charge_from, cost
 from wasi_trio.component.abi.codegen import Source, lazy_function
 from wasi_trio.component.abi.frames import MAX_BRANCHES, Inlining, Slot, struct_of
 from wasi_trio.component.abi.lists import bytes_loader
+from wasi_trio.component.abi.maps import from_pairs
 from wasi_trio.component.abi.strings import require, string_loader
 from wasi_trio.component.context import LIFT_FUEL, Context
 from wasi_trio.component.definitions import StringEncoding
@@ -380,7 +381,7 @@ class _Lifter:
             case List(element):
                 return self.list(element, slots)
             case Map(key, value):
-                return f"dict({self.list(Tuple((key, value)), slots)})"
+                return f"{source.use(from_pairs)}({self.list(Tuple((key, value)), slots)})"
             case Flags(names):
                 return f"{source.constant(_flag_sets(names), 'flags')}({first} & {2 ** len(names) - 1})"
             case Own(resource):

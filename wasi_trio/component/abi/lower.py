@@ -15,6 +15,7 @@ from wasi_trio.component.abi import checks, layout
 from wasi_trio.component.abi.codegen import Source, lazy_function
 from wasi_trio.component.abi.frames import Hole, Inlining, Slot, struct_of
 from wasi_trio.component.abi.lists import BULK_STORERS
+from wasi_trio.component.abi.maps import to_pairs
 from wasi_trio.component.abi.parts import Parts
 from wasi_trio.component.abi.strings import STORERS, require
 from wasi_trio.component.context import Context
@@ -397,7 +398,7 @@ class _Lowerer(Parts):
                 return self.pair(f"{source.constant(lower, 'lower')}(cx, {value})")
             case Map(key, item):
                 lower = _list_lowerer(List(Tuple((key, item))), self.encoding, self.instance_index)
-                pairs = f"{source.use(checks.as_pairs)}({value}, {source.constant(type_, 'type')})"
+                pairs = f"{source.use(to_pairs)}({value}, {source.constant(type_, 'type')})"
                 return self.pair(f"{source.constant(lower, 'lower')}(cx, {pairs})")
             case Flags(names):
                 bits = source.constant({name: 1 << i for i, name in enumerate(names)}, "bits")
