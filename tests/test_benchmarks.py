@@ -1,0 +1,63 @@
+"""That the benchmarks run; what they measure is for people to read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.load import BadAnswer, get, post
+from benchmarks.registry import BENCHMARKS
+from benchmarks.report import Row
+from benchmarks.servers import bare
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_cheap_ones_run():
+    result = run("--quick", "calls", "instances", "application")
+    assert result.returncode == 0, result.stderr
+    for title in ("Floors", "Host calls from a guest", "Instances, made and dropped", "Hello through the ASGI"):
+        assert title in result.stdout
+
+
+def test_a_name_that_there_is_not():
+    result = run("calls", "cals")
+    assert result.returncode == 2
+    assert "no such benchmark: cals" in result.stderr
+    assert all(name in result.stderr for name in BENCHMARKS)
+
+
+def test_the_load():
+    with bare() as server:
+        assert get(server.port, "/", 3, 0.1)["requests"] > 0
+        size = 5 * (64 << 10)
+        for with_length in (True, False):
+            assert post(server.port, "/echo", size, with_length)["bytes"] == size
+        with pytest.raises(BadAnswer, match="other bytes than were sent"):
+            # hello, whatever is posted
+            post(server.port, "/", size, True)
+
+
+@pytest.mark.parametrize(
+    ("aim", "met"),
+    [
+        ({"at_most": 10.0}, True),
+        ({"at_most": 9.0}, False),
+        ({"at_least": 10.0}, True),
+        ({"at_least": 11.0}, False),
+        ({"ratio_at_most": 0.5}, True),
+        ({"ratio_at_most": 0.4}, False),
+        ({"ratio_at_least": 0.5}, True),
+        ({"ratio_at_least": 0.6}, False),
+    ],
+)
+def test_an_aim_is_met_or_not(aim: dict[str, float], met: bool):
+    assert [held for _, held in Row("a call", 10.0, "µs", ("floor", 20.0), **aim).aims] == [met]
