@@ -20,6 +20,7 @@ from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.component import Component
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.runtime.instance import Instance
+from wasi_trio.wasi.context import WasiContext
 
 
 class Failed(Exception):
@@ -55,20 +56,22 @@ async def run_file(engine: Engine, path: Path, seconds: float) -> FileResult:
         line = error.line if isinstance(error, ScriptError) else 1
         return FileResult(path, (Failure(line, "script", str(error)),), 0)
     failures = []
-    runner = Runner(engine)
-    try:
-        deadline = trio.current_time() + seconds
-        for step in steps:
-            with trio.CancelScope(deadline=deadline) as scope:
-                reason = await _reason(runner, step)
-            if scope.cancelled_caught:
-                reason = f"did not end within the {seconds:g} s that its file has"
-            if reason is not None:
-                failures.append(Failure(step.line, step.keyword, reason))
-            if scope.cancelled_caught:
-                break
-    finally:
-        runner.close()
+    async with trio.open_nursery() as nursery:
+        runner = Runner(engine, nursery)
+        try:
+            deadline = trio.current_time() + seconds
+            for step in steps:
+                with trio.CancelScope(deadline=deadline) as scope:
+                    reason = await _reason(runner, step)
+                if scope.cancelled_caught:
+                    reason = f"did not end within the {seconds:g} s that its file has"
+                if reason is not None:
+                    failures.append(Failure(step.line, step.keyword, reason))
+                if scope.cancelled_caught:
+                    break
+        finally:
+            runner.close()
+        nursery.cancel_scope.cancel()
     return FileResult(path, tuple(failures), len(steps))
 
 
@@ -94,8 +97,9 @@ def _describe(error: BaseException) -> str:
 class Runner:
     """The modules, components and instances of one script."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, nursery: trio.Nursery) -> None:
         self.engine = engine
+        self.nursery = nursery
         self.core = CoreModules(engine)
         self._definitions: dict[str | None, Component | wasmtime.Module | LinkError] = {}
         self._instances: dict[str | None, Instance | wasmtime.Instance] = {}
@@ -140,7 +144,10 @@ class Runner:
     async def _instantiate(self, definition: Component | wasmtime.Module, *names: str | None) -> None:
         """Make the latest instance, called ``names`` besides."""
         if isinstance(definition, Component):
-            instance: Any = await Instance.instantiate(definition.link(Imports()))
+            context = WasiContext(nursery=self.nursery)
+            instance: Any = await Instance.instantiate(definition.link(Imports()), context)
+            if instance.pump is not None:
+                self.nursery.start_soon(instance.pump.run)
             self._open.append(instance)
         else:
             instance = self.core.instantiate(definition)

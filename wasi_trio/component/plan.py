@@ -186,6 +186,15 @@ class Plan:
     def parts(self) -> int:
         return len(self.parents)
 
+    def encloses(self, outer: int, inner: int) -> bool:
+        """Whether a part is another or contains it; such parts can not call each other ("trap-on-reenter")."""
+        part: int | None = inner
+        while part is not None:
+            if part == outer:
+                return True
+            part = self.parents[part]
+        return False
+
 
 def plan(component: d.Component) -> Plan:
     """Carry out a valid component's definitions; Unsupported names what is not run here."""

@@ -10,6 +10,9 @@ For each such import, with the signature ``params -> results``::
               (call $finishN))))             ;; -> results
 
 ``start`` and ``finish`` are ordinary host functions; see docs/architecture.md.
+
+An adapter also exports functions that never wait, just as they are, where a component uses one in a place that takes a
+function of the store: a built-in may itself be lifted, or be a destructor.
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _CORE = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C}
-Signature = tuple[tuple[str, ...], tuple[str, ...]]
+#: parameters, results, and whether the function may wait
+Signature = tuple[tuple[str, ...], tuple[str, ...], bool]
 
 
 def adapter_module(signatures: Sequence[Signature]) -> bytes:
-    """A core module that exports one waiting function for each signature, under its number.
+    """A core module that exports one function for each signature, under its number.
 
-    It imports ``"" "suspend"``, and for number N ``"" "startN"`` and ``"" "finishN"``.
+    It imports ``"" "suspend"``, and for number N ``"" "startN"`` and, if that may wait, ``"" "finishN"``.
     """
     types: list[bytes] = []
 
@@ -37,14 +41,20 @@ def adapter_module(signatures: Sequence[Signature]) -> bytes:
         return _name("") + _name(name) + b"\x00" + _leb(type_)
 
     imports = [imported("suspend", type_index((), ()))]
-    functions, exports, bodies = [], [], []
-    first_defined = 1 + 2 * len(signatures)
-    for number, (params, results) in enumerate(signatures):
-        start, finish = 1 + 2 * number, 2 + 2 * number
+    functions: list[bytes] = []
+    exports: list[bytes] = []
+    bodies: list[bytes] = []
+    first_defined = 1 + sum(2 if waits else 1 for _, _, waits in signatures)
+    for number, (params, results, waits) in enumerate(signatures):
+        start, finish = len(imports), len(imports) + 1
+        if not waits:
+            imports.append(imported(f"start{number}", type_index(params, results)))
+            exports.append(_name(str(number)) + b"\x00" + _leb(start))
+            continue
         imports.append(imported(f"start{number}", type_index(params, (*results, "i32"))))
         imports.append(imported(f"finish{number}", type_index((), results)))
+        exports.append(_name(str(number)) + b"\x00" + _leb(first_defined + len(functions)))
         functions.append(_leb(type_index(params, results)))
-        exports.append(_name(str(number)) + b"\x00" + _leb(first_defined + number))
         code = b"".join(b"\x20" + _leb(i) for i in range(len(params)))
         code += b"\x10" + _leb(start)
         code += b"\x04" + _signed_leb(type_index(results, results))

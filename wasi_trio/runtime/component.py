@@ -16,7 +16,7 @@ from wasi_trio.component.binary import decode
 from wasi_trio.component.concurrency.subtasks import Lowering
 from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.definitions import Sort
-from wasi_trio.component.errors import LinkError
+from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.imports import HostCall, Imports, host_call, resource_class
 from wasi_trio.component.names import parse_import_name
 from wasi_trio.component.plan import (
@@ -114,7 +114,8 @@ class LinkedComponent:
         self._bindings = self._bind(wit)
         self._name_resources()
         self._trampolines = [self._trampoline(canon) for canon in self.plan.canons]
-        self.adapters: list[Adapter | None] = [self._adapter(part) for part in range(self.plan.parts)]
+        called = _called_canons(self.plan)
+        self.adapters: list[Adapter | None] = [self._adapter(part, called) for part in range(self.plan.parts)]
         self.steps = [CoreStep(self, index) for index in range(len(self.plan.steps))]
 
     # ---- binding host functions ----------------------------------------------------------------------------
@@ -230,7 +231,9 @@ class LinkedComponent:
                 return made
         if isinstance(canon, Lower):
             if isinstance(canon.func, Lifted):
-                return lower_trampoline(self.engine, canon, _guest_callee(self.export(canon.func)), waits=True)
+                return lower_trampoline(
+                    self.engine, canon, _guest_callee(self.plan, canon.part, self.export(canon.func)), waits=True
+                )
             callee, waits = self._host_callee(canon.func)
             return lower_trampoline(self.engine, canon, callee, waits)
         destroy, waits = destructor(self.plan, canon)
@@ -249,14 +252,14 @@ class LinkedComponent:
             return lowering_trampoline(self.engine, Lowering(canon, BoundHostFunction(call, canon.func.type)))
         return None
 
-    def _adapter(self, part: int) -> Adapter | None:
-        """The adapter module for those of a part's trampolines that may wait."""
-        waiting = [
+    def _adapter(self, part: int, called: set[int]) -> Adapter | None:
+        """The adapter module for those of a part's trampolines that may wait or are called from outside wasm."""
+        adapted = [
             (index, self._trampolines[index])
             for index, canon in enumerate(self.plan.canons)
-            if canon.part == part and self._trampolines[index].finish is not None
+            if canon.part == part and (self.waits(index) or index in called)
         ]
-        return Adapter(self.engine, waiting) if waiting else None
+        return Adapter(self.engine, adapted) if adapted else None
 
     def define(self, linker: int, module: bytes, name: bytes, index: int) -> None:
         """Define a trampoline that never waits in a linker, under a module's import name."""
@@ -276,8 +279,24 @@ def _core_modules(component: d.Component) -> Iterator[memoryview]:
             yield from _core_modules(definition)
 
 
-def _guest_callee(export: Export) -> Callee:
+def _called_canons(plan: Plan) -> set[int]:
+    """The canonical definitions whose functions are called as functions of the guest: by lifting them, for one."""
+    items: list[CoreItem | None] = [*plan.destructors.values()]
+    for lifted in plan.lifted:
+        options = lifted.options
+        items += (lifted.core, options.realloc, options.post_return, options.callback)
+    items += [canon.options.realloc for canon in plan.canons if not isinstance(canon, ResourceBuiltin)]
+    return {item.index for item in items if isinstance(item, CanonFunc)}
+
+
+def _guest_callee(plan: Plan, part: int, export: Export) -> Callee:
     """Another component of the composition; its call is a coroutine like any host function's that may wait."""
+    if plan.encloses(part, export.part) or plan.encloses(export.part, part):
+
+        def refuse(store: Store, *arguments: Any) -> Any:
+            raise Trap("wasm trap: cannot enter component instance")
+
+        return refuse
 
     def call(store: Store, *arguments: Any) -> Any:
         return call_export(store.root.stores[export.part], export, arguments)
@@ -319,9 +338,9 @@ def _instance_pre(linker: int, module: wasmtime.Module) -> int:
 class Adapter:
     """The module through which one part's waiting imports are called, ready to be instantiated."""
 
-    def __init__(self, engine: Engine, waiting: list[tuple[int, Trampoline]]) -> None:
-        self.position = {index: number for number, (index, _) in enumerate(waiting)}
-        signatures = [(trampoline.params, trampoline.results) for _, trampoline in waiting]
+    def __init__(self, engine: Engine, adapted: list[tuple[int, Trampoline]]) -> None:
+        self.position = {index: number for number, (index, _) in enumerate(adapted)}
+        signatures = [(made.params, made.results, made.finish is not None) for _, made in adapted]
         self.module = engine.compile(adapter_module(signatures))
         linker = ffi.linker_new(engine.pointer)
         try:
@@ -332,10 +351,11 @@ class Adapter:
             )
             if error:
                 raise LinkError(ffi.take_error(error))
-            for number, (_, trampoline) in enumerate(waiting):
-                started = (*trampoline.results, "i32")
-                define_callback(linker, b"", b"start%d" % number, trampoline.params, started, trampoline.start)
-                define_callback(linker, b"", b"finish%d" % number, (), trampoline.results, trampoline.finish)
+            for number, (_, made) in enumerate(adapted):
+                started = made.results if made.finish is None else (*made.results, "i32")
+                define_callback(linker, b"", b"start%d" % number, made.params, started, made.start)
+                if made.finish is not None:
+                    define_callback(linker, b"", b"finish%d" % number, (), made.results, made.finish)
             self.pre = _instance_pre(linker, self.module)
         finally:
             ffi.linker_delete(linker)

@@ -11,12 +11,13 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component import types as t
+from wasi_trio.component.concurrency.builtins import bind, core_signature, may_wait
 from wasi_trio.component.concurrency.instance import ComponentInstance
 from wasi_trio.component.concurrency.subtasks import GuestCallee, Lowering
 from wasi_trio.component.concurrency.tasks import LiftedFunction, Task, TaskState, start_task
 from wasi_trio.component.concurrency.threads import Until
 from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.errors import Trap, Unsupported
+from wasi_trio.component.errors import Trap
 from wasi_trio.component.plan import AsyncBuiltin, CoreItem, Lifted, Lower, Options, Plan, ResourceBuiltin
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
@@ -89,7 +90,7 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
     destructor = LiftedFunction(Lifted(resource.owner, core, t.FuncType((("rep", t.U32),)), no_options))
 
     def drop(store: Store, arguments: list[int]) -> Until | None:
-        rep = take_resource(store, arguments[0] & 0xFFFF_FFFF, resource)
+        rep = take_resource(store, arguments[0], resource)
         if rep is None:
             return None
         until: Until | None = None
@@ -112,7 +113,7 @@ def trampoline(
     engine: Engine, params: tuple[str, ...], results: tuple[str, ...], act: Act, *, blocks: bool
 ) -> Trampoline:
     """The core function that does ``act``; one that ``blocks`` may answer an ``Until``."""
-    slots = range(0, 2 * len(params), 2)
+    slots = [(2 * i, ffi.BITS[kind]) for i, kind in enumerate(params)]
     has_result = bool(results)
     pending_slot = 2 * len(results)
 
@@ -120,7 +121,7 @@ def trampoline(
         store = engine.current
         assert store is not None
         try:
-            outcome = act(store, [raw[slot] for slot in slots])
+            outcome = act(store, [raw[slot] & mask for slot, mask in slots])
             if type(outcome) is Until:
                 if engine.nested:
                     raise Trap(_CANNOT_BLOCK)
@@ -158,4 +159,10 @@ def trampoline(
 
 def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
     """A built-in of WASI 0.3's concurrency."""
-    raise Unsupported(f"canonical built-in {builtin.name}: components for WASI 0.3 are not run by this version")
+    params, results = core_signature(builtin)
+    act = bind(builtin)
+
+    def call(store: Store, arguments: list[int]) -> int | Until | None:
+        return act(store, *arguments)
+
+    return trampoline(engine, params, results, call, blocks=may_wait(builtin))

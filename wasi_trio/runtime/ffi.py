@@ -52,6 +52,8 @@ EXTERN_FUNC = 0
 EXTERN_MEMORY = 3
 #: wasmtime_val_t.kind of the core value types
 VAL_KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
+#: what of a 64-bit slot is a value's own: the rest may be anything
+BITS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF, "f32": 0xFFFF_FFFF, "f64": 0xFFFF_FFFF_FFFF_FFFF}
 #: wasmtime_update_deadline_kind_t
 CONTINUE = 0
 YIELD = 1

@@ -326,7 +326,7 @@ class Pump:
                 store.raise_failure()
             func = thread.func
             assert func is not None
-            return [func.results[4 * i + 1] for i in range(func.returns)]
+            return func.take_results()
         if store.until is not None:
             until, store.until = store.until, None
             self._park(thread, until)

@@ -63,7 +63,7 @@ class Func:
     The buffers for arguments and results are made once: a store runs one call of a function at a time.
     """
 
-    __slots__ = ("arguments", "count", "func", "results", "returns")
+    __slots__ = ("_taken", "arguments", "count", "func", "results", "returns")
 
     def __init__(self, extern: ctypes.Array[ctypes.c_char], params: Sequence[str], results: Sequence[str]) -> None:
         self.func = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
@@ -73,6 +73,13 @@ class Func:
         for i, kind in enumerate(params):
             self.arguments[4 * i] = ffi.VAL_KINDS[kind]
         self.results = (ctypes.c_uint64 * max(1, 4 * len(results)))()
+        #: where each result is, and what of the 64 bits there is its
+        self._taken = [(4 * i + 1, ffi.BITS[kind]) for i, kind in enumerate(results)]
+
+    def take_results(self) -> list[int]:
+        """The bits of the results of the call that has just ended."""
+        results = self.results
+        return [results[slot] & mask for slot, mask in self._taken]
 
 
 class Store(ComponentInstance):
@@ -184,8 +191,7 @@ class Store(ComponentInstance):
             await self._drive(future)
         finally:
             self._entered = False
-        results = func.results
-        return [results[4 * i + 1] for i in range(func.returns)]
+        return func.take_results()
 
     async def instantiate(self, start: Callable[[Any, Any], int]) -> None:
         """Run an instantiation to its end; ``start`` makes the future, given where the trap and error go."""
