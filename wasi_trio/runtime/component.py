@@ -117,6 +117,10 @@ class LinkedComponent:
         called = _called_canons(self.plan)
         self.adapters: list[Adapter | None] = [self._adapter(part, called) for part in range(self.plan.parts)]
         self.steps = [CoreStep(self, index) for index in range(len(self.plan.steps))]
+        #: parts that have built-ins to be called, and nothing else
+        self.without_modules = sorted(
+            {part for part, adapter in enumerate(self.adapters) if adapter} - {step.part for step in self.steps}
+        )
 
     # ---- binding host functions ----------------------------------------------------------------------------
 

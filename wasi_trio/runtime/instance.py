@@ -58,6 +58,8 @@ class Instance:
         try:
             for step in linked.steps:
                 await instance._take(step)
+            for part in linked.without_modules:
+                await instance._new_store(part)
         except BaseException:
             instance.close()
             raise
@@ -128,7 +130,7 @@ class Instance:
     async def _take(self, step: CoreStep) -> None:
         store = self.stores[step.part]
         if store is None:
-            store = self.stores[step.part] = await self._new_store(step.part)
+            store = await self._new_store(step.part)
         instance = ffi.InstanceStruct()
         if step.pre is not None:
             await store.instantiate(
