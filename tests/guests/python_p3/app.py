@@ -61,7 +61,10 @@ class Body:
             if not await self.write(await source.read(CHUNK)):
                 return
 
-    async def finish(self, trailers: Trailers = Ok(None)) -> None:
+    async def finish(self, trailers: Fields | None = None) -> None:
+        await self.end(Ok(trailers))
+
+    async def end(self, trailers: Trailers) -> None:
         """End the body; an error for its trailers reaches the client as a body that is cut off."""
         self.stream.__exit__(None, None, None)
         await self.trailers.write(trailers)
@@ -176,7 +179,7 @@ async def echo(request: Request) -> http.Response:
         await outgoing.copy(incoming.stream)
         incoming.stream.__exit__(None, None, None)
         trailers = await incoming.trailers.read()
-        await asyncio.gather(outgoing.finish(trailers), incoming.handled.write(Ok(None)))
+        await asyncio.gather(outgoing.end(trailers), incoming.handled.write(Ok(None)))
 
     spawn(copy())
     return new_response(outgoing, content_type=content_type)
@@ -251,7 +254,7 @@ async def trailers(request: Request) -> http.Response:
 
     async def send() -> None:
         await sending.write(b"a line\n")
-        await sending.finish(Ok(Fields.from_list([("x-sent", b"with the request")])))
+        await sending.finish(Fields.from_list([("x-sent", b"with the request")]))
 
     outgoing = outgoing_request(request.query["url"], sending)
     outgoing.set_method(http.Method_Post())
@@ -267,7 +270,7 @@ async def trailers(request: Request) -> http.Response:
 
     async def respond_with_trailers() -> None:
         await answering.write(json.dumps([[name, value.decode("latin-1")] for name, value in entries]).encode())
-        await answering.finish(Ok(Fields.from_list(entries)))
+        await answering.finish(Fields.from_list(entries))
 
     spawn(respond_with_trailers())
     return new_response(answering, content_type=b"application/json")
@@ -380,7 +383,7 @@ async def cut_off(request: Request) -> http.Response:
 
     async def write() -> None:
         await outgoing.write(b"begun\n")
-        await outgoing.finish(Err(http.ErrorCode_InternalError("given up")))
+        await outgoing.end(Err(http.ErrorCode_InternalError("given up")))
 
     spawn(write())
     return new_response(outgoing)
