@@ -130,30 +130,57 @@ async def test_aliases_of_outer_definitions(start: Start) -> None:
         assert await instance.call("leaf", "f") == 7
 
 
-async def test_a_component_given_as_an_argument(start: Start) -> None:
-    """Modules, components and instances of functions are passed along like any other item."""
-    wat = """(component
-      (core module $Eight (func (export "f") (result i32) (i32.const 8)))
+PLUG = """
       (component $Plug
         (import "n" (func $n (result u32)))
         (core func $n' (canon lower (func $n)))
         (core module $M (import "" "n" (func $n (result i32)))
           (func (export "f") (result i32) (i32.add (call $n) (i32.const 1))))
         (core instance $m (instantiate $M (with "" (instance (export "n" (func $n'))))))
-        (func (export "f") (result u32) (canon lift (core func $m "f"))))
+        (func (export "f") (result u32) (canon lift (core func $m "f"))))"""
+
+
+async def test_modules_components_and_functions_given_as_arguments(start: Start) -> None:
+    wat = f"""(component
+      (core module $Eight (func (export "f") (result i32) (i32.const 8)))
+      {PLUG}
+      (component $Number
+        (alias outer 1 $Eight (core module $M))
+        (core instance $m (instantiate $M))
+        (func (export "n") (result u32) (canon lift (core func $m "f"))))
       (component $Socket
         (import "module" (core module $M (export "f" (func (result i32)))))
         (import "plug" (component $P
           (import "n" (func (result u32)))
           (export "f" (func (result u32)))))
+        (import "n" (func $n (result u32)))
         (core instance $m (instantiate $M))
-        (func $n (result u32) (canon lift (core func $m "f")))
+        (func (export "g") (result u32) (canon lift (core func $m "f")))
         (instance $p (instantiate $P (with "n" (func $n))))
         (export "f" (func $p "f")))
-      (instance $s (instantiate $Socket (with "module" (core module $Eight)) (with "plug" (component $Plug))))
+      (instance $number (instantiate $Number))
+      (instance $s (instantiate $Socket
+        (with "module" (core module $Eight)) (with "plug" (component $Plug)) (with "n" (func $number "n"))))
+      (export "g" (func $s "g"))
       (export "f" (func $s "f")))"""
     async with start(wat) as instance:
+        assert await instance.call("g") == 8
         assert await instance.call("f") == 9
+
+
+async def test_a_component_may_not_call_the_one_around_it(start: Start) -> None:
+    wat = f"""(component
+      {PLUG}
+      (core module $Eight (func (export "f") (result i32) (i32.const 8)))
+      (core instance $m (instantiate $Eight))
+      (func $n (result u32) (canon lift (core func $m "f")))
+      (instance $p (instantiate $Plug (with "n" (func $n))))
+      (export "n" (func $n))
+      (export "f" (func $p "f")))"""
+    async with start(wat) as instance:
+        assert await instance.call("n") == 8
+        with pytest.raises(Trap, match="cannot enter component instance"):
+            await instance.call("f")
 
 
 async def test_instances_made_of_items_and_exported_from_within(start: Start) -> None:
