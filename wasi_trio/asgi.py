@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.loading import LoadError, load
+from wasi_trio.serve.loading import LoadError, load, open_engine
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.reply import Scope, Send
 from wasi_trio.serve.upload import Receive
@@ -73,7 +72,7 @@ class ComponentApplication:
         component = self._component or os.environ.get("WASI_TRIO_COMPONENT")
         if not component:
             raise LoadError("the environment variable WASI_TRIO_COMPONENT names no component")
-        engine = stack.enter_context(Engine())
+        engine = stack.enter_context(open_engine())
         return ProxyHandler(load(engine, os.fspath(component), self._imports), self._options)
 
 

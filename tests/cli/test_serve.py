@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -47,9 +48,10 @@ class Process:
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[Process]:
+def serving(*arguments: str, **environment: str) -> Iterator[Process]:
     command = [sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *arguments]
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    env = {**os.environ, **environment}
+    with subprocess.Popen(command, text=True, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             yield Process(process)
         finally:
@@ -69,6 +71,13 @@ def test_the_built_in_component() -> None:
         assert "GET /some/path?q=1" in page
         server.process.send_signal(signal.SIGINT)
         server.ends_well()
+
+
+def test_without_a_place_for_compiled_code(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with serving(guest(tmp_path, "hello"), HOME=str(file), XDG_CACHE_HOME=str(file)) as server:
+        assert server.get() == "Hello, world!\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,10 +9,9 @@ from contextlib import ExitStack, closing
 
 import trio
 
-from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.loading import LoadError, load
+from wasi_trio.serve.loading import LoadError, load, open_engine
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.server import Server, address_of, bind, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.wasi.context import WasiOptions
@@ -49,7 +48,7 @@ def run_server(
         logging_prefix=not no_logging_prefix,
     )
     with ExitStack() as stack:
-        engine = stack.enter_context(Engine())
+        engine = stack.enter_context(open_engine())
         try:
             linked = load(engine, component)
         except LoadError as error:

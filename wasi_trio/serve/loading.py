@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import resources
 from pathlib import Path
 
@@ -14,12 +15,23 @@ from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.guest import guest_calls
 from wasi_trio.wasi.imports import link_wasi
 
+logger = logging.getLogger("wasi_trio.serve")
+
 #: how a core module begins where a component has another version (Binary.md of the component model)
 _CORE_MODULE = b"\0asm\x01\0\0\0"
 
 
 class LoadError(Exception):
     """There is no such component, or it is none that can be served; the message is one line."""
+
+
+def open_engine() -> Engine:
+    """An engine that keeps compiled code on disk, unless there is no place for it (a read-only home, say)."""
+    try:
+        return Engine()
+    except wasmtime.WasmtimeError as error:
+        logger.info("compiled code is not kept: %s", error)
+        return Engine(cache=False)
 
 
 def load(engine: Engine, path: str | None, imports: Imports | None = None) -> LinkedComponent:
