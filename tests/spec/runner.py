@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,10 @@ async def run_file(engine: Engine, path: Path, seconds: float) -> FileResult:
         line = error.line if isinstance(error, ScriptError) else 1
         return FileResult(path, (Failure(line, "script", str(error)),), 0)
     failures = []
-    async with trio.open_nursery() as nursery:
-        runner = Runner(engine, nursery)
-        try:
+    with contextlib.ExitStack() as after:  # instances are closed once nothing runs them any more
+        async with trio.open_nursery() as nursery:
+            runner = Runner(engine, nursery)
+            after.callback(runner.close)
             deadline = trio.current_time() + seconds
             for step in steps:
                 with trio.CancelScope(deadline=deadline) as scope:
@@ -69,9 +71,7 @@ async def run_file(engine: Engine, path: Path, seconds: float) -> FileResult:
                     failures.append(Failure(step.line, step.keyword, reason))
                 if scope.cancelled_caught:
                     break
-        finally:
-            runner.close()
-        nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
     return FileResult(path, tuple(failures), len(steps))
 
 
