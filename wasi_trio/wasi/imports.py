@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from wasi_trio.component.imports import Imports
+from wasi_trio.component.names import compatible, parse_import_name
 from wasi_trio.runtime.component import Component, LinkedComponent
-from wasi_trio.wasi import p2
+from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi.wit import host_wit
 
 
 def wasi_imports() -> Imports:
-    """Every interface of WASI; their objects are made with an instance's ``WasiContext``."""
-    return Imports({f"{name}@{p2.VERSION}": implementation for name, implementation in p2.INTERFACES.items()})
+    """Every interface of WASI 0.2 and 0.3; their objects are made with an instance's ``WasiContext``."""
+    imports = Imports()
+    for version, interfaces in ((p2.VERSION, p2.INTERFACES), (p3.VERSION, p3.INTERFACES)):
+        for name, implementation in interfaces.items():
+            imports.add(f"{name}@{version}", implementation)
+    return imports
 
 
 def link_wasi(component: Component, imports: Imports | None = None) -> LinkedComponent:
@@ -21,4 +26,12 @@ def link_wasi(component: Component, imports: Imports | None = None) -> LinkedCom
     provided = wasi_imports()
     if imports is not None:
         provided.update(imports)
-    return component.link(provided, host_wit())
+    return component.link(provided, host_wit(p3=_uses_p3(component)))
+
+
+def _uses_p3(component: Component) -> bool:
+    for name in component.imports:
+        interface, version = parse_import_name(name)
+        if version is not None and interface.startswith("wasi:") and compatible(version, p3.VERSION):
+            return True
+    return False

@@ -57,6 +57,7 @@ class Body:
         "on_ended",
         "on_permit",
         "on_readable",
+        "refusal",
         "trailers",
     )
 
@@ -73,6 +74,8 @@ class Body:
         #: the reader wants no more of it
         self.closed = False
         self.error: HttpError | None = None
+        #: why the reader closed the body early, if it said so
+        self.refusal: HttpError | None = None
         #: the trailers the writer gave; they are the message's once ``ended`` is true
         self.trailers: Trailers | None = None
         self.on_close: Callable[[], None] | None = None
@@ -276,10 +279,11 @@ class Body:
             raise BodyAborted(self.error)
         return b""
 
-    def close(self) -> None:
-        """Want no more of the body: what it holds is dropped, and its writer finds it closed."""
+    def close(self, reason: HttpError | None = None) -> None:
+        """Want no more of the body, for this reason: what it holds is dropped, and its writer finds it closed."""
         if self.closed:
             return
+        self.refusal = reason
         whole = self.ended and self.error is None
         self.closed = True
         self._chunks.clear()

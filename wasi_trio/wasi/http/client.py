@@ -71,8 +71,8 @@ class Client:
         """
         try:
             exchange = _Exchange(self, request, options)
-        except HttpError:
-            request.body.close()
+        except HttpError as error:
+            request.body.close(error)
             raise
         return cast(Response, await nursery.start(exchange.run))
 
@@ -105,8 +105,11 @@ class _Exchange:
                 if self.response_body is None:
                     raise self.failure
                 self.response_body.abort(self.failure)
+        except HttpError as error:
+            self.failure = error
+            raise
         finally:
-            self.request.body.close()
+            self.request.body.close(self.failure)
             if self.response_body is not None:
                 self.response_body.abort(HttpError("connection-terminated"))
 

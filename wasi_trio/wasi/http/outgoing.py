@@ -61,4 +61,4 @@ async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions
         http.outgoing -= 1
         # Nobody is left to read the request, unless what answered it gave the content back as the response's.
         if not (isinstance(pending.outcome, Response) and pending.outcome.body is request.body):
-            request.body.close()
+            request.body.close(pending.outcome if isinstance(pending.outcome, HttpError) else None)

@@ -6,13 +6,18 @@ from typing import Any
 
 from wasi_trio.wasi import cli as common_cli
 from wasi_trio.wasi.p3 import cli, clocks, filesystem, random, sockets
+from wasi_trio.wasi.p3.http import HTTP_INTERFACES
 
 #: the version of the WIT files these implement; it meets imports of any 0.3
 VERSION = "0.3.0"
 
 INTERFACES: dict[str, type[Any]] = {
+    **HTTP_INTERFACES,
     "wasi:cli/environment": cli.Environment,
     "wasi:cli/exit": common_cli.Exit,
+    "wasi:cli/stderr": cli.Stderr,
+    "wasi:cli/stdin": cli.Stdin,
+    "wasi:cli/stdout": cli.Stdout,
     "wasi:cli/terminal-input": common_cli.TerminalInput,
     "wasi:cli/terminal-output": common_cli.TerminalOutput,
     "wasi:cli/terminal-stderr": common_cli.TerminalStderr,

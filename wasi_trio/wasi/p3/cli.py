@@ -1,10 +1,14 @@
-"""wasi:cli 0.3: ``environment`` (``exit`` and ``terminal-*`` are in :mod:`wasi_trio.wasi.cli`)."""
+"""wasi:cli 0.3: ``environment`` and the three standard streams (the rest is in :mod:`wasi_trio.wasi.cli`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from wasi_trio.component.concurrency.futures import SharedFuture
+from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi.p3.stdio import InputSource, OutputDrain
 
 
 class Types:
@@ -28,3 +32,37 @@ class Environment:
 
     def get_initial_cwd(self) -> str | None:
         return self._options.initial_cwd
+
+
+class Stdin:
+    """The interface wasi:cli/stdin."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._context = context
+
+    def read_via_stream(self) -> tuple[SharedStream, SharedFuture]:
+        """Streams share one position: each byte goes to the one that is read first."""
+        source = InputSource(self._context.stdin, self._context.nursery)
+        return source.stream, source.future
+
+
+class Stdout:
+    """The interface wasi:cli/stdout."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._sink = context.stdout
+        self._nursery = context.nursery
+
+    def write_via_stream(self, data: Any) -> SharedFuture:
+        return OutputDrain(data.into_shared(), self._sink, self._nursery).future
+
+
+class Stderr:
+    """The interface wasi:cli/stderr."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._sink = context.stderr
+        self._nursery = context.nursery
+
+    def write_via_stream(self, data: Any) -> SharedFuture:
+        return OutputDrain(data.into_shared(), self._sink, self._nursery).future

@@ -1,0 +1,106 @@
+"""The interfaces of WASI 0.3 against the WIT files they implement."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from wasi_trio.component import wit
+from wasi_trio.component.errors import Unsupported
+from wasi_trio.component.names import FunctionKind, parse_function_name
+from wasi_trio.component.types import ResourceType, Result
+from wasi_trio.component.values import Err, Variant, pascal_case, snake_case
+from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi.p3 import INTERFACES, VERSION, filesystem
+
+#: what a component exports to its host; the handler is imported too, by middleware, if its host has one to give
+EXPORTED = {"wasi:cli/run", "wasi:http/handler"}
+
+WIT = wit.load([resources.files("wasi_trio.wasi") / "wit" / "p3"])
+DESCRIBED = {
+    f"{package.name}/{name}": interface
+    for package in WIT.packages.values()
+    for name, interface in package.interfaces.items()
+    if interface.functions or interface.types
+}
+FUNCTIONS = [(name, function) for name in INTERFACES for function in DESCRIBED[name].functions]
+#: those that never wait though they are async functions
+IMMEDIATE = ("wasi:filesystem", "wasi:sockets")
+
+
+def counterpart(interface: type, function: str) -> Callable[..., Any]:
+    kind, resource, name = parse_function_name(function)
+    owner = interface if resource is None else getattr(interface, pascal_case(resource))
+    found: Callable[..., Any] = owner if kind is FunctionKind.CONSTRUCTOR else getattr(owner, snake_case(name))
+    return found
+
+
+def test_every_interface_is_there() -> None:
+    assert INTERFACES.keys() == DESCRIBED.keys() - EXPORTED
+    assert {interface.version for interface in DESCRIBED.values()} == {VERSION}
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_every_function_is_there(name: str, function: str) -> None:
+    found = counterpart(INTERFACES[name], function)
+    type_ = DESCRIBED[name].functions[function]
+    arguments = [param for param, _ in type_.params]
+    if parse_function_name(function).kind is FunctionKind.FREE:
+        arguments.insert(0, "self")
+    signature = inspect.signature(found)
+    signature.bind(*arguments)
+    assert [*signature.parameters][: len(arguments)] == [snake_case(argument) for argument in arguments]
+    if not type_.is_async:
+        assert not inspect.iscoroutinefunction(found)
+        assert "Awaitable" not in str(signature.return_annotation)
+    elif not name.startswith(IMMEDIATE):
+        assert inspect.iscoroutinefunction(found) or "Awaitable" in str(signature.return_annotation)
+
+
+@pytest.mark.parametrize("name", INTERFACES)
+def test_nothing_else_is_there(name: str) -> None:
+    """A public name that the WIT does not have would be a misspelt one."""
+    interface = DESCRIBED[name]
+    own = {
+        type_name
+        for type_name, of in interface.types.items()
+        if isinstance(of, ResourceType) and WIT.origin(of) == (name, type_name)
+    }
+    names = {snake_case(function) for function in interface.functions if not function.startswith("[")}
+    names |= {pascal_case(resource) for resource in own}
+    assert {attribute for attribute in vars(INTERFACES[name]) if not attribute.startswith("_")} == names
+    for resource in own:
+        assert isinstance(getattr(INTERFACES[name], pascal_case(resource)), type)
+
+
+@pytest.mark.parametrize("name", INTERFACES)
+def test_every_interface_is_made_from_a_context(name: str) -> None:
+    INTERFACES[name](WasiContext())
+
+
+@pytest.mark.parametrize(("name", "function"), [pair for pair in FUNCTIONS if pair[0].startswith(IMMEDIATE)])
+def test_files_and_sockets_are_refused(name: str, function: str) -> None:
+    kind, resource, _ = parse_function_name(function)
+    found = counterpart(INTERFACES[name], function)
+    arguments: list[object] = [None for _ in DESCRIBED[name].functions[function].params]
+    if kind is FunctionKind.METHOD:
+        assert resource is not None
+        arguments[0] = getattr(INTERFACES[name], pascal_case(resource))()
+    elif kind is FunctionKind.FREE:
+        arguments.insert(0, INTERFACES[name](WasiContext()))
+    if function == "get-directories":
+        assert list(found(*arguments)) == []
+    elif isinstance(DESCRIBED[name].functions[function].result, Result):
+        case = "access" if name.startswith("wasi:filesystem") else "access-denied"
+        assert found(*arguments) == Err(Variant(case))
+    else:
+        with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
+            found(*arguments)
+
+
+def test_there_are_no_directories() -> None:
+    assert list(filesystem.Preopens(WasiContext()).get_directories()) == []

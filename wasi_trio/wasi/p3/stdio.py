@@ -1,0 +1,212 @@
+"""Standard input and output as a ``stream<u8>``, and the future that says how that went.
+
+Bytes move in the moment the guest reads or writes. Only where there are none, or no room, a task of the instance waits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from wasi_trio.component.concurrency.copying import CopyResult
+from wasi_trio.component.concurrency.futures import SharedFuture
+from wasi_trio.component.concurrency.streams import SharedStream
+from wasi_trio.component.types import U8, Enum, Result
+from wasi_trio.component.values import Err, Ok
+from wasi_trio.wasi.drain import Drain
+from wasi_trio.wasi.stdio import StdinSource, StdoutSink
+from wasi_trio.wasi.streams import FutureWriter
+
+ERROR_CODE = Enum(("io", "illegal-byte-sequence", "pipe"))
+RESULT = Result(None, ERROR_CODE)
+
+#: the most bytes taken from a source at once
+CHUNK = 64 << 10
+
+
+class _Outcome:
+    """The future that a guest gets; the first outcome counts."""
+
+    __slots__ = ("_writer", "future")
+
+    def __init__(self) -> None:
+        self.future = SharedFuture(RESULT)
+        self._writer: FutureWriter[Ok[None] | Err[str]] | None = FutureWriter(self.future)
+
+    @property
+    def settled(self) -> bool:
+        return self._writer is None
+
+    def settle(self, error: OSError | None = None) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        if error is None:
+            writer.set(Ok())
+        else:
+            writer.set(Err("pipe" if isinstance(error, BrokenPipeError) else "io"))
+
+
+class InputSource:
+    """Gives the guest that reads ``stream`` what a StdinSource has: the source of the stream's copies (a ``Party``).
+
+    It is pending whenever no reader is. Nothing is taken from the StdinSource that no reader wants.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_data",
+        "_nursery",
+        "_outcome",
+        "_scope",
+        "_source",
+        "_supplying",
+        "future",
+        "length",
+        "progress",
+        "stream",
+    )
+
+    instance: Final = None
+
+    def __init__(self, source: StdinSource, nursery: trio.Nursery | None) -> None:
+        self.stream = SharedStream(U8)
+        self._outcome = _Outcome()
+        self.future = self._outcome.future
+        self._source = source
+        self._nursery = nursery
+        #: of the task that waits for bytes
+        self._scope: trio.CancelScope | None = None
+        self._data = b""
+        self._asked = self._supplying = False
+        self.length = self.progress = 0
+        self.stream.pending = self
+        self.stream.watchers.append(self._dropped)
+
+    def _dropped(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+        self._outcome.settle()
+
+    def _supply(self) -> None:
+        """Give each reader that waits what there is, or see to it that it gets it later."""
+        self._asked = True
+        if self._supplying:  # by a reader that has just been served, and reads again
+            return
+        self._supplying = True
+        while self._asked:
+            self._asked = False
+            try:
+                self._serve()
+            except OSError as error:
+                self._outcome.settle(error)
+                self.stream.drop()
+        self._supplying = False
+
+    def _serve(self) -> None:
+        sink = self.stream.pending
+        if sink is None or sink is self:
+            self.stream.pending = self
+            return
+        wanted = sink.length - sink.progress
+        if not wanted and self._source.ready():  # a read of none is done when one of some would be
+            self.stream.pending = self
+            sink.done(CopyResult.COMPLETED)
+            return
+        data = self._source.take(min(wanted, CHUNK)) if wanted else b""
+        if data is None:
+            self.stream.drop()
+        elif data:
+            self._data = data
+            self.length = self.progress + len(data)
+            self.stream.pending = self
+            self.stream.read(sink)
+        elif self._nursery is None:
+            raise OSError("there is nothing to read, and no task to wait for it")
+        elif self._scope is None:
+            self._scope = trio.CancelScope()
+            self._nursery.start_soon(self._wait, self._scope)
+
+    async def _wait(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._source.wait()
+        self._scope = None
+        if not self.stream.dropped:
+            self._supply()
+
+    # ---- as a party --------------------------------------------------------------------------------------
+
+    def give(self, count: int) -> bytes:
+        return self._data
+
+    def copied(self) -> None:
+        pass
+
+    def done(self, result: CopyResult) -> None:
+        if result is CopyResult.COMPLETED:
+            self._supply()
+
+
+class OutputDrain(Drain):
+    """Writes what a guest writes to a stream to a StdoutSink."""
+
+    __slots__ = ("_nursery", "_outcome", "_sink", "future")
+
+    def __init__(self, stream: SharedStream, sink: StdoutSink, nursery: trio.Nursery | None) -> None:
+        super().__init__(stream)
+        self._outcome = _Outcome()
+        self.future = self._outcome.future
+        self._sink = sink
+        self._nursery = nursery
+        self.begin()
+
+    def _fail(self, error: OSError) -> None:
+        self._outcome.settle(error)
+        self.stop()
+
+    def room(self) -> int:
+        try:
+            return self._sink.permit()
+        except OSError as error:
+            self._outcome.settle(error)
+            return 0
+
+    def put(self, data: bytes) -> None:
+        try:
+            self._sink.put(data)
+        except OSError as error:
+            self._fail(error)
+
+    def await_room(self) -> None:
+        if self._outcome.settled:
+            self.stop()
+        elif self._nursery is None:
+            self._fail(OSError("there is no room, and no task to wait for it"))
+        else:
+            self._nursery.start_soon(self._wait_for_room)
+
+    async def _wait_for_room(self) -> None:
+        await self._sink.wait()
+        self.pull()
+
+    def ended(self) -> None:
+        """All was put; it counts as written once it is flushed."""
+        if self._flushed() or self._nursery is None:
+            self._outcome.settle()
+        else:
+            self._nursery.start_soon(self._wait_until_flushed)
+
+    def _flushed(self) -> bool:
+        """Whether there is nothing left to write, or that has failed."""
+        if not self._outcome.settled:
+            try:
+                return self._sink.flushed()
+            except OSError as error:
+                self._outcome.settle(error)
+        return True
+
+    async def _wait_until_flushed(self) -> None:
+        while not self._flushed():
+            await self._sink.wait()
+        self._outcome.settle()
