@@ -246,9 +246,17 @@ async def test_a_recursion_without_end_in_the_inner_one(start: Start) -> None:
             await instance.call("outer")
 
 
-async def test_many_components_deep(start: Start) -> None:
-    """Each has a fiber of its own, so that depth is no matter of one stack."""
-    async with start(chain("string", 2, ["utf8"] * 100), {"test:host/end": Here()}) as instance:
+@pytest.mark.parametrize("host", [Here, Later])
+@pytest.mark.parametrize("depth", [70, 300])
+async def test_too_many_components_deep(start: Start, depth: int, host: type[Here]) -> None:
+    async with start(chain("string", 2, ["utf8"] * depth), {"test:host/end": host()}) as instance:
+        with pytest.raises(Trap, match="components call each other more than 64 deep"):
+            await instance.call("f", None, "deep")
+
+
+@pytest.mark.parametrize("host", [Here, Later])
+async def test_many_components_deep(start: Start, host: type[Here]) -> None:
+    async with start(chain("string", 2, ["utf8"] * 60), {"test:host/end": host()}) as instance:
         assert await instance.call("f", None, "deep") == "deep"
         assert await instance.call("f", None, "again") == "again"
 

@@ -78,7 +78,7 @@ class Context:
         return pointer
 
     def lend(self, index: int, resource: ResourceType) -> Any:
-        """The rep behind a handle that is passed as a borrow, which stays lent until the call returns (``lift_borrow``)."""
+        """The rep behind a handle passed as a borrow, which stays lent until the call returns (``lift_borrow``)."""
         handle = self.handles.resource(index, resource)
         handle.lends += 1
         self.lenders.append(handle)

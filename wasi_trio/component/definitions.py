@@ -130,7 +130,7 @@ class ResourceTypeDef:
 
 @dataclass(frozen=True, slots=True)
 class InstanceTypeDef:
-    """Its declarations are a scope of their own: ``TypeDefinition``, ``Alias*``, ``CoreTypeDefinition`` and ``ExportDecl``."""
+    """Its declarations are a scope of their own: types, aliases and ``ExportDecl``."""
 
     declarations: tuple[Declaration, ...]
 

@@ -35,6 +35,20 @@ class Export:
         self.borrows = any(t.contains(type_, t.Borrow) for type_ in types)
 
 
+#: how deep components may call each other. Each such call is a handful of Python frames more, and a callback that
+#: Python can not even enter for want of recursion depth gives wasmtime garbage for an answer.
+MAX_DEPTH = 64
+
+
+def deeper(caller: Store, part: int) -> Store:
+    """The store of another component of the composition, about to be called by ``caller``; Trap if that is too deep."""
+    callee: Store = caller.root.stores[part]
+    callee.depth = caller.depth + 1
+    if callee.depth > MAX_DEPTH:
+        raise Trap(f"components call each other more than {MAX_DEPTH} deep")
+    return callee
+
+
 async def call_export(store: Store, export: Export, arguments: Sequence[Any]) -> Any:
     """Call a component's function with component values and give its result ("canon lift").
 
@@ -95,7 +109,7 @@ def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, boo
     owner = resource.owner
 
     async def drop_other(store: Store, rep: int) -> None:
-        other = store.root.stores[owner]
+        other = deeper(store, owner)
         other.check()
         await other.call(core_func(other, core, ("i32",), ()), [rep])
 

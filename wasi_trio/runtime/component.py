@@ -35,7 +35,7 @@ from wasi_trio.component.values import Ok
 from wasi_trio.component.wit import Wit
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.adapters import adapter_module
-from wasi_trio.runtime.calls import Export, call_export, destructor
+from wasi_trio.runtime.calls import Export, call_export, deeper, destructor
 from wasi_trio.runtime.concurrent import (
     BoundHostFunction,
     builtin_trampoline,
@@ -109,6 +109,8 @@ class LinkedComponent:
         self.imports = imports
         #: whether a pump has to run its instances (WASI 0.3)
         self.concurrent = is_concurrent(self.plan)
+        #: whether the host has ends of streams or futures, which may wake a guest at any time
+        self.streams_with_host = _streams_with_host(self.plan)
         self._exports: dict[Lifted, Export] = {}
         self._functions: dict[Lifted, LiftedFunction] = {}
         self._bindings = self._bind(wit)
@@ -283,6 +285,15 @@ def _core_modules(component: d.Component) -> Iterator[memoryview]:
             yield from _core_modules(definition)
 
 
+def _streams_with_host(plan: Plan) -> bool:
+    types = [func.type for func in plan.host_funcs]
+    for sort, item in plan.exports.values():
+        functions = [item] if sort is not Sort.INSTANCE else [function for _, function in item.exports.values()]
+        types += [function.type for function in functions if isinstance(function, Lifted)]
+    ends = (t.Stream, t.Future)
+    return any(t.contains(of, ends) for type_ in types for of in (type_.result, *(param for _, param in type_.params)))
+
+
 def _called_canons(plan: Plan) -> set[int]:
     """The canonical definitions whose functions are called as functions of the guest: by lifting them, for one."""
     items: list[CoreItem | None] = [*plan.destructors.values()]
@@ -303,7 +314,7 @@ def _guest_callee(plan: Plan, part: int, export: Export) -> Callee:
         return refuse
 
     def call(store: Store, *arguments: Any) -> Any:
-        return call_export(store.root.stores[export.part], export, arguments)
+        return call_export(deeper(store, export.part), export, arguments)
 
     return call
 

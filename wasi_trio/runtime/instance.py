@@ -82,6 +82,7 @@ class Instance:
             return await self._call_concurrently(export, arguments)
         store = self.stores[export.part]
         assert store is not None
+        store.depth = 0
         return await call_export(store, export, arguments)
 
     async def _call_concurrently(self, function: LiftedFunction, arguments: Sequence[Any]) -> Any:

@@ -132,8 +132,8 @@ class Pump:
         self.calls: set[Call] = set()
         #: host operations under way
         self.operations = 0
-        #: host ends of streams and futures, each of which may yet wake a thread
-        self.host_ends = 0
+        #: called when the answers of ``busy``, ``backpressure`` and ``idle`` may have changed
+        self.on_change: Callable[[], None] | None = None
         #: why it stopped running guest code
         self.failure: BaseException | None = None
         self._threads: set[Thread] = set()
@@ -211,6 +211,11 @@ class Pump:
         return bool(self._yielded or self._held)
 
     @property
+    def backpressure(self) -> bool:
+        """Whether the guest asks not to be called."""
+        return any(store is not None and store.backpressure for store in self.instance.stores)
+
+    @property
     def idle(self) -> bool:
         """Whether no thread is left, background work included."""
         return not self._threads and not self._posted
@@ -232,12 +237,16 @@ class Pump:
                 elif self._held:
                     await self._wait_for_host(self._held.popleft())
                 elif self._yielded:
+                    if self.on_change is not None:
+                        self.on_change()
                     await trio.lowlevel.checkpoint()
                     self._continue(self._yielded.popleft())
                 else:
-                    if self.calls and not self.operations and not self.host_ends:
+                    if self.calls and not self.operations and not self.instance.linked.streams_with_host:
                         raise Trap(DEADLOCK)
                     self._wakeup = trio.Event()
+                    if self.on_change is not None:
+                        self.on_change()
                     await self._wakeup.wait()
                     self._wakeup = None
         except Exception as error:  # handed to the calls under way, and kept

@@ -21,6 +21,7 @@ from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.coroutines import resume
 from wasi_trio.runtime.memory import LinearMemory
+from wasi_trio.runtime.streams import adopt
 from wasi_trio.runtime.ticker import TICK
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Store(ComponentInstance):
         "context_pointer",
         "core",
         "dead",
+        "depth",
         "engine",
         "error",
         "failure",
@@ -122,6 +124,8 @@ class Store(ComponentInstance):
         self.limits = limits
         self.root = root
         self.dead: str | None = None
+        #: how many other components of the composition wait for the call that was made last
+        self.depth = 0
         self.failure: BaseException | None = None
         self.pending: Pending | None = None
         #: what a built-in that just suspended the fiber waits for, and what one that goes on answers (WASI 0.3)
@@ -337,7 +341,9 @@ class Store(ComponentInstance):
     def new_context(self, options: Options) -> Context:
         memory = None if options.memory is None else self.memory(options.memory)
         realloc = None if options.realloc is None else self.realloc(options.realloc)
-        return Context(self.handles, memory, realloc, self)
+        context = Context(self.handles, memory, realloc, self)
+        context.adopt = adopt
+        return context
 
     def memory(self, item: CoreItem) -> LinearMemory:
         memory = self._memories.get(item)

@@ -46,7 +46,7 @@ class Exchange:
     synchronously. The response's body may still be on its way.
     """
 
-    __slots__ = ("deadline", "done", "failure", "finished", "notify", "request", "response", "scope")
+    __slots__ = ("deadline", "done", "failure", "finished", "notify", "on_cancel", "request", "response", "scope")
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -58,8 +58,10 @@ class Exchange:
         #: no guest works on it any more
         self.finished = False
         self.notify: Callable[[], None] | None = None
-        #: what to cancel to stop the guest's work, while it is under way
+        #: around the guest's work, where that has a task of its own; its deadline is this exchange's
         self.scope: trio.CancelScope | None = None
+        #: how else to stop the guest's work
+        self.on_cancel: Callable[[], None] | None = None
 
     def respond(self, response: Response) -> None:
         """The guest's response is there."""
@@ -87,6 +89,8 @@ class Exchange:
         self.finished = True
         if self.scope is not None:
             self.scope.cancel()
+        if self.on_cancel is not None:
+            self.on_cancel()
 
     async def wait(self) -> Response:
         """The response, once it is there; raises ExchangeFailed. Cancelling it stops the guest's work."""

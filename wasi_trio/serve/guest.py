@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from wasi_trio.component.errors import LinkError, Unsupported
+from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.errors import LinkError
+from wasi_trio.runtime.calls import Export
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.serve.exchange import Exchange, GuestFailed
@@ -17,6 +19,8 @@ class GuestCalls(Protocol):
     """Puts requests to instances of one component."""
 
     default_reuse_count: int
+    default_concurrent_count: int
+    export: Export | LiftedFunction
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
         """Run the guest's handler for one request; returns when the guest did."""
@@ -26,6 +30,7 @@ class IncomingHandler:
     """wasi:http/incoming-handler@0.2: the guest sets its response in an out-parameter."""
 
     default_reuse_count = 1
+    default_concurrent_count = 1
 
     def __init__(self, component: LinkedComponent) -> None:
         export = component.find_export("wasi:http/incoming-handler", "handle")
@@ -49,10 +54,25 @@ class IncomingHandler:
         await instance.call_export(self.export, (IncomingRequest(exchange.request), ResponseOutparam(on_set)))
 
 
+class ServiceHandler:
+    """wasi:http/handler@0.3: an async function from request to response; see ``serve.concurrent_worker``."""
+
+    default_reuse_count = 128
+    default_concurrent_count = 16
+
+    def __init__(self, component: LinkedComponent) -> None:
+        export = component.find_export("wasi:http/handler", "handle")
+        assert export is not None
+        self.export = export
+
+    async def call(self, instance: Instance, exchange: Exchange) -> None:
+        raise AssertionError("a concurrent worker calls the guest through its pump")
+
+
 def guest_calls(component: LinkedComponent) -> GuestCalls:
     """The way in that a component offers; LinkError if it has none."""
     if component.find_export("wasi:http/incoming-handler", "handle") is not None:
         return IncomingHandler(component)
     if component.find_export("wasi:http/handler", "handle") is not None:
-        raise Unsupported("the component exports wasi:http/handler of WASI 0.3, which this version does not run")
+        return ServiceHandler(component)
     raise LinkError("the component exports no wasi:http/incoming-handler: it is not an HTTP component")

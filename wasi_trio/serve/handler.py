@@ -10,11 +10,12 @@ from types import TracebackType
 import trio
 
 from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.serve.exchange import DeadlinePassed, Exchange
+from wasi_trio.serve.concurrent_worker import ConcurrentWorker
+from wasi_trio.serve.deadlines import Deadlines
+from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.guest import GuestCalls, guest_calls
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.worker import Worker
-from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
 
 log = logging.getLogger("wasi_trio.serve")
@@ -37,20 +38,25 @@ class ProxyHandler:
         self.calls: GuestCalls = guest_calls(component)
         reuse = self.options.max_instance_reuse_count
         self.reuse_count = self.calls.default_reuse_count if reuse is None else reuse
+        at_once = self.options.max_instance_concurrent_reuse_count
+        self.concurrent_count = self.calls.default_concurrent_count if at_once is None else at_once
         limit = self.options.max_concurrent_requests
         self.max_requests = math.inf if limit is None else limit
         #: requests that workers have at the moment
         self.active = 0
         #: workers started so far, which is also the number of the latest instance
         self.started = 0
+        self._leaving = False
         self._waiting: deque[Exchange] = deque()
-        self._expiring = False
+        self._deadlines: Deadlines | None = None
         self._give, self.work = trio.open_memory_channel[Exchange](0)
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
 
     async def __aenter__(self) -> ProxyHandler:
         self._nursery = await self._nursery_manager.__aenter__()
+        if self.options.request_timeout is not None:
+            self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
         return self
 
     async def __aexit__(
@@ -58,6 +64,8 @@ class ProxyHandler:
     ) -> bool | None:
         # Idle workers end when the channel does; busy ones when their request is done.
         self._give.close()
+        self._leaving = True
+        self._leave()
         return await self._nursery_manager.__aexit__(kind, error, traceback)
 
     async def handle(self, request: Request) -> Response:
@@ -75,11 +83,11 @@ class ProxyHandler:
             exchange.deadline = trio.current_time() + timeout
         if self.active >= self.max_requests:
             self._waiting.append(exchange)
-            if timeout is not None and not self._expiring:
-                assert self._nursery is not None
-                self._expiring = True
-                self._nursery.start_soon(self._expire_waiting)
+            if self._deadlines is not None:
+                self._deadlines.watch(exchange)
         else:
+            if self._deadlines is not None and self.component.concurrent:
+                self._deadlines.watch(exchange)
             self._dispatch(exchange)
         return exchange
 
@@ -90,29 +98,14 @@ class ProxyHandler:
         except (trio.WouldBlock, trio.ClosedResourceError):  # closed: it had to wait for its turn until after that
             assert self._nursery is not None, "the handler is entered before it is given requests"
             self.started += 1
-            self._nursery.start_soon(self._run_worker, Worker(self, self.started), exchange)
+            worker = (ConcurrentWorker if self.component.concurrent else Worker)(self, self.started)
+            self._nursery.start_soon(self._run_worker, worker, exchange)
 
     async def _run_worker(self, worker: Worker, exchange: Exchange) -> None:
         try:
             await worker.run(exchange)
         except Exception:  # of this instance's own making: it must not reach other instances
             log.exception("instance %d failed in the host", worker.number)
-
-    async def _expire_waiting(self) -> None:
-        """Fail the waiting requests whose deadlines pass; all have the same timeout, so the oldest is the first."""
-        try:
-            while self._waiting:
-                await trio.sleep_until(self._waiting[0].deadline)
-                now = trio.current_time()
-                while self._waiting and self._waiting[0].deadline <= now:
-                    exchange = self._waiting.popleft()
-                    if not exchange.finished:
-                        exchange.finished = True
-                        failure = DeadlinePassed(f"no response within {self.options.request_timeout} s")
-                        exchange.fail(failure, HttpError("internal-error", str(failure)))
-                        log.warning("%s: it was not its turn before", failure)
-        finally:
-            self._expiring = False
 
     def release(self) -> None:
         """A worker is done with a request; the next that waits takes its place."""
@@ -121,3 +114,9 @@ class ProxyHandler:
             exchange = self._waiting.popleft()
             if not exchange.finished:
                 self._dispatch(exchange)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Where this was the last request, there is nothing left to watch."""
+        if self._leaving and not self.active and self._deadlines is not None:
+            self._deadlines.stop()

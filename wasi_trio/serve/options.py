@@ -12,10 +12,12 @@ from wasi_trio.wasi.context import WasiOptions
 class HandlerOptions:
     """Options of the request handler; times are in seconds, None is no limit.
 
-    ``max_instance_reuse_count`` requests are given to an instance before it is dropped (None: 1, since WASI 0.2
-    guests are not written to be reused). ``idle_instance_timeout`` is how long an instance is kept without a
-    request. ``request_timeout`` bounds the time from a request's arrival to its response's head. Requests beyond
-    ``max_concurrent_requests`` wait in order.
+    ``max_instance_reuse_count`` requests are given to an instance before it is dropped, by default 1 for WASI 0.2,
+    whose guests are not written to be reused, and 128 for 0.3; ``max_instance_concurrent_reuse_count`` of them at a
+    time, by default 1 and 16, where a guest of WASI 0.2 can not take more. ``idle_instance_timeout`` is how long an
+    instance is kept without a request. ``request_timeout`` bounds the time from a request's arrival to its response's
+    head. Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3
+    has to end a request that was cancelled, before its instance is given up.
     """
 
     max_instance_reuse_count: int | None = None
@@ -23,6 +25,7 @@ class HandlerOptions:
     idle_instance_timeout: float = 1.0
     request_timeout: float | None = None
     max_concurrent_requests: int | None = None
+    cancel_grace: float = 1.0
     limits: Limits = field(default_factory=Limits)
     wasi: WasiOptions = field(default_factory=WasiOptions)
     logging_prefix: bool = True

@@ -75,7 +75,7 @@ class Worker:
             except ComponentError as error:
                 reason = str(error)
             log.error("instance %d could not be made: %s", self.number, reason)
-            failed = InstantiationFailed(f"no instance could be made: {_first_line(reason)}")
+            failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
             exchange.fail(failed, HttpError("internal-error", str(failed)))
         self._finish(exchange, "", timed_out=scope.cancelled_caught)
         return None
@@ -113,7 +113,7 @@ class Worker:
                     instance.retire(f"it exited with code {exit_.code}")
                     reason = f"the guest exited with code {exit_.code}"
                 except Trap as trap:
-                    reason = f"the guest trapped: {_first_line(str(trap))}"
+                    reason = f"the guest trapped: {first_line(str(trap))}"
                     log.error("instance %d trapped: %s", self.number, trap)
                 except Exception as error:
                     reason = f"a host function failed: {type(error).__name__}"
@@ -130,7 +130,7 @@ class Worker:
         """No guest works on the exchange any more: whatever is not complete by now never will be."""
         left = exchange.finished
         exchange.finished = True
-        exchange.scope = None
+        exchange.scope = exchange.on_cancel = None
         response = exchange.response
         if not exchange.done or (response is not None and not response.body.finished):
             failure: ExchangeFailed = GuestFailed(reason)
@@ -146,5 +146,5 @@ class Worker:
         self.handler.release()
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     return text.split("\n", 1)[0]

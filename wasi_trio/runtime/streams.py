@@ -268,3 +268,8 @@ def discard(value: Any) -> None:
     shared: Shared = value.into_shared()
     if not shared.held:
         shared.discard()
+
+
+def adopt(shared: Any) -> StreamReader[Any] | FutureReader[Any]:
+    """What a host function is given for the readable end of a stream or future that a guest passes to it."""
+    return StreamReader(shared) if isinstance(shared, SharedStream) else FutureReader(shared)
