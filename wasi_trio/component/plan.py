@@ -326,8 +326,6 @@ class _Planner:
                     self.plan.destructors[resource] = scope.get(Sort.CORE_FUNC, dtor)
                 scope.add(Sort.TYPE, resource)
             case d.CanonLift(core_func, options, type_index):
-                if options.is_async and options.callback is None:
-                    raise Unsupported("canon lift with the option async but no callback (the stackful ABI)")
                 core = scope.get(Sort.CORE_FUNC, core_func)
                 lifted = Lifted(part, core, scope.get(Sort.TYPE, type_index), self.options(scope, part, options))
                 self.plan.lifted.append(lifted)

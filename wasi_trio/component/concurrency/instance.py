@@ -134,15 +134,19 @@ class ComponentInstance:
         """Whether a call that comes now is held back."""
         return self.backpressure > 0 or not self.free or bool(self.entering)
 
-    def hold_back(self) -> Until:
-        """What a call waits for that has to wait its turn; finishes with whether it was cancelled meanwhile."""
+    def hold_back(self, exclusive: bool = True) -> Until:
+        """What a call waits for that has to wait its turn; finishes with whether it was cancelled meanwhile.
+
+        One that is not ``exclusive`` has a stack of its own, and goes in beside one that has the instance's.
+        """
 
         def ready() -> bool:
-            return self.backpressure == 0 and self.free and next(iter(self.entering)) is until
+            unhindered = self.free if exclusive else self.synchronous is None
+            return self.backpressure == 0 and unhindered and next(iter(self.entering)) is until
 
         def finish(cancelled: bool) -> bool:
             del self.entering[until]
-            if cancelled:
+            if cancelled or not exclusive:
                 self.hand_over()
             return cancelled
 
@@ -157,10 +161,8 @@ class ComponentInstance:
 
     def hand_over(self) -> None:
         """Wake who may take exclusive entry next: the first to come back, the first to come in."""
-        if not self.free:
-            return
         returning = self.returning
-        while returning:
+        while returning and self.free:
             until = next(iter(returning))
             if until.source is None or until.source.ready:
                 self.scheduler.wake(until)

@@ -166,7 +166,12 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
     instance = task.instance
     instance.check_entry(caller)
     function = task.function
-    body = lift_async(task) if function.type.is_async else lift_sync(task)
+    if not function.type.is_async:
+        body = lift_sync(task)
+    elif function.is_async and function.callback is None:
+        body = lift_stackful(task)
+    else:
+        body = lift_async(task)
     instance.scheduler.spawn(body, task)
 
 
@@ -185,7 +190,7 @@ def lift_sync(task: Task) -> Body:
 
 
 def lift_async(task: Task) -> Body:
-    """The thread of a call of an ``async`` function, lifted in any way but the stackful one.
+    """The thread of a call of an ``async`` function, lifted in any way but with a stack of its own.
 
     It waits until the instance lets it in, and again after each event that it waited for outside of core code.
     """
@@ -204,6 +209,19 @@ def lift_async(task: Task) -> Body:
         if task.state is not TaskState.RESOLVED:
             raise Trap("async-lifted export failed to produce a result")
     instance.release()
+
+
+def lift_stackful(task: Task) -> Body:
+    """The thread of a call of an ``async`` function lifted with a stack of its own: it may run beside others."""
+    instance = task.instance
+    if instance.backpressure or instance.synchronous is not None or instance.entering:
+        cancelled = yield instance.hold_back(False)
+        if cancelled:
+            task.cancel()
+            return
+    yield from _enter(task)
+    if task.state is not TaskState.RESOLVED:
+        raise Trap("async-lifted export failed to produce a result")
 
 
 def _enter(task: Task) -> Any:
