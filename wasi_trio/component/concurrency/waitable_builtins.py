@@ -80,7 +80,7 @@ def waitable_set_poll(builtin: AsyncBuiltin) -> Any:
 
 def _store_event(context: Context, pointer: int, event: Event) -> int:
     if pointer & 3:
-        raise Trap("pointer not aligned")
+        raise Trap("unaligned pointer")
     memory = context.memory
     if pointer + 8 > memory.size:
         require(memory, pointer + 8, "pointer out of bounds of memory")

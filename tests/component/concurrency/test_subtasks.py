@@ -1,0 +1,557 @@
+"""Calls that guests make: ``canon lower`` in both forms, to guests and to the host, and subtasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.component.concurrency.world import (
+    BLOCKED,
+    EXIT,
+    Guest,
+    Host,
+    Operation,
+    World,
+    wait,
+    wait_on,
+)
+from wasi_trio.component.concurrency import CANCELLED, HostOperation, SubtaskState
+from wasi_trio.component.concurrency import instance as instance_module
+from wasi_trio.component.errors import HostError, Trap
+from wasi_trio.component.handles import ResourceHandle
+from wasi_trio.component.types import STRING, U8, U32, Borrow, FuncType, List, ResourceType, Stream, Tuple
+
+ASYNC = FuncType((), None, is_async=True)
+SYNC_U32 = FuncType((("x", U32),), U32)
+ASYNC_U32 = FuncType((("x", U32),), U32, is_async=True)
+ASYNC_STRING = FuncType((("x", STRING),), STRING, is_async=True)
+EXPORT = ASYNC
+
+STARTING, STARTED, RETURNED = SubtaskState.STARTING, SubtaskState.STARTED, SubtaskState.RETURNED
+
+
+def unpack(code: int) -> tuple[int, int]:
+    """The state and handle that an asynchronous call gave."""
+    return code & 0xF, code >> 4
+
+
+def run(world: World, guest: Guest, core: Any) -> Any:
+    """Run a core function as the export of a guest."""
+    return world.start(guest.lift(core, EXPORT))
+
+
+def poll(guest: Guest, set_index: int) -> tuple[int, int, int]:
+    pointer = guest.scratch(8)
+    code = guest.call("waitable-set.poll", set_index, pointer)
+    return code, guest.word(pointer), guest.word(pointer + 4)
+
+
+class Blocking:
+    """A callee in a guest of its own, which ends when it is told to."""
+
+    def __init__(self, world: World, type_: FuncType = ASYNC_U32) -> None:
+        self.world = world
+        self.guest = guest = world.guest()
+        self.log: list[Any] = []
+        self.calls: list[int] = []
+
+        def core(guest: Guest, *args: int) -> int:
+            self.log.append(args)
+            joined = guest.call("waitable-set.new")
+            guest.call("context.set", joined)
+            self.calls.append(joined)
+            return wait_on(joined)
+
+        def callback(guest: Guest, code: int, index: int, payload: int) -> int:
+            self.log.append(code)
+            if code == 6:
+                guest.call("task.cancel", is_async=True)
+            else:
+                guest.call("task.return", *self.flats, type_=type_.result, is_async=True)
+            return EXIT
+
+        self.flats: tuple[int, ...] = (42,)
+        self.function = guest.lift(core, type_, is_async=True, callback=callback)
+
+    def unblock(self, number: int = 0) -> None:
+        ends = self.guest.call("stream.new", type_=Stream(U8))
+        self.guest.call("stream.read", ends & 0xFFFF_FFFF, 0, 1, type_=Stream(U8), is_async=True)
+        self.guest.call("waitable.join", ends & 0xFFFF_FFFF, self.calls[number])
+        self.guest.call("stream.drop-writable", ends >> 32, type_=Stream(U8))
+
+
+# ---- to guests -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("type_", [SYNC_U32, ASYNC_U32])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_call_that_returns_at_once(world: World, type_: FuncType, is_async: bool) -> None:
+    callee, caller = world.guest(), world.guest()
+    lowering = caller.lower(world.callee(callee.lift(lambda guest, x: x + 1, type_)), type_, is_async)
+    seen = []
+
+    def core(guest: Guest) -> None:
+        pointer = guest.scratch(4)
+        code = lowering(guest, [41, pointer] if is_async else [41])
+        if is_async:
+            assert code == RETURNED
+            code = guest.word(pointer)
+        seen.append(code)
+
+    run(world, caller, core)
+    assert seen == [42] and len(caller.handles) == 0
+
+
+def test_a_synchronous_call_waits_for_its_callee(world: World) -> None:
+    callee, caller = Blocking(world), world.guest()
+    lowering = caller.lower(world.callee(callee.function), ASYNC_U32)
+    seen = []
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        seen.append((yield from guest.imported(lowering, 7)))
+
+    run(world, caller, core)
+    assert callee.log == [(7,)] and seen == []
+    callee.unblock()
+    world.scheduler.run()
+    assert seen == [42] and len(caller.handles) == 0
+
+
+def test_an_asynchronous_call_has_a_handle_and_an_event(world: World) -> None:
+    callee, caller = Blocking(world), world.guest()
+    lowering = caller.lower(world.callee(callee.function), ASYNC_U32, is_async=True)
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        pointer = guest.scratch(4)
+        joined = guest.call("waitable-set.new")
+        state, index = unpack(lowering(guest, [7, pointer]))
+        assert state == STARTED
+        guest.call("waitable.join", index, joined)
+        assert poll(guest, joined) == (0, 0, 0)
+        callee.unblock()
+        assert guest.word(pointer) == 0
+        code = yield from guest.do("waitable-set.wait", joined, 8)
+        assert (code, guest.word(8), guest.word(12)) == (1, index, RETURNED)
+        assert guest.word(pointer) == 42
+        guest.call("subtask.drop", index)
+        guest.call("waitable-set.drop", joined)
+
+    call = run(world, caller, core)
+    world.scheduler.run()
+    assert call.resolved and len(caller.handles) == 0
+
+
+def test_arguments_are_lifted_when_the_callee_starts_and_that_is_an_event(world: World) -> None:
+    callee, caller = Blocking(world, ASYNC_STRING), world.guest()
+    lowering = caller.lower(world.callee(callee.function), ASYNC_STRING, is_async=True)
+    callee.guest.call("backpressure.inc")
+
+    def core(guest: Guest) -> None:
+        text = guest.put(b"then")
+        joined = guest.call("waitable-set.new")
+        state, index = unpack(lowering(guest, [text, 4, guest.scratch(8)]))
+        assert state == STARTING and callee.log == []
+        guest.call("waitable.join", index, joined)
+        guest.memory.view[text : text + 4] = b"now!"
+
+    run(world, caller, core)
+    callee.guest.call("backpressure.dec")
+    world.scheduler.run()
+    ((pointer, length),) = callee.log
+    assert callee.guest.read(pointer, length) == b"now!"
+    assert poll(caller, 1) == (1, 2, STARTED)
+    assert poll(caller, 1) == (0, 0, 0)
+
+
+def test_an_event_that_was_not_taken_tells_the_latest_state(world: World) -> None:
+    callee, caller = Blocking(world), world.guest()
+    lowering = caller.lower(world.callee(callee.function), ASYNC_U32, is_async=True)
+    callee.guest.call("backpressure.inc")
+
+    def core(guest: Guest) -> None:
+        joined = guest.call("waitable-set.new")
+        _, index = unpack(lowering(guest, [7, 64]))
+        guest.call("waitable.join", index, joined)
+
+    run(world, caller, core)
+    callee.guest.call("backpressure.dec")
+    world.scheduler.run()
+    callee.unblock()
+    world.scheduler.run()
+    assert poll(caller, 1) == (1, 2, RETURNED)
+    assert poll(caller, 1) == (0, 0, 0)
+    assert caller.word(64) == 42
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_results_are_lowered_with_realloc_on_delivery(world: World, is_async: bool) -> None:
+    callee, caller = Blocking(world, ASYNC_STRING), world.guest()
+    callee.flats = (callee.guest.put(b"result"), 6)
+    lowering = caller.lower(world.callee(callee.function), ASYNC_STRING, is_async)
+    pointer = caller.scratch(8)
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        code = yield from guest.imported(lowering, 0, 0, pointer)
+        if is_async:
+            joined = guest.call("waitable-set.new")
+            guest.call("waitable.join", unpack(code)[1], joined)
+            yield from guest.do("waitable-set.wait", joined, 0)
+
+    call = run(world, caller, core)
+    callee.unblock()
+    before = caller.reallocations
+    for until in list(callee.world.scheduler.woken):
+        callee.world.scheduler.resume(until.thread, False)
+    assert caller.reallocations == before
+    assert (caller.undelivered > 0) is is_async
+    world.scheduler.run()
+    assert call.resolved and caller.undelivered == 0
+    assert caller.read(caller.word(pointer), caller.word(pointer + 4)) == b"result"
+
+
+def test_what_waits_for_delivery_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instance_module, "MAX_UNDELIVERED", 1000)
+    callee, caller = Blocking(world, ASYNC_STRING), world.guest()
+    callee.flats = (callee.guest.put(b"x" * 400), 400)
+    lowering = caller.lower(world.callee(callee.function), ASYNC_STRING, is_async=True)
+
+    def core(guest: Guest) -> None:
+        for _ in range(3):
+            lowering(guest, [0, 0, 64])
+
+    run(world, caller, core)
+    for number in range(3):
+        callee.unblock(number)
+    with pytest.raises(Trap, match="too much data awaits delivery"):
+        world.scheduler.run()
+
+
+def test_more_than_four_arguments_of_an_asynchronous_call_are_in_memory(world: World) -> None:
+    callee, caller = world.guest(), world.guest()
+    type_ = FuncType(tuple((f"p{i}", U32) for i in range(5)), Tuple((U32, U32)), is_async=True)
+
+    def core(guest: Guest, *args: int) -> int:
+        return guest.put(b"".join(arg.to_bytes(4, "little") for arg in (sum(args), len(args))))
+
+    lowering = caller.lower(world.callee(callee.lift(core, type_)), type_, is_async=True)
+    assert lowering.params == ("i32", "i32") and lowering.results == ("i32",)
+
+    def run_(guest: Guest) -> None:
+        arguments = guest.put(b"".join(i.to_bytes(4, "little") for i in range(1, 6)))
+        pointer = guest.scratch(8)
+        assert lowering(guest, [arguments, pointer]) == RETURNED
+        assert (guest.word(pointer), guest.word(pointer + 4)) == (15, 5)
+
+    assert run(world, caller, run_).resolved
+
+
+def test_lent_handles_are_given_back_when_the_return_is_delivered(world: World) -> None:
+    resource = ResourceType("thing")
+    type_ = FuncType((("x", Borrow(resource)),), None, is_async=True)
+    callee, caller = world.guest(), world.guest()
+    log: list[Any] = []
+    gate = callee.call("waitable-set.new")
+
+    def core(guest: Guest, index: int) -> int:
+        guest.handles.remove(index).scope.borrows -= 1
+        return wait_on(gate)
+
+    def callback(guest: Guest, *event: int) -> int:
+        guest.call("task.return", is_async=True)
+        return EXIT
+
+    lowering = caller.lower(
+        world.callee(callee.lift(core, type_, is_async=True, callback=callback)), type_, is_async=True
+    )
+    handle = ResourceHandle(resource, object(), own=True)
+
+    def run_(guest: Guest) -> None:
+        state, index = unpack(lowering(guest, [guest.handles.add(handle)]))
+        guest.call("waitable.join", index, guest.call("waitable-set.new"))
+        log.append(index)
+
+    run(world, caller, run_)
+    assert handle.lends == 1
+    ends = callee.call("stream.new", type_=Stream(None))
+    callee.call("stream.read", ends & 0xFFFF_FFFF, 0, 1, type_=Stream(None), is_async=True)
+    callee.call("waitable.join", ends & 0xFFFF_FFFF, gate)
+    callee.call("stream.drop-writable", ends >> 32, type_=Stream(None))
+    world.scheduler.run()
+    assert handle.lends == 1
+    assert poll(caller, 3) == (1, 2, RETURNED)
+    assert handle.lends == 0
+
+
+def test_components_that_contain_one_another_do_not_call_each_other(world: World) -> None:
+    parent = world.guest()
+    child = world.guest(parent)
+    grandchild = world.guest(child)
+    sibling = world.guest(parent)
+    function = {guest: guest.lift(lambda guest: None, ASYNC) for guest in world.guests}
+
+    def attempt(caller: Guest, callee: Guest) -> None:
+        lowering = caller.lower(world.callee(function[callee]), ASYNC)
+        world.inside(caller, lambda: lowering(caller, []))
+
+    for caller, callee in [
+        (parent, child),
+        (child, parent),
+        (parent, grandchild),
+        (grandchild, parent),
+        (child, child),
+    ]:
+        with pytest.raises(Trap, match="cannot enter component instance"):
+            attempt(caller, callee)
+        caller.exclusive = None
+    for caller, callee in [(child, sibling), (sibling, grandchild)]:
+        attempt(caller, callee)
+
+
+def test_a_guest_that_may_not_leave_calls_nothing(world: World) -> None:
+    caller = world.guest()
+    caller.may_leave = False
+    with pytest.raises(Trap, match="cannot leave component instance"):
+        caller.lower(Host(lambda: None), ASYNC)(caller, [])
+
+
+# ---- to the host -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_host_function_that_gives_a_value_has_returned(world: World, is_async: bool) -> None:
+    caller = world.guest()
+    lowering = caller.lower(Host(lambda x: x.upper()), ASYNC_STRING, is_async)
+
+    def core(guest: Guest) -> None:
+        pointer = guest.scratch(8)
+        assert lowering(guest, [guest.put(b"hi"), 2, pointer]) == (RETURNED if is_async else None)
+        assert guest.read(guest.word(pointer), 2) == b"HI"
+
+    assert run(world, caller, core).resolved
+
+
+@pytest.mark.parametrize("type_", [SYNC_U32, ASYNC_U32])
+def test_a_synchronous_call_waits_for_a_host_operation(world: World, type_: FuncType) -> None:
+    caller = world.guest()
+    operation = Operation()
+    lowering = caller.lower(Host(lambda x: operation), type_)
+
+    def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        return (yield from guest.imported(lowering, x))
+
+    call = world.start(caller.lift(core, type_), 1)
+    assert not call.resolved
+    operation.resolve(5)
+    assert world.scheduler.finish(call) == 5
+
+
+def test_an_asynchronous_call_of_a_host_operation(world: World) -> None:
+    caller = world.guest()
+    operation = Operation()
+    lowering = caller.lower(Host(lambda x: operation), ASYNC_U32, is_async=True)
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        joined = guest.call("waitable-set.new")
+        state, index = unpack(lowering(guest, [1, 64]))
+        assert state == STARTED
+        guest.call("waitable.join", index, joined)
+        assert (yield from guest.do("waitable-set.wait", joined, 0)) == 1
+        assert guest.word(64) == 5
+
+    call = run(world, caller, core)
+    operation.resolve(5)
+    world.scheduler.run()
+    assert call.resolved
+
+
+def test_what_a_host_function_raises_is_the_callers(world: World) -> None:
+    caller = world.guest()
+
+    def fail() -> None:
+        raise LookupError("not here")
+
+    with pytest.raises(LookupError, match="not here"):
+        caller.lower(Host(fail), ASYNC, is_async=True)(caller, [])
+
+
+def test_a_value_that_does_not_fit_is_the_hosts_error(world: World) -> None:
+    caller = world.guest()
+    lowering = caller.lower(Host(lambda x: "text"), ASYNC_U32, is_async=True)
+    with pytest.raises(HostError, match="u32 cannot be made from a Python str"):
+        lowering(caller, [1, 64])
+
+
+def test_a_bad_return_pointer_traps(world: World) -> None:
+    caller = world.guest()
+    lowering = caller.lower(Host(lambda x: x), ASYNC_U32, is_async=True)
+    for pointer, message in [(65536, "out of bounds"), (2, "unaligned pointer")]:
+        with pytest.raises(Trap, match=message):
+            lowering(caller, [1, pointer])
+
+
+def test_operations_must_say_how_they_are_cancelled() -> None:
+    with pytest.raises(NotImplementedError):
+        HostOperation().cancel()
+
+
+# ---- subtask.cancel --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_cancelling_a_callee_that_ends_at_once(world: World, is_async: bool) -> None:
+    callee, caller = Blocking(world), world.guest()
+    lowering = caller.lower(world.callee(callee.function), ASYNC_U32, is_async=True)
+
+    def core(guest: Guest) -> None:
+        _, index = unpack(lowering(guest, [7, 64]))
+        assert guest.call("subtask.cancel", index, is_async=is_async) == SubtaskState.CANCELLED_BEFORE_RETURNED
+        with pytest.raises(Trap, match="`subtask.cancel` called after terminal status delivered"):
+            guest.call("subtask.cancel", index, is_async=True)
+        guest.call("subtask.drop", index)
+
+    assert run(world, caller, core).resolved
+    assert callee.log == [(7,), 6] and len(caller.handles) == 0
+
+
+def test_cancelling_a_callee_that_has_not_started(world: World) -> None:
+    callee, caller = Blocking(world), world.guest()
+    lowering = caller.lower(world.callee(callee.function), ASYNC_U32, is_async=True)
+    callee.guest.call("backpressure.inc")
+
+    def core(guest: Guest) -> None:
+        state, index = unpack(lowering(guest, [7, 64]))
+        assert state == STARTING
+        assert guest.call("subtask.cancel", index, is_async=True) == SubtaskState.CANCELLED_BEFORE_STARTED
+        guest.call("subtask.drop", index)
+
+    assert run(world, caller, core).resolved
+    assert callee.log == [] and world.scheduler.threads == []
+
+
+def test_cancelling_a_callee_that_has_returned_takes_its_event(world: World) -> None:
+    callee, caller = Blocking(world), world.guest()
+    lowering = caller.lower(world.callee(callee.function), ASYNC_U32, is_async=True)
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        _, index = unpack(lowering(guest, [7, 64]))
+        joined = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, joined)
+        callee.unblock()
+        yield from guest.do("thread.yield")
+        assert guest.call("subtask.cancel", index, is_async=True) == RETURNED
+        assert guest.word(64) == 42
+        assert poll(guest, joined) == (0, 0, 0)
+
+    call = run(world, caller, core)
+    world.scheduler.run()
+    assert call.resolved
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("outcome", [CANCELLED, 5])
+def test_cancelling_a_host_operation(world: World, is_async: bool, outcome: Any) -> None:
+    caller = world.guest()
+    operation = Operation()
+    lowering = caller.lower(Host(lambda x: operation), ASYNC_U32, is_async=True)
+    expected = SubtaskState.CANCELLED_BEFORE_RETURNED if outcome is CANCELLED else RETURNED
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        joined = guest.call("waitable-set.new")
+        _, index = unpack(lowering(guest, [1, 64]))
+        code = yield from guest.do("subtask.cancel", index, is_async=is_async)
+        if is_async:
+            assert code == BLOCKED
+            with pytest.raises(Trap, match="called after terminal"):
+                guest.call("subtask.cancel", index, is_async=True)
+            guest.call("waitable.join", index, joined)
+            yield from guest.do("waitable-set.wait", joined, 0)
+            code = guest.word(4)
+        assert code == expected
+        assert guest.word(64) == (0 if outcome is CANCELLED else 5)
+        guest.call("subtask.drop", index)
+
+    call = run(world, caller, core)
+    assert operation.cancels == 1 and not call.resolved
+    operation.resolve(outcome)
+    world.scheduler.run()
+    assert call.resolved
+
+
+def test_a_synchronous_cancel_does_not_mistake_the_start_for_the_end(world: World) -> None:
+    callee, caller = Blocking(world), world.guest()
+    stubborn = world.guest()
+    gate = stubborn.call("waitable-set.new")
+
+    def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        yield from guest.do("waitable-set.wait", gate, 0)
+        return x
+
+    lowering = caller.lower(world.callee(stubborn.lift(core, ASYNC_U32)), ASYNC_U32, is_async=True)
+    stubborn.call("backpressure.inc")
+    del callee
+
+    def run_(guest: Guest):  # type: ignore[no-untyped-def]
+        _, index = unpack(lowering(guest, [7, 64]))
+        stubborn.call("backpressure.dec")
+        yield from guest.do("thread.yield")
+        code = yield from guest.do("subtask.cancel", index)
+        assert code == RETURNED
+
+    call = run(world, caller, run_)
+    world.scheduler.run()
+    assert not call.resolved
+    ends = stubborn.call("stream.new", type_=Stream(None))
+    stubborn.call("stream.read", ends & 0xFFFF_FFFF, 0, 1, type_=Stream(None), is_async=True)
+    stubborn.call("waitable.join", ends & 0xFFFF_FFFF, gate)
+    stubborn.call("stream.drop-writable", ends >> 32, type_=Stream(None))
+    world.scheduler.run()
+    assert call.resolved
+
+
+def test_subtasks_are_not_dropped_before_their_end_is_delivered(world: World) -> None:
+    caller = world.guest()
+    operation = Operation()
+    lowering = caller.lower(Host(lambda x: operation), ASYNC_U32, is_async=True)
+    _, index = unpack(world.inside(caller, lambda: lowering(caller, [1, 64])))
+    message = "cannot drop a subtask which has not yet resolved"
+    with pytest.raises(Trap, match=message):
+        caller.call("subtask.drop", index)
+    operation.resolve(3)
+    with pytest.raises(Trap, match=message):
+        caller.call("subtask.drop", index)
+    joined = caller.call("waitable-set.new")
+    caller.call("waitable.join", index, joined)
+    assert poll(caller, joined) == (1, index, RETURNED)
+    caller.call("subtask.drop", index)
+    caller.call("waitable-set.drop", joined)
+    assert len(caller.handles) == 0
+
+
+def test_a_subtask_in_a_set_is_not_cancelled_synchronously(world: World) -> None:
+    caller = world.guest()
+    lowering = caller.lower(Host(lambda x: Operation()), ASYNC_U32, is_async=True)
+
+    def core() -> None:
+        _, index = unpack(lowering(caller, [1, 64]))
+        caller.call("waitable.join", index, caller.call("waitable-set.new"))
+        with pytest.raises(Trap, match="waitable cannot be used synchronously while added to a waitable set"):
+            caller.call("subtask.cancel", index)
+
+    world.inside(caller, core)
+
+
+def test_lists_are_weighed_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instance_module, "MAX_UNDELIVERED", 1000)
+    caller = world.guest()
+    operation = Operation()
+    type_ = FuncType((), List(U32), is_async=True)
+    lowering = caller.lower(Host(lambda: operation), type_, is_async=True)
+    assert lowering(caller, [64]) & 0xF == STARTED
+    with pytest.raises(Trap, match="too much data"):
+        operation.resolve([1] * 100)
+
+
+def test_wait_gives_plain_results_through() -> None:
+    with pytest.raises(StopIteration, match="5"):
+        next(wait(5))
