@@ -267,7 +267,7 @@ def test_lent_handles_are_given_back_when_the_return_is_delivered(world: World) 
     handle = ResourceHandle(resource, object(), own=True)
 
     def run_(guest: Guest) -> None:
-        state, index = unpack(lowering(guest, [guest.handles.add(handle)]))
+        _, index = unpack(lowering(guest, [guest.handles.add(handle)]))
         guest.call("waitable.join", index, guest.call("waitable-set.new"))
         log.append(index)
 
@@ -406,7 +406,7 @@ def test_cancelling_a_callee_that_ends_at_once(world: World, is_async: bool) -> 
     def core(guest: Guest) -> None:
         _, index = unpack(lowering(guest, [7, 64]))
         assert guest.call("subtask.cancel", index, is_async=is_async) == SubtaskState.CANCELLED_BEFORE_RETURNED
-        with pytest.raises(Trap, match="`subtask.cancel` called after terminal status delivered"):
+        with pytest.raises(Trap, match=r"`subtask.cancel` called after terminal status delivered"):
             guest.call("subtask.cancel", index, is_async=True)
         guest.call("subtask.drop", index)
 

@@ -652,3 +652,49 @@ def test_the_host_can_not_enter_an_instance_that_is_running(world: World) -> Non
     outer = parent.lift(core, ASYNC)
     world.invoke(outer)
     world.invoke(inner)
+
+
+# ---- functions with a stack of their own -----------------------------------------------------------------
+
+
+def stackful(world: World, guest: Guest, gate: Gate):  # type: ignore[no-untyped-def]
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        code = yield from guest.do("waitable-set.wait", gate.set, 0, cancellable=True)
+        guest.call("task.cancel" if code == 6 else "task.return", is_async=True)
+
+    return guest.lift(core, ASYNC, is_async=True)
+
+
+def test_calls_with_a_stack_of_their_own_run_beside_others(world: World) -> None:
+    guest = world.guest()
+    log: list[str] = []
+    gates = [Gate(guest) for _ in range(4)]
+    blocked = world.start(guest.lift(blocker(guest, gates[0], log, "blocker"), ASYNC))
+    queued = world.start(guest.lift(blocker(guest, gates[1], log, "queued"), ASYNC))
+    beside = [world.start(stackful(world, guest, gate)) for gate in gates[2:]]
+    gates[2].open()
+    world.scheduler.run()
+    assert beside[0].resolved and not blocked.resolved and not queued.resolved
+    beside[1].task.request_cancellation()
+    assert beside[1].outcome is CANCELLED
+    assert log == ["blocker starts"]
+
+
+def test_backpressure_holds_them_back_too(world: World) -> None:
+    guest = world.guest()
+    gate = Gate(guest)
+    gate.open()
+    guest.call("backpressure.inc")
+    calls = [world.start(stackful(world, guest, gate)) for _ in range(2)]
+    calls[1].task.request_cancellation()
+    assert calls[1].outcome is CANCELLED
+    world.scheduler.run()
+    assert not calls[0].resolved
+    guest.call("backpressure.dec")
+    assert world.scheduler.finish(calls[0]) is None
+
+
+def test_they_too_must_resolve(world: World) -> None:
+    guest = world.guest()
+    with pytest.raises(Trap, match="async-lifted export failed to produce a result"):
+        world.invoke(guest.lift(lambda guest: None, ASYNC, is_async=True))

@@ -205,7 +205,7 @@ class GuestEnd(Waitable):
     def copied(self) -> None:
         self.result = CopyResult.COMPLETED
         if self.deferred:
-            self.shared.pending = None  # what waits in Python is bounded: no more of it before the guest takes this
+            self.length = self.progress  # what waits in Python is bounded: no more before the guest takes this
         self.notify()
 
     def done(self, result: CopyResult) -> None:

@@ -37,6 +37,7 @@ class ComponentInstance:
         "backpressure",
         "contexts",
         "entering",
+        "entering_beside",
         "exclusive",
         "handles",
         "index",
@@ -67,6 +68,8 @@ class ComponentInstance:
         self.synchronous: Task | None = None
         #: calls held back, in the order they came
         self.entering: OrderedDict[Until, None] = OrderedDict()
+        #: those held back that have a stack of their own
+        self.entering_beside: OrderedDict[Until, None] = OrderedDict()
         #: threads that have something to go on with and need ``exclusive`` for it, in the order of their events
         self.returning: OrderedDict[Until, None] = OrderedDict()
         #: what context.get/set reach while a core module is being instantiated, which is no task
@@ -137,21 +140,23 @@ class ComponentInstance:
     def hold_back(self, exclusive: bool = True) -> Until:
         """What a call waits for that has to wait its turn; finishes with whether it was cancelled meanwhile.
 
-        One that is not ``exclusive`` has a stack of its own, and goes in beside one that has the instance's.
+        One that is not ``exclusive`` has a stack of its own, and goes in beside those that share the instance's.
         """
+        queue = self.entering if exclusive else self.entering_beside
 
         def ready() -> bool:
-            unhindered = self.free if exclusive else self.synchronous is None
-            return self.backpressure == 0 and unhindered and next(iter(self.entering)) is until
+            if self.backpressure or self.synchronous is not None:
+                return False
+            return not exclusive or (self.exclusive is None and next(iter(queue)) is until)
 
         def finish(cancelled: bool) -> bool:
-            del self.entering[until]
-            if cancelled or not exclusive:
+            del queue[until]
+            if cancelled:
                 self.hand_over()
             return cancelled
 
         until = Until(ready, True, finish)
-        self.entering[until] = None
+        queue[until] = None
         return until
 
     def release(self) -> None:
@@ -168,8 +173,11 @@ class ComponentInstance:
                 self.scheduler.wake(until)
                 break
             del returning[until]  # its event has been taken
-        if self.entering and self.backpressure == 0:
-            self.scheduler.wake(next(iter(self.entering)))
+        if self.backpressure == 0:
+            if self.entering:
+                self.scheduler.wake(next(iter(self.entering)))
+            for until in self.entering_beside:
+                self.scheduler.wake(until)
 
     def alert(self, until: Until) -> None:
         """What ``until`` waits for has happened."""

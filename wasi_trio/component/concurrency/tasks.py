@@ -46,6 +46,7 @@ class LiftedFunction:
         "part",
         "post_return",
         "results",
+        "stackful",
         "type",
     )
 
@@ -60,6 +61,7 @@ class LiftedFunction:
         self.post_return = options.post_return
         #: the canonical option of that name; ``type.is_async`` is WIT's
         self.is_async = options.is_async
+        self.stackful = options.is_async and options.callback is None
         self.params, self.results = abi.core_signature(type_, "lift", options.is_async, options.callback is not None)
         params = tuple(type_ for _, type_ in type_.params)
         self.lower = abi.lower_values(params, options.encoding, abi.MAX_FLAT_PARAMS, instance_index=lifted.part)
@@ -140,7 +142,7 @@ class Task(BorrowScope):
             if (
                 until is not None
                 and until.cancellable
-                and (instance.exclusive is None or instance.exclusive is self)
+                and (instance.exclusive in (None, self) or self.function.stackful)
                 and instance.synchronous is None
                 and instance.task is None
             ):
@@ -168,7 +170,7 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
     function = task.function
     if not function.type.is_async:
         body = lift_sync(task)
-    elif function.is_async and function.callback is None:
+    elif function.stackful:
         body = lift_stackful(task)
     else:
         body = lift_async(task)
@@ -214,7 +216,7 @@ def lift_async(task: Task) -> Body:
 def lift_stackful(task: Task) -> Body:
     """The thread of a call of an ``async`` function lifted with a stack of its own: it may run beside others."""
     instance = task.instance
-    if instance.backpressure or instance.synchronous is not None or instance.entering:
+    if instance.backpressure or instance.synchronous is not None:
         cancelled = yield instance.hold_back(False)
         if cancelled:
             task.cancel()
