@@ -109,14 +109,13 @@ class StreamReader(_Half, Generic[T]):
     ``async for`` gives what ``receive`` gives, to the end.
     """
 
-    __slots__ = ("_ended",)
+    __slots__ = ()
 
     _end: HostReader
 
     def __init__(self, stream: SharedStream) -> None:
         super().__init__()
         self._end = HostReader(stream)
-        self._ended = False
 
     async def receive(self, max_items: int = RECEIVE_SIZE) -> T:
         """At least one element and at most ``max_items``; b"" or [] once the writer has closed the stream.

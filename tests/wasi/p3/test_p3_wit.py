@@ -12,10 +12,10 @@ import pytest
 from wasi_trio.component import wit
 from wasi_trio.component.errors import Unsupported
 from wasi_trio.component.names import FunctionKind, parse_function_name
-from wasi_trio.component.types import ResourceType, Result
+from wasi_trio.component.types import U8, Future, Own, ResourceType, Result, Stream, Tuple
 from wasi_trio.component.values import Err, Variant, pascal_case, snake_case
 from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p3 import INTERFACES, VERSION, filesystem
+from wasi_trio.wasi.p3 import INTERFACES, VERSION, filesystem, http_types, stdio
 
 #: what a component exports to its host; the handler is imported too, by middleware, if its host has one to give
 EXPORTED = {"wasi:cli/run", "wasi:http/handler"}
@@ -100,6 +100,24 @@ def test_files_and_sockets_are_refused(name: str, function: str) -> None:
     else:
         with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
             found(*arguments)
+
+
+def test_the_types_of_the_host_s_futures() -> None:
+    http, cli = DESCRIBED["wasi:http/types"], DESCRIBED["wasi:cli/types"]
+    assert http.types["error-code"] == http_types.ERROR_CODE
+    assert http.functions["[static]response.new"].result == Tuple((Own(resource("response")), Future(http_types.RESULT)))
+    consumed = Tuple((Stream(U8), Future(http_types.TRAILERS)))
+    assert http.functions["[static]request.consume-body"].result == consumed
+    assert http.functions["[static]response.consume-body"].result == consumed
+    assert cli.types["error-code"] == stdio.ERROR_CODE
+    read = DESCRIBED["wasi:cli/stdin"].functions["read-via-stream"]
+    assert read.result == Tuple((Stream(U8), Future(stdio.RESULT)))
+
+
+def resource(name: str) -> ResourceType:
+    found = DESCRIBED["wasi:http/types"].types[name]
+    assert isinstance(found, ResourceType)
+    return found
 
 
 def test_there_are_no_directories() -> None:

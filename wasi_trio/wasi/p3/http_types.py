@@ -50,8 +50,21 @@ ERROR_CODE = t.Variant(
     )
 )
 
-#: stands for the resource ``fields``, which each component has its own type for
-FIELDS = t.ResourceType("fields")
+
+class _AnyFields(t.ResourceType):
+    """Stands for ``fields`` in every component: equal to whatever type a component has for this resource of the host's.
+
+    Each component has a type of its own for it, which a future that the host makes can not know.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, t.ResourceType) and other.name == self.name and other.owner is None
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+FIELDS = _AnyFields("fields")
 
 #: what becomes of a message, or of its handling
 RESULT = t.Result(None, ERROR_CODE)

@@ -1,0 +1,108 @@
+"""A guest without wasm, for what WASI's interfaces give to guests and take from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.component.concurrency.world import BLOCKED, World
+from wasi_trio.component.concurrency import CopyResult, HostFutureReader, SharedFuture, SharedStream
+from wasi_trio.component.types import U8, Stream
+from wasi_trio.runtime.streams import FutureWriter, make_future
+from wasi_trio.wasi.p3.http_types import TRAILERS
+
+BYTES = Stream(U8)
+#: the most that a guest here reads at once
+BUFFER = 16384
+DROPPED, CANCELLED = "dropped", "cancelled"
+_RESULTS = {CopyResult.DROPPED: DROPPED, CopyResult.CANCELLED: CANCELLED}
+
+
+class _End:
+    def __init__(self) -> None:
+        self.guest = World().guest()
+        self.context = self.guest.context(self.guest.options())
+        self.pointer = self.guest.scratch(BUFFER)
+        self.index = 0
+
+    def outcome(self, code: int) -> Any:
+        """What a built-in's answer says: None if it blocks."""
+        return None if code == BLOCKED else self.decode(code >> 4, CopyResult(code & 15))
+
+    def decode(self, count: int, result: CopyResult) -> Any:
+        raise NotImplementedError
+
+    def event(self) -> Any:
+        """What the operation under way has come to, None if nothing yet."""
+        end = self.guest.handles.get(self.index)
+        if not end.pending:
+            return None
+        return self.outcome(end.take_event()[2])
+
+
+class GuestReader(_End):
+    """A guest's readable end of a ``stream<u8>``: what it reads is bytes, and DROPPED after the last of them."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self.index = self.context.lower_stream(stream, U8)
+
+    def read(self, count: int = BUFFER) -> Any:
+        return self.outcome(self.guest.call("stream.read", self.index, self.pointer, count, type_=BYTES, is_async=True))
+
+    def decode(self, count: int, result: CopyResult) -> Any:
+        data = self.guest.read(self.pointer, count)
+        return data if result is CopyResult.COMPLETED or data else _RESULTS[result]
+
+    def cancel(self) -> Any:
+        return self.outcome(self.guest.call("stream.cancel-read", self.index, type_=BYTES, is_async=True))
+
+    def drop(self) -> None:
+        self.guest.call("stream.drop-readable", self.index, type_=BYTES)
+
+    def pass_on(self) -> SharedStream:
+        shared = self.context.lift_stream(self.index, U8)
+        assert isinstance(shared, SharedStream)
+        return shared
+
+
+class GuestWriter(_End):
+    """A guest's writable end of a ``stream<u8>``; ``stream`` is its readable end, as given to a host function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ends = self.guest.call("stream.new", type_=BYTES)
+        self.index = ends >> 32
+        self.stream: SharedStream = self.context.lift_stream(ends & 0xFFFF_FFFF, U8)
+
+    def write(self, data: bytes) -> Any:
+        """How many bytes were taken, or DROPPED."""
+        pointer = self.guest.memory.size - len(data)
+        self.guest.memory.view[pointer:] = data
+        code = self.guest.call("stream.write", self.index, pointer, len(data), type_=BYTES, is_async=True)
+        return self.outcome(code)
+
+    def decode(self, count: int, result: CopyResult) -> Any:
+        return count if result is CopyResult.COMPLETED else _RESULTS[result]
+
+    def drop(self) -> None:
+        self.guest.call("stream.drop-writable", self.index, type_=BYTES)
+
+    def die(self) -> None:
+        """The guest traps."""
+        self.guest.abandon()
+
+
+def trailers() -> tuple[FutureWriter[Any], SharedFuture]:
+    """The future of trailers that a guest gives along with contents."""
+    return make_future(TRAILERS)
+
+
+class Watched:
+    """A future that somebody waits for: ``value`` is None as long as there is none, and DROPPED if none will come."""
+
+    def __init__(self, future: SharedFuture) -> None:
+        self.value: Any = None
+        HostFutureReader(future).start_read(self._done)
+
+    def _done(self, result: CopyResult, value: Any) -> None:
+        self.value = DROPPED if result is CopyResult.DROPPED else value

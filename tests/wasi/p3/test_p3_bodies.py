@@ -1,0 +1,508 @@
+"""Contents of messages on their way between guests and bodies."""
+
+from __future__ import annotations
+
+import pytest
+from p3_guest import BUFFER, CANCELLED, DROPPED, GuestReader, GuestWriter, Watched, trailers
+
+from wasi_trio.component import types as t
+from wasi_trio.component.values import Err, Ok, Variant
+from wasi_trio.runtime.streams import make_future
+from wasi_trio.wasi.http.body import CAPACITY, Body
+from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.p3.http_bodies import BodyStream, GuestContents, HostContents, Transmission, trailers_of
+from wasi_trio.wasi.p3.http_fields import Fields
+from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
+
+SIZE = "HTTP-response-body-size"
+
+
+# ---- a Body that a guest reads -----------------------------------------------------------------------------
+
+
+def test_a_guest_reads_what_is_there():
+    body = Body()
+    body.try_write(b"hello")
+    reader = GuestReader(BodyStream(body))
+    assert reader.read(3) == b"hel"
+    assert reader.read() == b"lo"
+    body.try_write(b"more")
+    assert reader.read() == b"more"
+    body.finish()
+    assert reader.read() == DROPPED
+
+
+def test_a_guest_that_waits_is_given_what_comes():
+    body = Body()
+    reader = GuestReader(BodyStream(body))
+    assert reader.read() is None
+    assert reader.event() is None
+    body.try_write(b"one")
+    body.try_write(b"two")
+    assert reader.event() == b"one"
+    assert reader.read(0) == b""
+    assert reader.read() == b"two"
+    assert reader.read(0) is None
+    body.try_write(b"three")
+    assert reader.event() == b""
+    assert reader.read(100) == b"three"
+    assert reader.read() is None
+    body.finish()
+    assert reader.event() == DROPPED
+
+
+def test_nothing_is_taken_that_no_guest_asked_for():
+    body = Body()
+    reader = GuestReader(BodyStream(body))
+    assert reader.read(1) is None
+    body.try_write(bytes(CAPACITY))
+    assert body.buffered == CAPACITY - 1
+    assert reader.event() == b"\0"
+    assert body.buffered == CAPACITY - 1
+
+
+def test_a_guest_may_cancel_its_read():
+    body = Body()
+    reader = GuestReader(BodyStream(body))
+    assert reader.read() is None
+    assert reader.cancel() == CANCELLED
+    body.try_write(b"abc")
+    assert body.buffered == 3
+    assert reader.read() == b"abc"
+    assert reader.read() is None
+    assert reader.cancel() == CANCELLED
+    assert reader.read() is None
+    body.try_write(b"def")
+    assert reader.event() == b"def"
+
+
+def test_to_drop_the_stream_closes_the_body():
+    for prepare in (lambda reader: None, lambda reader: (reader.read(), reader.cancel())):
+        body = Body()
+        reader = GuestReader(BodyStream(body))
+        prepare(reader)
+        reader.drop()
+        assert body.closed
+        assert body.on_readable is None
+
+
+def test_a_guest_that_dies_closes_the_body():
+    body = Body()
+    reader = GuestReader(BodyStream(body))
+    assert reader.read() is None
+    reader.guest.abandon()
+    assert body.closed
+    body = Body.of(b"all of it")
+    reader = GuestReader(BodyStream(body))
+    assert reader.read() == b"all of it"
+    reader.guest.abandon()
+    assert body.ended
+    assert not body.closed
+
+
+def test_a_body_that_the_host_closes_ends_the_stream():
+    body = Body()
+    reader = GuestReader(BodyStream(body))
+    assert reader.read() is None
+    body.close()
+    assert reader.event() == DROPPED
+
+
+@pytest.mark.parametrize(
+    ("end", "value"),
+    [
+        (lambda body: body.finish(), Ok(None)),
+        (lambda body: body.abort(HttpError("connection-terminated")), Err(Variant("connection-terminated"))),
+        (lambda body: body.close(), Ok(None)),
+    ],
+)
+def test_trailers_come_when_the_body_has_ended(end, value):
+    body = Body()
+    future = Watched(trailers_of(body))
+    body.try_write(b"abc")
+    end(body)
+    assert future.value is None or body.closed
+    body.take(3)
+    assert future.value == value
+    assert Watched(trailers_of(body)).value == value
+
+
+def test_trailers_are_immutable_fields_without_what_is_forbidden():
+    body = Body()
+    future = Watched(trailers_of(body))
+    body.finish([("A", b"1"), ("transfer-encoding", b"chunked")])
+    fields = future.value.value
+    assert isinstance(fields, Fields)
+    assert fields.copy_all() == [("A", b"1")]
+    assert fields.immutable
+
+
+def test_a_guest_that_could_not_handle_the_message_closes_its_body():
+    body = Body()
+    writer, result = make_future(RESULT)
+    HostContents(body).consume(result)
+    writer.set(Err(Variant("internal-error", "why")))
+    assert body.closed
+    assert body.refusal is not None
+    assert body.refusal.code == Variant("internal-error", "why")
+    for settle in (lambda writer: writer.set(Ok()), lambda writer: writer.close()):
+        body = Body()
+        writer, result = make_future(RESULT)
+        HostContents(body).consume(result)
+        settle(writer)
+        assert not body.closed
+
+
+def test_futures_of_the_host_fit_the_types_of_any_component():
+    fields = t.ResourceType("fields")
+    own = t.Result(t.Option(t.Own(fields)), TRAILERS.err)
+    assert own == TRAILERS == own
+    assert t.Result(t.Option(t.Own(t.ResourceType("request"))), TRAILERS.err) != TRAILERS
+    assert t.Result(t.Option(t.Own(t.ResourceType("fields", owner=0))), TRAILERS.err) != TRAILERS
+    reader = GuestReader(BodyStream(Body()))
+    fields.python_class = Fields
+    index = reader.context.lower_future(trailers_of(Body.of(b"", [("a", b"1")])), own)
+    pointer = reader.guest.scratch(64)
+    assert reader.guest.call("future.read", index, pointer, type_=t.Future(own), is_async=True) == 0
+    ok, some, handle = reader.guest.word(pointer), reader.guest.word(pointer + 8), reader.guest.word(pointer + 12)
+    assert (ok, some) == (0, 1)
+    assert reader.guest.handles.resource(handle, fields).rep.copy_all() == [("a", b"1")]
+
+
+# ---- a guest's contents made into a Body -------------------------------------------------------------------
+
+
+class Sent:
+    """A message that a guest makes and the host takes."""
+
+    def __init__(self, expected=None, *, contents=True, bodiless=False):
+        self.writer = GuestWriter() if contents else None
+        self.trailers, future = trailers()
+        made = GuestContents(self.writer.stream if contents else None, future)
+        made.bodiless = bodiless
+        self.transmission = Watched(made.transmission.future)
+        self.body = made.to_body(expected, SIZE)
+
+
+def test_what_a_guest_writes_is_in_the_body():
+    sent = Sent()
+    assert sent.writer.write(b"hello") == 5
+    assert sent.body.take(100) == b"hello"
+    assert sent.writer.write(b"") == 0
+    assert sent.writer.write(b"world") == 5
+    sent.writer.drop()
+    assert not sent.body.finished
+    sent.trailers.set(Ok(None))
+    assert sent.body.finished
+    assert sent.transmission.value is None
+    assert sent.body.take(100) == b"world"
+    assert sent.body.ended
+    assert sent.transmission.value == Ok()
+
+
+def test_what_a_guest_wrote_before_is_in_the_body_too():
+    writer = GuestWriter()
+    assert writer.write(b"early") is None
+    made, future = trailers()
+    made.set(Ok(None))
+    body = GuestContents(writer.stream, future).to_body(5, SIZE)
+    assert body.take(100) == b"early"
+    assert writer.event() == 5
+    writer.drop()
+    assert body.ended
+
+
+def test_a_guest_that_is_ahead_waits():
+    sent = Sent()
+    written = 0
+    while (count := sent.writer.write(bytes(BUFFER))) == BUFFER:
+        written += count
+    assert written == CAPACITY
+    assert count is None
+    assert sent.writer.event() is None
+    sent.body.take(CAPACITY // 2)
+    assert sent.writer.event() == BUFFER
+    assert sent.body.buffered == CAPACITY // 2 + BUFFER
+
+
+def test_a_write_larger_than_the_room_is_taken_in_pieces():
+    writer = GuestWriter()
+    assert writer.write(bytes(60_000)) is None
+    content = GuestContents(writer.stream, trailers()[1])
+    body = content.to_body(None, SIZE)
+    body.capacity = 1000
+    assert writer.event() == 60_000
+    assert body.buffered == 60_000
+    assert writer.write(bytes(60_000)) is None
+    body.take(60_000)
+    assert writer.event() == 1000
+    assert writer.write(bytes(60_000)) is None
+    body.take(1000)
+    assert writer.event() == 1000
+
+
+def test_trailers():
+    sent = Sent()
+    fields = Fields.from_list([("a", b" 1 ")]).value
+    sent.trailers.set(Ok(fields))
+    assert not sent.body.finished
+    sent.writer.drop()
+    assert sent.body.ended
+    assert sent.body.trailers == [("a", b"1")]
+
+
+def test_an_error_in_place_of_trailers_cuts_the_body():
+    sent = Sent()
+    sent.writer.write(b"abc")
+    sent.writer.drop()
+    sent.trailers.set(Err(Variant("HTTP-protocol-error")))
+    assert sent.body.error.code == Variant("HTTP-protocol-error")
+    assert sent.body.take(100) == b"abc"
+    assert sent.transmission.value == Err(Variant("HTTP-protocol-error"))
+
+
+def test_a_guest_that_dies_cuts_the_body():
+    sent = Sent()
+    sent.writer.write(b"abc")
+    sent.writer.die()
+    sent.trailers.close()
+    assert sent.body.error.code.case == "internal-error"
+    sent.body.take(100)
+    assert sent.transmission.value.value.case == "internal-error"
+
+
+def test_more_than_was_announced():
+    sent = Sent(4)
+    assert sent.writer.write(b"abc") == 3
+    sent.writer.write(b"de")
+    assert sent.writer.write(b"f") == DROPPED
+    assert sent.body.error.code == Variant(SIZE, 5)
+    assert sent.body.take(100) == b"abc"
+    assert sent.transmission.value == Err(Variant(SIZE, 5))
+
+
+def test_more_than_was_announced_from_the_start():
+    writer = GuestWriter()
+    assert writer.write(b"abc") is None
+    made = GuestContents(writer.stream, trailers()[1])
+    transmission = Watched(made.transmission.future)
+    body = made.to_body(2, SIZE)
+    assert (body.error.code, body.take(100)) == (Variant(SIZE, 3), b"")
+    assert transmission.value == Err(Variant(SIZE, 3))
+    assert writer.event() == DROPPED
+
+
+def test_less_than_was_announced():
+    sent = Sent(4)
+    sent.writer.write(b"abc")
+    sent.writer.drop()
+    sent.body.take(3)
+    assert sent.transmission.value == Err(Variant(SIZE, 3))
+    assert sent.body.error.code == Variant(SIZE, 3)
+
+
+@pytest.mark.parametrize("expected", [0, None])
+def test_no_contents(expected):
+    sent = Sent(expected, contents=False)
+    assert not sent.body.finished
+    sent.trailers.set(Ok(None))
+    assert sent.body.ended
+    assert sent.transmission.value == Ok()
+
+
+def test_no_contents_though_some_were_announced():
+    assert Sent(3, contents=False).transmission.value == Err(Variant(SIZE, 0))
+    sent = Sent(3, contents=False, bodiless=True)
+    sent.trailers.set(Ok(None))
+    assert sent.transmission.value == Ok()
+
+
+def test_no_contents_and_no_trailers_to_be_expected():
+    made, future = trailers()
+    contents = GuestContents(None, future)
+    contents.trailers_expected = False
+    body = contents.to_body(None, SIZE)
+    assert body.ended
+    made.set(Ok(None))
+    made, future = trailers()
+    made.set(Err(Variant("internal-error")))
+    contents = GuestContents(None, future)
+    contents.trailers_expected = False
+    assert contents.to_body(None, SIZE).error.code.case == "internal-error"
+
+
+def test_a_body_that_is_closed_drops_the_stream():
+    sent = Sent()
+    sent.writer.write(b"abc")
+    sent.body.close()
+    assert sent.writer.write(b"d") == DROPPED
+    assert sent.transmission.value == Err(Variant("connection-terminated"))
+    sent.trailers.set(Ok(None))
+
+
+def test_a_guest_that_waits_for_room_learns_that_the_body_is_closed():
+    sent = Sent()
+    while sent.writer.write(bytes(BUFFER)) is not None:
+        pass
+    sent.body.close(HttpError("connection-timeout"))
+    assert sent.writer.event() == DROPPED
+    assert sent.transmission.value == Err(Variant("connection-timeout"))
+
+
+def test_a_guest_that_waits_for_room_learns_that_the_body_was_cut():
+    sent = Sent()
+    while sent.writer.write(bytes(BUFFER)) is not None:
+        pass
+    sent.body.abort(HttpError("HTTP-response-timeout"))
+    assert sent.writer.event() == DROPPED
+    sent.body.close()
+    assert sent.transmission.value == Err(Variant("HTTP-response-timeout"))
+
+
+def test_contents_that_nobody_is_to_read_may_be_closed():
+    sent = Sent(bodiless=True)
+    sent.body.close()
+    assert sent.transmission.value == Ok()
+    assert sent.writer.write(b"a") == DROPPED
+
+
+def test_contents_that_are_dropped():
+    writer = GuestWriter()
+    made, future = trailers()
+    contents = GuestContents(writer.stream, future)
+    transmission = Watched(contents.transmission.future)
+    contents.drop()
+    assert writer.write(b"abc") == DROPPED
+    made.set(Ok(None))
+    assert transmission.value == Ok()
+    contents = GuestContents(None, trailers()[1])
+    transmission = Watched(contents.transmission.future)
+    contents.drop(HttpError("HTTP-request-denied"))
+    assert transmission.value == Err(Variant("HTTP-request-denied"))
+    body = Body()
+    HostContents(body).drop()
+    assert body.closed
+
+
+def test_a_guest_may_consume_what_a_guest_made():
+    writer = GuestWriter()
+    made, future = trailers()
+    contents = GuestContents(writer.stream, future)
+    transmission = Watched(contents.transmission.future)
+    handled, result = make_future(RESULT)
+    stream, given = contents.consume(result)
+    reader = GuestReader(stream)
+    assert writer.write(b"abc") is None
+    assert reader.read() == b"abc"
+    assert writer.event() == 3
+    made.set(Ok(None))
+    assert Watched(given).value == Ok()
+    assert transmission.value is None
+    handled.set(Err(Variant("loop-detected")))
+    assert transmission.value == Err(Variant("loop-detected"))
+    contents = GuestContents(None, trailers()[1])
+    transmission = Watched(contents.transmission.future)
+    handled, result = make_future(RESULT)
+    assert GuestReader(contents.consume(result)[0]).read() == DROPPED
+    handled.close()
+    assert transmission.value == Ok()
+
+
+def test_the_first_outcome_counts():
+    transmission = Transmission()
+    future = Watched(transmission.future)
+    transmission.settle(None)
+    transmission.settle(HttpError("loop-detected"))
+    assert future.value == Ok()
+
+
+# ---- a Body that a guest passes on -------------------------------------------------------------------------
+
+
+class PassedOn:
+    """A guest takes the contents of one message and gives them as those of another."""
+
+    def __init__(self, expected=None, own_trailers=False, read=0):
+        self.source = Body()
+        self.result, result = make_future(RESULT)
+        if read:
+            self.source.try_write(bytes(range(read)))
+        stream, future = HostContents(self.source).consume(result)
+        reader = GuestReader(stream)
+        if read:
+            assert reader.read(read) == bytes(range(read))
+        if own_trailers:
+            self.trailers, future = trailers()
+        made = GuestContents(reader.pass_on(), future)
+        self.transmission = Watched(made.transmission.future)
+        self.body = made.to_body(expected, SIZE)
+
+
+@pytest.mark.parametrize("read", [0, 5])
+def test_bytes_move_on_without_a_copy(read):
+    passed = PassedOn(read=read)
+    data = bytes(50_000)
+    passed.source.try_write(data)
+    assert passed.source.buffered == 0
+    assert passed.body.take(1 << 20) is data
+    passed.source.try_write(b"end")
+    passed.source.finish([("t", b"1")])
+    assert passed.body.take(100) == b"end"
+    assert passed.body.ended
+    assert passed.body.trailers == [("t", b"1")]
+    assert passed.transmission.value == Ok()
+
+
+def test_what_is_passed_on_is_bounded():
+    passed = PassedOn()
+    while passed.source.try_write(bytes(BUFFER)):
+        pass
+    assert passed.source.buffered == CAPACITY
+    assert passed.body.buffered == CAPACITY
+    passed.body.take(CAPACITY)
+    assert (passed.source.buffered, passed.body.buffered) == (0, CAPACITY)
+    assert passed.source.permit() == CAPACITY
+
+
+def test_a_source_that_breaks_off_cuts_what_was_passed_on():
+    passed = PassedOn()
+    passed.source.try_write(b"abc")
+    passed.source.abort(HttpError("connection-terminated"))
+    assert passed.body.take(100) == b"abc"
+    assert passed.body.error.code.case == "connection-terminated"
+    passed = PassedOn()
+    passed.source.close()
+    assert passed.body.error.code.case == "connection-terminated"
+
+
+def test_who_closes_what_was_passed_on_closes_the_source():
+    passed = PassedOn()
+    passed.body.close()
+    assert passed.source.closed
+    assert passed.transmission.value == Err(Variant("connection-terminated"))
+
+
+def test_trailers_of_the_guest_s_own():
+    passed = PassedOn(own_trailers=True)
+    passed.source.finish([("t", b"1")])
+    assert not passed.body.finished
+    passed.trailers.set(Ok(None))
+    assert passed.body.ended
+    assert passed.body.trailers is None
+
+
+@pytest.mark.parametrize(("size", "whole"), [(2, False), (3, True), (4, False)])
+def test_the_length_is_held_to(size, whole):
+    passed = PassedOn(expected=3)
+    passed.source.try_write(bytes(size))
+    passed.source.finish()
+    passed.body.take(100)
+    assert passed.transmission.value == (Ok() if whole else Err(Variant(SIZE, size)))
+
+
+def test_a_stream_that_was_passed_on_is_at_its_end():
+    body = Body.of(b"abc")
+    stream = BodyStream(body)
+    assert stream.take_body() is body
+    assert stream.dropped
+    assert not body.closed
