@@ -15,9 +15,10 @@ from tests.guests.build import build
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.runtime.instance import Instance
+from wasi_trio.runtime.pump import Call
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.exchange import Exchange
-from wasi_trio.serve.guest import GuestCalls
+from wasi_trio.serve.guest import IncomingHandler, ServiceHandler
 from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link
 from wasi_trio.serve.options import HandlerOptions
@@ -42,17 +43,28 @@ def guest(name: str) -> LinkedComponent:
 # ---- a server in this process ----------------------------------------------------------------------------
 
 
-class Watched:
+class Watched(IncomingHandler):
     """A handler's way of calling guests, which remembers the instances that it called."""
 
-    def __init__(self, calls: GuestCalls) -> None:
-        self.calls = calls
-        self.default_reuse_count = calls.default_reuse_count
+    def __init__(self, component: LinkedComponent) -> None:
+        super().__init__(component)
         self.instances: list[Instance] = []
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
         self.instances.append(instance)
-        await self.calls.call(instance, exchange)
+        await super().call(instance, exchange)
+
+
+class WatchedService(ServiceHandler):
+    """The same for guests of WASI 0.3."""
+
+    def __init__(self, component: LinkedComponent) -> None:
+        super().__init__(component)
+        self.instances: list[Instance] = []
+
+    def begin(self, instance: Instance, exchange: Exchange, on_done: Callable[[], None]) -> Call:
+        self.instances.append(instance)
+        return super().begin(instance, exchange, on_done)
 
 
 class Site:
@@ -61,7 +73,7 @@ class Site:
     def __init__(self, handler: ProxyHandler, port: int) -> None:
         self.handler = handler
         self.port = port
-        self.watched = Watched(handler.calls)
+        self.watched = (Watched if isinstance(handler.calls, IncomingHandler) else WatchedService)(handler.component)
         handler.calls = self.watched
 
     @property

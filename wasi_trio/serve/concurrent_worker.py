@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
 
-from wasi_trio.component.concurrency.tasks import CANCELLED, LiftedFunction
+from wasi_trio.component.concurrency.tasks import CANCELLED
 from wasi_trio.component.errors import Trap
 from wasi_trio.runtime.instance import Instance
-from wasi_trio.runtime.pump import Call
+from wasi_trio.runtime.pump import Call, Pump
 from wasi_trio.serve.exchange import Exchange, GuestFailed
+from wasi_trio.serve.guest import ServiceHandler
 from wasi_trio.serve.worker import Worker, first_line
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.p3.http import incoming_request, outgoing_response
+from wasi_trio.wasi.p3.http import outgoing_response
 
 if TYPE_CHECKING:
     from wasi_trio.serve.handler import ProxyHandler
@@ -32,6 +34,10 @@ class ConcurrentWorker(Worker):
     last response, are let finish first, unless the instance failed.
     """
 
+    _instance: Instance
+    _pump: Pump
+    _begin_call: Callable[[Instance, Exchange, Callable[[], None]], Call]
+
     def __init__(self, handler: ProxyHandler, number: int) -> None:
         super().__init__(handler, number)
         self._exchanges: dict[Exchange, Call] = {}
@@ -46,9 +52,10 @@ class ConcurrentWorker(Worker):
         assert pump is not None
         pump.on_change = self._change
         self._pump = pump
-        function = self.handler.calls.export
-        assert isinstance(function, LiftedFunction)
-        self._function = function
+        calls = self.handler.calls
+        assert isinstance(calls, ServiceHandler)
+        self._instance = instance
+        self._begin_call = calls.begin
         self._accept(first)
         try:
             async with trio.open_nursery() as nursery:
@@ -102,8 +109,7 @@ class ConcurrentWorker(Worker):
         self.taken += 1
         if self.taken >= self.handler.reuse_count:
             self._retiring = True
-        arguments = (incoming_request(exchange.request),)
-        call = self._pump.call(self._function, arguments, lambda: self._answered(exchange))
+        call = self._begin_call(self._instance, exchange, lambda: self._answered(exchange))
         self._exchanges[exchange] = call
         exchange.on_cancel = lambda: self._cancel(exchange)
         if exchange.finished:  # its client left before we came to it

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.errors import LinkError
-from wasi_trio.runtime.calls import Export
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.instance import Instance
+from wasi_trio.runtime.pump import Call
 from wasi_trio.serve.exchange import Exchange, GuestFailed
 from wasi_trio.wasi.http.messages import Response
 from wasi_trio.wasi.p2.http_messages import IncomingRequest, ResponseOutparam
+from wasi_trio.wasi.p3.http import incoming_request
 from wasi_trio.wasi.wit import host_wit
 
 
@@ -20,7 +22,6 @@ class GuestCalls(Protocol):
 
     default_reuse_count: int
     default_concurrent_count: int
-    export: Export | LiftedFunction
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
         """Run the guest's handler for one request; returns when the guest did."""
@@ -62,8 +63,14 @@ class ServiceHandler:
 
     def __init__(self, component: LinkedComponent) -> None:
         export = component.find_export("wasi:http/handler", "handle")
-        assert export is not None
+        assert isinstance(export, LiftedFunction)
         self.export = export
+
+    def begin(self, instance: Instance, exchange: Exchange, on_done: Callable[[], None]) -> Call:
+        """Have the guest's handler run for one request; ``on_done`` is called when it has returned or failed."""
+        pump = instance.pump
+        assert pump is not None
+        return pump.call(self.export, (incoming_request(exchange.request),), on_done)
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
         raise AssertionError("a concurrent worker calls the guest through its pump")
