@@ -21,7 +21,7 @@ from wasi_trio.component.concurrency import (
 from wasi_trio.component.types import STRING, U8, U16, Future, Stream, ValType
 
 COMPLETED, DROPPED, CANCELLED = CopyResult.COMPLETED, CopyResult.DROPPED, CopyResult.CANCELLED
-SIZES = {U8: 1, U16: 2, STRING: 8}
+SIZES: dict[ValType, int] = {U8: 1, U16: 2, STRING: 8}
 
 
 def encode(guest: Guest, element: ValType, values: list[int]) -> int:

@@ -348,7 +348,8 @@ def test_buffers_that_may_change_are_copied(log: Log, data: Any) -> None:
 
 
 def test_lists_pass_between_host_ends(log: Log) -> None:
-    for element, values in [(STRING, ["a", "b", "c"]), (U16, [1, 2, 3]), (List(U8), (b"1", b"2", b"3"))]:
+    cases: list[tuple[ValType, Any]] = [(STRING, ["a", "b", "c"]), (U16, [1, 2, 3]), (List(U8), (b"1", b"2", b"3"))]
+    for element, values in cases:
         writer = HostWriter(SharedStream(element))
         reader = HostReader(writer.shared)
         reader.start_read(2, log)

@@ -204,7 +204,8 @@ def test_cancelling_what_has_copied_nothing(world: World, is_async: bool) -> Non
             code = guest.call(f"stream.cancel-{kind}", index, type_=pipe.type, is_async=is_async)
             assert code == done(CANCELLED, 0)
 
-    pipe.r.task = pipe.w.task = Task(pipe.w)
+    running: Any = Task(pipe.w)
+    pipe.r.task = pipe.w.task = running
     core()
 
 
@@ -478,9 +479,9 @@ def test_streams_of_nothing_count(world: World, same: bool) -> None:
 def test_overlapping_buffers_of_one_instance(world: World, shift: int, write_first: bool) -> None:
     pipe = Pipe(world, same=True)
     pipe.w.memory.view[64:72] = b"abcdefgh"
-    operations = [lambda: pipe.write(64, 8), lambda: pipe.read(64 + shift, 8)]
-    for operation in operations if write_first else reversed(operations):
-        operation()
+    operations = [(pipe.write, 64), (pipe.read, 64 + shift)]
+    for operation, pointer in operations if write_first else reversed(operations):
+        operation(pointer, 8)
     assert pipe.w.read(64 + shift, 8) == b"abcdefgh"
 
 

@@ -70,7 +70,7 @@ def test_a_synchronous_function_may_not_wait(world: World) -> None:
                 guest.call(name, *args, **definition)
         with pytest.raises(Trap, match=ASYNC_BLOCK):
             guest.lower(None, ASYNC)(guest, [])
-        return guest.call("thread.yield") + guest.call("waitable-set.poll", joined, 0)
+        return int(guest.call("thread.yield") + guest.call("waitable-set.poll", joined, 0))
 
     assert world.invoke(guest.lift(core, SYNC_U32), 0) == 0
 
@@ -386,7 +386,12 @@ def test_the_backpressure_counter_is_bounded(world: World) -> None:
 def test_a_call_held_back_is_cancelled_before_it_starts(world: World) -> None:
     guest = world.guest()
     log: list[int] = []
-    function = guest.lift(lambda g, x: log.append(x) or x, ASYNC_U32)
+
+    def core(guest: Guest, x: int) -> int:
+        log.append(x)
+        return x
+
+    function = guest.lift(core, ASYNC_U32)
     guest.call("backpressure.inc")
     calls = [world.start(function, i) for i in range(3)]
     calls[0].task.request_cancellation()
