@@ -79,7 +79,26 @@ def guest_callee(function: LiftedFunction) -> GuestCallee:
 
 def lowering_trampoline(engine: Engine, lowering: Lowering) -> Trampoline:
     """``canon lower`` of any function but a host's synchronous one."""
-    return trampoline(engine, lowering.params, lowering.results, lowering, blocks=not lowering.is_async)
+    act = pinned(engine, lowering) if lowering.is_async else lowering
+    return trampoline(engine, lowering.params, lowering.results, act, blocks=not lowering.is_async)
+
+
+def pinned(engine: Engine, act: Act) -> Act:
+    """``act`` on behalf of a guest that has its answer at once: what other guests do in it is not interrupted.
+
+    If one were, the guest would take it to be waiting, and could come upon it in the middle of something.
+    """
+
+    def call(store: Store, arguments: list[int]) -> int | Until | None:
+        before = engine.pinned_since
+        if before is None:
+            engine.pinned_since = engine.ticker.ticks
+        try:
+            return act(store, arguments)
+        finally:
+            engine.pinned_since = before
+
+    return call
 
 
 def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) -> Trampoline:
@@ -165,4 +184,6 @@ def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
     def call(store: Store, arguments: list[int]) -> int | Until | None:
         return act(store, *arguments)
 
-    return trampoline(engine, params, results, call, blocks=may_wait(builtin))
+    blocks = may_wait(builtin)
+    runs_others = builtin.name == "subtask.cancel" and not blocks
+    return trampoline(engine, params, results, pinned(engine, call) if runs_others else call, blocks=blocks)

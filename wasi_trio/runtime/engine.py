@@ -58,6 +58,8 @@ class Engine:
 
     While a guest runs, ``current`` is its store: host functions find the instance that called them there.
     ``nested`` is true while the innermost guest call was made out of a host function, so can not be suspended.
+    ``pinned_since`` is the tick since which a guest waits for what others do in an asynchronous call of its, None if
+    there is none such: they may wait then, but are not to be interrupted.
     """
 
     def __init__(self, *, cache: bool = True, features: Collection[str] = ()) -> None:
@@ -70,6 +72,7 @@ class Engine:
         self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         self.current: Store | None = None
         self.nested = False
+        self.pinned_since: int | None = None
         #: coroutines that began to wait where none may, with what they asked of trio
         self.orphans: list[tuple[Any, Any]] = []
         pointer = self.pointer

@@ -228,19 +228,21 @@ class Pump:
         """
         try:
             while not self._stopping:
-                if self._posted:
+                # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
+                # middle of something, in which no other thread of the instance may get between.
+                if self._yielded:
+                    if self.on_change is not None:
+                        self.on_change()
+                    await trio.lowlevel.checkpoint()
+                    self._continue(self._yielded.popleft())
+                elif self._held:
+                    await self._wait_for_host(self._held.popleft())
+                elif self._posted:
                     self._posted.popleft()()
                 elif self._woken:
                     until = self._woken.popleft()
                     if until.thread is not None and until.ready():
                         self.resume(until.thread, False)
-                elif self._held:
-                    await self._wait_for_host(self._held.popleft())
-                elif self._yielded:
-                    if self.on_change is not None:
-                        self.on_change()
-                    await trio.lowlevel.checkpoint()
-                    self._continue(self._yielded.popleft())
                 else:
                     if self.calls and not self.operations and not self.instance.linked.streams_with_host:
                         raise Trap(DEADLOCK)

@@ -303,6 +303,11 @@ class Store(ComponentInstance):
             if spun > self.limits.nested_seconds:
                 return f"a call from the host that can not be suspended ran for {spun:.1f} s"
             return None
+        if self.engine.pinned_since is not None:
+            spun = (self.engine.ticker.ticks - self.engine.pinned_since) * TICK
+            if spun > self.limits.nested_seconds:
+                return f"an asynchronous call from another component ran for {spun:.1f} s before it first waited"
+            return None
         if self.engine.ticker.ticks - self.poll_tick < 1:
             return None
         return ""
