@@ -105,7 +105,8 @@ def test_files_and_sockets_are_refused(name: str, function: str) -> None:
 def test_the_types_of_the_host_s_futures() -> None:
     http, cli = DESCRIBED["wasi:http/types"], DESCRIBED["wasi:cli/types"]
     assert http.types["error-code"] == http_types.ERROR_CODE
-    assert http.functions["[static]response.new"].result == Tuple((Own(resource("response")), Future(http_types.RESULT)))
+    made = Tuple((Own(resource("response")), Future(http_types.RESULT)))
+    assert http.functions["[static]response.new"].result == made
     consumed = Tuple((Stream(U8), Future(http_types.TRAILERS)))
     assert http.functions["[static]request.consume-body"].result == consumed
     assert http.functions["[static]response.consume-body"].result == consumed
