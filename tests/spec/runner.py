@@ -164,6 +164,8 @@ class Runner:
 
     async def _execute(self, action: s.Execute) -> tuple[Any, Any]:
         """Carry out an action. Gives a function's result, and its type for a component's function."""
+        if isinstance(action, s.Instantiate | s.InstantiateDefinition):
+            self._instances.pop(None, None)  # should it fail, nothing after it is to run in the instance before
         match action:
             case s.Instantiate(binary):
                 await self._instantiate(self._compile(binary), binary.name)
