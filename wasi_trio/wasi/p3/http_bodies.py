@@ -16,12 +16,12 @@ from wasi_trio.component.concurrency.host_ends import HostFutureReader
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.types import U8
 from wasi_trio.component.values import Err, Ok, Variant
+from wasi_trio.runtime.streams import FutureWriter, discard
 from wasi_trio.wasi.drain import Drain
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.p3.http_fields import Fields
 from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
-from wasi_trio.wasi.streams import FutureWriter, discard
 
 #: a ``result<_, error-code>``
 Outcome = Ok[None] | Err[Variant]

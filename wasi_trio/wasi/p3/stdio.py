@@ -14,9 +14,9 @@ from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.types import U8, Enum, Result
 from wasi_trio.component.values import Err, Ok
+from wasi_trio.runtime.streams import FutureWriter
 from wasi_trio.wasi.drain import Drain
 from wasi_trio.wasi.stdio import StdinSource, StdoutSink
-from wasi_trio.wasi.streams import FutureWriter
 
 ERROR_CODE = Enum(("io", "illegal-byte-sequence", "pipe"))
 RESULT = Result(None, ERROR_CODE)
