@@ -17,6 +17,9 @@
   (core func $host.request.drop (canon resource.drop $request))
   (core func $host.response.new (canon lower (func $http "[static]response.new") (memory $mem)))
   (core func $host.response.set-status (canon lower (func $http "[method]response.set-status-code")))
+  (core func $host.response.status (canon lower (func $http "[method]response.get-status-code")))
+  (core func $host.response.headers (canon lower (func $http "[method]response.get-headers")))
+  (core func $host.response.consume (canon lower (func $http "[static]response.consume-body") (memory $mem)))
   (core func $host.response.drop (canon resource.drop $response))
 
   (core func $host.task.return
@@ -68,6 +71,9 @@
     (export "request.drop" (func $host.request.drop))
     (export "response.new" (func $host.response.new))
     (export "response.set-status" (func $host.response.set-status))
+    (export "response.status" (func $host.response.status))
+    (export "response.headers" (func $host.response.headers))
+    (export "response.consume" (func $host.response.consume))
     (export "response.drop" (func $host.response.drop))
     (export "task.return" (func $host.task.return))
     (export "task.cancel" (func $host.task.cancel))

@@ -21,6 +21,8 @@
     (import "host" "set.new" (func $set.new (result i32)))
     (import "host" "set.drop" (func $set.drop (param i32)))
     (import "host" "join" (func $join (param i32 i32)))
+    (import "host" "subtask.cancel" (func $subtask.cancel (param i32) (result i32)))
+    (import "host" "subtask.drop" (func $subtask.drop (param i32)))
     (import "host" "bytes.new" (func $bytes.new (result i64)))
     (import "host" "bytes.write" (func $bytes.write (param i32 i32 i32) (result i32)))
     (import "host" "bytes.drop-writable" (func $bytes.drop-writable (param i32)))
@@ -69,6 +71,14 @@
       (i32.store (local.get $record) (global.get $free))
       (global.set $free (local.get $record))
       (i32.const 0))
+
+    ;; Cancel a call, wait until it has ended, and drop it. The state that it ended in: 2 has returned all the same, 3 is
+    ;; cancelled before it started, 4 before it returned.
+    (func $cancel (export "cancel") (param $subtask i32) (result i32)
+      ;; it is out of its set, as waiting in two ways at once is a trap
+      (call $join (local.get $subtask) (i32.const 0))
+      (call $subtask.cancel (local.get $subtask))
+      (call $subtask.drop (local.get $subtask)))
 
     ;; Fields with content-type: text/plain.
     (func $text-fields (export "text-fields") (result i32)
