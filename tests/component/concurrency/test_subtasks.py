@@ -556,3 +556,30 @@ def test_lists_are_weighed_too(world: World, monkeypatch: pytest.MonkeyPatch) ->
 def test_wait_gives_plain_results_through() -> None:
     with pytest.raises(StopIteration, match="5"):
         next(wait(5))
+
+
+def test_who_could_go_on_does_so_before_a_call_is_held_back(world: World) -> None:
+    callee, caller = world.guest(), world.guest()
+    gate = callee.call("waitable-set.new")
+    log: list[str] = []
+
+    def holder(guest: Guest):  # type: ignore[no-untyped-def]
+        yield from guest.do("waitable-set.wait", gate, 0)
+        log.append("holder")
+
+    held = world.start(callee.lift(holder, ASYNC))
+    lowering = caller.lower(world.callee(callee.lift(lambda guest: log.append("called"), ASYNC)), ASYNC, is_async=True)
+
+    def core(guest: Guest) -> None:
+        assert unpack(lowering(guest, []))[0] == STARTING
+        ends = callee.call("stream.new", type_=Stream(None))
+        callee.call("stream.read", ends & 0xFFFF_FFFF, 0, 1, type_=Stream(None), is_async=True)
+        callee.call("waitable.join", ends & 0xFFFF_FFFF, gate)
+        callee.call("stream.drop-writable", ends >> 32, type_=Stream(None))
+        assert log == []
+        lowering(guest, [])
+        assert log == ["holder"]
+
+    run(world, caller, core)
+    world.scheduler.run()
+    assert held.resolved and log == ["holder", "called", "called"]
