@@ -114,7 +114,7 @@ def _skip_module_declaration(reader: Reader) -> None:
     if kind == 0x00:
         reader.raw_name("import module name")
         reader.raw_name("import name")
-        _skip_extern_type(reader)
+        skip_extern_type(reader)
     elif kind == 0x01:
         # A module type can not stand in a module type, so this code needs no zero before it to mean a subtype here.
         if reader.position < reader.end and reader.data[reader.position] == SUB:
@@ -128,12 +128,12 @@ def _skip_module_declaration(reader: Reader) -> None:
         reader.u32("core type index")
     elif kind == 0x03:
         reader.raw_name("export name")
-        _skip_extern_type(reader)
+        skip_extern_type(reader)
     else:
         raise reader.malformed(f"unknown module type declaration {kind:#04x}", start)
 
 
-def _skip_extern_type(reader: Reader) -> None:
+def skip_extern_type(reader: Reader) -> None:
     start = reader.position
     kind = reader.byte("core extern type")
     if kind == 0x00:

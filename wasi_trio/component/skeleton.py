@@ -8,6 +8,7 @@ depends on their types alone. So the validator gets the component with every fun
 from __future__ import annotations
 
 from wasi_trio.component.errors import MalformedComponent
+from wasi_trio.component.wasm import read_unsigned, section, sections, unsigned
 
 _PREAMBLE = 8
 #: component sections (Binary.md, "Component Definitions")
@@ -31,64 +32,24 @@ def _component(data: memoryview, depth: int) -> bytes:
     if depth > _MAX_NESTING:
         raise MalformedComponent(f"components are nested more than {_MAX_NESTING} deep")
     parts = [bytes(data[:_PREAMBLE])]
-    for identifier, content in _sections(data):
+    for identifier, content in sections(data[_PREAMBLE:]):
         if identifier == _CORE_MODULE:
-            parts.append(_section(identifier, _module(content)))
+            parts.append(section(identifier, _module(content)))
         elif identifier == _COMPONENT:
-            parts.append(_section(identifier, _component(content, depth + 1)))
+            parts.append(section(identifier, _component(content, depth + 1)))
         elif identifier != _CUSTOM:
-            parts.append(_section(identifier, bytes(content)))
+            parts.append(section(identifier, content))
     return b"".join(parts)
 
 
 def _module(data: memoryview) -> bytes:
     parts = [bytes(data[:_PREAMBLE])]
-    for identifier, content in _sections(data):
+    for identifier, content in sections(data[_PREAMBLE:]):
         if identifier == _CODE:
-            count, start = _leb(content, 0)
+            count, start = read_unsigned(content, 0)
             if count > len(content) - start:
                 raise MalformedComponent("a core module's code section counts more functions than it has bytes")
-            parts.append(_section(identifier, _encoded(count) + _TRAP * count))
+            parts.append(section(identifier, unsigned(count) + _TRAP * count))
         elif identifier not in (_CUSTOM, _DATA, _DATA_COUNT):
-            parts.append(_section(identifier, bytes(content)))
+            parts.append(section(identifier, content))
     return b"".join(parts)
-
-
-def _sections(data: memoryview) -> list[tuple[int, memoryview]]:
-    sections = []
-    at = _PREAMBLE
-    while at < len(data):
-        identifier = data[at]
-        size, start = _leb(data, at + 1)
-        at = start + size
-        if at > len(data):
-            raise MalformedComponent("a section reaches past the end of what it is in")
-        sections.append((identifier, data[start:at]))
-    return sections
-
-
-def _section(identifier: int, content: bytes) -> bytes:
-    return bytes([identifier]) + _encoded(len(content)) + content
-
-
-def _leb(data: memoryview, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 of 32 bits, and where it ends."""
-    value = 0
-    for shift in range(0, 35, 7):
-        if at >= len(data):
-            raise MalformedComponent("a section's size is cut off")
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise MalformedComponent("a section's size is no 32-bit number")
-
-
-def _encoded(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

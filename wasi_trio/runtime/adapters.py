@@ -17,15 +17,17 @@ function of the store: a built-in may itself be lifted, or be a destructor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from wasi_trio.component.wasm import name, section, unsigned
 
 _CORE = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C}
 #: parameters, results, and whether the function may wait
 Signature = tuple[tuple[str, ...], tuple[str, ...], bool]
 
 
-def adapter_module(signatures: Sequence[Signature]) -> bytes:
-    """A core module that exports one function for each signature, under its number.
+def adapter_module(signatures: Mapping[int, Signature]) -> bytes:
+    """A core module that exports one function for each signature, under its number, in that order.
 
     It imports ``"" "suspend"``, and for number N ``"" "startN"`` and, if that may wait, ``"" "finishN"``.
     """
@@ -37,34 +39,34 @@ def adapter_module(signatures: Sequence[Signature]) -> bytes:
             types.append(encoded)
         return types.index(encoded)
 
-    def imported(name: str, type_: int) -> bytes:
-        return _name("") + _name(name) + b"\x00" + _leb(type_)
+    def imported(field: str, type_: int) -> bytes:
+        return name("") + name(field) + b"\x00" + unsigned(type_)
 
     imports = [imported("suspend", type_index((), ()))]
     functions: list[bytes] = []
     exports: list[bytes] = []
     bodies: list[bytes] = []
-    first_defined = 1 + sum(2 if waits else 1 for _, _, waits in signatures)
-    for number, (params, results, waits) in enumerate(signatures):
+    first_defined = 1 + sum(2 if waits else 1 for _, _, waits in signatures.values())
+    for number, (params, results, waits) in signatures.items():
         start, finish = len(imports), len(imports) + 1
         if not waits:
             imports.append(imported(f"start{number}", type_index(params, results)))
-            exports.append(_name(str(number)) + b"\x00" + _leb(start))
+            exports.append(name(str(number)) + b"\x00" + unsigned(start))
             continue
         imports.append(imported(f"start{number}", type_index(params, (*results, "i32"))))
         imports.append(imported(f"finish{number}", type_index((), results)))
-        exports.append(_name(str(number)) + b"\x00" + _leb(first_defined + len(functions)))
-        functions.append(_leb(type_index(params, results)))
-        code = b"".join(b"\x20" + _leb(i) for i in range(len(params)))
-        code += b"\x10" + _leb(start)
-        code += b"\x04" + _signed_leb(type_index(results, results))
-        code += b"\x1a" * len(results) + b"\x10\x00" + b"\x10" + _leb(finish)
+        exports.append(name(str(number)) + b"\x00" + unsigned(first_defined + len(functions)))
+        functions.append(unsigned(type_index(params, results)))
+        code = b"".join(b"\x20" + unsigned(i) for i in range(len(params)))
+        code += b"\x10" + unsigned(start)
+        code += b"\x04" + _signed(type_index(results, results))
+        code += b"\x1a" * len(results) + b"\x10\x00" + b"\x10" + unsigned(finish)
         code += b"\x05" if results else b""
         code += b"\x0b\x0b"
         body = b"\x00" + code
-        bodies.append(_leb(len(body)) + body)
+        bodies.append(unsigned(len(body)) + body)
     return b"\0asm\1\0\0\0" + b"".join(
-        bytes([number]) + _leb(len(content)) + content
+        section(number, content)
         for number, content in (
             (1, _vector(types)),
             (2, _vector(imports)),
@@ -75,16 +77,7 @@ def adapter_module(signatures: Sequence[Signature]) -> bytes:
     )
 
 
-def _leb(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _signed_leb(value: int) -> bytes:
+def _signed(value: int) -> bytes:
     """A non-negative number as a signed LEB128, which block types are."""
     out = bytearray()
     while value > 0x3F:
@@ -95,9 +88,4 @@ def _signed_leb(value: int) -> bytes:
 
 
 def _vector(items: Sequence[bytes]) -> bytes:
-    return _leb(len(items)) + b"".join(items)
-
-
-def _name(name: str) -> bytes:
-    encoded = name.encode()
-    return _leb(len(encoded)) + encoded
+    return unsigned(len(items)) + b"".join(items)

@@ -23,6 +23,7 @@ from wasi_trio.component.plan import (
     AsyncBuiltin,
     Canon,
     CanonFunc,
+    CoreExport,
     CoreItem,
     HostFunc,
     Lifted,
@@ -31,6 +32,7 @@ from wasi_trio.component.plan import (
     ResourceBuiltin,
     plan,
 )
+from wasi_trio.component.relink import CANON, Relinked, relink, slot_name
 from wasi_trio.component.values import Ok
 from wasi_trio.component.wit import Wit
 from wasi_trio.runtime import ffi
@@ -57,9 +59,11 @@ class Component:
     it in a thread (``trio.to_thread.run_sync``) where a loop must not stall.
     """
 
-    def __init__(self, engine: Engine, plan: Plan, modules: list[wasmtime.Module]) -> None:
+    def __init__(self, engine: Engine, plan: Plan, relinked: list[Relinked], modules: list[wasmtime.Module]) -> None:
         self.engine = engine
         self.plan = plan
+        #: for each step of the plan its module, before and after it was compiled
+        self.relinked = relinked
         self.modules = modules
 
     @classmethod
@@ -67,12 +71,13 @@ class Component:
         definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
         engine.validate(data)
         made = plan(definitions)
-        modules = [engine.compile(bytes(code)) for code in made.modules]
+        relinked = relink(made)
+        compiled = {code: engine.compile(code) for code in {step.code for step in relinked}}
         used = set(map(id, made.modules))
         for code in _core_modules(definitions):
             if id(code) not in used:
                 engine.compile(bytes(code))  # to check it: a module that nothing instantiates must be valid too
-        return cls(engine, made, modules)
+        return cls(engine, made, relinked, [compiled[step.code] for step in relinked])
 
     @classmethod
     def load(cls, engine: Engine, path: str | os.PathLike[str]) -> Component:
@@ -115,9 +120,12 @@ class LinkedComponent:
         self._functions: dict[Lifted, LiftedFunction] = {}
         self._bindings = self._bind(wit)
         self._name_resources()
-        self._trampolines = [self._trampoline(canon) for canon in self.plan.canons]
-        called = _called_canons(self.plan)
-        self.adapters: list[Adapter | None] = [self._adapter(part, called) for part in range(self.plan.parts)]
+        self.trampolines = [self._trampoline(canon) for canon in self.plan.canons]
+        #: the canonical definitions whose functions may wait, or are called from outside wasm
+        self.adapted = _called_canons(self.plan)
+        self.adapted |= {index for index, made in enumerate(self.trampolines) if made.finish is not None}
+        self.adapters: list[Adapter | None] = [self._adapter(part) for part in range(self.plan.parts)]
+        self.linkers = [BaseLinker(self, part) for part in range(self.plan.parts)]
         self.steps = [CoreStep(self, index) for index in range(len(self.plan.steps))]
         #: parts that have built-ins to be called, and nothing else
         self.without_modules = sorted(
@@ -258,22 +266,14 @@ class LinkedComponent:
             return lowering_trampoline(self.engine, Lowering(canon, BoundHostFunction(call, canon.func.type)))
         return None
 
-    def _adapter(self, part: int, called: set[int]) -> Adapter | None:
-        """The adapter module for those of a part's trampolines that may wait or are called from outside wasm."""
-        adapted = [
-            (index, self._trampolines[index])
+    def _adapter(self, part: int) -> Adapter | None:
+        """The adapter module of a part, if it needs one."""
+        adapted = {
+            index: self.trampolines[index]
             for index, canon in enumerate(self.plan.canons)
-            if canon.part == part and (self.waits(index) or index in called)
-        ]
+            if canon.part == part and index in self.adapted
+        }
         return Adapter(self.engine, adapted) if adapted else None
-
-    def define(self, linker: int, module: bytes, name: bytes, index: int) -> None:
-        """Define a trampoline that never waits in a linker, under a module's import name."""
-        trampoline = self._trampolines[index]
-        define_callback(linker, module, name, trampoline.params, trampoline.results, trampoline.start)
-
-    def waits(self, index: int) -> bool:
-        return self._trampolines[index].finish is not None
 
 
 def _core_modules(component: d.Component) -> Iterator[memoryview]:
@@ -353,9 +353,10 @@ def _instance_pre(linker: int, module: wasmtime.Module) -> int:
 class Adapter:
     """The module through which one part's waiting imports are called, ready to be instantiated."""
 
-    def __init__(self, engine: Engine, adapted: list[tuple[int, Trampoline]]) -> None:
-        self.position = {index: number for number, (index, _) in enumerate(adapted)}
-        signatures = [(made.params, made.results, made.finish is not None) for _, made in adapted]
+    def __init__(self, engine: Engine, adapted: dict[int, Trampoline]) -> None:
+        #: which export each canonical definition's function is
+        self.position = {index: position for position, index in enumerate(adapted)}
+        signatures = {index: (made.params, made.results, made.finish is not None) for index, made in adapted.items()}
         self.module = engine.compile(adapter_module(signatures))
         linker = ffi.linker_new(engine.pointer)
         try:
@@ -366,7 +367,7 @@ class Adapter:
             )
             if error:
                 raise LinkError(ffi.take_error(error))
-            for number, (_, made) in enumerate(adapted):
+            for number, made in adapted.items():
                 started = made.results if made.finish is None else (*made.results, "i32")
                 define_callback(linker, b"", b"start%d" % number, made.params, started, made.start)
                 if made.finish is not None:
@@ -395,51 +396,44 @@ def _suspend_callback(engine: Engine) -> Any:
 class CoreStep:
     """One core instantiation, prepared as far as the component alone allows.
 
-    A module whose imports are all host functions that never wait is instantiated from ``pre``. Otherwise
-    ``linker`` has those, and each instance defines the rest (``items``: import module, import name, item) in a
-    clone of it.
+    A module whose imports are all host functions that never wait is instantiated from ``pre``. Any other comes out
+    of the instance's own linker, which has what the core instances before it export.
     """
 
     def __init__(self, linked: LinkedComponent, index: int) -> None:
         step = linked.plan.steps[index]
         self.slot = step.slot
         self.part = step.part
-        self.module = linked.component.modules[step.module]
+        self.name = slot_name(step.slot).encode()
+        self.module = linked.component.modules[index]
         self.module_pointer = as_pointer(self.module.ptr())
-        self.items: list[tuple[bytes, bytes, CoreItem]] = []
-        self.pre: int | None = None
-        self.linker: int | None = ffi.linker_new(linked.engine.pointer)
-        seen: set[tuple[str, str]] = set()
-        for wanted in self.module.imports:
-            key = (wanted.module, wanted.name or "")
-            if key in seen:
-                continue
-            seen.add(key)
-            sort = _sort_of(wanted.type)
-            item = step.args[key[0]].item(key[1], sort)
-            if isinstance(item, CanonFunc) and not linked.waits(item.index):
-                linked.define(self.linker, key[0].encode(), key[1].encode(), item.index)
-            else:
-                self.items.append((key[0].encode(), key[1].encode(), item))
-        if not self.items:
-            self.pre = _instance_pre(self.linker, self.module)
+        imports = linked.component.relinked[index].imports
+        #: whether a later step imports something of this one
+        self.imported = any(
+            isinstance(item, CoreExport) and item.slot == step.slot
+            for later in linked.component.relinked[index + 1 :]
+            for item in later.imports
+        )
+        base = linked.linkers[step.part]
+        plain = all(isinstance(item, CanonFunc) and item.index not in linked.adapted for item in imports)
+        self.pre = _instance_pre(base.pointer, self.module) if plain else None
 
     def __del__(self) -> None:
         if getattr(self, "pre", None):
             ffi.instance_pre_delete(self.pre)
-        if getattr(self, "linker", None):
-            ffi.linker_delete(self.linker)
 
 
-def _sort_of(type_: object) -> Sort:
-    match type_:
-        case wasmtime.FuncType():
-            return Sort.CORE_FUNC
-        case wasmtime.MemoryType():
-            return Sort.CORE_MEMORY
-        case wasmtime.TableType():
-            return Sort.CORE_TABLE
-        case wasmtime.GlobalType():
-            return Sort.CORE_GLOBAL
-        case _:
-            return Sort.CORE_TAG
+class BaseLinker:
+    """The host functions of one part that never wait, under the names that its modules import them by."""
+
+    def __init__(self, linked: LinkedComponent, part: int) -> None:
+        self.pointer: int = ffi.linker_new(linked.engine.pointer)
+        for index, canon in enumerate(linked.plan.canons):
+            if canon.part == part and index not in linked.adapted:
+                made = linked.trampolines[index]
+                name = b"%d" % index
+                define_callback(self.pointer, CANON.encode(), name, made.params, made.results, made.start)
+
+    def __del__(self) -> None:
+        if hasattr(self, "pointer"):
+            ffi.linker_delete(self.pointer)

@@ -96,17 +96,8 @@ context_set_epoch_deadline = _bind(_quick, "wasmtime_context_set_epoch_deadline"
 linker_new = _bind(_quick, "wasmtime_linker_new", c_void_p, c_void_p)
 linker_clone = _bind(_quick, "wasmtime_linker_clone", c_void_p, c_void_p)
 linker_delete = _bind(_quick, "wasmtime_linker_delete", None, c_void_p)
-linker_define = _bind(
-    _quick,
-    "wasmtime_linker_define",
-    c_void_p,
-    c_void_p,
-    c_void_p,
-    c_char_p,
-    c_size_t,
-    c_char_p,
-    c_size_t,
-    c_void_p,
+linker_define_instance = _bind(
+    _quick, "wasmtime_linker_define_instance", c_void_p, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p
 )
 linker_define_func_unchecked = _bind(
     _quick,

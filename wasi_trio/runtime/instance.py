@@ -11,6 +11,7 @@ import trio
 from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.imports import Provider
+from wasi_trio.component.relink import CANON
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.calls import Export, call_export
 from wasi_trio.runtime.component import CoreStep, LinkedComponent
@@ -56,8 +57,13 @@ class Instance:
                 raise RuntimeError("an instance of a WASI 0.3 component needs a context with a nursery")
             instance.pump = Pump(instance, nursery)
         try:
-            for step in linked.steps:
-                await instance._take(step)
+            linkers: dict[int, int] = {}
+            try:
+                for step in linked.steps:
+                    await instance._take(step, linkers)
+            finally:
+                for linker in linkers.values():
+                    ffi.linker_delete(linker)
             for part in linked.without_modules:
                 await instance._new_store(part)
         except BaseException:
@@ -128,7 +134,7 @@ class Instance:
             if store is not None:
                 store.drop_resources()
 
-    async def _take(self, step: CoreStep) -> None:
+    async def _take(self, step: CoreStep, linkers: dict[int, int]) -> None:
         store = self.stores[step.part]
         if store is None:
             store = await self._new_store(step.part)
@@ -140,23 +146,24 @@ class Instance:
                 )
             )
         else:
-            linker = ffi.linker_clone(step.linker)
-            try:
-                for module, name, item in step.items:
-                    extern = store.item(item)
-                    error = ffi.linker_define(
-                        linker, store.context_pointer, module, len(module), name, len(name), extern
-                    )
-                    if error:
-                        raise LinkError(ffi.take_error(error))
-                await store.instantiate(
-                    lambda trap, error: ffi.linker_instantiate_async(
-                        linker, store.context_pointer, step.module_pointer, ctypes.byref(instance), trap, error
-                    )
+            linker = self._linker(store, linkers)
+            await store.instantiate(
+                lambda trap, error: ffi.linker_instantiate_async(
+                    linker, store.context_pointer, step.module_pointer, ctypes.byref(instance), trap, error
                 )
-            finally:
-                ffi.linker_delete(linker)
+            )
         store.core[step.slot] = instance
+        if step.imported:
+            _define(self._linker(store, linkers), store, step.name, instance)
+
+    def _linker(self, store: Store, linkers: dict[int, int]) -> int:
+        """The linker of an instance of a component, while its core modules are instantiated."""
+        linker = linkers.get(store.index)
+        if linker is None:
+            linker = linkers[store.index] = ffi.linker_clone(self.linked.linkers[store.index].pointer)
+            if store.adapter is not None:
+                _define(linker, store, CANON.encode(), store.adapter)
+        return linker
 
     def _parent(self, part: int) -> Store | None:
         """The store of the nearest component around this one that has one; the re-entrance rules go by it."""
@@ -187,3 +194,10 @@ class Instance:
             )
             store.adapter = instance
         return store
+
+
+def _define(linker: int, store: Store, name: bytes, instance: ffi.InstanceStruct) -> None:
+    """Put all that a core instance exports into a linker."""
+    error = ffi.linker_define_instance(linker, store.context_pointer, name, len(name), ctypes.byref(instance))
+    if error:
+        raise LinkError(ffi.take_error(error))
