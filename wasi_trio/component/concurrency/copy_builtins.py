@@ -70,24 +70,28 @@ def new(builtin: AsyncBuiltin) -> Any:
 def copy(builtin: AsyncBuiltin) -> Any:
     """``stream.read``, ``stream.write``, ``future.read`` and ``future.write``."""
     ends = _Ends(builtin)
+    class_, element = ends.class_, ends.element
     options = builtin.options
     is_async = options.is_async
     codec: Any = None
-    if ends.element is not None:
-        make: Any = abi.load_list if ends.class_.writes else abi.store_list
-        codec = make(ends.element, options.encoding)
+    if element is not None:
+        make: Any = abi.load_list if class_.writes else abi.store_list
+        codec = make(element, options.encoding)
 
     def call(instance: ComponentInstance, index: int, pointer: int, count: int = 1) -> int | Until:
         if not instance.may_leave:
             instance.check_leave()
         if not is_async:
             instance.check_block()
-        end = ends.get(instance, index)
+        end: Any = instance.handles.get(index)
+        if end.__class__ is not class_ or end.shared.element.type is not element:
+            end = ends.get(instance, index)
         if end.state is not CopyState.IDLE:
             end.check_idle()
         if not is_async:
             end.check_sync()
-        end.begin(instance.context(options), codec, pointer, count)
+        context = instance.contexts.get(options)
+        end.begin(instance.context(options) if context is None else context, codec, pointer, count)
         if end.pending:
             return int(end.take_event()[2])
         return BLOCKED if is_async else _wait(end)

@@ -114,8 +114,15 @@ class Shared:
 
     def check_instances(self, one: Party, other: Party) -> None:
         """Raise Trap where one instance would copy from itself to itself what is not mere numbers ("temporary")."""
-        if one.instance is other.instance and one.instance is not None and not self.element.plain:
+        if one.instance is other.instance is not None:
             raise Trap(f"cannot read from and write to intra-component {self.kind} with a payload that is not numeric")
+
+    @staticmethod
+    def move(source: Source, sink: Sink, count: int) -> None:
+        """Copy elements."""
+        sink.take(source.give(count), count)
+        source.progress += count
+        sink.progress += count
 
     def readable_end(self, instance: ComponentInstance) -> GuestEnd:
         """An end for a guest's handle table."""

@@ -28,11 +28,12 @@ class Element:
     future without a type has elements of no size.
     """
 
-    __slots__ = ("alignment", "bytes", "code", "plain", "size", "type", "varies")
+    __slots__ = ("alignment", "bytes", "code", "list", "plain", "size", "type", "varies")
 
     def __init__(self, type_: ValType | None) -> None:
         self.type = type_
         self.bytes = type_ == U8
+        self.list = None if type_ is None else List(type_)
         self.code = number_code(type_)
         self.size = 0 if type_ is None else size(type_)
         self.alignment = 1 if type_ is None else alignment(type_)
@@ -46,14 +47,14 @@ class Element:
         A stream of nothing is given a count; one of ``u8`` any C-contiguous buffer of unsigned bytes, which must not
         change until it is written.
         """
-        if self.type is None:
+        if self.list is None:
             if not isinstance(values, int) or not 0 <= values <= MAX_LENGTH:
                 raise HostError(f"a count up to {MAX_LENGTH} is written to a stream without a type, not {values!r:.80}")
             return None, values
         if self.bytes:
-            data = as_buffer(values, List(U8), MAX_LENGTH)
+            data = as_buffer(values, self.list, MAX_LENGTH)
             return data, len(data)
-        items = as_items(values, List(self.type), MAX_LENGTH)
+        items = as_items(values, self.list, MAX_LENGTH)
         return (items if self.code is None else self._numbers(items)), len(items)
 
     def pack_one(self, value: Any) -> Any:

@@ -21,7 +21,9 @@ class SharedFuture(Shared):
         elif self.pending is None:
             self.pending = sink
         else:
-            self.move(self.pending, sink)
+            if not self.element.plain:
+                self.check_instances(self.pending, sink)
+            self.move(self.pending, sink, 1)
             self.finish(CopyResult.COMPLETED)
             sink.done(CopyResult.COMPLETED)
 
@@ -31,14 +33,11 @@ class SharedFuture(Shared):
         elif self.pending is None:
             self.pending = source
         else:
-            self.move(source, self.pending)
+            if not self.element.plain:
+                self.check_instances(self.pending, source)
+            self.move(source, self.pending, 1)
             self.finish(CopyResult.COMPLETED)
             source.done(CopyResult.COMPLETED)
-
-    def move(self, source: Source, sink: Sink) -> None:
-        self.check_instances(source, sink)
-        sink.take(source.give(1), 1)
-        source.progress = sink.progress = 1
 
     def readable_end(self, instance: ComponentInstance) -> ReadableFutureEnd:
         return ReadableFutureEnd(instance, self)

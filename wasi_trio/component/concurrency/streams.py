@@ -23,7 +23,8 @@ class SharedStream(Shared):
         if source is None:
             self.pending = sink
             return
-        self.check_instances(source, sink)
+        if not self.element.plain:
+            self.check_instances(source, sink)
         available = source.length - source.progress
         if available == 0:
             self.pending = sink
@@ -43,7 +44,8 @@ class SharedStream(Shared):
         if sink is None:
             self.pending = source
             return
-        self.check_instances(source, sink)
+        if not self.element.plain:
+            self.check_instances(source, sink)
         wanted = sink.length - sink.progress
         available = source.length - source.progress
         if wanted:
@@ -56,12 +58,6 @@ class SharedStream(Shared):
         else:
             self.pending = source
             sink.done(CopyResult.COMPLETED)
-
-    @staticmethod
-    def move(source: Source, sink: Sink, count: int) -> None:
-        sink.take(source.give(count), count)
-        source.progress += count
-        sink.progress += count
 
     def readable_end(self, instance: ComponentInstance) -> ReadableStreamEnd:
         return ReadableStreamEnd(instance, self)
