@@ -212,7 +212,7 @@ class Subtask(Waitable):
             self.state = SubtaskState.CANCELLED_BEFORE_RETURNED
         if self.index:
             self.notify()
-        elif self.sync_waiter is not None:
+        if self.sync_waiter is not None:  # which waits for the end, and the event that was pending may be the start
             self.instance.scheduler.wake(self.sync_waiter)
 
     # ---- what the caller sees of it ----------------------------------------------------------------------

@@ -49,11 +49,12 @@ class Waitable:
 
     def notify(self) -> None:
         """There is an event now, in the place of any that was pending."""
-        if not self.pending:
-            self.pending = True
-            if self.joined is not None:
-                self.joined.arrived(self)
-        if self.sync_waiter is not None:
+        if self.pending:
+            return
+        self.pending = True
+        if self.joined is not None:
+            self.joined.arrived(self)
+        elif self.sync_waiter is not None:
             self.instance.scheduler.wake(self.sync_waiter)
 
     def settle(self) -> None:
