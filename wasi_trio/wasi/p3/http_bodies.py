@@ -221,7 +221,8 @@ class Outlet:
         self._transmission.settle(error)
         self._trailers.drop()
         if self.on_ended is not None:
-            self.on_ended()
+            on_ended, self.on_ended = self.on_ended, None
+            on_ended()
 
 
 class _GuestFeed(Drain):
