@@ -12,7 +12,6 @@ by an epoch tick.
 
 from __future__ import annotations
 
-import ctypes
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
@@ -310,8 +309,8 @@ class Pump:
             func.count,
             func.results,
             func.returns,
-            ctypes.byref(store.trap),
-            ctypes.byref(store.error),
+            store.trap_out,
+            store.error_out,
         )
         return self._poll(thread)
 

@@ -105,6 +105,7 @@ class Store(ComponentInstance):
         "depth",
         "engine",
         "error",
+        "error_out",
         "failure",
         "flag",
         "flag_address",
@@ -115,6 +116,7 @@ class Store(ComponentInstance):
         "poll_tick",
         "root",
         "trap",
+        "trap_out",
         "until",
     )
 
@@ -142,6 +144,9 @@ class Store(ComponentInstance):
         self._memories: dict[Any, LinearMemory] = {}
         self.trap = ctypes.c_void_p()
         self.error = ctypes.c_void_p()
+        #: where wasmtime puts what ended a call: at once, or at the end of its future
+        self.trap_out = ctypes.byref(self.trap)
+        self.error_out = ctypes.byref(self.error)
         self.pointer: int | None = ffi.store_new(engine.pointer, None, None)
         self.context_pointer: int = ffi.store_context(self.pointer)
         ffi.store_limiter(
@@ -189,8 +194,8 @@ class Store(ComponentInstance):
                 func.count,
                 func.results,
                 func.returns,
-                ctypes.byref(self.trap),
-                ctypes.byref(self.error),
+                self.trap_out,
+                self.error_out,
             )
             await self._drive(future)
         finally:
@@ -201,7 +206,7 @@ class Store(ComponentInstance):
         """Run an instantiation to its end; ``start`` makes the future, given where the trap and error go."""
         self._enter()
         try:
-            await self._drive(start(ctypes.byref(self.trap), ctypes.byref(self.error)))
+            await self._drive(start(self.trap_out, self.error_out))
         finally:
             self._entered = False
 
@@ -271,13 +276,12 @@ class Store(ComponentInstance):
             ticker.wake()
         if not nested:
             self._nested_since = ticker.ticks
-        trap = ctypes.c_void_p()
         try:
-            error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, ctypes.byref(trap))
+            error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, self.trap_out)
         finally:
             engine.current, engine.nested, ticker.running = outer, nested, running
-        if error or trap:
-            self.trap.value, self.error.value = trap.value, error
+        if error or self.trap:
+            self.error.value = error
             self.raise_failure()
 
     def raise_failure(self) -> None:
