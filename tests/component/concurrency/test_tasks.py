@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.component.concurrency.world import EXIT, YIELD, Guest, World, wait_on
+from tests.component.concurrency.world import EXIT, YIELD, Guest, Host, Operation, World, wait_on
 from wasi_trio.component.concurrency import CANCELLED, TaskState
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.types import STRING, U32, Borrow, FuncType, Future, Own, ResourceType
@@ -344,6 +344,25 @@ def test_a_task_that_yields_goes_behind_those_that_wait(world: World) -> None:
     world.scheduler.run()
     assert "".join(log) == "abcabcabc"
     assert all(call.resolved for call in calls)
+
+
+def test_nothing_comes_in_while_a_synchronous_call_is_held_up(world: World) -> None:
+    guest = world.guest()
+    operation = Operation()
+    waits = guest.lower(Host(lambda x: operation), SYNC_U32)  # as functions of WASI 0.2 that wait
+
+    def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
+        return (yield from guest.imported(waits, x))
+
+    first = world.start(guest.lift(core, SYNC_U32), 1)
+    with pytest.raises(Trap, match="cannot enter component instance"):
+        world.start(guest.lift(lambda guest, x: x, SYNC_U32), 2)
+    second = world.start(guest.lift(lambda guest, x: x, ASYNC_U32), 3)
+    world.scheduler.run()
+    assert not first.resolved and not second.resolved
+    operation.resolve(4)
+    world.scheduler.run()
+    assert (first.outcome, second.outcome) == (4, 3)
 
 
 # ---- backpressure ----------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from tests.component.concurrency.world import EXIT, Guest, Host, Operation, Worl
 from wasi_trio.component.concurrency import HostFutureWriter, SharedFuture, core_signature, may_wait
 from wasi_trio.component.concurrency.builtins import _BUILTINS
 from wasi_trio.component.concurrency.waitable_builtins import MAX_DEBUG_MESSAGE
+from wasi_trio.component.concurrency.weights import weigh
 from wasi_trio.component.definitions import StringEncoding
 from wasi_trio.component.errors import HostError, Trap
 from wasi_trio.component.plan import AsyncBuiltin, Options
 from wasi_trio.component.types import ERROR_CONTEXT, F64, STRING, U8, U32, FuncType, Future, Stream, Tuple, ValType
+from wasi_trio.component.values import Err, Ok, Variant
 
 FUTURE = Future(None)
 SYNC_AND_ASYNC = "waitable cannot be used synchronously while added to a waitable set"
@@ -293,3 +295,23 @@ def test_the_other_ends_learn_that_an_instance_is_gone(world: World) -> None:
     guest.call("waitable-set.new")
     guest.abandon()
     assert results == [1] and guest.handles.get(index)
+
+
+def test_what_a_guest_was_reading_is_not_written_once_it_is_gone(world: World) -> None:
+    guest = world.guest()
+    shared = SharedFuture(U8)
+    writer = HostFutureWriter(shared)
+    index = guest.context(guest.options()).lower_future(shared, U8)
+    guest.call("future.read", index, 64, type_=Future(U8), is_async=True)
+    guest.abandon()
+    results: list[Any] = []
+    writer.start_write(5, lambda result, _: results.append(result))
+    assert results == [1] and guest.read(64, 1) == b"\0"
+    assert not guest.handles.get(index).pending
+
+
+def test_weights_count_what_values_hold() -> None:
+    assert weigh("x" * 1000) >= 1000
+    for value in (Ok("x" * 1000), Err(["x" * 1000]), {"k": b"x" * 1000}, Variant("c", (1, "x" * 1000))):
+        assert weigh(value) > weigh("x" * 1000)
+    assert weigh([1] * 1000) > 8000

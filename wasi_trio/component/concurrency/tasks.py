@@ -265,7 +265,7 @@ def _loop(task: Task, packed: int) -> Any:
     instance, callback = task.instance, task.function.callback
     assert callback is not None
     while True:
-        code, index = packed & 0xF, packed >> 4
+        code, index = packed & 0xF, packed >> 4 & 0xFFF_FFFF
         if code == _EXIT:
             return
         event: Event
