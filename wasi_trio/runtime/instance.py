@@ -126,9 +126,16 @@ class Instance:
         return host
 
     def close(self) -> None:
-        """Drop what host resources the guest still holds, and free its stores."""
+        """Free its stores, after what is left of its stacks, and drop what host resources the guest still holds.
+
+        The other ends of its streams and futures find that it is gone.
+        """
+        if self.pump is not None:
+            self.pump.drop_fibers()
         for store in self.stores:
             if store is not None:
+                if self.pump is not None:
+                    store.abandon()
                 store.close()
         for store in self.stores:
             if store is not None:

@@ -30,6 +30,7 @@ from wasi_trio.runtime.store import Func, Pending, Store
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.instance import Instance
+    from wasi_trio.runtime.ticker import Ticker
 
 
 class Thread(threads.Thread):
@@ -79,7 +80,7 @@ class HostOperation(subtasks.HostOperation):
             pump.fail(error)
             return
         finally:
-            pump.operations -= 1
+            pump.operations.discard(self)
         self.resolve(outcome)
 
 
@@ -130,17 +131,26 @@ class Pump:
         #: calls from outside that have not resolved
         self.calls: set[Call] = set()
         #: host operations under way
-        self.operations = 0
-        #: called when the answers of ``busy``, ``backpressure`` and ``idle`` may have changed
-        self.on_change: Callable[[], None] | None = None
+        self.operations: set[HostOperation] = set()
+        #: called in ``run``'s task when no thread can go on; whether it has found the pump something to do
+        self.on_idle: Callable[[], bool] | None = None
+        #: called in ``run``'s task before others get their turn while a thread computes or holds up the instance
+        self.on_busy: Callable[[], None] | None = None
         #: why it stopped running guest code
         self.failure: BaseException | None = None
         self._threads: set[Thread] = set()
         self._woken: deque[Until] = deque()
-        self._yielded: deque[Thread] = deque()
+        #: what threads wait for that have merely let others go first
+        self._resting: deque[Until] = deque()
+        #: threads that were interrupted while they computed
+        self._interrupted: deque[Thread] = deque()
+        #: threads in synchronous host calls that wait
         self._held: deque[Thread] = deque()
         self._posted: deque[Callable[[], None]] = deque()
-        self._wakeup: trio.Event | None = None
+        #: the task of ``run`` while it waits for something to do
+        self._sleeper: trio.lowlevel.Task | None = None
+        #: around the wait for a synchronous host call
+        self._holding: trio.CancelScope | None = None
         self._stopping = False
 
     # ---- the Scheduler of the Component Model layer ------------------------------------------------------
@@ -165,7 +175,7 @@ class Pump:
     def wake(self, until: Until) -> None:
         if until.thread is not None:
             self._woken.append(until)
-            self._alert()
+            self.alert()
 
     # ---- for the host ------------------------------------------------------------------------------------
 
@@ -182,14 +192,14 @@ class Pump:
     def start(self, coroutine: Coroutine[Any, Any, Any], fallible: bool) -> HostOperation:
         """Run a host function's coroutine as a task of the instance."""
         operation = HostOperation(self)
-        self.operations += 1
+        self.operations.add(operation)
         self.nursery.start_soon(operation.run, coroutine, fallible)
         return operation
 
     def post(self, act: Callable[[], None]) -> None:
         """Have the pump's task do something between two steps of the guest."""
         self._posted.append(act)
-        self._alert()
+        self.alert()
 
     def fail(self, error: BaseException) -> None:
         """End the instance with an error of the host's."""
@@ -200,19 +210,23 @@ class Pump:
         self.post(act)
 
     def stop(self) -> None:
-        """Have ``run`` return."""
+        """Have ``run`` return, whatever its threads are in the middle of."""
         self._stopping = True
-        self._alert()
+        if self._holding is not None:
+            self._holding.cancel()
+        self.alert()
+
+    def alert(self) -> None:
+        """Have ``run`` look for something to do, ``on_idle`` included."""
+        sleeper = self._sleeper
+        if sleeper is not None:
+            self._sleeper = None
+            trio.lowlevel.reschedule(sleeper)
 
     @property
     def busy(self) -> bool:
         """Whether a thread computes or holds up the instance, so that it should not take on more."""
-        return bool(self._yielded or self._held)
-
-    @property
-    def backpressure(self) -> bool:
-        """Whether the guest asks not to be called."""
-        return any(store is not None and store.backpressure for store in self.instance.stores)
+        return bool(self._interrupted or self._held)
 
     @property
     def idle(self) -> bool:
@@ -223,48 +237,74 @@ class Pump:
         """Run the instance's threads until ``stop``, or until the guest fails.
 
         A failure (Trap, or what a host function raised) is ``failure`` then, and that of every call under way. When
-        cancelled, calls under way fail; the instance is dead if a thread was in core wasm.
+        cancelled, calls under way fail. The instance is dead in the end if a thread was in core wasm, and host
+        operations that are still under way are cancelled.
         """
+        engine = self.instance.linked.engine
         try:
-            while not self._stopping:
-                # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
-                # middle of something, in which no other thread of the instance may get between.
-                if self._yielded:
-                    if self.on_change is not None:
-                        self.on_change()
-                    await trio.lowlevel.checkpoint()
-                    self._continue(self._yielded.popleft())
-                elif self._held:
-                    await self._wait_for_host(self._held.popleft())
-                elif self._posted:
-                    self._posted.popleft()()
-                elif self._woken:
-                    until = self._woken.popleft()
-                    if until.thread is not None and until.ready():
-                        self.resume(until.thread, False)
-                else:
-                    if self.calls and not self.operations and not self.instance.linked.streams_with_host:
-                        raise Trap(DEADLOCK)
-                    self._wakeup = trio.Event()
-                    if self.on_change is not None:
-                        self.on_change()
-                    await self._wakeup.wait()
-                    self._wakeup = None
+            await self._run(engine.ticker)
         except Exception as error:  # handed to the calls under way, and kept
-            if self.instance.linked.engine.orphans:
-                await self.instance.linked.engine.settle_orphans()
+            if engine.orphans:
+                await engine.settle_orphans()
             self._end(error)
         except BaseException as error:
             self._end(error)
             raise
         finally:
-            self._drop_fibers()
+            self.drop_fibers()
+            for operation in list(self.operations):
+                operation.cancel()
+
+    async def _run(self, ticker: Ticker) -> None:
+        posted, woken, interrupted, held = self._posted, self._woken, self._interrupted, self._held
+        turn = ticker.ticks  # when others last had their turn
+        while not self._stopping:
+            # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
+            # middle of something, in which no other thread of the instance may get between.
+            if interrupted:
+                await self._give_way(busy=True)
+                turn = ticker.ticks
+                self._continue(interrupted.popleft())
+            elif held:
+                if self.on_busy is not None:
+                    self.on_busy()
+                await self._wait_for_host(held.popleft())
+                turn = ticker.ticks
+            elif posted:
+                posted.popleft()()
+            elif woken:
+                if ticker.ticks != turn:  # threads can keep one another going without end
+                    await self._give_way(busy=False)
+                    turn = ticker.ticks
+                    continue
+                until = woken.popleft()
+                if until.thread is not None and until.ready():
+                    self.resume(until.thread, False)
+            elif self.on_idle is not None and self.on_idle():
+                pass
+            elif self._resting:
+                await self._give_way(busy=False)
+                turn = ticker.ticks
+                woken.extend(self._resting)
+                self._resting.clear()
+            else:
+                if self.calls and not self.operations and not self.instance.linked.streams_with_host:
+                    raise Trap(DEADLOCK)
+                self._sleeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
+                turn = ticker.ticks
+
+    def _stop_sleeping(self, raise_cancel: Any) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _give_way(self, busy: bool) -> None:
+        """Let other tasks have their turn."""
+        if busy and self.on_busy is not None:
+            self.on_busy()
+        await trio.lowlevel.checkpoint()
 
     # ---- steps -------------------------------------------------------------------------------------------
-
-    def _alert(self) -> None:
-        if self._wakeup is not None:
-            self._wakeup.set()
 
     @staticmethod
     def _store(thread: Thread) -> Store:
@@ -276,7 +316,7 @@ class Pump:
         thread.until = until
         until.thread = thread
         if until.ready():
-            self._woken.append(until)
+            self._resting.append(until)
 
     def _advance(self, thread: Thread, value: Any) -> None:
         """Run a thread's generator until it waits or ends."""
@@ -344,20 +384,24 @@ class Pump:
             thread.pending, store.pending = store.pending, None
             self._held.append(thread)
         else:
-            self._yielded.append(thread)
-        self._alert()
+            self._interrupted.append(thread)
+        self.alert()
         return _SUSPENDED
 
     async def _wait_for_host(self, thread: Thread) -> None:
         """Wait in a synchronous host call, with the whole instance."""
         pending = thread.pending
         assert pending is not None
-        try:
-            pending.value = await resume(pending.coroutine, pending.trap)
-        except Err as error:
-            if not pending.fallible:
-                raise
-            pending.value = error.with_traceback(None)
+        with trio.CancelScope() as self._holding:
+            try:
+                pending.value = await resume(pending.coroutine, pending.trap)
+            except Err as error:
+                if not pending.fallible:
+                    raise
+                pending.value = error.with_traceback(None)
+        cancelled, self._holding = self._holding.cancelled_caught, None
+        if cancelled:
+            return  # by ``stop``
         self._store(thread).pending, thread.pending = pending, None
         self._continue(thread)
 
@@ -368,8 +412,8 @@ class Pump:
         for call in calls:
             call.fail(error)
 
-    def _drop_fibers(self) -> None:
-        """Unwind what is left of the guest's stacks."""
+    def drop_fibers(self) -> None:
+        """Unwind what is left of the guest's stacks; has to come before their stores are freed."""
         for thread in self._threads:
             if thread.future is not None:
                 ffi.call_future_delete(thread.future)
