@@ -7,76 +7,29 @@ from typing import Any
 
 import pytest
 
-from tests.component.concurrency.world import BLOCKED, Guest, World
+from tests.component.concurrency.host_log import (
+    CANCELLED,
+    COMPLETED,
+    DROPPED,
+    Log,
+    context,
+    guest_to_host,
+    host_to_guest,
+    read,
+    take_event,
+    write,
+)
+from tests.component.concurrency.world import BLOCKED, World
 from wasi_trio.component.concurrency import (
     CopyResult,
-    HostFutureReader,
-    HostFutureWriter,
     HostReader,
     HostWriter,
-    SharedFuture,
     SharedStream,
 )
-from wasi_trio.component.context import Context
 from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.types import CHAR, F32, STRING, U8, U16, Future, List, Stream, ValType
+from wasi_trio.component.types import CHAR, F32, STRING, U8, U16, List, Stream, ValType
 
-COMPLETED, DROPPED, CANCELLED = CopyResult.COMPLETED, CopyResult.DROPPED, CopyResult.CANCELLED
-
-
-class Log:
-    """A callback that notes what it was called with."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[CopyResult, Any]] = []
-
-    def __call__(self, result: CopyResult, data: Any) -> None:
-        self.calls.append((result, data))
-
-    def take(self) -> Any:
-        (call,) = self.calls
-        self.calls.clear()
-        return call
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
-
-def context(guest: Guest) -> Context:
-    return guest.context(guest.options())
-
-
-def read(guest: Guest, index: int, pointer: int, count: int, element: ValType | None = U8) -> int:
-    return int(guest.call("stream.read", index, pointer, count, type_=Stream(element), is_async=True))
-
-
-def write(guest: Guest, index: int, pointer: int, count: int, element: ValType | None = U8) -> int:
-    return int(guest.call("stream.write", index, pointer, count, type_=Stream(element), is_async=True))
-
-
-def take_event(guest: Guest, index: int) -> tuple[int, int]:
-    joined = guest.call("waitable-set.new")
-    guest.call("waitable.join", index, joined)
-    code = guest.call("waitable-set.poll", joined, 0)
-    guest.call("waitable.join", index, 0)
-    return code, guest.word(4)
-
-
-def host_to_guest(world: World, element: ValType | None = U8) -> tuple[HostWriter, Guest, int]:
-    guest = world.guest()
-    writer = HostWriter(SharedStream(element))
-    return writer, guest, context(guest).lower_stream(writer.shared, element)
-
-
-def guest_to_host(world: World, element: ValType | None = U8) -> tuple[Guest, int, HostReader]:
-    guest = world.guest()
-    ends = guest.call("stream.new", type_=Stream(element))
-    return guest, ends >> 32, HostReader(context(guest).lift_stream(ends & 0xFFFF_FFFF, element))
-
-
-# ---- the host writes ---------------------------------------------------------------------------------------
+# ---- the host writes -------------------------------------------------------------------------------------
 
 
 def test_a_guest_reads_what_the_host_writes_in_its_own_portions(world: World, log: Log) -> None:
@@ -219,7 +172,7 @@ def test_what_does_not_fit_is_refused(log: Log, element: ValType | None, values:
     assert not writer.active and log.calls == []
 
 
-# ---- the host reads ----------------------------------------------------------------------------------------
+# ---- the host reads --------------------------------------------------------------------------------------
 
 
 def test_the_host_reads_what_there_is(world: World, log: Log) -> None:
@@ -316,7 +269,7 @@ def test_a_stream_has_one_reader(world: World, log: Log) -> None:
     assert read(guest, passed, 64, 1) == 1 << 4 and guest.read(64, 1) == b"x"
 
 
-# ---- host to host ------------------------------------------------------------------------------------------
+# ---- host to host ----------------------------------------------------------------------------------------
 
 
 def test_bytes_pass_between_host_ends_uncopied(world: World, log: Log) -> None:
@@ -424,82 +377,3 @@ def test_a_reader_that_is_dropped_in_its_callback() -> None:
     reader.start_read(4, lambda result, data: reader.drop())
     writer.start_write(b"x" * 10, log)
     assert log.take() == (DROPPED, 4)
-
-
-# ---- futures -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("element", "value", "data"),
-    [(U8, 200, b"\xc8"), (U16, 513, b"\x01\x02"), (CHAR, "a", b"a\0\0\0"), (None, None, b"")],
-)
-@pytest.mark.parametrize("write_first", [False, True])
-def test_a_future_from_the_host(
-    world: World, log: Log, element: Any, value: Any, data: bytes, write_first: bool
-) -> None:
-    guest = world.guest()
-    writer = HostFutureWriter(SharedFuture(element))
-    index = context(guest).lower_future(writer.shared, element)
-    if write_first:
-        writer.start_write(value, log)
-    code = guest.call("future.read", index, 64, type_=Future(element), is_async=True)
-    assert code == (0 if write_first else BLOCKED)
-    if not write_first:
-        writer.start_write(value, log)
-        assert take_event(guest, index) == (4, 0)
-    assert log.take() == (COMPLETED, None)
-    assert guest.read(64, len(data)) == data
-    writer.drop()
-
-
-@pytest.mark.parametrize(
-    ("element", "value", "data"),
-    [(U8, 200, b"\xc8"), (U16, 513, b"\x01\x02"), (CHAR, "a", b"a\0\0\0"), (None, None, b"")],
-)
-@pytest.mark.parametrize("write_first", [False, True])
-def test_a_future_from_a_guest(
-    world: World, log: Log, element: Any, value: Any, data: bytes, write_first: bool
-) -> None:
-    guest = world.guest()
-    ends = guest.call("future.new", type_=Future(element))
-    reader = HostFutureReader(context(guest).lift_future(ends & 0xFFFF_FFFF, element))
-    pointer = guest.put(data)
-    if not write_first:
-        reader.start_read(log)
-    code = guest.call("future.write", ends >> 32, pointer, type_=Future(element), is_async=True)
-    assert code == (BLOCKED if write_first else 0)
-    if write_first:
-        reader.start_read(log)
-    assert log.take() == (COMPLETED, value)
-    reader.drop()
-
-
-def test_a_future_between_host_ends(log: Log) -> None:
-    writer = HostFutureWriter(SharedFuture(STRING))
-    reader = HostFutureReader(writer.shared)
-    reader.start_read(log)
-    reader.cancel()
-    assert log.take() == (CANCELLED, None)
-    reader.start_read(log)
-    with pytest.raises(HostError, match="being read"):
-        reader.into_shared()
-    written = Log()
-    writer.start_write("text", written)
-    assert log.take() == (COMPLETED, "text") and written.take() == (COMPLETED, None)
-
-
-def test_futures_that_come_to_nothing(log: Log) -> None:
-    writer = HostFutureWriter(SharedFuture(STRING))
-    reader = HostFutureReader(writer.shared)
-    reader.start_read(log)
-    writer.drop()
-    assert log.take() == (DROPPED, None)
-    other = HostFutureWriter(SharedFuture(STRING))
-    other.start_write("text", log)
-    HostFutureReader(other.shared).into_shared().discard()
-    assert log.take() == (DROPPED, None)
-
-
-def test_a_future_without_a_type_has_no_value(log: Log) -> None:
-    with pytest.raises(HostError, match="has no value"):
-        HostFutureWriter(SharedFuture(None)).start_write(1, log)

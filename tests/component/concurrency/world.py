@@ -30,7 +30,7 @@ from wasi_trio.component.definitions import Sort, StringEncoding
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.handles import HandleTable
 from wasi_trio.component.plan import AsyncBuiltin, CoreExport, HostFunc, Lifted, Lower, Options
-from wasi_trio.component.types import FuncType, ValType
+from wasi_trio.component.types import FuncType, Future, ValType
 
 BLOCKED = 0xFFFF_FFFF
 EXIT, YIELD = 0, 1
@@ -318,3 +318,36 @@ class Operation(HostOperation):
 
     def cancel(self) -> None:
         self.cancels += 1
+
+
+FUTURE = Future(None)
+
+
+class Gate:
+    """A waitable set in which an event can be made to appear: a future that is read."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.set = guest.call("waitable-set.new")
+        ends = guest.call("future.new", type_=FUTURE)
+        self.readable, self.writable = ends & 0xFFFF_FFFF, ends >> 32
+        guest.call("future.read", self.readable, 0, type_=FUTURE, is_async=True)
+        guest.call("waitable.join", self.readable, self.set)
+
+    def open(self) -> None:
+        self.guest.call("future.write", self.writable, 0, type_=FUTURE, is_async=True)
+
+
+def never(guest: Guest, *event: int) -> int:
+    raise AssertionError("this callback is not to be called")
+
+
+def blocker(guest: Guest, gate: Gate, log: list[str], name: str):  # type: ignore[no-untyped-def]
+    """A core function that keeps exclusive entry while it waits."""
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        log.append(f"{name} starts")
+        yield from guest.do("waitable-set.wait", gate.set, 0)
+        log.append(f"{name} ends")
+
+    return core

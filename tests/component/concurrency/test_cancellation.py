@@ -1,0 +1,190 @@
+"""How a call is cancelled, and how its guest is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.component.concurrency.world import (
+    EXIT,
+    YIELD,
+    Gate,
+    Guest,
+    World,
+    blocker,
+    never,
+    wait_on,
+)
+from wasi_trio.component.concurrency import CANCELLED, TaskState
+from wasi_trio.component.errors import Trap
+from wasi_trio.component.types import U32, FuncType
+
+ASYNC = FuncType((), None, is_async=True)
+ASYNC_U32 = FuncType((("x", U32),), U32, is_async=True)
+SYNC_U32 = FuncType((("x", U32),), U32)
+
+
+def test_a_call_held_back_is_cancelled_before_it_starts(world: World) -> None:
+    guest = world.guest()
+    log: list[int] = []
+
+    def core(guest: Guest, x: int) -> int:
+        log.append(x)
+        return x
+
+    function = guest.lift(core, ASYNC_U32)
+    guest.call("backpressure.inc")
+    calls = [world.start(function, i) for i in range(3)]
+    calls[0].task.request_cancellation()
+    assert calls[0].outcome is CANCELLED
+    guest.call("backpressure.dec")
+    world.scheduler.run()
+    assert log == [1, 2]
+    calls[1].task.request_cancellation()
+    assert calls[1].outcome == 1
+
+
+def cancellable(gate: Gate, log: list[int]):  # type: ignore[no-untyped-def]
+    def callback(guest: Guest, code: int, index: int, payload: int) -> int:
+        log.append(code)
+        guest.call("task.cancel" if code == 6 else "task.return", is_async=True)
+        return EXIT
+
+    return gate.guest.lift(lambda g: wait_on(gate.set), ASYNC, is_async=True, callback=callback)
+
+
+def test_a_task_that_waits_is_told_at_once_that_it_is_cancelled(world: World) -> None:
+    guest = world.guest()
+    log: list[int] = []
+    call = world.start(cancellable(Gate(guest), log))
+    call.task.request_cancellation()
+    assert log == [6] and call.outcome is CANCELLED
+    assert call.task.state is TaskState.RESOLVED and guest.exclusive is None
+    assert world.scheduler.threads == []
+
+
+def test_a_cancelled_task_may_still_return(world: World) -> None:
+    guest = world.guest()
+    gate = Gate(guest)
+
+    def callback(guest: Guest, *event: int) -> int:
+        guest.call("task.return", is_async=True)
+        return EXIT
+
+    call = world.start(guest.lift(lambda g: wait_on(gate.set), ASYNC, is_async=True, callback=callback))
+    call.task.request_cancellation()
+    assert call.outcome is None
+
+
+def test_cancellation_is_told_once_and_asked_for_once(world: World) -> None:
+    guest = world.guest()
+    gate = Gate(guest)
+    log: list[int] = []
+
+    def callback(guest: Guest, code: int, index: int, payload: int) -> int:
+        log.append(code)
+        if code == 6:
+            return wait_on(gate.set)
+        guest.call("task.return", is_async=True)
+        return EXIT
+
+    call = world.start(guest.lift(lambda g: wait_on(gate.set), ASYNC, is_async=True, callback=callback))
+    call.task.request_cancellation()
+    call.task.request_cancellation()
+    gate.open()
+    world.scheduler.run()
+    assert log == [6, 4] and call.resolved
+
+
+@pytest.mark.parametrize("code", [YIELD, "wait"])
+def test_a_pending_cancellation_is_told_when_the_task_next_waits(world: World, code: object) -> None:
+    guest = world.guest()
+    first, second = Gate(guest), Gate(guest)
+    log: list[int] = []
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        yield from guest.do("waitable-set.wait", first.set, 0)
+        return YIELD if code == YIELD else wait_on(second.set)
+
+    def callback(guest: Guest, code: int, index: int, payload: int) -> int:
+        log.append(code)
+        guest.call("task.cancel", is_async=True)
+        return EXIT
+
+    call = world.start(guest.lift(core, ASYNC, is_async=True, callback=callback))
+    call.task.request_cancellation()
+    assert call.task.state is TaskState.PENDING_CANCEL
+    first.open()
+    world.scheduler.run()
+    assert log == [6] and call.outcome is CANCELLED
+
+
+def test_no_callback_is_called_to_cancel_while_another_task_has_exclusive_entry(world: World) -> None:
+    guest = world.guest()
+    log: list[int] = []
+    names: list[str] = []
+    gates = [Gate(guest), Gate(guest)]
+    call = world.start(cancellable(gates[0], log))
+    world.start(guest.lift(blocker(guest, gates[1], names, "blocker"), ASYNC))
+    call.task.request_cancellation()
+    assert log == [] and call.task.state is TaskState.PENDING_CANCEL
+    gates[0].open()
+    gates[1].open()
+    world.scheduler.run()
+    # The event that it waited for comes first; it did not wait again, so it never learnt.
+    assert log == [4] and call.outcome is None
+
+
+@pytest.mark.parametrize("name", ["waitable-set.wait", "thread.yield"])
+@pytest.mark.parametrize("pending", [False, True])
+def test_cancellable_built_ins_are_told(world: World, name: str, pending: bool) -> None:
+    guest = world.guest()
+    gate, empty = Gate(guest), Gate(guest)
+    seen = []
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        if pending:
+            yield from guest.do("waitable-set.wait", gate.set, 0)
+        args = (empty.set, 0) if name == "waitable-set.wait" else ()
+        seen.append((yield from guest.do(name, *args, cancellable=True)))
+        guest.call("task.cancel", is_async=True)
+        return EXIT
+
+    call = world.start(guest.lift(core, ASYNC, is_async=True, callback=never))
+    call.task.request_cancellation()
+    if pending:
+        gate.open()
+        world.scheduler.run()
+    assert seen == [6 if name == "waitable-set.wait" else 1] and call.outcome is CANCELLED
+
+
+def test_poll_tells_of_a_pending_cancellation_only_if_cancellable(world: World) -> None:
+    guest = world.guest()
+    gate, empty = Gate(guest), Gate(guest)
+    seen = []
+
+    def core(guest: Guest):  # type: ignore[no-untyped-def]
+        yield from guest.do("waitable-set.wait", gate.set, 0)
+        for cancellable in (False, True, True):
+            seen.append(guest.call("waitable-set.poll", empty.set, 0, cancellable=cancellable))
+        guest.call("task.cancel", is_async=True)
+        return EXIT
+
+    call = world.start(guest.lift(core, ASYNC, is_async=True, callback=never))
+    call.task.request_cancellation()
+    gate.open()
+    world.scheduler.run()
+    assert seen == [0, 6, 0] and call.outcome is CANCELLED
+
+
+def test_task_cancel_without_cancellation_traps(world: World) -> None:
+    guest = world.guest()
+
+    def core(guest: Guest) -> int:
+        with pytest.raises(Trap, match=r"`task.cancel` called by task which has not been cancelled"):
+            guest.call("task.cancel", is_async=True)
+        guest.call("task.return", is_async=True)
+        with pytest.raises(Trap, match="more than once"):
+            guest.call("task.cancel", is_async=True)
+        return EXIT
+
+    assert world.start(guest.lift(core, ASYNC, is_async=True, callback=never)).resolved

@@ -1,0 +1,100 @@
+"""The host's ends of futures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.component.concurrency.host_log import (
+    CANCELLED,
+    COMPLETED,
+    DROPPED,
+    Log,
+    context,
+    take_event,
+)
+from tests.component.concurrency.world import BLOCKED, World
+from wasi_trio.component.concurrency import (
+    HostFutureReader,
+    HostFutureWriter,
+    SharedFuture,
+)
+from wasi_trio.component.errors import HostError
+from wasi_trio.component.types import CHAR, STRING, U8, U16, Future
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "data"),
+    [(U8, 200, b"\xc8"), (U16, 513, b"\x01\x02"), (CHAR, "a", b"a\0\0\0"), (None, None, b"")],
+)
+@pytest.mark.parametrize("write_first", [False, True])
+def test_a_future_from_the_host(
+    world: World, log: Log, element: Any, value: Any, data: bytes, write_first: bool
+) -> None:
+    guest = world.guest()
+    writer = HostFutureWriter(SharedFuture(element))
+    index = context(guest).lower_future(writer.shared, element)
+    if write_first:
+        writer.start_write(value, log)
+    code = guest.call("future.read", index, 64, type_=Future(element), is_async=True)
+    assert code == (0 if write_first else BLOCKED)
+    if not write_first:
+        writer.start_write(value, log)
+        assert take_event(guest, index) == (4, 0)
+    assert log.take() == (COMPLETED, None)
+    assert guest.read(64, len(data)) == data
+    writer.drop()
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "data"),
+    [(U8, 200, b"\xc8"), (U16, 513, b"\x01\x02"), (CHAR, "a", b"a\0\0\0"), (None, None, b"")],
+)
+@pytest.mark.parametrize("write_first", [False, True])
+def test_a_future_from_a_guest(
+    world: World, log: Log, element: Any, value: Any, data: bytes, write_first: bool
+) -> None:
+    guest = world.guest()
+    ends = guest.call("future.new", type_=Future(element))
+    reader = HostFutureReader(context(guest).lift_future(ends & 0xFFFF_FFFF, element))
+    pointer = guest.put(data)
+    if not write_first:
+        reader.start_read(log)
+    code = guest.call("future.write", ends >> 32, pointer, type_=Future(element), is_async=True)
+    assert code == (BLOCKED if write_first else 0)
+    if write_first:
+        reader.start_read(log)
+    assert log.take() == (COMPLETED, value)
+    reader.drop()
+
+
+def test_a_future_between_host_ends(log: Log) -> None:
+    writer = HostFutureWriter(SharedFuture(STRING))
+    reader = HostFutureReader(writer.shared)
+    reader.start_read(log)
+    reader.cancel()
+    assert log.take() == (CANCELLED, None)
+    reader.start_read(log)
+    with pytest.raises(HostError, match="being read"):
+        reader.into_shared()
+    written = Log()
+    writer.start_write("text", written)
+    assert log.take() == (COMPLETED, "text") and written.take() == (COMPLETED, None)
+
+
+def test_futures_that_come_to_nothing(log: Log) -> None:
+    writer = HostFutureWriter(SharedFuture(STRING))
+    reader = HostFutureReader(writer.shared)
+    reader.start_read(log)
+    writer.drop()
+    assert log.take() == (DROPPED, None)
+    other = HostFutureWriter(SharedFuture(STRING))
+    other.start_write("text", log)
+    HostFutureReader(other.shared).into_shared().discard()
+    assert log.take() == (DROPPED, None)
+
+
+def test_a_future_without_a_type_has_no_value(log: Log) -> None:
+    with pytest.raises(HostError, match="has no value"):
+        HostFutureWriter(SharedFuture(None)).start_write(1, log)
