@@ -102,20 +102,7 @@ class Future:
 
 
 ValType: TypeAlias = (
-    Primitive
-    | List
-    | Record
-    | Tuple
-    | Variant
-    | Enum
-    | Flags
-    | Option
-    | Result
-    | Map
-    | Own
-    | Borrow
-    | Stream
-    | Future
+    Primitive | List | Record | Tuple | Variant | Enum | Flags | Option | Result | Map | Own | Borrow | Stream | Future
 )
 
 
