@@ -23,6 +23,8 @@ from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.server import Server, bind
+from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.messages import Request, Response
 
 #: seconds after which a test that still waits has failed; nothing here takes long on an idle machine
 PATIENCE = 60.0
@@ -40,7 +42,25 @@ def guest(name: str) -> LinkedComponent:
     return link(engine(), data, name)
 
 
-# ---- a server in this process ----------------------------------------------------------------------------
+# ---- a handler without a server --------------------------------------------------------------------------
+
+
+def request(path: str = "/", method: str = "GET", body: Body | None = None) -> Request:
+    return Request(method, "http", "example.test", path, [], Body.empty() if body is None else body)
+
+
+async def content(response: Response) -> bytes:
+    """All of a response's body; raises BodyAborted where it is cut."""
+    pieces = []
+    while piece := await response.body.receive_some():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when ``condition`` holds, the event loop turning meanwhile."""
+    while not condition():
+        await trio.lowlevel.checkpoint()
 
 
 class Watched(IncomingHandler):
@@ -67,28 +87,55 @@ class WatchedService(ServiceHandler):
         return super().begin(instance, exchange, on_done)
 
 
-class Site:
-    """A guest that is being served on ``port`` of 127.0.0.1."""
+class Pool:
+    """A handler and the instances that it has had."""
 
-    def __init__(self, handler: ProxyHandler, port: int) -> None:
+    def __init__(self, handler: ProxyHandler) -> None:
         self.handler = handler
-        self.port = port
         self.watched = (Watched if isinstance(handler.calls, IncomingHandler) else WatchedService)(handler.component)
         handler.calls = self.watched
 
     @property
     def instances(self) -> list[Instance]:
-        """Those that were given a request, in that order."""
+        """Those that were given a request, in that order: once for each."""
         return self.watched.instances
 
     @property
     def live(self) -> int:
         """How many of them still have a store."""
-        return sum(store is not None and store.pointer is not None for i in self.instances for store in i.stores)
+        return sum(alive(instance) for instance in set(self.instances))
 
     async def all_gone(self) -> None:
         """Return when no instance works on a request and all stores are freed."""
         await until(lambda: not self.handler.active and not self.live)
+
+    async def get(self, path: str = "/") -> bytes:
+        """The content of the response to a request that does not come by a socket."""
+        return await content(await self.handler.handle(request(path)))
+
+
+def alive(instance: Instance) -> bool:
+    return any(store is not None and store.pointer is not None for store in instance.stores)
+
+
+@asynccontextmanager
+async def handle(name: str, options: HandlerOptions | None = None) -> AsyncIterator[Pool]:
+    """Give requests to a guest; in the end all is dropped as it stands."""
+    with trio.CancelScope() as scope:
+        async with ProxyHandler(guest(name), options) as handler:
+            yield Pool(handler)
+            scope.cancel()
+
+
+# ---- a server in this process ----------------------------------------------------------------------------
+
+
+class Site(Pool):
+    """A guest that is being served on ``port`` of 127.0.0.1."""
+
+    def __init__(self, handler: ProxyHandler, port: int) -> None:
+        super().__init__(handler)
+        self.port = port
 
     def client(self) -> Client:
         return Client(self.port)
@@ -97,12 +144,6 @@ class Site:
         """One request on a connection of its own."""
         async with self.client() as client:
             return await client.ask(path, method, body, *headers)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return when ``condition`` holds, the event loop turning meanwhile."""
-    while not condition():
-        await trio.lowlevel.checkpoint()
 
 
 @asynccontextmanager

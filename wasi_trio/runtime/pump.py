@@ -36,12 +36,16 @@ if TYPE_CHECKING:
 class Thread(threads.Thread):
     """A guest thread and, while it is in core wasm, its fiber."""
 
-    __slots__ = ("func", "future", "pending")
+    __slots__ = ("func", "future", "interruptions", "pending", "store")
 
     def __init__(self, body: Body, task: Task) -> None:
         super().__init__(body, task)
+        assert isinstance(task.instance, Store)
+        self.store = task.instance
         self.future: int | None = None
         self.func: Func | None = None
+        #: how often in a row it was interrupted while it computed
+        self.interruptions = 0
         #: the synchronous host call it waits in
         self.pending: Pending | None = None
 
@@ -149,8 +153,8 @@ class Pump:
         self._posted: deque[Callable[[], None]] = deque()
         #: the task of ``run`` while it waits for something to do
         self._sleeper: trio.lowlevel.Task | None = None
-        #: around the wait for a synchronous host call
-        self._holding: trio.CancelScope | None = None
+        #: around ``run``; it has to be, because a synchronous host call that waits may have scopes of its own open
+        self._scope = trio.CancelScope()
         self._stopping = False
 
     # ---- the Scheduler of the Component Model layer ------------------------------------------------------
@@ -169,7 +173,7 @@ class Pump:
         if thread.future is None:
             self._advance(thread, until.finish(cancelled))
         else:
-            self._store(thread).answer = (until, cancelled)
+            thread.store.answer = (until, cancelled)
             self._continue(thread)
 
     def wake(self, until: Until) -> None:
@@ -212,9 +216,7 @@ class Pump:
     def stop(self) -> None:
         """Have ``run`` return, whatever its threads are in the middle of."""
         self._stopping = True
-        if self._holding is not None:
-            self._holding.cancel()
-        self.alert()
+        self._scope.cancel()
 
     def alert(self) -> None:
         """Have ``run`` look for something to do, ``on_idle`` included."""
@@ -224,9 +226,9 @@ class Pump:
             trio.lowlevel.reschedule(sleeper)
 
     @property
-    def busy(self) -> bool:
-        """Whether a thread computes or holds up the instance, so that it should not take on more."""
-        return bool(self._interrupted or self._held)
+    def asleep(self) -> bool:
+        """Whether ``run`` waits for something to do."""
+        return self._sleeper is not None
 
     @property
     def idle(self) -> bool:
@@ -242,7 +244,8 @@ class Pump:
         """
         engine = self.instance.linked.engine
         try:
-            await self._run(engine.ticker)
+            with self._scope:
+                await self._run(engine.ticker)
         except Exception as error:  # handed to the calls under way, and kept
             if engine.orphans:
                 await engine.settle_orphans()
@@ -262,7 +265,10 @@ class Pump:
             # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
             # middle of something, in which no other thread of the instance may get between.
             if interrupted:
-                await self._give_way(busy=True)
+                # The first tick may come just when a thread has begun.
+                if self.on_busy is not None and interrupted[0].interruptions > 1:
+                    self.on_busy()
+                await trio.lowlevel.checkpoint()
                 turn = ticker.ticks
                 self._continue(interrupted.popleft())
             elif held:
@@ -274,7 +280,7 @@ class Pump:
                 posted.popleft()()
             elif woken:
                 if ticker.ticks != turn:  # threads can keep one another going without end
-                    await self._give_way(busy=False)
+                    await trio.lowlevel.checkpoint()
                     turn = ticker.ticks
                     continue
                 until = woken.popleft()
@@ -283,7 +289,7 @@ class Pump:
             elif self.on_idle is not None and self.on_idle():
                 pass
             elif self._resting:
-                await self._give_way(busy=False)
+                await trio.lowlevel.checkpoint()
                 turn = ticker.ticks
                 woken.extend(self._resting)
                 self._resting.clear()
@@ -298,19 +304,7 @@ class Pump:
         self._sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    async def _give_way(self, busy: bool) -> None:
-        """Let other tasks have their turn."""
-        if busy and self.on_busy is not None:
-            self.on_busy()
-        await trio.lowlevel.checkpoint()
-
     # ---- steps -------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _store(thread: Thread) -> Store:
-        store = thread.task.instance
-        assert isinstance(store, Store)
-        return store
 
     def _park(self, thread: Thread, until: Until) -> None:
         thread.until = until
@@ -336,12 +330,15 @@ class Pump:
                 return
 
     def _call(self, thread: Thread, call: CallCore) -> Any:
-        store = self._store(thread)
+        store = thread.store
         func = core_func(store, call.item, call.params, call.results)
         slots = func.arguments
-        for i, argument in enumerate(call.args):
-            slots[4 * i + 1] = argument
+        slot = 1
+        for argument in call.args:
+            slots[slot] = argument
+            slot += 4
         thread.func = func
+        thread.interruptions = 0
         thread.future = ffi.func_call_async(
             store.context_pointer,
             func.func,
@@ -356,14 +353,14 @@ class Pump:
 
     def _continue(self, thread: Thread) -> None:
         """Go on with a fiber that was suspended."""
-        self._store(thread).flag[0] = b"\1"
+        thread.store.flag[0] = b"\1"
         value = self._poll(thread)
         if value is not _SUSPENDED:
             self._advance(thread, value)
 
     def _poll(self, thread: Thread) -> Any:
         """Run a thread's fiber: its results, or ``_SUSPENDED`` with the thread put where it waits."""
-        store = self._store(thread)
+        store = thread.store
         outer, store.task = store.task, thread.task
         try:
             done = store.poll(thread.future)
@@ -384,25 +381,23 @@ class Pump:
             thread.pending, store.pending = store.pending, None
             self._held.append(thread)
         else:
+            thread.interruptions += 1
             self._interrupted.append(thread)
-        self.alert()
+            return _SUSPENDED
+        thread.interruptions = 0
         return _SUSPENDED
 
     async def _wait_for_host(self, thread: Thread) -> None:
         """Wait in a synchronous host call, with the whole instance."""
         pending = thread.pending
         assert pending is not None
-        with trio.CancelScope() as self._holding:
-            try:
-                pending.value = await resume(pending.coroutine, pending.trap)
-            except Err as error:
-                if not pending.fallible:
-                    raise
-                pending.value = error.with_traceback(None)
-        cancelled, self._holding = self._holding.cancelled_caught, None
-        if cancelled:
-            return  # by ``stop``
-        self._store(thread).pending, thread.pending = pending, None
+        try:
+            pending.value = await resume(pending.coroutine, pending.trap)
+        except Err as error:
+            if not pending.fallible:
+                raise
+            pending.value = error.with_traceback(None)
+        thread.store.pending, thread.pending = pending, None
         self._continue(thread)
 
     def _end(self, error: BaseException) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from wasi_trio.component.concurrency.tasks import CANCELLED
 from wasi_trio.component.errors import Trap
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call, Pump
+from wasi_trio.runtime.store import Store
 from wasi_trio.serve.exchange import Exchange, GuestFailed
 from wasi_trio.serve.guest import ServiceHandler
 from wasi_trio.serve.worker import Worker, first_line
@@ -30,90 +31,147 @@ class ConcurrentWorker(Worker):
     """Serves up to ``concurrent_count`` requests at a time with one instance.
 
     It takes on a request only while the guest asks for no backpressure and no task in it computes: one task that
-    computes is enough for an instance. It ends like any worker; requests under way, and what a guest does after its
-    last response, are let finish first, unless the instance failed.
+    computes is enough for an instance. While it has room it is among the handler's ``roomy`` workers, which are
+    offered requests. Those wait in its inbox for the instance's turn; what is still there when the instance turns
+    out to be busy goes back to the handler.
+
+    It ends like any worker; requests under way, and what a guest does after its last response, are let finish first,
+    unless the instance failed.
     """
 
+    _call: Callable[[Instance, Exchange, Callable[[], None]], Call]
     _instance: Instance
-    _pump: Pump
-    _begin_call: Callable[[Instance, Exchange, Callable[[], None]], Call]
+    _store: Store
 
     def __init__(self, handler: ProxyHandler, number: int) -> None:
         super().__init__(handler, number)
+        self.taken = 1
         self._exchanges: dict[Exchange, Call] = {}
+        self._inbox: deque[Exchange] = deque()
+        #: those in either, and the first while its instance is being made
+        self._load = 1
+        self._pump: Pump | None = None
+        #: it takes on no more requests
         self._retiring = False
-        #: set when it may have become possible to take on a request, or time to leave
-        self._changed = trio.Event()
-        #: around the wait for a request
-        self._receiving: trio.CancelScope | None = None
+        #: the guest did not end a request that was cancelled: nothing but other requests is waited for
+        self._given_up = False
+        self._idle_since = trio.current_time()
+        #: set when there is no request any more, if the task that looks after idleness waits for that
+        self._became_idle: trio.Event | None = None
+        self._set_roomy(self._has_room())
+
+    async def run(self, first: Exchange) -> None:
+        self._set_roomy(False)  # not before the instance is there: making it may take long
+        ended = False
+        try:
+            await super().run(first)
+            ended = True
+        finally:
+            self._retiring = True
+            self._set_roomy(False)
+            if ended:
+                self._give_back()
+            for exchange in self._inbox:
+                self._finish(exchange, "the server is shutting down")
 
     async def _serve_all(self, instance: Instance, first: Exchange) -> None:
-        pump = instance.pump
+        pump = self._pump = instance.pump
         assert pump is not None
-        pump.on_change = self._change
-        self._pump = pump
         calls = self.handler.calls
         assert isinstance(calls, ServiceHandler)
-        self._instance = instance
-        self._begin_call = calls.begin
+        store = instance.stores[calls.export.part]
+        assert store is not None
+        self._instance, self._store, self._call = instance, store, calls.begin
+        pump.on_idle = self._at_leisure
+        pump.on_busy = self._when_busy
         self._accept(first)
+        pump.nursery.start_soon(self._retire_when_idle)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._take_on)
-                await pump.run()
-                nursery.cancel_scope.cancel()
+            await pump.run()
         finally:
-            self._fail_all()
+            self._fail_all(pump.failure)
 
     # ---- taking on requests ------------------------------------------------------------------------------
 
-    @property
-    def _room(self) -> bool:
-        return (
-            not self._retiring
-            and len(self._exchanges) < self.handler.concurrent_count
-            and not self._pump.busy
-            and not self._pump.backpressure
-        )
+    def offer(self, exchange: Exchange) -> None:
+        """Take on a request; only to be called on one of the handler's ``roomy`` workers."""
+        self.taken += 1
+        self._load += 1
+        self._inbox.append(exchange)
+        if not self._has_room():
+            self._set_roomy(False)
+        if self._pump is not None:
+            self._pump.alert()
 
-    async def _take_on(self) -> None:
-        """Accept requests until the instance is used up, then wait for what is under way and stop the pump."""
-        handler = self.handler
-        while not self._retiring:
-            if not self._room:
-                self._changed = trio.Event()
-                await self._changed.wait()
-                continue
-            with trio.CancelScope(deadline=self._idle_deadline()) as self._receiving:
-                try:
-                    exchange = await handler.work.receive()
-                except trio.EndOfChannel:
-                    break
-                self._accept(exchange)
-            expired = self._receiving.deadline <= trio.current_time()
-            if self._receiving.cancelled_caught and expired and not self._exchanges:
-                break
-        self._receiving = None
+    def retire(self) -> None:
+        """Take on no more requests."""
         self._retiring = True
-        while self._exchanges or not self._pump.idle:
-            self._changed = trio.Event()
-            await self._changed.wait()
-        self._pump.stop()
+        self._set_roomy(False)
+        if self._pump is not None:
+            self._pump.alert()
 
-    def _idle_deadline(self) -> float:
-        if self._exchanges:
-            return math.inf
-        return trio.current_time() + self.handler.options.idle_instance_timeout
+    def _has_room(self) -> bool:
+        """Whether limits admit one more request."""
+        handler = self.handler
+        return not self._retiring and self._load < handler.concurrent_count and self.taken < handler.reuse_count
+
+    def _is_used_up(self) -> bool:
+        return self._retiring or self.taken >= self.handler.reuse_count
+
+    def _set_roomy(self, roomy: bool) -> None:
+        if roomy:
+            self.handler.roomy[self] = None
+        else:
+            self.handler.roomy.pop(self, None)
+
+    def _at_leisure(self) -> bool:
+        """No thread of the instance can go on: begin a request, or leave; whether either was done."""
+        pump = self._pump
+        assert pump is not None
+        if self._inbox:
+            if not self._store.busy and not self._given_up:
+                self._accept(self._inbox.popleft())
+                return True
+            self._give_back()
+        if not self._exchanges and (pump.idle or self._given_up) and self._is_used_up():
+            pump.stop()
+            return False
+        self._set_roomy(not self._store.busy and self._has_room())
+        return False
+
+    def _when_busy(self) -> None:
+        """A task of the instance computes, or holds up all others."""
+        self._set_roomy(False)
+        if self._inbox:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        inbox, self._inbox = self._inbox, deque()
+        self.taken -= len(inbox)
+        self._load -= len(inbox)
+        self._set_roomy(False)
+        for exchange in inbox:
+            self.handler.dispatch_again(exchange)
 
     def _accept(self, exchange: Exchange) -> None:
-        self.taken += 1
-        if self.taken >= self.handler.reuse_count:
-            self._retiring = True
-        call = self._begin_call(self._instance, exchange, lambda: self._answered(exchange))
-        self._exchanges[exchange] = call
-        exchange.on_cancel = lambda: self._cancel(exchange)
+        exchange.scope = None
         if exchange.finished:  # its client left before we came to it
-            self._cancel(exchange)
+            self._load -= 1
+            self._finish(exchange, "")
+            return
+        self._exchanges[exchange] = self._call(self._instance, exchange, lambda: self._answered(exchange))
+        exchange.on_cancel = lambda: self._cancel(exchange)
+
+    async def _retire_when_idle(self) -> None:
+        timeout = self.handler.options.idle_instance_timeout
+        while not self._retiring:
+            if self._load:
+                self._became_idle = trio.Event()
+                await self._became_idle.wait()
+            elif trio.current_time() < self._idle_since + timeout:
+                await trio.sleep_until(self._idle_since + timeout)
+            else:
+                self.retire()
 
     # ---- what becomes of them ----------------------------------------------------------------------------
 
@@ -132,7 +190,7 @@ class ConcurrentWorker(Worker):
             exchange.fail(GuestFailed(f"the guest answered with the error {error}"), error)
             self._finish_one(exchange, "")
             return
-        if exchange.done:  # too late: the client has been answered, or has left
+        if exchange.done or exchange.finished:  # too late: the client has been answered, or has left
             response.body.close()
             self._finish_one(exchange, "")
             return
@@ -152,30 +210,42 @@ class ConcurrentWorker(Worker):
 
     def _cancel(self, exchange: Exchange) -> None:
         """Nobody waits for it any more: tell the guest, and give the instance up if it does not end in time."""
+        if exchange.response is not None:
+            exchange.response.body.close()
         call = self._exchanges.get(exchange)
-        if call is None:
-            return
-        response = exchange.response
-        if response is not None:
-            response.body.close()
-        call.cancel()
-        self._pump.nursery.start_soon(self._grace, exchange)
+        if call is not None:
+            assert self._pump is not None
+            call.cancel()
+            self._pump.nursery.start_soon(self._grace, exchange)
 
     async def _grace(self, exchange: Exchange) -> None:
         await trio.sleep(self.handler.options.cancel_grace)
         if exchange in self._exchanges:
-            self._retiring = True
+            self._given_up = True
+            self.retire()
             self._finish_one(exchange, "the guest did not end it in time")
 
     def _finish_one(self, exchange: Exchange, reason: str) -> None:
-        if self._exchanges.pop(exchange, None) is not None:
-            self._finish(exchange, reason)
-            self._change()
+        """The guest is done with a request."""
+        if self._exchanges.pop(exchange, None) is None:
+            return
+        self._load -= 1
+        self._finish(exchange, reason)
+        if not self._load:
+            self._idle_since = trio.current_time()
+            if self._became_idle is not None:
+                self._became_idle.set()
+                self._became_idle = None
+        assert self._pump is not None
+        if self._is_used_up():
+            self._pump.alert()
+        elif self._pump.asleep:
+            self._set_roomy(not self._store.busy and self._has_room())
 
-    def _fail_all(self) -> None:
+    def _fail_all(self, failure: BaseException | None) -> None:
         """The pump has ended: nothing that is not complete by now will be."""
+        self._retiring = True
         reason = "the server is shutting down"
-        failure = self._pump.failure
         if isinstance(failure, Exit):
             reason = f"the guest exited with code {failure.code}"
         elif isinstance(failure, Trap):
@@ -186,14 +256,3 @@ class ConcurrentWorker(Worker):
             log.error("instance %d: a host function failed", self.number, exc_info=failure)
         for exchange in list(self._exchanges):
             self._finish_one(exchange, reason)
-
-    def _change(self) -> None:
-        """Something changed that decides whether a request can be taken on, or whether to leave."""
-        self._changed.set()
-        receiving = self._receiving
-        if receiving is None:
-            return
-        if not self._room:
-            receiving.cancel()
-        elif not self._exchanges:
-            receiving.deadline = self._idle_deadline()

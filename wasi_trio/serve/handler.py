@@ -49,6 +49,9 @@ class ProxyHandler:
         self._leaving = False
         self._waiting: deque[Exchange] = deque()
         self._deadlines: Deadlines | None = None
+        #: workers that can take on more requests beside what they have (WASI 0.3), the first to be asked first
+        self.roomy: dict[ConcurrentWorker, None] = {}
+        self._concurrent_workers: set[ConcurrentWorker] = set()
         self._give, self.work = trio.open_memory_channel[Exchange](0)
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
@@ -65,6 +68,8 @@ class ProxyHandler:
         # Idle workers end when the channel does; busy ones when their request is done.
         self._give.close()
         self._leaving = True
+        for worker in self._concurrent_workers:
+            worker.retire()
         self._leave()
         return await self._nursery_manager.__aexit__(kind, error, traceback)
 
@@ -93,19 +98,40 @@ class ProxyHandler:
 
     def _dispatch(self, exchange: Exchange) -> None:
         self.active += 1
+        if self.component.concurrent:
+            for worker in self.roomy:
+                worker.offer(exchange)
+                return
+            self._start(ConcurrentWorker, exchange)
+            return
         try:
             self._give.send_nowait(exchange)
         except (trio.WouldBlock, trio.ClosedResourceError):  # closed: it had to wait for its turn until after that
-            assert self._nursery is not None, "the handler is entered before it is given requests"
-            self.started += 1
-            worker = (ConcurrentWorker if self.component.concurrent else Worker)(self, self.started)
-            self._nursery.start_soon(self._run_worker, worker, exchange)
+            self._start(Worker, exchange)
+
+    def dispatch_again(self, exchange: Exchange) -> None:
+        """A worker gives back a request that it has not begun."""
+        self.active -= 1
+        self._dispatch(exchange)
+
+    def _start(self, kind: type[Worker], exchange: Exchange) -> None:
+        assert self._nursery is not None, "the handler is entered before it is given requests"
+        self.started += 1
+        worker = kind(self, self.started)
+        if isinstance(worker, ConcurrentWorker):
+            self._concurrent_workers.add(worker)
+            if self._leaving:
+                worker.retire()
+        self._nursery.start_soon(self._run_worker, worker, exchange)
 
     async def _run_worker(self, worker: Worker, exchange: Exchange) -> None:
         try:
             await worker.run(exchange)
         except Exception:  # of this instance's own making: it must not reach other instances
             log.exception("instance %d failed in the host", worker.number)
+        finally:
+            if isinstance(worker, ConcurrentWorker):
+                self._concurrent_workers.discard(worker)
 
     def release(self) -> None:
         """A worker is done with a request; the next that waits takes its place."""
