@@ -100,7 +100,8 @@
           (if (i32.eq (local.get $case) (i32.const 2)) (then (return (call $wait (local.get $record)))))
           (if (i32.lt_u (local.get $case) (i32.const 2))
             ;; 4 is cancelled before it returned, and an hour is not over yet
-            (then (if (i32.ne (call $cancel (i32.load offset=28 (local.get $record))) (i32.const 4)) (then unreachable))))
+            (then
+              (if (i32.ne (call $cancel (i32.load offset=28 (local.get $record))) (i32.const 4)) (then unreachable))))
           (if (i32.eq (local.get $case) (i32.const 1))
             (then (return (call $answer (local.get $record) (global.get $cancellations)))))
           (call $task.cancel)

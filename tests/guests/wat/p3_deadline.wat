@@ -31,8 +31,8 @@
 
     (data (i32.const 128) "the next handler failed")
 
-    ;; In the record: the call at 24, the clock's at 28; and from 72 on, where reply keeps texts, what the call returned,
-    ;; a result<response, error-code> of 40 bytes: its case at 72, the response at 80.
+    ;; In the record: the call at 24, the clock's at 28; and from 72 on, where reply keeps texts, what the call
+    ;; returned, a result<response, error-code> of 40 bytes: its case at 72, the response at 80.
 
     (func (export "handle") (param $request i32) (result i32)
       (local $record i32) (local $status i32)

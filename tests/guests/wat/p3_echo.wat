@@ -1,14 +1,17 @@
 ;; Streams the request's body back as it arrives, through 64 KiB of this memory, with its content-type and
-;; content-length. It waits only where the host has nothing to read or no room to write.
+;; content-length; or, if the path has a number, that many bytes at a time. It waits only where the host has nothing to
+;; read or no room to write.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
   ;; include p3_host.wat
+  ;; include p3_path.wat
   ;; include p3_reply.wat
 
   (core module $Main
     (import "memory" "memory" (memory 1))
     (import "memory" "heap" (global $heap (mut i32)))
+    (import "path" "number" (func $number (param i32 i32) (result i32)))
     (import "reply" "new" (func $new (result i32)))
     (import "reply" "current" (func $current (result i32)))
     (import "reply" "wait" (func $wait (param i32) (result i32)))
@@ -31,7 +34,7 @@
     (data (i32.const 96) "content-length")
 
     ;; In the record: at 16 and 20 what is to be written yet, as for a reply; at 24 the request's body, at 28 whether it
-    ;; has ended, at 48 the 64 KiB.
+    ;; has ended, at 32 how much to read at a time, at 48 the 64 KiB.
 
     ;; Give the response the request's value of a header, if it has one.
     (func $keep (param $from i32) (param $to i32) (param $name i32) (param $len i32)
@@ -46,8 +49,11 @@
             (i32.load (local.get $value)) (i32.load offset=4 (local.get $value)) (i32.const 0)))))
 
     (func (export "handle") (param $request i32) (result i32)
-      (local $record i32) (local $from i32) (local $to i32) (local $handled i64)
+      (local $record i32) (local $piece i32) (local $from i32) (local $to i32) (local $handled i64)
       (local.set $record (call $new))
+      (local.set $piece (call $number (local.get $request) (i32.const 0x10000)))
+      (if (i32.gt_u (local.get $piece) (i32.const 0x10000)) (then unreachable))
+      (i32.store offset=32 (local.get $record) (local.get $piece))
       (if (i32.eqz (i32.load offset=48 (local.get $record)))
         (then (i32.store offset=48 (local.get $record) (i32.shl (memory.grow (i32.const 1)) (i32.const 16)))))
 
@@ -84,7 +90,7 @@
         (if (i32.load offset=28 (local.get $record)) (then (return (call $finish (local.get $record)))))
         (local.set $how
           (call $read (i32.load offset=24 (local.get $record)) (i32.load offset=48 (local.get $record))
-            (i32.const 0x10000)))
+            (i32.load offset=32 (local.get $record))))
         (if (i32.eq (local.get $how) (i32.const -1)) (then (return (call $wait (local.get $record)))))
         (call $has-read (local.get $record) (local.get $how))
         (br $next))
@@ -127,6 +133,7 @@
       (call $event (local.get $event) (local.get $handle) (local.get $how))))
   (core instance $main (instantiate $Main
     (with "memory" (instance $memory))
+    (with "path" (instance $path))
     (with "reply" (instance $reply))
     (with "host" (instance $host))))
 

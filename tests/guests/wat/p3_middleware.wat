@@ -1,5 +1,6 @@
 ;; Stands in front of another handler: calls on with the request it is given, and adds x-middleware: passed to the
-;; response that comes back, whose body and trailers it hands on unseen. When its task is cancelled, it cancels that call.
+;; response that comes back, whose body and trailers it hands on unseen. When its task is cancelled, it cancels that
+;; call.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat

@@ -1,8 +1,8 @@
   ;; The guest's memory, in a core instance of its own because the lowered imports need it before the guest's own
-  ;; module exists. The first MiB is the guest's: results at 0, constants below 4096, then a record for each request. The
-  ;; second is room for strings and lists that the host returns, handed out by moving `heap` on; a guest is done with
-  ;; them before it waits for anything, so it may set `heap` back to 0x100000 whenever it starts something new. Behind
-  ;; them is a page to read what nobody wants to, and then whatever a guest adds by memory.grow.
+  ;; module exists. The first MiB is the guest's: results at 0, constants below 4096, then a record for each request.
+  ;; The second is room for strings and lists that the host returns, handed out by moving `heap` on; a guest is done
+  ;; with them before it waits for anything, so it may set `heap` back to 0x100000 whenever it starts something new.
+  ;; Behind them is a page to read what nobody wants to, and then whatever a guest adds by memory.grow.
   (core module $Memory
     (memory (export "memory") 33)
     (global $heap (export "heap") (mut i32) (i32.const 0x100000))

@@ -72,8 +72,8 @@
       (global.set $free (local.get $record))
       (i32.const 0))
 
-    ;; Cancel a call, wait until it has ended, and drop it. The state that it ended in: 2 has returned all the same, 3 is
-    ;; cancelled before it started, 4 before it returned.
+    ;; Cancel a call, wait until it has ended, and drop it. The state that it ended in: 2 has returned all the same,
+    ;; 3 is cancelled before it started, 4 before it returned.
     (func $cancel (export "cancel") (param $subtask i32) (result i32)
       ;; it is out of its set, as waiting in two ways at once is a trap
       (call $join (local.get $subtask) (i32.const 0))
