@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -30,7 +30,7 @@ class Instance:
     progress, unless the component is concurrent (WASI 0.3): then a task has to run ``pump.run()`` meanwhile.
     """
 
-    __slots__ = ("bound", "context", "hosts", "limits", "linked", "pump", "stores")
+    __slots__ = ("bound", "context", "expired", "hosts", "limits", "linked", "pump", "stores")
 
     def __init__(self, linked: LinkedComponent, context: Any = None, limits: Limits = _DEFAULT_LIMITS) -> None:
         self.linked = linked
@@ -38,6 +38,8 @@ class Instance:
         self.limits = limits
         self.stores: list[Store | None] = [None] * linked.plan.parts
         self.pump: Pump | None = None
+        #: says whether the instance's work has missed its deadline, so that a call that holds up the loop may be ended
+        self.expired: Callable[[], bool] | None = None
         self.hosts: dict[Provider, Any] = {}
         self.bound: dict[Any, Any] = {}
 

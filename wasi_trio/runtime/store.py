@@ -302,19 +302,24 @@ class Store(ComponentInstance):
 
     def epoch(self) -> str | None:
         """What to do at an epoch tick: None to go on, "" to give way, any other string is a trap's message."""
-        if self.engine.nested:
-            spun = (self.engine.ticker.ticks - self._nested_since) * TICK
-            if spun > self.limits.nested_seconds:
-                return f"a call from the host that can not be suspended ran for {spun:.1f} s"
-            return None
-        if self.engine.pinned_since is not None:
-            spun = (self.engine.ticker.ticks - self.engine.pinned_since) * TICK
-            if spun > self.limits.nested_seconds:
-                return f"an asynchronous call from another component ran for {spun:.1f} s before it first waited"
-            return None
-        if self.engine.ticker.ticks - self.poll_tick < 1:
+        engine = self.engine
+        if engine.nested:
+            return self._bounded(self._nested_since, "a call from the host that can not be suspended")
+        if engine.pinned_since is not None:
+            return self._bounded(engine.pinned_since, "an asynchronous call from another component")
+        if engine.ticker.ticks - self.poll_tick < 1:
             return None
         return ""
+
+    def _bounded(self, since: int, what: str) -> str | None:
+        """Let a call that holds up the loop go on, unless it has taken too long or nobody waits for it any more."""
+        spun = (self.engine.ticker.ticks - since) * TICK
+        if spun > self.limits.nested_seconds:
+            return f"{what} ran for {spun:.1f} s"
+        expired = self.root.expired
+        if expired is not None and expired():
+            return f"{what} ran past the deadline of its request"
+        return None
 
     # ---- what host functions and the Canonical ABI need --------------------------------------------------
 

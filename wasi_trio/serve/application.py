@@ -83,11 +83,11 @@ class Application:
     def _reply(self, scope: Scope, send: Send, exchange: Exchange) -> Reply:
         """What to send: the guest's response, or an error in its place."""
         response = exchange.response
-        status = 500
+        status, retry_after = 500, None
         if response is None:
             # The handler has logged why.
             if exchange.failure is not None:
-                status = exchange.failure.status
+                status, retry_after = exchange.failure.status, exchange.failure.retry_after
         else:
             if response.body.error is None:
                 try:
@@ -98,7 +98,7 @@ class Application:
                 problem = f"the guest broke off its response: {response.body.error}"
             response.body.close()
             logger.error("%s %s: %s", scope["method"], scope["path"], problem)
-        return Reply(scope, send, error_response(status), self._adds_date)
+        return Reply(scope, send, error_response(status, retry_after), self._adds_date)
 
     async def _send_while_receiving(self, scope: Scope, reply: Reply, upload: Upload) -> bool:
         """Send a response while the rest of the request is taken; whether it was sent to its end.

@@ -12,9 +12,15 @@ from wasi_trio.wasi.http.messages import Request, Response
 
 
 class ExchangeFailed(Exception):
-    """No response came of a request. ``status`` is the HTTP status that says so; ``str()`` is one line."""
+    """No response came of a request. ``status`` is the HTTP status that says so; ``str()`` is one line.
+
+    ``error`` is what a guest that made the request is told; ``retry_after`` after how many seconds a client may try
+    again, where that could help.
+    """
 
     status = 500
+    retry_after: int | None = None
+    error: HttpError | None = None
 
 
 class GuestFailed(ExchangeFailed):
@@ -31,6 +37,7 @@ class Overloaded(ExchangeFailed):
     """More requests wait than may."""
 
     status = 503
+    retry_after = 1
 
 
 class DeadlinePassed(ExchangeFailed):
@@ -46,7 +53,18 @@ class Exchange:
     synchronously. The response's body may still be on its way.
     """
 
-    __slots__ = ("deadline", "done", "failure", "finished", "notify", "on_cancel", "request", "response", "scope")
+    __slots__ = (
+        "deadline",
+        "done",
+        "failure",
+        "finished",
+        "notify",
+        "on_cancel",
+        "on_response",
+        "request",
+        "response",
+        "scope",
+    )
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -62,6 +80,8 @@ class Exchange:
         self.scope: trio.CancelScope | None = None
         #: how else to stop the guest's work
         self.on_cancel: Callable[[], None] | None = None
+        #: called when the response is there
+        self.on_response: Callable[[], None] | None = None
 
     def respond(self, response: Response) -> None:
         """The guest's response is there."""
@@ -69,15 +89,23 @@ class Exchange:
             self.response = response
             if self.scope is not None:
                 self.scope.deadline = math.inf  # it is kept: the body may take its time
+            if self.on_response is not None:
+                self.on_response()
             self._settle()
 
     def fail(self, failure: ExchangeFailed, error: HttpError) -> None:
         """There is no response, or its body ends here, short, with ``error``."""
         if not self.done:
             self.failure = failure
+            failure.error = error
             self._settle()
         elif self.response is not None:
             self.response.body.abort(error)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the deadline has passed without a response."""
+        return not self.done and trio.current_time() >= self.deadline
 
     def _settle(self) -> None:
         self.done = True

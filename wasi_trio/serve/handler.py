@@ -12,10 +12,11 @@ import trio
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.serve.concurrent_worker import ConcurrentWorker
 from wasi_trio.serve.deadlines import Deadlines
-from wasi_trio.serve.exchange import Exchange
+from wasi_trio.serve.exchange import Exchange, Overloaded
 from wasi_trio.serve.guest import GuestCalls, guest_calls
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.worker import Worker
+from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
 
 log = logging.getLogger("wasi_trio.serve")
@@ -42,6 +43,8 @@ class ProxyHandler:
         self.concurrent_count = self.calls.default_concurrent_count if at_once is None else at_once
         limit = self.options.max_concurrent_requests
         self.max_requests = math.inf if limit is None else limit
+        queue = self.options.max_queued_requests
+        self.max_queued = math.inf if queue is None else queue
         #: requests that workers have at the moment
         self.active = 0
         #: workers started so far, which is also the number of the latest instance
@@ -87,6 +90,9 @@ class ProxyHandler:
         if timeout is not None:
             exchange.deadline = trio.current_time() + timeout
         if self.active >= self.max_requests:
+            if len(self._waiting) >= self.max_queued:
+                self._refuse(exchange)
+                return exchange
             self._waiting.append(exchange)
             if self._deadlines is not None:
                 self._deadlines.watch(exchange)
@@ -95,6 +101,12 @@ class ProxyHandler:
                 self._deadlines.watch(exchange)
             self._dispatch(exchange)
         return exchange
+
+    def _refuse(self, exchange: Exchange) -> None:
+        failure = Overloaded(f"{len(self._waiting)} requests wait already")
+        log.warning("%r: %s", exchange.request, failure)
+        exchange.finished = True
+        exchange.fail(failure, HttpError("internal-error", str(failure)))
 
     def _dispatch(self, exchange: Exchange) -> None:
         self.active += 1

@@ -17,7 +17,9 @@ class HandlerOptions:
     time, by default 1 and 16, where a guest of WASI 0.2 can not take more. ``idle_instance_timeout`` is how long an
     instance is kept without a request. ``request_timeout`` bounds the time from a request's arrival to its response's
     head. Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3
-    has to end a request that was cancelled, before its instance is given up.
+    has to end a request that was cancelled, before its instance is given up. ``post_response_timeout`` bounds what a
+    guest does for a request after the client has had its response. Requests that wait beyond ``max_queued_requests``
+    are refused.
     """
 
     max_instance_reuse_count: int | None = None
@@ -25,7 +27,9 @@ class HandlerOptions:
     idle_instance_timeout: float = 1.0
     request_timeout: float | None = None
     max_concurrent_requests: int | None = None
+    max_queued_requests: int | None = None
     cancel_grace: float = 1.0
+    post_response_timeout: float | None = 30.0
     limits: Limits = field(default_factory=Limits)
     wasi: WasiOptions = field(default_factory=WasiOptions)
     logging_prefix: bool = True

@@ -31,10 +31,12 @@ class BadResponse(Exception):
     """A response can not be sent, or not to its end, as the guest gave it; the message is one line."""
 
 
-def error_response(status: int) -> Response:
-    """What a client is told where there is no response of a guest's."""
+def error_response(status: int, retry_after: int | None = None) -> Response:
+    """What a client is told where there is no response of a guest's, and when to try again, in seconds."""
     content = f"{HTTPStatus(status).phrase}\n".encode()
     headers = [("content-type", b"text/plain; charset=utf-8"), ("content-length", b"%d" % len(content))]
+    if retry_after is not None:
+        headers.append(("retry-after", b"%d" % retry_after))
     return Response(status, headers, Body.of(content))
 
 

@@ -104,6 +104,7 @@ class Worker:
         try:
             with scope:
                 self._begin(exchange, scope)
+                instance.expired = lambda: exchange.overdue
                 try:
                     await self.handler.calls.call(instance, exchange)
                     reason = "the guest returned without setting a response"
@@ -121,8 +122,24 @@ class Worker:
         finally:
             self._finish(exchange, reason, timed_out=scope.cancelled_caught)
 
+    def _bound_rest(self, exchange: Exchange, scope: trio.CancelScope) -> None:
+        """Give the guest a bounded time for what it does after the client has had its response."""
+        response = exchange.response
+        limit = self.handler.options.post_response_timeout
+        if response is None or limit is None:
+            return
+
+        def ended(whole: bool) -> None:
+            scope.deadline = trio.current_time() + limit
+
+        if response.body.ended:
+            ended(True)
+        else:
+            response.body.on_ended = ended
+
     def _begin(self, exchange: Exchange, scope: trio.CancelScope) -> None:
         exchange.scope = scope
+        exchange.on_response = lambda: self._bound_rest(exchange, scope)
         if exchange.finished:  # its client left before we came to it
             scope.cancel()
 
@@ -130,13 +147,16 @@ class Worker:
         """No guest works on the exchange any more: whatever is not complete by now never will be."""
         left = exchange.finished
         exchange.finished = True
-        exchange.scope = exchange.on_cancel = None
+        exchange.scope = exchange.on_cancel = exchange.on_response = None
         response = exchange.response
         if not exchange.done or (response is not None and not response.body.finished):
             failure: ExchangeFailed = GuestFailed(reason)
-            if timed_out:
-                timeout = self.handler.options.request_timeout
-                failure = GuestFailed("its client left") if left else DeadlinePassed(f"no response within {timeout} s")
+            if exchange.overdue and not left:
+                failure = DeadlinePassed(f"no response within {self.handler.options.request_timeout:g} s")
+            elif timed_out:
+                failure = GuestFailed(
+                    "its client left" if left else "the guest went on after its response for too long"
+                )
             exchange.fail(failure, HttpError("internal-error", str(failure)))
             if not left:
                 log.warning("instance %d: %s", self.number, failure)
