@@ -72,7 +72,8 @@
     (func $read (result i32) (call $bytes.read (global.get $readable) (i32.const 1024) (i32.const 64)))
     (func $write (result i32) (call $bytes.write (global.get $writable) (i32.const 1088) (i32.const 64)))
 
-    ;; bytes may be read by who wrote them; 0x400 is 64 bytes, completed. Cancelling comes too late, and tells how many too.
+    ;; bytes may be read by who wrote them; 0x400 is 64 bytes, completed. Cancelling comes too late, and tells how many
+    ;; too.
     (func $fine-write-to-oneself (param $request i32) (param $record i32) (result i32)
       (call $new-bytes)
       (call $expect (call $write) (i32.const -1))

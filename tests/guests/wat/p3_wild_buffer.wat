@@ -11,6 +11,7 @@
 
   (core module $Main
     (import "client" "send" (func $send (param i32 i32) (result i32)))
+    (import "host" "request.new" (func $request.new (param i32 i32 i32 i32 i32 i32 i32)))
     ;; include p3_cases.wat
 
     (table $cases funcref (elem
@@ -48,6 +49,7 @@
       $return-text-over-the-end
       $return-text-of-negative-length
       $return-text-that-is-not-utf-8
+      $fine-send
       $send-with-result-over-the-end
       $send-with-result-negative
       $send-with-result-unaligned))
@@ -189,18 +191,30 @@
       (call $return-text (i32.const 1024) (i32.const 4))
       (i32.const 0))
 
-    ;; the request sent on: its result, a result<response, error-code>, has 40 bytes and is 8-aligned
+    ;; Send a request that can not be sent, as it says not where to, and wait for the result: a
+    ;; result<response, error-code> has 40 bytes and is 8-aligned.
+    (func $send-and-wait (param $at i32) (result i32)
+      (local $status i32) (local $set i32)
+      (call $new-trailers)
+      ;; without a body and without options
+      (call $request.new (call $fields.new) (i32.const 0) (i32.const 0) (global.get $readable)
+        (i32.const 0) (i32.const 0) (i32.const 0))
+      (local.set $status (call $send (i32.load (i32.const 0)) (local.get $at)))
+      (if (i32.ne (local.get $status) (i32.const 2))
+        (then
+          (local.set $set (call $set.new))
+          (call $join (i32.shr_u (local.get $status) (i32.const 4)) (local.get $set))
+          (drop (call $set.wait (local.get $set) (i32.const 1200)))))
+      (i32.const -1))
+
+    (func $fine-send (param $request i32) (param $record i32) (result i32)
+      (call $send-and-wait (i32.sub (call $end-of-memory) (i32.const 40))))
     (func $send-with-result-over-the-end (param $request i32) (param $record i32) (result i32)
-      (drop (call $send (local.get $request) (i32.sub (call $end-of-memory) (i32.const 32))))
-      (i32.const -1))
-
+      (call $send-and-wait (i32.sub (call $end-of-memory) (i32.const 32))))
     (func $send-with-result-negative (param $request i32) (param $record i32) (result i32)
-      (drop (call $send (local.get $request) (i32.const -8)))
-      (i32.const -1))
-
+      (call $send-and-wait (i32.const -8)))
     (func $send-with-result-unaligned (param $request i32) (param $record i32) (result i32)
-      (drop (call $send (local.get $request) (i32.const 1028)))
-      (i32.const -1)))
+      (call $send-and-wait (i32.const 1028))))
   (core instance $main (instantiate $Main
     (with "memory" (instance $memory))
     (with "path" (instance $path))

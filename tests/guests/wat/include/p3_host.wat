@@ -8,6 +8,7 @@
     (canon lower (func $http "[method]fields.copy-all") (memory $mem) (realloc $realloc)))
   (core func $host.fields.clone (canon lower (func $http "[method]fields.clone")))
   (core func $host.fields.drop (canon resource.drop $fields))
+  (core func $host.request.new (canon lower (func $http "[static]request.new") (memory $mem)))
   (core func $host.request.method
     (canon lower (func $http "[method]request.get-method") (memory $mem) (realloc $realloc)))
   (core func $host.request.path
@@ -64,6 +65,7 @@
     (export "fields.copy-all" (func $host.fields.copy-all))
     (export "fields.clone" (func $host.fields.clone))
     (export "fields.drop" (func $host.fields.drop))
+    (export "request.new" (func $host.request.new))
     (export "request.method" (func $host.request.method))
     (export "request.path" (func $host.request.path))
     (export "request.headers" (func $host.request.headers))
