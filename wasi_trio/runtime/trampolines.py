@@ -18,7 +18,7 @@ from wasi_trio.component.context import Context
 from wasi_trio.component.definitions import StringEncoding
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.handles import ResourceHandle
-from wasi_trio.component.plan import HostFunc, Lower, Options, ResourceBuiltin
+from wasi_trio.component.plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.store import Pending, Store
@@ -58,7 +58,8 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
     """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower")."""
     type_, options = lower.func.type, lower.options
     types = tuple(type_ for _, type_ in type_.params)
-    tracked = waits or abi.needs_lends(type_)
+    # Nothing else happens in an instance while it is in a host call, so only a call's own arguments could clash.
+    tracked = isinstance(lower.func, Lifted) or abi.needs_lends(type_)
     lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=tracked)
     store_result = abi.lower_results(
         type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
@@ -76,7 +77,9 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
         try:
             if not store.may_leave:
                 raise Trap("cannot leave component instance")
-            context = store.context(options)
+            context = store.contexts.get(options)
+            if context is None:
+                context = store.context(options)
             try:
                 value = callee(store, *lift(context, raw))
             except Err as error:
@@ -101,7 +104,9 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
         try:
             if not store.may_leave:
                 raise Trap("cannot leave component instance")
-            context = store.context(options)
+            context = store.contexts.get(options)
+            if context is None:
+                context = store.context(options)
             arguments = lift(context, raw)
             lenders = context.lenders
             if lenders:
