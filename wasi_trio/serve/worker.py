@@ -129,7 +129,11 @@ class Worker:
         if response is None or limit is None:
             return
 
+        settle = response.body.on_ended
+
         def ended(whole: bool) -> None:
+            if settle is not None:
+                settle(whole)
             scope.deadline = trio.current_time() + limit
 
         if response.body.ended:

@@ -109,8 +109,11 @@ def trailers_of(body: Body) -> SharedFuture:
     """
     future = SharedFuture(TRAILERS)
     writer: FutureWriter[Ok[Fields | None] | Err[Variant]] = FutureWriter(future)
+    settle = body.on_ended  # where another guest wrote the body, this tells it and its worker
 
     def resolve(whole: bool) -> None:
+        if settle is not None:
+            settle(whole)
         if body.error is not None and not body.closed:
             writer.set(Err(body.error.code))
         else:
