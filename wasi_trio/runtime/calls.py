@@ -10,7 +10,8 @@ from wasi_trio.component import abi
 from wasi_trio.component import types as t
 from wasi_trio.component.errors import HostError, Trap
 from wasi_trio.component.handles import BorrowScope
-from wasi_trio.component.plan import CoreItem, Lifted, Options, Plan, ResourceBuiltin
+from wasi_trio.component.plan import CoreItem, HostFunc, Lifted, Options, Plan, ResourceBuiltin
+from wasi_trio.runtime.host_calls import settle
 from wasi_trio.runtime.store import Func, Store
 from wasi_trio.runtime.trampolines import Callee
 
@@ -116,7 +117,18 @@ def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, boo
     return drop_other, True
 
 
+_DROP = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
+
+
 def _drop_host(store: Store, rep: Any) -> None:
     on_drop = getattr(rep, "on_drop", None)
-    if on_drop is not None:
+    if on_drop is None:
+        return
+    engine = store.engine
+    engine.host_call = (_DROP, store)
+    try:
         on_drop()
+    finally:
+        engine.host_call = None
+        if engine.interruption is not None:
+            settle(engine)

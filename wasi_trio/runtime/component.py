@@ -245,9 +245,8 @@ class LinkedComponent:
                 return made
         if isinstance(canon, Lower):
             if isinstance(canon.func, Lifted):
-                return lower_trampoline(
-                    self.engine, canon, _guest_callee(self.plan, canon.part, self.export(canon.func)), waits=True
-                )
+                call = _guest_callee(self.plan, canon.part, self.export(canon.func))
+                return lower_trampoline(self.engine, canon, call, waits=True, runs_guest=True)
             callee, waits = self._host_callee(canon.func)
             return lower_trampoline(self.engine, canon, callee, waits)
         destroy, waits = destructor(self.plan, canon)

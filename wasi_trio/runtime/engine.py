@@ -17,9 +17,11 @@ from wasi_trio.component.errors import MalformedComponent
 from wasi_trio.component.skeleton import skeleton
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.coroutines import resume
+from wasi_trio.runtime.host_calls import Interrupter, Interruption
 from wasi_trio.runtime.ticker import Ticker
 
 if TYPE_CHECKING:
+    from wasi_trio.runtime.host_calls import HostCall
     from wasi_trio.runtime.store import Store
 
 #: bytes of machine stack for a guest call and the host functions it calls. At wasmtime's default of 2 MiB a
@@ -59,7 +61,8 @@ class Engine:
     While a guest runs, ``current`` is its store: host functions find the instance that called them there.
     ``nested`` is true while the innermost guest call was made out of a host function, so can not be suspended.
     ``pinned_since`` is the tick since which a guest waits for what others do in an asynchronous call of its, None if
-    there is none such: they may wait then, but are not to be interrupted.
+    there is none such: they may wait then, but are not to be interrupted. ``host_call`` is the host function that runs
+    for a guest and ``interruption`` an attempt to interrupt it: see ``runtime.host_calls``.
     """
 
     def __init__(self, *, cache: bool = True, features: Collection[str] = ()) -> None:
@@ -73,6 +76,9 @@ class Engine:
         self.current: Store | None = None
         self.nested = False
         self.pinned_since: int | None = None
+        self.host_call: HostCall | None = None
+        self.interruption: Interruption | None = None
+        self.interrupter = Interrupter(self)
         #: coroutines that began to wait where none may, with what they asked of trio
         self.orphans: list[tuple[Any, Any]] = []
         pointer = self.pointer

@@ -20,6 +20,7 @@ from wasi_trio.component.plan import CoreExport, CoreItem, Options
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.coroutines import resume
+from wasi_trio.runtime.host_calls import leave
 from wasi_trio.runtime.memory import LinearMemory
 from wasi_trio.runtime.streams import adopt
 from wasi_trio.runtime.ticker import TICK
@@ -249,6 +250,9 @@ class Store(ComponentInstance):
     def poll(self, future: int | None) -> bool:
         """Run the guest on its fiber until it is done (true) or suspended; ``trap`` and ``error`` say how it ended."""
         engine = self.engine
+        caller = engine.host_call
+        if caller is not None:
+            leave(engine)
         ticker = engine.ticker
         ticker.runs += 1
         outer, nested, running = engine.current, engine.nested, ticker.running
@@ -259,6 +263,7 @@ class Store(ComponentInstance):
         try:
             return bool(ffi.call_future_poll(future))
         finally:
+            engine.host_call = caller
             engine.current, engine.nested, ticker.running = outer, nested, running
 
     def call_nested(self, func: Any, raw: Any, count: int) -> None:
@@ -268,6 +273,9 @@ class Store(ComponentInstance):
         for longer than ``limits.nested_seconds``, traps.
         """
         engine = self.engine
+        caller = engine.host_call
+        if caller is not None:
+            leave(engine)
         ticker = engine.ticker
         ticker.runs += 1
         outer, nested, running = engine.current, engine.nested, ticker.running
@@ -279,6 +287,7 @@ class Store(ComponentInstance):
         try:
             error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, self.trap_out)
         finally:
+            engine.host_call = caller
             engine.current, engine.nested, ticker.running = outer, nested, running
         if error or self.trap:
             self.error.value = error

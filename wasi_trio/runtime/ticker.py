@@ -25,6 +25,8 @@ class Ticker:
         self.runs = 0
         self.running = False
         self.asleep = True
+        #: called by the thread at each tick; they must not raise and take next to no time
+        self.watchers: tuple[Callable[[], None], ...] = ()
         self._increment_epoch = increment_epoch
         self._awake = threading.Event()
         self._stop = threading.Event()
@@ -60,3 +62,5 @@ class Ticker:
             seen = self.runs
             self.ticks += 1
             self._increment_epoch()
+            for watch in self.watchers:
+                watch()

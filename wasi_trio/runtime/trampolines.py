@@ -21,6 +21,7 @@ from wasi_trio.component.handles import ResourceHandle
 from wasi_trio.component.plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
+from wasi_trio.runtime.host_calls import after_failure, settle, suspended_at
 from wasi_trio.runtime.store import Pending, Store
 
 if TYPE_CHECKING:
@@ -48,18 +49,26 @@ class Trampoline:
 
 def fail(store: Store, error: BaseException) -> int:
     """Keep what a host function raised and answer the trap that unwinds the guest."""
+    error = after_failure(store.engine, error)
     if store.failure is None:
         store.failure = error
     message = f"{type(error).__name__}: {error}".encode()
     return int(ffi.trap_new(message, len(message)))
 
 
-def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) -> Trampoline:
-    """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower")."""
-    type_, options = lower.func.type, lower.options
+def lower_trampoline(
+    engine: Engine, lower: Lower, callee: Callee, waits: bool, *, runs_guest: bool = False
+) -> Trampoline:
+    """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower").
+
+    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function.
+    """
+    func, options = lower.func, lower.options
+    type_ = func.type
+    marked = not runs_guest
     types = tuple(type_ for _, type_ in type_.params)
     # Nothing else happens in an instance while it is in a host call, so only a call's own arguments could clash.
-    tracked = isinstance(lower.func, Lifted) or abi.needs_lends(type_)
+    tracked = isinstance(func, Lifted) or abi.needs_lends(type_)
     lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=tracked)
     store_result = abi.lower_results(
         type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
@@ -80,12 +89,18 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
             context = store.contexts.get(options)
             if context is None:
                 context = store.context(options)
+            arguments = lift(context, raw)
+            engine.host_call = (func, store)
             try:
-                value = callee(store, *lift(context, raw))
+                value = callee(store, *arguments)
             except Err as error:
                 if not fallible:
                     raise
                 value = error.with_traceback(None)
+            finally:
+                engine.host_call = None
+                if engine.interruption is not None:
+                    settle(engine)
             store_result(context, raw, raw[pointer_slot] & _MASK32, value)
         except BaseException as error:  # kept, and raised again by the driver
             return fail(store, error)
@@ -101,6 +116,7 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
     def start_waiting(env: int, caller: int, raw: Any, count: int) -> int:
         store = engine.current
         assert store is not None
+        coroutine = None
         try:
             if not store.may_leave:
                 raise Trap("cannot leave component instance")
@@ -112,32 +128,41 @@ def lower_trampoline(engine: Engine, lower: Lower, callee: Callee, waits: bool) 
             if lenders:
                 context.lenders = []
             pointer = raw[pointer_slot] & _MASK32
+            engine.host_call = (func, store) if marked else None
             try:
                 value = callee(store, *arguments)
                 if type(value) is CoroutineType:
                     # The first step is taken here and now: most calls are over with it.
+                    coroutine = value
                     try:
-                        trap = value.send(None)
+                        trap = coroutine.send(None)
                     except StopIteration as stop:
                         value = stop.value
-                    else:
-                        if engine.nested:
-                            engine.orphans.append((value, trap))
-                            raise Trap("cannot wait in realloc, post-return or a destructor")
-                        store.pending = Pending(value, trap, store_result, context, pointer, lenders, fallible)
-                        store.flag[0] = b"\0"
-                        raw[pending_slot] = 1
-                        return 0
+                        coroutine = None
             except Err as error:
                 if not fallible:
                     raise
                 value = error.with_traceback(None)
+                coroutine = None
+            finally:
+                engine.host_call = None
+                if engine.interruption is not None:
+                    settle(engine)
+            if coroutine is not None:
+                if engine.nested:
+                    raise Trap("cannot wait in realloc, post-return or a destructor")
+                store.pending = Pending(coroutine, trap, store_result, context, pointer, lenders, fallible)
+                store.flag[0] = b"\0"
+                raw[pending_slot] = 1
+                return 0
             if lenders:
                 give_back(context, lenders)
             store_result(context, raw, pointer, value)
             if waits:
                 raw[pending_slot] = 0
         except BaseException as error:  # kept, and raised again by the driver
+            if coroutine is not None and coroutine.cr_suspended:
+                engine.orphans.append((coroutine, suspended_at(coroutine)))
             return fail(store, error)
         return 0
 
@@ -194,7 +219,7 @@ def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Calle
 
     as_function = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
     options = Options(StringEncoding.UTF8, None, None, None)
-    return lower_trampoline(engine, Lower(builtin.part, as_function, options), drop_other, waits=True)
+    return lower_trampoline(engine, Lower(builtin.part, as_function, options), drop_other, waits=True, runs_guest=True)
 
 
 def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:

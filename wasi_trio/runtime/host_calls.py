@@ -1,0 +1,175 @@
+"""Host calls that hold up the event loop, and how another thread interrupts one without touching anything else.
+
+``engine.host_call`` says which host function of a guest's runs on the loop's thread, if any: a tuple of its own for
+each call. Whoever runs one does this::
+
+    engine.host_call = (func, store)
+    try:
+        ...                             # the user's code
+    finally:
+        engine.host_call = None
+        if engine.interruption is not None:
+            settle(engine)
+
+and, once that has raised whatever it raised, ``after_failure``. The other thread announces what it is about to do,
+then looks whether the call still runs, and only then does it: ``interrupt``. One of the two is bound to see the other:
+either the thread that interrupts finds the call over and does nothing, or the call's end finds the announcement, waits
+for the other to be done (a few bytecodes) and takes back an exception that was not delivered yet. So it is raised
+between the first line and the last of those above or not at all.
+
+The main thread is interrupted by a signal, which wakes it from system calls too (``time.sleep``, a socket's ``recv``).
+The signal's handler runs on that thread and looks at the flag itself, so a late signal does nothing. In any other
+thread CPython raises the exception at the next bytecode: it ends a loop in Python, while a call in C is not left
+before it returns. However a call ends that was interrupted, the guest traps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+import time
+from types import CoroutineType, FrameType
+from typing import TYPE_CHECKING, Any
+
+from wasi_trio.component.errors import Trap
+
+if TYPE_CHECKING:
+    from wasi_trio.component.plan import HostFunc, Lifted
+    from wasi_trio.runtime.engine import Engine
+    from wasi_trio.runtime.store import Store
+
+    #: a host call that runs
+    HostCall = tuple[HostFunc | Lifted, Store]
+
+#: ignored by default, so that a stray one does no harm, and sent by hardly anything
+SIGNAL = signal.SIGURG
+
+
+class HostCallInterrupted(BaseException):
+    """Raised in the middle of a host function that has held up the event loop for too long."""
+
+
+_set_async_exc = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
+_set_async_exc.argtypes = (ctypes.c_ulong, ctypes.c_void_p)
+_set_async_exc.restype = ctypes.c_int
+_EXCEPTION = id(HostCallInterrupted)
+
+
+class Interruption:
+    """An attempt to interrupt a call: ``decided`` once it is known whether it was ``sent``."""
+
+    __slots__ = ("call", "decided", "sent")
+
+    def __init__(self, call: Any, sent: bool) -> None:
+        self.call = call
+        self.sent = sent
+        self.decided = False
+
+
+class Interrupter:
+    """Interrupts host calls of an engine that run on one thread, from others.
+
+    ``attach`` is to be called on that thread before, ``detach`` after; they nest. On the main thread they put a
+    handler in place for ``SIGNAL``, unless somebody else has.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._users = 0
+        self._signals = False
+        #: the loop's
+        self.thread = 0
+
+    def attach(self) -> None:
+        self._users += 1
+        if self._users > 1:
+            return
+        self.thread = threading.get_ident()
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(SIGNAL) == signal.SIG_DFL:
+            signal.signal(SIGNAL, self._on_signal)
+            self._signals = True
+
+    def detach(self) -> None:
+        self._users -= 1
+        if not self._users and self._signals:
+            self._signals = False
+            if signal.getsignal(SIGNAL) == self._on_signal:
+                signal.signal(SIGNAL, signal.SIG_DFL)
+
+    def interrupt(self, call: HostCall) -> bool:
+        """Interrupt a host call; whether it was still running. May be repeated if the call does not end."""
+        engine = self._engine
+        with self._lock:
+            before = engine.interruption
+            again = before is not None and before.call is call and before.sent
+            interruption = engine.interruption = Interruption(call, again)
+            try:
+                if engine.host_call is call:
+                    interruption.sent = True
+                    if self._signals:
+                        signal.pthread_kill(self.thread, SIGNAL)
+                    else:
+                        _set_async_exc(self.thread, _EXCEPTION)
+                    return True
+                engine.interruption = None
+                return False
+            finally:
+                interruption.decided = True
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        interruption = self._engine.interruption
+        if interruption is not None and interruption.call is self._engine.host_call:
+            raise HostCallInterrupted
+
+
+def settle(engine: Engine) -> None:
+    """At the end of a host call: raise HostCallInterrupted if it was interrupted; nothing comes after that.
+
+    The exception under way may strike in here as well. Then there is none any more, and ``after_failure`` does the
+    rest.
+    """
+    interruption = engine.interruption
+    while interruption is not None and not interruption.decided:
+        time.sleep(0)  # lets the other thread have the interpreter, for the bytecodes that it still needs
+        interruption = engine.interruption
+    if interruption is None:
+        return
+    if interruption.sent:
+        _set_async_exc(threading.get_ident(), None)
+    engine.interruption = None
+    if interruption.sent:
+        raise HostCallInterrupted
+
+
+def leave(engine: Engine) -> None:
+    """Guest code is about to run inside a host call: it is not to be interrupted meanwhile."""
+    engine.host_call = None
+    if engine.interruption is not None:
+        settle(engine)
+
+
+def after_failure(engine: Engine, error: BaseException) -> BaseException:
+    """What the guest's caller gets of an exception that came out of a host call."""
+    if engine.interruption is not None:
+        try:
+            settle(engine)
+        except HostCallInterrupted as interrupted:
+            error = interrupted
+    if isinstance(error, HostCallInterrupted):
+        return Trap("a host function was interrupted because it held up the event loop")
+    return error
+
+
+def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    """What a suspended coroutine asked of trio when it was suspended.
+
+    For the case that the interruption struck just between that and whoever was to be told.
+    """
+    innermost: Any = coroutine
+    while True:
+        inner = getattr(innermost, "cr_await", None) or getattr(innermost, "gi_yieldfrom", None)
+        if inner is None:
+            return innermost.gi_frame.f_locals["obj"]  # of trio's one function that has a yield of its own
+        innermost = inner
