@@ -40,9 +40,18 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_text(text: str) -> str:
+    """Text that a guest can be given: anything in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is not text in UTF-8") from None
+    return text
+
+
 def parse_variable(text: str) -> tuple[str, str]:
     """``NAME=VALUE``."""
-    name, equals, value = text.partition("=")
+    name, equals, value = parse_text(text).partition("=")
     if not name or not equals:
         raise ValueError(f"{text!r} is not of the form NAME=VALUE")
     return name, value

@@ -59,7 +59,7 @@ _dir = click.option(
 @click.group(no_args_is_help=False)
 @click.version_option(package_name="wasi-trio", prog_name="wasi_trio", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Serve WebAssembly HTTP components on trio."""
+    """Serve WebAssembly HTTP components on trio, and run commands."""
 
 
 @cli.command()
@@ -133,29 +133,45 @@ def cli() -> None:
     metavar="N",
     help="Connections that are open at once; further ones wait.",
 )
-@click.argument("component", required=False)
-def serve(component: str | None, directories: tuple[Any, ...], headers: tuple[Any, ...], **options: Any) -> None:
-    """Answer HTTP requests with COMPONENT, a file with the world wasi:http/proxy, or with the built-in component."""
-    if directories:
-        raise click.UsageError("--dir: guests get access to the file system in a later release")
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+def serve(components: tuple[str, ...], directories: tuple[Any, ...], headers: tuple[Any, ...], **options: Any) -> None:
+    """Answer HTTP requests with COMPONENT, a file with the world wasi:http/proxy or wasi:http/service.
+
+    Each further COMPONENT answers what the one before it asks of wasi:http/handler. Without any, a component that
+    is built in answers.
+    """
+    _refuse_directories(directories)
     # Here, because this takes in trio, hypercorn and wasmtime, which --help has no need of.
     from wasi_trio.serve.command import CommandError, run_server
 
     _log_to_stderr()
     try:
-        run_server(component, headers=[header for part in headers for header in part], **options)
+        run_server(components, headers=[header for part in headers for header in part], **options)
     except CommandError as error:
         raise click.UsageError(str(error)) from None
 
 
-@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@cli.command(context_settings={"allow_interspersed_args": False})
 @_env
 @_dir
 @click.argument("component")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def run(component: str, args: tuple[str, ...], env: Any, directories: Any) -> None:
-    """Run COMPONENT, a command, with ARGS. Comes with the next release."""
-    raise click.UsageError("wasi_trio run comes with the next release")
+@click.argument("args", nargs=-1, type=_parsed(arguments.parse_text), metavar="[ARGS]...")
+def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...], directories: tuple[Any, ...]) -> int:
+    """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
+    _refuse_directories(directories)
+    from wasi_trio.command import run_command
+    from wasi_trio.wasi.loading import LoadError
+
+    _log_to_stderr()
+    try:
+        return run_command(component, args, env)
+    except LoadError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _refuse_directories(directories: tuple[Any, ...]) -> None:
+    if directories:
+        raise click.UsageError("--dir: guests get access to the file system in a later release")
 
 
 def _log_to_stderr() -> None:

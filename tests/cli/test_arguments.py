@@ -80,6 +80,14 @@ def test_variable() -> None:
             arguments.parse_variable(text)
 
 
+def test_text() -> None:
+    assert arguments.parse_text("ü=\n") == "ü=\n"
+    with pytest.raises(ValueError, match=r"'\\udcff' is not text in UTF-8"):
+        arguments.parse_text("\udcff")
+    with pytest.raises(ValueError, match="UTF-8"):
+        arguments.parse_variable("A=\udcff")
+
+
 def test_directory() -> None:
     assert arguments.parse_directory("/srv::/data") == ("/srv", "/data")
     assert arguments.parse_directory("/srv") == ("/srv", "/srv")

@@ -41,7 +41,7 @@ def component(tmp_path: Path) -> str:
         ([], "Missing command"),
         (["nonsense"], "No such command 'nonsense'"),
         (["serve", "--nonsense"], "No such option.*--nonsense"),
-        (["serve", "a.wasm", "b.wasm"], r"unexpected extra argument \(b.wasm\)"),
+        (["serve", "--env", "A=\udcff"], "--env.*is not text in UTF-8"),
         (["serve", "--addr"], "--addr.*requires an argument"),
         (["serve", "--addr", "nonsense"], "--addr.*'nonsense' is not an address"),
         (["serve", "--addr", "127.0.0.1:99999"], "--addr.*is not an address"),
@@ -61,8 +61,10 @@ def component(tmp_path: Path) -> str:
         (["serve", "--max-concurrent-requests", "many"], "--max-concurrent-requests.*'many' is not a valid integer"),
         (["serve", "--max-concurrent-connections", "-5"], "--max-concurrent-connections.*-5 is not in the range"),
         (["run"], "Missing argument 'COMPONENT'"),
-        (["run", "app.wasm"], "wasi_trio run comes with the next release"),
-        (["run", "--env", "A=1", "app.wasm", "--verbose", "x"], "wasi_trio run comes with the next release"),
+        (["run", "--nonsense", "app.wasm"], "No such option.*--nonsense"),
+        (["run", "--env", "NAME", "app.wasm"], "--env.*'NAME' is not of the form NAME=VALUE"),
+        (["run", "--dir", "/tmp::/", "app.wasm"], "--dir: .*later release"),
+        (["run", "app.wasm", "\udcff"], "is not text in UTF-8"),
     ],
 )
 def test_options(arguments: list[str], message: str) -> None:
@@ -72,6 +74,7 @@ def test_options(arguments: list[str], message: str) -> None:
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
     assert fails("serve", str(tmp_path / "none.wasm")).endswith("none.wasm: No such file or directory")
     assert fails("serve", str(tmp_path)).endswith(f"{tmp_path}: Is a directory")
+    assert fails("run", str(tmp_path / "none.wasm")).endswith("none.wasm: No such file or directory")
     assert "not" in fails("serve", str(tmp_path / "a\nb.wasm"))
 
 
@@ -96,6 +99,33 @@ def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, messag
     path = tmp_path / "app.wasm"
     path.write_bytes(content)
     assert re.search(message, fails("serve", str(path)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a WebAssembly component: it is empty"),
+        (CORE, "is a core WebAssembly module; a component is needed"),
+        (COMPONENT, "exports no wasi:cli/run: it is no command, but exports nothing"),
+        (wat.load("hello"), "exports no wasi:cli/run: it is no command, but exports wasi:http/incoming-handler@0.2.0"),
+        (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0"),
+        (
+            wasmtime.wat2wasm(
+                """(component
+                  (core module $M (func (export "run") (result i32) (i32.const 0)))
+                  (core instance $m (instantiate $M))
+                  (func $run (result u32) (canon lift (core func $m "run")))
+                  (instance $cli (export "run" (func $run)))
+                  (export "wasi:cli/run@0.2.3" (instance $cli)))"""
+            ),
+            "wasi:cli/run@0.2.3 run is exported with another type than WASI's",
+        ),
+    ],
+)
+def test_a_file_that_is_no_command(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "app.wasm"
+    path.write_bytes(content)
+    assert re.search(message, fails("run", str(path)))
 
 
 def test_imports_that_nothing_provides(tmp_path: Path) -> None:
@@ -129,3 +159,29 @@ def test_an_address_in_use(component: str, option: str) -> None:
 
 def test_an_address_of_another_machine(component: str) -> None:
     assert fails("serve", "--addr", "192.0.2.1:0", component).startswith("cannot listen on 192.0.2.1:0: ")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    names = ("hello", "p3_hello", "p3_middleware")
+    for name in names:
+        (tmp_path / f"{name}.wasm").write_bytes(wat.load(name))
+    return {name: str(tmp_path / f"{name}.wasm") for name in names}
+
+
+def test_components_that_stand_in_front_of_nothing(files: dict[str, str]) -> None:
+    outer = files["p3_middleware"]
+    for chain in ([outer], [outer, outer]):
+        assert fails("serve", *chain) == (
+            f"{outer}: nothing provides these imports of the component: wasi:http/handler@0.3.0; "
+            f"name the component that is to answer wasi:http/handler after {outer}"
+        )
+
+
+def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
+    hello, p3_hello = files["hello"], files["p3_hello"]
+    message = f"{p3_hello} can not stand in front of {hello}: it does not import wasi:http/handler"
+    assert fails("serve", p3_hello, hello) == message
+    message = f"{hello} can not stand in front of {p3_hello}: it does not import wasi:http/handler"
+    assert fails("serve", hello, p3_hello) == f"{message}, which WASI 0.2 does not have"
+    assert "cannot read none.wasm" in fails("serve", files["p3_middleware"], "none.wasm")

@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing
 import trio
 
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.loading import LoadError, load, open_engine
+from wasi_trio.serve.loading import LoadError, open_engine
+from wasi_trio.serve.middleware import Chain
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.server import Server, address_of, bind, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.wasi.context import WasiOptions
@@ -23,7 +23,7 @@ class CommandError(Exception):
 
 
 def run_server(
-    component: str | None,
+    components: Sequence[str],
     *,
     addr: tuple[str, int],
     shutdown_addr: tuple[str, int] | None,
@@ -37,7 +37,10 @@ def run_server(
     max_concurrent_requests: int,
     max_concurrent_connections: int,
 ) -> None:
-    """Serve a component's file, or the built-in component, until told to stop; raises CommandError."""
+    """Serve a component's file, or the built-in component, until told to stop; raises CommandError.
+
+    Of several, each answers the requests that the one before it makes of ``wasi:http/handler``.
+    """
     options = HandlerOptions(
         max_instance_reuse_count=max_instance_reuse_count,
         max_instance_concurrent_reuse_count=max_instance_concurrent_reuse_count,
@@ -50,7 +53,7 @@ def run_server(
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine())
         try:
-            linked = load(engine, component)
+            chain = Chain(engine, components or (None,))
         except LoadError as error:
             raise CommandError(str(error)) from None
         listener = stack.enter_context(closing(_bind(addr)))
@@ -59,7 +62,7 @@ def run_server(
         async def main() -> None:
             async with (
                 shutdown_on_signals() as stop,
-                ProxyHandler(linked, options) as handler,
+                chain.open(options) as handler,
                 trio.open_nursery() as nursery,
             ):
                 if shutdown_listener is not None:

@@ -1,0 +1,73 @@
+"""From a file to a component that is linked with WASI."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import wasmtime
+
+from wasi_trio.component.errors import ComponentError, LinkError
+from wasi_trio.component.imports import Imports
+from wasi_trio.runtime.component import Component, LinkedComponent
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.wasi.imports import link_wasi
+
+logger = logging.getLogger("wasi_trio")
+
+#: how a core module begins where a component has another version (Binary.md of the component model)
+_CORE_MODULE = b"\0asm\x01\0\0\0"
+
+
+class LoadError(Exception):
+    """There is no such component, or it is none that can be used; the message is one line.
+
+    ``missing`` names the imports that nothing provides.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+def open_engine() -> Engine:
+    """An engine that keeps compiled code on disk, unless there is no place for it (a read-only home, say)."""
+    try:
+        return Engine()
+    except wasmtime.WasmtimeError as error:
+        logger.info("compiled code is not kept: %s", error)
+        return Engine(cache=False)
+
+
+def read_component(path: str) -> bytes:
+    """What is in a file; raises LoadError."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise LoadError(f"cannot read {path}: {error.strerror}") from None
+
+
+def link_component(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """A component compiled and linked, with ``imports`` beside WASI; raises LoadError, which calls it ``name``."""
+    if data.startswith(_CORE_MODULE):
+        raise LoadError(f"{name} is a core WebAssembly module; a component is needed")
+    if not data.startswith(b"\0asm"):
+        raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
+    try:
+        return link_wasi(Component.compile(engine, data), imports)
+    except ComponentError as error:
+        raise refused(name, error) from None
+
+
+def refused(name: str, error: ComponentError) -> LoadError:
+    """The LoadError for what is wrong with the component ``name``."""
+    missing = error.missing if isinstance(error, LinkError) else ()
+    return LoadError(f"{name}: {' '.join(str(error).split())}", missing)
+
+
+def _guess(data: bytes) -> str:
+    if not data:
+        return ": it is empty"
+    if data.lstrip().startswith((b"(", b";;")):
+        return ": it looks like the text format, which has to be assembled first"
+    return ""
