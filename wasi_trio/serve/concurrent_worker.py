@@ -133,9 +133,8 @@ class ConcurrentWorker(Worker):
                 self._accept(self._inbox.popleft())
                 return True
             self._give_back()
-        if not self._exchanges and (pump.idle or self._given_up) and self._is_used_up():
+        if self._is_used_up() and not self._exchanges and (pump.idle or self._given_up):
             pump.stop()
-            return False
         self._set_roomy(not self._store.busy and self._has_room())
         return False
 
@@ -237,7 +236,9 @@ class ConcurrentWorker(Worker):
                 self._became_idle.set()
                 self._became_idle = None
         assert self._pump is not None
-        if self._is_used_up():
+        if self._given_up and not self._exchanges:
+            self._pump.stop()
+        elif self._is_used_up():
             self._pump.alert()
         elif self._pump.asleep:
             self._set_roomy(not self._store.busy and self._has_room())

@@ -1,0 +1,234 @@
+"""WASI 0.3: guests that trap, exit, answer with errors or not at all, and whom that touches."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.e2e.support import content, handle, request, serve, until
+from tests.guests import wat
+from wasi_trio.runtime.engine import Limits
+from wasi_trio.serve.exchange import GuestFailed
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.wasi.context import WasiOptions
+from wasi_trio.wasi.http.body import Body, BodyAborted
+
+FAMILIES = [name for name in wat.names() if name.startswith(("p3_wild", "p3_broken"))]
+
+LIMITS = Limits(memory=16 << 20, table_elements=10_000, nested_seconds=0.05)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "wasi_trio.serve"]
+
+
+def told(caplog: pytest.LogCaptureFixture, reason: str) -> bool:
+    """Whether the log has the reason on some first line, with the instance that it is about."""
+    return any(reason in line.split("\n", 1)[0] and "instance" in line for line in logged(caplog))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_wild_calls(family: str, caplog: pytest.LogCaptureFixture) -> None:
+    """All cases of a family by one server, whose instances are used again but for the traps."""
+    async with serve(family, HandlerOptions(limits=LIMITS)) as site:
+        for number, case in enumerate(wat.cases(family)):
+            caplog.clear()
+            answer = await site.ask(f"/{number}", "POST", b"a request's body")
+            if case.startswith("fine"):
+                assert (answer.status, answer.body, answer.cut) == (200, b"survived\n", False), case
+                assert not logged(caplog), case
+            elif not case.startswith("may-"):
+                assert answer.status == 500 or answer.cut, case
+                assert b"survived" not in answer.body, case
+                assert told(caplog, "trapped"), (case, logged(caplog))
+            assert (await site.ask("/0")).body == b"survived\n", case
+        assert site.handler.active == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "reason"),
+    [
+        ("p3_trap", "/0", "trapped: wasm trap: wasm `unreachable` instruction executed"),
+        ("p3_trap", "/2", "trapped: wasm trap: wasm `unreachable` instruction executed"),
+        ("p3_no_response", "/0", "failed to produce a result"),
+        ("p3_no_response", "/4", "trapped: `task.cancel` called by task which has not been cancelled"),
+        ("p3_exit", "/0", "exited with code 0"),
+        ("p3_exit", "/1", "exited with code 1"),
+        ("p3_exit", "/3", "exited with code 3"),
+    ],
+)
+async def test_no_response_at_all(name: str, path: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve(name) as site:
+        for number in (1, 2, 3):
+            caplog.clear()
+            answer = await site.ask(path)
+            assert (answer.status, answer.cut) == (500, False)
+            assert told(caplog, reason), logged(caplog)
+            assert site.handler.started == number
+        await site.all_gone()
+
+
+@pytest.mark.parametrize(
+    ("path", "code"), [("/1", "HTTP-request-denied"), ("/2", "internal-error"), ("/3", "DNS-error")]
+)
+async def test_an_error_in_the_place_of_a_response(path: str, code: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As for WASI 0.2 that is a 500; but it is an answer, and the instance is used again."""
+    async with serve("p3_no_response") as site:
+        for _ in range(3):
+            caplog.clear()
+            answer = await site.ask(path)
+            assert (answer.status, answer.body, answer.cut) == (500, b"Internal Server Error\n", False)
+            assert told(caplog, code), logged(caplog)
+        assert site.handler.started == 1
+
+
+@pytest.mark.parametrize("path", ["/1", "/3"])
+async def test_a_trap_in_the_middle_of_a_response(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve("p3_trap") as site:
+        for number in (1, 2, 3):
+            caplog.clear()
+            answer = await site.ask(path)
+            assert answer.status == 500 or (answer.status, answer.cut) == (200, True)
+            assert told(caplog, "trapped"), logged(caplog)
+            assert site.handler.started == number
+
+
+async def test_exit_after_the_response(caplog: pytest.LogCaptureFixture) -> None:
+    async with serve("p3_exit") as site:
+        for number in (1, 2, 3):
+            assert (await site.ask("/2")).body == b"leaving\n"
+            assert site.handler.started == number, "an instance that exited is not used again"
+            await site.all_gone()
+
+
+async def test_exit_is_not_held_against_what_it_has_answered(autojump_clock: trio.testing.MockClock) -> None:
+    async with handle("p3_exit") as pool:
+        assert await pool.get("/2") == b"leaving\n"
+        await until(lambda: not pool.live)
+        assert pool.handler.active == 0
+
+
+async def test_the_blast_radius_of_a_trap(caplog: pytest.LogCaptureFixture) -> None:
+    """Every response of that instance is cut, and none of another."""
+    async with handle("python_p3", HandlerOptions(max_instance_concurrent_reuse_count=3)) as pool:
+        bodies, responses = [], []
+        for _ in range(6):
+            bodies.append(Body())
+            responses.append(await pool.handler.handle(request("/echo", "POST", bodies[-1])))
+            bodies[-1].try_write(b"before")
+            assert await responses[-1].body.receive_some() == b"before"
+        assert (pool.handler.started, pool.handler.active) == (2, 6)
+        assert [instance is pool.instances[0] for instance in pool.instances] == [True] * 3 + [False] * 3
+
+        bodies[2].finish()
+        assert await content(responses[2]) == b""
+        with pytest.raises(GuestFailed, match="the guest trapped"):
+            await pool.get("/trap")  # given to the first, as the other has no room
+        for response in responses[:2]:
+            with pytest.raises(BodyAborted):
+                await response.body.receive_some()
+        assert bodies[0].closed
+        assert (pool.handler.active, pool.live) == (3, 1)
+        assert told(caplog, "instance 1 trapped")
+        assert not told(caplog, "instance 2")
+
+        for body, response in zip(bodies[3:], responses[3:], strict=True):
+            body.try_write(b"after")
+            body.finish()
+            assert await content(response) == b"after"
+
+
+async def test_requests_without_an_answer_fail_with_their_instance(caplog: pytest.LogCaptureFixture) -> None:
+    async with handle("python_p3") as pool, trio.open_nursery() as nursery:
+        failed = []
+
+        async def sleep() -> None:
+            with pytest.raises(GuestFailed, match="the guest trapped") as caught:
+                await pool.get("/sleep?ms=3600000")
+            failed.append(caught.value.status)
+
+        for _ in range(5):
+            nursery.start_soon(sleep)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (pool.handler.active, pool.handler.started) == (5, 1)
+        with pytest.raises(GuestFailed, match="the guest trapped"):
+            await pool.get("/trap")
+        await until(lambda: len(failed) == 5)
+        assert failed == [500] * 5
+        assert pool.handler.active == 0
+        assert await pool.get("/hello") == b"Hello, world!\n"
+
+
+async def test_a_trap_in_background_work(autojump_clock: trio.testing.MockClock) -> None:
+    """It has no request to fail, but ends its instance and the requests that are there by then."""
+    async with handle("python_p3") as pool:
+        assert await pool.get("/background?ms=5000&trap") == b"started\n"
+        with pytest.raises(GuestFailed, match="the guest trapped"):
+            await pool.get("/sleep?ms=3600000")
+        assert trio.current_time() == pytest.approx(5.0, abs=0.1)
+        assert await pool.get("/hello") == b"Hello, world!\n"
+        assert pool.handler.started == 2
+
+
+async def test_a_host_function_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(size: int) -> bytes:
+        raise ZeroDivisionError("in the host")
+
+    async with serve("python_p3", HandlerOptions(wasi=WasiOptions(random=broken))) as site:
+        answer = await site.ask("/random?bytes=3")
+        assert (answer.status, answer.cut) == (500, False)
+        assert "ZeroDivisionError: in the host" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/0", "/1"])
+async def test_an_endless_body_is_the_clients_to_end(path: str) -> None:
+    async with serve("p3_endless_body") as site:
+        async with site.client() as client, site.client() as other:
+            for one in (client, other):
+                await one.start(path)
+                assert (await one.head()).status == 200
+                event = await one.event()
+                assert event.data.startswith(b"begun\n")
+            assert site.handler.active == 2
+            assert site.handler.started == 1
+        await until(lambda: not site.handler.active)
+        assert (await site.ask("/nothing", "HEAD")).status == 200
+
+
+async def test_spinning_stops_no_other_instance() -> None:
+    async with serve("p3_spin", HandlerOptions(cancel_grace=0.05)) as site, serve("p3_hello") as other:
+        async with site.client() as client:
+            await client.start("/0")
+            await until(lambda: site.live == 1)
+            for _ in range(5):
+                assert (await other.ask()).body == b"Hello, world!\n"
+        await site.all_gone()
+
+
+async def test_requests_do_not_wait_for_one_that_computes() -> None:
+    """They are given other instances, those too that came together with it."""
+    async with handle("python_p3", HandlerOptions(max_instance_reuse_count=1000)) as pool:
+        assert await pool.get("/hello") == b"Hello, world!\n"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.get, "/spin")
+            await trio.lowlevel.checkpoint()
+            for _ in range(5):
+                nursery.start_soon(pool.get, "/hello")
+            await until(lambda: pool.handler.active == 1)
+            assert await pool.get("/hello") == b"Hello, world!\n"
+            assert pool.handler.started == 2
+            nursery.cancel_scope.cancel()
+
+
+async def test_one_that_yields_lets_others_run() -> None:
+    """In its own instance, in others, and in the host."""
+    async with serve("p3_spin") as site, site.client() as yielding:
+        await yielding.start("/3")
+        await until(lambda: site.live == 1)
+        async with site.client() as other:
+            await other.start("/3")
+            await until(lambda: site.handler.active == 2)
+        assert site.handler.started == 1
+        async with serve("p3_hello") as hello:
+            assert (await hello.ask()).status == 200
