@@ -155,3 +155,13 @@ def test_help_and_version() -> None:
     assert prints("--help").startswith("Usage: wasi_trio")
     assert prints("serve", "--help").startswith("Usage: wasi_trio serve")
     assert re.fullmatch(r"wasi_trio \d+\.\d+\.\d+\n", prints("--version"))
+
+
+def test_a_component_in_front_of_another(tmp_path: Path) -> None:
+    with serving(guest(tmp_path, "p3_middleware"), guest(tmp_path, "hello")) as server:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(server.url, timeout=30) as response:
+            assert response.headers["x-middleware"] == "passed"
+            assert response.read() == b"Hello, world!\n"
+        server.process.send_signal(signal.SIGTERM)
+        server.ends_well()

@@ -62,12 +62,12 @@ def run_server(
         async def main() -> None:
             async with (
                 shutdown_on_signals() as stop,
-                chain.open(options) as handler,
+                chain.open(options) as handlers,
                 trio.open_nursery() as nursery,
             ):
                 if shutdown_listener is not None:
                     nursery.start_soon(shutdown_on_connection, shutdown_listener, stop)
-                application = Application(handler, headers=headers, adds_date=True)
+                application = Application(handlers[0], headers=headers, adds_date=True)
                 await Server(application, max_connections=max_concurrent_connections).run([listener], stop)
                 nursery.cancel_scope.cancel()
 

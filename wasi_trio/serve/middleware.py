@@ -75,18 +75,18 @@ class Chain:
             behind = path
 
     @asynccontextmanager
-    async def open(self, options: HandlerOptions | None = None) -> AsyncIterator[ProxyHandler]:
-        """Run a handler for each component, and give that of the first.
+    async def open(self, options: HandlerOptions | None = None) -> AsyncIterator[list[ProxyHandler]]:
+        """Run a handler for each component; they are given in the order of the components.
 
         Leaving it is as with a ProxyHandler; each lets its requests finish before the one behind it is closed.
         """
         async with AsyncExitStack() as stack:
-            handler: ProxyHandler | None = None
+            handlers: list[ProxyHandler] = []
             for linked, answer in self._links:
-                answer.handler = handler
-                handler = await stack.enter_async_context(ProxyHandler(linked, options))
-            assert handler is not None
-            yield handler
+                if handlers:
+                    answer.handler = handlers[0]
+                handlers.insert(0, await stack.enter_async_context(ProxyHandler(linked, options)))
+            yield handlers
 
 
 def _calls_on(linked: LinkedComponent) -> bool:
