@@ -109,6 +109,8 @@ class LinkedComponent:
 
     def __init__(self, component: Component, imports: Imports, wit: Wit | None) -> None:
         self.component = component
+        #: what to call it in messages
+        self.name = "the component"
         self.engine = component.engine
         self.plan = component.plan
         self.imports = imports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -59,6 +59,9 @@ class ConcurrentWorker(Worker):
         #: set when there is no request any more, if the task that looks after idleness waits for that
         self._became_idle: trio.Event | None = None
         self._set_roomy(self._has_room())
+
+    def in_flight(self) -> Sequence[Exchange]:
+        return list(self._exchanges) or self._serving
 
     async def run(self, first: Exchange) -> None:
         self._set_roomy(False)  # not before the instance is there: making it may take long

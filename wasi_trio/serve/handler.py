@@ -15,6 +15,7 @@ from wasi_trio.serve.deadlines import Deadlines
 from wasi_trio.serve.exchange import Exchange, Overloaded
 from wasi_trio.serve.guest import GuestCalls, guest_calls
 from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.watchdog import Watchdog
 from wasi_trio.serve.worker import Worker
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
@@ -52,6 +53,7 @@ class ProxyHandler:
         self._leaving = False
         self._waiting: deque[Exchange] = deque()
         self._deadlines: Deadlines | None = None
+        self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
         #: workers that can take on more requests beside what they have (WASI 0.3), the first to be asked first
         self.roomy: dict[ConcurrentWorker, None] = {}
         self._concurrent_workers: set[ConcurrentWorker] = set()
@@ -63,6 +65,7 @@ class ProxyHandler:
         self._nursery = await self._nursery_manager.__aenter__()
         if self.options.request_timeout is not None:
             self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
+        self.watchdog.start()
         return self
 
     async def __aexit__(
@@ -74,7 +77,10 @@ class ProxyHandler:
         for worker in self._concurrent_workers:
             worker.retire()
         self._leave()
-        return await self._nursery_manager.__aexit__(kind, error, traceback)
+        try:
+            return await self._nursery_manager.__aexit__(kind, error, traceback)
+        finally:
+            self.watchdog.stop()
 
     async def handle(self, request: Request) -> Response:
         """The guest's response to a request, as soon as it has set it; its body may still be on its way.

@@ -19,7 +19,8 @@ class HandlerOptions:
     head. Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3
     has to end a request that was cancelled, before its instance is given up. ``post_response_timeout`` bounds what a
     guest does for a request after the client has had its response. Requests that wait beyond ``max_queued_requests``
-    are refused.
+    are refused. A host function that holds up the event loop for longer than ``stall_limit`` is logged, and interrupted
+    if ``interrupt_stalls`` is set; it is interrupted at its request's deadline in any case.
     """
 
     max_instance_reuse_count: int | None = None
@@ -30,6 +31,8 @@ class HandlerOptions:
     max_queued_requests: int | None = None
     cancel_grace: float = 1.0
     post_response_timeout: float | None = 30.0
+    stall_limit: float | None = 5.0
+    interrupt_stalls: bool = False
     limits: Limits = field(default_factory=Limits)
     wasi: WasiOptions = field(default_factory=WasiOptions)
     logging_prefix: bool = True

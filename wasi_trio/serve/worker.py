@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -33,12 +34,18 @@ class Worker:
         self.number = number
         #: requests taken so far
         self.taken = 0
+        self._serving: tuple[Exchange, ...] = ()
+
+    def in_flight(self) -> Sequence[Exchange]:
+        """The requests that the instance works on; may be asked on any thread."""
+        return self._serving
 
     async def run(self, first: Exchange) -> None:
         """Make the instance, serve ``first`` and what comes after; returns when the instance is gone."""
         try:
             async with trio.open_nursery() as nursery:
                 context = self._context(nursery)
+                self.handler.watchdog.watched[context] = self
                 try:
                     instance = await self._instantiate(first, context)
                     if instance is not None:
@@ -47,6 +54,7 @@ class Worker:
                         finally:
                             instance.close()
                 finally:
+                    del self.handler.watchdog.watched[context]
                     context.finish()
                     nursery.cancel_scope.cancel()
         finally:
@@ -143,6 +151,7 @@ class Worker:
 
     def _begin(self, exchange: Exchange, scope: trio.CancelScope) -> None:
         exchange.scope = scope
+        self._serving = (exchange,)
         exchange.on_response = lambda: self._bound_rest(exchange, scope)
         if exchange.finished:  # its client left before we came to it
             scope.cancel()

@@ -1,0 +1,262 @@
+"""Host functions that hold up the event loop: the watchdog tells of them, and ends them at the deadline."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from tests.guests import wat
+from wasi_trio.component.imports import Imports
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.serve.exchange import DeadlinePassed, GuestFailed
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.loading import link
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.messages import Request, Response
+
+Run = Callable[[Callable[[], Awaitable[None]]], None]
+
+#: what number of the path does it in ``Work.work``; 0 comes back at once
+LOOP, SLEEP, RECEIVE, HASH, STUBBORN, FAST, BRIEF = range(1, 8)
+#: and in ``Work.later``
+LATER_AT_ONCE, LATER_LOOP, LATER_AFTER_WAITING, LATER_WAITS = range(100, 104)
+
+
+class Work:
+    """The host's ``acme:host/work``: the user's code. ``released`` ends what can not be interrupted."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.ours, self.theirs = socket.socketpair()
+
+    def release(self) -> None:
+        self.released.set()
+        self.theirs.send(b".")
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+    def work(self, which: int) -> None:
+        if which == LOOP:
+            while True:
+                pass
+        elif which == SLEEP:
+            while not self.released.is_set():
+                time.sleep(0.2 if threading.current_thread() is not threading.main_thread() else 1000)
+        elif which == RECEIVE:
+            self.ours.recv(1)
+        elif which == HASH:
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)
+        elif which == STUBBORN:
+            self.stubborn()
+        elif which == FAST:
+            pass
+        elif which == BRIEF:
+            time.sleep(0.03)
+
+    def stubborn(self) -> None:
+        try:
+            while True:
+                pass
+        except BaseException:
+            self.released.set()
+        while True:
+            pass
+
+    async def later(self, which: int) -> None:
+        if which == LATER_LOOP:
+            self.work(LOOP)
+        elif which == LATER_AFTER_WAITING:
+            await trio.lowlevel.checkpoint()
+            self.work(LOOP)
+        elif which == LATER_WAITS:
+            await trio.sleep_forever()
+
+
+@pytest.fixture(params=["the main thread", "another thread"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs an async function under trio on a thread."""
+    if request.param == "the main thread":
+        return trio.run
+
+    def run_elsewhere(main: Callable[[], Awaitable[None]]) -> None:
+        failures: list[BaseException] = []
+
+        def target() -> None:
+            try:
+                trio.run(main)
+            except BaseException as error:  # raised again in the test's thread
+                failures.append(error)
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
+        if failures:
+            raise failures[0]
+
+    return run_elsewhere
+
+
+@pytest.fixture
+def work() -> Iterator[Work]:
+    work = Work()
+    yield work
+    work.close()
+
+
+@functools.cache
+def engine() -> Engine:
+    return Engine()
+
+
+def handler(work: Work, guest: str, **options: object) -> ProxyHandler:
+    linked = link(engine(), wat.load(guest), guest, Imports({"acme:host/work": work}))
+    return ProxyHandler(linked, HandlerOptions(**options))  # type: ignore[arg-type]
+
+
+async def get(handler: ProxyHandler, which: int) -> Response:
+    return await handler.handle(Request("GET", "http", "example.test", f"/{which}?some", [], Body.empty()))
+
+
+class Log(logging.Handler):
+    """What the watchdog has logged; ``on_record`` is called with each, on its thread."""
+
+    def __init__(self, on_record: Callable[[], None]) -> None:
+        super().__init__()
+        self.records: list[str] = []
+        self.on_record = on_record
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if threading.current_thread().name == "wasi_trio watchdog":
+            self.records.append(record.getMessage())
+            self.on_record()
+
+
+@contextmanager
+def logged(on_record: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
+    log = Log(on_record)
+    logger = logging.getLogger("wasi_trio.serve")
+    logger.addHandler(log)
+    try:
+        yield log.records
+    finally:
+        logger.removeHandler(log)
+
+
+@pytest.mark.parametrize("guest", ["host_call", "p3_host_call"])
+@pytest.mark.parametrize("which", [LOOP, SLEEP, RECEIVE, HASH, STUBBORN])
+def test_a_call_that_blocks_is_ended_at_the_deadline(which: int, guest: str, run: Run, work: Work) -> None:
+    async def main() -> None:
+        async with handler(work, guest, request_timeout=0.1) as proxy:
+            with pytest.raises(DeadlinePassed):
+                await get(proxy, which)
+            assert (await get(proxy, 0)).status in (200, 204)
+            assert proxy.started == 2, "the instance that was interrupted has been dropped"
+            assert proxy.watchdog.interruptions == 1
+
+    with logged(work.release) as records:
+        run(main)
+    (record,) = records
+    head, *stack = record.split("\n")
+    function = "later" if which == LATER_LOOP else "work"
+    assert head == (
+        f"instance 1 of the component: the host function acme:host/work {function} holds up the event loop past a "
+        f"request's deadline and is interrupted, while these requests are under way: GET /{which}?some"
+    )
+    assert stack[0] == "Stack of the stalled thread (most recent call last):"
+    assert f", in {function}" in stack[1]
+
+
+def test_a_call_that_catches_the_interruption_is_interrupted_again(run: Run, work: Work) -> None:
+    async def main() -> None:
+        async with handler(work, "host_call", request_timeout=0.1) as proxy:
+            with pytest.raises(DeadlinePassed):
+                await get(proxy, STUBBORN)
+            assert proxy.watchdog.interruptions == 1
+
+    run(main)
+    assert work.released.is_set()
+
+
+def test_without_a_deadline_a_stall_is_only_logged(run: Run, work: Work) -> None:
+    async def main() -> None:
+        async with handler(work, "host_call", stall_limit=0.05) as proxy:
+            assert (await get(proxy, HASH)).status == 200
+            assert proxy.watchdog.stalls == 1
+            assert proxy.watchdog.interruptions == 0
+
+    with logged() as records:
+        run(main)
+    (record,) = records
+    assert record.startswith("instance 1 of the component: the host function acme:host/work work has held up the event")
+    assert "pbkdf2_hmac" in record
+
+
+def test_a_stall_is_interrupted_if_so_told(run: Run, work: Work) -> None:
+    async def main() -> None:
+        async with handler(work, "host_call", stall_limit=0.05, interrupt_stalls=True) as proxy:
+            with pytest.raises(GuestFailed, match="held up the event loop"):
+                await get(proxy, LOOP)
+            assert (await get(proxy, 0)).status == 200
+
+    run(main)
+
+
+def test_a_call_that_waits_holds_up_nothing(run: Run, work: Work) -> None:
+    async def main() -> None:
+        async with handler(work, "host_call", request_timeout=0.1, stall_limit=0.01) as proxy:
+            with pytest.raises(DeadlinePassed):
+                await get(proxy, LATER_WAITS)
+            assert proxy.watchdog.interruptions == proxy.watchdog.stalls == 0
+
+    run(main)
+
+
+@pytest.mark.parametrize("which", [FAST, BRIEF])
+def test_healthy_requests_are_let_be(which: int, run: Run, work: Work) -> None:
+    async def main() -> None:
+        async with handler(work, "host_call", request_timeout=30) as proxy:
+            statuses: list[int] = []
+
+            async def ask() -> None:
+                for _ in range(5):
+                    statuses.append((await get(proxy, which)).status)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(8):
+                    nursery.start_soon(ask)
+            assert statuses == [200] * 40
+            assert proxy.watchdog.interruptions == proxy.watchdog.stalls == 0
+
+    with logged() as records:
+        run(main)
+    assert records == []
+
+
+def test_a_loop_that_the_host_holds_up_outside_of_any_call_is_let_be(run: Run, work: Work) -> None:
+    async def main() -> None:
+        async with handler(work, "host_call", request_timeout=0.05, stall_limit=0.01, interrupt_stalls=True) as proxy:
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    with pytest.raises(DeadlinePassed):
+                        await get(proxy, LATER_WAITS)
+
+                nursery.start_soon(ask)
+                await trio.testing.wait_all_tasks_blocked()
+                hashlib.pbkdf2_hmac("sha256", b"", b"", 300_000)
+            assert proxy.watchdog.interruptions == proxy.watchdog.stalls == 0
+
+    run(main)
