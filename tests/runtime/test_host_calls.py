@@ -15,7 +15,9 @@ import wasmtime
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.component import Component, LinkedComponent
+from wasi_trio.runtime.coroutines import abandon
 from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.host_calls import suspended_at
 from wasi_trio.runtime.instance import Instance
 
 GUEST = """(component
@@ -226,3 +228,30 @@ def test_a_call_that_fails_while_it_is_interrupted(run: Run, unraisable: list[An
     run(main)
     assert unraisable == []
     assert failed > 50 and trapped > 50
+
+
+async def rests() -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def sleeps() -> None:
+    await trio.sleep_forever()
+
+
+async def shields() -> None:
+    await trio.lowlevel.cancel_shielded_checkpoint()
+    await trio.sleep_forever()
+
+
+async def waits_for_a_thread() -> None:
+    async with trio.open_nursery():
+        await trio.to_thread.run_sync(lambda: None)
+
+
+@pytest.mark.parametrize("function", [rests, sleeps, shields, waits_for_a_thread])
+async def test_what_a_suspended_coroutine_asked_of_trio_is_found_in_it(function: Any) -> None:
+    coroutine = function()
+    trap = coroutine.send(None)
+    assert suspended_at(coroutine) is trap
+    await abandon(coroutine, trap)
+    assert coroutine.cr_frame is None

@@ -156,7 +156,7 @@ def logged(on_record: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("guest", ["host_call", "p3_host_call"])
-@pytest.mark.parametrize("which", [LOOP, SLEEP, RECEIVE, HASH, STUBBORN])
+@pytest.mark.parametrize("which", [LOOP, SLEEP, RECEIVE, HASH, STUBBORN, LATER_LOOP, LATER_AFTER_WAITING])
 def test_a_call_that_blocks_is_ended_at_the_deadline(which: int, guest: str, run: Run, work: Work) -> None:
     async def main() -> None:
         async with handler(work, guest, request_timeout=0.1) as proxy:
@@ -170,7 +170,7 @@ def test_a_call_that_blocks_is_ended_at_the_deadline(which: int, guest: str, run
         run(main)
     (record,) = records
     head, *stack = record.split("\n")
-    function = "later" if which == LATER_LOOP else "work"
+    function = "later" if which >= 100 else "work"
     assert head == (
         f"instance 1 of the component: the host function acme:host/work {function} holds up the event loop past a "
         f"request's deadline and is interrupted, while these requests are under way: GET /{which}?some"

@@ -18,9 +18,10 @@ from wasi_trio.component.concurrency.tasks import LiftedFunction, Task, TaskStat
 from wasi_trio.component.concurrency.threads import Until
 from wasi_trio.component.definitions import StringEncoding
 from wasi_trio.component.errors import Trap
-from wasi_trio.component.plan import AsyncBuiltin, CoreItem, Lifted, Lower, Options, Plan, ResourceBuiltin
+from wasi_trio.component.plan import AsyncBuiltin, CoreItem, HostFunc, Lifted, Lower, Options, Plan, ResourceBuiltin
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
+from wasi_trio.runtime.host_calls import settle
 from wasi_trio.runtime.store import Store
 from wasi_trio.runtime.trampolines import Callee, Trampoline, fail, take_resource
 
@@ -47,22 +48,29 @@ def is_concurrent(plan: Plan) -> bool:
 class BoundHostFunction:
     """A host function as a callee of the concurrency layer (its ``HostCallee``)."""
 
-    __slots__ = ("_call", "_fallible")
+    __slots__ = ("_call", "_fallible", "_func")
 
-    def __init__(self, call: Callee, type_: t.FuncType) -> None:
+    def __init__(self, call: Callee, func: HostFunc) -> None:
         self._call = call
-        self._fallible = isinstance(type_.result, t.Result)
+        self._func = func
+        self._fallible = isinstance(func.type.result, t.Result)
 
     def start(self, instance: ComponentInstance, arguments: tuple[Any, ...]) -> Any:
         assert isinstance(instance, Store)
+        engine = instance.engine
+        engine.host_call = call = (self._func, instance)
         try:
             value = self._call(instance, *arguments)
         except Err as error:
             if not self._fallible:
                 raise
             return error.with_traceback(None)
+        finally:
+            engine.host_call = None
+            if engine.interruption is not None:
+                settle(engine)
         if type(value) is CoroutineType:
-            return instance.scheduler.start(value, self._fallible)  # type: ignore[attr-defined]
+            return instance.scheduler.start(call, value, self._fallible)  # type: ignore[attr-defined]
         return value
 
 

@@ -6,6 +6,8 @@ import types
 from collections.abc import Coroutine, Generator
 from typing import Any
 
+import trio
+
 
 @types.coroutine
 def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
@@ -23,3 +25,13 @@ def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any
                 trap = coroutine.send(answer)
             except StopIteration as stop:
                 return stop.value
+
+
+async def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> None:
+    """Cancel a coroutine that can not be waited for, in the task that took its steps.
+
+    To merely drop it would leave this task registered with whatever it had begun to wait for.
+    """
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await resume(coroutine, trap)

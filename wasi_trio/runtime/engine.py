@@ -9,14 +9,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import trio
 import wasmtime
 import wasmtime.component
 
 from wasi_trio.component.errors import MalformedComponent
 from wasi_trio.component.skeleton import skeleton
 from wasi_trio.runtime import ffi
-from wasi_trio.runtime.coroutines import resume
+from wasi_trio.runtime.coroutines import abandon
 from wasi_trio.runtime.host_calls import Interrupter, Interruption
 from wasi_trio.runtime.ticker import Ticker
 
@@ -110,15 +109,9 @@ class Engine:
         self.close()
 
     async def settle_orphans(self) -> None:
-        """Cancel the coroutines that can not be waited for, in the task that took their first steps.
-
-        To merely drop one would leave this task registered with whatever it had begun to wait for.
-        """
+        """Cancel the coroutines that can not be waited for, in the task that took their first steps."""
         while self.orphans:
-            coroutine, trap = self.orphans.pop()
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await resume(coroutine, trap)
+            await abandon(*self.orphans.pop())
 
     def validate(self, data: bytes) -> None:
         """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.

@@ -29,10 +29,13 @@ import ctypes
 import signal
 import threading
 import time
+import types
+from collections.abc import Generator
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component.errors import Trap
+from wasi_trio.runtime.coroutines import abandon
 
 if TYPE_CHECKING:
     from wasi_trio.component.plan import HostFunc, Lifted
@@ -44,6 +47,10 @@ if TYPE_CHECKING:
 
 #: ignored by default, so that a stray one does no harm, and sent by hardly anything
 SIGNAL = signal.SIGURG
+
+
+#: where a coroutine has not been begun
+_START = object()
 
 
 class HostCallInterrupted(BaseException):
@@ -160,6 +167,47 @@ def after_failure(engine: Engine, error: BaseException) -> BaseException:
     if isinstance(error, HostCallInterrupted):
         return Trap("a host function was interrupted because it held up the event loop")
     return error
+
+
+@types.coroutine
+def steps(
+    engine: Engine, call: HostCall, coroutine: CoroutineType[Any, Any, Any], trap: Any = _START
+) -> Generator[Any, Any, Any]:
+    """Run a host function's coroutine, each of its steps marked; ``trap`` is what the first asked for, if it was taken.
+
+    Raises Trap where one was interrupted.
+    """
+    ticker = engine.ticker
+    answer: Any = None
+    thrown: BaseException | None = None
+    while True:
+        if trap is not _START:
+            try:
+                answer, thrown = (yield trap), None
+            except BaseException as error:  # whatever trio throws in belongs to the coroutine
+                thrown = error
+        ticker.runs += 1
+        running, ticker.running = ticker.running, True
+        if ticker.asleep:
+            ticker.wake()
+        try:
+            engine.host_call = (call[0], call[1])
+            try:
+                trap = coroutine.send(answer) if thrown is None else coroutine.throw(thrown)
+            finally:
+                engine.host_call = None
+                ticker.running = running
+                if engine.interruption is not None:
+                    settle(engine)
+        except StopIteration as stop:
+            return stop.value
+        except BaseException as error:
+            failure = after_failure(engine, error)
+            if failure is error:
+                raise
+            if coroutine.cr_suspended:
+                yield from abandon(coroutine, suspended_at(coroutine)).__await__()
+            raise failure from None
 
 
 def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:

@@ -13,7 +13,8 @@ by an epoch tick.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -25,10 +26,11 @@ from wasi_trio.component.errors import Trap
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.calls import core_func
-from wasi_trio.runtime.coroutines import resume
+from wasi_trio.runtime.host_calls import steps
 from wasi_trio.runtime.store import Func, Pending, Store
 
 if TYPE_CHECKING:
+    from wasi_trio.runtime.host_calls import HostCall
     from wasi_trio.runtime.instance import Instance
     from wasi_trio.runtime.ticker import Ticker
 
@@ -69,12 +71,12 @@ class HostOperation(subtasks.HostOperation):
     def cancel(self) -> None:
         self._scope.cancel()
 
-    async def run(self, coroutine: Coroutine[Any, Any, Any], fallible: bool) -> None:
+    async def run(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> None:
         pump = self._pump
         outcome: Any = CANCELLED
         try:
             with self._scope:
-                outcome = await coroutine
+                outcome = await steps(pump.instance.linked.engine, call, coroutine)
         except Err as error:
             if not fallible:
                 pump.fail(error)
@@ -193,11 +195,11 @@ class Pump:
         self.post(lambda: start_task(task, None))
         return call
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], fallible: bool) -> HostOperation:
+    def start(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> HostOperation:
         """Run a host function's coroutine as a task of the instance."""
         operation = HostOperation(self)
         self.operations.add(operation)
-        self.nursery.start_soon(operation.run, coroutine, fallible)
+        self.nursery.start_soon(operation.run, call, coroutine, fallible)
         return operation
 
     def post(self, act: Callable[[], None]) -> None:
@@ -392,7 +394,7 @@ class Pump:
         pending = thread.pending
         assert pending is not None
         try:
-            pending.value = await resume(pending.coroutine, pending.trap)
+            pending.value = await pending.rest(self.instance.linked.engine)
         except Err as error:
             if not pending.fallible:
                 raise

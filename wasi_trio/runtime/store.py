@@ -7,7 +7,8 @@ leaves a ``Pending`` behind and returns; it is the driver, below the fiber, that
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -20,13 +21,14 @@ from wasi_trio.component.plan import CoreExport, CoreItem, Options
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.coroutines import resume
-from wasi_trio.runtime.host_calls import leave
+from wasi_trio.runtime.host_calls import leave, steps
 from wasi_trio.runtime.memory import LinearMemory
 from wasi_trio.runtime.streams import adopt
 from wasi_trio.runtime.ticker import TICK
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.engine import Engine, Limits
+    from wasi_trio.runtime.host_calls import HostCall
 
 _MASK32 = 0xFFFF_FFFF
 
@@ -34,17 +36,18 @@ _MASK32 = 0xFFFF_FFFF
 class Pending:
     """A host call that has to wait: the rest of its coroutine, and how its result gets back into the guest."""
 
-    __slots__ = ("context", "coroutine", "fallible", "lenders", "lower", "return_pointer", "trap", "value")
+    __slots__ = ("call", "context", "coroutine", "fallible", "lenders", "lower", "return_pointer", "trap", "value")
 
     def __init__(
         self,
-        coroutine: Coroutine[Any, Any, Any],
+        coroutine: CoroutineType[Any, Any, Any],
         trap: Any,
         lower: Callable[..., None],
         context: Context,
         return_pointer: int,
         lenders: list[ResourceHandle],
         fallible: bool,
+        call: HostCall | None,
     ) -> None:
         self.coroutine = coroutine
         #: what the coroutine's first step asked of trio
@@ -56,7 +59,15 @@ class Pending:
         self.lenders = lenders
         #: the function's result is a ``result``, so that it may raise ``Err``
         self.fallible = fallible
+        #: what it is to the watchdog; None if it is a guest's code in its turn
+        self.call = call
         self.value: Any = None
+
+    def rest(self, engine: Engine) -> Awaitable[Any]:
+        """What remains of the coroutine, for a task to wait for."""
+        if self.call is None:
+            return resume(self.coroutine, self.trap)
+        return steps(engine, self.call, self.coroutine, self.trap)
 
 
 class Func:
@@ -230,7 +241,7 @@ class Store(ComponentInstance):
                     await trio.lowlevel.checkpoint()  # an epoch tick: the guest computes, others get their turn
                 else:
                     try:
-                        pending.value = await resume(pending.coroutine, pending.trap)
+                        pending.value = await pending.rest(self.engine)
                     except Err as error:
                         if not pending.fallible:
                             raise

@@ -151,7 +151,8 @@ def lower_trampoline(
             if coroutine is not None:
                 if engine.nested:
                     raise Trap("cannot wait in realloc, post-return or a destructor")
-                store.pending = Pending(coroutine, trap, store_result, context, pointer, lenders, fallible)
+                call = (func, store) if marked else None
+                store.pending = Pending(coroutine, trap, store_result, context, pointer, lenders, fallible, call)
                 store.flag[0] = b"\0"
                 raw[pending_slot] = 1
                 return 0
