@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
@@ -39,7 +39,7 @@ class ConcurrentWorker(Worker):
     unless the instance failed.
     """
 
-    _call: Callable[[Instance, Exchange, Callable[[], None]], Call]
+    _calls: ServiceHandler
     _instance: Instance
     _store: Store
 
@@ -84,7 +84,7 @@ class ConcurrentWorker(Worker):
         assert isinstance(calls, ServiceHandler)
         store = instance.stores[calls.export.part]
         assert store is not None
-        self._instance, self._store, self._call = instance, store, calls.begin
+        self._calls, self._instance, self._store = calls, instance, store
         pump.on_idle = self._at_leisure
         pump.on_busy = self._when_busy
         self._accept(first)
@@ -161,7 +161,7 @@ class ConcurrentWorker(Worker):
             self._load -= 1
             self._finish(exchange, "")
             return
-        self._exchanges[exchange] = self._call(self._instance, exchange, lambda: self._answered(exchange))
+        self._exchanges[exchange] = self._calls.begin(self._instance, exchange, lambda: self._answered(exchange))
         exchange.on_cancel = lambda: self._cancel(exchange)
 
     async def _retire_when_idle(self) -> None:
@@ -211,13 +211,14 @@ class ConcurrentWorker(Worker):
         body.on_ended = ended
 
     def _cancel(self, exchange: Exchange) -> None:
-        """Nobody waits for it any more: tell the guest, and give the instance up if it does not end in time."""
+        """Nobody waits for it any more: tell a guest that can be told; one that does not end it in time is given up."""
         if exchange.response is not None:
             exchange.response.body.close()
         call = self._exchanges.get(exchange)
         if call is not None:
             assert self._pump is not None
-            call.cancel()
+            if self._calls.takes_cancellation:
+                call.cancel()
             self._pump.nursery.start_soon(self._grace, exchange)
 
     async def _grace(self, exchange: Exchange) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.errors import LinkError
+from wasi_trio.component.plan import AsyncBuiltin
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call
@@ -65,6 +66,11 @@ class ServiceHandler:
         export = component.find_export("wasi:http/handler", "handle")
         assert isinstance(export, LiftedFunction)
         self.export = export
+        #: whether it can acknowledge that a call was cancelled: toolchains that know nothing of it trap when told
+        self.takes_cancellation = any(
+            isinstance(canon, AsyncBuiltin) and canon.name == "task.cancel" and canon.part == export.part
+            for canon in component.plan.canons
+        )
 
     def begin(self, instance: Instance, exchange: Exchange, on_done: Callable[[], None]) -> Call:
         """Have the guest's handler run for one request; ``on_done`` is called when it has returned or failed."""

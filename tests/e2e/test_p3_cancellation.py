@@ -1,0 +1,340 @@
+"""WASI 0.3: requests that nobody waits for any more. The guest is told, and its other requests are not touched."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.e2e.support import Pool, content, handle, request, serve, until
+from wasi_trio.serve.exchange import DeadlinePassed
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.wasi.http.body import Body, BodyAborted
+from wasi_trio.wasi.http.errors import HttpError
+
+HOUR = 3600.0
+
+
+async def cancellations(pool: Pool) -> int:
+    """How many the guest has seen, p3_cancel's one instance."""
+    assert pool.handler.started == 1
+    return int(await pool.get("/9"))
+
+
+async def leave(pool: Pool, path: str) -> None:
+    """Ask, and leave when the guest waits."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.get, path)
+        await trio.testing.wait_all_tasks_blocked()
+        assert pool.handler.active
+        nursery.cancel_scope.cancel()
+
+
+# ---- deadlines -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/0", "/1"])
+async def test_a_deadline_missed_by_waiting(path: str, autojump_clock: trio.testing.MockClock) -> None:
+    """The guest is told, and ends it in time, with an answer or without: the instance goes on."""
+    async with handle("p3_cancel", HandlerOptions(request_timeout=10)) as pool:
+        for count in (1, 2, 3):
+            before = trio.current_time()
+            with pytest.raises(DeadlinePassed, match="no response within 10 s") as caught:
+                await pool.get(path)
+            assert caught.value.status == 504
+            assert trio.current_time() - before == pytest.approx(10)
+            await until(lambda: not pool.handler.active)
+            assert await cancellations(pool) == count
+
+
+async def test_the_neighbours_request_finishes_normally(autojump_clock: trio.testing.MockClock) -> None:
+    options = HandlerOptions(request_timeout=10)
+    async with handle("p3_sleep", options) as pool, trio.open_nursery() as nursery:
+        answers = []
+
+        async def neighbour() -> None:
+            await trio.sleep(5)
+            answers.append(await pool.get("/9000"))
+
+        nursery.start_soon(neighbour)
+        with pytest.raises(DeadlinePassed):
+            await pool.get("/11000")
+        assert trio.current_time() == pytest.approx(10)
+        await until(lambda: pool.handler.active == 1)
+        await trio.sleep(4.1)
+        assert answers == [b"slept\n"]
+        assert pool.handler.started == 1
+
+
+async def test_over_a_socket() -> None:
+    async with serve("p3_sleep", HandlerOptions(request_timeout=0.2)) as site:
+        async with trio.open_nursery() as nursery:
+            statuses = []
+
+            async def neighbour() -> None:
+                statuses.append((await site.ask("/150")).status)
+
+            began = trio.current_time()
+            nursery.start_soon(neighbour)
+            answer = await site.ask("/3600000")
+            assert (answer.status, answer.body) == (504, b"Gateway Timeout\n")
+            assert trio.current_time() - began >= 0.2
+        assert statuses == [200]
+        assert site.handler.started == 1
+        await until(lambda: not site.handler.active)
+
+
+async def test_a_guest_that_ignores_being_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+    """The client has its answer at the deadline. After the grace period the instance is given up: it is not used any
+    more, and dropped once its other requests are done."""
+    options = HandlerOptions(request_timeout=10, cancel_grace=3, idle_instance_timeout=HOUR)
+    async with handle("p3_cancel", options) as pool, trio.open_nursery() as nursery:
+        with pytest.raises(DeadlinePassed):
+            await pool.get("/2")
+        assert trio.current_time() == pytest.approx(10)
+        assert pool.handler.active == 1, "the guest is not done with it"
+        await trio.sleep(1)
+
+        async def neighbour() -> None:
+            with pytest.raises(DeadlinePassed):
+                await pool.get("/0")
+
+        nursery.start_soon(neighbour)
+        await trio.sleep(1.9)
+        assert (pool.handler.active, pool.live, pool.handler.started) == (2, 1, 1)
+        await trio.sleep(0.2)
+        assert (pool.handler.active, pool.live) == (1, 1)
+        assert await pool.get("/9") == b"0\n", "this is another instance"
+        assert (pool.handler.started, pool.live) == (2, 2)
+        await trio.sleep(8)
+        assert (pool.handler.active, pool.live) == (0, 1)
+
+
+@pytest.mark.parametrize(("guest", "path"), [("p3_spin", "/0"), ("p3_spin", "/2"), ("python_p3", "/spin")])
+async def test_a_deadline_missed_by_computing(guest: str, path: str) -> None:
+    async with serve(guest, HandlerOptions(request_timeout=0.1, cancel_grace=0.05)) as site:
+        assert (await site.ask(path)).status == 504
+        await site.all_gone()
+        assert (await site.ask(path)).status == 504
+        assert site.handler.started == 2
+
+
+async def test_a_deadline_missed_by_yielding() -> None:
+    """This guest is told where it next yields, but yields on all the same."""
+    async with serve("p3_spin", HandlerOptions(request_timeout=0.1, cancel_grace=0.05)) as site:
+        assert (await site.ask("/3")).status == 504
+        await site.all_gone()
+
+
+async def test_a_yielding_guest_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    async with handle("p3_cancel") as pool:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.get, "/5")
+            await until(lambda: pool.handler.active == 1 and len(pool.instances) == 1)
+            nursery.cancel_scope.cancel()
+        await until(lambda: not pool.handler.active)
+        assert await cancellations(pool) == 1
+
+
+async def test_a_response_that_has_begun_has_no_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    async with handle("p3_endless_body", HandlerOptions(request_timeout=10)) as pool:
+        response = await pool.handler.handle(request("/0"))
+        assert await response.body.receive_some() == b"begun\n"
+        with trio.move_on_after(100):
+            await response.body.receive_some()
+            pytest.fail("the response went on, or ended")
+        assert pool.handler.active == 1
+
+
+async def test_requests_that_wait_for_the_guest_have_their_deadline(autojump_clock: trio.testing.MockClock) -> None:
+    options = HandlerOptions(request_timeout=10, max_concurrent_requests=1)
+    async with handle("p3_sleep", options) as pool, trio.open_nursery() as nursery:
+        nursery.start_soon(pool.get, "/9000")
+        await trio.sleep(1)
+        with pytest.raises(DeadlinePassed):
+            await pool.get("/9000")
+        assert trio.current_time() == pytest.approx(11)
+        await until(lambda: not pool.handler.active)
+        assert await pool.get("/10") == b"slept\n"
+        assert pool.handler.started == 1
+
+
+# ---- clients that leave ------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_leaves_before_the_head() -> None:
+    async with handle("p3_cancel", HandlerOptions(idle_instance_timeout=HOUR)) as pool:
+        for count in (1, 2, 3):
+            await leave(pool, "/0")
+            await until(lambda: not pool.handler.active)
+            assert await cancellations(pool) == count
+
+
+async def test_an_answer_all_the_same_goes_nowhere() -> None:
+    async with handle("p3_cancel", HandlerOptions(idle_instance_timeout=HOUR)) as pool:
+        for count in (1, 2, 3):
+            await leave(pool, "/1")
+            await until(lambda: not pool.handler.active)
+            assert await cancellations(pool) == count
+        assert pool.live == 1
+
+
+@pytest.mark.parametrize(("path", "answer"), [("/3", b"4\n")])
+async def test_a_guest_that_cancels_its_own_call(path: str, answer: bytes) -> None:
+    async with handle("p3_cancel") as pool:
+        for _ in range(3):
+            assert await pool.get(path) == answer
+        assert await cancellations(pool) == 0
+
+
+async def test_a_guest_that_cancels_its_own_read() -> None:
+    async with handle("p3_cancel") as pool:
+        body = Body()
+        response = await pool.handler.handle(request("/4", "POST", body))
+        assert await content(response) == b"2\n"
+        assert body.closed, "nobody is going to read it"
+        with_content = request("/4", "POST", Body.of(b"abc"))
+        assert await content(await pool.handler.handle(with_content)) == b"48\n", "completed, with 3 bytes"
+
+
+async def test_a_client_that_leaves_over_a_socket() -> None:
+    async with serve("p3_cancel", HandlerOptions(idle_instance_timeout=HOUR)) as site:
+        async with site.client() as client, site.client() as other:
+            await client.start("/0")
+            await other.start("/0")
+            await until(lambda: site.handler.active == 2)
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.aclose_forcefully(client.stream)
+            await until(lambda: site.handler.active == 1)
+            assert (await site.ask("/9")).body == b"1\n"
+        await until(lambda: not site.handler.active)
+        assert (await site.ask("/9")).body == b"2\n"
+        assert site.handler.started == 1
+
+
+@pytest.mark.parametrize("guest", ["p3_echo", "p3_echo_through", "python_p3"])
+async def test_a_client_that_leaves_in_the_middle_of_both_bodies(guest: str) -> None:
+    """Another request of the same instance goes on."""
+    path = "/echo" if guest == "python_p3" else "/"
+    async with serve(guest, HandlerOptions(idle_instance_timeout=HOUR)) as site, site.client() as stays:
+        await stays.start(path, "POST", ("transfer-encoding", "chunked"))
+        await stays.write(b"first")
+        answer = await stays.head()
+        assert await stays.content(5) == b"first"
+        for framing in (("transfer-encoding", "chunked"), ("content-length", "1000")):
+            async with site.client() as leaves:
+                await leaves.start(path, "POST", framing)
+                await leaves.write(b"a part of it")
+                await leaves.head()
+                assert await leaves.content(12) == b"a part of it"
+                assert site.handler.active == 2
+            await until(lambda: site.handler.active == 1)
+        await stays.write(b"second")
+        assert await stays.content(6) == b"second"
+        await stays.end()
+        await stays.rest(answer)
+        assert (answer.body, answer.cut) == (b"", False)
+        await until(lambda: not site.handler.active)
+        assert site.handler.started == 1
+        await leaves_nothing(site)
+
+
+@pytest.mark.parametrize("guest", ["p3_echo", "p3_echo_through", "python_p3"])
+async def test_a_request_that_breaks_off(guest: str, autojump_clock: trio.testing.MockClock) -> None:
+    """Its contents end, and its trailers say that they are not whole; an echo of it must not pass for whole."""
+    path = "/echo" if guest == "python_p3" else "/"
+    async with handle(guest) as pool:
+        body = Body()
+        response = await pool.handler.handle(request(path, "POST", body))
+        body.try_write(b"a part of it")
+        assert await response.body.receive_some() == b"a part of it"
+        body.abort(HttpError("connection-terminated"))
+        if guest == "p3_echo":  # which does not look at the trailers
+            assert await response.body.receive_some() == b""
+        else:
+            with pytest.raises(BodyAborted):
+                await response.body.receive_some()
+        await until(lambda: not pool.handler.active)
+        await leaves_nothing(pool)
+
+
+@pytest.mark.parametrize(
+    ("guest", "path"), [("p3_endless_body", "/0"), ("p3_endless_body", "/1"), ("python_p3", "/flood")]
+)
+async def test_a_client_that_leaves_in_the_middle_of_the_response(guest: str, path: str) -> None:
+    async with serve(guest, HandlerOptions(idle_instance_timeout=HOUR)) as site:
+        for _ in range(3):
+            async with site.client() as client:
+                await client.start(path)
+                assert (await client.head()).status == 200
+                await client.event()
+                assert site.handler.active == 1
+            await until(lambda: not site.handler.active)
+        assert site.handler.started == 1
+
+
+async def test_many_that_leave() -> None:
+    """At every stage, and all at once; nothing of them is left. This guest is one that can not be told to stop."""
+    async with serve("python_p3", HandlerOptions(cancel_grace=0.1, idle_instance_timeout=0.1)) as site:
+        paths = ("/sleep?ms=3600000", "/echo", "/through", "/flood", "/sleep?ms=1")
+        async with trio.open_nursery() as nursery:
+
+            async def come_and_wait(path: str) -> None:
+                async with site.client() as client:
+                    await client.start(path, "POST", ("content-length", "10"))
+                    await client.write(b"part")
+                    await client.head()
+                    await trio.sleep_forever()
+
+            for number in range(50):
+                nursery.start_soon(come_and_wait, paths[number % len(paths)])
+            await until(lambda: len(site.instances) == 50)
+            await until(lambda: site.handler.active == 40)
+            nursery.cancel_scope.cancel()
+        await until(lambda: not site.handler.active)
+        assert (await site.ask("/hello")).status == 200
+        await site.all_gone()
+
+
+async def test_a_guest_that_knows_nothing_of_cancellation(autojump_clock: trio.testing.MockClock) -> None:
+    """componentize-py's runtime traps when it is told. It is not: its instance is given up when the request does not
+    end by itself, and until then its other requests go on."""
+    options = HandlerOptions(cancel_grace=5, request_timeout=60)
+    async with handle("python_p3", options) as pool, trio.open_nursery() as nursery:
+        answers = []
+
+        async def neighbour() -> None:
+            answers.append(await pool.get("/sleep?ms=30000"))
+
+        nursery.start_soon(neighbour)
+        await leave(pool, "/sleep?ms=2000")
+        assert pool.handler.active == 2
+        await trio.sleep(2.5)
+        assert (pool.handler.active, pool.handler.started) == (1, 1)
+        await leave(pool, "/sleep?ms=3600000")
+        await trio.sleep(4.9)
+        assert await pool.get("/hello") == b"Hello, world!\n"
+        assert (pool.handler.active, pool.handler.started) == (2, 1)
+        await trio.sleep(0.2)
+        assert await pool.get("/hello") == b"Hello, world!\n"
+        assert (pool.handler.active, pool.handler.started) == (1, 2)
+        await trio.sleep(30)
+        assert answers == [b"slept\n"]
+        assert pool.live == 0
+
+
+async def leaves_nothing(pool: Pool) -> None:
+    """No thread of a guest is left in an instance, and no host operation."""
+    pumps = [instance.pump for instance in set(pool.instances)]
+    await until(lambda: all(pump is not None and pump.idle and not pump.operations for pump in pumps))
+
+
+async def test_no_task_is_left_when_the_handler_ends(autojump_clock: trio.testing.MockClock) -> None:
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with handle("p3_cancel", HandlerOptions(idle_instance_timeout=HOUR)) as pool:
+        for path in ("/0", "/1", "/0"):
+            await leave(pool, path)
+        await until(lambda: not pool.handler.active)
+        assert trio.lowlevel.current_statistics().tasks_living > before
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    assert pool.live == 0
