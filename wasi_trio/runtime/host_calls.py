@@ -206,7 +206,7 @@ def steps(
             if failure is error:
                 raise
             if coroutine.cr_suspended:
-                yield from abandon(coroutine, suspended_at(coroutine)).__await__()
+                yield from abandon(coroutine, suspended_at(coroutine))
             raise failure from None
 
 
