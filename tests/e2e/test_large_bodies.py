@@ -26,6 +26,10 @@ BLOCK = bytes((i * i + i // 251) % 256 for i in range(1_000_003))
         ("python_p2", "/splice", 0),
         # componentize-py's runtime never frees what is passed to `write`: the guest's own memory grows by that
         ("python_p2", "/echo", SIZE),
+        ("p3_echo", "/", 0),
+        ("p3_echo_through", "/", 0),
+        ("python_p3", "/through", 0),
+        ("python_p3", "/echo", 0),
     ],
 )
 async def test_200_mb_through_echo(name: str, path: str, leaked_by_the_guest: int, tmp_path: Path) -> None:
