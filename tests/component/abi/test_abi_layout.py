@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.component.abi.test_abi_round_trip import DATA_TYPES
+from tests.component.abi.type_text import TypeDefinitions, is_gated
 from wasi_trio.component import abi
 from wasi_trio.component import types as t
 
@@ -100,63 +101,14 @@ def test_core_signature(
     assert abi.core_signature(type_, context, is_async, callback) == expected  # type: ignore[arg-type]
 
 
-class _Wat:
-    """Types as definitions in the text format, each named once."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.exports: list[str] = []
-
-    def ref(self, type_: t.ValType) -> str:
-        if isinstance(type_, t.Primitive):
-            return type_.name
-        text = self.define(type_)
-        name = f"$t{len(self.lines)}"
-        self.lines.append(f"(type {name}_ {text})")
-        self.lines.append(f'(import "{name[1:]}" (type {name} (eq {name}_)))')
-        return name
-
-    def define(self, type_: t.ValType) -> str:
-        match type_:
-            case t.List(element):
-                return f"(list {self.ref(element)})"
-            case t.Tuple(ts):
-                return f"(tuple {' '.join(map(self.ref, ts))})"
-            case t.Record(fields):
-                return f"(record {' '.join(f'(field {name!r} {self.ref(f)})' for name, f in fields)})".replace("'", '"')
-            case t.Variant(cases):
-                parts = [f"(case {name!r}{'' if c is None else ' ' + self.ref(c)})" for name, c in cases]
-                return f"(variant {' '.join(parts)})".replace("'", '"')
-            case t.Enum(names):
-                return "(enum " + " ".join(f'"{name}"' for name in names) + ")"
-            case t.Flags(names):
-                return "(flags " + " ".join(f'"{name}"' for name in names) + ")"
-            case t.Option(inner):
-                return f"(option {self.ref(inner)})"
-            case t.Result(ok, err):
-                first = "" if ok is None else f" {self.ref(ok)}"
-                return f"(result{first}{'' if err is None else f' (error {self.ref(err)})'})"
-        raise AssertionError(type_)
-
-
 ENGINE = wasmtime.Engine()
 
 
-def unlike(type_: t.ValType) -> bool:
-    return t.contains(type_, t.Map) or any(
-        isinstance(inner, t.List) and inner.length is not None for inner in _walk(type_)
-    )
-
-
-def _walk(type_: t.ValType) -> list[t.ValType]:
-    return [type_, *(inner for child in t.children(type_) for inner in _walk(child))]
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(DATA_TYPES.filter(lambda ty: not unlike(ty)), min_size=1, max_size=4))
+@given(st.lists(DATA_TYPES.filter(lambda ty: not is_gated(ty)), min_size=1, max_size=4))
 def test_the_engine_agrees_on_core_signatures(types: list[t.ValType]) -> None:
     """wasmtime's validator compares what ``canon lower`` makes with what a core module imports."""
-    wat = _Wat()
+    wat = TypeDefinitions()
     refs = [wat.ref(type_) for type_ in types]
     type_ = t.FuncType(tuple((f"p{i}", p) for i, p in enumerate(types[1:])), types[0])
     params = " ".join(f'(param "p{i}" {ref})' for i, ref in enumerate(refs[1:]))

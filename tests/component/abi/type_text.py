@@ -1,0 +1,55 @@
+"""Types in the text format of components."""
+
+from __future__ import annotations
+
+from wasi_trio.component import types as t
+
+
+class TypeDefinitions:
+    """Types as definitions in the text format, each named once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.exports: list[str] = []
+
+    def ref(self, type_: t.ValType) -> str:
+        if isinstance(type_, t.Primitive):
+            return type_.name
+        text = self.define(type_)
+        name = f"$t{len(self.lines)}"
+        self.lines.append(f"(type {name}_ {text})")
+        self.lines.append(f'(import "{name[1:]}" (type {name} (eq {name}_)))')
+        return name
+
+    def define(self, type_: t.ValType) -> str:
+        match type_:
+            case t.List(element):
+                return f"(list {self.ref(element)})"
+            case t.Tuple(ts):
+                return f"(tuple {' '.join(map(self.ref, ts))})"
+            case t.Record(fields):
+                return f"(record {' '.join(f'(field {name!r} {self.ref(f)})' for name, f in fields)})".replace("'", '"')
+            case t.Variant(cases):
+                parts = [f"(case {name!r}{'' if c is None else ' ' + self.ref(c)})" for name, c in cases]
+                return f"(variant {' '.join(parts)})".replace("'", '"')
+            case t.Enum(names):
+                return "(enum " + " ".join(f'"{name}"' for name in names) + ")"
+            case t.Flags(names):
+                return "(flags " + " ".join(f'"{name}"' for name in names) + ")"
+            case t.Option(inner):
+                return f"(option {self.ref(inner)})"
+            case t.Result(ok, err):
+                first = "" if ok is None else f" {self.ref(ok)}"
+                return f"(result{first}{'' if err is None else f' (error {self.ref(err)})'})"
+        raise AssertionError(type_)
+
+
+def is_gated(type_: t.ValType) -> bool:
+    """Whether a type has something in it that wasmtime's default features do not admit."""
+    return t.contains(type_, t.Map) or any(
+        isinstance(inner, t.List) and inner.length is not None for inner in _walk(type_)
+    )
+
+
+def _walk(type_: t.ValType) -> list[t.ValType]:
+    return [type_, *(inner for child in t.children(type_) for inner in _walk(child))]
