@@ -54,9 +54,11 @@ def link_component(engine: Engine, data: bytes, name: str, imports: Imports | No
     if not data.startswith(b"\0asm"):
         raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
     try:
-        return link_wasi(Component.compile(engine, data), imports)
+        linked = link_wasi(Component.compile(engine, data), imports)
     except ComponentError as error:
         raise refused(name, error) from None
+    linked.name = name
+    return linked
 
 
 def refused(name: str, error: ComponentError) -> LoadError:

@@ -1,0 +1,69 @@
+"""Host functions that block the thread behind a server: clients are answered at the deadline, others right after."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import pytest
+import trio
+
+from tests.e2e.support import engine, serve, until
+from tests.guests import wat
+from wasi_trio.component.imports import Imports
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.serve.loading import link
+from wasi_trio.serve.options import HandlerOptions
+
+
+class Work:
+    """acme:host/work: the path's number says what it does."""
+
+    def work(self, which: int) -> None:
+        if which == 1:
+            time.sleep(1000)
+        elif which == 2:
+            while True:
+                pass
+
+    async def later(self, which: int) -> None:
+        await trio.sleep_forever()
+
+
+@functools.cache
+def guest(name: str) -> LinkedComponent:
+    return link(engine(), wat.load(name), name, Imports({"acme:host/work": Work()}))
+
+
+@pytest.mark.parametrize("name", ["host_call", "p3_host_call"])
+@pytest.mark.parametrize("path", ["/1", "/2"])
+async def test_a_call_that_blocks_is_answered_for_at_the_deadline(
+    name: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(guest(name), HandlerOptions(request_timeout=0.2)) as site:
+        for _ in range(2):
+            assert (await site.ask(path)).status == 504
+            assert (await site.ask("/0")).status in (200, 204)
+        await until(lambda: site.instances[0].dead is not None)
+        assert site.handler.watchdog.interruptions == 2
+    assert f"of {name}: the host function acme:host/work work holds up the event loop" in caplog.text
+    assert f"GET {path}" in caplog.text
+
+
+async def test_others_that_wait_meanwhile_get_their_answers() -> None:
+    async with serve(guest("host_call"), HandlerOptions(request_timeout=0.3)) as site, trio.open_nursery() as nursery:
+        statuses = []
+
+        async def ask(path: str) -> None:
+            statuses.append((path, (await site.ask(path)).status))
+
+        async with site.client() as early:
+            await early.start("/0")
+            nursery.start_soon(ask, "/1")
+            for _ in range(5):
+                nursery.start_soon(ask, "/0")
+            assert (await early.head()).status == 200
+        await until(lambda: len(statuses) == 6)
+        assert sorted(statuses)[-1] == ("/1", 504)
+        assert {status for path, status in statuses if path == "/0"} <= {200, 504}
+        assert (await site.ask("/0")).status == 200
