@@ -8,11 +8,38 @@ Model's Explainer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, dataclass_transform
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
+class _Hashed:
+    """Has room for the hash of a type, which is asked for more often than a large type can afford to work it out."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
+@dataclass_transform(frozen_default=True)
+def _structural(class_: type[T]) -> type[T]:
+    """An immutable dataclass that compares by structure and works its hash out once."""
+    made = dataclass(frozen=True, slots=True)(class_)
+    work_out = made.__hash__
+
+    def cached(self: Any) -> int:
+        try:
+            known: int = self._hash
+        except AttributeError:
+            known = work_out(self)
+            object.__setattr__(self, "_hash", known)
+        return known
+
+    made.__hash__ = cached  # type: ignore[method-assign]
+    return made
+
+
+@_structural
+class Primitive(_Hashed):
     """``bool``, an integer, a float, ``char``, ``string`` or ``error-context``."""
 
     name: str
@@ -29,75 +56,75 @@ STRING = Primitive("string")
 ERROR_CONTEXT = Primitive("error-context")
 
 
-@dataclass(frozen=True, slots=True)
-class List:
+@_structural
+class List(_Hashed):
     element: ValType
     length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+@_structural
+class Record(_Hashed):
     """``fields`` pairs each WIT name with its type."""
 
     fields: tuple[tuple[str, ValType], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tuple:
+@_structural
+class Tuple(_Hashed):
     types: tuple[ValType, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+@_structural
+class Variant(_Hashed):
     """``cases`` pairs each WIT name with its payload's type, or None."""
 
     cases: tuple[tuple[str, ValType | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Enum:
+@_structural
+class Enum(_Hashed):
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+@_structural
+class Flags(_Hashed):
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+@_structural
+class Option(_Hashed):
     type: ValType
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+@_structural
+class Result(_Hashed):
     ok: ValType | None
     err: ValType | None
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+@_structural
+class Map(_Hashed):
     key: ValType
     value: ValType
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+@_structural
+class Own(_Hashed):
     resource: ResourceType
 
 
-@dataclass(frozen=True, slots=True)
-class Borrow:
+@_structural
+class Borrow(_Hashed):
     resource: ResourceType
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+@_structural
+class Stream(_Hashed):
     element: ValType | None
 
 
-@dataclass(frozen=True, slots=True)
-class Future:
+@_structural
+class Future(_Hashed):
     element: ValType | None
 
 
@@ -119,8 +146,8 @@ class ResourceType:
     python_class: type[Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FuncType:
+@_structural
+class FuncType(_Hashed):
     """``params`` pairs each WIT name with its type; ``is_async`` is WIT's ``async func``."""
 
     params: tuple[tuple[str, ValType], ...]
