@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: does what a core function does: given the instance and the bits of the arguments
 Act = Callable[[Store, list[int]], "int | Until | None"]
 
+_MASK32 = 0xFFFF_FFFF
 _CANNOT_BLOCK = "cannot wait in realloc, post-return or a destructor"
 
 
@@ -188,10 +189,43 @@ def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
     """A built-in of WASI 0.3's concurrency."""
     params, results = core_signature(builtin)
     act = bind(builtin)
+    blocks = may_wait(builtin)
+    runs_others = builtin.name == "subtask.cancel" and not blocks
+    if not blocks and not runs_others and len(params) <= 3 and all(kind == "i32" for kind in params):
+        return Trampoline(params, results, ffi.UncheckedCallback(_direct(engine, len(params), bool(results), act)))
 
     def call(store: Store, arguments: list[int]) -> int | Until | None:
         return act(store, *arguments)
 
-    blocks = may_wait(builtin)
-    runs_others = builtin.name == "subtask.cancel" and not blocks
     return trampoline(engine, params, results, pinned(engine, call) if runs_others else call, blocks=blocks)
+
+
+def _direct(engine: Engine, arity: int, has_result: bool, act: Callable[..., Any]) -> Callable[..., int]:
+    """The callback of a built-in that takes so many i32, written out: guests call these all the time."""
+
+    def none(raw: Any) -> Any:
+        return act(engine.current)
+
+    def one(raw: Any) -> Any:
+        return act(engine.current, raw[0] & _MASK32)
+
+    def two(raw: Any) -> Any:
+        return act(engine.current, raw[0] & _MASK32, raw[2] & _MASK32)
+
+    def three(raw: Any) -> Any:
+        return act(engine.current, raw[0] & _MASK32, raw[2] & _MASK32, raw[4] & _MASK32)
+
+    run = (none, one, two, three)[arity]
+
+    def start(env: int, caller: int, raw: Any, count: int) -> int:
+        try:
+            outcome = run(raw)
+            if has_result:
+                raw[0] = outcome
+        except BaseException as error:  # kept, and raised again by the driver
+            store = engine.current
+            assert store is not None
+            return fail(store, error)
+        return 0
+
+    return start
