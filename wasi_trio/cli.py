@@ -118,6 +118,14 @@ def cli() -> None:
     help="How long a guest may take until its response begins.  [default: no limit]",
 )
 @click.option(
+    "--stall-limit",
+    type=_parsed(_positive_duration),
+    default="5s",
+    show_default=True,
+    metavar="DURATION",
+    help="How long a host function may hold up all others until that is logged, with where it is.",
+)
+@click.option(
     "--max-concurrent-requests",
     type=COUNT,
     default=1000,

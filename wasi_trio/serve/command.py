@@ -34,6 +34,7 @@ def run_server(
     max_instance_concurrent_reuse_count: int | None,
     idle_instance_timeout: float,
     request_timeout: float | None,
+    stall_limit: float,
     max_concurrent_requests: int,
     max_concurrent_connections: int,
 ) -> None:
@@ -46,6 +47,7 @@ def run_server(
         max_instance_concurrent_reuse_count=max_instance_concurrent_reuse_count,
         idle_instance_timeout=idle_instance_timeout,
         request_timeout=request_timeout,
+        stall_limit=stall_limit,
         max_concurrent_requests=max_concurrent_requests,
         wasi=WasiOptions(env=tuple(env), stdout=ProcessOutput(1), stderr=ProcessOutput(2)),
         logging_prefix=not no_logging_prefix,
