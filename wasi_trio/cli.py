@@ -95,13 +95,13 @@ def cli() -> None:
     "--max-instance-reuse-count",
     type=COUNT,
     metavar="N",
-    help="Requests to give to an instance before it is dropped.  [default: 1]",
+    help="Requests to give to an instance before it is dropped.  [default: 1, or 128 for WASI 0.3]",
 )
 @click.option(
     "--max-instance-concurrent-reuse-count",
     type=COUNT,
     metavar="N",
-    help="Requests to give to an instance at once. A WASI 0.2 component never takes more than one.",
+    help="Requests to give to an instance at once.  [default: 16 for WASI 0.3, where 0.2 never takes more than one]",
 )
 @click.option(
     "--idle-instance-timeout",
