@@ -14,8 +14,9 @@ from wasi_trio.component.errors import Trap
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call, Pump
 from wasi_trio.runtime.store import Store
-from wasi_trio.serve.exchange import Exchange, GuestFailed
+from wasi_trio.serve.exchange import DeadlinePassed, Exchange, GuestFailed
 from wasi_trio.serve.guest import ServiceHandler
+from wasi_trio.serve.outcomes import Retirement
 from wasi_trio.serve.worker import Worker, first_line
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
@@ -137,6 +138,8 @@ class ConcurrentWorker(Worker):
                 return True
             self._give_back()
         if self._is_used_up() and not self._exchanges and (pump.idle or self._given_up):
+            if self.taken >= self.handler.reuse_count:
+                self.ending = self.ending or Retirement.REUSE_COUNT
             pump.stop()
         self._set_roomy(not self._store.busy and self._has_room())
         return False
@@ -161,6 +164,8 @@ class ConcurrentWorker(Worker):
             self._load -= 1
             self._finish(exchange, "")
             return
+        if exchange.observer is not None:
+            exchange.observer.began(exchange, self.number)
         self._exchanges[exchange] = self._calls.begin(self._instance, exchange, lambda: self._answered(exchange))
         exchange.on_cancel = lambda: self._cancel(exchange)
 
@@ -173,6 +178,7 @@ class ConcurrentWorker(Worker):
             elif trio.current_time() < self._idle_since + timeout:
                 await trio.sleep_until(self._idle_since + timeout)
             else:
+                self.ending = self.ending or Retirement.IDLE
                 self.retire()
 
     # ---- what becomes of them ----------------------------------------------------------------------------
@@ -225,6 +231,8 @@ class ConcurrentWorker(Worker):
         await trio.sleep(self.handler.options.cancel_grace)
         if exchange in self._exchanges:
             self._given_up = True
+            late = isinstance(exchange.failure, DeadlinePassed)
+            self.ending = self.ending or (Retirement.DEADLINE if late else Retirement.CANCELLED)
             self.retire()
             self._finish_one(exchange, "the guest did not end it in time")
 
@@ -252,11 +260,14 @@ class ConcurrentWorker(Worker):
         self._retiring = True
         reason = "the server is shutting down"
         if isinstance(failure, Exit):
+            self.ending = Retirement.EXIT
             reason = f"the guest exited with code {failure.code}"
         elif isinstance(failure, Trap):
+            self.ending = Retirement.TRAP
             reason = f"the guest trapped: {first_line(str(failure))}"
             log.error("instance %d trapped: %s", self.number, failure)
         elif isinstance(failure, Exception):
+            self.ending = Retirement.HOST_ERROR
             reason = f"a host function failed: {type(failure).__name__}"
             log.error("instance %d: a host function failed", self.number, exc_info=failure)
         for exchange in list(self._exchanges):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
+from wasi_trio.serve.outcomes import Outcome
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.observer import Observer
 
 
 class ExchangeFailed(Exception):
@@ -19,6 +24,7 @@ class ExchangeFailed(Exception):
     """
 
     status = 500
+    outcome = Outcome.GUEST_FAILED
     retry_after: int | None = None
     error: HttpError | None = None
 
@@ -31,12 +37,14 @@ class InstantiationFailed(ExchangeFailed):
     """No instance could be made for the request."""
 
     status = 503
+    outcome = Outcome.INSTANTIATION_FAILED
 
 
 class Overloaded(ExchangeFailed):
     """More requests wait than may."""
 
     status = 503
+    outcome = Outcome.OVERLOADED
     retry_after = 1
 
 
@@ -44,6 +52,7 @@ class DeadlinePassed(ExchangeFailed):
     """The guest had not answered by the request's deadline."""
 
     status = 504
+    outcome = Outcome.DEADLINE
 
 
 class Exchange:
@@ -58,13 +67,20 @@ class Exchange:
         "done",
         "failure",
         "finished",
+        "instance",
         "notify",
+        "observer",
         "on_cancel",
         "on_response",
         "request",
         "response",
         "scope",
+        "submitted",
     )
+
+    #: when, in trio's time, it was submitted, and the number of the instance that works on it; known to an observer
+    submitted: float
+    instance: int | None
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -82,11 +98,15 @@ class Exchange:
         self.on_cancel: Callable[[], None] | None = None
         #: called when the response is there
         self.on_response: Callable[[], None] | None = None
+        #: who is told what becomes of it; none any more once it has ended
+        self.observer: Observer | None = None
 
     def respond(self, response: Response) -> None:
         """The guest's response is there."""
         if not self.done:
             self.response = response
+            if self.observer is not None:
+                self.observer.responded(self)
             if self.scope is not None:
                 self.scope.deadline = math.inf  # it is kept: the body may take its time
             if self.on_response is not None:
@@ -98,6 +118,8 @@ class Exchange:
         if not self.done:
             self.failure = failure
             failure.error = error
+            if self.observer is not None:
+                self.observer.ended(self)
             self._settle()
         elif self.response is not None:
             self.response.body.abort(error)
@@ -115,6 +137,8 @@ class Exchange:
     def cancel(self) -> None:
         """Nobody wants the response any more: stop the guest's work, now or before it begins."""
         self.finished = True
+        if self.observer is not None:
+            self.observer.ended(self, left=True)
         if self.scope is not None:
             self.scope.cancel()
         if self.on_cancel is not None:

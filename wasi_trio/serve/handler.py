@@ -14,7 +14,9 @@ from wasi_trio.serve.concurrent_worker import ConcurrentWorker
 from wasi_trio.serve.deadlines import Deadlines
 from wasi_trio.serve.exchange import Exchange, Overloaded
 from wasi_trio.serve.guest import GuestCalls, guest_calls
+from wasi_trio.serve.observer import Observer
 from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.outcomes import Retirement
 from wasi_trio.serve.watchdog import Watchdog
 from wasi_trio.serve.worker import Worker
 from wasi_trio.wasi.http.errors import HttpError
@@ -54,6 +56,7 @@ class ProxyHandler:
         self._waiting: deque[Exchange] = deque()
         self._deadlines: Deadlines | None = None
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
+        self._observer: Observer | None = None
         #: workers that can take on more requests beside what they have (WASI 0.3), the first to be asked first
         self.roomy: dict[ConcurrentWorker, None] = {}
         self._concurrent_workers: set[ConcurrentWorker] = set()
@@ -63,10 +66,23 @@ class ProxyHandler:
 
     async def __aenter__(self) -> ProxyHandler:
         self._nursery = await self._nursery_manager.__aenter__()
+        self._observer = self._new_observer()
         if self.options.request_timeout is not None:
             self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
         self.watchdog.start()
         return self
+
+    def _new_observer(self) -> Observer | None:
+        metrics = None
+        if self.options.metrics is not None:
+            metrics = self.options.metrics.of(self.component.name)
+            metrics.in_progress = lambda: self.active
+            metrics.waiting = lambda: sum(not exchange.finished for exchange in tuple(self._waiting))
+            metrics.stalls = lambda: self.watchdog.stalls
+            metrics.interruptions = lambda: self.watchdog.interruptions
+        elif not log.isEnabledFor(logging.INFO):
+            return None
+        return Observer(self.component.name, metrics)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -92,6 +108,8 @@ class ProxyHandler:
     def submit(self, request: Request) -> Exchange:
         """Hand a request over without waiting for its response."""
         exchange = Exchange(request)
+        if self._observer is not None:
+            self._observer.submitted(exchange)
         timeout = self.options.request_timeout
         if timeout is not None:
             exchange.deadline = trio.current_time() + timeout
@@ -136,6 +154,8 @@ class ProxyHandler:
         assert self._nursery is not None, "the handler is entered before it is given requests"
         self.started += 1
         worker = kind(self, self.started)
+        if self._observer is not None:
+            self._observer.instance_started(worker.number)
         if isinstance(worker, ConcurrentWorker):
             self._concurrent_workers.add(worker)
             if self._leaving:
@@ -146,8 +166,11 @@ class ProxyHandler:
         try:
             await worker.run(exchange)
         except Exception:  # of this instance's own making: it must not reach other instances
+            worker.ending = Retirement.HOST_ERROR
             log.exception("instance %d failed in the host", worker.number)
         finally:
+            if self._observer is not None:
+                self._observer.instance_ended(worker, worker.ending or Retirement.SHUTDOWN)
             if isinstance(worker, ConcurrentWorker):
                 self._concurrent_workers.discard(worker)
 

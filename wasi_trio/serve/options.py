@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from wasi_trio.runtime.engine import Limits
 from wasi_trio.wasi.context import WasiOptions
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class HandlerOptions:
     guest does for a request after the client has had its response. Requests that wait beyond ``max_queued_requests``
     are refused. A host function that holds up the event loop for longer than ``stall_limit`` is logged, and interrupted
     if ``interrupt_stalls`` is set; it is interrupted at its request's deadline in any case.
+    ``metrics`` is where handlers count what they do.
     """
 
     max_instance_reuse_count: int | None = None
@@ -36,3 +41,4 @@ class HandlerOptions:
     limits: Limits = field(default_factory=Limits)
     wasi: WasiOptions = field(default_factory=WasiOptions)
     logging_prefix: bool = True
+    metrics: Metrics | None = None

@@ -11,6 +11,7 @@ import trio
 from wasi_trio.component.errors import ComponentError, Trap
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.serve.exchange import DeadlinePassed, Exchange, ExchangeFailed, GuestFailed, InstantiationFailed
+from wasi_trio.serve.outcomes import Retirement
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
@@ -34,6 +35,10 @@ class Worker:
         self.number = number
         #: requests taken so far
         self.taken = 0
+        #: whether it got as far as having an instance
+        self.made = False
+        #: why it ends, once that is known; it is the server's end otherwise
+        self.ending: Retirement | None = None
         self._serving: tuple[Exchange, ...] = ()
 
     def in_flight(self) -> Sequence[Exchange]:
@@ -49,6 +54,7 @@ class Worker:
                 try:
                     instance = await self._instantiate(first, context)
                     if instance is not None:
+                        self.made = True
                         try:
                             await self._serve_all(instance, first)
                         finally:
@@ -84,7 +90,10 @@ class Worker:
                 reason = str(error)
             log.error("instance %d could not be made: %s", self.number, reason)
             failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
+            self.ending = Retirement.FAILED_TO_START
             exchange.fail(failed, HttpError("internal-error", str(failed)))
+        if scope.cancelled_caught:
+            self.ending = Retirement.CANCELLED if exchange.finished else Retirement.DEADLINE
         self._finish(exchange, "", timed_out=scope.cancelled_caught)
         return None
 
@@ -94,6 +103,7 @@ class Worker:
             self.taken += 1
             await self._serve(instance, exchange)
             if instance.dead or self.taken >= self.handler.reuse_count:
+                self.ending = self.ending or Retirement.REUSE_COUNT
                 return
             exchange = await self._next()
 
@@ -104,6 +114,7 @@ class Worker:
                 return await self.handler.work.receive()
             except trio.EndOfChannel:
                 return None
+        self.ending = Retirement.IDLE
         return None
 
     async def _serve(self, instance: Instance, exchange: Exchange) -> None:
@@ -112,6 +123,8 @@ class Worker:
         try:
             with scope:
                 self._begin(exchange, scope)
+                if exchange.observer is not None:
+                    exchange.observer.began(exchange, self.number)
                 instance.expired = lambda: exchange.overdue
                 try:
                     await self.handler.calls.call(instance, exchange)
@@ -119,14 +132,19 @@ class Worker:
                     if exchange.done:
                         reason = "the guest returned before the end of the response's body"
                 except Exit as exit_:
+                    self.ending = Retirement.EXIT
                     instance.retire(f"it exited with code {exit_.code}")
                     reason = f"the guest exited with code {exit_.code}"
                 except Trap as trap:
+                    self.ending = Retirement.DEADLINE if exchange.overdue else Retirement.TRAP
                     reason = f"the guest trapped: {first_line(str(trap))}"
                     log.error("instance %d trapped: %s", self.number, trap)
                 except Exception as error:
+                    self.ending = Retirement.HOST_ERROR
                     reason = f"a host function failed: {type(error).__name__}"
                     log.exception("instance %d: a host function failed", self.number)
+            if scope.cancelled_caught:
+                self.ending = Retirement.CANCELLED if exchange.finished else Retirement.DEADLINE
         finally:
             self._finish(exchange, reason, timed_out=scope.cancelled_caught)
 
@@ -158,6 +176,8 @@ class Worker:
 
     def _finish(self, exchange: Exchange, reason: str, timed_out: bool = False) -> None:
         """No guest works on the exchange any more: whatever is not complete by now never will be."""
+        if exchange.observer is not None and exchange.done:
+            exchange.observer.ended(exchange)
         left = exchange.finished
         exchange.finished = True
         exchange.scope = exchange.on_cancel = exchange.on_response = None

@@ -1,0 +1,118 @@
+"""What is told of requests and instances: a line in the log for each, and the metrics' numbers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from wasi_trio.serve.outcomes import Outcome, Retirement
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.exchange import Exchange
+    from wasi_trio.serve.metrics import HandlerMetrics
+    from wasi_trio.serve.worker import Worker
+
+log = logging.getLogger("wasi_trio.serve")
+
+
+class Observer:
+    """Sees the requests and instances of one handler come and go.
+
+    A handler has one only where there are metrics, or lines of the level INFO are logged. ``submitted`` is called first
+    for a request and ``ended`` last; what is told of it after that is ignored.
+    """
+
+    def __init__(self, component: str, metrics: HandlerMetrics | None) -> None:
+        self._component = component
+        self._metrics = metrics
+
+    def submitted(self, exchange: Exchange) -> None:
+        """A request has come to the handler."""
+        exchange.observer = self
+        exchange.submitted = trio.current_time()
+        exchange.instance = None
+
+    def began(self, exchange: Exchange, instance: int) -> None:
+        """A guest is about to be called with it."""
+        exchange.instance = instance
+        if self._metrics is not None:
+            self._metrics.wait_seconds.observe(trio.current_time() - exchange.submitted)
+
+    def responded(self, exchange: Exchange) -> None:
+        """The head of the guest's response is there."""
+        if self._metrics is not None:
+            self._metrics.response_seconds.observe(trio.current_time() - exchange.submitted)
+
+    def ended(self, exchange: Exchange, left: bool = False) -> None:
+        """It failed, the guest is done with a request that it answered, or (``left``) nobody wants the response."""
+        exchange.observer = None
+        outcome = _outcome(exchange, left)
+        metrics = self._metrics
+        if metrics is not None:
+            key = outcome, _status_class(exchange)
+            metrics.requests[key] = metrics.requests.get(key, 0) + 1
+        if log.isEnabledFor(logging.INFO):
+            request = exchange.request
+            target = request.path_with_query or "/"
+            log.info(
+                "%s %s %s in %.1f ms, %s: %s",
+                request.method,
+                target if target.isprintable() else ascii(target),
+                _status(exchange) or "-",
+                (trio.current_time() - exchange.submitted) * 1000,
+                "no instance" if exchange.instance is None else f"instance {exchange.instance}",
+                outcome.value,
+            )
+
+    def instance_started(self, number: int) -> None:
+        """A worker has come into being, and will make its instance."""
+        if self._metrics is not None:
+            self._metrics.started += 1
+        log.info("instance %d of %s starts", number, self._component)
+
+    def instance_ended(self, worker: Worker, reason: Retirement) -> None:
+        """Its instance, if it could make one, is gone."""
+        metrics = self._metrics
+        if metrics is not None:
+            metrics.retired[reason] += 1
+            if worker.made:
+                metrics.reuse.observe(worker.taken)
+        taken = worker.taken if worker.made else 0
+        log.info(
+            "instance %d of %s ended after %d %s: %s",
+            worker.number,
+            self._component,
+            taken,
+            "request" if taken == 1 else "requests",
+            reason.value,
+        )
+
+
+def _outcome(exchange: Exchange, left: bool) -> Outcome:
+    if exchange.failure is not None:
+        return exchange.failure.outcome
+    response = exchange.response
+    if response is None:
+        return Outcome.CLIENT_LEFT
+    body = response.body
+    if body.error is not None:
+        return Outcome.CUT
+    if left:
+        return Outcome.CLIENT_LEFT
+    if body.finished or exchange.request.method == "HEAD" or response.status in (204, 304):
+        return Outcome.OK
+    return Outcome.CLIENT_LEFT if body.closed else Outcome.CUT
+
+
+def _status(exchange: Exchange) -> int | None:
+    """What the client is told; None where it left before."""
+    if exchange.response is not None:
+        return exchange.response.status
+    return None if exchange.failure is None else exchange.failure.status
+
+
+def _status_class(exchange: Exchange) -> str:
+    status = _status(exchange)
+    return "none" if status is None else f"{status // 100}xx"
