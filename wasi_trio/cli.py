@@ -77,6 +77,12 @@ def cli() -> None:
     metavar="IP:PORT",
     help="Address of which the first connection makes the server shut down.",
 )
+@click.option(
+    "--admin-addr",
+    type=ADDRESS,
+    metavar="IP:PORT",
+    help="Address of /metrics, /healthz and /readyz.",
+)
 @_env
 @_dir
 @click.option(
@@ -141,8 +147,15 @@ def cli() -> None:
     metavar="N",
     help="Connections that are open at once; further ones wait.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Log each request, and each instance's start and end.")
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
-def serve(components: tuple[str, ...], directories: tuple[Any, ...], headers: tuple[Any, ...], **options: Any) -> None:
+def serve(
+    components: tuple[str, ...],
+    directories: tuple[Any, ...],
+    headers: tuple[Any, ...],
+    verbose: bool,
+    **options: Any,
+) -> None:
     """Answer HTTP requests with COMPONENT, a file with the world wasi:http/proxy or wasi:http/service.
 
     Each further COMPONENT answers what the one before it asks of wasi:http/handler. Without any, a component that
@@ -153,6 +166,8 @@ def serve(components: tuple[str, ...], directories: tuple[Any, ...], headers: tu
     from wasi_trio.serve.command import CommandError, run_server
 
     _log_to_stderr()
+    if verbose:
+        logging.getLogger("wasi_trio").setLevel(logging.INFO)
     try:
         run_server(components, headers=[header for part in headers for header in part], **options)
     except CommandError as error:

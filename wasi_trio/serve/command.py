@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -13,9 +14,13 @@ from wasi_trio.serve.application import Application
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
 from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.readiness import Readiness
 from wasi_trio.serve.server import Server, address_of, bind, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.process_stdio import ProcessOutput
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.metrics import Metrics
 
 
 class CommandError(Exception):
@@ -27,6 +32,7 @@ def run_server(
     *,
     addr: tuple[str, int],
     shutdown_addr: tuple[str, int] | None,
+    admin_addr: tuple[str, int] | None,
     env: Sequence[tuple[str, str]],
     headers: Sequence[tuple[bytes, bytes]],
     no_logging_prefix: bool,
@@ -42,6 +48,7 @@ def run_server(
 
     Of several, each answers the requests that the one before it makes of ``wasi:http/handler``.
     """
+    metrics = _new_metrics() if admin_addr is not None else None
     options = HandlerOptions(
         max_instance_reuse_count=max_instance_reuse_count,
         max_instance_concurrent_reuse_count=max_instance_concurrent_reuse_count,
@@ -51,6 +58,7 @@ def run_server(
         max_concurrent_requests=max_concurrent_requests,
         wasi=WasiOptions(env=tuple(env), stdout=ProcessOutput(1), stderr=ProcessOutput(2)),
         logging_prefix=not no_logging_prefix,
+        metrics=metrics,
     )
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine())
@@ -60,6 +68,8 @@ def run_server(
             raise CommandError(str(error)) from None
         listener = stack.enter_context(closing(_bind(addr)))
         shutdown_listener = stack.enter_context(closing(_bind(shutdown_addr))) if shutdown_addr is not None else None
+        admin_listener = stack.enter_context(closing(_bind(admin_addr))) if admin_addr is not None else None
+        readiness = Readiness()
 
         async def main() -> None:
             async with (
@@ -67,6 +77,8 @@ def run_server(
                 chain.open(options) as handlers,
                 trio.open_nursery() as nursery,
             ):
+                nursery.start_soon(readiness.end_with, stop)
+                readiness.handlers = handlers
                 if shutdown_listener is not None:
                     nursery.start_soon(shutdown_on_connection, shutdown_listener, stop)
                 application = Application(handlers[0], headers=headers, adds_date=True)
@@ -74,9 +86,25 @@ def run_server(
                 nursery.cancel_scope.cancel()
 
         print(f"Serving HTTP on http://{address_of(listener)}/", file=sys.stderr, flush=True)
+        if admin_listener is not None and metrics is not None:
+            from wasi_trio.serve.admin import admin_server
+
+            print(f"Metrics and health on http://{address_of(admin_listener)}/", file=sys.stderr, flush=True)
+            stack.enter_context(admin_server(admin_listener, metrics, readiness))
         if shutdown_listener is not None:
             print(f"Listening for shutdown on tcp://{address_of(shutdown_listener)}/", file=sys.stderr, flush=True)
         trio.run(main)
+
+
+def _new_metrics() -> Metrics:
+    """With those of the process; here, because prometheus-client is slow to import and most servers go without."""
+    from prometheus_client import ProcessCollector
+
+    from wasi_trio.serve.metrics import Metrics
+
+    metrics = Metrics()
+    ProcessCollector(registry=metrics.registry)
+    return metrics
 
 
 def _bind(address: tuple[str, int]) -> socket.socket:

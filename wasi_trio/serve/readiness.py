@@ -1,0 +1,33 @@
+"""Whether a server wants requests, as it tells those who ask on its admin address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from wasi_trio.serve.handler import ProxyHandler
+
+
+class Readiness:
+    """Whether requests should be sent here; written on the event loop's thread and asked on any."""
+
+    def __init__(self) -> None:
+        self.handlers: Sequence[ProxyHandler] = ()
+        self._draining = False
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why no requests should be sent here, in a word; None where they should be."""
+        if self._draining:
+            return "draining"
+        if not self.handlers:
+            return "starting"
+        if any(handler.watchdog.stalled for handler in self.handlers):
+            return "stalled"
+        return None
+
+    async def end_with(self, stop: trio.Event) -> None:
+        """Not ready any more from when ``stop`` is set; returns then."""
+        await stop.wait()
+        self._draining = True
