@@ -59,16 +59,20 @@ def component(
     cores: Mapping[str, tuple[str, str]] | None = None,
     exports: Mapping[str, str] | None = None,
     name: str = "",
+    callback: str = "unreachable",
+    definitions: str = "",
 ) -> str:
     """A component whose core code is ``body``.
 
-    ``cores`` are the core functions that it calls, by name: how each is defined (``canon ...``) and its core type.
+    ``cores`` are the core functions that it calls, by name: how each is defined (``canon ...``, or nothing where it is
+    one of ``definitions``) and its core type.
     ``exports`` are the functions it exports, by name, with their types: ``async (result u32)`` and so on. All are
-    lifted with a callback that is never called, because this code waits in the middle of itself, but for those that
-    are not ``async`` and those whose type is followed by ``lifted synchronously``.
+    lifted with the callback ``callback``, which is never called where code waits in the middle of itself, but for
+    those that are not ``async`` and those whose type is followed by ``lifted synchronously``. ``definitions`` come
+    after the memory.
     """
     called = {**COMMON, **(cores or {})}
-    definitions = "\n".join(f"  (core func ${key} (canon {canon}))" for key, (canon, _) in called.items())
+    canons = "\n".join(f"  (core func ${key} (canon {canon}))" for key, (canon, _) in called.items() if canon)
     core_imports = "\n".join(f'    (import "" "{key}" (func ${key} {type_}))' for key, (_, type_) in called.items())
     given = " ".join(f'(export "{key}" (func ${key}))' for key in called)
     lifted = ""
@@ -81,13 +85,16 @@ def component(
     return f"""(component {name}
   {imports}
   {MEMORY}
-{definitions}
+  {definitions}
+{canons}
   (core module $Main
     (import "memory" "memory" (memory 1))
 {core_imports}
 {WAITING}
     {body}
-    (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
+    (func $callback (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32)
+      (local $record i32)
+      {callback}))
   (core instance $main (instantiate $Main (with "memory" (instance $memory)) (with "" (instance {given}))))
 {lifted})"""
 
