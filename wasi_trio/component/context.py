@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from wasi_trio.component.errors import HostError, Trap
 from wasi_trio.component.handles import BorrowScope, HandleTable, ResourceHandle
-from wasi_trio.component.types import ResourceType, ValType
+from wasi_trio.component.types import ResourceType, ValType, same
 
 #: how many bytes one call may lift, counting what Python holds them in; more than that is a trap
 LIFT_FUEL = 128 << 20
@@ -106,7 +106,7 @@ class Context:
         end = self.handles.get(index)
         if getattr(end, "readable", None) != kind:
             raise Trap(f"handle index {index} is not the readable end of a {kind}")
-        if end.shared.element.type != element:
+        if not same(end.shared.element.type, element):
             raise Trap(f"handle index {index} used with the wrong type of {kind}")
         shared = end.give_up()
         self.handles.remove(index)
@@ -125,7 +125,7 @@ class Context:
         shared = None if into_shared is None else into_shared()
         if shared is None or shared.kind != kind:
             raise HostError(f"a {kind} cannot be made from a Python {type(value).__name__}")
-        if shared.element.type != element:
+        if not same(shared.element.type, element):
             raise HostError(f"a {kind} was given for one of another type")
         shared.hold()
         end = shared.readable_end(self.instance)

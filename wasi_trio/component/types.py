@@ -181,3 +181,20 @@ def contains(type_: ValType | None, kind: type[Any] | tuple[type[Any], ...]) -> 
     if type_ is None:
         return False
     return isinstance(type_, kind) or any(contains(child, kind) for child in children(type_))
+
+
+_compared: dict[tuple[int, int], tuple[ValType | None, ValType | None, bool]] = {}
+
+
+def same(one: ValType | None, other: ValType | None) -> bool:
+    """Whether two types are equal: as ``==``, but two types that are compared again and again are compared once."""
+    if one is other:
+        return True
+    key = (id(one), id(other))
+    known = _compared.get(key)
+    if known is None:
+        if len(_compared) >= 4096:
+            _compared.clear()
+        # With the types themselves, so that no other type can come to have their ids.
+        known = _compared[key] = (one, other, one == other)
+    return known[2]

@@ -109,6 +109,7 @@ class Call:
     def resolve(self, outcome: Any) -> None:
         self.outcome = outcome
         self.resolved = True
+        self.task = None
         self.pump.calls.discard(self)
         self.on_done()
 
@@ -116,6 +117,7 @@ class Call:
         if not self.resolved:
             self.failure = error
             self.resolved = True
+            self.task = None
             self.on_done()
 
     def cancel(self) -> None:
@@ -322,6 +324,7 @@ class Pump:
                 request = body.send(value)
             except StopIteration:
                 self._threads.discard(thread)
+                thread.task.thread = None  # or the two would keep each other until garbage is collected
                 return
             if type(request) is Until:
                 self._park(thread, request)

@@ -89,7 +89,8 @@ class ConcurrentWorker(Worker):
         pump.on_idle = self._at_leisure
         pump.on_busy = self._when_busy
         self._accept(first)
-        pump.nursery.start_soon(self._retire_when_idle)
+        if not self._is_used_up():
+            pump.nursery.start_soon(self._retire_when_idle)
         try:
             await pump.run()
         finally:

@@ -14,7 +14,7 @@ from wasi_trio.component.concurrency.waitable_builtins import BLOCKED
 from wasi_trio.component.concurrency.waitables import Waitable
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.plan import AsyncBuiltin
-from wasi_trio.component.types import Future, Stream, ValType
+from wasi_trio.component.types import Future, Stream, ValType, same
 
 _ENDS: dict[tuple[type, bool], type[GuestEnd]] = {
     (Stream, False): ReadableStreamEnd,
@@ -42,7 +42,7 @@ class _Ends:
         if end.__class__ is not self.class_:
             raise Trap(f"handle index {index} is not the {self.name}")
         element = end.shared.element.type
-        if element is not self.element and element != self.element:
+        if element is not self.element and not same(element, self.element):
             raise Trap(f"handle index {index} used with the wrong type, it is another {self.name}")
         return end
 
