@@ -154,7 +154,7 @@ class ConcurrentWorker(Worker):
     def _give_back(self) -> None:
         inbox, self._inbox = self._inbox, deque()
         self.taken -= len(inbox)
-        self._load -= len(inbox)
+        self._relieve(len(inbox))
         self._set_roomy(False)
         for exchange in inbox:
             self.handler.dispatch_again(exchange)
@@ -162,13 +162,23 @@ class ConcurrentWorker(Worker):
     def _accept(self, exchange: Exchange) -> None:
         exchange.scope = None
         if exchange.finished:  # its client left before we came to it
-            self._load -= 1
+            self.taken -= 1
+            self._relieve(1)
             self._finish(exchange, "")
             return
         if exchange.observer is not None:
             exchange.observer.began(exchange, self.number)
         self._exchanges[exchange] = self._calls.begin(self._instance, exchange, lambda: self._answered(exchange))
         exchange.on_cancel = lambda: self._cancel(exchange)
+
+    def _relieve(self, count: int) -> None:
+        """So many requests are off its hands."""
+        self._load -= count
+        if not self._load:
+            self._idle_since = trio.current_time()
+            if self._became_idle is not None:
+                self._became_idle.set()
+                self._became_idle = None
 
     async def _retire_when_idle(self) -> None:
         timeout = self.handler.options.idle_instance_timeout
@@ -241,13 +251,8 @@ class ConcurrentWorker(Worker):
         """The guest is done with a request."""
         if self._exchanges.pop(exchange, None) is None:
             return
-        self._load -= 1
+        self._relieve(1)
         self._finish(exchange, reason)
-        if not self._load:
-            self._idle_since = trio.current_time()
-            if self._became_idle is not None:
-                self._became_idle.set()
-                self._became_idle = None
         assert self._pump is not None
         if self._given_up and not self._exchanges:
             self._pump.stop()
