@@ -36,7 +36,7 @@ async def leave(pool: Pool, path: str) -> None:
 @pytest.mark.parametrize("path", ["/0", "/1"])
 async def test_a_deadline_missed_by_waiting(path: str, autojump_clock: trio.testing.MockClock) -> None:
     """The guest is told, and ends it in time, with an answer or without: the instance goes on."""
-    async with handle("p3_cancel", HandlerOptions(request_timeout=10)) as pool:
+    async with handle("p3_cancel", HandlerOptions(request_timeout=10, idle_instance_timeout=HOUR)) as pool:
         for count in (1, 2, 3):
             before = trio.current_time()
             with pytest.raises(DeadlinePassed, match="no response within 10 s") as caught:
