@@ -213,7 +213,7 @@ async def test_an_instance_with_a_request_is_not_idle(autojump_clock: trio.testi
 
 async def test_requests_that_were_never_begun(autojump_clock: trio.testing.MockClock) -> None:
     """Their clients leave before the instance comes to them: they count for nothing."""
-    async with handle("p3_counter", limits(5, 3, idle_instance_timeout=5)) as pool:
+    async with handle("p3_counter", limits(6, 3, idle_instance_timeout=5)) as pool:
         for count in (b"1\n", b"2\n", b"3\n", b"4\n"):
             for _ in range(2):
                 pool.handler.submit(request()).cancel()
