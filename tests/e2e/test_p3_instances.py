@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import content, guest, handle, request, serve, until
+from wasi_trio.serve.exchange import DeadlinePassed
 from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.options import HandlerOptions
 
@@ -224,3 +225,33 @@ async def test_requests_that_were_never_begun(autojump_clock: trio.testing.MockC
         assert pool.live == 1
         await trio.sleep(0.2)
         assert pool.live == 0
+
+
+async def test_a_guest_that_waits_in_the_middle_of_itself(autojump_clock: trio.testing.MockClock) -> None:
+    """Its instance can do nothing else meanwhile, so others are given the requests that come."""
+    async with handle("p3_sync", limits(100, 16, idle_instance_timeout=1e6)) as pool:
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(pool.get, "/1000")
+                    await trio.sleep(0.1)
+        assert trio.current_time() == pytest.approx(2.6)
+        assert pool.handler.started == 4
+        response = await pool.handler.handle(request("/0"))
+        assert (response.status, dict(response.headers)["x-waited"]) == (204, b"yes")
+        assert await content(response) == b""
+        assert pool.handler.started == 4
+
+
+async def test_a_deadline_while_it_waits_in_the_middle_of_itself(autojump_clock: trio.testing.MockClock) -> None:
+    """It can not be told, so its instance goes when the grace period is over."""
+    options = HandlerOptions(request_timeout=10, cancel_grace=3, idle_instance_timeout=1e6)
+    async with handle("p3_sync", options) as pool:
+        with pytest.raises(DeadlinePassed):
+            await pool.get("/3600000")
+        assert trio.current_time() == pytest.approx(10)
+        await trio.sleep(2.9)
+        assert (pool.handler.active, pool.live) == (1, 1)
+        await trio.sleep(0.2)
+        assert (pool.handler.active, pool.live) == (0, 0)
+        assert await pool.get("/10") == b""
