@@ -70,7 +70,7 @@ WAT = component(
 
 
 class Host:
-    """Gives numbers in large pieces; takes bytes one by one, by a callback or (slowly) by a task that waits for each."""
+    """Gives numbers in large pieces; takes bytes one by one, by a callback or (slowly) by a task that waits."""
 
     taken = 0
 
