@@ -104,6 +104,20 @@ async def test_requests_that_waited_for_an_instance_are_given_to_it(autojump_clo
             assert pool.handler.started == 2
 
 
+@pytest.mark.parametrize("guest", ["p3_sleep", "p3_sync", "python_p3"])
+async def test_requests_that_waited_for_their_turn(guest: str, autojump_clock: trio.testing.MockClock) -> None:
+    """The next is given to the instance that the one before it leaves."""
+    path = "/sleep?ms=10" if guest == "python_p3" else "/10"
+    options = HandlerOptions(
+        max_concurrent_requests=2, max_instance_concurrent_reuse_count=1, idle_instance_timeout=1e6
+    )
+    async with handle(guest, options) as pool:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(pool.get, path)
+        assert pool.handler.started == 2
+
+
 async def test_100_that_sleep_in_one_instance(autojump_clock: trio.testing.MockClock) -> None:
     async with handle("p3_sleep", limits(100, 100)) as pool:
         bodies = []

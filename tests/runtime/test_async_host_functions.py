@@ -22,6 +22,7 @@ API = """
     (export "add" (func async (param "a" u32) (param "b" u32) (result u32)))
     (export "divide" (func async (param "a" u32) (param "b" u32) (result (result u32 (error string)))))
     (export "sleep" (func async (param "seconds" u32)))
+    (export "block" (func (param "seconds" u32)))
     (export "upper" (func async (param "text" (stream u8)) (result (stream u8))))
     (export "sum" (func async (param "numbers" (stream u32)) (result u32)))
     (export "count" (func (param "to" u32) (result (stream u32))))
@@ -39,6 +40,7 @@ CORES = {
     "divide": (f'lower (func $api "divide") async {_TAIL}', "(param i32 i32 i32) (result i32)"),
     "sleep": ('lower (func $api "sleep") async (memory $mem)', "(param i32) (result i32)"),
     "sleep.sync": ('lower (func $api "sleep") (memory $mem)', "(param i32)"),
+    "block": ('lower (func $api "block")', "(param i32)"),
     "upper": (f'lower (func $api "upper") async {_TAIL}', "(param i32 i32) (result i32)"),
     "sum": (f'lower (func $api "sum") async {_TAIL}', "(param i32 i32) (result i32)"),
     "count": (f'lower (func $api "count") {_TAIL}', "(param i32) (result i32)"),
@@ -92,6 +94,12 @@ BODY = """
       (call $sleep.sync (local.get 0))
       (call $return (local.get 0))
       (i32.const 0))
+
+    ;; begins a division, and does something else meanwhile: waits in the host with the whole instance, or computes
+    (func (export "divide-beside") (param i32 i32) (param $blocks i32) (result i32)
+      (drop (call $divide (local.get 0) (local.get 1) (i32.const 64)))
+      (if (local.get $blocks) (then (call $block (i32.const 1000))) (else (loop $forever (br $forever))))
+      unreachable)
 
     ;; writes the words, reads what comes of them
     (func (export "upper") (result i32) (local $ends i64) (local $in i32) (local $how i32) (local $len i32)
@@ -184,6 +192,7 @@ WAT = component(
         "add": TWO,
         "add-waiting": TWO,
         "divide": TWO,
+        "divide-beside": 'async (param "a" u32) (param "b" u32) (param "blocks" bool) (result u32)',
         "cancel": 'async (param "seconds" u32) (result u32)',
         "sleep": 'async (param "seconds" u32) (result u32)',
         "upper": "async (result string)",
@@ -218,6 +227,9 @@ class Api:
         return Ok(a // b)
 
     async def sleep(self, seconds: int) -> None:
+        await trio.sleep(seconds)
+
+    async def block(self, seconds: int) -> None:
         await trio.sleep(seconds)
 
     async def upper(self, text: StreamReader[bytes]) -> SharedStream:
@@ -312,6 +324,14 @@ async def test_an_exception_reaches_the_caller_of_the_guest(name: str) -> None:
             await instance.call(name, None, 99, 1)
         with pytest.raises(Trap, match="cannot enter component instance"):
             await instance.call("greet", None, "you")
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+async def test_an_exception_while_the_guest_is_busy(blocks: bool) -> None:
+    """It ends the guest's call in whatever that is in the middle of."""
+    async with running(WAT, api()) as instance:
+        with pytest.raises(ZeroDivisionError, match="in the host"):
+            await instance.call("divide-beside", None, 99, 1, blocks)
 
 
 async def test_an_err_of_a_function_that_has_none() -> None:

@@ -160,6 +160,8 @@ class Pump:
         #: around ``run``; it has to be, because a synchronous host call that waits may have scopes of its own open
         self._scope = trio.CancelScope()
         self._stopping = False
+        #: what ``run`` is to fail with when it has stopped
+        self._error: BaseException | None = None
 
     # ---- the Scheduler of the Component Model layer ------------------------------------------------------
 
@@ -210,12 +212,9 @@ class Pump:
         self.alert()
 
     def fail(self, error: BaseException) -> None:
-        """End the instance with an error of the host's."""
-
-        def act() -> None:
-            raise error
-
-        self.post(act)
+        """End the instance with an error of the host's, whatever its threads are in the middle of."""
+        self._error = self._error or error
+        self.stop()
 
     def stop(self) -> None:
         """Have ``run`` return, whatever its threads are in the middle of."""
@@ -250,6 +249,8 @@ class Pump:
         try:
             with self._scope:
                 await self._run(engine.ticker)
+            if self._error is not None:
+                raise self._error
         except Exception as error:  # handed to the calls under way, and kept
             if engine.orphans:
                 await engine.settle_orphans()

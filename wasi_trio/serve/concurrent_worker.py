@@ -56,6 +56,8 @@ class ConcurrentWorker(Worker):
         self._retiring = False
         #: the guest did not end a request that was cancelled: nothing but other requests is waited for
         self._given_up = False
+        #: a task of it computes, or holds up all others
+        self._computes = False
         self._idle_since = trio.current_time()
         #: set when there is no request any more, if the task that looks after idleness waits for that
         self._became_idle: trio.Event | None = None
@@ -133,6 +135,7 @@ class ConcurrentWorker(Worker):
         """No thread of the instance can go on: begin a request, or leave; whether either was done."""
         pump = self._pump
         assert pump is not None
+        self._computes = False
         if self._inbox:
             if not self._store.busy and not self._given_up:
                 self._accept(self._inbox.popleft())
@@ -142,11 +145,11 @@ class ConcurrentWorker(Worker):
             if self.taken >= self.handler.reuse_count:
                 self.ending = self.ending or Retirement.REUSE_COUNT
             pump.stop()
-        self._set_roomy(not self._store.busy and self._has_room())
+        self._set_roomy(self._has_room() and not self._store.busy)
         return False
 
     def _when_busy(self) -> None:
-        """A task of the instance computes, or holds up all others."""
+        self._computes = True
         self._set_roomy(False)
         if self._inbox:
             self._give_back()
@@ -252,14 +255,16 @@ class ConcurrentWorker(Worker):
         if self._exchanges.pop(exchange, None) is None:
             return
         self._relieve(1)
+        pump = self._pump
+        assert pump is not None
+        # Before the handler learns that it may dispatch another. In the middle of a step it remains to be seen whether
+        # the guest is busy; if so the inbox goes back.
+        self._set_roomy(self._has_room() and not self._computes and not (pump.asleep and self._store.busy))
         self._finish(exchange, reason)
-        assert self._pump is not None
         if self._given_up and not self._exchanges:
-            self._pump.stop()
+            pump.stop()
         elif self._is_used_up():
-            self._pump.alert()
-        elif self._pump.asleep:
-            self._set_roomy(not self._store.busy and self._has_room())
+            pump.alert()
 
     def _fail_all(self, failure: BaseException | None) -> None:
         """The pump has ended: nothing that is not complete by now will be."""
