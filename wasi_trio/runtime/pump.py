@@ -233,6 +233,10 @@ class Pump:
         """Whether ``run`` waits for something to do."""
         return self._sleeper is not None
 
+    def works_on(self, call: Call) -> bool:
+        """Whether the thread of a call goes on, its result given or not."""
+        return call.task is not None and call.task.thread in self._threads
+
     @property
     def idle(self) -> bool:
         """Whether no thread is left, background work included."""

@@ -232,23 +232,26 @@ class ConcurrentWorker(Worker):
 
     def _cancel(self, exchange: Exchange) -> None:
         """Nobody waits for it any more: tell a guest that can be told; one that does not end it in time is given up."""
-        if exchange.response is not None:
-            exchange.response.body.close()
         call = self._exchanges.get(exchange)
+        if exchange.response is not None:
+            exchange.response.body.close()  # with which the exchange is over, though the guest may not be done
         if call is not None:
             assert self._pump is not None
             if self._calls.takes_cancellation:
                 call.cancel()
-            self._pump.nursery.start_soon(self._grace, exchange)
+            self._pump.nursery.start_soon(self._grace, exchange, call)
 
-    async def _grace(self, exchange: Exchange) -> None:
+    async def _grace(self, exchange: Exchange, call: Call) -> None:
         await trio.sleep(self.handler.options.cancel_grace)
-        if exchange in self._exchanges:
+        assert self._pump is not None
+        if exchange in self._exchanges or self._pump.works_on(call):
             self._given_up = True
             late = isinstance(exchange.failure, DeadlinePassed)
             self.ending = self.ending or (Retirement.DEADLINE if late else Retirement.CANCELLED)
             self.retire()
             self._finish_one(exchange, "the guest did not end it in time")
+            if not self._exchanges:
+                self._pump.stop()
 
     def _finish_one(self, exchange: Exchange, reason: str) -> None:
         """The guest is done with a request."""
