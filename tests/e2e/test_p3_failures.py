@@ -102,9 +102,6 @@ async def test_exit_after_the_response(caplog: pytest.LogCaptureFixture) -> None
             await site.all_gone()
 
 
-@pytest.mark.skip(
-    reason="under load its virtual clock was seen, twice, not to get past the guest's exit; why is not known yet"
-)
 async def test_exit_is_not_held_against_what_it_has_answered(autojump_clock: trio.testing.MockClock) -> None:
     async with handle("p3_exit") as pool:
         assert await pool.get("/2") == b"leaving\n"

@@ -22,8 +22,10 @@ class HandlerOptions:
     instance is kept without a request. ``request_timeout`` bounds the time from a request's arrival to its response's
     head. Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3
     has to end a request that was cancelled, before its instance is given up. ``post_response_timeout`` bounds what a
-    guest does for a request after the client has had its response. Requests that wait beyond ``max_queued_requests``
-    are refused. A host function that holds up the event loop for longer than ``stall_limit`` is logged, and interrupted
+    guest does for a request after the client has had its response. ``body_timeout`` bounds the pause between two pieces
+    of a response's body, as far as it is the guest's: time in which the client does not take what is there does not
+    count. ``drain_timeout`` bounds how long requests under way are waited for when the handler is left; those that are
+    not done then are cut. Requests that wait beyond ``max_queued_requests`` are refused. A host function that holds up the event loop for longer than ``stall_limit`` is logged, and interrupted
     if ``interrupt_stalls`` is set; it is interrupted at its request's deadline in any case.
     ``metrics`` is where handlers count what they do.
     """
@@ -36,6 +38,8 @@ class HandlerOptions:
     max_queued_requests: int | None = None
     cancel_grace: float = 1.0
     post_response_timeout: float | None = 30.0
+    body_timeout: float | None = None
+    drain_timeout: float | None = None
     stall_limit: float | None = 5.0
     interrupt_stalls: bool = False
     limits: Limits = field(default_factory=Limits)
