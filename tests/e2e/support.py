@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import h11
+import pytest
 import trio
 
 from tests.guests import wat
@@ -55,6 +57,15 @@ async def content(response: Response) -> bytes:
     while piece := await response.body.receive_some():
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "wasi_trio.serve"]
+
+
+def told(caplog: pytest.LogCaptureFixture, reason: str) -> bool:
+    """Whether the log has the reason on some first line."""
+    return any(reason in line.split("\n", 1)[0] for line in logged(caplog))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -150,7 +161,13 @@ class Site(Pool):
 async def serve(
     component: str | LinkedComponent, options: HandlerOptions | None = None, headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> AsyncIterator[Site]:
-    """Serve a guest; in the end all is dropped as it stands."""
+    """Serve a guest; in the end all is dropped as it stands.
+
+    Instances are kept however long a test takes, unless ``options`` say otherwise: sockets have no virtual clock.
+    """
+    options = options or HandlerOptions()
+    if options.idle_instance_timeout == HandlerOptions().idle_instance_timeout:
+        options = replace(options, idle_instance_timeout=3600.0)
     linked = guest(component) if isinstance(component, str) else component
     listener = bind(("127.0.0.1", 0))
     with trio.fail_after(PATIENCE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.support import serve
+from tests.e2e.support import logged, serve, told
 from tests.guests import wat
 from wasi_trio.runtime.engine import Limits
 from wasi_trio.serve.options import HandlerOptions
@@ -13,15 +13,6 @@ FAMILIES = ("wild_pointer", "wild_length", "wild_value", "wild_handle", "wild_re
 
 #: small enough to be used up at once, and enough for every guest that does not mean to
 LIMITS = Limits(memory=16 << 20, table_elements=10_000, nested_seconds=0.05)
-
-
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "wasi_trio.serve"]
-
-
-def told(caplog: pytest.LogCaptureFixture, reason: str) -> bool:
-    """Whether the log has the reason on some first line, with the instance that it is about."""
-    return any(reason in line.split("\n", 1)[0] and "instance" in line for line in logged(caplog))
 
 
 @pytest.mark.parametrize("reuse", [1, 1000])

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
-from tests.e2e.support import serve
-from wasi_trio.serve import HandlerOptions
+from tests.e2e.support import PATIENCE, Client, guest, handle, request, serve, told, until
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.exchange import ExchangeFailed, ShuttingDown
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.metrics import Metrics
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.outcomes import Outcome, Retirement
+from wasi_trio.serve.server import Server, bind
+from wasi_trio.wasi.http.body import BodyAborted
+
+HOUR = 3600.0
+
+
+def count(metrics: Metrics, name: str, component: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"wasi_trio_{name}_total", {"component": component, **labels})
 
 
 @pytest.mark.parametrize("path", ["/", "/1"])
@@ -19,14 +33,139 @@ async def test_a_guest_that_spins_where_it_can_not_be_suspended_is_held_to_the_d
 
 async def test_requests_beyond_the_queue_are_refused() -> None:
     options = HandlerOptions(max_concurrent_requests=1, max_queued_requests=1)
-    async with serve("sleep", options) as site, trio.open_nursery() as nursery:
-        statuses: list[tuple[int, str | None]] = []
+    async with serve("p3_sleep", options) as site, site.client() as working, site.client() as waiting:
+        await working.start("/3600000")
+        await until(lambda: site.handler.active == 1)
+        await waiting.start("/0")
+        await until(lambda: site.handler.waiting == 1)
+        for _ in range(3):
+            answer = await site.ask()
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        await trio.aclose_forcefully(working.stream)
+        assert (await waiting.head()).status == 200
 
-        async def ask() -> None:
-            answer = await site.ask("/100")
-            statuses.append((answer.status, answer.headers.get("retry-after")))
 
-        for _ in range(5):
-            nursery.start_soon(ask)
-    assert sorted(status for status, _ in statuses) == [200, 200, 503, 503, 503]
-    assert all((retry is not None) == (status == 503) for status, retry in statuses)
+# ---- the pause between two pieces of a response ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
+async def test_a_response_that_pauses_is_cut(
+    name: str, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    options = HandlerOptions(body_timeout=7, cancel_grace=2, idle_instance_timeout=HOUR, metrics=metrics)
+    async with handle(name, options) as pool:
+        response = await pool.handler.handle(request("/0"))
+        assert await response.body.receive_some() == b"begun\n"
+        with pytest.raises(BodyAborted, match="HTTP-response-timeout"):
+            await response.body.receive_some()
+        assert trio.current_time() == pytest.approx(7)
+        assert told(caplog, "the guest's response paused for more than 7 s")
+        await trio.sleep(3)  # one of WASI 0.3 has its grace period
+        assert (pool.handler.active, pool.live) == (0, 0)
+        assert count(metrics, "instances_retired", name, reason=Retirement.DEADLINE.value) == 1
+        assert count(metrics, "requests", name, outcome=Outcome.CUT.value, status="2xx") == 1
+
+
+@pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
+async def test_a_client_that_does_not_read_is_no_pause_of_the_guests(
+    name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with handle(name, HandlerOptions(body_timeout=7)) as pool:
+        response = await pool.handler.handle(request("/1"))
+        for _ in range(3):
+            await trio.sleep(100)
+            assert await response.body.receive_some()
+        assert pool.live == 1
+
+
+async def test_a_pause_is_seen_by_the_client(caplog: pytest.LogCaptureFixture) -> None:
+    async with serve("p3_endless_body", HandlerOptions(body_timeout=0.05, cancel_grace=0.05)) as site:
+        answer = await site.ask("/0")
+        assert (answer.status, answer.body, answer.cut) == (200, b"begun\n", True)
+        await site.all_gone()
+
+
+# ---- what a guest does after its response ----------------------------------------------------------------
+
+
+async def test_work_after_a_response_is_bounded(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its instance is given up, but not before the other requests of it are done."""
+    metrics = Metrics()
+    options = HandlerOptions(post_response_timeout=5, idle_instance_timeout=HOUR, metrics=metrics)
+    async with handle("python_p3", options) as pool, trio.open_nursery() as nursery:
+        assert await pool.get("/background?ms=3000") == b"started\n"
+        assert await pool.get("/background?ms=3600000") == b"started\n"
+        answers: list[bytes] = []
+
+        async def sleep() -> None:
+            answers.append(await pool.get("/sleep?ms=20000"))
+
+        nursery.start_soon(sleep)
+        await trio.sleep(4.5)
+        assert await pool.get("/hello") == b"Hello, world!\n"
+        assert pool.handler.started == 1
+        await trio.sleep(1)
+        assert told(caplog, "instance 1: the guest went on after its response for too long")
+        assert await pool.get("/hello") == b"Hello, world!\n"
+        assert (pool.handler.started, pool.live) == (2, 2)
+        await trio.sleep(20)
+        assert answers
+        assert pool.live == 1
+        assert count(metrics, "instances_retired", "python_p3", reason=Retirement.DEADLINE.value) == 1
+
+
+async def test_a_guest_that_waits_without_a_request_does_not_keep_the_handler(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its client has left, and its body is closed; what it still waits for is given up with the grace period."""
+    async with ProxyHandler(guest("p3_endless_body"), HandlerOptions(cancel_grace=3)) as handler:
+        exchange = handler.submit(request("/0"))
+        await exchange.wait()
+        exchange.cancel()
+    assert trio.current_time() == pytest.approx(3)
+    assert handler.active == 0
+
+
+# ---- how long leaving the handler may take ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sleep", "p3_sleep"])
+async def test_leaving_the_handler_ends_what_takes_too_long(name: str, autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        failed: list[ExchangeFailed] = []
+        async with ProxyHandler(guest(name), HandlerOptions(drain_timeout=10)) as handler:
+
+            async def ask(path: str) -> None:
+                try:
+                    await handler.handle(request(path))
+                except ExchangeFailed as failure:
+                    failed.append(failure)
+
+            nursery.start_soon(ask, "/9000")
+            nursery.start_soon(ask, "/11000")
+            await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == pytest.approx(10)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [(type(failure), failure.status) for failure in failed] == [(ShuttingDown, 503)]
+        assert handler.active == 0
+
+
+async def test_a_server_cuts_what_takes_too_long() -> None:
+    """Also where the client does not read."""
+    options = HandlerOptions(drain_timeout=0.05)
+    listener = bind(("127.0.0.1", 0))
+    stop = trio.Event()
+    with trio.fail_after(PATIENCE):
+        async with ProxyHandler(guest("endless_body"), options) as handler, trio.open_nursery() as nursery:
+            server = Server(Application(handler), drain_timeout=0.05)
+            nursery.start_soon(server.run, [listener], stop)
+            async with Client(listener.getsockname()[1]) as client:
+                await client.start("/1")
+                await until(lambda: handler.active == 1)
+                stop.set()
+                await until(lambda: not nursery.child_tasks)
+                answer = await client.head()
+                assert (await client.rest(answer)).cut

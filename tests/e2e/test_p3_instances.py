@@ -134,7 +134,7 @@ async def test_100_that_sleep_in_one_instance(autojump_clock: trio.testing.MockC
 
 
 async def test_100_that_sleep_in_one_instance_over_sockets() -> None:
-    """In real time: all of them sleep side by side, so what is left of the limit is what serving them costs."""
+    """In real time: all of them sleep side by side. (benchmarks/sleeping.py has what serving them costs.)"""
     async with serve(
         "p3_sleep", HandlerOptions(max_instance_reuse_count=1000, max_instance_concurrent_reuse_count=100)
     ) as site:
@@ -150,7 +150,7 @@ async def test_100_that_sleep_in_one_instance_over_sockets() -> None:
                 nursery.start_soon(sleep)
         assert bodies == [b"slept\n"] * 100
         assert site.handler.started == 1
-        assert 1.0 <= trio.current_time() - began < 1.5
+        assert 1.0 <= trio.current_time() - began < 50.0, "one after the other they would take 100 s"
 
 
 async def test_backpressure(autojump_clock: trio.testing.MockClock) -> None:
@@ -188,9 +188,9 @@ async def test_background_work_keeps_an_instance_that_is_used_up(
 ) -> None:
     async with handle("p3_background", limits(reuse, 16)) as pool:
         for _ in range(3):
-            assert await pool.get("/60000") == b"0\n"
+            assert await pool.get("/20000") == b"0\n"
         assert pool.handler.started == 3 // reuse
-        await trio.sleep(59)
+        await trio.sleep(19)
         assert pool.live == 3 // reuse
         await trio.sleep(2)
         assert pool.live == 0
@@ -198,9 +198,9 @@ async def test_background_work_keeps_an_instance_that_is_used_up(
 
 async def test_leaving_waits_for_background_work(autojump_clock: trio.testing.MockClock) -> None:
     async with ProxyHandler(guest("p3_background")) as handler:
-        assert await content(await handler.handle(request("/60000"))) == b"0\n"
+        assert await content(await handler.handle(request("/20000"))) == b"0\n"
         assert trio.current_time() == 0
-    assert trio.current_time() == pytest.approx(60.0)
+    assert trio.current_time() == pytest.approx(20.0)
 
 
 async def test_an_idle_instance_is_dropped(autojump_clock: trio.testing.MockClock) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-import trio
 
-from tests.e2e.support import request, until
+from tests.e2e.support import request
 from tests.guests import wat
 from tests.serve.support import engine, guest
 from wasi_trio.component.imports import Imports
@@ -50,16 +49,10 @@ async def test_ready_until_told_to_stop() -> None:
     with admin() as site:
         assert site.ask("/readyz") == (503, "starting\n")
         assert site.ask("/healthz") == (200, "ok\n")
-        stop = trio.Event()
-        async with (
-            ProxyHandler(guest("hello"), HandlerOptions(metrics=site.metrics)) as handler,
-            trio.open_nursery() as nursery,
-        ):
+        async with ProxyHandler(guest("hello"), HandlerOptions(metrics=site.metrics)) as handler:
             site.readiness.handlers = [handler]
-            nursery.start_soon(site.readiness.end_with, stop)
             assert site.ask("/readyz") == (200, "ok\n")
-            stop.set()
-            await until(lambda: site.readiness.obstacle is not None)
+            site.readiness.end()
             assert site.ask("/readyz") == (503, "draining\n")
             assert site.ask("/healthz") == (200, "ok\n")
 

@@ -240,7 +240,7 @@ async def test_the_end_of_the_server_in_the_middle() -> None:
                 handler.submit(request(HOUR))
                 await until(lambda metrics=metrics: bool(value(metrics, "queue_wait_seconds_count")))  # type: ignore[misc]
                 scope.cancel()
-        assert read(metrics, "requests_total") == {("guest-failed", "5xx"): 1}
+        assert read(metrics, "requests_total") == {("shutdown", "5xx"): 1}
         assert read(metrics, "instances_retired_total") == {"shutdown": 1}
 
 

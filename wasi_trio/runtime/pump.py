@@ -12,6 +12,7 @@ by an epoch tick.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import CoroutineType
@@ -28,17 +29,21 @@ from wasi_trio.runtime import ffi
 from wasi_trio.runtime.calls import core_func
 from wasi_trio.runtime.host_calls import steps
 from wasi_trio.runtime.store import Func, Pending, Store
+from wasi_trio.runtime.ticker import TICK
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.host_calls import HostCall
     from wasi_trio.runtime.instance import Instance
     from wasi_trio.runtime.ticker import Ticker
 
+#: seconds of processor time after which a thread counts as one that computes
+_COMPUTES = TICK
+
 
 class Thread(threads.Thread):
     """A guest thread and, while it is in core wasm, its fiber."""
 
-    __slots__ = ("func", "future", "interruptions", "pending", "store")
+    __slots__ = ("computed", "func", "future", "pending", "store")
 
     def __init__(self, body: Body, task: Task) -> None:
         super().__init__(body, task)
@@ -46,8 +51,9 @@ class Thread(threads.Thread):
         self.store = task.instance
         self.future: int | None = None
         self.func: Func | None = None
-        #: how often in a row it was interrupted while it computed
-        self.interruptions = 0
+        #: seconds of processor time since it was first interrupted in what it does now; None if it was not. (Time that
+        #: goes by says little: on a machine with much else to do ticks come by when hardly anything was computed.)
+        self.computed: float | None = None
         #: the synchronous host call it waits in
         self.pending: Pending | None = None
 
@@ -57,6 +63,10 @@ class _Suspended:
 
 
 _SUSPENDED = _Suspended()
+
+
+def _resolved(outcome: Any) -> None:
+    raise AssertionError("a thread that has ended resolves nothing")
 
 
 class HostOperation(subtasks.HostOperation):
@@ -109,7 +119,6 @@ class Call:
     def resolve(self, outcome: Any) -> None:
         self.outcome = outcome
         self.resolved = True
-        self.task = None
         self.pump.calls.discard(self)
         self.on_done()
 
@@ -234,7 +243,7 @@ class Pump:
         return self._sleeper is not None
 
     def works_on(self, call: Call) -> bool:
-        """Whether the thread of a call goes on, its result given or not."""
+        """Whether the guest goes on with a call, its result given or not."""
         return call.task is not None and call.task.thread in self._threads
 
     @property
@@ -274,12 +283,11 @@ class Pump:
             # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
             # middle of something, in which no other thread of the instance may get between.
             if interrupted:
-                # The first tick may come just when a thread has begun.
-                if self.on_busy is not None and interrupted[0].interruptions > 1:
+                if self.on_busy is not None and (interrupted[0].computed or 0.0) >= _COMPUTES:
                     self.on_busy()
                 await trio.lowlevel.checkpoint()
                 turn = ticker.ticks
-                self._continue(interrupted.popleft())
+                self._go_on_computing(interrupted.popleft())
             elif held:
                 if self.on_busy is not None:
                     self.on_busy()
@@ -329,7 +337,9 @@ class Pump:
                 request = body.send(value)
             except StopIteration:
                 self._threads.discard(thread)
-                thread.task.thread = None  # or the two would keep each other until garbage is collected
+                # Or they, and the call that it was for, would keep one another until garbage is collected.
+                thread.task.thread = None
+                thread.task.on_resolve = _resolved
                 return
             if type(request) is Until:
                 self._park(thread, request)
@@ -348,7 +358,7 @@ class Pump:
             slots[slot] = argument
             slot += 4
         thread.func = func
-        thread.interruptions = 0
+        thread.computed = None
         thread.future = ffi.func_call_async(
             store.context_pointer,
             func.func,
@@ -360,6 +370,13 @@ class Pump:
             store.error_out,
         )
         return self._poll(thread)
+
+    def _go_on_computing(self, thread: Thread) -> None:
+        """Go on with a fiber that was interrupted by a tick."""
+        before = time.thread_time()
+        self._continue(thread)
+        if thread.computed is not None:
+            thread.computed += time.thread_time() - before
 
     def _continue(self, thread: Thread) -> None:
         """Go on with a fiber that was suspended."""
@@ -391,10 +408,10 @@ class Pump:
             thread.pending, store.pending = store.pending, None
             self._held.append(thread)
         else:
-            thread.interruptions += 1
+            thread.computed = thread.computed or 0.0
             self._interrupted.append(thread)
             return _SUSPENDED
-        thread.interruptions = 0
+        thread.computed = None
         return _SUSPENDED
 
     async def _wait_for_host(self, thread: Thread) -> None:

@@ -20,7 +20,12 @@ from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.process_stdio import ProcessOutput
 
 if TYPE_CHECKING:
+    from wasi_trio.serve.handler import ProxyHandler
     from wasi_trio.serve.metrics import Metrics
+
+
+#: seconds for clients to be told, after the time for draining, that their requests will not be answered
+_LAST_WORDS = 1.0
 
 
 class CommandError(Exception):
@@ -43,6 +48,7 @@ def run_server(
     stall_limit: float,
     max_concurrent_requests: int,
     max_concurrent_connections: int,
+    drain_timeout: float | None = None,
 ) -> None:
     """Serve a component's file, or the built-in component, until told to stop; raises CommandError.
 
@@ -56,6 +62,7 @@ def run_server(
         request_timeout=request_timeout,
         stall_limit=stall_limit,
         max_concurrent_requests=max_concurrent_requests,
+        drain_timeout=drain_timeout,
         wasi=WasiOptions(env=tuple(env), stdout=ProcessOutput(1), stderr=ProcessOutput(2)),
         logging_prefix=not no_logging_prefix,
         metrics=metrics,
@@ -77,12 +84,17 @@ def run_server(
                 chain.open(options) as handlers,
                 trio.open_nursery() as nursery,
             ):
-                nursery.start_soon(readiness.end_with, stop)
+                nursery.start_soon(_begin_to_drain, stop, readiness, handlers)
                 readiness.handlers = handlers
                 if shutdown_listener is not None:
                     nursery.start_soon(shutdown_on_connection, shutdown_listener, stop)
                 application = Application(handlers[0], headers=headers, adds_date=True)
-                await Server(application, max_connections=max_concurrent_connections).run([listener], stop)
+                server = Server(
+                    application,
+                    max_connections=max_concurrent_connections,
+                    drain_timeout=None if drain_timeout is None else drain_timeout + _LAST_WORDS,
+                )
+                await server.run([listener], stop)
                 nursery.cancel_scope.cancel()
 
         print(f"Serving HTTP on http://{address_of(listener)}/", file=sys.stderr, flush=True)
@@ -94,6 +106,13 @@ def run_server(
         if shutdown_listener is not None:
             print(f"Listening for shutdown on tcp://{address_of(shutdown_listener)}/", file=sys.stderr, flush=True)
         trio.run(main)
+
+
+async def _begin_to_drain(stop: trio.Event, readiness: Readiness, handlers: Sequence[ProxyHandler]) -> None:
+    await stop.wait()
+    readiness.end()
+    for handler in handlers:
+        handler.begin_to_drain()
 
 
 def _new_metrics() -> Metrics:

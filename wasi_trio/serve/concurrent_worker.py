@@ -14,10 +14,10 @@ from wasi_trio.component.errors import Trap
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call, Pump
 from wasi_trio.runtime.store import Store
-from wasi_trio.serve.exchange import DeadlinePassed, Exchange, GuestFailed
+from wasi_trio.serve.exchange import Exchange, GuestFailed
 from wasi_trio.serve.guest import ServiceHandler
 from wasi_trio.serve.outcomes import Retirement
-from wasi_trio.serve.worker import Worker, first_line
+from wasi_trio.serve.worker import SHUTTING_DOWN, Worker, first_line
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.p3.http import outgoing_response
@@ -54,8 +54,12 @@ class ConcurrentWorker(Worker):
         self._pump: Pump | None = None
         #: it takes on no more requests
         self._retiring = False
-        #: the guest did not end a request that was cancelled: nothing but other requests is waited for
+        #: the guest goes on for too long with a request that is over: nothing but other requests is waited for
         self._given_up = False
+        #: calls whose requests are over, but which the guest may go on with, since it last was at leisure
+        self._over: list[Call] = []
+        #: those that it was seen to go on with, and until when it may
+        self._lingering: deque[tuple[float, Call]] = deque()
         #: a task of it computes, or holds up all others
         self._computes = False
         self._idle_since = trio.current_time()
@@ -78,7 +82,7 @@ class ConcurrentWorker(Worker):
             if ended:
                 self._give_back()
             for exchange in self._inbox:
-                self._finish(exchange, "the server is shutting down")
+                self._finish(exchange, SHUTTING_DOWN)
 
     async def _serve_all(self, instance: Instance, first: Exchange) -> None:
         pump = self._pump = instance.pump
@@ -136,6 +140,8 @@ class ConcurrentWorker(Worker):
         pump = self._pump
         assert pump is not None
         self._computes = False
+        if self._over:
+            self._bound_rests()
         if self._inbox:
             if not self._store.busy and not self._given_up:
                 self._accept(self._inbox.popleft())
@@ -150,6 +156,8 @@ class ConcurrentWorker(Worker):
 
     def _when_busy(self) -> None:
         self._computes = True
+        if self._over:
+            self._bound_rests()
         self._set_roomy(False)
         if self._inbox:
             self._give_back()
@@ -171,8 +179,9 @@ class ConcurrentWorker(Worker):
             return
         if exchange.observer is not None:
             exchange.observer.began(exchange, self.number)
-        self._exchanges[exchange] = self._calls.begin(self._instance, exchange, lambda: self._answered(exchange))
-        exchange.on_cancel = lambda: self._cancel(exchange)
+        call = self._calls.begin(self._instance, exchange, lambda: self._answered(exchange))
+        self._exchanges[exchange] = call
+        exchange.on_cancel = lambda: self._cancel(exchange, call)
 
     def _relieve(self, count: int) -> None:
         """So many requests are off its hands."""
@@ -218,6 +227,9 @@ class ConcurrentWorker(Worker):
             return
         body = response.body
         exchange.respond(response)
+        pause = self.handler.options.body_timeout
+        if pause is not None:
+            exchange.bound_pauses(pause)
         if body.ended:
             self._finish_one(exchange, "")
             return
@@ -230,36 +242,70 @@ class ConcurrentWorker(Worker):
 
         body.on_ended = ended
 
-    def _cancel(self, exchange: Exchange) -> None:
+    def _cancel(self, exchange: Exchange, call: Call) -> None:
         """Nobody waits for it any more: tell a guest that can be told; one that does not end it in time is given up."""
-        call = self._exchanges.get(exchange)
-        if exchange.response is not None:
-            exchange.response.body.close()  # with which the exchange is over, though the guest may not be done
-        if call is not None:
-            assert self._pump is not None
-            if self._calls.takes_cancellation:
-                call.cancel()
-            self._pump.nursery.start_soon(self._grace, exchange, call)
+        response = exchange.response
+        if response is not None and response.body.error is None:
+            response.body.close()  # with which the exchange is over, though the guest may not be done
+        assert self._pump is not None
+        if self._calls.takes_cancellation:
+            call.cancel()
+        self._pump.nursery.start_soon(self._grace, exchange, call)
 
     async def _grace(self, exchange: Exchange, call: Call) -> None:
         await trio.sleep(self.handler.options.cancel_grace)
         assert self._pump is not None
         if exchange in self._exchanges or self._pump.works_on(call):
-            self._given_up = True
-            late = isinstance(exchange.failure, DeadlinePassed)
-            self.ending = self.ending or (Retirement.DEADLINE if late else Retirement.CANCELLED)
-            self.retire()
+            self._give_up(Retirement.DEADLINE if exchange.late else Retirement.CANCELLED)
             self._finish_one(exchange, "the guest did not end it in time")
-            if not self._exchanges:
-                self._pump.stop()
+
+    def _bound_rests(self) -> None:
+        """Give the guest a bounded time for what it goes on with although the requests are over."""
+        pump = self._pump
+        assert pump is not None
+        over, self._over = self._over, []
+        limit = self.handler.options.post_response_timeout
+        if limit is None:
+            return
+        going_on = [call for call in over if pump.works_on(call)]
+        if going_on:
+            if not self._lingering:
+                pump.nursery.start_soon(self._end_lingering)
+            until = trio.current_time() + limit
+            self._lingering.extend((until, call) for call in going_on)
+
+    async def _end_lingering(self) -> None:
+        pump = self._pump
+        assert pump is not None
+        while self._lingering:
+            until, call = self._lingering[0]
+            if pump.works_on(call):
+                await trio.sleep_until(until)
+                if pump.works_on(call) and not self._given_up:
+                    log.warning("instance %d: the guest went on after its response for too long", self.number)
+                    self._give_up(Retirement.DEADLINE)
+            self._lingering.popleft()
+
+    def _give_up(self, reason: Retirement) -> None:
+        """Take no more requests, and wait for nothing but those under way."""
+        self._given_up = True
+        self.ending = self.ending or reason
+        self.retire()
+        if not self._exchanges:
+            assert self._pump is not None
+            self._pump.stop()
 
     def _finish_one(self, exchange: Exchange, reason: str) -> None:
         """The guest is done with a request."""
-        if self._exchanges.pop(exchange, None) is None:
+        call = self._exchanges.pop(exchange, None)
+        if call is None:
             return
-        self._relieve(1)
         pump = self._pump
         assert pump is not None
+        self._over.append(call)
+        if pump.asleep:
+            self._bound_rests()
+        self._relieve(1)
         # Before the handler learns that it may dispatch another. In the middle of a step it remains to be seen whether
         # the guest is busy; if so the inbox goes back.
         self._set_roomy(self._has_room() and not self._computes and not (pump.asleep and self._store.busy))
@@ -272,7 +318,7 @@ class ConcurrentWorker(Worker):
     def _fail_all(self, failure: BaseException | None) -> None:
         """The pump has ended: nothing that is not complete by now will be."""
         self._retiring = True
-        reason = "the server is shutting down"
+        reason = SHUTTING_DOWN
         if isinstance(failure, Exit):
             self.ending = Retirement.EXIT
             reason = f"the guest exited with code {failure.code}"

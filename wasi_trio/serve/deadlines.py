@@ -48,6 +48,7 @@ class Deadlines:
                     if not exchange.done and not exchange.finished:
                         failure = DeadlinePassed(f"no response within {self._timeout:g} s")
                         log.warning("%r: %s", exchange.request, failure)
+                        exchange.late = True
                         exchange.fail(failure, HttpError("internal-error", str(failure)))
                         exchange.cancel()
                 watched.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from wasi_trio.wasi.http.messages import Request, Response
 
 if TYPE_CHECKING:
     from wasi_trio.serve.observer import Observer
+
+log = logging.getLogger("wasi_trio.serve")
 
 
 class ExchangeFailed(Exception):
@@ -48,6 +51,14 @@ class Overloaded(ExchangeFailed):
     retry_after = 1
 
 
+class ShuttingDown(ExchangeFailed):
+    """The handler ended before the guest had answered."""
+
+    status = 503
+    outcome = Outcome.SHUTDOWN
+    retry_after = 1
+
+
 class DeadlinePassed(ExchangeFailed):
     """The guest had not answered by the request's deadline."""
 
@@ -68,6 +79,7 @@ class Exchange:
         "failure",
         "finished",
         "instance",
+        "late",
         "notify",
         "observer",
         "on_cancel",
@@ -91,6 +103,8 @@ class Exchange:
         self.deadline = math.inf
         #: no guest works on it any more
         self.finished = False
+        #: a limit of time was what ended it
+        self.late = False
         self.notify: Callable[[], None] | None = None
         #: around the guest's work, where that has a task of its own; its deadline is this exchange's
         self.scope: trio.CancelScope | None = None
@@ -128,6 +142,22 @@ class Exchange:
     def overdue(self) -> bool:
         """Whether the deadline has passed without a response."""
         return not self.done and trio.current_time() >= self.deadline
+
+    def bound_pauses(self, seconds: float) -> None:
+        """End the exchange if the guest lets the reader of its response wait so long for the next piece."""
+        assert self.response is not None
+        body = self.response.body
+
+        def late() -> None:
+            failure = f"the guest's response paused for more than {seconds:g} s"
+            log.warning("%r: %s", self.request, failure)
+            self.late = True
+            stop = self.on_cancel or self.cancel  # the end of the body may be the end of this
+            body.abort(HttpError("HTTP-response-timeout"))
+            stop()
+
+        body.patience = seconds
+        body.on_late = late
 
     def _settle(self) -> None:
         self.done = True

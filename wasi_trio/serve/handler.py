@@ -29,8 +29,8 @@ class ProxyHandler:
     """Gives requests to instances of a component and gets their responses.
 
     To be used as an async context manager: leaving it stops taking requests, lets those under way finish and ends
-    the workers; cancel the block around it to end them at once. ``component`` must export an HTTP handler, else
-    LinkError.
+    the workers; ``drain_timeout`` bounds that, and cancelling the block around it ends them at once. ``component``
+    must export an HTTP handler, else LinkError.
 
     A request goes to a worker that is idle; when none is, a new one is started for it. So the channel never holds a
     request: it is handed over on the spot or not at all.
@@ -77,16 +77,22 @@ class ProxyHandler:
         if self.options.metrics is not None:
             metrics = self.options.metrics.of(self.component.name)
             metrics.in_progress = lambda: self.active
-            metrics.waiting = lambda: sum(not exchange.finished for exchange in tuple(self._waiting))
+            metrics.waiting = lambda: self.waiting
             metrics.stalls = lambda: self.watchdog.stalls
             metrics.interruptions = lambda: self.watchdog.interruptions
         elif not log.isEnabledFor(logging.INFO):
             return None
         return Observer(self.component.name, metrics)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for others to be done; may be asked on any thread."""
+        return sum(not exchange.finished for exchange in tuple(self._waiting))
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
+        self.begin_to_drain()
         # Idle workers end when the channel does; busy ones when their request is done.
         self._give.close()
         self._leaving = True
@@ -97,6 +103,16 @@ class ProxyHandler:
             return await self._nursery_manager.__aexit__(kind, error, traceback)
         finally:
             self.watchdog.stop()
+
+    def begin_to_drain(self) -> None:
+        """Requests still come, but no new clients: all that is not done within ``drain_timeout`` is ended then.
+
+        Leaving the handler does this, for those that have not done so before.
+        """
+        assert self._nursery is not None
+        scope, limit = self._nursery.cancel_scope, self.options.drain_timeout
+        if limit is not None and scope.deadline == math.inf:
+            scope.deadline = trio.current_time() + limit
 
     async def handle(self, request: Request) -> Response:
         """The guest's response to a request, as soon as it has set it; its body may still be on its way.

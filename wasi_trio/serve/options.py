@@ -25,8 +25,9 @@ class HandlerOptions:
     guest does for a request after the client has had its response. ``body_timeout`` bounds the pause between two pieces
     of a response's body, as far as it is the guest's: time in which the client does not take what is there does not
     count. ``drain_timeout`` bounds how long requests under way are waited for when the handler is left; those that are
-    not done then are cut. Requests that wait beyond ``max_queued_requests`` are refused. A host function that holds up the event loop for longer than ``stall_limit`` is logged, and interrupted
-    if ``interrupt_stalls`` is set; it is interrupted at its request's deadline in any case.
+    not done then are cut. Requests that wait beyond ``max_queued_requests`` are refused. A host function that holds up
+    the event loop for longer than ``stall_limit`` is logged, and interrupted if ``interrupt_stalls`` is set; it is
+    interrupted at its request's deadline in any case.
     ``metrics`` is where handlers count what they do.
     """
 

@@ -18,6 +18,8 @@ class Outcome(Enum):
     OVERLOADED = "overloaded"
     #: there was no response in time
     DEADLINE = "deadline"
+    #: the handler ended before there was a response
+    SHUTDOWN = "shutdown"
     #: nobody wanted the response any more before it was complete
     CLIENT_LEFT = "client-left"
     #: the response began, but the guest broke it off

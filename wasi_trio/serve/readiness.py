@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import trio
-
 from wasi_trio.serve.handler import ProxyHandler
 
 
@@ -27,7 +25,6 @@ class Readiness:
             return "stalled"
         return None
 
-    async def end_with(self, stop: trio.Event) -> None:
-        """Not ready any more from when ``stop`` is set; returns then."""
-        await stop.wait()
+    def end(self) -> None:
+        """Not ready any more: the server shuts down."""
         self._draining = True

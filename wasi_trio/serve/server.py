@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -49,7 +50,8 @@ class Server:
     """Serves an ASGI application over HTTP/1 and, to clients that begin with it, HTTP/2.
 
     At most ``max_connections`` are open at once; further ones wait to be accepted. One without a request for
-    ``keep_alive_timeout`` seconds is closed.
+    ``keep_alive_timeout`` seconds is closed. ``drain_timeout`` bounds how long, in seconds, requests under way are
+    waited for in the end.
     """
 
     def __init__(
@@ -58,17 +60,20 @@ class Server:
         *,
         max_connections: int | None = None,
         keep_alive_timeout: float = 5,
+        drain_timeout: float | None = None,
     ) -> None:
         self._app = ASGIWrapper(app)
         self._config = _hypercorn_config()
         self._config.keep_alive_timeout = keep_alive_timeout
         self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
+        self._drain_timeout = math.inf if drain_timeout is None else drain_timeout
         self._open: set[trio.SocketStream] = set()
 
     async def run(self, listeners: Sequence[socket.socket], stop: trio.Event) -> None:
         """Serve on listening sockets until ``stop`` is set; returns when the requests under way then are answered.
 
-        The sockets are closed. Cancelling this drops every connection.
+        Those that are not when ``drain_timeout`` is over are cut. The sockets are closed. Cancelling this drops every
+        connection.
         """
         context = WorkerContext(None)
         async with trio.open_nursery() as guard:
@@ -79,6 +84,7 @@ class Server:
                         accepting.start_soon(self._accept, listener, context, connections)
                     await stop.wait()
                     accepting.cancel_scope.cancel()
+                guard.cancel_scope.deadline = trio.current_time() + self._drain_timeout
                 # Idle connections are closed now, and busy ones after their response.
                 await context.terminated.set()
             guard.cancel_scope.cancel()

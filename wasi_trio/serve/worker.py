@@ -10,7 +10,14 @@ import trio
 
 from wasi_trio.component.errors import ComponentError, Trap
 from wasi_trio.runtime.instance import Instance
-from wasi_trio.serve.exchange import DeadlinePassed, Exchange, ExchangeFailed, GuestFailed, InstantiationFailed
+from wasi_trio.serve.exchange import (
+    DeadlinePassed,
+    Exchange,
+    ExchangeFailed,
+    GuestFailed,
+    InstantiationFailed,
+    ShuttingDown,
+)
 from wasi_trio.serve.outcomes import Retirement
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.exit import Exit
@@ -21,6 +28,9 @@ if TYPE_CHECKING:
     from wasi_trio.serve.handler import ProxyHandler
 
 log = logging.getLogger("wasi_trio.serve")
+
+#: why a request ends that neither the guest nor its client has ended
+SHUTTING_DOWN = "the server is shutting down"
 
 
 class Worker:
@@ -65,7 +75,7 @@ class Worker:
                     nursery.cancel_scope.cancel()
         finally:
             if not first.finished:
-                self._finish(first, "the server is shutting down")
+                self._finish(first, SHUTTING_DOWN)
 
     def _context(self, nursery: trio.Nursery) -> WasiContext:
         wasi = self.handler.options.wasi
@@ -118,7 +128,7 @@ class Worker:
         return None
 
     async def _serve(self, instance: Instance, exchange: Exchange) -> None:
-        reason = "the server is shutting down"
+        reason = SHUTTING_DOWN
         scope = trio.CancelScope(deadline=exchange.deadline)
         try:
             with scope:
@@ -144,15 +154,20 @@ class Worker:
                     reason = f"a host function failed: {type(error).__name__}"
                     log.exception("instance %d: a host function failed", self.number)
             if scope.cancelled_caught:
-                self.ending = Retirement.CANCELLED if exchange.finished else Retirement.DEADLINE
+                left = exchange.finished and not exchange.late
+                self.ending = Retirement.CANCELLED if left else Retirement.DEADLINE
         finally:
             self._finish(exchange, reason, timed_out=scope.cancelled_caught)
 
     def _bound_rest(self, exchange: Exchange, scope: trio.CancelScope) -> None:
-        """Give the guest a bounded time for what it does after the client has had its response."""
+        """Give the guest a bounded time for each piece of its response, and for what it does after that was had."""
         response = exchange.response
+        assert response is not None
+        pause = self.handler.options.body_timeout
+        if pause is not None:
+            exchange.bound_pauses(pause)
         limit = self.handler.options.post_response_timeout
-        if response is None or limit is None:
+        if limit is None:
             return
 
         settle = response.body.on_ended
@@ -183,7 +198,7 @@ class Worker:
         exchange.scope = exchange.on_cancel = exchange.on_response = None
         response = exchange.response
         if not exchange.done or (response is not None and not response.body.finished):
-            failure: ExchangeFailed = GuestFailed(reason)
+            failure: ExchangeFailed = (ShuttingDown if reason is SHUTTING_DOWN else GuestFailed)(reason)
             if exchange.overdue and not left:
                 failure = DeadlinePassed(f"no response within {self.handler.options.request_timeout:g} s")
             elif timed_out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -42,6 +43,8 @@ class Body:
     ``on_readable`` where ``wait_readable`` would return, ``on_permit`` where ``wait_permit`` would. Each is forgotten
     when it is called. ``on_ended`` is called, once, as soon as ``ended`` holds: with true where the reader had
     all of the body, with false where the writer cut it short or the reader closed it.
+
+    A task that waits longer than ``patience`` seconds for something to read calls ``on_late``, which ends the body.
     """
 
     __slots__ = (
@@ -55,8 +58,10 @@ class Body:
         "finished",
         "on_close",
         "on_ended",
+        "on_late",
         "on_permit",
         "on_readable",
+        "patience",
         "refusal",
         "trailers",
     )
@@ -82,6 +87,8 @@ class Body:
         self.on_readable: Callable[[], None] | None = None
         self.on_permit: Callable[[], None] | None = None
         self.on_ended: Callable[[bool], None] | None = None
+        self.patience = math.inf
+        self.on_late: Callable[[], None] | None = None
 
     @classmethod
     def empty(cls) -> Body:
@@ -265,7 +272,13 @@ class Body:
         while not self.buffered and not self.finished and not self.closed:
             if self._reader_wakeup is None:
                 self._reader_wakeup = trio.Event()
-            await self._reader_wakeup.wait()
+            if self.patience == math.inf:
+                await self._reader_wakeup.wait()
+                continue
+            with trio.move_on_after(self.patience) as scope:
+                await self._reader_wakeup.wait()
+            if scope.cancelled_caught and self.on_late is not None:
+                self.on_late()
 
     async def receive_some(self, max_bytes: int = CAPACITY) -> bytes:
         """Up to so many bytes, waiting for the first; b"" at the body's end, or once the reader closed it.
