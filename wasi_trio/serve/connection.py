@@ -17,7 +17,7 @@ from hypercorn.trio.worker_context import WorkerContext
 CONNECTION = "wasi_trio.connection"
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10
-_MOST_READ = 128 << 10
+_MOST_READ = 256 << 10
 
 
 class Connection(TCPServer):
@@ -76,8 +76,11 @@ class Connection(TCPServer):
         size = _LEAST_READ
         while True:
             try:
-                with trio.fail_after(self.config.read_timeout or math.inf):
+                if self.config.read_timeout is None:
                     data = await self.stream.receive_some(size)
+                else:
+                    with trio.fail_after(self.config.read_timeout):
+                        data = await self.stream.receive_some(size)
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):
                 break
             size = min(2 * size, _MOST_READ) if len(data) == size else max(len(data), _LEAST_READ)
