@@ -1,4 +1,4 @@
-"""Trailers, in every direction that there is a way for: out with a request, in with its response, out over HTTP/2."""
+"""Trailers, in every direction: out with a request, in with its response, both ways over HTTP/1.1, out over HTTP/2."""
 
 from __future__ import annotations
 
@@ -80,3 +80,55 @@ async def get_over_http2(port: int, path: str) -> tuple[bytes, list[tuple[bytes,
                     trailers = [(bytes(name), bytes(value)) for name, value in event.headers]
                 elif isinstance(event, h2.events.StreamEnded):
                     return body, trailers
+
+
+# ---- over HTTP/1.1 ---------------------------------------------------------------------------------------
+
+
+async def exchange(
+    port: int, path: str, sent: list[tuple[str, str]], *headers: tuple[str, str]
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The content and the trailers of the response to a request with trailers."""
+    async with Client(port) as client:
+        await client.start(path, "POST", ("transfer-encoding", "chunked"), *headers)
+        await client.write(b"content")
+        await client.send(h11.EndOfMessage(headers=sent))
+        answer = await client.head()
+        assert answer.status == 200
+        while isinstance(event := await client.event(), h11.Data):
+            answer.body += event.data
+        assert isinstance(event, h11.EndOfMessage)
+        return answer.body, list(event.headers)
+
+
+@pytest.mark.parametrize(
+    ("guest", "path"),
+    [("p3_trailers", "/1"), ("p3_echo_through", "/"), ("python_p3", "/echo"), ("python_p3", "/through")],
+)
+async def test_both_ways_over_http1(guest: str, path: str) -> None:
+    async with serve(guest) as site:
+        for value in ("one", "two"):
+            _, trailers = await exchange(site.port, path, [("x-sent", value)], ("te", "trailers"))
+            assert trailers == [(b"x-sent", value.encode())]
+
+
+async def test_only_to_those_who_take_them() -> None:
+    async with serve("p3_trailers") as site:
+        _, trailers = await exchange(site.port, "/0", [], ("te", "trailers"))
+        assert trailers == [(b"x-trailer", b"value")]
+        body, trailers = await exchange(site.port, "/0", [])
+        assert body
+        assert trailers == []
+
+
+async def test_those_of_one_request_are_not_anothers() -> None:
+    """On a connection that is kept."""
+    async with serve("p3_echo_through") as site, site.client() as client:
+        for sent in ([("x-sent", "1")], []):
+            await client.start("/", "POST", ("transfer-encoding", "chunked"), ("te", "trailers"))
+            await client.send(h11.EndOfMessage(headers=sent))
+            assert (await client.head()).status == 200
+            event = await client.event()
+            assert isinstance(event, h11.EndOfMessage)
+            assert list(event.headers) == [(name.encode(), value.encode()) for name, value in sent]
+            client.protocol.start_next_cycle()

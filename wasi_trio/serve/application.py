@@ -51,7 +51,8 @@ class Application:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = build_request(scope, self._headers)
-        upload = Upload(receive, request.body)
+        connection = connection_of(scope)
+        upload = Upload(receive, request.body, None if connection is None else connection.trailing)
         exchange = self._handler.submit(request)
         answered = False
         try:

@@ -6,12 +6,16 @@ import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+
+from wasi_trio.serve.h11_trailers import TrailingConnection
 
 #: where the state of a request's ASGI scope has its ``Connection``
 CONNECTION = "wasi_trio.connection"
@@ -71,8 +75,18 @@ class Connection(TCPServer):
         if broken:
             await self.protocol.handle(Closed())
 
+    @property
+    def trailing(self) -> TrailingConnection | None:
+        """Where trailers of the request that it has at the moment go, if it speaks HTTP/1.1."""
+        protocol = getattr(self.protocol.protocol, "connection", None)
+        return protocol if isinstance(protocol, TrailingConnection) else None
+
     async def _read_data(self) -> None:
         """As hypercorn's, but in larger pieces while so much comes: what a piece costs hardly depends on its size."""
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H11Protocol):
+            most = self.config.h11_max_incomplete_size
+            protocol.connection = TrailingConnection(h11.SERVER, max_incomplete_event_size=most)
         size = _LEAST_READ
         while True:
             try:

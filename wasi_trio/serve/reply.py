@@ -13,6 +13,7 @@ import trio
 
 from wasi_trio.serve.connection import connection_of
 from wasi_trio.serve.cutting import cut_response
+from wasi_trio.serve.h11_trailers import TrailingConnection
 from wasi_trio.serve.upload import Message, Upload
 from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http.messages import Response
@@ -24,6 +25,8 @@ logger = logging.getLogger("wasi_trio.serve")
 
 #: what the server alone says, because it is about its connection
 _CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
+#: what frames a message, and so can not come after it
+_NO_TRAILERS = _CONNECTION | {"content-length", "host", "trailer"}
 _TRAILERS = "http.response.trailers"
 
 
@@ -47,13 +50,25 @@ class Reply:
     ``send_stream`` that sends it.
     """
 
-    __slots__ = ("_bodiless", "_body", "_declared", "_scope", "_send", "_start", "_trailers_wanted", "whole")
+    __slots__ = (
+        "_bodiless",
+        "_body",
+        "_connection",
+        "_declared",
+        "_send",
+        "_start",
+        "_target",
+        "_trailers_wanted",
+        "_trailing",
+        "whole",
+    )
 
     def __init__(self, scope: Scope, send: Send, response: Response, adds_date: bool) -> None:
         status = response.status
         if not 200 <= status <= 999:
             raise BadResponse(f"the guest answered with status {status}")
-        self._scope = scope
+        self._target = scope["method"], scope["path"]
+        self._connection = connection = connection_of(scope)
         self._send = send
         self._body = body = response.body
         headers: list[tuple[bytes, bytes]] = []
@@ -76,7 +91,12 @@ class Reply:
             headers.append((b"date", current_date()))
         head = scope["method"] == "HEAD"
         self._bodiless = head or status == 204 or status == 304
-        self._trailers_wanted = _TRAILERS in scope.get("extensions", ()) and _accepts_trailers(scope)
+        #: how trailers go over HTTP/1.1, of which ASGI does not know: with what has its length there are none
+        self._trailing: TrailingConnection | None = None
+        if connection is not None and declared is None and scope["http_version"] == "1.1":
+            self._trailing = connection.trailing
+        has_way = self._trailing is not None or _TRAILERS in scope.get("extensions", ())
+        self._trailers_wanted = not self._bodiless and has_way and _accepts_trailers(scope)
         self.whole = self._bodiless or (body.finished and body.error is None)
         self._declared = None if self._bodiless else declared
         if self.whole and not self._bodiless:
@@ -92,17 +112,17 @@ class Reply:
         body = self._body
         send = self._send
         content = b"" if self._bodiless else body.take(body.buffered)
-        trailers = body.trailers if self._trailers_wanted and not self._bodiless else None
+        trailers = body.trailers if self._trailers_wanted else None
         body.close()
-        if trailers:
+        if trailers and self._trailing is None:
             self._start["trailers"] = True
-        connection = connection_of(self._scope)
-        if connection is not None:
-            connection.cork()
+        if self._connection is not None:
+            self._connection.cork()
         await send(self._start)
-        await send({"type": "http.response.body", "body": content, "more_body": False})
         if trailers:
-            await self._send_trailers(trailers)
+            await self._end(content, trailers)
+        else:
+            await send({"type": "http.response.body", "body": content, "more_body": False})
 
     async def send_stream(self, upload: Upload) -> bool:
         """Send the response as the guest writes it; whether that went to the end.
@@ -110,7 +130,7 @@ class Reply:
         ``upload`` is being run meanwhile. Where the client leaves this returns; where the guest breaks off, or
         gives other than the length it announced, the response is cut, visibly for the client, and a line logged.
         """
-        if self._trailers_wanted:
+        if self._trailers_wanted and self._trailing is None:
             self._start["trailers"] = True
         await self._send(self._start)
         try:
@@ -131,9 +151,7 @@ class Reply:
         if upload.client_left:
             return False
         upload.end()
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        if self._trailers_wanted:
-            await self._send_trailers(trailers or [])
+        await self._end(b"", trailers or [])
         return True
 
     async def _send_content(self) -> None:
@@ -149,12 +167,18 @@ class Reply:
         if left:
             raise BadResponse(f"the guest ended its content {left} bytes before the length it gave")
 
-    async def _send_trailers(self, trailers: Trailers) -> None:
-        headers = [(name.lower().encode("latin-1"), value) for name, value in trailers]
-        await self._send({"type": _TRAILERS, "headers": headers, "more_trailers": False})
+    async def _end(self, content: bytes, trailers: Trailers) -> None:
+        """Send the last of the content, and trailers if they are wanted."""
+        trailers = [(name.lower(), value) for name, value in trailers if name.lower() not in _NO_TRAILERS]
+        if self._trailing is not None and self._trailers_wanted:
+            self._trailing.response_trailers = trailers
+        await self._send({"type": "http.response.body", "body": content, "more_body": False})
+        if "trailers" in self._start:
+            headers = [(name.encode("latin-1"), value) for name, value in trailers]
+            await self._send({"type": _TRAILERS, "headers": headers, "more_trailers": False})
 
     async def _cut(self, upload: Upload, reason: str) -> bool:
-        logger.error("%s %s: %s", self._scope["method"], self._scope["path"], reason)
+        logger.error("%s %s: %s", *self._target, reason)
         upload.end()
         await cut_response(self._send)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from wasi_trio.serve.h11_trailers import TrailingConnection
 from wasi_trio.wasi.http.body import Body, BodyClosed
 from wasi_trio.wasi.http.errors import HttpError
 
@@ -15,11 +16,13 @@ Receive = Callable[[], Awaitable[Message]]
 class Upload:
     """Takes the events of one request from an ASGI server, its content into ``body``, no faster than that is read."""
 
-    __slots__ = ("_body", "_pending", "_receive", "client_left", "complete", "on_left")
+    __slots__ = ("_body", "_pending", "_receive", "_trailing", "client_left", "complete", "on_left")
 
-    def __init__(self, receive: Receive, body: Body) -> None:
+    def __init__(self, receive: Receive, body: Body, trailing: TrailingConnection | None = None) -> None:
         self._receive = receive
         self._body = body
+        #: where trailers are, of which ASGI does not tell
+        self._trailing = trailing
         #: content received for which the body had no room yet
         self._pending: bytes | memoryview = b""
         #: the server has given all of the request
@@ -38,7 +41,7 @@ class Upload:
             if self._pending:
                 await self._write_pending()
             if self.complete:
-                self._body.finish()
+                self._body.finish(None if self._trailing is None else self._trailing.request_trailers)
             message = await self._receive()
             kind = message["type"]
             if kind == "http.request":
