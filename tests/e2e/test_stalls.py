@@ -40,7 +40,7 @@ def guest(name: str) -> LinkedComponent:
 async def test_a_call_that_blocks_is_answered_for_at_the_deadline(
     name: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serve(guest(name), HandlerOptions(request_timeout=0.2)) as site:
+    async with serve(guest(name), HandlerOptions(request_timeout=0.5)) as site:
         for _ in range(2):
             assert (await site.ask(path)).status == 504
             assert (await site.ask("/0")).status in (200, 204)

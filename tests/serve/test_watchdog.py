@@ -159,7 +159,7 @@ def logged(on_record: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
 @pytest.mark.parametrize("which", [LOOP, SLEEP, RECEIVE, HASH, STUBBORN, LATER_LOOP, LATER_AFTER_WAITING])
 def test_a_call_that_blocks_is_ended_at_the_deadline(which: int, guest: str, run: Run, work: Work) -> None:
     async def main() -> None:
-        async with handler(work, guest, request_timeout=0.1) as proxy:
+        async with handler(work, guest, request_timeout=0.3) as proxy:
             with pytest.raises(DeadlinePassed):
                 await get(proxy, which)
             assert (await get(proxy, 0)).status in (200, 204)
