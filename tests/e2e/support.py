@@ -69,9 +69,16 @@ def told(caplog: pytest.LogCaptureFixture, reason: str) -> bool:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return when ``condition`` holds, the event loop turning meanwhile."""
+    """Return when ``condition`` holds, the event loop turning meanwhile.
+
+    A virtual clock stands still while it turns, so it is given a little time now and then: a condition may depend on it.
+    """
+    turns = 0
     while not condition():
         await trio.lowlevel.checkpoint()
+        turns += 1
+        if turns % 10_000 == 0:
+            await trio.sleep(1e-3)
 
 
 class Watched(IncomingHandler):
