@@ -71,7 +71,8 @@ def told(caplog: pytest.LogCaptureFixture, reason: str) -> bool:
 async def until(condition: Callable[[], bool]) -> None:
     """Return when ``condition`` holds, the event loop turning meanwhile.
 
-    A virtual clock stands still while it turns, so it is given a little time now and then: a condition may depend on it.
+    A virtual clock stands still while it turns, so it is given a little time now and then, on which a condition may
+    depend.
     """
     turns = 0
     while not condition():
