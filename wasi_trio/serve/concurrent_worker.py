@@ -331,4 +331,5 @@ class ConcurrentWorker(Worker):
             reason = f"a host function failed: {type(failure).__name__}"
             log.error("instance %d: a host function failed", self.number, exc_info=failure)
         for exchange in list(self._exchanges):
+            exchange.cause = failure
             self._finish_one(exchange, reason)

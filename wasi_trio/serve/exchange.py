@@ -74,6 +74,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "cause",
         "deadline",
         "done",
         "failure",
@@ -98,6 +99,8 @@ class Exchange:
         self.request = request
         self.response: Response | None = None
         self.failure: ExchangeFailed | None = None
+        #: what ended the guest's work: the trap, or what a host function raised
+        self.cause: BaseException | None = None
         self.done = False
         #: when, in trio's time, the response's head must be there
         self.deadline = math.inf

@@ -74,15 +74,16 @@ class ProxyHandler:
 
     def _new_observer(self) -> Observer | None:
         metrics = None
+        listeners = [listen(self.component.name) for listen in self.options.listeners]
         if self.options.metrics is not None:
             metrics = self.options.metrics.of(self.component.name)
             metrics.in_progress = lambda: self.active
             metrics.waiting = lambda: self.waiting
             metrics.stalls = lambda: self.watchdog.stalls
             metrics.interruptions = lambda: self.watchdog.interruptions
-        elif not log.isEnabledFor(logging.INFO):
+        elif not listeners and not log.isEnabledFor(logging.INFO):
             return None
-        return Observer(self.component.name, metrics)
+        return Observer(self.component.name, metrics, listeners)
 
     @property
     def waiting(self) -> int:
@@ -197,6 +198,8 @@ class ProxyHandler:
             exchange = self._waiting.popleft()
             if not exchange.finished:
                 self._dispatch(exchange)
+        if not self.active and self._observer is not None:
+            self._observer.idle()
         self._leave()
 
     def _leave(self) -> None:

@@ -9,12 +9,12 @@ import wasmtime
 from wasi_trio.component.errors import LinkError
 from wasi_trio.component.imports import Imports
 from wasi_trio.component.names import parse_import_name
-from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.runtime.component import Component, LinkedComponent
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.guest import guest_calls
-from wasi_trio.wasi.loading import LoadError, link_component, open_engine, read_component, refused
+from wasi_trio.wasi.loading import LoadError, compile_component, link_compiled, open_engine, read_component, refused
 
-__all__ = ["LoadError", "link", "load", "open_engine"]
+__all__ = ["LoadError", "link", "link_http", "load", "open_engine"]
 
 
 def load(engine: Engine, path: str | None, imports: Imports | None = None) -> LinkedComponent:
@@ -30,8 +30,13 @@ def load(engine: Engine, path: str | None, imports: Imports | None = None) -> Li
 
 def link(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
     """An HTTP component compiled and linked; raises LoadError, which calls it ``name``."""
+    return link_http(compile_component(engine, data, name), name, imports)
+
+
+def link_http(component: Component, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """An HTTP component that is compiled, linked; raises LoadError, which calls it ``name``."""
     try:
-        linked = link_component(engine, data, name, imports)
+        linked = link_compiled(component, name, imports)
         guest_calls(linked)
         return linked
     except LoadError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
 
 from wasi_trio.component.imports import Imports
 from wasi_trio.component.names import parse_import_name
@@ -19,6 +20,9 @@ from wasi_trio.wasi.http.messages import Request, Response
 from wasi_trio.wasi.p3.http import handler_interface
 
 HANDLER = "wasi:http/handler"
+
+#: from an engine, a path and what is provided beside WASI to an HTTP component; raises LoadError
+Load: TypeAlias = Callable[[Engine, str | None, Imports], LinkedComponent]
 
 
 class NextHandler:
@@ -54,10 +58,12 @@ class Chain:
 
     Each but the last has its import of wasi:http/handler answered by the one after it, which has a pool of instances of
     its own. ``imports`` are provided to all of them beside that and WASI. A path of None is the built-in component.
-    Raises LoadError.
+    ``load`` makes a component of a path. Raises LoadError.
     """
 
-    def __init__(self, engine: Engine, paths: Sequence[str | None], imports: Imports | None = None) -> None:
+    def __init__(
+        self, engine: Engine, paths: Sequence[str | None], imports: Imports | None = None, load: Load = load
+    ) -> None:
         #: each with what answers it, the last first
         self._links: list[tuple[LinkedComponent, NextHandler]] = []
         behind: str | None = None

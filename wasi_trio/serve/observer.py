@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -17,16 +18,36 @@ if TYPE_CHECKING:
 log = logging.getLogger("wasi_trio.serve")
 
 
+class Listener(Protocol):
+    """Is told what one handler does, synchronously and as it happens: it must take no time, and raise nothing.
+
+    Instances are told by their numbers, which count from 1.
+    """
+
+    def instance_started(self, number: int) -> None:
+        """An instance is about to be made."""
+
+    def began(self, instance: int) -> None:
+        """An instance is about to be called with a request."""
+
+    def instance_ended(self, number: int, reason: Retirement) -> None:
+        """An instance is gone, or could not be made."""
+
+    def idle(self) -> None:
+        """No request is under way any more."""
+
+
 class Observer:
     """Sees the requests and instances of one handler come and go.
 
-    A handler has one only where there are metrics, or lines of the level INFO are logged. ``submitted`` is called first
-    for a request and ``ended`` last; what is told of it after that is ignored.
+    A handler has one only where there are metrics or listeners, or lines of the level INFO are logged. ``submitted`` is
+    called first for a request and ``ended`` last; what is told of it after that is ignored.
     """
 
-    def __init__(self, component: str, metrics: HandlerMetrics | None) -> None:
+    def __init__(self, component: str, metrics: HandlerMetrics | None, listeners: Sequence[Listener] = ()) -> None:
         self._component = component
         self._metrics = metrics
+        self._listeners = listeners
 
     def submitted(self, exchange: Exchange) -> None:
         """A request has come to the handler."""
@@ -39,6 +60,8 @@ class Observer:
         exchange.instance = instance
         if self._metrics is not None:
             self._metrics.wait_seconds.observe(trio.current_time() - exchange.submitted)
+        for listener in self._listeners:
+            listener.began(instance)
 
     def responded(self, exchange: Exchange) -> None:
         """The head of the guest's response is there."""
@@ -70,6 +93,8 @@ class Observer:
         """A worker has come into being, and will make its instance."""
         if self._metrics is not None:
             self._metrics.started += 1
+        for listener in self._listeners:
+            listener.instance_started(number)
         log.info("instance %d of %s starts", number, self._component)
 
     def instance_ended(self, worker: Worker, reason: Retirement) -> None:
@@ -79,6 +104,8 @@ class Observer:
             metrics.retired[reason] += 1
             if worker.made:
                 metrics.reuse.observe(worker.taken)
+        for listener in self._listeners:
+            listener.instance_ended(worker.number, reason)
         taken = worker.taken if worker.made else 0
         log.info(
             "instance %d of %s ended after %d %s: %s",
@@ -88,6 +115,11 @@ class Observer:
             "request" if taken == 1 else "requests",
             reason.value,
         )
+
+    def idle(self) -> None:
+        """The handler has no request under way any more."""
+        for listener in self._listeners:
+            listener.idle()
 
 
 def _outcome(exchange: Exchange, left: bool) -> Outcome:

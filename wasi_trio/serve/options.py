@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from wasi_trio.wasi.context import WasiOptions
 
 if TYPE_CHECKING:
     from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.observer import Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class HandlerOptions:
     not done then are cut. Requests that wait beyond ``max_queued_requests`` are refused. A host function that holds up
     the event loop for longer than ``stall_limit`` is logged, and interrupted if ``interrupt_stalls`` is set; it is
     interrupted at its request's deadline in any case.
-    ``metrics`` is where handlers count what they do.
+    ``metrics`` is where handlers count what they do. Each of ``listeners`` is called with the component's name when a
+    handler starts, and gives who is told of its requests and instances.
     """
 
     max_instance_reuse_count: int | None = None
@@ -47,3 +50,4 @@ class HandlerOptions:
     wasi: WasiOptions = field(default_factory=WasiOptions)
     logging_prefix: bool = True
     metrics: Metrics | None = None
+    listeners: Sequence[Callable[[str], Listener]] = ()

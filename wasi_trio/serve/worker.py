@@ -97,6 +97,7 @@ class Worker:
             except Exit as exit_:
                 reason = f"it exited with code {exit_.code}"
             except ComponentError as error:
+                exchange.cause = error
                 reason = str(error)
             log.error("instance %d could not be made: %s", self.number, reason)
             failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
@@ -146,10 +147,12 @@ class Worker:
                     instance.retire(f"it exited with code {exit_.code}")
                     reason = f"the guest exited with code {exit_.code}"
                 except Trap as trap:
+                    exchange.cause = trap
                     self.ending = Retirement.DEADLINE if exchange.overdue else Retirement.TRAP
                     reason = f"the guest trapped: {first_line(str(trap))}"
                     log.error("instance %d trapped: %s", self.number, trap)
                 except Exception as error:
+                    exchange.cause = error
                     self.ending = Retirement.HOST_ERROR
                     reason = f"a host function failed: {type(error).__name__}"
                     log.exception("instance %d: a host function failed", self.number)

@@ -49,12 +49,25 @@ def read_component(path: str) -> bytes:
 
 def link_component(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
     """A component compiled and linked, with ``imports`` beside WASI; raises LoadError, which calls it ``name``."""
+    return link_compiled(compile_component(engine, data, name), name, imports)
+
+
+def compile_component(engine: Engine, data: bytes, name: str) -> Component:
+    """A component compiled; raises LoadError, which calls it ``name``."""
     if data.startswith(_CORE_MODULE):
         raise LoadError(f"{name} is a core WebAssembly module; a component is needed")
     if not data.startswith(b"\0asm"):
         raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
     try:
-        linked = link_wasi(Component.compile(engine, data), imports)
+        return Component.compile(engine, data)
+    except ComponentError as error:
+        raise refused(name, error) from None
+
+
+def link_compiled(component: Component, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """A component linked with WASI and ``imports``; raises LoadError, which calls it ``name``."""
+    try:
+        linked = link_wasi(component, imports)
     except ComponentError as error:
         raise refused(name, error) from None
     linked.name = name
