@@ -13,9 +13,9 @@ import pytest
 
 from tests.guests import wat
 from tests.guests.build import build
-from wasi_trio.command import find_run, run
 from wasi_trio.component.errors import Trap
 from wasi_trio.runtime.engine import Engine
+from wasi_trio.wasi.command import find_run, run
 from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.loading import link_component
 from wasi_trio.wasi.stdio import BytesSource, CapturedOutput
