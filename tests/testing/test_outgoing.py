@@ -11,8 +11,12 @@ from trio.testing import MockClock
 
 from tests.guests.build import build
 from wasi_trio.testing import Answer, ExchangeFailed, HttpError, OutgoingRequest, UnexpectedRequest, component
+from wasi_trio.testing.outgoing import Outgoing
 from wasi_trio.wasi.context import WasiOptions
+from wasi_trio.wasi.http.body import Body, BodyAborted
+from wasi_trio.wasi.http.client import RequestOptions
 from wasi_trio.wasi.http.context import HttpOptions
+from wasi_trio.wasi.http.messages import Request
 
 #: the guests, with the path at which each hands on what it is answered
 PROXIES = pytest.mark.parametrize(("name", "path"), [("python_p2", "/fetch"), ("python_p3", "/proxy")])
@@ -187,21 +191,6 @@ async def test_content_that_fails(name: str, path: str) -> None:
             await app.get(f"{path}?url=http://example.test/")
 
 
-async def test_a_handler_that_fails_when_no_request_is_under_way_ends_the_block() -> None:
-    """A guest that is still being answered while its client has had its response."""
-    answering = trio.Event()
-
-    async def content() -> AsyncIterator[bytes]:
-        yield b"x"
-        answering.set()
-        await trio.sleep_forever()
-
-    with pytest.raises(ValueError, match="late"):
-        async with component(build("python_p3")) as app:
-            app._fail(ValueError("late"))
-            await trio.sleep_forever()
-
-
 @PROXIES
 async def test_pytest_s_own_ways_out(name: str, path: str) -> None:
     async def outgoing(request: OutgoingRequest) -> Answer:
@@ -256,3 +245,29 @@ async def test_what_arrives_at_different_times(autojump_clock: MockClock) -> Non
 def test_an_answer_with_a_status_that_is_none(status: int) -> None:
     with pytest.raises(ValueError, match=f"{status} is not the status of a response"):
         Answer(status)
+
+
+async def test_the_timeouts_that_a_guest_sets(autojump_clock: MockClock) -> None:
+    """No guest here sets any, so this is asked what the host would ask for one."""
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"first"
+        await trio.sleep_forever()
+
+    async def outgoing(request: OutgoingRequest) -> Answer:
+        await trio.sleep(10)
+        return Answer(content=content())
+
+    failures: list[BaseException] = []
+    network = Outgoing(outgoing, failures.append)
+    request = Request("GET", "http", "example.test", "/", [], Body.empty())
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(HttpError, match="connection-read-timeout"):
+            await network.send(request, RequestOptions(first_byte_timeout=9), nursery)
+        assert trio.current_time() == 9
+        response = await network.send(request, RequestOptions(first_byte_timeout=11, between_bytes_timeout=5), nursery)
+        assert await response.body.receive_some() == b"first"
+        with pytest.raises(BodyAborted, match="connection-read-timeout"):
+            await response.body.receive_some()
+        assert trio.current_time() == 24
+    assert failures == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -17,6 +17,7 @@ from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS
 if TYPE_CHECKING:
     from wasi_trio.runtime.engine import Limits
     from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.observer import Listener
     from wasi_trio.testing.outgoing import Outgoing, OutgoingHandler
     from wasi_trio.wasi.stdio import StdoutSink
 
@@ -60,6 +61,7 @@ class Settings(GuestSettings, total=False):
     limits: Limits
     logging_prefix: bool
     metrics: Metrics | None
+    listeners: Sequence[Callable[[str], Listener]]
 
 
 def imports_of(settings: GuestSettings) -> Imports | None:

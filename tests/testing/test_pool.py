@@ -1,0 +1,129 @@
+"""What a test sees of instances: those that were started, used again, and retired, and why."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.guests import wat
+from wasi_trio.testing import ExchangeFailed, Retirement, component
+
+
+async def test_instances_of_wasi_0_2() -> None:
+    async with component(wat.source("counter")) as app:
+        assert (app.started, app.live, app.instances) == (0, 0, [])
+        for number in (1, 2):
+            response = await app.get()
+            assert (response.instance, await response.text()) == (number, "1\n")
+        await app.settled()
+        assert (app.started, app.live) == (2, 0)
+        assert [str(instance) for instance in app.instances] == [
+            "instance 1 of the component: 1 request, reuse-count",
+            "instance 2 of the component: 1 request, reuse-count",
+        ]
+
+
+@pytest.mark.parametrize("name", ["counter", "p3_counter"])
+async def test_an_instance_that_is_used_again(name: str, autojump_clock: MockClock) -> None:
+    async with component(wat.source(name), max_instance_reuse_count=3, idle_instance_timeout=10) as app:
+        answers = [await app.get() for _ in range(3)]
+        assert [await answer.text() for answer in answers] == ["1\n", "2\n", "3\n"]
+        assert [answer.instance for answer in answers] == [1, 1, 1]
+        assert await (await app.get()).text() == "1\n"
+        await app.idle()
+        first, second = app.instances
+        assert (first.requests, first.retired) == (3, Retirement.REUSE_COUNT)
+        assert (second.number, second.requests, second.alive, second.retired) == (2, 1, True, None)
+        assert repr(second) == "<instance 2 of the component: 1 request, alive>"
+        assert trio.current_time() < 10
+        await app.settled()
+        assert trio.current_time() >= 10
+        assert (second.alive, second.retired) == (False, Retirement.IDLE)
+    assert app.instances == [first, second]
+
+
+async def test_requests_that_share_an_instance(autojump_clock: MockClock) -> None:
+    async with component(wat.source("p3_sleep"), max_instance_concurrent_reuse_count=4) as app:
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(app.get, "/1000")
+        assert [instance.requests for instance in app.instances] == [4, 4]
+
+
+async def test_idle_waits_for_what_a_guest_does_after_its_response(autojump_clock: MockClock) -> None:
+    async with component(wat.source("p3_background")) as app:
+        assert await (await app.get("/5000")).text() == "0\n"
+        await app.settled()
+        assert trio.current_time() >= 5
+        assert app.instances[0].retired is Retirement.IDLE
+
+
+async def test_idle_waits_for_a_request_of_another_task(autojump_clock: MockClock) -> None:
+    async with component(wat.source("sleep")) as app, trio.open_nursery() as nursery:
+        nursery.start_soon(app.get, "/9000")
+        await trio.testing.wait_all_tasks_blocked()
+        await app.idle()
+        assert trio.current_time() >= 9
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("trap", Retirement.TRAP),
+        ("p3_trap", Retirement.TRAP),
+        ("exit", Retirement.EXIT),
+        ("p3_exit", Retirement.EXIT),
+        ("trap_in_start", Retirement.FAILED_TO_START),
+        ("spin", Retirement.DEADLINE),
+    ],
+)
+async def test_why_an_instance_is_retired(name: str, reason: Retirement) -> None:
+    async with component(wat.source(name), request_timeout=0.5) as app:
+        with pytest.raises(ExchangeFailed):
+            await app.get()
+        await app.settled()
+        assert [instance.retired for instance in app.instances] == [reason]
+        assert app.instances[0].requests == (0 if name == "trap_in_start" else 1)
+
+
+async def test_a_client_that_leaves_retires_an_instance(autojump_clock: MockClock) -> None:
+    async with component(wat.source("sleep")) as app:
+        with trio.move_on_after(1):
+            await app.get("/60000")
+        await app.settled()
+        assert app.instances[0].retired is Retirement.CANCELLED
+
+
+async def test_what_is_left_in_the_end() -> None:
+    async with component(wat.source("p3_hello")) as app:
+        await app.get()
+        assert app.live == 1
+    assert app.live == 0
+    assert app.instances[0].retired is Retirement.SHUTDOWN
+
+
+async def test_a_listener_of_one_s_own_is_told_too() -> None:
+    told: list[object] = []
+
+    class Listener:
+        def __init__(self, component: str) -> None:
+            told.append(component)
+
+        def instance_started(self, number: int) -> None:
+            told.append(("started", number))
+
+        def began(self, instance: int) -> None:
+            told.append(("began", instance))
+
+        def instance_ended(self, number: int, reason: Retirement) -> None:
+            told.append(("ended", number, reason))
+
+        def idle(self) -> None:
+            told.append("idle")
+
+    async with component(wat.source("hello"), listeners=[Listener]) as app:
+        await app.get()
+        await app.settled()
+    assert told == ["the component", ("started", 1), ("began", 1), "idle", ("ended", 1, Retirement.REUSE_COUNT)]
+    assert app.started == 1
