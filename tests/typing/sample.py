@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,21 @@ from wasi_trio import (
 )
 from wasi_trio.asgi import ComponentApplication
 from wasi_trio.serve import Body, BodyAborted, ExchangeFailed, HandlerOptions, ProxyHandler, Request, Response
+from wasi_trio.testing import (
+    Answer,
+    App,
+    CommandResult,
+    GuestFailed,
+    HttpError,
+    InstanceRecord,
+    LiveServer,
+    Opener,
+    OutgoingRequest,
+    Retirement,
+    component,
+    run,
+    server,
+)
 
 
 class Product(NamedTuple):
@@ -85,6 +101,55 @@ async def main(path: Path) -> None:
         async with ProxyHandler(load(engine, path), options) as handler, trio.open_nursery() as nursery:
             for number in range(3):
                 nursery.start_soon(ask, handler, f"/{number}")
+
+
+# ---- tests of a component ------------------------------------------------------------------------------------
+
+
+async def upstream(request: OutgoingRequest) -> Answer:
+    if request.headers.get("accept") is None:
+        raise HttpError("HTTP-request-denied")
+    return Answer(200, request, headers={"content-type": "text/plain"}, trailers=[("x-sum", b"1")])
+
+
+async def lines() -> AsyncIterator[bytes]:
+    yield b"line\n"
+
+
+async def test_requests() -> None:
+    async with component(
+        "app.wasm", b"", env={"A": "1"}, seed=None, outgoing=upstream, imports={"acme:shop/catalog": Catalog}
+    ) as app:
+        response = await app.post("/x", json={"a": 1}, headers=[("accept", "*/*")])
+        status: int = response.status
+        content: bytes = await response.read()
+        print(status, content, await response.text(), await response.json(), response.headers.get_all("vary"))
+        async with app.stream("PUT", "/", content=lines(), trailers={"x-sum": "1"}) as streamed:
+            async for piece in streamed:
+                print(len(piece), streamed.trailers.get("x-sum"))
+        records: list[InstanceRecord] = app.instances
+        reason: Retirement | None = records[0].retired
+        print(reason, app.started, app.live, app.stdout, app.stderr)
+        await app.idle()
+        await app.settled()
+
+
+async def test_fixtures(wasi_component: Opener[App], wasi_server: Opener[LiveServer]) -> None:
+    app = await wasi_component(Path("app.wasm"), request_timeout=5, max_instance_reuse_count=None)
+    try:
+        await app.get("/")
+    except GuestFailed as failure:
+        print(failure.status)
+    live = await wasi_server("(component)", options=HandlerOptions())
+    url: str = live.url
+    print(url)
+
+
+async def test_server_and_command() -> None:
+    async with server("app.wasm", wasi=WasiOptions()) as live:
+        print(live.port)
+    result: CommandResult = await run("command.wasm", ["one"], stdin="two", env={"A": "1"})
+    print(result.exit_code, result.stdout, result.stderr)
 
 
 app = ComponentApplication("app.wasm", HandlerOptions(), imports=Imports({"acme:shop/catalog": Catalog}))

@@ -1,0 +1,57 @@
+"""docs/testing.md: its Python is a test suite, which is run by a pytest of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, Block, fenced
+from tests.guests import wat
+from tests.guests.build import build
+
+pytest_plugins = ["pytester"]
+
+PAGE = ROOT / "docs" / "testing.md"
+
+#: the components that the page has, by what guest each is; app.wasm is python_p3
+GUESTS = {"worker.wasm": "host_call", "outer.wasm": "p3_middleware", "inner.wasm": "hello", "command.wasm": "command"}
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder with the page's components and configuration."""
+    (pytester.path / "app.wasm").symlink_to(build("python_p3"))
+    for name, guest in GUESTS.items():
+        (pytester.path / name).write_bytes(wat.load(guest))
+    (configuration,) = [block.text for block in fenced(PAGE) if block.language == "ini"]
+    (pytester.path / "pytest.ini").write_text(configuration)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return pytester
+
+
+def write(path: Path, blocks: Sequence[Block]) -> None:
+    """A module of these, each at the line where it is in the page."""
+    lines: list[str] = []
+    for block in blocks:
+        lines += [""] * (block.line - 1 - len(lines))
+        lines += block.text.splitlines()
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_every_block_is_of_a_kind_that_is_tried() -> None:
+    assert {block.language for block in fenced(PAGE)} == {"ini", "python", "text"}
+
+
+def test_the_page_s_tests(project: pytest.Pytester) -> None:
+    blocks = [block for block in fenced(PAGE) if block.language == "python"]
+    write(project.path / "test_page.py", blocks)
+    result = project.runpytest_subprocess("-p", "wasi_trio.testing.plugin")
+    tests = sum(line.startswith("async def test_") for block in blocks for line in block.text.splitlines())
+    result.assert_outcomes(passed=tests - 1, failed=1)
+    result.stdout.fnmatch_lines(["FAILED test_page.py::test_that_fails*"])
+    (shown,) = [block.text for block in fenced(PAGE) if block.language == "text"]
+    result.stdout.fnmatch_lines([f"*{line}*" for line in shown.splitlines()])
