@@ -16,7 +16,13 @@ pytest_plugins = ["pytester"]
 PAGE = ROOT / "docs" / "testing.md"
 
 #: the components that the page has, by what guest each is; app.wasm is python_p3
-GUESTS = {"worker.wasm": "host_call", "outer.wasm": "p3_middleware", "inner.wasm": "hello", "command.wasm": "command"}
+GUESTS = {
+    "counter.wasm": "counter",
+    "worker.wasm": "host_call",
+    "outer.wasm": "p3_middleware",
+    "inner.wasm": "hello",
+    "command.wasm": "command",
+}
 
 
 @pytest.fixture

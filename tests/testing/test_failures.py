@@ -164,9 +164,10 @@ async def test_a_status_of_the_component_s_own_is_no_failure() -> None:
 
 async def test_a_component_behind_another_that_fails() -> None:
     """The one in front sees an error, and answers with one of its own."""
-    async with component(wat.source("p3_middleware"), wat.source("trap")) as app:
+    async with component(wat.source("p3_middleware"), wat.source("trap"), idle_instance_timeout=3600) as app:
         with pytest.raises(ExchangeFailed, match="the guest answered with the error internal-error: the next handler"):
             await app.get()
+        await app.idle()
         assert [str(instance) for instance in app.instances] == [
             "instance 1 of component 1: 1 request, alive",
             "instance 1 of component 2: 1 request, trap",

@@ -67,7 +67,7 @@ def test_fixtures(suite: Suite) -> None:
             monkeypatch.setattr(Component, "compile", compile)
 
         async def test_components(wasi_component):
-            app = await wasi_component("hello.wasm", max_instance_reuse_count=5)
+            app = await wasi_component("hello.wasm", max_instance_reuse_count=5, idle_instance_timeout=3600)
             other = await wasi_component("stdout.wat")
             assert (await app.get()).status == (await other.get()).status == 200
             assert app.live == 1

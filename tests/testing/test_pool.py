@@ -27,7 +27,10 @@ async def test_instances_of_wasi_0_2() -> None:
 @pytest.mark.parametrize("name", ["counter", "p3_counter"])
 async def test_an_instance_that_is_used_again(name: str, autojump_clock: MockClock) -> None:
     async with component(wat.source(name), max_instance_reuse_count=3, idle_instance_timeout=10) as app:
-        answers = [await app.get() for _ in range(3)]
+        answers = []
+        for _ in range(3):
+            answers.append(await app.get())
+            await app.idle()  # else another instance might be faster than the end of the guest's call
         assert [await answer.text() for answer in answers] == ["1\n", "2\n", "3\n"]
         assert [answer.instance for answer in answers] == [1, 1, 1]
         assert await (await app.get()).text() == "1\n"
@@ -48,7 +51,9 @@ async def test_requests_that_share_an_instance(autojump_clock: MockClock) -> Non
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(app.get, "/1000")
-        assert [instance.requests for instance in app.instances] == [4, 4]
+        requests = [instance.requests for instance in app.instances]
+        assert sum(requests) == 8
+        assert max(requests) in (2, 3, 4)
 
 
 async def test_idle_waits_for_what_a_guest_does_after_its_response(autojump_clock: MockClock) -> None:
@@ -68,18 +73,18 @@ async def test_idle_waits_for_a_request_of_another_task(autojump_clock: MockCloc
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("name", "limit", "reason"),
     [
-        ("trap", Retirement.TRAP),
-        ("p3_trap", Retirement.TRAP),
-        ("exit", Retirement.EXIT),
-        ("p3_exit", Retirement.EXIT),
-        ("trap_in_start", Retirement.FAILED_TO_START),
-        ("spin", Retirement.DEADLINE),
+        ("trap", None, Retirement.TRAP),
+        ("p3_trap", None, Retirement.TRAP),
+        ("exit", None, Retirement.EXIT),
+        ("p3_exit", None, Retirement.EXIT),
+        ("trap_in_start", None, Retirement.FAILED_TO_START),
+        ("spin", 0.1, Retirement.DEADLINE),
     ],
 )
-async def test_why_an_instance_is_retired(name: str, reason: Retirement) -> None:
-    async with component(wat.source(name), request_timeout=0.5) as app:
+async def test_why_an_instance_is_retired(name: str, limit: float | None, reason: Retirement) -> None:
+    async with component(wat.source(name), request_timeout=limit) as app:
         with pytest.raises(ExchangeFailed):
             await app.get()
         await app.settled()
@@ -96,7 +101,7 @@ async def test_a_client_that_leaves_retires_an_instance(autojump_clock: MockCloc
 
 
 async def test_what_is_left_in_the_end() -> None:
-    async with component(wat.source("p3_hello")) as app:
+    async with component(wat.source("p3_hello"), idle_instance_timeout=3600) as app:
         await app.get()
         assert app.live == 1
     assert app.live == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trio.testing import MockClock
 from tests.guests import wat
 from tests.guests.build import build
 from wasi_trio import Trap, WasiOptions
-from wasi_trio.testing import CommandResult, LoadError, run
+from wasi_trio.testing import Answer, CommandResult, LoadError, OutgoingRequest, UnexpectedRequest, run
 
 BOTH = pytest.mark.parametrize("name", ["command", "p3_command"])
 
@@ -25,6 +26,87 @@ CALLS = """(component
     (import "host" "work" (func $work))
     (func (export "run") (result i32) (call $work) (i32.const 0)))
   (core instance $main (instantiate $Main (with "host" (instance (export "work" (func $work))))))
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $command (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $command)))"""
+
+_ERRORS = re.search(r"\(type \$DNS'.*?\(export \"error-code\"[^\n]*", wat.source("hello"), re.DOTALL)
+assert _ERRORS is not None
+
+#: a command that asks for https://example.test/, and succeeds when there is an outcome of that, whatever it is
+FETCHES = f"""(component
+  (import "wasi:io/poll@0.2.0" (instance $poll
+    (export "pollable" (type $pollable (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:http/types@0.2.0" (instance $http
+    (alias outer 1 $pollable (type $pollable'))
+    (export "pollable" (type $pollable (eq $pollable')))
+    {_ERRORS[0]}
+    (export "fields" (type $fields (sub resource)))
+    (export "outgoing-request" (type $request (sub resource)))
+    (export "request-options" (type $options (sub resource)))
+    (export "future-incoming-response" (type $future (sub resource)))
+    (export "[constructor]fields" (func (result (own $fields))))
+    (export "[constructor]outgoing-request" (func (param "headers" (own $fields)) (result (own $request))))
+    (export "[method]outgoing-request.set-authority"
+      (func (param "self" (borrow $request)) (param "authority" (option string)) (result (result))))
+    (export "[method]future-incoming-response.subscribe"
+      (func (param "self" (borrow $future)) (result (own $pollable))))))
+  (alias export $http "error-code" (type $error-code))
+  (alias export $http "outgoing-request" (type $request))
+  (alias export $http "request-options" (type $options))
+  (alias export $http "future-incoming-response" (type $future))
+  (import "wasi:http/outgoing-handler@0.2.0" (instance $outgoing
+    (alias outer 1 $error-code (type $error-code'))
+    (export "error-code" (type $error-code (eq $error-code')))
+    (alias outer 1 $request (type $request'))
+    (export "outgoing-request" (type $request (eq $request')))
+    (alias outer 1 $options (type $options'))
+    (export "request-options" (type $options (eq $options')))
+    (alias outer 1 $future (type $future'))
+    (export "future-incoming-response" (type $future (eq $future')))
+    (export "handle"
+      (func (param "request" (own $request)) (param "options" (option (own $options)))
+        (result (result (own $future) (error $error-code)))))))
+  (core module $Memory
+    (memory (export "memory") 1)
+    (data (i32.const 64) "example.test")
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $memory (instantiate $Memory))
+  (alias core export $memory "memory" (core memory $mem))
+  (alias core export $memory "realloc" (core func $realloc))
+  (core func $fields (canon lower (func $http "[constructor]fields")))
+  (core func $request (canon lower (func $http "[constructor]outgoing-request")))
+  (core func $authority (canon lower (func $http "[method]outgoing-request.set-authority") (memory $mem)))
+  (core func $subscribe (canon lower (func $http "[method]future-incoming-response.subscribe")))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $handle (canon lower (func $outgoing "handle") (memory $mem) (realloc $realloc)))
+  (core module $Main
+    (import "memory" "memory" (memory 1))
+    (import "wasi" "fields" (func $fields (result i32)))
+    (import "wasi" "request" (func $request (param i32) (result i32)))
+    (import "wasi" "authority" (func $authority (param i32 i32 i32 i32) (result i32)))
+    (import "wasi" "handle" (func $handle (param i32 i32 i32 i32)))
+    (import "wasi" "subscribe" (func $subscribe (param i32) (result i32)))
+    (import "wasi" "block" (func $block (param i32)))
+    (func (export "run") (result i32)
+      (local $made i32)
+      (local.set $made (call $request (call $fields)))
+      (drop (call $authority (local.get $made) (i32.const 1) (i32.const 64) (i32.const 12)))
+      ;; without options; of the result at 0, the future is at 8
+      (call $handle (local.get $made) (i32.const 0) (i32.const 0) (i32.const 0))
+      (call $block (call $subscribe (i32.load (i32.const 8))))
+      (i32.const 0)))
+  (core instance $main (instantiate $Main
+    (with "memory" (instance $memory))
+    (with "wasi" (instance
+      (export "fields" (func $fields))
+      (export "request" (func $request))
+      (export "authority" (func $authority))
+      (export "handle" (func $handle))
+      (export "subscribe" (func $subscribe))
+      (export "block" (func $block))))))
   (func $run (result (result)) (canon lift (core func $main "run")))
   (instance $command (export "run" (func $run)))
   (export "wasi:cli/run@0.2.0" (instance $command)))"""
@@ -97,6 +179,19 @@ async def test_a_host_function_that_fails() -> None:
 
     with pytest.raises(ValueError, match="mine"):
         await run(CALLS, imports={"acme:host/work": Work})
+
+
+async def test_outgoing_requests() -> None:
+    asked: list[str] = []
+
+    async def outgoing(request: OutgoingRequest) -> Answer:
+        asked.append(request.url)
+        return Answer()
+
+    assert (await run(FETCHES, outgoing=outgoing)).exit_code == 0
+    assert asked == ["https://example.test/"]
+    with pytest.raises(UnexpectedRequest, match="the guest asked for GET https://example"):
+        await run(FETCHES)
 
 
 async def test_a_command_that_is_cancelled(autojump_clock: MockClock) -> None:

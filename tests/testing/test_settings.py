@@ -73,12 +73,14 @@ async def test_lines_with_the_instance_s_number() -> None:
 
 
 async def test_options_as_an_object() -> None:
-    options = HandlerOptions(max_instance_reuse_count=2, request_timeout=7, wasi=WasiOptions(env=[("A", "1")]))
+    options = HandlerOptions(max_instance_reuse_count=2, idle_instance_timeout=3600, wasi=WasiOptions(env=[("A", "1")]))
     async with component(build("python_p2"), options=options) as app:
         assert (await (await app.get("/env")).json())["environment"] == {"A": "1"}
+        await app.idle()
         assert (await app.get("/hello")).instance == 1
     async with component(build("python_p2"), options=options, max_instance_reuse_count=1, env={"B": "2"}) as app:
         assert (await (await app.get("/env")).json())["environment"] == {"B": "2"}
+        await app.idle()
         assert (await app.get("/hello")).instance == 2
 
 
