@@ -17,11 +17,12 @@ from tests.e2e.support import content, request, until
 from tests.guests import wat
 from tests.serve.support import engine, guest
 from wasi_trio.component.imports import Imports
-from wasi_trio.serve.exchange import ExchangeFailed
+from wasi_trio.serve.exchange import ExchangeFailed, GuestFailed
 from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link
 from wasi_trio.serve.metrics import Metrics
 from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.http.body import BodyAborted
 
 HOUR = "/3600000"
@@ -230,6 +231,37 @@ async def test_a_host_function_that_fails(name: str, path: str) -> None:
         await ask(handler, path)
     assert read(metrics, "requests_total") == {("guest-failed", "5xx"): 1}
     assert read(metrics, "instances_retired_total") == {"host-error": 1}
+
+
+class FailsInTheBackground:
+    """The host's ``acme:host/work``: what it starts in the instance's nursery fails while the guest waits."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self.context = context
+
+    def work(self, which: int) -> None:
+        pass
+
+    async def later(self, which: int) -> None:
+        async def fail() -> None:
+            raise ValueError("the user's mistake")
+
+        assert self.context.nursery is not None
+        self.context.nursery.start_soon(fail)
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("name", ["host_call", "p3_host_call"])
+async def test_a_task_of_the_hosts_that_fails(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It ends its instance, and no other, and is in the log."""
+    metrics = Metrics()
+    linked = link(engine(), wat.load(name), name, Imports({"acme:host/work": FailsInTheBackground}))
+    async with ProxyHandler(linked, HandlerOptions(metrics=metrics)) as handler:
+        with pytest.raises(GuestFailed, match="a task failed that the host ran for the instance"):
+            await handler.handle(request("/100"))
+        assert (await handler.handle(request("/0"))).status in (200, 204)
+    assert "ValueError: the user's mistake" in caplog.text
+    assert read(metrics, "instances_retired_total")["host-error"] == 1
 
 
 async def test_the_end_of_the_server_in_the_middle() -> None:

@@ -79,7 +79,7 @@ class ConcurrentWorker(Worker):
         finally:
             self._retiring = True
             self._set_roomy(False)
-            if ended:
+            if ended or self.cancelled_for is not SHUTTING_DOWN:
                 self._give_back()
             for exchange in self._inbox:
                 self._finish(exchange, SHUTTING_DOWN)
@@ -318,7 +318,9 @@ class ConcurrentWorker(Worker):
     def _fail_all(self, failure: BaseException | None) -> None:
         """The pump has ended: nothing that is not complete by now will be."""
         self._retiring = True
-        reason = SHUTTING_DOWN
+        if isinstance(failure, trio.Cancelled):
+            self._note_cancellation(failure)
+        reason = self.cancelled_for
         if isinstance(failure, Exit):
             self.ending = Retirement.EXIT
             reason = f"the guest exited with code {failure.code}"

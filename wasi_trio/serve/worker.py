@@ -31,6 +31,7 @@ log = logging.getLogger("wasi_trio.serve")
 
 #: why a request ends that neither the guest nor its client has ended
 SHUTTING_DOWN = "the server is shutting down"
+BACKGROUND_FAILED = "a task failed that the host ran for the instance"
 
 
 class Worker:
@@ -49,6 +50,8 @@ class Worker:
         self.made = False
         #: why it ends, once that is known; it is the server's end otherwise
         self.ending: Retirement | None = None
+        #: what requests are told that end with it, where it is cancelled
+        self.cancelled_for = SHUTTING_DOWN
         self._serving: tuple[Exchange, ...] = ()
 
     def in_flight(self) -> Sequence[Exchange]:
@@ -75,7 +78,12 @@ class Worker:
                     nursery.cancel_scope.cancel()
         finally:
             if not first.finished:
-                self._finish(first, SHUTTING_DOWN)
+                self._finish(first, self.cancelled_for)
+
+    def _note_cancellation(self, error: trio.Cancelled) -> None:
+        """It is cancelled in the middle: for a task that failed in its nursery, or from outside."""
+        if error.source == "nursery":
+            self.cancelled_for = BACKGROUND_FAILED
 
     def _context(self, nursery: trio.Nursery) -> WasiContext:
         wasi = self.handler.options.wasi
@@ -129,7 +137,7 @@ class Worker:
         return None
 
     async def _serve(self, instance: Instance, exchange: Exchange) -> None:
-        reason = SHUTTING_DOWN
+        reason: str | None = None
         scope = trio.CancelScope(deadline=exchange.deadline)
         try:
             with scope:
@@ -151,6 +159,9 @@ class Worker:
                     self.ending = Retirement.DEADLINE if exchange.overdue else Retirement.TRAP
                     reason = f"the guest trapped: {first_line(str(trap))}"
                     log.error("instance %d trapped: %s", self.number, trap)
+                except trio.Cancelled as cancelled:
+                    self._note_cancellation(cancelled)
+                    raise
                 except Exception as error:
                     exchange.cause = error
                     self.ending = Retirement.HOST_ERROR
@@ -160,7 +171,7 @@ class Worker:
                 left = exchange.finished and not exchange.late
                 self.ending = Retirement.CANCELLED if left else Retirement.DEADLINE
         finally:
-            self._finish(exchange, reason, timed_out=scope.cancelled_caught)
+            self._finish(exchange, reason or self.cancelled_for, timed_out=scope.cancelled_caught)
 
     def _bound_rest(self, exchange: Exchange, scope: trio.CancelScope) -> None:
         """Give the guest a bounded time for each piece of its response, and for what it does after that was had."""
