@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,30 @@ async def test_a_class_for_each_instance(page: dict[str, Any], shop: str) -> Non
             assert await instance.call("run") == "used"
         finally:
             instance.close()
+
+
+async def test_an_object_for_all_instances(page: dict[str, Any], shop: str) -> None:
+    """It may be of any class, also of one whose objects are equal and have no hash, as a dataclass makes them."""
+
+    @dataclass
+    class SharedCatalog(page["Catalog"]):  # type: ignore[misc]
+        context: object = None
+        lookups: int = 0
+
+        def tags(self) -> list[str]:
+            self.lookups += 1
+            return [f"looked up {self.lookups} times", "used"]
+
+    with Engine() as engine:
+        catalog = SharedCatalog()
+        linked = link_wasi(Component.load(engine, shop), Imports({"acme:shop/catalog@1.0.0": catalog}))
+        for lookups in (1, 2):
+            instance = await Instance.instantiate(linked, WasiContext())
+            try:
+                assert await instance.call("run") == "used"
+            finally:
+                instance.close()
+            assert catalog.lookups == lookups
 
 
 def test_types_are_compared_with_the_wit(page: dict[str, Any], shop: str) -> None:

@@ -14,7 +14,7 @@ from wasi_trio.component.values import pascal_case, snake_case
 Call = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a user's object need not have a hash
 class Provider:
     """One implementation of an interface.
 
