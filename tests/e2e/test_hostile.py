@@ -74,6 +74,15 @@ async def test_a_response_that_breaks_off(name: str, reason: str, caplog: pytest
         await site.all_gone()
 
 
+async def test_a_path_can_not_begin_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serve("dropped_body") as site:
+        await site.ask("/%0AERROR%20forged")
+        await site.all_gone()
+    about = [record.getMessage() for record in caplog.records if "forged" in record.getMessage()]
+    assert about
+    assert [line for line in about if "\n" in line] == []
+
+
 async def test_set_twice(caplog: pytest.LogCaptureFixture) -> None:
     """The second response is a trap; the first may have been sent whole or in part by then."""
     async with serve("set_twice") as site:

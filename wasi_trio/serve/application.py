@@ -10,7 +10,7 @@ import trio
 from wasi_trio.serve.connection import connection_of
 from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.reply import BadResponse, Reply, Scope, Send, error_response
+from wasi_trio.serve.reply import BadResponse, Reply, Scope, Send, error_response, path_of
 from wasi_trio.serve.request import RequestHeaders, build_request
 from wasi_trio.serve.upload import Receive, Upload
 
@@ -98,7 +98,7 @@ class Application:
             else:
                 problem = f"the guest broke off its response: {response.body.error}"
             response.body.close()
-            logger.error("%s %s: %s", scope["method"], scope["path"], problem)
+            logger.error("%s %s: %s", scope["method"], path_of(scope), problem)
         return Reply(scope, send, error_response(status, retry_after), self._adds_date)
 
     async def _send_while_receiving(self, scope: Scope, reply: Reply, upload: Upload) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import trio
 
@@ -67,7 +68,7 @@ class Reply:
         status = response.status
         if not 200 <= status <= 999:
             raise BadResponse(f"the guest answered with status {status}")
-        self._target = scope["method"], scope["path"]
+        self._target = scope["method"], path_of(scope)
         self._connection = connection = connection_of(scope)
         self._send = send
         self._body = body = response.body
@@ -182,6 +183,12 @@ class Reply:
         upload.end()
         await cut_response(self._send)
         return False
+
+
+def path_of(scope: Scope) -> str:
+    """A request's path for a line of the log: as it was sent, since decoded it may have line ends in it."""
+    raw_path: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw_path is None else raw_path.decode("latin-1")
 
 
 def _accepts_trailers(scope: Scope) -> bool:
