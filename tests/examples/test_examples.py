@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -11,6 +15,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import ROOT, fenced
+from tests.guests.build import WIT, cache_folder
 
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
@@ -25,14 +31,25 @@ NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 #: how long something took, which differs from run to run
 SECONDS = re.compile(r"(?<= in )[\d.]+s\b")
 
-#: stands in for curl on a machine that has none
+#: stands in for curl on a machine that has none, or one without HTTP/2
 CURL = f"""#!{sys.executable}
-import sys, urllib.error, urllib.request
-try:
-    response = urllib.request.urlopen(sys.argv[1])
-except urllib.error.HTTPError as error:
-    response = error
-sys.stdout.buffer.write(response.read())
+import argparse, sys
+import httpx
+parser = argparse.ArgumentParser()
+for name in ("-N", "--http1.1", "--http2"):
+    parser.add_argument(name, action="store_true")
+for name in ("--cacert", "--data", "--write-out"):
+    parser.add_argument(name)
+parser.add_argument("url")
+asked = vars(parser.parse_args())
+with httpx.Client(http2=asked["http2"], verify=asked["cacert"] or True, timeout=60, trust_env=False) as client:
+    data = asked["data"]
+    response = client.request("GET" if data is None else "POST", asked["url"], content=data)
+    sys.stdout.buffer.write(response.content)
+    version = response.http_version.removeprefix("HTTP/")
+    print(
+        (asked["write_out"] or "").replace("%{{http_version}}", version).replace(chr(92) + "n", chr(10)), end=""
+    )
 """
 
 
@@ -43,11 +60,15 @@ def port() -> int:
         return number
 
 
+#: what trying the examples by hand leaves behind
+IGNORED = shutil.ignore_patterns("*.wasm", "*.pem", "*.key", "__pycache__", "node_modules", "package-lock.json", "deps")
+
+
 @pytest.fixture
 def copy(tmp_path: Path, port: int) -> Path:
     """The examples, with another port than the one in them, as that may be in use."""
     folder = tmp_path / "examples"
-    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("*.wasm", "__pycache__"))
+    shutil.copytree(EXAMPLES, folder, ignore=IGNORED)
     for path in folder.rglob("*"):
         if path.is_file():
             path.write_text(path.read_text("utf-8").replace("127.0.0.1:8080", f"127.0.0.1:{port}"), "utf-8")
@@ -57,15 +78,77 @@ def copy(tmp_path: Path, port: int) -> Path:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """That of a shell in which this Python's environment is active."""
-    programs = tmp_path / "bin"
+    programs, fallback = tmp_path / "bin", tmp_path / "fallback"
     programs.mkdir()
-    if shutil.which("curl") is None:
+    fallback.mkdir()
+    if not _curl_will_do():
         curl = programs / "curl"
         curl.write_text(CURL)
         curl.chmod(curl.stat().st_mode | stat.S_IXUSR)
-    (programs / "python").symlink_to(sys.executable)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"], str(programs)])
+    (fallback / "python").symlink_to(sys.executable)
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"], str(fallback)])
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+@functools.cache
+def _curl_will_do() -> bool:
+    if shutil.which("curl") is None:
+        return False
+    return b"HTTP2" in subprocess.run(["curl", "--version"], capture_output=True, check=True).stdout
+
+
+def built(name: str, script: str, folder: Path, environment: dict[str, str]) -> None:
+    """Build an example's components in a copy of its folder, or put those there that the same sources gave before.
+
+    They are kept where the guests are that need a toolchain.
+    """
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    kept = cache / f"example-{name}-{digest(name)}"
+    with open(cache / f"example-{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            if "npm " in script:
+                _skip_without_npm()
+            done = subprocess.run(
+                ["bash", "-euc", script],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                components = list(folder.glob("*.wasm"))
+                assert components, done.stdout
+                for component in components:
+                    shutil.copy(component, scratch)
+                shutil.copytree(scratch, kept)
+    for component in kept.iterdir():
+        shutil.copy(component, folder)
+
+
+def _skip_without_npm() -> None:
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed, which brings the tool that builds this component")
+    ping = ["npm", "ping", "--fetch-retries=0", "--fetch-timeout=20000"]
+    if subprocess.run(ping, capture_output=True, check=False).returncode:
+        pytest.skip("npm is installed and can not reach its registry, which has the tool that builds this component")
+
+
+def digest(name: str) -> str:
+    """A name for all that an example's components are made of: its folder, WASI's WIT and the tool's version."""
+    found = hashlib.sha256(importlib.metadata.version("componentize-py").encode())
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = Path(scratch) / name
+        shutil.copytree(EXAMPLES / name, sources, ignore=IGNORED)
+        for base in (sources, WIT):
+            for file in sorted(path for path in base.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+                found.update(f"\0{file.relative_to(base)}\0".encode() + file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 @contextmanager
@@ -97,21 +180,32 @@ def started(script: str, folder: Path, environment: dict[str, str], port: int) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example(name: str, copy: Path, environment: dict[str, str], port: int) -> None:
-    blocks = fenced(copy / name / "README.md")
-    if [block.language for block in blocks] == ["sh", "text"]:  # one command, and what it prints
+    """Its page has one command and what that prints; or what builds a component, if need be, what serves, and asks."""
+    folder = copy / name
+    blocks = fenced(folder / "README.md")
+    if [block.language for block in blocks] == ["sh", "text"]:
         command, output = blocks
         # Of a checkout, entry points are only known once it is installed.
         given = {**environment, "PYTEST_PLUGINS": "wasi_trio.testing.plugin"}
         done = subprocess.run(
-            ["bash", "-euc", command.text], cwd=copy / name, env=given, capture_output=True, text=True, timeout=300
+            ["bash", "-euc", command.text], cwd=folder, env=given, capture_output=True, text=True, timeout=300
         )
         assert SECONDS.sub("", done.stdout) == SECONDS.sub("", output.text), done.stderr
         return
-    assert [block.language for block in blocks] == ["sh", "sh", "text"]
-    serve, ask, answer = blocks
-    with started(serve.text, copy / name, environment, port):
+    assert [block.language for block in blocks][-3:] == ["sh", "sh", "text"]
+    *build, serve, ask, answer = blocks
+    assert [block.language for block in build] in ([], ["sh"])
+    for block in build:
+        built(name, block.text, folder, environment)
+    with started(serve.text, folder, environment, port):
         done = subprocess.run(
-            ["bash", "-euc", ask.text], env=environment, capture_output=True, text=True, timeout=60, check=True
+            ["bash", "-euc", ask.text],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
         )
     assert done.stdout == answer.text
 

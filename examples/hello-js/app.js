@@ -1,0 +1,12 @@
+// Answers a POST with its text the other way round, and every other request with a line about itself.
+
+addEventListener("fetch", (event) => event.respondWith(answer(event.request)));
+
+async function answer(request) {
+  if (request.method === "POST") {
+    const text = await request.text();
+    return new Response(`${[...text].reverse().join("")}\n`);
+  }
+  const { pathname } = new URL(request.url);
+  return new Response(`Hello from JavaScript! You asked for ${pathname}\n`);
+}

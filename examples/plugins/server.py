@@ -1,0 +1,105 @@
+"""Serves the plugins of two tenants, each at a path of its own, with an API and limits of its own."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+
+from wasi_trio import Component, Engine, Err, Imports, Limits, Ok, link_wasi
+from wasi_trio.serve import HandlerOptions, ProxyHandler
+from wasi_trio.serve.application import Application
+from wasi_trio.wasi.context import WasiOptions
+from wasi_trio.wasi.http.context import HttpOptions
+
+
+@dataclass
+class Store:
+    """The interface acme:plugins/store for one tenant: one object for all instances of the tenant's plugin.
+
+    A plugin may ask for anything, any number of times, so what it can make this process keep is bounded.
+    """
+
+    capacity: int
+    size: int = 0
+    values: dict[str, str] = field(default_factory=dict)
+
+    def get(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    def set(self, key: str, value: str) -> Ok[None] | Err[str]:
+        old = len(key) + len(self.values[key]) if key in self.values else 0
+        size = self.size - old + len(key) + len(value)
+        if size > self.capacity:
+            return Err("the store is full")
+        self.size = size
+        self.values[key] = value
+        return Ok()
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """Whose plugin it is, and what the plugin may use."""
+
+    name: str
+    component: str
+    store_capacity: int = 64_000
+    memory: int = 128 << 20
+    request_timeout: float = 10
+
+    def imports(self) -> Imports:
+        return Imports({"acme:plugins/store@1.0.0": Store(self.store_capacity)})
+
+    def options(self) -> HandlerOptions:
+        return HandlerOptions(
+            request_timeout=self.request_timeout,
+            max_concurrent_requests=4,
+            max_queued_requests=100,
+            limits=Limits(memory=self.memory),
+            wasi=WasiOptions(
+                env=[("TENANT", self.name)],
+                http=HttpOptions(allow=lambda request: False),  # no plugin sends requests of its own
+            ),
+        )
+
+
+TENANTS = [
+    Tenant("alice", "visits.wasm"),
+    Tenant("bob", "rogue.wasm", store_capacity=8_000, memory=64 << 20, request_timeout=3),
+]
+
+
+async def main() -> None:
+    async with AsyncExitStack() as stack:
+        engine = stack.enter_context(Engine())
+        plugins: dict[bytes, Application] = {}
+        for tenant in TENANTS:
+            component = link_wasi(Component.load(engine, tenant.component), tenant.imports())
+            handler = await stack.enter_async_context(ProxyHandler(component, tenant.options()))
+            plugins[tenant.name.encode()] = Application(handler)
+
+        async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            """Hands /alice/some/path to Alice's plugin, for which that is /some/path."""
+            if scope["type"] == "lifespan":
+                for phase in ("startup", "shutdown"):  # the plugins are started and ended around the server
+                    await receive()
+                    await send({"type": f"lifespan.{phase}.complete"})
+                return
+            name, _, rest = scope["raw_path"][1:].partition(b"/")
+            if name in plugins:
+                await plugins[name]({**scope, "raw_path": b"/" + rest}, receive, send)
+            else:
+                await send({"type": "http.response.start", "status": 404, "headers": []})
+                await send({"type": "http.response.body", "body": b"no such tenant\n"})
+
+        config = Config()
+        config.bind = ["127.0.0.1:8080"]
+        await serve(app, config)
+
+
+if __name__ == "__main__":
+    trio.run(main)
