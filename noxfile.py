@@ -5,12 +5,12 @@ from __future__ import annotations
 import nox
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["tests", "lint", "typing"]
+nox.options.sessions = ["tests", "lint", "typing", "docs"]
 # A Python that is not installed is skipped, and nox says so in the session's line of its summary.
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "noxfile.py"]
+SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "docs", "noxfile.py"]
 
 
 @nox.session(python=PYTHONS)
@@ -36,6 +36,13 @@ def typing(session: nox.Session) -> None:
     # From the sample's own folder, so that mypy finds the installed package and not this checkout.
     session.chdir("tests/typing")
     session.run("mypy", "--config-file", "mypy.ini", "sample.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The pages of docs/ as a site, in build/docs; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "docs", "build/docs", *session.posargs)
 
 
 @nox.session

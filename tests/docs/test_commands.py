@@ -15,11 +15,9 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.docs.blocks import ROOT, indented
+from tests.docs.blocks import PAGES, ROOT, fenced, indented, own_test
 from tests.guests import wat
 from wasi_trio.cli import cli
-
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 #: what stands where in a command's place, by the file that a page calls so
 FILES = {"app.wasm": "hello", "outer.wasm": "p3_middleware", "inner.wasm": "p3_hello", "command.wasm": "command"}
@@ -28,13 +26,18 @@ FILES = {"app.wasm": "hello", "outer.wasm": "p3_middleware", "inner.wasm": "p3_h
 NOT_HERE = re.compile(r"python3 -m venv|\S*/pip install|\S*python -m (?:pytest|tests\.|benchmarks)|nox")
 
 
+def is_command(line: str) -> bool:
+    return re.match(r"(?:[A-Z_]+=\S+ )*(?:\S*python3?|hypercorn|nox|\S*/pip|pip) ", line) is not None
+
+
 def commands() -> Iterator[str]:
     """Every line of the pages that is one for a shell."""
     for page in PAGES:
         for block in indented(page):
-            for line in block.text.splitlines():
-                if re.match(r"(?:[A-Z_]+=\S+ )*(?:\S*python3?|hypercorn|nox|\S*/pip|pip) ", line):
-                    yield line
+            yield from filter(is_command, block.text.splitlines())
+        for block in fenced(page):
+            if block.language == "sh" and not own_test(page).exists():
+                yield from block.text.replace("\\\n", "").splitlines()
 
 
 COMMANDS = list(dict.fromkeys(commands()))

@@ -1,0 +1,122 @@
+"""How Sphinx builds these pages: ``nox -s docs``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from pygments.lexer import RegexLexer, words
+from pygments.token import Comment, Keyword, Name, Number, Punctuation, Whitespace
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+
+# The checkout's package, also where another is installed.
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+project = "wasi_trio"
+version = release = importlib.metadata.version("wasi-trio")
+copyright = "the wasi_trio maintainers, Apache-2.0"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
+source_suffix = {".md": "markdown"}
+html_theme = "furo"
+html_title = f"{project} {version}"
+
+myst_heading_anchors = 3  # so that pages can link to headings, as they do where the repository is browsed
+
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+maximum_signature_line_length = 100
+autodoc_preserve_defaults = True
+
+
+class Public(SphinxDirective):
+    """``{public} module``: what a module makes public, each name with its docstring.
+
+    That is what its ``__all__`` lists, or, where it has none, the classes and functions that it defines. Attributes
+    that only a comment describes are left out: those comments are for whoever changes the class.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        module = importlib.import_module(self.arguments[0])
+        lines = ["```{eval-rst}", *inspect.getdoc(module).splitlines(), ""]
+        for name in _public_names(module):
+            thing = getattr(module, name)
+            lines.append(f".. {_directive(thing)}:: {module.__name__}.{name}")
+            if isinstance(thing, type):
+                lines += ["   :members:", f"   :exclude-members: {', '.join(_commented_attributes(thing))}"]
+            lines.append("")
+        container = nodes.container()
+        self.state.nested_parse(StringList([*lines, "```"], source=module.__name__), 0, container)
+        return container.children
+
+
+def _public_names(module: object) -> Iterator[str]:
+    if hasattr(module, "__all__"):
+        yield from module.__all__
+        return
+    for name, thing in vars(module).items():
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__:
+            yield name
+
+
+def _commented_attributes(class_: type) -> Iterator[str]:
+    for owner, attribute in ModuleAnalyzer.for_module(class_.__module__).find_attr_docs():
+        if owner == class_.__name__:
+            yield attribute
+
+
+def _directive(thing: object) -> str:
+    if isinstance(thing, type):
+        return "autoexception" if issubclass(thing, BaseException) else "autoclass"
+    return "autofunction" if callable(thing) else "autodata"
+
+
+def readable_defaults(app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str):
+    """Defaults as they could stand in code: with the reprs of functions a signature is not read as one."""
+    if signature:
+        signature = signature.replace("<factory>", "...")
+        signature = re.sub(r"<built-in function (\w+)>", r"\1", signature)
+        signature = re.sub(r"<bound method (\S+) of [^>]*>", r"\1", signature)
+    return signature, returns
+
+
+def without_links_to_files(app: Sphinx, page: str, source: list[str]) -> None:
+    """Leave of links to the repository's other files, which the site has not, their text alone."""
+    if "/" not in page:
+        source[0] = re.sub(r"\[([^]]+)\]\(\.\./[^)]+\)", r"\1", source[0])
+
+
+class WitLexer(RegexLexer):
+    """Colours for the language in which interfaces of components are written."""
+
+    name = "WIT"
+    tokens = {  # noqa: RUF012
+        "root": [
+            (r"\s+", Whitespace),
+            (r"//.*", Comment.Single),
+            (words(("package", "interface", "world", "import", "export", "include", "use", "type", "func", "async",
+                    "static", "constructor", "record", "variant", "enum", "flags", "resource"), suffix=r"(?![\w-])"),
+             Keyword),
+            (r"[A-Za-z_][\w-]*", Name),
+            (r"[\d.]+", Number),
+            (r"[^\s\w]", Punctuation),
+        ]
+    }  # fmt: skip
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("public", Public)
+    app.connect("source-read", without_links_to_files)
+    app.add_lexer("wit", WitLexer)
+    app.connect("autodoc-process-signature", readable_defaults)

@@ -1,0 +1,107 @@
+"""docs/security.md: the options that it proposes do what it says, and what it says of the defaults is so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.docs.blocks import ROOT, fenced
+from tests.e2e.support import serve
+from wasi_trio import Engine, Limits
+from wasi_trio.component.context import LIFT_FUEL
+from wasi_trio.runtime.engine import FIBER_STACK
+from wasi_trio.serve import HandlerOptions
+from wasi_trio.wasi.http.body import CAPACITY
+from wasi_trio.wasi.http.client import Client
+from wasi_trio.wasi.http.context import HttpOptions
+from wasi_trio.wasi.http.fields import FIELD_OVERHEAD, MAX_SIZE
+from wasi_trio.wasi.p2 import io
+from wasi_trio.wasi.p2 import random as p2_random
+from wasi_trio.wasi.p3 import random as p3_random
+
+PAGE = ROOT / "docs" / "security.md"
+
+
+@pytest.fixture
+def page() -> dict[str, Any]:
+    """What the page's Python defines."""
+    names: dict[str, Any] = {"__name__": "page"}
+    (block,) = fenced(PAGE)
+    assert block.language == "python"
+    exec(compile("\n" * (block.line - 1) + block.text, str(PAGE), "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "fe80::1", "::ffff:127.0.0.1"])
+def test_addresses_that_are_not_public(page: dict[str, Any], address: str) -> None:
+    assert not page["public"](address)
+
+
+def test_addresses_that_are(page: dict[str, Any]) -> None:
+    assert page["public"]("9.9.9.9")
+    assert page["public"]("2620:fe::fe")
+
+
+async def test_a_guest_under_the_options(page: dict[str, Any]) -> None:
+    async with serve("python_p2", page["OPTIONS"]) as site:
+        assert (await site.ask("/hello")).status == 200
+        answer = await site.ask("/fetch?url=http://127.0.0.1:1/")
+        assert answer.status == 502
+        assert b"DestinationIpProhibited" in answer.body
+
+
+def rows(heading: str) -> dict[str, str]:
+    """The table under a heading: its first column and the rest of each row."""
+    section = PAGE.read_text("utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return dict(re.findall(r"^\| ([^|]+) \| (.+) \|$", section, re.MULTILINE))
+
+
+def test_the_bounds_are_those_of_the_code() -> None:
+    limits, options, http = Limits(), HandlerOptions(), HttpOptions()
+    table = rows("What a guest can use up")
+    for what, number, words in [
+        ("linear memory", limits.memory, f"{limits.memory >> 30} GiB for each memory, {limits.memories} memories"),
+        ("tables", limits.table_elements, f"{limits.table_elements:,} elements each, {limits.tables:,} tables"),
+        ("core instances", limits.instances, f"{limits.instances:,} for"),
+        ("handles (resources, streams, futures, calls)", limits.handles, f"{limits.handles:,} for"),
+        ("time until the response begins", options.request_timeout, "none"),
+        ("pause in a response's body", options.body_timeout, "none"),
+        ("work after the response", options.post_response_timeout, f"{options.post_response_timeout:g} s"),
+        (
+            "time in a call that can not be suspended (`realloc`, a destructor, `post-return`)",
+            limits.nested_seconds,
+            f"{limits.nested_seconds:g} s",
+        ),
+        ("machine stack", FIBER_STACK, f"{FIBER_STACK >> 20} MiB"),
+        ("data passed in one call", LIFT_FUEL, f"{LIFT_FUEL >> 20} MiB"),
+        (
+            "bytes of one read and of one write",
+            io.READ_LIMIT,
+            f"{io.READ_LIMIT >> 10} KiB and {io.WRITE_LIMIT >> 20} MiB",
+        ),
+        ("pollables in one `poll`", io.POLL_LIMIT, f"{io.POLL_LIMIT:,} |"),
+        (
+            "random bytes in one call",
+            p2_random.LIMIT,
+            f"{p2_random.LIMIT >> 20} MiB (0.2), {p3_random.LIMIT >> 20} MiB (0.3)",
+        ),
+        ("one set of header fields", MAX_SIZE, f"{MAX_SIZE >> 10} KiB, each field counting {FIELD_OVERHEAD} bytes"),
+        ("a body that nobody takes", CAPACITY, f"{CAPACITY >> 10} KiB"),
+        ("requests sent at once", http.max_outgoing, f"{http.max_outgoing} |"),
+        ("time of a sent request", Client().timeout, f"{Client().timeout:g} s"),
+    ]:
+        assert number is None or number > 0
+        assert table.pop(what).startswith(words)
+    assert list(table) == ["what"]  # its first row
+
+
+def test_the_files_that_it_names_are_there() -> None:
+    for name in re.findall(r"`(tests/[\w/.]+)`", PAGE.read_text("utf-8")):
+        assert (ROOT / name).exists(), name
+
+
+def test_an_engine_can_do_without_a_cache() -> None:
+    with Engine(cache=False):
+        pass
