@@ -49,7 +49,7 @@ class Public(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         module = importlib.import_module(self.arguments[0])
-        lines = ["```{eval-rst}", *inspect.getdoc(module).splitlines(), ""]
+        lines = ["```{eval-rst}", *(inspect.getdoc(module) or "").splitlines(), ""]
         for name in _public_names(module):
             thing = getattr(module, name)
             lines.append(f".. {_directive(thing)}:: {module.__name__}.{name}")
