@@ -9,8 +9,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from pygments.lexer import RegexLexer, words
 from pygments.token import Comment, Keyword, Name, Number, Punctuation, Whitespace
@@ -41,20 +43,30 @@ autodoc_preserve_defaults = True
 class Public(SphinxDirective):
     """``{public} module``: what a module makes public, each name with its docstring.
 
-    That is what its ``__all__`` lists, or, where it has none, the classes and functions that it defines. Attributes
-    that only a comment describes are left out: those comments are for whoever changes the class.
+    That is what its ``__all__`` lists, or, where it has none, the classes and functions that it defines. The option
+    ``without-attributes`` leaves out those that only a comment describes, where the comments are for whoever changes
+    the class.
     """
 
     required_arguments = 1
+    option_spec: ClassVar = {"without-attributes": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         module = importlib.import_module(self.arguments[0])
+        #: what the page has already, as a name may be public in several modules
+        described: dict[int, str] = self.env.current_document.setdefault("described", {})
         lines = ["```{eval-rst}", *(inspect.getdoc(module) or "").splitlines(), ""]
         for name in _public_names(module):
             thing = getattr(module, name)
+            shown = described.setdefault(id(thing), f"{module.__name__}.{name}")
+            if shown != f"{module.__name__}.{name}":
+                lines += [f"``{module.__name__}.{name}`` is :py:obj:`{shown}`.", ""]
+                continue
             lines.append(f".. {_directive(thing)}:: {module.__name__}.{name}")
             if isinstance(thing, type):
-                lines += ["   :members:", f"   :exclude-members: {', '.join(_commented_attributes(thing))}"]
+                lines.append("   :members:")
+                if "without-attributes" in self.options:
+                    lines.append(f"   :exclude-members: {', '.join(_commented_attributes(thing))}")
             lines.append("")
         container = nodes.container()
         self.state.nested_parse(StringList([*lines, "```"], source=module.__name__), 0, container)
