@@ -236,21 +236,22 @@ class _Resolver:
     def world(self, world: tree.WorldNode, node: tree.PackageNode) -> World:
         package, version = _key(node)
 
-        def named(items: Iterable[tree.Path | tree.Name], of_worlds: bool = False) -> tuple[str, ...]:
+        name = f"{package}/{world.name.text}"
+        for side in (world.imports, world.exports):
+            # resolved for its errors: nothing asks what a world says of its plain names
+            functions = [item for item in side if isinstance(item, tree.FunctionNode)]
+            own = tree.InterfaceNode(world.name, world.own.uses, world.own.types, [*world.own.functions, *functions])
+            for inner in (own, *(item for item in side if isinstance(item, tree.InterfaceNode))):
+                _Scope(self, node, inner, name).interface(None)
+
+        def named(items: Iterable[tree.Extern]) -> tuple[str, ...]:
             return tuple(
-                item.text if isinstance(item, tree.Name) else self.full_name(item, node, of_worlds) for item in items
+                self.full_name(item, node, of_worlds=False) if isinstance(item, tree.Path) else item.name.text
+                for item in items
             )
 
-        for inner in (world.own, *world.inline):
-            # resolved for its errors: nothing asks what a world says of its plain names
-            _Scope(self, node, inner, f"{package}/{world.name.text}").interface(None)
-        return World(
-            f"{package}/{world.name.text}",
-            version,
-            named(world.imports),
-            named(world.exports),
-            named(world.includes, of_worlds=True),
-        )
+        includes = tuple(self.full_name(path, node, of_worlds=True) for path in world.includes)
+        return World(name, version, named(world.imports), named(world.exports), includes)
 
     def full_name(self, path: tree.Path, node: tree.PackageNode, of_worlds: bool) -> str:
         (package, version), name = self.find(path, node, self.worlds if of_worlds else self.interfaces)

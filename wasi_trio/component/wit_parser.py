@@ -9,9 +9,11 @@ from wasi_trio.component import types
 from wasi_trio.component.names import FunctionKind
 from wasi_trio.component.wit_lexer import Source, Token, WitError, tokens
 from wasi_trio.component.wit_tree import (
+    Extern,
     FunctionNode,
     InterfaceNode,
     Name,
+    NamedInterface,
     NamedType,
     PackageNode,
     Path,
@@ -227,16 +229,16 @@ class _Parser:
             # what is gated off still has to be read, into a world that nothing keeps
             target = world if self.gate() else WorldNode(name, InterfaceNode(name))
             if self.accept("import"):
-                target.imports.append(self.extern(target))
+                target.imports.append(self.extern())
             elif self.accept("export"):
-                target.exports.append(self.extern(target))
+                target.exports.append(self.extern())
             elif self.accept("include"):
                 target.includes.append(self.include())
             elif not self.type_item(target.own):
                 raise self.unexpected("`import`, `export`, `include`, `use`, a type or `}`")
         return world
 
-    def extern(self, world: WorldNode) -> Path | Name:
+    def extern(self) -> Extern:
         """What follows ``import`` or ``export``.
 
         ``a: b`` names the interface b, ``a:b/c`` is the interface c of the package a:b: the space decides.
@@ -244,21 +246,20 @@ class _Parser:
         here = self.tokens[self.index : self.index + 3]
         glued = len(here) == 3 and here[2].kind == "id" and here[2].offset == here[1].offset + 1
         if len(here) < 3 or here[1].text != ":" or glued:
-            path: Path | Name = self.path()
+            path = self.path()
             self.expect(";", "behind the interface's name")
             return path
         name = self.name("a name")
         self.expect(":", "behind the name")
         if self.peek("func", "async"):
-            world.own.functions.append(self.function(FunctionKind.FREE, None, name))
-        elif self.accept("interface"):
+            return self.function(FunctionKind.FREE, None, name)
+        if self.accept("interface"):
             interface = InterfaceNode(name)
             self.interface_body(interface)
-            world.inline.append(interface)
-        else:
-            self.path()
-            self.expect(";", "behind the interface's name")
-        return name
+            return interface
+        named = NamedInterface(name, self.path())
+        self.expect(";", "behind the interface's name")
+        return named
 
     def include(self) -> Path:
         path = self.path()

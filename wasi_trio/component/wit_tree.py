@@ -80,18 +80,26 @@ class InterfaceNode:
     functions: list[FunctionNode] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class WorldNode:
-    """An import or export is a path to an interface, or a plain name for a function or an interface."""
+class NamedInterface(NamedTuple):
+    """``name: path``, an interface that goes by a plain name."""
 
     name: Name
-    #: the uses, types and functions of the world itself
+    path: Path
+
+
+#: an interface by its path, a function, an interface written out, or one that is given a name
+Extern: TypeAlias = Path | FunctionNode | InterfaceNode | NamedInterface
+
+
+@dataclass(slots=True)
+class WorldNode:
+    """``own`` has the uses and types of the world itself, and the functions of resources among those."""
+
+    name: Name
     own: InterfaceNode
-    imports: list[Path | Name] = field(default_factory=list)
-    exports: list[Path | Name] = field(default_factory=list)
+    imports: list[Extern] = field(default_factory=list)
+    exports: list[Extern] = field(default_factory=list)
     includes: list[Path] = field(default_factory=list)
-    #: the interfaces written inside the world
-    inline: list[InterfaceNode] = field(default_factory=list)
 
 
 @dataclass(slots=True)
