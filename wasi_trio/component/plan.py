@@ -15,6 +15,7 @@ from wasi_trio.component import definitions as d
 from wasi_trio.component import types as t
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import LinkError, Unsupported
+from wasi_trio.component.names import parse_import_name
 from wasi_trio.component.resolve import Scope, resolve, resolve_reference
 
 #: parts and core instances that one component may come to; nesting can multiply them without end
@@ -185,6 +186,25 @@ class Plan:
     @property
     def parts(self) -> int:
         return len(self.parents)
+
+    @property
+    def imports(self) -> list[str]:
+        """The names of the interfaces (and root functions) that functions are imported of, in order."""
+        return list(dict.fromkeys(func.interface or func.name for func in self.host_funcs))
+
+    def find_export(self, name: str, function: str | None = None) -> Lifted | None:
+        """An exported function, or the function of an exported interface; None if there is none such.
+
+        An interface named without a version is found in whatever version it is exported.
+        """
+        for exported, (sort, item) in self.exports.items():
+            if exported != name and parse_import_name(exported)[0] != name:
+                continue
+            if sort is Sort.INSTANCE and function is not None:
+                item = item.exports.get(function, (None, None))[1]
+            if isinstance(item, Lifted):
+                return item
+        return None
 
     def encloses(self, outer: int, inner: int) -> bool:
         """Whether a part is another or contains it; such parts can not call each other ("trap-on-reenter")."""

@@ -13,12 +13,12 @@ import wasmtime
 from wasi_trio.component import definitions as d
 from wasi_trio.component import types as t
 from wasi_trio.component.binary import decode
+from wasi_trio.component.binding import bind
 from wasi_trio.component.concurrency.subtasks import Lowering
 from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import LinkError, Trap
-from wasi_trio.component.imports import HostCall, Imports, host_call, resource_class
-from wasi_trio.component.names import parse_import_name
+from wasi_trio.component.imports import Imports, resource_class
 from wasi_trio.component.plan import (
     AsyncBuiltin,
     Canon,
@@ -86,7 +86,7 @@ class Component:
     @property
     def imports(self) -> list[str]:
         """The names of the interfaces (and root functions) the component imports functions of, in order."""
-        return list(dict.fromkeys(func.interface or func.name for func in self.plan.host_funcs))
+        return self.plan.imports
 
     @property
     def exports(self) -> list[str]:
@@ -120,7 +120,9 @@ class LinkedComponent:
         self.streams_with_host = _streams_with_host(self.plan)
         self._exports: dict[Lifted, Export] = {}
         self._functions: dict[Lifted, LiftedFunction] = {}
-        self._bindings = self._bind(wit)
+        binding = bind(self.plan, imports, wit)
+        binding.check()
+        self._calls = binding.calls
         self._name_resources()
         self.trampolines = [self._trampoline(canon) for canon in self.plan.canons]
         #: the canonical definitions whose functions may wait, or are called from outside wasm
@@ -136,45 +138,6 @@ class LinkedComponent:
 
     # ---- binding host functions ----------------------------------------------------------------------------
 
-    def _bind(self, wit: Wit | None) -> dict[HostFunc, HostCall]:
-        missing: list[str] = []
-        mismatched: list[str] = []
-        bindings: dict[HostFunc, HostCall] = {}
-        resources = {resource: (interface, resource.name) for interface, resource in self.plan.resources}
-        for func in self.plan.host_funcs:
-            provider = self.imports.find(func.interface)
-            called = None if provider is None else host_call(provider.implementation, func.name)
-            if called is None:
-                missing.append(f"{func.interface} {func.name}".strip())
-            elif wit is not None and (difference := wit.check(func.interface, func.name, func.type, resources)):
-                mismatched.append(f"{func.interface} {func.name}: {difference}".strip())
-            else:
-                bindings[func] = called
-        for interface, resource in self.plan.resources:
-            if self.imports.find(interface) is None:
-                missing.append(f"{interface} {resource.name}".strip())
-        if missing:
-            raise LinkError(
-                f"nothing provides these imports of the component: {', '.join(self._grouped(missing))}",
-                tuple(missing),
-                tuple(mismatched),
-            )
-        if mismatched:
-            raise LinkError(
-                f"the component wants imports of other types than the host has: {'; '.join(mismatched)}",
-                (),
-                tuple(mismatched),
-            )
-        return bindings
-
-    def _grouped(self, missing: list[str]) -> list[str]:
-        """Name a whole interface instead of its functions where nothing provides any of it."""
-        names = [
-            line.split(" ", 1)[0] if " " in line and self.imports.find(line.split(" ", 1)[0]) is None else line
-            for line in missing
-        ]
-        return list(dict.fromkeys(names))
-
     def _name_resources(self) -> None:
         for interface, resource in self.plan.resources:
             provider = self.imports.find(interface)
@@ -182,7 +145,7 @@ class LinkedComponent:
                 resource.python_class = resource_class(provider.implementation, resource.name)
 
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
-        call = self._bindings[func]
+        call = self._calls[func]
         if call.receiver:
             (attribute,) = call.path
 
@@ -227,14 +190,10 @@ class LinkedComponent:
 
         An interface named without a version is found in whatever version it is exported.
         """
-        for exported, (sort, item) in self.plan.exports.items():
-            if exported != name and parse_import_name(exported)[0] != name:
-                continue
-            if sort is Sort.INSTANCE and function is not None:
-                item = item.exports.get(function, (None, None))[1]
-            if isinstance(item, Lifted):
-                return self.function(item) if self.concurrent else self.export(item)
-        return None
+        lifted = self.plan.find_export(name, function)
+        if lifted is None:
+            return None
+        return self.function(lifted) if self.concurrent else self.export(lifted)
 
     # ---- canonical definitions -----------------------------------------------------------------------------
 

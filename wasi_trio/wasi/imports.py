@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from wasi_trio.component.imports import Imports
 from wasi_trio.component.names import compatible, parse_import_name
+from wasi_trio.component.plan import Plan
+from wasi_trio.component.wit import Wit
 from wasi_trio.runtime.component import Component, LinkedComponent
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi.wit import host_wit
@@ -26,11 +28,16 @@ def link_wasi(component: Component, imports: Imports | None = None) -> LinkedCom
     provided = wasi_imports()
     if imports is not None:
         provided.update(imports)
-    return component.link(provided, host_wit(p3=_uses_p3(component)))
+    return component.link(provided, wit_for(component.plan))
 
 
-def _uses_p3(component: Component) -> bool:
-    for name in component.imports:
+def wit_for(plan: Plan) -> Wit:
+    """The WIT of what a component may import: that of WASI 0.3 is read only for one that does."""
+    return host_wit(p3=_uses_p3(plan))
+
+
+def _uses_p3(plan: Plan) -> bool:
+    for name in plan.imports:
         interface, version = parse_import_name(name)
         if version is not None and interface.startswith("wasi:") and compatible(version, p3.VERSION):
             return True
