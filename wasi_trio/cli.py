@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
-from wasi_trio import arguments
+from wasi_trio import arguments, cli_tools
+from wasi_trio.cli_help import add_help
 
 #: the exit code for whatever is wrong with the command line or what it names
 BAD_INPUT = 2
@@ -56,8 +57,8 @@ _dir = click.option(
 )
 
 
-@click.group(no_args_is_help=False)
-@click.version_option(package_name="wasi-trio", prog_name="wasi_trio", message="%(prog)s %(version)s")
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@cli_tools.version_option
 def cli() -> None:
     """Serve WebAssembly HTTP components on trio, and run commands."""
 
@@ -148,7 +149,7 @@ def cli() -> None:
     help="Connections that are open at once; further ones wait.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log each request, and each instance's start and end.")
-@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...", type=click.Path())
 def serve(
     components: tuple[str, ...],
     directories: tuple[Any, ...],
@@ -177,7 +178,7 @@ def serve(
 @cli.command(context_settings={"allow_interspersed_args": False})
 @_env
 @_dir
-@click.argument("component")
+@click.argument("component", type=click.Path())
 @click.argument("args", nargs=-1, type=_parsed(arguments.parse_text), metavar="[ARGS]...")
 def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...], directories: tuple[Any, ...]) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
@@ -190,6 +191,11 @@ def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...],
         return run_command(component, args, env)
     except LoadError as error:
         raise click.UsageError(str(error)) from None
+
+
+for command in (cli_tools.inspect, cli_tools.compile_, cli_tools.completion):
+    cli.add_command(command)
+add_help(cli)
 
 
 def _refuse_directories(directories: tuple[Any, ...]) -> None:

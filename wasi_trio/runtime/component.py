@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,17 @@ from wasi_trio.runtime.engine import Engine, as_pointer
 from wasi_trio.runtime.store import Store
 from wasi_trio.runtime.trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
 
+#: is told how many bytes of core modules are compiled, and of how many
+Progress = Callable[[int, int], None]
+
 
 class Component:
     """A component, checked and compiled.
 
     ``Component.compile(engine, data)`` takes its bytes, ``Component.load(engine, path)`` a file. Raises
     MalformedComponent or Unsupported. Compiling a large component takes seconds the first time on a machine; run
-    it in a thread (``trio.to_thread.run_sync``) where a loop must not stall.
+    it in a thread (``trio.to_thread.run_sync``) where a loop must not stall. ``progress`` is called before each core
+    module, and when all are compiled.
     """
 
     def __init__(self, engine: Engine, plan: Plan, relinked: list[Relinked], modules: list[wasmtime.Module]) -> None:
@@ -67,16 +71,25 @@ class Component:
         self.modules = modules
 
     @classmethod
-    def compile(cls, engine: Engine, data: bytes) -> Component:
+    def compile(cls, engine: Engine, data: bytes, progress: Progress | None = None) -> Component:
         definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
         engine.validate(data)
         made = plan(definitions)
         relinked = relink(made)
-        compiled = {code: engine.compile(code) for code in {step.code for step in relinked}}
         used = set(map(id, made.modules))
-        for code in _core_modules(definitions):
-            if id(code) not in used:
-                engine.compile(bytes(code))  # to check it: a module that nothing instantiates must be valid too
+        # A module that nothing instantiates must be valid too, and to be compiled checks it.
+        unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
+        codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
+        compiled: dict[bytes, wasmtime.Module] = {}
+        total = sum(map(len, codes))
+        done = 0
+        for code in codes:
+            if progress is not None:
+                progress(done, total)
+            compiled[code] = engine.compile(code)
+            done += len(code)
+        if progress is not None:
+            progress(done, total)
         return cls(engine, made, relinked, [compiled[step.code] for step in relinked])
 
     @classmethod

@@ -47,6 +47,14 @@ def read_component(path: str) -> bytes:
         raise LoadError(f"cannot read {path}: {error.strerror}") from None
 
 
+def check_is_component(data: bytes, name: str) -> None:
+    """Raise LoadError for what is plainly something else."""
+    if data.startswith(_CORE_MODULE):
+        raise LoadError(f"{name} is a core WebAssembly module; a component is needed")
+    if not data.startswith(b"\0asm"):
+        raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
+
+
 def link_component(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
     """A component compiled and linked, with ``imports`` beside WASI; raises LoadError, which calls it ``name``."""
     return link_compiled(compile_component(engine, data, name), name, imports)
@@ -54,10 +62,7 @@ def link_component(engine: Engine, data: bytes, name: str, imports: Imports | No
 
 def compile_component(engine: Engine, data: bytes, name: str) -> Component:
     """A component compiled; raises LoadError, which calls it ``name``."""
-    if data.startswith(_CORE_MODULE):
-        raise LoadError(f"{name} is a core WebAssembly module; a component is needed")
-    if not data.startswith(b"\0asm"):
-        raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
+    check_is_component(data, name)
     try:
         return Component.compile(engine, data)
     except ComponentError as error:

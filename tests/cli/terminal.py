@@ -1,0 +1,80 @@
+"""The command line as it is run: with pipes, or at a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+COMMAND = [sys.executable, "-m", "wasi_trio"]
+#: what decides by itself whether there are colours
+_DECIDERS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+
+
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _DECIDERS}
+    return {**kept, "TERM": "xterm-256color", "COLUMNS": "120", **more}
+
+
+def ran(*arguments: str, **env: str) -> tuple[int, str, str]:
+    """The exit code of a command whose output goes to pipes, and that output."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment(env),
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+class Terminal:
+    """A process whose standard output and standard error are one terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], end: int) -> None:
+        self.process = process
+        self.end = end
+        self.said = b""
+
+    def read(self) -> bool:
+        """Wait for more of what it says; False when it has closed the terminal."""
+        try:
+            more = os.read(self.end, 65536)
+        except OSError:  # how Linux puts it
+            more = b""
+        self.said += more
+        return bool(more)
+
+    def finish(self) -> int:
+        """Its exit code, once it has ended."""
+        while self.read():
+            pass
+        return self.process.wait(timeout=300)
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    @property
+    def text(self) -> str:
+        return self.said.decode().replace("\r\n", "\n")
+
+
+@contextmanager
+def at_a_terminal(*arguments: str, **env: str) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment(env)
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)

@@ -1,0 +1,161 @@
+"""Help, versions, completion, and what is said about a slip of the fingers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.cli.terminal import at_a_terminal, ran
+from wasi_trio.cli import cli
+from wasi_trio.cli_help import _EXAMPLES
+
+
+def test_versions() -> None:
+    code, out, err = ran("--version")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[:4] == [
+        f"{shown} {version(name)}"
+        for shown, name in (
+            ("wasi_trio", "wasi-trio"),
+            ("wasmtime", "wasmtime"),
+            ("trio", "trio"),
+            ("hypercorn", "hypercorn"),
+        )
+    ]
+    assert re.fullmatch(r"Python 3\.\d+\.\S+ \(CPython, .+\)", lines[4])
+    assert len(lines) == 5
+
+
+def test_the_list_of_commands() -> None:
+    code, out, err = ran("-h")
+    assert (code, err) == (0, "")
+    assert ran("--help")[1] == out
+    for name, command in cli.commands.items():
+        assert command.short_help
+        assert re.search(rf"^  {name} +{re.escape(command.short_help[:20])}", out, re.MULTILINE)
+        assert "..." not in command.short_help
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_the_help_of_a_command(name: str) -> None:
+    code, out, err = ran(name, "-h")
+    assert (code, err) == (0, "")
+    assert ran(name, "--help")[1] == out
+    assert out.startswith(f"Usage: wasi_trio {name} ")
+    assert "\n  Example" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_the_examples_are_commands_that_are_understood() -> None:
+    """Each is parsed, without anything being done."""
+    seen = 0
+    for text in _EXAMPLES.values():
+        for line in re.findall(r"^  wasi_trio (.*)$", text, re.MULTILINE):
+            name, *arguments = re.findall(r"'[^']*'|\S+", re.split(r" [|<>] ", line)[0])
+            command = cli.commands[name]
+            command.make_context(name, [argument.strip("'") for argument in arguments], parent=click.Context(cli))
+            seen += 1
+    assert seen > 8
+
+
+def test_the_help_has_no_colours_in_a_pipe() -> None:
+    assert "\x1b" not in ran("--help", FORCE_COLOR="1")[1]
+    with at_a_terminal("--help", NO_COLOR="1") as terminal:
+        assert terminal.finish() == 0
+    assert "\x1b" not in terminal.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serv"], "No such command 'serv'. Did you mean 'serve'?"),
+        (["inpsect", "app.wasm"], "No such command 'inpsect'. Did you mean 'inspect'?"),
+        (["frobnicate"], "No such command 'frobnicate'."),
+        (["inspect", "--jsn", "app.wasm"], "No such option '--jsn'. Did you mean '--json'?"),
+        (["run", "--evn", "A=1", "app.wasm"], "No such option '--evn'. Did you mean '--env'?"),
+        (["completion", "bsh"], "Invalid value for '[bash|zsh|fish]': 'bsh' is not one of 'bash', 'zsh', 'fish'."),
+        (["inspect"], "Missing argument 'COMPONENT'."),
+        (["compile"], "Missing argument 'COMPONENT...'."),
+        (["inspect", "a", "b"], "Got unexpected extra argument (b)"),
+        (["inspect", "--wit", "--json", "a"], "--wit and --json exclude each other: the JSON has the WIT text in it"),
+        (["inspect", "/none.wasm"], "cannot read /none.wasm: No such file or directory"),
+        (["compile", "/none.wasm"], "cannot read /none.wasm: No such file or directory"),
+    ],
+)
+def test_a_slip(arguments: list[str], said: str) -> None:
+    assert ran(*arguments) == (2, "", f"wasi_trio: error: {said}\n")
+
+
+# ---- completion ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell(shell: str) -> None:
+    code, out, _ = ran("completion", shell)
+    assert code == 0
+    assert "wasi-trio" in out
+    assert f"_WASI_TRIO_COMPLETE={shell}_complete" in out
+    assert ran("completion", SHELL=f"/usr/bin/{shell}")[1] == out
+
+
+def test_a_shell_that_there_is_no_script_for() -> None:
+    expected = "wasi_trio: error: $SHELL names none of the shells there is a script for: say bash, zsh or fish\n"
+    assert ran("completion", SHELL="/bin/sh") == (2, "", expected)
+    assert ran("completion", SHELL="") == (2, "", expected)
+
+
+@pytest.fixture
+def console_script(tmp_path: Path) -> Path:
+    """A folder with the command wasi-trio in it, as an installation makes it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "wasi-trio"
+    script.write_text(f"#!{sys.executable}\nfrom wasi_trio.cli import main\nmain()\n")
+    script.chmod(0o755)
+    return folder
+
+
+def in_bash(folder: Path, words: list[str]) -> list[str]:
+    """What bash offers for the last of these words."""
+    bash = shutil.which("bash")
+    assert bash is not None
+    script = """
+      complete() { :; }
+      eval "$(wasi-trio completion bash)"
+      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+      compopt() { echo "$*"; }
+      _wasi_trio_completion wasi-trio
+      printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        [bash, "-c", script, "bash", *words],
+        env={
+            **os.environ,
+            "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout.split("\n")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here to complete anything in")
+def test_bash_completes(console_script: Path) -> None:
+    assert "inspect" in in_bash(console_script, ["wasi-trio", "ins"])
+    assert "--json" in in_bash(console_script, ["wasi-trio", "inspect", "--js"])
+    assert "zsh" in in_bash(console_script, ["wasi-trio", "completion", ""])
+    # files are for the shell itself to find
+    for command in ("serve", "run", "inspect", "compile"):
+        assert "-o default" in in_bash(console_script, ["wasi-trio", command, "app"])

@@ -1,0 +1,66 @@
+"""What ``--help`` says beside the options: a line for each command in the list of them, and examples."""
+
+from __future__ import annotations
+
+import click
+
+_GROUP = """\b
+Examples:
+  wasi_trio serve --addr 127.0.0.1:8080 app.wasm
+  wasi_trio run command.wasm one two
+  wasi_trio inspect app.wasm
+
+'wasi_trio COMMAND --help' says what a command takes.
+"""
+
+_SHORT = {
+    "serve": "Answer HTTP requests with a component, or with several in a row.",
+    "run": "Run a command-line component.",
+}
+
+_EXAMPLES = {
+    "serve": """\b
+Examples:
+  wasi_trio serve
+      the component that is built in, on port 8080 of all addresses
+  wasi_trio serve --addr 127.0.0.1:0 app.wasm
+      on a port that is free, which the first line says
+  wasi_trio serve --env TOKEN=secret -H 'x-served-by: wasi_trio' app.wasm
+  wasi_trio serve --request-timeout 10s --admin-addr 127.0.0.1:9090 app.wasm
+  wasi_trio serve outer.wasm inner.wasm
+      outer.wasm answers, and may ask inner.wasm
+""",
+    "run": """\b
+Examples:
+  wasi_trio run command.wasm one --two
+      all that follows the file is the component's
+  wasi_trio run --env LANG=C command.wasm < input > output
+""",
+    "inspect": """\b
+Examples:
+  wasi_trio inspect app.wasm
+  wasi_trio inspect app.wasm | grep -P '^import.*missing'
+  wasi_trio inspect --wit app.wasm > app.wit
+  wasi_trio inspect --json app.wasm | jq .worlds
+""",
+    "compile": """\b
+Example, in what builds an image of a container:
+  wasi_trio compile app.wasm
+""",
+    "completion": """\b
+Examples:
+  eval "$(wasi-trio completion bash)"
+      in ~/.bashrc
+  eval "$(wasi-trio completion zsh)"
+      in ~/.zshrc
+  wasi-trio completion fish > ~/.config/fish/completions/wasi-trio.fish
+""",
+}
+
+
+def add_help(group: click.Group) -> None:
+    """Add this to a group and the commands in it."""
+    group.epilog = _GROUP
+    for name, command in group.commands.items():
+        command.short_help = _SHORT.get(name, command.short_help)
+        command.epilog = _EXAMPLES.get(name)

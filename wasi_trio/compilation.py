@@ -1,0 +1,107 @@
+"""What ``wasi_trio compile`` does: it has wasmtime keep the code of components, so that they start at once later."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import wasmtime
+
+from wasi_trio.component.errors import ComponentError, LinkError
+from wasi_trio.component.imports import Imports
+from wasi_trio.runtime.code_cache import CacheError, check_cache
+from wasi_trio.runtime.component import Component
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.serve.middleware import NextHandler
+from wasi_trio.wasi.imports import link_wasi
+from wasi_trio.wasi.loading import LoadError, check_is_component, read_component, refused
+
+
+@dataclass(frozen=True, slots=True)
+class Compiling:
+    """How far a component is, in bytes of core modules."""
+
+    path: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A component whose code is kept now in ``folder``; ``unmet`` says what it needs that WASI has not."""
+
+    path: str
+    modules: int
+    size: int
+    folder: Path
+    unmet: str | None
+
+
+_Event: TypeAlias = Compiling | Compiled | BaseException | None
+
+
+def compile_components(paths: Sequence[str]) -> Iterator[Compiling | Compiled]:
+    """Compile the components in files, one after the other, and tell how far that is.
+
+    Raises LoadError for a file that is no component, which is found before the first is compiled where it is plain to
+    see, and CacheError where the code can not be kept. The work is done in a thread of its own, as wasmtime's compiler
+    can not be interrupted: where this generator is left early, by KeyboardInterrupt say, the thread goes on until the
+    module at hand is compiled, and the process has to end without waiting for it.
+    """
+    files = [(path, read_component(path)) for path in paths]
+    for path, data in files:
+        check_is_component(data, path)
+    folder = check_cache()
+    events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            with _engine() as engine:
+                for path, data in files:
+                    _compile(engine, path, data, folder, events.put)
+            events.put(None)
+        except BaseException as error:
+            events.put(error)
+
+    threading.Thread(target=work, name="wasi_trio compile", daemon=True).start()
+    while (event := events.get()) is not None:
+        if isinstance(event, BaseException):
+            raise event
+        yield event
+
+
+def _engine() -> Engine:
+    try:
+        return Engine()
+    except wasmtime.WasmtimeError as error:
+        raise CacheError(f"compiled code can not be kept: {' '.join(str(error).split())}") from None
+
+
+def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callable[[_Event], None]) -> None:
+    size = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal size
+        size = total
+        tell(Compiling(path, done, total))
+
+    try:
+        component = Component.compile(engine, data, progress)
+    except ComponentError as error:
+        raise refused(path, error) from None
+    unmet: str | None = None
+    # To link it makes the modules that it calls the host through; these are kept too.
+    imports = Imports()
+    NextHandler().provide(imports)
+    try:
+        link_wasi(component, imports)
+    except LinkError as error:
+        unmet = str(error)
+    tell(Compiled(path, len(set(component.modules)), size, folder, unmet))
+
+
+__all__ = ["CacheError", "Compiled", "Compiling", "LoadError", "compile_components"]

@@ -1,0 +1,62 @@
+"""Where wasmtime keeps compiled code, and whether it can."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+
+class CacheError(Exception):
+    """There is no place for compiled code; the message is one line."""
+
+
+def cache_folder() -> Path:
+    """The folder of wasmtime's cache: the one that its configuration file names, or the user's own for caches.
+
+    Raises CacheError where the file can not be read, or there is no home.
+    """
+    configured = _configured()
+    return _user_folder("Caches", "XDG_CACHE_HOME", ".cache") if configured is None else configured
+
+
+def check_cache() -> Path:
+    """The cache's folder, where code can be kept; raises CacheError if that is not so.
+
+    wasmtime itself says nothing of code that it fails to keep.
+    """
+    folder = cache_folder()
+    try:
+        (folder / "modules").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder / "modules") as file:
+            file.write(b"\0")
+    except OSError as error:
+        raise CacheError(f"compiled code can not be kept in {folder}: {error.strerror}") from None
+    return folder
+
+
+def _configured() -> Path | None:
+    path = _user_folder("Application Support", "XDG_CONFIG_HOME", ".config") / "config.toml"
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CacheError(f"cannot read {path}: {error}") from None
+    cache = content.get("cache", {})
+    directory = cache.get("directory") if isinstance(cache, dict) else None
+    return Path(directory) if isinstance(directory, str) else None
+
+
+def _user_folder(library: str, variable: str, hidden: str) -> Path:
+    """wasmtime's folder among those that a user's programs have for one purpose."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise CacheError("compiled code can not be kept: there is no home directory") from None
+    if sys.platform == "darwin":
+        return home / "Library" / library / "BytecodeAlliance.wasmtime"
+    named = os.environ.get(variable, "")
+    return (Path(named) if os.path.isabs(named) else home / hidden) / "wasmtime"
