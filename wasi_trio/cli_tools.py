@@ -110,15 +110,20 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     )
     console = Console(stderr=True)
     terminal = sys.stdout.isatty()
-    with Progress(*columns, console=console, transient=True, redirect_stdout=terminal) as progress:
-        tasks: dict[str, TaskID] = {}
+    progress = Progress(*columns, console=console, transient=True, redirect_stdout=terminal)
+    tasks: dict[str, TaskID] = {}
 
-        def show(path: str, done: int, total: int) -> None:
-            if path not in tasks:
-                tasks[path] = progress.add_task(printable(path), total=total)
-            progress.update(tasks[path], completed=done, visible=done < total)
+    def show(path: str, done: int, total: int) -> None:
+        # From the first news on: interrupts come as news too then, and not in the middle of this.
+        progress.start()
+        if path not in tasks:
+            tasks[path] = progress.add_task(printable(path), total=total)
+        progress.update(tasks[path], completed=done, visible=done < total)
 
+    try:
         yield show
+    finally:
+        progress.stop()
 
 
 @click.command(short_help="Print a script that completes commands and options in a shell.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -48,9 +49,10 @@ def compile_components(paths: Sequence[str]) -> Iterator[Compiling | Compiled]:
     """Compile the components in files, one after the other, and tell how far that is.
 
     Raises LoadError for a file that is no component, which is found before the first is compiled where it is plain to
-    see, and CacheError where the code can not be kept. The work is done in a thread of its own, as wasmtime's compiler
-    can not be interrupted: where this generator is left early, by KeyboardInterrupt say, the thread goes on until the
-    module at hand is compiled, and the process has to end without waiting for it.
+    see, and CacheError where the code can not be kept. For the main thread only: from the first that this tells on,
+    Ctrl-C raises KeyboardInterrupt in here and nowhere else. The work is done in a thread of its own, as wasmtime's
+    compiler can not be interrupted. After KeyboardInterrupt that goes on until the module at hand is compiled, so that
+    the process has to end without waiting for it.
     """
     files = [(path, read_component(path)) for path in paths]
     for path, data in files:
@@ -67,11 +69,16 @@ def compile_components(paths: Sequence[str]) -> Iterator[Compiling | Compiled]:
         except BaseException as error:
             events.put(error)
 
-    threading.Thread(target=work, name="wasi_trio compile", daemon=True).start()
-    while (event := events.get()) is not None:
-        if isinstance(event, BaseException):
-            raise event
-        yield event
+    # put() may be called in the middle of get(), which a signal handler does.
+    before = signal.signal(signal.SIGINT, lambda number, frame: events.put(KeyboardInterrupt()))
+    try:
+        threading.Thread(target=work, name="wasi_trio compile", daemon=True).start()
+        while (event := events.get()) is not None:
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _engine() -> Engine:

@@ -132,7 +132,7 @@ def in_bash(folder: Path, words: list[str]) -> list[str]:
       complete() { :; }
       eval "$(wasi-trio completion bash)"
       COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-      compopt() { echo "$*"; }
+      compopt() { printf '%s %s\\n' "$@"; }
       _wasi_trio_completion wasi-trio
       printf '%s\\n' "${COMPREPLY[@]}"
     """

@@ -41,9 +41,10 @@ def commands() -> Iterator[str]:
 
 
 COMMANDS = list(dict.fromkeys(commands()))
-SYNOPSES = [line for line in COMMANDS if " -m wasi_trio " in line and "[" in line]
+SYNOPSES = [line for line in COMMANDS if " -m wasi_trio " in line and ("[" in line or line.endswith("..."))]
 SERVERS = [line for line in COMMANDS if re.search(r" -m wasi_trio serve|\bhypercorn ", line) and line not in SYNOPSES]
-RUNS = [line for line in COMMANDS if " -m wasi_trio run" in line and line not in SYNOPSES]
+ENDING = re.compile(r" -m wasi_trio (?:run|inspect|compile|completion|--help|--version)\b")
+RUNS = [line for line in COMMANDS if ENDING.search(line) and line not in SYNOPSES]
 
 
 @pytest.fixture
