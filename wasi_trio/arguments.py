@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import re
 from pathlib import Path
 
@@ -49,12 +50,22 @@ def parse_text(text: str) -> str:
     return text
 
 
-def parse_variable(text: str) -> tuple[str, str]:
-    """``NAME=VALUE``."""
+def parse_variable(text: str) -> tuple[str, str] | None:
+    """``NAME=VALUE``, or ``NAME`` for the value that the variable has here; None where it has none."""
     name, equals, value = parse_text(text).partition("=")
-    if not name or not equals:
-        raise ValueError(f"{text!r} is not of the form NAME=VALUE")
-    return name, value
+    if not name:
+        raise ValueError(f"{text!r} is not of the form NAME or NAME=VALUE")
+    if equals:
+        return name, value
+    inherited = os.environ.get(name)
+    return None if inherited is None else (name, _text_of(name, inherited))
+
+
+def _text_of(name: str, value: str) -> str:
+    try:
+        return parse_text(value)
+    except ValueError:
+        raise ValueError(f"the value that {name} has here is not text in UTF-8") from None
 
 
 def parse_directory(text: str) -> tuple[str, str]:

@@ -43,9 +43,10 @@ _env = click.option(
     "--env",
     "env",
     type=_parsed(arguments.parse_variable),
-    metavar="NAME=VALUE",
+    callback=lambda context, parameter, variables: tuple(filter(None, variables)),
+    metavar="NAME[=VALUE]",
     multiple=True,
-    help="Give the guest an environment variable. May be repeated.",
+    help="Give the guest an environment variable; without a value, the one that it has here. May be repeated.",
 )
 _dir = click.option(
     "--dir",

@@ -72,11 +72,15 @@ def test_bad_duration(text: str) -> None:
         arguments.parse_duration(text)
 
 
-def test_variable() -> None:
+def test_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert arguments.parse_variable("A=b=c") == ("A", "b=c")
     assert arguments.parse_variable("A=") == ("A", "")
-    for text in ("A", "=b", ""):
-        with pytest.raises(ValueError, match="NAME=VALUE"):
+    monkeypatch.setenv("A", "inherited")
+    assert arguments.parse_variable("A") == ("A", "inherited")
+    monkeypatch.delenv("A")
+    assert arguments.parse_variable("A") is None
+    for text in ("=b", ""):
+        with pytest.raises(ValueError, match="NAME or NAME=VALUE"):
             arguments.parse_variable(text)
 
 

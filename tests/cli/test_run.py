@@ -101,6 +101,21 @@ def test_the_environment_is_what_is_given(command: str) -> None:
     assert ran(command, "env") == (0, "", "")
 
 
+def test_a_variable_without_a_value_is_inherited(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INHERITED", "välue=1")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("ABSENT", raising=False)
+    options = [f"--env={name}" for name in ("A=1", "INHERITED", "ABSENT", "EMPTY")]
+    assert ran(*options, command, "env") == (0, "A=1\nINHERITED=välue=1\nEMPTY=\n", "")
+
+
+def test_a_variable_whose_value_no_guest_can_be_given(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INHERITED", "\udcff")
+    code, out, err = ran("--env", "INHERITED", command, "env")
+    assert (code, out) == (2, "")
+    assert err.endswith("'--env': the value that INHERITED has here is not text in UTF-8\n")
+
+
 def test_what_it_prints_keeps_its_order(command: str) -> None:
     done = subprocess.run([*RUN, command, "both"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert done.stdout == b"out\nerr\n" * 5

@@ -170,11 +170,14 @@ async def test_what_guests_print(prefixed: bool, tmp_path: Path) -> None:
                     assert printed.count(prefix + line) == (1 if prefixed else 2), stream
 
 
-async def test_environment(tmp_path: Path) -> None:
-    options = ["--env", "ONE=1", "--env", "TWO=a=b", "--env", "EMPTY="]
+async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INHERITED", "here")
+    monkeypatch.delenv("ABSENT", raising=False)
+    options = ["--env=ONE=1", "--env", "TWO=a=b", "--env", "EMPTY=", "--env", "INHERITED", "--env", "ABSENT"]
     async with command(tmp_path, on_disk(tmp_path, "python_p2"), *options) as server:
         told = json.loads((await server.ask("/env")).body)
-    assert told["environment"] == {"ONE": "1", "TWO": "a=b", "EMPTY": ""}, "and nothing of the server's own"
+    given = {"ONE": "1", "TWO": "a=b", "EMPTY": "", "INHERITED": "here"}
+    assert told["environment"] == given, "and nothing of the server's own"
 
 
 async def test_the_command_lines_limits(tmp_path: Path) -> None:
