@@ -18,7 +18,7 @@ _SHORT = {
     "run": "Run a command-line component.",
 }
 
-_EXAMPLES = {
+EXAMPLES = {
     "serve": """\b
 Examples:
   wasi_trio serve
@@ -63,4 +63,4 @@ def add_help(group: click.Group) -> None:
     group.epilog = _GROUP
     for name, command in group.commands.items():
         command.short_help = _SHORT.get(name, command.short_help)
-        command.epilog = _EXAMPLES.get(name)
+        command.epilog = EXAMPLES.get(name)

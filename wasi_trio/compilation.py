@@ -96,18 +96,18 @@ def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callabl
         size = total
         tell(Compiling(path, done, total))
 
+    unmet: str | None = None
     try:
         component = Component.compile(engine, data, progress)
+        # To link it makes the modules that it calls the host through; these are kept too.
+        imports = Imports()
+        NextHandler().provide(imports)
+        try:
+            link_wasi(component, imports)
+        except LinkError as error:
+            unmet = str(error)
     except ComponentError as error:
         raise refused(path, error) from None
-    unmet: str | None = None
-    # To link it makes the modules that it calls the host through; these are kept too.
-    imports = Imports()
-    NextHandler().provide(imports)
-    try:
-        link_wasi(component, imports)
-    except LinkError as error:
-        unmet = str(error)
     tell(Compiled(path, len(set(component.modules)), size, folder, unmet))
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.terminal import at_a_terminal, ran
 from wasi_trio.cli import cli
-from wasi_trio.cli_help import _EXAMPLES
+from wasi_trio.cli_help import EXAMPLES
 
 
 def test_versions() -> None:
@@ -58,7 +58,7 @@ def test_the_help_of_a_command(name: str) -> None:
 def test_the_examples_are_commands_that_are_understood() -> None:
     """Each is parsed, without anything being done."""
     seen = 0
-    for text in _EXAMPLES.values():
+    for text in EXAMPLES.values():
         for line in re.findall(r"^  wasi_trio (.*)$", text, re.MULTILINE):
             name, *arguments = re.findall(r"'[^']*'|\S+", re.split(r" [|<>] ", line)[0])
             command = cli.commands[name]
