@@ -95,6 +95,13 @@ def test_a_slip(arguments: list[str], said: str) -> None:
     assert ran(*arguments) == (2, "", f"wasi_trio: error: {said}\n")
 
 
+def test_the_lines_for_shells_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
+    lines = re.findall(r"^  (.*wasi-trio completion .*)$", EXAMPLES["completion"], re.MULTILINE)
+    assert len(lines) == 3
+    assert [line for line in lines if f"    {line}\n" not in page] == []
+
+
 # ---- completion ------------------------------------------------------------------------------------------
 
 

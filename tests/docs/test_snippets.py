@@ -26,6 +26,9 @@ SHOWN = {
     "wasi:io/streams@0.2.3 [method]input-stream.read: parameter len: component has u32, host has u64",
     # lines of the log
     "INFO wasi_trio.serve: instance 1 of hello.wasm starts",
+    # what goes into the files of shells, whose scripts tests/cli/test_help.py tries
+    'eval "$(wasi-trio completion bash)"',
+    "wasi-trio completion fish > ~/.config/fish/completions/wasi-trio.fish",
 }
 
 
