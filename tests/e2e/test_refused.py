@@ -85,6 +85,16 @@ REFUSED = {
           {HANDLER})""",
         "handle is exported with another type",
     ),
+    "a handler of WASI 0.3 that takes nothing": (
+        f"""(component {EMPTY} (func $f (canon lift (core func $m "f")))
+          (instance $h (export "handle" (func $f))) (export "wasi:http/handler@0.3.0" (instance $h)))""",
+        "wasi:http/handler@0.3.0 handle is exported with another type",
+    ),
+    "a handler of another WASI": (
+        f"""(component {EMPTY} (func $f (canon lift (core func $m "f")))
+          (instance $h (export "handle" (func $f))) (export "wasi:http/handler@0.4.0" (instance $h)))""",
+        "the component exports wasi:http/handler@0.4.0, but what is served is",
+    ),
 }
 
 

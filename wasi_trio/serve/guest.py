@@ -12,10 +12,14 @@ from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call
 from wasi_trio.serve.exchange import Exchange, GuestFailed
+from wasi_trio.wasi import p2, p3
+from wasi_trio.wasi.exports import find_exported, other_versions
 from wasi_trio.wasi.http.messages import Response
 from wasi_trio.wasi.p2.http_messages import IncomingRequest, ResponseOutparam
 from wasi_trio.wasi.p3.http import incoming_request
-from wasi_trio.wasi.wit import host_wit
+
+INCOMING_HANDLER = "wasi:http/incoming-handler"
+HANDLER = "wasi:http/handler"
 
 
 class GuestCalls(Protocol):
@@ -35,14 +39,8 @@ class IncomingHandler:
     default_concurrent_count = 1
 
     def __init__(self, component: LinkedComponent) -> None:
-        export = component.find_export("wasi:http/incoming-handler", "handle")
+        export = find_exported(component, INCOMING_HANDLER, "handle", p2.VERSION)
         assert export is not None
-        resources = {resource: (interface, resource.name) for interface, resource in component.plan.resources}
-        difference = host_wit().check("wasi:http/incoming-handler", "handle", export.type, resources)
-        if difference is not None:
-            raise LinkError(
-                f"wasi:http/incoming-handler handle is exported with another type than WASI's: {difference}"
-            )
         self.export = export
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
@@ -63,7 +61,7 @@ class ServiceHandler:
     default_concurrent_count = 16
 
     def __init__(self, component: LinkedComponent) -> None:
-        export = component.find_export("wasi:http/handler", "handle")
+        export = find_exported(component, HANDLER, "handle", p3.VERSION)
         assert isinstance(export, LiftedFunction)
         self.export = export
         #: whether it can acknowledge that a call was cancelled: toolchains that know nothing of it trap when told
@@ -84,8 +82,14 @@ class ServiceHandler:
 
 def guest_calls(component: LinkedComponent) -> GuestCalls:
     """The way in that a component offers; LinkError if it has none."""
-    if component.find_export("wasi:http/incoming-handler", "handle") is not None:
-        return IncomingHandler(component)
-    if component.find_export("wasi:http/handler", "handle") is not None:
+    if find_exported(component, HANDLER, "handle", p3.VERSION) is not None:
         return ServiceHandler(component)
-    raise LinkError("the component exports no wasi:http/incoming-handler: it is not an HTTP component")
+    if find_exported(component, INCOMING_HANDLER, "handle", p2.VERSION) is not None:
+        return IncomingHandler(component)
+    others = other_versions(component, (HANDLER, INCOMING_HANDLER))
+    if others:
+        raise LinkError(
+            f"the component exports {', '.join(others)}, but what is served is {INCOMING_HANDLER}@0.2.x "
+            f"and {HANDLER}@{p3.VERSION}"
+        )
+    raise LinkError(f"the component exports no {INCOMING_HANDLER}, and no {HANDLER}: it is not an HTTP component")
