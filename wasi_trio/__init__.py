@@ -6,7 +6,11 @@ Compile, link and run a component::
         linked = link_wasi(Component.load(engine, "app.wasm"), Imports({"acme:kv/store": Store}))
         instance = await Instance.instantiate(linked, WasiContext())
 
-Serve one: see ``wasi_trio.serve`` and ``python -m wasi_trio serve --help``.
+Serve one in an ASGI server, or as a part of an application there::
+
+    app = App("app.wasm", HandlerOptions(request_timeout=5))
+
+See ``wasi_trio.asgi`` and ``wasi_trio.serve``, and ``python -m wasi_trio serve --help``.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
+    from wasi_trio.asgi import App
     from wasi_trio.component.errors import (
         ComponentError,
         HostError,
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from wasi_trio.wasi.imports import link_wasi, wasi_imports
 
 __all__ = [
+    "App",
     "Component",
     "ComponentError",
     "Engine",
@@ -61,6 +67,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "App": "wasi_trio.asgi",
         "Component": "wasi_trio.runtime.component",
         "ComponentError": "wasi_trio.component.errors",
         "Engine": "wasi_trio.runtime.engine",

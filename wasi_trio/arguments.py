@@ -6,13 +6,58 @@ import ipaddress
 import math
 import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _duration = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|ms|us|[\u00b5\u03bc]s|ns)?", re.ASCII).fullmatch
 #: how many of a unit make a second; divided by, because 500 / 1000 is exact where 500 * 1e-3 is not
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "\u00b5s": 10**6, "\u03bcs": 10**6, "ns": 10**9}
+_size = re.compile(r"(\d+)\s*([KMG])?(?:(?<=[KMG])iB)?", re.ASCII | re.IGNORECASE).fullmatch
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _token = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
 _value = re.compile(r"[\t\x20-\x7e]*").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A Unix socket, by its path."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class InheritedSocket:
+    """A socket that the process was started with, by its file descriptor."""
+
+    descriptor: int
+
+    def __str__(self) -> str:
+        return f"fd://{self.descriptor}"
+
+
+#: where a server may listen; an IP address goes with its port
+ListenAddress = tuple[str, int] | UnixAddress | InheritedSocket
+
+
+def parse_listen_address(text: str) -> ListenAddress:
+    """``IP:PORT`` as of :func:`parse_address`, ``unix:PATH`` or ``fd://NUMBER``."""
+    if text.startswith("unix:") and len(text) > 5 and "\0" not in text:
+        return UnixAddress(text[5:])
+    number = text.removeprefix("fd://")
+    if number != text and number.isascii() and number.isdigit() and int(number) < 1 << 31:
+        return InheritedSocket(int(number))
+    try:
+        return parse_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address of the form IP:PORT, unix:PATH or fd://NUMBER") from None
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -39,6 +84,55 @@ def parse_duration(text: str) -> float:
     if not math.isfinite(seconds):
         raise ValueError(f"{text!r} is not a duration such as 1s, 500ms or 2.5")
     return seconds
+
+
+def parse_limit(text: str) -> float:
+    """As :func:`parse_duration`, but more than 0."""
+    seconds = parse_duration(text)
+    if seconds == 0:
+        raise ValueError(f"{text!r} has to be longer than 0")
+    return seconds
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 1 on."""
+    digits = text.strip()
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18 or int(digits) == 0:
+        raise ValueError(f"{text!r} is not a whole number of 1 or more")
+    return int(digits)
+
+
+def parse_size(text: str) -> int:
+    """Bytes, from 1 on, from a number of them or with the unit KiB, MiB or GiB."""
+    match = _size(text.strip())
+    number = int(match[1]) * _BYTES[(match[2] or "").upper()] if match and len(match[1]) <= 18 else 0
+    if number == 0:
+        raise ValueError(f"{text!r} is not a size in bytes such as 1048576, 64MiB or 2GiB")
+    return number
+
+
+def parse_switch(text: str) -> bool:
+    """``true`` or ``false``, or another of the words for them."""
+    switch = _SWITCH.get(text.strip().lower())
+    if switch is None:
+        raise ValueError(f"{text!r} is not true or false")
+    return switch
+
+
+def or_none(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """A parser of limits that takes ``none`` for there being none."""
+
+    def parse_or_none(text: str) -> T | None:
+        return None if text.strip().lower() == "none" else parse(text)
+
+    return parse_or_none
+
+
+def parse_path(text: str) -> str:
+    """A file's path, which is not empty."""
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r} is not a file's path")
+    return text
 
 
 def parse_text(text: str) -> str:

@@ -1,37 +1,55 @@
 """ASGI applications for a server of one's own choice; it has to run on trio, as hypercorn's trio worker does.
 
-``wasi_trio.asgi:app`` serves the component that the environment variable ``WASI_TRIO_COMPONENT`` names.
+``wasi_trio.asgi:app`` serves the component that the environment variable ``WASI_TRIO_COMPONENT`` or the table
+``[wasi_trio]`` of hypercorn's configuration file names. :class:`App` is for a program, or to be mounted in another
+application.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import TypeAlias
 
+import trio
+
 from wasi_trio.component.imports import Imports
-from wasi_trio.serve.application import Application
+from wasi_trio.serve.application import Application, pass_lifespan
+from wasi_trio.serve.config_file import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.reply import Scope, Send
+from wasi_trio.serve.settings import SettingError
 from wasi_trio.serve.upload import Receive
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
 logger = logging.getLogger("wasi_trio.serve")
 
+WRONG_WORKER = 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
+NO_COMPONENT = (
+    "no component is named: set the environment variable WASI_TRIO_COMPONENT, or component in the table [wasi_trio] "
+    "of hypercorn's configuration file"
+)
 
-class ComponentApplication:
-    """An ASGI application that has a component answer requests.
+
+class App:
+    """An ASGI application that has a component answer requests. To be run on trio.
 
     The component is compiled and linked when the server starts (the lifespan protocol's ``startup``), and the
-    requests under way are finished when it stops. Without a path the environment names the component. Of several,
-    each answers what the one before it asks of ``wasi:http/handler``.
-    ``imports`` are provided to it beside WASI. ``headers`` replace those of the same name in every request;
-    their names are in lower case.
+    requests under way are finished when it stops. An application that this is mounted in may keep the lifespan to
+    itself: then it has to be within :meth:`running`. A guest sees the path below where this is mounted.
+
+    Of several components each answers what the one before it asks of ``wasi:http/handler``. ``imports`` are provided
+    to them beside WASI. ``headers`` replace those of the same name in every request; their names are in lower case.
+
+    A component or options that are None come from the environment and hypercorn's configuration file, as
+    docs/hypercorn.md tells, headers with the options.
     """
 
     def __init__(
@@ -40,45 +58,121 @@ class ComponentApplication:
         options: HandlerOptions | None = None,
         *,
         imports: Imports | None = None,
-        headers: Sequence[tuple[bytes, bytes]] = (),
+        headers: Sequence[tuple[bytes, bytes]] | None = None,
     ) -> None:
         self._component = component
         self._options = options
         self._imports = imports
         self._headers = headers
         self._application: Application | None = None
+        if is_hypercorn(sys.argv):
+            _let_reload(component)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif self._application is None:
-            raise RuntimeError("the ASGI server did not start this application: it has to support lifespans")
-        else:
+        elif self._application is not None:
             await self._application(scope, receive, send)
+        elif not trio.lowlevel.in_trio_run():
+            raise RuntimeError(WRONG_WORKER)
+        else:
+            raise RuntimeError(
+                "the application was not started: either its server has to support lifespans, and an application that "
+                "it is mounted in to pass them on, or requests have to come within `async with app.running():`"
+            )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[App]:
+        """Serve requests within this block, wherever no server starts the application; lifespans have no effect then.
+
+        Leaving it waits for the requests under way; cancel the block around it to end them at once. Raises LoadError
+        for a component and SettingError for a setting that is not as it should be, RuntimeError if it runs already.
+        """
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(WRONG_WORKER)
+        if self._application is not None:
+            raise RuntimeError("the application runs already")
+        paths, options, headers = self._understand()
+        with open_engine() as engine:
+            chain = Chain(engine, paths, self._imports)
+            async with chain.open(options) as handlers:
+                self._application = Application(handlers[0], headers=headers)
+                try:
+                    yield self
+                finally:
+                    self._application = None
 
     async def _live(self, receive: Receive, send: Send) -> None:
+        if self._application is not None:
+            await pass_lifespan(receive, send)
+            return
         await receive()
-        async with AsyncExitStack() as stack:
-            try:
-                chain = self._load(stack)
-            except LoadError as error:
-                logger.error("%s", error)
-                await send({"type": "lifespan.startup.failed", "message": str(error)})
-                return
-            handlers = await stack.enter_async_context(chain.open(self._options))
-            self._application = Application(handlers[0], headers=self._headers)
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            self._application = None
+        if not trio.lowlevel.in_trio_run():
+            await self._fail(WRONG_WORKER, send)
+            return
+        started = False
+        try:
+            async with self.running():
+                started = True
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except (LoadError, SettingError) as error:
+            if started:
+                raise
+            await self._fail(str(error), send)
+            return
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _load(self, stack: AsyncExitStack) -> Chain:
-        component = self._component or os.environ.get("WASI_TRIO_COMPONENT")
+    async def _fail(self, message: str, send: Send) -> None:
+        logger.error("%s", message)
+        await send({"type": "lifespan.startup.failed", "message": message})
+
+    def _understand(self) -> tuple[list[str], HandlerOptions, Sequence[tuple[bytes, bytes]]]:
+        """The components, options and headers, out of what was given and what else says so."""
+        component, options, headers = self._component, self._options, self._headers
+        if component is None or options is None:
+            settings = settings_elsewhere(os.environ, sys.argv)
+            if component is None:
+                component = settings["component"]
+            if options is None:
+                options = settings.handler_options()
+                headers = settings.headers if headers is None else headers
+                if settings["verbose"]:
+                    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+                    logging.getLogger("wasi_trio").setLevel(logging.INFO)
         if not component:
-            raise LoadError("the environment variable WASI_TRIO_COMPONENT names no component")
-        paths = [component] if isinstance(component, str | os.PathLike) else component
-        engine = stack.enter_context(open_engine())
-        return Chain(engine, [os.fspath(path) for path in paths], self._imports)
+            raise LoadError(NO_COMPONENT)
+        return _paths(component), options, headers or ()
 
 
-app = ComponentApplication()
+def _paths(component: StrPath | Sequence[StrPath]) -> list[str]:
+    return [os.fspath(path) for path in ([component] if isinstance(component, str | os.PathLike) else component)]
+
+
+def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
+    """Have hypercorn --reload see when a component or the configuration changes: it watches the files of modules."""
+    try:
+        files = _paths(settings_elsewhere(os.environ, sys.argv)["component"] if component is None else component)
+    except SettingError:
+        return  # the worker tells what is wrong
+    config = config_path(os.environ, sys.argv)
+    for file in files if config is None else [*files, config]:
+        module = ModuleType(f"wasi_trio watches {file}")
+        module.__file__ = file
+        sys.modules[module.__name__] = module
+
+
+class _Main(App):
+    """The application that is all of its server."""
+
+    async def _fail(self, message: str, send: Send) -> None:
+        if not is_hypercorn(sys.argv):
+            await super()._fail(message, send)
+            return
+        # By itself hypercorn would print its own stack below this, some fifty lines, and end as well. Nothing is open
+        # yet that had to be closed.
+        print(f"wasi_trio: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+app = _Main()

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from wasi_trio import arguments, cli_tools
 from wasi_trio.cli_help import add_help
+from wasi_trio.serve.config_file import VARIABLE
+from wasi_trio.serve.settings import SETTINGS, Setting
 
 #: the exit code for whatever is wrong with the command line or what it names
 BAD_INPUT = 2
@@ -27,17 +30,6 @@ def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
     return convert
 
-
-def _positive_duration(text: str) -> float:
-    seconds = arguments.parse_duration(text)
-    if seconds == 0:
-        raise ValueError("it has to be longer than 0")
-    return seconds
-
-
-ADDRESS = _parsed(arguments.parse_address)
-DURATION = _parsed(arguments.parse_duration)
-COUNT = click.IntRange(min=1)
 
 _env = click.option(
     "--env",
@@ -64,114 +56,60 @@ def cli() -> None:
     """Serve WebAssembly HTTP components on trio, and run commands."""
 
 
+def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that are made from the table of settings."""
+    for setting in reversed(SETTINGS):
+        if setting.name != "component":
+            command = _option(setting)(command)
+    return command
+
+
+def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    names = [f"-{setting.short}"] if setting.short else []
+    names += [f"--{setting.option or setting.name}", setting.name.replace("-", "_")]
+    if setting.switch:
+        return click.option(*names, is_flag=True, help=setting.help)
+    shown = setting.shown or setting.default
+    return click.option(
+        *names,
+        type=_parsed(setting.parse),
+        metavar=setting.metavar,
+        multiple=setting.several,
+        help=setting.help if shown is None else f"{setting.help}  [default: {shown}]",
+    )
+
+
 @cli.command()
+@_settings
 @click.option(
-    "--addr",
-    type=ADDRESS,
-    default="0.0.0.0:8080",
-    show_default=True,
-    metavar="IP:PORT",
-    help="Address to serve on; port 0 takes any that is free.",
+    "--hypercorn-config",
+    metavar="FILE",
+    help="A TOML file: hypercorn's settings of connections and protocols, and the table [wasi_trio] with these options."
+    f"  [default: what {VARIABLE} names]",
 )
-@click.option(
-    "--shutdown-addr",
-    type=ADDRESS,
-    metavar="IP:PORT",
-    help="Address of which the first connection makes the server shut down.",
-)
-@click.option(
-    "--admin-addr",
-    type=ADDRESS,
-    metavar="IP:PORT",
-    help="Address of /metrics, /healthz and /readyz.",
-)
-@_env
-@_dir
-@click.option(
-    "-H",
-    "--header",
-    "headers",
-    type=_parsed(arguments.parse_headers),
-    metavar="HEADER",
-    multiple=True,
-    help="Replace or add a header, 'name: value', in every request. @FILE reads one from each line. May be repeated.",
-)
-@click.option(
-    "--no-logging-prefix", is_flag=True, help="Print what guests write without 'stdout [N] :: ' before each line."
-)
-@click.option(
-    "--max-instance-reuse-count",
-    type=COUNT,
-    metavar="N",
-    help="Requests to give to an instance before it is dropped.  [default: 1, or 128 for WASI 0.3]",
-)
-@click.option(
-    "--max-instance-concurrent-reuse-count",
-    type=COUNT,
-    metavar="N",
-    help="Requests to give to an instance at once.  [default: 16 for WASI 0.3, where 0.2 never takes more than one]",
-)
-@click.option(
-    "--idle-instance-timeout",
-    type=DURATION,
-    default="1s",
-    show_default=True,
-    metavar="DURATION",
-    help="How long an instance is kept without a request: a number with s, ms, us or ns, or of seconds.",
-)
-@click.option(
-    "--request-timeout",
-    type=_parsed(_positive_duration),
-    metavar="DURATION",
-    help="How long a guest may take until its response begins.  [default: no limit]",
-)
-@click.option(
-    "--stall-limit",
-    type=_parsed(_positive_duration),
-    default="5s",
-    show_default=True,
-    metavar="DURATION",
-    help="How long a host function may hold up all others until that is logged, with where it is.",
-)
-@click.option(
-    "--max-concurrent-requests",
-    type=COUNT,
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="Requests that guests work on at once; further ones wait.",
-)
-@click.option(
-    "--max-concurrent-connections",
-    type=COUNT,
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="Connections that are open at once; further ones wait.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Log each request, and each instance's start and end.")
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...", type=click.Path())
-def serve(
-    components: tuple[str, ...],
-    directories: tuple[Any, ...],
-    headers: tuple[Any, ...],
-    verbose: bool,
-    **options: Any,
-) -> None:
+def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: Any) -> None:
     """Answer HTTP requests with COMPONENT, a file with the world wasi:http/proxy or wasi:http/service.
 
     Each further COMPONENT answers what the one before it asks of wasi:http/handler. Without any, a component that
     is built in answers.
+
+    Each option may also stand in the environment, as WASI_TRIO_REQUEST_TIMEOUT for --request-timeout, or in the file.
+    What the command line says comes first, then the environment, then the file.
     """
-    _refuse_directories(directories)
-    # Here, because this takes in trio, hypercorn and wasmtime, which --help has no need of.
+    # Here, because this takes in hypercorn, which --help has no need of.
     from wasi_trio.serve.command import CommandError, run_server
 
     _log_to_stderr()
-    if verbose:
-        logging.getLogger("wasi_trio").setLevel(logging.INFO)
+    given: dict[str, Any] = {}
+    for setting in SETTINGS:
+        parameter = setting.name.replace("-", "_")
+        if click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+            given[setting.name] = setting.parse("true") if setting.switch else options[parameter]
+    if components:
+        given["component"] = components
     try:
-        run_server(components, headers=[header for part in headers for header in part], **options)
+        run_server(given, hypercorn_config)
     except CommandError as error:
         raise click.UsageError(str(error)) from None
 

@@ -9,7 +9,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from wasi_trio import Err, Imports, Ok
-from wasi_trio.asgi import ComponentApplication
+from wasi_trio.asgi import App
 
 
 class Product(NamedTuple):
@@ -47,7 +47,7 @@ class Catalog:
 
 
 async def main() -> None:
-    app = ComponentApplication("app.wasm", imports=Imports({"acme:shop/catalog@1.0.0": Catalog}))
+    app = App("app.wasm", imports=Imports({"acme:shop/catalog@1.0.0": Catalog}))
     config = Config()
     config.bind = ["127.0.0.1:8080"]
     await serve(app, config)

@@ -11,7 +11,7 @@ import trio
 
 from tests.e2e.process import on_disk
 from tests.e2e.support import PATIENCE, Client, content, engine, handle, request, until
-from wasi_trio.asgi import ComponentApplication
+from wasi_trio.asgi import App
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.exchange import ExchangeFailed
 from wasi_trio.serve.handler import ProxyHandler
@@ -209,7 +209,7 @@ async def test_leaving_lets_what_is_under_way_finish(tmp_path: Path) -> None:
 
 
 async def test_in_an_asgi_application(tmp_path: Path) -> None:
-    app = ComponentApplication([on_disk(tmp_path, "p3_middleware"), on_disk(tmp_path, "p3_hello")])
+    app = App([on_disk(tmp_path, "p3_middleware"), on_disk(tmp_path, "p3_hello")])
     give, receive = trio.open_memory_channel[Message](1)
     send, take = trio.open_memory_channel[Message](1)
     async with trio.open_nursery() as nursery, give, take:

@@ -17,7 +17,7 @@ import trio
 
 import wasi_trio.asgi
 from tests.guests import wat
-from wasi_trio.asgi import ComponentApplication
+from wasi_trio.asgi import App
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.upload import Message
 
@@ -43,7 +43,7 @@ class Life:
         self._give, self._receive = trio.open_memory_channel[Message](1)
         self._send, self._take = trio.open_memory_channel[Message](1)
 
-    async def run(self, app: ComponentApplication) -> None:
+    async def run(self, app: App) -> None:
         with self._give, self._take:
             await app({"type": "lifespan", "state": {}}, self._receive.receive, self._send.send)
 
@@ -60,7 +60,7 @@ def component(tmp_path: Path) -> Path:
 
 
 async def test_a_component_by_path(component: Path) -> None:
-    app = ComponentApplication(component, HandlerOptions(max_instance_reuse_count=2))
+    app = App(component, HandlerOptions(max_instance_reuse_count=2))
     async with under_hypercorn(app) as url, httpx.AsyncClient(trust_env=False) as client:
         assert [(await client.get(url)).text for _ in range(3)] == ["1\n", "2\n", "1\n"]
 
@@ -74,7 +74,7 @@ async def test_the_component_that_the_environment_names(component: Path, monkeyp
 
 
 async def test_it_can_be_started_again(component: Path) -> None:
-    app = ComponentApplication(component)
+    app = App(component)
     for _ in range(2):
         async with under_hypercorn(app) as url, httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(url)).text == "1\n"
@@ -84,7 +84,7 @@ async def test_http2_under_hypercorn(tmp_path: Path) -> None:
     path = tmp_path / "trap.wasm"
     path.write_bytes(wat.load("trap"))
     client = httpx.AsyncClient(trust_env=False, http1=False, http2=True)
-    async with under_hypercorn(ComponentApplication(path)) as url, client:
+    async with under_hypercorn(App(path)) as url, client:
         for _ in range(2):
             assert (await client.get(url)).status_code == 500
 
@@ -101,7 +101,7 @@ async def test_a_component_that_can_not_be_served(
         path.write_bytes(content)
     life = Life()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(life.run, ComponentApplication(path))
+        nursery.start_soon(life.run, App(path))
         answer = await life.tell("startup")
     assert answer["type"] == "lifespan.startup.failed"
     assert message in answer["message"]
@@ -114,12 +114,12 @@ async def test_no_component_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WASI_TRIO_COMPONENT", raising=False)
     life = Life()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(life.run, ComponentApplication())
+        nursery.start_soon(life.run, App())
         assert "WASI_TRIO_COMPONENT" in (await life.tell("startup"))["message"]
 
 
 async def test_requests_before_the_start_and_after_the_end(component: Path) -> None:
-    app = ComponentApplication(component)
+    app = App(component)
 
     async def unused(*_: object) -> Message:
         raise AssertionError("nothing is asked or told")

@@ -20,7 +20,7 @@ from wasi_trio import (
     WasiOptions,
     link_wasi,
 )
-from wasi_trio.asgi import ComponentApplication
+from wasi_trio import App as MountedApp
 from wasi_trio.serve import Body, BodyAborted, ExchangeFailed, HandlerOptions, ProxyHandler, Request, Response
 from wasi_trio.testing import (
     Answer,
@@ -152,7 +152,7 @@ async def test_server_and_command() -> None:
     print(result.exit_code, result.stdout, result.stderr)
 
 
-app = ComponentApplication("app.wasm", HandlerOptions(), imports=Imports({"acme:shop/catalog": Catalog}))
+app = MountedApp("app.wasm", HandlerOptions(), imports=Imports({"acme:shop/catalog": Catalog}))
 
 if __name__ == "__main__":
     trio.run(main, Path("app.wasm"))

@@ -1,25 +1,32 @@
-"""What ``wasi_trio serve`` does once its options are understood."""
+"""What ``wasi_trio serve`` does once its command line is understood."""
 
 from __future__ import annotations
 
-import socket
+import logging
+import os
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.application import Application
+from wasi_trio.serve.config_file import VARIABLE, ConfigFile, gather, read_config_file
+from wasi_trio.serve.listening import Listener, ListenError, listening, open_listener
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.protocol_options import ProtocolOptions
 from wasi_trio.serve.readiness import Readiness
-from wasi_trio.serve.server import Server, address_of, bind, shutdown_on_connection, shutdown_on_signals
-from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.process_stdio import ProcessOutput
+from wasi_trio.serve.server import Server, address_of, shutdown_on_connection, shutdown_on_signals
+from wasi_trio.serve.settings import SettingError, Settings
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
     from wasi_trio.serve.handler import ProxyHandler
     from wasi_trio.serve.metrics import Metrics
 
@@ -32,90 +39,136 @@ class CommandError(Exception):
     """The server can not be started; the message is one line."""
 
 
-def run_server(
-    components: Sequence[str],
-    *,
-    addr: tuple[str, int],
-    shutdown_addr: tuple[str, int] | None,
-    admin_addr: tuple[str, int] | None,
-    env: Sequence[tuple[str, str]],
-    headers: Sequence[tuple[bytes, bytes]],
-    no_logging_prefix: bool,
-    max_instance_reuse_count: int | None,
-    max_instance_concurrent_reuse_count: int | None,
-    idle_instance_timeout: float,
-    request_timeout: float | None,
-    stall_limit: float,
-    max_concurrent_requests: int,
-    max_concurrent_connections: int,
-    drain_timeout: float | None = None,
-) -> None:
-    """Serve a component's file, or the built-in component, until told to stop; raises CommandError.
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a server is to do; can be pickled, for the processes that are to do it."""
 
-    Of several, each answers the requests that the one before it makes of ``wasi:http/handler``.
+    settings: Settings
+    file: ConfigFile | None = None
+
+    def load(self, engine: Engine) -> Chain:
+        """The components, compiled and linked; raises LoadError."""
+        return Chain(engine, self.settings["component"] or (None,))
+
+    def protocol_options(self) -> ProtocolOptions:
+        """Raises SettingError."""
+        return ProtocolOptions(self.file, self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process's share of the serving: what to serve, how, and on what sockets."""
+
+    orders: Orders
+    chain: Chain
+    protocols: ProtocolOptions
+    listeners: Sequence[Listener]
+    metrics: Metrics | None = None
+    readiness: Readiness = field(default_factory=Readiness)
+
+    async def run(self, stop: trio.Event) -> None:
+        """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
+        settings, protocols = self.orders.settings, self.protocols
+        options = replace(settings.handler_options(self.metrics), drain_timeout=protocols.drain_timeout)
+        async with (
+            self.chain.open(options) as handlers,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(self._begin_to_drain, stop, handlers)
+            self.readiness.handlers = handlers
+            application = Application(handlers[0], headers=settings.headers, adds_date=protocols.adds_date)
+            server = Server(
+                application,
+                max_connections=settings["max-concurrent-connections"],
+                config=protocols.config,
+                drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
+            )
+            await server.run(
+                [listener.sock for listener in self.listeners if not listener.secure],
+                stop,
+                secure=[listener.sock for listener in self.listeners if listener.secure],
+                tls=protocols.tls,
+            )
+            nursery.cancel_scope.cancel()
+
+    async def _begin_to_drain(self, stop: trio.Event, handlers: Sequence[ProxyHandler]) -> None:
+        await stop.wait()
+        self.readiness.end()
+        for handler in handlers:
+            handler.begin_to_drain()
+
+
+def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None:
+    """Serve components until told to stop; raises CommandError.
+
+    ``given`` are settings by name, as the command line has them. Others come from the environment and ``config_file``.
     """
-    metrics = _new_metrics() if admin_addr is not None else None
-    options = HandlerOptions(
-        max_instance_reuse_count=max_instance_reuse_count,
-        max_instance_concurrent_reuse_count=max_instance_concurrent_reuse_count,
-        idle_instance_timeout=idle_instance_timeout,
-        request_timeout=request_timeout,
-        stall_limit=stall_limit,
-        max_concurrent_requests=max_concurrent_requests,
-        drain_timeout=drain_timeout,
-        wasi=WasiOptions(env=tuple(env), stdout=ProcessOutput(1), stderr=ProcessOutput(2)),
-        logging_prefix=not no_logging_prefix,
-        metrics=metrics,
-    )
-    with ExitStack() as stack:
-        engine = stack.enter_context(open_engine())
-        try:
-            chain = Chain(engine, components or (None,))
-        except LoadError as error:
-            raise CommandError(str(error)) from None
-        listener = stack.enter_context(closing(_bind(addr)))
-        shutdown_listener = stack.enter_context(closing(_bind(shutdown_addr))) if shutdown_addr is not None else None
-        admin_listener = stack.enter_context(closing(_bind(admin_addr))) if admin_addr is not None else None
-        readiness = Readiness()
+    try:
+        orders = understand(given, os.environ, config_file)
+        protocols = orders.protocol_options()
+        settings = orders.settings
+        if settings["verbose"]:
+            logging.getLogger("wasi_trio").setLevel(logging.INFO)
+        supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
+        if protocols.workers > 1 and settings["admin-addr"] is not None:
+            raise CommandError(
+                f"admin-addr needs workers to be 1: {protocols.workers} processes would each have counts of their own"
+            )
+        with ExitStack() as stack:
+            engine = stack.enter_context(open_engine())
+            chain = orders.load(engine)
+            config = protocols.config
+            listeners = stack.enter_context(listening(protocols.secure, protocols.plain, config))
+            shutdown = settings["shutdown-addr"]
+            shutdown_socket = None if shutdown is None else stack.enter_context(open_listener(shutdown, config))
+            admin = settings["admin-addr"]
+            admin_socket = None if admin is None else stack.enter_context(open_listener(admin, config))
+            _announce(listeners, shutdown_socket, admin_socket)
+            if supervised:
+                from wasi_trio.serve.supervisor import Supervisor
 
-        async def main() -> None:
-            async with (
-                shutdown_on_signals() as stop,
-                chain.open(options) as handlers,
-                trio.open_nursery() as nursery,
-            ):
-                nursery.start_soon(_begin_to_drain, stop, readiness, handlers)
-                readiness.handlers = handlers
-                if shutdown_listener is not None:
-                    nursery.start_soon(shutdown_on_connection, shutdown_listener, stop)
-                application = Application(handlers[0], headers=headers, adds_date=True)
-                server = Server(
-                    application,
-                    max_connections=max_concurrent_connections,
-                    drain_timeout=None if drain_timeout is None else drain_timeout + _LAST_WORDS,
-                )
-                await server.run([listener], stop)
-                nursery.cancel_scope.cancel()
-
-        print(f"Serving HTTP on http://{address_of(listener)}/", file=sys.stderr, flush=True)
-        if admin_listener is not None and metrics is not None:
-            from wasi_trio.serve.admin import admin_server
-
-            print(f"Metrics and health on http://{address_of(admin_listener)}/", file=sys.stderr, flush=True)
-            stack.enter_context(admin_server(admin_listener, metrics, readiness))
-        if shutdown_listener is not None:
-            print(f"Listening for shutdown on tcp://{address_of(shutdown_listener)}/", file=sys.stderr, flush=True)
-        trio.run(main)
+                # What the workers load was compiled by this, and is in wasmtime's cache.
+                del chain
+                engine.close()
+                supervisor = Supervisor(orders, protocols.workers, listeners, admin_socket)
+                trio.run(_main, supervisor, shutdown_socket)
+            else:
+                metrics = None if admin_socket is None else new_metrics()
+                service = Service(orders, chain, protocols, listeners, metrics)
+                with administered(service, admin_socket):
+                    trio.run(_main, service, shutdown_socket)
+    except (SettingError, LoadError, ListenError) as error:
+        raise CommandError(str(error)) from None
 
 
-async def _begin_to_drain(stop: trio.Event, readiness: Readiness, handlers: Sequence[ProxyHandler]) -> None:
-    await stop.wait()
-    readiness.end()
-    for handler in handlers:
-        handler.begin_to_drain()
+def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None) -> Orders:
+    """All that says what to do, brought together; raises SettingError."""
+    path = config_file or environment.get(VARIABLE)
+    file = read_config_file(path) if path else None
+    return Orders(gather(given, environment, file), file)
 
 
-def _new_metrics() -> Metrics:
+async def _main(service: Any, shutdown_socket: socket.socket | None) -> None:
+    """Run a Service or Supervisor until a signal or a connection to the shutdown address."""
+    async with shutdown_on_signals() as stop, trio.open_nursery() as nursery:
+        if shutdown_socket is not None:
+            nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)
+        await service.run(stop)
+        nursery.cancel_scope.cancel()
+
+
+def _announce(
+    listeners: Sequence[Listener], shutdown_socket: socket.socket | None, admin_socket: socket.socket | None
+) -> None:
+    for listener in listeners:
+        listener.announce()
+    if admin_socket is not None:
+        print(f"Metrics and health on http://{address_of(admin_socket)}/", file=sys.stderr, flush=True)
+    if shutdown_socket is not None:
+        print(f"Listening for shutdown on tcp://{address_of(shutdown_socket)}/", file=sys.stderr, flush=True)
+
+
+def new_metrics() -> Metrics:
     """With those of the process; here, because prometheus-client is slow to import and most servers go without."""
     from prometheus_client import ProcessCollector
 
@@ -126,9 +179,13 @@ def _new_metrics() -> Metrics:
     return metrics
 
 
-def _bind(address: tuple[str, int]) -> socket.socket:
-    try:
-        return bind(address)
-    except OSError as error:
-        host, port = address
-        raise CommandError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+@contextmanager
+def administered(service: Service, admin_socket: socket.socket | None) -> Iterator[None]:
+    """Serve the metrics of a service on a socket, if there is one, on a thread."""
+    if admin_socket is None or service.metrics is None:
+        yield
+        return
+    from wasi_trio.serve.admin import admin_server
+
+    with admin_server(admin_socket, service.metrics, service.readiness):
+        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import h11
 import trio
@@ -19,6 +19,8 @@ from wasi_trio.serve.h11_trailers import TrailingConnection
 
 #: where the state of a request's ASGI scope has its ``Connection``
 CONNECTION = "wasi_trio.connection"
+#: what bytes come and go by
+Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10
 _MOST_READ = 256 << 10
@@ -103,6 +105,11 @@ class Connection(TCPServer):
                 break
         await self.protocol.handle(Closed())
         self.idle_task.end()
+
+
+def transport_of(stream: Stream) -> trio.SocketStream:
+    """The socket's stream below TLS, if there is that."""
+    return stream if isinstance(stream, trio.SocketStream) else stream.transport_stream
 
 
 def connection_of(scope: MutableMapping[str, Any]) -> Connection | None:

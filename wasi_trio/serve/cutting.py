@@ -37,6 +37,8 @@ async def cut_response(send: Any) -> None:
     elif isinstance(protocol, H11Protocol) and _ends_with_connection(stream):
         connection = getattr(protocol.send, "__self__", None)
         transport = getattr(connection, "stream", None)
+        if isinstance(transport, trio.SSLStream):
+            transport = transport.transport_stream
         if isinstance(transport, trio.SocketStream):
             # A lingering time of none makes closing a reset, where it would have been an orderly end.
             transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

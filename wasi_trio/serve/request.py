@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from typing import Any
+from urllib.parse import quote, unquote
 
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.messages import Request
@@ -33,6 +34,8 @@ def build_request(scope: Scope, extra: RequestHeaders) -> Request:
 
     Its body is one still to be written, or one that has ended where HTTP/1's framing says that there is none.
     Fields that belong to the connection are left in: every ``fields`` that a guest sees leaves them out.
+    Its path is what follows the scope's ``root_path``, where the application is mounted, as a guest knows nothing of
+    that; one that does not begin so is taken to be without it already.
     """
     headers: list[tuple[str, bytes]] = []
     authority: str | None = None
@@ -55,6 +58,9 @@ def build_request(scope: Scope, extra: RequestHeaders) -> Request:
     scheme: str = scope["scheme"]
     raw_path: bytes | None = scope.get("raw_path")
     target = scope["path"] if raw_path is None else raw_path.decode("latin-1")
+    root: str = scope.get("root_path", "")
+    if root:
+        target = _below(root.rstrip("/"), scope["path"], target)
     query: bytes = scope["query_string"]
     if query:
         target = f"{target}?{query.decode('latin-1')}"
@@ -64,6 +70,24 @@ def build_request(scope: Scope, extra: RequestHeaders) -> Request:
         # HTTP/1.0 needs no host header; then it is the address that was connected to.
         authority = _address(*scope["server"])
     return Request(scope["method"], scheme, authority, target, headers, Body() if has_body else Body.empty())
+
+
+def _below(root: str, path: str, target: str) -> str:
+    """The part of a request's target that is below ``root``; ``path`` is the target decoded."""
+    rest = path.removeprefix(root)
+    if rest == path or (rest and not rest.startswith("/")):
+        return target
+    # The root is decoded, and the target goes to the guest as it was sent: it is cut after as many slashes.
+    end = -1
+    for _ in range(root.count("/") + 1):
+        end = target.find("/", end + 1)
+        if end < 0:
+            end = len(target)
+            break
+    if unquote(target[:end]) != root:
+        # It was sent with a slash encoded, in the root or before it.
+        return quote(rest, safe="/:@!$&'()*+,;=~") or "/"
+    return target[end:] or "/"
 
 
 def _split_target(method: str, scheme: str, authority: str | None, target: str) -> tuple[str, str | None, str]:

@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,8 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
-from wasi_trio.serve.connection import Connection
+from wasi_trio.serve.connection import Connection, Stream, transport_of
+from wasi_trio.serve.protocol_options import default_config
 
 logger = logging.getLogger("wasi_trio.serve")
 
@@ -22,7 +24,7 @@ logger = logging.getLogger("wasi_trio.serve")
 BACKLOG = 100
 
 
-def bind(address: tuple[str, int]) -> socket.socket:
+def bind(address: tuple[str, int], backlog: int = BACKLOG) -> socket.socket:
     """A listening socket at an IP address and port (0 for any that is free); raises OSError."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -32,7 +34,7 @@ def bind(address: tuple[str, int]) -> socket.socket:
         # Inherited by what is accepted: small parts of a response must not wait for acknowledgements.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(backlog)
         listener.setblocking(False)
     except BaseException:
         listener.close()
@@ -47,11 +49,11 @@ def address_of(listener: socket.socket) -> str:
 
 
 class Server:
-    """Serves an ASGI application over HTTP/1 and, to clients that begin with it, HTTP/2.
+    """Serves an ASGI application over HTTP/1 and HTTP/2, which a client begins with or, over TLS, agrees on.
 
     At most ``max_connections`` are open at once; further ones wait to be accepted. One without a request for
-    ``keep_alive_timeout`` seconds is closed. ``drain_timeout`` bounds how long, in seconds, requests under way are
-    waited for in the end.
+    ``keep_alive_timeout`` seconds is closed; by default ``config`` says so, hypercorn's configuration, by which its
+    protocols go. In the end connections are waited for ``drain_timeout`` seconds, and dropped then.
     """
 
     def __init__(
@@ -59,48 +61,70 @@ class Server:
         app: Callable[..., Awaitable[None]],
         *,
         max_connections: int | None = None,
-        keep_alive_timeout: float = 5,
+        keep_alive_timeout: float | None = None,
+        config: Config | None = None,
         drain_timeout: float | None = None,
     ) -> None:
         self._app = ASGIWrapper(app)
-        self._config = _hypercorn_config()
-        self._config.keep_alive_timeout = keep_alive_timeout
-        self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
+        self._config = default_config() if config is None else config
+        if keep_alive_timeout is not None:
+            self._config.keep_alive_timeout = keep_alive_timeout
         self._drain_timeout = math.inf if drain_timeout is None else drain_timeout
-        self._open: set[trio.SocketStream] = set()
+        self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
+        self._open: set[Stream] = set()
+        self._handshakes: set[trio.CancelScope] = set()
 
-    async def run(self, listeners: Sequence[socket.socket], stop: trio.Event) -> None:
+    async def run(
+        self,
+        listeners: Sequence[socket.socket],
+        stop: trio.Event,
+        *,
+        secure: Sequence[socket.socket] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Serve on listening sockets until ``stop`` is set; returns when the requests under way then are answered.
 
-        Those that are not when ``drain_timeout`` is over are cut. The sockets are closed. Cancelling this drops every
+        Those in ``secure`` are served over TLS, with the context ``tls``. All are closed. Cancelling this drops every
         connection.
         """
         context = WorkerContext(None)
         async with trio.open_nursery() as guard:
-            guard.start_soon(self._close_when_cancelled)
+            guard.start_soon(self._close_when_cancelled, guard.cancel_scope)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
-                        accepting.start_soon(self._accept, listener, context, connections)
+                        accepting.start_soon(self._accept, listener, None, context, connections)
+                    for listener in secure:
+                        accepting.start_soon(self._accept, listener, tls, context, connections)
                     await stop.wait()
                     accepting.cancel_scope.cancel()
-                guard.cancel_scope.deadline = trio.current_time() + self._drain_timeout
                 # Idle connections are closed now, and busy ones after their response.
                 await context.terminated.set()
+                for handshake in self._handshakes:
+                    handshake.cancel()
+                guard.cancel_scope.deadline = trio.current_time() + self._drain_timeout
             guard.cancel_scope.cancel()
 
-    async def _accept(self, listener: socket.socket, context: WorkerContext, connections: trio.Nursery) -> None:
+    async def _accept(
+        self,
+        listener: socket.socket,
+        tls: ssl.SSLContext | None,
+        context: WorkerContext,
+        connections: trio.Nursery,
+    ) -> None:
         limited = _Listener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), self._slots)
 
         async def handle(stream: trio.SocketStream) -> None:
-            await self._serve_connection(stream, context)
+            secured = stream if tls is None else trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            await self._serve_connection(secured, context)
 
         await trio.serve_listeners(handle, [limited], handler_nursery=connections)
 
-    async def _serve_connection(self, stream: trio.SocketStream, context: WorkerContext) -> None:
+    async def _serve_connection(self, stream: Stream, context: WorkerContext) -> None:
         self._open.add(stream)
         try:
-            await Connection(self._app, self._config, context, stream).run()
+            if isinstance(stream, trio.SocketStream) or await self._shake_hands(stream, context):
+                await Connection(self._app, self._config, context, stream).run()
         except Exception:
             # One client's doing, or the protocol's fault: no reason for other connections to end.
             logger.exception("a connection ended with an error")
@@ -110,13 +134,32 @@ class Server:
                 self._slots.release()
             await trio.aclose_forcefully(stream)
 
-    async def _close_when_cancelled(self) -> None:
+    async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream], context: WorkerContext) -> bool:
+        """Whether TLS could be agreed on, within hypercorn's time for it and before the server ends."""
+        with trio.move_on_after(self._config.ssl_handshake_timeout) as scope:
+            self._handshakes.add(scope)
+            try:
+                if context.terminated.is_set():
+                    return False
+                await stream.do_handshake()
+                return True
+            except trio.BrokenResourceError:
+                return False
+            finally:
+                self._handshakes.discard(scope)
+        return False
+
+    async def _close_when_cancelled(self, scope: trio.CancelScope) -> None:
         """hypercorn can not be cancelled while it sends, only have the ground taken from under it."""
         try:
             await trio.sleep_forever()
         finally:
+            if self._open and trio.current_time() >= scope.deadline:
+                count = len(self._open)
+                what = "connection is" if count == 1 else "connections are"
+                logger.warning("%d %s dropped, being busy %g s after the end began", count, what, self._drain_timeout)
             for stream in self._open:
-                stream.socket.close()
+                transport_of(stream).socket.close()
 
 
 class _Listener(trio.abc.Listener[trio.SocketStream]):
@@ -138,16 +181,6 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
 
     async def aclose(self) -> None:
         await self._listener.aclose()
-
-
-def _hypercorn_config() -> Config:
-    config = Config()
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.include_server_header = False
-    # The application adds the date, because it knows whether the guest gave one.
-    config.include_date_header = False
-    return config
 
 
 @asynccontextmanager

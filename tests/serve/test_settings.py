@@ -1,0 +1,200 @@
+"""The table of settings, and what the environment and TOML make of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wasi_trio.arguments import UnixAddress
+from wasi_trio.runtime.engine import Limits
+from wasi_trio.serve.config_file import (
+    ConfigFile,
+    gather,
+    hypercorn_file,
+    is_hypercorn,
+    read_config_file,
+    settings_elsewhere,
+)
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.settings import SETTINGS, SettingError, Settings, from_environment, from_table
+
+PLACE = "[wasi_trio] of hypercorn.toml"
+
+
+def table(**content: Any) -> dict[str, Any]:
+    return dict(from_table(content, "hypercorn.toml"))
+
+
+def environment(**variables: str) -> dict[str, Any]:
+    return dict(from_environment({f"WASI_TRIO_{name}": value for name, value in variables.items()}))
+
+
+def test_the_defaults_are_those_of_the_handler() -> None:
+    told = Settings({}).handler_options()
+    usual = HandlerOptions()
+    # A server that anyone can reach is bounded; a handler in a program is not.
+    assert told.max_concurrent_requests == 1000
+    for field in dataclasses.fields(HandlerOptions):
+        if field.name not in ("max_concurrent_requests", "wasi"):
+            assert getattr(told, field.name) == getattr(usual, field.name), field.name
+
+
+def test_every_handler_option_can_be_set() -> None:
+    settable = {setting.field.partition(".")[0] for setting in SETTINGS if setting.field}
+    assert settable | {"metrics"} == {field.name for field in dataclasses.fields(HandlerOptions)}
+
+
+#: for each of a few settings: as text, in TOML, and the value
+SAME: list[tuple[str, str, Any, Any]] = [
+    ("request-timeout", "2.5", 2.5, 2.5),
+    ("request-timeout", "500ms", "500ms", 0.5),
+    ("request-timeout", "none", "none", None),
+    ("cancel-grace", "0.00001", 0.00001, 0.00001),
+    ("max-concurrent-requests", "7", 7, 7),
+    ("max-memory-size", "64MiB", "64MiB", 64 << 20),
+    ("interrupt-stalls", "true", True, True),
+    ("no-logging-prefix", "true", True, False),
+    ("addr", "unix:/run/app", "unix:/run/app", UnixAddress("/run/app")),
+    ("component", os.pathsep.join(["a.wasm", "b.wasm"]), ["a.wasm", "b.wasm"], ("a.wasm", "b.wasm")),
+    ("component", "a.wasm", "a.wasm", ("a.wasm",)),
+    ("env", "A=1\nB=x=y\n", {"A": "1", "B": "x=y"}, (("A", "1"), ("B", "x=y"))),
+    ("headers", "X-A: 1\nx-b: 2", ["X-A: 1", "x-b: 2"], ([(b"x-a", b"1")], [(b"x-b", b"2")])),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "content", "value"), SAME)
+def test_a_value_in_the_environment_and_in_toml(name: str, text: str, content: Any, value: Any) -> None:
+    variable = name.upper().replace("-", "_")
+    assert environment(**{variable: text}) == {name: value}
+    assert table(**{name: content}) == {name: value}
+    assert table(**{name.replace("-", "_"): content}) == {name: value}
+
+
+#: a bad value as text, one in TOML that is as bad, and what is said of both
+BAD: list[tuple[str, str, Any, str]] = [
+    ("request-timeout", "1h", "1h", "'1h' is not a duration such as 1s, 500ms or 2.5"),
+    ("request-timeout", "-1", -1, "'-1' is not a duration such as 1s, 500ms or 2.5"),
+    ("request-timeout", "0", 0, "'0' has to be longer than 0"),
+    ("request-timeout", "true", True, "'true' is not a duration such as 1s, 500ms or 2.5"),
+    ("max-instance-reuse-count", "0", 0, "'0' is not a whole number of 1 or more"),
+    ("max-instance-reuse-count", "1.5", 1.5, "'1.5' is not a whole number of 1 or more"),
+    ("max-memory-size", "64MB", "64MB", "'64MB' is not a size in bytes such as 1048576, 64MiB or 2GiB"),
+    ("interrupt-stalls", "maybe", "maybe", "'maybe' is not true or false"),
+    ("addr", "8080", 8080, "'8080' is not an address of the form IP:PORT, unix:PATH or fd://NUMBER"),
+    ("headers", "nonsense", ["nonsense"], "'nonsense' is not of the form 'name: value'"),
+    ("dirs", "/srv", ["/srv"], "guests get access to the file system in a later release"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "content", "message"), BAD)
+def test_a_bad_value_is_told_in_the_same_words(name: str, text: str, content: Any, message: str) -> None:
+    variable = name.upper().replace("-", "_")
+    with pytest.raises(SettingError) as caught:
+        environment(**{variable: text})
+    assert str(caught.value) == f"Invalid value for WASI_TRIO_{variable}: {message}"
+    with pytest.raises(SettingError) as caught:
+        table(**{name: content})
+    assert str(caught.value) == f"Invalid value for {name} in {PLACE}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"request-timout": 1}, f"{PLACE}: there is no setting 'request-timout', did you mean request-timeout?"),
+        ({"Colour": 1}, f"{PLACE}: there is no setting 'Colour'"),
+        ({"request-timeout": 1, "request_timeout": 2}, f"{PLACE}: request-timeout is set twice"),
+        ({"env": ["A=1"]}, f"Invalid value for env in {PLACE}: ['A=1'] is not a table"),
+        ({"env": {"A": 1}}, f"Invalid value for env in {PLACE}: 1, which is for A, is not a string"),
+        ({"env": {"A=B": "1"}}, f"Invalid value for env in {PLACE}: 'A=B' is not a variable's name"),
+        ({"headers": "x: 1"}, f"Invalid value for headers in {PLACE}: 'x: 1' is not a list of strings"),
+        ({"component": 5}, f"Invalid value for component in {PLACE}: 5 is not a list of strings"),
+        ({"component": [5]}, f"Invalid value for component in {PLACE}: [5] is not a list of strings"),
+        ({"certfile": 5}, f"Invalid value for certfile in {PLACE}: 5 is not a string"),
+        ({"certfile": ""}, f"Invalid value for certfile in {PLACE}: '' is not a file's path"),
+        ([1], "wasi_trio in hypercorn.toml is not a table"),
+    ],
+)
+def test_a_table_that_is_refused(content: Any, message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        dict(from_table(content, "hypercorn.toml"))
+    assert str(caught.value) == message
+
+
+def test_what_comes_first() -> None:
+    file = ConfigFile("x.toml", {"request-timeout": 1, "cancel-grace": 1, "drain-timeout": 1}, {})
+    variables = {"WASI_TRIO_REQUEST_TIMEOUT": "2", "WASI_TRIO_CANCEL_GRACE": "2", "WASI_TRIO_ENV": ""}
+    settings = gather({"request-timeout": 3.0}, variables, file)
+    names = ("request-timeout", "cancel-grace", "drain-timeout", "idle-instance-timeout")
+    assert [settings[name] for name in names] == [3, 2, 1, 1]
+    assert "idle-instance-timeout" not in settings
+    assert settings["env"] == ()
+
+
+def test_what_the_handler_is_told() -> None:
+    settings = gather(
+        {"no-logging-prefix": False, "max-table-elements": 9},
+        {"WASI_TRIO_MAX_MEMORY_SIZE": "1MiB", "WASI_TRIO_ENV": "A=1", "WASI_TRIO_STALL_LIMIT": "none"},
+        None,
+    )
+    options = settings.handler_options()
+    assert options.limits == Limits(memory=1 << 20, table_elements=9)
+    assert options.wasi.env == (("A", "1"),)
+    assert (options.logging_prefix, options.stall_limit) == (False, None)
+    assert pickle.loads(pickle.dumps(settings))["max-table-elements"] == 9
+
+
+def test_what_only_our_server_can_obey() -> None:
+    with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS is for wasi_trio serve alone"):
+        settings_elsewhere({"WASI_TRIO_WORKERS": "2"}, ["program"])
+    with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x is for wasi_trio serve alone"):
+        dict(from_table({"admin_addr": "127.0.0.1:1"}, "x", ours=False))
+
+
+def test_a_variable_that_no_setting_has() -> None:
+    assert environment(PORT="tcp://10.0.0.1:80", SERVICE_HOST="10.0.0.1") == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (["/usr/bin/hypercorn", "-c", "a.toml", "app"], "a.toml"),
+        (["hypercorn", "--config=a.toml", "app"], "a.toml"),
+        (["hypercorn", "app", "-ca.toml"], "a.toml"),
+        (["hypercorn", "-b", "127.0.0.1:0", "--conf", "a.toml", "app"], "a.toml"),
+        (["/x/hypercorn/__main__.py", "--config", "a.toml", "app"], "a.toml"),
+        (["hypercorn", "-c", "file:a.py", "app"], None),
+        (["hypercorn", "--config", "python:a.b", "app"], None),
+        (["hypercorn", "app"], None),
+        (["pytest", "-c", "a.toml"], None),
+        (["/x/other/__main__.py", "-c", "a.toml"], None),
+        ([], None),
+    ],
+)
+def test_the_file_on_hypercorns_command_line(arguments: list[str], file: str | None) -> None:
+    assert hypercorn_file(arguments) == file
+    assert file is None or is_hypercorn(arguments)
+
+
+def test_the_file_that_the_environment_names_comes_first(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f'[wasi_trio]\ncomponent = "{name}.wasm"\n')
+    arguments = ["hypercorn", "--config", str(tmp_path / "one"), "app"]
+    assert settings_elsewhere({}, arguments)["component"] == ("one.wasm",)
+    assert settings_elsewhere({"WASI_TRIO_CONFIG": str(tmp_path / "two")}, arguments)["component"] == ("two.wasm",)
+
+
+def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"^cannot read .*none\.toml: No such file or directory$"):
+        read_config_file(str(tmp_path / "none.toml"))
+    path = tmp_path / "bad.toml"
+    path.write_text("bind = \n")
+    with pytest.raises(SettingError, match=r"^.*bad\.toml is not TOML: Invalid value \(at line 1, column 8\)$"):
+        read_config_file(str(path))
+    path.write_bytes(b"\xff")
+    with pytest.raises(SettingError, match=r"is not TOML: "):
+        read_config_file(str(path))
