@@ -24,6 +24,8 @@ Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10
 _MOST_READ = 256 << 10
+#: seconds for TLS to say that a connection ends, where its client takes nothing
+_FAREWELL = 1.0
 
 
 class Connection(TCPServer):
@@ -105,6 +107,14 @@ class Connection(TCPServer):
                 break
         await self.protocol.handle(Closed())
         self.idle_task.end()
+
+    async def _close(self) -> None:
+        with trio.move_on_after(_FAREWELL):
+            await super()._close()
+
+    async def _initiate_server_close(self) -> None:
+        with trio.move_on_after(_FAREWELL):
+            await super()._initiate_server_close()
 
 
 def transport_of(stream: Stream) -> trio.SocketStream:

@@ -115,7 +115,8 @@ class Server:
         limited = _Listener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), self._slots)
 
         async def handle(stream: trio.SocketStream) -> None:
-            secured = stream if tls is None else trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            # Not https_compatible: a response that ends with its connection, as in HTTP/1.0, is to be seen to end.
+            secured = stream if tls is None else trio.SSLStream(stream, tls, server_side=True)
             await self._serve_connection(secured, context)
 
         await trio.serve_listeners(handle, [limited], handler_nursery=connections)

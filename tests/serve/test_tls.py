@@ -1,0 +1,205 @@
+"""TLS, and HTTP/2 as clients agree on it, from the settings to what real clients see."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+import trio
+import trustme
+
+from tests.serve.support import connect, guest, read_to_end, read_until
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.config_file import gather
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.listening import listening
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.protocol_options import ProtocolOptions
+from wasi_trio.serve.server import Server, address_of
+from wasi_trio.serve.settings import SettingError
+
+
+class Certificates(NamedTuple):
+    """Files with a server's certificate and key, and what makes clients trust it."""
+
+    certificate: str
+    key: str
+    authority: str
+    trust: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    names = [str(folder / name) for name in ("cert.pem", "key.pem", "ca.pem")]
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(names[0], append=True)
+    issued.private_key_pem.write_to_path(names[1])
+    authority.cert_pem.write_to_path(names[2])
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    return Certificates(*names, trust)
+
+
+@asynccontextmanager
+async def serving(
+    name: str, certificates: Certificates, options: HandlerOptions | None = None, stop: trio.Event | None = None
+) -> AsyncIterator[int]:
+    """A server of a guest over TLS; gives its port."""
+    given = {
+        "addr": ("127.0.0.1", 0),
+        "certfile": certificates.certificate,
+        "keyfile": certificates.key,
+    }
+    protocols = ProtocolOptions(None, gather(given, {}, None))
+    with listening(protocols.secure, protocols.plain, protocols.config) as (listener,):
+        assert listener.secure
+        port = int(address_of(listener.sock).rpartition(":")[2])
+        async with ProxyHandler(guest(name), options) as handler, trio.open_nursery() as nursery:
+            server = Server(Application(handler, adds_date=True), config=protocols.config)
+
+            async def run() -> None:
+                await server.run([], trio.Event() if stop is None else stop, secure=[listener.sock], tls=protocols.tls)
+
+            nursery.start_soon(run)
+            yield port
+            if stop is None:
+                nursery.cancel_scope.cancel()
+
+
+def client(certificates: Certificates, http2: bool) -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=certificates.trust, http1=not http2, http2=http2, trust_env=False, timeout=60)
+
+
+@pytest.mark.parametrize("http2", [True, False])
+async def test_a_response_that_streams(certificates: Certificates, http2: bool) -> None:
+    """What the guest has written is there while it does not go on; there is no end to this response."""
+    async with serving("endless_body", certificates) as port, client(certificates, http2) as asks:
+        url = f"https://127.0.0.1:{port}/"
+        async with asks.stream("GET", url) as response:
+            assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+            assert await anext(response.aiter_raw()) == b"begun\n"
+
+
+@pytest.mark.parametrize("http2", [True, False])
+async def test_a_large_request_and_response(certificates: Certificates, http2: bool) -> None:
+    content = bytes(range(256)) * 4096
+    async with serving("echo", certificates) as port, client(certificates, http2) as asks:
+        response = await asks.post(f"https://127.0.0.1:{port}/echo", content=content)
+    assert response.content == content
+
+
+async def test_many_requests_on_one_connection(certificates: Certificates) -> None:
+    async with (
+        serving("counter", certificates, HandlerOptions(max_instance_reuse_count=3)) as port,
+        client(certificates, http2=True) as asks,
+    ):
+        texts = [(await asks.get(f"https://localhost:{port}/")).text for _ in range(4)]
+    assert texts == ["1\n", "2\n", "3\n", "1\n"]
+
+
+@pytest.mark.parametrize("http2", [True, False])
+async def test_a_response_that_is_cut(certificates: Certificates, http2: bool) -> None:
+    """The guest begins its response, and pauses for longer than it may."""
+    async with (
+        serving("endless_body", certificates, HandlerOptions(body_timeout=0.05)) as port,
+        client(certificates, http2) as asks,
+    ):
+        content = b""
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with asks.stream("GET", f"https://127.0.0.1:{port}/") as response:
+                assert response.status_code == 200
+                async for piece in response.aiter_raw():
+                    content += piece
+        assert content == b"begun\n"
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_the_end_of_a_connection_is_told(certificates: Certificates, version: bytes) -> None:
+    async with serving("hello", certificates) as port:
+        stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
+        async with stream:
+            await stream.send_all(b"GET / HTTP/" + version + b"\r\nhost: x\r\nconnection: close\r\n\r\n")
+            # This client does not let pass that it is not told.
+            assert b"".join([piece async for piece in stream]).endswith(b"Hello, world!\n")
+
+
+async def test_a_response_without_a_length_that_is_cut(certificates: Certificates) -> None:
+    """In HTTP/1.0 the end of the connection is that of the content: it is not told in TLS's way that it ends."""
+    async with serving("endless_body", certificates, HandlerOptions(body_timeout=0.05)) as port:
+        stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
+        async with stream:
+            await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
+            with pytest.raises(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+
+
+async def test_who_does_not_speak_tls(certificates: Certificates) -> None:
+    async with serving("hello", certificates) as port:
+        async with await connect(port) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b"HTTP" not in await read_to_end(stream)
+        async with client(certificates, http2=False) as asks:
+            assert (await asks.get(f"https://127.0.0.1:{port}/")).text == "Hello, world!\n"
+
+
+async def test_a_handshake_that_is_not_completed_does_not_hold_up_the_end(certificates: Certificates) -> None:
+    stop = trio.Event()
+    async with serving("hello", certificates, stop=stop) as port, await connect(port) as stuck:
+        stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await read_until(stream, b"Hello, world!\n")  # so the one that came before was accepted, too
+        stop.set()
+        assert await read_to_end(stuck) == b""
+        assert await stream.receive_some() == b""
+        await trio.aclose_forcefully(stream)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+@pytest.mark.parametrize(("option", "version"), [("--http2", "2"), ("--http1.1", "1.1")])
+async def test_curl(certificates: Certificates, option: str, version: str) -> None:
+    features = await trio.run_process(["curl", "--version"], capture_stdout=True)
+    if b"HTTP2" not in features.stdout:
+        pytest.skip("this curl has no HTTP/2")
+    async with serving("hello", certificates) as port:
+        command = ["curl", "-sS", option, "--noproxy", "*", "--cacert", certificates.authority]
+        form = ["--write-out", "%{http_version}", f"https://127.0.0.1:{port}/"]
+        done = await trio.run_process([*command, *form], capture_stdout=True)
+    assert done.stdout.decode() == f"Hello, world!\n{version}"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"keyfile": "key"}, "there is a keyfile, but no certfile: TLS needs both"),
+        ({"certfile": "/none/cert.pem"}, "cannot read /none/cert.pem: No such file or directory"),
+        ({"certfile": "cert", "keyfile": "ca"}, "cannot serve over TLS with {cert} and {ca}: "),
+        ({"certfile": "cert"}, "cannot serve over TLS with {cert} and {cert}: "),
+    ],
+)
+def test_certificates_that_can_not_be_used(certificates: Certificates, given: dict[str, str], message: str) -> None:
+    files = {"cert": certificates.certificate, "key": certificates.key, "ca": certificates.authority}
+    with pytest.raises(SettingError) as caught:
+        ProtocolOptions(None, gather({name: files.get(file, file) for name, file in given.items()}, {}, None))
+    assert str(caught.value).startswith(message.format(**files))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_wants_a_password_is_refused_without_asking(certificates: Certificates, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl on this machine to encrypt a key with")
+    encrypted = str(tmp_path / "encrypted.pem")
+    command = ["openssl", "pkey", "-in", certificates.key, "-aes256", "-passout", "pass:secret", "-out", encrypted]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(SettingError, match=r"^cannot serve over TLS"):
+        ProtocolOptions(None, gather({"certfile": certificates.certificate, "keyfile": encrypted}, {}, None))
