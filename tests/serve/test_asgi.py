@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import importlib.resources
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +16,17 @@ import hypercorn.config
 import hypercorn.trio
 import pytest
 import trio
+import wasmtime
+from hypercorn.middleware.dispatcher import TrioDispatcherMiddleware
 
 import wasi_trio.asgi
 from tests.guests import wat
 from wasi_trio.asgi import App
+from wasi_trio.serve.application import pass_lifespan
+from wasi_trio.serve.loading import LoadError
 from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.reply import Scope
+from wasi_trio.serve.request import RequestHeaders, build_request
 from wasi_trio.serve.upload import Message
 
 
@@ -125,7 +133,7 @@ async def test_requests_before_the_start_and_after_the_end(component: Path) -> N
         raise AssertionError("nothing is asked or told")
 
     async def ask() -> None:
-        with pytest.raises(RuntimeError, match="lifespans"):
+        with pytest.raises(RuntimeError, match=r"was not started: .* lifespans"):
             await app({"type": "http"}, unused, unused)  # type: ignore[arg-type]
 
     await ask()
@@ -135,3 +143,162 @@ async def test_requests_before_the_start_and_after_the_end(component: Path) -> N
         assert (await life.tell("startup"))["type"] == "lifespan.startup.complete"
         assert (await life.tell("shutdown"))["type"] == "lifespan.shutdown.complete"
     await ask()
+
+
+# ---- as a part of another application --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """The built-in component, as a file: it shows the path that it was asked for."""
+    path = tmp_path / "demo.wasm"
+    text = importlib.resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
+    path.write_bytes(wasmtime.wat2wasm(text))
+    return path
+
+
+async def test_several_at_different_paths(component: Path, demo: Path) -> None:
+    """hypercorn's dispatcher starts what it dispatches to."""
+    counter = App(component, HandlerOptions(max_instance_reuse_count=9))
+    outer = TrioDispatcherMiddleware({"/count": counter, "/inner/demo": App(demo), "/": App(component)})
+    async with under_hypercorn(outer) as url, httpx.AsyncClient(trust_env=False) as client:
+        assert [(await client.get(f"{url}/count")).text for _ in range(2)] == ["1\n", "2\n"]
+        assert (await client.get(f"{url}/other")).text == "1\n"
+        for asked, seen in {"": "/", "/": "/", "/a%20b/?q=1": "/a%20b/?q=1", "/%2Fx": "/%2Fx"}.items():
+            assert f"GET {seen}<" in (await client.get(f"{url}/inner/demo{asked}")).text
+
+
+class Keeping:
+    """An application that mounts another and keeps its lifespan to itself."""
+
+    def __init__(self, inner: App, starts: bool) -> None:
+        self.inner = inner
+        self.starts = starts
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self.inner({**scope, "root_path": "/mounted"}, receive, send)
+        elif self.starts:
+            async with self.inner.running():
+                await pass_lifespan(receive, send)
+        else:
+            await pass_lifespan(receive, send)
+
+
+async def test_where_the_outer_application_keeps_the_lifespan(demo: Path) -> None:
+    async with (
+        under_hypercorn(Keeping(App(demo), starts=True)) as url,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        assert "GET /path<" in (await client.get(f"{url}/mounted/path")).text
+
+
+async def test_where_nobody_starts_it(demo: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outer = Keeping(App(demo), starts=False)
+    async with under_hypercorn(outer) as url, httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(url)).status_code == 500
+    assert "async with app.running():" in caplog.text
+
+
+async def test_running_while_it_runs(component: Path) -> None:
+    app = App(component)
+    life = Life()
+    async with app.running() as running:
+        assert running is app
+        with pytest.raises(RuntimeError, match="runs already"):
+            async with app.running():
+                pytest.fail("it was started twice")
+        async with trio.open_nursery() as nursery:
+            # An outer application may pass on lifespans all the same.
+            nursery.start_soon(life.run, app)
+            assert (await life.tell("startup"))["type"] == "lifespan.startup.complete"
+            assert (await life.tell("shutdown"))["type"] == "lifespan.shutdown.complete"
+        async with under_hypercorn(app) as url, httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(url)).text == "1\n"
+
+
+async def test_running_a_component_that_can_not_be_served(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="No such file"):
+        async with App(tmp_path / "none.wasm").running():
+            pytest.fail("there is none")
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "raw", "seen"),
+    [
+        ("", "/a", b"/a", "/a"),
+        ("/m", "/m/a", b"/m/a", "/a"),
+        ("/m/", "/m/a", b"/m/a", "/a"),
+        ("/m", "/m", b"/m", "/"),
+        ("/m", "/m/", b"/m/", "/"),
+        ("/m/n", "/m/n/a b", b"/m/n/a%20b", "/a%20b"),
+        ("/m", "/ma", b"/ma", "/ma"),
+        ("/m", "/a", b"/a", "/a"),
+        ("/m", "/m/a", None, "/a"),
+        ("/m n", "/m n/a", b"/m%20n/a", "/a"),
+        ("/m/n", "/m/n/a/b", b"/m%2Fn/a%2Fb", "/a/b"),
+        ("/m", "/m/m/a", b"/m/m/a", "/m/a"),
+    ],
+)
+def test_the_path_that_a_guest_sees(root: str, path: str, raw: bytes | None, seen: str) -> None:
+    scope: Scope = {
+        "method": "GET",
+        "http_version": "1.1",
+        "scheme": "http",
+        "headers": [(b"host", b"x")],
+        "query_string": b"q=/m",
+        "root_path": root,
+        "path": path,
+        "raw_path": raw,
+    }
+    assert build_request(scope, RequestHeaders()).path_with_query == f"{seen}?q=/m"
+
+
+def test_another_event_loop(component: Path) -> None:
+    app = App(component)
+    told: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    async def main() -> None:
+        await app({"type": "lifespan"}, receive, send)  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError, match='set worker_class = "trio"'):
+            await app({"type": "http"}, receive, send)  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError, match='set worker_class = "trio"'):
+            async with app.running():
+                pytest.fail("this is not trio")
+
+    asyncio.run(main())
+    (failure,) = told
+    assert failure["type"] == "lifespan.startup.failed"
+    assert failure["message"] == 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
+
+
+async def test_settings_of_the_environment(component: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WASI_TRIO_MAX_INSTANCE_REUSE_COUNT", "9")
+    async with under_hypercorn(App(component)) as url, httpx.AsyncClient(trust_env=False) as client:
+        assert [(await client.get(url)).text for _ in range(2)] == ["1\n", "2\n"]
+    given = App(component, HandlerOptions())
+    async with under_hypercorn(given) as url, httpx.AsyncClient(trust_env=False) as client:
+        assert [(await client.get(url)).text for _ in range(2)] == ["1\n", "1\n"]
+
+
+async def test_a_bad_setting_in_the_environment(component: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WASI_TRIO_REQUEST_TIMEOUT", "1h")
+    life = Life()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(life.run, App(component))
+        answer = await life.tell("startup")
+    assert answer["type"] == "lifespan.startup.failed"
+    assert answer["message"] == (
+        "Invalid value for WASI_TRIO_REQUEST_TIMEOUT: '1h' is not a duration such as 1s, 500ms or 2.5"
+    )
+
+
+def test_the_name_in_the_package() -> None:
+    assert wasi_trio.App is App
+    assert not hasattr(wasi_trio, "Application")
