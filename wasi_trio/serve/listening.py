@@ -67,9 +67,11 @@ def open_listener(address: ListenAddress, config: Config) -> Iterator[socket.soc
         raise ListenError(f"cannot listen on {name}: {error.strerror or error}") from None
     mine = _identity(address.path) if isinstance(address, UnixAddress) else None
     with listener:
-        yield listener
-        if isinstance(address, UnixAddress) and mine is not None and _identity(address.path) == mine:
-            os.unlink(address.path)
+        try:
+            yield listener
+        finally:
+            if isinstance(address, UnixAddress) and mine is not None and _identity(address.path) == mine:
+                os.unlink(address.path)
 
 
 def _bind_unix(path: str, config: Config) -> socket.socket:

@@ -16,6 +16,15 @@ logger = logging.getLogger("wasi_trio.serve")
 
 _NUMBER = (int, float)
 _TEXTS = (list,)
+_WORDS: dict[tuple[type, ...], str] = {
+    _NUMBER: "a number",
+    _TEXTS: "a list of strings",
+    (bool,): "true or false",
+    (int,): "a whole number",
+    (int, str): "a string or a whole number",
+    (str,): "a string",
+    (str, list): "a string or a list of strings",
+}
 #: hypercorn's settings that are obeyed, and the types that they may have
 _OBEYED: dict[str, tuple[type, ...]] = {
     "access_log_format": (str,),
@@ -125,7 +134,7 @@ def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
         ("use_reloader", "only hypercorn itself reloads"),
     ):
         if file.hypercorn.get(key):
-            raise SettingError(f"{key} in {file.path}: {why}, as hypercorn -c {file.path} wasi_trio.asgi:app")
+            raise SettingError(f"{key} in {file.path}: {why}: run hypercorn -c {file.path} wasi_trio.asgi:app")
     if file.hypercorn.get("worker_class", "trio") != "trio":
         raise SettingError(f'worker_class in {file.path}: wasi_trio runs on trio, set worker_class = "trio"')
     obeyed: list[tuple[str, Any]] = []
@@ -137,9 +146,7 @@ def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
             continue
         texts = not isinstance(value, list) or all(isinstance(part, str) for part in value)
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or not texts:
-            words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-            names = " or ".join(words.get(kind, "a list of strings") for kind in types)
-            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {names}")
+            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {_WORDS[types]}")
         if key not in ("bind", "insecure_bind", "include_date_header", "worker_class"):
             obeyed.append((key, _verify_mode(file, value) if key == "verify_mode" else value))
     if others:

@@ -169,7 +169,9 @@ class _Worker:
     async def _hear(self, control: trio.SocketStream) -> None:
         try:
             async for said in control:
-                self.serving = self.serving or SERVING in said
+                if SERVING in said:
+                    self.serving = True
+                    logger.info("%s serves", self)
                 self._beats += 1
         except trio.BrokenResourceError:
             logger.debug("%s has ended without its last words", self)

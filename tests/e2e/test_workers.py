@@ -1,0 +1,171 @@
+"""Several processes on one port: who serves, and what happens when they are told to end, end by themselves, or hang."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.e2e.process import Process, command, on_disk
+from tests.e2e.test_shutdown import finish_echo, refuses_connections, start_echo
+from tests.guests.build import ROOT
+
+#: one connection each: so two that are open at once are with two workers
+TWO = ("--workers", "2", "--max-concurrent-connections", "1", "--verbose")
+
+
+async def process_of(server: Process, number: int, *others: int) -> int:
+    """The latest process that is a worker of this number, once there is one that is not among ``others``."""
+    while True:
+        found = re.findall(rf"worker {number} \(process (\d+)\) serves", server.stderr)
+        if found and int(found[-1]) not in others:
+            return int(found[-1])
+        assert server.process.poll() is None, server.stderr
+        await trio.sleep(0.005)  # a file has no event to wait for
+
+
+async def test_both_serve_and_both_are_drained(tmp_path: Path) -> None:
+    component = on_disk(tmp_path, "echo")
+    async with command(tmp_path, component, *TWO) as server, server.client() as one, server.client() as other:
+        await start_echo(one)
+        await start_echo(other)
+        assert await process_of(server, 1) != await process_of(server, 2)
+        server.signal(signal.SIGTERM)
+        await server.said("shutting down")
+        await refuses_connections(server)
+        await finish_echo(one)
+        await finish_echo(other)
+        assert await server.ended() == 0
+        assert "Traceback" not in server.stderr
+        assert "is replaced" not in server.stderr
+        assert {f"[worker {number}]: POST /echo 200" in server.stderr for number in (1, 2)} == {True}
+        # and at once another can have the port
+        async with command(tmp_path, component, "--addr", f"127.0.0.1:{server.port}") as later:
+            assert later.port == server.port
+            assert (await later.ask("/")).status == 200
+
+
+async def test_a_second_signal_cuts_both(tmp_path: Path) -> None:
+    async with (
+        command(tmp_path, on_disk(tmp_path, "echo"), *TWO) as server,
+        server.client() as one,
+        server.client() as other,
+    ):
+        await start_echo(one)
+        await start_echo(other)
+        server.signal(signal.SIGINT)
+        await server.said("shutting down")
+        server.signal(signal.SIGINT)
+        assert await server.ended() == 0
+        for client in (one, other):
+            with pytest.raises(Exception, match="peer closed connection without sending complete message body"):
+                await client.event()
+        assert "Traceback" not in server.stderr
+
+
+HOLDS_UP = """
+import signal, time
+def hold_up(number, frame):
+    time.sleep(3600)
+signal.signal(signal.SIGUSR1, hold_up)
+"""
+
+
+async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that Python imports at its start lets this test hold up the event loop of a worker."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HOLDS_UP)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
+    options = (*TWO, "--stall-kill-limit", "2s")
+    async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
+        killed, hanging = await process_of(server, 1), await process_of(server, 2)
+        os.kill(killed, signal.SIGKILL)
+        await server.said(f"worker 1 (process {killed}) ended with signal SIGKILL, and is replaced")
+        assert await process_of(server, 1, killed) not in (killed, hanging)
+
+        os.kill(hanging, signal.SIGUSR1)
+        await server.said(f"worker 2 (process {hanging}) has held up its event loop for 2 s: it is ended")
+        await server.said(f"worker 2 (process {hanging}) ended with signal SIGABRT, and is replaced")
+        told = server.stderr
+        assert told.index("has held up") < told.index("in hold_up") < told.index("ended with signal SIGABRT")
+        assert await process_of(server, 2, hanging) != hanging
+
+        stopped = await process_of(server, 2, hanging)
+        os.kill(stopped, signal.SIGSTOP)
+        await server.said(f"worker 2 (process {stopped}) ended with signal SIGABRT")
+        await process_of(server, 2, hanging, stopped)
+
+        async with server.client() as one, server.client() as other:
+            assert (await one.ask("/")).body == (await other.ask("/")).body == b"Hello, world!\n"
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+        assert "Traceback" not in server.stderr
+
+
+async def test_workers_that_are_told_to_end_are_replaced(tmp_path: Path) -> None:
+    options = (*TWO, "--shutdown-addr", "127.0.0.1:0")
+    async with command(tmp_path, on_disk(tmp_path, "echo"), *options) as server:
+        workers = [await process_of(server, number) for number in (1, 2)]
+        async with server.client() as client:
+            await start_echo(client)
+            for worker in workers:
+                os.kill(worker, signal.SIGTERM)
+            await server.said("[worker 1]: shutting down")
+            await server.said("[worker 2]: shutting down")
+            await finish_echo(client)
+        for number, worker in zip((1, 2), workers, strict=True):
+            await server.said(f"worker {number} (process {worker}) ended with exit code 0, and is replaced")
+            await process_of(server, number, worker)
+        assert (await server.ask("/")).status == 200
+        async with await trio.open_tcp_stream("127.0.0.1", server.shutdown_port):
+            assert await server.ended() == 0
+
+
+async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
+    async with command(tmp_path, on_disk(tmp_path, "echo"), *TWO) as server, server.client() as client:
+        await start_echo(client)
+        workers = [await process_of(server, number) for number in (1, 2)]
+        server.signal(signal.SIGKILL)
+        await refuses_connections(server)
+        await finish_echo(client)
+        for worker in workers:
+            while _runs(worker):  # noqa: ASYNC110 - it is no child of this process
+                await trio.sleep(0.005)
+        assert server.stderr.count("the supervisor is gone") == 2
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    if sys.platform == "linux":
+        # Where nobody is there to collect what it ended with.
+        try:
+            return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            return False
+    return True
+
+
+async def test_one_worker_with_an_admin_address(tmp_path: Path) -> None:
+    """It has a supervisor for the limit alone, and its metrics are the only ones."""
+    options = ("--stall-kill-limit", "60s", "--admin-addr", "127.0.0.1:0", "-v")
+    async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
+        assert (await server.ask("/")).status == 200
+        found = re.search(r"Metrics and health on http://127\.0\.0\.1:(\d+)/", server.stderr)
+        assert found is not None
+        server.port = int(found[1])
+        first = await process_of(server, 1)
+        assert b"wasi_trio_requests_total{" in (await server.ask("/metrics")).body
+        os.kill(first, signal.SIGKILL)
+        await process_of(server, 1, first)
+        assert b"wasi_trio_requests_total{" not in (await server.ask("/metrics")).body
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0

@@ -1,0 +1,180 @@
+"""Where a server listens, from an address to a socket, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wasi_trio.arguments import InheritedSocket, UnixAddress
+from wasi_trio.serve.config_file import ConfigFile, gather
+from wasi_trio.serve.listening import Listener, ListenError, listening, open_listener
+from wasi_trio.serve.protocol_options import ProtocolOptions, default_config
+from wasi_trio.serve.settings import SettingError
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short name, as the paths of sockets may not be long."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
+def test_a_unix_socket(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "s"
+    config = default_config()
+    config.umask = 0o077
+    with open_listener(UnixAddress(str(path)), config) as listener:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        Listener(listener).announce()
+        with (
+            pytest.raises(ListenError, match=f"^cannot listen on unix:{path}: Address already in use$"),
+            open_listener(UnixAddress(str(path)), config),
+        ):
+            pytest.fail("there were two")
+    assert capsys.readouterr().err == f"Serving HTTP on unix:{path}\n"
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_is_left_over(folder: Path) -> None:
+    path = folder / "s"
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(str(path))
+    assert path.is_socket()
+    with open_listener(UnixAddress(str(path)), default_config()), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_a_file_in_the_place_of_a_unix_socket(folder: Path) -> None:
+    path = folder / "s"
+    path.write_text("precious")
+    with (
+        pytest.raises(ListenError, match="Address already in use"),
+        open_listener(UnixAddress(str(path)), default_config()),
+    ):
+        pytest.fail("it listens")
+    assert path.read_text() == "precious"
+
+
+def test_the_socket_of_a_later_server_is_left(folder: Path) -> None:
+    path = folder / "s"
+    with open_listener(UnixAddress(str(path)), default_config()):
+        path.unlink()
+        later = socket.socket(socket.AF_UNIX)
+        later.bind(str(path))
+    assert path.is_socket()
+    later.close()
+
+
+def test_a_path_that_is_too_long(folder: Path) -> None:
+    with (
+        pytest.raises(ListenError, match=r"^cannot listen on unix:/.*: AF_UNIX path too long$"),
+        open_listener(UnixAddress(str(folder / ("s" * 200))), default_config()),
+    ):
+        pytest.fail("it listens")
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_an_inherited_socket(folder: Path, family: socket.AddressFamily) -> None:
+    with socket.socket(family) as given:
+        given.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(folder / "s"))
+        with (
+            open_listener(InheritedSocket(os.dup(given.fileno())), default_config()) as listener,
+            socket.socket(family) as client,
+        ):
+            assert not listener.get_inheritable()
+            client.connect(given.getsockname())
+
+
+def test_what_is_no_socket_to_listen_on() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, open(os.devnull) as file:
+        for number, why in (
+            (os.dup(file.fileno()), "Socket operation on non-socket"),
+            (os.dup(datagrams.fileno()), "it is no stream socket"),
+            (1 << 20, "Bad file descriptor"),
+        ):
+            with (
+                pytest.raises(ListenError, match=f"^cannot listen on fd://{number}: {why}$"),
+                open_listener(InheritedSocket(number), default_config()),
+            ):
+                pytest.fail("it listens")
+
+
+def test_what_was_opened_before_an_address_that_can_not_be_is_closed(folder: Path) -> None:
+    path = folder / "s"
+    addresses = [UnixAddress(str(path)), UnixAddress(str(folder / "none" / "s"))]
+    with pytest.raises(ListenError, match="No such file"), listening([], addresses, default_config()):
+        pytest.fail("it listens")
+    assert not path.exists()
+
+
+# ---- what hypercorn's file says --------------------------------------------------------------------------------
+
+
+def protocols(given: dict[str, object] | None = None, **keys: object) -> ProtocolOptions:
+    file = ConfigFile("h.toml", None, keys)
+    return ProtocolOptions(file, gather(given or {}, {}, file))
+
+
+def test_addresses_of_the_file() -> None:
+    assert protocols().plain == [("0.0.0.0", 8080)]
+    assert protocols(bind="127.0.0.1:80").plain == [("127.0.0.1", 80)]
+    assert protocols(bind=["[::1]:80", "unix:/s", "fd://3"]).plain == [
+        ("::1", 80),
+        UnixAddress("/s"),
+        InheritedSocket(3),
+    ]
+    assert protocols({"addr": ("127.0.0.1", 1)}, bind=["127.0.0.1:80"]).plain == [("127.0.0.1", 1)]
+
+
+def test_other_settings_of_the_file() -> None:
+    told = protocols(
+        keep_alive_timeout=9, h2_max_concurrent_streams=7, backlog=3, graceful_timeout=4, workers=2, root_path="/x/"
+    )
+    config = told.config
+    assert (config.keep_alive_timeout, config.h2_max_concurrent_streams, config.backlog) == (9, 7, 3)
+    assert (config.root_path, config.include_date_header, config.include_server_header) == ("/x", False, False)
+    assert (told.drain_timeout, told.workers, told.adds_date) == (4, 2, True)
+    told = protocols({"drain-timeout": None, "workers": 1}, graceful_timeout=4, workers=2, include_date_header=False)
+    assert (told.drain_timeout, told.workers, told.adds_date) == (None, 1, False)
+
+
+def test_settings_that_are_not_used_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    protocols(pid_path="x", nonsense=1, backlog=7, worker_class="trio")
+    (record,) = caplog.records
+    assert record.getMessage() == "h.toml: wasi_trio serve makes no use of pid_path, nonsense"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"bind": 5}, "Invalid value for bind in h.toml: 5 is not a string or a list of strings"),
+        ({"bind": [5]}, "Invalid value for bind in h.toml: [5] is not a string or a list of strings"),
+        (
+            {"bind": "nonsense"},
+            "Invalid value for bind in h.toml: 'nonsense' is not an address of the form "
+            "IP:PORT, unix:PATH or fd://NUMBER",
+        ),
+        ({"backlog": "many"}, "Invalid value for backlog in h.toml: 'many' is not a whole number"),
+        ({"workers": True}, "Invalid value for workers in h.toml: True is not a whole number"),
+        ({"keep_alive_timeout": "1s"}, "Invalid value for keep_alive_timeout in h.toml: '1s' is not a number"),
+        ({"verify_mode": "SOME"}, "Invalid value for verify_mode in h.toml: 'SOME' is none of CERT_NONE, "),
+        ({"worker_class": "asyncio"}, 'worker_class in h.toml: wasi_trio runs on trio, set worker_class = "trio"'),
+        ({"quic_bind": "x"}, "quic_bind in h.toml: QUIC is served by hypercorn alone: run hypercorn -c h.toml "),
+        ({"use_reloader": True}, "use_reloader in h.toml: only hypercorn itself reloads: run hypercorn -c h.toml "),
+        ({"accesslog": "/none/log"}, "cannot log as h.toml says: "),
+        ({"certfile": "/none"}, "cannot read /none: No such file or directory"),
+    ],
+)
+def test_a_file_that_is_refused(keys: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        protocols(**keys)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
