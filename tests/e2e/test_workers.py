@@ -50,7 +50,25 @@ async def test_both_serve_and_both_are_drained(tmp_path: Path) -> None:
             assert (await later.ask("/")).status == 200
 
 
-async def test_a_second_signal_cuts_both(tmp_path: Path) -> None:
+HOLDS_UP = """
+import signal, time
+def hold_up(number, frame):
+    time.sleep(3600)
+signal.signal(signal.SIGUSR1, hold_up)
+"""
+
+
+@pytest.fixture
+def holding_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have SIGUSR1 hold up a process, by a module that Python imports at its start."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HOLDS_UP)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
+
+
+async def test_a_second_signal_cuts_both(tmp_path: Path, holding_up: None) -> None:
+    """Also the one that is held up, and takes no notice."""
     async with (
         command(tmp_path, on_disk(tmp_path, "echo"), *TWO) as server,
         server.client() as one,
@@ -58,6 +76,7 @@ async def test_a_second_signal_cuts_both(tmp_path: Path) -> None:
     ):
         await start_echo(one)
         await start_echo(other)
+        os.kill(await process_of(server, 1), signal.SIGUSR1)
         server.signal(signal.SIGINT)
         await server.said("shutting down")
         server.signal(signal.SIGINT)
@@ -68,20 +87,7 @@ async def test_a_second_signal_cuts_both(tmp_path: Path) -> None:
         assert "Traceback" not in server.stderr
 
 
-HOLDS_UP = """
-import signal, time
-def hold_up(number, frame):
-    time.sleep(3600)
-signal.signal(signal.SIGUSR1, hold_up)
-"""
-
-
-async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that Python imports at its start lets this test hold up the event loop of a worker."""
-    folder = tmp_path / "modules"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(HOLDS_UP)
-    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
+async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, holding_up: None) -> None:
     options = (*TWO, "--stall-kill-limit", "2s")
     async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
         killed, hanging = await process_of(server, 1), await process_of(server, 2)

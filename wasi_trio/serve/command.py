@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from wasi_trio.serve.settings import SettingError, Settings
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
     from wasi_trio.serve.handler import ProxyHandler
     from wasi_trio.serve.metrics import Metrics
@@ -131,12 +130,12 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 del chain
                 engine.close()
                 supervisor = Supervisor(orders, protocols.workers, listeners, admin_socket)
-                trio.run(_main, supervisor, shutdown_socket)
+                trio.run(_main, supervisor.run, shutdown_socket)
             else:
                 metrics = None if admin_socket is None else new_metrics()
                 service = Service(orders, chain, protocols, listeners, metrics)
                 with administered(service, admin_socket):
-                    trio.run(_main, service, shutdown_socket)
+                    trio.run(_main, service.run, shutdown_socket)
     except (SettingError, LoadError, ListenError) as error:
         raise CommandError(str(error)) from None
 
@@ -148,12 +147,12 @@ def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_
     return Orders(gather(given, environment, file), file)
 
 
-async def _main(service: Any, shutdown_socket: socket.socket | None) -> None:
-    """Run a Service or Supervisor until a signal or a connection to the shutdown address."""
+async def _main(serve: Callable[[trio.Event], Awaitable[None]], shutdown_socket: socket.socket | None) -> None:
+    """Run what serves until a signal, or a connection to the shutdown address, sets its event."""
     async with shutdown_on_signals() as stop, trio.open_nursery() as nursery:
         if shutdown_socket is not None:
             nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)
-        await service.run(stop)
+        await serve(stop)
         nursery.cancel_scope.cancel()
 
 

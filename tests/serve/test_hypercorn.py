@@ -1,0 +1,198 @@
+"""``hypercorn -c hypercorn.toml wasi_trio.asgi:app``: the program as it is, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from tests.docs.blocks import ROOT
+from tests.guests import wat
+
+APP = "wasi_trio.asgi:app"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short name, as the paths of sockets may not be long."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
+class Hypercorn:
+    """The program at work; ``said`` is what it has written so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said = ""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.said += line
+                self._changed.notify_all()
+
+    def find(self, pattern: str, count: int = 1) -> list[str]:
+        """What the pattern finds in its output, once that is so many."""
+
+        def found() -> list[str]:
+            return re.findall(pattern, self.said)
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(found()) >= count, timeout=60), self.said
+            return found()
+
+    def ends(self) -> tuple[int, str]:
+        """Its exit code and all that it said, once it has ended."""
+        code = self.process.wait(timeout=60)
+        self._reader.join()
+        return code, self.said
+
+
+@contextmanager
+def hypercorn(folder: Path, *arguments: str, fds: tuple[int, ...] = (), **variables: str) -> Iterator[Hypercorn]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    with subprocess.Popen(
+        [sys.executable, "-m", "hypercorn", *arguments, APP],
+        cwd=folder,
+        env=environment,
+        pass_fds=fds,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield Hypercorn(process)
+        finally:
+            # The workers as well, which hold the pipe; none is left where it has ended.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def component(folder: Path, name: str) -> Path:
+    path = folder / "app.wasm"
+    path.write_bytes(wat.load(name))
+    return path
+
+
+def test_tls_http2_unix_sockets_and_the_table(folder: Path) -> None:
+    component(folder, "counter")
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    (folder / "hypercorn.toml").write_text(
+        'worker_class = "trio"\nbind = ["127.0.0.1:0"]\ninsecure_bind = ["unix:s"]\n'
+        'certfile = "both.pem"\nkeyfile = "both.pem"\n'
+        '[wasi_trio]\ncomponent = "app.wasm"\nmax-instance-reuse-count = 3\nidle-instance-timeout = 1000\n'
+    )
+    with hypercorn(folder, "-c", "hypercorn.toml") as server:
+        (url,) = server.find(r"Running on (https://127\.0\.0\.1:\d+)")
+        server.find("Running on http://unix:s")
+        with httpx.Client(verify=trust, http2=True, trust_env=False, timeout=60) as client:
+            responses = [client.get(url) for _ in range(2)]
+        assert {response.http_version for response in responses} == {"HTTP/2"}
+        assert [response.text for response in responses] == ["1\n", "2\n"]
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(folder / "s")), timeout=60) as client:
+            assert [client.get("http://x/").text for _ in range(2)] == ["3\n", "1\n"]
+        server.process.send_signal(signal.SIGTERM)
+        code, said = server.ends()
+    assert code == 0
+    assert "Traceback" not in said
+
+
+def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None:
+    path = component(folder, "echo")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number, port = listener.fileno(), listener.getsockname()[1]
+        arguments = ["-k", "trio", "-w", "2", "-b", f"fd://{number}", "--graceful-timeout", "60"]
+        with hypercorn(folder, *arguments, fds=(number,), WASI_TRIO_COMPONENT=str(path)) as server:
+            workers = server.find(rf"\[(\d+)\] \[INFO\] Running on http://127\.0\.0\.1:{port}", count=2)
+            assert len(set(workers)) == 2
+            with (
+                socket.create_connection(("127.0.0.1", port)) as busy,
+                socket.create_connection(("127.0.0.1", port)) as idle,
+            ):
+                busy.sendall(b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+                idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                answers = busy.makefile("rb")
+                while (line := answers.readline()) != b"first\r\n":
+                    assert line
+                assert idle.recv(12) == b"HTTP/1.1 200"
+                server.process.send_signal(signal.SIGTERM)
+                while idle.recv(4096):
+                    pass  # until it is closed, as idle ones are when it ends
+                busy.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
+                assert answers.read() == b"6\r\nsecond\r\n0\r\n\r\n"
+            code, said = server.ends()
+    assert code == 0
+    assert "Traceback" not in said
+
+
+def test_a_new_component_is_reloaded(folder: Path) -> None:
+    path = component(folder, "counter")
+    with hypercorn(folder, "--reload", "-k", "trio", "-b", "127.0.0.1:0", WASI_TRIO_COMPONENT=str(path)) as server:
+        (url,) = server.find(r"Running on (http://127\.0\.0\.1:\d+)")
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            assert client.get(url).text == "1\n"
+            # At once and whole, as the build of a component does not do; and it is watched only after a while.
+            changed = folder / "changed.wasm"
+            changed.write_bytes(wat.load("hello"))
+            changed.replace(path)
+            os.utime(path, (path.stat().st_mtime + 10,) * 2)
+            server.find(r"Running on (http://127\.0\.0\.1:\d+)", count=2)
+            assert client.get(url).text == "Hello, world!\n"
+        server.process.send_signal(signal.SIGTERM)
+        assert server.ends()[0] == 0
+
+
+WRONG_WORKER = 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
+NO_LINK = "app.wasm: nothing provides these imports of the component: tests:nowhere/nothing@1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (["-k", "trio"], {"WASI_TRIO_COMPONENT": "app.wasm"}, NO_LINK),
+        ([], {"WASI_TRIO_COMPONENT": "app.wasm"}, WRONG_WORKER),
+        (
+            ["-k", "trio", "-c", "file.toml"],
+            {},
+            "Invalid value for cancel-grace in [wasi_trio] of file.toml: 'x' is not a duration "
+            "such as 1s, 500ms or 2.5",
+        ),
+    ],
+)
+def test_what_can_not_be_served(folder: Path, arguments: list[str], variables: dict[str, str], message: str) -> None:
+    """One line, and no second try. That hypercorn's own exit code is 0 then is a matter of its."""
+    component(folder, "unknown_import")
+    (folder / "file.toml").write_text('[wasi_trio]\ncomponent = "app.wasm"\ncancel-grace = "x"\n')
+    with hypercorn(folder, "-b", "127.0.0.1:0", *arguments, **variables) as server:
+        assert server.ends() == (0, f"wasi_trio: error: {message}\n")
+
+
+def test_no_worker_process_and_no_component(folder: Path) -> None:
+    with hypercorn(folder, "-b", "127.0.0.1:0", "-k", "trio", "-w", "0") as server:
+        code, said = server.ends()
+    assert code == 2
+    assert said.startswith("wasi_trio: error: no component is named: set the environment variable WASI_TRIO_COMPONENT")
+    assert said.count("\n") == 1
