@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import trio
 
+from wasi_trio import App as MountedApp
 from wasi_trio import (
     Component,
     Engine,
@@ -20,7 +21,6 @@ from wasi_trio import (
     WasiOptions,
     link_wasi,
 )
-from wasi_trio import App as MountedApp
 from wasi_trio.serve import Body, BodyAborted, ExchangeFailed, HandlerOptions, ProxyHandler, Request, Response
 from wasi_trio.testing import (
     Answer,

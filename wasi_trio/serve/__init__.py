@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from wasi_trio.serve.exchange import Exchange, ExchangeFailed
-from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.middleware import Chain
-from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.wasi.http.body import Body, BodyAborted
-from wasi_trio.wasi.http.messages import Request, Response
+from typing import TYPE_CHECKING
+
+from wasi_trio.lazy import lazily
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.exchange import Exchange, ExchangeFailed
+    from wasi_trio.serve.handler import ProxyHandler
+    from wasi_trio.serve.middleware import Chain
+    from wasi_trio.serve.options import HandlerOptions
+    from wasi_trio.wasi.http.body import Body, BodyAborted
+    from wasi_trio.wasi.http.messages import Request, Response
 
 __all__ = [
     "Body",
@@ -20,3 +25,18 @@ __all__ = [
     "Request",
     "Response",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Body": "wasi_trio.wasi.http.body",
+        "BodyAborted": "wasi_trio.wasi.http.body",
+        "Chain": "wasi_trio.serve.middleware",
+        "Exchange": "wasi_trio.serve.exchange",
+        "ExchangeFailed": "wasi_trio.serve.exchange",
+        "HandlerOptions": "wasi_trio.serve.options",
+        "ProxyHandler": "wasi_trio.serve.handler",
+        "Request": "wasi_trio.wasi.http.messages",
+        "Response": "wasi_trio.wasi.http.messages",
+    },
+)

@@ -16,13 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wasi_trio import arguments
 from wasi_trio.arguments import or_none
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.process_stdio import ProcessOutput
 
 if TYPE_CHECKING:
     from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.options import HandlerOptions
 
 #: how the name of each environment variable begins
 PREFIX = "WASI_TRIO_"
@@ -38,10 +35,10 @@ class SettingError(Exception):
 class Setting:
     """One setting. ``parse`` makes its value out of text and raises ValueError; ``default`` is such a text.
 
-    ``field`` is what it sets in :class:`HandlerOptions`, or in its ``limits`` or ``wasi``; one without is the server's,
-    and means nothing where the server is another (``headers`` and ``component`` excepted). ``shown`` stands for the
-    default in the help. A ``switch`` is on or off. ``several`` may be given many times: a list in TOML, and ``between``
-    each two of them in the environment. ``option`` is its name on the command line where that is not ``name``.
+    ``field`` is what it sets in HandlerOptions, or in their ``limits`` or ``wasi``; one without is the server's.
+    ``shown`` stands for the default in the help. A ``switch`` is on or off. ``several`` may be given many times: a list
+    in TOML, and ``between`` each two of them in the environment. ``option`` is its name on the command line where that
+    is not ``name``. One that is not for ``everywhere`` means something to the server of ``wasi_trio serve`` alone.
     """
 
     name: str
@@ -56,7 +53,6 @@ class Setting:
     switch: bool = False
     several: bool = False
     between: str = "\n"
-    #: whether a server that is not ours leaves it to us
     everywhere: bool = True
 
     @property
@@ -322,6 +318,12 @@ class Settings:
 
     def handler_options(self, metrics: Metrics | None = None) -> HandlerOptions:
         """The request handler's options. What guests print is printed by the process."""
+        # Here, because this takes in the runtime, of which a command line that only asks for help has no need.
+        from wasi_trio.runtime.engine import Limits
+        from wasi_trio.serve.options import HandlerOptions
+        from wasi_trio.wasi.context import WasiOptions
+        from wasi_trio.wasi.process_stdio import ProcessOutput
+
         outputs = {"stdout": ProcessOutput(1), "stderr": ProcessOutput(2)}
         fields: dict[str, dict[str, Any]] = {"": {"metrics": metrics}, "limits": {}, "wasi": outputs}
         for setting in SETTINGS:
