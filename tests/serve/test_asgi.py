@@ -97,6 +97,21 @@ async def test_http2_under_hypercorn(tmp_path: Path) -> None:
             assert (await client.get(url)).status_code == 500
 
 
+@pytest.mark.parametrize("http2", [True, False])
+async def test_a_response_that_streams_and_is_cut_under_hypercorn(tmp_path: Path, http2: bool) -> None:
+    path = tmp_path / "endless.wasm"
+    path.write_bytes(wat.load("endless_body"))
+    client = httpx.AsyncClient(trust_env=False, http1=not http2, http2=http2, timeout=60)
+    content = b""
+    async with under_hypercorn(App(path, HandlerOptions(body_timeout=0.05))) as url, client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with client.stream("GET", url) as response:
+                assert response.status_code == 200
+                async for piece in response.aiter_raw():
+                    content += piece
+    assert content == b"begun\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "No such file"), (b"", "it is empty"), (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0")],
