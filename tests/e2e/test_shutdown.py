@@ -65,6 +65,17 @@ async def test_a_second_signal_cuts_it(tmp_path: Path) -> None:
         assert "Traceback" not in server.stderr
 
 
+async def test_what_is_not_done_in_time_is_cut(tmp_path: Path) -> None:
+    options = ["--drain-timeout", "100ms"]
+    async with command(tmp_path, on_disk(tmp_path, "echo"), *options) as server, server.client() as client:
+        await start_echo(client)
+        server.signal(signal.SIGTERM)
+        with pytest.raises(Exception, match="peer closed connection without sending complete message body"):
+            await client.event()
+        assert await server.ended() == 0
+        assert "Traceback" not in server.stderr
+
+
 async def test_a_second_signal_ends_a_guest_that_spins(tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, "spin")) as server, server.client() as client:
         await client.start("/1")
