@@ -38,6 +38,8 @@ autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 maximum_signature_line_length = 100
 autodoc_preserve_defaults = True
+# That a name in a signature is that of two things: there is an App for servers and one for tests.
+suppress_warnings = ["ref.python"]
 
 
 class Public(SphinxDirective):

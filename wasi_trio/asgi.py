@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import trio
 
@@ -82,7 +82,7 @@ class App:
             )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[App]:
+    async def running(self) -> AsyncIterator[Self]:
         """Serve requests within this block, wherever no server starts the application; lifespans have no effect then.
 
         Leaving it waits for the requests under way; cancel the block around it to end them at once. Raises LoadError
