@@ -149,6 +149,13 @@ def test_what_the_handler_is_told() -> None:
     assert pickle.loads(pickle.dumps(settings))["max-table-elements"] == 9
 
 
+def test_a_variable_that_the_guest_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERE", "1")
+    monkeypatch.delenv("NOT_HERE", raising=False)
+    settings = gather({}, {"WASI_TRIO_ENV": "HERE\nNOT_HERE\nA=b"}, None)
+    assert settings.handler_options().wasi.env == (("HERE", "1"), ("A", "b"))
+
+
 def test_what_only_our_server_can_obey() -> None:
     with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS is for wasi_trio serve alone"):
         settings_elsewhere({"WASI_TRIO_WORKERS": "2"}, ["program"])
