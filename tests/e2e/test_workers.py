@@ -88,7 +88,7 @@ async def test_a_second_signal_cuts_both(tmp_path: Path, holding_up: None) -> No
 
 
 async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, holding_up: None) -> None:
-    options = (*TWO, "--stall-kill-limit", "2s")
+    options = (*TWO, "--stall-kill-limit", "4s")
     async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
         killed, hanging = await process_of(server, 1), await process_of(server, 2)
         os.kill(killed, signal.SIGKILL)
@@ -96,7 +96,7 @@ async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, holding_up:
         assert await process_of(server, 1, killed) not in (killed, hanging)
 
         os.kill(hanging, signal.SIGUSR1)
-        await server.said(f"worker 2 (process {hanging}) has held up its event loop for 2 s: it is ended")
+        await server.said(f"worker 2 (process {hanging}) has held up its event loop for 4 s: it is ended")
         await server.said(f"worker 2 (process {hanging}) ended with signal SIGABRT, and is replaced")
         told = server.stderr
         assert told.index("has held up") < told.index("in hold_up") < told.index("ended with signal SIGABRT")
