@@ -26,6 +26,7 @@ class Process:
         self.folder = folder
         self.port = 0
         self.shutdown_port = 0
+        self.admin_port = 0
 
     @property
     def stdout(self) -> str:
@@ -61,16 +62,29 @@ class Process:
         command = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
         return int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024
 
+    def open_files(self) -> int | None:
+        """File descriptors that it has at present; None on systems without /proc, which have no cheap way to tell."""
+        folder = Path(f"/proc/{self.process.pid}/fd")
+        return len(list(folder.iterdir())) if folder.exists() else None
+
 
 @asynccontextmanager
-async def command(folder: Path, component: Path | None, *options: str) -> AsyncIterator[Process]:
-    """Run ``wasi_trio serve`` until its address is known; it is killed in the end if it still runs."""
+async def command(
+    folder: Path, component: Path | None, *options: str, patience: float = PATIENCE
+) -> AsyncIterator[Process]:
+    """Run ``wasi_trio serve`` until its address is known; it is killed in the end if it still runs.
+
+    ``patience`` is for all of the block.
+    """
     process = _start(folder, component, options)
     running = Process(process, folder)
     try:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(patience):
             await running.said("Serving HTTP on http://")
             running.port = _port(r"Serving HTTP on http://127\.0\.0\.1:(\d+)", running.stderr)
+            if "--admin-addr" in options:
+                await running.said("Metrics and health on http://")
+                running.admin_port = _port(r"health on http://127\.0\.0\.1:(\d+)", running.stderr)
             if "--shutdown-addr" in options:
                 await running.said("Listening for shutdown on tcp://")
                 running.shutdown_port = _port(r"shutdown on tcp://127\.0\.0\.1:(\d+)", running.stderr)

@@ -65,6 +65,11 @@ class Service:
     metrics: Metrics | None = None
     readiness: Readiness = field(default_factory=Readiness)
 
+    @property
+    def instruments(self) -> Sequence[trio.abc.Instrument]:
+        """What the event loop is to be run with."""
+        return () if self.metrics is None or self.metrics.tasks is None else (self.metrics.tasks,)
+
     async def run(self, stop: trio.Event) -> None:
         """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
         settings, protocols = self.orders.settings, self.protocols
@@ -135,7 +140,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 metrics = None if admin_socket is None else new_metrics()
                 service = Service(orders, chain, protocols, listeners, metrics)
                 with administered(service, admin_socket):
-                    trio.run(_main, service.run, shutdown_socket)
+                    trio.run(_main, service.run, shutdown_socket, instruments=service.instruments)
     except (SettingError, LoadError, ListenError) as error:
         raise CommandError(str(error)) from None
 
@@ -171,9 +176,10 @@ def new_metrics() -> Metrics:
     """With those of the process; here, because prometheus-client is slow to import and most servers go without."""
     from prometheus_client import ProcessCollector
 
-    from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.metrics import LivingTasks, Metrics
 
     metrics = Metrics()
+    metrics.tasks = LivingTasks()
     ProcessCollector(registry=metrics.registry)
     return metrics
 

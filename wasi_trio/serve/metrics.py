@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import trio
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
@@ -73,6 +74,19 @@ class HandlerMetrics:
         return self.started - sum(self.retired.values())
 
 
+class LivingTasks(trio.abc.Instrument):
+    """Counts the tasks of an event loop; to be given to its ``trio.run`` as an instrument."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        self.count -= 1
+
+
 class Metrics:
     """The metrics of the handlers that are given it in their options, in a registry of their own.
 
@@ -81,6 +95,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
+        #: the tasks of the loop that the handlers are on, where somebody counts them
+        self.tasks: LivingTasks | None = None
         self._handlers: dict[str, HandlerMetrics] = {}
         self.registry.register(self)
 
@@ -135,6 +151,8 @@ class Metrics:
                 (reuse, handler.reuse),
             ):
                 family.add_metric(name, distribution.buckets(), distribution.total)
+        if self.tasks is not None:
+            yield GaugeMetricFamily(_PREFIX + "tasks", "Tasks of the guests' event loop.", self.tasks.count)
         yield from (
             requests,
             in_progress,

@@ -63,7 +63,7 @@ def _serve(
         metrics = None if admin is None else new_metrics()
         service = Service(orders, chain, orders.protocol_options(), listeners, metrics)
         with administered(service, None if admin is None else _inherited(admin)):
-            trio.run(_main, service, control, interval)
+            trio.run(_main, service, control, interval, instruments=service.instruments)
 
 
 def _inherited(descriptor: int) -> socket.socket:

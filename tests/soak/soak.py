@@ -1,0 +1,192 @@
+"""Load on a server in rounds; after each the server rests, and is looked at for what was left behind."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.process import Process, command, on_disk
+from tests.e2e.support import Client
+from tests.soak.clients import CONTAGIOUS, FAILURES, HEALTHY, UNHEALTHY, Visit
+
+#: seconds for one visit, and for a server to come to rest, on a machine that is busy
+PATIENCE = 60.0
+#: visits of one kind and task in a round, at most
+MOST_VISITS = 10_000
+#: bytes by which a server's memory may grow in the second half of the rounds
+GROWTH = 24 << 20
+
+#: a deadline of a few seconds is long for the healthy, even beside one that spins on a machine that is busy
+OPTIONS = ["--request-timeout", "3s", "--admin-addr", "127.0.0.1:0"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A server to be put under load: its guest, its options, and the kinds of clients that do not come to it."""
+
+    title: str
+    guest: str
+    options: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+PLANS = (
+    Plan("WASI 0.2, instances reused", "python_p2", ("--max-instance-reuse-count", "50")),
+    Plan("WASI 0.3, one request at a time", "python_p3", ("--max-instance-concurrent-reuse-count", "1")),
+    # Requests that share an instance share its end, so nobody comes that ends one at once.
+    Plan("WASI 0.3, 16 requests at a time", "python_p3", without=CONTAGIOUS),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a server has while no client is there. ``files`` is None where the system does not tell."""
+
+    memory: int
+    files: int | None
+    tasks: int
+    instances: int
+    requests: int
+
+    @property
+    def at_rest(self) -> bool:
+        return not self.instances and not self.requests
+
+
+@dataclass
+class Course:
+    """How a server fared. ``readings`` are those before the first round and after each."""
+
+    plan: Plan
+    visits: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    #: by reason
+    retired: dict[str, int] = field(default_factory=dict)
+    started: int = 0
+
+    @property
+    def growth(self) -> int:
+        """Bytes by which its memory grew in the second half of the rounds."""
+        rounds = self.readings[1:]
+        return rounds[-1].memory - rounds[(len(rounds) - 1) // 2].memory
+
+    def problems(self) -> list[str]:
+        """All that is not as it has to be, a line each."""
+        problems = list(self.failures)
+        before, after = self.readings[0], self.readings[-1]
+        for what in ("files", "tasks", "instances", "requests"):
+            had, has = getattr(before, what), getattr(after, what)
+            if had is not None and has > had:
+                problems.append(f"it has {has} {what} left, and began with {had}")
+        if self.growth > GROWTH:
+            problems.append(f"its memory grew by {self.growth >> 20} MB in the second half")
+        if sum(self.retired.values()) != self.started:
+            problems.append(f"{self.started} instances were started, and {sum(self.retired.values())} ended")
+        return [f"{self.plan.title}: {problem}" for problem in problems]
+
+
+async def soak(plans: Iterable[Plan], folder: Path, seconds: float, rounds: int) -> list[Course]:
+    """Put servers under load side by side, for so many seconds altogether; returns when all have come to rest."""
+    courses = []
+    async with trio.open_nursery() as nursery:
+        for number, plan in enumerate(plans):
+            own = folder / str(number)
+            own.mkdir()
+            courses.append(course := Course(plan))
+            nursery.start_soon(_run, course, own, seconds / rounds, rounds)
+    return courses
+
+
+async def _run(course: Course, folder: Path, seconds: float, rounds: int) -> None:
+    plan = course.plan
+    patience = rounds * (seconds + 2 * PATIENCE) + 3 * PATIENCE
+    component = on_disk(folder, plan.guest)
+    async with command(folder, component, *OPTIONS, *plan.options, patience=patience) as server:
+        # A first request, for what is only made once.
+        async with Client(server.port) as client:
+            await client.ask("/hello")
+        await _rest(course, server, None)
+        for _ in range(rounds):
+            await _round(course, server.port, seconds)
+            await _rest(course, server, course.readings[0])
+        samples = await _samples(server)
+        course.started = int(samples["instances_started_total"])
+        course.retired = {
+            name.partition(" ")[2]: int(value)
+            for name, value in samples.items()
+            if name.startswith("instances_retired_total ") and value
+        }
+        server.process.terminate()
+        with trio.move_on_after(PATIENCE):
+            await server.ended()
+        if server.process.poll() != 0:
+            course.failures.append(f"asked to end the server ended with {server.process.poll()} (None: not at all)")
+        if any(line.startswith("Traceback") for line in server.stderr.splitlines()):
+            course.failures.append(f"there are tracebacks in its log:\n{server.stderr[-5000:]}")
+
+
+async def _round(course: Course, port: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    async with trio.open_nursery() as nursery:
+        for name, (visit, count, pause) in {**HEALTHY, **UNHEALTHY}.items():
+            if name not in course.plan.without:
+                for _ in range(count):
+                    nursery.start_soon(_visits, course, name, visit, port, pause, end)
+
+
+async def _visits(course: Course, name: str, visit: Visit, port: int, pause: float, end: float) -> None:
+    for _ in range(MOST_VISITS):
+        course.visits[name] += 1
+        try:
+            with trio.fail_after(PATIENCE):
+                await visit(port)
+        except FAILURES as error:
+            course.failures.append(f"{name}: {type(error).__name__}: {error}")
+        if time.monotonic() > end:
+            return
+        await trio.sleep(random.uniform(0, pause))
+
+
+async def _rest(course: Course, server: Process, before: Reading | None) -> None:
+    """Wait until a server has let go of everything, or does not any more, and take a reading."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        reading = await _read(server)
+        # What is left of a connection is gone a moment after its client.
+        settled = before is None or (reading.tasks <= before.tasks and (reading.files or 0) <= (before.files or 0))
+        if (reading.at_rest and settled) or time.monotonic() > end:
+            course.readings.append(reading)
+            return
+        await trio.sleep(0.1)
+
+
+async def _read(server: Process) -> Reading:
+    samples = await _samples(server)
+    return Reading(
+        memory=server.resident(),
+        files=server.open_files(),
+        tasks=int(samples["tasks"]),
+        instances=int(samples["instances_live"]),
+        requests=int(samples["requests_in_progress"] + samples["requests_waiting"]),
+    )
+
+
+async def _samples(server: Process) -> dict[str, float]:
+    """The server's metrics by name, without what all of them begin with, and by label where they have one."""
+    with trio.fail_after(PATIENCE):
+        async with Client(server.admin_port) as client:
+            answer = await client.ask("/metrics", "GET", b"", ("connection", "close"))
+    samples = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            labels = [value for label, value in sample.labels.items() if label != "component"]
+            samples[" ".join([sample.name.removeprefix("wasi_trio_"), *labels])] = sample.value
+    return samples
