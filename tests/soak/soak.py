@@ -113,24 +113,30 @@ async def _run(course: Course, folder: Path, seconds: float, rounds: int) -> Non
         # A first request, for what is only made once.
         async with Client(server.port) as client:
             await client.ask("/hello")
-        await _rest(course, server, None)
+        await _rest(course, server)
         for _ in range(rounds):
             await _round(course, server.port, seconds)
-            await _rest(course, server, course.readings[0])
-        samples = await _samples(server)
-        course.started = int(samples["instances_started_total"])
-        course.retired = {
-            name.partition(" ")[2]: int(value)
-            for name, value in samples.items()
-            if name.startswith("instances_retired_total ") and value
-        }
+            if server.process.poll() is not None:
+                break
+            await _rest(course, server)
+        else:
+            await _count_instances(course, server)
         server.process.terminate()
         with trio.move_on_after(PATIENCE):
             await server.ended()
         if server.process.poll() != 0:
-            course.failures.append(f"asked to end the server ended with {server.process.poll()} (None: not at all)")
+            course.failures.append(f"the server ended with {server.process.poll()} (None: not at all)")
         if any(line.startswith("Traceback") for line in server.stderr.splitlines()):
             course.failures.append(f"there are tracebacks in its log:\n{server.stderr[-5000:]}")
+
+
+async def _count_instances(course: Course, server: Process) -> None:
+    samples = await _samples(server)
+    course.started = int(samples["instances_started_total"])
+    for name, value in samples.items():
+        metric, _, reason = name.partition(" ")
+        if metric == "instances_retired_total" and value:
+            course.retired[reason] = int(value)
 
 
 async def _round(course: Course, port: int, seconds: float) -> None:
@@ -155,8 +161,9 @@ async def _visits(course: Course, name: str, visit: Visit, port: int, pause: flo
         await trio.sleep(random.uniform(0, pause))
 
 
-async def _rest(course: Course, server: Process, before: Reading | None) -> None:
+async def _rest(course: Course, server: Process) -> None:
     """Wait until a server has let go of everything, or does not any more, and take a reading."""
+    before = course.readings[0] if course.readings else None
     end = time.monotonic() + PATIENCE
     while True:
         reading = await _read(server)
