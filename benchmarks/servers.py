@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
@@ -24,13 +25,28 @@ ROOT = Path(__file__).parent.parent
 class Server:
     """A server process that printed where it serves."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], output: IO[str]) -> None:
         self.pid = process.pid
-        self.port = port
+        self.port = _port(process, output, r"http://[\d.]+:(\d+)")
+        self._process = process
+        self._output = output
+        self._admin_port: int | None = None
 
     def resident(self) -> float:
         """MB of memory it holds now."""
         return _resident(self.pid)
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels but the component, of a server that has an admin address."""
+        if self._admin_port is None:
+            self._admin_port = _port(self._process, self._output, r"Metrics and health on http://[\d.]+:(\d+)")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{self._admin_port}/metrics", timeout=60) as response:
+            text = response.read().decode()
+        found = re.search(rf"^wasi_trio_{name}\{{.*\}} (\S+)$", text, re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"there is no metric {name}: {text}")
+        return float(found[1])
 
     @contextmanager
     def watched(self) -> Iterator[Watch]:
@@ -101,19 +117,19 @@ def running(command: list[str]) -> Iterator[Server]:
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
         )
         try:
-            yield Server(process, _port(process, output))
+            yield Server(process, output)
         finally:
             process.kill()
             process.wait()
 
 
-def _port(process: subprocess.Popen[str], output: IO[str]) -> int:
+def _port(process: subprocess.Popen[str], output: IO[str], pattern: str) -> int:
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
         output.seek(0)
         text = output.read()
-        found = re.search(r"http://[\d.]+:(\d+)", text)
+        found = re.search(pattern, text)
         if found:
             return int(found[1])
         if process.returncode is not None:

@@ -28,6 +28,13 @@ def test_the_cheap_ones_run():
         assert title in result.stdout
 
 
+def test_those_of_the_handler_run():
+    result = run("--quick", "pool", "deadlines")
+    assert result.returncode == 0, result.stderr
+    for title in ("instances saved by reusing them at once", "with --request-timeout 1s", "how late the latest 504"):
+        assert title in result.stdout
+
+
 def test_a_name_that_there_is_not():
     result = run("calls", "cals")
     assert result.returncode == 2

@@ -36,6 +36,11 @@ class Plan:
     options: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
+    @property
+    def clients(self) -> dict[str, tuple[Visit, int, float]]:
+        """The kinds that come to it: how each visits, how many there are of it, and their pause between visits."""
+        return {name: kind for name, kind in {**HEALTHY, **UNHEALTHY}.items() if name not in self.without}
+
 
 PLANS = (
     Plan("WASI 0.2, instances reused", "python_p2", ("--max-instance-reuse-count", "50")),
@@ -142,10 +147,9 @@ async def _count_instances(course: Course, server: Process) -> None:
 async def _round(course: Course, port: int, seconds: float) -> None:
     end = time.monotonic() + seconds
     async with trio.open_nursery() as nursery:
-        for name, (visit, count, pause) in {**HEALTHY, **UNHEALTHY}.items():
-            if name not in course.plan.without:
-                for _ in range(count):
-                    nursery.start_soon(_visits, course, name, visit, port, pause, end)
+        for name, (visit, count, pause) in course.plan.clients.items():
+            for _ in range(count):
+                nursery.start_soon(_visits, course, name, visit, port, pause, end)
 
 
 async def _visits(course: Course, name: str, visit: Visit, port: int, pause: float, end: float) -> None:

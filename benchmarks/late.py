@@ -1,0 +1,45 @@
+"""A server of guests that miss their deadlines: ``python -m benchmarks.late SECONDS``; prints where it serves.
+
+The header ``x-late`` of a request says for which of ``tests.guests.late.LATE`` it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import trio
+
+from tests.guests.late import LATE
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.server import Server, address_of, bind
+
+
+async def serve(timeout: float) -> None:
+    with Engine() as engine:
+        async with AsyncExitStack() as stack:
+            applications = []
+            for late in LATE:
+                handler = ProxyHandler(late.link(engine), HandlerOptions(request_timeout=timeout, cancel_grace=0.1))
+                applications.append(Application(await stack.enter_async_context(handler), adds_date=True))
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                await applications[int(dict(scope["headers"])[b"x-late"])](scope, receive, send)
+
+            listener = bind(("127.0.0.1", 0))
+            print(f"Serving HTTP on http://{address_of(listener)}/", flush=True)
+            await Server(app).run([listener], trio.Event())
+
+
+def main() -> None:
+    logging.getLogger("wasi_trio").setLevel(logging.CRITICAL)
+    trio.run(serve, float(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

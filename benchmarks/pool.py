@@ -1,0 +1,101 @@
+"""What reusing instances at once saves for guests that wait, and what deadlines cost those that do not."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import servers
+from benchmarks.measure import Settings
+from benchmarks.report import Report, Row
+from benchmarks.servers import Server
+from benchmarks.serving import REUSE, Load
+from tests.guests import wat
+
+#: connections to the guest that waits, and the milliseconds that it waits for
+CONNECTIONS = 64
+WAIT = 40
+
+
+def report(settings: Settings) -> Report:
+    """Instances that there are at a time under load, and requests per second with deadlines beside without."""
+    report = Report("The pool: instances reused at once, and deadlines")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        report.rows += _instances(folder, settings)
+        report.rows += _deadlines(folder, settings)
+    return report
+
+
+def _guest(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.wasm"
+    path.write_bytes(wat.load(name))
+    return path
+
+
+def _instances(folder: Path, settings: Settings) -> list[Row]:
+    guest = _guest(folder, "p3_sleep")
+    live = {}
+    for at_once in ("16", "1"):
+        options = ("--admin-addr", "127.0.0.1:0", "--max-instance-concurrent-reuse-count", at_once)
+        with servers.ours(guest, *options) as server:
+            server.get(f"/{WAIT}", CONNECTIONS, settings.seconds(0.5))
+            with _Instances(server) as instances:
+                server.get(f"/{WAIT}", CONNECTIONS, max(0.5, settings.seconds(4)))
+            live[at_once] = instances.mean
+    saved = (1 - live["16"] / live["1"]) * 100
+    one = ("one request each", live["1"])
+    return [
+        Row(f"instances at a time, {CONNECTIONS} connections that wait for {WAIT} ms", live["16"], "", one),
+        Row("instances saved by reusing them at once", saved, "%", ("the seed", 64.0), at_least=90),
+    ]
+
+
+class _Instances(threading.Thread):
+    """Counts a server's instances again and again in its block."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._stopped = threading.Event()
+        self._counts: list[float] = []
+
+    def run(self) -> None:
+        while not self._stopped.wait(0.05):
+            self._counts.append(self._server.metric("instances_live"))
+
+    def __enter__(self) -> _Instances:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self.join()
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self._counts)
+
+
+def _deadlines(folder: Path, settings: Settings) -> list[Row]:
+    rows = []
+    for version, name, options in (
+        ("0.2", "hello", ("--max-instance-reuse-count", str(REUSE))),
+        ("0.3", "p3_hello", ()),
+    ):
+        guest = _guest(folder, name)
+        with servers.ours(guest, *options) as free, servers.ours(guest, *options, "--request-timeout", "1s") as bound:
+            loads = Load(free), Load(bound)
+            for load in loads:
+                load.run(settings.seconds(0.5))
+            # By turns, so that what else the machine does falls on both.
+            for _ in range(settings.repetitions(9)):
+                for load in loads:
+                    load.measure(settings.seconds(1))
+        without, with_ = (load.rate for load in loads)
+        what = f"WASI {version}, with --request-timeout 1s"
+        rows.append(Row(what, with_, "req/s", ("without", without), ratio_at_least=0.95))
+    return rows

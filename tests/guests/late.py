@@ -1,0 +1,82 @@
+"""Guests that miss their deadlines, one for each thing that a guest, or the host for it, can be stuck in."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import time
+from dataclasses import dataclass
+
+import trio
+
+from tests.guests import wat
+from wasi_trio.component.imports import Imports
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.serve.loading import link
+
+#: numbers in the path of the guests host_call and p3_host_call
+SLEEP, LOOP, RECEIVE, LATER = 1, 2, 3, 100
+
+
+class Work:
+    """acme:host/work, functions of a user's that do not come back."""
+
+    def work(self, which: int) -> None:
+        if which == SLEEP:
+            time.sleep(3600)
+        elif which == LOOP:
+            while True:
+                pass
+        elif which == RECEIVE:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                ours.recv(1)
+
+    async def later(self, which: int) -> None:
+        await trio.sleep_forever()
+
+
+@dataclass(frozen=True)
+class Late:
+    """A guest that does not answer a request for ``path``, and what it is in meanwhile."""
+
+    what: str
+    guest: str
+    path: str = "/"
+
+    def __str__(self) -> str:
+        return f"WASI {'0.3' if self.guest.startswith('p3_') else '0.2'}, {self.what}"
+
+    def link(self, engine: Engine) -> LinkedComponent:
+        """The guest, compiled and linked."""
+        return _linked(engine, self.guest)
+
+
+@functools.cache
+def _linked(engine: Engine, guest: str) -> LinkedComponent:
+    imports = Imports({"acme:host/work": Work()}) if "host_call" in guest else Imports({})
+    return link(engine, wat.load(guest), guest, imports)
+
+
+LATE = (
+    Late("awaiting the host in its callback", "p3_sleep", "/3600000"),
+    Late("awaiting the host in a synchronous call", "p3_sync", "/3600000"),
+    Late("awaiting the host in a synchronous call", "sleep", "/3600000"),
+    Late("awaiting a host function of the user's", "host_call", f"/{LATER}"),
+    Late("awaiting a host function of the user's", "p3_host_call", f"/{LATER}"),
+    Late("spinning in wasm", "spin"),
+    Late("spinning in wasm", "p3_spin", "/0"),
+    Late("spinning in its callback", "p3_spin", "/2"),
+    Late("yielding without end", "p3_spin", "/3"),
+    Late("spinning in its start function", "spin_in_start"),
+    Late("spinning in its start function", "p3_spin_in_start"),
+    Late("spinning in realloc", "spin_in_realloc"),
+    Late("spinning in a destructor", "spin_in_destructor"),
+    Late("in a host function that sleeps", "host_call", f"/{SLEEP}"),
+    Late("in a host function that sleeps", "p3_host_call", f"/{SLEEP}"),
+    Late("in a host function that loops", "host_call", f"/{LOOP}"),
+    Late("in a host function that loops", "p3_host_call", f"/{LOOP}"),
+    Late("in a host function that receives", "host_call", f"/{RECEIVE}"),
+    Late("in a host function that receives", "p3_host_call", f"/{RECEIVE}"),
+)

@@ -1,0 +1,27 @@
+;; Never returns from the destructor of a resource of its own, which it drops as soon as it is given a request.
+(component
+  ;; include p3_http.wat
+  ;; include p3_memory.wat
+
+  (core module $Destructor
+    (func (export "destroy") (param $thing i32) (loop $forever (br $forever))))
+  (core instance $destructor (instantiate $Destructor))
+  (type $thing (resource (rep i32) (dtor (core func $destructor "destroy"))))
+  (core func $thing.new (canon resource.new $thing))
+  (core func $thing.drop (canon resource.drop $thing))
+
+  (core module $Main
+    (import "thing" "new" (func $new (param i32) (result i32)))
+    (import "thing" "drop" (func $drop (param i32)))
+
+    (func (export "handle") (param $request i32) (result i32)
+      (call $drop (call $new (i32.const 1)))
+      (i32.const 0))
+    (func (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32) unreachable))
+  (core instance $main (instantiate $Main
+    (with "thing" (instance
+      (export "new" (func $thing.new))
+      (export "drop" (func $thing.drop))))))
+
+  ;; include p3_handler.wat
+)

@@ -1,0 +1,16 @@
+"""A soak that is over in seconds: it finds what minutes of it would, where that does not take many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.soak import PLANS, Plan, soak
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.title)
+async def test_nothing_is_left_behind(plan: Plan, tmp_path: Path) -> None:
+    (course,) = await soak([plan], tmp_path, seconds=2, rounds=2)
+    assert course.problems() == []
+    assert set(course.visits) == set(plan.clients)
