@@ -60,6 +60,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Ten minutes of mixed load on servers, and what is left of it: ``nox -s soak [-- --minutes N]``."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session
 def spec(session: nox.Session) -> None:
     """The specification's own tests: ``nox -s spec -- DIR``, DIR being component-model's ``test/`` folder."""
     session.install(".")

@@ -123,6 +123,29 @@ async def test_while_the_request_waits_for_its_turn() -> None:
         await site.all_gone()
 
 
+@pytest.mark.parametrize("guest", ["spin_in_start", "p3_spin_in_start"])
+async def test_while_the_instance_is_being_made(guest: str) -> None:
+    async with serve(guest) as site, serve("hello") as other:
+        for number in (1, 2):
+            async with site.client() as client:
+                await client.start("/")
+                await until(lambda: bool(site.handler.watchdog.watched))
+                assert (await other.ask()).status == 200
+                assert (site.handler.active, site.handler.started) == (1, number)
+            await until(lambda: not site.handler.active and not site.handler.watchdog.watched)
+        assert site.instances == [], "no guest was called"
+
+
+async def test_after_the_response() -> None:
+    """Its client got what it came for: the guest may go on."""
+    async with serve("p3_background", HandlerOptions(max_instance_reuse_count=1_000_000)) as site:
+        async with site.client() as client:
+            assert (await client.ask("/100")).body == b"0\n"
+        while (await site.ask("/0")).body != b"1\n":
+            assert site.handler.started == 1
+            assert site.instances[0].dead is None
+
+
 async def test_an_instance_whose_client_left_is_not_used_again() -> None:
     async with serve("sleep", HandlerOptions(max_instance_reuse_count=100)) as site:
         assert (await site.ask("/1")).status == 200

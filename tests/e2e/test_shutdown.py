@@ -11,6 +11,7 @@ import trio.testing
 
 from tests.e2e.process import Process, command, on_disk
 from tests.e2e.support import Client, guest, until
+from wasi_trio.serve.exchange import GuestFailed
 from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.wasi.http.body import Body
@@ -139,6 +140,24 @@ async def test_leaving_the_handler_waits_for_those_that_wait_for_their_turn(auto
             await trio.testing.wait_all_tasks_blocked()
         assert handler.active == 0
     assert [response.status for response in responses] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "answered"),
+    [("exit", "/", False), ("exit", "/2", True), ("p3_exit", "/0", False), ("p3_exit", "/2", True)],
+)
+async def test_guests_that_exit_while_the_handler_is_left(name: str, path: str, answered: bool) -> None:
+    """Each ends its own instance and request; the next that waits is given another, to the last of them."""
+    async with ProxyHandler(guest(name), HandlerOptions(max_concurrent_requests=1)) as handler:
+        exchanges = [handler.submit(request(path)) for _ in range(3)]
+        assert not any(exchange.done for exchange in exchanges)
+    assert (handler.active, handler.started) == (0, 3)
+    for exchange in exchanges:
+        if answered:
+            assert (await exchange.wait()).status == 200
+        else:
+            with pytest.raises(GuestFailed, match="exited with code 0"):
+                await exchange.wait()
 
 
 async def test_cancelling_the_handler_ends_them_at_once() -> None:

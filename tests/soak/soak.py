@@ -21,7 +21,7 @@ PATIENCE = 60.0
 #: visits of one kind and task in a round, at most
 MOST_VISITS = 10_000
 #: bytes by which a server's memory may grow in the second half of the rounds
-GROWTH = 24 << 20
+GROWTH = 8 << 20
 
 #: a deadline of a few seconds is long for the healthy, even beside one that spins on a machine that is busy
 OPTIONS = ["--request-timeout", "3s", "--admin-addr", "127.0.0.1:0"]
