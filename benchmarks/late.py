@@ -20,12 +20,12 @@ from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.server import Server, address_of, bind
 
 
-async def serve(timeout: float) -> None:
+async def serve(seconds: float) -> None:
     with Engine() as engine:
         async with AsyncExitStack() as stack:
             applications = []
             for late in LATE:
-                handler = ProxyHandler(late.link(engine), HandlerOptions(request_timeout=timeout, cancel_grace=0.1))
+                handler = ProxyHandler(late.link(engine), HandlerOptions(request_timeout=seconds, cancel_grace=0.1))
                 applications.append(Application(await stack.enter_async_context(handler), adds_date=True))
 
             async def app(scope: Any, receive: Any, send: Any) -> None:

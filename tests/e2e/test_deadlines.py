@@ -1,4 +1,4 @@
-"""A client is answered at its request's deadline, whatever the guest is in. ``benchmarks/deadlines.py`` has how late."""
+"""A client is answered at its deadline, whatever the guest is in. How late is measured by ``benchmarks.deadlines``."""
 
 from __future__ import annotations
 

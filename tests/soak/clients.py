@@ -1,4 +1,4 @@
-"""The clients of a soak, good and bad. Each is one visit to a server, and fails where it is answered as it must not be."""
+"""The clients of a soak, good and bad. Each is one visit to a server, and fails where it gets the wrong answer."""
 
 from __future__ import annotations
 
