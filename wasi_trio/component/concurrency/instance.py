@@ -143,6 +143,7 @@ class ComponentInstance:
         One that is not ``exclusive`` has a stack of its own, and goes in beside those that share the instance's.
         """
         queue = self.entering if exclusive else self.entering_beside
+        until: Until
 
         def ready() -> bool:
             if self.backpressure or self.synchronous is not None:
@@ -150,7 +151,9 @@ class ComponentInstance:
             return not exclusive or (self.exclusive is None and next(iter(queue)) is until)
 
         def finish(cancelled: bool) -> bool:
+            nonlocal until
             del queue[until]
+            del until  # or the two would keep each other until garbage is collected
             if cancelled:
                 self.hand_over()
             return cancelled

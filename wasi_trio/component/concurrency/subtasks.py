@@ -43,7 +43,9 @@ class HostOperation:
 
     def resolve(self, outcome: Any) -> None:
         """The operation is over, with a value or with CANCELLED."""
-        self.on_resolve(outcome)
+        on_resolve = self.on_resolve
+        del self.on_resolve  # or the subtask and this would keep each other until garbage is collected
+        on_resolve(outcome)
 
     def cancel(self) -> None:
         """The guest asks for an early end."""

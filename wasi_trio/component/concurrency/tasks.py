@@ -289,14 +289,17 @@ def _loop(task: Task, packed: int) -> Any:
 def _come_back(task: Task, joined: WaitableSet | None) -> Until:
     """Give up exclusive entry, and what to wait for before the callback is called: an event, or merely one's turn."""
     instance = task.instance
+    until: Until
 
     def ready() -> bool:
         return instance.free and (joined is None or bool(joined.ready))
 
     def finish(cancelled: bool) -> Event:
+        nonlocal until
         if joined is not None:
             joined.waiters.remove(until)
         instance.returning.pop(until, None)
+        del until  # or this function and it would keep each other, and much else, until garbage is collected
         instance.exclusive = task
         if cancelled:
             return TASK_CANCELLED

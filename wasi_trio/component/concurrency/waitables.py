@@ -121,9 +121,12 @@ class WaitableSet:
 
     def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
         """What a thread in core code waits for, to answer with ``finish(event)``."""
+        until: Until
 
         def resumed(cancelled: bool) -> Any:
+            nonlocal until
             self.waiters.remove(until)
+            del until  # or the two would keep each other until garbage is collected
             return finish(TASK_CANCELLED if cancelled else self.take_event())
 
         until = Until(lambda: bool(self.ready), cancellable, resumed)

@@ -1,0 +1,65 @@
+"""Requests leave no cycles behind: collecting those of busy guests would stop the event loop for tenths of a second."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from tests.e2e.support import handle, request
+from wasi_trio.serve.options import HandlerOptions
+
+REQUESTS = 50
+
+
+@contextmanager
+def collected() -> Iterator[list[int]]:
+    """Counts the objects that only the collector frees of what was made in the block."""
+    count = [0]
+    gc.collect()
+    gc.disable()
+    try:
+        yield count
+        count[0] = gc.collect()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("guest", "path"),
+    [
+        ("hello", "/"),
+        ("sleep", "/1"),
+        ("p3_hello", "/"),
+        ("p3_sleep", "/1"),
+        ("p3_sync", "/1"),
+        ("p3_backpressure", "/1"),
+        ("p3_background", "/1"),
+        ("python_p2", "/sleep?ms=1"),
+        ("python_p3", "/sleep?ms=1"),
+    ],
+)
+async def test_requests(guest: str, path: str, autojump_clock: trio.testing.MockClock) -> None:
+    async with handle(guest, HandlerOptions(max_instance_reuse_count=1_000)) as pool:
+        for _ in range(REQUESTS):
+            await pool.get(path)
+        with collected() as count:
+            for _ in range(REQUESTS):
+                await pool.get(path)
+            await trio.sleep(1)
+        assert count[0] < REQUESTS, "less than an object for each"
+
+
+async def test_a_guest_that_yields() -> None:
+    async with handle("p3_spin") as pool:
+        pool.handler.submit(request("/3"))
+        for _ in range(REQUESTS):
+            await trio.lowlevel.checkpoint()
+        with collected() as count:
+            for _ in range(10 * REQUESTS):
+                await trio.lowlevel.checkpoint()
+        assert count[0] < REQUESTS
