@@ -46,6 +46,7 @@ def test_metrics(tmp_path: Path) -> None:
         lines = text.splitlines()
         assert f'wasi_trio_requests_total{{component="{component}",outcome="ok",status="2xx"}} 3.0' in lines
         assert f'wasi_trio_instances_started_total{{component="{component}"}} 3.0' in lines
+        assert any(float(line.split()[1]) > 0 for line in lines if line.startswith("wasi_trio_tasks "))
         if sys.platform == "linux":
             assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
         server.process.send_signal(signal.SIGTERM)
