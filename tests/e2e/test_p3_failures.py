@@ -224,3 +224,17 @@ async def test_one_that_yields_lets_others_run() -> None:
         assert site.handler.started == 1
         async with serve("p3_hello") as hello:
             assert (await hello.ask()).status == 200
+
+
+async def test_two_that_yield_let_others_in() -> None:
+    """They go first to one another, and yet neither holds up new requests, nor does the host remember their turns."""
+    async with handle("p3_spin") as pool:
+        for count in (1, 2, 3):
+            pool.handler.submit(request("/3"))
+            await until(lambda count=count: len(pool.instances) == count)  # type: ignore[misc]
+            for _ in range(100):
+                await trio.lowlevel.checkpoint()
+        assert pool.handler.started == 1
+        pump = pool.instances[0].pump
+        assert pump is not None
+        assert len(pump._resting) + len(pump._woken) <= 3

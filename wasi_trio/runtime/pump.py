@@ -158,7 +158,7 @@ class Pump:
         self._threads: set[Thread] = set()
         self._woken: deque[Until] = deque()
         #: what threads wait for that have merely let others go first
-        self._resting: deque[Until] = deque()
+        self._resting: dict[Until, None] = {}
         #: threads that were interrupted while they computed
         self._interrupted: deque[Thread] = deque()
         #: threads in synchronous host calls that wait
@@ -185,6 +185,7 @@ class Pump:
         until = thread.until
         assert until is not None
         thread.until = until.thread = None
+        self._resting.pop(until, None)
         if thread.future is None:
             self._advance(thread, until.finish(cancelled))
         else:
@@ -192,7 +193,9 @@ class Pump:
             self._continue(thread)
 
     def wake(self, until: Until) -> None:
-        if until.thread is not None:
+        # One that rests has its turn after all others: were it to go on now, two could keep one another going, and
+        # neither those nor new requests would ever have theirs.
+        if until.thread is not None and until not in self._resting:
             self._woken.append(until)
             self.alert()
 
@@ -327,7 +330,7 @@ class Pump:
         thread.until = until
         until.thread = thread
         if until.ready():
-            self._resting.append(until)
+            self._resting[until] = None
 
     def _advance(self, thread: Thread, value: Any) -> None:
         """Run a thread's generator until it waits or ends."""
