@@ -89,6 +89,7 @@ BRIEFLY = {"request_timeout": 0.1, "cancel_grace": 0.1}
         ("p3_exit", "/2", {}, ("ok", "2xx"), "exit"),
         ("p3_no_response", "/1", {}, ("guest-failed", "5xx"), "shutdown"),
         ("p3_spin", "/", BRIEFLY, ("deadline", "5xx"), "deadline"),
+        ("p3_spin_in_realloc", "/", BRIEFLY, ("deadline", "5xx"), "deadline"),
         ("p3_sleep", HOUR, BRIEFLY, ("deadline", "5xx"), "shutdown"),
         ("p3_cancel", "/2", BRIEFLY, ("deadline", "5xx"), "deadline"),
     ],

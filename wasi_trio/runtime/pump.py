@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: seconds of processor time after which a thread counts as one that computes
 _COMPUTES = TICK
+#: turns that all other tasks have between two ticks of a thread that computes
+_TURNS = 8
 
 
 class Thread(threads.Thread):
@@ -288,7 +290,9 @@ class Pump:
             if interrupted:
                 if self.on_busy is not None and (interrupted[0].computed or 0.0) >= _COMPUTES:
                     self.on_busy()
-                await trio.lowlevel.checkpoint()
+                # A turn of the loop takes as long as this thread is let compute, and to answer others takes several.
+                for _ in range(_TURNS):
+                    await trio.lowlevel.checkpoint()
                 turn = ticker.ticks
                 self._go_on_computing(interrupted.popleft())
             elif held:

@@ -94,6 +94,7 @@ class ConcurrentWorker(Worker):
         self._calls, self._instance, self._store = calls, instance, store
         pump.on_idle = self._at_leisure
         pump.on_busy = self._when_busy
+        instance.expired = self._runs_overdue
         self._accept(first)
         if not self._is_used_up():
             pump.nursery.start_soon(self._retire_when_idle)
@@ -182,6 +183,11 @@ class ConcurrentWorker(Worker):
         call = self._calls.begin(self._instance, exchange, lambda: self._answered(exchange))
         self._exchanges[exchange] = call
         exchange.on_cancel = lambda: self._cancel(exchange, call)
+
+    def _runs_overdue(self) -> bool:
+        """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""
+        task = self._store.task
+        return any(call.task is task and exchange.overdue for exchange, call in self._exchanges.items())
 
     def _relieve(self, count: int) -> None:
         """So many requests are off its hands."""
@@ -325,7 +331,8 @@ class ConcurrentWorker(Worker):
             self.ending = Retirement.EXIT
             reason = f"the guest exited with code {failure.code}"
         elif isinstance(failure, Trap):
-            self.ending = Retirement.TRAP
+            overdue = any(exchange.overdue for exchange in self._exchanges)
+            self.ending = Retirement.DEADLINE if overdue else Retirement.TRAP
             reason = f"the guest trapped: {first_line(str(failure))}"
             log.error("instance %d trapped: %s", self.number, failure)
         elif isinstance(failure, Exception):
