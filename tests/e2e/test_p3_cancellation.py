@@ -273,6 +273,18 @@ async def test_a_client_that_leaves_in_the_middle_of_the_response(guest: str, pa
         assert site.handler.started == 1
 
 
+async def test_a_guest_that_goes_on_with_a_response_whose_client_left() -> None:
+    """It has the grace period and not the time for work after a response, of which there would be no end here."""
+    options = HandlerOptions(cancel_grace=0.1, post_response_timeout=None)
+    async with serve("python_p3", options) as site:
+        async with site.client() as client:
+            await client.start("/endless")
+            assert (await client.head()).status == 200
+            await client.event()
+        await site.all_gone()
+        assert site.handler.started == 1
+
+
 async def test_many_that_leave() -> None:
     """At every stage, and all at once; nothing of them is left. This guest is one that can not be told to stop."""
     async with serve("python_p3", HandlerOptions(cancel_grace=0.1, idle_instance_timeout=0.1)) as site:

@@ -245,6 +245,9 @@ class ConcurrentWorker(Worker):
             if settle is not None:
                 settle(whole)
             self._finish_one(exchange, "the guest broke off its response")
+            if not whole:
+                # Whoever reads it has closed it, and may say yet that this was because the client has left.
+                exchange.on_cancel = lambda: self._end_soon(exchange, call)
 
         body.on_ended = ended
 
@@ -257,6 +260,12 @@ class ConcurrentWorker(Worker):
         if self._calls.takes_cancellation:
             call.cancel()
         self._pump.nursery.start_soon(self._grace, exchange, call)
+
+    def _end_soon(self, exchange: Exchange, call: Call) -> None:
+        """The client has left in the middle of its response: what the guest does now is no work after a response."""
+        assert self._pump is not None
+        if self._pump.works_on(call):
+            self._pump.nursery.start_soon(self._grace, exchange, call)
 
     async def _grace(self, exchange: Exchange, call: Call) -> None:
         await trio.sleep(self.handler.options.cancel_grace)
