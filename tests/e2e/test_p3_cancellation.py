@@ -68,6 +68,7 @@ async def test_the_neighbours_request_finishes_normally(autojump_clock: trio.tes
 
 async def test_over_a_socket() -> None:
     async with serve("p3_sleep", HandlerOptions(request_timeout=1.5)) as site:
+        assert (await site.ask("/0")).status == 200  # so that the instance is there
         async with trio.open_nursery() as nursery:
             statuses = []
 
@@ -199,6 +200,7 @@ async def test_a_guest_that_cancels_its_own_read() -> None:
 
 async def test_a_client_that_leaves_over_a_socket() -> None:
     async with serve("p3_cancel", HandlerOptions(idle_instance_timeout=HOUR)) as site:
+        assert (await site.ask("/9")).body == b"0\n"  # so that the instance is there
         async with site.client() as client, site.client() as other:
             await client.start("/0")
             await other.start("/0")
