@@ -12,9 +12,11 @@ import trio
 @types.coroutine
 def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
     """Go on with a coroutine whose first step was taken by hand and asked for ``trap``."""
+    # Without a name when the coroutine goes on; why is told in ``host_calls.steps``.
+    answers: list[Any] = []
     while True:
         try:
-            answer = yield trap
+            answers.append((yield trap))
         except BaseException as error:  # whatever trio throws in belongs to the coroutine
             try:
                 trap = coroutine.throw(error)
@@ -22,7 +24,7 @@ def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any
                 return stop.value
         else:
             try:
-                trap = coroutine.send(answer)
+                trap = coroutine.send(answers.pop())
             except StopIteration as stop:
                 return stop.value
 

@@ -178,14 +178,16 @@ def steps(
     Raises Trap where one was interrupted.
     """
     ticker = engine.ticker
-    answer: Any = None
-    thrown: BaseException | None = None
+    # What the coroutine is to be given next. No name has it when that goes on: where it is, or has in it, an exception,
+    # the traceback of that leads back here, and the two would keep each other until garbage is collected.
+    answers: list[Any] = []
+    thrown: list[BaseException] = []
     while True:
         if trap is not _START:
             try:
-                answer, thrown = (yield trap), None
+                answers.append((yield trap))
             except BaseException as error:  # whatever trio throws in belongs to the coroutine
-                thrown = error
+                thrown.append(error)
         ticker.runs += 1
         running, ticker.running = ticker.running, True
         if ticker.asleep:
@@ -193,7 +195,10 @@ def steps(
         try:
             engine.host_call = (call[0], call[1])
             try:
-                trap = coroutine.send(answer) if thrown is None else coroutine.throw(thrown)
+                if thrown:
+                    trap = coroutine.throw(thrown.pop())
+                else:
+                    trap = coroutine.send(answers.pop() if answers else None)
             finally:
                 engine.host_call = None
                 ticker.running = running
