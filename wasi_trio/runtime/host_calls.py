@@ -180,7 +180,7 @@ def steps(
     ticker = engine.ticker
     # What the coroutine is to be given next. No name has it when that goes on: where it is, or has in it, an exception,
     # the traceback of that leads back here, and the two would keep each other until garbage is collected.
-    answers: list[Any] = []
+    answers: list[Any] = [None] if trap is _START else []
     thrown: list[BaseException] = []
     while True:
         if trap is not _START:
@@ -195,10 +195,7 @@ def steps(
         try:
             engine.host_call = (call[0], call[1])
             try:
-                if thrown:
-                    trap = coroutine.throw(thrown.pop())
-                else:
-                    trap = coroutine.send(answers.pop() if answers else None)
+                trap = coroutine.throw(thrown.pop()) if thrown else coroutine.send(answers.pop())
             finally:
                 engine.host_call = None
                 ticker.running = running
