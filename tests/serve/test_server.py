@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import socket
+import struct
 from typing import Any
 
 import httpx
@@ -12,9 +13,12 @@ import pytest
 import trio
 import trio.testing
 
-from tests.serve.support import ask, connect, get, guest, read_to_end, read_until, serving, serving_guest
+from tests.guests import wat
+from tests.serve.support import ask, connect, engine, get, guest, read_to_end, read_until, serving, serving_guest
+from wasi_trio.component.imports import Imports
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.loading import link
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.reply import Reply, Scope, Send
 from wasi_trio.serve.server import Server, address_of, bind
@@ -211,6 +215,42 @@ async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> Non
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         with trio.fail_after(30):
             while handler.active:
+                await trio.lowlevel.checkpoint()
+
+
+class Holds:
+    """acme:host/work, whose ``later`` waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = trio.Event()
+
+    def work(self, which: int) -> None:
+        raise AssertionError("no test asks for it")
+
+    async def later(self, which: int) -> None:
+        await self.let_go.wait()
+
+
+async def test_a_connection_ends_whose_client_leaves_before_an_answer_with_more_on_its_way_than_is_taken() -> None:
+    """The answer's failing tells of it first, in a task that nobody else must have to wait for."""
+    work = Holds()
+    linked = link(engine(), wat.load("host_call"), "host_call", Imports({"acme:host/work": work}))
+    async with ProxyHandler(linked) as handler, serving(Application(handler)) as port:
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.lowlevel.current_statistics().tasks_living
+        async with await connect(port) as stream, trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                await stream.send_all(b"POST /100 HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n")
+                await stream.send_all(bytes(100_000_000))
+
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            nursery.cancel_scope.cancel()
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        work.let_go.set()
+        with trio.fail_after(30):
+            while trio.lowlevel.current_statistics().tasks_living > before:
                 await trio.lowlevel.checkpoint()
 
 

@@ -32,12 +32,13 @@ class Upload:
         self.on_left: Callable[[], None] | None = None
 
     async def run(self) -> None:
-        """Take events until the client has left.
+        """Take events until there is the one that the client has left.
 
         Cancelling this loses nothing, and it can be run again. Content that nobody reads any more is taken and
-        dropped: a client may be one that reads no response before it has sent everything.
+        dropped: a client may be one that reads no response before it has sent everything. That it has left may be
+        known before; but whoever gives the events waits until all are taken, and may be the one who has found it out.
         """
-        while not self.client_left:
+        while True:
             if self._pending:
                 await self._write_pending()
             if self.complete:
@@ -50,6 +51,7 @@ class Upload:
                     self.complete = True
             elif kind == "http.disconnect":
                 self.leave()
+                return
 
     async def _write_pending(self) -> None:
         body = self._body
