@@ -58,7 +58,7 @@ class Work:
         elif which == RECEIVE:
             self.ours.recv(1)
         elif which == HASH:
-            hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)
         elif which == STUBBORN:
             self.stubborn()
         elif which == FAST:
