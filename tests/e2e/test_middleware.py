@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from tests.e2e.process import on_disk
 from tests.e2e.support import PATIENCE, Client, content, engine, handle, request, until
@@ -177,6 +178,7 @@ async def test_a_deadline_in_front(tmp_path: Path) -> None:
         response = await outer.handle(request("/3600000"))
         assert response.status == 504
         assert await content(response) == b"4\n", "cancelled before it returned"
+        await trio.testing.wait_all_tasks_blocked()  # while it ends that, the inner instance takes no other request
         response = await outer.handle(request("/1"))
         assert response.status == 200
         assert await content(response) == b"slept\n"
