@@ -237,7 +237,8 @@ async def test_a_client_that_leaves_in_the_middle_of_both_bodies(guest: str) -> 
         await stays.rest(answer)
         assert (answer.body, answer.cut) == (b"", False)
         await until(lambda: not site.handler.active)
-        assert site.handler.started == 1
+        if guest != "python_p3":  # which may compute for long enough, on a slow machine, to be given no other request
+            assert site.handler.started == 1
         await leaves_nothing(site)
 
 
