@@ -273,7 +273,8 @@ async def test_a_client_that_leaves_in_the_middle_of_the_response(guest: str, pa
                 await client.event()
                 assert site.handler.active == 1
             await until(lambda: not site.handler.active)
-        assert site.handler.started == 1
+        if guest != "python_p3":  # which may still compute when the next comes
+            assert site.handler.started == 1
 
 
 async def test_a_guest_that_goes_on_with_a_response_whose_client_left() -> None:
