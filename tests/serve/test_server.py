@@ -297,6 +297,23 @@ async def test_stopping_answers_what_is_under_way_and_closes_what_is_idle() -> N
             assert (await read_to_end(busy)).endswith(b"ok")
 
 
+async def test_stopping_ends_a_connection_that_has_more_requests_than_are_answered() -> None:
+    """The one under way is; what came behind it before that was known is not."""
+    stop = trio.Event()
+    async with ProxyHandler(guest("sleep")) as handler:
+        listener = bind(("127.0.0.1", 0))
+        async with await connect(listener.getsockname()[1]) as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(Server(Application(handler)).run, [listener], stop)
+            await stream.send_all(b"GET /100 HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+            while not handler.active:
+                await trio.lowlevel.checkpoint()
+            stop.set()
+            with trio.fail_after(30):
+                assert (await read_to_end(stream)).count(b"slept\n") == 1
+                while nursery.child_tasks:
+                    await trio.lowlevel.checkpoint()
+
+
 async def test_stopping_closes_an_http2_connection_after_its_requests() -> None:
     stop = trio.Event()
     async with ProxyHandler(guest("sleep")) as handler:

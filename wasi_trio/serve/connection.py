@@ -44,12 +44,21 @@ class Connection(TCPServer):
         )
         self._corked = False
         self._held = b""
+        #: around the reading
+        self._reading = trio.CancelScope()
 
     def cork(self) -> None:
         """Hold back what is sent next until something follows it, so that both go out together."""
         self._corked = True
 
     async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, Closed):
+            try:
+                await super().protocol_send(event)
+            finally:
+                # It may be waiting to go on with the next request, which it never will.
+                self._reading.cancel()
+            return
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return
@@ -86,7 +95,13 @@ class Connection(TCPServer):
         return protocol if isinstance(protocol, TrailingConnection) else None
 
     async def _read_data(self) -> None:
-        """As hypercorn's, but in larger pieces while so much comes: what a piece costs hardly depends on its size."""
+        with self._reading:
+            await self._read_pieces()
+        await self.protocol.handle(Closed())
+        self.idle_task.end()
+
+    async def _read_pieces(self) -> None:
+        """As hypercorn reads, but in larger pieces while so much comes: what one costs hardly depends on its size."""
         protocol = self.protocol.protocol
         if isinstance(protocol, H11Protocol):
             most = self.config.h11_max_incomplete_size
@@ -105,8 +120,6 @@ class Connection(TCPServer):
             await self.protocol.handle(RawData(bytes(data)))
             if not data:
                 break
-        await self.protocol.handle(Closed())
-        self.idle_task.end()
 
     async def _close(self) -> None:
         with trio.move_on_after(_FAREWELL):
