@@ -6,6 +6,7 @@ import math
 import re
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -216,6 +217,23 @@ async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> Non
         with trio.fail_after(30):
             while handler.active:
                 await trio.lowlevel.checkpoint()
+
+
+async def test_a_client_that_breaks_off_its_request_while_it_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """The connection is being closed when the guest goes on to write: nothing that would be an error."""
+    async with ProxyHandler(guest("echo")) as handler, serving(Application(handler)) as port:
+        for size in range(100):
+            async with await connect(port) as stream:
+                await stream.send_all(
+                    b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n" + bytes(size * 1000)
+                )
+                await stream.send_eof()
+                with suppress(trio.BrokenResourceError):  # what it had not read yet may make the end a reset
+                    await read_to_end(stream)
+        with trio.fail_after(30):
+            while handler.active:
+                await trio.lowlevel.checkpoint()
+    assert "Error in ASGI Framework" not in caplog.text
 
 
 class Holds:

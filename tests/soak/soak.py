@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -131,7 +132,7 @@ async def _run(course: Course, folder: Path, seconds: float, rounds: int) -> Non
             await server.ended()
         if server.process.poll() != 0:
             course.failures.append(f"the server ended with {server.process.poll()} (None: not at all)")
-        if any(line.startswith("Traceback") for line in server.stderr.splitlines()):
+        if any(re.match(r"(Traceback| *[+] Exception Group Traceback)", line) for line in server.stderr.splitlines()):
             course.failures.append(f"there are tracebacks in its log:\n{server.stderr[-5000:]}")
 
 

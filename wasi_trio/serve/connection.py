@@ -77,7 +77,8 @@ class Connection(TCPServer):
                 # What was partly sent could never be completed: the next frame would be read as its rest.
                 with trio.CancelScope(shield=True):
                     await self.stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            # Busy it is, as others wait for the lock, with being closed.
             for leave in list(self.on_broken):
                 leave()
             broken = True
