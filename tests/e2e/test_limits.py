@@ -153,6 +153,28 @@ async def test_leaving_the_handler_ends_what_takes_too_long(name: str, autojump_
         assert handler.active == 0
 
 
+@pytest.mark.parametrize("name", ["sleep", "p3_sleep"])
+async def test_leaving_the_handler_ends_those_too_that_wait_for_their_turn(
+    name: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    failed: list[ExchangeFailed] = []
+    async with trio.open_nursery() as nursery:
+        async with ProxyHandler(guest(name), HandlerOptions(drain_timeout=10, max_concurrent_requests=1)) as handler:
+
+            async def ask() -> None:
+                with pytest.raises(ShuttingDown) as caught:
+                    await handler.handle(request("/3600000"))
+                failed.append(caught.value)
+
+            for _ in range(3):
+                nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            assert (handler.active, handler.waiting) == (1, 2)
+        assert trio.current_time() == pytest.approx(10)
+        assert (handler.active, handler.waiting) == (0, 0)
+    assert len(failed) == 3
+
+
 async def test_a_server_cuts_what_takes_too_long() -> None:
     """Also where the client does not read."""
     options = HandlerOptions(drain_timeout=0.05)
