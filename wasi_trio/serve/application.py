@@ -52,7 +52,10 @@ class Application:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = build_request(scope, self._headers)
         connection = connection_of(scope)
-        upload = Upload(receive, request.body, None if connection is None else connection.trailing)
+        http1 = None if connection is None else connection.http1
+        upload = Upload(receive, request.body, http1)
+        if connection is not None and http1 is not None:
+            connection.upload = upload
         exchange = self._handler.submit(request)
         answered = False
         try:
@@ -78,6 +81,8 @@ class Application:
                 answered = await self._send_while_receiving(scope, reply, upload)
         finally:
             upload.end()
+            if connection is not None and http1 is not None:
+                connection.upload = None
             if not answered:
                 exchange.cancel()
 

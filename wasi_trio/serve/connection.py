@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import h11
 import trio
@@ -15,7 +16,11 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from wasi_trio.serve.h11_trailers import TrailingConnection
+from wasi_trio.serve.http1 import Http1Connection
+from wasi_trio.wasi.http.body import BodyClosed
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.upload import Upload
 
 #: where the state of a request's ASGI scope has its ``Connection``
 CONNECTION = "wasi_trio.connection"
@@ -24,6 +29,10 @@ Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10
 _MOST_READ = 256 << 10
+#: bytes that a request's body has room for when more is received for it
+_LEAST_ROOM = 64 << 10
+#: bytes from which on what is sent is not put together for it
+_LEAST_GATHERED = 16 << 10
 #: seconds for TLS to say that a connection ends, where its client takes nothing
 _FAREWELL = 1.0
 
@@ -33,12 +42,17 @@ class Connection(TCPServer):
 
     By itself hypercorn keeps it until the keep-alive timeout, and tells a request only by an event, for which
     there may be no room while the application waits for the guest to read.
+
+    Content over HTTP/1 goes past hypercorn, which would take several times as long for it as all else does: that of a
+    request into ``upload``, if there is one, and that of a response by ``send_content``.
     """
 
     def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: Any) -> None:
         super().__init__(app, config, context, {CONNECTION: self}, stream)
         #: called, each of them, when the client turns out to have left
         self.on_broken: set[Callable[[], None]] = set()
+        #: what takes the content of the request that comes in over HTTP/1
+        self.upload: Upload | None = None
         self.idle_task: _IdleTimer = _IdleTimer(  # type: ignore[assignment]
             config.keep_alive_timeout, context, self._initiate_server_close
         )
@@ -46,6 +60,7 @@ class Connection(TCPServer):
         self._held = b""
         #: around the reading
         self._reading = trio.CancelScope()
+        self._read_size = _LEAST_READ
 
     def cork(self) -> None:
         """Hold back what is sent next until something follows it, so that both go out together."""
@@ -66,18 +81,30 @@ class Connection(TCPServer):
             self._corked = False
             self._held += event.data
             return
+        held, self._held = self._held, b""
+        await self._send([held, event.data] if held else [event.data])
+
+    async def send_content(self, http1: Http1Connection, data: bytes) -> None:
+        """Send content of the response that was begun over HTTP/1."""
+        try:
+            pieces = http1.send_pieces(h11.Data(data=data))
+        except h11.LocalProtocolError:
+            if http1.their_state is h11.ERROR:
+                return  # as hypercorn has it: the connection is about to be closed
+            raise
+        assert pieces is not None
+        await self._send(pieces)
+
+    async def _send(self, pieces: list[bytes]) -> None:
         try:
             self.send_lock.acquire_nowait()
         except trio.WouldBlock:
             await self.send_lock.acquire()
         try:
-            data = self._held + event.data if self._held else event.data
-            self._held = b""
-            if data:
-                # What was partly sent could never be completed: the next frame would be read as its rest.
-                with trio.CancelScope(shield=True):
-                    await self.stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            # What was partly sent could never be completed: the next frame would be read as its rest.
+            with trio.CancelScope(shield=True):
+                await self._transmit(pieces)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError):
             # Busy it is, as others wait for the lock, with being closed.
             for leave in list(self.on_broken):
                 leave()
@@ -89,11 +116,24 @@ class Connection(TCPServer):
         if broken:
             await self.protocol.handle(Closed())
 
+    async def _transmit(self, pieces: list[bytes]) -> None:
+        stream = self.stream
+        if len(pieces) == 1:
+            await stream.send_all(pieces[0])
+        elif isinstance(stream, trio.SocketStream) and sum(map(len, pieces)) > _LEAST_GATHERED:
+            sent = await stream.socket.sendmsg(pieces)
+            for piece in pieces:
+                if sent < len(piece):
+                    await stream.send_all(memoryview(piece)[sent:])
+                sent = max(sent - len(piece), 0)
+        else:
+            await stream.send_all(b"".join(pieces))
+
     @property
-    def trailing(self) -> TrailingConnection | None:
-        """Where trailers of the request that it has at the moment go, if it speaks HTTP/1.1."""
-        protocol = getattr(self.protocol.protocol, "connection", None)
-        return protocol if isinstance(protocol, TrailingConnection) else None
+    def http1(self) -> Http1Connection | None:
+        """Its state, if it speaks HTTP/1."""
+        connection = getattr(self.protocol.protocol, "connection", None)
+        return connection if isinstance(connection, Http1Connection) else None
 
     async def _read_data(self) -> None:
         with self._reading:
@@ -102,25 +142,56 @@ class Connection(TCPServer):
         self.idle_task.end()
 
     async def _read_pieces(self) -> None:
-        """As hypercorn reads, but in larger pieces while so much comes: what one costs hardly depends on its size."""
+        http1: Http1Connection | None = None
         protocol = self.protocol.protocol
         if isinstance(protocol, H11Protocol):
-            most = self.config.h11_max_incomplete_size
-            protocol.connection = TrailingConnection(h11.SERVER, max_incomplete_event_size=most)
-        size = _LEAST_READ
+            http1 = Http1Connection(self.config.h11_max_incomplete_size)
+            protocol.connection = http1  # type: ignore[assignment]
         while True:
+            upload = self.upload
             try:
-                if self.config.read_timeout is None:
-                    data = await self.stream.receive_some(size)
+                if http1 is not None and upload is not None and http1.content is not None:
+                    data = await self._receive_content(http1, upload)
                 else:
-                    with trio.fail_after(self.config.read_timeout):
-                        data = await self.stream.receive_some(size)
+                    data = await self._receive(_MOST_READ)
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):
-                break
-            size = min(2 * size, _MOST_READ) if len(data) == size else max(len(data), _LEAST_READ)
-            await self.protocol.handle(RawData(bytes(data)))
+                return
+            await self.protocol.handle(RawData(data))
             if not data:
-                break
+                return
+
+    async def _receive(self, most: int) -> bytes:
+        """As hypercorn reads, but in larger pieces while so much comes: what one costs hardly depends on its size."""
+        size = min(self._read_size, most)
+        if self.config.read_timeout is None:
+            data = await self.stream.receive_some(size)
+        else:
+            with trio.fail_after(self.config.read_timeout):
+                data = await self.stream.receive_some(size)
+        self._read_size = min(2 * size, _MOST_READ) if len(data) == size else max(len(data), _LEAST_READ)
+        return bytes(data)
+
+    async def _receive_content(self, http1: Http1Connection, upload: Upload) -> bytes:
+        """Receive content, all but the last of it, into the upload; returns what was received after it."""
+        await upload.taken(http1.pieces)
+        body = upload.body
+        while True:
+            await body.wait_permit(_LEAST_ROOM)
+            # What nobody reads is dropped: a client may be one that reads only once it has sent everything.
+            data = await self._receive(body.permit() or _MOST_READ)
+            if not data:
+                return data
+            while True:
+                content, rest = http1.split(data)
+                if content:
+                    with suppress(BodyClosed):
+                        await body.send_all(content)
+                if rest is not None:
+                    return rest
+                if not content or not http1.undecoded:
+                    break
+                data = b""
+                await trio.lowlevel.checkpoint()
 
     async def _close(self) -> None:
         with trio.move_on_after(_FAREWELL):

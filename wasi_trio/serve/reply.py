@@ -14,7 +14,7 @@ import trio
 
 from wasi_trio.serve.connection import connection_of
 from wasi_trio.serve.cutting import cut_response
-from wasi_trio.serve.h11_trailers import TrailingConnection
+from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.upload import Message, Upload
 from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http.messages import Response
@@ -56,6 +56,7 @@ class Reply:
         "_body",
         "_connection",
         "_declared",
+        "_http1",
         "_send",
         "_start",
         "_target",
@@ -93,9 +94,10 @@ class Reply:
         head = scope["method"] == "HEAD"
         self._bodiless = head or status == 204 or status == 304
         #: how trailers go over HTTP/1.1, of which ASGI does not know: with what has its length there are none
-        self._trailing: TrailingConnection | None = None
-        if connection is not None and declared is None and scope["http_version"] == "1.1":
-            self._trailing = connection.trailing
+        self._trailing: Http1Connection | None = None
+        self._http1 = None if connection is None else connection.http1
+        if declared is None and scope["http_version"] == "1.1":
+            self._trailing = self._http1
         has_way = self._trailing is not None or _TRAILERS in scope.get("extensions", ())
         self._trailers_wanted = not self._bodiless and has_way and _accepts_trailers(scope)
         self.whole = self._bodiless or (body.finished and body.error is None)
@@ -158,13 +160,17 @@ class Reply:
     async def _send_content(self) -> None:
         body = self._body
         send = self._send
+        connection, http1 = self._connection, self._http1
         left = self._declared
         while chunk := await body.receive_some():
             if left is not None:
                 left -= len(chunk)
                 if left < 0:
                     raise BadResponse("the guest wrote more content than the length it gave")
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if connection is not None and http1 is not None:
+                await connection.send_content(http1, chunk)
+            else:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         if left:
             raise BadResponse(f"the guest ended its content {left} bytes before the length it gave")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from wasi_trio.serve.h11_trailers import TrailingConnection
+import trio
+
+from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.wasi.http.body import Body, BodyClosed
 from wasi_trio.wasi.http.errors import HttpError
 
@@ -16,15 +18,29 @@ Receive = Callable[[], Awaitable[Message]]
 class Upload:
     """Takes the events of one request from an ASGI server, its content into ``body``, no faster than that is read."""
 
-    __slots__ = ("_body", "_pending", "_receive", "_trailing", "client_left", "complete", "on_left")
+    __slots__ = (
+        "_http1",
+        "_pending",
+        "_pieces",
+        "_progress",
+        "_receive",
+        "body",
+        "client_left",
+        "complete",
+        "on_left",
+    )
 
-    def __init__(self, receive: Receive, body: Body, trailing: TrailingConnection | None = None) -> None:
+    def __init__(self, receive: Receive, body: Body, http1: Http1Connection | None = None) -> None:
         self._receive = receive
-        self._body = body
+        self.body = body
         #: where trailers are, of which ASGI does not tell
-        self._trailing = trailing
+        self._http1 = http1
         #: content received for which the body had no room yet
         self._pending: bytes | memoryview = b""
+        #: events with content that were received
+        self._pieces = 0
+        #: set when more of it is in the body
+        self._progress: trio.Event | None = None
         #: the server has given all of the request
         self.complete = body.finished
         self.client_left = False
@@ -41,12 +57,17 @@ class Upload:
         while True:
             if self._pending:
                 await self._write_pending()
+            if self._progress is not None:
+                self._progress.set()
+                self._progress = None
             if self.complete:
-                self._body.finish(None if self._trailing is None else self._trailing.request_trailers)
+                self.body.finish(None if self._http1 is None else self._http1.request_trailers)
             message = await self._receive()
             kind = message["type"]
             if kind == "http.request":
                 self._pending = message.get("body", b"")
+                if self._pending:
+                    self._pieces += 1
                 if not message.get("more_body", False):
                     self.complete = True
             elif kind == "http.disconnect":
@@ -54,7 +75,7 @@ class Upload:
                 return
 
     async def _write_pending(self) -> None:
-        body = self._body
+        body = self.body
         while self._pending:
             try:
                 written = body.try_write(self._pending)
@@ -64,6 +85,13 @@ class Upload:
             self._pending = memoryview(self._pending)[written:] if written < len(self._pending) else b""
             if self._pending:
                 await body.wait_permit()
+
+    async def taken(self, pieces: int) -> None:
+        """Wait until the content of the first so many events that had any is in the body."""
+        while self._pieces < pieces or self._pending:
+            if self._progress is None:
+                self._progress = trio.Event()
+            await self._progress.wait()
 
     def leave(self) -> None:
         """The client has left, however that came to be known."""
@@ -75,4 +103,4 @@ class Upload:
 
     def end(self) -> None:
         """The exchange is over: a guest that still reads finds the request cut short, unless it had all of it."""
-        self._body.abort(HttpError("connection-terminated"))
+        self.body.abort(HttpError("connection-terminated"))

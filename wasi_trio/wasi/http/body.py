@@ -161,13 +161,13 @@ class Body:
             self._wake_reader()
             other._taken()
 
-    async def wait_permit(self) -> None:
-        """Wait while the body is full; returns too when it was ended or closed.
+    async def wait_permit(self, least: int = 1) -> None:
+        """Wait while the body has room for fewer than ``least`` bytes; returns too when it was ended or closed.
 
-        Once it was full it counts as full until half of it was taken, so that a writer is not woken for
-        every few bytes.
+        Once there was too little room there is until half of what it holds was taken, so that a writer is not woken
+        for every few bytes.
         """
-        if self.capacity > self.buffered:
+        if self.capacity - self.buffered >= least:
             return
         while not self.finished and not self.closed and self.buffered * 2 > self.capacity:
             if self._writer_wakeup is None:
