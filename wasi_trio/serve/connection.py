@@ -17,7 +17,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from wasi_trio.serve.http1 import Http1Connection
-from wasi_trio.wasi.http.body import BodyClosed
+from wasi_trio.wasi.http.body import BodyClosed, Piece
 
 if TYPE_CHECKING:
     from wasi_trio.serve.upload import Upload
@@ -28,7 +28,7 @@ CONNECTION = "wasi_trio.connection"
 Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10
-_MOST_READ = 256 << 10
+_MOST_READ = 512 << 10
 #: bytes that a request's body has room for when more is received for it
 _LEAST_ROOM = 64 << 10
 #: bytes from which on what is sent is not put together for it
@@ -84,18 +84,17 @@ class Connection(TCPServer):
         held, self._held = self._held, b""
         await self._send([held, event.data] if held else [event.data])
 
-    async def send_content(self, http1: Http1Connection, data: bytes) -> None:
+    async def send_content(self, http1: Http1Connection, pieces: list[Piece]) -> None:
         """Send content of the response that was begun over HTTP/1."""
         try:
-            pieces = http1.send_pieces(h11.Data(data=data))
+            pieces = http1.send_content(pieces)
         except h11.LocalProtocolError:
             if http1.their_state is h11.ERROR:
                 return  # as hypercorn has it: the connection is about to be closed
             raise
-        assert pieces is not None
         await self._send(pieces)
 
-    async def _send(self, pieces: list[bytes]) -> None:
+    async def _send(self, pieces: list[Piece]) -> None:
         try:
             self.send_lock.acquire_nowait()
         except trio.WouldBlock:
@@ -116,7 +115,7 @@ class Connection(TCPServer):
         if broken:
             await self.protocol.handle(Closed())
 
-    async def _transmit(self, pieces: list[bytes]) -> None:
+    async def _transmit(self, pieces: list[Piece]) -> None:
         stream = self.stream
         if len(pieces) == 1:
             await stream.send_all(pieces[0])

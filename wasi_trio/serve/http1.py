@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import h11
 
-from wasi_trio.wasi.http.body import Trailers
+from wasi_trio.wasi.http.body import Piece, Trailers
 
 #: what hypercorn asks a connection for
 Received: TypeAlias = "h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]"
@@ -106,15 +106,23 @@ class Http1Connection:
         return event
 
     def send(self, event: h11.Event) -> bytes | None:
-        pieces = self.send_pieces(event)
-        return None if pieces is None else b"".join(pieces)
-
-    def send_pieces(self, event: h11.Event) -> list[bytes] | None:
-        """As ``send``, without putting together what is to be sent."""
         if self.response_trailers and isinstance(event, h11.EndOfMessage):
             headers = [(name.encode("latin-1"), value) for name, value in self.response_trailers]
             event = h11.EndOfMessage(headers=headers)
-        return self._h11.send_with_data_passthrough(event)
+        return self._h11.send(event)
+
+    def send_content(self, pieces: list[Piece]) -> list[Piece]:
+        """Content of the response, framed. Raises h11.LocalProtocolError where there can be none, or not so much."""
+        content = _Content(sum(map(len, pieces)))
+        sent: list[Any] | None = self._h11.send_with_data_passthrough(h11.Data(data=content))  # type: ignore[arg-type]
+        assert sent is not None
+        framed: list[Piece] = []
+        for part in sent:
+            if part is content:
+                framed += pieces
+            else:
+                framed.append(part)
+        return framed
 
     def start_next_cycle(self) -> None:
         if self._complete:
@@ -226,6 +234,16 @@ class Http1Connection:
             return piece, rest
         self._data = rest
         return piece, None
+
+
+class _Content:
+    """What h11 is given for content, of which it asks only the length and which it passes through."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
 
 
 class Content(ABC):

@@ -162,15 +162,15 @@ class Reply:
         send = self._send
         connection, http1 = self._connection, self._http1
         left = self._declared
-        while chunk := await body.receive_some():
+        while pieces := await body.receive_pieces():
             if left is not None:
-                left -= len(chunk)
+                left -= sum(map(len, pieces))
                 if left < 0:
                     raise BadResponse("the guest wrote more content than the length it gave")
             if connection is not None and http1 is not None:
-                await connection.send_content(http1, chunk)
+                await connection.send_content(http1, pieces)
             else:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
         if left:
             raise BadResponse(f"the guest ended its content {left} bytes before the length it gave")
 

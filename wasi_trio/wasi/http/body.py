@@ -11,11 +11,12 @@ import trio
 from wasi_trio.wasi.http.errors import HttpError
 
 #: bytes a body holds before its writer has to wait
-CAPACITY = 256 << 10
+CAPACITY = 512 << 10
 #: writes up to this size are gathered in one buffer instead of being kept apart
 _SMALL = 4096
 
 Trailers = list[tuple[str, bytes]]
+Piece = bytes | bytearray | memoryview
 
 
 class BodyAborted(Exception):
@@ -68,7 +69,7 @@ class Body:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         #: bytes, a memoryview of bytes, or a bytearray that gathers small writes
-        self._chunks: deque[bytes | memoryview | bytearray] = deque()
+        self._chunks: deque[Piece] = deque()
         self._reader_wakeup: trio.Event | None = None
         self._writer_wakeup: trio.Event | None = None
         self.capacity = capacity
@@ -115,7 +116,7 @@ class Body:
         room = self.capacity - self.buffered
         return room if room > 0 and not self.finished and not self.closed else 0
 
-    def try_write(self, data: bytes | bytearray | memoryview) -> int:
+    def try_write(self, data: Piece) -> int:
         """Hand over as much of ``data`` as there is room for, and return how much that was.
 
         Raises BodyClosed when nobody reads the body, or when it was already ended.
@@ -174,7 +175,7 @@ class Body:
                 self._writer_wakeup = trio.Event()
             await self._writer_wakeup.wait()
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def send_all(self, data: Piece) -> None:
         """Hand over all of ``data``, waiting for room as often as it takes; raises BodyClosed as ``try_write`` does.
 
         When this is cancelled some of the data may have been handed over.
@@ -237,6 +238,26 @@ class Body:
         self._taken()
         return result
 
+    def take_view(self, max_bytes: int) -> bytes | memoryview:
+        """As ``take``, but perhaps a view of a part of what was written."""
+        chunks = self._chunks
+        if chunks and type(chunks[0]) is not bytearray and len(chunks[0]) > max_bytes > 0:
+            view = memoryview(chunks[0])
+            chunks[0] = view[max_bytes:]
+            self.buffered -= max_bytes
+            self._taken()
+            return view[:max_bytes]
+        return self.take(max_bytes)
+
+    def take_pieces(self) -> list[Piece]:
+        """All that is there."""
+        pieces = list(self._chunks)
+        self._chunks.clear()
+        if pieces:
+            self.buffered = 0
+            self._taken()
+        return pieces
+
     def _taken(self) -> None:
         """Some of what was there is not any more."""
         if self.finished:
@@ -248,7 +269,7 @@ class Body:
     def _take_some(self, max_bytes: int) -> bytes:
         """As ``take``, where there is more than is wanted."""
         chunks = self._chunks
-        parts: list[bytes | memoryview | bytearray] = []
+        parts: list[Piece] = []
         wanted = max_bytes
         while wanted:
             chunk = chunks.popleft()
@@ -285,12 +306,19 @@ class Body:
 
         Raises BodyAborted where the writer ended the body short. Nothing is lost when this is cancelled.
         """
+        return self.take(max_bytes) if await self._wait_for_some() else b""
+
+    async def receive_pieces(self) -> list[Piece]:
+        """All that is there, as ``receive_some`` waits for it; nothing at the end."""
+        return self.take_pieces() if await self._wait_for_some() else []
+
+    async def _wait_for_some(self) -> bool:
         await self.wait_readable()
         if self.buffered:
-            return self.take(max_bytes)
+            return True
         if self.error is not None and not self.closed:
             raise BodyAborted(self.error)
-        return b""
+        return False
 
     def close(self, reason: HttpError | None = None) -> None:
         """Want no more of the body, for this reason: what it holds is dropped, and its writer finds it closed."""

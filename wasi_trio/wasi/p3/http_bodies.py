@@ -74,8 +74,8 @@ class _BodySource:
     def length(self) -> int:
         return self.progress + self.body.buffered
 
-    def give(self, count: int) -> bytes:
-        return self.body.take(count)
+    def give(self, count: int) -> bytes | memoryview:
+        return self.body.take_view(count)
 
     def copied(self) -> None:
         pass
