@@ -54,8 +54,8 @@ class Application:
         connection = connection_of(scope)
         http1 = None if connection is None else connection.http1
         upload = Upload(receive, request.body, http1)
-        if connection is not None and http1 is not None:
-            connection.upload = upload
+        if http1 is not None:
+            http1.upload = upload
         exchange = self._handler.submit(request)
         answered = False
         try:
@@ -81,8 +81,6 @@ class Application:
                 answered = await self._send_while_receiving(scope, reply, upload)
         finally:
             upload.end()
-            if connection is not None and http1 is not None:
-                connection.upload = None
             if not answered:
                 exchange.cancel()
 

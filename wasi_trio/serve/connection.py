@@ -44,15 +44,13 @@ class Connection(TCPServer):
     there may be no room while the application waits for the guest to read.
 
     Content over HTTP/1 goes past hypercorn, which would take several times as long for it as all else does: that of a
-    request into ``upload``, if there is one, and that of a response by ``send_content``.
+    request into the ``upload`` of ``http1``, if there is one, and that of a response by ``send_content``.
     """
 
     def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: Any) -> None:
         super().__init__(app, config, context, {CONNECTION: self}, stream)
         #: called, each of them, when the client turns out to have left
         self.on_broken: set[Callable[[], None]] = set()
-        #: what takes the content of the request that comes in over HTTP/1
-        self.upload: Upload | None = None
         self.idle_task: _IdleTimer = _IdleTimer(  # type: ignore[assignment]
             config.keep_alive_timeout, context, self._initiate_server_close
         )
@@ -147,10 +145,9 @@ class Connection(TCPServer):
             http1 = Http1Connection(self.config.h11_max_incomplete_size)
             protocol.connection = http1  # type: ignore[assignment]
         while True:
-            upload = self.upload
             try:
-                if http1 is not None and upload is not None and http1.content is not None:
-                    data = await self._receive_content(http1, upload)
+                if http1 is not None and http1.content is not None and http1.upload is not None:
+                    data = await self._receive_content(http1, http1.upload)
                 else:
                     data = await self._receive(_MOST_READ)
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import h11
 
 from wasi_trio.wasi.http.body import Piece, Trailers
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.upload import Upload
 
 #: what hypercorn asks a connection for
 Received: TypeAlias = "h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]"
@@ -54,6 +57,8 @@ class Http1Connection:
         self.response_trailers: Trailers | None = None
         #: pieces of content that ``next_event`` has given, of this request
         self.pieces = 0
+        #: what takes the content of this request, once there is something that does
+        self.upload: Upload | None = None
 
     def _new(self) -> h11.Connection:
         return h11.Connection(h11.SERVER, max_incomplete_event_size=self._limit)
@@ -97,6 +102,7 @@ class Http1Connection:
         if isinstance(event, h11.Request):
             self.request_trailers = self.response_trailers = None
             self.pieces = 0
+            self.upload = None
             self._native = False
             self._begin_content(event)
         elif isinstance(event, h11.EndOfMessage) and event.headers:

@@ -96,7 +96,7 @@ class Reply:
         #: how trailers go over HTTP/1.1, of which ASGI does not know: with what has its length there are none
         self._trailing: Http1Connection | None = None
         self._http1 = None if connection is None else connection.http1
-        if declared is None and scope["http_version"] == "1.1":
+        if self._http1 is not None and declared is None and scope["http_version"] == "1.1":
             self._trailing = self._http1
         has_way = self._trailing is not None or _TRAILERS in scope.get("extensions", ())
         self._trailers_wanted = not self._bodiless and has_way and _accepts_trailers(scope)
