@@ -1,0 +1,138 @@
+"""Content over HTTP/1, which goes past hypercorn: that all of it comes, in order, and to the request that it is of."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import h11
+import pytest
+import trio
+
+from tests.serve.support import connect, guest, read_to_end, serving
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.handler import ProxyHandler
+
+SIZE = 3_000_000
+#: no part of which is like another
+CONTENT = b"".join(struct.pack(">I", number) for number in range(SIZE // 4))
+
+
+def framed(content: bytes, *, chunk: int | None, trailers: bytes = b"", more: bytes = b"") -> bytes:
+    """A request with this content, in chunks of this size, or with its length."""
+    head = b"POST / HTTP/1.1\r\nhost: x\r\n" + more
+    if chunk is None:
+        return head + b"content-length: %d\r\n\r\n%b" % (len(content), content)
+    sent = [head + b"transfer-encoding: chunked\r\n\r\n"]
+    for start in range(0, len(content), chunk):
+        piece = content[start : start + chunk]
+        sent.append(b"%x\r\n%b\r\n" % (len(piece), piece))
+    return b"".join([*sent, b"0\r\n", trailers, b"\r\n"])
+
+
+class Answers:
+    """What comes back on a connection, response by response."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.left = b""
+
+    async def next(self) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        """The next response's status, content and trailers."""
+        protocol = h11.Connection(h11.CLIENT)
+        protocol.send(h11.Request(method="POST", target="/", headers=[("host", "x"), ("content-length", "0")]))
+        protocol.send(h11.EndOfMessage())
+        if self.left:
+            protocol.receive_data(self.left)
+        status, content = 0, []
+        while True:
+            event: Any = protocol.next_event()
+            if event is h11.NEED_DATA:
+                protocol.receive_data(await self.stream.receive_some(1 << 20))
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                content.append(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.left = protocol.trailing_data[0]
+                return status, b"".join(content), list(event.headers)
+
+
+@pytest.mark.parametrize("chunk", [None, 1 << 16, 1 << 20, 4097, 10])
+@pytest.mark.parametrize("name", ["echo", "p3_echo", "p3_echo_through"])
+async def test_requests_that_are_sent_without_a_pause(name: str, chunk: int | None) -> None:
+    """The end of one comes together with the begin of the next."""
+    content = CONTENT if chunk != 10 else CONTENT[:300_000]
+    async with ProxyHandler(guest(name)) as handler, serving(Application(handler)) as port:
+        async with await connect(port) as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, 3 * framed(content, chunk=chunk))
+            answers = Answers(stream)
+            for _ in range(3):
+                assert await answers.next() == (200, content, [])
+        with trio.fail_after(30):
+            while handler.active:
+                await trio.lowlevel.checkpoint()
+
+
+async def test_trailers_after_much_content() -> None:
+    request = framed(CONTENT, chunk=1 << 16, trailers=b"x-sent: 1\r\n", more=b"te: trailers\r\n")
+    async with (
+        ProxyHandler(guest("p3_echo_through")) as handler,
+        serving(Application(handler)) as port,
+        await connect(port) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(stream.send_all, 2 * request)
+        answers = Answers(stream)
+        for _ in range(2):
+            assert await answers.next() == (200, CONTENT, [(b"x-sent", b"1")])
+
+
+@pytest.mark.parametrize("chunk", [None, 1 << 16])
+async def test_an_application_of_any_sort_gets_it_as_events(chunk: int | None) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        content = b""
+        more = True
+        while more:
+            message = await receive()
+            content += message["body"]
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+
+    async with (
+        serving(app) as port,
+        await connect(port) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(stream.send_all, 2 * framed(CONTENT, chunk=chunk))
+        answers = Answers(stream)
+        for _ in range(2):
+            assert await answers.next() == (200, CONTENT, [])
+
+
+async def test_chunks_that_go_wrong_in_the_middle() -> None:
+    """The response ends where the request did, and the connection with it."""
+    request = framed(CONTENT, chunk=1 << 16).removesuffix(b"\r\n0\r\n\r\n") + b"no line end"
+    async with ProxyHandler(guest("p3_echo")) as handler, serving(Application(handler)) as port:
+        async with await connect(port) as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, request)
+            received = await read_to_end(stream)
+            assert received.startswith(b"HTTP/1.1 200")
+            assert not received.endswith(b"0\r\n\r\n")
+        with trio.fail_after(30):
+            while handler.active:
+                await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("chunk", [None, 1 << 16])
+async def test_content_that_nobody_reads_is_taken_all_the_same(chunk: int | None) -> None:
+    """The guest has begun its answer, and dropped the request."""
+    async with (
+        ProxyHandler(guest("p3_endless_body")) as handler,
+        serving(Application(handler)) as port,
+        await connect(port) as stream,
+    ):
+        with trio.fail_after(30):
+            await stream.send_all(framed(CONTENT, chunk=chunk))
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
