@@ -206,6 +206,16 @@ def test_what_is_wrong_is_found_before_the_client_ends(sent: bytes) -> None:
     assert reader.outcome == BROKEN
 
 
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nhost: a\r\n", CHUNKED + b"0\r\n"])
+def test_a_head_or_trailers_that_are_too_long_and_come_at_once(sent: bytes) -> None:
+    connection = ours()
+    connection.receive_data(sent + b"x-a: %b\r\n\r\n" % (b"y" * 3 * LIMIT))
+    with pytest.raises(h11.RemoteProtocolError) as raised:
+        while connection.next_event() is not h11.NEED_DATA:
+            pass
+    assert raised.value.error_status_hint == 431
+
+
 def test_many_small_chunks_are_not_all_taken_at_once() -> None:
     connection = ours()
     connection.receive_data(CHUNKED)

@@ -163,13 +163,13 @@ class Http1Connection:
         if self._native:
             section, self._data = self._data, b""
             return section
-        data = self._tail + self._data
+        # No more than h11 takes: it would do so of a head of any size that came in one piece.
+        most = min(len(self._data), self._limit + 1)
+        data = self._tail + self._data[:most]
         end = _BLANK_LINE.search(data)
-        if end is None:
-            section, self._data, self._tail = self._data, b"", data[-2:]
-        else:
-            cut = end.end() - len(self._tail)
-            section, self._data, self._tail = self._data[:cut], self._data[cut:], b""
+        cut = most if end is None else end.end() - len(self._tail)
+        section, self._data = self._data[:cut], self._data[cut:]
+        self._tail = data[-2:] if end is None else b""
         return section
 
     def _begin_content(self, request: h11.Request) -> None:
