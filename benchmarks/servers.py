@@ -146,12 +146,12 @@ def bare() -> Any:
     return running([sys.executable, "-m", "benchmarks.bare"])
 
 
-def wasmtime_serve(component: Path) -> Any:
+def wasmtime_serve(component: Path, *options: str) -> Any:
     """``wasmtime serve`` on a component; None where there is no wasmtime command line."""
     program = _wasmtime()
     if program is None:
         return None
-    return running([program, "serve", "-Ccache=y", "-Scli", "--addr", "127.0.0.1:0", str(component)])
+    return running([program, "serve", "-Ccache=y", "-Scli", *options, "--addr", "127.0.0.1:0", str(component)])
 
 
 def _wasmtime() -> str | None:

@@ -55,10 +55,10 @@ class Body:
         await self.stream.write_all(data)
         return not self.stream.reader_dropped
 
-    async def copy(self, source: ByteStreamReader) -> None:
-        """Write what arrives at ``source``, piece by piece, until its end or until nobody reads any more."""
+    async def copy(self, source: ByteStreamReader, chunk: int = CHUNK) -> None:
+        """Write what arrives at ``source``, so many bytes at a time, until its end or until nobody reads any more."""
         while not source.writer_dropped:
-            if not await self.write(await source.read(CHUNK)):
+            if not await self.write(await source.read(chunk)):
                 return
 
     async def finish(self, trailers: Fields | None = None) -> None:
@@ -170,13 +170,13 @@ async def answer(request: Request) -> http.Response:
 
 
 async def echo(request: Request) -> http.Response:
-    """The request's body and trailers, as they arrive."""
+    """The request's body and trailers, as they arrive, ``?chunk=`` bytes at a time."""
     content_type = request.header("content-type") or b"application/octet-stream"
     incoming = Incoming(request.incoming)
     outgoing = Body()
 
     async def copy() -> None:
-        await outgoing.copy(incoming.stream)
+        await outgoing.copy(incoming.stream, int(request.query.get("chunk", CHUNK)))
         incoming.stream.__exit__(None, None, None)
         trailers = await incoming.trailers.read()
         await asyncio.gather(outgoing.end(trailers), incoming.handled.write(Ok(None)))
