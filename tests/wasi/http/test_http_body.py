@@ -172,6 +172,62 @@ async def test_a_full_body_wakes_its_writer_only_once_half_is_taken():
         assert woken.is_set()
 
 
+async def test_too_little_room_counts_as_none():
+    body = Body(8)
+    at_once(body.wait_permit(3))
+    body.try_write(b"123456")
+    at_once(body.wait_permit(2))
+    woken = trio.Event()
+
+    async def wait():
+        await body.wait_permit(3)
+        woken.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        body.take(1)
+        await wait_all_tasks_blocked()
+        assert not woken.is_set()
+        body.take(1)
+        await wait_all_tasks_blocked()
+        assert woken.is_set()
+
+
+def test_a_part_of_a_large_write_is_viewed_and_not_copied():
+    body = Body()
+    data = bytes(range(250)) * 200
+    body.try_write(data)
+    first = body.take_view(20_000)
+    rest = body.take_view(50_000)
+    assert isinstance(first, memoryview)
+    assert first.obj is data
+    assert bytes(first) + bytes(rest) == data
+    assert body.take_view(10) == b""
+
+
+def test_all_that_is_there_is_had_in_its_pieces():
+    body = Body()
+    one, two = bytes(5000), bytes(6000)
+    body.try_write(one)
+    body.try_write(two)
+    body.finish()
+    first, second = at_once(body.receive_pieces())
+    assert first is one
+    assert second is two
+    assert body.ended
+    assert at_once(body.receive_pieces()) == []
+
+
+def test_pieces_of_a_body_that_was_cut():
+    body = Body()
+    body.try_write(b"some")
+    body.abort(HttpError("connection-terminated"))
+    assert at_once(body.receive_pieces()) == [b"some"]
+    with pytest.raises(BodyAborted):
+        at_once_error(body.receive_pieces())
+
+
 async def test_a_cancelled_wait_loses_nothing():
     body = Body(4)
     with trio.move_on_after(0):
@@ -197,7 +253,8 @@ async def test_send_all_is_cut_short_when_the_reader_leaves():
         body.close()
 
 
-steps = st.lists(st.one_of(st.binary(max_size=40), st.integers(0, 50)), max_size=60)
+takes = st.tuples(st.sampled_from(["take", "take_view", "take_pieces"]), st.integers(0, 50))
+steps = st.lists(st.one_of(st.binary(max_size=40), takes), max_size=60)
 
 
 @given(steps, st.integers(1, 64), st.sampled_from([0, 4, 4096]))
@@ -209,10 +266,16 @@ def test_bytes_in_are_bytes_out(sequence, capacity, small):
         body = Body(capacity)
         written, read = bytearray(), bytearray()
         for step in sequence:
-            if isinstance(step, int):
-                data = body.take(step)
-                assert len(data) == min(step, len(written) - len(read))
-                assert type(data) is bytes
+            if isinstance(step, tuple):
+                way, size = step
+                there = len(written) - len(read)
+                if way == "take_pieces":
+                    data = b"".join(body.take_pieces())
+                    assert len(data) == there
+                else:
+                    data = getattr(body, way)(size)
+                    assert len(data) == min(size, there)
+                    assert type(data) is bytes or way == "take_view"
                 read += data
             else:
                 accepted = body.try_write(step)
