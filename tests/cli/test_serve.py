@@ -151,6 +151,18 @@ def prints(*arguments: str) -> str:
     ).stdout
 
 
+def test_a_client_that_takes_nothing(tmp_path: Path) -> None:
+    with (
+        serving("--send-timeout", "100ms", guest(tmp_path, "endless_body")) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as client,
+    ):
+        client.sendall(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert server.stderr.readline().endswith("a connection is closed: its client took nothing for 0.1 s\n")
+        with pytest.raises(ConnectionResetError):
+            while client.recv(1 << 20):
+                pass
+
+
 def test_help_and_version() -> None:
     assert prints("--help").startswith("Usage: wasi_trio")
     assert prints("serve", "--help").startswith("Usage: wasi_trio serve")

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import trio
 
 from tests.guests import wat
@@ -81,3 +84,36 @@ async def ask(port: int, request: bytes) -> bytes:
 async def get(port: int, path: str = "/", *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
     lines = [f"{method} {path} HTTP/{version}", "host: example.test", "connection: close", *headers, "", ""]
     return await ask(port, "\r\n".join(lines).encode())
+
+
+class Http2:
+    """A client that takes no more of a response than the 65,535 bytes that it may be sent unasked."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.protocol = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self.protocol.initiate_connection()
+        # Only single streams are to be held up.
+        self.protocol.increment_flow_control_window(1 << 24)
+
+    async def ask(self, path: str) -> int:
+        number: int = self.protocol.get_next_available_stream_id()
+        headers = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", path)]
+        self.protocol.send_headers(number, headers, end_stream=True)
+        await self.stream.send_all(self.protocol.data_to_send())
+        return number
+
+    async def until(self, kind: type[Any], number: int) -> int:
+        """Wait for an event of one stream; how much content came with it and before."""
+        size = 0
+        seen = False
+        while not seen:
+            data = await self.stream.receive_some()
+            assert data
+            for event in self.protocol.receive_data(data):
+                if getattr(event, "stream_id", None) == number:
+                    seen = seen or isinstance(event, kind)
+                    if isinstance(event, h2.events.DataReceived):
+                        size += len(event.data)
+            await self.stream.send_all(self.protocol.data_to_send())
+        return size

@@ -53,7 +53,7 @@ async def send_whole(response: Response, scope: dict[str, Any] = HTTP1) -> Sent:
     sent = Sent()
     reply = Reply(scope, sent, response, adds_date=False)
     assert reply.whole
-    await reply.send_whole()
+    assert await reply.send_whole(upload_of_nothing())
     assert sent.ended
     return sent
 
@@ -87,10 +87,12 @@ async def test_without_content(scope: dict[str, Any], status: int) -> None:
 
 async def test_date() -> None:
     sent = Sent()
-    await Reply(HTTP1, sent, Response(200, [], Body.empty()), adds_date=True).send_whole()
+    await Reply(HTTP1, sent, Response(200, [], Body.empty()), adds_date=True).send_whole(upload_of_nothing())
     assert [name for name, _ in sent.headers] == [b"date", b"content-length"]
     sent = Sent()
-    await Reply(HTTP1, sent, Response(200, [("Date", b"today")], Body.empty()), adds_date=True).send_whole()
+    await Reply(HTTP1, sent, Response(200, [("Date", b"today")], Body.empty()), adds_date=True).send_whole(
+        upload_of_nothing()
+    )
     assert sent.headers[0] == (b"date", b"today")
     assert len(sent.headers) == 2
 

@@ -75,8 +75,7 @@ class Application:
                     return
             reply = self._reply(scope, send, exchange)
             if reply.whole and upload.complete:
-                await reply.send_whole()
-                answered = True
+                answered = await reply.send_whole(upload)
             else:
                 answered = await self._send_while_receiving(scope, reply, upload)
         finally:
@@ -118,8 +117,7 @@ class Application:
                 nursery.start_soon(upload.run)
                 if reply.whole:
                     upload.end()
-                    await reply.send_whole()
-                    answered = True
+                    answered = await reply.send_whole(upload)
                 else:
                     answered = await reply.send_stream(upload)
                 nursery.cancel_scope.cancel()

@@ -84,6 +84,7 @@ class Service:
             server = Server(
                 application,
                 max_connections=settings["max-concurrent-connections"],
+                send_timeout=settings["send-timeout"],
                 config=protocols.config,
                 drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
             )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import socket
+import struct
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,6 +25,8 @@ from wasi_trio.wasi.http.body import BodyClosed, Piece
 if TYPE_CHECKING:
     from wasi_trio.serve.upload import Upload
 
+logger = logging.getLogger("wasi_trio.serve")
+
 #: where the state of a request's ASGI scope has its ``Connection``
 CONNECTION = "wasi_trio.connection"
 #: what bytes come and go by
@@ -31,8 +36,10 @@ _LEAST_READ = 16 << 10
 _MOST_READ = 512 << 10
 #: bytes that a request's body has room for when more is received for it
 _LEAST_ROOM = 64 << 10
-#: bytes from which on what is sent is not put together for it
-_LEAST_GATHERED = 16 << 10
+#: bytes up to which it is cheaper to put together what is sent
+_MOST_JOINED = 16 << 10
+#: bytes to send over TLS at a time, which does not tell how many it has sent
+_TLS_PIECE = 64 << 10
 #: seconds for TLS to say that a connection ends, where its client takes nothing
 _FAREWELL = 1.0
 
@@ -45,10 +52,16 @@ class Connection(TCPServer):
 
     Content over HTTP/1 goes past hypercorn, which would take several times as long for it as all else does: that of a
     request into the ``upload`` of ``http1``, if there is one, and that of a response by ``send_content``.
+
+    A client that takes nothing of what is sent to it for ``send_timeout`` seconds counts as one that has left.
     """
 
-    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: Any) -> None:
+    def __init__(
+        self, app: ASGIWrapper, config: Config, context: WorkerContext, stream: Any, send_timeout: float
+    ) -> None:
         super().__init__(app, config, context, {CONNECTION: self}, stream)
+        #: seconds that the client may take nothing of what is sent
+        self.send_timeout = send_timeout
         #: called, each of them, when the client turns out to have left
         self.on_broken: set[Callable[[], None]] = set()
         self.idle_task: _IdleTimer = _IdleTimer(  # type: ignore[assignment]
@@ -80,7 +93,9 @@ class Connection(TCPServer):
             self._held += event.data
             return
         held, self._held = self._held, b""
-        await self._send([held, event.data] if held else [event.data])
+        data = held + event.data
+        if data:
+            await self._send([data])
 
     async def send_content(self, http1: Http1Connection, pieces: list[Piece]) -> None:
         """Send content of the response that was begun over HTTP/1."""
@@ -97,34 +112,43 @@ class Connection(TCPServer):
             self.send_lock.acquire_nowait()
         except trio.WouldBlock:
             await self.send_lock.acquire()
+        broken = False
         try:
             # What was partly sent could never be completed: the next frame would be read as its rest.
-            with trio.CancelScope(shield=True):
-                await self._transmit(pieces)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + self.send_timeout) as scope:
+                await self._transmit(pieces, scope)
+            if scope.cancelled_caught:
+                logger.warning("a connection is closed: its client took nothing for %g s", self.send_timeout)
+                reset(self.stream)
+                broken = True
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError):
             # Busy it is, as others wait for the lock, with being closed.
-            for leave in list(self.on_broken):
-                leave()
             broken = True
-        else:
-            broken = False
         finally:
             self.send_lock.release()
         if broken:
+            for leave in list(self.on_broken):
+                leave()
             await self.protocol.handle(Closed())
 
-    async def _transmit(self, pieces: list[Piece]) -> None:
+    async def _transmit(self, pieces: list[Piece], scope: trio.CancelScope) -> None:
+        """Send all of some pieces, and put off the end of the scope as often as some of it could be sent."""
         stream = self.stream
-        if len(pieces) == 1:
-            await stream.send_all(pieces[0])
-        elif isinstance(stream, trio.SocketStream) and sum(map(len, pieces)) > _LEAST_GATHERED:
-            sent = await stream.socket.sendmsg(pieces)
-            for piece in pieces:
-                if sent < len(piece):
-                    await stream.send_all(memoryview(piece)[sent:])
-                sent = max(sent - len(piece), 0)
+        if isinstance(stream, trio.SocketStream):
+            if len(pieces) > 1 and sum(map(len, pieces)) <= _MOST_JOINED:
+                pieces = [b"".join(pieces)]
+            while True:
+                sent = await stream.socket.sendmsg(pieces)
+                rest = _rest(pieces, sent)
+                if not rest:
+                    return
+                pieces = rest
+                scope.deadline = trio.current_time() + self.send_timeout
         else:
-            await stream.send_all(b"".join(pieces))
+            data = memoryview(b"".join(pieces))
+            for start in range(0, len(data), _TLS_PIECE):
+                scope.deadline = trio.current_time() + self.send_timeout
+                await stream.send_all(data[start : start + _TLS_PIECE])
 
     @property
     def http1(self) -> Http1Connection | None:
@@ -196,6 +220,23 @@ class Connection(TCPServer):
     async def _initiate_server_close(self) -> None:
         with trio.move_on_after(_FAREWELL):
             await super()._initiate_server_close()
+
+
+def _rest(pieces: list[Piece], sent: int) -> list[Piece]:
+    """What is left of some pieces when so many bytes of them are sent."""
+    for number, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[number + 1 :]]
+        sent -= len(piece)
+    return []
+
+
+def reset(stream: Stream) -> None:
+    """Close a connection so that its client sees it break, and drop what was not sent."""
+    transport = transport_of(stream)
+    # A lingering time of none makes closing a reset, where it would have been an orderly end.
+    transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.socket.close()
 
 
 def transport_of(stream: Stream) -> trio.SocketStream:

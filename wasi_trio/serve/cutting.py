@@ -8,8 +8,6 @@ where the server is hypercorn, through the objects behind its ``send``.
 
 from __future__ import annotations
 
-import socket
-import struct
 from typing import Any
 
 import h2.errors
@@ -18,6 +16,8 @@ import trio
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+
+from wasi_trio.serve.connection import reset
 
 
 async def cut_response(send: Any) -> None:
@@ -37,12 +37,8 @@ async def cut_response(send: Any) -> None:
     elif isinstance(protocol, H11Protocol) and _ends_with_connection(stream):
         connection = getattr(protocol.send, "__self__", None)
         transport = getattr(connection, "stream", None)
-        if isinstance(transport, trio.SSLStream):
-            transport = transport.transport_stream
-        if isinstance(transport, trio.SocketStream):
-            # A lingering time of none makes closing a reset, where it would have been an orderly end.
-            transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.socket.close()
+        if isinstance(transport, (trio.SocketStream, trio.SSLStream)):
+            reset(transport)
     # What hypercorn does when the application has returned, but now, while the caller still takes its events.
     await stream.app_send(None)
 

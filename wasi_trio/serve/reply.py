@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import trio
 
+from wasi_trio.serve import http2
 from wasi_trio.serve.connection import connection_of
 from wasi_trio.serve.cutting import cut_response
 from wasi_trio.serve.http1 import Http1Connection
@@ -29,6 +31,14 @@ _CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "transf
 #: what frames a message, and so can not come after it
 _NO_TRAILERS = _CONNECTION | {"content-length", "host", "trailer"}
 _TRAILERS = "http.response.trailers"
+
+
+#: bytes of a response that a client of HTTP/2 has to take in the time that it has
+_PIECE = 64 << 10
+
+
+class ClientStalled(Exception):
+    """The client takes nothing of a response; the message is one line."""
 
 
 class BadResponse(Exception):
@@ -57,6 +67,7 @@ class Reply:
         "_connection",
         "_declared",
         "_http1",
+        "_patience",
         "_send",
         "_start",
         "_target",
@@ -96,6 +107,8 @@ class Reply:
         #: how trailers go over HTTP/1.1, of which ASGI does not know: with what has its length there are none
         self._trailing: Http1Connection | None = None
         self._http1 = None if connection is None else connection.http1
+        # Over HTTP/1 the connection itself sees to it; over HTTP/2 one stream may be held up, of many.
+        self._patience = math.inf if connection is None or self._http1 is not None else connection.send_timeout
         if self._http1 is not None and declared is None and scope["http_version"] == "1.1":
             self._trailing = self._http1
         has_way = self._trailing is not None or _TRAILERS in scope.get("extensions", ())
@@ -110,10 +123,12 @@ class Reply:
                 raise BadResponse(f"the guest gave the length {declared} to content of {body.buffered} bytes")
         self._start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
 
-    async def send_whole(self) -> None:
-        """Send a response of which everything is there."""
+    async def send_whole(self, upload: Upload) -> bool:
+        """Send a response of which everything is there; whether that went to the end.
+
+        A client that takes nothing of it for too long has it cut, and a line is logged.
+        """
         body = self._body
-        send = self._send
         content = b"" if self._bodiless else body.take(body.buffered)
         trailers = body.trailers if self._trailers_wanted else None
         body.close()
@@ -121,11 +136,15 @@ class Reply:
             self._start["trailers"] = True
         if self._connection is not None:
             self._connection.cork()
-        await send(self._start)
-        if trailers:
-            await self._end(content, trailers)
-        else:
-            await send({"type": "http.response.body", "body": content, "more_body": False})
+        await self._send(self._start)
+        try:
+            if trailers:
+                await self._end(content, trailers)
+            else:
+                await self._deliver(content, more=False)
+        except ClientStalled as error:
+            return await self._cut(upload, str(error), logging.WARNING)
+        return True
 
     async def send_stream(self, upload: Upload) -> bool:
         """Send the response as the guest writes it; whether that went to the end.
@@ -147,6 +166,8 @@ class Reply:
             return await self._cut(upload, f"the guest broke off its response: {error}")
         except BadResponse as error:
             return await self._cut(upload, str(error))
+        except ClientStalled as error:
+            return await self._cut(upload, str(error), logging.WARNING)
         finally:
             upload.on_left = None
             trailers = self._body.trailers
@@ -154,12 +175,14 @@ class Reply:
         if upload.client_left:
             return False
         upload.end()
-        await self._end(b"", trailers or [])
+        try:
+            await self._end(b"", trailers or [])
+        except ClientStalled as error:
+            return await self._cut(upload, str(error), logging.WARNING)
         return True
 
     async def _send_content(self) -> None:
         body = self._body
-        send = self._send
         connection, http1 = self._connection, self._http1
         left = self._declared
         while pieces := await body.receive_pieces():
@@ -170,7 +193,7 @@ class Reply:
             if connection is not None and http1 is not None:
                 await connection.send_content(http1, pieces)
             else:
-                await send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
+                await self._deliver(b"".join(pieces), more=True)
         if left:
             raise BadResponse(f"the guest ended its content {left} bytes before the length it gave")
 
@@ -179,13 +202,32 @@ class Reply:
         trailers = [(name.lower(), value) for name, value in trailers if name.lower() not in _NO_TRAILERS]
         if self._trailing is not None and self._trailers_wanted:
             self._trailing.response_trailers = trailers
-        await self._send({"type": "http.response.body", "body": content, "more_body": False})
+        await self._deliver(content, more=False)
         if "trailers" in self._start:
             headers = [(name.encode("latin-1"), value) for name, value in trailers]
-            await self._send({"type": _TRAILERS, "headers": headers, "more_trailers": False})
+            await self._deliver_message({"type": _TRAILERS, "headers": headers, "more_trailers": False})
 
-    async def _cut(self, upload: Upload, reason: str) -> bool:
-        logger.error("%s %s: %s", *self._target, reason)
+    async def _deliver(self, content: bytes, more: bool) -> None:
+        """Send content, and with the last of it the end, unless there is ``more``; raises ClientStalled."""
+        if self._patience < math.inf:
+            while len(content) > _PIECE:
+                piece, content = content[:_PIECE], content[_PIECE:]
+                await self._deliver_message({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._deliver_message({"type": "http.response.body", "body": content, "more_body": more})
+
+    async def _deliver_message(self, message: Message) -> None:
+        if self._patience == math.inf:
+            await self._send(message)
+            await http2.taken(self._send)
+            return
+        with trio.move_on_after(self._patience) as scope:
+            await self._send(message)
+            await http2.taken(self._send)
+        if scope.cancelled_caught:
+            raise ClientStalled(f"the client took nothing of the response for {self._patience:g} s")
+
+    async def _cut(self, upload: Upload, reason: str, level: int = logging.ERROR) -> bool:
+        logger.log(level, "%s %s: %s", *self._target, reason)
         upload.end()
         await cut_response(self._send)
         return False

@@ -53,7 +53,8 @@ class Server:
 
     At most ``max_connections`` are open at once; further ones wait to be accepted. One without a request for
     ``keep_alive_timeout`` seconds is closed; by default ``config`` says so, hypercorn's configuration, by which its
-    protocols go. In the end connections are waited for ``drain_timeout`` seconds, and dropped then.
+    protocols go. A client that takes nothing of its response for ``send_timeout`` seconds is given up. In the end
+    connections are waited for ``drain_timeout`` seconds, and dropped then.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Server:
         *,
         max_connections: int | None = None,
         keep_alive_timeout: float | None = None,
+        send_timeout: float | None = None,
         config: Config | None = None,
         drain_timeout: float | None = None,
     ) -> None:
@@ -69,6 +71,7 @@ class Server:
         self._config = default_config() if config is None else config
         if keep_alive_timeout is not None:
             self._config.keep_alive_timeout = keep_alive_timeout
+        self._send_timeout = math.inf if send_timeout is None else send_timeout
         self._drain_timeout = math.inf if drain_timeout is None else drain_timeout
         self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
         self._open: set[Stream] = set()
@@ -125,7 +128,7 @@ class Server:
         self._open.add(stream)
         try:
             if isinstance(stream, trio.SocketStream) or await self._shake_hands(stream, context):
-                await Connection(self._app, self._config, context, stream).run()
+                await Connection(self._app, self._config, context, stream, self._send_timeout).run()
         except Exception:
             # One client's doing, or the protocol's fault: no reason for other connections to end.
             logger.exception("a connection ended with an error")

@@ -218,6 +218,14 @@ SETTINGS = (
         shown="no limit",
     ),
     Setting(
+        "send-timeout",
+        _limit,
+        "How long a client may take nothing of a response that is there for it.",
+        "DURATION",
+        shown="no limit",
+        everywhere=False,
+    ),
+    Setting(
         "stall-limit",
         _limit,
         "How long a host function may hold up all others until that is logged, with where it is.",

@@ -1,0 +1,58 @@
+"""HTTP/2, whose clients say of each response how much of it they want."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import h2.events
+import hypercorn.config
+import hypercorn.trio
+import pytest
+import trio
+import trio.testing
+
+from tests.serve.support import Http2, connect, guest, serving
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.handler import ProxyHandler
+
+
+@asynccontextmanager
+async def serving_with_hypercorn(app: Any) -> AsyncIterator[int]:
+    """A server that is hypercorn's own."""
+    config = hypercorn.config.Config()
+    config.bind = ["127.0.0.1:0"]
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        (url,) = await nursery.start(partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop.wait))
+        yield int(url.rpartition(":")[2])
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("server", [serving, serving_with_hypercorn])
+@pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
+async def test_a_guest_writes_no_more_than_the_client_wants(name: str, server: Any) -> None:
+    """Without an end to it the server would never come to rest, and hold all that was written."""
+    async with ProxyHandler(guest(name)) as handler, server(Application(handler)) as port:
+        async with await connect(port) as stream:
+            client = Http2(stream)
+            number = await client.ask("/1")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            size = 0
+            while size < 65_535:
+                size += await client.until(h2.events.DataReceived, number)
+            assert size == 65_535
+            for _ in range(3):
+                client.protocol.increment_flow_control_window(1_000_000, number)
+                await stream.send_all(client.protocol.data_to_send())
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                size = 0
+                while size < 1_000_000:
+                    size += await client.until(h2.events.DataReceived, number)
+                assert size == 1_000_000
+            assert handler.active == 1
+        with trio.fail_after(30):
+            while handler.active:
+                await trio.lowlevel.checkpoint()

@@ -1,0 +1,121 @@
+"""Clients that do not take their responses. The sockets are real; the clock is not."""
+
+from __future__ import annotations
+
+import h2.events
+import pytest
+import trio
+import trio.testing
+
+from tests.serve.support import Http2, connect, guest, serving
+from wasi_trio.serve.application import Application
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.reply import Reply, Scope, Send
+from wasi_trio.serve.upload import Receive, Upload
+from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.messages import Response
+
+#: seconds of the test's clock that a client has
+TIME = 10.0
+FLOOD = b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def pass_time(clock: trio.testing.MockClock, seconds: float) -> None:
+    """Let time pass once nothing more happens without."""
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    clock.jump(seconds)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+
+
+@pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
+async def test_a_client_that_takes_nothing(
+    name: str, mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        ProxyHandler(guest(name)) as handler,
+        serving(Application(handler), send_timeout=TIME) as port,
+        await connect(port) as stream,
+    ):
+        await stream.send_all(FLOOD)
+        await pass_time(mock_clock, TIME - 1)
+        assert handler.active == 1
+        await pass_time(mock_clock, 2)
+        assert handler.active == 0
+        with pytest.raises(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+    assert "a connection is closed: its client took nothing for 10 s" in caplog.text
+    assert "Error in ASGI Framework" not in caplog.text
+
+
+async def test_a_client_that_takes_some_now_and_then(mock_clock: trio.testing.MockClock) -> None:
+    async with (
+        ProxyHandler(guest("endless_body")) as handler,
+        serving(Application(handler), send_timeout=TIME) as port,
+        await connect(port) as stream,
+    ):
+        await stream.send_all(FLOOD)
+        for _ in range(5):
+            await pass_time(mock_clock, TIME - 1)
+            taken = 0
+            while taken < 4_000_000:
+                taken += len(await stream.receive_some())
+        assert handler.active == 1
+
+
+async def test_a_response_of_which_everything_is_there(mock_clock: trio.testing.MockClock) -> None:
+    app = Whole(64_000_000)
+    async with serving(app, send_timeout=TIME) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await pass_time(mock_clock, TIME + 1)
+        with pytest.raises(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+
+
+class Whole:
+    """An application whose response is all there from the beginning."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        #: whether each was sent to its end
+        self.sent: list[bool] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reply = Reply(scope, send, Response(200, [], Body.of(bytes(self.size))), adds_date=False)
+        assert reply.whole
+        self.sent.append(await reply.send_whole(Upload(receive, Body.empty())))
+
+
+async def test_a_response_over_http2_that_is_not_taken(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others of the connection go on."""
+    async with (
+        ProxyHandler(guest("endless_body")) as handler,
+        serving(Application(handler), send_timeout=TIME) as port,
+        await connect(port) as stream,
+    ):
+        client = Http2(stream)
+        held_up = await client.ask("/1")
+        await pass_time(mock_clock, TIME - 1)
+        waits = await client.ask("/")
+        await pass_time(mock_clock, 2)
+        assert await client.until(h2.events.StreamReset, held_up) == 65_535
+        assert handler.active == 1
+        assert waits in client.protocol.streams
+        await client.until(h2.events.DataReceived, await client.ask("/"))
+    assert "GET /1: the client took nothing of the response for 10 s" in caplog.text
+
+
+async def test_the_end_of_a_response_over_http2_that_is_not_taken(mock_clock: trio.testing.MockClock) -> None:
+    app = Whole(100_000)
+    async with serving(app, send_timeout=TIME) as port, await connect(port) as stream:
+        client = Http2(stream)
+        number = await client.ask("/")
+        await pass_time(mock_clock, TIME + 1)
+        await client.until(h2.events.StreamReset, number)
+        assert app.sent == [False]
+        app.size = 50_000
+        assert await client.until(h2.events.StreamEnded, await client.ask("/")) == 50_000
+        assert app.sent == [False, True]
