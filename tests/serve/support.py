@@ -11,6 +11,7 @@ import h2.config
 import h2.connection
 import h2.events
 import trio
+import trio.testing
 
 from tests.guests import wat
 from wasi_trio.runtime.component import LinkedComponent
@@ -87,7 +88,7 @@ async def get(port: int, path: str = "/", *headers: str, method: str = "GET", ve
 
 
 class Http2:
-    """A client that takes no more of a response than the 65,535 bytes that it may be sent unasked."""
+    """A client that gives leave to send no more of a response than 65,535 bytes, unless it asks for its content."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
@@ -95,25 +96,93 @@ class Http2:
         self.protocol.initiate_connection()
         # Only single streams are to be held up.
         self.protocol.increment_flow_control_window(1 << 24)
+        #: what came of each stream's content that nobody has asked for yet
+        self.received: dict[int, bytearray] = {}
+        self.ended: set[int] = set()
+        self._moved = trio.Event()
+        self._sending = trio.Lock()
 
-    async def ask(self, path: str) -> int:
+    async def flush(self) -> None:
+        async with self._sending:
+            data = self.protocol.data_to_send()
+            if data:
+                await self.stream.send_all(data)
+
+    async def ask(self, path: str, method: str = "GET") -> int:
+        """Send the head of a request, and its end unless it is a POST; gives the number of its stream."""
         number: int = self.protocol.get_next_available_stream_id()
-        headers = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", path)]
-        self.protocol.send_headers(number, headers, end_stream=True)
-        await self.stream.send_all(self.protocol.data_to_send())
+        headers = [(":method", method), (":scheme", "http"), (":authority", "x"), (":path", path)]
+        self.protocol.send_headers(number, headers, end_stream=method != "POST")
+        await self.flush()
         return number
 
+    async def receive(self) -> list[Any]:
+        """The next events."""
+        data = await self.stream.receive_some()
+        assert data, "the server has closed the connection"
+        events = self.protocol.receive_data(data)
+        for event in events:
+            if isinstance(event, h2.events.DataReceived):
+                self.received.setdefault(event.stream_id, bytearray()).extend(event.data)
+            elif isinstance(event, h2.events.StreamEnded):
+                self.ended.add(event.stream_id)
+        moved, self._moved = self._moved, trio.Event()
+        moved.set()
+        await self.flush()
+        return events
+
     async def until(self, kind: type[Any], number: int) -> int:
-        """Wait for an event of one stream; how much content came with it and before."""
-        size = 0
-        seen = False
-        while not seen:
-            data = await self.stream.receive_some()
-            assert data
-            for event in self.protocol.receive_data(data):
-                if getattr(event, "stream_id", None) == number:
-                    seen = seen or isinstance(event, kind)
-                    if isinstance(event, h2.events.DataReceived):
-                        size += len(event.data)
-            await self.stream.send_all(self.protocol.data_to_send())
-        return size
+        """Wait for an event of one stream; how much content came with it and before, since this was asked last."""
+        while True:
+            if any(isinstance(event, kind) and event.stream_id == number for event in await self.receive()):
+                return len(self.received.pop(number, b""))
+
+    async def content(self, number: int) -> bytes:
+        """All of a response's content, which this client takes as it comes."""
+        content = b""
+        while True:
+            piece = self.received.pop(number, b"")
+            content += piece
+            if number in self.ended:
+                return content
+            if piece:
+                self.protocol.acknowledge_received_data(len(piece), number)
+                await self.flush()
+            await self.receive()
+
+    async def send_until_it_must_wait(self, number: int, content: bytes, size: int = 1 << 14) -> int:
+        """Send content, in frames of this size, as long as the server, at rest, gives leave to; how much that was."""
+        sent = 0
+        while sent < len(content):
+            room = min(self.protocol.local_flow_control_window(number), size)
+            if room:
+                self.protocol.send_data(number, content[sent : sent + room])
+                sent += min(room, len(content) - sent)
+                if sent % 65536 < room:
+                    await self.flush()
+                continue
+            await self.flush()
+            with trio.move_on_after(10) as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._stop_at_rest, scope)
+                    await self.receive()
+                    nursery.cancel_scope.cancel()
+            if scope.cancelled_caught:
+                break
+        await self.flush()
+        return sent
+
+    async def _stop_at_rest(self, scope: trio.CancelScope) -> None:
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        scope.cancel()
+
+    async def send_all(self, number: int, content: bytes) -> None:
+        """Send the rest of a request's content, while another task receives what comes."""
+        while content:
+            room = min(self.protocol.local_flow_control_window(number), 1 << 14)
+            if not room:
+                await self._moved.wait()
+                continue
+            self.protocol.send_data(number, content[:room], end_stream=room >= len(content))
+            content = content[room:]
+            await self.flush()

@@ -56,3 +56,56 @@ async def test_a_guest_writes_no_more_than_the_client_wants(name: str, server: A
         with trio.fail_after(30):
             while handler.active:
                 await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("server", [serving, serving_with_hypercorn])
+@pytest.mark.parametrize("size", [16_384, 100])
+async def test_a_client_that_reads_once_it_can_send_no_more(size: int, server: Any) -> None:
+    """Leave for the server to send comes after what the server would have to take first, were it to wait for that."""
+    content = bytes(range(251)) * 10_000
+    async with (
+        ProxyHandler(guest("echo")) as handler,
+        server(Application(handler)) as port,
+        await connect(port) as stream,
+    ):
+        client = Http2(stream)
+        number = await client.ask("/", "POST")
+        sent = await client.send_until_it_must_wait(number, content[:1_000_000])
+        sent += await client.send_until_it_must_wait(number, content[sent:], size)
+        assert 1_000_000 < sent < 2_000_000
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, number, content[sent:])
+            assert await client.content(number) == content
+
+
+@pytest.mark.parametrize("server", [serving, serving_with_hypercorn])
+async def test_a_request_that_its_guest_does_not_read_holds_up_no_other(server: Any) -> None:
+    async with (
+        ProxyHandler(guest("sleep")) as handler,
+        server(Application(handler)) as port,
+        await connect(port) as stream,
+    ):
+        client = Http2(stream)
+        for _ in range(3):
+            held_up = await client.ask("/3600000", "POST")
+            assert await client.send_until_it_must_wait(held_up, bytes(2_000_000)) < 1_000_000
+        assert await client.content(await client.ask("/1")) == b"slept\n"
+        assert handler.active == 3
+
+
+@pytest.mark.parametrize("server", [serving, serving_with_hypercorn])
+async def test_content_of_a_request_that_was_answered_is_dropped(server: Any) -> None:
+    """It ends nothing, and what the client may send in all does not shrink by it."""
+    async with (
+        ProxyHandler(guest("hello")) as handler,
+        server(Application(handler)) as port,
+        await connect(port) as stream,
+    ):
+        client = Http2(stream)
+        for _ in range(130):
+            number = await client.ask("/", "POST")
+            assert await client.content(number) == b"Hello, world!\n"
+            sent = await client.send_until_it_must_wait(number, bytes(60_000))
+            assert sent == 60_000
+            client.protocol.end_stream(number)
+            await stream.send_all(client.protocol.data_to_send())

@@ -118,4 +118,5 @@ async def test_the_end_of_a_response_over_http2_that_is_not_taken(mock_clock: tr
         assert app.sent == [False]
         app.size = 50_000
         assert await client.until(h2.events.StreamEnded, await client.ask("/")) == 50_000
+        await trio.testing.wait_all_tasks_blocked()
         assert app.sent == [False, True]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import trio
 
+from wasi_trio.serve import http2
 from wasi_trio.serve.connection import connection_of
 from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.handler import ProxyHandler
@@ -53,7 +54,8 @@ class Application:
         request = build_request(scope, self._headers)
         connection = connection_of(scope)
         http1 = None if connection is None else connection.http1
-        upload = Upload(receive, request.body, http1)
+        intake = http2.intake(send) if scope["http_version"] == "2" else None
+        upload = Upload(receive, request.body, http1, intake)
         if http1 is not None:
             http1.upload = upload
         exchange = self._handler.submit(request)
@@ -82,6 +84,8 @@ class Application:
             upload.end()
             if not answered:
                 exchange.cancel()
+            if intake is not None:
+                await intake.end()
 
     def _reply(self, scope: Scope, send: Send, exchange: Exchange) -> Reply:
         """What to send: the guest's response, or an error in its place."""

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import trio
 
 from wasi_trio.serve.http1 import Http1Connection
-from wasi_trio.wasi.http.body import Body, BodyClosed
+from wasi_trio.serve.http2 import Intake
+from wasi_trio.wasi.http.body import Body, BodyClosed, Piece
 from wasi_trio.wasi.http.errors import HttpError
+
+#: pieces up to this size are kept together
+_SMALL = 4096
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
 class Upload:
-    """Takes the events of one request from an ASGI server, its content into ``body``, no faster than that is read."""
+    """Takes the events of one request from an ASGI server, its content into ``body``, no faster than that is read.
+
+    Over HTTP/1 no further event is taken meanwhile. Over HTTP/2 events of all requests come one after the other, so
+    that each has to be taken at once; there it is the client that waits, by what the request's ``intake`` tells it.
+    """
 
     __slots__ = (
+        "_counts",
         "_http1",
+        "_intake",
         "_pending",
         "_pieces",
         "_progress",
@@ -30,13 +41,18 @@ class Upload:
         "on_left",
     )
 
-    def __init__(self, receive: Receive, body: Body, http1: Http1Connection | None = None) -> None:
+    def __init__(
+        self, receive: Receive, body: Body, http1: Http1Connection | None = None, intake: Intake | None = None
+    ) -> None:
         self._receive = receive
         self.body = body
         #: where trailers are, of which ASGI does not tell
         self._http1 = http1
+        self._intake = intake
         #: content received for which the body had no room yet
-        self._pending: bytes | memoryview = b""
+        self._pending: deque[Piece] = deque()
+        #: of how many events each is
+        self._counts: deque[int] = deque()
         #: events with content that were received
         self._pieces = 0
         #: set when more of it is in the body
@@ -56,35 +72,82 @@ class Upload:
         """
         while True:
             if self._pending:
-                await self._write_pending()
+                if self._intake is None or self._fits():
+                    await self._write_pending()
+                elif await self._write_while_receiving():
+                    return
             if self._progress is not None:
                 self._progress.set()
                 self._progress = None
             if self.complete:
                 self.body.finish(None if self._http1 is None else self._http1.request_trailers)
-            message = await self._receive()
-            kind = message["type"]
-            if kind == "http.request":
-                self._pending = message.get("body", b"")
-                if self._pending:
-                    self._pieces += 1
-                if not message.get("more_body", False):
-                    self.complete = True
-            elif kind == "http.disconnect":
-                self.leave()
+            if self._accept(await self._receive()):
                 return
 
-    async def _write_pending(self) -> None:
-        body = self.body
-        while self._pending:
-            try:
-                written = body.try_write(self._pending)
-            except BodyClosed:
-                self._pending = b""
+    def _accept(self, message: Message) -> bool:
+        """Take an event; whether it is that the client has left."""
+        kind = message["type"]
+        if kind == "http.request":
+            content: bytes = message.get("body", b"")
+            more: bool = message.get("more_body", False)
+            if content or (more and self._intake is not None):
+                self._pieces += 1
+                self._hold(content)
+            if not more:
+                self.complete = True
+        elif kind == "http.disconnect":
+            self.leave()
+            return True
+        return False
+
+    def _hold(self, content: Piece) -> None:
+        pending = self._pending
+        if pending and len(content) <= _SMALL:
+            # One object for each byte would take a hundred times its size.
+            last = pending[-1]
+            if type(last) is bytearray:
+                last += content
+                self._counts[-1] += 1
                 return
-            self._pending = memoryview(self._pending)[written:] if written < len(self._pending) else b""
-            if self._pending:
+            content = bytearray(content)
+        pending.append(content)
+        self._counts.append(1)
+
+    def _fits(self) -> bool:
+        """Whether there is room for all that is pending, or nobody reads it."""
+        body = self.body
+        return body.closed or body.finished or sum(map(len, self._pending)) <= body.permit()
+
+    async def _write_pending(self) -> None:
+        body, pending = self.body, self._pending
+        while pending:
+            piece = pending[0]
+            try:
+                written = body.try_write(piece)
+            except BodyClosed:
+                written = len(piece)
+            if written < len(piece):
+                pending[0] = memoryview(piece)[written:]
                 await body.wait_permit()
+                continue
+            pending.popleft()
+            count = self._counts.popleft()
+            if self._intake is not None:
+                await self._intake.taken(count)
+
+    async def _write_while_receiving(self) -> bool:
+        """Write all that is pending, and that comes meanwhile; whether the client has left."""
+        left = False
+        async with trio.open_nursery() as nursery:
+
+            async def write() -> None:
+                await self._write_pending()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(write)
+            while not left:
+                left = self._accept(await self._receive())
+        return left
 
     async def taken(self, pieces: int) -> None:
         """Wait until the content of the first so many events that had any is in the body."""
