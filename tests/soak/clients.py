@@ -11,6 +11,7 @@ import h11
 import trio
 
 from tests.e2e.support import Client
+from tests.serve.support import Http2
 
 #: one visit to the server on a port of 127.0.0.1
 Visit = Callable[[int], Awaitable[None]]
@@ -49,6 +50,21 @@ async def slow(port: int) -> None:
     async with Client(port) as client:
         answer = await client.ask(f"/sleep?ms={random.randint(20, 300)}")
         assert (answer.status, answer.body, answer.cut) == (200, b"slept\n", False), answer.status
+
+
+async def multiplexed(port: int) -> None:
+    """A few requests at once on a connection of HTTP/2, of which one is never read."""
+    content = BLOCK * random.randint(1, 20)
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        client = Http2(stream)
+        withheld = await client.ask("/flood")
+        number = await client.ask("/echo", "POST")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, number, content)
+            echoed = await client.content(number)
+        assert echoed == content, f"{len(echoed)} bytes came back of {len(content)}, or others"
+        assert await client.content(await client.ask("/hello")) == b"Hello, world!\n"
+        assert withheld not in client.ended
 
 
 # ---- those that are told what is wrong ---------------------------------------------------------------------
@@ -179,6 +195,7 @@ HEALTHY: dict[str, tuple[Visit, int, float]] = {
     "fast": (fast, 2, 0.1),
     "echoing": (echoing, 1, 0.1),
     "slow": (slow, 2, 0.1),
+    "multiplexed": (multiplexed, 1, 0.2),
 }
 UNHEALTHY: dict[str, tuple[Visit, int, float]] = {
     "trapping": (trapping, 1, 0.2),
