@@ -109,3 +109,15 @@ async def test_content_of_a_request_that_was_answered_is_dropped(server: Any) ->
             assert sent == 60_000
             client.protocol.end_stream(number)
             await stream.send_all(client.protocol.data_to_send())
+
+
+async def test_a_connection_is_kept_for_as_many_requests_as_come() -> None:
+    """hypercorn's bound would end it with those that are under way."""
+    async with (
+        ProxyHandler(guest("p3_hello")) as handler,
+        serving(Application(handler)) as port,
+        await connect(port) as stream,
+    ):
+        client = Http2(stream)
+        for _ in range(1010):
+            assert await client.content(await client.ask("/")) == b"Hello, world!\n"

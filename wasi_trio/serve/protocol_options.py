@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from typing import Any
 
 from hypercorn.config import Config
@@ -100,6 +101,8 @@ def default_config() -> Config:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
+    # After 1000 requests hypercorn ends a connection of HTTP/2 with whatever is under way on it, the last included.
+    config.keep_alive_max_requests = sys.maxsize
     # The application adds the date, because it knows whether the guest gave one.
     config.include_date_header = False
     return config
