@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import Pool, content, handle, request, serve, until
-from tests.e2e.test_trailers import Upstream, get_over_http2
+from tests.e2e.test_trailers import Upstream, exchange_over_http2
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http.errors import HttpError
@@ -133,7 +133,7 @@ async def test_an_error_in_the_place_of_trailers() -> None:
 
 async def test_trailers_over_http_2() -> None:
     async with serve("p3_trailers") as site:
-        body, trailers = await get_over_http2(site.port, "/0")
+        body, trailers = await exchange_over_http2(site.port, "/0", [])
         assert (body, trailers) == (b"trailers follow\n", [(b"x-trailer", b"value")])
         answer = await site.ask("/0")
         assert (answer.status, answer.body, answer.cut) == (200, b"trailers follow\n", False)
@@ -150,7 +150,7 @@ async def test_trailers_to_and_from_another_server(nursery: trio.Nursery) -> Non
         assert upstream.content == b"a line\n"
         assert upstream.received == [(b"x-sent", b"with the request")]
         assert json.loads(answer.body) == [["X-One", "1"], ["X-Two", "2"]]
-        body, trailers = await get_over_http2(site.port, path)
+        body, trailers = await exchange_over_http2(site.port, path, [])
         assert json.loads(body) == [["X-One", "1"], ["X-Two", "2"]]
         assert trailers == [(b"x-one", b"1"), (b"x-two", b"2")]
 

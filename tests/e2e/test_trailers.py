@@ -1,4 +1,4 @@
-"""Trailers, in every direction: out with a request, in with its response, both ways over HTTP/1.1, out over HTTP/2."""
+"""Trailers, in every direction: out with a request, in with its response, both ways over HTTP/1.1 and HTTP/2."""
 
 from __future__ import annotations
 
@@ -56,17 +56,22 @@ async def test_through_the_outgoing_handler(site: Site, nursery: trio.Nursery) -
     assert upstream.received == [(b"x-sent", b"with the request")]
     assert json.loads(answer.body) == [["X-One", "1"], ["X-Two", "2"]], "in their own casing"
 
-    body, trailers = await get_over_http2(site.port, f"/trailers?url={url}")
+    body, trailers = await exchange_over_http2(site.port, f"/trailers?url={url}", [])
     assert json.loads(body) == [["X-One", "1"], ["X-Two", "2"]]
     assert trailers == [(b"x-one", b"1"), (b"x-two", b"2")]
 
 
-async def get_over_http2(port: int, path: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The content and the trailers of the response to a client that says it takes trailers."""
+async def exchange_over_http2(
+    port: int, path: str, sent: list[tuple[bytes, bytes]]
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The content and the trailers of the response to a request with trailers, which comes in one piece."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
     connection.initiate_connection()
-    head = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", path), ("te", "trailers")]
-    connection.send_headers(1, head, end_stream=True)
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", path), ("te", "trailers")]
+    connection.send_headers(1, head)
+    connection.send_data(1, b"content", end_stream=not sent)
+    if sent:
+        connection.send_headers(1, sent, end_stream=True)
     body, trailers = b"", []
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         while True:
@@ -110,6 +115,17 @@ async def test_both_ways_over_http1(guest: str, path: str) -> None:
         for value in ("one", "two"):
             _, trailers = await exchange(site.port, path, [("x-sent", value)], ("te", "trailers"))
             assert trailers == [(b"x-sent", value.encode())]
+
+
+@pytest.mark.parametrize(
+    ("guest", "path"),
+    [("p3_trailers", "/1"), ("p3_echo_through", "/"), ("python_p3", "/echo"), ("python_p3", "/through")],
+)
+async def test_both_ways_over_http2(guest: str, path: str) -> None:
+    async with serve(guest) as site:
+        for sent in ([(b"x-sent", b"one"), (b"x-sent", b"\xff")], []):
+            _, trailers = await exchange_over_http2(site.port, path, sent)
+            assert trailers == sent
 
 
 async def test_only_to_those_who_take_them() -> None:

@@ -15,11 +15,13 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from wasi_trio.serve.http1 import Http1Connection
+from wasi_trio.serve.http2 import mend
 from wasi_trio.wasi.http.body import BodyClosed, Piece
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ logger = logging.getLogger("wasi_trio.serve")
 CONNECTION = "wasi_trio.connection"
 #: what bytes come and go by
 Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
+#: what HTTP/2 begins with, where that was not agreed on over TLS
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10
 _MOST_READ = 512 << 10
@@ -168,6 +172,8 @@ class Connection(TCPServer):
         if isinstance(protocol, H11Protocol):
             http1 = Http1Connection(self.config.h11_max_incomplete_size)
             protocol.connection = http1  # type: ignore[assignment]
+        elif isinstance(protocol, H2Protocol):
+            mend(protocol)
         while True:
             try:
                 if http1 is not None and http1.content is not None and http1.upload is not None:
@@ -176,6 +182,15 @@ class Connection(TCPServer):
                     data = await self._receive(_MOST_READ)
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):
                 return
+            if data.startswith(_PREFACE):
+                # Alone, so that HTTP/2 is mended before a request comes by it.
+                await self.protocol.handle(RawData(_PREFACE))
+                if isinstance(self.protocol.protocol, H2Protocol):
+                    http1 = None
+                    mend(self.protocol.protocol)
+                data = data[len(_PREFACE) :]
+                if not data:
+                    continue
             await self.protocol.handle(RawData(data))
             if not data:
                 return

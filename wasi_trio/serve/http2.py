@@ -4,6 +4,7 @@
 * A client has leave to send so much of a request at a time, and more once that was taken (``Intake``). hypercorn gives
   leave at once, and reads nothing more of the connection while an application takes no events.
 * Content of a request that was answered before its end is dropped. In hypercorn it ends the connection.
+* Trailers of a request are kept (``Intake.trailers``), which hypercorn passes over.
 
 As ASGI has no words for this, it is done through the objects behind its ``send``, where the server is hypercorn.
 """
@@ -13,10 +14,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import h2.events
 import trio
 from hypercorn.protocol.events import Event
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+
+from wasi_trio.wasi.http.body import Trailers
 
 #: bytes that a client may send of one request before any of them was taken, as h2 tells it
 _WINDOW = 65_535
@@ -36,16 +40,26 @@ async def taken(send: Any) -> None:
             await buffer.drain()
 
 
+def carries(send: Any) -> bool:
+    """Whether it is hypercorn's HTTP/2 that this ASGI ``send`` sends over."""
+    return _find(send) is not None
+
+
 def intake(send: Any) -> Intake | None:
     """That of the request that this ASGI ``send`` answers, if it came over HTTP/2. Ask before it is read."""
     found = _find(send)
     if found is None:
         return None
     protocol, stream_id = found
+    return Intake(mend(protocol), stream_id)
+
+
+def mend(protocol: H2Protocol) -> Http2Connection:
+    """What mends this protocol; the same each time. The sooner it is asked for, the more it sees."""
     streams = protocol.streams
     if not isinstance(streams, _Streams):
         streams = protocol.streams = _Streams(protocol)
-    return Intake(streams.credit, stream_id)
+    return streams.connection
 
 
 def _find(send: Any) -> tuple[H2Protocol, int] | None:
@@ -63,33 +77,43 @@ class Intake:
     There are at most 64 KiB that were received and are not taken.
     """
 
-    __slots__ = ("_credit", "_stream_id")
+    __slots__ = ("_connection", "_stream_id")
 
-    def __init__(self, credit: _Credit, stream_id: int) -> None:
-        self._credit = credit
+    def __init__(self, connection: Http2Connection, stream_id: int) -> None:
+        self._connection = connection
         self._stream_id = stream_id
-        credit.hold(stream_id)
+        connection.hold(stream_id)
+
+    @property
+    def trailers(self) -> Trailers | None:
+        """Those that came with the end of the request."""
+        return self._connection.trailers.get(self._stream_id)
 
     async def taken(self, count: int) -> None:
         """So many further pieces were taken: their client may send as much again."""
         for _ in range(count):
-            self._credit.taken(self._stream_id)
-        await self._credit.flush()
+            self._connection.taken(self._stream_id)
+        await self._connection.flush()
 
     async def end(self) -> None:
         """Whatever else comes of this request is not wanted, and so counts as taken."""
-        self._credit.release(self._stream_id)
-        await self._credit.flush()
+        self._connection.release(self._stream_id)
+        await self._connection.flush()
 
 
-class _Credit:
-    """Keeps back what hypercorn acknowledges of the content of requests, until it was taken."""
+class Http2Connection:
+    """Stands between hypercorn's protocol and h2, for the requests whose content is held.
+
+    What hypercorn acknowledges of that is kept back until it was taken.
+    """
 
     def __init__(self, protocol: H2Protocol) -> None:
         self._protocol = protocol
         connection = protocol.connection
         self._acknowledge = connection.acknowledge_received_data
         connection.acknowledge_received_data = self._received  # type: ignore[method-assign]
+        self._receive_data = connection.receive_data
+        connection.receive_data = self._look_through  # type: ignore[method-assign, assignment]
         # What one stream keeps back is not to be missed by others.
         connection.increment_flow_control_window(_WINDOW * protocol.config.h2_max_concurrent_streams)
         #: by stream, the sizes of pieces that were received and not taken
@@ -97,9 +121,24 @@ class _Credit:
         #: by stream, how many pieces were taken before hypercorn acknowledged them
         self._ahead: dict[int, int] = {}
 
+        #: by stream
+        self.trailers: dict[int, Trailers] = {}
+
     def hold(self, stream_id: int) -> None:
         self._held[stream_id] = deque()
         self._ahead[stream_id] = 0
+
+    def _look_through(self, data: bytes) -> list[h2.events.Event]:
+        events = self._receive_data(data)
+        begun = {event.stream_id for event in events if isinstance(event, h2.events.RequestReceived)}
+        for event in events:
+            if isinstance(event, h2.events.TrailersReceived) and (
+                event.stream_id in begun or event.stream_id in self._protocol.streams
+            ):
+                self.trailers[event.stream_id] = [
+                    (bytes(name).decode("latin-1"), bytes(value)) for name, value in event.headers
+                ]
+        return events
 
     def _received(self, acknowledged_size: int, stream_id: int) -> None:
         held = self._held.get(stream_id)
@@ -142,7 +181,12 @@ class _Streams(dict[int, Any]):
 
     def __init__(self, protocol: H2Protocol) -> None:
         super().__init__(protocol.streams)
-        self.credit = _Credit(protocol)
+        self.connection = Http2Connection(protocol)
 
     def __missing__(self, stream_id: int) -> _Gone:
         return _Gone()
+
+    def pop(self, stream_id: int) -> Any:  # type: ignore[override]
+        """hypercorn has closed the stream."""
+        self.connection.trailers.pop(stream_id, None)
+        return super().pop(stream_id)

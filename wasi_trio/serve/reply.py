@@ -202,6 +202,9 @@ class Reply:
         trailers = [(name.lower(), value) for name, value in trailers if name.lower() not in _NO_TRAILERS]
         if self._trailing is not None and self._trailers_wanted:
             self._trailing.response_trailers = trailers
+        if not trailers and "trailers" in self._start and http2.carries(self._send):
+            # hypercorn would send a head without a field, which h2 can not, and looks at this again at the end.
+            del self._start["trailers"]
         await self._deliver(content, more=False)
         if "trailers" in self._start:
             headers = [(name.encode("latin-1"), value) for name, value in trailers]

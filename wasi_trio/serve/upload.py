@@ -10,7 +10,7 @@ import trio
 
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.http2 import Intake
-from wasi_trio.wasi.http.body import Body, BodyClosed, Piece
+from wasi_trio.wasi.http.body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http.errors import HttpError
 
 #: pieces up to this size are kept together
@@ -46,7 +46,6 @@ class Upload:
     ) -> None:
         self._receive = receive
         self.body = body
-        #: where trailers are, of which ASGI does not tell
         self._http1 = http1
         self._intake = intake
         #: content received for which the body had no room yet
@@ -80,9 +79,16 @@ class Upload:
                 self._progress.set()
                 self._progress = None
             if self.complete:
-                self.body.finish(None if self._http1 is None else self._http1.request_trailers)
+                self.body.finish(self._trailers)
             if self._accept(await self._receive()):
                 return
+
+    @property
+    def _trailers(self) -> Trailers | None:
+        """Those of the request, of which ASGI does not tell."""
+        if self._http1 is not None:
+            return self._http1.request_trailers
+        return None if self._intake is None else self._intake.trailers
 
     def _accept(self, message: Message) -> bool:
         """Take an event; whether it is that the client has left."""
