@@ -173,7 +173,7 @@ async def test_a_host_function_that_fails(caplog: pytest.LogCaptureFixture) -> N
 
 
 @pytest.mark.parametrize("path", ["/0", "/1"])
-async def test_an_endless_body_is_the_clients_to_end(path: str) -> None:
+async def test_an_endless_body_is_the_clients_to_end(path: str, caplog: pytest.LogCaptureFixture) -> None:
     async with serve("p3_endless_body") as site:
         async with site.client() as client, site.client() as other:
             for one in (client, other):
@@ -186,6 +186,8 @@ async def test_an_endless_body_is_the_clients_to_end(path: str) -> None:
                 assert site.handler.started == 1
         await until(lambda: not site.handler.active)
         assert (await site.ask("/nothing", "HEAD")).status == 200
+        await until(lambda: not site.handler.active)
+    assert "broke off" not in caplog.text, "as if that were the guest's doing"
 
 
 async def test_spinning_stops_no_other_instance() -> None:

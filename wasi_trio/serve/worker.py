@@ -211,7 +211,9 @@ class Worker:
         exchange.finished = True
         exchange.scope = exchange.on_cancel = exchange.on_response = None
         response = exchange.response
-        if not exchange.done or (response is not None and not response.body.finished):
+        # One whose reader has closed it, as with HEAD or where the client has left, was not broken off by the guest.
+        cut = response is not None and not response.body.finished and (timed_out or not response.body.closed)
+        if not exchange.done or cut:
             failure: ExchangeFailed = (ShuttingDown if reason is SHUTTING_DOWN else GuestFailed)(reason)
             if exchange.overdue and not left:
                 failure = DeadlinePassed(f"no response within {self.handler.options.request_timeout:g} s")
