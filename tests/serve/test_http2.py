@@ -121,3 +121,29 @@ async def test_a_connection_is_kept_for_as_many_requests_as_come() -> None:
         client = Http2(stream)
         for _ in range(1010):
             assert await client.content(await client.ask("/")) == b"Hello, world!\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {":path": b"/\xff"},
+        {":method": b"G\xff"},
+        {":method": b"CONNECT", ":path": None, ":scheme": None},
+    ],
+)
+async def test_a_request_that_is_none_is_reset(head: dict[str, bytes | None], caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        ProxyHandler(guest("p3_hello")) as handler,
+        serving(Application(handler)) as port,
+        await connect(port) as stream,
+    ):
+        client = Http2(stream)
+        asked = {":method": b"GET", ":scheme": b"http", ":authority": b"x", ":path": b"/"} | head
+        for _ in range(3):
+            number = client.protocol.get_next_available_stream_id()
+            fields = [(name, value) for name, value in asked.items() if value is not None]
+            client.protocol.send_headers(number, fields, end_stream=True)
+            await client.flush()
+            await client.until(h2.events.StreamReset, number)
+            assert await client.content(await client.ask("/")) == b"Hello, world!\n"
+    assert "error" not in caplog.text

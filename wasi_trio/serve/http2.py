@@ -4,6 +4,7 @@
 * A client has leave to send so much of a request at a time, and more once that was taken (``Intake``). hypercorn gives
   leave at once, and reads nothing more of the connection while an application takes no events.
 * Content of a request that was answered before its end is dropped. In hypercorn it ends the connection.
+* A request that hypercorn can make nothing of is reset. There it ends the connection as well.
 * Trailers of a request are kept (``Intake.trailers``), which hypercorn passes over.
 
 As ASGI has no words for this, it is done through the objects behind its ``send``, where the server is hypercorn.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import h2.errors
 import h2.events
 import trio
 from hypercorn.protocol.events import Event
@@ -129,15 +131,23 @@ class Http2Connection:
         self._ahead[stream_id] = 0
 
     def _look_through(self, data: bytes) -> list[h2.events.Event]:
-        events = self._receive_data(data)
-        begun = {event.stream_id for event in events if isinstance(event, h2.events.RequestReceived)}
-        for event in events:
-            if isinstance(event, h2.events.TrailersReceived) and (
-                event.stream_id in begun or event.stream_id in self._protocol.streams
+        """What hypercorn is to handle of what was received."""
+        events = []
+        begun = set()
+        for event in self._receive_data(data):
+            stream_id = getattr(event, "stream_id", None)
+            if isinstance(event, h2.events.RequestReceived):
+                if not _can_be_asked(dict(event.headers)):
+                    self._protocol.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+                    continue
+                begun.add(stream_id)
+            elif isinstance(event, h2.events.TrailersReceived) and (
+                stream_id in begun or stream_id in self._protocol.streams
             ):
                 self.trailers[event.stream_id] = [
                     (bytes(name).decode("latin-1"), bytes(value)) for name, value in event.headers
                 ]
+            events.append(event)
         return events
 
     def _received(self, acknowledged_size: int, stream_id: int) -> None:
@@ -167,6 +177,11 @@ class Http2Connection:
         # Frames that are lost on their way leave the connection in disorder.
         with trio.CancelScope(shield=True):
             await self._protocol._flush()
+
+
+def _can_be_asked(head: dict[Any, Any]) -> bool:
+    """Whether hypercorn can make a request of it, as it can not where there is no path, or something is not ASCII."""
+    return b":path" in head and head[b":path"].isascii() and head[b":method"].isascii()
 
 
 class _Gone:
