@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from typing import Any
 
 import h11
 import pytest
 import trio
+import trio.testing
 
 from tests.serve.support import connect, guest, read_to_end, serving
 from wasi_trio.serve.application import Application
@@ -136,3 +138,20 @@ async def test_content_that_nobody_reads_is_taken_all_the_same(chunk: int | None
         with trio.fail_after(30):
             await stream.send_all(framed(CONTENT, chunk=chunk))
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+
+
+async def test_connections_end_whose_clients_leave_at_once() -> None:
+    """Wherever their requests are at that moment."""
+    head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
+    async with ProxyHandler(guest("p3_echo")) as handler, serving(Application(handler)) as port:
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.lowlevel.current_statistics().tasks_living
+        for turns in range(400):
+            async with await connect(port) as stream:
+                await stream.send_all(head + bytes(17_000))
+                for _ in range(turns % 20):
+                    await trio.lowlevel.checkpoint()
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with trio.fail_after(10):
+            while handler.active or trio.lowlevel.current_statistics().tasks_living > before:
+                await trio.lowlevel.checkpoint()

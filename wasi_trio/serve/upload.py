@@ -75,9 +75,7 @@ class Upload:
                     await self._write_pending()
                 elif await self._write_while_receiving():
                     return
-            if self._progress is not None:
-                self._progress.set()
-                self._progress = None
+            self._tell_progress()
             if self.complete:
                 self.body.finish(self._trailers)
             if self._accept(await self._receive()):
@@ -156,8 +154,8 @@ class Upload:
         return left
 
     async def taken(self, pieces: int) -> None:
-        """Wait until the content of the first so many events that had any is in the body."""
-        while self._pieces < pieces or self._pending:
+        """Wait until the content of the first so many events that had any is in the body, or none will be any more."""
+        while not self.body.finished and (self._pieces < pieces or self._pending):
             if self._progress is None:
                 self._progress = trio.Event()
             await self._progress.wait()
@@ -173,3 +171,9 @@ class Upload:
     def end(self) -> None:
         """The exchange is over: a guest that still reads finds the request cut short, unless it had all of it."""
         self.body.abort(HttpError("connection-terminated"))
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
