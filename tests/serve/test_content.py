@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from typing import Any
 
 import h11
@@ -20,9 +21,9 @@ SIZE = 3_000_000
 CONTENT = b"".join(struct.pack(">I", number) for number in range(SIZE // 4))
 
 
-def framed(content: bytes, *, chunk: int | None, trailers: bytes = b"", more: bytes = b"") -> bytes:
+def framed(content: bytes, *, chunk: int | None, path: bytes = b"/", trailers: bytes = b"", more: bytes = b"") -> bytes:
     """A request with this content, in chunks of this size, or with its length."""
-    head = b"POST / HTTP/1.1\r\nhost: x\r\n" + more
+    head = b"POST " + path + b" HTTP/1.1\r\nhost: x\r\n" + more
     if chunk is None:
         return head + b"content-length: %d\r\n\r\n%b" % (len(content), content)
     sent = [head + b"transfer-encoding: chunked\r\n\r\n"]
@@ -154,4 +155,20 @@ async def test_connections_end_whose_clients_leave_at_once() -> None:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with trio.fail_after(10):
             while handler.active or trio.lowlevel.current_statistics().tasks_living > before:
+                await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells of an end behind what was not read")
+@pytest.mark.parametrize("linger", [None, 0])
+async def test_a_client_leaves_whose_request_is_not_read(linger: int | None) -> None:
+    async with ProxyHandler(guest("sleep")) as handler, serving(Application(handler)) as port:
+        async with await connect(port) as stream:
+            # More than is read, and no more than the system holds then: behind what is on its way there is no end yet.
+            await stream.send_all(framed(bytes(2_000_000), chunk=None, path=b"/3600000")[:590_000])
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert handler.active == 1
+            if linger is not None:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, linger))
+        with trio.fail_after(30):
+            while handler.active:
                 await trio.lowlevel.checkpoint()

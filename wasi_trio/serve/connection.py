@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import select
 import socket
 import struct
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,7 +23,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.http2 import mend
-from wasi_trio.wasi.http.body import BodyClosed, Piece
+from wasi_trio.wasi.http.body import Body, BodyClosed, Piece
 
 if TYPE_CHECKING:
     from wasi_trio.serve.upload import Upload
@@ -44,6 +45,11 @@ _LEAST_ROOM = 64 << 10
 _MOST_JOINED = 16 << 10
 #: bytes to send over TLS at a time, which does not tell how many it has sent
 _TLS_PIECE = 64 << 10
+#: seconds after which a connection is looked at that is not read, as a guest does not read its request: by itself its
+#: end is only seen behind all that was sent
+_LOOK_UP = 1.0
+#: what there is to see of a client that has left; only Linux has the word for one that left in good order
+_LEFT = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 #: seconds for TLS to say that a connection ends, where its client takes nothing
 _FAREWELL = 1.0
 
@@ -211,7 +217,9 @@ class Connection(TCPServer):
         await upload.taken(http1.pieces)
         body = upload.body
         while True:
-            await body.wait_permit(_LEAST_ROOM)
+            while not await self._wait_for_room(body):
+                if _has_left(self.stream):
+                    return b""
             # What nobody reads is dropped: a client may be one that reads only once it has sent everything.
             data = await self._receive(body.permit() or _MOST_READ)
             if not data:
@@ -227,6 +235,13 @@ class Connection(TCPServer):
                     break
                 data = b""
                 await trio.lowlevel.checkpoint()
+
+    async def _wait_for_room(self, body: Body) -> bool:
+        """Wait for room in a body, but not for long; whether there is some, or nobody wants it."""
+        with trio.move_on_after(_LOOK_UP):
+            await body.wait_permit(_LEAST_ROOM)
+            return True
+        return False
 
     async def _close(self) -> None:
         with trio.move_on_after(_FAREWELL):
@@ -244,6 +259,13 @@ def _rest(pieces: list[Piece], sent: int) -> list[Piece]:
             return [memoryview(piece)[sent:], *pieces[number + 1 :]]
         sent -= len(piece)
     return []
+
+
+def _has_left(stream: Stream) -> bool:
+    """Whether the client has ended a connection from which there is still something to read."""
+    poll = select.poll()
+    poll.register(transport_of(stream).socket.fileno(), _LEFT)
+    return bool(poll.poll(0))
 
 
 def reset(stream: Stream) -> None:
