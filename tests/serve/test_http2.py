@@ -17,6 +17,7 @@ import trio.testing
 from tests.serve.support import Http2, connect, guest, serving
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.protocol_options import default_config
 
 
 @asynccontextmanager
@@ -147,3 +148,15 @@ async def test_a_request_that_is_none_is_reset(head: dict[str, bytes | None], ca
             await client.until(h2.events.StreamReset, number)
             assert await client.content(await client.ask("/")) == b"Hello, world!\n"
     assert "error" not in caplog.text
+
+
+async def test_more_requests_at_once_than_there_are_numbers_for_their_content() -> None:
+    config = default_config()
+    config.h2_max_concurrent_streams = 1 << 20
+    async with (
+        ProxyHandler(guest("p3_hello")) as handler,
+        serving(Application(handler), config=config) as port,
+        await connect(port) as stream,
+    ):
+        client = Http2(stream)
+        assert await client.content(await client.ask("/")) == b"Hello, world!\n"

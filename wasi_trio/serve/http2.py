@@ -26,6 +26,8 @@ from wasi_trio.wasi.http.body import Trailers
 
 #: bytes that a client may send of one request before any of them was taken, as h2 tells it
 _WINDOW = 65_535
+#: bytes that it may be given leave for at once; more than twice as much can not be said
+_MOST = 1 << 30
 
 
 async def taken(send: Any) -> None:
@@ -117,12 +119,11 @@ class Http2Connection:
         self._receive_data = connection.receive_data
         connection.receive_data = self._look_through  # type: ignore[method-assign, assignment]
         # What one stream keeps back is not to be missed by others.
-        connection.increment_flow_control_window(_WINDOW * protocol.config.h2_max_concurrent_streams)
+        connection.increment_flow_control_window(min(_WINDOW * protocol.config.h2_max_concurrent_streams, _MOST))
         #: by stream, the sizes of pieces that were received and not taken
         self._held: dict[int, deque[int]] = {}
         #: by stream, how many pieces were taken before hypercorn acknowledged them
         self._ahead: dict[int, int] = {}
-
         #: by stream
         self.trailers: dict[int, Trailers] = {}
 
