@@ -15,7 +15,7 @@ import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
@@ -194,6 +194,8 @@ class Connection(TCPServer):
                 if isinstance(self.protocol.protocol, H2Protocol):
                     http1 = None
                     mend(self.protocol.protocol)
+                    # It counted as a request, whose end would never come.
+                    await self.protocol_send(Updated(idle=True))
                 data = data[len(_PREFACE) :]
                 if not data:
                     continue
