@@ -82,6 +82,8 @@ class Connection(TCPServer):
         #: around the reading
         self._reading = trio.CancelScope()
         self._read_size = _LEAST_READ
+        #: much comes by it, and the system knows
+        self._widened = False
 
     def cork(self) -> None:
         """Hold back what is sent next until something follows it, so that both go out together."""
@@ -211,7 +213,13 @@ class Connection(TCPServer):
         else:
             with trio.fail_after(self.config.read_timeout):
                 data = await self.stream.receive_some(size)
-        self._read_size = min(2 * size, _MOST_READ) if len(data) == size else max(len(data), _LEAST_READ)
+        if len(data) < size:
+            self._read_size = max(len(data), _LEAST_READ)
+        else:
+            self._read_size = min(2 * size, _MOST_READ)
+            if size > _LEAST_READ and not self._widened:
+                self._widened = True
+                _widen(transport_of(self.stream).socket)
         return bytes(data)
 
     async def _receive_content(self, http1: Http1Connection, upload: Upload) -> bytes:
@@ -261,6 +269,17 @@ def _rest(pieces: list[Piece], sent: int) -> list[Piece]:
             return [memoryview(piece)[sent:], *pieces[number + 1 :]]
         sent -= len(piece)
     return []
+
+
+def _widen(sock: trio.socket.SocketType) -> None:
+    """Have the system hold as much as is read at a time.
+
+    By itself Linux holds no more than was read lately, so that who reads fast gets many small pieces. Being told to
+    wake a reader for so much only, it makes room for that, and keeps it when told otherwise.
+    """
+    with suppress(OSError):  # of a system that has no such thing
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _MOST_READ)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
 
 def _has_left(stream: Stream) -> bool:
