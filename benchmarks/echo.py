@@ -50,6 +50,7 @@ def pairs() -> list[Pair]:
         Pair("0.2, splicing", p2, "/splice"),
         Pair("0.3, 4 KiB at a time", p3, "/echo?chunk=4096", P3, aim=1.0),
         Pair("0.3, 16 KiB at a time", p3, "/echo?chunk=16384", P3, aim=1.0),
+        Pair("0.3, 64 KiB at a time", p3, "/echo?chunk=65536", P3, aim=1.0),
         Pair("0.3, 256 KiB at a time", p3, "/echo", P3, aim=1.0),
     ]
 
