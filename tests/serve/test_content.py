@@ -172,3 +172,22 @@ async def test_a_client_leaves_whose_request_is_not_read(linger: int | None) -> 
         with trio.fail_after(30):
             while handler.active:
                 await trio.lowlevel.checkpoint()
+
+
+async def test_a_client_that_waits_until_its_content_is_wanted() -> None:
+    async with (
+        ProxyHandler(guest("p3_echo")) as handler,
+        serving(Application(handler)) as port,
+        await connect(port) as stream,
+    ):
+        head, separator, content = framed(CONTENT, chunk=None, more=b"expect: 100-continue\r\n").partition(b"\r\n\r\n")
+        with trio.fail_after(30):
+            await stream.send_all(head + separator)
+            # The response may begin at once; what comes first is that the client may go on.
+            received = await stream.receive_some()
+            assert received.startswith(b"HTTP/1.1 100")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.send_all, content)
+                answers = Answers(stream)
+                answers.left = received.partition(b"\r\n\r\n")[2]
+                assert await answers.next() == (200, CONTENT, [])

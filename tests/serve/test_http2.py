@@ -18,6 +18,10 @@ from tests.serve.support import Http2, connect, guest, serving
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.protocol_options import default_config
+from wasi_trio.serve.reply import Reply, Scope, Send
+from wasi_trio.serve.upload import Receive, Upload
+from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.messages import Response
 
 
 @asynccontextmanager
@@ -160,3 +164,37 @@ async def test_more_requests_at_once_than_there_are_numbers_for_their_content() 
     ):
         client = Http2(stream)
         assert await client.content(await client.ask("/")) == b"Hello, world!\n"
+
+
+class Pausing:
+    """At /late a whole response once ``go`` is set, elsewhere one that has begun and does not go on."""
+
+    def __init__(self) -> None:
+        self.go = trio.Event()
+        self.gone = trio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        upload = Upload(receive, Body())
+        if scope["path"] == "/late":
+            await self.go.wait()
+            await Reply(scope, send, Response(200, [], Body.of(b"late")), adds_date=False).send_whole(upload)
+            self.gone.set()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload.run)
+            await Reply(scope, send, Response(200, [], Body()), adds_date=False).send_stream(upload)
+
+
+async def test_a_response_that_nobody_wants_any_more_holds_back_no_other() -> None:
+    app = Pausing()
+    async with serving(app) as port, await connect(port) as stream:
+        client = Http2(stream)
+        late = await client.ask("/late")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        client.protocol.reset_stream(late)
+        await client.flush()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        app.go.set()
+        await app.gone.wait()
+        with trio.fail_after(30):
+            await client.until(h2.events.ResponseReceived, await client.ask("/"))

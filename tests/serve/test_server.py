@@ -371,14 +371,17 @@ async def test_an_idle_connection_is_closed() -> None:
                 assert await read_to_end(stream)
 
 
-async def test_stopping_closes_an_http2_connection_without_a_request() -> None:
+@pytest.mark.parametrize("cut", [3, 18, 20, len(HTTP2)])
+async def test_stopping_closes_an_http2_connection_without_a_request(cut: int) -> None:
     stop = trio.Event()
     async with ProxyHandler(guest("hello")) as handler:
         listener = bind(("127.0.0.1", 0))
         async with await connect(listener.getsockname()[1]) as stream, trio.open_nursery() as nursery:
             server = Server(Application(handler), keep_alive_timeout=math.inf)
             nursery.start_soon(server.run, [listener], stop)
-            await stream.send_all(HTTP2)
+            await stream.send_all(HTTP2[:cut])
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await stream.send_all(HTTP2[cut:])
             assert await stream.receive_some()
             await trio.testing.wait_all_tasks_blocked()
             stop.set()

@@ -54,11 +54,11 @@ class Application:
         request = build_request(scope, self._headers)
         connection = connection_of(scope)
         http1 = None if connection is None else connection.http1
+        exchange = self._handler.submit(request)
         intake = http2.intake(send) if scope["http_version"] == "2" else None
         upload = Upload(receive, request.body, http1, intake)
         if http1 is not None:
             http1.upload = upload
-        exchange = self._handler.submit(request)
         answered = False
         try:
             for _ in range(2):

@@ -89,6 +89,13 @@ class Connection(TCPServer):
         """Hold back what is sent next until something follows it, so that both go out together."""
         self._corked = True
 
+    async def uncork(self) -> None:
+        """Hold back nothing any more: nothing may have followed, or not even been sent, where the client has left."""
+        self._corked = False
+        held, self._held = self._held, b""
+        if held:
+            await self._send([held])
+
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, Closed):
             try:
@@ -193,17 +200,27 @@ class Connection(TCPServer):
             if data.startswith(_PREFACE):
                 # Alone, so that HTTP/2 is mended before a request comes by it.
                 await self.protocol.handle(RawData(_PREFACE))
-                if isinstance(self.protocol.protocol, H2Protocol):
-                    http1 = None
-                    mend(self.protocol.protocol)
-                    # It counted as a request, whose end would never come.
-                    await self.protocol_send(Updated(idle=True))
                 data = data[len(_PREFACE) :]
+                if http1 is not None and await self._has_changed():
+                    http1 = None
                 if not data:
                     continue
             await self.protocol.handle(RawData(data))
             if not data:
                 return
+            if http1 is not None and await self._has_changed():
+                http1 = None
+
+    async def _has_changed(self) -> bool:
+        """Whether it speaks HTTP/2 now, which is mended then; to be asked after anything that came over HTTP/1."""
+        protocol = self.protocol.protocol
+        if not isinstance(protocol, H2Protocol):
+            return False
+        mend(protocol)
+        if not protocol.streams:
+            # What it began with counted as a request, whose end would never come.
+            await self.protocol_send(Updated(idle=True))
+        return True
 
     async def _receive(self, most: int) -> bytes:
         """As hypercorn reads, but in larger pieces while so much comes: what one costs hardly depends on its size."""
@@ -284,8 +301,11 @@ def _widen(sock: trio.socket.SocketType) -> None:
 
 def _has_left(stream: Stream) -> bool:
     """Whether the client has ended a connection from which there is still something to read."""
+    number = transport_of(stream).socket.fileno()
+    if number < 0:
+        return True  # it was closed here meanwhile
     poll = select.poll()
-    poll.register(transport_of(stream).socket.fileno(), _LEFT)
+    poll.register(number, _LEFT)
     return bool(poll.poll(0))
 
 

@@ -134,16 +134,20 @@ class Reply:
         body.close()
         if trailers and self._trailing is None:
             self._start["trailers"] = True
-        if self._connection is not None:
-            self._connection.cork()
-        await self._send(self._start)
+        connection = self._connection
+        if connection is not None:
+            connection.cork()
         try:
+            await self._send(self._start)
             if trailers:
                 await self._end(content, trailers)
             else:
                 await self._deliver(content, more=False)
         except ClientStalled as error:
             return await self._cut(upload, str(error), logging.WARNING)
+        finally:
+            if connection is not None:
+                await connection.uncork()
         return True
 
     async def send_stream(self, upload: Upload) -> bool:

@@ -50,6 +50,7 @@ def test_capacity_bounds_what_is_held():
     assert body.try_write(b"g") == 0
     assert body.take(1) == b"a"
     assert body.permit() == 1
+    at_once(body.wait_permit(1))
     assert body.try_write(memoryview(b"xyz")) == 1
     assert body.take(9) == b"bcdx"
 
@@ -152,35 +153,15 @@ async def test_every_waiting_writer_wakes(event):
         event(body)
 
 
-async def test_a_full_body_wakes_its_writer_only_once_half_is_taken():
-    body = Body(4)
-    body.try_write(b"1234")
+@pytest.mark.parametrize(("capacity", "held", "least"), [(4, 4, 1), (8, 6, 3)])
+async def test_a_body_with_too_little_room_wakes_its_writer_only_once_half_is_taken(capacity, held, least):
+    body = Body(capacity)
+    at_once(body.wait_permit(least))
+    body.try_write(bytes(held))
     woken = trio.Event()
 
     async def wait():
-        await body.wait_permit()
-        woken.set()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait)
-        await wait_all_tasks_blocked()
-        body.take(1)
-        await wait_all_tasks_blocked()
-        assert not woken.is_set()
-        body.take(1)
-        await wait_all_tasks_blocked()
-        assert woken.is_set()
-
-
-async def test_too_little_room_counts_as_none():
-    body = Body(8)
-    at_once(body.wait_permit(3))
-    body.try_write(b"123456")
-    at_once(body.wait_permit(2))
-    woken = trio.Event()
-
-    async def wait():
-        await body.wait_permit(3)
+        await body.wait_permit(least)
         woken.set()
 
     async with trio.open_nursery() as nursery:
