@@ -52,7 +52,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @asynccontextmanager
 async def serving(
-    name: str, certificates: Certificates, options: HandlerOptions | None = None, stop: trio.Event | None = None
+    name: str,
+    certificates: Certificates,
+    options: HandlerOptions | None = None,
+    stop: trio.Event | None = None,
+    send_timeout: float | None = None,
 ) -> AsyncIterator[int]:
     """A server of a guest over TLS; gives its port."""
     given = {
@@ -65,7 +69,7 @@ async def serving(
         assert listener.secure
         port = int(address_of(listener.sock).rpartition(":")[2])
         async with ProxyHandler(guest(name), options) as handler, trio.open_nursery() as nursery:
-            server = Server(Application(handler, adds_date=True), config=protocols.config)
+            server = Server(Application(handler, adds_date=True), config=protocols.config, send_timeout=send_timeout)
 
             async def run() -> None:
                 await server.run([], trio.Event() if stop is None else stop, secure=[listener.sock], tls=protocols.tls)
@@ -96,6 +100,19 @@ async def test_a_large_request_and_response(certificates: Certificates, http2: b
     async with serving("echo", certificates) as port, client(certificates, http2) as asks:
         response = await asks.post(f"https://127.0.0.1:{port}/echo", content=content)
     assert response.content == content
+
+
+async def test_a_client_that_takes_nothing(certificates: Certificates, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving("endless_body", certificates, send_timeout=0.2) as port:
+        stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=certificates.trust)
+        await stream.send_all(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+        with trio.fail_after(30):
+            while "its client took nothing for 0.2 s" not in caplog.text:
+                await trio.lowlevel.checkpoint()
+            with pytest.raises(trio.BrokenResourceError):
+                while await stream.receive_some():
+                    pass
+        await trio.aclose_forcefully(stream)
 
 
 async def test_many_requests_on_one_connection(certificates: Certificates) -> None:
