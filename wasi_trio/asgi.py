@@ -20,6 +20,7 @@ import trio
 from wasi_trio.component.imports import Imports
 from wasi_trio.serve.application import Application, pass_lifespan
 from wasi_trio.serve.config_file import config_path, is_hypercorn, settings_elsewhere
+from wasi_trio.serve.hypercorn_worker import finishing
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
 from wasi_trio.serve.options import HandlerOptions
@@ -112,7 +113,7 @@ class App:
             return
         started = False
         try:
-            async with self.running():
+            async with self.running(), finishing():
                 started = True
                 await send({"type": "lifespan.startup.complete"})
                 await receive()

@@ -141,11 +141,24 @@ def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None
                 server.process.send_signal(signal.SIGTERM)
                 while idle.recv(4096):
                     pass  # until it is closed, as idle ones are when it ends
+                for worker in workers:
+                    # As hypercorn does with all others when one has ended.
+                    with suppress(ProcessLookupError):
+                        os.kill(int(worker), signal.SIGTERM)
                 busy.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
                 assert answers.read() == b"6\r\nsecond\r\n0\r\n\r\n"
             code, said = server.ends()
     assert code == 0
     assert "Traceback" not in said
+
+
+def test_a_worker_that_is_to_end_alone_does(folder: Path) -> None:
+    component(folder, "hello")
+    arguments = ["-k", "trio", "-w", "2", "-b", "127.0.0.1:0"]
+    with hypercorn(folder, *arguments, WASI_TRIO_COMPONENT="app.wasm") as server:
+        workers = server.find(r"\[(\d+)\] \[INFO\] Running on", count=2)
+        os.kill(int(workers[0]), signal.SIGTERM)
+        server.ends()  # as hypercorn does when a worker has failed; otherwise this fails
 
 
 def test_a_new_component_is_reloaded(folder: Path) -> None:
