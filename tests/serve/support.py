@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -59,6 +60,15 @@ async def serving_guest(name: str, options: HandlerOptions | None = None, **serv
 
 async def connect(port: int) -> trio.SocketStream:
     return await trio.open_tcp_stream("127.0.0.1", port)
+
+
+@asynccontextmanager
+async def tcp_pair() -> AsyncIterator[tuple[trio.SocketStream, socket.socket]]:
+    """The two ends of a connection, of which one blocks."""
+    with bind(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        accepted = trio.socket.from_stdlib_socket(listener.accept()[0])
+        async with trio.SocketStream(accepted) as stream:
+            yield stream, client
 
 
 async def read_to_end(stream: trio.SocketStream) -> bytes:

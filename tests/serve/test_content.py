@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -12,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.serve.support import connect, guest, read_to_end, serving
+from tests.serve.support import connect, guest, read_to_end, read_until, serving
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
 
@@ -191,3 +192,25 @@ async def test_a_client_that_waits_until_its_content_is_wanted() -> None:
                 answers = Answers(stream)
                 answers.left = received.partition(b"\r\n\r\n")[2]
                 assert await answers.next() == (200, CONTENT, [])
+
+
+async def test_an_instance_that_writes_as_fast_as_it_is_read_answers_others_as_well() -> None:
+    """What it writes is sent in its own host functions, where it has no need to wait."""
+
+    def read_all(client: socket.socket) -> None:
+        with suppress(ConnectionResetError):  # as it ends in the middle
+            while client.recv(1 << 20):
+                pass
+
+    async with ProxyHandler(guest("p3_endless_body")) as handler, serving(Application(handler)) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
+            await trio.to_thread.run_sync(client.recv, 1)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, read_all, client)
+                for _ in range(20):
+                    async with await connect(port) as stream:
+                        await stream.send_all(b"GET /0 HTTP/1.1\r\nhost: x\r\n\r\n")
+                        assert await read_until(stream, b"begun\n")
+                client.shutdown(socket.SHUT_RDWR)
+        assert handler.started == 1

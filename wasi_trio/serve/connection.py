@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import select
-import socket
-import struct
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import h11
 import trio
@@ -23,33 +18,14 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.http2 import mend
-from wasi_trio.wasi.http.body import Body, BodyClosed, Piece
-
-if TYPE_CHECKING:
-    from wasi_trio.serve.upload import Upload
-
-logger = logging.getLogger("wasi_trio.serve")
+from wasi_trio.serve.receiving import ContentReceiver, Receiver
+from wasi_trio.serve.sending import Sender, reset
+from wasi_trio.wasi.http.body import Body, Piece
 
 #: where the state of a request's ASGI scope has its ``Connection``
 CONNECTION = "wasi_trio.connection"
-#: what bytes come and go by
-Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 #: what HTTP/2 begins with, where that was not agreed on over TLS
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-#: bytes to read at a time from a connection, at first, and where it has more
-_LEAST_READ = 16 << 10
-_MOST_READ = 512 << 10
-#: bytes that a request's body has room for when more is received for it
-_LEAST_ROOM = 64 << 10
-#: bytes up to which it is cheaper to put together what is sent
-_MOST_JOINED = 16 << 10
-#: bytes to send over TLS at a time, which does not tell how many it has sent
-_TLS_PIECE = 64 << 10
-#: seconds after which a connection is looked at that is not read, as a guest does not read its request: by itself its
-#: end is only seen behind all that was sent
-_LOOK_UP = 1.0
-#: what there is to see of a client that has left; only Linux has the word for one that left in good order
-_LEFT = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 #: seconds for TLS to say that a connection ends, where its client takes nothing
 _FAREWELL = 1.0
 
@@ -81,9 +57,7 @@ class Connection(TCPServer):
         self._held = b""
         #: around the reading
         self._reading = trio.CancelScope()
-        self._read_size = _LEAST_READ
-        #: much comes by it, and the system knows
-        self._widened = False
+        self._sender = Sender(stream, send_timeout)
 
     def cork(self) -> None:
         """Hold back what is sent next until something follows it, so that both go out together."""
@@ -126,48 +100,28 @@ class Connection(TCPServer):
             raise
         await self._send(pieces)
 
+    def send_content_now(self, http1: Http1Connection, body: Body) -> int:
+        """Send what a body holds without waiting, from a host function; how much of it was taken from the body.
+
+        That is none where something else is being sent, the client takes nothing, or others are to have their turn.
+        """
+        size = body.buffered
+        if http1.their_state is h11.ERROR or not self._sender.can_send_now():
+            return 0
+        try:
+            if not self._sender.send_now(http1.send_content(body.take_pieces())):
+                self._task_group.spawn(self._send, [])
+        except BaseException:
+            # A host function that was interrupted in the middle of this: nobody knows what has been sent.
+            reset(self.stream)
+            raise
+        return size
+
     async def _send(self, pieces: list[Piece]) -> None:
-        try:
-            self.send_lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self.send_lock.acquire()
-        broken = False
-        try:
-            # What was partly sent could never be completed: the next frame would be read as its rest.
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self.send_timeout) as scope:
-                await self._transmit(pieces, scope)
-            if scope.cancelled_caught:
-                logger.warning("a connection is closed: its client took nothing for %g s", self.send_timeout)
-                reset(self.stream)
-                broken = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError):
-            # Busy it is, as others wait for the lock, with being closed.
-            broken = True
-        finally:
-            self.send_lock.release()
-        if broken:
+        if not await self._sender.send(pieces):
             for leave in list(self.on_broken):
                 leave()
             await self.protocol.handle(Closed())
-
-    async def _transmit(self, pieces: list[Piece], scope: trio.CancelScope) -> None:
-        """Send all of some pieces, and put off the end of the scope as often as some of it could be sent."""
-        stream = self.stream
-        if isinstance(stream, trio.SocketStream):
-            if len(pieces) > 1 and sum(map(len, pieces)) <= _MOST_JOINED:
-                pieces = [b"".join(pieces)]
-            while True:
-                sent = await stream.socket.sendmsg(pieces)
-                rest = _rest(pieces, sent)
-                if not rest:
-                    return
-                pieces = rest
-                scope.deadline = trio.current_time() + self.send_timeout
-        else:
-            data = memoryview(b"".join(pieces))
-            for start in range(0, len(data), _TLS_PIECE):
-                scope.deadline = trio.current_time() + self.send_timeout
-                await stream.send_all(data[start : start + _TLS_PIECE])
 
     @property
     def http1(self) -> Http1Connection | None:
@@ -182,6 +136,7 @@ class Connection(TCPServer):
         self.idle_task.end()
 
     async def _read_pieces(self) -> None:
+        receiver = Receiver(self.stream, self.config.read_timeout)
         http1: Http1Connection | None = None
         protocol = self.protocol.protocol
         if isinstance(protocol, H11Protocol):
@@ -192,9 +147,10 @@ class Connection(TCPServer):
         while True:
             try:
                 if http1 is not None and http1.content is not None and http1.upload is not None:
-                    data = await self._receive_content(http1, http1.upload)
+                    await http1.upload.taken(http1.pieces)
+                    data = await ContentReceiver(receiver, http1, http1.upload.body).run()
                 else:
-                    data = await self._receive(_MOST_READ)
+                    data = await receiver.receive()
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):
                 return
             if data.startswith(_PREFACE):
@@ -222,54 +178,6 @@ class Connection(TCPServer):
             await self.protocol_send(Updated(idle=True))
         return True
 
-    async def _receive(self, most: int) -> bytes:
-        """As hypercorn reads, but in larger pieces while so much comes: what one costs hardly depends on its size."""
-        size = min(self._read_size, most)
-        if self.config.read_timeout is None:
-            data = await self.stream.receive_some(size)
-        else:
-            with trio.fail_after(self.config.read_timeout):
-                data = await self.stream.receive_some(size)
-        if len(data) < size:
-            self._read_size = max(len(data), _LEAST_READ)
-        else:
-            self._read_size = min(2 * size, _MOST_READ)
-            if size > _LEAST_READ and not self._widened:
-                self._widened = True
-                _widen(transport_of(self.stream).socket)
-        return bytes(data)
-
-    async def _receive_content(self, http1: Http1Connection, upload: Upload) -> bytes:
-        """Receive content, all but the last of it, into the upload; returns what was received after it."""
-        await upload.taken(http1.pieces)
-        body = upload.body
-        while True:
-            while not await self._wait_for_room(body):
-                if _has_left(self.stream):
-                    return b""
-            # What nobody reads is dropped: a client may be one that reads only once it has sent everything.
-            data = await self._receive(body.permit() or _MOST_READ)
-            if not data:
-                return data
-            while True:
-                content, rest = http1.split(data)
-                if content:
-                    with suppress(BodyClosed):
-                        await body.send_all(content)
-                if rest is not None:
-                    return rest
-                if not content or not http1.undecoded:
-                    break
-                data = b""
-                await trio.lowlevel.checkpoint()
-
-    async def _wait_for_room(self, body: Body) -> bool:
-        """Wait for room in a body, but not for long; whether there is some, or nobody wants it."""
-        with trio.move_on_after(_LOOK_UP):
-            await body.wait_permit(_LEAST_ROOM)
-            return True
-        return False
-
     async def _close(self) -> None:
         with trio.move_on_after(_FAREWELL):
             await super()._close()
@@ -277,49 +185,6 @@ class Connection(TCPServer):
     async def _initiate_server_close(self) -> None:
         with trio.move_on_after(_FAREWELL):
             await super()._initiate_server_close()
-
-
-def _rest(pieces: list[Piece], sent: int) -> list[Piece]:
-    """What is left of some pieces when so many bytes of them are sent."""
-    for number, piece in enumerate(pieces):
-        if sent < len(piece):
-            return [memoryview(piece)[sent:], *pieces[number + 1 :]]
-        sent -= len(piece)
-    return []
-
-
-def _widen(sock: trio.socket.SocketType) -> None:
-    """Have the system hold as much as is read at a time.
-
-    By itself Linux holds no more than was read lately, so that who reads fast gets many small pieces. Being told to
-    wake a reader for so much only, it makes room for that, and keeps it when told otherwise.
-    """
-    with suppress(OSError):  # of a system that has no such thing
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _MOST_READ)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-
-
-def _has_left(stream: Stream) -> bool:
-    """Whether the client has ended a connection from which there is still something to read."""
-    number = transport_of(stream).socket.fileno()
-    if number < 0:
-        return True  # it was closed here meanwhile
-    poll = select.poll()
-    poll.register(number, _LEFT)
-    return bool(poll.poll(0))
-
-
-def reset(stream: Stream) -> None:
-    """Close a connection so that its client sees it break, and drop what was not sent."""
-    transport = transport_of(stream)
-    # A lingering time of none makes closing a reset, where it would have been an orderly end.
-    transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.socket.close()
-
-
-def transport_of(stream: Stream) -> trio.SocketStream:
-    """The socket's stream below TLS, if there is that."""
-    return stream if isinstance(stream, trio.SocketStream) else stream.transport_stream
 
 
 def connection_of(scope: MutableMapping[str, Any]) -> Connection | None:

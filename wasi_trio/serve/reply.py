@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import trio
 
 from wasi_trio.serve import http2
-from wasi_trio.serve.connection import connection_of
+from wasi_trio.serve.connection import Connection, connection_of
 from wasi_trio.serve.cutting import cut_response
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.upload import Message, Upload
@@ -65,8 +66,8 @@ class Reply:
         "_bodiless",
         "_body",
         "_connection",
-        "_declared",
         "_http1",
+        "_left",
         "_patience",
         "_send",
         "_start",
@@ -114,7 +115,8 @@ class Reply:
         has_way = self._trailing is not None or _TRAILERS in scope.get("extensions", ())
         self._trailers_wanted = not self._bodiless and has_way and _accepts_trailers(scope)
         self.whole = self._bodiless or (body.finished and body.error is None)
-        self._declared = None if self._bodiless else declared
+        #: of the length that the guest has declared, what it has yet to write
+        self._left = None if self._bodiless else declared
         if self.whole and not self._bodiless:
             if declared is None:
                 if not (body.trailers and self._trailers_wanted):
@@ -188,18 +190,29 @@ class Reply:
     async def _send_content(self) -> None:
         body = self._body
         connection, http1 = self._connection, self._http1
-        left = self._declared
-        while pieces := await body.receive_pieces():
-            if left is not None:
-                left -= sum(map(len, pieces))
-                if left < 0:
-                    raise BadResponse("the guest wrote more content than the length it gave")
-            if connection is not None and http1 is not None:
-                await connection.send_content(http1, pieces)
-            else:
-                await self._deliver(b"".join(pieces), more=True)
-        if left:
-            raise BadResponse(f"the guest ended its content {left} bytes before the length it gave")
+        if connection is not None and http1 is not None:
+            body.on_full = partial(self._send_now, connection, http1)
+        try:
+            while pieces := await body.receive_pieces():
+                if self._left is not None:
+                    self._left -= sum(map(len, pieces))
+                    if self._left < 0:
+                        raise BadResponse("the guest wrote more content than the length it gave")
+                if connection is not None and http1 is not None:
+                    await connection.send_content(http1, pieces)
+                else:
+                    await self._deliver(b"".join(pieces), more=True)
+        finally:
+            body.on_full = None
+        if self._left:
+            raise BadResponse(f"the guest ended its content {self._left} bytes before the length it gave")
+
+    def _send_now(self, connection: Connection, http1: Http1Connection) -> None:
+        """The guest finds no room in the body: send what it holds at once, so that it need not wait for that."""
+        if self._left is None:
+            connection.send_content_now(http1, self._body)
+        elif self._body.buffered <= self._left:
+            self._left -= connection.send_content_now(http1, self._body)
 
     async def _end(self, content: bytes, trailers: Trailers) -> None:
         """Send the last of the content, and trailers if they are wanted."""

@@ -15,8 +15,9 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
-from wasi_trio.serve.connection import Connection, Stream, transport_of
+from wasi_trio.serve.connection import Connection
 from wasi_trio.serve.protocol_options import default_config
+from wasi_trio.serve.sending import Stream, transport_of
 
 logger = logging.getLogger("wasi_trio.serve")
 

@@ -43,6 +43,29 @@ def test_a_single_write_is_not_copied():
     assert body.take(1 << 20) is data
 
 
+def test_the_host_does_its_part_where_the_guest_would_have_to_wait():
+    body = Body(10)
+    to_come = [b"hello", b"world!"]
+    body.on_starved = lambda: to_come and body.try_write(to_come.pop(0))
+    assert body.available() == 5
+    assert body.available() == 5
+    assert body.take(5) == b"hello"
+    assert body.available() == 6
+    assert body.take(6) == b"world!"
+    assert body.available() == 0
+
+    gone = []
+    body.on_starved = None
+    body.on_full = lambda: gone.append(body.take(4))
+    body.try_write(b"0123456789")
+    assert body.permit() == 4
+    assert body.permit() == 4
+    assert gone == [b"0123"]
+    body.on_full = None
+    body.try_write(b"0123456789")
+    assert body.permit() == 0
+
+
 def test_capacity_bounds_what_is_held():
     body = Body(4)
     assert body.try_write(b"abcdef") == 4

@@ -45,6 +45,9 @@ class Body:
     when it is called. ``on_ended`` is called, once, as soon as ``ended`` holds: with true where the reader had
     all of the body, with false where the writer cut it short or the reader closed it.
 
+    Where the other end is the host's it may do its part at once: ``on_starved`` is called where ``available`` finds
+    nothing, and may write, and ``on_full`` where ``permit`` finds no room, and may take.
+
     A task that waits longer than ``patience`` seconds for something to read calls ``on_late``, which ends the body.
     """
 
@@ -59,9 +62,11 @@ class Body:
         "finished",
         "on_close",
         "on_ended",
+        "on_full",
         "on_late",
         "on_permit",
         "on_readable",
+        "on_starved",
         "patience",
         "refusal",
         "trailers",
@@ -88,6 +93,8 @@ class Body:
         self.on_readable: Callable[[], None] | None = None
         self.on_permit: Callable[[], None] | None = None
         self.on_ended: Callable[[bool], None] | None = None
+        self.on_starved: Callable[[], None] | None = None
+        self.on_full: Callable[[], None] | None = None
         self.patience = math.inf
         self.on_late: Callable[[], None] | None = None
 
@@ -114,6 +121,9 @@ class Body:
     def permit(self) -> int:
         """How many bytes ``try_write`` would accept now."""
         room = self.capacity - self.buffered
+        if room <= 0 and self.on_full is not None:
+            self.on_full()
+            room = self.capacity - self.buffered
         return room if room > 0 and not self.finished and not self.closed else 0
 
     def try_write(self, data: Piece) -> int:
@@ -216,6 +226,8 @@ class Body:
 
     def available(self) -> int:
         """How many bytes can be taken now."""
+        if not self.buffered and self.on_starved is not None:
+            self.on_starved()
         return self.buffered
 
     def take(self, max_bytes: int) -> bytes:

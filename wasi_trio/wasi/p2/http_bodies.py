@@ -58,7 +58,7 @@ class IncomingBodyStream(InputStream):
 
     def _take(self, limit: int) -> bytes | None:
         body = self.body
-        if body.buffered:
+        if body.available():
             return body.take(limit)
         if not body.ended:
             return b""

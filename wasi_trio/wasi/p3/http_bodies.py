@@ -72,7 +72,7 @@ class _BodySource:
 
     @property
     def length(self) -> int:
-        return self.progress + self.body.buffered
+        return self.progress + self.body.available()
 
     def give(self, count: int) -> bytes | memoryview:
         return self.body.take_view(count)
