@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 
+from wasi_trio.wasi.http.body import Piece
+
 #: the line before a chunk
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]{0,256})?\r\n")
 #: bytes that the line before a chunk may have
 _LONGEST_LINE = 512
+#: bytes of a piece of content from which on it is cheaper not to copy it
+_WORTH_A_VIEW = 4096
 #: chunks that are decoded at a time
 _MOST_CHUNKS = 256
 
@@ -25,8 +29,11 @@ class Content(ABC):
         self.error = ""
 
     @abstractmethod
-    def decode(self, data: bytes) -> tuple[bytes, bytes]:
-        """Content that is in ``data``, which follows what was decoded before, and what has not been decoded of it."""
+    def decode(self, data: bytes) -> tuple[list[Piece], bytes]:
+        """Content that is in ``data``, which follows what was decoded before, and what has not been decoded of it.
+
+        The pieces are no more than twice as large as what they keep in memory.
+        """
 
     @abstractmethod
     def may_end_in(self, data: bytes) -> bool:
@@ -42,14 +49,14 @@ class SizedContent(Content):
         super().__init__()
         self.left = length
 
-    def decode(self, data: bytes) -> tuple[bytes, bytes]:
+    def decode(self, data: bytes) -> tuple[list[Piece], bytes]:
         left = self.left
         if len(data) < left:
             self.left = left - len(data)
-            return data, b""
+            return [data], b""
         self.left = 0
         self.complete = True
-        return data[:left], data[left:]
+        return [data[:left]], data[left:]
 
     def may_end_in(self, data: bytes) -> bool:
         return len(data) >= self.left
@@ -67,8 +74,8 @@ class ChunkedContent(Content):
         #: the line end after a chunk comes next
         self._footer = False
 
-    def decode(self, data: bytes) -> tuple[bytes, bytes]:
-        pieces: list[memoryview] = []
+    def decode(self, data: bytes) -> tuple[list[Piece], bytes]:
+        pieces: list[Piece] = []
         view = memoryview(data)
         start, size = 0, len(data)
         # Others have their turn between two calls.
@@ -101,8 +108,10 @@ class ChunkedContent(Content):
                 break
             self._footer = False
             start = header.end()
-        content = bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
-        return content, data[start:]
+        content = sum(map(len, pieces))
+        if pieces and content < max(size // 2, _WORTH_A_VIEW * len(pieces)):
+            pieces = [b"".join(pieces)]
+        return pieces, data[start:]
 
     def may_end_in(self, data: bytes) -> bool:
         return False

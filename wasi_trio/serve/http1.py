@@ -192,7 +192,8 @@ class Http1Connection:
     def _next_content(self, content: Content) -> Received | None:
         """The content that was received; None where it has ended, and h11 is to say so."""
         if self._data and not content.complete and not content.error:
-            piece, self._data = content.decode(self._data)
+            pieces, self._data = content.decode(self._data)
+            piece = b"".join(pieces)
             if piece:
                 self.pieces += 1
                 return h11.Data(data=piece)
@@ -217,7 +218,7 @@ class Http1Connection:
         """Whether something of what was received has yet to be looked at, or to be completed."""
         return bool(self._data)
 
-    def split(self, data: bytes) -> tuple[bytes, bytes | None]:
+    def split(self, data: bytes) -> tuple[list[Piece], bytes | None]:
         """What of ``data``, just received, is content, and what else is in it that ``receive_data`` is to be given.
 
         More content follows as long as the second is None: first what is ``undecoded``, which ``split`` tells of when
@@ -228,12 +229,12 @@ class Http1Connection:
         if self._data:
             data, self._data = self._data + data, b""
         if content.may_end_in(data):
-            return b"", data
-        piece, rest = content.decode(data)
+            return [], data
+        pieces, rest = content.decode(data)
         if content.complete or content.error:
-            return piece, rest
+            return pieces, rest
         self._data = rest
-        return piece, None
+        return pieces, None
 
 
 class _Content:

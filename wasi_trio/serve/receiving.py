@@ -155,12 +155,10 @@ class ContentReceiver:
             self._rest = data
 
     def _take(self, data: bytes) -> None:
-        content, self._rest = self._http1.split(data)
-        if content:
-            with suppress(BodyClosed):
-                # No more than there is room for was received.
-                self._body.try_write(content)
-        self._undecoded = bool(content) and self._rest is None and self._http1.undecoded
+        pieces, self._rest = self._http1.split(data)
+        with suppress(BodyClosed):
+            self._body.write_pieces(pieces)
+        self._undecoded = bool(pieces) and self._rest is None and self._http1.undecoded
 
     def _on_starved(self) -> None:
         """The body's reader finds nothing in it."""

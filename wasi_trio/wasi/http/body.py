@@ -142,19 +142,40 @@ class Body:
             size = room
         if not size:
             return 0
-        chunks = self._chunks
-        if chunks and size <= _SMALL:
-            last = chunks[-1]
-            if type(last) is bytearray:
-                last += data
-            else:
-                chunks.append(bytearray(data))
+        if size <= _SMALL:
+            self._gather(data)
         else:
-            chunks.append(bytes(data))
+            self._chunks.append(bytes(data))
         self.buffered += size
         if self._reader_wakeup is not None or self.on_readable is not None:
             self._wake_reader()
         return size
+
+    def write_pieces(self, pieces: list[Piece]) -> None:
+        """Hand over pieces, however little room there is; large ones are not copied, so they must not change.
+
+        Raises BodyClosed as ``try_write`` does.
+        """
+        if self.finished or self.closed:
+            raise BodyClosed
+        for piece in pieces:
+            self.buffered += len(piece)
+            if len(piece) <= _SMALL:
+                self._gather(piece)
+            else:
+                self._chunks.append(piece)
+        if pieces:
+            self._wake_reader()
+
+    def _gather(self, data: Piece) -> None:
+        """Write a little."""
+        chunks = self._chunks
+        if not chunks:
+            chunks.append(bytes(data))
+        elif type(last := chunks[-1]) is bytearray:
+            last += data
+        else:
+            chunks.append(bytearray(data))
 
     def move_from(self, other: Body) -> None:
         """Take over, without copying it, all that another body holds, however little room there is.
@@ -253,9 +274,10 @@ class Body:
     def take_view(self, max_bytes: int) -> bytes | memoryview:
         """As ``take``, but perhaps a view of a part of what was written."""
         chunks = self._chunks
-        if chunks and type(chunks[0]) is not bytearray and len(chunks[0]) > max_bytes > 0:
-            view = memoryview(chunks[0])
-            chunks[0] = view[max_bytes:]
+        if chunks and type(chunks[0]) is not bytearray and len(chunks[0]) >= max_bytes > 0:
+            view = memoryview(chunks.popleft())
+            if len(view) > max_bytes:
+                chunks.appendleft(view[max_bytes:])
             self.buffered -= max_bytes
             self._taken()
             return view[:max_bytes]
