@@ -37,8 +37,21 @@ def check_cache() -> Path:
     return folder
 
 
+def cache_configuration() -> Path | None:
+    """The file to configure wasmtime's cache from: its user's if there is one, else ours; None if there is no home."""
+    try:
+        path = _user_configuration()
+    except CacheError:
+        return None
+    return path if path.exists() else Path(__file__).with_name("cache.toml")
+
+
+def _user_configuration() -> Path:
+    return _user_folder("Application Support", "XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
 def _configured() -> Path | None:
-    path = _user_folder("Application Support", "XDG_CONFIG_HOME", ".config") / "config.toml"
+    path = _user_configuration()
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -15,6 +15,7 @@ import wasmtime.component
 from wasi_trio.component.errors import MalformedComponent
 from wasi_trio.component.skeleton import skeleton
 from wasi_trio.runtime import ffi
+from wasi_trio.runtime.code_cache import cache_configuration
 from wasi_trio.runtime.coroutines import abandon
 from wasi_trio.runtime.host_calls import Interrupter, Interruption
 from wasi_trio.runtime.ticker import Ticker
@@ -137,7 +138,8 @@ def _config(cache: bool, features: Collection[str]) -> wasmtime.Config:
     config.memory_may_move = False
     config.memory_reservation = 1 << 32
     if cache:
-        config.cache = True
+        configuration = cache_configuration()
+        config.cache = True if configuration is None else str(configuration)
     pointer = ctypes.cast(config.ptr(), ctypes.c_void_p)
     ffi.async_stack_size_set(pointer, FIBER_STACK)
     for feature in features:
