@@ -16,6 +16,10 @@ import trio.testing
 from tests.serve.support import connect, guest, read_to_end, read_until, serving
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.reply import Reply, Scope, Send
+from wasi_trio.serve.upload import Receive, Upload
+from wasi_trio.wasi.http.body import CAPACITY, Body, BodyClosed
+from wasi_trio.wasi.http.messages import Response
 
 SIZE = 3_000_000
 #: no part of which is like another
@@ -214,3 +218,48 @@ async def test_an_instance_that_writes_as_fast_as_it_is_read_answers_others_as_w
                         assert await read_until(stream, b"begun\n")
                 client.shutdown(socket.SHUT_RDWR)
         assert handler.started == 1
+
+
+class Writer:
+    """An application that writes a response as a guest does: in one go, as long as there is room."""
+
+    def __init__(self, declared: int, content: bytes) -> None:
+        self.declared = declared
+        self.content = content
+        #: what it wrote without waiting
+        self.at_once = 0
+        self.sent: bool | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = Body()
+        body.try_write(self.content[:1000])
+        response = Response(200, [("content-length", b"%d" % self.declared)], body)
+        upload = Upload(receive, Body.empty())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.write, body)
+            nursery.start_soon(upload.run)
+            self.sent = await Reply(scope, send, response, adds_date=False).send_stream(upload)
+            nursery.cancel_scope.cancel()
+
+    async def write(self, body: Body) -> None:
+        await trio.testing.wait_all_tasks_blocked()  # until that is sent
+        left = memoryview(self.content)[1000:]
+        with suppress(BodyClosed):
+            while left and body.permit():
+                left = left[body.try_write(left[:60_000]) :]
+            self.at_once = len(self.content) - len(left)
+            await body.send_all(left)
+        body.finish()
+
+
+@pytest.mark.parametrize(("declared", "whole"), [(SIZE, True), (SIZE - 1, False), (SIZE + 1, False)])
+async def test_a_response_that_is_written_in_one_go_is_held_to_its_length(declared: int, whole: bool) -> None:
+    app = Writer(declared, CONTENT)
+    async with serving(app) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        received = await read_to_end(stream)
+    content = received.partition(b"\r\n\r\n")[2]
+    assert CONTENT.startswith(content)
+    assert (len(content) == declared) == whole
+    assert app.sent is whole
+    assert app.at_once > 2 * CAPACITY, "no more than its body holds, so nothing was sent meanwhile"

@@ -19,12 +19,17 @@ from tests.serve.support import tcp_pair
 from wasi_trio.serve import stretch
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.receiving import ContentReceiver, Receiver
+from wasi_trio.serve.upload import Message, Upload
 from wasi_trio.wasi.http.body import Body
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"
 SIZED = HEAD + b"content-length: 100000\r\n\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def no_event() -> Message:
+    raise AssertionError("nothing goes by way of hypercorn here")
 
 
 class Receiving:
@@ -36,8 +41,8 @@ class Receiving:
         self.http1 = Http1Connection(1 << 16)
         self.http1.receive_data(head)
         assert isinstance(self.http1.next_event(), h11.Request)
-        self.stream = stream
-        self.receiver = ContentReceiver(Receiver(stream, patience), self.http1, self.body)
+        self.upload = Upload(no_event, self.body, self.http1)
+        self.receiver = ContentReceiver(Receiver(stream, patience), self.http1, self.upload)
         #: what ``run`` has returned or raised
         self.rest: bytes | None = None
         self.error: Exception | None = None
@@ -93,6 +98,25 @@ async def test_a_reader_that_finds_nothing_gets_what_has_come_by_then() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert request.body.buffered == len(b"a third")
         assert request.take() == b"a third"
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_a_reader_that_finds_nothing_has_its_answer_sent() -> None:
+    async with receiving(SIZED) as request:
+
+        def answer() -> bool:
+            if questions:
+                request.client.sendall(questions.pop())
+                return True
+            return False
+
+        questions = [b"more"]
+        request.upload.on_starved = answer
+        request.client.sendall(b"some")
+        assert request.take() == b"some"
+        assert questions, "there was no need yet"
+        assert request.take() == b"more"
+        assert request.take() == b""
 
 
 @pytest.mark.usefixtures("unhurried")

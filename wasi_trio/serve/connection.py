@@ -148,7 +148,7 @@ class Connection(TCPServer):
             try:
                 if http1 is not None and http1.content is not None and http1.upload is not None:
                     await http1.upload.taken(http1.pieces)
-                    data = await ContentReceiver(receiver, http1, http1.upload.body).run()
+                    data = await ContentReceiver(receiver, http1, http1.upload).run()
                 else:
                     data = await receiver.receive()
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):

@@ -13,7 +13,8 @@ import trio
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.sending import Stream, transport_of
 from wasi_trio.serve.stretch import Stretch
-from wasi_trio.wasi.http.body import Body, BodyClosed
+from wasi_trio.serve.upload import Upload
+from wasi_trio.wasi.http.body import BodyClosed
 
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10
@@ -84,13 +85,15 @@ class ContentReceiver:
     """Receives the content of one request over HTTP/1 into its body, all but the last of it.
 
     A reader that finds nothing there has it receive what the system has at once, in the host function in which it asks
-    for it: it need not wait for the event loop, which costs more than all else that is done with so many bytes.
+    for it: it need not wait for the event loop, which costs more than all else that is done with so many bytes. Where
+    the system has nothing, what was written of the answer goes out first; it takes a while, in which more may come.
     """
 
-    def __init__(self, receiver: Receiver, http1: Http1Connection, body: Body) -> None:
+    def __init__(self, receiver: Receiver, http1: Http1Connection, upload: Upload) -> None:
         self._receiver = receiver
         self._http1 = http1
-        self._body = body
+        self._upload = upload
+        self._body = upload.body
         #: what was received after the content, once that is there; empty where the connection has ended
         self._rest: bytes | None = None
         #: there is content that was received and has yet to be decoded
@@ -167,7 +170,7 @@ class ContentReceiver:
         try:
             if self._undecoded:
                 self._take(b"")
-            elif not self._receive():
+            elif not self._receive() and not (self._upload.answer_now() and self._receive()):
                 self._stretch.end()
         except OSError:
             return  # ``run`` finds it as well

@@ -167,7 +167,7 @@ class Reply:
             with trio.CancelScope() as sending:
                 upload.on_left = sending.cancel
                 if not upload.client_left:
-                    await self._send_content()
+                    await self._send_content(upload)
         except BodyAborted as error:
             return await self._cut(upload, f"the guest broke off its response: {error}")
         except BadResponse as error:
@@ -187,11 +187,11 @@ class Reply:
             return await self._cut(upload, str(error), logging.WARNING)
         return True
 
-    async def _send_content(self) -> None:
+    async def _send_content(self, upload: Upload) -> None:
         body = self._body
         connection, http1 = self._connection, self._http1
         if connection is not None and http1 is not None:
-            body.on_full = partial(self._send_now, connection, http1)
+            body.on_full = upload.on_starved = partial(self._send_now, connection, http1)
         try:
             while pieces := await body.receive_pieces():
                 if self._left is not None:
@@ -203,16 +203,19 @@ class Reply:
                 else:
                     await self._deliver(b"".join(pieces), more=True)
         finally:
-            body.on_full = None
+            body.on_full = upload.on_starved = None
         if self._left:
             raise BadResponse(f"the guest ended its content {self._left} bytes before the length it gave")
 
-    def _send_now(self, connection: Connection, http1: Http1Connection) -> None:
-        """The guest finds no room in the body: send what it holds at once, so that it need not wait for that."""
-        if self._left is None:
-            connection.send_content_now(http1, self._body)
-        elif self._body.buffered <= self._left:
-            self._left -= connection.send_content_now(http1, self._body)
+    def _send_now(self, connection: Connection, http1: Http1Connection) -> bool:
+        """The guest is about to wait: send what it has written, if that can be done at once; whether anything was."""
+        body = self._body
+        if not body.buffered or (self._left is not None and body.buffered > self._left):
+            return False
+        sent = connection.send_content_now(http1, body)
+        if self._left is not None:
+            self._left -= sent
+        return sent > 0
 
     async def _end(self, content: bytes, trailers: Trailers) -> None:
         """Send the last of the content, and trailers if they are wanted."""

@@ -39,6 +39,7 @@ class Upload:
         "client_left",
         "complete",
         "on_left",
+        "on_starved",
     )
 
     def __init__(
@@ -61,6 +62,8 @@ class Upload:
         self.client_left = False
         #: called once, when the client has left
         self.on_left: Callable[[], None] | None = None
+        #: has what was written of the answer sent at once, and says whether there was any
+        self.on_starved: Callable[[], bool] | None = None
 
     async def run(self) -> None:
         """Take events until there is the one that the client has left.
@@ -159,6 +162,10 @@ class Upload:
             if self._progress is None:
                 self._progress = trio.Event()
             await self._progress.wait()
+
+    def answer_now(self) -> bool:
+        """The guest is about to wait for more of the request: send what it has written; whether there was any."""
+        return self.on_starved is not None and self.on_starved()
 
     def leave(self) -> None:
         """The client has left, however that came to be known."""

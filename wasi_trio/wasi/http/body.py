@@ -94,7 +94,7 @@ class Body:
         self.on_permit: Callable[[], None] | None = None
         self.on_ended: Callable[[bool], None] | None = None
         self.on_starved: Callable[[], None] | None = None
-        self.on_full: Callable[[], None] | None = None
+        self.on_full: Callable[[], object] | None = None
         self.patience = math.inf
         self.on_late: Callable[[], None] | None = None
 
