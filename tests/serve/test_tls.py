@@ -147,7 +147,9 @@ async def test_the_end_of_a_connection_is_told(certificates: Certificates, versi
         async with stream:
             await stream.send_all(b"GET / HTTP/" + version + b"\r\nhost: x\r\nconnection: close\r\n\r\n")
             # This client does not let pass that it is not told.
-            assert b"".join([piece async for piece in stream]).endswith(b"Hello, world!\n")
+            received = b"".join([piece async for piece in stream])
+            # It is in chunks if the guest was interrupted between its head and its end.
+            assert received.removesuffix(b"\r\n0\r\n\r\n").endswith(b"Hello, world!\n")
 
 
 async def test_a_response_without_a_length_that_is_cut(certificates: Certificates) -> None:
@@ -174,8 +176,8 @@ async def test_a_handshake_that_is_not_completed_does_not_hold_up_the_end(certif
     stop = trio.Event()
     async with serving("hello", certificates, stop=stop) as port, await connect(port) as stuck:
         stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
-        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        await read_until(stream, b"Hello, world!\n")  # so the one that came before was accepted, too
+        await stream.send_all(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await read_until(stream, b"\r\n\r\n")  # so the one that came before was accepted, too
         stop.set()
         assert await read_to_end(stuck) == b""
         assert await stream.receive_some() == b""

@@ -59,6 +59,8 @@ class Sender:
             return False
         finally:
             self._lock.release()
+        # Not before, or a guest would find this in its way that goes on meanwhile.
+        await trio.lowlevel.cancel_shielded_checkpoint()
         if scope.cancelled_caught:
             logger.warning("a connection is closed: its client took nothing for %g s", self._timeout)
             reset(self._stream)
@@ -72,11 +74,10 @@ class Sender:
             if len(pieces) > 1 and sum(map(len, pieces)) <= _MOST_JOINED:
                 pieces = [b"".join(pieces)]
             self._prompt = True
-            while pieces:
-                pieces = _rest(pieces, await stream.socket.sendmsg(pieces))
-                if pieces:
-                    self._prompt = False
-                    scope.deadline = trio.current_time() + self._timeout
+            while pieces := self._write(pieces):
+                self._prompt = False
+                scope.deadline = trio.current_time() + self._timeout
+                await trio.lowlevel.wait_writable(stream.socket.fileno())
         else:
             data = memoryview(b"".join(pieces))
             for start in range(0, len(data), _TLS_PIECE):
@@ -97,11 +98,19 @@ class Sender:
         """Send what can be sent without waiting; false if ``send`` is to be called, for the rest or to fail."""
         self._rest = pieces
         with suppress(OSError):
-            self._rest = _rest(pieces, os.writev(transport_of(self._stream).socket.fileno(), pieces))
+            self._rest = self._write(pieces)
         if self._rest:
             self._prompt = False
             self._stretch.end()
         return not self._rest
+
+    def _write(self, pieces: list[Piece]) -> list[Piece]:
+        """Send what can be sent of some pieces at once; what is left of them."""
+        try:
+            sent = os.writev(transport_of(self._stream).socket.fileno(), pieces)
+        except BlockingIOError:
+            return pieces
+        return _rest(pieces, sent)
 
 
 def _rest(pieces: list[Piece], sent: int) -> list[Piece]:
