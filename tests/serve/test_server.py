@@ -94,6 +94,10 @@ async def test_a_guest_that_fails(name: str) -> None:
     async with serving_guest(name) as port:
         for _ in range(2):
             head, _, content = (await get(port)).partition(b"\r\n\r\n")
+            if name == "trap_after_headers" and head.startswith(b"HTTP/1.1 200"):
+                # It was interrupted just before it trapped, and what it had begun was sent.
+                assert not content.endswith(b"0\r\n\r\n")
+                continue
             assert re.match(rb"HTTP/1.1 50[03] ", head)
             assert int(re.search(rb"content-length: (\d+)", head)[1]) == len(content)  # type: ignore[index]
 
