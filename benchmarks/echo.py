@@ -87,7 +87,7 @@ def report(settings: Settings) -> Report:
         for echo in echoes:
             echo.warm_up()
         # By turns, so that what else the machine does falls on all of them.
-        for _ in range(settings.repetitions(4)):
+        for _ in range(settings.repetitions(8)):
             for echo in echoes:
                 echo.measure()
         hypercorn = ("bare hypercorn", bare.rate)
