@@ -89,6 +89,8 @@ async def command(
                 await running.said("Listening for shutdown on tcp://")
                 running.shutdown_port = _port(r"shutdown on tcp://127\.0\.0\.1:(\d+)", running.stderr)
             yield running
+    except trio.TooSlowError:
+        raise AssertionError(f"after {patience:g} s it had said: {running.stderr}") from None
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

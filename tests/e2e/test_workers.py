@@ -104,7 +104,8 @@ async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, holding_up:
 
         stopped = await process_of(server, 2, hanging)
         os.kill(stopped, signal.SIGSTOP)
-        await server.said(f"worker 2 (process {stopped}) ended with signal SIGABRT")
+        # Or by SIGSEGV: if it is not the main thread that is given the signal, that one goes on while it is looked at.
+        await server.said(f"worker 2 (process {stopped}) ended with signal ")
         await process_of(server, 2, hanging, stopped)
 
         async with server.client() as one, server.client() as other:
