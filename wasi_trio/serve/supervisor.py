@@ -193,8 +193,8 @@ class _Worker:
                 logger.error(
                     "%s has held up its event loop for %g s: it is ended, and says where it is", self, self._limit
                 )
-                # One that was stopped could not say anything, nor end. This comes first: of a process that is stopped any
-                # thread gets the next signal, and one that tells where another is may crash, as the other goes on.
+                # One that was stopped could not say anything, nor end. This comes first: of a stopped process any
+                # thread may get a signal, and one that tells where another is may crash, as the other goes on.
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGABRT)
                 await trio.sleep(LAST_WORDS)
