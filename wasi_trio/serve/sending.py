@@ -54,6 +54,10 @@ class Sender:
         try:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout) as scope:
                 await self._transmit(pieces, scope)
+            if scope.cancelled_caught:
+                logger.warning("a connection is closed: its client took nothing for %g s", self._timeout)
+                reset(self._stream)
+                return False
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError):
             # Busy it is, as others wait for the lock, with being closed.
             return False
@@ -61,10 +65,6 @@ class Sender:
             self._lock.release()
         # Not before, or a guest would find this in its way that goes on meanwhile.
         await trio.lowlevel.cancel_shielded_checkpoint()
-        if scope.cancelled_caught:
-            logger.warning("a connection is closed: its client took nothing for %g s", self._timeout)
-            reset(self._stream)
-            return False
         return True
 
     async def _transmit(self, pieces: list[Piece], scope: trio.CancelScope) -> None:
@@ -74,7 +74,7 @@ class Sender:
             if len(pieces) > 1 and sum(map(len, pieces)) <= _MOST_JOINED:
                 pieces = [b"".join(pieces)]
             self._prompt = True
-            while pieces := self._write(pieces):
+            while pieces and (pieces := self._write(pieces)):
                 self._prompt = False
                 scope.deadline = trio.current_time() + self._timeout
                 await trio.lowlevel.wait_writable(stream.socket.fileno())
