@@ -123,7 +123,8 @@ async def test_a_guest_that_waits_without_a_request_does_not_keep_the_handler(
     """Its client has left, and its body is closed; what it still waits for is given up with the grace period."""
     async with ProxyHandler(guest("p3_endless_body"), HandlerOptions(cancel_grace=3)) as handler:
         exchange = handler.submit(request("/0"))
-        await exchange.wait()
+        response = await exchange.wait()
+        assert await response.body.receive_some() == b"begun\n"  # from then on it waits
         exchange.cancel()
     assert trio.current_time() == pytest.approx(3)
     assert handler.active == 0

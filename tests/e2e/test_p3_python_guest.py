@@ -179,7 +179,8 @@ async def test_a_client_that_leaves_ends_what_the_guest_asked_for(site: Site, nu
         await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
         asked.set()
         with contextlib.suppress(trio.BrokenResourceError):  # it may be in a hurry
-            assert await stream.receive_some() == b""
+            while await stream.receive_some():
+                pass  # the end of the guest's request may come separately
         left.set()
 
     url = await listen(nursery, answer)
@@ -257,7 +258,8 @@ async def test_a_client_that_leaves_a_response(site: Site, path: str) -> None:
         assert site.handler.active == 1
     await until(lambda: not site.handler.active)
     assert (await site.ask("/hello")).status == 200
-    assert site.handler.started == 1
+    if path == "/endless":  # one that writes all the time may count as computing, and not be given others
+        assert site.handler.started == 1
 
 
 async def test_environment_and_random() -> None:
