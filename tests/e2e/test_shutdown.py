@@ -160,9 +160,10 @@ async def test_guests_that_exit_while_the_handler_is_left(name: str, path: str, 
                 await exchange.wait()
 
 
-async def test_cancelling_the_handler_ends_them_at_once() -> None:
+@pytest.mark.parametrize("name", ["spin", "spin_in_start", "p3_spin", "p3_spin_in_start"])
+async def test_cancelling_the_handler_ends_them_at_once(name: str) -> None:
     with trio.CancelScope() as scope:
-        async with ProxyHandler(guest("spin")) as handler, trio.open_nursery() as nursery:
+        async with ProxyHandler(guest(name)) as handler, trio.open_nursery() as nursery:
             nursery.start_soon(handler.handle, request("/"))
             nursery.start_soon(handler.handle, request("/"))
             await until(lambda: handler.active == 2)

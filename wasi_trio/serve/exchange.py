@@ -85,6 +85,7 @@ class Exchange:
         "observer",
         "on_cancel",
         "on_response",
+        "released",
         "request",
         "response",
         "scope",
@@ -106,6 +107,8 @@ class Exchange:
         self.deadline = math.inf
         #: no guest works on it any more
         self.finished = False
+        #: its place among the requests that the handler works on is free again
+        self.released = False
         #: a limit of time was what ended it
         self.late = False
         self.notify: Callable[[], None] | None = None

@@ -77,7 +77,7 @@ class Worker:
                     context.finish()
                     nursery.cancel_scope.cancel()
         finally:
-            if not first.finished:
+            if not first.released:
                 self._finish(first, self.cancelled_for)
 
     def _note_cancellation(self, error: trio.Cancelled) -> None:
@@ -227,6 +227,7 @@ class Worker:
         elif exchange.failure is not None:
             log.warning("instance %d: %s", self.number, exchange.failure)
         exchange.request.body.close()
+        exchange.released = True
         self.handler.release()
 
 
