@@ -113,10 +113,12 @@ class App:
             return
         started = False
         try:
-            async with self.running(), finishing():
-                started = True
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
+            # What guests do after their responses is waited for when it stops running.
+            with finishing():
+                async with self.running():
+                    started = True
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
         except (LoadError, SettingError) as error:
             if started:
                 raise

@@ -152,6 +152,28 @@ def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None
     assert "Traceback" not in said
 
 
+def test_what_a_guest_does_after_its_response_is_not_cut_short_by_another_worker(folder: Path) -> None:
+    component(folder, "p3_background")
+    arguments = ["-k", "trio", "-w", "2", "-b", "127.0.0.1:0"]
+    with hypercorn(folder, *arguments, WASI_TRIO_COMPONENT="app.wasm", WASI_TRIO_VERBOSE="1") as server:
+        workers = server.find(r"\[(\d+)\] \[INFO\] Running on", count=2)
+        (port,) = set(server.find(r"Running on http://127\.0\.0\.1:(\d+)", count=2))
+        with socket.create_connection(("127.0.0.1", int(port))) as client:
+            client.sendall(b"GET /700 HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+            server.process.send_signal(signal.SIGTERM)
+            while client.recv(4096):
+                pass  # until its worker has been told
+        while server.process.poll() is None:
+            for worker in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(int(worker), signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(0.01)
+        _, said = server.ends()
+    assert "instance 1 of app.wasm ended" in said
+
+
 def test_a_worker_that_is_to_end_alone_does(folder: Path) -> None:
     component(folder, "hello")
     arguments = ["-k", "trio", "-w", "2", "-b", "127.0.0.1:0"]

@@ -32,7 +32,7 @@ class Content(ABC):
     def decode(self, data: bytes) -> tuple[list[Piece], bytes]:
         """Content that is in ``data``, which follows what was decoded before, and what has not been decoded of it.
 
-        The pieces are no more than twice as large as what they keep in memory.
+        What the pieces keep in memory is no more than twice as large as they are.
         """
 
     @abstractmethod

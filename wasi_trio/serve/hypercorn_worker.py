@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import Any
 
 import trio
 
 
-@asynccontextmanager
-async def finishing() -> AsyncIterator[None]:
-    """Within, let this worker finish its requests even if other workers have finished theirs.
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Within, let this worker finish its requests even if other workers have finished theirs. To be used under trio.
 
     As soon as one of its workers has ended, hypercorn sends SIGTERM to those that have not, and all that they have
     under way would be lost. Once it has told them to end that says nothing new, so it is left at that;
@@ -25,10 +25,19 @@ async def finishing() -> AsyncIterator[None]:
     if told is None:
         yield
         return
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_heed_signals, told)
+    token = trio.lowlevel.current_trio_token()
+
+    def heed() -> None:
+        if not told.is_set():
+            signal.signal(signal.SIGTERM, before)
+            signal.raise_signal(signal.SIGTERM)
+
+    # Not in the handler itself: what it interrupts may hold the event's lock.
+    before = signal.signal(signal.SIGTERM, lambda *_: token.run_sync_soon(heed))
+    try:
         yield
-        nursery.cancel_scope.cancel()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _shutdown_event() -> Event | None:
@@ -36,12 +45,3 @@ def _shutdown_event() -> Event | None:
     arguments: dict[str, Any] = getattr(multiprocessing.current_process(), "_kwargs", {})
     event = arguments.get("shutdown_event")
     return event if isinstance(event, Event) else None
-
-
-async def _heed_signals(told: Event, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            if not told.is_set():
-                break
-    signal.raise_signal(signal.SIGTERM)
