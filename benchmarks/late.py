@@ -8,32 +8,33 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import AsyncExitStack
-from typing import Any
 
 import trio
 
 from tests.guests.late import LATE
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.application import Application
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.http.stream import HttpStream
+from wasi_trio.serve.listening import address_of, bind
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.server import Server, address_of, bind
+from wasi_trio.serve.responder import HandlerService
 
 
 async def serve(seconds: float) -> None:
     with Engine() as engine:
         async with AsyncExitStack() as stack:
-            applications = []
+            services = []
             for late in LATE:
                 handler = ProxyHandler(late.link(engine), HandlerOptions(request_timeout=seconds, cancel_grace=0.1))
-                applications.append(Application(await stack.enter_async_context(handler), adds_date=True))
+                services.append(HandlerService(await stack.enter_async_context(handler)))
 
-            async def app(scope: Any, receive: Any, send: Any) -> None:
-                await applications[int(dict(scope["headers"])[b"x-late"])](scope, receive, send)
+            def service(stream: HttpStream) -> None:
+                services[int(dict(stream.request.headers)["x-late"])](stream)
 
             listener = bind(("127.0.0.1", 0))
             print(f"Serving HTTP on http://{address_of(listener)}/", flush=True)
-            await Server(app).run([listener], trio.Event())
+            await Server(service).run([listener], trio.Event())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Load for a server, from a process of its own: ``python -m benchmarks.load get|post PORT ...`` prints JSON.
+"""Load for a server, from a process of its own: ``python -m benchmarks.load get|get-http2|post PORT ...`` prints JSON.
 
 Bare sockets, so that what is measured is the server: a request is bytes made beforehand, and a response that is as
 long as one before, and ends like it, is not looked into.
@@ -7,11 +7,14 @@ long as one before, and ends like it, is not looked into.
 from __future__ import annotations
 
 import json
+import math
 import select
 import socket
 import sys
 import threading
 import time
+
+import hpack
 
 BLOCK = 64 << 10
 
@@ -37,6 +40,8 @@ def get(port: int, path: str, connections: int, seconds: float) -> dict[str, flo
         poll.register(connection, select.POLLIN)
         connection.sendall(request)
     received = dict.fromkeys(sockets, b"")
+    asked = dict.fromkeys(sockets, time.perf_counter())
+    latencies: list[float] = []
     #: the forms that responses have had so far, as their lengths and ends
     known: set[tuple[int, bytes]] = set()
     done = 0
@@ -52,12 +57,92 @@ def get(port: int, path: str, connections: int, seconds: float) -> dict[str, flo
             form = (len(data), data[-20:])
             if form in known or _complete(data):
                 known.add(form)
+                answered = time.perf_counter()
+                latencies.append(answered - asked[fileno])
+                asked[fileno] = answered
                 connection.sendall(request)
                 done += 1
                 data = b""
             received[fileno] = data
         now = time.perf_counter()
+    return {"requests": done, "seconds": now - start, "p99": percentile(latencies, 0.99)}
+
+
+def percentile(values: list[float], part: float) -> float:
+    """The value below which such a part of them is; nan of none."""
+    return sorted(values)[min(int(len(values) * part), len(values) - 1)] if values else math.nan
+
+
+def get_http2(port: int, path: str, connections: int, streams: int, seconds: float) -> dict[str, float]:
+    """As ``get``, over HTTP/2 with so many requests under way on each connection."""
+    encoder = hpack.Encoder()
+    encoder.header_table_size = 0  # so that a request is the same bytes each time
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", f"localhost:{port}"), (":path", path)]
+    block = encoder.encode(fields)
+    clients: dict[int, _Http2Client] = {}
+    poll = select.poll()
+    for _ in range(connections):
+        client = _Http2Client(connect(port), block)
+        clients[client.connection.fileno()] = client
+        poll.register(client.connection, select.POLLIN)
+        client.begin(streams)
+    done = 0
+    start = now = time.perf_counter()
+    end = start + seconds
+    while now < end:
+        for fileno, _ in poll.poll(1000):
+            done += clients[fileno].receive()
+        now = time.perf_counter()
     return {"requests": done, "seconds": now - start}
+
+
+class _Http2Client:
+    """Asks again for each response that ends."""
+
+    def __init__(self, connection: socket.socket, block: bytes) -> None:
+        self.connection = connection
+        self._block = block
+        self._number = 1
+        self._data = b""
+
+    def _request(self) -> bytes:
+        # HEADERS, with END_STREAM and END_HEADERS.
+        frame = len(self._block).to_bytes(3, "big") + b"\1\5" + self._number.to_bytes(4, "big") + self._block
+        self._number += 2
+        return frame
+
+    def begin(self, streams: int) -> None:
+        settings = b"\0\0\0\4\0\0\0\0\0"
+        window = b"\0\0\4\10\0\0\0\0\0" + (1 << 30).to_bytes(4, "big")
+        requests = b"".join(self._request() for _ in range(streams))
+        self.connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + window + requests)
+
+    def receive(self) -> int:
+        """How many responses have ended; as many further requests are sent."""
+        data = self.connection.recv(BLOCK)
+        if not data:
+            raise BadAnswer("the server closed a connection")
+        data = self._data + data
+        start = ended = 0
+        answers = b""
+        while len(data) >= start + 9:
+            size = int.from_bytes(data[start : start + 3], "big")
+            end = start + 9 + size
+            if len(data) < end:
+                break
+            kind, flags = data[start + 3], data[start + 4]
+            if kind in (3, 7):
+                raise BadAnswer(f"the server sent a frame of the type {kind}")
+            if kind in (0, 1) and flags & 1:
+                ended += 1
+                answers += self._request()
+            elif kind == 4 and not flags & 1:
+                answers += b"\0\0\0\4\1\0\0\0\0"
+            start = end
+        self._data = data[start:]
+        if answers:
+            self.connection.sendall(answers)
+        return ended
 
 
 def _complete(response: bytes) -> bool:
@@ -137,6 +222,8 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["get", port, path, connections, seconds]:
             result = get(int(port), path, int(connections), float(seconds))
+        case ["get-http2", port, path, connections, streams, seconds]:
+            result = get_http2(int(port), path, int(connections), int(streams), float(seconds))
         case ["post", port, path, size, framing]:
             result = post(int(port), path, int(size), framing == "length")
         case _:

@@ -69,6 +69,9 @@ class Server:
     def get(self, path: str, connections: int, seconds: float) -> dict[str, float]:
         return _load("get", str(self.port), path, str(connections), str(seconds))
 
+    def get_http2(self, path: str, connections: int, streams: int, seconds: float) -> dict[str, float]:
+        return _load("get-http2", str(self.port), path, str(connections), str(streams), str(seconds))
+
     def post(self, path: str, size: int, *, with_length: bool = True) -> dict[str, float]:
         return _load("post", str(self.port), path, str(size), "length" if with_length else "chunked")
 
@@ -144,6 +147,11 @@ def ours(component: Path, *options: str) -> Any:
 def bare() -> Any:
     """hypercorn with nothing behind it."""
     return running([sys.executable, "-m", "benchmarks.bare"])
+
+
+def floor() -> Any:
+    """trio and httptools with nothing behind them."""
+    return running([sys.executable, "-m", "benchmarks.floor"])
 
 
 def wasmtime_serve(component: Path, *options: str) -> Any:

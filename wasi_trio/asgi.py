@@ -18,15 +18,13 @@ from typing import Self, TypeAlias
 import trio
 
 from wasi_trio.component.imports import Imports
-from wasi_trio.serve.application import Application, pass_lifespan
-from wasi_trio.serve.config_file import config_path, is_hypercorn, settings_elsewhere
-from wasi_trio.serve.hypercorn_worker import finishing
+from wasi_trio.serve.asgi.application import Application, Receive, Scope, Send, pass_lifespan
+from wasi_trio.serve.asgi.environment import config_path, is_hypercorn, settings_elsewhere
+from wasi_trio.serve.asgi.hypercorn_worker import finishing
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.reply import Scope, Send
 from wasi_trio.serve.settings import SettingError
-from wasi_trio.serve.upload import Receive
 
 StrPath: TypeAlias = str | os.PathLike[str]
 

@@ -64,7 +64,7 @@ def test_a_unix_socket_and_settings_of_the_file(folder: Path) -> None:
         match = re.fullmatch(r"Serving HTTP on (http://127\.0\.0\.1:\d+/)", second)
         assert match is not None
         response = get("http://x/", httpx.HTTPTransport(uds=str(folder / "s")))
-        assert (response.text, response.headers["server"]) == ("1\n", "hypercorn-h11")
+        assert (response.text, response.headers["server"]) == ("1\n", "wasi_trio")
         assert [get(match[1]).text for _ in range(3)] == ["2\n", "3\n", "1\n"]
     assert not (folder / "s").exists()
 

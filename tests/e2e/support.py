@@ -18,13 +18,15 @@ from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call
-from wasi_trio.serve.application import Application
 from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.guest import IncomingHandler, ServiceHandler
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.http.limits import ConnectionLimits
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.listening import bind
 from wasi_trio.serve.loading import link
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.server import Server, bind
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.messages import Request, Response
 
@@ -181,7 +183,9 @@ async def serve(
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery, ProxyHandler(linked, options) as handler:
             site = Site(handler, listener.getsockname()[1])
-            server = Server(Application(handler, headers=headers, adds_date=True))
+            # A client that closes its connection is to be gone at once, and not after a while.
+            limits = ConnectionLimits(half_closed_timeout=0.0)
+            server = Server(HandlerService(handler, headers=headers), limits=limits)
             nursery.start_soon(server.run, [listener], trio.Event())
             yield site
             nursery.cancel_scope.cancel()

@@ -7,13 +7,14 @@ import trio
 import trio.testing
 
 from tests.e2e.support import PATIENCE, Client, guest, handle, request, serve, told, until
-from wasi_trio.serve.application import Application
 from wasi_trio.serve.exchange import ExchangeFailed, ShuttingDown
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.listening import bind
 from wasi_trio.serve.metrics import Metrics
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.outcomes import Outcome, Retirement
-from wasi_trio.serve.server import Server, bind
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import BodyAborted
 
 HOUR = 3600.0
@@ -183,7 +184,7 @@ async def test_a_server_cuts_what_takes_too_long() -> None:
     stop = trio.Event()
     with trio.fail_after(PATIENCE):
         async with ProxyHandler(guest("endless_body"), options) as handler, trio.open_nursery() as nursery:
-            server = Server(Application(handler), drain_timeout=0.05)
+            server = Server(HandlerService(handler), drain_timeout=0.05)
             nursery.start_soon(server.run, [listener], stop)
             async with Client(listener.getsockname()[1]) as client:
                 await client.start("/1")

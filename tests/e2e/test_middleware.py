@@ -12,14 +12,15 @@ import trio.testing
 
 from tests.e2e.process import on_disk
 from tests.e2e.support import PATIENCE, Client, content, engine, handle, request, until
+from tests.serve.support import serving_asgi
 from wasi_trio.asgi import App
-from wasi_trio.serve.application import Application
 from wasi_trio.serve.exchange import ExchangeFailed
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.listening import bind
 from wasi_trio.serve.middleware import Chain, NextHandler
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.server import Server, bind
-from wasi_trio.serve.upload import Message
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import Body, BodyAborted
 from wasi_trio.wasi.http.errors import HttpError
 
@@ -39,7 +40,7 @@ async def served(handler: ProxyHandler) -> AsyncIterator[Client]:
     """A client of a server for a handler."""
     listener = bind(("127.0.0.1", 0))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Server(Application(handler)).run, [listener], trio.Event())
+        nursery.start_soon(Server(HandlerService(handler)).run, [listener], trio.Event())
         async with Client(listener.getsockname()[1]) as client:
             yield client
         nursery.cancel_scope.cancel()
@@ -212,14 +213,5 @@ async def test_leaving_lets_what_is_under_way_finish(tmp_path: Path) -> None:
 
 async def test_in_an_asgi_application(tmp_path: Path) -> None:
     app = App([on_disk(tmp_path, "p3_middleware"), on_disk(tmp_path, "p3_hello")])
-    give, receive = trio.open_memory_channel[Message](1)
-    send, take = trio.open_memory_channel[Message](1)
-    async with trio.open_nursery() as nursery, give, take:
-        nursery.start_soon(app, {"type": "lifespan"}, receive.receive, send.send)
-        await give.send({"type": "lifespan.startup"})
-        assert await take.receive() == {"type": "lifespan.startup.complete"}
-        listener = bind(("127.0.0.1", 0))
-        nursery.start_soon(Server(app).run, [listener], trio.Event())
-        async with Client(listener.getsockname()[1]) as client:
-            assert (await client.ask("/")).headers["x-middleware"] == "passed"
-        nursery.cancel_scope.cancel()
+    async with serving_asgi(app) as port, Client(port) as client:
+        assert (await client.ask("/")).headers["x-middleware"] == "passed"

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import functools
+import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import h2.config
 import h2.connection
 import h2.events
+import hypercorn.trio
 import trio
 import trio.testing
+from hypercorn.config import Config
 
 from tests.guests import wat
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.application import Application
+from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.http.limits import ConnectionLimits
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.http.stream import HttpStream
+from wasi_trio.serve.listening import bind
 from wasi_trio.serve.loading import link
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.server import Server, bind
+from wasi_trio.serve.responder import HandlerService
+from wasi_trio.wasi.http.messages import Request
 
-Application_ = Callable[..., Awaitable[None]]
+Service = Callable[[HttpStream], None]
 
 
 @functools.cache
@@ -37,15 +45,57 @@ def guest(name: str) -> LinkedComponent:
     return link(engine(), wat.load(name), name)
 
 
+class Answering:
+    """A service that sends what a test answers, as it would send what a guest answers.
+
+    ``answer`` gets the exchange of each request in place of a guest, and has it respond, then or later.
+    """
+
+    def __init__(self, answer: Callable[[Exchange], None] = lambda exchange: None, **options: Any) -> None:
+        #: those of all requests so far
+        self.exchanges: list[Exchange] = []
+        self._answer = answer
+        self._service = HandlerService(cast(ProxyHandler, self), **{"adds_date": False, **options})
+
+    def submit(self, request: Request) -> Exchange:
+        exchange = Exchange(request)
+        self.exchanges.append(exchange)
+        self._answer(exchange)
+        return exchange
+
+    def __call__(self, stream: HttpStream) -> None:
+        self._service(stream)
+
+
+def server(service: Service, *, max_connections: int | None = None, **limits: Any) -> Server:
+    """A server for a service. A client that ends its side counts as gone soon, unless the limits say otherwise."""
+    # Not at once: a server looks ten times as often, and would keep tests from waiting until it is at rest.
+    limits = {"half_closed_timeout": 0.0, **limits}
+    return Server(service, limits=ConnectionLimits(**limits), max_connections=max_connections)
+
+
 @asynccontextmanager
-async def serving(app: Application_, stop: trio.Event | None = None, **options: Any) -> AsyncIterator[int]:
-    """A server for an ASGI application; gives its port. It is dropped with every connection in the end."""
+async def serving(service: Service, stop: trio.Event | None = None, **options: Any) -> AsyncIterator[int]:
+    """A server for a service; gives its port. It is dropped with every connection in the end."""
     listener = bind(("127.0.0.1", 0))
     port: int = listener.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Server(app, **options).run, [listener], stop or trio.Event())
+        nursery.start_soon(server(service, **options).run, [listener], stop or trio.Event())
         yield port
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving_asgi(app: Any) -> AsyncIterator[int]:
+    """An ASGI application under hypercorn itself; gives its port."""
+    with bind(("127.0.0.1", 0)) as listener:
+        config = Config()
+        config.bind = [f"fd://{os.dup(listener.fileno())}"]
+        config.errorlog = None
+        async with trio.open_nursery() as nursery:
+            await nursery.start(functools.partial(hypercorn.trio.serve, app, config, mode="asgi"))
+            yield listener.getsockname()[1]
+            nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -53,7 +103,7 @@ async def serving_guest(name: str, options: HandlerOptions | None = None, **serv
     """A server for a hand-written guest; gives its port."""
     async with (
         ProxyHandler(guest(name), options) as handler,
-        serving(Application(handler, adds_date=True), **server) as port,
+        serving(HandlerService(handler), **server) as port,
     ):
         yield port
 

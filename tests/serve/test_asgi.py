@@ -22,12 +22,10 @@ from hypercorn.middleware.dispatcher import TrioDispatcherMiddleware
 import wasi_trio.asgi
 from tests.guests import wat
 from wasi_trio.asgi import App
-from wasi_trio.serve.application import pass_lifespan
+from wasi_trio.serve.asgi.application import Message, Scope, pass_lifespan
+from wasi_trio.serve.asgi.request import build_request
 from wasi_trio.serve.loading import LoadError
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.reply import Scope
-from wasi_trio.serve.request import RequestHeaders, build_request
-from wasi_trio.serve.upload import Message
 
 
 @asynccontextmanager
@@ -266,7 +264,7 @@ def test_the_path_that_a_guest_sees(root: str, path: str, raw: bytes | None, see
         "path": path,
         "raw_path": raw,
     }
-    assert build_request(scope, RequestHeaders()).path_with_query == f"{seen}?q=/m"
+    assert build_request(scope).path_with_query == f"{seen}?q=/m"
 
 
 def test_another_event_loop(component: Path) -> None:

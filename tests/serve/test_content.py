@@ -1,4 +1,4 @@
-"""Content over HTTP/1, which goes past hypercorn: that all of it comes, in order, and to the request that it is of."""
+"""Content over HTTP/1: that all of it comes, in order, and to the request that it is of."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import pytest
 import trio
 import trio.testing
 
-from tests.serve.support import connect, guest, read_to_end, read_until, serving
-from wasi_trio.serve.application import Application
+from tests.serve.support import Answering, connect, guest, read_to_end, read_until, serving
+from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.reply import Reply, Scope, Send
-from wasi_trio.serve.upload import Receive, Upload
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import CAPACITY, Body, BodyClosed
 from wasi_trio.wasi.http.messages import Response
 
@@ -71,7 +70,7 @@ class Answers:
 async def test_requests_that_are_sent_without_a_pause(name: str, chunk: int | None) -> None:
     """The end of one comes together with the begin of the next."""
     content = CONTENT if chunk != 10 else CONTENT[:300_000]
-    async with ProxyHandler(guest(name)) as handler, serving(Application(handler)) as port:
+    async with ProxyHandler(guest(name)) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream, trio.open_nursery() as nursery:
             nursery.start_soon(stream.send_all, 3 * framed(content, chunk=chunk))
             answers = Answers(stream)
@@ -86,7 +85,7 @@ async def test_trailers_after_much_content() -> None:
     request = framed(CONTENT, chunk=1 << 16, trailers=b"x-sent: 1\r\n", more=b"te: trailers\r\n")
     async with (
         ProxyHandler(guest("p3_echo_through")) as handler,
-        serving(Application(handler)) as port,
+        serving(HandlerService(handler)) as port,
         await connect(port) as stream,
         trio.open_nursery() as nursery,
     ):
@@ -97,35 +96,33 @@ async def test_trailers_after_much_content() -> None:
 
 
 @pytest.mark.parametrize("chunk", [None, 1 << 16])
-async def test_an_application_of_any_sort_gets_it_as_events(chunk: int | None) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+async def test_content_that_a_task_reads(chunk: int | None) -> None:
+    async def answer(exchange: Exchange) -> None:
+        body = exchange.request.body
         content = b""
-        more = True
-        while more:
-            message = await receive()
-            content += message["body"]
-            more = message["more_body"]
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": content, "more_body": False})
+        while pieces := await body.receive_pieces():
+            content += b"".join(pieces)
+        exchange.respond(Response(200, [], Body.of(content)))
 
-    async with (
-        serving(app) as port,
-        await connect(port) as stream,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(stream.send_all, 2 * framed(CONTENT, chunk=chunk))
-        answers = Answers(stream)
-        for _ in range(2):
-            assert await answers.next() == (200, CONTENT, [])
+    async with trio.open_nursery() as nursery:
+        service = Answering(lambda exchange: nursery.start_soon(answer, exchange))
+        async with serving(service) as port, await connect(port) as stream:
+            nursery.start_soon(stream.send_all, 2 * framed(CONTENT, chunk=chunk))
+            answers = Answers(stream)
+            for _ in range(2):
+                assert await answers.next() == (200, CONTENT, [])
 
 
 async def test_chunks_that_go_wrong_in_the_middle() -> None:
     """The response ends where the request did, and the connection with it."""
     request = framed(CONTENT, chunk=1 << 16).removesuffix(b"\r\n0\r\n\r\n") + b"no line end"
-    async with ProxyHandler(guest("p3_echo")) as handler, serving(Application(handler)) as port:
+    async with ProxyHandler(guest("p3_echo")) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream, trio.open_nursery() as nursery:
             nursery.start_soon(stream.send_all, request)
-            received = await read_to_end(stream)
+            received = b""
+            with pytest.raises(trio.BrokenResourceError):
+                while piece := await stream.receive_some():
+                    received += piece
             assert received.startswith(b"HTTP/1.1 200")
             assert not received.endswith(b"0\r\n\r\n")
         with trio.fail_after(30):
@@ -138,7 +135,7 @@ async def test_content_that_nobody_reads_is_taken_all_the_same(chunk: int | None
     """The guest has begun its answer, and dropped the request."""
     async with (
         ProxyHandler(guest("p3_endless_body")) as handler,
-        serving(Application(handler)) as port,
+        serving(HandlerService(handler)) as port,
         await connect(port) as stream,
     ):
         with trio.fail_after(30):
@@ -149,7 +146,7 @@ async def test_content_that_nobody_reads_is_taken_all_the_same(chunk: int | None
 async def test_connections_end_whose_clients_leave_at_once() -> None:
     """Wherever their requests are at that moment."""
     head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
-    async with ProxyHandler(guest("p3_echo")) as handler, serving(Application(handler)) as port:
+    async with ProxyHandler(guest("p3_echo")) as handler, serving(HandlerService(handler)) as port:
         await trio.testing.wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
         for turns in range(400):
@@ -166,7 +163,7 @@ async def test_connections_end_whose_clients_leave_at_once() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system tells of an end behind what was not read")
 @pytest.mark.parametrize("linger", [None, 0])
 async def test_a_client_leaves_whose_request_is_not_read(linger: int | None) -> None:
-    async with ProxyHandler(guest("sleep")) as handler, serving(Application(handler)) as port:
+    async with ProxyHandler(guest("sleep")) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream:
             # More than is read, and no more than the system holds then: behind what is on its way there is no end yet.
             await stream.send_all(framed(bytes(2_000_000), chunk=None, path=b"/3600000")[:540_000])
@@ -182,7 +179,7 @@ async def test_a_client_leaves_whose_request_is_not_read(linger: int | None) -> 
 async def test_a_client_that_waits_until_its_content_is_wanted() -> None:
     async with (
         ProxyHandler(guest("p3_echo")) as handler,
-        serving(Application(handler)) as port,
+        serving(HandlerService(handler)) as port,
         await connect(port) as stream,
     ):
         head, separator, content = framed(CONTENT, chunk=None, more=b"expect: 100-continue\r\n").partition(b"\r\n\r\n")
@@ -206,7 +203,11 @@ async def test_an_instance_that_writes_as_fast_as_it_is_read_answers_others_as_w
             while client.recv(1 << 20):
                 pass
 
-    async with ProxyHandler(guest("p3_endless_body")) as handler, serving(Application(handler)) as port:
+    async with (
+        ProxyHandler(guest("p3_endless_body")) as handler,
+        # The instance takes so many requests at once: those whose clients have left are not to be among them.
+        serving(HandlerService(handler), half_closed_timeout=0.0) as port,
+    ):
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
             await trio.to_thread.run_sync(client.recv, 1)
@@ -220,46 +221,33 @@ async def test_an_instance_that_writes_as_fast_as_it_is_read_answers_others_as_w
         assert handler.started == 1
 
 
-class Writer:
-    """An application that writes a response as a guest does: in one go, as long as there is room."""
+@pytest.mark.parametrize(("declared", "whole"), [(SIZE, True), (SIZE - 1, False), (SIZE + 1, False)])
+async def test_a_response_that_is_written_in_one_go_is_held_to_its_length(declared: int, whole: bool) -> None:
+    """As a guest writes it that goes on for as long as there is room."""
+    at_once = 0
 
-    def __init__(self, declared: int, content: bytes) -> None:
-        self.declared = declared
-        self.content = content
-        #: what it wrote without waiting
-        self.at_once = 0
-        self.sent: bool | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(exchange: Exchange) -> None:
+        nonlocal at_once
         body = Body()
-        body.try_write(self.content[:1000])
-        response = Response(200, [("content-length", b"%d" % self.declared)], body)
-        upload = Upload(receive, Body.empty())
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.write, body)
-            nursery.start_soon(upload.run)
-            self.sent = await Reply(scope, send, response, adds_date=False).send_stream(upload)
-            nursery.cancel_scope.cancel()
-
-    async def write(self, body: Body) -> None:
+        body.try_write(CONTENT[:1000])
+        exchange.respond(Response(200, [("content-length", b"%d" % declared)], body))
         await trio.testing.wait_all_tasks_blocked()  # until that is sent
-        left = memoryview(self.content)[1000:]
+        left = memoryview(CONTENT)[1000:]
         with suppress(BodyClosed):
             while left and body.permit():
                 left = left[body.try_write(left[:60_000]) :]
-            self.at_once = len(self.content) - len(left)
+            at_once = len(CONTENT) - len(left)
             await body.send_all(left)
         body.finish()
 
-
-@pytest.mark.parametrize(("declared", "whole"), [(SIZE, True), (SIZE - 1, False), (SIZE + 1, False)])
-async def test_a_response_that_is_written_in_one_go_is_held_to_its_length(declared: int, whole: bool) -> None:
-    app = Writer(declared, CONTENT)
-    async with serving(app) as port, await connect(port) as stream:
-        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        received = await read_to_end(stream)
+    async with trio.open_nursery() as nursery:
+        service = Answering(lambda exchange: nursery.start_soon(answer, exchange))
+        async with serving(service) as port, await connect(port) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            received = await read_to_end(stream)
     content = received.partition(b"\r\n\r\n")[2]
     assert CONTENT.startswith(content)
     assert (len(content) == declared) == whole
-    assert app.sent is whole
-    assert app.at_once > 2 * CAPACITY, "no more than its body holds, so nothing was sent meanwhile"
+    (exchange,) = service.exchanges
+    assert exchange.finished is not whole, "it is cancelled where the response is cut"
+    assert at_once > 2 * CAPACITY, "no more than its body holds, so nothing was sent meanwhile"

@@ -13,8 +13,8 @@ import pytest
 
 from wasi_trio.arguments import InheritedSocket, UnixAddress
 from wasi_trio.serve.config_file import ConfigFile, gather
-from wasi_trio.serve.listening import Listener, ListenError, listening, open_listener
-from wasi_trio.serve.protocol_options import ProtocolOptions, default_config
+from wasi_trio.serve.configuration import ProtocolOptions
+from wasi_trio.serve.listening import Listener, ListenError, SocketOptions, listening, open_listener
 from wasi_trio.serve.settings import SettingError
 
 
@@ -27,16 +27,15 @@ def folder() -> Iterator[Path]:
 
 def test_a_unix_socket(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "s"
-    config = default_config()
-    config.umask = 0o077
-    with open_listener(UnixAddress(str(path)), config) as listener:
+    options = SocketOptions(umask=0o077)
+    with open_listener(UnixAddress(str(path)), options) as listener:
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
         Listener(listener).announce()
         with (
             pytest.raises(ListenError, match=f"^cannot listen on unix:{path}: Address already in use$"),
-            open_listener(UnixAddress(str(path)), config),
+            open_listener(UnixAddress(str(path)), options),
         ):
             pytest.fail("there were two")
     assert capsys.readouterr().err == f"Serving HTTP on unix:{path}\n"
@@ -48,7 +47,7 @@ def test_a_unix_socket_that_is_left_over(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(path))
     assert path.is_socket()
-    with open_listener(UnixAddress(str(path)), default_config()), socket.socket(socket.AF_UNIX) as client:
+    with open_listener(UnixAddress(str(path)), SocketOptions()), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
 
 
@@ -57,7 +56,7 @@ def test_a_file_in_the_place_of_a_unix_socket(folder: Path) -> None:
     path.write_text("precious")
     with (
         pytest.raises(ListenError, match="Address already in use"),
-        open_listener(UnixAddress(str(path)), default_config()),
+        open_listener(UnixAddress(str(path)), SocketOptions()),
     ):
         pytest.fail("it listens")
     assert path.read_text() == "precious"
@@ -65,7 +64,7 @@ def test_a_file_in_the_place_of_a_unix_socket(folder: Path) -> None:
 
 def test_the_socket_of_a_later_server_is_left(folder: Path) -> None:
     path = folder / "s"
-    with open_listener(UnixAddress(str(path)), default_config()):
+    with open_listener(UnixAddress(str(path)), SocketOptions()):
         path.unlink()
         later = socket.socket(socket.AF_UNIX)
         later.bind(str(path))
@@ -76,7 +75,7 @@ def test_the_socket_of_a_later_server_is_left(folder: Path) -> None:
 def test_a_path_that_is_too_long(folder: Path) -> None:
     with (
         pytest.raises(ListenError, match=r"^cannot listen on unix:/.*: AF_UNIX path too long$"),
-        open_listener(UnixAddress(str(folder / ("s" * 200))), default_config()),
+        open_listener(UnixAddress(str(folder / ("s" * 200))), SocketOptions()),
     ):
         pytest.fail("it listens")
 
@@ -86,7 +85,7 @@ def test_an_inherited_socket(folder: Path, family: socket.AddressFamily) -> None
     with socket.socket(family) as given:
         given.bind(("127.0.0.1", 0) if family == socket.AF_INET else str(folder / "s"))
         with (
-            open_listener(InheritedSocket(os.dup(given.fileno())), default_config()) as listener,
+            open_listener(InheritedSocket(os.dup(given.fileno())), SocketOptions()) as listener,
             socket.socket(family) as client,
         ):
             assert not listener.get_inheritable()
@@ -102,7 +101,7 @@ def test_what_is_no_socket_to_listen_on() -> None:
         ):
             with (
                 pytest.raises(ListenError, match=f"^cannot listen on fd://{number}: {why}$"),
-                open_listener(InheritedSocket(number), default_config()),
+                open_listener(InheritedSocket(number), SocketOptions()),
             ):
                 pytest.fail("it listens")
 
@@ -110,7 +109,7 @@ def test_what_is_no_socket_to_listen_on() -> None:
 def test_what_was_opened_before_an_address_that_can_not_be_is_closed(folder: Path) -> None:
     path = folder / "s"
     addresses = [UnixAddress(str(path)), UnixAddress(str(folder / "none" / "s"))]
-    with pytest.raises(ListenError, match="No such file"), listening([], addresses, default_config()):
+    with pytest.raises(ListenError, match="No such file"), listening([], addresses, SocketOptions()):
         pytest.fail("it listens")
     assert not path.exists()
 
@@ -138,9 +137,9 @@ def test_other_settings_of_the_file() -> None:
     told = protocols(
         keep_alive_timeout=9, h2_max_concurrent_streams=7, backlog=3, graceful_timeout=4, workers=2, root_path="/x/"
     )
-    config = told.config
-    assert (config.keep_alive_timeout, config.h2_max_concurrent_streams, config.backlog) == (9, 7, 3)
-    assert (config.root_path, config.include_date_header, config.include_server_header) == ("/x", False, False)
+    limits = told.limits
+    assert (limits.keep_alive_timeout, limits.max_streams, told.sockets.backlog) == (9, 7, 3)
+    assert (told.root_path, told.response_headers, told.access_log) == ("/x", [], None)
     assert (told.drain_timeout, told.workers, told.adds_date) == (4, 2, True)
     told = protocols({"drain-timeout": None, "workers": 1}, graceful_timeout=4, workers=2, include_date_header=False)
     assert (told.drain_timeout, told.workers, told.adds_date) == (None, 1, False)

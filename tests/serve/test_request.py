@@ -1,12 +1,14 @@
+"""Requests as guests get them: out of ASGI's words, below the path where an application is, with fields replaced."""
+
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
 
-from wasi_trio.serve.request import RequestHeaders, build_request
-
-NONE = RequestHeaders()
+from wasi_trio.serve.asgi.request import build_request
+from wasi_trio.serve.mounting import below
+from wasi_trio.serve.responder import ExtraHeaders
 
 
 def scope(**changes: Any) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def scope(**changes: Any) -> dict[str, Any]:
 
 
 def test_parts() -> None:
-    request = build_request(scope(query_string=b"q=%20&r", method="PROPFIND", scheme="https"), NONE)
+    request = build_request(scope(query_string=b"q=%20&r", method="PROPFIND", scheme="https"))
     assert (request.method, request.scheme, request.authority) == ("PROPFIND", "https", "example.test:81")
     assert request.path_with_query == "/a%20b?q=%20&r"
     assert request.headers == [("host", b"example.test:81"), ("x-a", b"\xff")]
@@ -42,7 +44,7 @@ def test_parts() -> None:
     ],
 )
 def test_whether_there_is_content(version: str, header: tuple[bytes, bytes], empty: bool) -> None:
-    request = build_request(scope(http_version=version, headers=[header]), NONE)
+    request = build_request(scope(http_version=version, headers=[header]))
     assert request.body.finished is empty
 
 
@@ -57,23 +59,50 @@ def test_whether_there_is_content(version: str, header: tuple[bytes, bytes], emp
     ],
 )
 def test_other_forms_of_target(method: str, target: bytes, query: bytes, expected: tuple[str, str, str]) -> None:
-    request = build_request(scope(method=method, raw_path=target, query_string=query), NONE)
+    request = build_request(scope(method=method, raw_path=target, query_string=query))
     assert (request.scheme, request.authority, request.path_with_query) == expected
 
 
 def test_without_a_host_it_is_the_address_connected_to() -> None:
-    assert build_request(scope(headers=[]), NONE).authority == "127.0.0.1:8080"
-    assert build_request(scope(headers=[], server=("::1", 80)), NONE).authority == "[::1]:80"
-    assert build_request(scope(headers=[], server=None), NONE).authority is None
+    assert build_request(scope(headers=[])).authority == "127.0.0.1:8080"
+    assert build_request(scope(headers=[], server=("::1", 80))).authority == "[::1]:80"
+    assert build_request(scope(headers=[], server=None)).authority is None
 
 
 def test_headers_that_replace() -> None:
-    extra = RequestHeaders([(b"x-a", b"1"), (b"x-a", b"2"), (b"x-b", b"3")])
-    headers = [(b"x-a", b"old"), (b"x-c", b"4"), (b"x-a", b"older")]
-    request = build_request(scope(headers=headers), extra)
+    request = build_request(scope(headers=[(b"x-a", b"old"), (b"x-c", b"4"), (b"x-a", b"older")]))
+    ExtraHeaders([(b"x-a", b"1"), (b"x-a", b"2"), (b"x-b", b"3")]).apply(request)
     assert request.headers == [("x-c", b"4"), ("x-a", b"1"), ("x-a", b"2"), ("x-b", b"3")]
 
 
 def test_a_host_that_replaces_is_the_authority() -> None:
-    request = build_request(scope(), RequestHeaders([(b"host", b"inner.test")]))
+    request = build_request(scope())
+    ExtraHeaders([(b"host", b"inner.test")]).apply(request)
     assert request.authority == "inner.test"
+
+
+def test_no_headers_that_replace() -> None:
+    request = build_request(scope())
+    headers = list(request.headers)
+    ExtraHeaders().apply(request)
+    assert (request.headers, request.authority) == (headers, "example.test:81")
+
+
+@pytest.mark.parametrize(
+    ("root", "target", "seen"),
+    [
+        ("/m", "/m", "/"),
+        ("/m", "/m/", "/"),
+        ("/m", "/m?q=/m", "/?q=/m"),
+        ("/m", "/m/a?q", "/a?q"),
+        ("/m", "/ma", "/ma"),
+        ("/m", "/a?b=/m/c", "/a?b=/m/c"),
+        ("/m/n", "/m/n/a%20b", "/a%20b"),
+        ("/m n", "/m%20n/a", "/a"),
+        ("/m/n", "/m%2Fn/a%2Fb", "/a/b"),
+        ("/m", "/m/m/a", "/m/a"),
+        ("/m", "*", "*"),
+    ],
+)
+def test_the_path_below_a_root(root: str, target: str, seen: str) -> None:
+    assert below(root, target) == seen

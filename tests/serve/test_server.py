@@ -15,15 +15,28 @@ import trio
 import trio.testing
 
 from tests.guests import wat
-from tests.serve.support import ask, connect, engine, get, guest, read_to_end, read_until, serving, serving_guest
+from tests.serve.support import (
+    Answering,
+    ask,
+    connect,
+    engine,
+    get,
+    guest,
+    read_to_end,
+    read_until,
+    serving,
+    serving_guest,
+)
 from wasi_trio.component.imports import Imports
-from wasi_trio.serve.application import Application
+from wasi_trio.serve.exchange import Exchange
 from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.http.limits import ConnectionLimits
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.http.stream import HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.listening import address_of, bind
 from wasi_trio.serve.loading import link
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.reply import Reply, Scope, Send
-from wasi_trio.serve.server import Server, address_of, bind
-from wasi_trio.serve.upload import Receive, Upload
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Response
@@ -114,69 +127,116 @@ async def test_a_request_that_takes_too_long() -> None:
         assert (await get(port, "/3600000")).startswith(b"HTTP/1.1 504")
 
 
+# ---- responses on the wire -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_head", "response", "sent"),
+    [
+        (
+            b"GET / HTTP/1.1\r\nhost: x\r\n",
+            Response(201, [("X-A", b"1"), ("x-a", b"2")], Body.of(b"hello")),
+            b"HTTP/1.1 201 Created\r\nX-A: 1\r\nx-a: 2\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
+        ),
+        (
+            b"HEAD / HTTP/1.1\r\nhost: x\r\n",
+            Response(200, [("content-length", b"99")], Body.of(b"hello")),
+            b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            b"GET / HTTP/1.1\r\nhost: x\r\n",
+            Response(204, [], Body.empty()),
+            b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            b"GET / HTTP/1.1\r\nhost: x\r\nte: trailers\r\n",
+            Response(200, [], Body.of(b"hello", [("X-T", b"2")])),
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            b"5\r\nhello\r\n0\r\nX-T: 2\r\n\r\n",
+        ),
+        (
+            b"GET / HTTP/1.1\r\nhost: x\r\n",
+            Response(200, [], Body.of(b"hello", [("X-T", b"2")])),
+            b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
+        ),
+        (
+            b"GET / HTTP/1.0\r\nte: trailers\r\n",
+            Response(200, [], Body.of(b"hello", [("X-T", b"2")])),
+            b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
+        ),
+    ],
+)
+async def test_a_whole_response(request_head: bytes, response: Response, sent: bytes) -> None:
+    async with serving(Answering(lambda exchange: exchange.respond(response))) as port:
+        assert await ask(port, request_head + b"connection: close\r\n\r\n") == sent
+
+
+async def test_a_connection_has_as_many_requests_as_it_may() -> None:
+    async with serving_guest("hello", max_requests=2) as port, await connect(port) as stream:
+        await stream.send_all(3 * b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        received = await read_to_end(stream)
+    assert received.count(b"Hello, world!\n") == 2
+    assert received.count(b"connection: close\r\n") == 1
+
+
 # ---- responses that are cut ----------------------------------------------------------------------------------
 
 
-class Breaking:
-    """Begins a response, with content, and breaks off once ``go`` is set."""
+class Breaking(Answering):
+    """Begins responses, with content, and breaks them off when it is told to."""
 
     def __init__(self, *headers: tuple[str, bytes]) -> None:
+        super().__init__(self._begin)
         self.headers = list(headers)
-        self.go = trio.Event()
+        self.bodies: list[Body] = []
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _begin(self, exchange: Exchange) -> None:
         body = Body()
         body.try_write(b"begun")
-        upload = Upload(receive, Body.empty())
+        self.bodies.append(body)
+        exchange.respond(Response(200, self.headers, body))
 
-        async def break_off() -> None:
-            await self.go.wait()
+    def break_off(self) -> None:
+        for body in self.bodies:
             body.abort(HttpError("internal-error", "broken"))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(upload.run)
-            nursery.start_soon(break_off)
-            await Reply(scope, send, Response(200, self.headers, body), adds_date=True).send_stream(upload)
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_chunked_response_is_cut() -> None:
-    app = Breaking()
-    async with serving(app) as port, await connect(port) as stream:
+    service = Breaking()
+    async with serving(service) as port, await connect(port) as stream:
         await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await read_until(stream, b"begun\r\n")
-        app.go.set()
+        service.break_off()
         assert await read_to_end(stream) == b""
 
 
 async def test_a_response_with_a_length_is_cut() -> None:
-    app = Breaking(("content-length", b"100"))
-    async with serving(app) as port, await connect(port) as stream:
+    service = Breaking(("content-length", b"100"))
+    async with serving(service) as port, await connect(port) as stream:
         await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await read_until(stream, b"begun")
-        app.go.set()
+        service.break_off()
         assert await read_to_end(stream) == b""
 
 
 async def test_a_response_that_ends_with_the_connection_is_cut() -> None:
-    app = Breaking()
-    async with serving(app) as port, await connect(port) as stream:
+    service = Breaking()
+    async with serving(service) as port, await connect(port) as stream:
         await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
         await read_until(stream, b"begun")
-        app.go.set()
+        service.break_off()
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(stream)
 
 
 async def test_an_http2_response_is_cut_and_its_connection_goes_on() -> None:
-    app = Breaking()
-    async with serving(app) as port, http2() as client:
+    service = Breaking()
+    async with serving(service) as port, http2() as client:
         for _ in range(2):
-            app.go = trio.Event()
             async with client.stream("GET", f"http://127.0.0.1:{port}/") as response:
                 chunks = response.aiter_bytes()
                 assert await anext(chunks) == b"begun"
-                app.go.set()
+                service.break_off()
                 with pytest.raises(httpx.RemoteProtocolError, match="StreamReset"):
                     await anext(chunks)
 
@@ -186,7 +246,7 @@ async def test_an_http2_response_is_cut_and_its_connection_goes_on() -> None:
 
 async def test_a_client_that_leaves_frees_the_instance() -> None:
     for name, path in [("sleep", b"/3600000"), ("endless_body", b"/"), ("endless_body", b"/1"), ("spin", b"/")]:
-        async with ProxyHandler(guest(name)) as handler, serving(Application(handler)) as port:
+        async with ProxyHandler(guest(name)) as handler, serving(HandlerService(handler)) as port:
             async with await connect(port) as stream:
                 await stream.send_all(b"GET " + path + b" HTTP/1.1\r\nhost: x\r\n\r\n")
                 while not handler.active:
@@ -214,7 +274,7 @@ async def test_a_guest_that_does_not_read_a_large_request(name: str, path: str) 
 
 async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> None:
     """Its request fills every queue there is, and the response as well: only the failing send tells."""
-    async with ProxyHandler(guest("endless_body")) as handler, serving(Application(handler)) as port:
+    async with ProxyHandler(guest("endless_body")) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream:
             await stream.send_all(b"POST /1 HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n")
             with trio.move_on_after(0.5):
@@ -227,7 +287,10 @@ async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> Non
 
 async def test_a_client_that_breaks_off_its_request_while_it_is_answered(caplog: pytest.LogCaptureFixture) -> None:
     """The connection is being closed when the guest goes on to write: nothing that would be an error."""
-    async with ProxyHandler(guest("echo")) as handler, serving(Application(handler)) as port:
+    async with (
+        ProxyHandler(guest("echo")) as handler,
+        serving(HandlerService(handler), half_closed_timeout=0.0) as port,
+    ):
         for size in range(100):
             async with await connect(port) as stream:
                 await stream.send_all(
@@ -239,7 +302,7 @@ async def test_a_client_that_breaks_off_its_request_while_it_is_answered(caplog:
         with trio.fail_after(30):
             while handler.active:
                 await trio.lowlevel.checkpoint()
-    assert "Error in ASGI Framework" not in caplog.text
+    assert "ended with an error" not in caplog.text
 
 
 class Holds:
@@ -259,7 +322,7 @@ async def test_a_connection_ends_whose_client_leaves_before_an_answer_with_more_
     """The answer's failing tells of it first, in a task that nobody else must have to wait for."""
     work = Holds()
     linked = link(engine(), wat.load("host_call"), "host_call", Imports({"acme:host/work": work}))
-    async with ProxyHandler(linked) as handler, serving(Application(handler)) as port:
+    async with ProxyHandler(linked) as handler, serving(HandlerService(handler)) as port:
         await trio.testing.wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
         async with await connect(port) as stream, trio.open_nursery() as nursery:
@@ -297,27 +360,20 @@ async def test_connections_beyond_the_limit_wait() -> None:
 
 async def test_stopping_answers_what_is_under_way_and_closes_what_is_idle() -> None:
     stop = trio.Event()
-    started = trio.Event()
-    go_on = trio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        started.set()
-        await go_on.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
+    service = Answering()
     listener = bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Server(app).run, [listener], stop)
+        nursery.start_soon(Server(service).run, [listener], stop)
         async with await connect(port) as idle, await connect(port) as busy:
             await busy.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            await started.wait()
+            while not service.exchanges:
+                await trio.lowlevel.checkpoint()
             stop.set()
             assert await read_to_end(idle) == b""
             with pytest.raises(OSError, match="connect"):
                 await connect(port)
-            go_on.set()
+            service.exchanges[0].respond(Response(200, [], Body.of(b"ok")))
             assert (await read_to_end(busy)).endswith(b"ok")
 
 
@@ -327,7 +383,7 @@ async def test_stopping_ends_a_connection_that_has_more_requests_than_are_answer
     async with ProxyHandler(guest("sleep")) as handler:
         listener = bind(("127.0.0.1", 0))
         async with await connect(listener.getsockname()[1]) as stream, trio.open_nursery() as nursery:
-            nursery.start_soon(Server(Application(handler)).run, [listener], stop)
+            nursery.start_soon(Server(HandlerService(handler)).run, [listener], stop)
             await stream.send_all(b"GET /100 HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
             while not handler.active:
                 await trio.lowlevel.checkpoint()
@@ -344,7 +400,7 @@ async def test_stopping_closes_an_http2_connection_after_its_requests() -> None:
         listener = bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with http2() as client, trio.open_nursery() as nursery:
-            nursery.start_soon(Server(Application(handler)).run, [listener], stop)
+            nursery.start_soon(Server(HandlerService(handler)).run, [listener], stop)
             assert (await client.get(f"{url}/0")).text == "slept\n"
 
             async def stop_during_request() -> None:
@@ -359,11 +415,10 @@ async def test_stopping_closes_an_http2_connection_after_its_requests() -> None:
 
 
 async def test_an_idle_connection_is_closed() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+    def service(stream: HttpStream) -> None:
+        stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
 
-    async with serving(app, keep_alive_timeout=0.05) as port:
+    async with serving(service, keep_alive_timeout=0.05) as port:
         async with await connect(port) as stream:
             assert await read_to_end(stream) == b""
         async with await connect(port) as stream:
@@ -381,7 +436,7 @@ async def test_stopping_closes_an_http2_connection_without_a_request(cut: int) -
     async with ProxyHandler(guest("hello")) as handler:
         listener = bind(("127.0.0.1", 0))
         async with await connect(listener.getsockname()[1]) as stream, trio.open_nursery() as nursery:
-            server = Server(Application(handler), keep_alive_timeout=math.inf)
+            server = Server(HandlerService(handler), limits=ConnectionLimits(keep_alive_timeout=math.inf))
             nursery.start_soon(server.run, [listener], stop)
             await stream.send_all(HTTP2[:cut])
             await trio.testing.wait_all_tasks_blocked(0.01)
@@ -396,15 +451,18 @@ async def test_stopping_closes_an_http2_connection_without_a_request(cut: int) -
 async def test_cancelling_drops_a_connection_that_is_stuck_in_sending() -> None:
     listener = bind(("127.0.0.1", 0))
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        while True:
-            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+    def service(stream: HttpStream) -> None:
+        async def send() -> None:
+            stream.send_head(ResponseHead(200, []), ResponseContent(Body(), None))
+            while True:
+                await stream.send_pieces([bytes(1 << 20)])
+
+        stream.send_later(send)
 
     async with await connect(listener.getsockname()[1]) as stream:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(Server(app).run, [listener], trio.Event())
+                nursery.start_soon(Server(service).run, [listener], trio.Event())
                 await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
                 await trio.testing.wait_all_tasks_blocked(0.05)
                 nursery.cancel_scope.cancel()
@@ -420,11 +478,43 @@ async def test_a_client_that_breaks_the_protocol_does_not_end_the_server(caplog:
     assert not caplog.records
 
 
-async def test_websockets_are_refused() -> None:
+async def test_a_request_for_a_websocket_is_answered_as_any_other() -> None:
+    """A server may ignore an upgrade (RFC 9110, section 7.8), and wasi:http has no word for it."""
     upgrade = "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", "sec-websocket-key: " + "A" * 24
-    async with serving_guest("hello") as port:
-        request = "\r\n".join(["GET / HTTP/1.1", "host: x", *upgrade, "", ""]).encode()
-        assert (await ask(port, request)).startswith(b"HTTP/1.1 403")
+    request = "\r\n".join(["GET / HTTP/1.1", "host: x", *upgrade, "", ""]).encode()
+    async with serving_guest("hello") as port, await connect(port) as stream:
+        for _ in range(2):
+            await stream.send_all(request)
+            assert (await read_until(stream, b"Hello, world!\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_client_that_has_ended_its_side_gets_its_response() -> None:
+    service = Answering()
+    async with serving(service, half_closed_timeout=30.0) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        (exchange,) = service.exchanges
+        assert not exchange.finished
+        exchange.respond(Response(200, [], Body.of(b"answer")))
+        assert (await read_to_end(stream)).endswith(b"answer")
+
+
+async def test_a_client_that_has_ended_its_side_is_not_waited_for_for_long(mock_clock: trio.testing.MockClock) -> None:
+    service = Answering()
+    async with serving(service, half_closed_timeout=30.0) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        mock_clock.jump(29)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        (exchange,) = service.exchanges
+        assert not exchange.finished
+        mock_clock.jump(2)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert exchange.finished
+        with pytest.raises(trio.BrokenResourceError):
+            await read_to_end(stream)
 
 
 def test_addresses() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import shutil
 import ssl
 import subprocess
@@ -16,13 +18,13 @@ import trio
 import trustme
 
 from tests.serve.support import connect, guest, read_to_end, read_until
-from wasi_trio.serve.application import Application
 from wasi_trio.serve.config_file import gather
+from wasi_trio.serve.configuration import ProtocolOptions
 from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.listening import listening
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.listening import address_of, listening
 from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.protocol_options import ProtocolOptions
-from wasi_trio.serve.server import Server, address_of
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.serve.settings import SettingError
 
 
@@ -56,7 +58,7 @@ async def serving(
     certificates: Certificates,
     options: HandlerOptions | None = None,
     stop: trio.Event | None = None,
-    send_timeout: float | None = None,
+    send_timeout: float = math.inf,
 ) -> AsyncIterator[int]:
     """A server of a guest over TLS; gives its port."""
     given = {
@@ -65,11 +67,12 @@ async def serving(
         "keyfile": certificates.key,
     }
     protocols = ProtocolOptions(None, gather(given, {}, None))
-    with listening(protocols.secure, protocols.plain, protocols.config) as (listener,):
+    with listening(protocols.secure, protocols.plain, protocols.sockets) as (listener,):
         assert listener.secure
         port = int(address_of(listener.sock).rpartition(":")[2])
         async with ProxyHandler(guest(name), options) as handler, trio.open_nursery() as nursery:
-            server = Server(Application(handler, adds_date=True), config=protocols.config, send_timeout=send_timeout)
+            limits = dataclasses.replace(protocols.limits, send_timeout=send_timeout)
+            server = Server(HandlerService(handler), limits=limits)
 
             async def run() -> None:
                 await server.run([], trio.Event() if stop is None else stop, secure=[listener.sock], tls=protocols.tls)

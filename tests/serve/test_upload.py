@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from wasi_trio.serve.upload import Message, Upload
+from wasi_trio.serve.asgi.upload import Message, Upload
 from wasi_trio.wasi.http.body import Body, BodyAborted
 
 

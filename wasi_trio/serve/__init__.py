@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
+    from wasi_trio.serve.asgi.application import Application
     from wasi_trio.serve.exchange import Exchange, ExchangeFailed
     from wasi_trio.serve.handler import ProxyHandler
     from wasi_trio.serve.middleware import Chain
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from wasi_trio.wasi.http.messages import Request, Response
 
 __all__ = [
+    "Application",
     "Body",
     "BodyAborted",
     "Chain",
@@ -29,6 +31,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "Application": "wasi_trio.serve.asgi.application",
         "Body": "wasi_trio.wasi.http.body",
         "BodyAborted": "wasi_trio.wasi.http.body",
         "Chain": "wasi_trio.serve.middleware",

@@ -14,12 +14,11 @@ from contextlib import contextmanager
 import trio
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from wasi_trio.serve.application import pass_lifespan, refuse_websocket
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.http.stream import HttpStream, ResponseHead
 from wasi_trio.serve.metrics import Metrics
 from wasi_trio.serve.readiness import Readiness
-from wasi_trio.serve.reply import Scope, Send, current_date
-from wasi_trio.serve.server import Server
-from wasi_trio.serve.upload import Receive
+from wasi_trio.serve.responder import current_date
 
 logger = logging.getLogger("wasi_trio.serve")
 
@@ -29,31 +28,27 @@ MAX_CONNECTIONS = 16
 _TEXT = "text/plain; charset=utf-8"
 
 
-class AdminApplication:
-    """An ASGI application with ``/metrics``, ``/healthz`` and ``/readyz``; docs/metrics.md describes them."""
+class AdminService:
+    """Answers ``/metrics``, ``/healthz`` and ``/readyz``; docs/metrics.md describes them."""
 
     def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
         self._metrics = metrics
         self._readiness = readiness
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await refuse_websocket(receive, send)
-        elif scope["type"] == "lifespan":
-            await pass_lifespan(receive, send)
-        else:
-            status, kind, content = self._answer(scope["method"], scope["path"])
-            headers = [
-                (b"content-type", kind.encode()),
-                (b"content-length", b"%d" % len(content)),
-                (b"cache-control", b"no-store"),
-                (b"date", current_date()),
-            ]
-            if status == 405:
-                headers.append((b"allow", b"GET, HEAD"))
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            body = b"" if scope["method"] == "HEAD" else content
-            await send({"type": "http.response.body", "body": body, "more_body": False})
+    def __call__(self, stream: HttpStream) -> None:
+        request = stream.request
+        path = (request.path_with_query or "").partition("?")[0]
+        status, kind, content = self._answer(request.method, path)
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"content-length", b"%d" % len(content)),
+            (b"cache-control", b"no-store"),
+            (b"date", current_date()),
+        ]
+        if status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
+        bodiless = request.method == "HEAD"
+        stream.send_whole(ResponseHead(status, headers, len(content), bodiless), b"" if bodiless else content, None)
 
     def _answer(self, method: str, path: str) -> tuple[int, str, bytes]:
         if path not in ("/metrics", "/healthz", "/readyz"):
@@ -68,11 +63,11 @@ class AdminApplication:
 
 @contextmanager
 def admin_server(listener: socket.socket, metrics: Metrics, readiness: Readiness) -> Iterator[None]:
-    """Serve the admin application on a listening socket, which is closed in the end.
+    """Serve what an administrator asks for on a listening socket, which is closed in the end.
 
     It has an event loop on a thread of its own: whatever fails there is logged and is not felt by who is in the block.
     """
-    server = _AdminThread(listener, AdminApplication(metrics, readiness))
+    server = _AdminThread(listener, AdminService(metrics, readiness))
     server.start()
     server.running.wait()
     try:
@@ -83,12 +78,12 @@ def admin_server(listener: socket.socket, metrics: Metrics, readiness: Readiness
 
 
 class _AdminThread(threading.Thread):
-    def __init__(self, listener: socket.socket, app: AdminApplication) -> None:
+    def __init__(self, listener: socket.socket, service: AdminService) -> None:
         super().__init__(name="wasi_trio admin", daemon=True)
         #: set when it can be stopped, or has failed before that
         self.running = threading.Event()
         self._listener = listener
-        self._server = Server(app, max_connections=MAX_CONNECTIONS)
+        self._server = Server(service, max_connections=MAX_CONNECTIONS)
         self._scope = trio.CancelScope()
         self._token: trio.lowlevel.TrioToken | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -13,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.application import Application
 from wasi_trio.serve.config_file import VARIABLE, ConfigFile, gather, read_config_file
-from wasi_trio.serve.listening import Listener, ListenError, listening, open_listener
+from wasi_trio.serve.configuration import ProtocolOptions
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
-from wasi_trio.serve.protocol_options import ProtocolOptions
 from wasi_trio.serve.readiness import Readiness
-from wasi_trio.serve.server import Server, address_of, shutdown_on_connection, shutdown_on_signals
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.serve.settings import SettingError, Settings
+from wasi_trio.serve.signals import shutdown_on_connection, shutdown_on_signals
 
 if TYPE_CHECKING:
     import socket
@@ -80,12 +82,23 @@ class Service:
         ):
             nursery.start_soon(self._begin_to_drain, stop, handlers)
             self.readiness.handlers = handlers
-            application = Application(handlers[0], headers=settings.headers, adds_date=protocols.adds_date)
+            # What is loaded by now lives as long as the process. Looking through it again and again would stop the
+            # event loop for tens of milliseconds each time.
+            gc.collect()
+            gc.freeze()
+            service = HandlerService(
+                handlers[0],
+                headers=settings.headers,
+                response_headers=protocols.response_headers,
+                adds_date=protocols.adds_date,
+                server_names=protocols.server_names,
+                root_path=protocols.root_path,
+            )
             server = Server(
-                application,
+                service,
+                limits=protocols.limits,
                 max_connections=settings["max-concurrent-connections"],
-                send_timeout=settings["send-timeout"],
-                config=protocols.config,
+                access_log=protocols.access_log,
                 drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
             )
             await server.run(
@@ -122,12 +135,12 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
         with ExitStack() as stack:
             engine = stack.enter_context(open_engine())
             chain = orders.load(engine)
-            config = protocols.config
-            listeners = stack.enter_context(listening(protocols.secure, protocols.plain, config))
+            sockets = protocols.sockets
+            listeners = stack.enter_context(listening(protocols.secure, protocols.plain, sockets))
             shutdown = settings["shutdown-addr"]
-            shutdown_socket = None if shutdown is None else stack.enter_context(open_listener(shutdown, config))
+            shutdown_socket = None if shutdown is None else stack.enter_context(open_listener(shutdown, sockets))
             admin = settings["admin-addr"]
-            admin_socket = None if admin is None else stack.enter_context(open_listener(admin, config))
+            admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
             _announce(listeners, shutdown_socket, admin_socket)
             if supervised:
                 from wasi_trio.serve.supervisor import Supervisor

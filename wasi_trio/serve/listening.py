@@ -10,10 +10,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from hypercorn.config import Config
-
 from wasi_trio.arguments import InheritedSocket, ListenAddress, UnixAddress
-from wasi_trio.serve.server import address_of, bind
+
+#: connections that the system may hold until they are accepted: as many as come in a burst
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOptions:
+    """How sockets are opened: their backlog, and the mode and the owner of Unix sockets (None: as they come)."""
+
+    backlog: int = BACKLOG
+    umask: int | None = None
+    user: int | None = None
+    group: int | None = None
 
 
 class ListenError(Exception):
@@ -40,28 +50,28 @@ class Listener:
 
 @contextmanager
 def listening(
-    secure: Iterable[ListenAddress], plain: Iterable[ListenAddress], config: Config
+    secure: Iterable[ListenAddress], plain: Iterable[ListenAddress], options: SocketOptions
 ) -> Iterator[list[Listener]]:
     """Listen on addresses; in the end the sockets are closed and the Unix ones removed. Raises ListenError."""
     with ExitStack() as stack:
         listeners = []
         for kind, addresses in ((True, secure), (False, plain)):
             for address in addresses:
-                listener = stack.enter_context(open_listener(address, config))
+                listener = stack.enter_context(open_listener(address, options))
                 listeners.append(Listener(listener, kind))
         yield listeners
 
 
 @contextmanager
-def open_listener(address: ListenAddress, config: Config) -> Iterator[socket.socket]:
-    """A listening socket; raises ListenError. ``config`` has the backlog, and the owner and mode of Unix sockets."""
+def open_listener(address: ListenAddress, options: SocketOptions) -> Iterator[socket.socket]:
+    """A listening socket; raises ListenError."""
     try:
         if isinstance(address, UnixAddress):
-            listener = _bind_unix(address.path, config)
+            listener = _bind_unix(address.path, options)
         elif isinstance(address, InheritedSocket):
-            listener = _inherit(address.descriptor, config)
+            listener = _inherit(address.descriptor, options)
         else:
-            listener = bind(address, config.backlog)
+            listener = bind(address, options.backlog)
     except OSError as error:
         name = str(address) if isinstance(address, UnixAddress | InheritedSocket) else "{}:{}".format(*address)
         raise ListenError(f"cannot listen on {name}: {error.strerror or error}") from None
@@ -74,19 +84,19 @@ def open_listener(address: ListenAddress, config: Config) -> Iterator[socket.soc
                 os.unlink(address.path)
 
 
-def _bind_unix(path: str, config: Config) -> socket.socket:
+def _bind_unix(path: str, options: SocketOptions) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        old = None if config.umask is None else os.umask(config.umask)
+        old = None if options.umask is None else os.umask(options.umask)
         try:
             listener.bind(path)
         finally:
             if old is not None:
                 os.umask(old)
-        if config.user is not None or config.group is not None:
-            os.chown(path, -1 if config.user is None else config.user, -1 if config.group is None else config.group)
-        listener.listen(config.backlog)
+        if options.user is not None or options.group is not None:
+            os.chown(path, -1 if options.user is None else options.user, -1 if options.group is None else options.group)
+        listener.listen(options.backlog)
         listener.setblocking(False)
     except BaseException:
         listener.close()
@@ -119,7 +129,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _inherit(descriptor: int, config: Config) -> socket.socket:
+def _inherit(descriptor: int, options: SocketOptions) -> socket.socket:
     listener = socket.socket(fileno=descriptor)
     try:
         if listener.type != socket.SOCK_STREAM:
@@ -129,10 +139,34 @@ def _inherit(descriptor: int, config: Config) -> socket.socket:
         if listener.family != socket.AF_UNIX:
             # Inherited by what is accepted, as by the sockets of our own.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.listen(config.backlog)
+        listener.listen(options.backlog)
         listener.setblocking(False)
         listener.set_inheritable(False)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def bind(address: tuple[str, int], backlog: int = BACKLOG) -> socket.socket:
+    """A listening socket at an IP address and port (0 for any that is free); raises OSError."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # So that an address can be used again at once although connections to the last server linger.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by what is accepted: small parts of a response must not wait for acknowledgements.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(address)
+        listener.listen(backlog)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """``HOST:PORT`` as it stands in a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -226,6 +226,14 @@ SETTINGS = (
         everywhere=False,
     ),
     Setting(
+        "half-closed-timeout",
+        _limit,
+        "How long to wait for the response of a client that has closed its side of the connection.",
+        "DURATION",
+        default="30s",
+        everywhere=False,
+    ),
+    Setting(
         "stall-limit",
         _limit,
         "How long a host function may hold up all others until that is logged, with where it is.",

@@ -14,8 +14,8 @@ import trio
 from wasi_trio.serve.command import Orders, Service, administered, new_metrics
 from wasi_trio.serve.listening import Listener
 from wasi_trio.serve.loading import LoadError, open_engine
-from wasi_trio.serve.server import shutdown_on_signals
 from wasi_trio.serve.settings import SettingError
+from wasi_trio.serve.signals import shutdown_on_signals
 from wasi_trio.serve.supervisor import BEAT, DRAIN, LEAVE, SERVING
 
 logger = logging.getLogger("wasi_trio.serve")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from wasi_trio.serve.application import Application
-from wasi_trio.serve.server import Server, address_of, bind
+from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.listening import address_of, bind
+from wasi_trio.serve.responder import HandlerService
 from wasi_trio.testing.running import Running, load
 from wasi_trio.testing.settings import Settings
 from wasi_trio.testing.sources import Source
@@ -41,5 +42,5 @@ async def server(*sources: Source, **settings: Unpack[Settings]) -> AsyncIterato
     with closing(bind(("127.0.0.1", 0))) as listener:
         live = LiveServer(names, address_of(listener))
         async with live._open(chain, settings) as handler, open_nursery() as nursery:
-            nursery.start_soon(Server(Application(handler, adds_date=True)).run, [listener], trio.Event())
+            nursery.start_soon(Server(HandlerService(handler)).run, [listener], trio.Event())
             yield live

@@ -324,6 +324,7 @@ class Body:
 
     async def wait_readable(self) -> None:
         """Wait until there is something to take or the body has ended."""
+        self.available()
         while not self.buffered and not self.finished and not self.closed:
             if self._reader_wakeup is None:
                 self._reader_wakeup = trio.Event()
@@ -350,9 +351,13 @@ class Body:
         await self.wait_readable()
         if self.buffered:
             return True
+        self.check()
+        return False
+
+    def check(self) -> None:
+        """Raises BodyAborted where the writer ended the body short, unless its reader has closed it."""
         if self.error is not None and not self.closed:
             raise BodyAborted(self.error)
-        return False
 
     def close(self, reason: HttpError | None = None) -> None:
         """Want no more of the body, for this reason: what it holds is dropped, and its writer finds it closed."""

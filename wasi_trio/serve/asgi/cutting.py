@@ -17,7 +17,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-from wasi_trio.serve.sending import reset
+from wasi_trio.serve.http.transport import reset
 
 
 async def cut_response(send: Any) -> None:

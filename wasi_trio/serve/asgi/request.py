@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
 from typing import Any
-from urllib.parse import quote, unquote
 
+from wasi_trio.serve.mounting import below
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.messages import Request
 
 Scope = MutableMapping[str, Any]
 
 
-class RequestHeaders:
-    """Header fields that replace, in every request, those of the same name; names in lower case."""
-
-    __slots__ = ("added", "replaced")
-
-    def __init__(self, added: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self.added = tuple(added)
-        self.replaced = frozenset(name for name, _ in added)
-
-    def applied_to(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        if not self.added:
-            return headers
-        kept = [header for header in headers if header[0] not in self.replaced]
-        kept.extend(self.added)
-        return kept
-
-
-def build_request(scope: Scope, extra: RequestHeaders) -> Request:
+def build_request(scope: Scope) -> Request:
     """The request of an ASGI ``http`` scope.
 
     Its body is one still to be written, or one that has ended where HTTP/1's framing says that there is none.
@@ -50,17 +33,13 @@ def build_request(scope: Scope, extra: RequestHeaders) -> Request:
         elif name == b"transfer-encoding":
             has_body = True
         headers.append((name.decode("latin-1"), value))
-    if extra.added:
-        headers = [(name.decode("latin-1"), value) for name, value in extra.applied_to(list(scope["headers"]))]
-        if b"host" in extra.replaced:
-            authority = next(value.decode("latin-1") for name, value in extra.added if name == b"host")
 
     scheme: str = scope["scheme"]
     raw_path: bytes | None = scope.get("raw_path")
     target = scope["path"] if raw_path is None else raw_path.decode("latin-1")
     root: str = scope.get("root_path", "")
     if root:
-        target = _below(root.rstrip("/"), scope["path"], target)
+        target = below(root.rstrip("/"), target, scope["path"])
     query: bytes = scope["query_string"]
     if query:
         target = f"{target}?{query.decode('latin-1')}"
@@ -70,24 +49,6 @@ def build_request(scope: Scope, extra: RequestHeaders) -> Request:
         # HTTP/1.0 needs no host header; then it is the address that was connected to.
         authority = _address(*scope["server"])
     return Request(scope["method"], scheme, authority, target, headers, Body() if has_body else Body.empty())
-
-
-def _below(root: str, path: str, target: str) -> str:
-    """The part of a request's target that is below ``root``; ``path`` is the target decoded."""
-    rest = path.removeprefix(root)
-    if rest == path or (rest and not rest.startswith("/")):
-        return target
-    # The root is decoded, and the target goes to the guest as it was sent: it is cut after as many slashes.
-    end = -1
-    for _ in range(root.count("/") + 1):
-        end = target.find("/", end + 1)
-        if end < 0:
-            end = len(target)
-            break
-    if unquote(target[:end]) != root:
-        # It was sent with a slash encoded, in the root or before it.
-        return quote(rest, safe="/:@!$&'()*+,;=~") or "/"
-    return target[end:] or "/"
 
 
 def _split_target(method: str, scheme: str, authority: str | None, target: str) -> tuple[str, str | None, str]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import trio
 
-from wasi_trio.serve.http1 import Http1Connection
-from wasi_trio.serve.http2 import Intake
+from wasi_trio.serve.asgi.http2 import Intake
 from wasi_trio.wasi.http.body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http.errors import HttpError
 
@@ -29,41 +28,28 @@ class Upload:
 
     __slots__ = (
         "_counts",
-        "_http1",
         "_intake",
         "_pending",
-        "_pieces",
-        "_progress",
         "_receive",
         "body",
         "client_left",
         "complete",
         "on_left",
-        "on_starved",
     )
 
-    def __init__(
-        self, receive: Receive, body: Body, http1: Http1Connection | None = None, intake: Intake | None = None
-    ) -> None:
+    def __init__(self, receive: Receive, body: Body, intake: Intake | None = None) -> None:
         self._receive = receive
         self.body = body
-        self._http1 = http1
         self._intake = intake
         #: content received for which the body had no room yet
         self._pending: deque[Piece] = deque()
         #: of how many events each is
         self._counts: deque[int] = deque()
-        #: events with content that were received
-        self._pieces = 0
-        #: set when more of it is in the body
-        self._progress: trio.Event | None = None
         #: the server has given all of the request
         self.complete = body.finished
         self.client_left = False
         #: called once, when the client has left
         self.on_left: Callable[[], None] | None = None
-        #: has what was written of the answer sent at once, and says whether there was any
-        self.on_starved: Callable[[], bool] | None = None
 
     async def run(self) -> None:
         """Take events until there is the one that the client has left.
@@ -78,7 +64,6 @@ class Upload:
                     await self._write_pending()
                 elif await self._write_while_receiving():
                     return
-            self._tell_progress()
             if self.complete:
                 self.body.finish(self._trailers)
             if self._accept(await self._receive()):
@@ -87,8 +72,6 @@ class Upload:
     @property
     def _trailers(self) -> Trailers | None:
         """Those of the request, of which ASGI does not tell."""
-        if self._http1 is not None:
-            return self._http1.request_trailers
         return None if self._intake is None else self._intake.trailers
 
     def _accept(self, message: Message) -> bool:
@@ -98,7 +81,6 @@ class Upload:
             content: bytes = message.get("body", b"")
             more: bool = message.get("more_body", False)
             if content or (more and self._intake is not None):
-                self._pieces += 1
                 self._hold(content)
             if not more:
                 self.complete = True
@@ -156,17 +138,6 @@ class Upload:
                 left = self._accept(await self._receive())
         return left
 
-    async def taken(self, pieces: int) -> None:
-        """Wait until the content of the first so many events that had any is in the body, or none will be any more."""
-        while not self.body.finished and (self._pieces < pieces or self._pending):
-            if self._progress is None:
-                self._progress = trio.Event()
-            await self._progress.wait()
-
-    def answer_now(self) -> bool:
-        """The guest is about to wait for more of the request: send what it has written; whether there was any."""
-        return self.on_starved is not None and self.on_starved()
-
     def leave(self) -> None:
         """The client has left, however that came to be known."""
         if not self.client_left:
@@ -178,9 +149,3 @@ class Upload:
     def end(self) -> None:
         """The exchange is over: a guest that still reads finds the request cut short, unless it had all of it."""
         self.body.abort(HttpError("connection-terminated"))
-        self._tell_progress()
-
-    def _tell_progress(self) -> None:
-        if self._progress is not None:
-            self._progress.set()
-            self._progress = None

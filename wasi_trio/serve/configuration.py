@@ -1,16 +1,19 @@
-"""What a hypercorn configuration file says of connections and protocols, for a server that is ours."""
+"""hypercorn's configuration file, as far as it says how our own server listens and what it allows its clients."""
 
 from __future__ import annotations
 
 import logging
+import math
 import ssl
-import sys
 from typing import Any
 
 from hypercorn.config import Config
 
 from wasi_trio.arguments import ListenAddress, parse_listen_address
 from wasi_trio.serve.config_file import ConfigFile
+from wasi_trio.serve.http.access_log import AccessLog, AccessRecord
+from wasi_trio.serve.http.limits import ConnectionLimits
+from wasi_trio.serve.listening import SocketOptions
 from wasi_trio.serve.settings import SettingError, Settings
 
 logger = logging.getLogger("wasi_trio.serve")
@@ -26,6 +29,8 @@ _WORDS: dict[tuple[type, ...], str] = {
     (str,): "a string",
     (str, list): "a string or a list of strings",
 }
+#: hypercorn's default of ``keep_alive_max_requests``
+_MANY = Config().keep_alive_max_requests
 #: hypercorn's settings that are obeyed, and the types that they may have
 _OBEYED: dict[str, tuple[type, ...]] = {
     "access_log_format": (str,),
@@ -41,7 +46,6 @@ _OBEYED: dict[str, tuple[type, ...]] = {
     "graceful_timeout": _NUMBER,
     "group": (int,),
     "h11_max_incomplete_size": (int,),
-    "h11_pass_raw_headers": (bool,),
     "h2_max_concurrent_streams": (int,),
     "h2_max_header_list_size": (int,),
     "h2_max_inbound_frame_size": (int,),
@@ -53,7 +57,6 @@ _OBEYED: dict[str, tuple[type, ...]] = {
     "keyfile": (str,),
     "keyfile_password": (str,),
     "loglevel": (str,),
-    "max_app_queue_size": (int,),
     "read_timeout": _NUMBER,
     "root_path": (str,),
     "server_names": _TEXTS,
@@ -68,22 +71,32 @@ _OBEYED: dict[str, tuple[type, ...]] = {
 
 
 class ProtocolOptions:
-    """hypercorn's configuration of a server that is ours; making it raises SettingError.
+    """How a server of ours listens, and what it allows its clients; making it raises SettingError.
 
-    ``secure`` are the addresses to serve over TLS, ``plain`` those without, and ``tls`` what TLS needs, None without.
-    ``workers`` is the number of processes, and ``drain_timeout`` how long connections are waited for in the end.
+    ``secure`` are the addresses to serve over TLS, ``plain`` those without, ``sockets`` how they are opened, and
+    ``tls`` what TLS needs, None without. ``limits`` are those of a connection. ``workers`` is the number of processes,
+    and ``drain_timeout`` how long connections are waited for in the end. ``response_headers`` are added to every
+    response, ``adds_date`` says whether the date is as well. Requests for other hosts than ``server_names``, if there
+    are any, are not found, and guests see the path below ``root_path``. ``access_log`` is told of each response.
     """
 
     def __init__(self, file: ConfigFile | None, settings: Settings) -> None:
-        self.config = _config(file, settings)
-        keys = {} if file is None else file.hypercorn
+        self.config = config = _config(file, settings)
+        keys = {} if file is None else file.server
         self.workers: int = settings["workers"] if "workers" in settings else max(keys.get("workers", 1), 1)
         self.drain_timeout: float | None = settings["drain-timeout"]
         if "drain-timeout" not in settings:
             self.drain_timeout = keys.get("graceful_timeout")
-        #: whether responses are to have a date
         self.adds_date: bool = keys.get("include_date_header", True)
-        self.tls = _tls(self.config)
+        self.response_headers = [(b"alt-svc", value.encode()) for value in config.alt_svc_headers]
+        if config.include_server_header:
+            self.response_headers.append((b"server", b"wasi_trio"))
+        self.server_names = frozenset(config.server_names)
+        self.root_path: str = config.root_path.rstrip("/")
+        self.sockets = SocketOptions(config.backlog, config.umask, config.user, config.group)
+        self.limits = _limits(config, settings)
+        self.access_log = _access_log(config)
+        self.tls = _tls(config)
         if "addr" in settings or "bind" not in keys:
             addresses: list[ListenAddress] = [settings["addr"]]
         else:
@@ -101,11 +114,53 @@ def default_config() -> Config:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False
-    # After 1000 requests hypercorn ends a connection of HTTP/2 with whatever is under way on it, the last included.
-    config.keep_alive_max_requests = sys.maxsize
-    # The application adds the date, because it knows whether the guest gave one.
-    config.include_date_header = False
+    config.backlog = SocketOptions().backlog
     return config
+
+
+def _limits(config: Config, settings: Settings) -> ConnectionLimits:
+    defaults = ConnectionLimits()
+    return ConnectionLimits(
+        max_head=config.h11_max_incomplete_size,
+        keep_alive_timeout=config.keep_alive_timeout,
+        # By itself hypercorn ends a connection of HTTP/2 after 1000 requests with whatever is under way on it.
+        max_requests=math.inf if config.keep_alive_max_requests == _MANY else config.keep_alive_max_requests,
+        send_timeout=_or_infinity(settings["send-timeout"]),
+        read_timeout=_or_infinity(config.read_timeout),
+        handshake_timeout=config.ssl_handshake_timeout,
+        half_closed_timeout=_or_infinity(settings["half-closed-timeout"]),
+        max_streams=config.h2_max_concurrent_streams,
+        max_frame_size=config.h2_max_inbound_frame_size,
+        max_fields=max(config.h2_max_header_list_size, defaults.max_fields),
+    )
+
+
+def _or_infinity(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
+
+
+def _access_log(config: Config) -> AccessLog | None:
+    log = config.log
+    logger = log.access_logger
+    if logger is None:
+        return None
+
+    def access(record: AccessRecord) -> None:
+        path, _, query = record.target.partition("?")
+        scope: Any = {
+            "type": "http",
+            "client": record.client,
+            "http_version": record.version,
+            "method": record.method,
+            "scheme": record.scheme,
+            "path": path,
+            "query_string": query.encode("latin-1"),
+            "headers": [(name.encode("latin-1"), value) for name, value in record.headers],
+        }
+        response: Any = {"status": record.status, "headers": record.response_headers}
+        logger.info(log.access_log_format, log.atoms(scope, response, record.seconds))
+
+    return access
 
 
 def _config(file: ConfigFile | None, settings: Settings) -> Config:
@@ -136,13 +191,13 @@ def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
         ("quic_bind", "QUIC is served by hypercorn alone"),
         ("use_reloader", "only hypercorn itself reloads"),
     ):
-        if file.hypercorn.get(key):
+        if file.server.get(key):
             raise SettingError(f"{key} in {file.path}: {why}: run hypercorn -c {file.path} wasi_trio.asgi:app")
-    if file.hypercorn.get("worker_class", "trio") != "trio":
+    if file.server.get("worker_class", "trio") != "trio":
         raise SettingError(f'worker_class in {file.path}: wasi_trio runs on trio, set worker_class = "trio"')
     obeyed: list[tuple[str, Any]] = []
     others = []
-    for key, value in file.hypercorn.items():
+    for key, value in file.server.items():
         types = _OBEYED.get(key)
         if types is None:
             others.append(key)
@@ -167,7 +222,7 @@ def _verify_mode(file: ConfigFile, value: Any) -> ssl.VerifyMode:
 
 def _addresses(file: ConfigFile | None, key: str) -> list[ListenAddress]:
     assert file is not None
-    value = file.hypercorn[key]
+    value = file.server[key]
     try:
         return [parse_listen_address(text) for text in ([value] if isinstance(value, str) else value)]
     except ValueError as error:

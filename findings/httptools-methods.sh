@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# httptools 0.9.0 (llhttp inside) does not parse requests with methods that HTTP allows.
+#
+# RFC 9110, section 9.1: a method is any token, and its case counts. IANA's registry has some forty. Expected: a server's
+# parser takes any token and leaves it to the application to answer 501. Seen: requests with a method that llhttp has not
+# been built with end in HttpParserInvalidMethodError before any callback, 10 of IANA's among them, and so does every
+# method in lower case. An application behind such a parser can neither serve nor refuse them itself.
+#
+# Needs python3 and PyPI. Fails if this changes.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check httptools==0.9.0 >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+"$folder/venv/bin/python" - <<'PYTHON'
+import httptools
+
+#: IANA's registry of methods, but for the "*" that stands for none
+METHODS = """ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT CONNECT COPY DELETE GET HEAD LABEL LINK LOCK MERGE MKACTIVITY
+MKCALENDAR MKCOL MKREDIRECTREF MKWORKSPACE MOVE OPTIONS ORDERPATCH PATCH POST PRI PROPFIND PROPPATCH PUT QUERY REBIND
+REPORT SEARCH TRACE UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL""".split()
+
+
+def parses(method):
+    try:
+        httptools.HttpRequestParser(object()).feed_data(f"{method} / HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    except httptools.HttpParserInvalidMethodError:
+        return False
+    except httptools.HttpParserUpgrade:
+        return True  # CONNECT
+    except httptools.HttpParserError:
+        return None
+    return True
+
+
+refused = [method for method in METHODS if parses(method) is False]
+own = [method for method in ("get", "Get", "FOO", "X-MINE") if parses(method) is False]
+print("refused of IANA's:", *refused)
+print("refused of others:", *own)
+assert len(refused) == 10, refused
+assert own == ["get", "Get", "FOO", "X-MINE"]
+PYTHON

@@ -1,0 +1,661 @@
+"""The rules of HTTP that clients and proxies rely on, as a client sees them on the wire (RFC 9110, 9112 and 9113)."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import pytest
+import trio
+import trio.testing
+from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
+
+from tests.serve.support import Http2, ask, connect, guest, read_to_end, read_until, serving
+from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.http.stream import HttpStream, ResponseHead
+from wasi_trio.serve.responder import HandlerService
+from wasi_trio.wasi.http.messages import Request
+
+HOST = b"host: x\r\n"
+END = b"\r\n"
+#: for what no test waits for
+PATIENCE = 30.0
+
+
+class Recorder:
+    """Answers every request with ``status`` and what it saw: method, scheme, authority and target."""
+
+    def __init__(self, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
+        self.status = status
+        self.headers = headers
+        self.requests: list[Request] = []
+
+    def __call__(self, stream: HttpStream) -> None:
+        request = stream.request
+        self.requests.append(request)
+        content = b"%b|%b" % (request.method.encode(), (request.path_with_query or "").encode())
+        bodiless = request.method == "HEAD" or self.status in (204, 304)
+        head = ResponseHead(self.status, list(self.headers), None, bodiless)
+        stream.send_whole(head, b"" if bodiless else content, None)
+
+
+async def answer(request: bytes, service: Any = None, **limits: Any) -> bytes:
+    """All that comes back on a connection of its own, on which the client ends its side after the request."""
+    options = {"half_closed_timeout": 30.0, **limits}
+    with trio.fail_after(PATIENCE):
+        async with serving(service or Recorder(), **options) as port, await connect(port) as stream:
+            await stream.send_all(request)
+            await stream.send_eof()
+            return await read_to_end(stream)
+
+
+# ---- heads over HTTP/1 ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET abc HTTP/1.1",
+        b"GET ?q HTTP/1.1",
+        b"GET /a#b HTTP/1.1",
+        b"GET /a|b HTTP/1.1",
+        b"GET /a b HTTP/1.1",
+        b"GET /a\x7f HTTP/1.1",
+        b"GET /\xc3\xa4 HTTP/1.1",
+        b"GET / HTTP/9.9",
+        b"GET / HTTP/2.0",
+        b"GET / http/1.1",
+        b"GET http://a|b/ HTTP/1.1",
+        b"GET http:///x HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"G@T / HTTP/1.1",
+        b" GET / HTTP/1.1",
+    ],
+)
+async def test_request_lines_that_are_none(line: bytes) -> None:
+    service = Recorder()
+    received = await answer(line + END + HOST + END, service)
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"connection: close\r\n" in received
+    assert not service.requests
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        HOST + HOST,
+        b"host: a b\r\n",
+        b"host: a/b\r\n",
+        b"host: a@b\r\n",
+        b"host: a:b\r\n",
+        b"host: [::1\r\n",
+        b"host: [1:2]\r\n",
+        HOST + b"x: a\x00b\r\n",
+        HOST + b"x: a\x01b\r\n",
+        HOST + b"x: a\x7fb\r\n",
+        HOST + b"x : a\r\n",
+        HOST + b"x y: a\r\n",
+        HOST + b": a\r\n",
+        HOST + b"x: a\r\n b\r\n",
+        HOST + b"transfer-encoding: \r\n chunked\r\n",
+        HOST + b"content-length: 3, 3\r\n",
+        HOST + b"content-length: 3\r\ncontent-length: 3\r\n",
+        HOST + b"content-length: +3\r\n",
+        HOST + b"content-length: 3\r\ntransfer-encoding: chunked\r\n",
+        HOST + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n",
+    ],
+)
+async def test_fields_that_are_none(fields: bytes) -> None:
+    service = Recorder()
+    received = await answer(b"POST / HTTP/1.1\r\n" + fields + END + b"abc", service)
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert received.count(b"HTTP/1.1") == 1
+    assert not service.requests
+
+
+async def test_lengths_and_chunks_in_http_1_0() -> None:
+    received = await answer(b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "seen"),
+    [
+        (b"GET / HTTP/1.1", b"GET|/"),
+        (b"get / HTTP/1.1", b"get|/"),
+        (b"PURGE /x HTTP/1.1", b"PURGE|/x"),
+        (b"M-SEARCH* /x HTTP/1.1", b"M-SEARCH*|/x"),
+        (b"GET /? HTTP/1.1", b"GET|/?"),
+        (b"GET /?a=[1]&b={2}|3 HTTP/1.1", b"GET|/?a=[1]&b={2}|3"),
+        (b"GET /%7c//..;x=y@:$&'()*+,!~ HTTP/1.1", b"GET|/%7c//..;x=y@:$&'()*+,!~"),
+        (b"OPTIONS * HTTP/1.1", b"OPTIONS|*"),
+        (b"GET http://y:80?q HTTP/1.1", b"GET|/?q"),
+    ],
+)
+async def test_request_lines_as_they_are_sent(request_line: bytes, seen: bytes) -> None:
+    received = await answer(request_line + END + HOST + END)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert received.endswith(seen)
+
+
+async def test_the_target_says_more_than_the_host() -> None:
+    service = Recorder()
+    await answer(b"GET HTTP://y:81/p HTTP/1.1\r\nhost: x\r\n\r\n", service)
+    (request,) = service.requests
+    assert (request.scheme, request.authority, request.path_with_query) == ("http", "y:81", "/p")
+
+
+async def test_a_leading_empty_line() -> None:
+    assert (await answer(b"\r\nGET / HTTP/1.1\r\n" + HOST + END)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("where", ["line", "field", "fields", "trailers"])
+async def test_heads_that_are_too_large(where: str) -> None:
+    chunked = b"POST / HTTP/1.1\r\n" + HOST + b"transfer-encoding: chunked\r\n\r\n0\r\n"
+    request = {
+        "line": b"GET /" + b"x" * 16_384 + b" HTTP/1.1\r\n" + HOST,
+        "field": b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"y" * 16_384 + END,
+        "fields": b"GET / HTTP/1.1\r\n" + HOST + b"x: y\r\n" * 3000,
+        "trailers": chunked + b"x: y\r\n" * 3000,
+    }[where]
+    status = b"HTTP/1.1 200" if where == "trailers" else b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    received = await answer(request + END)
+    assert received.startswith(status)
+    assert received.count(b"HTTP/1.1") == 1
+    just = b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"y" * 16_300 + END + END
+    assert (await answer(just)).startswith(b"HTTP/1.1 200")
+
+
+async def test_connect_is_not_implemented() -> None:
+    received = await answer(b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+
+
+# ---- connections ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", b"xx", b"GET /2 HTTP/1.1\r\nhost: x\r\n\r\n"])
+async def test_what_follows_the_last_request_is_ignored(behind: bytes) -> None:
+    service = Recorder()
+    received = await answer(b"GET /1 HTTP/1.1\r\n" + HOST + b"connection: close\r\n\r\n" + behind, service)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b"GET|/1")
+    assert len(service.requests) == 1
+
+
+async def test_junk_behind_a_request_of_a_kept_connection_has_an_answer_of_its_own() -> None:
+    received = await answer(b"GET /1 HTTP/1.1\r\n" + HOST + END + b"\0\0\r\n\r\n")
+    assert re.match(rb"HTTP/1.1 200 .*GET\|/1HTTP/1.1 400 ", received, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [b"websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: " + b"A" * 24, b"h2c\r\nhttp2-settings: "],
+)
+@pytest.mark.parametrize("close", [False, True])
+async def test_upgrades_are_ignored(upgrade: bytes, close: bool) -> None:
+    """The guest answers as it answers any other request, and the connection is one like any other."""
+    service = Recorder()
+    connection = b"connection: upgrade" + (b", close" if close else b"")
+    request = b"GET / HTTP/1.1\r\n" + HOST + connection + b"\r\nupgrade: " + upgrade + b"\r\n\r\n"
+    async with serving(service) as port, await connect(port) as stream:
+        await stream.send_all(request)
+        assert (await read_until(stream, b"GET|/")).startswith(b"HTTP/1.1 200")
+        if close:
+            assert await read_to_end(stream) == b""
+        else:
+            await stream.send_all(b"GET /2 HTTP/1.1\r\n" + HOST + END)
+            await read_until(stream, b"GET|/2")
+
+
+async def test_no_connection_is_outside_of_a_timeout(mock_clock: trio.testing.MockClock) -> None:
+    """Whatever it has asked for, and however it was answered."""
+    asked = [
+        b"",
+        b"GET /",
+        b"GET / HTTP/1.1\r\n" + HOST,
+        b"GET / HTTP/1.1\r\n" + HOST + END,
+        b"GET / HTTP/1.1\r\n" + HOST + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        b"GET / HTTP/1.1\r\n"
+        + HOST
+        + b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings:\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"connection: close\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 10\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ]
+    async with serving(Recorder(), max_connections=len(asked)) as port:
+        streams = [await connect(port) for _ in asked]
+        for stream, request in zip(streams, asked, strict=True):
+            await stream.send_all(request)
+        for _ in range(40):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(0.25)
+        with trio.fail_after(PATIENCE):
+            for stream in streams:
+                await read_to_end(stream)
+                await stream.aclose()
+            async with await connect(port) as stream:
+                await stream.send_all(b"GET / HTTP/1.1\r\n" + HOST + END)
+                await read_until(stream, b"GET|/")
+
+
+async def test_a_head_that_takes_too_long(mock_clock: trio.testing.MockClock) -> None:
+    async with serving(Recorder()) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\n")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        mock_clock.jump(6)
+        assert (await read_to_end(stream)).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "kept"),
+    [
+        (b"1.1", b"", True),
+        (b"1.1", b"connection: close\r\n", False),
+        (b"1.1", b"connection: x, Close\r\n", False),
+        (b"1.0", b"", False),
+        (b"1.0", b"connection: Keep-Alive\r\n", True),
+        (b"1.0", b"connection: keep-alive, close\r\n", False),
+    ],
+)
+async def test_which_connections_are_kept(version: bytes, connection: bytes, kept: bool) -> None:
+    async with serving(Recorder()) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/" + version + END + HOST + connection + END)
+        head = await read_until(stream, b"GET|/")
+        assert (b"connection: close\r\n" in head) is not kept
+        assert (b"connection: keep-alive\r\n" in head) is (kept and version == b"1.0")
+        if kept:
+            await stream.send_all(b"GET /2 HTTP/1.1\r\n" + HOST + END)
+            await read_until(stream, b"GET|/2")
+        else:
+            assert await read_to_end(stream) == b""
+
+
+@pytest.mark.parametrize("path", ["/1", "/300"])
+@pytest.mark.parametrize("name", ["sleep", "p3_sleep"])
+async def test_a_client_that_has_ended_its_side_gets_its_answer(name: str, path: str) -> None:
+    async with ProxyHandler(guest(name)) as handler:
+        received = await answer(b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + END, HandlerService(handler))
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"slept\n" in received
+
+
+async def test_a_client_that_has_ended_its_side_is_waited_on_for_a_while(mock_clock: trio.testing.MockClock) -> None:
+    """As it cannot be told from one that is gone."""
+    async with (
+        ProxyHandler(guest("sleep")) as handler,
+        serving(HandlerService(handler), half_closed_timeout=30.0) as port,
+        await connect(port) as stream,
+    ):
+        await stream.send_all(b"GET /3600000 HTTP/1.1\r\n" + HOST + END)
+        await stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        mock_clock.jump(29)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert handler.active == 1
+        mock_clock.jump(2)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert handler.active == 0
+
+
+# ---- responses -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [(200, b"200 OK"), (418, b"418 I'm a Teapot"), (404, b"404 Not Found"), (299, b"299 "), (999, b"999 ")],
+)
+async def test_status_lines(status: int, line: bytes) -> None:
+    received = await answer(b"GET / HTTP/1.1\r\n" + HOST + END, Recorder(status))
+    assert received.partition(b"\r\n")[0].lower() == b"http/1.1 " + line.lower()
+
+
+@pytest.mark.parametrize(("status", "method"), [(204, b"GET"), (304, b"GET"), (200, b"HEAD")])
+async def test_responses_without_content(status: int, method: bytes) -> None:
+    received = await answer(b"%b / HTTP/1.1\r\n" % method + HOST + END, Recorder(status))
+    assert received.endswith(b"\r\n\r\n")
+    assert b"content-length" not in received
+    assert b"transfer-encoding" not in received
+
+
+async def test_a_guest_that_refuses_never_asks_for_content() -> None:
+    """It answers without reading: 100 would be a promise."""
+    request = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 5\r\nexpect: 100-continue\r\n\r\n"
+    async with serving(Recorder(413)) as port, await connect(port) as stream:
+        await stream.send_all(request)
+        received = await read_to_end(stream)
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close\r\n" in received
+
+
+@pytest.mark.parametrize("name", ["echo", "p3_echo", "p3_echo_through"])
+async def test_a_guest_that_reads_asks_for_content(name: str) -> None:
+    request = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 5\r\nexpect: 100-continue\r\n\r\n"
+    async with (
+        ProxyHandler(guest(name)) as handler,
+        serving(HandlerService(handler)) as port,
+        await connect(port) as stream,
+    ):
+        for _ in range(2):
+            await stream.send_all(request)
+            with trio.fail_after(PATIENCE):
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+                await stream.send_all(b"hello")
+                await read_until(stream, b"hello")
+                await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_an_expectation_that_nobody_has_heard_of() -> None:
+    received = await answer(b"POST / HTTP/1.1\r\n" + HOST + b"expect: magic\r\ncontent-length: 1\r\n\r\nx")
+    assert received.startswith(b"HTTP/1.1 417 ")
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1000, True), (65_000, True), (1_000_000, False)])
+async def test_an_answer_before_the_request_has_come(length: int, kept: bool) -> None:
+    """A little is read and dropped, and the connection kept; before more, its close is announced."""
+    async with serving(Recorder()) as port, await connect(port) as stream:
+        await stream.send_all(b"POST / HTTP/1.1\r\n" + HOST + b"content-length: %d\r\n\r\n" % length)
+        head = await read_until(stream, b"POST|/")
+        assert (b"connection: close\r\n" in head) is not kept
+        if kept:
+            await stream.send_all(bytes(length) + b"GET /2 HTTP/1.1\r\n" + HOST + END)
+            await read_until(stream, b"GET|/2")
+
+
+# ---- HTTP/2 --------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def speaking(service: Any = None, **limits: Any) -> AsyncIterator[Http2]:
+    async with serving(service or Recorder(), **limits) as port, await connect(port) as stream:
+        yield Http2(stream)
+
+
+async def send_head(client: Http2, *more: tuple[str, str], ends: bool = True, **other: str) -> int:
+    """Send a head that h2 would not send by itself; gives the number of its stream."""
+    config = client.protocol.config
+    config.validate_outbound_headers = config.normalize_outbound_headers = False
+    number: int = client.protocol.get_next_available_stream_id()
+    pseudo = {"method": "GET", "scheme": "http", "authority": "x", "path": "/", **other}
+    fields = [(f":{name}", value) for name, value in pseudo.items() if value] + list(more)
+    client.protocol.send_headers(number, fields, end_stream=ends)
+    await client.flush()
+    return number
+
+
+async def is_well(client: Http2) -> None:
+    """The connection answers a request."""
+    with trio.fail_after(PATIENCE):
+        assert await client.content(await client.ask("/well")) == b"GET|/well"
+
+
+async def test_more_requests_than_may_be_under_way_are_refused() -> None:
+    """In one flight, before any setting of the server's has arrived; the others are answered."""
+    go = trio.Event()
+    streams: list[HttpStream] = []
+
+    def service(stream: HttpStream) -> None:
+        streams.append(stream)
+        if stream.request.path_with_query == "/well" or go.is_set():
+            Recorder()(stream)
+
+    async with speaking(service) as client:
+        numbers = []
+        data = b""
+        for _ in range(101):
+            number: int = client.protocol.get_next_available_stream_id()
+            client.protocol.send_headers(
+                number, [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")], end_stream=True
+            )
+            numbers.append(number)
+        data = client.protocol.data_to_send()
+        await client.stream.send_all(data)
+        refused = None
+        with trio.fail_after(PATIENCE):
+            while refused is None:
+                for event in await client.receive():
+                    if isinstance(event, h2.events.StreamReset):
+                        refused = event
+        assert refused.stream_id == numbers[-1]
+        assert refused.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+        assert len(streams) == 100
+        for stream in streams:
+            Recorder()(stream)
+        with trio.fail_after(PATIENCE):
+            for number in numbers[:-1]:
+                assert await client.content(number) == b"GET|/"
+        go.set()
+        await is_well(client)
+
+
+@pytest.mark.parametrize(
+    ("more", "other"),
+    [
+        ((("Upper", "x"),), {}),
+        ((("a b", "x"),), {}),
+        ((("x", "a\0b"),), {}),
+        ((("x", "a\nb"),), {}),
+        ((("connection", "close"),), {}),
+        ((("transfer-encoding", "chunked"),), {}),
+        ((("te", "gzip"),), {}),
+        (((":path", "/2"),), {}),
+        ((("x", "y"), (":late", "1")), {}),
+        ((("host", "y"),), {}),
+        ((("content-length", "many"),), {}),
+        ((), {"path": ""}),
+        ((), {"path": "x"}),
+        ((), {"path": "/a|b"}),
+        ((), {"method": ""}),
+        ((), {"method": "G T"}),
+        ((), {"scheme": ""}),
+        ((), {"authority": "a b"}),
+    ],
+)
+async def test_one_malformed_request_is_reset_and_no_other(more: Any, other: dict[str, str]) -> None:
+    async with speaking() as client:
+        for _ in range(2):
+            number = await send_head(client, *more, **other)
+            with trio.fail_after(PATIENCE):
+                await client.until(h2.events.StreamReset, number)
+            await is_well(client)
+
+
+async def test_heads_over_http2_that_are_answered_with_an_error() -> None:
+    async with speaking() as client:
+        for more, other, status in [
+            ((("x", "y" * 20_000),), {}, b"431"),
+            ((), {"method": "CONNECT"}, b"501"),
+            ((("expect", "magic"),), {}, b"417"),
+        ]:
+            number = await send_head(client, *more, **other)  # type: ignore[arg-type]
+            found: list[Any] = []
+            with trio.fail_after(PATIENCE):
+                while not found:
+                    found = [
+                        event
+                        for event in await client.receive()
+                        if isinstance(event, h2.events.ResponseReceived) and event.stream_id == number
+                    ]
+            assert dict(found[0].headers)[":status"] == status.decode()
+            await is_well(client)
+
+
+@pytest.mark.parametrize("content", [b"too much", b"x"])
+async def test_content_of_another_length_than_announced(content: bytes) -> None:
+    """Its request is reset, while others of the connection go on."""
+    seen: list[HttpStream] = []
+
+    def service(stream: HttpStream) -> None:
+        if stream.request.path_with_query == "/well":
+            Recorder()(stream)
+        else:
+            stream.receive_into(stream.request.body)
+            seen.append(stream)
+
+    async with speaking(service) as client:
+        number = await send_head(client, ("content-length", "4"), ends=False)
+        await client.stream.send_all(DataFrame(number, content, flags=["END_STREAM"]).serialize())
+        with trio.fail_after(PATIENCE):
+            await client.until(h2.events.StreamReset, number)
+        assert len(seen) == 1
+        assert seen[0].request.body.error is not None
+        await is_well(client)
+
+
+async def test_a_window_that_is_opened_by_nothing() -> None:
+    def service(stream: HttpStream) -> None:
+        if stream.request.path_with_query == "/well":
+            Recorder()(stream)
+
+    async with speaking(service) as client:
+        number = await client.ask("/held")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        frame = bytearray(WindowUpdateFrame(number, window_increment=1).serialize())
+        frame[-1] = 0
+        await client.stream.send_all(frame)
+        with trio.fail_after(PATIENCE):
+            await client.until(h2.events.StreamReset, number)
+        await is_well(client)
+
+
+async def test_a_whole_response_ends_with_its_last_content() -> None:
+    """And goes out in one write: a proxy may wait for an acknowledgement before it passes on a second."""
+    async with speaking() as client:
+        await client.flush()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await client.receive()
+        await client.ask("/")
+        with trio.fail_after(PATIENCE):
+            data = await client.stream.receive_some()
+        frames = []
+        while data:
+            size = int.from_bytes(data[:3], "big")
+            frames.append((data[3], data[4] & 1, size))
+            data = data[9 + size :]
+        kinds = [frame for frame in frames if frame[0] in (0, 1)]
+        assert kinds == [(1, 0, kinds[0][2]), (0, 1, len(b"GET|/"))]
+
+
+async def test_a_response_without_content_ends_with_its_head() -> None:
+    async with speaking(Recorder(204)) as client:
+        number = await client.ask("/")
+        with trio.fail_after(PATIENCE):
+            await client.until(h2.events.StreamEnded, number)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(PingFrame(0, b"12345678").serialize(), id="ping"),
+        pytest.param(SettingsFrame(0).serialize(), id="settings"),
+        pytest.param(PriorityFrame(1, depends_on=3, stream_weight=1).serialize(), id="priority"),
+        pytest.param(WindowUpdateFrame(0, window_increment=1).serialize(), id="window"),
+        pytest.param(b"\0\0\0\x0b\0\0\0\0\0", id="unknown"),
+    ],
+)
+async def test_frames_that_ask_for_nothing(frame: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Some are well, a flood of them ends the connection, and others hardly notice."""
+    async with serving(Recorder()) as port, await connect(port) as neighbour, await connect(port) as stream:
+        client = Http2(stream)
+        await is_well(client)
+        await stream.send_all(frame * 100)
+        await is_well(client)
+        with trio.fail_after(PATIENCE):
+            ended = None
+            async with trio.open_nursery() as nursery:
+
+                async def flood() -> None:
+                    try:
+                        await stream.send_all(frame * 20_000)
+                    except trio.BrokenResourceError:
+                        return
+
+                nursery.start_soon(flood)
+                while ended is None:
+                    await neighbour.send_all(b"GET / HTTP/1.1\r\n" + HOST + END)
+                    await read_until(neighbour, b"GET|/")
+                    for event in await client.receive():
+                        if isinstance(event, h2.events.ConnectionTerminated):
+                            ended = event.error_code
+                nursery.cancel_scope.cancel()
+    assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    assert "too many frames that ask for nothing" in caplog.text
+
+
+async def test_empty_content_without_an_end() -> None:
+    def service(stream: HttpStream) -> None:
+        stream.receive_into(stream.request.body)
+
+    async with speaking(service) as client:
+        number = await client.ask("/", "POST")
+        with trio.fail_after(PATIENCE):
+            ended = None
+            await client.stream.send_all(DataFrame(number, b"").serialize() * 3000)
+            while ended is None:
+                for event in await client.receive():
+                    if isinstance(event, h2.events.ConnectionTerminated):
+                        ended = event.error_code
+    assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_requests_that_are_reset_at_once_end_the_connection_in_the_end() -> None:
+    async with speaking(lambda stream: None) as client:
+        with trio.fail_after(PATIENCE):
+            ended = None
+            while ended is None:
+                for _ in range(50):
+                    number = await client.ask("/")
+                    client.protocol.reset_stream(number)
+                await client.flush()
+                with trio.move_on_after(0.01):
+                    for event in await client.receive():
+                        if isinstance(event, h2.events.ConnectionTerminated):
+                            ended = event.error_code
+    assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_fields_that_cannot_be_decoded_end_the_connection() -> None:
+    """What follows could not be decoded either (RFC 9113, section 4.3)."""
+    async with speaking() as client:
+        await is_well(client)
+        number = client.protocol.get_next_available_stream_id()
+        frame = HeadersFrame(number, b"\xff\xff\xff\xff", flags=["END_HEADERS", "END_STREAM"])
+        await client.stream.send_all(frame.serialize())
+        with trio.fail_after(PATIENCE):
+            ended = None
+            while ended is None:
+                for event in await client.receive():
+                    if isinstance(event, h2.events.ConnectionTerminated):
+                        ended = event.error_code
+    # h2 has the wrong word for it.
+    assert ended in (h2.errors.ErrorCodes.COMPRESSION_ERROR, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+
+
+# ---- many connections ----------------------------------------------------------------------------------------
+
+
+async def test_a_burst_of_connections_meets_a_backlog_that_holds_it() -> None:
+    """None is accepted while they come: the system has to keep them all."""
+    async with serving(Recorder()) as port:
+        sockets = []
+        try:
+            for _ in range(1000):
+                client = socket.socket()
+                client.settimeout(1)
+                client.connect(("127.0.0.1", port))
+                sockets.append(client)
+        finally:
+            for client in sockets:
+                client.close()
+        assert (await ask(port, b"GET / HTTP/1.1\r\nconnection: close\r\n" + HOST + END)).endswith(b"GET|/")

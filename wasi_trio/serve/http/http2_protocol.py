@@ -1,0 +1,216 @@
+"""HTTP/2 (RFC 9113) by h2, with no I/O, and with the errors of one stream kept from the others of its connection.
+
+h2 ends a connection for much that RFC 9113 makes the error of one stream. ``Http2Protocol`` resets that stream in its
+place. ``FrameReader`` comes before it, as some frames are better dropped than understood, and as no turn of the event
+loop may be spent on all frames that a client can send at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+import hpack
+from h2.errors import ErrorCodes
+from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
+
+#: bytes that a client may send of one request before any of them was read
+WINDOW = 64 << 10
+#: bytes of one request that a client may send before any of them was read, where its guest reads as fast as they come
+MOST_WINDOW = 512 << 10
+#: bytes that it may send of all its requests
+_CONNECTION_WINDOW = 1 << 30
+
+PREFACE_SIZE = 24
+_FRAME_HEADER = 9
+
+
+class FrameType(IntEnum):
+    """Types of frames that are told apart before h2 sees them."""
+
+    DATA = 0
+    HEADERS = 1
+    PRIORITY = 2
+    RST_STREAM = 3
+    SETTINGS = 4
+    PING = 6
+    WINDOW_UPDATE = 8
+
+
+class TooMuch(Exception):
+    """The client sends too many frames that ask for nothing."""
+
+
+class FrameReader:
+    """Cuts what was received into batches of whole frames, and counts those that bring nothing.
+
+    A client may send a thousand such frames, and fifty more each second; each frame of content, received or sent, makes
+    up for two, and each response for some. Raises TooMuch beyond that.
+    """
+
+    __slots__ = ("_allowance", "_buffer", "_max_frame_size", "_preface_left", "_refilled_at", "refused_updates")
+
+    ALLOWANCE = 1000.0
+    A_SECOND = 50.0
+    #: frames that are handed out at a time
+    BATCH = 32
+
+    def __init__(self, max_frame_size: int) -> None:
+        self._buffer = b""
+        self._max_frame_size = max_frame_size
+        self._preface_left = PREFACE_SIZE
+        self._allowance = self.ALLOWANCE
+        self._refilled_at = 0.0
+        #: streams whose window was to be opened by nothing
+        self.refused_updates: list[int] = []
+
+    def credit(self, frames: float) -> None:
+        """Something was sent or done that such frames may be the answer to."""
+        self._allowance = min(self._allowance + frames, self.ALLOWANCE)
+
+    def receive(self, data: bytes, now: float) -> Iterator[bytes]:
+        """Batches of what was received that h2 is to be given; the rest is kept until more comes."""
+        self.credit((now - self._refilled_at) * self.A_SECOND)
+        self._refilled_at = now
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._preface_left:
+            preface, self._buffer = self._buffer[: self._preface_left], self._buffer[self._preface_left :]
+            self._preface_left -= len(preface)
+            yield preface
+        while len(self._buffer) >= _FRAME_HEADER:
+            batch, taken = self._next_batch()
+            if not taken:
+                return
+            self._buffer = self._buffer[taken:]
+            yield batch
+
+    def _next_batch(self) -> tuple[bytes, int]:
+        """Some whole frames without those that are dropped, and how many bytes both have."""
+        buffer = self._buffer
+        parts: list[bytes] = []
+        start = first = 0
+        for _ in range(self.BATCH):
+            if len(buffer) < start + _FRAME_HEADER:
+                break
+            length = int.from_bytes(buffer[start : start + 3], "big")
+            # One that is too large h2 refuses by its header.
+            end = start + _FRAME_HEADER + (length if length <= self._max_frame_size else 0)
+            if len(buffer) < end:
+                break
+            if self._is_dropped(buffer, start, end, length):
+                parts.append(buffer[first:start])
+                first = end
+            start = end
+        parts.append(buffer[first:start])
+        return b"".join(parts), start
+
+    def _is_dropped(self, buffer: bytes, start: int, end: int, length: int) -> bool:
+        """Count a frame, and say whether h2 is not to see it."""
+        kind = buffer[start + 3]
+        if kind == FrameType.DATA:
+            if length:
+                self.credit(2)
+                return False
+        elif kind == FrameType.HEADERS:
+            return False
+        self._allowance -= 1
+        if self._allowance < 0:
+            raise TooMuch
+        if kind == FrameType.PRIORITY:
+            return True  # RFC 9113, section 5.3.2: it has no meaning any more
+        if kind == FrameType.WINDOW_UPDATE and length == 4:
+            stream_id = int.from_bytes(buffer[start + 5 : start + 9], "big") & 0x7FFFFFFF
+            increment = int.from_bytes(buffer[start + 9 : end], "big") & 0x7FFFFFFF
+            if stream_id and not increment:
+                self.refused_updates.append(stream_id)
+                return True
+        return False
+
+
+class StreamFailed(h2.events.Event):
+    """A stream was reset here, as its client broke a rule that concerns it alone."""
+
+    def __init__(self, stream_id: int) -> None:
+        super().__init__()
+        self.stream_id = stream_id
+
+
+class Http2Protocol(h2.connection.H2Connection):
+    """The server's side of a connection.
+
+    ``max_streams`` is announced; whoever uses this refuses the requests beyond, where h2 would end the connection.
+    """
+
+    def __init__(self, max_streams: int, max_head: int, max_frame_size: int, max_fields: int) -> None:
+        # Fields are judged by our own rules, the same as over HTTP/1: for h2 they would be errors of the connection.
+        super().__init__(
+            h2.config.H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
+                h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 2**31 - 1,
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: max_fields,
+                h2.settings.SettingCodes.MAX_FRAME_SIZE: max_frame_size,
+                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+            },
+        )
+        self.max_inbound_frame_size = max_frame_size
+        self.decoder.max_header_list_size = max_fields
+        self.initiate_connection()
+        # What h2 would announce is what it enforces.
+        self.clear_outbound_data_buffer()
+        self._announcement = SettingsFrame(
+            0,
+            {
+                SettingsFrame.HEADER_TABLE_SIZE: self.local_settings.header_table_size,
+                SettingsFrame.ENABLE_PUSH: 0,
+                SettingsFrame.MAX_CONCURRENT_STREAMS: max_streams,
+                SettingsFrame.INITIAL_WINDOW_SIZE: WINDOW,
+                SettingsFrame.MAX_FRAME_SIZE: max_frame_size,
+                SettingsFrame.MAX_HEADER_LIST_SIZE: max_head,
+            },
+        ).serialize()
+        self.increment_flow_control_window(_CONNECTION_WINDOW)
+
+    def data_to_send(self, amount: int | None = None) -> bytes:
+        announcement, self._announcement = self._announcement, b""
+        return announcement + super().data_to_send(amount)
+
+    def _receive_frame(self, frame: Frame) -> list[h2.events.Event]:
+        try:
+            return super()._receive_frame(frame)
+        except h2.exceptions.ProtocolError as error:
+            if not self._concerns_one_stream(frame, error):
+                raise
+            self.reset_stream(frame.stream_id, error.error_code)
+            if isinstance(frame, DataFrame) and frame.flow_controlled_length:
+                self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
+            return [StreamFailed(frame.stream_id)]
+
+    def _concerns_one_stream(self, frame: Frame, error: h2.exceptions.ProtocolError) -> bool:
+        """Whether everything else of the connection is in order: its stream is there, and the fields were decoded."""
+        return (
+            isinstance(frame, HeadersFrame | DataFrame)
+            and frame.stream_id in self.streams
+            and not isinstance(error, h2.exceptions.FlowControlError | h2.exceptions.StreamClosedError)
+            and not isinstance(error.__cause__, hpack.HPACKError)
+        )
+
+    def reset(self, stream_id: int, code: ErrorCodes) -> None:
+        """Reset a stream, unless it is closed already."""
+        try:
+            self.reset_stream(stream_id, code)
+        except h2.exceptions.ProtocolError:
+            return

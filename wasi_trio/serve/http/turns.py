@@ -1,0 +1,56 @@
+"""Work for the event loop's next turn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+logger = logging.getLogger("wasi_trio.serve")
+
+
+class Turns:
+    """Calls functions in the event loop's next turn, when the tasks that run at present have had theirs.
+
+    A guest that answers without waiting has completed its answer by then. One task does this for a whole server: waking
+    a task costs more than most of what is called.
+    """
+
+    def __init__(self) -> None:
+        self._queue: list[Callable[[], None]] = []
+        self._task: trio.lowlevel.Task | None = None
+        self._parked = False
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function in the next turn. An exception it raises is logged."""
+        self._queue.append(function)
+        if self._parked and self._task is not None:
+            self._parked = False
+            trio.lowlevel.reschedule(self._task)
+
+    async def run(self) -> None:
+        """Do so until this is cancelled."""
+        self._task = trio.lowlevel.current_task()
+        try:
+            while True:
+                while self._queue:
+                    queue, self._queue = self._queue, []
+                    for function in queue:
+                        self._call(function)
+                    await trio.lowlevel.checkpoint()
+                self._parked = True
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+        finally:
+            self._task = None
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._parked = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    @staticmethod
+    def _call(function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:
+            logger.exception("a connection's work failed")
