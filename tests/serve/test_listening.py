@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wasi_trio.arguments import InheritedSocket, UnixAddress
+from wasi_trio.serve.arguments import InheritedSocket, UnixAddress
 from wasi_trio.serve.config_file import ConfigFile, gather
 from wasi_trio.serve.listening import Listener, ListenError, listening, open_listener
 from wasi_trio.serve.protocol_options import ProtocolOptions, default_config

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from wasi_trio.arguments import UnixAddress
 from wasi_trio.runtime.engine import Limits
+from wasi_trio.serve.arguments import UnixAddress
 from wasi_trio.serve.config_file import (
     ConfigFile,
     gather,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hypercorn.config import Config
 
-from wasi_trio.arguments import InheritedSocket, ListenAddress, UnixAddress
+from wasi_trio.serve.arguments import InheritedSocket, ListenAddress, UnixAddress
 from wasi_trio.serve.server import address_of, bind
 
 

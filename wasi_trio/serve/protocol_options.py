@@ -9,7 +9,7 @@ from typing import Any
 
 from hypercorn.config import Config
 
-from wasi_trio.arguments import ListenAddress, parse_listen_address
+from wasi_trio.serve.arguments import ListenAddress, parse_listen_address
 from wasi_trio.serve.config_file import ConfigFile
 from wasi_trio.serve.settings import SettingError, Settings
 
