@@ -236,7 +236,7 @@ class LinkedComponent:
             return lowering_trampoline(self.engine, Lowering(canon, guest_callee(self.function(canon.func))))
         if canon.options.is_async or canon.func.type.is_async:
             call, _ = self._host_callee(canon.func)
-            return lowering_trampoline(self.engine, Lowering(canon, BoundHostFunction(call, canon.func)))
+            return lowering_trampoline(self.engine, Lowering(canon, BoundHostFunction(self.engine, call, canon.func)))
         return None
 
     def _adapter(self, part: int) -> Adapter | None:
