@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.host_calls import leave
 from wasi_trio.runtime.store import Func, Store
@@ -131,7 +132,10 @@ async def _drive(fiber: Fiber) -> None:
                 await trio.lowlevel.checkpoint()  # an epoch tick: the guest computes, others get their turn
                 done = fiber.poll()
             else:
-                await pending.wait(engine)
+                try:
+                    pending.value = await pending.rest(engine)
+                except Err as error:
+                    pending.value = pending.failed(error)
                 done = fiber.resume()
     except BaseException:
         store.dead = store.dead or "an earlier call into it did not run to its end"

@@ -266,19 +266,17 @@ class Pending:
         self.call = call
         self.value: Any = None
 
-    def _rest(self, engine: Running) -> Awaitable[Any]:
+    def rest(self, engine: Running) -> Awaitable[Any]:
+        """What remains of the coroutine, for a task to wait for; ``failed`` makes an Err out of it a value."""
         if self.call is None:
             return resume(self.coroutine, self.trap)
         return steps(engine, self.call, self.coroutine, self.trap)
 
-    async def wait(self, engine: Running) -> None:
-        """Wait for the rest of the coroutine; ``value`` is its result then."""
-        try:
-            self.value = await self._rest(engine)
-        except Err as error:
-            if not self.fallible:
-                raise
-            self.value = error.with_traceback(None)
+    def failed(self, error: Err[Any]) -> Err[Any]:
+        """The value that an Err out of ``rest`` is; raises it if the function's result is no ``result``."""
+        if not self.fallible:
+            raise error
+        return error.with_traceback(None)
 
 
 def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:

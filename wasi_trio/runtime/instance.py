@@ -14,7 +14,8 @@ from wasi_trio.component.imports import Provider
 from wasi_trio.component.relink import CANON
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.calls import Export, call_export
-from wasi_trio.runtime.component import CoreStep, LinkedComponent
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.runtime.core_linking import CoreStep
 from wasi_trio.runtime.engine import Limits
 from wasi_trio.runtime.fiber import instantiate
 from wasi_trio.runtime.pump import Pump

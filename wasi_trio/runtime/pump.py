@@ -409,7 +409,10 @@ class Pump:
         """Wait in a synchronous host call, with the whole instance."""
         pending = thread.pending
         assert pending is not None
-        await pending.wait(self.instance.linked.engine)
+        try:
+            pending.value = await pending.rest(self.instance.linked.engine)
+        except Err as error:
+            pending.value = pending.failed(error)
         thread.fiber.store.pending, thread.pending = pending, None
         self._continue(thread)
 

@@ -196,7 +196,8 @@ def _finish(store: Store, raw: Any) -> None:
     """Lower the result of a host call that has been waited for."""
     pending, store.pending = store.pending, None
     assert pending is not None, "the fiber goes on only once its host call is done"
-    _give_back(pending.lenders)
+    if pending.lenders:
+        _give_back(pending.lenders)
     pending.lower(pending.context, raw, pending.return_pointer, pending.value)
 
 
