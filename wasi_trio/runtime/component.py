@@ -12,7 +12,7 @@ from wasi_trio.component import definitions as d
 from wasi_trio.component import types as t
 from wasi_trio.component.binary import decode
 from wasi_trio.component.binding import bind
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.imports import Imports, resource_class
 from wasi_trio.component.plan import Lifted, Plan, plan

@@ -15,8 +15,9 @@ from wasi_trio.component import types as t
 from wasi_trio.component.abi.codegen import Source, write_function
 from wasi_trio.component.concurrency.builtins import bind, core_signature, may_wait
 from wasi_trio.component.concurrency.instance import ComponentInstance
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.concurrency.subtasks import GuestCallee, Lowering
-from wasi_trio.component.concurrency.tasks import LiftedFunction, Task, TaskState, start_task
+from wasi_trio.component.concurrency.tasks import Task, TaskState, start_task
 from wasi_trio.component.concurrency.threads import Until
 from wasi_trio.component.definitions import StringEncoding
 from wasi_trio.component.plan import AsyncBuiltin, CoreItem, HostFunc, Lifted, Lower, Options, Plan, ResourceBuiltin

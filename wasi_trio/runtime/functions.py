@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wasi_trio.component import types as t
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.concurrency.subtasks import Lowering
-from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.imports import HostCall, Imports
 from wasi_trio.component.plan import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.imports import Provider
 from wasi_trio.component.relink import CANON

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from wasi_trio.component.concurrency import subtasks, threads
-from wasi_trio.component.concurrency.tasks import CANCELLED, LiftedFunction, Task, start_task
-from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, Until
+from wasi_trio.component.concurrency.lifted import LiftedFunction
+from wasi_trio.component.concurrency.tasks import CANCELLED, Task, start_task
+from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, GuestTask, Until
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.values import Err
 from wasi_trio.runtime.calls import core_func
@@ -183,7 +184,8 @@ class Pump:
 
     # ---- the Scheduler of the Component Model layer ------------------------------------------------------
 
-    def spawn(self, body: Body, task: Task) -> Thread:
+    def spawn(self, body: Body, task: GuestTask) -> Thread:
+        assert isinstance(task, Task)
         thread = task.thread = Thread(body, task)
         self._threads.add(thread)
         self._advance(thread, None)
