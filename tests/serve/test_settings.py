@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.arguments import UnixAddress
 from wasi_trio.serve.config_file import (
     ConfigFile,
     gather,
@@ -22,6 +21,7 @@ from wasi_trio.serve.config_file import (
 )
 from wasi_trio.serve.options import HandlerOptions
 from wasi_trio.serve.settings import SETTINGS, SettingError, Settings, from_environment, from_table
+from wasi_trio.wasi.arguments import UnixAddress
 
 PLACE = "[wasi_trio] of hypercorn.toml"
 

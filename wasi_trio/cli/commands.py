@@ -12,16 +12,16 @@ from click.core import ParameterSource
 
 from wasi_trio.cli import tools
 from wasi_trio.cli.help import add_help
-from wasi_trio.serve import arguments
 from wasi_trio.serve.config_file import VARIABLE
 from wasi_trio.serve.settings import SETTINGS, Setting
+from wasi_trio.wasi import arguments
 
 #: the exit code for whatever is wrong with the command line or what it names
 BAD_INPUT = 2
 
 
 def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser of :mod:`wasi_trio.serve.arguments` as a parameter's type."""
+    """A parser of :mod:`wasi_trio.wasi.arguments` as a parameter's type."""
 
     def convert(text: str) -> Any:
         try:

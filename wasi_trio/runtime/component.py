@@ -104,7 +104,7 @@ class LinkedComponent:
         binding = bind(self.plan, imports, wit)
         binding.check()
         self._name_resources()
-        self._functions = Functions(self.engine, self.plan, imports, binding.calls)
+        self._functions = Functions(self.engine, self.plan, binding)
         #: whether a pump has to run its instances (WASI 0.3)
         self.concurrent = self._functions.concurrent
         #: whether the host has ends of streams or futures, which may wake a guest at any time

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from wasi_trio.component import types as t
+from wasi_trio.component.binding import Binding
 from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.concurrency.subtasks import Lowering
 from wasi_trio.component.errors import Trap
-from wasi_trio.component.imports import HostCall, Imports
 from wasi_trio.component.plan import (
     AsyncBuiltin,
     Canon,
@@ -37,17 +36,16 @@ from wasi_trio.runtime.trampolines import Callee, Trampoline, lower_trampoline, 
 
 
 class Functions:
-    """Makes the functions of one component; ``calls`` has how each of its imports is called.
+    """Makes the functions of one component, whose imports are bound.
 
     ``concurrent`` says whether a pump has to run its instances (WASI 0.3).
     """
 
-    def __init__(self, engine: Engine, plan: Plan, imports: Imports, calls: Mapping[HostFunc, HostCall]) -> None:
+    def __init__(self, engine: Engine, plan: Plan, binding: Binding) -> None:
         self.concurrent = is_concurrent(plan)
         self._engine = engine
         self._plan = plan
-        self._imports = imports
-        self._calls = calls
+        self._binding = binding
         self._exports: dict[Lifted, Export] = {}
         self._functions: dict[Lifted, LiftedFunction] = {}
 
@@ -97,7 +95,7 @@ class Functions:
         return None
 
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
-        call = self._calls[func]
+        call = self._binding.calls[func]
         if call.receiver:
             (attribute,) = call.path
 
@@ -107,7 +105,7 @@ class Functions:
             return method, call.waits
         fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
         key = func  # the bound function is looked up once for each instance
-        provider = self._imports.find(func.interface)
+        provider = self._binding.imports.find(func.interface)
         assert provider is not None
 
         def function(store: Store, *arguments: Any) -> Any:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from hypercorn.config import Config
 
-from wasi_trio.serve.arguments import InheritedSocket, ListenAddress, UnixAddress
 from wasi_trio.serve.server import address_of, bind
+from wasi_trio.wasi.arguments import InheritedSocket, ListenAddress, UnixAddress
 
 
 class ListenError(Exception):
