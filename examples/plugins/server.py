@@ -10,10 +10,9 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from wasi_trio import Component, Engine, Err, Imports, Limits, Ok, link_wasi
+from wasi_trio import Component, Engine, Err, Imports, Limits, Ok, WasiOptions, link_wasi
 from wasi_trio.serve import Application, HandlerOptions, ProxyHandler
-from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.http.context import HttpOptions
+from wasi_trio.wasi.http import HttpOptions
 
 
 @dataclass

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wasi_trio import arguments
+from wasi_trio.wasi import arguments
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import wasmtime
 from tests.cli.terminal import COMMAND, at_a_terminal, ran
 from tests.guests import wat
 from tests.guests.build import build
+from wasi_trio.cli.inspection import ImportReport, Inspection, Way, inspect_component
+from wasi_trio.cli.report import as_lines
 from wasi_trio.component import wit
 from wasi_trio.component.errors import ComponentError
-from wasi_trio.inspection import ImportReport, Inspection, Way, inspect_component
-from wasi_trio.inspection_report import as_lines
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.wasi.loading import LoadError, link_component
 

@@ -9,8 +9,8 @@ from wasi_trio.component.errors import MalformedComponent
 from wasi_trio.component.names import is_label
 from wasi_trio.component.signatures import mismatch, render, render_definition, render_func
 from wasi_trio.component.wit import parse
-from wasi_trio.component.wit_lexer import KEYWORDS
-from wasi_trio.component.wit_parser import PRIMITIVES
+from wasi_trio.component.wit.lexer import KEYWORDS
+from wasi_trio.component.wit.parser import PRIMITIVES
 
 R = t.ResourceType("input-stream")
 

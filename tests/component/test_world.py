@@ -13,8 +13,8 @@ from wasi_trio.component.binary import decode
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import Unsupported
 from wasi_trio.component.plan import Lifted, plan
-from wasi_trio.component.wit_text import write
-from wasi_trio.component.world import describe
+from wasi_trio.component.wit.text import write
+from wasi_trio.component.wit.world import describe
 from wasi_trio.runtime.engine import Engine
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from wasi_trio.component.names import FunctionKind
-from wasi_trio.component.wit_lexer import KEYWORDS, Source
-from wasi_trio.component.wit_parser import PRIMITIVES
-from wasi_trio.component.wit_tree import (
+from wasi_trio.component.wit.lexer import KEYWORDS, Source
+from wasi_trio.component.wit.parser import PRIMITIVES
+from wasi_trio.component.wit.tree import (
     Extern,
     FunctionNode,
     InterfaceNode,

@@ -11,7 +11,7 @@ import pytest
 import trio
 import wasmtime
 
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import MalformedComponent, Trap
 from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.component import Component

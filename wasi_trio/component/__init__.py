@@ -1,0 +1,45 @@
+"""The Component Model with no I/O: its values, its errors, and the imports that a host provides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wasi_trio.lazy import lazily
+
+if TYPE_CHECKING:
+    from wasi_trio.component.errors import ComponentError, HostError, LinkError, MalformedComponent, Trap, Unsupported
+    from wasi_trio.component.imports import Imports
+    from wasi_trio.component.values import Err, GuestResource, Ok, Some, Variant
+
+__all__ = [
+    "ComponentError",
+    "Err",
+    "GuestResource",
+    "HostError",
+    "Imports",
+    "LinkError",
+    "MalformedComponent",
+    "Ok",
+    "Some",
+    "Trap",
+    "Unsupported",
+    "Variant",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "ComponentError": "wasi_trio.component.errors",
+        "Err": "wasi_trio.component.values",
+        "GuestResource": "wasi_trio.component.values",
+        "HostError": "wasi_trio.component.errors",
+        "Imports": "wasi_trio.component.imports",
+        "LinkError": "wasi_trio.component.errors",
+        "MalformedComponent": "wasi_trio.component.errors",
+        "Ok": "wasi_trio.component.values",
+        "Some": "wasi_trio.component.values",
+        "Trap": "wasi_trio.component.errors",
+        "Unsupported": "wasi_trio.component.errors",
+        "Variant": "wasi_trio.component.values",
+    },
+)

@@ -12,7 +12,7 @@ from typing import Any
 from wasi_trio.component import types as t
 from wasi_trio.component.names import FunctionKind, parse_function_name
 from wasi_trio.component.types import FuncType, ResourceType, ValType
-from wasi_trio.component.wit_lexer import KEYWORDS
+from wasi_trio.component.wit.lexer import KEYWORDS
 
 NameOfResource = Callable[[ResourceType], str]
 NameOfType = Callable[[ValType], "str | None"]

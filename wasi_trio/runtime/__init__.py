@@ -1,0 +1,53 @@
+"""wasmtime under trio: components are compiled, linked and instantiated, and guests run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wasi_trio.lazy import lazily
+
+if TYPE_CHECKING:
+    from wasi_trio.runtime.component import Component, LinkedComponent
+    from wasi_trio.runtime.engine import FEATURES, Engine, Limits
+    from wasi_trio.runtime.instance import Instance
+    from wasi_trio.runtime.streams import (
+        FutureReader,
+        FutureWriter,
+        StreamReader,
+        StreamWriter,
+        make_future,
+        make_stream,
+    )
+
+__all__ = [
+    "FEATURES",
+    "Component",
+    "Engine",
+    "FutureReader",
+    "FutureWriter",
+    "Instance",
+    "Limits",
+    "LinkedComponent",
+    "StreamReader",
+    "StreamWriter",
+    "make_future",
+    "make_stream",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Component": "wasi_trio.runtime.component",
+        "Engine": "wasi_trio.runtime.engine",
+        "FEATURES": "wasi_trio.runtime.engine",
+        "FutureReader": "wasi_trio.runtime.streams",
+        "FutureWriter": "wasi_trio.runtime.streams",
+        "Instance": "wasi_trio.runtime.instance",
+        "Limits": "wasi_trio.runtime.engine",
+        "LinkedComponent": "wasi_trio.runtime.component",
+        "StreamReader": "wasi_trio.runtime.streams",
+        "StreamWriter": "wasi_trio.runtime.streams",
+        "make_future": "wasi_trio.runtime.streams",
+        "make_stream": "wasi_trio.runtime.streams",
+    },
+)

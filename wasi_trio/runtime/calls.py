@@ -11,7 +11,8 @@ from wasi_trio.component import types as t
 from wasi_trio.component.errors import HostError, Trap
 from wasi_trio.component.handles import BorrowScope
 from wasi_trio.component.plan import CoreItem, HostFunc, Lifted, Options, Plan, ResourceBuiltin
-from wasi_trio.runtime.host_calls import settle
+from wasi_trio.runtime.fiber import call
+from wasi_trio.runtime.host_calls import run
 from wasi_trio.runtime.store import Func, Store
 from wasi_trio.runtime.trampolines import Callee
 
@@ -63,13 +64,13 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
         if export.borrows:
             scope = context.scope = BorrowScope()
         flat = export.lower(context, arguments)
-        results = await store.call(core_func(store, export.core, export.params, export.results), flat)
+        results = await call(store, core_func(store, export.core, export.params, export.results), flat)
         value = None if export.lift is None else export.lift(context, results)[0]
         if scope is not None and scope.borrows:
             raise Trap("borrow handles still remain at the end of the call")
         if export.post_return is not None:
             store.may_leave = False
-            await store.call(core_func(store, export.post_return, export.results, ()), results)
+            await call(store, core_func(store, export.post_return, export.results, ()), results)
             store.may_leave = True
     except HostError:  # an argument that the type does not admit: the guest has not seen any of it
         raise
@@ -112,7 +113,7 @@ def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, boo
     async def drop_other(store: Store, rep: int) -> None:
         other = deeper(store, owner)
         other.check()
-        await other.call(core_func(other, core, ("i32",), ()), [rep])
+        await call(other, core_func(other, core, ("i32",), ()), [rep])
 
     return drop_other, True
 
@@ -122,13 +123,5 @@ _DROP = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
 
 def _drop_host(store: Store, rep: Any) -> None:
     on_drop = getattr(rep, "on_drop", None)
-    if on_drop is None:
-        return
-    engine = store.engine
-    engine.host_call = (_DROP, store)
-    try:
-        on_drop()
-    finally:
-        engine.host_call = None
-        if engine.interruption is not None:
-            settle(engine)
+    if on_drop is not None:
+        run(store.engine, (_DROP, store), on_drop)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import wasmtime
 
@@ -14,41 +12,17 @@ from wasi_trio.component import definitions as d
 from wasi_trio.component import types as t
 from wasi_trio.component.binary import decode
 from wasi_trio.component.binding import bind
-from wasi_trio.component.concurrency.subtasks import Lowering
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.definitions import Sort
-from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.imports import Imports, resource_class
-from wasi_trio.component.plan import (
-    AsyncBuiltin,
-    Canon,
-    CanonFunc,
-    CoreExport,
-    CoreItem,
-    HostFunc,
-    Lifted,
-    Lower,
-    Plan,
-    ResourceBuiltin,
-    plan,
-)
-from wasi_trio.component.relink import CANON, Relinked, relink, slot_name
-from wasi_trio.component.values import Ok
+from wasi_trio.component.plan import Lifted, Plan, plan
+from wasi_trio.component.relink import Relinked, relink
 from wasi_trio.component.wit import Wit
-from wasi_trio.runtime import ffi
-from wasi_trio.runtime.adapters import adapter_module
-from wasi_trio.runtime.calls import Export, call_export, deeper, destructor
-from wasi_trio.runtime.concurrent import (
-    BoundHostFunction,
-    builtin_trampoline,
-    drop_trampoline,
-    guest_callee,
-    is_concurrent,
-    lowering_trampoline,
-)
-from wasi_trio.runtime.engine import Engine, as_pointer
-from wasi_trio.runtime.store import Store
-from wasi_trio.runtime.trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
+from wasi_trio.runtime.calls import Export
+from wasi_trio.runtime.core_linking import Adapter, BaseLinker, CoreStep
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.functions import Functions, called_canons
+from wasi_trio.runtime.trampolines import Trampoline
 
 #: is told how many bytes of core modules are compiled, and of how many
 Progress = Callable[[int, int], None]
@@ -127,76 +101,41 @@ class LinkedComponent:
         self.engine = component.engine
         self.plan = component.plan
         self.imports = imports
-        #: whether a pump has to run its instances (WASI 0.3)
-        self.concurrent = is_concurrent(self.plan)
-        #: whether the host has ends of streams or futures, which may wake a guest at any time
-        self.streams_with_host = _streams_with_host(self.plan)
-        self._exports: dict[Lifted, Export] = {}
-        self._functions: dict[Lifted, LiftedFunction] = {}
         binding = bind(self.plan, imports, wit)
         binding.check()
-        self._calls = binding.calls
         self._name_resources()
-        self.trampolines = [self._trampoline(canon) for canon in self.plan.canons]
-        #: the canonical definitions whose functions may wait, or are called from outside wasm
-        self.adapted = _called_canons(self.plan)
-        self.adapted |= {index for index, made in enumerate(self.trampolines) if made.finish is not None}
-        self.adapters: list[Adapter | None] = [self._adapter(part) for part in range(self.plan.parts)]
-        self.linkers = [BaseLinker(self, part) for part in range(self.plan.parts)]
-        self.steps = [CoreStep(self, index) for index in range(len(self.plan.steps))]
+        self._functions = Functions(self.engine, self.plan, binding)
+        #: whether a pump has to run its instances (WASI 0.3)
+        self.concurrent = self._functions.concurrent
+        #: whether the host has ends of streams or futures, which may wake a guest at any time
+        self.streams_with_host = _streams_with_host(self.plan)
+        #: kept, because what wasm calls has to live as long as its callers
+        self.trampolines = [self._functions.trampoline(canon) for canon in self.plan.canons]
+        # The canonical definitions whose functions may wait, or are called from outside wasm.
+        adapted = called_canons(self.plan)
+        adapted |= {index for index, made in enumerate(self.trampolines) if made.finish is not None}
+        plain: list[dict[int, Trampoline]] = [{} for _ in range(self.plan.parts)]
+        waiting: list[dict[int, Trampoline]] = [{} for _ in range(self.plan.parts)]
+        for index, (canon, made) in enumerate(zip(self.plan.canons, self.trampolines, strict=True)):
+            (waiting if index in adapted else plain)[canon.part][index] = made
+        #: of each part the module through which it calls what may wait, if there is any such
+        self.adapters = [Adapter(self.engine, functions) if functions else None for functions in waiting]
+        #: of each part what never waits
+        self.linkers = [BaseLinker(self.engine, functions) for functions in plain]
+        self.steps = [
+            CoreStep(step, module, component.relinked[index:], self.linkers[step.part], adapted)
+            for index, (step, module) in enumerate(zip(self.plan.steps, component.modules, strict=True))
+        ]
         #: parts that have built-ins to be called, and nothing else
         self.without_modules = sorted(
             {part for part, adapter in enumerate(self.adapters) if adapter} - {step.part for step in self.steps}
         )
-
-    # ---- binding host functions ----------------------------------------------------------------------------
 
     def _name_resources(self) -> None:
         for interface, resource in self.plan.resources:
             provider = self.imports.find(interface)
             if provider is not None:
                 resource.python_class = resource_class(provider.implementation, resource.name)
-
-    def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
-        call = self._calls[func]
-        if call.receiver:
-            (attribute,) = call.path
-
-            def method(store: Store, receiver: Any, *arguments: Any) -> Any:
-                return getattr(receiver, attribute)(*arguments)
-
-            return method, call.waits
-        fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
-        key = func  # the bound function is looked up once for each instance
-        provider = self.imports.find(func.interface)
-        assert provider is not None
-
-        def function(store: Store, *arguments: Any) -> Any:
-            bound = store.root.bound.get(key)
-            if bound is None:
-                bound = store.root.host_object(provider)
-                for attribute in call.path:
-                    bound = getattr(bound, attribute)
-                store.root.bound[key] = bound
-            # A class called gives its object; that it can fail shows only when it raises Err.
-            return Ok(bound(*arguments)) if fallible_constructor else bound(*arguments)
-
-        return function, call.waits
-
-    # ---- exports -------------------------------------------------------------------------------------------
-
-    def export(self, lifted: Lifted) -> Export:
-        export = self._exports.get(lifted)
-        if export is None:
-            export = self._exports[lifted] = Export(lifted)
-        return export
-
-    def function(self, lifted: Lifted) -> LiftedFunction:
-        """A function as the concurrency layer wants it."""
-        found = self._functions.get(lifted)
-        if found is None:
-            found = self._functions[lifted] = LiftedFunction(lifted)
-        return found
 
     def find_export(self, name: str, function: str | None = None) -> Export | LiftedFunction | None:
         """An exported function, or the function of an exported interface; None if there is none such.
@@ -206,47 +145,7 @@ class LinkedComponent:
         lifted = self.plan.find_export(name, function)
         if lifted is None:
             return None
-        return self.function(lifted) if self.concurrent else self.export(lifted)
-
-    # ---- canonical definitions -----------------------------------------------------------------------------
-
-    def _trampoline(self, canon: Canon) -> Trampoline:
-        if isinstance(canon, AsyncBuiltin):
-            return builtin_trampoline(self.engine, canon)
-        if self.concurrent:
-            made = self._concurrent_trampoline(canon)
-            if made is not None:
-                return made
-        if isinstance(canon, Lower):
-            if isinstance(canon.func, Lifted):
-                call = _guest_callee(self.plan, canon.part, self.export(canon.func))
-                return lower_trampoline(self.engine, canon, call, waits=True, runs_guest=True)
-            callee, waits = self._host_callee(canon.func)
-            return lower_trampoline(self.engine, canon, callee, waits)
-        destroy, waits = destructor(self.plan, canon)
-        return resource_trampoline(self.engine, canon, destroy, waits)
-
-    def _concurrent_trampoline(self, canon: Lower | ResourceBuiltin) -> Trampoline | None:
-        """Those that another component or a task of the host's may have to answer; None for the rest."""
-        if isinstance(canon, ResourceBuiltin):
-            core = self.plan.destructors.get(canon.resource)
-            elsewhere = canon.name == "resource.drop" and canon.resource.owner not in (None, canon.part)
-            return drop_trampoline(self.engine, canon, core) if elsewhere and core is not None else None
-        if isinstance(canon.func, Lifted):
-            return lowering_trampoline(self.engine, Lowering(canon, guest_callee(self.function(canon.func))))
-        if canon.options.is_async or canon.func.type.is_async:
-            call, _ = self._host_callee(canon.func)
-            return lowering_trampoline(self.engine, Lowering(canon, BoundHostFunction(call, canon.func)))
-        return None
-
-    def _adapter(self, part: int) -> Adapter | None:
-        """The adapter module of a part, if it needs one."""
-        adapted = {
-            index: self.trampolines[index]
-            for index, canon in enumerate(self.plan.canons)
-            if canon.part == part and index in self.adapted
-        }
-        return Adapter(self.engine, adapted) if adapted else None
+        return self._functions.function(lifted) if self.concurrent else self._functions.export(lifted)
 
 
 def _core_modules(component: d.Component) -> Iterator[memoryview]:
@@ -265,148 +164,3 @@ def _streams_with_host(plan: Plan) -> bool:
         types += [function.type for function in functions if isinstance(function, Lifted)]
     ends = (t.Stream, t.Future)
     return any(t.contains(of, ends) for type_ in types for of in (type_.result, *(param for _, param in type_.params)))
-
-
-def _called_canons(plan: Plan) -> set[int]:
-    """The canonical definitions whose functions are called as functions of the guest: by lifting them, for one."""
-    items: list[CoreItem | None] = [*plan.destructors.values()]
-    for lifted in plan.lifted:
-        options = lifted.options
-        items += (lifted.core, options.realloc, options.post_return, options.callback)
-    items += [canon.options.realloc for canon in plan.canons if not isinstance(canon, ResourceBuiltin)]
-    return {item.index for item in items if isinstance(item, CanonFunc)}
-
-
-def _guest_callee(plan: Plan, part: int, export: Export) -> Callee:
-    """Another component of the composition; its call is a coroutine like any host function's that may wait."""
-    if plan.encloses(part, export.part) or plan.encloses(export.part, part):
-
-        def refuse(store: Store, *arguments: Any) -> Any:
-            raise Trap("wasm trap: cannot enter component instance")
-
-        return refuse
-
-    def call(store: Store, *arguments: Any) -> Any:
-        return call_export(deeper(store, export.part), export, arguments)
-
-    return call
-
-
-def define_callback(
-    linker: int, module: bytes, name: bytes, params: tuple[str, ...], results: tuple[str, ...], callback: Any
-) -> None:
-    """Define a host function on raw values. The caller keeps ``callback`` alive as long as the linker's modules."""
-    type_ = _func_type(params, results)
-    error = ffi.linker_define_func_unchecked(
-        linker, module, len(module), name, len(name), as_pointer(type_.ptr()), callback, None, None
-    )
-    if error:
-        raise LinkError(ffi.take_error(error))
-
-
-def _func_type(params: tuple[str, ...], results: tuple[str, ...]) -> wasmtime.FuncType:
-    kinds = {
-        "i32": wasmtime.ValType.i32,
-        "i64": wasmtime.ValType.i64,
-        "f32": wasmtime.ValType.f32,
-        "f64": wasmtime.ValType.f64,
-    }
-    return wasmtime.FuncType([kinds[p]() for p in params], [kinds[r]() for r in results])
-
-
-def _instance_pre(linker: int, module: wasmtime.Module) -> int:
-    pre = ctypes.c_void_p()
-    error = ffi.linker_instantiate_pre(linker, as_pointer(module.ptr()), ctypes.byref(pre))
-    if error:
-        raise LinkError(ffi.take_error(error))
-    assert pre.value is not None
-    return pre.value
-
-
-class Adapter:
-    """The module through which one part's waiting imports are called, ready to be instantiated."""
-
-    def __init__(self, engine: Engine, adapted: dict[int, Trampoline]) -> None:
-        #: which export each canonical definition's function is
-        self.position = {index: position for position, index in enumerate(adapted)}
-        signatures = {index: (made.params, made.results, made.finish is not None) for index, made in adapted.items()}
-        self.module = engine.compile(adapter_module(signatures))
-        linker = ffi.linker_new(engine.pointer)
-        try:
-            self._suspend = _suspend_callback(engine)
-            nothing = _func_type((), ())
-            error = ffi.linker_define_async_func(
-                linker, b"", 0, b"suspend", 7, as_pointer(nothing.ptr()), self._suspend, None, None
-            )
-            if error:
-                raise LinkError(ffi.take_error(error))
-            for number, made in adapted.items():
-                started = made.results if made.finish is None else (*made.results, "i32")
-                define_callback(linker, b"", b"start%d" % number, made.params, started, made.start)
-                if made.finish is not None:
-                    define_callback(linker, b"", b"finish%d" % number, (), made.results, made.finish)
-            self.pre = _instance_pre(linker, self.module)
-        finally:
-            ffi.linker_delete(linker)
-
-    def __del__(self) -> None:
-        if hasattr(self, "pre"):
-            ffi.instance_pre_delete(self.pre)
-
-
-def _suspend_callback(engine: Engine) -> Any:
-    def suspend(
-        env: int, caller: int, args: int, nargs: int, results: int, nresults: int, trap: int, continuation: int
-    ) -> None:
-        store = engine.current
-        assert store is not None
-        fields = (ctypes.c_uint64 * 3).from_address(continuation)
-        fields[0], fields[1], fields[2] = ffi.STRLEN, store.flag_address, 0
-
-    return ffi.AsyncCallback(suspend)
-
-
-class CoreStep:
-    """One core instantiation, prepared as far as the component alone allows.
-
-    A module whose imports are all host functions that never wait is instantiated from ``pre``. Any other comes out
-    of the instance's own linker, which has what the core instances before it export.
-    """
-
-    def __init__(self, linked: LinkedComponent, index: int) -> None:
-        step = linked.plan.steps[index]
-        self.slot = step.slot
-        self.part = step.part
-        self.name = slot_name(step.slot).encode()
-        self.module = linked.component.modules[index]
-        self.module_pointer = as_pointer(self.module.ptr())
-        imports = linked.component.relinked[index].imports
-        #: whether a later step imports something of this one
-        self.imported = any(
-            isinstance(item, CoreExport) and item.slot == step.slot
-            for later in linked.component.relinked[index + 1 :]
-            for item in later.imports
-        )
-        base = linked.linkers[step.part]
-        plain = all(isinstance(item, CanonFunc) and item.index not in linked.adapted for item in imports)
-        self.pre = _instance_pre(base.pointer, self.module) if plain else None
-
-    def __del__(self) -> None:
-        if getattr(self, "pre", None):
-            ffi.instance_pre_delete(self.pre)
-
-
-class BaseLinker:
-    """The host functions of one part that never wait, under the names that its modules import them by."""
-
-    def __init__(self, linked: LinkedComponent, part: int) -> None:
-        self.pointer: int = ffi.linker_new(linked.engine.pointer)
-        for index, canon in enumerate(linked.plan.canons):
-            if canon.part == part and index not in linked.adapted:
-                made = linked.trampolines[index]
-                name = b"%d" % index
-                define_callback(self.pointer, CANON.encode(), name, made.params, made.results, made.start)
-
-    def __del__(self) -> None:
-        if hasattr(self, "pointer"):
-            ffi.linker_delete(self.pointer)

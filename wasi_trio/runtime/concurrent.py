@@ -6,33 +6,37 @@ what they wait for is an ``Until`` that the pump evaluates, not a coroutine.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wasi_trio.component import types as t
+from wasi_trio.component.abi.codegen import Source, write_function
 from wasi_trio.component.concurrency.builtins import bind, core_signature, may_wait
 from wasi_trio.component.concurrency.instance import ComponentInstance
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.concurrency.subtasks import GuestCallee, Lowering
-from wasi_trio.component.concurrency.tasks import LiftedFunction, Task, TaskState, start_task
+from wasi_trio.component.concurrency.tasks import Task, TaskState, start_task
 from wasi_trio.component.concurrency.threads import Until
 from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.errors import Trap
 from wasi_trio.component.plan import AsyncBuiltin, CoreItem, HostFunc, Lifted, Lower, Options, Plan, ResourceBuiltin
-from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
-from wasi_trio.runtime.host_calls import settle
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.host_calls import running
 from wasi_trio.runtime.store import Store
-from wasi_trio.runtime.trampolines import Callee, Trampoline, fail, take_resource
-
-if TYPE_CHECKING:
-    from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.trampolines import (
+    Callee,
+    Trampoline,
+    acting,
+    callback,
+    catching_err,
+    suspend,
+    take_resource,
+)
 
 #: does what a core function does: given the instance and the bits of the arguments
-Act = Callable[[Store, list[int]], "int | Until | None"]
-
-_MASK32 = 0xFFFF_FFFF
-_CANNOT_BLOCK = "cannot wait in realloc, post-return or a destructor"
+Act = Callable[..., "int | Until | None"]
 
 
 def is_concurrent(plan: Plan) -> bool:
@@ -46,33 +50,30 @@ def is_concurrent(plan: Plan) -> bool:
     )
 
 
+@functools.cache
+def _starting(*, fallible: bool) -> Callable[..., Any]:
+    """Makes ``BoundHostFunction.start``."""
+
+    def build(source: Source) -> None:
+        with source.block("def start(instance, arguments):"):
+            source.line("call = (func, instance)")
+            with running(source, "call"), catching_err(source, fallible):
+                source.line("value = callee(instance, *arguments)")
+            with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
+                source.line(f"return instance.scheduler.start(call, value, {fallible})")
+            source.line("return value")
+        source.line("return start")
+
+    return write_function("host call: start", ("engine", "func", "callee"), build)
+
+
 class BoundHostFunction:
     """A host function as a callee of the concurrency layer (its ``HostCallee``)."""
 
-    __slots__ = ("_call", "_fallible", "_func")
+    __slots__ = ("start",)
 
-    def __init__(self, call: Callee, func: HostFunc) -> None:
-        self._call = call
-        self._func = func
-        self._fallible = isinstance(func.type.result, t.Result)
-
-    def start(self, instance: ComponentInstance, arguments: tuple[Any, ...]) -> Any:
-        assert isinstance(instance, Store)
-        engine = instance.engine
-        engine.host_call = call = (self._func, instance)
-        try:
-            value = self._call(instance, *arguments)
-        except Err as error:
-            if not self._fallible:
-                raise
-            return error.with_traceback(None)
-        finally:
-            engine.host_call = None
-            if engine.interruption is not None:
-                settle(engine)
-        if type(value) is CoroutineType:
-            return instance.scheduler.start(call, value, self._fallible)  # type: ignore[attr-defined]
-        return value
+    def __init__(self, engine: Engine, callee: Callee, func: HostFunc) -> None:
+        self.start = _starting(fallible=isinstance(func.type.result, t.Result))(engine, func, callee)
 
 
 def guest_callee(function: LiftedFunction) -> GuestCallee:
@@ -98,12 +99,12 @@ def pinned(engine: Engine, act: Act) -> Act:
     If one were, the guest would take it to be waiting, and could come upon it in the middle of something.
     """
 
-    def call(store: Store, arguments: list[int]) -> int | Until | None:
+    def call(store: Store, *arguments: Any) -> int | Until | None:
         before = engine.pinned_since
         if before is None:
             engine.pinned_since = engine.ticker.ticks
         try:
-            return act(store, arguments)
+            return act(store, *arguments)
         finally:
             engine.pinned_since = before
 
@@ -137,52 +138,49 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
     return trampoline(engine, ("i32",), (), drop, blocks=True)
 
 
-def trampoline(
-    engine: Engine, params: tuple[str, ...], results: tuple[str, ...], act: Act, *, blocks: bool
-) -> Trampoline:
-    """The core function that does ``act``; one that ``blocks`` may answer an ``Until``."""
-    slots = [(2 * i, ffi.BITS[kind]) for i, kind in enumerate(params)]
-    has_result = bool(results)
-    pending_slot = 2 * len(results)
+@functools.lru_cache(maxsize=1024)
+def _calling(
+    params: tuple[str, ...], *, spread: bool, blocks: bool, has_result: bool, pending_slot: int
+) -> Callable[..., Any]:
+    """Makes the callback that does an act with the bits of its arguments."""
 
-    def start(env: int, caller: int, raw: Any, count: int) -> int:
-        store = engine.current
-        assert store is not None
-        try:
-            outcome = act(store, [raw[slot] & mask for slot, mask in slots])
-            if type(outcome) is Until:
-                if engine.nested:
-                    raise Trap(_CANNOT_BLOCK)
-                assert blocks
-                store.until = outcome
-                store.flag[0] = b"\0"
-                raw[pending_slot] = 1
-                return 0
-            if has_result:
-                raw[0] = outcome
+    def build(source: Source) -> None:
+        arguments = ", ".join(f"raw[{2 * i}] & {ffi.BITS[kind]}" for i, kind in enumerate(params))
+        with callback(source):
+            source.line(f"outcome = act(store, {arguments if spread else f'[{arguments}]'})")
             if blocks:
-                raw[pending_slot] = 0
-        except BaseException as error:  # kept, and raised again by the driver
-            return fail(store, error)
-        return 0
-
-    if not blocks:
-        return Trampoline(params, results, ffi.UncheckedCallback(start))
-
-    def finish(env: int, caller: int, raw: Any, count: int) -> int:
-        store = engine.current
-        assert store is not None
-        try:
-            until, cancelled = store.answer
-            store.answer = None
-            value = until.finish(cancelled)
+                with source.block(f"if type(outcome) is {source.use(Until)}:"):
+                    source.line("store.until = outcome")
+                    suspend(source, pending_slot)
             if has_result:
-                raw[0] = value
-        except BaseException as error:  # kept, and raised again by the driver
-            return fail(store, error)
-        return 0
+                source.line("raw[0] = outcome")
+            if blocks:
+                source.line(f"raw[{pending_slot}] = 0")
 
-    return Trampoline(params, results, ffi.UncheckedCallback(start), ffi.UncheckedCallback(finish))
+    return write_function("host call: act", ("engine", "act"), build)
+
+
+def trampoline(
+    engine: Engine, params: tuple[str, ...], results: tuple[str, ...], act: Act, *, blocks: bool, spread: bool = False
+) -> Trampoline:
+    """The core function that does ``act``; one that ``blocks`` may answer an ``Until``.
+
+    The bits of the arguments are handed to it in a list, or one by one where it is to be ``spread``.
+    """
+    has_result = bool(results)
+    make = _calling(params, spread=spread, blocks=blocks, has_result=has_result, pending_slot=2 * len(results))
+    start = ffi.UncheckedCallback(make(engine, act))
+    if not blocks:
+        return Trampoline(params, results, start)
+
+    def finish(store: Store, raw: Any) -> None:
+        until, cancelled = store.answer
+        store.answer = None
+        value = until.finish(cancelled)
+        if has_result:
+            raw[0] = value
+
+    return Trampoline(params, results, start, acting(engine, finish))
 
 
 def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
@@ -190,42 +188,6 @@ def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
     params, results = core_signature(builtin)
     act = bind(builtin)
     blocks = may_wait(builtin)
-    runs_others = builtin.name == "subtask.cancel" and not blocks
-    if not blocks and not runs_others and len(params) <= 3 and all(kind == "i32" for kind in params):
-        return Trampoline(params, results, ffi.UncheckedCallback(_direct(engine, len(params), bool(results), act)))
-
-    def call(store: Store, arguments: list[int]) -> int | Until | None:
-        return act(store, *arguments)
-
-    return trampoline(engine, params, results, pinned(engine, call) if runs_others else call, blocks=blocks)
-
-
-def _direct(engine: Engine, arity: int, has_result: bool, act: Callable[..., Any]) -> Callable[..., int]:
-    """The callback of a built-in that takes so many i32, written out: guests call these all the time."""
-
-    def none(raw: Any) -> Any:
-        return act(engine.current)
-
-    def one(raw: Any) -> Any:
-        return act(engine.current, raw[0] & _MASK32)
-
-    def two(raw: Any) -> Any:
-        return act(engine.current, raw[0] & _MASK32, raw[2] & _MASK32)
-
-    def three(raw: Any) -> Any:
-        return act(engine.current, raw[0] & _MASK32, raw[2] & _MASK32, raw[4] & _MASK32)
-
-    run = (none, one, two, three)[arity]
-
-    def start(env: int, caller: int, raw: Any, count: int) -> int:
-        try:
-            outcome = run(raw)
-            if has_result:
-                raw[0] = outcome
-        except BaseException as error:  # kept, and raised again by the driver
-            store = engine.current
-            assert store is not None
-            return fail(store, error)
-        return 0
-
-    return start
+    if builtin.name == "subtask.cancel" and not blocks:
+        act = pinned(engine, act)  # it runs others
+    return trampoline(engine, params, results, act, blocks=blocks, spread=True)

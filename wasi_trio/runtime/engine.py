@@ -1,4 +1,4 @@
-"""The engine: wasmtime's configuration and compiler, and the state of what runs at this moment."""
+"""The engine: wasmtime's configuration and compiler, its epochs, and what runs at this moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import wasmtime
 import wasmtime.component
@@ -17,12 +17,9 @@ from wasi_trio.component.skeleton import skeleton
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.code_cache import cache_configuration
 from wasi_trio.runtime.coroutines import abandon
-from wasi_trio.runtime.host_calls import Interrupter, Interruption
+from wasi_trio.runtime.host_calls import Interrupter
+from wasi_trio.runtime.running import Running
 from wasi_trio.runtime.ticker import Ticker
-
-if TYPE_CHECKING:
-    from wasi_trio.runtime.host_calls import HostCall
-    from wasi_trio.runtime.store import Store
 
 #: bytes of machine stack for a guest call and the host functions it calls. At wasmtime's default of 2 MiB a
 #: host callback that recurses through C code can overrun it before Python's own RecursionError comes.
@@ -52,17 +49,11 @@ class Limits:
     nested_seconds: float = 1.0
 
 
-class Engine:
+class Engine(Running):
     """Compiles components and runs their instances; to be used from one thread.
 
     ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it. ``features`` names what
     is to be admitted in components besides what wasmtime takes as finished: see ``FEATURES``.
-
-    While a guest runs, ``current`` is its store: host functions find the instance that called them there.
-    ``nested`` is true while the innermost guest call was made out of a host function, so can not be suspended.
-    ``pinned_since`` is the tick since which a guest waits for what others do in an asynchronous call of its, None if
-    there is none such: they may wait then, but are not to be interrupted. ``host_call`` is the host function that runs
-    for a guest and ``interruption`` an attempt to interrupt it: see ``runtime.host_calls``.
     """
 
     def __init__(self, *, cache: bool = True, features: Collection[str] = ()) -> None:
@@ -72,17 +63,9 @@ class Engine:
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
             raise RuntimeError("CPython 3.14.0 can not run code on fibers, 3.14.1 and later can")
         self.wasmtime = wasmtime.Engine(_config(cache, features))
-        self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
-        self.current: Store | None = None
-        self.nested = False
-        self.pinned_since: int | None = None
-        self.host_call: HostCall | None = None
-        self.interruption: Interruption | None = None
+        pointer = self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
+        super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
         self.interrupter = Interrupter(self)
-        #: coroutines that began to wait where none may, with what they asked of trio
-        self.orphans: list[tuple[Any, Any]] = []
-        pointer = self.pointer
-        self.ticker = Ticker(lambda: ffi.engine_increment_epoch(pointer))
         self.epoch_callback = ffi.EpochCallback(self._at_epoch)
         self._closed = False
 

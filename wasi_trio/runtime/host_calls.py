@@ -1,7 +1,7 @@
 """Host calls that hold up the event loop, and how another thread interrupts one without touching anything else.
 
 ``engine.host_call`` says which host function of a guest's runs on the loop's thread, if any: a tuple of its own for
-each call. Whoever runs one does this::
+each call. Whoever runs one does this, which ``running`` writes around the user's code::
 
     engine.host_call = (func, store)
     try:
@@ -30,20 +30,21 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any
 
+from wasi_trio.component.abi.codegen import Source, write_function
 from wasi_trio.component.errors import Trap
-from wasi_trio.runtime.coroutines import abandon
+from wasi_trio.component.values import Err
+from wasi_trio.runtime.coroutines import abandon, resume
+from wasi_trio.runtime.running import Interruption, Running
 
 if TYPE_CHECKING:
-    from wasi_trio.component.plan import HostFunc, Lifted
-    from wasi_trio.runtime.engine import Engine
-    from wasi_trio.runtime.store import Store
-
-    #: a host call that runs
-    HostCall = tuple[HostFunc | Lifted, Store]
+    from wasi_trio.component.context import Context
+    from wasi_trio.component.handles import ResourceHandle
+    from wasi_trio.runtime.running import HostCall
 
 #: ignored by default, so that a stray one does no harm, and sent by hardly anything
 SIGNAL = signal.SIGURG
@@ -63,17 +64,6 @@ _set_async_exc.restype = ctypes.c_int
 _EXCEPTION = id(HostCallInterrupted)
 
 
-class Interruption:
-    """An attempt to interrupt a call: ``decided`` once it is known whether it was ``sent``."""
-
-    __slots__ = ("call", "decided", "sent")
-
-    def __init__(self, call: Any, sent: bool) -> None:
-        self.call = call
-        self.sent = sent
-        self.decided = False
-
-
 class Interrupter:
     """Interrupts host calls of an engine that run on one thread, from others.
 
@@ -81,7 +71,7 @@ class Interrupter:
     handler in place for ``SIGNAL``, unless somebody else has.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Running) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._users = 0
@@ -131,7 +121,7 @@ class Interrupter:
             raise HostCallInterrupted
 
 
-def settle(engine: Engine) -> None:
+def settle(engine: Running) -> None:
     """At the end of a host call: raise HostCallInterrupted if it was interrupted; nothing comes after that.
 
     The exception under way may strike in here as well. Then there is none any more, and ``after_failure`` does the
@@ -150,14 +140,14 @@ def settle(engine: Engine) -> None:
         raise HostCallInterrupted
 
 
-def leave(engine: Engine) -> None:
+def leave(engine: Running) -> None:
     """Guest code is about to run inside a host call: it is not to be interrupted meanwhile."""
     engine.host_call = None
     if engine.interruption is not None:
         settle(engine)
 
 
-def after_failure(engine: Engine, error: BaseException) -> BaseException:
+def after_failure(engine: Running, error: BaseException) -> BaseException:
     """What the guest's caller gets of an exception that came out of a host call."""
     if engine.interruption is not None:
         try:
@@ -169,9 +159,47 @@ def after_failure(engine: Engine, error: BaseException) -> BaseException:
     return error
 
 
+# ---- what is written around the user's code --------------------------------------------------------------
+
+
+@contextmanager
+def running(source: Source, call: str) -> Iterator[None]:
+    """Lines added inside run the user's code; ``call`` is an expression for what it is to the watchdog."""
+    source.line(f"engine.host_call = {call}")
+    with source.block("try:"):
+        yield
+    with source.block("finally:"):
+        source.line("engine.host_call = None")
+        with source.block("if engine.interruption is not None:"):
+            source.line(f"{source.use(settle)}(engine)")
+
+
+def _write_step(source: Source) -> None:
+    with running(source, "(call[0], call[1])"):
+        source.line("return coroutine.throw(thrown.pop()) if thrown else coroutine.send(answers.pop())")
+
+
+def _write_run(source: Source) -> None:
+    with running(source, "call"):
+        source.line("return act()")
+
+
+#: one step of a host function's coroutine
+_step: Callable[..., Any] = write_function(
+    "host call: step", ("engine", "call", "coroutine", "answers", "thrown"), _write_step
+)
+#: run a function of the host's as the host call ``call``; for what is called too seldom to have code of its own
+run: Callable[[Running, HostCall, Callable[[], object]], Any] = write_function(
+    "host call: run", ("engine", "call", "act"), _write_run
+)
+
+
+# ---- host functions that wait ----------------------------------------------------------------------------
+
+
 @types.coroutine
 def steps(
-    engine: Engine, call: HostCall, coroutine: CoroutineType[Any, Any, Any], trap: Any = _START
+    engine: Running, call: HostCall, coroutine: CoroutineType[Any, Any, Any], trap: Any = _START
 ) -> Generator[Any, Any, Any]:
     """Run a host function's coroutine, each of its steps marked; ``trap`` is what the first asked for, if it was taken.
 
@@ -189,18 +217,14 @@ def steps(
             except BaseException as error:  # whatever trio throws in belongs to the coroutine
                 thrown.append(error)
         ticker.runs += 1
-        running, ticker.running = ticker.running, True
+        before, ticker.running = ticker.running, True
         if ticker.asleep:
             ticker.wake()
         try:
-            engine.host_call = (call[0], call[1])
             try:
-                trap = coroutine.throw(thrown.pop()) if thrown else coroutine.send(answers.pop())
+                trap = _step(engine, call, coroutine, answers, thrown)
             finally:
-                engine.host_call = None
-                ticker.running = running
-                if engine.interruption is not None:
-                    settle(engine)
+                ticker.running = before
         except StopIteration as stop:
             return stop.value
         except BaseException as error:
@@ -210,6 +234,49 @@ def steps(
             if coroutine.cr_suspended:
                 yield from abandon(coroutine, suspended_at(coroutine))
             raise failure from None
+
+
+class Pending:
+    """A host call that has to wait: the rest of its coroutine, and how its result gets back into the guest."""
+
+    __slots__ = ("call", "context", "coroutine", "fallible", "lenders", "lower", "return_pointer", "trap", "value")
+
+    def __init__(
+        self,
+        coroutine: CoroutineType[Any, Any, Any],
+        trap: Any,
+        lower: Callable[..., None],
+        context: Context,
+        return_pointer: int,
+        lenders: Iterable[ResourceHandle],
+        fallible: bool,
+        call: HostCall | None,
+    ) -> None:
+        self.coroutine = coroutine
+        #: what the coroutine's first step asked of trio
+        self.trap = trap
+        self.lower = lower
+        self.context = context
+        self.return_pointer = return_pointer
+        #: handles lent to the call until it is over
+        self.lenders = lenders
+        #: the function's result is a ``result``, so that it may raise ``Err``
+        self.fallible = fallible
+        #: what it is to the watchdog; None if it is a guest's code in its turn
+        self.call = call
+        self.value: Any = None
+
+    def rest(self, engine: Running) -> Awaitable[Any]:
+        """What remains of the coroutine, for a task to wait for; ``failed`` makes an Err out of it a value."""
+        if self.call is None:
+            return resume(self.coroutine, self.trap)
+        return steps(engine, self.call, self.coroutine, self.trap)
+
+    def failed(self, error: Err[Any]) -> Err[Any]:
+        """The value that an Err out of ``rest`` is; raises it if the function's result is no ``result``."""
+        if not self.fallible:
+            raise error
+        return error.with_traceback(None)
 
 
 def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:

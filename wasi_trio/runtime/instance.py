@@ -8,14 +8,16 @@ from typing import Any
 
 import trio
 
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.imports import Provider
 from wasi_trio.component.relink import CANON
 from wasi_trio.runtime import ffi
 from wasi_trio.runtime.calls import Export, call_export
-from wasi_trio.runtime.component import CoreStep, LinkedComponent
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.runtime.core_linking import CoreStep
 from wasi_trio.runtime.engine import Limits
+from wasi_trio.runtime.fiber import instantiate
 from wasi_trio.runtime.pump import Pump
 from wasi_trio.runtime.store import Store
 
@@ -149,17 +151,19 @@ class Instance:
             store = await self._new_store(step.part)
         instance = ffi.InstanceStruct()
         if step.pre is not None:
-            await store.instantiate(
+            await instantiate(
+                store,
                 lambda trap, error: ffi.instance_pre_instantiate_async(
                     step.pre, store.context_pointer, ctypes.byref(instance), trap, error
-                )
+                ),
             )
         else:
             linker = self._linker(store, linkers)
-            await store.instantiate(
+            await instantiate(
+                store,
                 lambda trap, error: ffi.linker_instantiate_async(
                     linker, store.context_pointer, step.module_pointer, ctypes.byref(instance), trap, error
-                )
+                ),
             )
         store.core[step.slot] = instance
         if step.imported:
@@ -196,10 +200,11 @@ class Instance:
         adapter = self.linked.adapters[part]
         if adapter is not None:
             instance = ffi.InstanceStruct()
-            await store.instantiate(
+            await instantiate(
+                store,
                 lambda trap, error: ffi.instance_pre_instantiate_async(
                     adapter.pre, store.context_pointer, ctypes.byref(instance), trap, error
-                )
+                ),
             )
             store.adapter = instance
         return store

@@ -16,25 +16,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from wasi_trio.component.concurrency import subtasks, threads
-from wasi_trio.component.concurrency.tasks import CANCELLED, LiftedFunction, Task, start_task
-from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, Until
+from wasi_trio.component.concurrency.lifted import LiftedFunction
+from wasi_trio.component.concurrency.tasks import CANCELLED, Task, start_task
+from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, GuestTask, Until
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.values import Err
-from wasi_trio.runtime import ffi
 from wasi_trio.runtime.calls import core_func
-from wasi_trio.runtime.host_calls import steps
-from wasi_trio.runtime.store import Func, Pending, Store
-from wasi_trio.runtime.ticker import TICK
+from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.runtime.fiber import Fiber
+from wasi_trio.runtime.host_calls import Pending, steps
+from wasi_trio.runtime.store import Store
+from wasi_trio.runtime.ticker import TICK, Ticker
 
 if TYPE_CHECKING:
-    from wasi_trio.runtime.host_calls import HostCall
-    from wasi_trio.runtime.instance import Instance
-    from wasi_trio.runtime.ticker import Ticker
+    from wasi_trio.runtime.running import HostCall
 
 #: seconds of processor time after which a thread counts as one that computes
 _COMPUTES = TICK
@@ -45,14 +45,12 @@ _TURNS = 8
 class Thread(threads.Thread):
     """A guest thread and, while it is in core wasm, its fiber."""
 
-    __slots__ = ("computed", "func", "future", "pending", "store")
+    __slots__ = ("computed", "fiber", "pending")
 
     def __init__(self, body: Body, task: Task) -> None:
         super().__init__(body, task)
         assert isinstance(task.instance, Store)
-        self.store = task.instance
-        self.future: int | None = None
-        self.func: Func | None = None
+        self.fiber = Fiber(task.instance)
         #: seconds of processor time since it was first interrupted in what it does now; None if it was not. (Time that
         #: goes by says little: on a machine with much else to do ticks come by when hardly anything was computed.)
         self.computed: float | None = None
@@ -141,10 +139,20 @@ class Call:
         self.pump.post(request)
 
 
+class Pumped(Protocol):
+    """The ``Instance`` that a pump runs, as far as it looks at it."""
+
+    linked: LinkedComponent
+    stores: list[Store | None]
+
+    def retire(self, reason: str) -> None:
+        """Let no call into the instance any more."""
+
+
 class Pump:
     """Runs the threads of one instance; see the module. It is the ``Scheduler`` of the instance's parts."""
 
-    def __init__(self, instance: Instance, nursery: trio.Nursery) -> None:
+    def __init__(self, instance: Pumped, nursery: trio.Nursery) -> None:
         self.instance = instance
         self.nursery = nursery
         #: calls from outside that have not resolved
@@ -176,7 +184,8 @@ class Pump:
 
     # ---- the Scheduler of the Component Model layer ------------------------------------------------------
 
-    def spawn(self, body: Body, task: Task) -> Thread:
+    def spawn(self, body: Body, task: GuestTask) -> Thread:
+        assert isinstance(task, Task)
         thread = task.thread = Thread(body, task)
         self._threads.add(thread)
         self._advance(thread, None)
@@ -188,10 +197,10 @@ class Pump:
         assert until is not None
         thread.until = until.thread = None
         self._resting.pop(until, None)
-        if thread.future is None:
+        if thread.fiber.future is None:
             self._advance(thread, until.finish(cancelled))
         else:
-            thread.store.answer = (until, cancelled)
+            thread.fiber.store.answer = (until, cancelled)
             self._continue(thread)
 
     def wake(self, until: Until) -> None:
@@ -357,26 +366,10 @@ class Pump:
                 return
 
     def _call(self, thread: Thread, call: CallCore) -> Any:
-        store = thread.store
-        func = core_func(store, call.item, call.params, call.results)
-        slots = func.arguments
-        slot = 1
-        for argument in call.args:
-            slots[slot] = argument
-            slot += 4
-        thread.func = func
+        fiber = thread.fiber
+        fiber.begin(core_func(fiber.store, call.item, call.params, call.results), call.args)
         thread.computed = None
-        thread.future = ffi.func_call_async(
-            store.context_pointer,
-            func.func,
-            slots,
-            func.count,
-            func.results,
-            func.returns,
-            store.trap_out,
-            store.error_out,
-        )
-        return self._poll(thread)
+        return self._run_fiber(thread, fiber.poll)
 
     def _go_on_computing(self, thread: Thread) -> None:
         """Go on with a fiber that was interrupted by a tick."""
@@ -387,27 +380,20 @@ class Pump:
 
     def _continue(self, thread: Thread) -> None:
         """Go on with a fiber that was suspended."""
-        thread.store.flag[0] = b"\1"
-        value = self._poll(thread)
+        value = self._run_fiber(thread, thread.fiber.resume)
         if value is not _SUSPENDED:
             self._advance(thread, value)
 
-    def _poll(self, thread: Thread) -> Any:
+    def _run_fiber(self, thread: Thread, run: Callable[[], bool]) -> Any:
         """Run a thread's fiber: its results, or ``_SUSPENDED`` with the thread put where it waits."""
-        store = thread.store
+        store = thread.fiber.store
         outer, store.task = store.task, thread.task
         try:
-            done = store.poll(thread.future)
+            done = run()
         finally:
             store.task = outer
         if done:
-            ffi.call_future_delete(thread.future)
-            thread.future = None
-            if store.trap or store.error:
-                store.raise_failure()
-            func = thread.func
-            assert func is not None
-            return func.take_results()
+            return thread.fiber.results()
         if store.until is not None:
             until, store.until = store.until, None
             self._park(thread, until)
@@ -428,10 +414,8 @@ class Pump:
         try:
             pending.value = await pending.rest(self.instance.linked.engine)
         except Err as error:
-            if not pending.fallible:
-                raise
-            pending.value = error.with_traceback(None)
-        thread.store.pending, thread.pending = pending, None
+            pending.value = pending.failed(error)
+        thread.fiber.store.pending, thread.pending = pending, None
         self._continue(thread)
 
     def _end(self, error: BaseException) -> None:
@@ -444,8 +428,7 @@ class Pump:
     def drop_fibers(self) -> None:
         """Unwind what is left of the guest's stacks; has to come before their stores are freed."""
         for thread in self._threads:
-            if thread.future is not None:
-                ffi.call_future_delete(thread.future)
-                thread.future = None
+            if thread.fiber.future is not None:
+                thread.fiber.drop()
                 self.instance.retire("a call into it did not run to its end")
         self._threads.clear()

@@ -1,73 +1,24 @@
-"""A component instance as it runs: its wasmtime store, and the trio task's way of driving calls into it.
-
-The rule that everything here obeys: no Python frame may be on a fiber when it suspends. A host callback only ever
-leaves a ``Pending`` behind and returns; it is the driver, below the fiber, that waits.
-"""
+"""A component instance as it runs: its wasmtime store, and what host functions and the Canonical ABI need of it."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Awaitable, Callable, Sequence
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any
-
-import trio
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from wasi_trio.component.concurrency.instance import ComponentInstance
 from wasi_trio.component.context import Context
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.handles import HandleTable, ResourceHandle
 from wasi_trio.component.plan import CoreExport, CoreItem, Options
-from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
-from wasi_trio.runtime.coroutines import resume
-from wasi_trio.runtime.host_calls import leave, steps
+from wasi_trio.runtime.engine import Engine, Limits
+from wasi_trio.runtime.host_calls import Pending, leave
 from wasi_trio.runtime.memory import LinearMemory
 from wasi_trio.runtime.streams import adopt
 from wasi_trio.runtime.ticker import TICK
 
-if TYPE_CHECKING:
-    from wasi_trio.runtime.engine import Engine, Limits
-    from wasi_trio.runtime.host_calls import HostCall
-
 _MASK32 = 0xFFFF_FFFF
-
-
-class Pending:
-    """A host call that has to wait: the rest of its coroutine, and how its result gets back into the guest."""
-
-    __slots__ = ("call", "context", "coroutine", "fallible", "lenders", "lower", "return_pointer", "trap", "value")
-
-    def __init__(
-        self,
-        coroutine: CoroutineType[Any, Any, Any],
-        trap: Any,
-        lower: Callable[..., None],
-        context: Context,
-        return_pointer: int,
-        lenders: list[ResourceHandle],
-        fallible: bool,
-        call: HostCall | None,
-    ) -> None:
-        self.coroutine = coroutine
-        #: what the coroutine's first step asked of trio
-        self.trap = trap
-        self.lower = lower
-        self.context = context
-        self.return_pointer = return_pointer
-        #: handles lent to the call until it is over
-        self.lenders = lenders
-        #: the function's result is a ``result``, so that it may raise ``Err``
-        self.fallible = fallible
-        #: what it is to the watchdog; None if it is a guest's code in its turn
-        self.call = call
-        self.value: Any = None
-
-    def rest(self, engine: Engine) -> Awaitable[Any]:
-        """What remains of the coroutine, for a task to wait for."""
-        if self.call is None:
-            return resume(self.coroutine, self.trap)
-        return steps(engine, self.call, self.coroutine, self.trap)
 
 
 class Func:
@@ -101,12 +52,12 @@ class Store(ComponentInstance):
     ``core`` are the core instances by slot, ``funcs`` the core functions called so far. ``root`` is the ``Instance``
     that this store is a part of.
 
-    A store that trapped, or whose call was cancelled midway, is ``dead`` and can not be entered again. One call
-    at a time may be in progress.
+    A store that trapped, or whose call was cancelled midway, is ``dead`` and can not be entered again. ``entered``
+    says that a call is in progress, of which there may be one at a time (in WASI 0.2). How guest code is run is the
+    business of ``runtime.fiber``.
     """
 
     __slots__ = (
-        "_entered",
         "_memories",
         "_nested_since",
         "adapter",
@@ -116,6 +67,7 @@ class Store(ComponentInstance):
         "dead",
         "depth",
         "engine",
+        "entered",
         "error",
         "error_out",
         "failure",
@@ -152,7 +104,7 @@ class Store(ComponentInstance):
         self.flag_address = ctypes.addressof(self.flag)
         self.poll_tick = 0
         self._nested_since = 0
-        self._entered = False
+        self.entered = False
         self._memories: dict[Any, LinearMemory] = {}
         self.trap = ctypes.c_void_p()
         self.error = ctypes.c_void_p()
@@ -186,96 +138,14 @@ class Store(ComponentInstance):
                 if on_drop is not None:
                     on_drop()
 
-    # ---- driving guest code ------------------------------------------------------------------------------
-
-    async def call(self, func: Func, arguments: Sequence[int]) -> list[int]:
-        """Call a core function on a fiber and give its results, as raw bits.
-
-        Raises Trap, or what a host function that the guest called raised. Cancellation unwinds the guest's stack
-        and leaves the store dead. Is a checkpoint only if the guest had to wait or computed for long.
-        """
-        slots = func.arguments
-        for i, value in enumerate(arguments):
-            slots[4 * i + 1] = value
-        self._enter()
-        try:
-            future = ffi.func_call_async(
-                self.context_pointer,
-                func.func,
-                slots,
-                func.count,
-                func.results,
-                func.returns,
-                self.trap_out,
-                self.error_out,
-            )
-            await self._drive(future)
-        finally:
-            self._entered = False
-        return func.take_results()
-
-    async def instantiate(self, start: Callable[[Any, Any], int]) -> None:
-        """Run an instantiation to its end; ``start`` makes the future, given where the trap and error go."""
-        self._enter()
-        try:
-            await self._drive(start(self.trap_out, self.error_out))
-        finally:
-            self._entered = False
+    # ---- entering the guest ------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise Trap unless the instance may be entered."""
         if self.dead is not None:
             raise Trap(f"cannot enter component instance: {self.dead}")
-        if self._entered:
+        if self.entered:
             raise Trap("cannot enter component instance: a call into it is in progress")
-
-    def _enter(self) -> None:
-        self.check()
-        self._entered = True
-
-    async def _drive(self, future: int) -> None:
-        try:
-            while not self.poll(future):
-                pending = self.pending
-                if pending is None:
-                    await trio.lowlevel.checkpoint()  # an epoch tick: the guest computes, others get their turn
-                else:
-                    try:
-                        pending.value = await pending.rest(self.engine)
-                    except Err as error:
-                        if not pending.fallible:
-                            raise
-                        pending.value = error.with_traceback(None)
-                    self.flag[0] = b"\1"
-        except BaseException:
-            self.dead = self.dead or "an earlier call into it did not run to its end"
-            raise
-        finally:
-            ffi.call_future_delete(future)
-            self.pending = None
-        if self.trap or self.error:
-            if self.engine.orphans:
-                await self.engine.settle_orphans()
-            self.raise_failure()
-
-    def poll(self, future: int | None) -> bool:
-        """Run the guest on its fiber until it is done (true) or suspended; ``trap`` and ``error`` say how it ended."""
-        engine = self.engine
-        caller = engine.host_call
-        if caller is not None:
-            leave(engine)
-        ticker = engine.ticker
-        ticker.runs += 1
-        outer, nested, running = engine.current, engine.nested, ticker.running
-        engine.current, engine.nested, ticker.running = self, False, True
-        if ticker.asleep:
-            ticker.wake()
-        self.poll_tick = ticker.ticks
-        try:
-            return bool(ffi.call_future_poll(future))
-        finally:
-            engine.host_call = caller
-            engine.current, engine.nested, ticker.running = outer, nested, running
 
     def call_nested(self, func: Any, raw: Any, count: int) -> None:
         """Call a core function from inside a host function; ``raw`` holds arguments, then results.

@@ -3,29 +3,32 @@
 They are made once per linked component and find the instance they act for in ``engine.current``. Each is a C
 callback, so nothing may escape from it: an exception is kept in the store, the guest is made to trap, and whoever
 called the guest gets the exception itself.
+
+Guests call these all the time, so the code of each kind is written out in one piece, from the parts that all have in
+common (``callback``, ``host_calls.running``): once for each kind, as a function whose closures are the callbacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wasi_trio.component import abi
 from wasi_trio.component import types as t
-from wasi_trio.component.context import Context
+from wasi_trio.component.abi.codegen import Source, write_function
 from wasi_trio.component.definitions import StringEncoding
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.handles import ResourceHandle
 from wasi_trio.component.plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
 from wasi_trio.component.values import Err
 from wasi_trio.runtime import ffi
-from wasi_trio.runtime.host_calls import after_failure, settle, suspended_at
-from wasi_trio.runtime.store import Pending, Store
-
-if TYPE_CHECKING:
-    from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime.host_calls import Pending, after_failure, running, suspended_at
+from wasi_trio.runtime.store import Store
 
 _MASK32 = 0xFFFF_FFFF
 
@@ -56,6 +59,148 @@ def fail(store: Store, error: BaseException) -> int:
     return int(ffi.trap_new(message, len(message)))
 
 
+# ---- what is written around every callback ---------------------------------------------------------------
+
+
+@contextmanager
+def callback(source: Source, on_failure: str | None = None) -> Iterator[None]:
+    """Lines added inside are a callback's body: ``store`` is the instance that calls, ``raw`` has what it passes.
+
+    That is the arguments, and the results take their place. The function that is under construction has to have
+    ``engine``, and gives the callback.
+    """
+    with source.block("def callback(env, caller, raw, count):"):
+        source.line("store = engine.current")
+        with source.block("try:"):
+            yield
+        with source.block("except BaseException as error:"):  # kept, and raised again by the driver
+            if on_failure is not None:
+                source.line(on_failure)
+            source.line(f"return {source.use(fail)}(store, error)")
+        source.line("return 0")
+    source.line("return callback")
+
+
+@contextmanager
+def catching_err(source: Source, fallible: bool) -> Iterator[None]:
+    """Lines added inside set ``value`` to what a host function gives; one that is ``fallible`` may raise Err."""
+    if not fallible:
+        yield
+        return
+    with source.block("try:"):
+        yield
+    with source.block(f"except {source.use(Err)} as error:"):
+        source.line("value = error.with_traceback(None)")
+
+
+def suspend(source: Source, pending_slot: int) -> None:
+    """Write a callback's end that has the guest leave its fiber, by way of the adapter."""
+    with source.block("if engine.nested:"):
+        source.line(f'raise {source.use(Trap)}("cannot wait in realloc, post-return or a destructor")')
+    source.line('store.flag[0] = b"\\0"')
+    source.line(f"raw[{pending_slot}] = 1")
+    source.line("return 0")
+
+
+def _write_acting(source: Source) -> None:
+    with callback(source):
+        source.line("act(store, raw)")
+
+
+_acting: Callable[..., Any] = write_function("host call: act", ("engine", "act"), _write_acting)
+
+
+def acting(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
+    """The callback that does ``act``, given the instance that calls and its arguments: for what is called seldom."""
+    return ffi.UncheckedCallback(_acting(engine, act))
+
+
+# ---- canon lower -----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _lowered(
+    *, marked: bool, waits: bool, lends: bool, fallible: bool, pointer_slot: int | None, pending_slot: int
+) -> Callable[..., Any]:
+    """Makes the callback of a lowered function.
+
+    ``marked`` says that it is a host function, ``lends`` that its arguments may be borrowed handles. ``pointer_slot``
+    is that of the pointer for a result that does not fit, ``pending_slot`` that of the answer whether to wait.
+    """
+
+    def build(source: Source) -> None:
+        orphan = f"if coroutine is not None and coroutine.cr_suspended: {source.use(_orphan)}(engine, coroutine)"
+        with callback(source, orphan if waits else None):
+            if waits:
+                source.line("coroutine = None")
+            with source.block("if not store.may_leave:"):
+                source.line(f'raise {source.use(Trap)}("cannot leave component instance")')
+            source.line("context = store.contexts.get(options)")
+            with source.block("if context is None:"):
+                source.line("context = store.context(options)")
+            source.line("arguments = lift(context, raw)")
+            if lends:
+                source.line("lenders = context.lenders")
+                with source.block("if lenders:"):
+                    source.line("context.lenders = []")
+            pointer = "0" if pointer_slot is None else f"raw[{pointer_slot}] & {_MASK32}"
+            if marked:
+                with running(source, "(func, store)"), catching_err(source, fallible):
+                    _write_first_step(source, waits)
+            else:
+                with catching_err(source, fallible):
+                    _write_first_step(source, waits)
+            if waits:
+                with source.block("if coroutine is not None:"):
+                    source.line(
+                        f"store.pending = {source.use(Pending)}(coroutine, trap, store_result, context, {pointer}, "
+                        f"{'lenders' if lends else '()'}, {fallible}, {'(func, store)' if marked else None})"
+                    )
+                    suspend(source, pending_slot)
+            if lends:
+                with source.block("if lenders:"):
+                    source.line(f"{source.use(_give_back)}(lenders)")
+            source.line(f"store_result(context, raw, {pointer}, value)")
+            if waits:
+                source.line(f"raw[{pending_slot}] = 0")
+
+    return write_function("host call", ("engine", "func", "options", "callee", "lift", "store_result"), build)
+
+
+def _write_first_step(source: Source, waits: bool) -> None:
+    """Write the call; the first step of a coroutine is taken here and now, as most calls are over with it."""
+    source.line("value = callee(store, *arguments)")
+    if waits:
+        with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
+            source.line("coroutine = value")
+            with source.block("try:"):
+                source.line("trap = coroutine.send(None)")
+            with source.block("except StopIteration as stop:"):
+                source.line("value = stop.value")
+                source.line("coroutine = None")
+            with source.block(f"except {source.use(Err)}:"):
+                source.line("coroutine = None")
+                source.line("raise")
+
+
+def _orphan(engine: Engine, coroutine: CoroutineType[Any, Any, Any]) -> None:
+    engine.orphans.append((coroutine, suspended_at(coroutine)))
+
+
+def _give_back(lenders: Iterable[ResourceHandle]) -> None:
+    for handle in lenders:
+        handle.lends -= 1
+
+
+def _finish(store: Store, raw: Any) -> None:
+    """Lower the result of a host call that has been waited for."""
+    pending, store.pending = store.pending, None
+    assert pending is not None, "the fiber goes on only once its host call is done"
+    if pending.lenders:
+        _give_back(pending.lenders)
+    pending.lower(pending.context, raw, pending.return_pointer, pending.value)
+
+
 def lower_trampoline(
     engine: Engine, lower: Lower, callee: Callee, waits: bool, *, runs_guest: bool = False
 ) -> Trampoline:
@@ -65,124 +210,29 @@ def lower_trampoline(
     """
     func, options = lower.func, lower.options
     type_ = func.type
-    marked = not runs_guest
     types = tuple(type_ for _, type_ in type_.params)
     # Nothing else happens in an instance while it is in a host call, so only a call's own arguments could clash.
-    tracked = isinstance(func, Lifted) or abi.needs_lends(type_)
-    lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=tracked)
+    lends = isinstance(func, Lifted) or abi.needs_lends(type_)
+    lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=lends)
     store_result = abi.lower_results(
         type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
     )
     params, results = abi.core_signature(type_, "lower", False, False)
     # The pointer for a result that does not fit comes after the flat parameters.
     spills = len(params) > abi.flat_count(types, abi.MAX_FLAT_PARAMS)
-    pointer_slot = 2 * (len(params) - 1) if spills else 0
-    pending_slot = 2 * len(results)
-    fallible = isinstance(type_.result, t.Result)
-
-    def start(env: int, caller: int, raw: Any, count: int) -> int:
-        store = engine.current
-        assert store is not None
-        try:
-            if not store.may_leave:
-                raise Trap("cannot leave component instance")
-            context = store.contexts.get(options)
-            if context is None:
-                context = store.context(options)
-            arguments = lift(context, raw)
-            engine.host_call = (func, store)
-            try:
-                value = callee(store, *arguments)
-            except Err as error:
-                if not fallible:
-                    raise
-                value = error.with_traceback(None)
-            finally:
-                engine.host_call = None
-                if engine.interruption is not None:
-                    settle(engine)
-            store_result(context, raw, raw[pointer_slot] & _MASK32, value)
-        except BaseException as error:  # kept, and raised again by the driver
-            return fail(store, error)
-        return 0
-
-    if not waits and not tracked:
-        return Trampoline(params, results, ffi.UncheckedCallback(start))
-
-    def give_back(context: Context, lenders: list[ResourceHandle]) -> None:
-        for handle in lenders:
-            handle.lends -= 1
-
-    def start_waiting(env: int, caller: int, raw: Any, count: int) -> int:
-        store = engine.current
-        assert store is not None
-        coroutine = None
-        try:
-            if not store.may_leave:
-                raise Trap("cannot leave component instance")
-            context = store.contexts.get(options)
-            if context is None:
-                context = store.context(options)
-            arguments = lift(context, raw)
-            lenders = context.lenders
-            if lenders:
-                context.lenders = []
-            pointer = raw[pointer_slot] & _MASK32
-            engine.host_call = (func, store) if marked else None
-            try:
-                value = callee(store, *arguments)
-                if type(value) is CoroutineType:
-                    # The first step is taken here and now: most calls are over with it.
-                    coroutine = value
-                    try:
-                        trap = coroutine.send(None)
-                    except StopIteration as stop:
-                        value = stop.value
-                        coroutine = None
-            except Err as error:
-                if not fallible:
-                    raise
-                value = error.with_traceback(None)
-                coroutine = None
-            finally:
-                engine.host_call = None
-                if engine.interruption is not None:
-                    settle(engine)
-            if coroutine is not None:
-                if engine.nested:
-                    raise Trap("cannot wait in realloc, post-return or a destructor")
-                call = (func, store) if marked else None
-                store.pending = Pending(coroutine, trap, store_result, context, pointer, lenders, fallible, call)
-                store.flag[0] = b"\0"
-                raw[pending_slot] = 1
-                return 0
-            if lenders:
-                give_back(context, lenders)
-            store_result(context, raw, pointer, value)
-            if waits:
-                raw[pending_slot] = 0
-        except BaseException as error:  # kept, and raised again by the driver
-            if coroutine is not None and coroutine.cr_suspended:
-                engine.orphans.append((coroutine, suspended_at(coroutine)))
-            return fail(store, error)
-        return 0
-
-    def finish(env: int, caller: int, raw: Any, count: int) -> int:
-        store = engine.current
-        assert store is not None
-        try:
-            pending, store.pending = store.pending, None
-            assert pending is not None, "the fiber goes on only once its host call is done"
-            if pending.lenders:
-                give_back(pending.context, pending.lenders)
-            store_result(pending.context, raw, pending.return_pointer, pending.value)
-        except BaseException as error:  # kept, and raised again by the driver
-            return fail(store, error)
-        return 0
-
-    return Trampoline(
-        params, results, ffi.UncheckedCallback(start_waiting), ffi.UncheckedCallback(finish) if waits else None
+    make = _lowered(
+        marked=not runs_guest,
+        waits=waits,
+        lends=lends,
+        fallible=isinstance(type_.result, t.Result),
+        pointer_slot=2 * (len(params) - 1) if spills else None,
+        pending_slot=2 * len(results),
     )
+    start = ffi.UncheckedCallback(make(engine, func, options, callee, lift, store_result))
+    return Trampoline(params, results, start, acting(engine, _finish) if waits else None)
+
+
+# ---- resources -------------------------------------------------------------------------------------------
 
 
 def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Callee | None, waits: bool) -> Trampoline:
@@ -195,13 +245,13 @@ def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Calle
                 raise Trap("cannot leave component instance")
             raw[0] = store.handles.add(ResourceHandle(resource, raw[0] & _MASK32, own=True))
 
-        return Trampoline(("i32",), ("i32",), _callback(engine, new))
+        return Trampoline(("i32",), ("i32",), acting(engine, new))
     if builtin.name == "resource.rep":
 
         def rep(store: Store, raw: Any) -> None:
             raw[0] = store.handles.resource(raw[0] & _MASK32, resource).rep
 
-        return Trampoline(("i32",), ("i32",), _callback(engine, rep))
+        return Trampoline(("i32",), ("i32",), acting(engine, rep))
 
     if not waits:
 
@@ -210,7 +260,7 @@ def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Calle
             if rep is not None and destroy is not None:
                 destroy(store, rep)
 
-        return Trampoline(("i32",), (), _callback(engine, drop))
+        return Trampoline(("i32",), (), acting(engine, drop))
 
     assert destroy is not None
 
@@ -236,16 +286,3 @@ def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:
     assert handle.scope is not None
     handle.scope.borrows -= 1
     return None
-
-
-def _callback(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
-    def callback(env: int, caller: int, raw: Any, count: int) -> int:
-        store = engine.current
-        assert store is not None
-        try:
-            act(store, raw)
-        except BaseException as error:  # kept, and raised again by the driver
-            return fail(store, error)
-        return 0
-
-    return ffi.UncheckedCallback(callback)

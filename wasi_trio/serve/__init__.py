@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from wasi_trio.serve.asgi.application import Application
     from wasi_trio.serve.exchange import Exchange, ExchangeFailed
     from wasi_trio.serve.handler import ProxyHandler
+    from wasi_trio.serve.metrics import Metrics
     from wasi_trio.serve.middleware import Chain
     from wasi_trio.serve.options import HandlerOptions
+    from wasi_trio.serve.settings import SettingError
     from wasi_trio.wasi.http.body import Body, BodyAborted
     from wasi_trio.wasi.http.messages import Request, Response
 
@@ -23,9 +25,11 @@ __all__ = [
     "Exchange",
     "ExchangeFailed",
     "HandlerOptions",
+    "Metrics",
     "ProxyHandler",
     "Request",
     "Response",
+    "SettingError",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -38,8 +42,10 @@ __getattr__, __dir__ = lazily(
         "Exchange": "wasi_trio.serve.exchange",
         "ExchangeFailed": "wasi_trio.serve.exchange",
         "HandlerOptions": "wasi_trio.serve.options",
+        "Metrics": "wasi_trio.serve.metrics",
         "ProxyHandler": "wasi_trio.serve.handler",
         "Request": "wasi_trio.wasi.http.messages",
         "Response": "wasi_trio.wasi.http.messages",
+        "SettingError": "wasi_trio.serve.settings",
     },
 )

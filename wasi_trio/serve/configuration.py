@@ -9,12 +9,12 @@ from typing import Any
 
 from hypercorn.config import Config
 
-from wasi_trio.arguments import ListenAddress, parse_listen_address
 from wasi_trio.serve.config_file import ConfigFile
 from wasi_trio.serve.http.access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http.limits import ConnectionLimits
 from wasi_trio.serve.listening import SocketOptions
 from wasi_trio.serve.settings import SettingError, Settings
+from wasi_trio.wasi.arguments import ListenAddress, parse_listen_address
 
 logger = logging.getLogger("wasi_trio.serve")
 

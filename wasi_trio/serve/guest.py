@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import LinkError
 from wasi_trio.component.plan import AsyncBuiltin
 from wasi_trio.runtime.component import LinkedComponent

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from wasi_trio.arguments import InheritedSocket, ListenAddress, UnixAddress
+from wasi_trio.wasi.arguments import InheritedSocket, ListenAddress, UnixAddress
 
 #: connections that the system may hold until they are accepted: as many as come in a burst
 BACKLOG = 2048

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from wasi_trio import arguments
-from wasi_trio.arguments import or_none
+from wasi_trio.wasi import arguments
+from wasi_trio.wasi.arguments import or_none
 
 if TYPE_CHECKING:
     from wasi_trio.serve.metrics import Metrics

@@ -25,7 +25,7 @@ from wasi_trio.serve.exchange import Exchange
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.component import LinkedComponent
-    from wasi_trio.runtime.host_calls import HostCall
+    from wasi_trio.runtime.running import HostCall
 
 log = logging.getLogger("wasi_trio.serve")
 
@@ -36,7 +36,8 @@ AGAIN = 0.5
 #: seconds after which it is looked again whether a deadline has passed, whatever the clock said
 RECHECK = 1.0
 
-_RUNTIME = os.path.dirname(str(runtime.__file__)) + os.sep
+#: how the names of the runtime's files begin, and of the code that it has generated
+_RUNTIME = (os.path.dirname(str(runtime.__file__)) + os.sep, "<host call")
 
 
 class Watched(Protocol):

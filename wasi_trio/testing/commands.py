@@ -23,7 +23,7 @@ from wasi_trio.wasi.stdio import BytesSource
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from wasi_trio.component.concurrency.tasks import LiftedFunction
+    from wasi_trio.component.concurrency.lifted import LiftedFunction
     from wasi_trio.runtime.calls import Export
     from wasi_trio.runtime.component import LinkedComponent
 

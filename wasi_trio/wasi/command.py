@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.values import Ok
 from wasi_trio.runtime.calls import Export

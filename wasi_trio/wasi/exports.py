@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import LinkError
 from wasi_trio.component.names import compatible, parse_import_name
 from wasi_trio.runtime.calls import Export

@@ -106,3 +106,15 @@ def lazy_function(label: str, params: tuple[str, ...], build: Callable[[Source],
     namespace["materialize"] = materialize
     function = FunctionType(_STUB, namespace, FUNCTION_NAME)
     return function
+
+
+def write_function(label: str, params: tuple[str, ...], build: Callable[[Source], None]) -> Callable[..., Any]:
+    """A function whose body ``build`` writes here and now.
+
+    For one that others are made by, as closures: these share their code and, unlike functions of equal source that
+    each have names of their own, all that the interpreter notes in it.
+    """
+    source = Source(label, params)
+    build(source)
+    namespace = {"__builtins__": builtins, **source.namespace}
+    return FunctionType(_compile(label, source.text()), namespace, FUNCTION_NAME)

@@ -12,6 +12,7 @@ from wasi_trio.component.concurrency.copying import CopyResult
 from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.host_ends import HostFutureReader, HostFutureWriter, HostReader, HostWriter
 from wasi_trio.component.concurrency.instance import ComponentInstance
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.concurrency.subtasks import (
     Callee,
@@ -22,7 +23,7 @@ from wasi_trio.component.concurrency.subtasks import (
     Subtask,
     SubtaskState,
 )
-from wasi_trio.component.concurrency.tasks import CANCELLED, LiftedFunction, Task, TaskState, start_task
+from wasi_trio.component.concurrency.tasks import CANCELLED, Task, TaskState, start_task
 from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, Scheduler, Thread, Until
 
 __all__ = [

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from wasi_trio.component.concurrency.threads import Scheduler, Until
+from wasi_trio.component.concurrency.threads import GuestTask, Scheduler, Until
 from wasi_trio.component.context import Context
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.handles import HandleTable
 
 if TYPE_CHECKING:
-    from wasi_trio.component.concurrency.tasks import Task
     from wasi_trio.component.plan import Options
 
 #: bytes of lifted values that may wait in Python until an instance takes delivery of them
@@ -63,9 +62,9 @@ class ComponentInstance:
         self.contexts: dict[Any, Context] = {}
         self.may_leave = True
         self.backpressure = 0
-        self.task: Task | None = None
-        self.exclusive: Task | None = None
-        self.synchronous: Task | None = None
+        self.task: GuestTask | None = None
+        self.exclusive: GuestTask | None = None
+        self.synchronous: GuestTask | None = None
         #: calls held back, in the order they came
         self.entering: OrderedDict[Until, None] = OrderedDict()
         #: those held back that have a stack of their own
@@ -118,7 +117,7 @@ class ComponentInstance:
         if not self.may_leave:
             raise Trap(CANNOT_LEAVE)
 
-    def check_block(self) -> Task:
+    def check_block(self) -> GuestTask:
         """The running task, which must be one that may wait: a call of an ``async`` function."""
         task = self.task
         if task is None or not task.function.type.is_async:

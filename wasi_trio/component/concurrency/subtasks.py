@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeAlias
 
 from wasi_trio.component import abi
 from wasi_trio.component.concurrency.instance import ComponentInstance
-from wasi_trio.component.concurrency.tasks import CANCELLED, LiftedFunction, Task, start_task
+from wasi_trio.component.concurrency.lifted import LiftedFunction
+from wasi_trio.component.concurrency.tasks import CANCELLED, Task, start_task
 from wasi_trio.component.concurrency.threads import Until
 from wasi_trio.component.concurrency.waitables import Event, EventCode, Waitable
 from wasi_trio.component.concurrency.weights import varies, weigh

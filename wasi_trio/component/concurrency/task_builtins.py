@@ -6,8 +6,7 @@ from typing import Any
 
 from wasi_trio.component import abi
 from wasi_trio.component.concurrency.instance import ComponentInstance
-from wasi_trio.component.concurrency.tasks import Task
-from wasi_trio.component.concurrency.threads import Until
+from wasi_trio.component.concurrency.threads import GuestTask, Until
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.plan import AsyncBuiltin
 
@@ -43,7 +42,7 @@ def task_cancel(builtin: AsyncBuiltin) -> Any:
     return call
 
 
-def _async_lifted(instance: ComponentInstance) -> Task:
+def _async_lifted(instance: ComponentInstance) -> GuestTask:
     instance.check_leave()
     task = instance.task
     if task is None or not task.function.is_async:

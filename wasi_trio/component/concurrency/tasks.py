@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
-from wasi_trio.component import abi
 from wasi_trio.component.concurrency.instance import CANNOT_ENTER, ComponentInstance
-from wasi_trio.component.concurrency.threads import Body, CallCore, Thread, Until
+from wasi_trio.component.concurrency.lifted import LiftedFunction
+from wasi_trio.component.concurrency.threads import Body, CallCore, GuestTask, Thread, Until
 from wasi_trio.component.concurrency.waitables import NO_EVENT, TASK_CANCELLED, Event, WaitableSet
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.handles import BorrowScope
-from wasi_trio.component.plan import Lifted
 
 _EXIT, _YIELD, _WAIT = 0, 1, 2
 _EVENT_PARAMS = ("i32", "i32", "i32")
@@ -30,42 +29,6 @@ class Cancelled:
 
 #: what a task or a host's operation resolves to in the place of a value when it was cancelled
 CANCELLED: Final = Cancelled()
-
-
-class LiftedFunction:
-    """A function that a component implements, with its lifting and lowering code; made once per linked component."""
-
-    __slots__ = (
-        "callback",
-        "core",
-        "is_async",
-        "lift",
-        "lower",
-        "options",
-        "params",
-        "part",
-        "post_return",
-        "results",
-        "stackful",
-        "type",
-    )
-
-    def __init__(self, lifted: Lifted) -> None:
-        type_, options = lifted.type, lifted.options
-        result = () if type_.result is None else (type_.result,)
-        self.type = type_
-        self.part = lifted.part
-        self.options = options
-        self.core = lifted.core
-        self.callback = options.callback
-        self.post_return = options.post_return
-        #: the canonical option of that name; ``type.is_async`` is WIT's
-        self.is_async = options.is_async
-        self.stackful = options.is_async and options.callback is None
-        self.params, self.results = abi.core_signature(type_, "lift", options.is_async, options.callback is not None)
-        params = tuple(type_ for _, type_ in type_.params)
-        self.lower = abi.lower_values(params, options.encoding, abi.MAX_FLAT_PARAMS, instance_index=lifted.part)
-        self.lift = abi.lift_values(result, options.encoding, abi.MAX_FLAT_RESULTS) if result else None
 
 
 class TaskState(IntEnum):
@@ -174,12 +137,12 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
         body = lift_stackful(task)
     else:
         if caller is not None and instance.exclusive is not None:
-            _let_go_on(instance.exclusive)
+            _let_go_on(instance, instance.exclusive)
         body = lift_async(task)
     instance.scheduler.spawn(body, task)
 
 
-def _let_go_on(holder: Task) -> None:
+def _let_go_on(instance: ComponentInstance, holder: GuestTask) -> None:
     """Run the task that has exclusive entry for as long as it can, before another is held back because of it.
 
     The specification leaves it to the scheduler; wasmtime's runs what is ready before it starts a call, and the
@@ -187,7 +150,7 @@ def _let_go_on(holder: Task) -> None:
     """
     thread = holder.thread
     if thread is not None and thread.until is not None and thread.until.ready():
-        holder.instance.scheduler.resume(thread, False)
+        instance.scheduler.resume(thread, False)
 
 
 def lift_sync(task: Task) -> Body:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from wasi_trio.component.concurrency.tasks import Task
+    from wasi_trio.component.concurrency.lifted import LiftedFunction
     from wasi_trio.component.plan import CoreItem
 
 #: what a scheduler raises as a Trap when threads wait and nothing is left that could ever wake one
@@ -62,6 +62,24 @@ class Until:
 Body: TypeAlias = Generator["CallCore | Until", Any, None]
 
 
+class GuestTask(Protocol):
+    """A task, as far as its thread, its instance and the built-ins look at it: see ``Task``."""
+
+    function: LiftedFunction
+    on_resolve: Callable[[Any], None]
+    storage: list[int]
+    thread: Thread | None
+
+    def return_(self, value: Any) -> None:
+        """Resolve to a value."""
+
+    def cancel(self) -> None:
+        """Resolve to CANCELLED."""
+
+    def deliver_pending_cancel(self, cancellable: bool) -> bool:
+        """Whether the guest is to be told now that it was cancelled."""
+
+
 class Thread:
     """A guest thread. ``until`` is what it is parked on, None while it runs and when it has ended.
 
@@ -70,7 +88,7 @@ class Thread:
 
     __slots__ = ("body", "task", "until")
 
-    def __init__(self, body: Body, task: Task) -> None:
+    def __init__(self, body: Body, task: GuestTask) -> None:
         self.body = body
         self.task = task
         self.until: Until | None = None
@@ -79,7 +97,7 @@ class Thread:
 class Scheduler(Protocol):
     """Runs threads: what the runtime provides to every ``ComponentInstance`` of a composition."""
 
-    def spawn(self, body: Body, task: Task) -> Thread:
+    def spawn(self, body: Body, task: GuestTask) -> Thread:
         """Make a thread, set ``task.thread``, and run it inline until it parks or ends.
 
         What the thread raises is raised here if it happens before that.

@@ -7,6 +7,9 @@ from typing import Any
 from wasi_trio.wasi import cli as common_cli
 from wasi_trio.wasi.p2 import cli, clocks, filesystem, io, random, sockets
 from wasi_trio.wasi.p2.http import HTTP_INTERFACES
+from wasi_trio.wasi.p2.io import InputStream, OutputStream, Pollable
+
+__all__ = ["INTERFACES", "VERSION", "InputStream", "OutputStream", "Pollable"]
 
 #: the version of the WIT files these implement; it meets imports of any 0.2
 VERSION = "0.2.9"

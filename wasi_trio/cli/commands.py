@@ -1,4 +1,4 @@
-"""The command line: ``python -m wasi_trio``."""
+"""The group of commands, ``serve`` and ``run``, and what ends the process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from wasi_trio import arguments, cli_tools
-from wasi_trio.cli_help import add_help
+from wasi_trio.cli import tools
+from wasi_trio.cli.help import add_help
 from wasi_trio.serve.config_file import VARIABLE
 from wasi_trio.serve.settings import SETTINGS, Setting
+from wasi_trio.wasi import arguments
 
 #: the exit code for whatever is wrong with the command line or what it names
 BAD_INPUT = 2
 
 
 def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser of :mod:`wasi_trio.arguments` as a parameter's type."""
+    """A parser of :mod:`wasi_trio.wasi.arguments` as a parameter's type."""
 
     def convert(text: str) -> Any:
         try:
@@ -51,7 +52,7 @@ _dir = click.option(
 
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
-@cli_tools.version_option
+@tools.version_option
 def cli() -> None:
     """Serve WebAssembly HTTP components on trio, and run commands."""
 
@@ -122,7 +123,7 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
 def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...], directories: tuple[Any, ...]) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
     _refuse_directories(directories)
-    from wasi_trio.command import run_command
+    from wasi_trio.cli.run import run_command
     from wasi_trio.wasi.loading import LoadError
 
     _log_to_stderr()
@@ -132,7 +133,7 @@ def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...],
         raise click.UsageError(str(error)) from None
 
 
-for command in (cli_tools.inspect, cli_tools.compile_, cli_tools.completion):
+for command in (tools.inspect, tools.compile_, tools.completion):
     cli.add_command(command)
 add_help(cli)
 

@@ -1,4 +1,4 @@
-"""Syntax tree to WIT text: the way back from ``wit_parser``."""
+"""Syntax tree to WIT text: the way back from ``wit.parser``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from wasi_trio.component.names import FunctionKind
 from wasi_trio.component.signatures import escape
-from wasi_trio.component.wit_tree import (
+from wasi_trio.component.wit.tree import (
     Extern,
     FunctionNode,
     InterfaceNode,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wasi_trio.printing import printable, write_out
+from wasi_trio.cli.printing import printable, write_out
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def print_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     """What ``--version`` does."""
     if wanted and not context.resilient_parsing:
-        from wasi_trio.about import versions
+        from wasi_trio.cli.about import versions
 
         write_out(f"{versions()}\n")
         context.exit()
@@ -46,7 +46,7 @@ def inspect(component: str, wit: bool, as_json: bool) -> None:
     """
     if wit and as_json:
         raise click.UsageError("--wit and --json exclude each other: the JSON has the WIT text in it")
-    from wasi_trio.inspection import inspect_component
+    from wasi_trio.cli.inspection import inspect_component
     from wasi_trio.wasi.loading import LoadError
 
     try:
@@ -55,7 +55,7 @@ def inspect(component: str, wit: bool, as_json: bool) -> None:
         raise click.UsageError(str(error)) from None
     if wit:
         return write_out(inspection.wit)
-    from wasi_trio import inspection_report as report
+    from wasi_trio.cli import report
 
     if as_json:
         return write_out(report.as_json(inspection))
@@ -73,7 +73,7 @@ def compile_(components: tuple[str, ...]) -> None:
 
     wasmtime keeps the code in a cache of the user's, for this version of it and this kind of processor.
     """
-    from wasi_trio.compilation import CacheError, Compiled, LoadError, compile_components
+    from wasi_trio.cli.compilation import CacheError, Compiled, LoadError, compile_components
 
     try:
         with _progress_bar() as show:

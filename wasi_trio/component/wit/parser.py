@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from wasi_trio.component import types
 from wasi_trio.component.names import FunctionKind
-from wasi_trio.component.wit_lexer import Source, Token, WitError, tokens
-from wasi_trio.component.wit_tree import (
+from wasi_trio.component.wit.lexer import Source, Token, WitError, tokens
+from wasi_trio.component.wit.tree import (
     Extern,
     FunctionNode,
     InterfaceNode,

@@ -12,8 +12,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from wasi_trio.inspection import MET, MISMATCHED, MISSING, NEXT, ImportReport, Inspection
-from wasi_trio.printing import printable
+from wasi_trio.cli.inspection import MET, MISMATCHED, MISSING, NEXT, ImportReport, Inspection
+from wasi_trio.cli.printing import printable
 
 _STYLES = {MET: "green", NEXT: "green", MISSING: "red", MISMATCHED: "red"}
 _WORDS = {NEXT: "met by the component behind", MISMATCHED: "of another type"}

@@ -1,8 +1,4 @@
-"""Interfaces as WIT describes them, in the types of this package (WIT.md of the Component Model).
-
-``load`` reads files, ``parse`` a text; both give a ``Wit``, whose interfaces have function types under the names that
-components' binaries use. To compare those with what a component declares there is ``mismatch``.
-"""
+"""Interfaces of WIT in the types of the Component Model: files are read, and the names in them resolved."""
 
 from __future__ import annotations
 
@@ -12,26 +8,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from wasi_trio.component import types as t
-from wasi_trio.component import wit_tree as tree
 from wasi_trio.component.names import FunctionKind, compatible, parse_import_name
-from wasi_trio.component.signatures import mismatch, render, render_definition, render_func
+from wasi_trio.component.signatures import mismatch, render
 from wasi_trio.component.types import FuncType, ResourceType, ValType
-from wasi_trio.component.wit_lexer import Source, WitError
-from wasi_trio.component.wit_parser import MAX_DEPTH, PRIMITIVES, parse_file
-
-__all__ = [
-    "Interface",
-    "Package",
-    "Wit",
-    "WitError",
-    "World",
-    "load",
-    "mismatch",
-    "parse",
-    "render",
-    "render_definition",
-    "render_func",
-]
+from wasi_trio.component.wit import tree
+from wasi_trio.component.wit.lexer import Source
+from wasi_trio.component.wit.parser import MAX_DEPTH, PRIMITIVES, parse_file
 
 #: a package's name and version
 _Key = tuple[str, "str | None"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from wasi_trio.component.names import FunctionKind
-from wasi_trio.component.wit_lexer import Source
+from wasi_trio.component.wit.lexer import Source
 
 
 class Name(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 import trio
 
-from wasi_trio.component.concurrency.tasks import LiftedFunction
+from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.runtime.calls import Export
 from wasi_trio.runtime.component import LinkedComponent

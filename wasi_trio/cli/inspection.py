@@ -14,8 +14,8 @@ from wasi_trio.component.imports import Imports
 from wasi_trio.component.names import compatible, parse_import_name
 from wasi_trio.component.plan import Plan, plan
 from wasi_trio.component.sizes import Sizes, measure
-from wasi_trio.component.wit_text import write
-from wasi_trio.component.world import describe
+from wasi_trio.component.wit.text import write
+from wasi_trio.component.wit.world import describe
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi.http.messages import Request
 from wasi_trio.wasi.imports import wasi_imports, wit_for

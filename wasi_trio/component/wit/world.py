@@ -14,10 +14,10 @@ from wasi_trio.component import definitions as d
 from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import Unsupported
 from wasi_trio.component.names import FunctionKind, is_label, parse_function_name, parse_import_name
-from wasi_trio.component.outline import Func, Instance, Named, Plain, Resource, Type, outline
 from wasi_trio.component.resolve import Scope
-from wasi_trio.component.wit_lexer import Source
-from wasi_trio.component.wit_tree import (
+from wasi_trio.component.wit.lexer import Source
+from wasi_trio.component.wit.outline import Func, Instance, Named, Plain, Resource, Type, outline
+from wasi_trio.component.wit.tree import (
     Extern,
     FunctionNode,
     InterfaceNode,

@@ -1,0 +1,77 @@
+"""Imports go downward, those for type checkers alone included, and no modules import one another in a circle."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+#: From the ground up: each may import itself and the floors below it, but nothing beside it on its own floor. A folder
+#: or module that stands in the table of its own is no part of the one it is in: "serve.http", say, below "serve".
+FLOORS = [
+    ["lazy"],
+    ["component"],
+    ["runtime"],
+    ["wasi"],
+    ["serve"],
+    ["testing"],
+    ["asgi", "cli"],
+    ["__init__", "__main__"],
+]
+#: where circles are not looked for yet
+UNFINISHED = ("serve",)
+
+FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
+FILES = {
+    str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__"): path
+    for path in (ROOT / "wasi_trio").rglob("*.py")
+}
+FACES = [name for name, path in FILES.items() if path.name == "__init__.py" and "lazily(" in path.read_text()]
+
+
+def place(module: str) -> str:
+    """The entry of the table that a module belongs to: the longest that it is, or is in."""
+    name = module.removeprefix("wasi_trio").removeprefix(".") or "__init__"
+    while name not in FLOOR_OF:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, f"{path}: a relative import"
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else node.module for name in members}
+    return found & FILES.keys()
+
+
+IMPORTS = {module: imported(path) for module, path in FILES.items()}
+
+
+def test_downward() -> None:
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in IMPORTS.items()
+        for other in others
+        if place(module) != place(other) and FLOOR_OF[place(module)] <= FLOOR_OF[place(other)]
+    ]
+    assert wrong == []
+
+
+def test_no_circles() -> None:
+    TopologicalSorter({m: others for m, others in IMPORTS.items() if place(m) not in UNFINISHED}).prepare()
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_public_names(face: str) -> None:
+    package = import_module(face)
+    assert all(hasattr(package, name) for name in package.__all__)
+    assert set(package.__all__) <= set(dir(package))

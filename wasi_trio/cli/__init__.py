@@ -1,0 +1,14 @@
+"""The command line: ``main`` runs it, ``cli`` is its group of commands, for what reads their help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wasi_trio.lazy import lazily
+
+if TYPE_CHECKING:
+    from wasi_trio.cli.commands import cli, main
+
+__all__ = ["cli", "main"]
+
+__getattr__, __dir__ = lazily(__name__, {"cli": "wasi_trio.cli.commands", "main": "wasi_trio.cli.commands"})

@@ -1,0 +1,47 @@
+"""Interfaces as WIT describes them (WIT.md of the Component Model), and WIT text of components.
+
+``load`` reads files, ``parse`` a text; both give a ``Wit``, whose interfaces have function types under the names that
+components' binaries use. To compare those with what a component declares there is ``mismatch``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wasi_trio.lazy import lazily
+
+if TYPE_CHECKING:
+    from wasi_trio.component.signatures import mismatch, render, render_definition, render_func
+    from wasi_trio.component.wit.interfaces import Interface, Package, Wit, World, load, parse
+    from wasi_trio.component.wit.lexer import WitError
+
+__all__ = [
+    "Interface",
+    "Package",
+    "Wit",
+    "WitError",
+    "World",
+    "load",
+    "mismatch",
+    "parse",
+    "render",
+    "render_definition",
+    "render_func",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Interface": "wasi_trio.component.wit.interfaces",
+        "Package": "wasi_trio.component.wit.interfaces",
+        "Wit": "wasi_trio.component.wit.interfaces",
+        "WitError": "wasi_trio.component.wit.lexer",
+        "World": "wasi_trio.component.wit.interfaces",
+        "load": "wasi_trio.component.wit.interfaces",
+        "mismatch": "wasi_trio.component.signatures",
+        "parse": "wasi_trio.component.wit.interfaces",
+        "render": "wasi_trio.component.signatures",
+        "render_definition": "wasi_trio.component.signatures",
+        "render_func": "wasi_trio.component.signatures",
+    },
+)
