@@ -15,8 +15,8 @@ import trio
 from tests.guests.late import LATE
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.server import Server, address_of, bind
 
 

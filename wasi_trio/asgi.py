@@ -23,7 +23,7 @@ from wasi_trio.serve.config_file import config_path, is_hypercorn, settings_else
 from wasi_trio.serve.hypercorn_worker import finishing
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.reply import Scope, Send
 from wasi_trio.serve.settings import SettingError
 from wasi_trio.serve.upload import Receive

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import handle, request
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 
 REQUESTS = 50
 

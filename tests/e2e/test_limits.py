@@ -8,11 +8,11 @@ import trio.testing
 
 from tests.e2e.support import PATIENCE, Client, guest, handle, request, serve, told, until
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.exchange import ExchangeFailed, ShuttingDown
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.metrics import Metrics
-from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.outcomes import Outcome, Retirement
+from wasi_trio.serve.pool.exchange import ExchangeFailed, ShuttingDown
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool.outcomes import Outcome, Retirement
 from wasi_trio.serve.server import Server, bind
 from wasi_trio.wasi.http.body import BodyAborted
 

@@ -14,10 +14,10 @@ from tests.e2e.process import on_disk
 from tests.e2e.support import PATIENCE, Client, content, engine, handle, request, until
 from wasi_trio.asgi import App
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.exchange import ExchangeFailed
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.middleware import Chain, NextHandler
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import ExchangeFailed
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.server import Server, bind
 from wasi_trio.serve.upload import Message
 from wasi_trio.wasi.http.body import Body, BodyAborted

@@ -18,9 +18,9 @@ from tests.guests import wat
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.server import Server, bind
 
 Application_ = Callable[..., Awaitable[None]]

@@ -24,7 +24,7 @@ from tests.guests import wat
 from wasi_trio.asgi import App
 from wasi_trio.serve.application import pass_lifespan
 from wasi_trio.serve.loading import LoadError
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.reply import Scope
 from wasi_trio.serve.request import RequestHeaders, build_request
 from wasi_trio.serve.upload import Message

@@ -15,7 +15,7 @@ import trio.testing
 
 from tests.serve.support import connect, guest, read_to_end, read_until, serving
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.reply import Reply, Scope, Send
 from wasi_trio.serve.upload import Receive, Upload
 from wasi_trio.wasi.http.body import CAPACITY, Body, BodyClosed

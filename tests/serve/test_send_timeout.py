@@ -9,7 +9,7 @@ import trio.testing
 
 from tests.serve.support import Http2, connect, guest, serving
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.reply import Reply, Scope, Send
 from wasi_trio.serve.upload import Receive, Upload
 from wasi_trio.wasi.http.body import Body

@@ -18,9 +18,9 @@ from tests.guests import wat
 from tests.serve.support import ask, connect, engine, get, guest, read_to_end, read_until, serving, serving_guest
 from wasi_trio.component.imports import Imports
 from wasi_trio.serve.application import Application
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.reply import Reply, Scope, Send
 from wasi_trio.serve.server import Server, address_of, bind
 from wasi_trio.serve.upload import Receive, Upload

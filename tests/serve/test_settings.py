@@ -20,7 +20,7 @@ from wasi_trio.serve.config_file import (
     read_config_file,
     settings_elsewhere,
 )
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.settings import SETTINGS, SettingError, Settings, from_environment, from_table
 
 PLACE = "[wasi_trio] of hypercorn.toml"

@@ -18,9 +18,9 @@ import trustme
 from tests.serve.support import connect, guest, read_to_end, read_until
 from wasi_trio.serve.application import Application
 from wasi_trio.serve.config_file import gather
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.listening import listening
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.protocol_options import ProtocolOptions
 from wasi_trio.serve.server import Server, address_of
 from wasi_trio.serve.settings import SettingError

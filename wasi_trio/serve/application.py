@@ -9,8 +9,8 @@ import trio
 
 from wasi_trio.serve import http2
 from wasi_trio.serve.connection import connection_of
-from wasi_trio.serve.exchange import Exchange
-from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.pool.exchange import Exchange
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.reply import BadResponse, Reply, Scope, Send, error_response, path_of
 from wasi_trio.serve.request import RequestHeaders, build_request
 from wasi_trio.serve.upload import Receive, Upload

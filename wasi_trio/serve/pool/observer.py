@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from wasi_trio.serve.outcomes import Outcome, Retirement
+from wasi_trio.serve.pool.outcomes import Outcome, Retirement
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.exchange import Exchange
     from wasi_trio.serve.metrics import HandlerMetrics
-    from wasi_trio.serve.worker import Worker
+    from wasi_trio.serve.pool.exchange import Exchange
+    from wasi_trio.serve.pool.worker import Worker
 
 log = logging.getLogger("wasi_trio.serve")
 

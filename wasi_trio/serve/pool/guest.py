@@ -11,7 +11,7 @@ from wasi_trio.component.plan import AsyncBuiltin
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call
-from wasi_trio.serve.exchange import Exchange, GuestFailed
+from wasi_trio.serve.pool.exchange import Exchange, GuestFailed
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi.exports import find_exported, other_versions
 from wasi_trio.wasi.http.messages import Response
@@ -55,7 +55,7 @@ class IncomingHandler:
 
 
 class ServiceHandler:
-    """wasi:http/handler@0.3: an async function from request to response; see ``serve.concurrent_worker``."""
+    """wasi:http/handler@0.3: an async function from request to response; see ``serve.pool.concurrent_worker``."""
 
     default_reuse_count = 128
     default_concurrent_count = 16

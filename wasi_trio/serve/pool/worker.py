@@ -10,7 +10,7 @@ import trio
 
 from wasi_trio.component.errors import ComponentError, Trap
 from wasi_trio.runtime.instance import Instance
-from wasi_trio.serve.exchange import (
+from wasi_trio.serve.pool.exchange import (
     DeadlinePassed,
     Exchange,
     ExchangeFailed,
@@ -18,14 +18,14 @@ from wasi_trio.serve.exchange import (
     InstantiationFailed,
     ShuttingDown,
 )
-from wasi_trio.serve.outcomes import Retirement
+from wasi_trio.serve.pool.outcomes import Retirement
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.stdio import LinePrefixSink
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.handler import ProxyHandler
+    from wasi_trio.serve.pool.handler import ProxyHandler
 
 log = logging.getLogger("wasi_trio.serve")
 

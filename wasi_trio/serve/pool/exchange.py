@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from wasi_trio.serve.outcomes import Outcome
+from wasi_trio.serve.pool.outcomes import Outcome
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.observer import Observer
+    from wasi_trio.serve.pool.observer import Observer
 
 log = logging.getLogger("wasi_trio.serve")
 

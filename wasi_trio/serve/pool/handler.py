@@ -10,15 +10,15 @@ from types import TracebackType
 import trio
 
 from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.serve.concurrent_worker import ConcurrentWorker
-from wasi_trio.serve.deadlines import Deadlines
-from wasi_trio.serve.exchange import Exchange, Overloaded
-from wasi_trio.serve.guest import GuestCalls, guest_calls
-from wasi_trio.serve.observer import Observer
-from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.outcomes import Retirement
-from wasi_trio.serve.watchdog import Watchdog
-from wasi_trio.serve.worker import Worker
+from wasi_trio.serve.pool.concurrent_worker import ConcurrentWorker
+from wasi_trio.serve.pool.deadlines import Deadlines
+from wasi_trio.serve.pool.exchange import Exchange, Overloaded
+from wasi_trio.serve.pool.guest import GuestCalls, guest_calls
+from wasi_trio.serve.pool.observer import Observer
+from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool.outcomes import Retirement
+from wasi_trio.serve.pool.watchdog import Watchdog
+from wasi_trio.serve.pool.worker import Worker
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
 

@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from wasi_trio.serve.application import pass_lifespan, refuse_websocket
 from wasi_trio.serve.metrics import Metrics
-from wasi_trio.serve.readiness import Readiness
+from wasi_trio.serve.process.readiness import Readiness
 from wasi_trio.serve.reply import Scope, Send, current_date
 from wasi_trio.serve.server import Server
 from wasi_trio.serve.upload import Receive

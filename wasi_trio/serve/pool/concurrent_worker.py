@@ -14,16 +14,16 @@ from wasi_trio.component.errors import Trap
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call, Pump
 from wasi_trio.runtime.store import Store
-from wasi_trio.serve.exchange import Exchange, GuestFailed
-from wasi_trio.serve.guest import ServiceHandler
-from wasi_trio.serve.outcomes import Retirement
-from wasi_trio.serve.worker import SHUTTING_DOWN, Worker, first_line
+from wasi_trio.serve.pool.exchange import Exchange, GuestFailed
+from wasi_trio.serve.pool.guest import ServiceHandler
+from wasi_trio.serve.pool.outcomes import Retirement
+from wasi_trio.serve.pool.worker import SHUTTING_DOWN, Worker, first_line
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.p3.http import outgoing_response
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.handler import ProxyHandler
+    from wasi_trio.serve.pool.handler import ProxyHandler
 
 log = logging.getLogger("wasi_trio.serve")
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from wasi_trio import runtime
-from wasi_trio.serve.exchange import Exchange
+from wasi_trio.serve.pool.exchange import Exchange
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.component import LinkedComponent

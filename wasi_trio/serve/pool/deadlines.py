@@ -7,7 +7,7 @@ from collections import deque
 
 import trio
 
-from wasi_trio.serve.exchange import DeadlinePassed, Exchange
+from wasi_trio.serve.pool.exchange import DeadlinePassed, Exchange
 from wasi_trio.wasi.http.errors import HttpError
 
 log = logging.getLogger("wasi_trio.serve")
