@@ -48,8 +48,7 @@ class NextHandler:
             response = await exchange.wait()
         except ExchangeFailed as failure:
             raise failure.error or HttpError("internal-error", str(failure)) from failure
-        if response.body.on_close is None:
-            response.body.on_close = exchange.cancel
+        response.body.subscribe_left(exchange.cancel)
         return response
 
 

@@ -19,6 +19,7 @@ from wasi_trio.serve.pool.guest import ServiceHandler
 from wasi_trio.serve.pool.outcomes import Retirement
 from wasi_trio.serve.pool.worker import SHUTTING_DOWN, Worker, first_line
 from wasi_trio.wasi.exit import Exit
+from wasi_trio.wasi.http.body import BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.p3.http import outgoing_response
 
@@ -239,17 +240,14 @@ class ConcurrentWorker(Worker):
         if body.ended:
             self._finish_one(exchange, "")
             return
-        settle = body.on_ended
 
-        def ended(whole: bool) -> None:
-            if settle is not None:
-                settle(whole)
+        def ended(end: BodyEnd) -> None:
             self._finish_one(exchange, "the guest broke off its response")
-            if not whole:
+            if end is not BodyEnd.WHOLE:
                 # Whoever reads it has closed it, and may say yet that this was because the client has left.
                 exchange.on_cancel = lambda: self._end_soon(exchange, call)
 
-        body.on_ended = ended
+        body.subscribe_end(ended)
 
     def _cancel(self, exchange: Exchange, call: Call) -> None:
         """Nobody waits for it any more: tell a guest that can be told; one that does not end it in time is given up."""

@@ -21,6 +21,7 @@ from wasi_trio.serve.pool.exchange import (
 from wasi_trio.serve.pool.outcomes import Retirement
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.exit import Exit
+from wasi_trio.wasi.http.body import BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.stdio import LinePrefixSink
 
@@ -184,17 +185,10 @@ class Worker:
         if limit is None:
             return
 
-        settle = response.body.on_ended
-
-        def ended(whole: bool) -> None:
-            if settle is not None:
-                settle(whole)
+        def ended(end: BodyEnd) -> None:
             scope.deadline = trio.current_time() + limit
 
-        if response.body.ended:
-            ended(True)
-        else:
-            response.body.on_ended = ended
+        response.body.subscribe_end(ended)
 
     def _begin(self, exchange: Exchange, scope: trio.CancelScope) -> None:
         exchange.scope = scope

@@ -18,7 +18,7 @@ from wasi_trio.component.types import U8
 from wasi_trio.component.values import Err, Ok, Variant
 from wasi_trio.runtime.streams import FutureWriter, discard
 from wasi_trio.wasi.drain import Drain
-from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.body import Body, BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.p3.http_fields import Fields
 from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
@@ -109,20 +109,14 @@ def trailers_of(body: Body) -> SharedFuture:
     """
     future = SharedFuture(TRAILERS)
     writer: FutureWriter[Ok[Fields | None] | Err[Variant]] = FutureWriter(future)
-    settle = body.on_ended  # where another guest wrote the body, this tells it and its worker
 
-    def resolve(whole: bool) -> None:
-        if settle is not None:
-            settle(whole)
-        if body.error is not None and not body.closed:
+    def resolve(end: BodyEnd) -> None:
+        if end is BodyEnd.CUT and body.error is not None:
             writer.set(Err(body.error.code))
         else:
-            writer.set(Ok(Fields.received(body.trailers) if whole and body.trailers else None))
+            writer.set(Ok(Fields.received(body.trailers) if end is BodyEnd.WHOLE and body.trailers else None))
 
-    if body.ended:
-        resolve(not body.closed)
-    else:
-        body.on_ended = resolve
+    body.subscribe_end(resolve)
     return future
 
 
@@ -161,20 +155,18 @@ class Outlet:
     """The Body that the contents of a guest's message go to, held to the length that its headers announce.
 
     Contents are followed by what the future ``trailers`` gives. When the Body has ended, or whoever reads it has
-    closed it, ``transmission`` is settled and ``on_ended`` is called. ``bodiless`` says that the message is one whose
-    contents nobody is to read.
+    closed it, ``transmission`` is settled. ``bodiless`` says that the message is one whose contents nobody is to read.
     """
 
-    __slots__ = ("_expected", "_size_case", "_trailers", "_transmission", "bodiless", "body", "on_ended", "written")
+    __slots__ = ("_expected", "_size_case", "_trailers", "_transmission", "bodiless", "body", "written")
 
     def __init__(
         self, transmission: Transmission, trailers: SharedFuture, expected: int | None, size_case: str
     ) -> None:
         self.body = Body()
-        self.body.on_ended = self._body_ended
+        self.body.subscribe_end(self._body_ended)
         self.bodiless = False
         self.written = 0
-        self.on_ended: Callable[[], None] | None = None
         self._trailers = HostFutureReader(trailers)
         self._transmission = transmission
         self._expected = expected
@@ -214,18 +206,15 @@ class Outlet:
             fields: Fields | None = value.value
             self.body.finish(None if fields is None else fields.for_wire())
 
-    def _body_ended(self, whole: bool) -> None:
+    def _body_ended(self, end: BodyEnd) -> None:
         body = self.body
         error = None
-        if not whole:
+        if end is not BodyEnd.WHOLE:
             error = body.error or body.refusal
             if error is None and not self.bodiless:
                 error = HttpError("connection-terminated")
         self._transmission.settle(error)
         self._trailers.drop()
-        if self.on_ended is not None:
-            on_ended, self.on_ended = self.on_ended, None
-            on_ended()
 
 
 class _GuestFeed(Drain):
@@ -236,7 +225,10 @@ class _GuestFeed(Drain):
     def __init__(self, stream: SharedStream, outlet: Outlet) -> None:
         super().__init__(stream)
         self.outlet = outlet
-        outlet.on_ended = self.stop
+        outlet.body.subscribe_end(self._body_ended)
+
+    def _body_ended(self, end: BodyEnd) -> None:
+        self.stop()
 
     def room(self) -> int:
         return self.outlet.body.permit()
@@ -266,7 +258,7 @@ class _BodyFeed:
     def __init__(self, source: Body, outlet: Outlet) -> None:
         self.source = source
         self.outlet = outlet
-        outlet.on_ended = self.stop
+        outlet.body.subscribe_end(self._body_ended)
 
     def move(self) -> None:
         source, outlet = self.source, self.outlet
@@ -287,6 +279,9 @@ class _BodyFeed:
             else:
                 outlet.finish_contents()
                 return
+        self.stop()
+
+    def _body_ended(self, end: BodyEnd) -> None:
         self.stop()
 
     def stop(self) -> None:
