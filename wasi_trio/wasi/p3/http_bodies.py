@@ -12,19 +12,19 @@ from typing import Any, Final
 
 from wasi_trio.component.concurrency.copying import CopyResult
 from wasi_trio.component.concurrency.futures import SharedFuture
-from wasi_trio.component.concurrency.host_ends import HostFutureReader
+from wasi_trio.component.concurrency.host_ends import Given, HostFutureReader
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.types import U8
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.runtime.streams import FutureWriter, discard
+from wasi_trio.component.values import Err, Ok
+from wasi_trio.runtime.streams import discard
 from wasi_trio.wasi.drain import Drain
 from wasi_trio.wasi.http.body import Body, BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.p3.http_fields import Fields
 from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
 
-#: a ``result<_, error-code>``
-Outcome = Ok[None] | Err[Variant]
+_NO_TRAILERS: Final = Given(TRAILERS, Ok(None))
+_WENT_WELL: Final = Given(RESULT, Ok())
 
 
 # ---- from a Body to a guest --------------------------------------------------------------------------------
@@ -108,13 +108,14 @@ def trailers_of(body: Body) -> SharedFuture:
     A Body that its reader closed early has no trailers.
     """
     future = SharedFuture(TRAILERS)
-    writer: FutureWriter[Ok[Fields | None] | Err[Variant]] = FutureWriter(future)
 
     def resolve(end: BodyEnd) -> None:
         if end is BodyEnd.CUT and body.error is not None:
-            writer.set(Err(body.error.code))
+            future.write(Given(TRAILERS, Err(body.error.code)))
+        elif end is BodyEnd.WHOLE and body.trailers:
+            future.write(Given(TRAILERS, Ok(Fields.received(body.trailers))))
         else:
-            writer.set(Ok(Fields.received(body.trailers) if end is BodyEnd.WHOLE and body.trailers else None))
+            future.write(_NO_TRAILERS)
 
     body.subscribe_end(resolve)
     return future
@@ -134,18 +135,18 @@ def watch_result(future: SharedFuture, then: Callable[[HttpError | None], None])
 class Transmission:
     """What becomes of a message, for the guest that made it. The first to say so is right."""
 
-    __slots__ = ("_writer", "future")
+    __slots__ = ("_settled", "future")
 
     def __init__(self) -> None:
         #: the future that the guest gets
         self.future = SharedFuture(RESULT)
-        self._writer: FutureWriter[Outcome] | None = FutureWriter(self.future)
+        self._settled = False
 
     def settle(self, error: HttpError | None) -> None:
         """It went well, or failed with ``error``."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.set(Ok() if error is None else Err(error.code))
+        if not self._settled:
+            self._settled = True
+            self.future.write(_WENT_WELL if error is None else Given(RESULT, Err(error.code)))
 
 
 # ---- from a guest to a Body --------------------------------------------------------------------------------
@@ -321,7 +322,8 @@ class HostContents(Contents):
 
     def consume(self, result: SharedFuture) -> tuple[SharedStream, SharedFuture]:
         watch_result(result, self._handled)
-        return BodyStream(self.body), trailers_of(self.body)
+        body = self.body
+        return _empty_stream() if body.ended else BodyStream(body), trailers_of(body)
 
     def _handled(self, error: HttpError | None) -> None:
         """A guest that could not handle the message wants no more of it."""
