@@ -152,7 +152,7 @@ async def test_requests_that_wait(autojump_clock: trio.testing.MockClock) -> Non
     ) as (handler, metrics):
         first, second, late, leaves = (handler.submit(request(path)) for path in ("/500", "/125", HOUR, HOUR))
         refused = handler.submit(request())
-        assert refused.done
+        assert refused.answered
         assert value(metrics, "requests_in_progress") == 1
         assert value(metrics, "requests_waiting") == 3
         leaves.cancel()

@@ -66,7 +66,7 @@ class Application:
                 # out than to wait for its response and for events at once. Of two tasks that become runnable
                 # together trio may run either first, hence two turns.
                 await trio.lowlevel.cancel_shielded_checkpoint()
-                if exchange.done:
+                if exchange.answered:
                     break
             else:
                 with trio.CancelScope() as waiting:

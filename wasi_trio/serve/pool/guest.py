@@ -55,7 +55,7 @@ class IncomingHandler:
 
 
 class ServiceHandler:
-    """wasi:http/handler@0.3: an async function from request to response; see ``serve.pool.concurrent_worker``."""
+    """wasi:http/handler@0.3: an async function from request to response; see ``serve.pool.concurrent``."""
 
     default_reuse_count = 128
     default_concurrent_count = 16
