@@ -122,6 +122,7 @@ class Worker:
                 finally:
                     del self.pool.watchdog.watched[context]
                     context.finish()
+                    context.nursery = None
                     nursery.cancel_scope.cancel()
             ended = True
         finally:
