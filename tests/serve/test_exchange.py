@@ -42,7 +42,7 @@ class Log:
         self.told.append(("stop", exchange.state, late))
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(State, Event))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
 def test_each_state_and_event(state: State, event: Event) -> None:
     exchange = new()
     exchange.state = state

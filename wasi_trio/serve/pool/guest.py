@@ -23,13 +23,10 @@ HANDLER = "wasi:http/handler"
 
 
 class GuestCalls(Protocol):
-    """Puts requests to instances of one component."""
+    """Puts requests to instances of one component; how is the business of the strategy for its version of WASI."""
 
     default_reuse_count: int
     default_concurrent_count: int
-
-    async def call(self, instance: Instance, exchange: Exchange) -> None:
-        """Run the guest's handler for one request; returns when the guest did."""
 
 
 class IncomingHandler:
@@ -44,6 +41,8 @@ class IncomingHandler:
         self.export = export
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
+        """Run the guest's handler for one request; returns when the guest did."""
+
         def on_set(outparam: ResponseOutparam) -> None:
             outcome = outparam.outcome
             if isinstance(outcome, Response):
@@ -75,9 +74,6 @@ class ServiceHandler:
         pump = instance.pump
         assert pump is not None
         return pump.call(self.export, (incoming_request(exchange.request),), on_done)
-
-    async def call(self, instance: Instance, exchange: Exchange) -> None:
-        raise AssertionError("a concurrent worker calls the guest through its pump")
 
 
 def guest_calls(component: LinkedComponent) -> GuestCalls:
