@@ -12,8 +12,8 @@ from tests.guests import wat
 from wasi_trio.runtime.component import Component
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.asgi.application import Application
-from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.imports import link_wasi
 
 HELLO = b"Hello, world!\n"

@@ -13,11 +13,11 @@ import trio
 
 from tests.guests.late import LATE
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.http.server import Server
 from wasi_trio.serve.http.stream import HttpStream
 from wasi_trio.serve.listening import address_of, bind
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.responder import HandlerService
 
 

@@ -23,7 +23,7 @@ from wasi_trio.serve.asgi.environment import config_path, is_hypercorn, settings
 from wasi_trio.serve.asgi.hypercorn_worker import finishing
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.settings import SettingError
 
 StrPath: TypeAlias = str | os.PathLike[str]

@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.e2e.support import handle, request
-from wasi_trio.serve.options import HandlerOptions
+from tests.e2e.support import content, guest, handle, request
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 
 REQUESTS = 50
 
@@ -52,6 +53,25 @@ async def test_requests(guest: str, path: str, autojump_clock: trio.testing.Mock
                 await pool.get(path)
             await trio.sleep(1)
         assert count[0] < REQUESTS, "less than an object for each"
+
+
+@pytest.mark.parametrize(
+    ("name", "reuse"), [("hello", 1), ("hello", 1_000_000), ("p3_hello", 1), ("p3_hello", 1_000_000), ("p3_hello", 10)]
+)
+async def test_a_thousand_requests_of_instances_that_are_kept_and_retired(name: str, reuse: int) -> None:
+    """Nor do instances leave cycles: all that is collected are types of ctypes's, which it makes anew now and then."""
+    async with ProxyHandler(guest(name), HandlerOptions(max_instance_reuse_count=reuse)) as handler:
+
+        async def ask(requests: int) -> None:
+            for _ in range(requests):
+                await content(await handler.handle(request()))
+            await trio.testing.wait_all_tasks_blocked()
+
+        await ask(20)
+        with collected() as count:
+            await ask(1000)
+        assert count[0] < 100, "less than an object for ten"
+        assert handler.started >= 1000 // reuse
 
 
 async def test_a_guest_that_yields() -> None:

@@ -10,7 +10,7 @@ import trio.testing
 
 from tests.e2e.support import Pool, content, handle, request, serve, until
 from tests.e2e.test_trailers import Upstream, exchange_over_http2
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http.errors import HttpError
 

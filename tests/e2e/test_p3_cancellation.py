@@ -7,8 +7,8 @@ import trio
 import trio.testing
 
 from tests.e2e.support import Pool, content, handle, request, serve, until
-from wasi_trio.serve.exchange import DeadlinePassed
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import DeadlinePassed
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.http.body import Body, BodyAborted
 from wasi_trio.wasi.http.errors import HttpError
 

@@ -9,8 +9,8 @@ import trio.testing
 from tests.e2e.support import content, handle, logged, request, serve, told, until
 from tests.guests import wat
 from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.exchange import GuestFailed
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import GuestFailed
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.http.body import Body, BodyAborted
 

@@ -13,7 +13,7 @@ import trio.testing
 
 from tests.e2e.support import Site, handle, serve, until
 from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.context import WasiOptions
 
 

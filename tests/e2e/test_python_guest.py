@@ -11,7 +11,7 @@ import trio
 
 from tests.e2e.support import Client, Site, serve, until
 from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.context import WasiOptions
 
 

@@ -11,9 +11,9 @@ import trio.testing
 
 from tests.e2e.process import Process, command, on_disk
 from tests.e2e.support import Client, guest, until
-from wasi_trio.serve.exchange import GuestFailed
-from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import GuestFailed
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.messages import Request, Response
 
@@ -150,7 +150,7 @@ async def test_guests_that_exit_while_the_handler_is_left(name: str, path: str, 
     """Each ends its own instance and request; the next that waits is given another, to the last of them."""
     async with ProxyHandler(guest(name), HandlerOptions(max_concurrent_requests=1)) as handler:
         exchanges = [handler.submit(request(path)) for _ in range(3)]
-        assert not any(exchange.done for exchange in exchanges)
+        assert not any(exchange.answered for exchange in exchanges)
     assert (handler.active, handler.started) == (0, 3)
     for exchange in exchanges:
         if answered:

@@ -13,7 +13,7 @@ from tests.guests import wat
 from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 
 
 class Work:

@@ -20,14 +20,14 @@ from hypercorn.config import Config
 from tests.guests import wat
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.exchange import Exchange
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.http.limits import ConnectionLimits
 from wasi_trio.serve.http.server import Server
 from wasi_trio.serve.http.stream import HttpStream
 from wasi_trio.serve.listening import bind
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import Exchange
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.messages import Request
 

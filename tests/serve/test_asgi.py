@@ -25,7 +25,7 @@ from wasi_trio.asgi import App
 from wasi_trio.serve.asgi.application import Message, Scope, pass_lifespan
 from wasi_trio.serve.asgi.request import build_request
 from wasi_trio.serve.loading import LoadError
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 
 
 @asynccontextmanager

@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 from tests.serve.support import Answering, connect, guest, read_to_end, read_until, serving
-from wasi_trio.serve.exchange import Exchange
-from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.pool.exchange import Exchange
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import CAPACITY, Body, BodyClosed
 from wasi_trio.wasi.http.messages import Response

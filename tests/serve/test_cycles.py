@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from tests.serve.support import Http2, ask, connect, guest, read_until, serving
-from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.responder import HandlerService
 
 COUNT = 200

@@ -17,11 +17,11 @@ from tests.e2e.support import content, request, until
 from tests.guests import wat
 from tests.serve.support import engine, guest
 from wasi_trio.component.imports import Imports
-from wasi_trio.serve.exchange import ExchangeFailed, GuestFailed
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link
 from wasi_trio.serve.metrics import Metrics
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import ExchangeFailed, GuestFailed
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.http.body import BodyAborted
 
@@ -152,7 +152,7 @@ async def test_requests_that_wait(autojump_clock: trio.testing.MockClock) -> Non
     ) as (handler, metrics):
         first, second, late, leaves = (handler.submit(request(path)) for path in ("/500", "/125", HOUR, HOUR))
         refused = handler.submit(request())
-        assert refused.done
+        assert refused.answered
         assert value(metrics, "requests_in_progress") == 1
         assert value(metrics, "requests_waiting") == 3
         leaves.cancel()

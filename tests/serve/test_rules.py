@@ -18,8 +18,8 @@ import trio.testing
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.serve.support import Http2, ask, connect, guest, read_to_end, read_until, serving
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.http.stream import HttpStream, ResponseHead
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.messages import Request
 

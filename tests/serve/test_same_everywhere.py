@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.serve.support import Http2, connect, engine, guest, serving
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import load
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.messages import Request

@@ -8,8 +8,8 @@ import trio
 import trio.testing
 
 from tests.serve.support import Answering, Http2, connect, guest, serving
-from wasi_trio.serve.exchange import Exchange
-from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.pool.exchange import Exchange
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.messages import Response

@@ -28,14 +28,14 @@ from tests.serve.support import (
     serving_guest,
 )
 from wasi_trio.component.imports import Imports
-from wasi_trio.serve.exchange import Exchange
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.http.limits import ConnectionLimits
 from wasi_trio.serve.http.server import Server
 from wasi_trio.serve.http.stream import HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.listening import address_of, bind
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import Exchange
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.errors import HttpError

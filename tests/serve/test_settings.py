@@ -13,7 +13,7 @@ import pytest
 from wasi_trio.runtime.engine import Limits
 from wasi_trio.serve.asgi.environment import hypercorn_file, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.config_file import ConfigFile, gather, read_config_file
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.settings import SETTINGS, SettingError, Settings, from_environment, from_table
 from wasi_trio.wasi.arguments import UnixAddress
 

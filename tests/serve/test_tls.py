@@ -20,10 +20,10 @@ import trustme
 from tests.serve.support import connect, guest, read_to_end, read_until
 from wasi_trio.serve.config_file import gather
 from wasi_trio.serve.configuration import ProtocolOptions
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.http.server import Server
 from wasi_trio.serve.listening import address_of, listening
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.serve.settings import SettingError
 

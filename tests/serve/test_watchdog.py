@@ -18,10 +18,10 @@ import trio.testing
 from tests.guests import wat
 from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.exchange import DeadlinePassed, GuestFailed
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import DeadlinePassed, GuestFailed
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.messages import Request, Response
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from tests.guests import wat
 from tests.guests.build import build
 from wasi_trio import Imports
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.testing import component
 from wasi_trio.testing.settings import GuestSettings, Settings
 from wasi_trio.wasi.context import WasiContext, WasiOptions, trio_wall_clock

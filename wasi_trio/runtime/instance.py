@@ -22,6 +22,8 @@ from wasi_trio.runtime.pump import Pump
 from wasi_trio.runtime.store import Store
 
 _DEFAULT_LIMITS = Limits()
+#: why an instance that was closed can not be entered
+CLOSED = "the instance is closed"
 
 
 class Instance:
@@ -32,7 +34,7 @@ class Instance:
     progress, unless the component is concurrent (WASI 0.3): then a task has to run ``pump.run()`` meanwhile.
     """
 
-    __slots__ = ("bound", "context", "expired", "hosts", "limits", "linked", "pump", "stores")
+    __slots__ = ("bound", "closed", "context", "expired", "hosts", "limits", "linked", "pump", "stores")
 
     def __init__(self, linked: LinkedComponent, context: Any = None, limits: Limits = _DEFAULT_LIMITS) -> None:
         self.linked = linked
@@ -40,6 +42,7 @@ class Instance:
         self.limits = limits
         self.stores: list[Store | None] = [None] * linked.plan.parts
         self.pump: Pump | None = None
+        self.closed = False
         #: says whether the instance's work has missed its deadline, so that a call that holds up the loop may be ended
         self.expired: Callable[[], bool] | None = None
         self.hosts: dict[Provider, Any] = {}
@@ -91,14 +94,14 @@ class Instance:
         if isinstance(export, LiftedFunction):
             return await self._call_concurrently(export, arguments)
         store = self.stores[export.part]
-        assert store is not None
+        if store is None:
+            raise Trap(f"cannot enter component instance: {self.dead}")
         store.depth = 0
         return await call_export(store, export, arguments)
 
     async def _call_concurrently(self, function: LiftedFunction, arguments: Sequence[Any]) -> Any:
         pump = self.pump
-        assert pump is not None
-        if pump.failure is not None or self.dead is not None:
+        if pump is None or pump.failure is not None or self.dead is not None:
             raise Trap(f"cannot enter component instance: {self.dead}")
         done = trio.Event()
         call = pump.call(function, arguments, done.set)
@@ -114,6 +117,8 @@ class Instance:
     @property
     def dead(self) -> str | None:
         """Why the instance can not be entered any more, or None."""
+        if self.closed:
+            return CLOSED
         return next((store.dead for store in self.stores if store is not None and store.dead), None)
 
     def retire(self, reason: str) -> None:
@@ -144,6 +149,13 @@ class Instance:
         for store in self.stores:
             if store is not None:
                 store.drop_resources()
+                store.contexts.clear()
+        # What is left refers to one another no more, and is freed now and not when garbage is collected.
+        self.closed = True
+        self.stores = [None] * len(self.stores)
+        self.pump = self.expired = None
+        self.hosts.clear()
+        self.bound.clear()
 
     async def _take(self, step: CoreStep, linkers: dict[int, int]) -> None:
         store = self.stores[step.part]

@@ -8,11 +8,11 @@ from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
     from wasi_trio.serve.asgi.application import Application
-    from wasi_trio.serve.exchange import Exchange, ExchangeFailed
-    from wasi_trio.serve.handler import ProxyHandler
     from wasi_trio.serve.metrics import Metrics
     from wasi_trio.serve.middleware import Chain
-    from wasi_trio.serve.options import HandlerOptions
+    from wasi_trio.serve.pool.exchange import Exchange, ExchangeFailed
+    from wasi_trio.serve.pool.handler import ProxyHandler
+    from wasi_trio.serve.pool.options import HandlerOptions
     from wasi_trio.serve.settings import SettingError
     from wasi_trio.wasi.http.body import Body, BodyAborted
     from wasi_trio.wasi.http.messages import Request, Response
@@ -39,11 +39,11 @@ __getattr__, __dir__ = lazily(
         "Body": "wasi_trio.wasi.http.body",
         "BodyAborted": "wasi_trio.wasi.http.body",
         "Chain": "wasi_trio.serve.middleware",
-        "Exchange": "wasi_trio.serve.exchange",
-        "ExchangeFailed": "wasi_trio.serve.exchange",
-        "HandlerOptions": "wasi_trio.serve.options",
+        "Exchange": "wasi_trio.serve.pool.exchange",
+        "ExchangeFailed": "wasi_trio.serve.pool.exchange",
+        "HandlerOptions": "wasi_trio.serve.pool.options",
         "Metrics": "wasi_trio.serve.metrics",
-        "ProxyHandler": "wasi_trio.serve.handler",
+        "ProxyHandler": "wasi_trio.serve.pool.handler",
         "Request": "wasi_trio.wasi.http.messages",
         "Response": "wasi_trio.wasi.http.messages",
         "SettingError": "wasi_trio.serve.settings",

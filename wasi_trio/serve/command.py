@@ -20,7 +20,7 @@ from wasi_trio.serve.http.server import Server
 from wasi_trio.serve.listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve.loading import LoadError, open_engine
 from wasi_trio.serve.middleware import Chain
-from wasi_trio.serve.readiness import Readiness
+from wasi_trio.serve.process.readiness import Readiness
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.serve.settings import SettingError, Settings
 from wasi_trio.serve.signals import shutdown_on_connection, shutdown_on_signals
@@ -28,8 +28,8 @@ from wasi_trio.serve.signals import shutdown_on_connection, shutdown_on_signals
 if TYPE_CHECKING:
     import socket
 
-    from wasi_trio.serve.handler import ProxyHandler
     from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.pool.handler import ProxyHandler
 
 
 #: seconds for clients to be told, after the time for draining, that their requests will not be answered
@@ -143,7 +143,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
             _announce(listeners, shutdown_socket, admin_socket)
             if supervised:
-                from wasi_trio.serve.supervisor import Supervisor
+                from wasi_trio.serve.process.supervisor import Supervisor
 
                 # What the workers load was compiled by this, and is in wasmtime's cache.
                 del chain
@@ -204,7 +204,7 @@ def administered(service: Service, admin_socket: socket.socket | None) -> Iterat
     if admin_socket is None or service.metrics is None:
         yield
         return
-    from wasi_trio.serve.admin import admin_server
+    from wasi_trio.serve.process.admin import admin_server
 
     with admin_server(admin_socket, service.metrics, service.readiness):
         yield

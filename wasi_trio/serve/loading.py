@@ -11,7 +11,7 @@ from wasi_trio.component.imports import Imports
 from wasi_trio.component.names import parse_import_name
 from wasi_trio.runtime.component import Component, LinkedComponent
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.guest import guest_calls
+from wasi_trio.serve.pool.guest import guest_calls
 from wasi_trio.wasi.loading import LoadError, compile_component, link_compiled, open_engine, read_component, refused
 
 __all__ = ["LoadError", "link", "link_http", "load", "open_engine"]

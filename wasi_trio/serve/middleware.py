@@ -10,10 +10,10 @@ from wasi_trio.component.imports import Imports
 from wasi_trio.component.names import parse_import_name
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.exchange import ExchangeFailed
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import LoadError, load
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.exchange import ExchangeFailed
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi import p3
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
@@ -48,8 +48,7 @@ class NextHandler:
             response = await exchange.wait()
         except ExchangeFailed as failure:
             raise failure.error or HttpError("internal-error", str(failure)) from failure
-        if response.body.on_close is None:
-            response.body.on_close = exchange.cancel
+        response.body.subscribe_left(exchange.cancel)
         return response
 
 

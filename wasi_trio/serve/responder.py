@@ -10,9 +10,9 @@ from http import HTTPStatus
 
 import trio
 
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.http.stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.mounting import below
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
@@ -117,7 +117,7 @@ class Responder:
             stream.receive_into(request.body)
         stream.on_left = self._left
         self._exchange = exchange = service.handler.submit(request)
-        if exchange.done:
+        if exchange.answered:
             self._answered()
         else:
             exchange.notify = self._answered

@@ -19,7 +19,7 @@ from wasi_trio.wasi.arguments import or_none
 
 if TYPE_CHECKING:
     from wasi_trio.serve.metrics import Metrics
-    from wasi_trio.serve.options import HandlerOptions
+    from wasi_trio.serve.pool.options import HandlerOptions
 
 #: how the name of each environment variable begins
 PREFIX = "WASI_TRIO_"
@@ -336,7 +336,7 @@ class Settings:
         """The request handler's options. What guests print is printed by the process."""
         # Here, because this takes in the runtime, of which a command line that only asks for help has no need.
         from wasi_trio.runtime.engine import Limits
-        from wasi_trio.serve.options import HandlerOptions
+        from wasi_trio.serve.pool.options import HandlerOptions
         from wasi_trio.wasi.context import WasiOptions
         from wasi_trio.wasi.process_stdio import ProcessOutput
 

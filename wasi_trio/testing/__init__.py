@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.exchange import DeadlinePassed, ExchangeFailed, GuestFailed, InstantiationFailed, Overloaded
-    from wasi_trio.serve.outcomes import Retirement
+    from wasi_trio.serve.pool.exchange import (
+        DeadlinePassed,
+        ExchangeFailed,
+        GuestFailed,
+        InstantiationFailed,
+        Overloaded,
+    )
+    from wasi_trio.serve.pool.outcomes import Retirement
     from wasi_trio.testing.app import App, RequestParts, Response, component
     from wasi_trio.testing.commands import CommandResult, run
     from wasi_trio.testing.failures import ResponseCut
@@ -69,24 +75,24 @@ __getattr__, __dir__ = lazily(
         "Answer": "wasi_trio.testing.outgoing",
         "App": "wasi_trio.testing.app",
         "CommandResult": "wasi_trio.testing.commands",
-        "DeadlinePassed": "wasi_trio.serve.exchange",
-        "ExchangeFailed": "wasi_trio.serve.exchange",
-        "GuestFailed": "wasi_trio.serve.exchange",
+        "DeadlinePassed": "wasi_trio.serve.pool.exchange",
+        "ExchangeFailed": "wasi_trio.serve.pool.exchange",
+        "GuestFailed": "wasi_trio.serve.pool.exchange",
         "GuestSettings": "wasi_trio.testing.settings",
         "Headers": "wasi_trio.testing.messages",
         "HttpError": "wasi_trio.wasi.http.errors",
         "InstanceRecord": "wasi_trio.testing.pool",
-        "InstantiationFailed": "wasi_trio.serve.exchange",
+        "InstantiationFailed": "wasi_trio.serve.pool.exchange",
         "LiveServer": "wasi_trio.testing.live",
         "LoadError": "wasi_trio.wasi.loading",
         "Opener": "wasi_trio.testing.opener",
         "OutgoingHandler": "wasi_trio.testing.outgoing",
         "OutgoingRequest": "wasi_trio.testing.outgoing",
-        "Overloaded": "wasi_trio.serve.exchange",
+        "Overloaded": "wasi_trio.serve.pool.exchange",
         "RequestParts": "wasi_trio.testing.app",
         "Response": "wasi_trio.testing.app",
         "ResponseCut": "wasi_trio.testing.failures",
-        "Retirement": "wasi_trio.serve.outcomes",
+        "Retirement": "wasi_trio.serve.pool.outcomes",
         "Settings": "wasi_trio.testing.settings",
         "Source": "wasi_trio.testing.sources",
         "UnexpectedRequest": "wasi_trio.testing.outgoing",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypedDict
 
-from wasi_trio.serve.exchange import Exchange, ExchangeFailed
+from wasi_trio.serve.pool.exchange import Exchange, ExchangeFailed
 from wasi_trio.testing.failures import ResponseCut, explain
 from wasi_trio.testing.messages import Content, Fields, Incoming, request
 from wasi_trio.testing.running import Failable, Running, load
@@ -20,7 +20,7 @@ from wasi_trio.wasi.http.errors import HttpError
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from wasi_trio.serve.handler import ProxyHandler
+    from wasi_trio.serve.pool.handler import ProxyHandler
 
 
 class RequestParts(TypedDict, total=False):

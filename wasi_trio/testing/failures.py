@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from wasi_trio.component.errors import Trap
-from wasi_trio.serve.exchange import GuestFailed
+from wasi_trio.serve.pool.exchange import GuestFailed
 
 #: lines of a guest's standard error that go with an exception
 LINES = 40

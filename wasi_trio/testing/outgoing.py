@@ -111,7 +111,7 @@ class Outgoing:
         if not isinstance(answer, Answer):
             raise TypeError(f"outgoing= is to return an Answer, and returned {answer!r}")
         response, feed = answer.take()
-        response.body.on_close = nursery.cancel_scope.cancel
+        response.body.subscribe_left(nursery.cancel_scope.cancel)
         nursery.start_soon(self._go_on, response.body, feed, request.body, options.between_bytes_timeout)
         return response
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import trio
 
-from wasi_trio.serve.handler import ProxyHandler
-from wasi_trio.serve.outcomes import Retirement
+from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.outcomes import Retirement
 
 
 class InstanceRecord:

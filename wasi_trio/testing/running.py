@@ -11,9 +11,9 @@ import trio
 from wasi_trio.component.imports import Imports
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.loading import link_http
 from wasi_trio.serve.middleware import Chain
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.testing import cache
 from wasi_trio.testing.outgoing import Outgoing
 from wasi_trio.testing.pool import InstanceRecord, Pools

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from wasi_trio.component.imports import Imports
-from wasi_trio.serve.options import HandlerOptions
+from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.context import WasiOptions, trio_wall_clock
 from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.engine import Limits
     from wasi_trio.serve.metrics import Metrics
-    from wasi_trio.serve.observer import Listener
+    from wasi_trio.serve.pool.observer import Listener
     from wasi_trio.testing.outgoing import Outgoing, OutgoingHandler
     from wasi_trio.wasi.stdio import StdoutSink
 

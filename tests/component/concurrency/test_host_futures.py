@@ -16,12 +16,14 @@ from tests.component.concurrency.host_log import (
 )
 from tests.component.concurrency.world import BLOCKED, World
 from wasi_trio.component.concurrency import (
+    Given,
     HostFutureReader,
     HostFutureWriter,
     SharedFuture,
 )
 from wasi_trio.component.errors import HostError
-from wasi_trio.component.types import CHAR, STRING, U8, U16, Future
+from wasi_trio.component.types import CHAR, STRING, U8, U16, Future, Result
+from wasi_trio.component.values import Err
 
 
 @pytest.mark.parametrize(
@@ -98,3 +100,36 @@ def test_futures_that_come_to_nothing(log: Log) -> None:
 def test_a_future_without_a_type_has_no_value(log: Log) -> None:
     with pytest.raises(HostError, match="has no value"):
         HostFutureWriter(SharedFuture(None)).start_write(1, log)
+
+
+@pytest.mark.parametrize("write_first", [False, True])
+def test_a_value_that_is_there_already_goes_into_any_number_of_futures(world: World, write_first: bool) -> None:
+    type_ = Result(None, STRING)
+    given = Given(type_, Err("why"))
+    for guest in world.guest(), world.guest():
+        for _ in range(2):
+            future = SharedFuture(type_)
+            index = context(guest).lower_future(future, type_)
+            if write_first:
+                future.write(given)
+            pointer = guest.scratch(12, 4)
+            code = guest.call("future.read", index, pointer, type_=Future(type_), is_async=True)
+            assert code == (0 if write_first else BLOCKED)
+            if not write_first:
+                future.write(given)
+                assert take_event(guest, index) == (4, 0)
+            assert guest.read(guest.word(pointer + 4), guest.word(pointer + 8)) == b"why"
+            guest.call("future.drop-readable", index, type_=Future(type_))
+
+
+def test_a_value_that_is_there_already_and_is_not_read(world: World) -> None:
+    given = Given(U8, 7)
+    guest = world.guest()
+    before, after = SharedFuture(U8), SharedFuture(U8)
+    before.write(given)
+    for future in before, after:
+        index = context(guest).lower_future(future, U8)
+        guest.call("future.drop-readable", index, type_=Future(U8))
+    after.write(given)
+    with pytest.raises(HostError, match="u8"):
+        Given(U8, "why")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_trio.wasi.http.body import Body, BodyAborted, BodyClosed
+from wasi_trio.wasi.http.body import Body, BodyAborted, BodyClosed, BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
 
 
@@ -129,7 +129,7 @@ def test_an_end_is_final():
 def test_closing_drops_what_is_held_and_tells_the_writer():
     body = Body()
     calls = []
-    body.on_close = lambda: calls.append(1)
+    body.subscribe_left(lambda: calls.append(1))
     body.try_write(b"x")
     body.close()
     body.close()
@@ -145,7 +145,7 @@ def test_closing_drops_what_is_held_and_tells_the_writer():
 
 def test_closing_after_the_end_tells_nobody():
     body = Body.of(b"x")
-    body.on_close = lambda: pytest.fail("the writer had finished")
+    body.subscribe_left(lambda: pytest.fail("the writer had finished"))
     body.close()
     assert body.ended
 
@@ -344,25 +344,40 @@ def test_a_writer_may_leave_a_callback_instead_of_waiting():
 
 
 @pytest.mark.parametrize(
-    ("end", "whole"),
+    ("act", "end"),
     [
-        (lambda body: (body.finish(), body.take(9)), True),
-        (lambda body: (body.take(9), body.finish()), True),
-        (lambda body: (body.abort(HttpError("loop-detected")), body.take(9)), False),
-        (lambda body: (body.take(9), body.abort(HttpError("loop-detected"))), False),
-        (lambda body: (body.take(9), body.close()), False),
-        (lambda body: (body.finish(), body.close()), False),
-        (lambda body: (body.finish(), body.take(1), body.take(9), body.close()), True),
+        (lambda body: (body.finish(), body.take(9)), BodyEnd.WHOLE),
+        (lambda body: (body.take(9), body.finish()), BodyEnd.WHOLE),
+        (lambda body: (body.abort(HttpError("loop-detected")), body.take(9)), BodyEnd.CUT),
+        (lambda body: (body.take(9), body.abort(HttpError("loop-detected"))), BodyEnd.CUT),
+        (lambda body: (body.take(9), body.close()), BodyEnd.LEFT),
+        (lambda body: (body.finish(), body.close()), BodyEnd.UNREAD),
+        (lambda body: (body.abort(HttpError("loop-detected")), body.close()), BodyEnd.UNREAD),
+        (lambda body: (body.finish(), body.take(1), body.take(9), body.close()), BodyEnd.WHOLE),
+        (lambda body: (body.finish(), Body().move_from(body), body.close()), BodyEnd.WHOLE),
     ],
 )
-def test_the_end_is_told_once(end, whole):
+def test_each_subscriber_is_told_the_end_once_and_in_order(act, end):
     body = Body()
     told = []
-    body.on_ended = lambda whole: told.append((whole, body.ended))
+    for number in (1, 2):
+        body.subscribe_end(lambda end, number=number: told.append((number, end, body.ended)))
     body.try_write(b"abc")
     assert told == []
-    end(body)
-    assert told == [(whole, True)]
+    act(body)
+    assert told == [(1, end, True), (2, end, True)]
+    assert body.end is end
+    body.subscribe_end(lambda end: told.append((3, end, body.ended)))
+    assert told[2:] == [(3, end, True)]
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_a_body_of_content_that_is_there_ends_when_that_was_had(content):
+    told = []
+    for body in Body.of(content), Body.of(content, [("a", b"b")]), Body.empty():
+        body.subscribe_end(told.append)
+        body.take(1)
+    assert told == [BodyEnd.WHOLE] * 3
 
 
 def test_content_moves_from_one_body_to_another_without_a_copy():

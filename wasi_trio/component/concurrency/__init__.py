@@ -10,7 +10,7 @@ from __future__ import annotations
 from wasi_trio.component.concurrency.builtins import bind, core_signature, may_wait
 from wasi_trio.component.concurrency.copying import CopyResult
 from wasi_trio.component.concurrency.futures import SharedFuture
-from wasi_trio.component.concurrency.host_ends import HostFutureReader, HostFutureWriter, HostReader, HostWriter
+from wasi_trio.component.concurrency.host_ends import Given, HostFutureReader, HostFutureWriter, HostReader, HostWriter
 from wasi_trio.component.concurrency.instance import ComponentInstance
 from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.concurrency.streams import SharedStream
@@ -34,6 +34,7 @@ __all__ = [
     "Callee",
     "ComponentInstance",
     "CopyResult",
+    "Given",
     "GuestCallee",
     "HostCallee",
     "HostFutureReader",

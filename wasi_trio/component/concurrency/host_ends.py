@@ -12,12 +12,14 @@ are not even copied.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from wasi_trio.component.concurrency.copying import CopyResult, Shared
+from wasi_trio.component.concurrency.elements import element_of
 from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.errors import HostError
+from wasi_trio.component.types import ValType
 
 OnDone = Callable[[CopyResult, Any], None]
 
@@ -215,6 +217,39 @@ class HostFutureReader(HostEnd):
 
     def done(self, result: CopyResult) -> None:
         self._end(result, self._block)
+
+
+class Given:
+    """A value that is there already, as the source of any number of futures of one type: ``future.write(given)``.
+
+    Nobody learns whether it was read, so it needs no end of its own for each future.
+    """
+
+    __slots__ = ("_block", "length")
+
+    instance: Final = None
+
+    def __init__(self, type_: ValType | None, value: Any) -> None:
+        """Raises HostError where the value does not fit the type."""
+        self._block = element_of(type_).pack_one(value)
+        self.length = 1
+
+    @property
+    def progress(self) -> int:
+        return 0
+
+    @progress.setter
+    def progress(self, count: int) -> None:
+        """Each future is told of its own; there is nothing to keep."""
+
+    def give(self, count: int) -> Any:
+        return self._block
+
+    def copied(self) -> None:
+        raise AssertionError("a future is never copied in part")
+
+    def done(self, result: CopyResult) -> None:
+        pass
 
 
 class HostFutureWriter(HostEnd):

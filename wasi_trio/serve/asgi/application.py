@@ -11,8 +11,8 @@ from wasi_trio.serve.asgi import http2
 from wasi_trio.serve.asgi.cutting import cut_response
 from wasi_trio.serve.asgi.request import Scope, build_request
 from wasi_trio.serve.asgi.upload import Message, Receive, Upload
-from wasi_trio.serve.handler import ProxyHandler
 from wasi_trio.serve.http.stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.responder import HandlerService
 from wasi_trio.wasi.http.body import Body, Piece, Trailers
 from wasi_trio.wasi.http.errors import HttpError

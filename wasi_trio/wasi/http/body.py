@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
+from functools import partial
 
 import trio
 
@@ -31,19 +33,31 @@ class BodyClosed(Exception):
     """Nobody reads the body any more, or it was already ended: what is written now goes nowhere."""
 
 
+class BodyEnd(Enum):
+    """How a body ended for its reader."""
+
+    #: the reader had all of it
+    WHOLE = auto()
+    #: the writer cut it short, and the reader had what there was
+    CUT = auto()
+    #: the reader closed it after the writer had ended it, and did not have all
+    UNREAD = auto()
+    #: the reader closed it before the writer had ended it: a writer that waits for something else can stop
+    LEFT = auto()
+
+
 class Body:
     """A bounded pipe of bytes with one writer and one reader, which ends with optional trailers or an error.
 
     Nothing here waits except the ``async`` methods, and those not even once when they need not: they are no
     checkpoints. Several tasks may wait on either end. A cancelled wait has had no effect.
 
-    ``on_close`` is called, once, when the reader closes a body that had not ended: a writer that is waiting
-    for something else learns from it that it can stop.
+    Any number of callbacks may be given to ``subscribe_end``. Each is called once, in the order in which they were
+    given, as soon as ``ended`` holds.
 
     Instead of a task, an end may leave a callback, which is called synchronously by whoever has the other end:
     ``on_readable`` where ``wait_readable`` would return, ``on_permit`` where ``wait_permit`` would. Each is forgotten
-    when it is called. ``on_ended`` is called, once, as soon as ``ended`` holds: with true where the reader had
-    all of the body, with false where the writer cut it short or the reader closed it.
+    when it is called.
 
     Where the other end is the host's it may do its part at once: ``on_starved`` is called where ``available`` finds
     nothing, and may write, and ``on_full`` where ``permit`` finds no room, and may take.
@@ -54,14 +68,14 @@ class Body:
     __slots__ = (
         "_chunks",
         "_reader_wakeup",
+        "_subscribers",
         "_writer_wakeup",
         "buffered",
         "capacity",
         "closed",
+        "end",
         "error",
         "finished",
-        "on_close",
-        "on_ended",
         "on_full",
         "on_late",
         "on_permit",
@@ -77,6 +91,7 @@ class Body:
         self._chunks: deque[Piece] = deque()
         self._reader_wakeup: trio.Event | None = None
         self._writer_wakeup: trio.Event | None = None
+        self._subscribers: list[Callable[[BodyEnd], None]] | None = None
         self.capacity = capacity
         #: bytes written and not yet taken
         self.buffered = 0
@@ -85,14 +100,14 @@ class Body:
         #: the reader wants no more of it
         self.closed = False
         self.error: HttpError | None = None
+        #: how it ended for the reader, once ``ended`` holds
+        self.end: BodyEnd | None = None
         #: why the reader closed the body early, if it said so
         self.refusal: HttpError | None = None
         #: the trailers the writer gave; they are the message's once ``ended`` is true
         self.trailers: Trailers | None = None
-        self.on_close: Callable[[], None] | None = None
         self.on_readable: Callable[[], None] | None = None
         self.on_permit: Callable[[], None] | None = None
-        self.on_ended: Callable[[bool], None] | None = None
         self.on_starved: Callable[[], None] | None = None
         self.on_full: Callable[[], object] | None = None
         self.patience = math.inf
@@ -103,6 +118,7 @@ class Body:
         """A body that has ended without content."""
         body = cls()
         body.finished = True
+        body.end = BodyEnd.WHOLE
         return body
 
     @classmethod
@@ -112,6 +128,8 @@ class Body:
         if content:
             body._chunks.append(content)
             body.buffered = len(content)
+        else:
+            body.end = BodyEnd.WHOLE
         body.trailers = trailers
         body.finished = True
         return body
@@ -234,7 +252,7 @@ class Body:
     def _end(self) -> None:
         self.finished = True
         if not self.buffered:
-            self._tell_end(self.error is None)
+            self._tell_end(BodyEnd.WHOLE if self.error is None else BodyEnd.CUT)
         self._wake_reader()
         self._wake_writer()
 
@@ -243,7 +261,20 @@ class Body:
     @property
     def ended(self) -> bool:
         """Nothing more can be read: the reader has had everything, or closed the body."""
-        return self.closed or (self.finished and not self.buffered)
+        return self.end is not None
+
+    def subscribe_end(self, callback: Callable[[BodyEnd], None]) -> None:
+        """Have ``callback`` called when the body ends for its reader; at once where it has. It must raise nothing."""
+        if self.end is not None:
+            callback(self.end)
+        elif self._subscribers is None:
+            self._subscribers = [callback]
+        else:
+            self._subscribers.append(callback)
+
+    def subscribe_left(self, stop: Callable[[], object]) -> None:
+        """Have ``stop`` called if the reader closes the body before the writer has ended it."""
+        self.subscribe_end(partial(_if_left, stop))
 
     def available(self) -> int:
         """How many bytes can be taken now."""
@@ -296,7 +327,7 @@ class Body:
         """Some of what was there is not any more."""
         if self.finished:
             if not self.buffered:
-                self._tell_end(self.error is None)
+                self._tell_end(BodyEnd.WHOLE if self.error is None else BodyEnd.CUT)
         elif self.buffered * 2 <= self.capacity:
             self._wake_writer()
 
@@ -364,15 +395,13 @@ class Body:
         if self.closed:
             return
         self.refusal = reason
-        whole = self.ended and self.error is None
         self.closed = True
         self._chunks.clear()
         self.buffered = 0
-        self._tell_end(whole)
+        if self.end is None:
+            self._tell_end(BodyEnd.UNREAD if self.finished else BodyEnd.LEFT)
         self._wake_reader()
         self._wake_writer()
-        if self.on_close is not None and not self.finished:
-            self.on_close()
 
     def _wake_reader(self) -> None:
         if self._reader_wakeup is not None:
@@ -390,7 +419,15 @@ class Body:
             callback, self.on_permit = self.on_permit, None
             callback()
 
-    def _tell_end(self, whole: bool) -> None:
-        if self.on_ended is not None:
-            callback, self.on_ended = self.on_ended, None
-            callback(whole)
+    def _tell_end(self, end: BodyEnd) -> None:
+        if self.end is not None:
+            return
+        self.end = end
+        subscribers, self._subscribers = self._subscribers, None
+        for callback in subscribers or ():
+            callback(end)
+
+
+def _if_left(stop: Callable[[], object], end: BodyEnd) -> None:
+    if end is BodyEnd.LEFT:
+        stop()

@@ -193,12 +193,12 @@ class _Exchange:
         if size > self.client.max_head:
             raise HttpError("HTTP-response-header-section-size", size)
         body = self.response_body = Body()
-        body.on_close = self.scope.cancel
+        body.subscribe_left(self.scope.cancel)
         task_status.started(Response(head.status_code, headers, body))
         try:
             await self._receive_body(body)
         except BodyClosed:
-            # The reader left together with the last of it; its on_close ends the exchange.
+            # The reader left together with the last of it, which ends the exchange.
             return
 
     async def _receive_head(self) -> h11.Response:

@@ -63,8 +63,7 @@ class Client:
         if isinstance(response, HttpError):
             return Err(response.code)
         assert response is not None
-        if response.body.on_close is None:
-            response.body.on_close = pending.scope.cancel
+        response.body.subscribe_left(pending.scope.cancel)
         return Ok(Response.received(response))
 
 

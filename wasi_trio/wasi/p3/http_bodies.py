@@ -12,19 +12,19 @@ from typing import Any, Final
 
 from wasi_trio.component.concurrency.copying import CopyResult
 from wasi_trio.component.concurrency.futures import SharedFuture
-from wasi_trio.component.concurrency.host_ends import HostFutureReader
+from wasi_trio.component.concurrency.host_ends import Given, HostFutureReader
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.types import U8
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.runtime.streams import FutureWriter, discard
+from wasi_trio.component.values import Err, Ok
+from wasi_trio.runtime.streams import discard
 from wasi_trio.wasi.drain import Drain
-from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.body import Body, BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.p3.http_fields import Fields
 from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
 
-#: a ``result<_, error-code>``
-Outcome = Ok[None] | Err[Variant]
+_NO_TRAILERS: Final = Given(TRAILERS, Ok(None))
+_WENT_WELL: Final = Given(RESULT, Ok())
 
 
 # ---- from a Body to a guest --------------------------------------------------------------------------------
@@ -108,21 +108,16 @@ def trailers_of(body: Body) -> SharedFuture:
     A Body that its reader closed early has no trailers.
     """
     future = SharedFuture(TRAILERS)
-    writer: FutureWriter[Ok[Fields | None] | Err[Variant]] = FutureWriter(future)
-    settle = body.on_ended  # where another guest wrote the body, this tells it and its worker
 
-    def resolve(whole: bool) -> None:
-        if settle is not None:
-            settle(whole)
-        if body.error is not None and not body.closed:
-            writer.set(Err(body.error.code))
+    def resolve(end: BodyEnd) -> None:
+        if end is BodyEnd.CUT and body.error is not None:
+            future.write(Given(TRAILERS, Err(body.error.code)))
+        elif end is BodyEnd.WHOLE and body.trailers:
+            future.write(Given(TRAILERS, Ok(Fields.received(body.trailers))))
         else:
-            writer.set(Ok(Fields.received(body.trailers) if whole and body.trailers else None))
+            future.write(_NO_TRAILERS)
 
-    if body.ended:
-        resolve(not body.closed)
-    else:
-        body.on_ended = resolve
+    body.subscribe_end(resolve)
     return future
 
 
@@ -140,18 +135,18 @@ def watch_result(future: SharedFuture, then: Callable[[HttpError | None], None])
 class Transmission:
     """What becomes of a message, for the guest that made it. The first to say so is right."""
 
-    __slots__ = ("_writer", "future")
+    __slots__ = ("_settled", "future")
 
     def __init__(self) -> None:
         #: the future that the guest gets
         self.future = SharedFuture(RESULT)
-        self._writer: FutureWriter[Outcome] | None = FutureWriter(self.future)
+        self._settled = False
 
     def settle(self, error: HttpError | None) -> None:
         """It went well, or failed with ``error``."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.set(Ok() if error is None else Err(error.code))
+        if not self._settled:
+            self._settled = True
+            self.future.write(_WENT_WELL if error is None else Given(RESULT, Err(error.code)))
 
 
 # ---- from a guest to a Body --------------------------------------------------------------------------------
@@ -161,20 +156,18 @@ class Outlet:
     """The Body that the contents of a guest's message go to, held to the length that its headers announce.
 
     Contents are followed by what the future ``trailers`` gives. When the Body has ended, or whoever reads it has
-    closed it, ``transmission`` is settled and ``on_ended`` is called. ``bodiless`` says that the message is one whose
-    contents nobody is to read.
+    closed it, ``transmission`` is settled. ``bodiless`` says that the message is one whose contents nobody is to read.
     """
 
-    __slots__ = ("_expected", "_size_case", "_trailers", "_transmission", "bodiless", "body", "on_ended", "written")
+    __slots__ = ("_expected", "_size_case", "_trailers", "_transmission", "bodiless", "body", "written")
 
     def __init__(
         self, transmission: Transmission, trailers: SharedFuture, expected: int | None, size_case: str
     ) -> None:
         self.body = Body()
-        self.body.on_ended = self._body_ended
+        self.body.subscribe_end(self._body_ended)
         self.bodiless = False
         self.written = 0
-        self.on_ended: Callable[[], None] | None = None
         self._trailers = HostFutureReader(trailers)
         self._transmission = transmission
         self._expected = expected
@@ -214,18 +207,15 @@ class Outlet:
             fields: Fields | None = value.value
             self.body.finish(None if fields is None else fields.for_wire())
 
-    def _body_ended(self, whole: bool) -> None:
+    def _body_ended(self, end: BodyEnd) -> None:
         body = self.body
         error = None
-        if not whole:
+        if end is not BodyEnd.WHOLE:
             error = body.error or body.refusal
             if error is None and not self.bodiless:
                 error = HttpError("connection-terminated")
         self._transmission.settle(error)
         self._trailers.drop()
-        if self.on_ended is not None:
-            on_ended, self.on_ended = self.on_ended, None
-            on_ended()
 
 
 class _GuestFeed(Drain):
@@ -236,7 +226,10 @@ class _GuestFeed(Drain):
     def __init__(self, stream: SharedStream, outlet: Outlet) -> None:
         super().__init__(stream)
         self.outlet = outlet
-        outlet.on_ended = self.stop
+        outlet.body.subscribe_end(self._body_ended)
+
+    def _body_ended(self, end: BodyEnd) -> None:
+        self.stop()
 
     def room(self) -> int:
         return self.outlet.body.permit()
@@ -266,7 +259,7 @@ class _BodyFeed:
     def __init__(self, source: Body, outlet: Outlet) -> None:
         self.source = source
         self.outlet = outlet
-        outlet.on_ended = self.stop
+        outlet.body.subscribe_end(self._body_ended)
 
     def move(self) -> None:
         source, outlet = self.source, self.outlet
@@ -287,6 +280,9 @@ class _BodyFeed:
             else:
                 outlet.finish_contents()
                 return
+        self.stop()
+
+    def _body_ended(self, end: BodyEnd) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -326,7 +322,8 @@ class HostContents(Contents):
 
     def consume(self, result: SharedFuture) -> tuple[SharedStream, SharedFuture]:
         watch_result(result, self._handled)
-        return BodyStream(self.body), trailers_of(self.body)
+        body = self.body
+        return _empty_stream() if body.ended else BodyStream(body), trailers_of(body)
 
     def _handled(self, error: HttpError | None) -> None:
         """A guest that could not handle the message wants no more of it."""

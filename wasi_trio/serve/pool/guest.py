@@ -11,7 +11,7 @@ from wasi_trio.component.plan import AsyncBuiltin
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.runtime.instance import Instance
 from wasi_trio.runtime.pump import Call
-from wasi_trio.serve.exchange import Exchange, GuestFailed
+from wasi_trio.serve.pool.exchange import Exchange, GuestFailed
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi.exports import find_exported, other_versions
 from wasi_trio.wasi.http.messages import Response
@@ -23,13 +23,10 @@ HANDLER = "wasi:http/handler"
 
 
 class GuestCalls(Protocol):
-    """Puts requests to instances of one component."""
+    """Puts requests to instances of one component; how is the business of the strategy for its version of WASI."""
 
     default_reuse_count: int
     default_concurrent_count: int
-
-    async def call(self, instance: Instance, exchange: Exchange) -> None:
-        """Run the guest's handler for one request; returns when the guest did."""
 
 
 class IncomingHandler:
@@ -44,6 +41,8 @@ class IncomingHandler:
         self.export = export
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
+        """Run the guest's handler for one request; returns when the guest did."""
+
         def on_set(outparam: ResponseOutparam) -> None:
             outcome = outparam.outcome
             if isinstance(outcome, Response):
@@ -55,7 +54,7 @@ class IncomingHandler:
 
 
 class ServiceHandler:
-    """wasi:http/handler@0.3: an async function from request to response; see ``serve.concurrent_worker``."""
+    """wasi:http/handler@0.3: an async function from request to response; see ``serve.pool.concurrent``."""
 
     default_reuse_count = 128
     default_concurrent_count = 16
@@ -75,9 +74,6 @@ class ServiceHandler:
         pump = instance.pump
         assert pump is not None
         return pump.call(self.export, (incoming_request(exchange.request),), on_done)
-
-    async def call(self, instance: Instance, exchange: Exchange) -> None:
-        raise AssertionError("a concurrent worker calls the guest through its pump")
 
 
 def guest_calls(component: LinkedComponent) -> GuestCalls:

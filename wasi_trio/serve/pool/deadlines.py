@@ -7,7 +7,7 @@ from collections import deque
 
 import trio
 
-from wasi_trio.serve.exchange import DeadlinePassed, Exchange
+from wasi_trio.serve.pool.exchange import DeadlinePassed, Exchange
 from wasi_trio.wasi.http.errors import HttpError
 
 log = logging.getLogger("wasi_trio.serve")
@@ -43,14 +43,12 @@ class Deadlines:
         with scope:
             while watched:
                 exchange = watched[0]
-                if not exchange.done and not exchange.finished:
+                if exchange.expected:
                     await trio.sleep_until(exchange.deadline)
-                    if not exchange.done and not exchange.finished:
+                    if exchange.expected:
                         failure = DeadlinePassed(f"no response within {self._timeout:g} s")
                         log.warning("%r: %s", exchange.request, failure)
-                        exchange.late = True
-                        exchange.fail(failure, HttpError("internal-error", str(failure)))
-                        exchange.cancel()
+                        exchange.expire(failure, HttpError("internal-error", str(failure)))
                 watched.popleft()
         watched.clear()
         self._scope = None

@@ -1,4 +1,4 @@
-"""One of several processes that serve: ``python -m wasi_trio.serve.worker_process``, as a supervisor starts it."""
+"""One of several processes that serve: ``python -m wasi_trio.serve.process.worker_process`` of a supervisor's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import trio
 from wasi_trio.serve.command import Orders, Service, administered, new_metrics
 from wasi_trio.serve.listening import Listener
 from wasi_trio.serve.loading import LoadError, open_engine
+from wasi_trio.serve.process.supervisor import BEAT, DRAIN, LEAVE, SERVING
 from wasi_trio.serve.settings import SettingError
 from wasi_trio.serve.signals import shutdown_on_signals
-from wasi_trio.serve.supervisor import BEAT, DRAIN, LEAVE, SERVING
 
 logger = logging.getLogger("wasi_trio.serve")
 

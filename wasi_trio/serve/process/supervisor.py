@@ -1,9 +1,9 @@
 """Several processes that serve on the same sockets, and the one that watches over them.
 
 The supervisor listens, and starts workers that inherit the sockets: so a worker that ends takes no waiting connection
-with it, and the next one serves it. It talks to each over a pair of sockets, by single bytes (``serve.worker_process``
-is the other side), because a signal may come to a worker from elsewhere as well, from a terminal or a service manager,
-and must not count twice.
+with it, and the next one serves it. It talks to each over a pair of sockets, by single bytes
+(``serve.process.worker_process`` is the other side), because a signal may come to a worker from elsewhere as well, from
+a terminal or a service manager, and must not count twice.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class _Worker:
         # Modules are found where this process finds them, and not first in the folder that it was started in.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         number = theirs.fileno()
-        command = [sys.executable, "-P", "-m", "wasi_trio.serve.worker_process", str(self.number), str(number)]
+        command = [sys.executable, "-P", "-m", "wasi_trio.serve.process.worker_process", str(self.number), str(number)]
         start = partial(
             trio.run_process,
             command,

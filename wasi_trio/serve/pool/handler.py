@@ -1,24 +1,26 @@
-"""The request handler: a pool of workers, each with an instance of the component, fed by a memory channel."""
+"""The request handler: a pool of workers, each with an instance of the component."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 
 import trio
 
 from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.serve.concurrent_worker import ConcurrentWorker
-from wasi_trio.serve.deadlines import Deadlines
-from wasi_trio.serve.exchange import Exchange, Overloaded
-from wasi_trio.serve.guest import GuestCalls, guest_calls
-from wasi_trio.serve.observer import Observer
-from wasi_trio.serve.options import HandlerOptions
-from wasi_trio.serve.outcomes import Retirement
-from wasi_trio.serve.watchdog import Watchdog
-from wasi_trio.serve.worker import Worker
+from wasi_trio.serve.pool.admission import Admission, Bounds, Slot, Verdict
+from wasi_trio.serve.pool.concurrent import Concurrent
+from wasi_trio.serve.pool.deadlines import Deadlines
+from wasi_trio.serve.pool.exchange import Event, Exchange, Overloaded
+from wasi_trio.serve.pool.guest import GuestCalls, guest_calls
+from wasi_trio.serve.pool.observer import Observer
+from wasi_trio.serve.pool.one_at_a_time import OneAtATime
+from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool.outcomes import Retirement
+from wasi_trio.serve.pool.watchdog import Watchdog
+from wasi_trio.serve.pool.worker import Worker
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
 
@@ -32,8 +34,7 @@ class ProxyHandler:
     the workers; ``drain_timeout`` bounds that, and cancelling the block around it ends them at once. ``component``
     must export an HTTP handler, else LinkError.
 
-    A request goes to a worker that is idle; when none is, a new one is started for it. So the channel never holds a
-    request: it is handed over on the spot or not at all.
+    Which instance a request goes to, and when one is made, is what ``admission`` decides.
     """
 
     def __init__(self, component: LinkedComponent, options: HandlerOptions | None = None) -> None:
@@ -43,24 +44,23 @@ class ProxyHandler:
         reuse = self.options.max_instance_reuse_count
         self.reuse_count = self.calls.default_reuse_count if reuse is None else reuse
         at_once = self.options.max_instance_concurrent_reuse_count
-        self.concurrent_count = self.calls.default_concurrent_count if at_once is None else at_once
-        limit = self.options.max_concurrent_requests
-        self.max_requests = math.inf if limit is None else limit
-        queue = self.options.max_queued_requests
-        self.max_queued = math.inf if queue is None else queue
-        #: requests that workers have at the moment
-        self.active = 0
-        #: workers started so far, which is also the number of the latest instance
-        self.started = 0
+        if at_once is None or not component.concurrent:  # a guest of WASI 0.2 can not take more
+            at_once = self.calls.default_concurrent_count
+        self.concurrent_count = at_once
+        limit, queue = self.options.max_concurrent_requests, self.options.max_queued_requests
+        self.admission: Admission[Exchange] = Admission(
+            Bounds(
+                requests=math.inf if limit is None else limit,
+                held=math.inf if queue is None else queue,
+                reuse=self.reuse_count,
+                at_once=self.concurrent_count,
+            )
+        )
         self._leaving = False
-        self._waiting: deque[Exchange] = deque()
         self._deadlines: Deadlines | None = None
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
         self._observer: Observer | None = None
-        #: workers that can take on more requests beside what they have (WASI 0.3), the first to be asked first
-        self.roomy: dict[ConcurrentWorker, None] = {}
-        self._concurrent_workers: set[ConcurrentWorker] = set()
-        self._give, self.work = trio.open_memory_channel[Exchange](0)
+        self._workers: dict[Slot, Worker] = {}
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
 
@@ -86,19 +86,29 @@ class ProxyHandler:
         return Observer(self.component.name, metrics, listeners)
 
     @property
+    def active(self) -> int:
+        """Requests that workers have at the moment; may be asked on any thread, as what follows."""
+        return self.admission.active
+
+    @property
     def waiting(self) -> int:
-        """Requests that wait for others to be done; may be asked on any thread."""
-        return sum(not exchange.finished for exchange in tuple(self._waiting))
+        """Requests that wait for others to be done."""
+        return len(self.admission.held)
+
+    @property
+    def started(self) -> int:
+        """Instances whose making was begun so far, which is also the number of the latest."""
+        return self.admission.started
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         self.begin_to_drain()
-        # Idle workers end when the channel does; busy ones when their request is done.
-        self._give.close()
+        # Idle workers end at once, busy ones when their requests are done.
         self._leaving = True
-        for worker in self._concurrent_workers:
-            worker.retire()
+        self.admission.drain()
+        for worker in self._workers.values():
+            worker.retire(Retirement.SHUTDOWN)
         self._leave()
         try:
             return await self._nursery_manager.__aexit__(kind, error, traceback)
@@ -130,75 +140,71 @@ class ProxyHandler:
         timeout = self.options.request_timeout
         if timeout is not None:
             exchange.deadline = trio.current_time() + timeout
-        if self.active >= self.max_requests:
-            if len(self._waiting) >= self.max_queued:
-                self._refuse(exchange)
-                return exchange
-            self._waiting.append(exchange)
+        verdict, slot = self.admission.submit(exchange)
+        if slot is not None:
+            if self._deadlines is not None and self.component.concurrent:
+                self._deadlines.watch(exchange)
+            self._place(exchange, verdict, slot)
+        elif verdict is Verdict.HOLD:
+            exchange.keeper = self
             if self._deadlines is not None:
                 self._deadlines.watch(exchange)
         else:
-            if self._deadlines is not None and self.component.concurrent:
-                self._deadlines.watch(exchange)
-            self._dispatch(exchange)
+            self._refuse(exchange)
         return exchange
 
     def _refuse(self, exchange: Exchange) -> None:
-        failure = Overloaded(f"{len(self._waiting)} requests wait already")
+        failure = Overloaded(f"{self.waiting} requests wait already")
         log.warning("%r: %s", exchange.request, failure)
-        exchange.finished = True
         exchange.fail(failure, HttpError("internal-error", str(failure)))
 
-    def _dispatch(self, exchange: Exchange) -> None:
-        self.active += 1
-        if self.component.concurrent:
-            for worker in self.roomy:
-                worker.offer(exchange)
-                return
-            self._start(ConcurrentWorker, exchange)
+    def responded(self, exchange: Exchange) -> None:
+        """Of a request that is held there are no responses."""
+
+    def stop(self, exchange: Exchange, late: bool) -> None:
+        """Nobody waits for a request that is held."""
+        self.admission.withdraw(exchange)
+        exchange.keeper = None
+        exchange.request.body.close()
+
+    def _place(self, exchange: Exchange, verdict: Verdict, slot: Slot) -> None:
+        exchange.advance(Event.PLACE)
+        exchange.keeper = None
+        if verdict is Verdict.ACCEPT:
+            self._workers[slot].offer(exchange)
             return
-        try:
-            self._give.send_nowait(exchange)
-        except (trio.WouldBlock, trio.ClosedResourceError):  # closed: it had to wait for its turn until after that
-            self._start(Worker, exchange)
-
-    def dispatch_again(self, exchange: Exchange) -> None:
-        """A worker gives back a request that it has not begun."""
-        self.active -= 1
-        self._dispatch(exchange)
-
-    def _start(self, kind: type[Worker], exchange: Exchange) -> None:
         assert self._nursery is not None, "the handler is entered before it is given requests"
-        self.started += 1
-        worker = kind(self, self.started)
+        strategy = Concurrent if self.component.concurrent else OneAtATime
+        worker = self._workers[slot] = Worker(self, slot, strategy)
         if self._observer is not None:
             self._observer.instance_started(worker.number)
-        if isinstance(worker, ConcurrentWorker):
-            self._concurrent_workers.add(worker)
-            if self._leaving:
-                worker.retire()
         self._nursery.start_soon(self._run_worker, worker, exchange)
+
+    def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
+        """A worker gives back requests that it has not begun."""
+        for exchange in exchanges:
+            self._place(exchange, *self.admission.place())
 
     async def _run_worker(self, worker: Worker, exchange: Exchange) -> None:
         try:
             await worker.run(exchange)
         except Exception:  # of this instance's own making: it must not reach other instances
-            worker.ending = Retirement.HOST_ERROR
+            worker.retire(Retirement.HOST_ERROR)
             log.exception("instance %d failed in the host", worker.number)
         finally:
+            slot = worker.slot
+            del self._workers[slot]
             if self._observer is not None:
-                self._observer.instance_ended(worker, worker.ending or Retirement.SHUTDOWN)
-            if isinstance(worker, ConcurrentWorker):
-                self._concurrent_workers.discard(worker)
+                taken = slot.taken if worker.made else None
+                self._observer.instance_ended(worker.number, taken, slot.retired or Retirement.SHUTDOWN)
 
     def release(self) -> None:
         """A worker is done with a request; the next that waits takes its place."""
-        self.active -= 1
-        while self._waiting and self.active < self.max_requests:
-            exchange = self._waiting.popleft()
-            if not exchange.finished:
-                self._dispatch(exchange)
-        if not self.active and self._observer is not None:
+        admission = self.admission
+        admission.release()
+        while (exchange := admission.next_held()) is not None:
+            self._place(exchange, *admission.place())
+        if not admission.active and self._observer is not None:
             self._observer.idle()
         self._leave()
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from wasi_trio import runtime
-from wasi_trio.serve.exchange import Exchange
+from wasi_trio.serve.pool.exchange import Exchange
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.component import LinkedComponent
@@ -137,7 +137,7 @@ class Watchdog:
         instance = self.watched.get(held.call[1].root.context)
         if instance is None or self._engine.host_call is not held.call:
             return None
-        requests = [request for request in instance.in_flight() if not request.done and not request.finished]
+        requests = [request for request in instance.in_flight() if request.expected]
         assert self._clock is not None
         now = time.monotonic()
         first = min((request.deadline for request in requests), default=math.inf)

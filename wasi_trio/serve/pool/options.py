@@ -11,7 +11,7 @@ from wasi_trio.wasi.context import WasiOptions
 
 if TYPE_CHECKING:
     from wasi_trio.serve.metrics import Metrics
-    from wasi_trio.serve.observer import Listener
+    from wasi_trio.serve.pool.observer import Listener
 
 
 @dataclass(frozen=True, slots=True)

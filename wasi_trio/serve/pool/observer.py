@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from wasi_trio.serve.outcomes import Outcome, Retirement
+from wasi_trio.serve.pool.exchange import Exchange
+from wasi_trio.serve.pool.outcomes import Outcome, Retirement
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.exchange import Exchange
     from wasi_trio.serve.metrics import HandlerMetrics
-    from wasi_trio.serve.worker import Worker
 
 log = logging.getLogger("wasi_trio.serve")
 
@@ -97,21 +96,20 @@ class Observer:
             listener.instance_started(number)
         log.info("instance %d of %s starts", number, self._component)
 
-    def instance_ended(self, worker: Worker, reason: Retirement) -> None:
-        """Its instance, if it could make one, is gone."""
+    def instance_ended(self, number: int, taken: int | None, reason: Retirement) -> None:
+        """An instance that took so many requests is gone; None where it could not be made."""
         metrics = self._metrics
         if metrics is not None:
             metrics.retired[reason] += 1
-            if worker.made:
-                metrics.reuse.observe(worker.taken)
+            if taken is not None:
+                metrics.reuse.observe(taken)
         for listener in self._listeners:
-            listener.instance_ended(worker.number, reason)
-        taken = worker.taken if worker.made else 0
+            listener.instance_ended(number, reason)
         log.info(
             "instance %d of %s ended after %d %s: %s",
-            worker.number,
+            number,
             self._component,
-            taken,
+            taken or 0,
             "request" if taken == 1 else "requests",
             reason.value,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wasi_trio.serve.handler import ProxyHandler
+from wasi_trio.serve.pool.handler import ProxyHandler
 
 
 class Readiness:

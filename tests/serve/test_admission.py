@@ -1,0 +1,169 @@
+"""Admission against a model of it: any order of what can happen, without wasm and without trio."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from wasi_trio.serve.pool.admission import STRENGTH, Admission, Bounds, Slot, Verdict
+from wasi_trio.serve.pool.outcomes import Retirement
+
+
+class Machine(RuleBasedStateMachine):
+    """Keeps lists of requests, where admission keeps counts."""
+
+    @initialize(
+        requests=st.sampled_from([1, 2, 5, math.inf]),
+        held=st.sampled_from([0, 1, 3, math.inf]),
+        reuse=st.integers(1, 5),
+        at_once=st.integers(1, 4),
+    )
+    def begin(self, requests: float, held: float, reuse: int, at_once: int) -> None:
+        self.bounds = Bounds(requests, held, reuse, at_once)
+        self.admission: Admission[int] = Admission(self.bounds)
+        self.requests = 0
+        self.held: list[int] = []
+        #: what each instance has, and has had
+        self.has: dict[Slot, list[int]] = {}
+        self.had: dict[Slot, int] = {}
+        #: those with room, that which has had it for longest first
+        self.roomy: list[Slot] = []
+        self.draining = False
+
+    # ---- the model ----
+
+    def active(self) -> int:
+        return sum(map(len, self.has.values()))
+
+    def review(self, slot: Slot) -> None:
+        bounds = self.bounds
+        room = slot.ready and slot.retired is None
+        room = room and len(self.has[slot]) < bounds.at_once and self.had[slot] < bounds.reuse
+        if room and slot not in self.roomy:
+            self.roomy.append(slot)
+        elif not room and slot in self.roomy:
+            self.roomy.remove(slot)
+
+    def placed(self, request: int, verdict: Verdict, slot: Slot) -> None:
+        if self.roomy:
+            assert (verdict, slot) == (Verdict.ACCEPT, self.roomy[0])
+        else:
+            assert verdict is Verdict.START and slot not in self.has
+            assert slot.number == len(self.has) + 1
+            assert slot.retired is (Retirement.SHUTDOWN if self.draining else None)
+            self.has[slot], self.had[slot] = [], 0
+        self.has[slot].append(request)
+        self.had[slot] += 1
+        self.review(slot)
+
+    def fill_places(self) -> None:
+        while (request := self.admission.next_held()) is not None:
+            assert self.active() < self.bounds.requests
+            assert request == self.held.pop(0), "in the order in which they came"
+            self.placed(request, *self.admission.place())
+
+    def slot(self, data: st.DataObject, busy: bool = False) -> Slot:
+        return data.draw(st.sampled_from([slot for slot, has in self.has.items() if has or not busy]))
+
+    # ---- what happens ----
+
+    @rule()
+    def submit(self) -> None:
+        self.requests += 1
+        verdict, slot = self.admission.submit(self.requests)
+        if self.active() < self.bounds.requests:
+            assert slot is not None
+            self.placed(self.requests, verdict, slot)
+        elif len(self.held) < self.bounds.held:
+            assert (verdict, slot) == (Verdict.HOLD, None)
+            self.held.append(self.requests)
+        else:
+            assert (verdict, slot) == (Verdict.REFUSE, None)
+
+    @precondition(lambda self: self.active())
+    @rule(data=st.data(), ready=st.booleans())
+    def finish(self, data: st.DataObject, ready: bool) -> None:
+        slot = self.slot(data, busy=True)
+        self.has[slot].pop(0)
+        self.admission.done(slot, ready)
+        self.review(slot)
+        self.admission.release()
+        self.fill_places()
+
+    @precondition(lambda self: self.active())
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        slot = self.slot(data, busy=True)
+        self.admission.set_ready(slot, False)
+        self.review(slot)
+        given = [self.has[slot].pop() for _ in range(data.draw(st.integers(1, len(self.has[slot]))))]
+        self.had[slot] -= len(given)
+        self.admission.give_back(slot, len(given))
+        self.review(slot)
+        for request in given:
+            self.placed(request, *self.admission.place())
+
+    @precondition(lambda self: self.has)
+    @rule(data=st.data(), ready=st.booleans())
+    def set_ready(self, data: st.DataObject, ready: bool) -> None:
+        slot = self.slot(data)
+        self.admission.set_ready(slot, ready)
+        self.review(slot)
+
+    @precondition(lambda self: self.has)
+    @rule(data=st.data(), reason=st.sampled_from(Retirement))
+    def retire(self, data: st.DataObject, reason: Retirement) -> None:
+        slot = self.slot(data)
+        before = slot.retired
+        self.admission.retire(slot, reason)
+        stronger = before is None or STRENGTH[reason] > STRENGTH[before]
+        assert slot.retired is (reason if stronger else before)
+        self.review(slot)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        request = data.draw(st.sampled_from(self.held))
+        self.held.remove(request)
+        self.admission.withdraw(request)
+        self.admission.withdraw(request)
+
+    @rule()
+    def drain(self) -> None:
+        self.draining = True
+        self.admission.drain()
+
+    # ---- what always holds ----
+
+    @invariant()
+    def counts(self) -> None:
+        admission, bounds = self.admission, self.bounds
+        assert admission.active == self.active() <= bounds.requests
+        assert list(admission.held) == self.held
+        assert len(self.held) <= bounds.held
+        assert not self.held or admission.active == bounds.requests, "nobody waits for nothing"
+        assert admission.started == len(self.has)
+        for slot, has in self.has.items():
+            assert (slot.load, slot.taken) == (len(has), self.had[slot])
+            assert slot.load <= bounds.at_once and slot.taken <= bounds.reuse
+            assert admission.spent(slot) == (slot.taken == bounds.reuse)
+            assert admission.closed(slot) == (slot.taken == bounds.reuse or slot.retired is not None)
+
+
+TestAdmission = Machine.TestCase
+TestAdmission.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+
+
+def test_every_reason_has_its_strength() -> None:
+    assert set(STRENGTH) == set(Retirement)
+
+
+@pytest.mark.parametrize(("count", "reuse", "at_once", "started"), [(17, 128, 16, 2), (40, 2, 40, 20), (5, 1, 16, 5)])
+def test_requests_that_come_together_fill_instances(count: int, reuse: int, at_once: int, started: int) -> None:
+    admission: Admission[int] = Admission(Bounds(reuse=reuse, at_once=at_once))
+    slots = [admission.submit(number)[1] for number in range(count)]
+    assert admission.started == len(set(slots)) == started

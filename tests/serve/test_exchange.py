@@ -1,0 +1,144 @@
+"""The states of an exchange."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from wasi_trio.serve.pool.exchange import (
+    TABLE,
+    DeadlinePassed,
+    Event,
+    Exchange,
+    ExchangeFailed,
+    GuestFailed,
+    State,
+    WrongTransition,
+)
+from wasi_trio.wasi.http.body import Body
+from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.messages import Request, Response
+
+ERROR = HttpError("internal-error", "why")
+
+
+def new() -> Exchange:
+    return Exchange(Request("GET", "http", "x", "/", [], Body.empty()))
+
+
+class Log:
+    """A keeper that writes down what it is told, and in which state."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.told: list[object] = []
+        exchange.keeper = self
+        exchange.notify = lambda: self.told.append(("notified", exchange.state))
+
+    def responded(self, exchange: Exchange) -> None:
+        self.told.append("responded")
+
+    def stop(self, exchange: Exchange, late: bool) -> None:
+        self.told.append(("stop", exchange.state, late))
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
+def test_each_state_and_event(state: State, event: Event) -> None:
+    exchange = new()
+    exchange.state = state
+    after = TABLE[state].get(event)
+    if after is not None:
+        assert exchange.advance(event)
+        assert exchange.state is after
+        # What has been answered stays so. (Who leaves while held is answered by who makes that transition.)
+        assert after.answered or not state.answered
+    elif event in (Event.RESPOND, Event.FAIL, Event.LEAVE, Event.EXPIRE):
+        assert not exchange.advance(event)
+        assert exchange.state is state
+    else:
+        with pytest.raises(WrongTransition, match=f"{event.name} while {state.name}"):
+            exchange.advance(event)
+
+
+def test_every_state_is_reached_and_leads_to_the_end() -> None:
+    reached, new_ones = {State.HELD}, {State.HELD}
+    while new_ones:
+        new_ones = {after for state in new_ones for after in TABLE[state].values()} - reached
+        reached |= new_ones
+    assert reached == set(State) == set(TABLE)
+    ending = {State.ENDED}
+    for _ in State:
+        ending |= {state for state in State if ending & set(TABLE[state].values())}
+    assert ending == set(State)
+
+
+def test_a_response() -> None:
+    exchange = new()
+    log = Log(exchange)
+    exchange.advance(Event.PLACE)
+    exchange.advance(Event.BEGIN)
+    response = Response(200, [], Body())
+    exchange.respond(response)
+    late = Response(201, [], Body())
+    exchange.respond(late)
+    exchange.fail(GuestFailed("why"), ERROR)
+    assert (exchange.response, exchange.failure, exchange.answered) == (response, None, True)
+    assert log.told == ["responded", ("notified", State.RESPONDED)]
+    assert late.body.closed
+    assert response.body.error is ERROR
+    exchange.cancel()
+    exchange.cancel()
+    assert log.told[2:] == [("stop", State.DROPPED, False)]
+
+
+def test_a_request_that_nobody_wants_before_it_is_placed() -> None:
+    exchange = new()
+    log = Log(exchange)
+    exchange.cancel()
+    assert isinstance(exchange.failure, GuestFailed)
+    assert log.told == [("notified", State.ENDED), ("stop", State.ENDED, False)]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_client_that_leaves_is_no_answer_yet(begun: bool) -> None:
+    exchange = new()
+    exchange.advance(Event.PLACE)
+    if begun:
+        exchange.advance(Event.BEGIN)
+    log = Log(exchange)
+    exchange.cancel()
+    assert (exchange.answered, exchange.left, exchange.expected) == (False, True, False)
+    response = Response(200, [], Body())
+    exchange.respond(response)
+    assert response.body.closed and exchange.response is None
+    exchange.expire(DeadlinePassed("late"), ERROR)
+    exchange.fail(GuestFailed("its client left"), ERROR)
+    assert log.told == [("stop", State.LEFT, False), ("notified", State.DROPPED)]
+    exchange.advance(Event.END)
+    assert exchange.over
+
+
+@pytest.mark.parametrize("events", [[], [Event.PLACE], [Event.PLACE, Event.BEGIN]])
+def test_a_deadline(events: list[Event]) -> None:
+    exchange = new()
+    for event in events:
+        exchange.advance(event)
+    log = Log(exchange)
+    failure: ExchangeFailed = DeadlinePassed("late")
+    exchange.expire(failure, ERROR)
+    exchange.cancel()
+    state = State.OVERDUE if events else State.ENDED
+    assert log.told == [("notified", state), ("stop", state, True)]
+    assert exchange.failure is failure and failure.error is ERROR
+
+
+def test_a_client_that_leaves_after_its_response_has_ended_early() -> None:
+    exchange = new()
+    exchange.advance(Event.PLACE)
+    exchange.advance(Event.BEGIN)
+    exchange.respond(Response(200, [], Body()))
+    exchange.advance(Event.CLOSE)
+    assert exchange.over and not exchange.left
+    log = Log(exchange)
+    exchange.cancel()
+    assert log.told == [("stop", State.ENDED, False)]
