@@ -339,7 +339,7 @@ def test_outgoing_response():
     assert response.status_code() == 200
     assert response.set_status_code(404) == Ok(None)
     assert response.status_code() == 404
-    message = response.to_response()
+    message = response.to_response("GET")
     assert (message.status, message.headers) == (404, [("A", b"1")])
 
 
@@ -376,7 +376,7 @@ async def test_an_outgoing_body_and_its_trailers():
         types.OutgoingBody.finish(body, None)
     stream.on_drop()
     assert types.OutgoingBody.finish(body, fields(("Sum", b" 11"))) == Ok(None)
-    pipe = message.to_response().body
+    pipe = message.to_response("GET").body
     assert await content(pipe) == b"hello world"
     assert pipe.trailers == [("Sum", b"11")]
 

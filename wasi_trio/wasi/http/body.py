@@ -49,6 +49,9 @@ class Body:
     nothing, and may write, and ``on_full`` where ``permit`` finds no room, and may take.
 
     A task that waits longer than ``patience`` seconds for something to read calls ``on_late``, which ends the body.
+
+    ``complete`` says that all the content that was announced is written: only trailers may follow, and a writer that
+    gives up then has ended the body well.
     """
 
     __slots__ = (
@@ -58,6 +61,7 @@ class Body:
         "buffered",
         "capacity",
         "closed",
+        "complete",
         "error",
         "finished",
         "on_close",
@@ -84,6 +88,7 @@ class Body:
         self.finished = False
         #: the reader wants no more of it
         self.closed = False
+        self.complete = False
         self.error: HttpError | None = None
         #: why the reader closed the body early, if it said so
         self.refusal: HttpError | None = None
@@ -228,7 +233,7 @@ class Body:
     def abort(self, error: HttpError) -> None:
         """End the body short: the reader gets what was written, then BodyAborted. Does nothing once it has ended."""
         if not self.finished:
-            self.error = error
+            self.error = None if self.complete else error
             self._end()
 
     def _end(self) -> None:

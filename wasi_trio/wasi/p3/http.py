@@ -53,16 +53,20 @@ class Client:
             start(self._http, self._nursery, message, request.timeouts(), pending)
         except HttpError as error:
             message.body.close(error)
+            request.answered(error)
             return Err(error.code)
         try:
             await pending.wait_outcome()
         except BaseException:
             pending.scope.cancel()
+            request.answered(HttpError("connection-terminated"))
             raise
         response = pending.outcome
-        if isinstance(response, HttpError):
-            return Err(response.code)
         assert response is not None
+        if isinstance(response, HttpError):
+            request.answered(response)
+            return Err(response.code)
+        request.answered()
         if response.body.on_close is None:
             response.body.on_close = pending.scope.cancel
         return Ok(Response.received(response))
@@ -86,13 +90,17 @@ def handler_interface(answer: Answer) -> type[Any]:
             except HttpError as error:
                 return Err(error.code)
             try:
-                return Ok(Response.received(await answer(message)))
+                response = await answer(message)
             except HttpError as error:
                 message.body.close(error)
+                request.answered(error)
                 return Err(error.code)
             except BaseException:
                 message.body.close()
+                request.answered(HttpError("connection-terminated"))
                 raise
+            request.answered()
+            return Ok(Response.received(response))
 
     return Handler
 
