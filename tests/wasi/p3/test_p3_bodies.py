@@ -517,7 +517,7 @@ def test_a_stream_that_was_passed_on_is_at_its_end():
     [(None, "wtd"), (None, "twd"), (None, "wdt"), (None, "td"), (3, "wt"), (3, "tw"), (3, "wdt"), (0, "t")],
 )
 def test_trailers_come_before_with_or_after_the_contents(expected, order):
-    """The letters are steps: w writes, d drops the stream, t gives the trailers. With the last of them the body ends."""
+    """The letters are steps: w writes, d drops the stream, t gives the trailers. With the last the body ends."""
     sent = Sent(expected)
     steps = {
         "w": lambda: sent.writer.write(b"abc"),
