@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
 import h11
@@ -60,14 +60,19 @@ async def harness(guest: str, **settings: Any) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def http1(guest: str, **settings: Any) -> AsyncIterator[Ask]:
     """All requests of a block come by one connection, as long as that lasts."""
-    async with server(build(guest), **settings) as live, Client(live.port) as client:
+    async with server(build(guest), **settings) as live, AsyncExitStack() as clients:
+        client: Client | None = None
 
         async def ask(method: str, path: str) -> Got:
+            nonlocal client
             with trio.fail_after(60):
-                if client.protocol.our_state is not h11.IDLE:
+                if client is None:
+                    client = await clients.enter_async_context(Client(live.port))
+                elif client.protocol.our_state is not h11.IDLE:
                     client.protocol.start_next_cycle()
                 answer = await client.ask(path, method)
             if answer.cut:
+                client = None
                 raise Cut(answer.status, answer.body)
             return Got(answer.status, answer.headers, answer.body)
 

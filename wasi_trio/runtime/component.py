@@ -16,7 +16,6 @@ from wasi_trio.component.binary import decode
 from wasi_trio.component.binding import bind
 from wasi_trio.component.concurrency.subtasks import Lowering
 from wasi_trio.component.concurrency.tasks import LiftedFunction
-from wasi_trio.component.definitions import Sort
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.component.imports import Imports, resource_class
 from wasi_trio.component.plan import (
@@ -129,8 +128,6 @@ class LinkedComponent:
         self.imports = imports
         #: whether a pump has to run its instances (WASI 0.3)
         self.concurrent = is_concurrent(self.plan)
-        #: whether the host has ends of streams or futures, which may wake a guest at any time
-        self.streams_with_host = _streams_with_host(self.plan)
         self._exports: dict[Lifted, Export] = {}
         self._functions: dict[Lifted, LiftedFunction] = {}
         binding = bind(self.plan, imports, wit)
@@ -256,15 +253,6 @@ def _core_modules(component: d.Component) -> Iterator[memoryview]:
             yield definition.code
         elif isinstance(definition, d.Component):
             yield from _core_modules(definition)
-
-
-def _streams_with_host(plan: Plan) -> bool:
-    types = [func.type for func in plan.host_funcs]
-    for sort, item in plan.exports.values():
-        functions = [item] if sort is not Sort.INSTANCE else [function for _, function in item.exports.values()]
-        types += [function.type for function in functions if isinstance(function, Lifted)]
-    ends = (t.Stream, t.Future)
-    return any(t.contains(of, ends) for type_ in types for of in (type_.result, *(param for _, param in type_.params)))
 
 
 def _called_canons(plan: Plan) -> set[int]:

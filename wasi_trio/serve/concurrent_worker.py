@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wasi_trio.serve")
 
+#: why a request ends whose guest has returned without having ended its response, or waits for itself
+STUCK = "the guest has left it unfinished, and nothing that runs or comes could finish it"
+
+
+#: seconds that a guest may wait to answer a request for nothing but another request, which it may let it know of itself
+ANSWER_BY_ANOTHER = 600.0
+
+
+def _awaits_guest(exchange: Exchange) -> bool:
+    """Whether it is for the guest to answer it, or to end its response."""
+    return not exchange.done or (exchange.response is not None and exchange.response.body.awaits_guest())
+
 
 class ConcurrentWorker(Worker):
     """Serves up to ``concurrent_count`` requests at a time with one instance.
@@ -65,6 +77,8 @@ class ConcurrentWorker(Worker):
         self._idle_since = trio.current_time()
         #: set when there is no request any more, if the task that looks after idleness waits for that
         self._became_idle: trio.Event | None = None
+        #: only a further request could have the guest go on with any that it has
+        self._stuck = False
         self._set_roomy(self._has_room())
 
     def in_flight(self) -> Sequence[Exchange]:
@@ -119,6 +133,10 @@ class ConcurrentWorker(Worker):
         """Take on no more requests."""
         self._retiring = True
         self._set_roomy(False)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """See whether its requests can be finished under the circumstances as they are now."""
         if self._pump is not None:
             self._pump.alert()
 
@@ -148,7 +166,14 @@ class ConcurrentWorker(Worker):
                 self._accept(self._inbox.popleft())
                 return True
             self._give_back()
-        if self._is_used_up() and not self._exchanges and (pump.idle or self._given_up):
+        stalled = pump.stalled
+        if self._exchanges:
+            unfinished = [exchange for exchange in self._exchanges if _awaits_guest(exchange)]
+            if stalled and (self._is_used_up() or self.handler.draining):
+                for exchange in unfinished:
+                    self._finish_one(exchange, STUCK)
+            self._note_stuck(stalled and len(unfinished) == len(self._exchanges))
+        if self._is_used_up() and not self._exchanges and (pump.idle or stalled or self._given_up):
             if self.taken >= self.handler.reuse_count:
                 self.ending = self.ending or Retirement.REUSE_COUNT
             pump.stop()
@@ -182,6 +207,7 @@ class ConcurrentWorker(Worker):
             exchange.observer.began(exchange, self.number)
         call = self._calls.begin(self._instance, exchange, lambda: self._answered(exchange))
         self._exchanges[exchange] = call
+        self._stuck = False
         exchange.on_cancel = lambda: self._cancel(exchange, call)
 
     def _runs_overdue(self) -> bool:
@@ -193,15 +219,25 @@ class ConcurrentWorker(Worker):
         """So many requests are off its hands."""
         self._load -= count
         if not self._load:
-            self._idle_since = trio.current_time()
-            if self._became_idle is not None:
-                self._became_idle.set()
-                self._became_idle = None
+            self._begin_idleness()
+
+    def _note_stuck(self, stuck: bool) -> None:
+        if stuck and not self._stuck:
+            self._begin_idleness()
+        self._stuck = stuck
+
+    def _begin_idleness(self) -> None:
+        self._idle_since = trio.current_time()
+        if self._became_idle is not None:
+            self._became_idle.set()
+            self._became_idle = None
 
     async def _retire_when_idle(self) -> None:
-        timeout = self.handler.options.idle_instance_timeout
         while not self._retiring:
-            if self._load:
+            timeout = self.handler.options.idle_instance_timeout
+            if self._stuck and not all(exchange.done for exchange in self._exchanges):
+                timeout = max(timeout, ANSWER_BY_ANOTHER)
+            if self._load and not self._stuck:
                 self._became_idle = trio.Event()
                 await self._became_idle.wait()
             elif trio.current_time() < self._idle_since + timeout:

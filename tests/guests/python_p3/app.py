@@ -184,23 +184,33 @@ async def ordered(request: Request) -> http.Response:
     outgoing = Body()
     fields = Fields.from_list([("trailer", b"x-trailer"), *more_headers])
     response, transmitted = http.Response.new(fields, outgoing.stream_reader, outgoing.trailers_reader)
-    kept.append((outgoing, transmitted))
-
-    async def write() -> None:
-        for step in request.query["do"]:
-            if step == "b":
-                await outgoing.write(request.query.get("body", "").encode())
-            elif step == "t":
-                await outgoing.trailers.write(Ok(Fields.from_list([("x-trailer", b"value")])))
-            elif step == "e":
-                await outgoing.trailers.write(Err(http.ErrorCode_InternalError("given up")))
-            elif step == "d":
-                outgoing.stream.__exit__(None, None, None)
-            elif step == "s":
-                print(type(await transmitted.read()).__name__, flush=True)
-
-    spawn(write())
+    begun.append((outgoing, transmitted))
+    spawn(take_steps(request, outgoing, transmitted))
     return response
+
+
+#: the responses of /ordered: their bodies, and what becomes of them
+begun: list[tuple[Body, FutureReader[Sent]]] = []
+
+
+async def take_steps(request: Request, outgoing: Body, transmitted: FutureReader[Sent]) -> None:
+    for step in request.query["do"]:
+        if step == "b":
+            await outgoing.write(request.query.get("body", "").encode())
+        elif step == "t":
+            await outgoing.trailers.write(Ok(Fields.from_list([("x-trailer", b"value")])))
+        elif step == "e":
+            await outgoing.trailers.write(Err(http.ErrorCode_InternalError("given up")))
+        elif step == "d":
+            outgoing.stream.__exit__(None, None, None)
+        elif step == "s":
+            print(type(await transmitted.read()).__name__, flush=True)
+
+
+async def resume(request: Request) -> http.Response:
+    """Goes on with the first response of ``/ordered`` that this instance has begun, as ``?do=`` says."""
+    await take_steps(request, *begun[0])
+    return respond("resumed\n")
 
 
 async def wait_for_itself(request: Request) -> Never:
@@ -586,6 +596,7 @@ ROUTES = {
     "/trailers": trailers,
     "/headers": headers,
     "/ordered": ordered,
+    "/resume": resume,
     "/wait-for-itself": wait_for_itself,
     "/sent": sent,
     "/target": target,

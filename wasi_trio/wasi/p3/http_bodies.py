@@ -195,6 +195,7 @@ class Outlet:
         "_length",
         "_on_room",
         "_size_case",
+        "_stream",
         "_trailers",
         "_trailers_done",
         "_transmission",
@@ -203,10 +204,17 @@ class Outlet:
     )
 
     def __init__(
-        self, transmission: Transmission, trailers: SharedFuture, length: ContentLength, size_case: str
+        self,
+        transmission: Transmission,
+        stream: SharedStream | None,
+        trailers: SharedFuture,
+        length: ContentLength,
+        size_case: str,
     ) -> None:
         self.body = Body()
         self.body.on_ended = self._body_ended
+        self.body.awaits_guest = self._awaits_guest
+        self._stream = stream
         self.on_ended: Callable[[], None] | None = None
         self._on_room: Callable[[], None] | None = None
         self._trailers = HostFutureReader(trailers)
@@ -222,6 +230,13 @@ class Outlet:
     def open(self) -> bool:
         """Whether anybody still wants contents."""
         return not self.body.finished and not self.body.closed
+
+    def _awaits_guest(self) -> bool:
+        if not self.open:
+            return False
+        if not self._contents_done:
+            return self._stream is not None and self._stream.guest_ends > 0
+        return not self._trailers_done and self._trailers.shared.guest_ends > 0
 
     def await_room(self, then: Callable[[], None] | None) -> None:
         """Have ``then`` called, once, when there may be room for contents, or nobody wants any more; None: do not."""
@@ -440,8 +455,8 @@ class GuestContents(Contents):
         return _empty_stream() if self.stream is None else self.stream, self.trailers
 
     def to_body(self, length: ContentLength, size_case: str) -> Body:
-        outlet = Outlet(self.transmission, self.trailers, length, size_case)
         stream = self.stream
+        outlet = Outlet(self.transmission, stream, self.trailers, length, size_case)
         outlet.check_length()  # it may be none
         if stream is None:
             outlet.finish_contents()
