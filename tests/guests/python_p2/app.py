@@ -1,4 +1,4 @@
-"""A guest that componentize-py builds for wasi:http/proxy@0.2.9: a route for each thing that tests ask of one."""
+"""A guest that componentize-py builds for wasi:http/proxy@0.2.12: a route for each thing that tests ask of one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from wasi_trio.wasi.p2 import cli, clocks, filesystem, io, random, sockets
 from wasi_trio.wasi.p2.http import HTTP_INTERFACES
 
 #: the version of the WIT files these implement; it meets imports of any 0.2
-VERSION = "0.2.9"
+VERSION = "0.2.12"
 
 INTERFACES: dict[str, type[Any]] = {
     **HTTP_INTERFACES,
