@@ -130,9 +130,8 @@ class LinkedComponent:
         self.concurrent = is_concurrent(self.plan)
         self._exports: dict[Lifted, Export] = {}
         self._functions: dict[Lifted, LiftedFunction] = {}
-        binding = bind(self.plan, imports, wit)
+        self._binding = binding = bind(self.plan, imports, wit)
         binding.check()
-        self._calls = binding.calls
         self._name_resources()
         self.trampolines = [self._trampoline(canon) for canon in self.plan.canons]
         #: the canonical definitions whose functions may wait, or are called from outside wasm
@@ -150,12 +149,12 @@ class LinkedComponent:
 
     def _name_resources(self) -> None:
         for interface, resource in self.plan.resources:
-            provider = self.imports.find(interface)
+            provider = self._binding.provider(interface)
             if provider is not None:
                 resource.python_class = resource_class(provider.implementation, resource.name)
 
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
-        call = self._calls[func]
+        call = self._binding.calls[func]
         if call.receiver:
             (attribute,) = call.path
 
@@ -165,7 +164,7 @@ class LinkedComponent:
             return method, call.waits
         fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
         key = func  # the bound function is looked up once for each instance
-        provider = self.imports.find(func.interface)
+        provider = self._binding.provider(func.interface)
         assert provider is not None
 
         def function(store: Store, *arguments: Any) -> Any:
