@@ -15,7 +15,7 @@ import trio.testing
 
 from tests.e2e.ways import WAYS, Cut
 from tests.guests.build import build
-from wasi_trio.testing import Answer, HttpError, OutgoingRequest, component
+from wasi_trio.testing import Answer, DeadlinePassed, HttpError, OutgoingRequest, component
 from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.http.client import Client
 from wasi_trio.wasi.http.context import HttpOptions
@@ -64,6 +64,17 @@ async def test_an_error_in_place_of_trailers(steps: str, way: Any) -> None:
             assert b"12345".startswith(cut.content)
         else:
             assert got.status == 500
+
+
+async def test_a_response_that_comes_too_late(autojump_clock: trio.testing.MockClock) -> None:
+    """Nobody was told of it, which is not to say that it went well."""
+    async with component(build("python_p3"), request_timeout=10, cancel_grace=5) as app:
+        for steps in ("s", "bs", "tds"):
+            with pytest.raises(DeadlinePassed):
+                await app.get(f"/ordered?body=12345&do={steps}&ms=12000")
+            await app.idle()
+            await trio.testing.wait_all_tasks_blocked()
+        assert app.stdout == "Err\n" * 3
 
 
 # ---- what became of a request ------------------------------------------------------------------------------

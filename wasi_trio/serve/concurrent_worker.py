@@ -20,7 +20,7 @@ from wasi_trio.serve.outcomes import Retirement
 from wasi_trio.serve.worker import SHUTTING_DOWN, Worker, first_line
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.p3.http import outgoing_response
+from wasi_trio.wasi.p3.http import outgoing_response, refuse_response
 
 if TYPE_CHECKING:
     from wasi_trio.serve.handler import ProxyHandler
@@ -257,14 +257,14 @@ class ConcurrentWorker(Worker):
             if call.outcome is CANCELLED:
                 self._finish_one(exchange, "the guest ended the request early")
             return  # failures end the instance, and all its requests with it
+        if exchange.done or exchange.finished:  # too late: the client has been answered, or has left
+            refuse_response(call.outcome, HttpError("connection-terminated"))
+            self._finish_one(exchange, "")
+            return
         try:
             response = outgoing_response(call.outcome, exchange.request)
         except HttpError as error:
             exchange.fail(GuestFailed(f"the guest answered with the error {error}"), error)
-            self._finish_one(exchange, "")
-            return
-        if exchange.done or exchange.finished:  # too late: the client has been answered, or has left
-            response.body.close()
             self._finish_one(exchange, "")
             return
         body = response.body

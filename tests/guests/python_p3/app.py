@@ -177,7 +177,8 @@ async def ordered(request: Request) -> http.Response:
     """``?body=`` and a trailer, in the order of ``?do=``: the letters are steps, each of which is waited for.
 
     ``b`` writes the body, ``t`` the trailer, ``e`` an error in its place, ``d`` drops the stream, ``s`` waits to hear
-    what became of the response. ``?length=`` is content-length. What is left undone is kept.
+    what became of the response. ``?length=`` is content-length. What is left undone is kept. The response is returned
+    after ``?ms=`` milliseconds.
     """
     length = request.query.get("length")
     more_headers = [] if length is None else [("content-length", length.encode())]
@@ -186,6 +187,7 @@ async def ordered(request: Request) -> http.Response:
     response, transmitted = http.Response.new(fields, outgoing.stream_reader, outgoing.trailers_reader)
     begun.append((outgoing, transmitted))
     spawn(take_steps(request, outgoing, transmitted))
+    await monotonic_clock.wait_for(request.milliseconds(0))
     return response
 
 

@@ -126,4 +126,10 @@ def outgoing_response(result: Ok[Response] | Err[Variant], request: messages.Req
     return result.value.to_response(request.method)
 
 
+def refuse_response(result: Ok[Response] | Err[Variant], error: HttpError) -> None:
+    """Do without what a guest's ``handler.handle`` returned; its maker learns why in the response's own future."""
+    if isinstance(result, Ok):
+        result.value.discard(error)
+
+
 HTTP_INTERFACES: dict[str, type[Any]] = {"wasi:http/types": Types, "wasi:http/client": Client}
