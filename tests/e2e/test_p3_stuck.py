@@ -27,6 +27,16 @@ async def test_a_response_that_its_guest_has_left_unfinished(steps: str, way: An
         assert (await ask("GET", "/hello")).status == 200
 
 
+@WAYS
+@pytest.mark.parametrize("steps", ["b", "bd"])
+async def test_content_of_its_length_is_whole_without_trailers(steps: str, way: Any) -> None:
+    """Whatever its guest has left undone: a client that counts has all there is."""
+    async with way("python_p3", idle_instance_timeout=0.05) as ask:
+        for _ in range(2):
+            got = await ask("GET", f"/ordered?body=12345&length=5&do={steps}")
+            assert (got.status, got.content) == (200, b"12345")
+
+
 async def test_the_harness_does_not_hang(autojump_clock: trio.testing.MockClock) -> None:
     async with component(build("python_p3")) as app:
         async with app.stream("GET", "/ordered?body=12345&do=b") as response:
