@@ -200,7 +200,7 @@ async def take_steps(request: Request, outgoing: Body, transmitted: FutureReader
         if step == "b":
             await outgoing.write(request.query.get("body", "").encode())
         elif step == "t":
-            await outgoing.trailers.write(Ok(Fields.from_list([("x-trailer", b"value")])))
+            await outgoing.trailers.write(Ok(Fields.from_list([("X-Trailer", b"value")])))
         elif step == "e":
             await outgoing.trailers.write(Err(http.ErrorCode_InternalError("given up")))
         elif step == "d":
