@@ -167,12 +167,14 @@ class ConcurrentWorker(Worker):
                 return True
             self._give_back()
         stalled = pump.stalled
-        if self._exchanges:
+        if stalled and self._exchanges:
             unfinished = [exchange for exchange in self._exchanges if _awaits_guest(exchange)]
-            if stalled and (self._is_used_up() or self.handler.draining):
+            self._note_stuck(len(unfinished) == len(self._exchanges))
+            if self._is_used_up() or self.handler.draining:
                 for exchange in unfinished:
                     self._finish_one(exchange, STUCK)
-            self._note_stuck(stalled and len(unfinished) == len(self._exchanges))
+        else:
+            self._note_stuck(False)
         if self._is_used_up() and not self._exchanges and (pump.idle or stalled or self._given_up):
             if self.taken >= self.handler.reuse_count:
                 self.ending = self.ending or Retirement.REUSE_COUNT
