@@ -37,7 +37,10 @@ ANSWER_BY_ANOTHER = 600.0
 
 def _awaits_guest(exchange: Exchange) -> bool:
     """Whether it is for the guest to answer it, or to end its response."""
-    return not exchange.done or (exchange.response is not None and exchange.response.body.awaits_guest())
+    if not exchange.done:
+        return True
+    response = exchange.response
+    return response is not None and response.body.awaits_guest is not None and response.body.awaits_guest()
 
 
 class ConcurrentWorker(Worker):

@@ -15,11 +15,6 @@ CAPACITY = 512 << 10
 #: writes up to this size are gathered in one buffer instead of being kept apart
 _SMALL = 4096
 
-
-def _awaits_nobody() -> bool:
-    return False
-
-
 Trailers = list[tuple[str, bytes]]
 Piece = bytes | bytearray | memoryview
 
@@ -56,8 +51,8 @@ class Body:
     A task that waits longer than ``patience`` seconds for something to read calls ``on_late``, which ends the body.
 
     ``complete`` says that all the content that was announced is written: only trailers may follow, and a writer that
-    gives up then has ended the body well. ``awaits_guest`` tells whether it is a guest from whom there must come more
-    of it, or its end.
+    gives up then has ended the body well. ``awaits_guest``, if set, tells whether it is a guest from whom there must
+    come more of it, or its end.
     """
 
     __slots__ = (
@@ -96,7 +91,7 @@ class Body:
         #: the reader wants no more of it
         self.closed = False
         self.complete = False
-        self.awaits_guest: Callable[[], bool] = _awaits_nobody
+        self.awaits_guest: Callable[[], bool] | None = None
         self.error: HttpError | None = None
         #: why the reader closed the body early, if it said so
         self.refusal: HttpError | None = None

@@ -318,6 +318,7 @@ class Outlet:
                 error = HttpError("connection-terminated")
         self._transmission.settle(error)
         self._trailers.drop()
+        body.on_permit = body.awaits_guest = None  # or the two would keep each other until garbage is collected
         if self.on_ended is not None:
             on_ended, self.on_ended = self.on_ended, None
             on_ended()
