@@ -413,19 +413,20 @@ def test_exports_add_to_the_index_space_of_their_sort() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "implements"),
     [
-        b"\x00\x03a-b",
-        b"\x01\x03a-b",
-        b"\x02\x03a-b\x00",
-        b"\x02\x03a-b\x01\x00\x05a:b/c",
-        b"\x02\x03a-b\x03\x00\x05a:b/c\x01\x02.1\x02\x01x",
+        (b"\x00\x03a-b", None),
+        (b"\x01\x03a-b", None),
+        (b"\x02\x03a-b\x00", None),
+        (b"\x02\x03a-b\x01\x00\x05a:b/c", "a:b/c"),
+        (b"\x02\x03a-b\x01\x02\x01x", None),
+        (b"\x02\x03a-b\x03\x00\x05a:b/c\x01\x02.1\x02\x01x", "a:b/c"),
     ],
 )
-def test_every_form_of_name(name: bytes) -> None:
+def test_every_form_of_name(name: bytes, implements: str | None) -> None:
     data = component(section(10, b"\x01" + name + b"\x03\x01"), types(b"\x69\x00"))
     assert decode(data).definitions == (
-        d.Import("a-b", d.ExternType(Sort.TYPE, None, TypeBound.SUB_RESOURCE)),
+        d.Import("a-b", d.ExternType(Sort.TYPE, None, TypeBound.SUB_RESOURCE), implements),
         d.TypeDefinition(d.OwnDef(0)),
     )
 
@@ -436,7 +437,7 @@ def test_attributes_that_the_text_format_writes() -> None:
         (import "a:b/c@0.2" (versionsuffix ".1") (instance))
         (import "b" (external-id "x") (func))
     """)[1::2] == (
-        d.Import("a", d.ExternType(Sort.INSTANCE, 0)),
+        d.Import("a", d.ExternType(Sort.INSTANCE, 0), "a:b/c"),
         d.Import("a:b/c@0.2", d.ExternType(Sort.INSTANCE, 1)),
         d.Import("b", d.ExternType(Sort.FUNC, 2)),
     )

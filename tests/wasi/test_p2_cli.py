@@ -84,8 +84,8 @@ async def test_random_values() -> None:
     for context in (WasiContext(), seeded()):
         source, insecure = Random(context), Insecure(context)
         values = [source.get_random_u64() for _ in range(64)] + [insecure.get_insecure_random_u64() for _ in range(64)]
-        values += [value for _ in range(64) for value in InsecureSeed(context).insecure_seed()]
-        assert len(set(values)) == 256
+        values += InsecureSeed(context).insecure_seed()
+        assert len(set(values)) == 130
         assert all(0 <= value < 2**64 for value in values)
         assert max(values) >= 2**63
         with trio.testing.assert_no_checkpoints():

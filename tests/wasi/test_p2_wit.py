@@ -19,7 +19,7 @@ from wasi_trio.wasi.p2 import INTERFACES, VERSION, filesystem, sockets
 from wasi_trio.wasi.p2.io import Error
 
 #: unstable features that are provided (``clocks-timezone`` is not)
-FEATURES = ("cli-exit-with-code", "network-error-code")
+FEATURES = ("network-error-code",)
 #: what a component exports to its host
 EXPORTED = {"wasi:cli/run", "wasi:http/incoming-handler"}
 

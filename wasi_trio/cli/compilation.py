@@ -19,7 +19,7 @@ from wasi_trio.runtime.component import Component
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.serve.middleware import NextHandler
 from wasi_trio.wasi.imports import link_wasi
-from wasi_trio.wasi.loading import LoadError, check_is_component, read_component, refused
+from wasi_trio.wasi.loading import FEATURES, LoadError, check_is_component, read_component, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def compile_components(paths: Sequence[str]) -> Iterator[Compiling | Compiled]:
 
 def _engine() -> Engine:
     try:
-        return Engine()
+        return Engine(features=FEATURES)
     except wasmtime.WasmtimeError as error:
         raise CacheError(f"compiled code can not be kept: {' '.join(str(error).split())}") from None
 

@@ -139,7 +139,7 @@ def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
     binding = bind(planned, _provided(), wit_for(planned))
     for item in imports:
         functions = tuple(func.name for func in planned.host_funcs if (func.interface or func.name) == item.name)
-        status = NEXT if parse_import_name(item.name)[0] == HANDLER else MET
+        status = NEXT if parse_import_name(planned.interface_of(item.name))[0] == HANDLER else MET
         yield _report(item.name, functions, status, binding)
 
 
@@ -173,7 +173,7 @@ _COMMANDS = (
 def _ways(planned: Plan) -> Iterator[Way | str]:
     """The commands for a component, or why one that looks as if it were for it is not."""
     resources = {resource: (interface, resource.name) for interface, resource in planned.resources}
-    in_front = any(parse_import_name(name)[0] == HANDLER for name in planned.imports)
+    in_front = any(parse_import_name(planned.interface_of(name))[0] == HANDLER for name in planned.imports)
     for command, interface, function, provided, world in _COMMANDS:
         for name in planned.exports:
             exported, version = parse_import_name(name)

@@ -233,7 +233,8 @@ class _ComponentReader(TypeReader):
     # ---- imports and exports -----------------------------------------------------------------------------
 
     def import_(self) -> Import:
-        return Import(self.extern_name(), self.declared())
+        name, implements = self.attributed_name()
+        return Import(name, self.declared(), implements)
 
     def export(self) -> Export:
         name = self.extern_name()

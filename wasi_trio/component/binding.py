@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from wasi_trio.component.errors import LinkError
-from wasi_trio.component.imports import HostCall, Imports, host_call
+from wasi_trio.component.imports import HostCall, Imports, Provider, host_call
 from wasi_trio.component.plan import HostFunc, Plan
 from wasi_trio.component.wit import Wit
 
@@ -30,6 +30,7 @@ class Unmet(NamedTuple):
 class Binding:
     """``calls`` has how each import is called that the host has."""
 
+    plan: Plan
     imports: Imports
     calls: dict[HostFunc, HostCall] = field(default_factory=dict)
     missing: list[Unmet] = field(default_factory=list)
@@ -46,10 +47,15 @@ class Binding:
             line = f"the component wants imports of other types than the host has: {'; '.join(mismatched)}"
             raise LinkError(line, (), mismatched)
 
+    def provider(self, name: str) -> Provider | None:
+        """What provides an import: under its own name, or that of the interface which it implements."""
+        found = self.imports.find(name)
+        return found if found is not None else self.imports.find(self.plan.interface_of(name))
+
     def _grouped(self) -> list[str]:
         """Name a whole interface instead of its functions where nothing provides any of it."""
         names = [
-            unmet.interface if unmet.interface and self.imports.find(unmet.interface) is None else str(unmet)
+            unmet.interface if unmet.interface and self.provider(unmet.interface) is None else str(unmet)
             for unmet in self.missing
         ]
         return list(dict.fromkeys(names))
@@ -60,18 +66,19 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
 
     The functions of interfaces that ``wit`` has must be declared by the component as they are there.
     """
-    binding = Binding(imports)
-    resources = {resource: (interface, resource.name) for interface, resource in plan.resources}
+    binding = Binding(plan, imports)
+    resources = {resource: (plan.interface_of(interface), resource.name) for interface, resource in plan.resources}
     for func in plan.host_funcs:
-        provider = imports.find(func.interface)
+        interface = plan.interface_of(func.interface)
+        provider = binding.provider(func.interface)
         call = None if provider is None else host_call(provider.implementation, func.name)
         if call is None:
             binding.missing.append(Unmet(func.interface, func.name))
-        elif wit is not None and (difference := wit.check(func.interface, func.name, func.type, resources)):
+        elif wit is not None and (difference := wit.check(interface, func.name, func.type, resources)):
             binding.mismatched.append(Unmet(func.interface, func.name, difference))
         else:
             binding.calls[func] = call
     for interface, resource in plan.resources:
-        if imports.find(interface) is None:
+        if binding.provider(interface) is None:
             binding.missing.append(Unmet(interface, resource.name))
     return binding

@@ -319,8 +319,11 @@ class CanonBuiltin:
 
 @dataclass(frozen=True, slots=True)
 class Import:
+    """``implements`` is the interface that an instance with a plain name is one of, where the import says so."""
+
     name: str
     type: ExternType
+    implements: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ class Plan:
 
     ``imports`` lists what the host must provide; ``exports`` is the root instance's. ``destructors`` has, for each
     resource type that a part implements and that has one, the core function. ``parents`` has for each part the one
-    whose component instantiates it.
+    whose component instantiates it. ``implements`` has the interfaces of imports that have plain names.
     """
 
     modules: list[memoryview] = field(default_factory=list)
@@ -182,6 +182,7 @@ class Plan:
     resources: list[tuple[str, t.ResourceType]] = field(default_factory=list)
     exports: dict[str, tuple[Sort, Any]] = field(default_factory=dict)
     parents: list[int | None] = field(default_factory=list)
+    implements: dict[str, str] = field(default_factory=dict)
 
     @property
     def parts(self) -> int:
@@ -191,6 +192,10 @@ class Plan:
     def imports(self) -> list[str]:
         """The names of the interfaces (and root functions) that functions are imported of, in order."""
         return list(dict.fromkeys(func.interface or func.name for func in self.host_funcs))
+
+    def interface_of(self, name: str) -> str:
+        """The interface that an import is of: what its name says, or what one with a plain name implements."""
+        return self.implements.get(name, name)
 
     def find_export(self, name: str, function: str | None = None) -> Lifted | None:
         """An exported function, or the function of an exported interface; None if there is none such.
@@ -318,7 +323,9 @@ class _Planner:
         exports: dict[str, tuple[Sort, Any]],
     ) -> None:
         match definition:
-            case d.Import(name, type_):
+            case d.Import(name, type_, implements):
+                if implements is not None and isinstance(arguments, _HostArguments):
+                    self.plan.implements[name] = implements
                 scope.add(type_.sort, arguments.get(name, type_, scope))
             case d.Export(name, sort, index, _):
                 item = scope.get(sort, index)

@@ -94,22 +94,29 @@ class TypeReader(Reader):
     # ---- names and sorts ---------------------------------------------------------------------------------
 
     def extern_name(self) -> str:
-        """``nameattributes``: the name of an import or export. Its attributes change nothing here and are dropped."""
+        """``nameattributes``: the name of an import or export, without its attributes."""
+        return self.attributed_name()[0]
+
+    def attributed_name(self) -> tuple[str, str | None]:
+        """``nameattributes``: the name, and what it ``implements``. The other attributes change nothing here."""
         start = self.position
         form = self.byte("name")
         if form > 0x02:
             raise self.malformed(f"unknown kind of name {form:#04x}", start)
         name = self.raw_name("name")
+        implements = None
         if form == 0x02:
-            self.vector("name attributes", self.attribute)
-        return name
+            for kind, value in self.vector("name attributes", self.attribute):
+                if kind == 0x00:
+                    implements = value
+        return name, implements
 
-    def attribute(self) -> None:
+    def attribute(self) -> tuple[int, str]:
         start = self.position
         kind = self.byte("name attribute")
         if kind > 0x02:
             raise self.malformed(f"unknown name attribute {kind:#04x}", start)
-        self.raw_name("name attribute")
+        return kind, self.raw_name("name attribute")
 
     def label(self) -> str:
         return self.raw_name("label")

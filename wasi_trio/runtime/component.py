@@ -9,13 +9,11 @@ from pathlib import Path
 import wasmtime
 
 from wasi_trio.component import definitions as d
-from wasi_trio.component import types as t
 from wasi_trio.component.binary import decode
 from wasi_trio.component.binding import bind
 from wasi_trio.component.concurrency.lifted import LiftedFunction
-from wasi_trio.component.definitions import Sort
 from wasi_trio.component.imports import Imports, resource_class
-from wasi_trio.component.plan import Lifted, Plan, plan
+from wasi_trio.component.plan import Plan, plan
 from wasi_trio.component.relink import Relinked, relink
 from wasi_trio.component.wit import Wit
 from wasi_trio.runtime.calls import Export
@@ -101,14 +99,12 @@ class LinkedComponent:
         self.engine = component.engine
         self.plan = component.plan
         self.imports = imports
-        binding = bind(self.plan, imports, wit)
+        self._binding = binding = bind(self.plan, imports, wit)
         binding.check()
         self._name_resources()
         self._functions = Functions(self.engine, self.plan, binding)
         #: whether a pump has to run its instances (WASI 0.3)
         self.concurrent = self._functions.concurrent
-        #: whether the host has ends of streams or futures, which may wake a guest at any time
-        self.streams_with_host = _streams_with_host(self.plan)
         #: kept, because what wasm calls has to live as long as its callers
         self.trampolines = [self._functions.trampoline(canon) for canon in self.plan.canons]
         # The canonical definitions whose functions may wait, or are called from outside wasm.
@@ -133,7 +129,7 @@ class LinkedComponent:
 
     def _name_resources(self) -> None:
         for interface, resource in self.plan.resources:
-            provider = self.imports.find(interface)
+            provider = self._binding.provider(interface)
             if provider is not None:
                 resource.python_class = resource_class(provider.implementation, resource.name)
 
@@ -155,12 +151,3 @@ def _core_modules(component: d.Component) -> Iterator[memoryview]:
             yield definition.code
         elif isinstance(definition, d.Component):
             yield from _core_modules(definition)
-
-
-def _streams_with_host(plan: Plan) -> bool:
-    types = [func.type for func in plan.host_funcs]
-    for sort, item in plan.exports.values():
-        functions = [item] if sort is not Sort.INSTANCE else [function for _, function in item.exports.values()]
-        types += [function.type for function in functions if isinstance(function, Lifted)]
-    ends = (t.Stream, t.Future)
-    return any(t.contains(of, ends) for type_ in types for of in (type_.result, *(param for _, param in type_.params)))

@@ -105,7 +105,7 @@ class Functions:
             return method, call.waits
         fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
         key = func  # the bound function is looked up once for each instance
-        provider = self._binding.imports.find(func.interface)
+        provider = self._binding.provider(func.interface)
         assert provider is not None
 
         def function(store: Store, *arguments: Any) -> Any:

@@ -265,6 +265,17 @@ class Pump:
         """Whether no thread is left, background work included."""
         return not self._threads and not self._posted
 
+    @property
+    def stalled(self) -> bool:
+        """Whether no thread can go on, and none will unless the guest is called or told of a cancellation.
+
+        None is ready, no host operation is under way whose end would wake one, and none waits for an end of a stream or
+        future of which the host has the other. To be asked where ``run`` has nothing to do.
+        """
+        if self._posted or self._woken or self._resting or self._interrupted or self._held or self.operations:
+            return False
+        return not any(thread.until is None or thread.until.awaits_host for thread in self._threads)
+
     async def run(self) -> None:
         """Run the instance's threads until ``stop``, or until the guest fails.
 
@@ -327,7 +338,7 @@ class Pump:
                 woken.extend(self._resting)
                 self._resting.clear()
             else:
-                if self.calls and not self.operations and not self.instance.linked.streams_with_host:
+                if self.calls and self.on_idle is None and self.stalled:
                     raise Trap(DEADLOCK)
                 self._sleeper = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)

@@ -16,6 +16,7 @@ from wasi_trio.testing.tasks import open_nursery
 from wasi_trio.wasi.http import messages
 from wasi_trio.wasi.http.body import BodyAborted
 from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.lengths import may_have_content
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -46,7 +47,7 @@ class Response(Incoming):
         self.instance = exchange.instance
         self._exchange = exchange
         self._app = app
-        if exchange.request.method == "HEAD" or message.status in (204, 304):
+        if not may_have_content(exchange.request.method, message.status):
             message.body.close()  # what a guest writes there goes nowhere
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ import trio
 from wasi_trio.wasi.http.body import Body, BodyClosed, Trailers
 from wasi_trio.wasi.http.fields import FieldError, FieldMap, is_token
 from wasi_trio.wasi.http.messages import Request
-from wasi_trio.wasi.http.uri import is_path_with_query
+from wasi_trio.wasi.http.uri import is_target
 
 #: the content of a message: bytes, text (as UTF-8), or bytes that come one piece after the other
 Content: TypeAlias = bytes | str | AsyncIterable[bytes]
@@ -134,13 +134,16 @@ def fields(given: Fields) -> list[tuple[str, bytes]]:
     """Fields as they are sent; raises ValueError for those that HTTP or WASI does not admit."""
     pairs = given.items() if isinstance(given, Mapping) else given
     checked = FieldMap()
+    sent = []
     for name, value in pairs:
         try:
-            checked.add(name, value.encode("latin-1") if isinstance(value, str) else value)
+            encoded = value.encode("latin-1") if isinstance(value, str) else value
+            checked.add(name, encoded)
+            sent.append((name, encoded))
         except (FieldError, UnicodeEncodeError) as error:
             why = "belongs to the connection" if str(error) == "forbidden" else "is not a field of HTTP"
             raise ValueError(f"{name}: {value!r} {why}") from None
-    return checked.items()
+    return sent
 
 
 def encode(
@@ -181,7 +184,7 @@ def request(
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not scheme or not authority:
             raise ValueError(f"{url!r} is neither a path that begins with / nor a URL")
-    if not is_path_with_query(path):
+    if not (path.isascii() and is_target(path)):
         raise ValueError(f"{path!r} has characters that have to be percent-encoded in a path")
     sent = fields(headers)
     body, feed = encode(sent, content, data, trailers, method in _METHODS_WITH_CONTENT)

@@ -14,6 +14,7 @@ from wasi_trio.wasi.http import messages
 from wasi_trio.wasi.http.body import Body, BodyAborted
 from wasi_trio.wasi.http.client import RequestOptions
 from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.lengths import may_have_content, response_headers
 
 
 class OutgoingRequest(Incoming):
@@ -111,6 +112,9 @@ class Outgoing:
         if not isinstance(answer, Answer):
             raise TypeError(f"outgoing= is to return an Answer, and returned {answer!r}")
         response, feed = answer.take()
+        if not may_have_content(request.method, response.status):
+            headers = response_headers(request.method, response.status, response.headers)
+            response, feed = messages.Response(response.status, headers, Body.empty()), None
         response.body.subscribe_left(nursery.cancel_scope.cancel)
         nursery.start_soon(self._go_on, response.body, feed, request.body, options.between_bytes_timeout)
         return response

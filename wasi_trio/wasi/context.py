@@ -44,7 +44,7 @@ class WasiContext:
     is given no such thing. Streams default to those of the options.
     """
 
-    __slots__ = ("http", "nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("_seed", "http", "nursery", "options", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -61,6 +61,15 @@ class WasiContext:
         self.stdin = options.stdin if stdin is None else stdin
         self.stdout = options.stdout if stdout is None else stdout
         self.stderr = options.stderr if stderr is None else stderr
+        self._seed: tuple[int, int] | None = None
+
+    @property
+    def insecure_seed(self) -> tuple[int, int]:
+        """128 bits for a guest's hash maps, which stay the same as long as it lives."""
+        if self._seed is None:
+            seed = self.options.random(16)
+            self._seed = int.from_bytes(seed[:8], "little"), int.from_bytes(seed[8:], "little")
+        return self._seed
 
     def finish(self) -> None:
         """The instance is gone: write out what its output streams kept back."""

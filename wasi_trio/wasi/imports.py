@@ -38,7 +38,7 @@ def wit_for(plan: Plan) -> Wit:
 
 def _uses_p3(plan: Plan) -> bool:
     for name in plan.imports:
-        interface, version = parse_import_name(name)
+        interface, version = parse_import_name(plan.interface_of(name))
         if version is not None and interface.startswith("wasi:") and compatible(version, p3.VERSION):
             return True
     return False

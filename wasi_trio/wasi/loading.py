@@ -30,13 +30,20 @@ class LoadError(Exception):
         self.missing = missing
 
 
+#: what components of WASI 0.3.1 may use beyond what wasmtime admits of itself; the second admits ``external-id`` too
+FEATURES = ("map", "implements")
+
+
 def open_engine() -> Engine:
-    """An engine that keeps compiled code on disk, unless there is no place for it (a read-only home, say)."""
+    """An engine for components of every WASI there is.
+
+    It keeps compiled code on disk, unless there is no place for it (a read-only home, say).
+    """
     try:
-        return Engine()
+        return Engine(features=FEATURES)
     except wasmtime.WasmtimeError as error:
         logger.info("compiled code is not kept: %s", error)
-        return Engine(cache=False)
+        return Engine(cache=False, features=FEATURES)
 
 
 def read_component(path: str) -> bytes:

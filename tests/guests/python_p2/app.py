@@ -1,14 +1,14 @@
-"""A guest that componentize-py builds for wasi:http/proxy@0.2.9: a route for each thing that tests ask of one."""
+"""A guest that componentize-py builds for wasi:http/proxy@0.2.12: a route for each thing that tests ask of one."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Sequence
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from componentize_py_types import Err, Ok
-from wit_world.imports import environment, exit, monotonic_clock, outgoing_handler, random, types
+from wit_world.imports import environment, exit, insecure_seed, monotonic_clock, outgoing_handler, random, types
 from wit_world.imports.streams import InputStream, OutputStream, StreamError_Closed
 from wit_world.imports.types import (
     Fields,
@@ -99,12 +99,72 @@ def hello(request: Request, outparam: ResponseOutparam) -> None:
 
 
 def answer(request: Request, outparam: ResponseOutparam) -> None:
-    """``?status=``, ``?body=`` and ``?length=``, which is what content-length says of the body, rightly or wrongly."""
+    """``?status=``, ``?body=`` and ``?length=``, which is what content-length says of the body, rightly or wrongly.
+
+    ``?unasked`` does not ask for the body, and ``?early`` finishes it before the response is set.
+    """
     length = request.query.get("length")
     more_headers = [] if length is None else [("content-length", length.encode())]
-    response = Response(outparam, int(request.query.get("status", "200")), more_headers=more_headers)
-    response.write(request.query.get("body", "").encode())
-    response.finish()
+    status = int(request.query.get("status", "200"))
+    if not request.query.keys() & {"unasked", "early"}:
+        response = Response(outparam, status, more_headers=more_headers)
+        response.write(request.query.get("body", "").encode())
+        response.finish()
+        return
+    outgoing = OutgoingResponse(Fields.from_list(more_headers))
+    outgoing.set_status_code(status)
+    if "early" in request.query:
+        body = outgoing.body()
+        with body.write() as stream:
+            stream.blocking_write_and_flush(request.query.get("body", "").encode())
+        OutgoingBody.finish(body, None)
+    ResponseOutparam.set(outparam, Ok(outgoing))
+
+
+def read_back(value: object) -> str:
+    """A method or scheme as it was got: its case, and the text that goes with ``other``."""
+    case = type(value).__name__.partition("_")[2]
+    return f"{case} {value.value}" if case == "Other" else case
+
+
+def target(request: Request, outparam: ResponseOutparam) -> None:
+    """What a request says of itself once ``?method=``, ``?scheme=`` and ``?path=`` were set, as JSON; "refused"."""
+    document: dict[str, str | None] = {}
+    made = OutgoingRequest(Fields())
+    for name, value in request.query.items():
+        try:
+            if name == "method":
+                made.set_method(types.Method_Other(value))
+                document[name] = read_back(made.method())
+            elif name == "scheme":
+                made.set_scheme(types.Scheme_Other(value))
+                document[name] = read_back(made.scheme())
+            else:
+                made.set_path_with_query(value)
+                document[name] = made.path_with_query()
+        except Err:
+            document[name] = "refused"
+    respond(outparam, json.dumps(document), content_type=b"application/json")
+
+
+def names(request: Request, outparam: ResponseOutparam) -> None:
+    """Fields with each ``?name=value`` appended: those of the response, and a copy of them in it as JSON."""
+    fields = Fields()
+    for name, value in parse_qsl(urlsplit(request.target).query):
+        fields.append(name, value.encode())
+    with fields.clone() as copy:
+        entries = [[name, value.decode()] for name, value in copy.entries()]
+    response = OutgoingResponse(fields)
+    body = response.body()
+    ResponseOutparam.set(outparam, Ok(response))
+    with body.write() as stream:
+        stream.blocking_write_and_flush(json.dumps(entries).encode())
+    OutgoingBody.finish(body, None)
+
+
+def seed(request: Request, outparam: ResponseOutparam) -> None:
+    """What two calls for the seed of hash maps have given, as JSON; as text, for JavaScript's numbers are smaller."""
+    respond(outparam, json.dumps([str(insecure_seed.insecure_seed()) for _ in range(2)]))
 
 
 def echo(request: Request, outparam: ResponseOutparam) -> None:
@@ -304,6 +364,9 @@ ROUTES = {
     "/fetch": fetch,
     "/trailers": trailers,
     "/headers": headers,
+    "/target": target,
+    "/names": names,
+    "/seed": seed,
     "/stdout": stdout,
     "/env": env,
     "/exit": leave,

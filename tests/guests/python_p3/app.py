@@ -18,7 +18,7 @@ from componentize_py_async_support import spawn
 from componentize_py_async_support.futures import FutureReader, FutureWriter
 from componentize_py_async_support.streams import ByteStreamReader, ByteStreamWriter
 from componentize_py_types import Err, Ok, Result
-from wit_world.imports import client, environment, exit, monotonic_clock, random, stderr, stdin, stdout
+from wit_world.imports import client, environment, exit, insecure_seed, monotonic_clock, random, stderr, stdin, stdout
 from wit_world.imports import wasi_http_types as http
 from wit_world.imports.wasi_http_types import ErrorCode, Fields
 
@@ -167,6 +167,150 @@ async def answer(request: Request) -> http.Response:
     more_headers = [] if length is None else [("content-length", length.encode())]
     body = request.query.get("body", "")
     return respond(body, int(request.query.get("status", "200")), more_headers=more_headers)
+
+
+#: what is kept for as long as the instance lives
+kept: list[object] = []
+
+
+async def ordered(request: Request) -> http.Response:
+    """``?body=`` and a trailer, in the order of ``?do=``: the letters are steps, each of which is waited for.
+
+    ``b`` writes the body, ``t`` the trailer, ``e`` an error in its place, ``d`` drops the stream, ``s`` waits to hear
+    what became of the response. ``?length=`` is content-length. What is left undone is kept. The response is returned
+    after ``?ms=`` milliseconds.
+    """
+    length = request.query.get("length")
+    more_headers = [] if length is None else [("content-length", length.encode())]
+    outgoing = Body()
+    fields = Fields.from_list([("trailer", b"x-trailer"), *more_headers])
+    response, transmitted = http.Response.new(fields, outgoing.stream_reader, outgoing.trailers_reader)
+    begun.append((outgoing, transmitted))
+    spawn(take_steps(request, outgoing, transmitted))
+    await monotonic_clock.wait_for(request.milliseconds(0))
+    return response
+
+
+#: the responses of /ordered: their bodies, and what becomes of them
+begun: list[tuple[Body, FutureReader[Sent]]] = []
+
+
+async def take_steps(request: Request, outgoing: Body, transmitted: FutureReader[Sent]) -> None:
+    for step in request.query["do"]:
+        if step == "b":
+            await outgoing.write(request.query.get("body", "").encode())
+        elif step == "t":
+            await outgoing.trailers.write(Ok(Fields.from_list([("X-Trailer", b"value")])))
+        elif step == "e":
+            await outgoing.trailers.write(Err(http.ErrorCode_InternalError("given up")))
+        elif step == "d":
+            outgoing.stream.__exit__(None, None, None)
+        elif step == "s":
+            print(type(await transmitted.read()).__name__, flush=True)
+
+
+async def resume(request: Request) -> http.Response:
+    """Goes on with the first response of ``/ordered`` that this instance has begun, as ``?do=`` says."""
+    await take_steps(request, *begun[0])
+    return respond("resumed\n")
+
+
+async def wait_for_itself(request: Request) -> Never:
+    """Reads a stream whose other end it holds itself."""
+    writer, reader = wit_world.byte_stream()
+    kept.append(writer)
+    await reader.read(1)
+    raise AssertionError("there was something to read")
+
+
+async def sent(request: Request) -> http.Response:
+    """What a POST of ``?body=`` to ``?url=`` comes to, and what became of the request itself, as JSON.
+
+    ``?length=`` is its content-length, and with ``?keep`` neither its stream is dropped nor trailers are written.
+    """
+    parts = urlsplit(request.query["url"])
+    length = request.query.get("length")
+    fields = Fields.from_list([] if length is None else [("content-length", length.encode())])
+    outgoing = Body()
+    made, transmitted = http.Request.new(fields, outgoing.stream_reader, outgoing.trailers_reader, None)
+    made.set_method(http.Method_Post())
+    made.set_scheme(http.Scheme_Https() if parts.scheme == "https" else http.Scheme_Http())
+    made.set_authority(parts.netloc)
+    made.set_path_with_query(parts.path or "/")
+    kept.append(outgoing)
+
+    async def write() -> None:
+        await outgoing.write(request.query.get("body", "").encode())
+        if "keep" not in request.query:
+            await outgoing.finish()
+
+    spawn(write())
+    document: dict[str, str | int] = {}
+    try:
+        response = await client.send(made)
+    except Err as error:
+        document["send"] = type(error.value).__name__.removeprefix("ErrorCode_")
+    else:
+        document["send"] = response.get_status_code()
+        incoming = Incoming(response)
+        document["read"] = (await incoming.read_all()).decode()
+        ended = await incoming.trailers.read()
+        document["ended"] = type(ended.value).__name__.removeprefix("ErrorCode_") if isinstance(ended, Err) else "ok"
+    became = await transmitted.read()
+    document["sent"] = type(became.value).__name__.removeprefix("ErrorCode_") if isinstance(became, Err) else "ok"
+    return respond(json.dumps(document), content_type=b"application/json")
+
+
+def read_back(value: object) -> str:
+    """A method or scheme as it was got: its case, and the text that goes with ``other``."""
+    case = type(value).__name__.partition("_")[2]
+    return f"{case} {value.value}" if case == "Other" else case
+
+
+async def target(request: Request) -> http.Response:
+    """What a request says of itself once ``?method=``, ``?scheme=`` and ``?path=`` were set, as JSON; "refused"."""
+    document: dict[str, str | None] = {}
+    body = Body()
+    made, _ = http.Request.new(Fields(), None, body.trailers_reader, None)
+    kept.append(body)
+    for name, value in request.query.items():
+        try:
+            if name == "method":
+                made.set_method(http.Method_Other(value))
+                document[name] = read_back(made.get_method())
+            elif name == "scheme":
+                made.set_scheme(http.Scheme_Other(value))
+                document[name] = read_back(made.get_scheme())
+            else:
+                made.set_path_with_query(value)
+                document[name] = made.get_path_with_query()
+        except Err:
+            document[name] = "refused"
+    return respond(json.dumps(document), content_type=b"application/json")
+
+
+async def names(request: Request) -> http.Response:
+    """Fields with each ``?name=value`` appended: those of the response, and a copy of them in it as JSON."""
+    fields = Fields()
+    for name, value in parse_qsl(request.query_string):
+        fields.append(name, value.encode())
+    with fields.clone() as copy:
+        entries = [[name, value.decode()] for name, value in copy.copy_all()]
+    outgoing = Body()
+
+    async def write() -> None:
+        await outgoing.write(json.dumps(entries).encode())
+        await outgoing.finish()
+
+    spawn(write())
+    response, transmitted = http.Response.new(fields, outgoing.stream_reader, outgoing.trailers_reader)
+    transmitted.__exit__(None, None, None)
+    return response
+
+
+async def seed(request: Request) -> http.Response:
+    """What two calls for the seed of hash maps have given, as JSON; as text, for JavaScript's numbers are smaller."""
+    return respond(json.dumps([str(insecure_seed.get_insecure_seed()) for _ in range(2)]))
 
 
 async def echo(request: Request) -> http.Response:
@@ -453,6 +597,13 @@ ROUTES = {
     "/proxy": proxy,
     "/trailers": trailers,
     "/headers": headers,
+    "/ordered": ordered,
+    "/resume": resume,
+    "/wait-for-itself": wait_for_itself,
+    "/sent": sent,
+    "/target": target,
+    "/names": names,
+    "/seed": seed,
     "/background": background,
     "/count": count,
     "/print": print_lines,

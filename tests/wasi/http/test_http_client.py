@@ -96,6 +96,11 @@ async def test_the_request_on_the_wire(origin):
     assert rest == b""
 
 
+async def test_what_is_beyond_ascii_in_a_path_is_percent_encoded(origin):
+    first, _, _ = await request_seen(origin, Request("GET", "http", None, "/é%20?{ü}", [], Body.empty()))
+    assert first == b"GET /%C3%A9%20?{%C3%BC} HTTP/1.1"
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", None), ("GET", ""), ("GET", "/"), ("POST", "/")])
 async def test_an_empty_request_states_its_length_only_where_content_is_expected(origin, method, path):
     first, fields, _ = await request_seen(origin, Request(method, "http", None, path, [], Body.empty()))

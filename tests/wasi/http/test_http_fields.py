@@ -13,7 +13,7 @@ def refusal(change, *args):
     return caught.value.reason
 
 
-def test_names_compare_without_case_and_keep_theirs():
+def test_names_compare_without_case_and_keep_their_first_spelling():
     fields = FieldMap()
     fields.add("X-One", b"1")
     fields.add("Other", b"o")
@@ -21,7 +21,18 @@ def test_names_compare_without_case_and_keep_theirs():
     assert fields.values("X-ONE") == [b"1", b"2"]
     assert fields.contains("x-ONE")
     assert not fields.contains("x-on")
-    assert fields.items() == [("X-One", b"1"), ("Other", b"o"), ("x-one", b"2")]
+    assert fields.items() == [("X-One", b"1"), ("Other", b"o"), ("X-One", b"2")]
+    copy = FieldMap()
+    fields.copy_into(copy)
+    copy.add("X-ONE", b"3")
+    assert copy.items() == [*fields.items(), ("X-One", b"3")]
+    for change in (
+        lambda: fields.replace("x-ONE", [b"4"]),
+        lambda: (fields.remove("X-One"), fields.add("x-ONE", b"4")),
+    ):
+        change()
+        fields.add("X-One", b"5")
+        assert [entry for entry in fields.items() if entry[0] != "Other"] == [("x-ONE", b"4"), ("x-ONE", b"5")]
 
 
 def test_replace_stands_where_the_first_value_stood():

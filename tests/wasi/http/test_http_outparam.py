@@ -23,7 +23,7 @@ def outgoing():
 
 async def test_a_response_is_set_once():
     seen = []
-    param = types.ResponseOutparam(seen.append)
+    param = types.ResponseOutparam("GET", seen.append)
     message, _ = outgoing()
     types.ResponseOutparam.set(param, Ok(message))
     assert seen == [param]
@@ -38,7 +38,7 @@ async def test_a_response_is_set_once():
 
 
 async def test_a_response_is_awaited():
-    param = types.ResponseOutparam()
+    param = types.ResponseOutparam("GET")
     message, _ = outgoing()
     got = []
 
@@ -62,7 +62,7 @@ async def test_a_response_is_awaited():
 )
 async def test_there_is_no_response(end, code):
     seen = []
-    param = types.ResponseOutparam(seen.append)
+    param = types.ResponseOutparam("GET", seen.append)
     end(param)
     assert seen == [param]
     assert param.outcome.code.case == code
@@ -71,7 +71,7 @@ async def test_there_is_no_response(end, code):
 
 
 def test_an_informational_status_is_no_response():
-    param = types.ResponseOutparam()
+    param = types.ResponseOutparam("GET")
     message, body = outgoing()
     assert message.set_status_code(103) == Ok(None)
     types.ResponseOutparam.set(param, Ok(message))
@@ -80,6 +80,6 @@ def test_an_informational_status_is_no_response():
 
 
 def test_informational_responses_are_not_supported():
-    param = types.ResponseOutparam()
+    param = types.ResponseOutparam("GET")
     assert param.send_informational(200, types.Fields()) == Err(Variant("HTTP-protocol-error"))
     assert param.send_informational(103, types.Fields()).value.case == "internal-error"

@@ -42,11 +42,11 @@ def test_fields():
     assert made.set("B", [b"3"]) == Ok(None)
     assert made.get("a") == [b"1", b"2"]
     assert made.has("b")
-    assert made.entries() == [("A", b"1"), ("a", b"2"), ("B", b"3")]
+    assert made.entries() == [("A", b"1"), ("A", b"2"), ("B", b"3")]
     copy = made.clone()
     assert made.delete("A") == Ok(None)
     assert not made.has("a")
-    assert copy.entries() == [("A", b"1"), ("a", b"2"), ("B", b"3")]
+    assert copy.entries() == [("A", b"1"), ("A", b"2"), ("B", b"3")]
 
 
 @pytest.mark.parametrize(
@@ -268,16 +268,67 @@ def test_admitted_authorities(authority):
     assert request.authority() is None
 
 
-@pytest.mark.parametrize("path", [" ", "/a b", "/\r\n", "/é", "/a#b", "/\x7f", "http://a/"])
+@pytest.mark.parametrize("path", [" ", "/a b", "/\r\n", "/\0", "/a#b", "/\x7f", "<", "/>", "`", "?<", "?>", "?`", '?"'])
 def test_refused_paths(path):
     request = types.OutgoingRequest(fields())
     assert request.set_path_with_query(path) == Err(None)
     assert request.path_with_query() is None
 
 
-@pytest.mark.parametrize("path", ["", "/", "*", "?q", "/a%20b?c=/?&d=[]{}|~"])
-def test_admitted_paths(path):
-    assert types.OutgoingRequest(fields()).set_path_with_query(path) == Ok(None)
+@pytest.mark.parametrize(
+    ("path", "sendable"),
+    [
+        ("", True),
+        ("/", True),
+        ("*", True),
+        ("?q", True),
+        ("/a%20b?c=/?&d=[]{}|~", True),
+        ('/{"a"}', True),
+        ("/\x80é?\U0010ffff", True),
+        ("a/b/c", False),
+        ("../..", False),
+        ("http://a/", False),
+    ],
+)
+def test_admitted_paths(path, sendable):
+    """Which of them go with an authority shows when the request is sent."""
+    request = types.OutgoingRequest(fields())
+    assert request.set_path_with_query(path) == Ok(None)
+    assert request.path_with_query() == (path or "/")
+    request.set_authority("a.test")
+    if sendable:
+        assert request.to_request().path_with_query == (path or "/")
+    else:
+        with pytest.raises(HttpError, match="HTTP-request-URI-invalid"):
+            request.to_request()
+
+
+METHODS = ["get", "head", "post", "put", "delete", "connect", "options", "trace", "patch"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_is_the_case_that_wit_has_for_it(method):
+    request = types.OutgoingRequest(fields())
+    assert request.set_method(Variant("other", method.upper())) == Ok(None)
+    assert request.method() == Variant(method)
+    assert request.set_method(Variant("other", method)) == Ok(None)  # methods have upper and lower case
+    assert request.method() == Variant("other", method)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "variant"),
+    [
+        ("http", Variant("HTTP")),
+        ("HTTP", Variant("HTTP")),
+        ("https", Variant("HTTPS")),
+        ("Https", Variant("HTTPS")),
+        ("Ftp", Variant("other", "Ftp")),
+    ],
+)
+def test_a_scheme_is_the_case_that_wit_has_for_it(scheme, variant):
+    request = types.OutgoingRequest(fields())
+    assert request.set_scheme(Variant("other", scheme)) == Ok(None)
+    assert request.scheme() == variant
 
 
 def test_outgoing_response():
@@ -288,7 +339,7 @@ def test_outgoing_response():
     assert response.status_code() == 200
     assert response.set_status_code(404) == Ok(None)
     assert response.status_code() == 404
-    message = response.to_response()
+    message = response.to_response("GET")
     assert (message.status, message.headers) == (404, [("A", b"1")])
 
 
@@ -325,7 +376,7 @@ async def test_an_outgoing_body_and_its_trailers():
         types.OutgoingBody.finish(body, None)
     stream.on_drop()
     assert types.OutgoingBody.finish(body, fields(("Sum", b" 11"))) == Ok(None)
-    pipe = message.to_response().body
+    pipe = message.to_response("GET").body
     assert await content(pipe) == b"hello world"
     assert pipe.trailers == [("Sum", b"11")]
 

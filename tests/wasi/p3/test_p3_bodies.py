@@ -10,6 +10,7 @@ from wasi_trio.component.values import Err, Ok, Variant
 from wasi_trio.runtime.streams import make_future
 from wasi_trio.wasi.http.body import CAPACITY, Body
 from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.lengths import ContentLength
 from wasi_trio.wasi.p3.http_bodies import BodyStream, GuestContents, HostContents, Transmission, trailers_of
 from wasi_trio.wasi.p3.http_fields import Fields
 from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
@@ -113,23 +114,24 @@ def test_a_body_that_the_host_closes_ends_the_stream():
     [
         (lambda body: body.finish(), Ok(None)),
         (lambda body: body.abort(HttpError("connection-terminated")), Err(Variant("connection-terminated"))),
-        (lambda body: body.close(), Ok(None)),
+        (lambda body: body.close(), Err(Variant("connection-terminated"))),
+        (lambda body: body.close(HttpError("connection-timeout")), Err(Variant("connection-timeout"))),
     ],
 )
 def test_trailers_come_when_the_body_has_ended(end, value):
     body = Body()
-    future = Watched(trailers_of(body))
+    future = Watched(trailers_of(BodyStream(body)))
     body.try_write(b"abc")
     end(body)
     assert future.value is None or body.closed
     body.take(3)
     assert future.value == value
-    assert Watched(trailers_of(body)).value == value
+    assert Watched(trailers_of(BodyStream(body))).value == value
 
 
 def test_trailers_are_immutable_fields_without_what_is_forbidden():
     body = Body()
-    future = Watched(trailers_of(body))
+    future = Watched(trailers_of(BodyStream(body)))
     body.finish([("A", b"1"), ("transfer-encoding", b"chunked")])
     fields = future.value.value
     assert isinstance(fields, Fields)
@@ -161,7 +163,7 @@ def test_futures_of_the_host_fit_the_types_of_any_component():
     assert t.Result(t.Option(t.Own(t.ResourceType("fields", owner=0))), TRAILERS.err) != TRAILERS
     reader = GuestReader(BodyStream(Body()))
     fields.python_class = Fields
-    index = reader.context.lower_future(trailers_of(Body.of(b"", [("a", b"1")])), own)
+    index = reader.context.lower_future(trailers_of(BodyStream(Body.of(b"", [("a", b"1")]))), own)
     pointer = reader.guest.scratch(64)
     assert reader.guest.call("future.read", index, pointer, type_=t.Future(own), is_async=True) == 0
     ok, some, handle = reader.guest.word(pointer), reader.guest.word(pointer + 8), reader.guest.word(pointer + 12)
@@ -175,13 +177,12 @@ def test_futures_of_the_host_fit_the_types_of_any_component():
 class Sent:
     """A message that a guest makes and the host takes."""
 
-    def __init__(self, expected=None, *, contents=True, bodiless=False):
+    def __init__(self, expected=None, *, contents=True, applies=True):
         self.writer = GuestWriter() if contents else None
         self.trailers, future = trailers()
         made = GuestContents(self.writer.stream if contents else None, future)
-        made.bodiless = bodiless
         self.transmission = Watched(made.transmission.future)
-        self.body = made.to_body(expected, SIZE)
+        self.body = made.to_body(ContentLength(expected, applies), SIZE)
 
 
 def test_what_a_guest_writes_is_in_the_body():
@@ -205,7 +206,7 @@ def test_what_a_guest_wrote_before_is_in_the_body_too():
     assert writer.write(b"early") is None
     made, future = trailers()
     made.set(Ok(None))
-    body = GuestContents(writer.stream, future).to_body(5, SIZE)
+    body = GuestContents(writer.stream, future).to_body(ContentLength(5), SIZE)
     assert body.take(100) == b"early"
     assert writer.event() == 5
     writer.drop()
@@ -229,7 +230,7 @@ def test_a_write_larger_than_the_room_is_taken_in_pieces():
     writer = GuestWriter()
     assert writer.write(bytes(60_000)) is None
     content = GuestContents(writer.stream, trailers()[1])
-    body = content.to_body(None, SIZE)
+    body = content.to_body(ContentLength(None), SIZE)
     body.capacity = 1000
     assert writer.event() == 60_000
     assert body.buffered == 60_000
@@ -286,7 +287,7 @@ def test_more_than_was_announced_from_the_start():
     assert writer.write(b"abc") is None
     made = GuestContents(writer.stream, trailers()[1])
     transmission = Watched(made.transmission.future)
-    body = made.to_body(2, SIZE)
+    body = made.to_body(ContentLength(2), SIZE)
     assert (body.error.code, body.take(100)) == (Variant(SIZE, 3), b"")
     assert transmission.value == Err(Variant(SIZE, 3))
     assert writer.event() == DROPPED
@@ -312,7 +313,7 @@ def test_no_contents(expected):
 
 def test_no_contents_though_some_were_announced():
     assert Sent(3, contents=False).transmission.value == Err(Variant(SIZE, 0))
-    sent = Sent(3, contents=False, bodiless=True)
+    sent = Sent(3, contents=False, applies=False)
     sent.trailers.set(Ok(None))
     assert sent.transmission.value == Ok()
 
@@ -321,14 +322,14 @@ def test_no_contents_and_no_trailers_to_be_expected():
     made, future = trailers()
     contents = GuestContents(None, future)
     contents.trailers_expected = False
-    body = contents.to_body(None, SIZE)
+    body = contents.to_body(ContentLength(None), SIZE)
     assert body.ended
     made.set(Ok(None))
     made, future = trailers()
     made.set(Err(Variant("internal-error")))
     contents = GuestContents(None, future)
     contents.trailers_expected = False
-    assert contents.to_body(None, SIZE).error.code.case == "internal-error"
+    assert contents.to_body(ContentLength(None), SIZE).error.code.case == "internal-error"
 
 
 def test_a_body_that_is_closed_drops_the_stream():
@@ -360,7 +361,7 @@ def test_a_guest_that_waits_for_room_learns_that_the_body_was_cut():
 
 
 def test_contents_that_nobody_is_to_read_may_be_closed():
-    sent = Sent(bodiless=True)
+    sent = Sent(applies=False)
     sent.body.close()
     assert sent.transmission.value == Ok()
     assert sent.writer.write(b"a") == DROPPED
@@ -435,7 +436,7 @@ class PassedOn:
             self.trailers, future = trailers()
         made = GuestContents(reader.pass_on(), future)
         self.transmission = Watched(made.transmission.future)
-        self.body = made.to_body(expected, SIZE)
+        self.body = made.to_body(ContentLength(expected), SIZE)
 
 
 @pytest.mark.parametrize("read", [0, 5])
@@ -506,3 +507,128 @@ def test_a_stream_that_was_passed_on_is_at_its_end():
     assert stream.take_body() is body
     assert stream.dropped
     assert not body.closed
+
+
+# ---- where the contents end, and when trailers come --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expected", "order"),
+    [(None, "wtd"), (None, "twd"), (None, "wdt"), (None, "td"), (3, "wt"), (3, "tw"), (3, "wdt"), (0, "t")],
+)
+def test_trailers_come_before_with_or_after_the_contents(expected, order):
+    """The letters are steps: w writes, d drops the stream, t gives the trailers. With the last the body ends."""
+    sent = Sent(expected)
+    steps = {
+        "w": lambda: sent.writer.write(b"abc"),
+        "d": lambda: sent.writer.drop(),
+        "t": lambda: sent.trailers.set(Ok(Fields.from_list([("t", b"1")]).value)),
+    }
+    for step in order:
+        assert not sent.body.finished
+        steps[step]()
+    assert sent.body.finished
+    assert sent.body.take(100) == (b"abc" if "w" in order else b"")
+    assert sent.body.trailers == [("t", b"1")]
+    assert sent.transmission.value == Ok()
+
+
+def test_contents_of_the_announced_length_have_been_sent_when_they_were_taken():
+    """Whether trailers follow, a guest may decide when it knows that; and who gives up then has given up nothing."""
+    sent = Sent(2000)
+    sent.writer.write(bytes(1000))
+    sent.body.take(1000)
+    assert sent.transmission.value is None
+    sent.writer.write(bytes(1000))
+    assert sent.body.complete
+    sent.body.take(400)
+    assert sent.transmission.value is None
+    sent.body.take(600)
+    assert sent.transmission.value == Ok()
+    assert not sent.body.ended
+    sent.body.abort(HttpError("internal-error"))
+    assert (sent.body.ended, sent.body.error) == (True, None)
+
+
+def test_contents_of_the_announced_length_survive_their_guest():
+    sent = Sent(3)
+    sent.writer.write(b"abc")
+    sent.trailers.close()
+    assert sent.body.take(100) == b"abc"
+    assert (sent.body.ended, sent.body.error) == (True, None)
+
+
+def test_no_contents_were_announced_and_the_stream_is_kept():
+    sent = Sent(0)
+    assert not sent.body.ended
+    sent.trailers.set(Ok(None))
+    assert sent.body.ended
+    assert sent.writer.write(b"a") == DROPPED
+    assert sent.transmission.value == Ok()
+
+
+def test_one_byte_more_than_was_announced():
+    sent = Sent(3)
+    sent.writer.write(b"abc")
+    sent.writer.write(b"d")
+    assert sent.body.error.code == Variant(SIZE, 4)
+
+
+def test_a_full_body_of_the_announced_length():
+    """The guest waits for room, and whoever counts waits for the same."""
+    sent = Sent(CAPACITY + 10)
+    while sent.writer.write(bytes(BUFFER)) == BUFFER:
+        pass
+    assert sent.body.buffered == CAPACITY
+    sent.body.take(CAPACITY)
+    assert sent.writer.event() == DROPPED or sent.body.error is not None  # it was to write 10 more
+    sent = Sent(CAPACITY)
+    while sent.body.buffered < CAPACITY:
+        sent.writer.write(bytes(BUFFER))
+    assert sent.transmission.value is None
+    sent.body.take(CAPACITY)
+    assert sent.transmission.value == Ok()
+
+
+def test_an_error_in_place_of_trailers_ends_the_body_at_once():
+    sent = Sent()
+    sent.writer.write(b"abc")
+    sent.trailers.set(Err(Variant("loop-detected")))
+    assert sent.body.take(100) == b"abc"
+    assert sent.body.error.code == Variant("loop-detected")
+    assert sent.transmission.value == Err(Variant("loop-detected"))
+    assert sent.writer.write(b"d") == DROPPED
+
+
+def test_what_becomes_of_a_request_is_told_once_it_is_answered():
+    for read, error, told in (
+        (True, None, Ok()),
+        (True, "connection-refused", Err(Variant("connection-refused"))),
+        (False, "connection-refused", Err(Variant("connection-refused"))),
+    ):
+        transmission = Transmission()
+        transmission.awaits_answer = True
+        future = Watched(transmission.future)
+        if read:
+            transmission.settle(None)
+        assert future.value is None
+        transmission.answered(None if error is None else HttpError(error))
+        assert future.value == told
+        transmission.settle(HttpError("loop-detected"))
+        assert future.value == told
+    transmission = Transmission()
+    transmission.awaits_answer = True
+    future = Watched(transmission.future)
+    transmission.answered(None)
+    assert future.value is None  # answered early
+    transmission.settle(HttpError("connection-terminated"))
+    assert future.value == Err(Variant("connection-terminated"))
+
+
+def test_a_stream_that_the_guest_gives_up_is_no_failure():
+    body = Body()
+    _, result = make_future(RESULT)
+    stream, future = HostContents(body).consume(result)
+    told = Watched(future)
+    GuestReader(stream).drop()
+    assert told.value == Ok(None)

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from wasi_trio.wasi.context import WasiContext, WasiOptions, trio_wall_clock
+from wasi_trio.wasi.p2.random import InsecureSeed as P2InsecureSeed
 from wasi_trio.wasi.p3.cli import Environment
 from wasi_trio.wasi.p3.clocks import Instant, MonotonicClock, SystemClock
 from wasi_trio.wasi.p3.random import LIMIT, Insecure, InsecureSeed, Random
@@ -96,7 +97,16 @@ def test_random_numbers() -> None:
     context = WasiContext(WasiOptions(random=lambda size: b"\x01".ljust(size, b"\0")))
     assert Random(context).get_random_u64() == 1
     assert Insecure(context).get_insecure_random_u64() == 1
-    assert InsecureSeed(context).get_insecure_seed() == (1, 1)
+    assert InsecureSeed(context).get_insecure_seed() == (1, 0)
+
+
+def test_the_seed_of_an_instance() -> None:
+    """It is one value, in 0.2 as in 0.3, and another one in another instance."""
+    context, other = WasiContext(), WasiContext()
+    seeds = {InsecureSeed(context).get_insecure_seed() for _ in range(3)}
+    seeds.add(P2InsecureSeed(context).insecure_seed())
+    assert len(seeds) == 1
+    assert InsecureSeed(other).get_insecure_seed() not in seeds
 
 
 def test_environment() -> None:

@@ -63,9 +63,10 @@ class Shared:
 
     A host that does not want what it was given must ``discard`` it. ``held`` says that something holds the readable
     end. ``dropped`` says that an end has been dropped, ``pending`` is the party that waits for the other end.
+    ``guest_ends`` is how many ends guests have in their handle tables, or have had when they dropped them.
     """
 
-    __slots__ = ("dropped", "element", "held", "pending", "watchers")
+    __slots__ = ("dropped", "element", "guest_ends", "held", "pending", "watchers")
 
     kind: ClassVar[str]
 
@@ -74,6 +75,7 @@ class Shared:
         self.dropped = False
         self.pending: Any = None
         self.held = False
+        self.guest_ends = 0
         #: called once, when either end is dropped
         self.watchers: list[Callable[[], None]] = []
 
@@ -148,6 +150,7 @@ class GuestEnd(Waitable):
     def __init__(self, instance: ComponentInstance, shared: Any) -> None:
         super().__init__(instance)
         self.shared = shared
+        shared.guest_ends += 1
         self.state = CopyState.IDLE
         self.pointer = self.length = self.progress = 0
         self.result = CopyResult.COMPLETED
@@ -262,7 +265,12 @@ class GuestEnd(Waitable):
         if self.joined is not None:
             raise Trap(f"cannot lift {shared.kind} while it's in a waitable set")
         shared.held = False
+        shared.guest_ends -= 1
         return shared
+
+    @property
+    def awaits_host(self) -> bool:
+        return self.pending or (self.state is CopyState.COPYING and self.shared.guest_ends < 2)
 
     def done_message(self, action: str) -> str:
         """What is wrong with using an end that has nothing left to do."""

@@ -54,8 +54,13 @@ class Until:
         self.thread: Thread | None = None
         #: going on means to take the instance's exclusive entry again (``ComponentInstance.alert``)
         self.enters = False
-        #: the waitable set whose events are waited for, if any
+        #: the waitable set, or the one waitable, whose events are waited for, if any
         self.source: Any = None
+
+    @property
+    def awaits_host(self) -> bool:
+        """Whether the host could bring about what is waited for, other than by the end of an operation or a call."""
+        return self.source is not None and bool(self.source.awaits_host)
 
 
 #: a thread: answered by the scheduler, ends without a value

@@ -75,7 +75,13 @@ class Waitable:
             return finish()
 
         self.sync_waiter = Until(ready, False, resumed)
+        self.sync_waiter.source = self
         return self.sync_waiter
+
+    @property
+    def awaits_host(self) -> bool:
+        """Whether there is an event, or the host could bring one about, other than by the end of an operation."""
+        return self.pending
 
     def check_sync(self) -> None:
         """Raise Trap if it can not be waited for synchronously."""
@@ -88,11 +94,11 @@ class Waitable:
             raise Trap(SYNC_AND_ASYNC)
         before = self.joined
         if before is not None:
-            before.size -= 1
+            del before.members[self]
             before.ready.pop(self, None)
         self.joined = joined
         if joined is not None:
-            joined.size += 1
+            joined.members[self] = None
             if self.pending:
                 joined.arrived(self)
 
@@ -103,11 +109,11 @@ class WaitableSet:
     ``ready`` has those with an event, ``waiters`` what threads that wait for one are parked on.
     """
 
-    __slots__ = ("instance", "ready", "size", "waiters")
+    __slots__ = ("instance", "members", "ready", "waiters")
 
     def __init__(self, instance: ComponentInstance) -> None:
         self.instance = instance
-        self.size = 0
+        self.members: dict[Waitable, None] = {}
         self.ready: OrderedDict[Waitable, None] = OrderedDict()
         self.waiters: list[Until] = []
 
@@ -130,11 +136,17 @@ class WaitableSet:
             return finish(TASK_CANCELLED if cancelled else self.take_event())
 
         until = Until(lambda: bool(self.ready), cancellable, resumed)
+        until.source = self
         self.waiters.append(until)
         return until
+
+    @property
+    def awaits_host(self) -> bool:
+        """Whether a member has an event, or the host could bring one about."""
+        return any(waitable.awaits_host for waitable in self.members)
 
     def drop(self) -> None:
         if self.waiters:
             raise Trap("cannot drop waitable set with waiters")
-        if self.size:
+        if self.members:
             raise Trap("cannot drop waitable set with waitables in it")

@@ -37,7 +37,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A world by the names of what it imports, exports and includes: ``wasi:io/streams@0.2.9``, or a plain name."""
+    """A world by the names of what it imports, exports and includes: ``wasi:io/streams@0.2.12``, or a plain name."""
 
     name: str
     version: str | None

@@ -103,7 +103,7 @@ class _Outliner:
             raise Unsupported(f"the component's instances come to more than {MAX_STEPS} definitions")
         for definition in closure.definitions:
             match definition:
-                case d.Import(name, type_) | d.ImportDecl(name, type_):
+                case d.Import(name, type_, _) | d.ImportDecl(name, type_):
                     if given is not None:
                         item = given[name]
                     else:

@@ -21,9 +21,22 @@ from wasi_trio.serve.pool.worker import Worker, first_line
 from wasi_trio.wasi.exit import Exit
 from wasi_trio.wasi.http.body import BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.p3.http import outgoing_response
+from wasi_trio.wasi.p3.http import outgoing_response, refuse_response
 
 log = logging.getLogger("wasi_trio.serve")
+
+#: why a request ends whose guest has returned without having ended its response, or waits for itself
+STUCK = "the guest has left it unfinished, and nothing that runs or comes could finish it"
+#: seconds that a guest may wait to answer a request for nothing but another request, which may let it know of itself
+ANSWER_BY_ANOTHER = 600.0
+
+
+def _awaits_guest(exchange: Exchange) -> bool:
+    """Whether it is for the guest to answer it, or to end its response."""
+    if not exchange.answered:
+        return True
+    response = exchange.response
+    return response is not None and response.body.awaits_guest is not None and response.body.awaits_guest()
 
 
 class Concurrent:
@@ -103,12 +116,31 @@ class Concurrent:
                 self._begin(worker.inbox.popleft())
                 return True
             worker.give_back()
-        if not self._exchanges and self._closed() and (pump.idle or self._given_up):
+        stalled = pump.stalled
+        if stalled and self._exchanges:
+            self._see_to_unfinished()
+        else:
+            worker.note_stuck(None)
+        if not self._exchanges and self._closed() and (pump.idle or stalled or self._given_up):
             if worker.pool.admission.spent(worker.slot):
                 worker.retire(Retirement.REUSE_COUNT)
             pump.stop()
         self._set_ready(not self._store.busy)
         return False
+
+    def _see_to_unfinished(self) -> None:
+        """Nothing but a further request could have the guest go on: if there will be none, end what it has left."""
+        pool = self._worker.pool
+        unfinished = [exchange for exchange in self._exchanges if _awaits_guest(exchange)]
+        timeout: float | None = None
+        if len(unfinished) == len(self._exchanges):
+            timeout = pool.options.idle_instance_timeout
+            if not all(exchange.answered for exchange in unfinished):
+                timeout = max(timeout, ANSWER_BY_ANOTHER)
+        self._worker.note_stuck(timeout)
+        if self._closed() or pool.draining:
+            for exchange in unfinished:
+                self._finish(exchange, STUCK)
 
     def _when_busy(self) -> None:
         self._computes = True
@@ -122,6 +154,7 @@ class Concurrent:
             exchange.keeper = self
             call = self._calls.begin(self._instance, exchange, partial(self._answered, exchange))
             self._exchanges[exchange] = exchange.work = call
+            self._worker.note_stuck(None)
 
     def _runs_overdue(self) -> bool:
         """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""
@@ -139,15 +172,17 @@ class Concurrent:
             if call.outcome is CANCELLED:
                 self._finish(exchange, "the guest ended the request early")
             return  # failures end the instance, and all its requests with it
+        if exchange.answered or exchange.left:  # too late
+            refuse_response(call.outcome, HttpError("connection-terminated"))
+            self._finish(exchange, "")
+            return
         try:
             response = outgoing_response(call.outcome, exchange.request)
         except HttpError as error:
             exchange.fail(GuestFailed(f"the guest answered with the error {error}"), error)
             self._finish(exchange, "")
             return
-        exchange.respond(response)  # which is closed where it comes too late
-        if exchange.response is not response:
-            self._finish(exchange, "")
+        exchange.respond(response)
 
     def responded(self, exchange: Exchange) -> None:
         assert exchange.response is not None

@@ -50,7 +50,8 @@ class IncomingHandler:
             elif outcome is not None:
                 exchange.fail(GuestFailed(f"the guest answered with the error {outcome}"), outcome)
 
-        await instance.call_export(self.export, (IncomingRequest(exchange.request), ResponseOutparam(on_set)))
+        request = exchange.request
+        await instance.call_export(self.export, (IncomingRequest(request), ResponseOutparam(request.method, on_set)))
 
 
 class ServiceHandler:

@@ -56,6 +56,8 @@ class ProxyHandler:
                 at_once=self.concurrent_count,
             )
         )
+        #: there may be requests yet, but none that another should wait for
+        self.draining = False
         self._leaving = False
         self._deadlines: Deadlines | None = None
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
@@ -118,9 +120,13 @@ class ProxyHandler:
     def begin_to_drain(self) -> None:
         """Requests still come, but no new clients: all that is not done within ``drain_timeout`` is ended then.
 
-        Leaving the handler does this, for those that have not done so before.
+        What could only be done by way of a further request is ended at once. Leaving the handler does this, for those
+        that have not done so before.
         """
         assert self._nursery is not None
+        self.draining = True
+        for worker in self._workers.values():
+            worker.alert()
         scope, limit = self._nursery.cancel_scope, self.options.drain_timeout
         if limit is not None and scope.deadline == math.inf:
             scope.deadline = trio.current_time() + limit

@@ -47,6 +47,8 @@ class Pool(Protocol):
     calls: GuestCalls
     admission: Admission[Exchange]
     watchdog: Watchdog
+    #: there may be requests yet, but none that another should wait for
+    draining: bool
 
     def release(self) -> None:
         """A worker is done with a request."""
@@ -93,6 +95,8 @@ class Worker:
         self._making: tuple[Exchange, ...] = ()
         self._scope: trio.CancelScope | None = None
         self._idle_since = 0.0
+        #: how long it is kept although only a further request could have the guest go on; None where others could
+        self._stuck: float | None = None
         #: set when there is no request any more, if the task that looks after idleness waits for that
         self._became_idle: trio.Event | None = None
 
@@ -192,12 +196,15 @@ class Worker:
     def offer(self, exchange: Exchange) -> None:
         """Take on a request, as admission has decided."""
         self.inbox.append(exchange)
-        if self.strategy is not None:
-            self.strategy.alert()
+        self.alert()
 
     def retire(self, reason: Retirement) -> None:
         """Take on no more requests; what is under way goes on."""
         self.pool.admission.retire(self.slot, reason)
+        self.alert()
+
+    def alert(self) -> None:
+        """Have the strategy see whether its requests can be finished under the circumstances as they are now."""
         if self.strategy is not None:
             self.strategy.alert()
 
@@ -261,16 +268,28 @@ class Worker:
     def note_load(self) -> None:
         """The instance has fewer requests than before."""
         if not self.slot.load:
-            self._idle_since = trio.current_time()
-            if self._became_idle is not None:
-                self._became_idle.set()
-                self._became_idle = None
+            self._begin_idleness()
+
+    def note_stuck(self, timeout: float | None) -> None:
+        """Only a further request could have the guest go on with any that it has, and that has so many seconds to come.
+
+        None takes that back.
+        """
+        if timeout is not None and self._stuck is None:
+            self._begin_idleness()
+        self._stuck = timeout
+
+    def _begin_idleness(self) -> None:
+        self._idle_since = trio.current_time()
+        if self._became_idle is not None:
+            self._became_idle.set()
+            self._became_idle = None
 
     async def retire_when_idle(self) -> None:
         """Retire it when it was without a request for too long; to be run beside it."""
-        timeout = self.pool.options.idle_instance_timeout
         while self.slot.retired is None:
-            if self.slot.load:
+            timeout = self.pool.options.idle_instance_timeout if self._stuck is None else self._stuck
+            if self.slot.load and self._stuck is None:
                 self._became_idle = trio.Event()
                 await self._became_idle.wait()
             elif trio.current_time() < self._idle_since + timeout:

@@ -63,6 +63,10 @@ class Body:
     nothing, and may write, and ``on_full`` where ``permit`` finds no room, and may take.
 
     A task that waits longer than ``patience`` seconds for something to read calls ``on_late``, which ends the body.
+
+    ``complete`` says that all the content that was announced is written: only trailers may follow, and a writer that
+    gives up then has ended the body well. ``awaits_guest``, if set, tells whether it is a guest from whom there must
+    come more of it, or its end.
     """
 
     __slots__ = (
@@ -70,9 +74,11 @@ class Body:
         "_reader_wakeup",
         "_subscribers",
         "_writer_wakeup",
+        "awaits_guest",
         "buffered",
         "capacity",
         "closed",
+        "complete",
         "end",
         "error",
         "finished",
@@ -99,6 +105,8 @@ class Body:
         self.finished = False
         #: the reader wants no more of it
         self.closed = False
+        self.complete = False
+        self.awaits_guest: Callable[[], bool] | None = None
         self.error: HttpError | None = None
         #: how it ended for the reader, once ``ended`` holds
         self.end: BodyEnd | None = None
@@ -246,7 +254,7 @@ class Body:
     def abort(self, error: HttpError) -> None:
         """End the body short: the reader gets what was written, then BodyAborted. Does nothing once it has ended."""
         if not self.finished:
-            self.error = error
+            self.error = None if self.complete else error
             self._end()
 
     def _end(self) -> None:

@@ -16,7 +16,7 @@ from wasi_trio.wasi.http.connect import AllowAddress, connect, default_tls_conte
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.fields import FORBIDDEN
 from wasi_trio.wasi.http.messages import Request, Response
-from wasi_trio.wasi.http.uri import destination
+from wasi_trio.wasi.http.uri import destination, encode_target
 
 #: bytes asked of the network at once
 RECEIVE_SIZE = 64 << 10
@@ -258,7 +258,7 @@ class _Exchange:
 
 def _head(request: Request) -> tuple[h11.Request, bool]:
     """The request's header section, and whether its body is chunked."""
-    target = request.path_with_query or "/"
+    target = encode_target(request.path_with_query or "/")
     if target.startswith("?"):
         target = "/" + target
     headers = [(b"Host", (request.authority or "").encode()), (b"Connection", b"close")]

@@ -56,12 +56,12 @@ def parse_content_length(value: bytes) -> int:
 
 
 class FieldMap:
-    """An ordered multimap of fields. Names compare without case and keep the case they were given in.
+    """An ordered multimap of fields. Names compare without case; all values of a field go by its first spelling.
 
     A change to an immutable map, or one that breaks a rule, raises FieldError and leaves the map as it was.
     """
 
-    __slots__ = ("_entries", "immutable", "size")
+    __slots__ = ("_entries", "_spellings", "immutable", "size")
 
     #: the bounds for one map; a subclass may set others
     max_size = MAX_SIZE
@@ -69,6 +69,8 @@ class FieldMap:
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, bytes]] = []
+        #: how each name that is there was first spelled, by the name in lower case; None where that is to be found out
+        self._spellings: dict[str, str] | None = {}
         self.size = 0
         self.immutable = False
 
@@ -102,10 +104,16 @@ class FieldMap:
         """Append a value to those of a field."""
         key = self._writable(name)
         self._check(key, value)
+        if self._spellings is None:
+            self._spellings = {}
+            for other, _ in self._entries:
+                self._spellings.setdefault(other.lower(), other)
+        name = self._spellings.get(key, name)
         size = self.size + len(name) + len(value) + FIELD_OVERHEAD
         if size > self.max_size:
             raise FieldError("size-exceeded")
         self.size = size
+        self._spellings[key] = name
         self._entries.append((name, value))
 
     def replace(self, name: str, values: list[bytes]) -> None:
@@ -172,4 +180,5 @@ class FieldMap:
         if size > self.max_size:
             raise FieldError("size-exceeded")
         self._entries = entries
+        self._spellings = None
         self.size = size

@@ -39,7 +39,11 @@ def scheme_text(variant: Variant | None) -> str:
 
 
 class RequestTarget:
-    """Method, path, scheme and authority of a request that a guest makes, and the checks on them."""
+    """Method, path, scheme and authority of a request that a guest makes, and the checks on them.
+
+    What WIT has a case for is that case, however the guest spelled it: a method has one spelling, a scheme is the same
+    in upper and lower case. An empty path is the root of what has an authority (RFC 9110, section 4.2.3).
+    """
 
     # No slots: classes with slots of their own could not have this as a second base.
     _method: Variant = _METHODS["GET"]
@@ -48,20 +52,23 @@ class RequestTarget:
     _authority: str | None = None
 
     def set_method(self, method: Variant) -> Ok[None] | Err[None]:
-        if not is_token(method_text(method)):
+        text = method_text(method)
+        if not is_token(text):
             return _REFUSED
-        self._method = method
+        self._method = method_variant(text)
         return _DONE
 
     def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
         if path_with_query is not None and not is_path_with_query(path_with_query):
             return _REFUSED
-        self._path_with_query = path_with_query
+        self._path_with_query = "/" if path_with_query == "" else path_with_query
         return _DONE
 
     def set_scheme(self, scheme: Variant | None) -> Ok[None] | Err[None]:
-        if scheme is not None and scheme.case == "other" and not is_scheme(scheme.value):
-            return _REFUSED
+        if scheme is not None and scheme.case == "other":
+            if not is_scheme(scheme.value):
+                return _REFUSED
+            scheme = scheme_variant(scheme.value)
         self._scheme = scheme
         return _DONE
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import NamedTuple
+from urllib.parse import quote
 
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.fields import is_token
 from wasi_trio.wasi.http.messages import Request
 
 _scheme = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,63}").fullmatch
-_path = re.compile(r"(?:\*|[/?][!-\"$-~]*)?").fullmatch
+# RFC 3986 has fewer characters, and wants the others percent-encoded. Clients send them as they are all the same, and
+# servers take them: those that the WHATWG's URL Standard leaves as they are, and here and there a path with JSON in it.
+_path_with_query = re.compile(r"[!\"$-;=@-_a-~\x80-\U0010ffff]*(?:\?[!$-;=?-_a-~\x80-\U0010ffff]*)?").fullmatch
+_target = re.compile(r"(?:\*|[/?].*)?", re.DOTALL).fullmatch
+#: what a request line can have, which is visible ASCII, is not encoded a second time
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 _authority = re.compile(
     r"(?:(?P<userinfo>(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*)@)?"
     r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+))"
@@ -24,8 +30,18 @@ def is_scheme(text: str) -> bool:
 
 
 def is_path_with_query(text: str) -> bool:
-    """Whether this can be the target of a request line: empty, ``*``, or a path or query in visible ASCII."""
-    return _path(text) is not None
+    """Whether this is a path, relative or not, with a query or none; characters beyond ASCII may be in it."""
+    return _path_with_query(text) is not None
+
+
+def is_target(text: str) -> bool:
+    """Whether this can follow an authority, and so be sent: nothing, ``*``, a query, or a path from the root on."""
+    return is_path_with_query(text) and _target(text) is not None
+
+
+def encode_target(text: str) -> str:
+    """A target as a request line has it: what is beyond ASCII is percent-encoded (RFC 3987, section 3.1)."""
+    return text if text.isascii() else quote(text, safe=_VISIBLE)
 
 
 def split_authority(text: str) -> tuple[str | None, str, int | None]:
@@ -65,7 +81,7 @@ def destination(request: Request) -> Destination:
         user, host, port = split_authority(request.authority or "")
     except ValueError:
         raise HttpError("HTTP-request-URI-invalid") from None
-    if user is not None or not is_path_with_query(request.path_with_query or ""):
+    if user is not None or not is_target(request.path_with_query or ""):
         raise HttpError("HTTP-request-URI-invalid")
     if port is None:
         port = 443 if scheme == "https" else 80

@@ -12,7 +12,7 @@ from wasi_trio.wasi.p2.io import InputStream, OutputStream, Pollable
 __all__ = ["INTERFACES", "VERSION", "InputStream", "OutputStream", "Pollable"]
 
 #: the version of the WIT files these implement; it meets imports of any 0.2
-VERSION = "0.2.9"
+VERSION = "0.2.12"
 
 INTERFACES: dict[str, type[Any]] = {
     **HTTP_INTERFACES,

@@ -6,6 +6,7 @@ from wasi_trio.component.errors import Trap
 from wasi_trio.component.values import Err, Ok, Variant
 from wasi_trio.wasi.http.body import Body, BodyClosed
 from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.lengths import ContentLength
 from wasi_trio.wasi.p2.http_fields import Fields
 from wasi_trio.wasi.p2.io import InputStream, OutputStream, Pollable, closed, failed
 
@@ -135,14 +136,13 @@ class OutgoingBody:
     drop without ``finish``, in whatever order, cuts the message so that the peer can tell.
     """
 
-    __slots__ = ("body", "expected", "size_case", "stream_alive", "taken", "written")
+    __slots__ = ("body", "length", "size_case", "stream_alive", "taken")
 
-    def __init__(self, body: Body, expected: int | None, size_case: str) -> None:
+    def __init__(self, body: Body, length: ContentLength, size_case: str) -> None:
         self.body = body
-        self.expected = expected
+        self.length = length
         #: the ``error-code`` for a body of another length than announced
         self.size_case = size_case
-        self.written = 0
         self.taken = False
         self.stream_alive = False
 
@@ -157,14 +157,14 @@ class OutgoingBody:
         """Raises Trap while the body's stream is alive."""
         if this.stream_alive:
             raise Trap("outgoing-body.finish while its output-stream is alive")
-        if this.expected is not None and this.written != this.expected:
+        if this.length.wrong:
             return Err(this.cut().code)
         this.body.finish(trailers.for_wire() if trailers is not None else None)
         return _DONE
 
     def cut(self) -> HttpError:
         """Abort the body because it has another length than announced; the error it is aborted with."""
-        error = HttpError(self.size_case, self.written)
+        error = HttpError(self.size_case, self.length.written)
         self.body.abort(error)
         return error
 
@@ -190,8 +190,7 @@ class OutgoingBodyStream(OutputStream):
 
     def _put(self, data: bytes) -> None:
         owner = self.owner
-        owner.written += len(data)
-        if owner.expected is not None and owner.written > owner.expected:
+        if not owner.length.add(len(data)):
             raise failed(owner.cut())
         try:
             self.body.try_write(data)

@@ -12,6 +12,7 @@ from wasi_trio.wasi.http.body import Body
 from wasi_trio.wasi.http.client import RequestOptions as Timeouts
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.fields import FieldError
+from wasi_trio.wasi.http.lengths import ContentLength, may_have_content, response_headers
 from wasi_trio.wasi.http.messages import Request, Response
 from wasi_trio.wasi.http.outgoing import PendingResponse
 from wasi_trio.wasi.http.target import RequestTarget, method_text, method_variant, scheme_text, scheme_variant
@@ -66,15 +67,18 @@ class IncomingRequest:
 class _Outgoing:
     """What outgoing requests and responses have in common: headers, and a body that is asked for once."""
 
-    __slots__ = ("_body", "_headers")
+    __slots__ = ("_body", "_headers", "_length")
 
     #: the ``error-code`` for a body of another length than the headers announce
     size_case: str
+    #: whether it has content; None where that depends on what it will be
+    has_content: bool | None = True
 
     def __init__(self, headers: Fields) -> None:
         headers.immutable = True
         self._headers = headers
         self._body: Body | None = None
+        self._length: ContentLength | None = None
 
     def headers(self) -> Fields:
         return self._headers
@@ -83,16 +87,32 @@ class _Outgoing:
         if self._body is not None:
             return _REFUSED
         try:
-            expected = self._headers.content_length()
-        except FieldError:
+            length = self._announced()
+        except HttpError:
             return _REFUSED
         self._body = Body()
-        return Ok(OutgoingBody(self._body, expected, self.size_case))
+        return Ok(OutgoingBody(self._body, length, self.size_case))
+
+    def _announced(self) -> ContentLength:
+        """The length that its headers announce; raises HttpError where they contradict each other."""
+        if self._length is None:
+            try:
+                self._length = ContentLength(self._headers.content_length(), self.has_content)
+            except FieldError as error:
+                raise HttpError("HTTP-protocol-error") from error
+        return self._length
 
     def content(self) -> Body:
-        """The body to send; an empty one where the guest never asked for it."""
+        """The body to send. Where the guest never asked for it that is an empty one, or cut if content was announced.
+
+        Raises HttpError where the headers contradict each other.
+        """
+        length = self._announced()
         if self._body is None:
             self._body = Body.empty()
+            if length.wrong:
+                self._body = Body()
+                self._body.abort(HttpError(self.size_case, 0))
         return self._body
 
     def on_drop(self) -> None:
@@ -119,10 +139,6 @@ class OutgoingRequest(_Outgoing, RequestTarget):
 
     def to_request(self) -> Request:
         """The message, https where the guest named no scheme; raises HttpError where it can not be sent."""
-        try:
-            self._headers.content_length()
-        except FieldError as error:
-            raise HttpError("HTTP-protocol-error") from error
         request = Request(
             method_text(self._method),
             scheme_text(self._scheme),
@@ -141,6 +157,7 @@ class OutgoingResponse(_Outgoing):
     __slots__ = ("_status_code",)
 
     size_case = "HTTP-response-body-size"
+    has_content = None
 
     def __init__(self, headers: Fields) -> None:
         super().__init__(headers)
@@ -155,11 +172,26 @@ class OutgoingResponse(_Outgoing):
         self._status_code = status_code
         return _DONE
 
-    def to_response(self) -> Response:
-        """The message; raises HttpError for an informational status, which does not end an exchange."""
-        if self._status_code < 200:
+    def to_response(self, method: str) -> Response:
+        """The message, the answer to a request with this method.
+
+        Raises HttpError for an informational status, which does not end an exchange, for headers that contradict each
+        other, and for a body that was finished before and is not as long as they say.
+        """
+        status = self._status_code
+        if status < 200:
             raise HttpError("HTTP-protocol-error")
-        return Response(self._status_code, self._headers.for_wire(), self.content())
+        length = self._announced()
+        length.applies = may_have_content(method, status)
+        body = self.content()
+        if body.finished:
+            if not length.applies:
+                body = Body.empty()
+            elif body.error is not None:
+                raise body.error
+            elif length.wrong:
+                raise HttpError(self.size_case, length.written)
+        return Response(status, response_headers(method, status, self._headers.for_wire()), body)
 
 
 class RequestOptions:
@@ -198,15 +230,16 @@ class RequestOptions:
 
 
 class ResponseOutparam:
-    """Where a guest puts its response.
+    """Where a guest puts its response to a request with the method ``method``.
 
     ``outcome`` is None until there is one: the guest's response, the error it gave instead, or, once it can
     no longer set any, an internal error that says so. ``on_set`` is called, once, as soon as it is there.
     """
 
-    __slots__ = ("_ready", "on_set", "outcome")
+    __slots__ = ("_method", "_ready", "on_set", "outcome")
 
-    def __init__(self, on_set: Callable[[ResponseOutparam], None] | None = None) -> None:
+    def __init__(self, method: str, on_set: Callable[[ResponseOutparam], None] | None = None) -> None:
+        self._method = method
         self.outcome: Response | HttpError | None = None
         self.on_set = on_set
         self._ready: trio.Event | None = None
@@ -219,7 +252,7 @@ class ResponseOutparam:
             param._settle(HttpError.of(response.value))
             return
         try:
-            param._settle(response.value.to_response())
+            param._settle(response.value.to_response(param._method))
         except HttpError as error:
             response.value.on_drop()
             param._settle(error)

@@ -54,7 +54,7 @@ class InsecureSeed:
     """The interface wasi:random/insecure-seed."""
 
     def __init__(self, context: WasiContext) -> None:
-        self._random = Random(context)
+        self._context = context
 
     def insecure_seed(self) -> tuple[int, int]:
-        return self._random.get_random_u64(), self._random.get_random_u64()
+        return self._context.insecure_seed

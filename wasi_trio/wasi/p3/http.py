@@ -53,16 +53,20 @@ class Client:
             start(self._http, self._nursery, message, request.timeouts(), pending)
         except HttpError as error:
             message.body.close(error)
+            request.answered(error)
             return Err(error.code)
         try:
             await pending.wait_outcome()
         except BaseException:
             pending.scope.cancel()
+            request.answered(HttpError("connection-terminated"))
             raise
         response = pending.outcome
-        if isinstance(response, HttpError):
-            return Err(response.code)
         assert response is not None
+        if isinstance(response, HttpError):
+            request.answered(response)
+            return Err(response.code)
+        request.answered()
         response.body.subscribe_left(pending.scope.cancel)
         return Ok(Response.received(response))
 
@@ -85,13 +89,17 @@ def handler_interface(answer: Answer) -> type[Any]:
             except HttpError as error:
                 return Err(error.code)
             try:
-                return Ok(Response.received(await answer(message)))
+                response = await answer(message)
             except HttpError as error:
                 message.body.close(error)
+                request.answered(error)
                 return Err(error.code)
             except BaseException:
                 message.body.close()
+                request.answered(HttpError("connection-terminated"))
                 raise
+            request.answered()
+            return Ok(Response.received(response))
 
     return Handler
 
@@ -115,6 +123,12 @@ def outgoing_response(result: Ok[Response] | Err[Variant], request: messages.Req
     if isinstance(result, Err):
         raise HttpError.of(result.value)
     return result.value.to_response(request.method)
+
+
+def refuse_response(result: Ok[Response] | Err[Variant], error: HttpError) -> None:
+    """Do without what a guest's ``handler.handle`` returned; its maker learns why in the response's own future."""
+    if isinstance(result, Ok):
+        result.value.discard(error)
 
 
 HTTP_INTERFACES: dict[str, type[Any]] = {"wasi:http/types": Types, "wasi:http/client": Client}

@@ -20,6 +20,7 @@ from wasi_trio.runtime.streams import discard
 from wasi_trio.wasi.drain import Drain
 from wasi_trio.wasi.http.body import Body, BodyEnd
 from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http.lengths import ContentLength
 from wasi_trio.wasi.p3.http_fields import Fields
 from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
 
@@ -33,20 +34,22 @@ _WENT_WELL: Final = Given(RESULT, Ok())
 class BodyStream(SharedStream):
     """A ``stream<u8>`` that gives what a Body holds in the moment it is read, and ends with it.
 
-    To drop the stream before its end closes the Body.
+    To drop the stream before its end closes the Body; ``given_up`` says that this was done.
     """
 
-    __slots__ = ("body",)
+    __slots__ = ("body", "given_up")
 
     def __init__(self, body: Body) -> None:
         super().__init__(U8)
         self.body = body
+        self.given_up = False
         self.pending = _BodySource(self)
         self.watchers.append(self._dropped)
 
     def _dropped(self) -> None:
         self.body.on_readable = None
         if not self.body.ended:
+            self.given_up = True
             self.body.close()
 
     def take_body(self) -> Body:
@@ -102,20 +105,22 @@ class _BodySource:
             stream.read(sink)
 
 
-def trailers_of(body: Body) -> SharedFuture:
+def trailers_of(body: Body, stream: BodyStream | None = None) -> SharedFuture:
     """The future that resolves when a Body has ended: with its trailers, or the error that it ended with.
 
-    A Body that its reader closed early has no trailers.
+    Where the guest has dropped ``stream``, its end of the contents, before their end there are no trailers. Where the
+    host has closed the Body, no more of the message will come.
     """
     future = SharedFuture(TRAILERS)
 
     def resolve(end: BodyEnd) -> None:
-        if end is BodyEnd.CUT and body.error is not None:
-            future.write(Given(TRAILERS, Err(body.error.code)))
-        elif end is BodyEnd.WHOLE and body.trailers:
+        if end is BodyEnd.WHOLE and body.trailers:
             future.write(Given(TRAILERS, Ok(Fields.received(body.trailers))))
-        else:
+        elif end is BodyEnd.WHOLE or (stream is not None and stream.given_up):
             future.write(_NO_TRAILERS)
+        else:
+            error = body.error or body.refusal or HttpError("connection-terminated")
+            future.write(Given(TRAILERS, Err(error.code)))
 
     body.subscribe_end(resolve)
     return future
@@ -133,20 +138,43 @@ def watch_result(future: SharedFuture, then: Callable[[HttpError | None], None])
 
 
 class Transmission:
-    """What becomes of a message, for the guest that made it. The first to say so is right."""
+    """What becomes of a message, for the guest that made it. The first to say so is right.
 
-    __slots__ = ("_settled", "future")
+    A response has been transmitted when its reader has had it. Of a request that ``awaits_answer`` nothing is told
+    before there is a response, or the request has failed: its contents may be taken without ever reaching a server, and
+    whoever sends it knows best why they are not.
+    """
+
+    __slots__ = ("_is_told", "_outcome", "awaits_answer", "future")
 
     def __init__(self) -> None:
         #: the future that the guest gets
         self.future = SharedFuture(RESULT)
-        self._settled = False
+        self.awaits_answer = False
+        self._outcome: Given | None = None
+        self._is_told = False
 
     def settle(self, error: HttpError | None) -> None:
         """It went well, or failed with ``error``."""
-        if not self._settled:
-            self._settled = True
-            self.future.write(_WENT_WELL if error is None else Given(RESULT, Err(error.code)))
+        if self._outcome is None:
+            self._outcome = _outcome(error)
+            self._tell()
+
+    def answered(self, error: HttpError | None) -> None:
+        """The request has its response, or failed with ``error``."""
+        self.awaits_answer = False
+        if error is not None:
+            self._outcome = _outcome(error)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._outcome is not None and not self._is_told and not self.awaits_answer:
+            self._is_told = True
+            self.future.write(self._outcome)
+
+
+def _outcome(error: HttpError | None) -> Given:
+    return _WENT_WELL if error is None else Given(RESULT, Err(error.code))
 
 
 # ---- from a guest to a Body --------------------------------------------------------------------------------
@@ -155,67 +183,139 @@ class Transmission:
 class Outlet:
     """The Body that the contents of a guest's message go to, held to the length that its headers announce.
 
-    Contents are followed by what the future ``trailers`` gives. When the Body has ended, or whoever reads it has
-    closed it, ``transmission`` is settled. ``bodiless`` says that the message is one whose contents nobody is to read.
+    The Body has all of them when that length is reached or ``finish_contents`` is called. It ends when the future
+    ``trailers`` is there as well, which may be before or after; an error in it ends the Body at once. When the Body has
+    ended, or whoever reads it has closed it, ``transmission`` is settled.
     """
 
-    __slots__ = ("_expected", "_size_case", "_trailers", "_transmission", "bodiless", "body", "written")
+    __slots__ = (
+        "_contents_done",
+        "_fields",
+        "_length",
+        "_on_room",
+        "_size_case",
+        "_stream",
+        "_trailers",
+        "_trailers_done",
+        "_transmission",
+        "body",
+    )
 
     def __init__(
-        self, transmission: Transmission, trailers: SharedFuture, expected: int | None, size_case: str
+        self,
+        transmission: Transmission,
+        stream: SharedStream | None,
+        trailers: SharedFuture,
+        length: ContentLength,
+        size_case: str,
     ) -> None:
         self.body = Body()
         self.body.subscribe_end(self._body_ended)
-        self.bodiless = False
-        self.written = 0
+        self.body.awaits_guest = self._awaits_guest
+        self._stream = stream
+        self._on_room: Callable[[], None] | None = None
         self._trailers = HostFutureReader(trailers)
         self._transmission = transmission
-        self._expected = expected
+        self._length = length
         #: the ``error-code`` for contents of another length
         self._size_case = size_case
+        self._contents_done = False
+        self._trailers_done = False
+        self._fields: Fields | None = None
 
     @property
     def open(self) -> bool:
         """Whether anybody still wants contents."""
         return not self.body.finished and not self.body.closed
 
+    def _awaits_guest(self) -> bool:
+        if not self.open:
+            return False
+        if not self._contents_done:
+            return self._stream is not None and self._stream.guest_ends > 0
+        return not self._trailers_done and self._trailers.shared.guest_ends > 0
+
+    def await_room(self, then: Callable[[], None] | None) -> None:
+        """Have ``then`` called, once, when there may be room for contents, or nobody wants any more; None: do not."""
+        self._on_room = then
+        self.body.on_permit = self._permitted
+
+    def _permitted(self) -> None:
+        then, self._on_room = self._on_room, None
+        if then is not None:
+            then()
+        if self.body.complete:
+            self._when_taken()
+
     def count(self, size: int) -> bool:
         """Account for so many more bytes; false, and the Body is cut, where they are too many."""
-        self.written += size
-        if self._expected is not None and self.written > self._expected:
-            self.fail(HttpError(self._size_case, self.written))
-            return False
-        return True
+        if self._length.add(size):
+            return True
+        self.fail(HttpError(self._size_case, self._length.written))
+        return False
+
+    def check_length(self) -> None:
+        """What was counted is in the Body: see whether that is all there is to be."""
+        if self._length.reached and self.open:
+            self.body.complete = True
+            self._when_taken()
+            self.finish_contents()
 
     def fail(self, error: HttpError) -> None:
-        """The contents end short."""
+        """The contents end short, or are not to be believed."""
+        self.body.complete = False
         self.body.abort(error)
 
     def finish_contents(self) -> None:
-        """All contents are in the Body: trailers come next."""
-        if self._expected is not None and self.written != self._expected and not self.bodiless:
-            self.fail(HttpError(self._size_case, self.written))
-        elif self.open:
-            self._trailers.start_read(self._finish)
+        """All contents are in the Body."""
+        if self._length.wrong:
+            self.fail(HttpError(self._size_case, self._length.written))
+            return
+        self._contents_done = True
+        if self._trailers_done and self.open:
+            self._finish()
 
-    def _finish(self, result: CopyResult, value: Any) -> None:
+    def read_trailers(self) -> None:
+        """Begin to wait for the trailers."""
+        if self.open:
+            self._trailers.start_read(self._trailers_came)
+
+    def _trailers_came(self, result: CopyResult, value: Any) -> None:
         if result is not CopyResult.COMPLETED:
-            self.fail(HttpError("internal-error", "the guest is gone and has not said whether there are trailers"))
+            self.body.abort(
+                HttpError("internal-error", "the guest is gone and has not said whether there are trailers")
+            )
         elif isinstance(value, Err):
             self.fail(HttpError.of(value.value))
         else:
-            fields: Fields | None = value.value
-            self.body.finish(None if fields is None else fields.for_wire())
+            self._trailers_done = True
+            self._fields = value.value
+            if self._contents_done:
+                self._finish()
+
+    def _finish(self) -> None:
+        self.body.finish(None if self._fields is None else self._fields.for_wire())
+
+    def _when_taken(self) -> None:
+        """Contents of the announced length have gone out when the reader has taken them, whatever trailers may follow.
+
+        So a guest may wait for that before it says what trailers there are.
+        """
+        if not self.body.buffered:
+            self._transmission.settle(None)
+        else:
+            self.body.on_permit = self._permitted
 
     def _body_ended(self, end: BodyEnd) -> None:
         body = self.body
         error = None
         if end is not BodyEnd.WHOLE:
             error = body.error or body.refusal
-            if error is None and not self.bodiless:
+            if error is None and self._length.applies:
                 error = HttpError("connection-terminated")
         self._transmission.settle(error)
         self._trailers.drop()
+        body.on_permit = body.awaits_guest = None  # or the two would keep each other until garbage is collected
 
 
 class _GuestFeed(Drain):
@@ -237,17 +337,18 @@ class _GuestFeed(Drain):
     def put(self, data: bytes) -> None:
         if self.outlet.count(len(data)):
             self.outlet.body.try_write(data)
+            self.outlet.check_length()
         else:
             self.stop()
 
     def await_room(self) -> None:
         if self.outlet.open:
-            self.outlet.body.on_permit = self.pull
+            self.outlet.await_room(self.pull)
         else:
             self.stop()
 
     def ended(self) -> None:
-        self.outlet.body.on_permit = None
+        self.outlet.await_room(None)
         self.outlet.finish_contents()
 
 
@@ -265,13 +366,14 @@ class _BodyFeed:
         source, outlet = self.source, self.outlet
         body = outlet.body
         while outlet.open:
-            if source.buffered:
+            if source.available():
                 if not body.permit():
-                    body.on_permit = self.move
+                    outlet.await_room(self.move)
                     return
                 if not outlet.count(source.buffered):
                     break
                 body.move_from(source)
+                outlet.check_length()
             elif not source.ended:
                 source.on_readable = self.move
                 return
@@ -304,8 +406,8 @@ class Contents(ABC):
         """Hand everything to a guest, which tells in ``result`` how it goes: the contents and the trailers."""
 
     @abstractmethod
-    def to_body(self, expected: int | None, size_case: str) -> Body:
-        """Hand everything to the host."""
+    def to_body(self, length: ContentLength, size_case: str) -> Body:
+        """Hand everything to the host, which is held to this length. ``size_case`` is what another one fails with."""
 
     @abstractmethod
     def drop(self, error: HttpError | None = None) -> None:
@@ -323,14 +425,17 @@ class HostContents(Contents):
     def consume(self, result: SharedFuture) -> tuple[SharedStream, SharedFuture]:
         watch_result(result, self._handled)
         body = self.body
-        return _empty_stream() if body.ended else BodyStream(body), trailers_of(body)
+        if body.ended:
+            return _empty_stream(), trailers_of(body)
+        stream = BodyStream(body)
+        return stream, trailers_of(body, stream)
 
     def _handled(self, error: HttpError | None) -> None:
         """A guest that could not handle the message wants no more of it."""
         if error is not None and not self.body.ended:
             self.body.close(error)
 
-    def to_body(self, expected: int | None, size_case: str) -> Body:
+    def to_body(self, length: ContentLength, size_case: str) -> Body:
         return self.body
 
     def drop(self, error: HttpError | None = None) -> None:
@@ -340,14 +445,12 @@ class HostContents(Contents):
 class GuestContents(Contents):
     """Those of a message that a guest made."""
 
-    __slots__ = ("bodiless", "stream", "trailers", "trailers_expected", "transmission")
+    __slots__ = ("stream", "trailers", "trailers_expected", "transmission")
 
     def __init__(self, stream: SharedStream | None, trailers: SharedFuture) -> None:
         self.stream = stream
         self.trailers = trailers
         self.transmission = Transmission()
-        #: nobody is to read the contents: those of a response to HEAD, or with a status that has none
-        self.bodiless = False
         #: where there is no stream: whether there may be trailers all the same
         self.trailers_expected = True
 
@@ -355,18 +458,19 @@ class GuestContents(Contents):
         watch_result(result, self.transmission.settle)
         return _empty_stream() if self.stream is None else self.stream, self.trailers
 
-    def to_body(self, expected: int | None, size_case: str) -> Body:
-        outlet = Outlet(self.transmission, self.trailers, expected, size_case)
-        outlet.bodiless = self.bodiless
+    def to_body(self, length: ContentLength, size_case: str) -> Body:
         stream = self.stream
+        outlet = Outlet(self.transmission, stream, self.trailers, length, size_case)
+        outlet.check_length()  # it may be none
         if stream is None:
             outlet.finish_contents()
-            if outlet.open and not self.trailers_expected:
-                outlet.body.finish()
         elif isinstance(stream, BodyStream):
             _BodyFeed(stream.take_body(), outlet).move()
         else:
             _GuestFeed(stream, outlet).begin()
+        outlet.read_trailers()
+        if stream is None and outlet.open and not self.trailers_expected:
+            outlet.body.finish()
         return outlet.body
 
     def drop(self, error: HttpError | None = None) -> None:

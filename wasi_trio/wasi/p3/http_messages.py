@@ -15,6 +15,7 @@ from wasi_trio.wasi.http import messages
 from wasi_trio.wasi.http.client import RequestOptions as Timeouts
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.fields import FieldError
+from wasi_trio.wasi.http.lengths import ContentLength, may_have_content, response_headers
 from wasi_trio.wasi.http.target import RequestTarget, method_text, method_variant, scheme_text, scheme_variant
 from wasi_trio.wasi.http.uri import destination
 from wasi_trio.wasi.p3.http_bodies import Contents, GuestContents, HostContents
@@ -119,14 +120,20 @@ class Request(_Message, RequestTarget):
         method = method_text(self._method)
         if isinstance(self._contents, GuestContents):
             self._contents.trailers_expected = method in _WITH_CONTENTS
+            self._contents.transmission.awaits_answer = True
         return messages.Request(
             method,
             scheme_text(self._scheme),
             self._authority,
             self._path_with_query,
             self._headers.for_wire(),
-            self._contents.to_body(expected, self._size_case),
+            self._contents.to_body(ContentLength(expected), self._size_case),
         )
+
+    def answered(self, error: HttpError | None = None) -> None:
+        """It has been sent and has its response, or failed with ``error``. To be called after ``to_request``."""
+        if isinstance(self._contents, GuestContents):
+            self._contents.transmission.answered(error)
 
     def to_network(self) -> messages.Request:
         """As ``to_request``, but raises HttpError too where the request can not be sent over the network."""
@@ -135,6 +142,7 @@ class Request(_Message, RequestTarget):
             destination(request)
         except HttpError as error:
             request.body.close(error)
+            self.answered(error)
             raise
         return request
 
@@ -171,7 +179,7 @@ class Response(_Message):
     def consume_body(this: Response, res: Any) -> tuple[SharedStream, SharedFuture]:
         return this._contents.consume(res.into_shared())
 
-    def to_response(self, method: str | None = None) -> messages.Response:
+    def to_response(self, method: str) -> messages.Response:
         """The neutral message, the answer to a request with this method; its body is fed by the guest from here on.
 
         Raises HttpError, with the response discarded, where its headers contradict each other, or its status is an
@@ -185,9 +193,9 @@ class Response(_Message):
         except HttpError as error:
             self.discard(error)
             raise
-        if isinstance(self._contents, GuestContents):
-            self._contents.bodiless = method == "HEAD" or status in (204, 304)
-        return messages.Response(status, self._headers.for_wire(), self._contents.to_body(expected, self._size_case))
+        length = ContentLength(expected, may_have_content(method, status))
+        headers = response_headers(method, status, self._headers.for_wire())
+        return messages.Response(status, headers, self._contents.to_body(length, self._size_case))
 
 
 def _guest_contents(contents: Any, trailers: Any) -> GuestContents:

@@ -11,7 +11,7 @@ from pathlib import Path
 from wasi_trio.component.wit import Wit, load
 
 #: those ``@unstable`` features whose functions the host has all the same
-FEATURES = ("cli-exit-with-code", "informational-outbound-responses", "network-error-code")
+FEATURES = ("informational-outbound-responses", "network-error-code")
 
 
 @functools.lru_cache(maxsize=2)
