@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS, HttpContext, HttpOptions
+from wasi_trio.wasi.sockets.context import NetworkContext, NetworkOptions
 from wasi_trio.wasi.stdio import BytesSource, NullSink, StdinSource, StdoutSink
 
 
@@ -32,6 +33,7 @@ class WasiOptions:
     random: Callable[[int], bytes] = os.urandom
     wall_clock: Callable[[], int] = time.time_ns
     http: HttpOptions = DEFAULT_HTTP_OPTIONS
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 DEFAULT_OPTIONS = WasiOptions()
@@ -44,7 +46,7 @@ class WasiContext:
     is given no such thing. Streams default to those of the options.
     """
 
-    __slots__ = ("http", "nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("_network", "http", "nursery", "options", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -57,10 +59,18 @@ class WasiContext:
     ) -> None:
         self.options = options
         self.nursery = nursery
-        self.http = HttpContext(options.http)
+        self.http = HttpContext(options.http, options.network.outbound)
+        self._network: NetworkContext | None = None
         self.stdin = options.stdin if stdin is None else stdin
         self.stdout = options.stdout if stdout is None else stdout
         self.stderr = options.stderr if stderr is None else stderr
+
+    @property
+    def network(self) -> NetworkContext:
+        """The instance's sockets, of which most have none."""
+        if self._network is None:
+            self._network = NetworkContext(self.options.network, self.nursery)
+        return self._network
 
     def finish(self) -> None:
         """The instance is gone: write out what its output streams kept back."""

@@ -1,0 +1,219 @@
+"""What a guest may do with sockets, and those that one instance has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from wasi_trio.wasi.outbound import Outbound, plain_address
+from wasi_trio.wasi.sockets.addresses import Address, Family
+from wasi_trio.wasi.sockets.errors import Code, SocketError
+from wasi_trio.wasi.sockets.host import HostNetwork
+from wasi_trio.wasi.sockets.memory import MemoryNetwork
+from wasi_trio.wasi.sockets.names import parse_host
+from wasi_trio.wasi.sockets.transports import Network, TcpTransport, Transport, UdpTransport
+
+#: look-ups that an instance may have under way
+LOOK_UPS = 64
+#: addresses that one look-up gives
+ADDRESSES = 256
+#: addresses of which an instance's look-ups are remembered
+_REMEMBERED = 1024
+#: bytes that one direction of a connection inside of an instance holds
+_PIPE = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """What stays the same from one guest instance to the next.
+
+    ``inherit`` gives guests the network of the machine. Without it, they have loopback addresses of their own, by which
+    an instance's sockets reach each other and nothing else, and what ``outbound`` admits. ``outbound`` bounds where
+    sockets connect and send to, and the requests that guests make (``WasiOptions.http``); None admits everything.
+    ``allow_ip_name_lookup`` lets guests look up names: with ``outbound``, those that it has. ``max_sockets`` bounds the
+    sockets of one instance. ``network`` is the machine's, which bounds the sockets of the process, or another in its
+    place.
+    """
+
+    inherit: bool = False
+    allow_ip_name_lookup: bool = False
+    outbound: Outbound | None = None
+    max_sockets: int = 2048
+    network: Network = field(default_factory=HostNetwork)
+
+
+class NetworkContext:
+    """The sockets of one guest instance. ``nursery`` is where what they do by themselves is done."""
+
+    __slots__ = ("_listening", "_looked_up", "_looking_up", "_loopback", "_sockets", "freed", "nursery", "options")
+
+    def __init__(self, options: NetworkOptions, nursery: trio.Nursery | None) -> None:
+        self.options = options
+        self.nursery = nursery
+        self._sockets = 0
+        #: whoever waits for a socket to be closed, so that another can be opened
+        self.freed = trio.lowlevel.ParkingLot()
+        self._loopback: MemoryNetwork | None = None
+        #: where sockets of this instance listen
+        self._listening: set[Address] = set()
+        #: the names that addresses were found by
+        self._looked_up: dict[str, set[str]] = {}
+        self._looking_up = 0
+
+    # ---- sockets -----------------------------------------------------------------------------------------
+
+    def open_tcp(self, family: Family, network: Network | None = None) -> TcpTransport:
+        """A new socket; raises SocketError if there may be none, and OSError."""
+        self._count()
+        try:
+            return (network or self._usual()).tcp(family)
+        except OSError:
+            self._uncount()
+            raise
+
+    def open_udp(self, family: Family, network: Network | None = None) -> UdpTransport:
+        self._count()
+        try:
+            return (network or self._usual()).udp(family)
+        except OSError:
+            self._uncount()
+            raise
+
+    def accept(self, listener: TcpTransport) -> TcpTransport:
+        """The next connection of a socket that listens."""
+        self._count()
+        try:
+            return listener.accept()
+        except OSError:
+            self._uncount()
+            raise
+
+    def close(self, transport: Transport) -> None:
+        if not transport.closed:
+            self._listening.discard(self._place(transport))
+            transport.close()
+            self._uncount()
+
+    def listens(self, transport: TcpTransport) -> None:
+        """A socket listens now: this instance may connect to it."""
+        self._listening.add(self._place(transport))
+
+    def _count(self) -> None:
+        if self._sockets >= self.options.max_sockets:
+            raise SocketError(Code.TOO_MANY_SOCKETS)
+        self._sockets += 1
+
+    def _uncount(self) -> None:
+        self._sockets -= 1
+        self.freed.unpark()
+
+    def _usual(self) -> Network:
+        options = self.options
+        return options.network if options.inherit or options.outbound is not None else self._inside()
+
+    def _inside(self) -> MemoryNetwork:
+        if self._loopback is None:
+            self._loopback = MemoryNetwork(capacity=_PIPE)
+        return self._loopback
+
+    @staticmethod
+    def _place(transport: Transport) -> Address:
+        try:
+            local = transport.local_address()
+        except OSError:
+            return Address("", 0)
+        return Address(local.host, local.port)
+
+    # ---- what is allowed ---------------------------------------------------------------------------------
+
+    def to_bind(self, address: Address, *, to_receive_answers: bool = False) -> Network:
+        """Where a socket is to be bound to an address; raises SocketError where that is not allowed.
+
+        ``to_receive_answers`` is for one of UDP, which has to be bound before it can send.
+        """
+        options = self.options
+        if options.inherit:
+            return options.network
+        if address.is_loopback:
+            return self._inside()
+        if to_receive_answers and address.is_any and address.port == 0 and options.outbound is not None:
+            return options.network
+        raise SocketError(Code.ACCESS_DENIED)
+
+    def to_listen(self) -> Network:
+        """Where a socket that was not bound listens, to all the addresses of the machine."""
+        if self.options.inherit:
+            return self.options.network
+        raise SocketError(Code.ACCESS_DENIED)
+
+    def to_reach(self, scheme: str, address: Address) -> Network:
+        """By which network an address is connected or sent to; raises SocketError where that is not allowed."""
+        options = self.options
+        if options.outbound is None:
+            if options.inherit:
+                return options.network
+        elif self._admits(options.outbound, scheme, address) or (options.inherit and self._is_own(address)):
+            return options.network
+        if address.is_loopback and not options.inherit:
+            return self._inside()
+        raise SocketError(Code.ACCESS_DENIED)
+
+    def may_receive(self, network: Network, address: Address) -> bool:
+        """Whether a datagram from there is for the guest: all are for one that may listen, else answers alone."""
+        options = self.options
+        if options.inherit or options.outbound is None or network is not options.network:
+            return True
+        return self._admits(options.outbound, "udp", address)
+
+    def _admits(self, outbound: Outbound, scheme: str, address: Address) -> bool:
+        if outbound.admits_address(scheme, address.host, address.port):
+            return True
+        names = self._looked_up.get(address.host, ())
+        return any(outbound.admits_name(scheme, name, address.port) for name in names)
+
+    def _is_own(self, address: Address) -> bool:
+        """Whether a socket of this very instance listens there, as that of a pair does."""
+        host, port = address.host, address.port
+        everywhere = address.is_loopback and Address(address.family.any, port) in self._listening
+        return everywhere or Address(host, port) in self._listening
+
+    # ---- names -------------------------------------------------------------------------------------------
+
+    def parse_name(self, name: str) -> tuple[list[str], str]:
+        """The address that a name is, and the name as it is looked up; raises SocketError where that is not allowed."""
+        if not self.options.allow_ip_name_lookup:
+            raise SocketError(Code.ACCESS_DENIED)
+        address, plain = parse_host(name)
+        if address is not None:
+            return [address], plain
+        outbound = self.options.outbound
+        if outbound is not None and not outbound.admits_look_up(plain):
+            raise SocketError(Code.ACCESS_DENIED)
+        return [], plain
+
+    async def look_up(self, name: str) -> list[str]:
+        """The addresses of a host, as the system orders them, after ``parse_name``; raises SocketError.
+
+        What was found here is what may be connected to under this name.
+        """
+        if self._looking_up >= LOOK_UPS:
+            raise SocketError(Code.TEMPORARY_RESOLVER_FAILURE)
+        self._looking_up += 1
+        try:
+            texts = await self.options.network.look_up(name)
+        finally:
+            self._looking_up -= 1
+        found: dict[str, None] = {}
+        for text in texts:
+            ip = plain_address(text)
+            if ip is not None and len(found) < ADDRESSES:
+                found[str(ip)] = None
+        if not found:
+            raise SocketError(Code.NAME_UNRESOLVABLE)
+        for address in found:
+            if address in self._looked_up or len(self._looked_up) < _REMEMBERED:
+                names = self._looked_up.setdefault(address, set())
+                if len(names) < 16:
+                    names.add(name)
+        return list(found)

@@ -1,0 +1,142 @@
+"""What a guest's sockets are made of: those of the system (``host``), or of memory (``memory``).
+
+Nothing here waits but ``wait_readable`` and ``wait_writable``, which return when it is worth while to try again; any
+number of tasks may wait, and may be cancelled at no loss. What would have to wait raises BlockingIOError; failures are
+OSErrors. Once closed, a transport fails, and nobody waits for it any more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import Enum, auto
+
+from wasi_trio.wasi.sockets.addresses import Address, Family
+
+
+class Option(Enum):
+    """The options of sockets. Their values are whole numbers; times are in seconds, sizes in bytes."""
+
+    KEEP_ALIVE = auto()
+    KEEP_ALIVE_IDLE = auto()
+    KEEP_ALIVE_INTERVAL = auto()
+    KEEP_ALIVE_COUNT = auto()
+    HOP_LIMIT = auto()
+    RECEIVE_BUFFER = auto()
+    SEND_BUFFER = auto()
+
+
+#: those that a UDP socket has
+UDP_OPTIONS = (Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
+
+
+class Direction(Enum):
+    RECEIVE = auto()
+    SEND = auto()
+
+
+class Transport(ABC):
+    """A socket."""
+
+    __slots__ = ("closed", "family", "network")
+
+    def __init__(self, network: Network, family: Family) -> None:
+        self.network = network
+        self.family = family
+        self.closed = False
+
+    @abstractmethod
+    def bind(self, address: Address) -> None: ...
+
+    @abstractmethod
+    def local_address(self) -> Address: ...
+
+    @abstractmethod
+    def remote_address(self) -> Address: ...
+
+    @abstractmethod
+    def get(self, option: Option) -> int: ...
+
+    @abstractmethod
+    def set(self, option: Option, value: int) -> None:
+        """Set an option to a value that is in range; the system may round it."""
+
+    @abstractmethod
+    def can_receive(self) -> bool:
+        """Whether ``receive`` or ``accept`` would give something, or fail."""
+
+    @abstractmethod
+    def can_send(self) -> bool:
+        """Whether ``send`` would take something, or fail."""
+
+    @abstractmethod
+    async def wait_readable(self) -> None: ...
+
+    @abstractmethod
+    async def wait_writable(self) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Harmless when repeated."""
+
+
+class TcpTransport(Transport):
+    __slots__ = ()
+
+    @abstractmethod
+    def connect(self, address: Address) -> None:
+        """Begin to connect."""
+
+    @abstractmethod
+    def connected(self) -> bool:
+        """Whether what ``connect`` began is done; raises what it failed with. ``wait_writable`` waits for that."""
+
+    @abstractmethod
+    def listen(self, backlog: int) -> None:
+        """Let connections come; called again, it changes how many may wait."""
+
+    @abstractmethod
+    def accept(self) -> TcpTransport:
+        """The next connection."""
+
+    @abstractmethod
+    def receive(self, limit: int) -> bytes:
+        """At least one of the bytes that are there; none at the end of them."""
+
+    @abstractmethod
+    def send(self, data: bytes | memoryview) -> int:
+        """Send at least one of these bytes; gives how many."""
+
+    @abstractmethod
+    def shut_down(self, direction: Direction) -> None: ...
+
+
+class UdpTransport(Transport):
+    __slots__ = ()
+
+    @abstractmethod
+    def connect(self, address: Address | None) -> None:
+        """Exchange datagrams with this address alone, or with any again."""
+
+    @abstractmethod
+    def send(self, data: bytes, address: Address | None) -> None:
+        """Send a datagram; None for the address that this is connected to."""
+
+    @abstractmethod
+    def receive(self) -> tuple[bytes, Address]:
+        """The next datagram, whole, and where it came from."""
+
+
+class Network(ABC):
+    """Where sockets come from."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def tcp(self, family: Family) -> TcpTransport: ...
+
+    @abstractmethod
+    def udp(self, family: Family) -> UdpTransport: ...
+
+    @abstractmethod
+    async def look_up(self, name: str) -> list[str]:
+        """The IP addresses of a host, at least one; raises SocketError."""
