@@ -46,22 +46,19 @@ class _Text:
         self.lines.append(f'(import "{interface.name}@{interface.version}" (instance {label}')
         aliases = []
         for name, type_ in interface.types.items():
-            if isinstance(type_, t.ResourceType):
-                if type_ in self.outer:
-                    self.lines.append(f"  (alias outer 1 {self.outer[type_]} (type ${name}'))")
-                    self.lines.append(f'  (export "{name}" (type ${name} (eq ${name}\')))')
-                else:
-                    self.lines.append(f'  (export "{name}" (type ${name} (sub resource)))')
-                    self.outer[type_] = f"{label}.{name}"
-                    aliases.append(name)
-            elif isinstance(type_, _NAMED):
-                self.lines.append(f"  (type ${name}' {self.value(type_, inner, itself=True)})")
-                self.lines.append(f'  (export "{name}" (type ${name} (eq ${name}\')))')
-                if type_ not in self.outer:
-                    self.outer[type_] = f"{label}.{name}"
-                    aliases.append(name)
-            else:
+            if not isinstance(type_, (t.ResourceType, *_NAMED)):
                 continue
+            if type_ in self.outer:
+                self.lines.append(f"  (alias outer 1 {self.outer[type_]} (type ${name}'))")
+            elif not isinstance(type_, t.ResourceType):
+                self.lines.append(f"  (type ${name}' {self.value(type_, inner, itself=True)})")
+            if isinstance(type_, t.ResourceType) and type_ not in self.outer:
+                self.lines.append(f'  (export "{name}" (type ${name} (sub resource)))')
+            else:
+                self.lines.append(f'  (export "{name}" (type ${name} (eq ${name}\')))')
+            if type_ not in self.outer:
+                self.outer[type_] = f"{label}.{name}"
+                aliases.append(name)
             inner[type_] = f"${name}"
         for function in functions:
             type_ = interface.functions[function]

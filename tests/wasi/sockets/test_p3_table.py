@@ -9,7 +9,9 @@ import pytest
 import trio
 from socket_guests import LOOPBACK6, Guest, networked, v4, v6
 
+from wasi_trio.component.types import U8
 from wasi_trio.component.values import Err, Ok, Variant
+from wasi_trio.runtime.streams import make_stream
 
 OK: Ok[None] = Ok(None)
 
@@ -212,9 +214,6 @@ async def test_what_is_connected(guest: Guest) -> None:
 
 
 def streams() -> Any:
-    from wasi_trio.component.types import U8
-    from wasi_trio.runtime.streams import make_stream
-
     return make_stream(U8)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from wasi_trio.wasi.outbound import Outbound, plain_address
 from wasi_trio.wasi.sockets.addresses import Address, Family
 from wasi_trio.wasi.sockets.errors import Code, SocketError
-from wasi_trio.wasi.sockets.host import HostNetwork
+from wasi_trio.wasi.sockets.host import HostNetwork, raise_descriptor_limit
 from wasi_trio.wasi.sockets.memory import MemoryNetwork
 from wasi_trio.wasi.sockets.names import parse_host
 from wasi_trio.wasi.sockets.transports import Network, TcpTransport, Transport, UdpTransport
@@ -41,6 +42,12 @@ class NetworkOptions:
     outbound: Outbound | None = None
     max_sockets: int = 2048
     network: Network = field(default_factory=HostNetwork)
+
+    def prepared(self, own: Collection[tuple[str, int]] = ()) -> NetworkOptions:
+        """The same options, for a process whose own server listens on these addresses, with room for their sockets."""
+        if (self.inherit or self.outbound is not None) and isinstance(self.network, HostNetwork):
+            raise_descriptor_limit()
+        return self if self.outbound is None else replace(self, outbound=self.outbound.with_own(own))
 
 
 class NetworkContext:
