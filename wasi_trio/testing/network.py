@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -101,14 +102,15 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As of trio; b"" when the guest has shut down its direction."""
-        if max_bytes is not None and max_bytes < 1:
+        limit = PIPE if max_bytes is None else operator.index(max_bytes)
+        if limit < 1:
             raise ValueError("max_bytes must be at least 1")
         with self._receiving:
             await trio.lowlevel.checkpoint()
             while True:
                 self._check()
                 try:
-                    return self._transport.receive(max_bytes or PIPE)
+                    return self._transport.receive(limit)
                 except BlockingIOError:
                     await self._transport.wait_readable()
                 except OSError as error:

@@ -135,12 +135,10 @@ class _MemoryTransport(Transport):
         self._options[option] = value
 
     async def wait_readable(self) -> None:
-        if not self.closed:
-            await self._wake.park()
+        await _park(self.can_receive(), self._wake)
 
     async def wait_writable(self) -> None:
-        if not self.closed:
-            await self._wake.park()
+        await _park(self.can_send(), self._wake)
 
 
 class MemoryTcp(_MemoryTransport, TcpTransport):
@@ -218,16 +216,10 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
             incoming.discard()
 
     async def wait_readable(self) -> None:
-        if self._incoming is not None:
-            await self._incoming.wake.park()
-        else:
-            await super().wait_readable()
+        await _park(self.can_receive(), self._wake if self._incoming is None else self._incoming.wake)
 
     async def wait_writable(self) -> None:
-        if self._outgoing is not None:
-            await self._outgoing.wake.park()
-        else:
-            await trio.lowlevel.checkpoint()
+        await _park(self.can_send(), self._wake if self._outgoing is None else self._outgoing.wake)
 
     def close(self) -> None:
         if self.closed:
@@ -245,6 +237,8 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
             else:
                 outgoing.end()
             incoming.break_off()
+            incoming.changed()
+            outgoing.changed()
         self._wake.unpark_all()
 
     def reset(self) -> None:
@@ -391,6 +385,14 @@ class MemoryNetwork(Network):
         local = transport.local_address()
         if bound.get((local.host, local.port)) is transport:
             del bound[local.host, local.port]
+
+
+async def _park(ready: bool, lot: trio.lowlevel.ParkingLot) -> None:
+    """Wait for a change, unless there is nothing to wait for: whoever looked before may not have come here at once."""
+    if ready:
+        await trio.lowlevel.checkpoint()
+    else:
+        await lot.park()
 
 
 def _error(number: int) -> OSError:
