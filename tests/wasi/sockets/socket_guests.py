@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -10,16 +12,19 @@ from typing import Any
 
 import trio
 
+from tests.guests import wat
 from tests.guests.passing import export_name, passing
 from wasi_trio.component import wit
 from wasi_trio.component.values import Variant
 from wasi_trio.runtime.component import Component, LinkedComponent
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.runtime.instance import Instance
+from wasi_trio.testing import run
 from wasi_trio.wasi.context import WasiContext, WasiOptions
 from wasi_trio.wasi.imports import link_wasi
+from wasi_trio.wasi.sockets.addresses import Family
 from wasi_trio.wasi.sockets.context import NetworkOptions
-from wasi_trio.wasi.sockets.host import HostNetwork
+from wasi_trio.wasi.sockets.host import HostNetwork, HostTcp
 from wasi_trio.wasi.sockets.values import Ipv4SocketAddress, Ipv6SocketAddress
 
 INTERFACES = {
@@ -122,3 +127,45 @@ def v6(*groups: int, port: int = 0) -> Variant:
 
 
 LOOPBACK6 = (0, 0, 0, 0, 0, 0, 0, 1)
+
+
+class WatchedNetwork(HostNetwork):
+    """The machine's network, which says where guests listen."""
+
+    def __init__(self, max_sockets: int | None = None) -> None:
+        super().__init__(max_sockets)
+        self.listening = trio.Event()
+        self.port = 0
+
+    def tcp(self, family: Family) -> HostTcp:
+        return _WatchedTcp(self, family, self._open(family, socket.SOCK_STREAM))
+
+
+class _WatchedTcp(HostTcp):
+    network: WatchedNetwork
+
+    def listen(self, backlog: int) -> None:
+        super().listen(backlog)
+        self.network.port = self.local_address().port
+        self.network.listening.set()
+
+
+@asynccontextmanager
+async def command(name: str, network: WatchedNetwork, **options: Any) -> AsyncIterator[int]:
+    """A command that listens at a port of 127.0.0.1 of its own; the port."""
+
+    async def listen() -> None:
+        made = NetworkOptions(**{"inherit": True, "network": network, **options})
+        result = await run(wat.source(name), ["0"], wasi=WasiOptions(network=made))
+        raise AssertionError(f"the command ended with {result}")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        await network.listening.wait()
+        yield network.port
+        nursery.cancel_scope.cancel()
+
+
+def descriptors() -> int:
+    """How many files this process has open."""
+    return len(os.listdir("/dev/fd"))

@@ -63,7 +63,7 @@ class NetworkContext:
         self.freed = trio.lowlevel.ParkingLot()
         self._loopback: MemoryNetwork | None = None
         #: where sockets of this instance listen
-        self._listening: set[Address] = set()
+        self._listening: dict[Transport, Address] = {}
         #: the names that addresses were found by
         self._looked_up: dict[str, set[str]] = {}
         self._looking_up = 0
@@ -98,13 +98,14 @@ class NetworkContext:
 
     def close(self, transport: Transport) -> None:
         if not transport.closed:
-            self._listening.discard(self._place(transport))
+            self._listening.pop(transport, None)
             transport.close()
             self._uncount()
 
     def listens(self, transport: TcpTransport) -> None:
         """A socket listens now: this instance may connect to it."""
-        self._listening.add(self._place(transport))
+        local = transport.local_address()
+        self._listening[transport] = Address(local.host, local.port)
 
     def _count(self) -> None:
         if self._sockets >= self.options.max_sockets:
@@ -123,14 +124,6 @@ class NetworkContext:
         if self._loopback is None:
             self._loopback = MemoryNetwork(capacity=_PIPE)
         return self._loopback
-
-    @staticmethod
-    def _place(transport: Transport) -> Address:
-        try:
-            local = transport.local_address()
-        except OSError:
-            return Address("", 0)
-        return Address(local.host, local.port)
 
     # ---- what is allowed ---------------------------------------------------------------------------------
 
@@ -181,9 +174,9 @@ class NetworkContext:
 
     def _is_own(self, address: Address) -> bool:
         """Whether a socket of this very instance listens there, as that of a pair does."""
-        host, port = address.host, address.port
-        everywhere = address.is_loopback and Address(address.family.any, port) in self._listening
-        return everywhere or Address(host, port) in self._listening
+        listening = self._listening.values()
+        everywhere = address.is_loopback and Address(address.family.any, address.port) in listening
+        return everywhere or Address(address.host, address.port) in listening
 
     # ---- names -------------------------------------------------------------------------------------------
 

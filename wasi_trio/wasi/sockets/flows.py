@@ -186,7 +186,8 @@ class Sending(StdoutSink):
 
     def _fail(self, error: OSError) -> None:
         self._error = error
-        self._rest.clear()
+        # Not cleared: the error's traceback may have a view of it.
+        self._rest = bytearray()
         self._release()
 
     def _push(self) -> bool:

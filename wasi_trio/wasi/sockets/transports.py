@@ -1,8 +1,8 @@
 """What a guest's sockets are made of: those of the system (``host``), or of memory (``memory``).
 
-Nothing here waits but ``wait_readable`` and ``wait_writable``, which return when it is worth while to try again, soon if
-it is already; any number of tasks may wait, and may be cancelled at no loss. What would have to wait raises BlockingIOError; failures are
-OSErrors. Once closed, a transport fails, and nobody waits for it any more.
+Nothing here waits but ``wait_readable`` and ``wait_writable``, which return when it is worth while to try again, soon
+if it is already; any number of tasks may wait, and may be cancelled at no loss. What would have to wait raises
+BlockingIOError; failures are OSErrors. Once closed, a transport fails, and nobody waits for it any more.
 """
 
 from __future__ import annotations
