@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any
 
+import pytest
 import trio
 
 from tests.guests import wat
@@ -116,6 +117,15 @@ async def networked(version: str, **options: Any) -> AsyncIterator[Guest]:
     options = {"inherit": True, "allow_ip_name_lookup": True, "network": HostNetwork(), **options}
     async with guest(version, **options) as made:
         yield made
+
+
+def calls(version: str, request: pytest.FixtureRequest) -> Iterator[set[str]]:
+    """A module's fixture: what its tests call, which is every function of a version once all of them have run."""
+    names: set[str] = set()
+    yield names
+    selected = request.config.option.keyword or any("::" in argument for argument in request.config.args)
+    if not selected and not request.session.testsfailed:
+        assert {export_name(*function) for function in functions(version)} - names == set()
 
 
 def v4(host: str = "127.0.0.1", port: int = 0) -> Variant:

@@ -12,6 +12,8 @@ from socket_guests import LOOPBACK6, Guest, guest, networked, v4, v6
 from wasi_trio.component.values import Err, Ok, Variant
 from wasi_trio.wasi.outbound import Outbound
 from wasi_trio.wasi.sockets.addresses import Address, Family
+from wasi_trio.wasi.sockets.context import LOOK_UPS, NetworkContext, NetworkOptions
+from wasi_trio.wasi.sockets.errors import SocketError
 from wasi_trio.wasi.sockets.memory import MemoryNetwork
 
 OK: Ok[None] = Ok(None)
@@ -178,6 +180,21 @@ async def test_a_look_up_gives_so_many_addresses() -> None:
     network = MemoryNetwork({"many.test": [f"10.0.{number // 256}.{number % 256}" for number in range(5000)]})
     async with guest("p3", network=network, allow_ip_name_lookup=True) as it:
         assert len((await it("resolve-addresses", "many.test")).value) == 256
+
+
+async def test_look_ups_of_an_instance_are_bounded(nursery: trio.Nursery) -> None:
+    class Slow(MemoryNetwork):
+        async def look_up(self, name: str) -> list[str]:
+            await trio.sleep_forever()
+            raise AssertionError
+
+    context = NetworkContext(NetworkOptions(network=Slow(), allow_ip_name_lookup=True), None)
+    for _ in range(LOOK_UPS):
+        nursery.start_soon(context.look_up, "slow.test")
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(SocketError, match="temporary-resolver-failure"):
+        await context.look_up("slow.test")
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("inherit", [False, True])

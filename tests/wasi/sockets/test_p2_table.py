@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from socket_guests import LOOPBACK6, Guest, networked, v4, v6
+from socket_guests import LOOPBACK6, Guest, calls, networked, v4, v6
 
 from wasi_trio.component.errors import Trap
 from wasi_trio.component.values import Err, Ok, Variant
@@ -19,10 +20,16 @@ class Datagram(NamedTuple):
     remote_address: Variant | None
 
 
+@pytest.fixture(scope="module")
+def called(request: pytest.FixtureRequest) -> Iterator[set[str]]:
+    yield from calls("p2", request)
+
+
 @pytest.fixture
-async def guest():
+async def guest(called: set[str]):
     async with networked("p2") as made:
         yield made
+    called |= made.called
 
 
 class Sockets:

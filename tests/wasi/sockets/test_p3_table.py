@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
-from socket_guests import LOOPBACK6, Guest, networked, v4, v6
+from socket_guests import LOOPBACK6, Guest, calls, networked, v4, v6
 
 from wasi_trio.component.types import U8
 from wasi_trio.component.values import Err, Ok, Variant
@@ -20,10 +21,16 @@ def err(case: str) -> Err[Variant]:
     return Err(Variant(case))
 
 
+@pytest.fixture(scope="module")
+def called(request: pytest.FixtureRequest) -> Iterator[set[str]]:
+    yield from calls("p3", request)
+
+
 @pytest.fixture
-async def guest():
+async def guest(called: set[str]):
     async with networked("p3") as made:
         yield made
+    called |= made.called
 
 
 async def tcp(guest: Guest, family: str = "ipv4") -> Any:

@@ -22,7 +22,7 @@ ADDRESSES = 256
 #: addresses of which an instance's look-ups are remembered
 _REMEMBERED = 1024
 #: bytes that one direction of a connection inside of an instance holds
-_PIPE = 16 << 10
+PIPE = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class NetworkContext:
 
     def _inside(self) -> MemoryNetwork:
         if self._loopback is None:
-            self._loopback = MemoryNetwork(capacity=_PIPE)
+            self._loopback = MemoryNetwork(capacity=PIPE)
         return self._loopback
 
     # ---- what is allowed ---------------------------------------------------------------------------------
