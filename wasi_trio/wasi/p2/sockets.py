@@ -152,10 +152,47 @@ class TcpReady(Pollable):
             await self._socket.wait()
 
 
-class TcpSocket:
+class _Socket:
+    """What the resources of TCP and UDP share."""
+
+    __slots__ = ("_socket",)
+
+    _socket: tcp.TcpSocket | udp.UdpSocket
+
+    @_answers.now
+    def local_address(self) -> Variant:
+        return to_socket_address(self._socket.local_address())
+
+    @_answers.now
+    def remote_address(self) -> Variant:
+        return to_socket_address(self._socket.remote_address())
+
+    def address_family(self) -> str:
+        return FAMILY_NAMES[self._socket.family]
+
+    @_answers.now
+    def receive_buffer_size(self) -> int:
+        return self._socket.get(Option.RECEIVE_BUFFER)
+
+    @_answers.now
+    def set_receive_buffer_size(self, value: int) -> None:
+        self._socket.set(Option.RECEIVE_BUFFER, value)
+
+    @_answers.now
+    def send_buffer_size(self) -> int:
+        return self._socket.get(Option.SEND_BUFFER)
+
+    @_answers.now
+    def set_send_buffer_size(self, value: int) -> None:
+        self._socket.set(Option.SEND_BUFFER, value)
+
+
+class TcpSocket(_Socket):
     """The resource ``tcp-socket``."""
 
-    __slots__ = ("_progress", "_socket")
+    __slots__ = ("_progress",)
+
+    _socket: tcp.TcpSocket
 
     def __init__(self, socket: tcp.TcpSocket) -> None:
         self._socket = socket
@@ -211,19 +248,8 @@ class TcpSocket:
         accepted = self._socket.accept()
         return TcpSocket(accepted), *_streams(accepted)
 
-    @_answers.now
-    def local_address(self) -> Variant:
-        return to_socket_address(self._socket.local_address())
-
-    @_answers.now
-    def remote_address(self) -> Variant:
-        return to_socket_address(self._socket.remote_address())
-
     def is_listening(self) -> bool:
         return self._socket.is_listening
-
-    def address_family(self) -> str:
-        return FAMILY_NAMES[self._socket.family]
 
     @_answers.now
     def set_listen_backlog_size(self, value: int) -> None:
@@ -268,22 +294,6 @@ class TcpSocket:
     @_answers.now
     def set_hop_limit(self, value: int) -> None:
         self._socket.set(Option.HOP_LIMIT, value)
-
-    @_answers.now
-    def receive_buffer_size(self) -> int:
-        return self._socket.get(Option.RECEIVE_BUFFER)
-
-    @_answers.now
-    def set_receive_buffer_size(self, value: int) -> None:
-        self._socket.set(Option.RECEIVE_BUFFER, value)
-
-    @_answers.now
-    def send_buffer_size(self) -> int:
-        return self._socket.get(Option.SEND_BUFFER)
-
-    @_answers.now
-    def set_send_buffer_size(self, value: int) -> None:
-        self._socket.set(Option.SEND_BUFFER, value)
 
     def subscribe(self) -> Pollable:
         return TcpReady(self._socket)
@@ -425,10 +435,12 @@ class RoomForDatagrams(Pollable):
             await self._socket.transport.wait_writable()
 
 
-class UdpSocket:
+class UdpSocket(_Socket):
     """The resource ``udp-socket``."""
 
-    __slots__ = ("_pairs", "_progress", "_socket")
+    __slots__ = ("_pairs", "_progress")
+
+    _socket: udp.UdpSocket
 
     def __init__(self, socket: udp.UdpSocket) -> None:
         self._socket = socket
@@ -460,39 +472,12 @@ class UdpSocket:
         return IncomingDatagramStream(self), OutgoingDatagramStream(self)
 
     @_answers.now
-    def local_address(self) -> Variant:
-        return to_socket_address(self._socket.local_address())
-
-    @_answers.now
-    def remote_address(self) -> Variant:
-        return to_socket_address(self._socket.remote_address())
-
-    def address_family(self) -> str:
-        return FAMILY_NAMES[self._socket.family]
-
-    @_answers.now
     def unicast_hop_limit(self) -> int:
         return self._socket.get(Option.HOP_LIMIT)
 
     @_answers.now
     def set_unicast_hop_limit(self, value: int) -> None:
         self._socket.set(Option.HOP_LIMIT, value)
-
-    @_answers.now
-    def receive_buffer_size(self) -> int:
-        return self._socket.get(Option.RECEIVE_BUFFER)
-
-    @_answers.now
-    def set_receive_buffer_size(self, value: int) -> None:
-        self._socket.set(Option.RECEIVE_BUFFER, value)
-
-    @_answers.now
-    def send_buffer_size(self) -> int:
-        return self._socket.get(Option.SEND_BUFFER)
-
-    @_answers.now
-    def set_send_buffer_size(self, value: int) -> None:
-        self._socket.set(Option.SEND_BUFFER, value)
 
     def subscribe(self) -> Pollable:
         """Of what a socket does by itself, nothing ever waits."""

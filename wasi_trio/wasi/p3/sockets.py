@@ -73,10 +73,47 @@ def _failed(error: OSError) -> SharedFuture:
     return outcome.future
 
 
-class TcpSocket:
+class _Socket:
+    """What the resources of TCP and UDP share."""
+
+    __slots__ = ("_socket",)
+
+    _socket: tcp.TcpSocket | udp.UdpSocket
+
+    @_answers.now
+    def get_local_address(self) -> Variant:
+        return to_socket_address(self._socket.local_address())
+
+    @_answers.now
+    def get_remote_address(self) -> Variant:
+        return to_socket_address(self._socket.remote_address())
+
+    def get_address_family(self) -> str:
+        return FAMILY_NAMES[self._socket.family]
+
+    @_answers.now
+    def get_receive_buffer_size(self) -> int:
+        return self._socket.get(SocketOption.RECEIVE_BUFFER)
+
+    @_answers.now
+    def set_receive_buffer_size(self, value: int) -> None:
+        self._socket.set(SocketOption.RECEIVE_BUFFER, value)
+
+    @_answers.now
+    def get_send_buffer_size(self) -> int:
+        return self._socket.get(SocketOption.SEND_BUFFER)
+
+    @_answers.now
+    def set_send_buffer_size(self, value: int) -> None:
+        self._socket.set(SocketOption.SEND_BUFFER, value)
+
+
+class TcpSocket(_Socket):
     """The resource ``tcp-socket``."""
 
-    __slots__ = ("_context", "_socket")
+    __slots__ = ("_context",)
+
+    _socket: tcp.TcpSocket
 
     def __init__(self, context: NetworkContext, socket: tcp.TcpSocket) -> None:
         self._context = context
@@ -120,19 +157,8 @@ class TcpSocket:
         source = InputSource(receiving, self._context.nursery, outcome, on_end=receiving.close)
         return source.stream, source.future
 
-    @_answers.now
-    def get_local_address(self) -> Variant:
-        return to_socket_address(self._socket.local_address())
-
-    @_answers.now
-    def get_remote_address(self) -> Variant:
-        return to_socket_address(self._socket.remote_address())
-
     def get_is_listening(self) -> bool:
         return self._socket.is_listening
-
-    def get_address_family(self) -> str:
-        return FAMILY_NAMES[self._socket.family]
 
     @_answers.now
     def set_listen_backlog_size(self, value: int) -> None:
@@ -178,22 +204,6 @@ class TcpSocket:
     def set_hop_limit(self, value: int) -> None:
         self._socket.set(SocketOption.HOP_LIMIT, value)
 
-    @_answers.now
-    def get_receive_buffer_size(self) -> int:
-        return self._socket.get(SocketOption.RECEIVE_BUFFER)
-
-    @_answers.now
-    def set_receive_buffer_size(self, value: int) -> None:
-        self._socket.set(SocketOption.RECEIVE_BUFFER, value)
-
-    @_answers.now
-    def get_send_buffer_size(self) -> int:
-        return self._socket.get(SocketOption.SEND_BUFFER)
-
-    @_answers.now
-    def set_send_buffer_size(self, value: int) -> None:
-        self._socket.set(SocketOption.SEND_BUFFER, value)
-
     def on_drop(self) -> None:
         self._socket.drop()
 
@@ -223,10 +233,12 @@ class _Upload(OutputDrain):
         super().ended()
 
 
-class UdpSocket:
+class UdpSocket(_Socket):
     """The resource ``udp-socket``."""
 
-    __slots__ = ("_socket",)
+    __slots__ = ()
+
+    _socket: udp.UdpSocket
 
     def __init__(self, socket: udp.UdpSocket) -> None:
         self._socket = socket
@@ -269,39 +281,12 @@ class UdpSocket:
                 return data, to_socket_address(address)
 
     @_answers.now
-    def get_local_address(self) -> Variant:
-        return to_socket_address(self._socket.local_address())
-
-    @_answers.now
-    def get_remote_address(self) -> Variant:
-        return to_socket_address(self._socket.remote_address())
-
-    def get_address_family(self) -> str:
-        return FAMILY_NAMES[self._socket.family]
-
-    @_answers.now
     def get_unicast_hop_limit(self) -> int:
         return self._socket.get(SocketOption.HOP_LIMIT)
 
     @_answers.now
     def set_unicast_hop_limit(self, value: int) -> None:
         self._socket.set(SocketOption.HOP_LIMIT, value)
-
-    @_answers.now
-    def get_receive_buffer_size(self) -> int:
-        return self._socket.get(SocketOption.RECEIVE_BUFFER)
-
-    @_answers.now
-    def set_receive_buffer_size(self, value: int) -> None:
-        self._socket.set(SocketOption.RECEIVE_BUFFER, value)
-
-    @_answers.now
-    def get_send_buffer_size(self) -> int:
-        return self._socket.get(SocketOption.SEND_BUFFER)
-
-    @_answers.now
-    def set_send_buffer_size(self, value: int) -> None:
-        self._socket.set(SocketOption.SEND_BUFFER, value)
 
     def on_drop(self) -> None:
         self._socket.release()
