@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serve.support import tcp_pair
-from wasi_trio.serve import stretch
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.receiving import ContentReceiver, Receiver
 from wasi_trio.serve.upload import Message, Upload
+from wasi_trio.wasi import stretch
 from wasi_trio.wasi.http.body import Body
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serve.support import tcp_pair
-from wasi_trio.serve import stretch
 from wasi_trio.serve.connection import Connection
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.protocol_options import default_config
 from wasi_trio.serve.sending import Sender
+from wasi_trio.wasi import stretch
 from wasi_trio.wasi.http.body import Body
 
 #: more than the system holds

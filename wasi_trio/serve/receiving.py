@@ -12,9 +12,9 @@ import trio
 
 from wasi_trio.serve.http1 import Http1Connection
 from wasi_trio.serve.sending import Stream, transport_of
-from wasi_trio.serve.stretch import Stretch
 from wasi_trio.serve.upload import Upload
 from wasi_trio.wasi.http.body import BodyClosed
+from wasi_trio.wasi.stretch import Stretch
 
 #: bytes to read at a time from a connection, at first, and where it has more
 _LEAST_READ = 16 << 10

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import trio
 
-from wasi_trio.serve.stretch import Stretch
 from wasi_trio.wasi.http.body import Piece
+from wasi_trio.wasi.stretch import Stretch
 
 logger = logging.getLogger("wasi_trio.serve")
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
 from socket_guests import WatchedNetwork, command, descriptors
 
+from tests.guests import wat
+from wasi_trio import NetworkOptions, WasiOptions
+from wasi_trio.testing import Network, run
+from wasi_trio.wasi.sockets.addresses import Family
 from wasi_trio.wasi.sockets.host import raise_descriptor_limit
+from wasi_trio.wasi.sockets.memory import MemoryNetwork, MemoryTcp
+from wasi_trio.wasi.sockets.transports import Direction
 
 ECHOES = pytest.mark.parametrize("name", ["tcp", "p3_tcp"])
 
@@ -134,3 +141,61 @@ async def test_nothing_is_left_behind(name: str) -> None:
             await everything(stream)
         await stream.aclose()
     assert descriptors() <= before + 1
+
+
+class Endless(MemoryTcp):
+    """A peer that always has something, and always takes what there is."""
+
+    taken = 0
+
+    def receive(self, limit: int) -> bytes:
+        return bytes(min(limit, 1000))
+
+    def can_receive(self) -> bool:
+        return True
+
+    def send(self, data: bytes | memoryview) -> int:
+        self.taken += len(data)
+        return len(data)
+
+    def shut_down(self, direction: Direction) -> None:
+        pass
+
+
+class Eager(MemoryNetwork):
+    """Its first connection is an endless one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endless = Endless(self, Family.IPV4)
+
+    def tcp(self, family: Family) -> MemoryTcp:
+        return _Eager(self, family)
+
+
+class _Eager(MemoryTcp):
+    network: Eager
+
+    def accept(self) -> MemoryTcp:
+        if not self.network.endless.taken:
+            self.network.endless.taken = 1
+            return self.network.endless
+        return super().accept()
+
+    def can_receive(self) -> bool:
+        return not self.network.endless.taken or super().can_receive()
+
+
+async def test_one_connection_does_not_keep_the_others_waiting() -> None:
+    network = Eager()
+    test = Network()
+    test._memory = network
+    options = WasiOptions(network=NetworkOptions(inherit=True, network=network))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(run, wat.source("p3_tcp"), ["80"], wasi=options))
+        async with await test.connect("127.0.0.1", 80) as stream:
+            for number in range(10):
+                await stream.send_all(b"%d" % number)
+                assert await stream.receive_some() == b"%d" % number
+        assert network.endless.taken > 1_000_000
+        nursery.cancel_scope.cancel()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import trio
+
 from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.types import STRING, U8, Option, Own, ResourceType, Result
@@ -20,6 +22,7 @@ from wasi_trio.wasi.sockets.errors import Code, code_of
 from wasi_trio.wasi.sockets.flows import Sending
 from wasi_trio.wasi.sockets.transports import Option as SocketOption
 from wasi_trio.wasi.sockets.values import FAMILIES, FAMILY_NAMES, from_socket_address, to_ip_address, to_socket_address
+from wasi_trio.wasi.stretch import Stretch
 
 _CASES = (
     Code.ACCESS_DENIED,
@@ -144,7 +147,7 @@ class TcpSocket(_Socket):
         except OSError as error:
             discard(data)
             return _failed(error)
-        return _Upload(data.into_shared(), sending, self._context.nursery, Outcome(RESULT, _named)).future
+        return _Upload(data.into_shared(), sending, self._context.nursery).future
 
     def receive(self) -> tuple[SharedStream, SharedFuture]:
         try:
@@ -153,6 +156,7 @@ class TcpSocket(_Socket):
             stream = SharedStream(U8)
             stream.drop()
             return stream, _failed(error)
+        receiving.stretch = Stretch()
         outcome = Outcome(RESULT, _named)
         source = InputSource(receiving, self._context.nursery, outcome, on_end=receiving.close)
         return source.stream, source.future
@@ -224,9 +228,21 @@ class _Incoming(tcp.Incoming):
 class _Upload(OutputDrain):
     """Sends what a guest writes to a stream, and its end."""
 
-    __slots__ = ()
+    __slots__ = ("_stretch",)
 
     _sink: Sending
+
+    def __init__(self, stream: SharedStream, sending: Sending, nursery: trio.Nursery | None) -> None:
+        self._stretch = Stretch()
+        super().__init__(stream, sending, nursery, Outcome(RESULT, _named))
+
+    def copied(self) -> None:
+        if self._stretch.goes_on() or self._nursery is None:
+            super().copied()
+        else:
+            # Others of the instance have their turn before it writes more.
+            self.stream.pending = None
+            self._nursery.start_soon(self._wait_for_room)
 
     def ended(self) -> None:
         self._sink.close()

@@ -11,6 +11,7 @@ from wasi_trio.wasi.sockets.context import NetworkContext
 from wasi_trio.wasi.sockets.errors import Code, SocketError
 from wasi_trio.wasi.sockets.transports import Direction, TcpTransport
 from wasi_trio.wasi.stdio import StdinSource, StdoutSink
+from wasi_trio.wasi.stretch import Stretch
 
 #: bytes received at once, and bytes that may wait to be sent
 CHUNK = 64 << 10
@@ -38,13 +39,14 @@ class Connection:
 
 
 class Receiving(StdinSource):
-    """What the peer sends."""
+    """What the peer sends. ``stretch`` has a guest wait now and then for what is there already."""
 
-    __slots__ = ("_connection", "_data", "_done", "_error")
+    __slots__ = ("_connection", "_data", "_done", "_error", "stretch")
 
     def __init__(self, connection: Connection) -> None:
         connection.hold()
         self._connection = connection
+        self.stretch: Stretch | None = None
         #: received when it was asked whether there is anything
         self._data = b""
         self._done = False
@@ -67,9 +69,14 @@ class Receiving(StdinSource):
         return self._receive(limit)
 
     def _receive(self, limit: int) -> bytes | None:
+        stretch = self.stretch
+        if stretch is not None and not stretch.goes_on():
+            return b""
         try:
             data = self._connection.transport.receive(limit)
         except BlockingIOError:
+            if stretch is not None:
+                stretch.end()
             return b""
         except OSError as error:
             self._error = error
