@@ -22,6 +22,9 @@ class WasiOptions:
     ``wall_clock`` gives nanoseconds since 1970. By default that is the machine's clock even under trio's
     MockClock, since what a guest does with it (dates, certificates, cookies) is about the world outside;
     :func:`trio_wall_clock` makes one that follows trio's clock. The monotonic clock always is trio's.
+
+    ``http`` answers the requests that guests make, and ``network`` says what their sockets may do, and where both may
+    go.
     """
 
     args: Sequence[str] = ()

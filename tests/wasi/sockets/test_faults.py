@@ -166,6 +166,50 @@ async def test_a_peer_that_takes_nothing_does_not_keep_an_instance(autojump_cloc
     assert trio.current_time() - began == LINGER
 
 
+async def test_a_connection_ends_with_the_last_handle(listener: socket.socket) -> None:
+    network = HostNetwork(1000)
+    async with networked("p3", network=network) as it:
+        sock, peer = await connected(it, listener)
+        received, outcome = await it("tcp-socket.receive", sock)
+        writer, data = make_stream(U8)
+        sent = await it("tcp-socket.send", sock, data)
+        sock.on_drop()
+        await writer.send_all(b"x")
+        assert peer.recv(10) == b"x"
+        await writer.aclose()
+        assert await sent.get() == OK
+        assert peer.recv(10) == b""
+        peer.sendall(b"y")
+        assert await received.receive() == b"y"
+        assert network.sockets == 1
+        received.close()
+        assert await outcome.get() == OK
+        assert network.sockets == 0
+        peer.close()
+
+
+async def test_a_port_is_free_when_what_came_by_it_was_dropped() -> None:
+    network = HostNetwork(1000)
+    async with networked("p3", network=network) as it:
+        for step in ("socket", "stream"):
+            sock = (await it("tcp-socket.create", "ipv4")).value
+            stream = (await it("tcp-socket.listen", sock)).value
+            place = v4(port=(await it("tcp-socket.get-local-address", sock)).value.value.port)
+            # Either keeps it, whichever goes first.
+            if step == "socket":
+                sock.on_drop()
+                client = (await it("tcp-socket.create", "ipv4")).value
+                assert await it("tcp-socket.connect", client, place) == OK
+                for each in (*await stream.receive(1), client):
+                    each.on_drop()
+                stream.close()
+            else:
+                stream.close()
+                assert network.sockets == 1
+                sock.on_drop()
+            assert network.sockets == 0
+
+
 @contextmanager
 def no_more_descriptors() -> Iterator[None]:
     """The process may open no more files in this block."""

@@ -317,6 +317,16 @@ async def test_names(guest: Guest, name: str, outcome: object) -> None:
     assert await guest("resolve-addresses", name) == outcome
 
 
+async def test_a_name_with_a_dot_at_its_end(guest: Guest) -> None:
+    """It is one of DNS alone, and is looked up as it is: systems differ in whether they know this one."""
+    try:
+        found = socket.getaddrinfo("localhost.", None, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        assert await guest("resolve-addresses", "localhost.") == err("name-unresolvable")
+    else:
+        assert len((await guest("resolve-addresses", "localhost.")).value) == len(found)
+
+
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST"])
 async def test_localhost(guest: Guest, name: str) -> None:
     """All the addresses that the system has, in its order."""

@@ -25,6 +25,9 @@ DATAGRAM = 65535
 #: file descriptors that are kept back for all that is no guest's socket, of each four that there may be
 _KEPT_OF_FOUR = 1
 
+#: as many as any process needs, where the system names no limit
+_MOST_DESCRIPTORS = 1 << 20
+
 _DARWIN = sys.platform == "darwin"
 _IDLE: int = getattr(socket, "TCP_KEEPALIVE" if _DARWIN else "TCP_KEEPIDLE", 0x10)
 
@@ -290,17 +293,18 @@ _RESOLVER = {
 def _share_of_descriptors() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return 1 << 20
+        return _MOST_DESCRIPTORS
     return soft - _KEPT_OF_FOUR * soft // 4
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process have as many file descriptors as it may give itself."""
+    """Let this process have as many file descriptors as it may give itself, up to a million."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         # macOS may refuse what it says that it admits.
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _unbindable(number: int) -> int:

@@ -281,7 +281,7 @@ class MemoryUdp(_MemoryTransport, UdpTransport):
             self.bind(Address(self.family.any, 0))
 
     def _arrived(self, data: bytes, source: Address) -> None:
-        if self._remote not in (None, source):
+        if self._remote is not None and self._remote[:2] != source[:2]:
             return
         if len(self._queue) < DATAGRAMS and self._bytes + len(data) <= DATAGRAM_BYTES:
             self._queue.append((data, source))
