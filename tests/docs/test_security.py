@@ -106,7 +106,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("datagrams in one call (0.2)", DATAGRAMS, f"{DATAGRAMS}, and {DATAGRAM_BYTES >> 10} KiB"),
         ("look-ups at once", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),
         ("addresses of one look-up", ADDRESSES, f"{ADDRESSES} |"),
-        ("time for what was written to a socket to be sent when the instance ends", LINGER, f"{LINGER:g} s"),
+        ("time to send the written bytes of a socket after the instance has ended", LINGER, f"{LINGER:g} s"),
         ("time of a sent request", Client().timeout, f"{Client().timeout:g} s"),
     ]:
         assert number is None or number > 0

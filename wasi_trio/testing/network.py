@@ -1,4 +1,4 @@
-"""A network of a test's own: in memory, between the test and the guests that it gives it to."""
+"""A network in memory between a test and its guests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from wasi_trio.wasi.sockets.transports import Direction
 
 
 class Network:
-    """What guests find when they use sockets: what the test has put there, and each other.
+    """A network in memory, in which guests reach the test and each other.
 
-    ``names`` are the hosts that they can look up, with their addresses. Guests that are given this may connect, listen,
-    send and receive at any address; give ``options`` of your own for less. All of it follows trio's clock.
+    ``names`` are the hosts for look-ups, with their addresses. Guests may connect, listen, send and receive at any
+    address, unless ``options`` allow less. All waiting follows trio's clock.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Network:
         return replace(self._options, network=self._memory)
 
     def listen(self, host: str, port: int) -> Listener:
-        """Have guests reach the test at an address. Raises OSError if something listens there."""
+        """Listen for connections of guests at an address. Raises OSError if the address is in use."""
         address = Address(host, port)
         transport = self._memory.tcp(address.family)
         transport.bind(address)
@@ -40,7 +40,7 @@ class Network:
         return Listener(transport)
 
     async def connect(self, host: str, port: int) -> MemoryStream:
-        """A connection to a guest that listens there, or at all addresses; waits until one does."""
+        """Connect to a guest that listens at the address, or at all addresses; waits for one."""
         address = Address(host, port)
         transport = self._memory.tcp(address.family)
         while True:
@@ -53,7 +53,7 @@ class Network:
                 return MemoryStream(transport)
 
     def datagrams(self, host: str, port: int) -> Datagrams:
-        """A socket for UDP at an address. Raises OSError if there is one."""
+        """A UDP socket at an address. Raises OSError if the address is in use."""
         address = Address(host, port)
         transport = self._memory.udp(address.family)
         transport.bind(address)
@@ -78,7 +78,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         return self._transport.remote_address()[:2]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As of trio; what the guest has not read waits here when it is more than the connection holds."""
+        """As of trio; waits while the connection is full."""
         with self._sending:
             await trio.lowlevel.checkpoint()
             self._check(self._ended)
@@ -137,7 +137,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
 
 class Listener(trio.abc.Listener[MemoryStream]):
-    """Where guests connect to, for trio.serve_listeners for instance."""
+    """Accepts connections of guests; for trio.serve_listeners, for instance."""
 
     def __init__(self, transport: MemoryTcp) -> None:
         self._transport = transport
@@ -164,13 +164,13 @@ class Datagrams(trio.abc.AsyncResource):
         self._transport = transport
 
     async def send(self, data: bytes, host: str, port: int) -> None:
-        """Send a datagram; where nobody is, or has no room, it is lost."""
+        """Send a datagram. It is lost if there is no socket at the address, or no room."""
         await trio.lowlevel.checkpoint()
         self._check()
         self._transport.send(data, Address(host, port))
 
     async def receive(self) -> tuple[bytes, tuple[str, int]]:
-        """The next datagram, and where it came from."""
+        """The next datagram, and its source."""
         await trio.lowlevel.checkpoint()
         while True:
             self._check()

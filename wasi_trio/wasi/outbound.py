@@ -1,6 +1,6 @@
-"""Where guests may reach out to: one allow-list for sockets and for outgoing HTTP.
+"""The allow-list for the destinations of guests: one for sockets and for outgoing HTTP.
 
-An entry is one of these, and any number of them make a list. What none of them admits is denied.
+A list has any number of entries of these forms. A destination that no entry admits is denied.
 
 | entry                  | admits                                                                                |
 |------------------------|---------------------------------------------------------------------------------------|
@@ -13,7 +13,7 @@ An entry is one of these, and any number of them make a list. What none of them 
 | ``HOST:PORT``          | only that port of any of these but a network; an IPv6 address stands in brackets      |
 | ``SCHEME://HOST``      | only that protocol: tcp, udp, http or https, these on their own port if none is given |
 
-This module looks nothing up and connects to nothing: it says yes or no.
+This module only decides. It looks nothing up and connects to nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _port = re.compile(r"[0-9]{1,5}").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry. ``name`` is a host's, with ``*.`` before it or ``*`` alone where it stands for several."""
+    """One entry. ``name`` is the name of a host, ``*.`` and a suffix, or ``*``."""
 
     scheme: str | None = None
     port: int | None = None
@@ -64,32 +64,32 @@ class Outbound:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Outbound:
-        """A list of such entries; raises ValueError with one line for what is none."""
+        """A list of such entries; raises ValueError, with one line, for a text of another form."""
         return cls(tuple(map(parse_entry, texts)))
 
     def with_own(self, addresses: Collection[tuple[str, int]]) -> Outbound:
-        """The same list, with what ``self`` stands for."""
+        """The same list, with these addresses and ports for ``self``."""
         return replace(self, own=frozenset(addresses))
 
     @property
     def has_addresses(self) -> bool:
-        """Whether an address may be admitted whatever its host is called."""
+        """Whether the list has entries that admit addresses whatever the name of the host."""
         return any(entry.network is not None or entry.own or entry.name == "*" for entry in self.entries)
 
     def admits_name(self, scheme: str, name: str, port: int) -> bool:
-        """Whether a host may be connected to by its name, whatever addresses it has."""
+        """Whether the list admits a host by its name, whatever its addresses."""
         plain = plain_name(name)
         return any(entry.admits_protocol(scheme, port) and entry.admits_name(plain) for entry in self.entries)
 
     def admits_address(self, scheme: str, address: str, port: int) -> bool:
-        """Whether an IP address may be connected to."""
+        """Whether the list admits an IP address."""
         ip = plain_address(address)
         if ip is None:
             return False
         return any(entry.admits_protocol(scheme, port) and self._admits(entry, ip, port) for entry in self.entries)
 
     def admits_look_up(self, name: str) -> bool:
-        """Whether a guest may ask for a host's addresses: only where it is named. DNS carries data too."""
+        """Whether a guest may look up a name: only if an entry has it, because a DNS query carries data too."""
         plain = plain_name(name)
         return any(entry.admits_name(plain) for entry in self.entries)
 
@@ -102,10 +102,10 @@ class Outbound:
 
 
 def _is_at(ip: IpAddress, host: str) -> bool:
-    """Whether a server that listens on ``host`` is what is found at ``ip``, as seen from the same machine."""
+    """Whether a connection to ``ip`` from this machine reaches a server that listens on ``host``."""
     listening = plain_address(host)
     if listening is not None and listening.is_unspecified:
-        # All of the machine's addresses, of which those of the loopback are the ones that are sure to be its own.
+        # That is all addresses of the machine, of which only those of the loopback are known here.
         return ip.is_loopback
     return ip == listening
 
@@ -120,7 +120,7 @@ def plain_name(name: str) -> str:
 
 
 def plain_address(text: str) -> IpAddress | None:
-    """An IP address without its scope, an IPv4 address also where it is written as one of IPv6; None for all else."""
+    """An IP address without its scope, with an IPv4-mapped address as IPv4; None for any other text."""
     try:
         ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -170,7 +170,7 @@ def _parse_host(host: str) -> Entry | None:
         except ValueError:
             return None
     name = plain_name(host)
-    # What ends in a number is a way to write an address, as 127.1 is, and would never be found by that name.
+    # A text that ends in a number is an old notation of an address, such as 127.1, and never matches as a name.
     if _name(name) is None or len(name) > 253 or name.rpartition(".")[2].isdigit():
         return None
     return Entry(name=name)

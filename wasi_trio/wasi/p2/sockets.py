@@ -25,7 +25,7 @@ from wasi_trio.wasi.sockets.values import FAMILIES, FAMILY_NAMES, from_socket_ad
 DATAGRAMS = 64
 DATAGRAM_BYTES = 256 << 10
 
-#: what this version has no name for
+#: names for codes that this version does not have
 _OTHER_NAMES = {Code.CONNECTION_BROKEN: "connection-aborted", Code.OTHER: "unknown"}
 
 
@@ -38,13 +38,13 @@ _answers = Answers(_named)
 
 
 class Network:
-    """The resource ``network``: the instance's, whatever that may do."""
+    """The resource ``network``: the network of the instance."""
 
     __slots__ = ()
 
 
 class _Operation(Enum):
-    """What was started and is to be finished."""
+    """An operation between its start and its finish."""
 
     BIND = auto()
     CONNECT = auto()
@@ -52,7 +52,7 @@ class _Operation(Enum):
 
 
 class _Progress:
-    """The operation of a socket that was started and is not finished."""
+    """The operation of a socket that was started and is not finished, if any."""
 
     __slots__ = ("operation",)
 
@@ -69,7 +69,7 @@ class _Progress:
 
 
 class TcpInput(InputStream):
-    """What the peer sends."""
+    """The stream from the peer."""
 
     __slots__ = ("_receiving",)
 
@@ -94,7 +94,7 @@ class TcpInput(InputStream):
 
 
 class TcpOutput(OutputStream):
-    """What is sent to the peer."""
+    """The stream to the peer."""
 
     __slots__ = ("_sending",)
 
@@ -137,7 +137,7 @@ def _stream_error(error: OSError) -> Err[StreamError]:
 
 
 class TcpReady(Pollable):
-    """Ready when what was started may be finished, or a connection may be accepted."""
+    """Ready when the operation under way can be finished, or a connection accepted."""
 
     __slots__ = ("_socket",)
 
@@ -153,7 +153,7 @@ class TcpReady(Pollable):
 
 
 class _Socket:
-    """What the resources of TCP and UDP share."""
+    """The common part of the resources for TCP and UDP."""
 
     __slots__ = ("_socket",)
 
@@ -318,7 +318,7 @@ class IncomingDatagram(NamedTuple):
 
 
 class _DatagramStream:
-    """One of a pair of streams of a UDP socket; only those that were made last are of use."""
+    """One of a pair of streams of a UDP socket; only the last pair works."""
 
     __slots__ = ("_owner", "_pair", "_socket")
 
@@ -480,7 +480,7 @@ class UdpSocket(_Socket):
         self._socket.set(Option.HOP_LIMIT, value)
 
     def subscribe(self) -> Pollable:
-        """Of what a socket does by itself, nothing ever waits."""
+        """Always ready: no operation of the socket itself waits."""
         return AlwaysReady()
 
     def on_drop(self) -> None:
@@ -555,7 +555,7 @@ class NetworkInterface:
         pass
 
     def network_error_code(self, err: Error) -> str | None:
-        """What the failure of a socket's stream is called; None for one of another kind."""
+        """The error-code of a failure of a socket's stream; None for an error of another kind."""
         return _named(err.reason) if isinstance(err.reason, SocketError) else None
 
 

@@ -77,7 +77,7 @@ def _failed(error: OSError) -> SharedFuture:
 
 
 class _Socket:
-    """What the resources of TCP and UDP share."""
+    """The common part of the resources for TCP and UDP."""
 
     __slots__ = ("_socket",)
 
@@ -212,7 +212,7 @@ class TcpSocket(_Socket):
         self._socket.drop()
 
 
-#: the elements of what ``listen`` gives
+#: the element type of the stream that ``listen`` gives
 CONNECTIONS = Own(ResourceType("tcp-socket", python_class=TcpSocket))
 
 
@@ -226,7 +226,7 @@ class _Incoming(tcp.Incoming):
 
 
 class _Upload(OutputDrain):
-    """Sends what a guest writes to a stream, and its end."""
+    """Sends the bytes of a guest's stream, and its end."""
 
     __slots__ = ("_stretch",)
 
@@ -240,7 +240,7 @@ class _Upload(OutputDrain):
         if self._stretch.goes_on() or self._nursery is None:
             super().copied()
         else:
-            # Others of the instance have their turn before it writes more.
+            # Other tasks of the instance get their turn first.
             self.stream.pending = None
             self._nursery.start_soon(self._wait_for_room)
 
@@ -309,7 +309,7 @@ class UdpSocket(_Socket):
 
 
 class _Creator:
-    """What a resource's ``create`` is called on: for one instance."""
+    """The receiver of a resource's ``create`` in one instance."""
 
     def __init__(self, make: Callable[[str], Any]) -> None:
         self._make = make

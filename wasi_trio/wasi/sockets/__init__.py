@@ -1,4 +1,4 @@
-"""Sockets in words of no version of WASI: what ``wasi/p2/sockets.py`` and ``wasi/p3/sockets.py`` are made of.
+"""A model of sockets for both versions of WASI: ``wasi/p2/sockets.py`` and ``wasi/p3/sockets.py`` are thin above it.
 
-Failures are OSErrors, those of the system and ``SocketError``; ``errors.code_of`` names each.
+Every failure is an OSError, of the system or a ``SocketError``; ``errors.code_of`` names each.
 """

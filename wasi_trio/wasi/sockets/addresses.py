@@ -47,12 +47,12 @@ class Address(NamedTuple):
 
     @property
     def for_system(self) -> Any:
-        """As the module ``socket`` takes it."""
+        """As an argument for the module ``socket``."""
         return tuple(self) if self.family is Family.IPV6 else (self.host, self.port)
 
     @classmethod
     def of_system(cls, given: Any) -> Address:
-        """Of what the module ``socket`` gives."""
+        """From a socket address of the module ``socket``."""
         host, port, *rest = given
         return cls(host.partition("%")[0], port, *rest)
 
@@ -64,7 +64,7 @@ def check_family(address: Address, family: Family) -> None:
     if family is Family.IPV6:
         packed = socket.inet_pton(socket.AF_INET6, address.host)
         mapped = packed[:12] == bytes(10) + b"\xff\xff"
-        # ::a.b.c.d, deprecated since 2006: systems do not agree on what it means. But :: and ::1 look the same.
+        # ::a.b.c.d, deprecated since 2006: systems disagree about its meaning. But :: and ::1 look the same.
         compatible = packed[:12] == bytes(12) and int.from_bytes(packed[12:], "big") > 1
         if mapped or compatible:
             raise SocketError(Code.INVALID_ARGUMENT)

@@ -1,4 +1,4 @@
-"""What a guest may do with sockets, and those that one instance has."""
+"""The network options of guests, and the sockets of one instance."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PIPE = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """What stays the same from one guest instance to the next.
+    """Options that all instances of a guest share.
 
-    ``inherit`` gives guests the network of the machine. Without it, they have loopback addresses of their own, by which
-    an instance's sockets reach each other and nothing else, and what ``outbound`` admits. ``outbound`` bounds where
-    sockets connect and send to, and the requests that guests make (``WasiOptions.http``); None admits everything.
-    ``allow_ip_name_lookup`` lets guests look up names: with ``outbound``, those that it has. ``max_sockets`` bounds the
-    sockets of one instance. ``network`` is the machine's, which bounds the sockets of the process, or another in its
-    place.
+    ``inherit`` gives guests the network of the machine. Without it an instance has loopback addresses of its own, by
+    which its sockets reach each other, and the destinations of ``outbound``. ``outbound`` is an allow-list for the
+    destinations of sockets and of outgoing requests (``WasiOptions.http``); None allows all.
+    ``allow_ip_name_lookup`` lets guests look up names, with ``outbound`` only the names on the list. ``max_sockets``
+    bounds the sockets of one instance. ``network`` is the machine's network, which bounds the sockets of the process,
+    or another network in its place.
     """
 
     inherit: bool = False
@@ -51,7 +51,7 @@ class NetworkOptions:
 
 
 class NetworkContext:
-    """The sockets of one guest instance. ``nursery`` is where what they do by themselves is done."""
+    """The sockets of one guest instance. ``nursery`` holds their background tasks."""
 
     __slots__ = ("_listening", "_looked_up", "_looking_up", "_loopback", "_sockets", "freed", "nursery", "options")
 
@@ -59,10 +59,10 @@ class NetworkContext:
         self.options = options
         self.nursery = nursery
         self._sockets = 0
-        #: whoever waits for a socket to be closed, so that another can be opened
+        #: tasks that wait for a socket to be closed, so that they can open another
         self.freed = trio.lowlevel.ParkingLot()
         self._loopback: MemoryNetwork | None = None
-        #: where sockets of this instance listen
+        #: the addresses at which sockets of this instance listen
         self._listening: dict[Transport, Address] = {}
         #: the names that addresses were found by
         self._looked_up: dict[str, set[str]] = {}
@@ -125,12 +125,12 @@ class NetworkContext:
             self._loopback = MemoryNetwork(capacity=PIPE)
         return self._loopback
 
-    # ---- what is allowed ---------------------------------------------------------------------------------
+    # ---- permissions -------------------------------------------------------------------------------------
 
     def to_bind(self, address: Address, *, to_receive_answers: bool = False) -> Network:
-        """Where a socket is to be bound to an address; raises SocketError where that is not allowed.
+        """The network for a socket that is to be bound to an address; raises SocketError if that is not allowed.
 
-        ``to_receive_answers`` is for one of UDP, which has to be bound before it can send.
+        ``to_receive_answers`` is for a UDP socket, which must be bound before it can send.
         """
         options = self.options
         if options.inherit:
@@ -142,13 +142,13 @@ class NetworkContext:
         raise SocketError(Code.ACCESS_DENIED)
 
     def to_listen(self) -> Network:
-        """Where a socket that was not bound listens, to all the addresses of the machine."""
+        """The network for an unbound socket that is to listen at all addresses; raises SocketError if not allowed."""
         if self.options.inherit:
             return self.options.network
         raise SocketError(Code.ACCESS_DENIED)
 
     def to_reach(self, scheme: str, address: Address) -> Network:
-        """By which network an address is connected or sent to; raises SocketError where that is not allowed."""
+        """The network for connecting or sending to an address; raises SocketError if that is not allowed."""
         options = self.options
         if options.outbound is None:
             if options.inherit:
@@ -160,7 +160,7 @@ class NetworkContext:
         raise SocketError(Code.ACCESS_DENIED)
 
     def may_receive(self, network: Network, address: Address) -> bool:
-        """Whether a datagram from there is for the guest: all are for one that may listen, else answers alone."""
+        """Whether a guest may have a datagram from an address. One that may not listen gets answers only."""
         options = self.options
         if options.inherit or options.outbound is None or network is not options.network:
             return True
@@ -181,7 +181,7 @@ class NetworkContext:
     # ---- names -------------------------------------------------------------------------------------------
 
     def parse_name(self, name: str) -> tuple[list[str], str]:
-        """The address that a name is, and the name as it is looked up; raises SocketError where that is not allowed."""
+        """The address, if the name is an IP address, and the name in ASCII; raises SocketError if not allowed."""
         if not self.options.allow_ip_name_lookup:
             raise SocketError(Code.ACCESS_DENIED)
         address, plain = parse_host(name)
@@ -193,9 +193,9 @@ class NetworkContext:
         return [], plain
 
     async def look_up(self, name: str) -> list[str]:
-        """The addresses of a host, as the system orders them, after ``parse_name``; raises SocketError.
+        """The addresses of a host, in the order of the system, after ``parse_name``; raises SocketError.
 
-        What was found here is what may be connected to under this name.
+        If the allow-list has the name, the instance may connect to these addresses from then on.
         """
         if self._looking_up >= LOOK_UPS:
             raise SocketError(Code.TEMPORARY_RESOLVER_FAILURE)

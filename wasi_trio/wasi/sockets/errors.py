@@ -46,7 +46,7 @@ class SocketError(OSError):
 
 
 def would_block() -> BlockingIOError:
-    """What an operation raises that has nothing to do yet."""
+    """The error of an operation that can not be completed at once."""
     return BlockingIOError(errno.EAGAIN, "would block")
 
 
@@ -75,11 +75,11 @@ _BY_NUMBER = {
 
 
 def code_of(error: OSError) -> Code:
-    """What a failure is called."""
+    """The name of a failure."""
     return error.code if isinstance(error, SocketError) else _BY_NUMBER.get(error.errno or 0, Code.OTHER)
 
 
-#: of a listening socket's next connection, not of the socket: Linux hands on what became of the connection meanwhile
+#: errors of a listening socket's next connection, not of the socket: Linux reports those of the connection here
 _GONE = (
     "ECONNABORTED ECONNRESET ENETRESET EHOSTUNREACH EHOSTDOWN ENETDOWN ENETUNREACH EPROTO ENOPROTOOPT ENONET EOPNOTSUPP"
     " EINTR EPERM"
@@ -88,5 +88,5 @@ _OF_A_CONNECTION = {getattr(errno, name) for name in _GONE.split() if hasattr(er
 
 
 def is_of_a_connection(error: OSError) -> bool:
-    """Whether what ``accept`` failed with is about a connection that is gone before it was taken."""
+    """Whether ``accept`` failed because the next connection is gone already."""
     return error.errno in _OF_A_CONNECTION

@@ -1,6 +1,6 @@
-"""The two directions of a connection, as byte streams that a guest's streams are made of.
+"""The two directions of a connection, as byte streams for a guest's streams.
 
-They are a ``StdinSource`` and a ``StdoutSink``: what is told of those holds here too.
+They are a ``StdinSource`` and a ``StdoutSink``, and keep the rules of those.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from wasi_trio.wasi.stretch import Stretch
 
 #: bytes received at once, and bytes that may wait to be sent
 CHUNK = 64 << 10
-#: seconds that what was taken from a guest has to be sent when its instance ends
+#: seconds for sending a guest's written bytes after its instance has ended
 LINGER = 5.0
 
 
 class Connection:
-    """A connected socket that several have a hold on: it is closed when the last has let go."""
+    """A connected socket with a count of its users: it is closed when the last one releases it."""
 
     __slots__ = ("_holds", "context", "transport")
 
@@ -39,7 +39,7 @@ class Connection:
 
 
 class Receiving(StdinSource):
-    """What the peer sends. ``stretch`` has a guest wait now and then for what is there already."""
+    """Receives from the peer. ``stretch`` makes a guest wait now and then although bytes are there."""
 
     __slots__ = ("_connection", "_data", "_done", "_error", "stretch")
 
@@ -92,7 +92,7 @@ class Receiving(StdinSource):
             return True
         try:
             self._data = self._receive(CHUNK) or b""
-        except OSError:  # kept, for whoever takes
+        except OSError:  # kept for the next ``take``
             return True
         return bool(self._data) or self._done
 
@@ -101,7 +101,7 @@ class Receiving(StdinSource):
             await self._connection.transport.wait_readable()
 
     def close(self) -> None:
-        """No more is wanted: what is there, or comes, is thrown away. Harmless when repeated."""
+        """Stop receiving: all further bytes are discarded. Harmless when repeated."""
         self._data = b""
         if not self._done:
             transport = self._connection.transport
@@ -116,10 +116,11 @@ class Receiving(StdinSource):
 
 
 class Sending(StdoutSink):
-    """What is sent to the peer.
+    """Sends to the peer.
 
-    The system takes what it has room for; the rest waits here, at most as much as ``permit`` allowed, for a task that
-    sends it. When the instance ends before, that still has ``LINGER`` seconds: the guest was told that it is written.
+    The system takes as many bytes as it has room for. The rest, at most as many as ``permit`` allowed, waits here for a
+    task that sends it. After the end of the instance that task has ``LINGER`` seconds left, because the guest was told
+    that the bytes are written.
     """
 
     __slots__ = ("_changed", "_connection", "_error", "_finished", "_pushing", "_rest", "_shut")
@@ -178,12 +179,12 @@ class Sending(StdoutSink):
             await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """Tell the peer that this was all, once it is sent. Harmless when repeated."""
+        """End this direction, after all bytes are sent. Harmless when repeated."""
         self._finished = True
         if self._pushing:
             return
         if not self._push():
-            # There was time, and there is no task any more.
+            # The time for that is over, and the task gone.
             self._fail(SocketError(Code.CONNECTION_ABORTED))
         self._shut_down()
 
@@ -198,7 +199,7 @@ class Sending(StdoutSink):
         self._release()
 
     def _push(self) -> bool:
-        """Send what the system takes; whether that was all, or has failed."""
+        """Send as much as the system takes; whether nothing is left to send, or sending has failed."""
         try:
             while self._rest and not self._shut:
                 with memoryview(self._rest) as view:

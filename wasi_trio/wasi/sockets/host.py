@@ -22,10 +22,10 @@ from wasi_trio.wasi.sockets.transports import Direction, Network, Option, TcpTra
 LOOK_UPS = 16
 #: the largest datagram there can be
 DATAGRAM = 65535
-#: file descriptors that are kept back for all that is no guest's socket, of each four that there may be
+#: of each four file descriptors, the number that no guest's socket may take
 _KEPT_OF_FOUR = 1
 
-#: as many as any process needs, where the system names no limit
+#: the most file descriptors to ask for, and the number assumed where the system has no limit
 _MOST_DESCRIPTORS = 1 << 20
 
 _DARWIN = sys.platform == "darwin"
@@ -44,7 +44,7 @@ _HOP_LIMIT = {
     Family.IPV6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
 }
 _BUFFERS = (Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
-#: those that an accepted connection does not have from its listener on every system
+#: options that an accepted connection does not inherit from its listener on every system
 _PASSED_ON = (Option.KEEP_ALIVE_IDLE, Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
 _SHUTDOWN = {Direction.RECEIVE: socket.SHUT_RD, Direction.SEND: socket.SHUT_WR}
 
@@ -74,7 +74,7 @@ class _Readiness:
 
 
 class _HostTransport(Transport):
-    """What the sockets of both kinds share."""
+    """The common part of TCP and UDP sockets."""
 
     __slots__ = ("_readable", "_sock", "_writable")
 
@@ -95,14 +95,14 @@ class _HostTransport(Transport):
 
     def get(self, option: Option) -> int:
         value = self._sock.getsockopt(*self._at(option))
-        # Linux gives twice what was set, as it counts what it needs for itself.
+        # Linux reports twice the size that was set, because it counts its own overhead.
         return value // 2 if option in _BUFFERS and sys.platform == "linux" else value
 
     def set(self, option: Option, value: int) -> None:
         try:
             self._sock.setsockopt(*self._at(option), value)
         except OSError as error:
-            # BSD refuses a buffer that is too large, which others take for a hint.
+            # BSD refuses a buffer that is too large; other systems reduce it.
             if option not in _BUFFERS or error.errno != errno.ENOBUFS:
                 raise
 
@@ -142,7 +142,7 @@ class HostTcp(_HostTransport, TcpTransport):
     __slots__ = ()
 
     def bind(self, address: Address) -> None:
-        # What a former connection has left behind does not hold up who binds there next.
+        # Connections in TIME_WAIT do not keep the address in use.
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._sock.bind(address.for_system)
 
@@ -180,7 +180,7 @@ class HostTcp(_HostTransport, TcpTransport):
         return self._sock.send(data)
 
     def shut_down(self, direction: Direction) -> None:
-        # A peer that has gone before leaves nothing to shut down.
+        # Fails if the peer has reset the connection already.
         with contextlib.suppress(OSError):
             self._sock.shutdown(_SHUTDOWN[direction])
 
@@ -196,7 +196,7 @@ class HostUdp(_HostTransport, UdpTransport):
         self._sock.bind(address.for_system)
 
     def connect(self, address: Address | None) -> None:
-        # Linux keeps a socket that is connected to the interface that the first address is found behind.
+        # Linux leaves a connected socket at the interface of its first peer.
         if self._connected:
             self._disconnect()
         if address is not None:
@@ -211,7 +211,7 @@ class HostUdp(_HostTransport, UdpTransport):
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.connect(self._sock.fileno(), unspecified, 16) != 0:
             number = ctypes.get_errno()
-            # macOS dissolves it, and fails all the same.
+            # macOS dissolves the connection and reports an error all the same.
             if not (_DARWIN and number in (errno.EINVAL, errno.EAFNOSUPPORT)):
                 _raise(number)
         self._connected = False
@@ -302,13 +302,13 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # macOS may refuse what it says that it admits.
+        # macOS may refuse its own hard limit.
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _unbindable(number: int) -> int:
-    """For want of a port Linux says that there is no such address: that is about the local one, when connecting."""
+    """The error of ``connect``: Linux reports that no port is free as EADDRNOTAVAIL."""
     return errno.EADDRINUSE if number == errno.EADDRNOTAVAIL else number
 
 

@@ -1,8 +1,7 @@
-"""A network that is in memory only: sockets that reach each other, and nothing else.
+"""A network in memory: its sockets reach each other, and nothing else.
 
-Each instance has one for its loopback addresses, where it is given no network of the machine's. A test may have one
-that it shares with its guests. The rules are those of TCP and UDP as a program sees them: bounded buffers, the end of a
-direction, resets, ports that are in use.
+An instance without the network of the machine has one for its loopback addresses. A test shares one with its guests.
+It behaves like TCP and UDP: bounded buffers, directions that end by themselves, resets, ports in use.
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ class _Pipe:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._data = bytearray()
-        #: the writer has written its last
+        #: the writer has ended this direction
         self.ended = False
-        #: the connection is no more: bytes that were not read are lost
+        #: the connection was broken off, and unread bytes are lost
         self.reset = False
-        #: the reader wants none of it
+        #: the reader has shut down this direction
         self.discarding = False
-        #: whoever waits for a change
+        #: tasks that wait for a change
         self.wake = trio.lowlevel.ParkingLot()
 
     @property
@@ -107,7 +106,7 @@ class _Pipe:
 
 
 class _MemoryTransport(Transport):
-    """What the sockets of both kinds share."""
+    """The common part of TCP and UDP sockets."""
 
     __slots__ = ("_local", "_options", "_remote", "_wake")
 
@@ -231,7 +230,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
         incoming, outgoing = self._incoming, self._outgoing
         self._incoming = self._outgoing = None
         if incoming is not None and outgoing is not None:
-            # The other side is to know that something it sent was lost.
+            # A reset tells the peer that some of its bytes were lost.
             if incoming.size:
                 outgoing.break_off()
             else:
@@ -242,7 +241,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
         self._wake.unpark_all()
 
     def reset(self) -> None:
-        """Break off the connection: the other side loses what it has not read."""
+        """Break off the connection: the peer loses the bytes that it has not read."""
         if self._outgoing is not None:
             self._outgoing.break_off()
         self.close()
@@ -315,9 +314,9 @@ Bound = dict[tuple[str, int], _MemoryTransport]
 class MemoryNetwork(Network):
     """Sockets that reach each other.
 
-    ``names`` are the hosts that can be looked up. ``source`` are the addresses of whoever sends to one that is no
-    loopback address. ``capacity`` bounds what one direction of a connection holds, and ``backlog`` the connections that
-    wait at a socket.
+    ``names`` are the hosts for look-ups, with their addresses. ``source`` are the source addresses, of IPv4 and IPv6,
+    for destinations other than the loopback's. ``capacity`` bounds the bytes in one direction of a connection, and
+    ``backlog`` the connections that wait at a listening socket.
     """
 
     def __init__(
@@ -333,7 +332,7 @@ class MemoryNetwork(Network):
         self.backlog = backlog
         self.tcp_bound: Bound = {}
         self.udp_bound: Bound = {}
-        #: whoever waits for a socket to listen
+        #: tasks that wait for a socket to listen
         self.listening = trio.lowlevel.ParkingLot()
         self._source = source
         self._next = 0
@@ -352,7 +351,7 @@ class MemoryNetwork(Network):
         return list(found)
 
     def source_for(self, address: Address) -> str:
-        """The host that a socket without one has when it sends to an address."""
+        """The source host for a destination, for a socket that is bound to all addresses or to none."""
         if address.is_loopback:
             return address.family.loopback
         return self._source[address.family is Family.IPV6]
@@ -388,7 +387,7 @@ class MemoryNetwork(Network):
 
 
 async def _park(ready: bool, lot: trio.lowlevel.ParkingLot) -> None:
-    """Wait for a change, unless there is nothing to wait for: whoever looked before may not have come here at once."""
+    """Wait for a change, unless ``ready``: it may have come between the caller's look and this call."""
     if ready:
         await trio.lowlevel.checkpoint()
     else:

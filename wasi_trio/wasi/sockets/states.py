@@ -1,4 +1,4 @@
-"""The states of a TCP socket, and how it gets from one to the next."""
+"""The states of a TCP socket and the transitions between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TcpState(Enum):
     LISTENING = auto()
     CONNECTING = auto()
     CONNECTED = auto()
-    #: it could not connect, and is of no more use
+    #: the connection could not be made, and the socket is of no more use
     CLOSED = auto()
 
 
@@ -21,13 +21,13 @@ class Step(Enum):
     BIND = auto()
     LISTEN = auto()
     CONNECT = auto()
-    #: what CONNECT began has come about
+    #: the connection is there
     ESTABLISH = auto()
-    #: what CONNECT began has failed
+    #: the connection could not be made
     FAIL = auto()
 
 
-#: what is not here is invalid-state
+#: all other pairs are invalid
 TRANSITIONS = {
     (TcpState.UNBOUND, Step.BIND): TcpState.BOUND,
     (TcpState.UNBOUND, Step.LISTEN): TcpState.LISTENING,
@@ -40,7 +40,7 @@ TRANSITIONS = {
 
 
 def after(state: TcpState, step: Step) -> TcpState:
-    """The state that a step leads to; raises SocketError where it is not to be taken."""
+    """The state after a step; raises SocketError if the step is not valid in this state."""
     try:
         return TRANSITIONS[state, step]
     except KeyError:

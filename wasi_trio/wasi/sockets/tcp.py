@@ -12,19 +12,19 @@ from wasi_trio.wasi.sockets.options import copy_options, get_option, set_option
 from wasi_trio.wasi.sockets.states import Step, TcpState, after
 from wasi_trio.wasi.sockets.transports import Network, Option, TcpTransport
 
-#: connections that may wait at a socket that listens, unless the guest says otherwise
+#: the default for the number of connections that may wait at a listening socket
 BACKLOG = 128
 _MOST_BACKLOG = 2**31 - 1
-#: connections that are passed over in one look because they were gone before they were taken
+#: the most connections that one ``accept`` skips because they are gone already
 _GONE = 64
-#: seconds after which it is tried again whether another connection may be accepted
+#: seconds until the next attempt to accept after there were too many sockets
 RETRY = 0.1
 
 
 class TcpSocket:
-    """A socket and its state. What it can not do in its state, or may not, raises SocketError; all else OSError.
+    """A socket and its state. An operation raises SocketError if the state or the options forbid it, else OSError.
 
-    It is closed when this was dropped and neither ``receiving`` nor ``sending`` is open any more.
+    The system's socket is closed after ``drop``, as soon as ``receiving`` and ``sending`` are closed too.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class TcpSocket:
         self.transport = context.open_tcp(family) if accepted is None else accepted
         self.state = TcpState.UNBOUND if accepted is None else TcpState.CONNECTED
         self._backlog = BACKLOG
-        #: what kept it from being connected, which is told when that is to be finished
+        #: the failure of the connection attempt, reported by ``finish_connect``
         self._failure: OSError | None = None
         self._held = True
         self._receiving: Receiving | None = None
@@ -65,7 +65,7 @@ class TcpSocket:
         self.state = state
 
     def connect(self, address: Address) -> None:
-        """Begin to connect; ``finish_connect`` tells how that goes on."""
+        """Begin to connect. The outcome is reported by ``finish_connect``."""
         state = after(self.state, Step.CONNECT)
         check_family(address, self.family)
         check_unicast(address)
@@ -78,7 +78,7 @@ class TcpSocket:
             self._failure = error
 
     def finish_connect(self) -> bool:
-        """Whether it is connected; raises what kept it from that."""
+        """Whether the connection is there; raises OSError if it could not be made."""
         try:
             if self._failure is not None:
                 raise self._failure
@@ -91,7 +91,7 @@ class TcpSocket:
         return True
 
     async def connect_and_wait(self, address: Address) -> None:
-        """Connect. When this is cancelled, or the socket is dropped meanwhile, it is of no more use."""
+        """Connect. After cancellation the socket is closed, and of no more use."""
         self.connect(address)
         try:
             while not self.finish_connect():
@@ -108,7 +108,7 @@ class TcpSocket:
             self._let_go()
 
     def _move_to(self, network: Network) -> None:
-        """Have a socket of this network, in which there was nothing to do for this one before."""
+        """Exchange the transport for one of this network, with the same options. Only unbound sockets can move."""
         if self.transport.network is network:
             return
         if self.state is not TcpState.UNBOUND:
@@ -121,7 +121,7 @@ class TcpSocket:
     # ---- listening ---------------------------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Let connections come; a socket that was not bound is bound to a port that is free."""
+        """Listen for connections. An unbound socket is bound to a free port first."""
         state = after(self.state, Step.LISTEN)
         if self.state is TcpState.UNBOUND:
             self._move_to(self._context.to_listen())
@@ -131,7 +131,7 @@ class TcpSocket:
         self._context.listens(self.transport)
 
     def accept(self) -> TcpSocket:
-        """The next connection. Raises BlockingIOError when there is none, and TOO_MANY_SOCKETS, which passes."""
+        """The next connection. Raises BlockingIOError if there is none, and OSError. TOO_MANY_SOCKETS is transient."""
         if self.state is not TcpState.LISTENING:
             raise SocketError(Code.INVALID_STATE)
         for _ in range(_GONE):
@@ -165,14 +165,14 @@ class TcpSocket:
     # ---- connected ---------------------------------------------------------------------------------------
 
     def receiving(self) -> Receiving:
-        """What the peer sends; there is one such stream."""
+        """The stream from the peer; raises SocketError the second time."""
         if self.state is not TcpState.CONNECTED or self._receiving is not None:
             raise SocketError(Code.INVALID_STATE)
         self._receiving = Receiving(self._connection)
         return self._receiving
 
     def sending(self) -> Sending:
-        """What is sent to the peer; there is one such stream."""
+        """The stream to the peer; raises SocketError the second time."""
         if self.state is not TcpState.CONNECTED or self._sending is not None:
             raise SocketError(Code.INVALID_STATE)
         self._sending = Sending(self._connection)
@@ -211,7 +211,7 @@ class TcpSocket:
             raise SocketError(Code.INVALID_STATE)
 
     async def wait(self) -> None:
-        """Return when what was begun may be done: a connection, or one that comes."""
+        """Return when ``finish_connect`` or ``accept`` may have an outcome."""
         if self.ready():
             await trio.lowlevel.checkpoint()
         elif self.state is TcpState.CONNECTING:
@@ -226,7 +226,7 @@ class TcpSocket:
         return not self.is_listening or self.transport.can_receive()
 
     def drop(self) -> None:
-        """The guest has no more of it than, perhaps, its streams."""
+        """The guest has dropped the handle. Its streams go on."""
         self._let_go()
 
     def _let_go(self) -> None:
@@ -236,9 +236,9 @@ class TcpSocket:
 
 
 class Incoming:
-    """The connections that come to a socket that listens: sockets, where a ``StdinSource`` has bytes.
+    """The incoming connections of a listening socket: like a ``StdinSource``, but of sockets.
 
-    None is taken that nobody asks for. Where there are too many sockets, they wait.
+    A connection is accepted only when a reader asks for it. If there are too many sockets, connections wait.
     """
 
     __slots__ = ("_connection", "_context", "_full", "_socket")
@@ -251,7 +251,7 @@ class Incoming:
         self._full = False
 
     def take(self, limit: int) -> list[TcpSocket] | None:
-        """The next connection, or [] when there is none now; raises OSError once there will be no more."""
+        """The next connection, or [] if there is none now; raises OSError if accepting has failed for good."""
         self._full = False
         if not limit:
             return []

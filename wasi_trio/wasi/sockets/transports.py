@@ -1,8 +1,8 @@
-"""What a guest's sockets are made of: those of the system (``host``), or of memory (``memory``).
+"""The sockets beneath those of guests: of the system (``host``) or in memory (``memory``).
 
-Nothing here waits but ``wait_readable`` and ``wait_writable``, which return when it is worth while to try again, soon
-if it is already; any number of tasks may wait, and may be cancelled at no loss. What would have to wait raises
-BlockingIOError; failures are OSErrors. Once closed, a transport fails, and nobody waits for it any more.
+Only ``wait_readable`` and ``wait_writable`` wait. They return when the next attempt may succeed, soon if it may
+already; any number of tasks may wait at once, and cancellation loses nothing. All other methods raise BlockingIOError
+if they would have to wait, and OSError if they fail. A closed transport fails, and wakes all tasks that wait for it.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class TcpTransport(Transport):
 
     @abstractmethod
     def connected(self) -> bool:
-        """Whether what ``connect`` began is done; raises what it failed with. ``wait_writable`` waits for that."""
+        """Whether the connection is there; raises OSError if it could not be made. ``wait_writable`` waits for this."""
 
     @abstractmethod
     def listen(self, backlog: int) -> None:
-        """Let connections come; called again, it changes how many may wait."""
+        """Listen for connections; called again, it changes the number of connections that may wait."""
 
     @abstractmethod
     def accept(self) -> TcpTransport:
@@ -123,11 +123,11 @@ class UdpTransport(Transport):
 
     @abstractmethod
     def receive(self) -> tuple[bytes, Address]:
-        """The next datagram, whole, and where it came from."""
+        """The next datagram, whole, and its source."""
 
 
 class Network(ABC):
-    """Where sockets come from."""
+    """A network that sockets can be opened in."""
 
     __slots__ = ()
 

@@ -8,16 +8,16 @@ from wasi_trio.wasi.sockets.errors import Code, SocketError, would_block
 from wasi_trio.wasi.sockets.options import copy_options, get_option, set_option
 from wasi_trio.wasi.sockets.transports import UDP_OPTIONS, Network, Option, UdpTransport
 
-#: the most bytes of a datagram that are worth to be shown to the system
+#: the most bytes of a datagram; the system refuses some that are shorter
 LARGEST = 65535
-#: datagrams that are not for the guest, passed over in one look
+#: the most datagrams that one ``receive`` skips because the guest may not have them
 _PASSED_OVER = 64
 
 
 class UdpSocket:
-    """A socket. What it can not do in its state, or may not, raises SocketError; all else OSError.
+    """A socket. An operation raises SocketError if the state or the options forbid it, else OSError.
 
-    It is closed when all who have a hold on it, whoever made it first, have let go.
+    It counts its users, of which the creator is the first, and is closed when the last one releases it.
     """
 
     __slots__ = ("_bound", "_context", "_holds", "_remote", "family", "transport")
@@ -90,7 +90,7 @@ class UdpSocket:
         raise would_block()
 
     def _move_to(self, network: Network) -> None:
-        """Have a socket of this network."""
+        """Exchange the transport for one of this network, with the same options. Only unbound sockets can move."""
         if self.transport.network is network:
             return
         if self._bound:
