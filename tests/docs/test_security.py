@@ -22,8 +22,8 @@ from wasi_trio.wasi.p2 import random as p2_random
 from wasi_trio.wasi.p2.sockets import DATAGRAM_BYTES, DATAGRAMS
 from wasi_trio.wasi.p3 import random as p3_random
 from wasi_trio.wasi.sockets import host, memory
-from wasi_trio.wasi.sockets.context import ADDRESSES, LOOK_UPS, PIPE, NetworkOptions
-from wasi_trio.wasi.sockets.flows import CHUNK, LINGER
+from wasi_trio.wasi.sockets.context import ADDRESSES, LOOK_UPS, PIPE, WAITING, NetworkOptions
+from wasi_trio.wasi.sockets.flows import LINGER
 
 PAGE = ROOT / "docs" / "security.md"
 
@@ -96,12 +96,13 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("requests sent at once", http.max_outgoing, f"{http.max_outgoing} |"),
         ("sockets", network.max_sockets, f"{network.max_sockets:,} for each instance"),
         ("sockets of the system, for all instances of the process", 3, "three quarters"),
-        ("bytes that wait to be sent over a connection, beside what the system takes", CHUNK, f"{CHUNK >> 10} KiB"),
+        ("bytes that wait to be sent over a connection of the system", host.CHUNK, f"{host.CHUNK >> 10} KiB"),
+        ("connections inside of an instance that wait to be accepted", WAITING, f"{WAITING} |"),
         ("bytes that wait in one direction of a connection inside of an instance", PIPE, f"{PIPE >> 10} KiB"),
         (
             "datagrams that wait at a socket inside of an instance",
             memory.DATAGRAMS,
-            f"{memory.DATAGRAMS}, and {memory.DATAGRAM_BYTES >> 10} KiB",
+            f"{memory.DATAGRAMS}, and {memory.DATAGRAM_BYTES >> 10} KiB; {memory.ALL_DATAGRAM_BYTES >> 20} MiB at all",
         ),
         ("datagrams in one call (0.2)", DATAGRAMS, f"{DATAGRAMS}, and {DATAGRAM_BYTES >> 10} KiB"),
         ("look-ups at once", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),

@@ -197,5 +197,5 @@ async def test_one_connection_does_not_keep_the_others_waiting() -> None:
             for number in range(10):
                 await stream.send_all(b"%d" % number)
                 assert await stream.receive_some() == b"%d" % number
-        assert network.endless.taken > 1_000_000
+        assert network.endless.taken > 1000
         nursery.cancel_scope.cancel()

@@ -21,7 +21,7 @@ from wasi_trio.wasi.sockets.context import NetworkContext, NetworkOptions
 from wasi_trio.wasi.sockets.errors import SocketError
 from wasi_trio.wasi.sockets.flows import LINGER
 from wasi_trio.wasi.sockets.host import HostNetwork
-from wasi_trio.wasi.sockets.memory import MemoryNetwork
+from wasi_trio.wasi.sockets.memory import MemoryNetwork, MemoryTcp
 from wasi_trio.wasi.sockets.tcp import TcpSocket
 
 OK: Ok[None] = Ok(None)
@@ -151,8 +151,23 @@ async def test_what_was_written_arrives_though_the_instance_ends(listener: socke
     assert sum(received) == written
 
 
+class LikeTheSystem(MemoryNetwork):
+    """Its sockets do not say beforehand how much they take."""
+
+    def tcp(self, family: Family) -> MemoryTcp:
+        return _LikeTheSystem(self, family)
+
+
+class _LikeTheSystem(MemoryTcp):
+    def room(self) -> int:
+        return 1 << 16
+
+    def can_send(self) -> bool:
+        return super().room() > 0
+
+
 async def test_a_peer_that_takes_nothing_does_not_keep_an_instance(autojump_clock: trio.testing.MockClock) -> None:
-    network = MemoryNetwork()
+    network = LikeTheSystem()
     server = network.tcp(Family.IPV4)
     server.bind(Address("10.0.0.9", 80))
     server.listen(1)

@@ -9,7 +9,7 @@ from socket_guests import guest, v4
 from wasi_trio.component.values import Ok
 from wasi_trio.testing import Network
 from wasi_trio.wasi.sockets.addresses import Address, Family
-from wasi_trio.wasi.sockets.memory import MemoryNetwork, MemoryTcp
+from wasi_trio.wasi.sockets.memory import ALL_DATAGRAM_BYTES, MemoryNetwork, MemoryTcp
 from wasi_trio.wasi.sockets.transports import Direction
 
 HERE = Address("10.0.0.1", 80)
@@ -107,6 +107,42 @@ async def test_connections_that_nobody_accepts() -> None:
         clients[0].receive(1)
     ports = [client.local_address().port for client in clients[:2]]
     assert network.tcp_bound.keys() == {("10.0.0.1", port) for port in ports}
+
+
+async def test_connections_that_wait_are_bounded_in_sum() -> None:
+    network = MemoryNetwork(most_waiting=3)
+    servers = [network.tcp(Family.IPV4) for _ in range(4)]
+    for number, server in enumerate(servers):
+        server.bind(replace_port(HERE, 81 + number))
+        server.listen(10)
+    for number in range(3):
+        client = network.tcp(Family.IPV4)
+        client.connect(replace_port(HERE, 81 + number))
+        client.close()
+    with pytest.raises(ConnectionRefusedError):
+        network.tcp(Family.IPV4).connect(replace_port(HERE, 84))
+    servers[0].accept()
+    servers[1].close()
+    for _ in range(2):
+        network.tcp(Family.IPV4).connect(replace_port(HERE, 84))
+    assert network.waiting == 3
+
+
+async def test_datagrams_are_bounded_in_sum() -> None:
+    network = MemoryNetwork()
+    sender = network.udp(Family.IPV4)
+    receivers = [network.udp(Family.IPV4) for _ in range(100)]
+    for number, receiver in enumerate(receivers):
+        receiver.bind(replace_port(HERE, 100 + number))
+        for _ in range(4):
+            sender.send(bytes(50_000), receiver.local_address())
+    held = network.datagram_bytes
+    assert ALL_DATAGRAM_BYTES - 50_000 < held <= ALL_DATAGRAM_BYTES
+    receivers[0].receive()
+    assert network.datagram_bytes == held - 50_000
+    for receiver in receivers:
+        receiver.close()
+    assert network.datagram_bytes == 0
 
 
 async def test_ports_are_given_and_come_back() -> None:

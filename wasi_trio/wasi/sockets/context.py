@@ -23,6 +23,8 @@ ADDRESSES = 256
 _REMEMBERED = 1024
 #: bytes that one direction of a connection inside of an instance holds
 PIPE = 16 << 10
+#: connections inside of an instance that wait to be accepted
+WAITING = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class NetworkContext:
 
     def _inside(self) -> MemoryNetwork:
         if self._loopback is None:
-            self._loopback = MemoryNetwork(capacity=PIPE)
+            self._loopback = MemoryNetwork(capacity=PIPE, most_waiting=WAITING)
         return self._loopback
 
     # ---- permissions -------------------------------------------------------------------------------------

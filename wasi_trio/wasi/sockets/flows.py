@@ -13,7 +13,7 @@ from wasi_trio.wasi.sockets.transports import Direction, TcpTransport
 from wasi_trio.wasi.stdio import StdinSource, StdoutSink
 from wasi_trio.wasi.stretch import Stretch
 
-#: bytes received at once, and bytes that may wait to be sent
+#: bytes received at once
 CHUNK = 64 << 10
 #: seconds for sending a guest's written bytes after its instance has ended
 LINGER = 5.0
@@ -144,7 +144,7 @@ class Sending(StdoutSink):
 
     def permit(self) -> int:
         self._check()
-        return 0 if self._rest else CHUNK
+        return 0 if self._rest else self._connection.transport.room()
 
     def put(self, data: bytes) -> None:
         self._check()
@@ -172,7 +172,7 @@ class Sending(StdoutSink):
     async def wait(self) -> None:
         if self._pushing:
             await self._changed.park()
-        elif self._rest:
+        elif self._rest or not self._connection.transport.room():
             await self._connection.transport.wait_writable()
             self._push()
         else:

@@ -18,6 +18,8 @@ from wasi_trio.wasi.sockets.addresses import Address, Family
 from wasi_trio.wasi.sockets.errors import Code, SocketError
 from wasi_trio.wasi.sockets.transports import Direction, Network, Option, TcpTransport, Transport, UdpTransport
 
+#: bytes sent at once
+CHUNK = 64 << 10
 #: look-ups at once: each takes a thread, for as long as the system's resolver likes
 LOOK_UPS = 16
 #: the largest datagram there can be
@@ -178,6 +180,10 @@ class HostTcp(_HostTransport, TcpTransport):
 
     def send(self, data: bytes | memoryview) -> int:
         return self._sock.send(data)
+
+    def room(self) -> int:
+        # The system does not tell before it is given them.
+        return CHUNK
 
     def shut_down(self, direction: Direction) -> None:
         # Fails if the peer has reset the connection already.

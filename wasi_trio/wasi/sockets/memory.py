@@ -22,6 +22,8 @@ PIPE = 64 << 10
 #: datagrams that wait at a socket, and their bytes; further ones are lost, as UDP has it
 DATAGRAMS = 64
 DATAGRAM_BYTES = 256 << 10
+#: and those of all sockets of a network
+ALL_DATAGRAM_BYTES = 4 << 20
 #: the largest datagram over IPv4
 LARGEST = 65507
 #: the ports that are given to sockets that ask for none
@@ -156,7 +158,11 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
 
     def connect(self, address: Address) -> None:
         listener = self.network.at(self.network.tcp_bound, address)
-        if not isinstance(listener, MemoryTcp) or len(listener._waiting) >= listener._backlog:
+        if (
+            not isinstance(listener, MemoryTcp)
+            or len(listener._waiting) >= listener._backlog
+            or self.network.waiting >= self.network.most_waiting
+        ):
             raise _error(errno.ECONNREFUSED)
         if self._local.port == 0:
             self.bind(Address(self.network.source_for(address), 0))
@@ -170,6 +176,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
         self._incoming = other._outgoing = one
         self._outgoing = other._incoming = two
         listener._waiting.append(other)
+        self.network.waiting += 1
         listener._wake.unpark_all()
 
     def connected(self) -> bool:
@@ -184,6 +191,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
     def accept(self) -> MemoryTcp:
         if not self._waiting:
             raise would_block()
+        self.network.waiting -= 1
         return self._waiting.popleft()
 
     def _pipes(self) -> tuple[_Pipe, _Pipe]:
@@ -197,6 +205,12 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
     def send(self, data: bytes | memoryview) -> int:
         return self._pipes()[1].put(data)
 
+    def room(self) -> int:
+        pipe = self._outgoing
+        if pipe is None or pipe.reset or pipe.ended or pipe.discarding:
+            return self.network.capacity
+        return pipe.capacity - pipe.size
+
     def can_receive(self) -> bool:
         pipe = self._incoming
         if pipe is None:
@@ -204,8 +218,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
         return bool(pipe.size or pipe.ended or pipe.discarding or pipe.reset)
 
     def can_send(self) -> bool:
-        pipe = self._outgoing
-        return pipe is None or pipe.reset or pipe.ended or pipe.discarding or pipe.size < pipe.capacity
+        return self.room() > 0
 
     def shut_down(self, direction: Direction) -> None:
         incoming, outgoing = self._pipes()
@@ -225,8 +238,10 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
             return
         self.closed = True
         self.network.release(self.network.tcp_bound, self)
+        self.network.waiting -= len(self._waiting)
         for waiting in self._waiting:
             waiting.reset()
+        self._waiting.clear()
         incoming, outgoing = self._incoming, self._outgoing
         self._incoming = self._outgoing = None
         if incoming is not None and outgoing is not None:
@@ -282,9 +297,12 @@ class MemoryUdp(_MemoryTransport, UdpTransport):
     def _arrived(self, data: bytes, source: Address) -> None:
         if self._remote is not None and self._remote[:2] != source[:2]:
             return
-        if len(self._queue) < DATAGRAMS and self._bytes + len(data) <= DATAGRAM_BYTES:
+        network = self.network
+        room = min(DATAGRAM_BYTES - self._bytes, ALL_DATAGRAM_BYTES - network.datagram_bytes)
+        if len(self._queue) < DATAGRAMS and len(data) <= room:
             self._queue.append((data, source))
             self._bytes += len(data)
+            network.datagram_bytes += len(data)
             self._wake.unpark_all()
 
     def receive(self) -> tuple[bytes, Address]:
@@ -292,6 +310,7 @@ class MemoryUdp(_MemoryTransport, UdpTransport):
             raise would_block()
         data, source = self._queue.popleft()
         self._bytes -= len(data)
+        self.network.datagram_bytes -= len(data)
         return data, source
 
     def can_receive(self) -> bool:
@@ -305,6 +324,8 @@ class MemoryUdp(_MemoryTransport, UdpTransport):
             self.closed = True
             self.network.release(self.network.udp_bound, self)
             self._queue.clear()
+            self.network.datagram_bytes -= self._bytes
+            self._bytes = 0
             self._wake.unpark_all()
 
 
@@ -315,8 +336,8 @@ class MemoryNetwork(Network):
     """Sockets that reach each other.
 
     ``names`` are the hosts for look-ups, with their addresses. ``source`` are the source addresses, of IPv4 and IPv6,
-    for destinations other than the loopback's. ``capacity`` bounds the bytes in one direction of a connection, and
-    ``backlog`` the connections that wait at a listening socket.
+    for destinations other than the loopback's. ``capacity`` bounds the bytes in one direction of a connection,
+    ``backlog`` the connections that wait at one listening socket, and ``most_waiting`` those that wait at all of them.
     """
 
     def __init__(
@@ -326,10 +347,14 @@ class MemoryNetwork(Network):
         source: tuple[str, str] = ("10.0.0.1", "fd00::1"),
         capacity: int = PIPE,
         backlog: int = 128,
+        most_waiting: int = 1024,
     ) -> None:
         self.names = dict(names or {})
         self.capacity = capacity
         self.backlog = backlog
+        self.most_waiting = most_waiting
+        self.waiting = 0
+        self.datagram_bytes = 0
         self.tcp_bound: Bound = {}
         self.udp_bound: Bound = {}
         #: tasks that wait for a socket to listen

@@ -107,6 +107,10 @@ class TcpTransport(Transport):
         """Send at least one of these bytes; gives how many."""
 
     @abstractmethod
+    def room(self) -> int:
+        """The number of bytes worth sending at once; 0 only if ``send`` would have to wait."""
+
+    @abstractmethod
     def shut_down(self, direction: Direction) -> None: ...
 
 
