@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -297,3 +299,21 @@ async def test_a_connection_attempt_that_is_given_up() -> None:
         for other in others:
             other.close()
     assert network.sockets == 0
+
+
+def test_a_process_gives_itself_the_descriptors_that_it_may_have() -> None:
+    """In a process of its own, whose limit is lowered before."""
+    program = """
+import resource
+from wasi_trio import NetworkOptions
+
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+NetworkOptions().prepared()
+assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 64
+network = NetworkOptions(inherit=True).prepared().network
+assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(hard, 1 << 20)
+network.opening()
+assert network.max_sockets == min(hard, 1 << 20) * 3 // 4
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

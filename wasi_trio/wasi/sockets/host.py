@@ -24,8 +24,8 @@ CHUNK = 64 << 10
 LOOK_UPS = 16
 #: the largest datagram there can be
 DATAGRAM = 65535
-#: of each four file descriptors, the number that no guest's socket may take
-_KEPT_OF_FOUR = 1
+#: of each four file descriptors, the number that guests' sockets may take
+_OF_FOUR = 3
 
 #: the most file descriptors to ask for, and the number assumed where the system has no limit
 _MOST_DESCRIPTORS = 1 << 20
@@ -300,7 +300,7 @@ def _share_of_descriptors() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MOST_DESCRIPTORS
-    return soft - _KEPT_OF_FOUR * soft // 4
+    return soft * _OF_FOUR // 4
 
 
 def raise_descriptor_limit() -> None:
