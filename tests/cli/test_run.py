@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -225,3 +227,40 @@ async def test_in_a_program_of_ones_own(name: str) -> None:
         assert await run(linked, find_run(linked), options) == 0
         assert output.getvalue() == b"input"
         assert isinstance(await run(linked, find_run(linked), WasiOptions(args=("name", "trap"))), Trap)
+
+
+def test_sockets_are_for_those_that_are_allowed(python_command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+
+        def answer() -> None:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection, connection.makefile("rwb") as file:
+                    file.write(b"you said " + file.read())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        talk = ("talk", "127.0.0.1", port, "hello")
+        for option in (["--inherit-network"], ["--allow-outbound", f"tcp://127.0.0.1:{port}"]):
+            assert ran(*option, python_command, *talk)[:2] == (0, "talk\nyou said hello\n")
+        thread.join()
+        for option in ([], ["--allow-outbound", "192.0.2.1"], ["--inherit-network", "--allow-outbound", "192.0.2.1"]):
+            code, _, err = ran(*option, python_command, *talk)
+            assert code == 134
+            assert "ConnectionRefusedError" in err or "PermissionError" in err
+
+
+def test_names_are_for_those_that_are_allowed(python_command: str) -> None:
+    for option in ([], ["--inherit-network"], ["--allow-ip-name-lookup", "--allow-outbound", "example.org"]):
+        assert ran(*option, python_command, "look-up", "localhost")[0] == 134
+    for option in ([], ["--allow-outbound", "localhost"]):
+        code, out, _ = ran("--allow-ip-name-lookup", *option, python_command, "look-up", "localhost")
+        assert code == 0
+        assert "127.0.0.1" in out
+
+
+def test_a_python_guest_has_an_event_loop(python_command: str) -> None:
+    """It makes a pair of sockets that reach each other, which takes no leave."""
+    for option in ([], ["--inherit-network"], ["--allow-outbound", "example.org"]):
+        assert ran(*option, python_command, "asyncio") == (0, "asyncio\nto myself\n", "")

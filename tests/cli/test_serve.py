@@ -8,15 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import pytest
 
 from tests.guests import wat
+from tests.guests.build import build
 
 
 class Process:
@@ -177,3 +180,17 @@ def test_a_component_in_front_of_another(tmp_path: Path) -> None:
             assert response.read() == b"Hello, world!\n"
         server.process.send_signal(signal.SIGTERM)
         server.ends_well()
+
+
+def test_self_is_the_server(tmp_path: Path) -> None:
+    """A guest that may send requests to its own server alone."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        elsewhere = f"http://127.0.0.1:{other.getsockname()[1]}/"
+        with serving("--allow-outbound", "self", str(build("python_p2"))) as process:
+            assert process.get("fetch?url=" + quote(f"{process.url}hello")) == "Hello, world!\n"
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                process.get("fetch?url=" + quote(elsewhere))
+            assert refused.value.code == 502
+            assert b"Denied" in refused.value.read()
+            process.process.send_signal(signal.SIGTERM)
+            process.ends_well()

@@ -19,7 +19,11 @@ from wasi_trio.wasi.http.context import HttpOptions
 from wasi_trio.wasi.http.fields import FIELD_OVERHEAD, MAX_SIZE
 from wasi_trio.wasi.p2 import io
 from wasi_trio.wasi.p2 import random as p2_random
+from wasi_trio.wasi.p2.sockets import DATAGRAM_BYTES, DATAGRAMS
 from wasi_trio.wasi.p3 import random as p3_random
+from wasi_trio.wasi.sockets import host, memory
+from wasi_trio.wasi.sockets.context import ADDRESSES, LOOK_UPS, PIPE, WAITING, NetworkOptions
+from wasi_trio.wasi.sockets.flows import LINGER
 
 PAGE = ROOT / "docs" / "security.md"
 
@@ -59,7 +63,7 @@ def rows(heading: str) -> dict[str, str]:
 
 
 def test_the_bounds_are_those_of_the_code() -> None:
-    limits, options, http = Limits(), HandlerOptions(), HttpOptions()
+    limits, options, http, network = Limits(), HandlerOptions(), HttpOptions(), NetworkOptions()
     table = rows("What a guest can use up")
     for what, number, words in [
         ("linear memory", limits.memory, f"{limits.memory >> 30} GiB for each memory, {limits.memories} memories"),
@@ -90,6 +94,20 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("one set of header fields", MAX_SIZE, f"{MAX_SIZE >> 10} KiB, each field counting {FIELD_OVERHEAD} bytes"),
         ("a body that nobody takes", CAPACITY, f"{CAPACITY >> 10} KiB"),
         ("requests sent at once", http.max_outgoing, f"{http.max_outgoing} |"),
+        ("sockets", network.max_sockets, f"{network.max_sockets:,} for each instance"),
+        ("sockets of the system, for all instances of the process", 3, "three quarters"),
+        ("bytes that wait to be sent over a connection of the system", host.CHUNK, f"{host.CHUNK >> 10} KiB"),
+        ("connections inside of an instance that wait to be accepted", WAITING, f"{WAITING} |"),
+        ("bytes that wait in one direction of a connection inside of an instance", PIPE, f"{PIPE >> 10} KiB"),
+        (
+            "datagrams that wait at a socket inside of an instance",
+            memory.DATAGRAMS,
+            f"{memory.DATAGRAMS}, and {memory.DATAGRAM_BYTES >> 10} KiB; {memory.ALL_DATAGRAM_BYTES >> 20} MiB at all",
+        ),
+        ("datagrams in one call (0.2)", DATAGRAMS, f"{DATAGRAMS}, and {DATAGRAM_BYTES >> 10} KiB"),
+        ("look-ups at once", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),
+        ("addresses of one look-up", ADDRESSES, f"{ADDRESSES} |"),
+        ("time to send the written bytes of a socket after the instance has ended", LINGER, f"{LINGER:g} s"),
         ("time of a sent request", Client().timeout, f"{Client().timeout:g} s"),
     ]:
         assert number is None or number > 0

@@ -22,6 +22,7 @@ GUESTS = {
     "outer.wasm": "p3_middleware",
     "inner.wasm": "hello",
     "command.wasm": "command",
+    "echo.wasm": "p3_tcp",
 }
 
 
@@ -29,6 +30,7 @@ GUESTS = {
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with the page's components and configuration."""
     (pytester.path / "app.wasm").symlink_to(build("python_p3"))
+    (pytester.path / "client.wasm").symlink_to(build("python_command"))
     for name, guest in GUESTS.items():
         (pytester.path / name).write_bytes(wat.load(guest))
     (configuration,) = [block.text for block in fenced(PAGE) if block.language == "ini"]

@@ -16,6 +16,7 @@ from wasi_trio.serve.config_file import ConfigFile, gather, read_config_file
 from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.settings import SETTINGS, SettingError, Settings, from_environment, from_table
 from wasi_trio.wasi.arguments import UnixAddress
+from wasi_trio.wasi.outbound import Outbound
 
 PLACE = "[wasi_trio] of hypercorn.toml"
 
@@ -148,6 +149,19 @@ def test_a_variable_that_the_guest_inherits(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("NOT_HERE", raising=False)
     settings = gather({}, {"WASI_TRIO_ENV": "HERE\nNOT_HERE\nA=b"}, None)
     assert settings.handler_options().wasi.env == (("HERE", "1"), ("A", "b"))
+
+
+def test_the_network_that_guests_are_given() -> None:
+    assert Settings({}).handler_options().wasi.network.outbound is None
+    variables = {"WASI_TRIO_INHERIT_NETWORK": "true", "WASI_TRIO_ALLOW_OUTBOUND": "example.org\nhttps://*.example.org"}
+    settings = pickle.loads(pickle.dumps(gather({}, variables, None)))
+    network = settings.handler_options().wasi.network
+    assert (network.inherit, network.allow_ip_name_lookup) == (True, False)
+    assert network.outbound == Outbound.parse(["example.org", "https://*.example.org"])
+    table = {"allow-outbound": ["10.0.0.0/8"], "allow_ip_name_lookup": True}
+    network = Settings(dict(from_table(table, "x"))).handler_options().wasi.network
+    assert (network.inherit, network.allow_ip_name_lookup) == (False, True)
+    assert network.outbound == Outbound.parse(["10.0.0.0/8"])
 
 
 def test_what_only_our_server_can_obey() -> None:

@@ -12,10 +12,10 @@ import pytest
 from wasi_trio.component import wit
 from wasi_trio.component.errors import Unsupported
 from wasi_trio.component.names import FunctionKind, parse_function_name
-from wasi_trio.component.types import ResourceType, Result
-from wasi_trio.component.values import Err, pascal_case, snake_case
+from wasi_trio.component.types import ResourceType
+from wasi_trio.component.values import pascal_case, snake_case
 from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p2 import INTERFACES, VERSION, filesystem, sockets
+from wasi_trio.wasi.p2 import INTERFACES, VERSION, filesystem
 from wasi_trio.wasi.p2.io import Error
 
 #: unstable features that are provided (``clocks-timezone`` is not)
@@ -90,21 +90,6 @@ async def answer(name: str, function: str, resource: object | None) -> object:
         arguments.insert(0, INTERFACES[name](WasiContext()))
     outcome = found(*arguments)
     return await outcome if inspect.isawaitable(outcome) else outcome
-
-
-@pytest.mark.parametrize(("name", "function"), [pair for pair in FUNCTIONS if pair[0].startswith("wasi:sockets")])
-async def test_sockets_are_refused(name: str, function: str) -> None:
-    resource = parse_function_name(function).resource
-    holder = None if resource is None else getattr(INTERFACES[name], pascal_case(resource))()
-    if function == "instance-network":
-        assert isinstance(await answer(name, function, holder), sockets.Network)
-    elif function == "network-error-code":
-        assert await answer(name, function, holder) is None
-    elif isinstance(DESCRIBED[name].functions[function].result, Result):
-        assert await answer(name, function, holder) == Err("access-denied")
-    else:
-        with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
-            await answer(name, function, holder)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from click.core import ParameterSource
 from wasi_trio.cli import tools
 from wasi_trio.cli.help import add_help
 from wasi_trio.serve.config_file import VARIABLE
-from wasi_trio.serve.settings import SETTINGS, Setting
+from wasi_trio.serve.settings import BY_NAME, SETTINGS, Setting
 from wasi_trio.wasi import arguments
+from wasi_trio.wasi.outbound import Entry, Outbound
 
 #: the exit code for whatever is wrong with the command line or what it names
 BAD_INPUT = 2
@@ -115,20 +116,44 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
         raise click.UsageError(str(error)) from None
 
 
+def _network(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the network that a guest is given."""
+    for name in ("allow-outbound", "allow-ip-name-lookup", "inherit-network"):
+        command = _option(BY_NAME[name])(command)
+    return command
+
+
 @cli.command(context_settings={"allow_interspersed_args": False})
 @_env
 @_dir
+@_network
 @click.argument("component", type=click.Path())
 @click.argument("args", nargs=-1, type=_parsed(arguments.parse_text), metavar="[ARGS]...")
-def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...], directories: tuple[Any, ...]) -> int:
+def run(
+    component: str,
+    args: tuple[str, ...],
+    env: tuple[tuple[str, str], ...],
+    directories: tuple[Any, ...],
+    inherit_network: bool,
+    allow_ip_name_lookup: bool,
+    allow_outbound: tuple[Entry, ...],
+) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
     _refuse_directories(directories)
+    if any(entry.own for entry in allow_outbound):
+        raise click.UsageError("--allow-outbound: self is a server's own address, and a command has none")
     from wasi_trio.cli.run import run_command
     from wasi_trio.wasi.loading import LoadError
+    from wasi_trio.wasi.sockets.context import NetworkOptions
 
     _log_to_stderr()
+    network = NetworkOptions(
+        inherit=inherit_network,
+        allow_ip_name_lookup=allow_ip_name_lookup,
+        outbound=Outbound(allow_outbound) if allow_outbound else None,
+    )
     try:
-        return run_command(component, args, env)
+        return run_command(component, args, env, network)
     except LoadError as error:
         raise click.UsageError(str(error)) from None
 

@@ -19,13 +19,19 @@ from wasi_trio.wasi.command import find_run, run
 from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.loading import link_component, open_engine, read_component, refused
 from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
+from wasi_trio.wasi.sockets.context import NetworkOptions
 
 #: the exit codes of a shell's command that was ended by SIGABRT and by SIGINT
 TRAPPED = 134
 INTERRUPTED = 130
 
 
-def run_command(path: str, arguments: Sequence[str], env: Sequence[tuple[str, str]]) -> int:
+def run_command(
+    path: str,
+    arguments: Sequence[str],
+    env: Sequence[tuple[str, str]],
+    network: NetworkOptions | None = None,
+) -> int:
     """Run a component's file with the standard streams of this process, and give the exit code.
 
     Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
@@ -39,7 +45,12 @@ def run_command(path: str, arguments: Sequence[str], env: Sequence[tuple[str, st
             raise refused(path, error) from None
         stdout, stderr = process_outputs()
         options = WasiOptions(
-            args=(PurePath(path).name, *arguments), env=tuple(env), stdin=ProcessStdin(), stdout=stdout, stderr=stderr
+            args=(PurePath(path).name, *arguments),
+            env=tuple(env),
+            stdin=ProcessStdin(),
+            stdout=stdout,
+            stderr=stderr,
+            network=(network or NetworkOptions()).prepared(),
         )
         outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
     if isinstance(outcome, Trap):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from wasi_trio.component.errors import HostError, Trap
 from wasi_trio.component.handles import BorrowScope, HandleTable, ResourceHandle
-from wasi_trio.component.types import ResourceType, ValType, same
+from wasi_trio.component.types import ResourceType, ValType, same, same_host_resource
 
 #: how many bytes one call may lift, counting what Python holds them in; more than that is a trap
 LIFT_FUEL = 128 << 20
@@ -126,7 +126,9 @@ class Context:
         if shared is None or shared.kind != kind:
             raise HostError(f"a {kind} cannot be made from a Python {type(value).__name__}")
         if not same(shared.element.type, element):
-            raise HostError(f"a {kind} was given for one of another type")
+            if not same_host_resource(shared.element.type, element):
+                raise HostError(f"a {kind} was given for one of another type")
+            shared.become(element)
         shared.hold()
         end = shared.readable_end(self.instance)
         end.index = index = self.handles.add(end)

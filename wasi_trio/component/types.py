@@ -198,3 +198,17 @@ def same(one: ValType | None, other: ValType | None) -> bool:
         # With the types themselves, so that no other type can come to have their ids.
         known = _compared[key] = (one, other, one == other)
     return known[2]
+
+
+def same_host_resource(one: ValType | None, other: ValType | None) -> bool:
+    """Whether both are owned handles of the host's, to objects of the same Python class.
+
+    Each component has a type of its own for a resource that it imports, which the host does not know when it makes a
+    stream of such objects. So it makes up one.
+    """
+    return (
+        isinstance(one, Own)
+        and isinstance(other, Own)
+        and one.resource.python_class is not None
+        and one.resource.python_class is other.resource.python_class
+    )

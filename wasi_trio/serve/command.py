@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,8 @@ class Service:
         """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
         settings, protocols = self.orders.settings, self.protocols
         options = replace(settings.handler_options(self.metrics), drain_timeout=protocols.drain_timeout)
+        own = own_addresses([listener.sock for listener in self.listeners])
+        options = replace(options, wasi=replace(options.wasi, network=options.wasi.network.prepared(own)))
         async with (
             self.chain.open(options) as handlers,
             trio.open_nursery() as nursery,
@@ -184,6 +186,13 @@ def _announce(
         print(f"Metrics and health on http://{address_of(admin_socket)}/", file=sys.stderr, flush=True)
     if shutdown_socket is not None:
         print(f"Listening for shutdown on tcp://{address_of(shutdown_socket)}/", file=sys.stderr, flush=True)
+
+
+def own_addresses(sockets: Iterable[socket.socket]) -> set[tuple[str, int]]:
+    """The IP addresses and ports that sockets listen on."""
+    names = [sock.getsockname() for sock in sockets]
+    # That of a Unix socket is a path.
+    return {(name[0], name[1]) for name in names if isinstance(name, tuple)}
 
 
 def new_metrics() -> Metrics:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wasi_trio.wasi import arguments
 from wasi_trio.wasi.arguments import or_none
+from wasi_trio.wasi.outbound import Outbound, parse_entry
 
 if TYPE_CHECKING:
     from wasi_trio.serve.metrics import Metrics
@@ -35,7 +36,8 @@ class SettingError(Exception):
 class Setting:
     """One setting. ``parse`` makes its value out of text and raises ValueError; ``default`` is such a text.
 
-    ``field`` is what it sets in HandlerOptions, or in their ``limits`` or ``wasi``; one without is the server's.
+    ``field`` is what it sets in HandlerOptions, or in their ``limits``, ``wasi`` or its ``network``; one without is the
+    server's.
     ``shown`` stands for the default in the help. A ``switch`` is on or off. ``several`` may be given many times: a list
     in TOML, and ``between`` each two of them in the environment. ``option`` is its name on the command line where that
     is not ``name``. One that is not for ``everywhere`` means something to the server of ``wasi_trio serve`` alone.
@@ -134,6 +136,30 @@ SETTINGS = (
         "Give the guest a directory. Comes with a later release, and is refused until then.",
         "HOST::GUEST",
         option="dir",
+        several=True,
+    ),
+    Setting(
+        "inherit-network",
+        arguments.parse_switch,
+        "Give the guest the network of this machine: TCP and UDP sockets, to connect and to listen.",
+        default="false",
+        field="wasi.network.inherit",
+        switch=True,
+    ),
+    Setting(
+        "allow-ip-name-lookup",
+        arguments.parse_switch,
+        "Let the guest look up the addresses of hosts.",
+        default="false",
+        field="wasi.network.allow_ip_name_lookup",
+        switch=True,
+    ),
+    Setting(
+        "allow-outbound",
+        parse_entry,
+        "Where the guest may connect and send requests to, which is nowhere else then. May be repeated.",
+        "HOST[:PORT]|CIDR|SCHEME://HOST",
+        field="wasi.network.outbound",
         several=True,
     ),
     Setting(
@@ -339,16 +365,25 @@ class Settings:
         from wasi_trio.serve.pool.options import HandlerOptions
         from wasi_trio.wasi.context import WasiOptions
         from wasi_trio.wasi.process_stdio import ProcessOutput
+        from wasi_trio.wasi.sockets.context import NetworkOptions
 
         outputs = {"stdout": ProcessOutput(1), "stderr": ProcessOutput(2)}
-        fields: dict[str, dict[str, Any]] = {"": {"metrics": metrics}, "limits": {}, "wasi": outputs}
+        fields: dict[str, dict[str, Any]] = {
+            "": {"metrics": metrics},
+            "limits": {},
+            "wasi": outputs,
+            "wasi.network": {},
+        }
         for setting in SETTINGS:
             if setting.field is not None:
                 part, _, field = setting.field.rpartition(".")
                 value = self[setting.name]
                 # A variable that the guest is to have from here, and that is not set here, is None.
                 fields[part][field] = tuple(filter(None, value)) if setting.several else value
-        return HandlerOptions(limits=Limits(**fields["limits"]), wasi=WasiOptions(**fields["wasi"]), **fields[""])
+        network = fields["wasi.network"]
+        network["outbound"] = Outbound(network["outbound"]) if network["outbound"] else None
+        wasi = WasiOptions(network=NetworkOptions(**network), **fields["wasi"])
+        return HandlerOptions(limits=Limits(**fields["limits"]), wasi=wasi, **fields[""])
 
 
 def from_environment(environment: Mapping[str, str], *, ours: bool = True) -> Iterator[tuple[str, Any]]:

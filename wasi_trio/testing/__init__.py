@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wasi_trio.testing.failures import ResponseCut
     from wasi_trio.testing.live import LiveServer, server
     from wasi_trio.testing.messages import Headers
+    from wasi_trio.testing.network import Datagrams, Listener, MemoryStream, Network
     from wasi_trio.testing.opener import Opener
     from wasi_trio.testing.outgoing import Answer, OutgoingHandler, OutgoingRequest, UnexpectedRequest
     from wasi_trio.testing.pool import InstanceRecord
@@ -43,6 +44,7 @@ __all__ = [
     "Answer",
     "App",
     "CommandResult",
+    "Datagrams",
     "DeadlinePassed",
     "ExchangeFailed",
     "GuestFailed",
@@ -51,8 +53,11 @@ __all__ = [
     "HttpError",
     "InstanceRecord",
     "InstantiationFailed",
+    "Listener",
     "LiveServer",
     "LoadError",
+    "MemoryStream",
+    "Network",
     "Opener",
     "OutgoingHandler",
     "OutgoingRequest",
@@ -75,6 +80,7 @@ __getattr__, __dir__ = lazily(
         "Answer": "wasi_trio.testing.outgoing",
         "App": "wasi_trio.testing.app",
         "CommandResult": "wasi_trio.testing.commands",
+        "Datagrams": "wasi_trio.testing.network",
         "DeadlinePassed": "wasi_trio.serve.pool.exchange",
         "ExchangeFailed": "wasi_trio.serve.pool.exchange",
         "GuestFailed": "wasi_trio.serve.pool.exchange",
@@ -83,8 +89,11 @@ __getattr__, __dir__ = lazily(
         "HttpError": "wasi_trio.wasi.http.errors",
         "InstanceRecord": "wasi_trio.testing.pool",
         "InstantiationFailed": "wasi_trio.serve.pool.exchange",
+        "Listener": "wasi_trio.testing.network",
         "LiveServer": "wasi_trio.testing.live",
         "LoadError": "wasi_trio.wasi.loading",
+        "MemoryStream": "wasi_trio.testing.network",
+        "Network": "wasi_trio.testing.network",
         "Opener": "wasi_trio.testing.opener",
         "OutgoingHandler": "wasi_trio.testing.outgoing",
         "OutgoingRequest": "wasi_trio.testing.outgoing",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wasi_trio.runtime.engine import Limits
     from wasi_trio.serve.metrics import Metrics
     from wasi_trio.serve.pool.observer import Listener
+    from wasi_trio.testing.network import Network
     from wasi_trio.testing.outgoing import Outgoing, OutgoingHandler
     from wasi_trio.wasi.stdio import StdoutSink
 
@@ -26,7 +27,8 @@ class GuestSettings(TypedDict, total=False):
     """What there is to say of any component.
 
     ``imports`` are host interfaces in Python, as for ``wasi_trio.Imports``. ``env`` is the guest's environment.
-    ``outgoing`` answers the requests that it makes; without it they fail the test. ``seed`` is that of its random
+    ``outgoing`` answers the requests that it makes; without it they fail the test. ``network`` is what its sockets are
+    of; without it they reach each other and nothing else. ``seed`` is that of its random
     numbers, which are the same in every run: by default it is 0, and None makes them different in each. ``wasi`` is
     what else there is to set, in whose place the others go; its ``http`` is kept if it is given, and with it the
     network. A guest's clocks, the wall clock included, follow trio's.
@@ -35,6 +37,7 @@ class GuestSettings(TypedDict, total=False):
     imports: Imports | Mapping[str, Any]
     env: Mapping[str, str]
     outgoing: OutgoingHandler
+    network: Network
     seed: int | None
     wasi: WasiOptions
 
@@ -77,6 +80,8 @@ def wasi_options(
     options = replace(base, stdout=stdout, stderr=stderr)
     if "env" in settings:
         options = replace(options, env=tuple(settings["env"].items()))
+    if "network" in settings:
+        options = replace(options, network=settings["network"].options())
     seed = settings.get("seed", 0)
     if options.random is os.urandom and seed is not None:
         options = replace(options, random=random.Random(seed).randbytes)

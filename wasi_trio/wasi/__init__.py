@@ -11,14 +11,20 @@ if TYPE_CHECKING:
     from wasi_trio.wasi.exit import Exit
     from wasi_trio.wasi.imports import link_wasi, wasi_imports
     from wasi_trio.wasi.loading import LoadError
+    from wasi_trio.wasi.outbound import Outbound
     from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
+    from wasi_trio.wasi.sockets.context import NetworkOptions
+    from wasi_trio.wasi.sockets.host import HostNetwork
     from wasi_trio.wasi.stdio import BytesSource, CapturedOutput, StdinSource, StdoutSink
 
 __all__ = [
     "BytesSource",
     "CapturedOutput",
     "Exit",
+    "HostNetwork",
     "LoadError",
+    "NetworkOptions",
+    "Outbound",
     "ProcessOutput",
     "ProcessStdin",
     "StdinSource",
@@ -36,7 +42,10 @@ __getattr__, __dir__ = lazily(
         "BytesSource": "wasi_trio.wasi.stdio",
         "CapturedOutput": "wasi_trio.wasi.stdio",
         "Exit": "wasi_trio.wasi.exit",
+        "HostNetwork": "wasi_trio.wasi.sockets.host",
         "LoadError": "wasi_trio.wasi.loading",
+        "NetworkOptions": "wasi_trio.wasi.sockets.context",
+        "Outbound": "wasi_trio.wasi.outbound",
         "ProcessOutput": "wasi_trio.wasi.process_stdio",
         "ProcessStdin": "wasi_trio.wasi.process_stdio",
         "StdinSource": "wasi_trio.wasi.stdio",

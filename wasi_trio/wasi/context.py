@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS, HttpContext, HttpOptions
+from wasi_trio.wasi.sockets.context import NetworkContext, NetworkOptions
 from wasi_trio.wasi.stdio import BytesSource, NullSink, StdinSource, StdoutSink
 
 
@@ -21,6 +22,9 @@ class WasiOptions:
     ``wall_clock`` gives nanoseconds since 1970. By default that is the machine's clock even under trio's
     MockClock, since what a guest does with it (dates, certificates, cookies) is about the world outside;
     :func:`trio_wall_clock` makes one that follows trio's clock. The monotonic clock always is trio's.
+
+    ``http`` answers the requests that guests make, and ``network`` says what their sockets may do, and where both may
+    go.
     """
 
     args: Sequence[str] = ()
@@ -32,6 +36,7 @@ class WasiOptions:
     random: Callable[[int], bytes] = os.urandom
     wall_clock: Callable[[], int] = time.time_ns
     http: HttpOptions = DEFAULT_HTTP_OPTIONS
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 DEFAULT_OPTIONS = WasiOptions()
@@ -44,7 +49,7 @@ class WasiContext:
     is given no such thing. Streams default to those of the options.
     """
 
-    __slots__ = ("_seed", "http", "nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("_network", "_seed", "http", "nursery", "options", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -57,7 +62,8 @@ class WasiContext:
     ) -> None:
         self.options = options
         self.nursery = nursery
-        self.http = HttpContext(options.http)
+        self.http = HttpContext(options.http, options.network.outbound)
+        self._network: NetworkContext | None = None
         self.stdin = options.stdin if stdin is None else stdin
         self.stdout = options.stdout if stdout is None else stdout
         self.stderr = options.stderr if stderr is None else stderr
@@ -70,6 +76,13 @@ class WasiContext:
             seed = self.options.random(16)
             self._seed = int.from_bytes(seed[:8], "little"), int.from_bytes(seed[8:], "little")
         return self._seed
+
+    @property
+    def network(self) -> NetworkContext:
+        """The instance's sockets, of which most have none."""
+        if self._network is None:
+            self._network = NetworkContext(self.options.network, self.nursery)
+        return self._network
 
     def finish(self) -> None:
         """The instance is gone: write out what its output streams kept back."""

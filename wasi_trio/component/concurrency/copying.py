@@ -83,6 +83,10 @@ class Shared:
         """This very object; what wraps one for Python's hands gives it up by a method of the same name."""
         return self
 
+    def become(self, type_: ValType | None) -> None:
+        """Have elements of this type, which stands for the same objects."""
+        self.element = element_of(type_)
+
     def hold(self) -> None:
         """The readable end has got a holder. Raises HostError if it has one."""
         if self.held:

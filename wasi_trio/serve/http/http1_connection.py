@@ -14,11 +14,11 @@ from wasi_trio.serve.http.connection import Connection, Front
 from wasi_trio.serve.http.heads import BadRequest, Http1Head
 from wasi_trio.serve.http.http1_protocol import CONTINUE, MOST_DRAINED, Http1Protocol, Receiving, Sending
 from wasi_trio.serve.http.stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
-from wasi_trio.serve.http.stretch import Stretch
 from wasi_trio.serve.http.transport import MOST_READ, Stream
 from wasi_trio.wasi.http.body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request
+from wasi_trio.wasi.stretch import Stretch
 
 logger = logging.getLogger("wasi_trio.serve")
 

@@ -17,6 +17,7 @@ from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.fields import FORBIDDEN
 from wasi_trio.wasi.http.messages import Request, Response
 from wasi_trio.wasi.http.uri import destination, encode_target
+from wasi_trio.wasi.outbound import Outbound
 
 #: bytes asked of the network at once
 RECEIVE_SIZE = 64 << 10
@@ -35,12 +36,15 @@ class RequestOptions:
     connect_timeout: float | None = None
     first_byte_timeout: float | None = None
     between_bytes_timeout: float | None = None
+    #: where the request may go; it was looked at already, but for the addresses of a host that is not on it by name
+    outbound: Outbound | None = None
 
     @classmethod
     def from_nanoseconds(cls, connect: int | None, first_byte: int | None, between_bytes: int | None) -> RequestOptions:
         """The timeouts that a guest gave."""
-        seconds = [None if duration is None else duration / 1e9 for duration in (connect, first_byte, between_bytes)]
-        return cls(*seconds)
+        given = (connect, first_byte, between_bytes)
+        to_connect, to_first_byte, to_next = (None if duration is None else duration / 1e9 for duration in given)
+        return cls(to_connect, to_first_byte, to_next)
 
 
 #: what answers outgoing requests: the network (``Client.send``), or anything else that can
@@ -117,7 +121,18 @@ class _Exchange:
         secure, host, port = self.destination
         tls = self.client.tls or default_tls_context() if secure else None
         seconds = self._timeout(self.options.connect_timeout)
-        return await connect(host, port, tls, seconds, self.client.allow_address)
+        allow = self.client.allow_address
+        outbound = self.options.outbound
+        scheme = "https" if secure else "http"
+        if outbound is not None and not outbound.admits_name(scheme, host, port):
+
+            def allow_both(address: str) -> bool:
+                return outbound.admits_address(scheme, address, port) and (
+                    self.client.allow_address is None or self.client.allow_address(address)
+                )
+
+            allow = allow_both
+        return await connect(host, port, tls, seconds, allow)
 
     async def _exchange(self, task_status: trio.TaskStatus[Response]) -> None:
         async with trio.open_nursery() as nursery:

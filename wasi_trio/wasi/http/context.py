@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from wasi_trio.wasi.http.client import Client, Send
 from wasi_trio.wasi.http.messages import Request
+from wasi_trio.wasi.outbound import Outbound
 
 
 def _network() -> Send:
@@ -36,9 +37,11 @@ DEFAULT_HTTP_OPTIONS = HttpOptions()
 class HttpContext:
     """The HTTP state of one guest instance."""
 
-    __slots__ = ("options", "outgoing")
+    __slots__ = ("options", "outbound", "outgoing")
 
-    def __init__(self, options: HttpOptions = DEFAULT_HTTP_OPTIONS) -> None:
+    def __init__(self, options: HttpOptions = DEFAULT_HTTP_OPTIONS, outbound: Outbound | None = None) -> None:
         self.options = options
+        #: where requests may go
+        self.outbound = outbound
         #: outgoing requests under way
         self.outgoing = 0

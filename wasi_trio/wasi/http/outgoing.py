@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import trio
 
 from wasi_trio.wasi.http.client import RequestOptions
 from wasi_trio.wasi.http.context import HttpContext
 from wasi_trio.wasi.http.errors import HttpError
 from wasi_trio.wasi.http.messages import Request, Response
+from wasi_trio.wasi.http.uri import destination
+from wasi_trio.wasi.outbound import Outbound, plain_address
 
 
 class PendingResponse:
@@ -48,12 +52,26 @@ def start(
     nursery.start_soon(_perform, http, request, timeouts, pending)
 
 
+def check(outbound: Outbound, request: Request) -> None:
+    """Raise HttpError for a request that an allow-list denies, whatever the addresses of its host are."""
+    secure, host, port = destination(request)
+    scheme = "https" if secure else "http"
+    if outbound.admits_name(scheme, host, port):
+        return
+    if outbound.admits_address(scheme, host, port) if plain_address(host) is not None else outbound.has_addresses:
+        return
+    raise HttpError("HTTP-request-denied")
+
+
 async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions, pending: PendingResponse) -> None:
     """Carry out a request, in a nursery of its own that is left when its response has ended."""
     try:
         with pending.scope:
             async with trio.open_nursery() as nursery:
                 try:
+                    if http.outbound is not None:
+                        check(http.outbound, request)
+                        timeouts = replace(timeouts, outbound=http.outbound)
                     pending.settle(await http.options.send(request, timeouts, nursery))
                 except HttpError as error:
                     pending.settle(error)

@@ -5,18 +5,19 @@ Bytes move in the moment the guest reads or writes. Only where there are none, o
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import trio
 
 from wasi_trio.component.concurrency.copying import CopyResult
 from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.streams import SharedStream
-from wasi_trio.component.types import U8, Enum, Result
+from wasi_trio.component.types import U8, Enum, Result, ValType
 from wasi_trio.component.values import Err, Ok
 from wasi_trio.runtime.streams import FutureWriter
 from wasi_trio.wasi.drain import Drain
-from wasi_trio.wasi.stdio import StdinSource, StdoutSink
+from wasi_trio.wasi.stdio import StdoutSink
 
 ERROR_CODE = Enum(("io", "illegal-byte-sequence", "pipe"))
 RESULT = Result(None, ERROR_CODE)
@@ -25,14 +26,15 @@ RESULT = Result(None, ERROR_CODE)
 CHUNK = 64 << 10
 
 
-class _Outcome:
-    """The future that a guest gets; the first outcome counts."""
+class Outcome:
+    """The future that a guest gets; the first outcome counts. ``code_of`` names a failure."""
 
-    __slots__ = ("_writer", "future")
+    __slots__ = ("_code_of", "_writer", "future")
 
-    def __init__(self) -> None:
-        self.future = SharedFuture(RESULT)
-        self._writer: FutureWriter[Ok[None] | Err[str]] | None = FutureWriter(self.future)
+    def __init__(self, type_: Result = RESULT, code_of: Callable[[OSError], Any] | None = None) -> None:
+        self.future = SharedFuture(type_)
+        self._writer: FutureWriter[Ok[None] | Err[Any]] | None = FutureWriter(self.future)
+        self._code_of = code_of or _error_code
 
     @property
     def settled(self) -> bool:
@@ -40,24 +42,36 @@ class _Outcome:
 
     def settle(self, error: OSError | None = None) -> None:
         writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        if error is None:
-            writer.set(Ok())
-        else:
-            writer.set(Err("pipe" if isinstance(error, BrokenPipeError) else "io"))
+        if writer is not None:
+            writer.set(Ok() if error is None else Err(self._code_of(error)))
+
+
+def _error_code(error: OSError) -> str:
+    return "pipe" if isinstance(error, BrokenPipeError) else "io"
+
+
+class Source(Protocol):
+    """A StdinSource, or one like it that has elements of another type."""
+
+    def take(self, limit: int) -> Any: ...
+
+    def ready(self) -> bool: ...
+
+    async def wait(self) -> None: ...
 
 
 class InputSource:
-    """Gives the guest that reads ``stream`` what a StdinSource has: the source of the stream's copies (a ``Party``).
+    """Gives the guest that reads ``stream`` what a source has: the source of the stream's copies (a ``Party``).
 
-    It is pending whenever no reader is. Nothing is taken from the StdinSource that no reader wants.
+    It is pending whenever no reader is. Nothing is taken from the source that no reader wants. ``on_end`` is called
+    once when nobody will read any more.
     """
 
     __slots__ = (
         "_asked",
         "_data",
         "_nursery",
+        "_on_end",
         "_outcome",
         "_scope",
         "_source",
@@ -70,15 +84,23 @@ class InputSource:
 
     instance: Final = None
 
-    def __init__(self, source: StdinSource, nursery: trio.Nursery | None) -> None:
-        self.stream = SharedStream(U8)
-        self._outcome = _Outcome()
+    def __init__(
+        self,
+        source: Source,
+        nursery: trio.Nursery | None,
+        outcome: Outcome | None = None,
+        element: ValType = U8,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        self.stream = SharedStream(element)
+        self._outcome = outcome or Outcome()
+        self._on_end = on_end
         self.future = self._outcome.future
         self._source = source
         self._nursery = nursery
         #: of the task that waits for bytes
         self._scope: trio.CancelScope | None = None
-        self._data = b""
+        self._data: Any = b""
         self._asked = self._supplying = False
         self.length = self.progress = 0
         self.stream.pending = self
@@ -88,6 +110,8 @@ class InputSource:
         if self._scope is not None:
             self._scope.cancel()
         self._outcome.settle()
+        if self._on_end is not None:
+            self._on_end()
 
     def _supply(self) -> None:
         """Give each reader that waits what there is, or see to it that it gets it later."""
@@ -137,7 +161,7 @@ class InputSource:
 
     # ---- as a party --------------------------------------------------------------------------------------
 
-    def give(self, count: int) -> bytes:
+    def give(self, count: int) -> Any:
         return self._data
 
     def copied(self) -> None:
@@ -153,9 +177,15 @@ class OutputDrain(Drain):
 
     __slots__ = ("_nursery", "_outcome", "_sink", "future")
 
-    def __init__(self, stream: SharedStream, sink: StdoutSink, nursery: trio.Nursery | None) -> None:
+    def __init__(
+        self,
+        stream: SharedStream,
+        sink: StdoutSink,
+        nursery: trio.Nursery | None,
+        outcome: Outcome | None = None,
+    ) -> None:
         super().__init__(stream)
-        self._outcome = _Outcome()
+        self._outcome = outcome or Outcome()
         self.future = self._outcome.future
         self._sink = sink
         self._nursery = nursery

@@ -10,7 +10,7 @@ _LONGEST = 0.002
 
 
 class Stretch:
-    """What a guest does in one go with one end of a body, which its host moves meanwhile, in host functions."""
+    """What a guest does in one go with one end of a stream, which its host moves meanwhile, in host functions."""
 
     __slots__ = ("_end",)
 

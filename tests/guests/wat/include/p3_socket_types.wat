@@ -1,0 +1,17 @@
+    (type $error-code' (variant
+      (case "access-denied") (case "not-supported") (case "invalid-argument") (case "out-of-memory") (case "timeout")
+      (case "invalid-state") (case "address-not-bindable") (case "address-in-use") (case "remote-unreachable")
+      (case "connection-refused") (case "connection-broken") (case "connection-reset") (case "connection-aborted")
+      (case "datagram-too-large") (case "other" (option string))))
+    (export "error-code" (type $error-code (eq $error-code')))
+    (type $ip-address-family' (enum "ipv4" "ipv6"))
+    (export "ip-address-family" (type $ip-address-family (eq $ip-address-family')))
+    (type $ipv4-socket-address' (record (field "port" u16) (field "address" (tuple u8 u8 u8 u8))))
+    (export "ipv4-socket-address" (type $ipv4-socket-address (eq $ipv4-socket-address')))
+    (type $ipv6-socket-address' (record
+      (field "port" u16) (field "flow-info" u32)
+      (field "address" (tuple u16 u16 u16 u16 u16 u16 u16 u16)) (field "scope-id" u32)))
+    (export "ipv6-socket-address" (type $ipv6-socket-address (eq $ipv6-socket-address')))
+    (type $ip-socket-address' (variant (case "ipv4" $ipv4-socket-address) (case "ipv6" $ipv6-socket-address)))
+    (export "ip-socket-address" (type $ip-socket-address (eq $ip-socket-address')))
+    (export "tcp-socket" (type $tcp-socket (sub resource)))

@@ -1,0 +1,216 @@
+;; A command of WASI 0.2 that listens on 0.0.0.0, at the port that its argument says, and sends back what comes on one
+;; connection after the other, 64 KiB at a time. It ends a connection when its peer does, and itself never, or with an
+;; error where it can not listen.
+(component
+  ;; include io.wat
+  ;; include memory.wat
+  (import "wasi:cli/environment@0.2.0" (instance $environment
+    (export "get-arguments" (func (result (list string))))))
+  (import "wasi:sockets/network@0.2.0" (instance $network
+    (export "network" (type $network (sub resource)))
+    (type $error-code' (enum
+      "unknown" "access-denied" "not-supported" "invalid-argument" "out-of-memory" "timeout" "concurrency-conflict"
+      "not-in-progress" "would-block" "invalid-state" "new-socket-limit" "address-not-bindable" "address-in-use"
+      "remote-unreachable" "connection-refused" "connection-reset" "connection-aborted" "datagram-too-large"
+      "name-unresolvable" "temporary-resolver-failure" "permanent-resolver-failure"))
+    (export "error-code" (type $error-code (eq $error-code')))
+    (type $ip-address-family' (enum "ipv4" "ipv6"))
+    (export "ip-address-family" (type $ip-address-family (eq $ip-address-family')))
+    (type $ipv4-socket-address' (record (field "port" u16) (field "address" (tuple u8 u8 u8 u8))))
+    (export "ipv4-socket-address" (type $ipv4-socket-address (eq $ipv4-socket-address')))
+    (type $ipv6-socket-address' (record
+      (field "port" u16) (field "flow-info" u32)
+      (field "address" (tuple u16 u16 u16 u16 u16 u16 u16 u16)) (field "scope-id" u32)))
+    (export "ipv6-socket-address" (type $ipv6-socket-address (eq $ipv6-socket-address')))
+    (type $ip-socket-address' (variant (case "ipv4" $ipv4-socket-address) (case "ipv6" $ipv6-socket-address)))
+    (export "ip-socket-address" (type $ip-socket-address (eq $ip-socket-address')))))
+  (alias export $network "network" (type $network-resource))
+  (alias export $network "error-code" (type $error-code))
+  (alias export $network "ip-address-family" (type $ip-address-family))
+  (alias export $network "ip-socket-address" (type $ip-socket-address))
+  (import "wasi:sockets/instance-network@0.2.0" (instance $instance-network
+    (alias outer 1 $network-resource (type $network'))
+    (export "network" (type $network (eq $network')))
+    (export "instance-network" (func (result (own $network))))))
+  (import "wasi:sockets/tcp@0.2.0" (instance $tcp
+    (alias outer 1 $network-resource (type $network'))
+    (export "network" (type $network (eq $network')))
+    (alias outer 1 $error-code (type $error-code'))
+    (export "error-code" (type $error-code (eq $error-code')))
+    (alias outer 1 $ip-socket-address (type $ip-socket-address'))
+    (export "ip-socket-address" (type $ip-socket-address (eq $ip-socket-address')))
+    (alias outer 1 $input-stream (type $input-stream'))
+    (export "input-stream" (type $input-stream (eq $input-stream')))
+    (alias outer 1 $output-stream (type $output-stream'))
+    (export "output-stream" (type $output-stream (eq $output-stream')))
+    (alias outer 1 $pollable (type $pollable'))
+    (export "pollable" (type $pollable (eq $pollable')))
+    (export "tcp-socket" (type $tcp-socket (sub resource)))
+    (type $done (result (error $error-code)))
+    (type $self (borrow $tcp-socket))
+    (export "[method]tcp-socket.start-bind" (func (param "self" $self)
+      (param "network" (borrow $network)) (param "local-address" $ip-socket-address) (result $done)))
+    (export "[method]tcp-socket.finish-bind" (func (param "self" $self) (result $done)))
+    (export "[method]tcp-socket.start-listen" (func (param "self" $self) (result $done)))
+    (export "[method]tcp-socket.finish-listen" (func (param "self" $self) (result $done)))
+    (export "[method]tcp-socket.accept" (func (param "self" $self)
+      (result (result (tuple (own $tcp-socket) (own $input-stream) (own $output-stream)) (error $error-code)))))
+    (export "[method]tcp-socket.subscribe" (func (param "self" $self) (result (own $pollable))))))
+  (alias export $tcp "tcp-socket" (type $tcp-socket))
+  (import "wasi:sockets/tcp-create-socket@0.2.0" (instance $create
+    (alias outer 1 $error-code (type $error-code'))
+    (export "error-code" (type $error-code (eq $error-code')))
+    (alias outer 1 $ip-address-family (type $ip-address-family'))
+    (export "ip-address-family" (type $ip-address-family (eq $ip-address-family')))
+    (alias outer 1 $tcp-socket (type $tcp-socket'))
+    (export "tcp-socket" (type $tcp-socket (eq $tcp-socket')))
+    (export "create-tcp-socket" (func (param "address-family" $ip-address-family)
+      (result (result (own $tcp-socket) (error $error-code)))))))
+
+  (core func $arguments (canon lower (func $environment "get-arguments") (memory $mem) (realloc $realloc)))
+  (core func $instance-network (canon lower (func $instance-network "instance-network")))
+  (core func $create (canon lower (func $create "create-tcp-socket") (memory $mem)))
+  (core func $start-bind (canon lower (func $tcp "[method]tcp-socket.start-bind") (memory $mem)))
+  (core func $finish-bind (canon lower (func $tcp "[method]tcp-socket.finish-bind") (memory $mem)))
+  (core func $start-listen (canon lower (func $tcp "[method]tcp-socket.start-listen") (memory $mem)))
+  (core func $finish-listen (canon lower (func $tcp "[method]tcp-socket.finish-listen") (memory $mem)))
+  (core func $accept (canon lower (func $tcp "[method]tcp-socket.accept") (memory $mem)))
+  (core func $subscribe (canon lower (func $tcp "[method]tcp-socket.subscribe")))
+  (core func $socket.drop (canon resource.drop $tcp-socket))
+  (core func $in.read
+    (canon lower (func $streams "[method]input-stream.blocking-read") (memory $mem) (realloc $realloc)))
+  (core func $in.drop (canon resource.drop $input-stream))
+  (core func $out.check (canon lower (func $streams "[method]output-stream.check-write") (memory $mem)))
+  (core func $out.write (canon lower (func $streams "[method]output-stream.write") (memory $mem)))
+  (core func $out.flush (canon lower (func $streams "[method]output-stream.blocking-flush") (memory $mem)))
+  (core func $out.subscribe (canon lower (func $streams "[method]output-stream.subscribe")))
+  (core func $out.drop (canon resource.drop $output-stream))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $pollable.drop (canon resource.drop $pollable))
+
+  (core module $Main
+    (import "memory" "memory" (memory 1))
+    (import "memory" "heap" (global $heap (mut i32)))
+    (import "host" "arguments" (func $arguments (param i32)))
+    (import "host" "instance-network" (func $instance-network (result i32)))
+    (import "host" "create" (func $create (param i32 i32)))
+    (import "host" "start-bind"
+      (func $start-bind (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+    (import "host" "finish-bind" (func $finish-bind (param i32 i32)))
+    (import "host" "start-listen" (func $start-listen (param i32 i32)))
+    (import "host" "finish-listen" (func $finish-listen (param i32 i32)))
+    (import "host" "accept" (func $accept (param i32 i32)))
+    (import "host" "subscribe" (func $subscribe (param i32) (result i32)))
+    (import "host" "socket.drop" (func $socket.drop (param i32)))
+    (import "host" "in.read" (func $in.read (param i32 i64 i32)))
+    (import "host" "in.drop" (func $in.drop (param i32)))
+    (import "host" "out.check" (func $out.check (param i32 i32)))
+    (import "host" "out.write" (func $out.write (param i32 i32 i32 i32)))
+    (import "host" "out.flush" (func $out.flush (param i32 i32)))
+    (import "host" "out.subscribe" (func $out.subscribe (param i32) (result i32)))
+    (import "host" "out.drop" (func $out.drop (param i32)))
+    (import "host" "block" (func $block (param i32)))
+    (import "host" "pollable.drop" (func $pollable.drop (param i32)))
+
+    ;; Results of calls are at 0: whether they failed, and at 4 or 8 what they gave.
+
+    (func $number (param $at i32) (param $len i32) (result i32)
+      (local $number i32)
+      (loop $next
+        (local.set $number
+          (i32.add (i32.mul (local.get $number) (i32.const 10)) (i32.sub (i32.load8_u (local.get $at)) (i32.const 0x30))))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br_if $next (local.tee $len (i32.sub (local.get $len) (i32.const 1)))))
+      (local.get $number))
+
+    (func $failed (result i32) (i32.load8_u (i32.const 0)))
+
+    (func (export "run") (result i32)
+      (local $arguments i32) (local $port i32) (local $socket i32) (local $ready i32)
+      (call $arguments (i32.const 0))
+      (if (i32.lt_u (i32.load (i32.const 4)) (i32.const 2)) (then (return (i32.const 1))))
+      (local.set $arguments (i32.load (i32.const 0)))
+      (local.set $port
+        (call $number (i32.load offset=8 (local.get $arguments)) (i32.load offset=12 (local.get $arguments))))
+      (call $create (i32.const 0) (i32.const 0))
+      (if (call $failed) (then (return (i32.const 1))))
+      (local.set $socket (i32.load (i32.const 4)))
+      (call $start-bind (local.get $socket) (call $instance-network) (i32.const 0) (local.get $port)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+      (if (call $failed) (then (return (i32.const 1))))
+      (call $finish-bind (local.get $socket) (i32.const 0))
+      (if (call $failed) (then (return (i32.const 1))))
+      (call $start-listen (local.get $socket) (i32.const 0))
+      (if (call $failed) (then (return (i32.const 1))))
+      (call $finish-listen (local.get $socket) (i32.const 0))
+      (if (call $failed) (then (return (i32.const 1))))
+      (local.set $ready (call $subscribe (local.get $socket)))
+      (loop $next
+        (call $block (local.get $ready))
+        (call $accept (local.get $socket) (i32.const 0))
+        ;; a connection that is gone again is an error too
+        (if (i32.eqz (call $failed))
+          (then (call $echo (i32.load (i32.const 4)) (i32.load (i32.const 8)) (i32.load (i32.const 12)))))
+        (br $next))
+      unreachable)
+
+    (func $echo (param $socket i32) (param $in i32) (param $out i32)
+      (loop $next
+        ;; every piece takes the place of the one before it
+        (global.set $heap (i32.const 65536))
+        (call $in.read (local.get $in) (i64.const 65536) (i32.const 0))
+        (if (i32.eqz (call $failed))
+          (then (br_if $next (call $write (local.get $out) (i32.load (i32.const 4)) (i32.load (i32.const 8)))))))
+      (call $out.flush (local.get $out) (i32.const 0))
+      (call $in.drop (local.get $in))
+      (call $out.drop (local.get $out))
+      (call $socket.drop (local.get $socket)))
+
+    ;; Write all of it; whether that went well.
+    (func $write (param $out i32) (param $at i32) (param $left i32) (result i32)
+      (local $size i32) (local $ready i32)
+      (loop $next
+        (call $out.check (local.get $out) (i32.const 0))
+        (if (call $failed) (then (return (i32.const 0))))
+        (local.set $size (i32.wrap_i64 (i64.load (i32.const 8))))
+        (if (i32.gt_u (local.get $size) (local.get $left)) (then (local.set $size (local.get $left))))
+        (if (local.get $size)
+          (then
+            (call $out.write (local.get $out) (local.get $at) (local.get $size) (i32.const 0))
+            (if (call $failed) (then (return (i32.const 0))))
+            (local.set $at (i32.add (local.get $at) (local.get $size)))
+            (local.set $left (i32.sub (local.get $left) (local.get $size))))
+          (else
+            (local.set $ready (call $out.subscribe (local.get $out)))
+            (call $block (local.get $ready))
+            (call $pollable.drop (local.get $ready))))
+        (br_if $next (local.get $left)))
+      (i32.const 1)))
+  (core instance $main (instantiate $Main
+    (with "memory" (instance $memory))
+    (with "host" (instance
+      (export "arguments" (func $arguments))
+      (export "instance-network" (func $instance-network))
+      (export "create" (func $create))
+      (export "start-bind" (func $start-bind))
+      (export "finish-bind" (func $finish-bind))
+      (export "start-listen" (func $start-listen))
+      (export "finish-listen" (func $finish-listen))
+      (export "accept" (func $accept))
+      (export "subscribe" (func $subscribe))
+      (export "socket.drop" (func $socket.drop))
+      (export "in.read" (func $in.read))
+      (export "in.drop" (func $in.drop))
+      (export "out.check" (func $out.check))
+      (export "out.write" (func $out.write))
+      (export "out.flush" (func $out.flush))
+      (export "out.subscribe" (func $out.subscribe))
+      (export "out.drop" (func $out.drop))
+      (export "block" (func $block))
+      (export "pollable.drop" (func $pollable.drop))))))
+
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $cli))
+)

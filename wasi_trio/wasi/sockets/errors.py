@@ -1,0 +1,92 @@
+"""Why an operation on a socket failed."""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum
+
+
+class Code(Enum):
+    """The failures that WASI has names for; the value is the name, where both versions share it."""
+
+    ACCESS_DENIED = "access-denied"
+    NOT_SUPPORTED = "not-supported"
+    INVALID_ARGUMENT = "invalid-argument"
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMEOUT = "timeout"
+    INVALID_STATE = "invalid-state"
+    ADDRESS_NOT_BINDABLE = "address-not-bindable"
+    ADDRESS_IN_USE = "address-in-use"
+    REMOTE_UNREACHABLE = "remote-unreachable"
+    CONNECTION_REFUSED = "connection-refused"
+    #: the connection can not be written to any more
+    CONNECTION_BROKEN = "connection-broken"
+    CONNECTION_RESET = "connection-reset"
+    CONNECTION_ABORTED = "connection-aborted"
+    DATAGRAM_TOO_LARGE = "datagram-too-large"
+    #: there are as many sockets as there may be, here or in the system
+    TOO_MANY_SOCKETS = "new-socket-limit"
+    #: an operation was finished that was not begun
+    NOT_IN_PROGRESS = "not-in-progress"
+    #: an operation was begun while another was not finished
+    CONCURRENCY_CONFLICT = "concurrency-conflict"
+    WOULD_BLOCK = "would-block"
+    NAME_UNRESOLVABLE = "name-unresolvable"
+    TEMPORARY_RESOLVER_FAILURE = "temporary-resolver-failure"
+    PERMANENT_RESOLVER_FAILURE = "permanent-resolver-failure"
+    OTHER = "other"
+
+
+class SocketError(OSError):
+    """A failure that no call to the system stands behind."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__(code.value)
+        self.code = code
+
+
+def would_block() -> BlockingIOError:
+    """The error of an operation that can not be completed at once."""
+    return BlockingIOError(errno.EAGAIN, "would block")
+
+
+_CODES = {
+    Code.ACCESS_DENIED: "EPERM EACCES",
+    Code.NOT_SUPPORTED: "EOPNOTSUPP ENOPROTOOPT EPFNOSUPPORT EPROTONOSUPPORT ESOCKTNOSUPPORT EPROTOTYPE EAFNOSUPPORT",
+    Code.INVALID_ARGUMENT: "EINVAL",
+    Code.OUT_OF_MEMORY: "ENOMEM ENOBUFS",
+    Code.TIMEOUT: "ETIMEDOUT",
+    Code.INVALID_STATE: "EISCONN ENOTCONN EDESTADDRREQ",
+    Code.ADDRESS_NOT_BINDABLE: "EADDRNOTAVAIL",
+    Code.ADDRESS_IN_USE: "EADDRINUSE",
+    Code.REMOTE_UNREACHABLE: "EHOSTUNREACH EHOSTDOWN ENETDOWN ENETUNREACH ENONET",
+    Code.CONNECTION_REFUSED: "ECONNREFUSED",
+    Code.CONNECTION_BROKEN: "EPIPE ESHUTDOWN",
+    Code.CONNECTION_RESET: "ECONNRESET",
+    Code.CONNECTION_ABORTED: "ECONNABORTED",
+    Code.DATAGRAM_TOO_LARGE: "EMSGSIZE",
+    Code.TOO_MANY_SOCKETS: "EMFILE ENFILE",
+    Code.WOULD_BLOCK: "EAGAIN EWOULDBLOCK",
+}
+#: not every system has every one of these
+_BY_NUMBER = {
+    getattr(errno, name): code for code, names in _CODES.items() for name in names.split() if hasattr(errno, name)
+}
+
+
+def code_of(error: OSError) -> Code:
+    """The name of a failure."""
+    return error.code if isinstance(error, SocketError) else _BY_NUMBER.get(error.errno or 0, Code.OTHER)
+
+
+#: errors of a listening socket's next connection, not of the socket: Linux reports those of the connection here
+_GONE = (
+    "ECONNABORTED ECONNRESET ENETRESET EHOSTUNREACH EHOSTDOWN ENETDOWN ENETUNREACH EPROTO ENOPROTOOPT ENONET EOPNOTSUPP"
+    " EINTR EPERM"
+)
+_OF_A_CONNECTION = {getattr(errno, name) for name in _GONE.split() if hasattr(errno, name)}
+
+
+def is_of_a_connection(error: OSError) -> bool:
+    """Whether ``accept`` failed because the next connection is gone already."""
+    return error.errno in _OF_A_CONNECTION
