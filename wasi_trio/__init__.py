@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wasi_trio.runtime.instance import Instance
     from wasi_trio.wasi.context import WasiContext, WasiOptions
     from wasi_trio.wasi.exit import Exit
+    from wasi_trio.wasi.filesystem.preopens import Preopen
     from wasi_trio.wasi.imports import link_wasi, wasi_imports
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "LinkedComponent",
     "MalformedComponent",
     "Ok",
+    "Preopen",
     "Some",
     "Trap",
     "Unsupported",
@@ -82,6 +84,7 @@ __getattr__, __dir__ = lazily(
         "LinkedComponent": "wasi_trio.runtime.component",
         "MalformedComponent": "wasi_trio.component.errors",
         "Ok": "wasi_trio.component.values",
+        "Preopen": "wasi_trio.wasi.filesystem.preopens",
         "Some": "wasi_trio.component.values",
         "Trap": "wasi_trio.component.errors",
         "Unsupported": "wasi_trio.component.errors",

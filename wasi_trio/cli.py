@@ -44,9 +44,10 @@ _dir = click.option(
     "--dir",
     "directories",
     type=_parsed(arguments.parse_directory),
-    metavar="HOST::GUEST",
+    metavar="HOST[::GUEST]",
     multiple=True,
-    help="Give the guest a directory. Comes with a later release, and is refused until then.",
+    help="Give the guest a directory, which it knows as GUEST, or as HOST; ::ro after that keeps it from changing "
+    "anything there. May be repeated.",
 )
 
 
@@ -121,13 +122,12 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
 @click.argument("args", nargs=-1, type=_parsed(arguments.parse_text), metavar="[ARGS]...")
 def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...], directories: tuple[Any, ...]) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
-    _refuse_directories(directories)
     from wasi_trio.command import run_command
     from wasi_trio.wasi.loading import LoadError
 
     _log_to_stderr()
     try:
-        return run_command(component, args, env)
+        return run_command(component, args, env, directories)
     except LoadError as error:
         raise click.UsageError(str(error)) from None
 
@@ -135,11 +135,6 @@ def run(component: str, args: tuple[str, ...], env: tuple[tuple[str, str], ...],
 for command in (cli_tools.inspect, cli_tools.compile_, cli_tools.completion):
     cli.add_command(command)
 add_help(cli)
-
-
-def _refuse_directories(directories: tuple[Any, ...]) -> None:
-    if directories:
-        raise click.UsageError("--dir: guests get access to the file system in a later release")
 
 
 def _log_to_stderr() -> None:

@@ -11,12 +11,14 @@ from pathlib import PurePath
 
 import trio
 
+from wasi_trio.arguments import Directory
 from wasi_trio.component.concurrency.tasks import LiftedFunction
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.runtime.calls import Export
 from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.wasi.command import find_run, run
 from wasi_trio.wasi.context import WasiOptions
+from wasi_trio.wasi.filesystem.preopens import open_directories
 from wasi_trio.wasi.loading import link_component, open_engine, read_component, refused
 from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
 
@@ -25,7 +27,9 @@ TRAPPED = 134
 INTERRUPTED = 130
 
 
-def run_command(path: str, arguments: Sequence[str], env: Sequence[tuple[str, str]]) -> int:
+def run_command(
+    path: str, arguments: Sequence[str], env: Sequence[tuple[str, str]], directories: Sequence[Directory] = ()
+) -> int:
     """Run a component's file with the standard streams of this process, and give the exit code.
 
     Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
@@ -39,7 +43,12 @@ def run_command(path: str, arguments: Sequence[str], env: Sequence[tuple[str, st
             raise refused(path, error) from None
         stdout, stderr = process_outputs()
         options = WasiOptions(
-            args=(PurePath(path).name, *arguments), env=tuple(env), stdin=ProcessStdin(), stdout=stdout, stderr=stderr
+            args=(PurePath(path).name, *arguments),
+            env=tuple(env),
+            stdin=ProcessStdin(),
+            stdout=stdout,
+            stderr=stderr,
+            preopens=open_directories(directories),
         )
         outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
     if isinstance(outcome, Trap):

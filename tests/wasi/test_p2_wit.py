@@ -107,17 +107,6 @@ async def test_sockets_are_refused(name: str, function: str) -> None:
             await answer(name, function, holder)
 
 
-@pytest.mark.parametrize(
-    "function", [function for function in DESCRIBED["wasi:filesystem/types"].functions if function.startswith("[")]
-)
-async def test_descriptors_say_what_is_unsupported(function: str) -> None:
-    resource = parse_function_name(function).resource
-    assert resource is not None
-    holder = getattr(filesystem.Types, pascal_case(resource))()
-    with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
-        await answer("wasi:filesystem/types", function, holder)
-
-
 def test_there_are_no_directories() -> None:
     assert list(filesystem.Preopens(WasiContext()).get_directories()) == []
     assert filesystem.Types(WasiContext()).filesystem_error_code(Error(OSError())) is None

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from wasi_trio.wasi.filesystem.opened import MAX_DESCRIPTORS, Files
+from wasi_trio.wasi.filesystem.preopens import Preopen
 from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS, HttpContext, HttpOptions
 from wasi_trio.wasi.stdio import BytesSource, NullSink, StdinSource, StdoutSink
 
@@ -21,6 +23,7 @@ class WasiOptions:
     ``wall_clock`` gives nanoseconds since 1970. By default that is the machine's clock even under trio's
     MockClock, since what a guest does with it (dates, certificates, cookies) is about the world outside;
     :func:`trio_wall_clock` makes one that follows trio's clock. The monotonic clock always is trio's.
+    ``preopens`` are the directories that guests find; an instance may have ``max_descriptors`` files open.
     """
 
     args: Sequence[str] = ()
@@ -32,6 +35,8 @@ class WasiOptions:
     random: Callable[[int], bytes] = os.urandom
     wall_clock: Callable[[], int] = time.time_ns
     http: HttpOptions = DEFAULT_HTTP_OPTIONS
+    preopens: Sequence[Preopen] = ()
+    max_descriptors: int = MAX_DESCRIPTORS
 
 
 DEFAULT_OPTIONS = WasiOptions()
@@ -44,7 +49,7 @@ class WasiContext:
     is given no such thing. Streams default to those of the options.
     """
 
-    __slots__ = ("http", "nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("files", "http", "nursery", "options", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -58,12 +63,14 @@ class WasiContext:
         self.options = options
         self.nursery = nursery
         self.http = HttpContext(options.http)
+        self.files = Files(options.preopens, options.max_descriptors)
         self.stdin = options.stdin if stdin is None else stdin
         self.stdout = options.stdout if stdout is None else stdout
         self.stderr = options.stderr if stderr is None else stderr
 
     def finish(self) -> None:
-        """The instance is gone: write out what its output streams kept back."""
+        """The instance is gone: close its files, and write out what its output streams kept back."""
+        self.files.close()
         self.stdout.finish()
         self.stderr.finish()
 

@@ -1,22 +1,26 @@
-"""Standard input and output as a ``stream<u8>``, and the future that says how that went.
+"""Sources and sinks of bytes, standard input and output for one, as streams, and the future that says how that went.
 
 Bytes move in the moment the guest reads or writes. Only where there are none, or no room, a task of the instance waits.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import trio
 
 from wasi_trio.component.concurrency.copying import CopyResult
 from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.streams import SharedStream
-from wasi_trio.component.types import U8, Enum, Result
+from wasi_trio.component.types import U8, Enum, Result, ValType
 from wasi_trio.component.values import Err, Ok
 from wasi_trio.runtime.streams import FutureWriter
 from wasi_trio.wasi.drain import Drain
-from wasi_trio.wasi.stdio import StdinSource, StdoutSink
+from wasi_trio.wasi.stdio import StdoutSink
+
+T = TypeVar("T", bound="bytes | list[Any]")
+T_co = TypeVar("T_co", bound="bytes | list[Any]", covariant=True)
 
 ERROR_CODE = Enum(("io", "illegal-byte-sequence", "pipe"))
 RESULT = Result(None, ERROR_CODE)
@@ -25,14 +29,29 @@ RESULT = Result(None, ERROR_CODE)
 CHUNK = 64 << 10
 
 
-class _Outcome:
-    """The future that a guest gets; the first outcome counts."""
+def _code(error: OSError) -> str:
+    """The enum ``error-code`` of wasi:cli."""
+    return "pipe" if isinstance(error, BrokenPipeError) else "io"
 
-    __slots__ = ("_writer", "future")
 
-    def __init__(self) -> None:
-        self.future = SharedFuture(RESULT)
-        self._writer: FutureWriter[Ok[None] | Err[str]] | None = FutureWriter(self.future)
+class Outcome:
+    """The future that a guest gets, of a ``result<_, E>``; the first outcome counts.
+
+    ``code`` makes an ``E`` out of an error, and ``on_settled`` is called when there is an outcome.
+    """
+
+    __slots__ = ("_code", "_on_settled", "_writer", "future")
+
+    def __init__(
+        self,
+        type_: ValType = RESULT,
+        code: Callable[[OSError], Any] = _code,
+        on_settled: Callable[[], None] | None = None,
+    ) -> None:
+        self.future = SharedFuture(type_)
+        self._writer: FutureWriter[Ok[None] | Err[Any]] | None = FutureWriter(self.future)
+        self._code = code
+        self._on_settled = on_settled
 
     @property
     def settled(self) -> bool:
@@ -42,20 +61,31 @@ class _Outcome:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        if error is None:
-            writer.set(Ok())
-        else:
-            writer.set(Err("pipe" if isinstance(error, BrokenPipeError) else "io"))
+        writer.set(Ok() if error is None else Err(self._code(error)))
+        if self._on_settled is not None:
+            self._on_settled()
 
 
-class InputSource:
-    """Gives the guest that reads ``stream`` what a StdinSource has: the source of the stream's copies (a ``Party``).
+class Supply(Protocol[T_co]):
+    """Where elements come from: what a StdinSource is for bytes."""
 
-    It is pending whenever no reader is. Nothing is taken from the StdinSource that no reader wants.
+    def take(self, limit: int) -> T_co | None: ...
+
+    def ready(self) -> bool: ...
+
+    async def wait(self) -> None: ...
+
+
+class InputSource(Generic[T]):
+    """Gives the guest that reads ``stream`` what a supply has: the source of the stream's copies (a ``Party``).
+
+    It is pending whenever no reader is. Nothing is taken from the supply that no reader wants. ``T`` is bytes, or a
+    list of elements.
     """
 
     __slots__ = (
         "_asked",
+        "_chunk",
         "_data",
         "_nursery",
         "_outcome",
@@ -70,15 +100,23 @@ class InputSource:
 
     instance: Final = None
 
-    def __init__(self, source: StdinSource, nursery: trio.Nursery | None) -> None:
-        self.stream = SharedStream(U8)
-        self._outcome = _Outcome()
+    def __init__(
+        self,
+        source: Supply[T],
+        nursery: trio.Nursery | None,
+        outcome: Outcome | None = None,
+        element: ValType = U8,
+        chunk: int = CHUNK,
+    ) -> None:
+        self.stream = SharedStream(element)
+        self._outcome = Outcome() if outcome is None else outcome
         self.future = self._outcome.future
+        self._chunk = chunk
         self._source = source
         self._nursery = nursery
         #: of the task that waits for bytes
         self._scope: trio.CancelScope | None = None
-        self._data = b""
+        self._data: T | None = None
         self._asked = self._supplying = False
         self.length = self.progress = 0
         self.stream.pending = self
@@ -114,7 +152,7 @@ class InputSource:
             self.stream.pending = self
             sink.done(CopyResult.COMPLETED)
             return
-        data = self._source.take(min(wanted, CHUNK)) if wanted else b""
+        data: Any = self._source.take(min(wanted, self._chunk)) if wanted else b""
         if data is None:
             self.stream.drop()
         elif data:
@@ -137,7 +175,7 @@ class InputSource:
 
     # ---- as a party --------------------------------------------------------------------------------------
 
-    def give(self, count: int) -> bytes:
+    def give(self, count: int) -> T | None:
         return self._data
 
     def copied(self) -> None:
@@ -153,9 +191,11 @@ class OutputDrain(Drain):
 
     __slots__ = ("_nursery", "_outcome", "_sink", "future")
 
-    def __init__(self, stream: SharedStream, sink: StdoutSink, nursery: trio.Nursery | None) -> None:
+    def __init__(
+        self, stream: SharedStream, sink: StdoutSink, nursery: trio.Nursery | None, outcome: Outcome | None = None
+    ) -> None:
         super().__init__(stream)
-        self._outcome = _Outcome()
+        self._outcome = Outcome() if outcome is None else outcome
         self.future = self._outcome.future
         self._sink = sink
         self._nursery = nursery

@@ -1,0 +1,103 @@
+"""Where work on files is done: on the event loop, or in a thread.
+
+A hop to a thread and back costs as much as reading two megabytes that the system has in memory. So work on a local disk
+is done there and then, on the loop. It goes to a thread where it may take long:
+
+* on a network or user-space filesystem, and on any that is not known to be local;
+* on another mount than that of the directory a path starts at, which the kernel is told not to touch;
+* for what a file holds that is not in memory (``RWF_NOWAIT``), and for whatever waits for the disk itself (``sync``);
+* for a while on a disk on which something has just taken long, whatever the reason.
+
+Threads that are given up (their task was cancelled) go on to their end. So each volume has a limited number of its own:
+one that hangs does not keep others from being read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from typing import TypeVar
+
+import trio
+
+from wasi_trio.wasi.filesystem import libc
+
+T = TypeVar("T")
+
+#: work on the loop that takes longer, in seconds, has what follows on the same volume done in threads ...
+LONG = 0.005
+#: ... for so many seconds
+WARY = 1.0
+#: threads that one volume may keep busy, in one trio.run
+THREADS = 16
+
+_TMPFS, _RAMFS = 0x01021994, 0x858458F6
+#: filesystems in memory, where there is no disk to wait for
+_IN_MEMORY = frozenset({_TMPFS, _RAMFS})
+#: local filesystems by their numbers in Linux (linux/magic.h): ext, XFS, Btrfs, F2FS, ZFS, bcachefs, overlayfs,
+#: SquashFS, EROFS, and those in memory
+_LOCAL = _IN_MEMORY | {
+    0xEF53,
+    0x58465342,
+    0x9123683E,
+    0xF2F52010,
+    0x2FC12FC1,
+    0xCA451A4E,
+    0x794C7630,
+    0x73717368,
+    0xE0F5E1E2,
+}
+
+_volumes: dict[int, Volume] = {}
+_limiters: trio.lowlevel.RunVar[dict[int, trio.CapacityLimiter]] = trio.lowlevel.RunVar("wasi_trio_volume_limiters")
+
+
+class Volume:
+    """A filesystem that is mounted.
+
+    ``local`` says that work on it is short unless it was not of late; ``in_memory``, that even writing it out is.
+    """
+
+    __slots__ = ("_wary_until", "device", "in_memory", "local", "tells_what_waits")
+
+    def __init__(self, device: int, *, local: bool, in_memory: bool) -> None:
+        self.device = device
+        self.local = local
+        self.in_memory = in_memory
+        #: whether reads may ask not to wait for the disk; found out by trying
+        self.tells_what_waits = hasattr(os, "RWF_NOWAIT")
+        self._wary_until = 0.0
+
+    def quick(self, now: float) -> bool:
+        """Whether work that begins ``now`` (``perf_counter``) may be done on the loop."""
+        return self.local and now >= self._wary_until
+
+    def took(self, began: float) -> None:
+        """Work on the loop is done that ``began`` then."""
+        now = perf_counter()
+        if now - began > LONG:
+            self._wary_until = now + WARY
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do ``work`` in a thread. When this is cancelled the work goes on, and what it gives is dropped."""
+        limiters = _limiters.get({})
+        limiter = limiters.get(self.device)
+        if limiter is None:
+            limiter = limiters[self.device] = trio.CapacityLimiter(THREADS)
+            _limiters.set(limiters)
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+
+
+def volume_of(fd: int, device: int) -> Volume:
+    """The volume that ``fd`` is on, whose number (``st_dev``) is ``device``. May take long where it is not local."""
+    magic = libc.filesystem_magic(fd)
+    # Other systems do not tell in a way that is the same on all of them: there, it shows when something takes long.
+    local = magic in _LOCAL if sys.platform.startswith("linux") else True
+    in_memory = magic in _IN_MEMORY
+    known = _volumes.get(device)
+    # A number may come to stand for something else, once what had it is unmounted.
+    if known is None or (known.local, known.in_memory) != (local, in_memory):
+        known = _volumes[device] = Volume(device, local=local, in_memory=in_memory)
+    return known
