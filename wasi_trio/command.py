@@ -19,7 +19,7 @@ from wasi_trio.runtime.component import LinkedComponent
 from wasi_trio.wasi.command import find_run, run
 from wasi_trio.wasi.context import WasiOptions
 from wasi_trio.wasi.filesystem.preopens import open_directories
-from wasi_trio.wasi.loading import link_component, open_engine, read_component, refused
+from wasi_trio.wasi.loading import CoreModule, LoadError, link_component, open_engine, read_component, refused
 from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
 
 #: the exit codes of a shell's command that was ended by SIGABRT and by SIGINT
@@ -36,7 +36,13 @@ def run_command(
     command. For the main thread only: Ctrl-C ends the command.
     """
     with open_engine() as engine:
-        linked = link_component(engine, read_component(path), path)
+        try:
+            linked = link_component(engine, read_component(path), path)
+        except CoreModule as error:
+            raise LoadError(
+                f"{error}: of a command for WASI preview 1, `jco new --wasi-command` makes one, or `wasm-tools component "
+                "new` with --adapt and wasmtime's adapter for commands"
+            ) from None
         try:
             export = find_run(linked)
         except LinkError as error:

@@ -91,7 +91,8 @@ COMPONENT = b"\0asm\x0d\0\1\0"
     [
         (b"", "is not a WebAssembly component: it is empty"),
         (b"#!/bin/sh\n\xff\xfe", "is not a WebAssembly component$"),
-        (b"(component)", "is not a WebAssembly component: it looks like the text format"),
+        (b"(component", r"app\.wasm is not well-formed text: expected `\)`, line 1, column 11$"),
+        (b"(component)", "exports no wasi:http/incoming-handler"),
         (b"\0asm", "app.wasm: "),
         (CORE, "is a core WebAssembly module; a component is needed"),
         (COMPONENT + b"\xff" * 40, "app.wasm: "),
@@ -109,7 +110,12 @@ def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, messag
     ("content", "message"),
     [
         (b"", "is not a WebAssembly component: it is empty"),
-        (CORE, "is a core WebAssembly module; a component is needed"),
+        (
+            CORE,
+            "is a core WebAssembly module; a component is needed: .*jco new --wasi-command.*wasm-tools component new",
+        ),
+        (b"(module)", "a component is needed: .*jco new --wasi-command"),
+        (b";; text\n(component)", "exports no wasi:cli/run"),
         (COMPONENT, "exports no wasi:cli/run: it is no command, but exports nothing"),
         (wat.load("hello"), "exports no wasi:cli/run: it is no command, but exports wasi:http/incoming-handler@0.2.0"),
         (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0"),

@@ -258,7 +258,7 @@ def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[
         plain = t.FuncType(
             tuple((param, _plain(of)) for param, of in type_.params),
             None if type_.result is None else _plain(type_.result),
-            True if version == "p3" else False,
+            version == "p3",
         )
         exported(name, plain)
     for type_, name in list(text.names.items()):
