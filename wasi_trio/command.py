@@ -40,7 +40,7 @@ def run_command(
             linked = link_component(engine, read_component(path), path)
         except CoreModule as error:
             raise LoadError(
-                f"{error}: of a command for WASI preview 1, `jco new --wasi-command` makes one, or `wasm-tools component "
+                f"{error}: of one for WASI preview 1 `jco new --wasi-command` makes one, or `wasm-tools component "
                 "new` with --adapt and wasmtime's adapter for commands"
             ) from None
         try:
