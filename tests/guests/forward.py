@@ -37,8 +37,8 @@ def export_name(function: str) -> str:
     return name.name if name.resource is None else f"{name.resource}-{name.name}"
 
 
-class _Text:
-    """The text of a component, as it grows."""
+class Declarations:
+    """The imports of a component as text, as they grow, and the names that their types have in it."""
 
     def __init__(self, version: str) -> None:
         self.wit = described(version)
@@ -97,11 +97,16 @@ class _Text:
                 if of is not None:
                     need(of)
             inner.append(f'(export "{function}" {self.function(type_, known)})')
-        label = name.partition("/")[2]
-        self.lines.append(f'(import "{name}@{self.version}" (instance ${label}\n  ' + "\n  ".join(inner) + "))")
+        label = self.label(name)
+        self.lines.append(f'(import "{name}@{self.version}" (instance {label}\n  ' + "\n  ".join(inner) + "))")
         for type_name, type_ in aliases:
-            self.names[type_] = f"${label}.{type_name}"
-            self.lines.append(f'(alias export ${label} "{type_name}" (type ${label}.{type_name}))')
+            self.names[type_] = f"{label}.{type_name}"
+            self.lines.append(f'(alias export {label} "{type_name}" (type {label}.{type_name}))')
+
+    @staticmethod
+    def label(interface: str) -> str:
+        """What an interface is called: ``$filesystem.types`` for ``wasi:filesystem/types``."""
+        return "$" + interface.partition(":")[2].replace("/", ".")
 
     def foreign(self, type_: t.ValType) -> str:
         """The name of a type that another interface defines."""
@@ -213,7 +218,7 @@ def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[
     pair of an interface and a type of ``stream_elements``, ``TYPE-read`` and ``TYPE-drop``. ``outcome-read(future)``
     reads a ``result<_, error-code>`` of the first interface. Codes are those of the built-ins.
     """
-    text = _Text(version)
+    text = Declarations(version)
     functions: list[tuple[str, str, t.FuncType]] = []
     for name in interfaces:
         found = text.wit.interface(f"{name}@{text.version}").functions
@@ -242,7 +247,7 @@ def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[
         params, results = abi.core_signature(type_, "lower")
         lowered(
             label,
-            f'(canon lower (func ${interface.partition("/")[2]} "{function}") (memory $mem) (realloc $realloc))',
+            f'(canon lower (func {text.label(interface)} "{function}") (memory $mem) (realloc $realloc))',
             params,
             results,
         )
@@ -263,7 +268,7 @@ def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[
         exported(name, plain)
     for type_, name in list(text.names.items()):
         if isinstance(type_, t.ResourceType):
-            label = f"drop-{name.partition('.')[2]}"
+            label = f"drop-{name.rpartition('.')[2]}"
             lowered(label, f"(canon resource.drop {name})", ("i32",), ())
             core_functions.append(f'(func (export "{label}") (param i32) (call ${label} (local.get 0)))')
             exported(label, t.FuncType((("handle", t.U32),), None, version == "p3"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
+from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,14 +51,19 @@ def openat2(root: int, path: bytes, flags: int, mode: int, *, one_mount: bool) -
     Linux resolves every step under ``RESOLVE_BENEATH``: EXDEV is the errno for a path that leaves. EAGAIN says that a
     rename elsewhere kept it from telling.
     """
-    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
-    if one_mount:
-        resolve |= _RESOLVE_NO_XDEV
-    how = _How(flags | os.O_CLOEXEC, mode if flags & os.O_CREAT else 0, resolve)
-    fd: int = _syscall(_SYS_OPENAT2, root, path, ctypes.byref(how), _HOW_SIZE)
+    fd: int = _syscall(_SYS_OPENAT2, root, path, _how(flags, mode, one_mount), _HOW_SIZE)
     if fd < 0:
         raise _fail()
     return fd
+
+
+@functools.lru_cache(maxsize=256)
+def _how(flags: int, mode: int, one_mount: bool) -> Any:
+    """A pointer to the structure, which the kernel only reads: any number of calls may share it."""
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
+    if one_mount:
+        resolve |= _RESOLVE_NO_XDEV
+    return ctypes.pointer(_How(flags | os.O_CLOEXEC, mode if flags & os.O_CREAT else 0, resolve))
 
 
 def has_openat2() -> bool:

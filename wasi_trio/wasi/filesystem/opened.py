@@ -205,26 +205,31 @@ class Opened:
     def perform(self, work: Callable[[Sandbox, int], T]) -> T | Later[T]:
         """Do ``work`` with a sandbox and the descriptor, on the loop if it will be short."""
         volume = self.volume
-        began = perf_counter()
-        if not volume.quick(began):
+        if not volume.quick:
             return self.in_thread(work)
+        began = perf_counter()
         try:
             return work(sandboxes()[0], self.handle.fd)
         except Elsewhere:
             return self.in_thread(work)
         finally:
-            volume.took(began)
+            volume.took(perf_counter() - began)
 
     async def in_thread(self, work: Callable[[Sandbox, int], T]) -> T:
         """Do it in a thread, which keeps the file open until it has ended."""
         lease = Lease(self.handle)
+        volume = self.volume
 
         def run(lease: Lease) -> T:
-            return work(sandboxes()[1], lease.fd)
+            began = perf_counter()
+            try:
+                return work(sandboxes()[1], lease.fd)
+            finally:
+                volume.took(perf_counter() - began)
 
         act = functools.partial(run, lease)
         del lease  # what holds it is to be what the thread has
-        return await self.volume.in_thread(act)
+        return await volume.in_thread(act)
 
     # ---- what it is -------------------------------------------------------------------------------------------
 
@@ -263,9 +268,9 @@ class Opened:
             except BlockingIOError:
                 return None
         volume = self.volume
-        began = perf_counter()
-        if not volume.quick(began):
+        if not volume.quick:
             return None
+        began = perf_counter()
         try:
             if volume.tells_what_waits:
                 buffer = bytearray(size)
@@ -282,7 +287,7 @@ class Opened:
                     return buffer
             return os.pread(fd, size, offset)
         finally:
-            volume.took(began)
+            volume.took(perf_counter() - began)
 
     def read(self, size: int, offset: int) -> bytes | bytearray | Later[bytes]:
         """At most so many bytes from ``offset`` on, none at the end."""

@@ -6,7 +6,8 @@ is done there and then, on the loop. It goes to a thread where it may take long:
 * on a network or user-space filesystem, and on any that is not known to be local;
 * on another mount than that of the directory a path starts at, which the kernel is told not to touch;
 * for what a file holds that is not in memory (``RWF_NOWAIT``), and for whatever waits for the disk itself (``sync``);
-* for a while on a disk on which something has just taken long, whatever the reason.
+* on a disk on which something has just taken long, whatever the reason, until so many things in a row have been short:
+  a few if that was an event, and ever more where it happens again and again.
 
 Threads that are given up (their task was cancelled) go on to their end. So each volume has a limited number of its own:
 one that hangs does not keep others from being read.
@@ -17,7 +18,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from time import perf_counter
 from typing import TypeVar
 
 import trio
@@ -26,10 +26,10 @@ from wasi_trio.wasi.filesystem import libc
 
 T = TypeVar("T")
 
-#: work on the loop that takes longer, in seconds, has what follows on the same volume done in threads ...
+#: work that takes longer, in seconds, has what follows on the same volume done in threads ...
 LONG = 0.005
-#: ... for so many seconds
-WARY = 1.0
+#: ... until so many things in a row have been short: at first, and at the most
+PROBATION = (8, 1024)
 #: threads that one volume may keep busy, in one trio.run
 THREADS = 16
 
@@ -60,7 +60,7 @@ class Volume:
     ``local`` says that work on it is short unless it was not of late; ``in_memory``, that even writing it out is.
     """
 
-    __slots__ = ("_wary_until", "device", "in_memory", "local", "tells_what_waits")
+    __slots__ = ("_left", "_probation", "device", "in_memory", "local", "tells_what_waits")
 
     def __init__(self, device: int, *, local: bool, in_memory: bool) -> None:
         self.device = device
@@ -68,17 +68,24 @@ class Volume:
         self.in_memory = in_memory
         #: whether reads may ask not to wait for the disk; found out by trying
         self.tells_what_waits = hasattr(os, "RWF_NOWAIT")
-        self._wary_until = 0.0
+        self._probation = PROBATION[0]
+        self._left = 0
 
-    def quick(self, now: float) -> bool:
-        """Whether work that begins ``now`` (``perf_counter``) may be done on the loop."""
-        return self.local and now >= self._wary_until
+    @property
+    def quick(self) -> bool:
+        """Whether work may be done on the loop."""
+        return self.local and not self._left
 
-    def took(self, began: float) -> None:
-        """Work on the loop is done that ``began`` then."""
-        now = perf_counter()
-        if now - began > LONG:
-            self._wary_until = now + WARY
+    def took(self, seconds: float) -> None:
+        """Work is done, which took so long; may be called in any thread."""
+        if seconds > LONG:
+            if not self._left:  # on the loop: to be avoided for longer than before
+                self._probation = min(2 * self._probation, PROBATION[1])
+            self._left = self._probation
+        elif self._left:
+            self._left -= 1
+        elif self._probation > PROBATION[0]:
+            self._probation -= 1
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do ``work`` in a thread. When this is cancelled the work goes on, and what it gives is dropped."""
