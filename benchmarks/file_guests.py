@@ -23,9 +23,7 @@ _FUNCTIONS = {
         "wasi:io/streams": ["[method]output-stream.blocking-write-and-flush"],
         "wasi:clocks/monotonic-clock": ["now"],
         "wasi:cli/stdout": ["get-stdout"],
-        "wasi:filesystem/types": [
-            f"[method]descriptor.{name}" for name in ("open-at", "stat", "read", "write")
-        ],
+        "wasi:filesystem/types": [f"[method]descriptor.{name}" for name in ("open-at", "stat", "read", "write")],
         "wasi:filesystem/preopens": ["get-directories"],
     },
     "p3": {

@@ -184,6 +184,8 @@ def _plain(type_: t.ValType) -> t.ValType:
             return t.Option(_plain(inner))
         case t.Result(ok=ok, err=err):
             return t.Result(None if ok is None else _plain(ok), None if err is None else _plain(err))
+        case t.Variant(cases=cases):
+            return t.Variant(tuple((name, None if of is None else _plain(of)) for name, of in cases))
     return type_
 
 
@@ -241,7 +243,7 @@ def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[
             " (memory $mem) (realloc $realloc)))"
         )
 
-    for interface, function, type_ in functions:
+    def call(interface: str, function: str, type_: t.FuncType) -> None:
         label = f"{interface.partition('/')[2]}.{export_name(function)}"
         name = export_name(function)
         params, results = abi.core_signature(type_, "lower")
@@ -266,6 +268,15 @@ def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[
             version == "p3",
         )
         exported(name, plain)
+
+    for type_, name in list(text.names.items()):
+        if isinstance(type_, t.Variant) and _plain(type_) != type_:
+            plain_name = f"plain-{name.rpartition('.')[2]}"
+            text.lines.append(f"(type ${plain_name}' {text.body(_plain(type_), text.names)})")
+            text.lines.append(f'(export ${plain_name} "{plain_name}" (type ${plain_name}\'))')
+            text.names[_plain(type_)] = f"${plain_name}"
+    for interface, function, type_ in functions:
+        call(interface, function, type_)
     for type_, name in list(text.names.items()):
         if isinstance(type_, t.ResourceType):
             label = f"drop-{name.rpartition('.')[2]}"

@@ -259,12 +259,12 @@ class Opened:
         if not self.is_directory:
             raise failure(errno.ENOTDIR)
 
-    def read_now(self, size: int, offset: int) -> bytes | bytearray | None:
-        """What can be read without waiting, empty at the end; None if it has to be waited for."""
+    def read_into(self, buffer: bytearray | memoryview, offset: int) -> int | None:
+        """Read what can be read without waiting, nothing at the end; None if it has to be waited for."""
         fd = self.handle.fd
         if not self.has_offsets:
             try:
-                return os.read(fd, size)
+                return os.readv(fd, (buffer,))
             except BlockingIOError:
                 return None
         volume = self.volume
@@ -273,21 +273,26 @@ class Opened:
         began = perf_counter()
         try:
             if volume.tells_what_waits:
-                buffer = bytearray(size)
                 try:
-                    count = os.preadv(fd, (buffer,), offset, os.RWF_NOWAIT)
+                    return os.preadv(fd, (buffer,), offset, os.RWF_NOWAIT)
                 except BlockingIOError:
                     return None
                 except OSError as error:
                     if error.errno != errno.EOPNOTSUPP:
                         raise
                     volume.tells_what_waits = False
-                else:
-                    del buffer[count:]
-                    return buffer
-            return os.pread(fd, size, offset)
+            return _preadv(fd, buffer, offset)
         finally:
             volume.took(perf_counter() - began)
+
+    def read_now(self, size: int, offset: int) -> bytearray | None:
+        """The same into a new buffer, which is empty at the end."""
+        buffer = bytearray(size)
+        count = self.read_into(buffer, offset)
+        if count is None:
+            return None
+        del buffer[count:]
+        return buffer
 
     def read(self, size: int, offset: int) -> bytes | bytearray | Later[bytes]:
         """At most so many bytes from ``offset`` on, none at the end."""
@@ -484,6 +489,14 @@ def _write(sandbox: Sandbox, fd: int, *, data: bytes, offset: int | None) -> int
         return os.write(fd, data)
     finally:
         fcntl.fcntl(fd, fcntl.F_SETFL, before)
+
+
+def _preadv(fd: int, buffer: bytearray | memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(fd, (buffer,), offset)
+    data = os.pread(fd, len(buffer), offset)
+    buffer[: len(data)] = data
+    return len(data)
 
 
 async def _wait(wait: Callable[[int], Any], handle: Handle) -> None:

@@ -72,6 +72,22 @@ class FileSource(StdinSource):
             return None
         return found  # type: ignore[return-value]
 
+    def fill(self, buffer: memoryview) -> int:
+        """Read into a buffer what ``take`` would give that was not read before; 0 leaves everything to ``take``."""
+        if self._data or self._waits or self.ended or self._error is not None:
+            return 0
+        try:
+            count = self._opened.read_into(buffer, self._position)
+        except OSError as error:
+            self._error = error
+            return 0
+        if count is None:
+            self._waits = True
+            return 0
+        self._position += count
+        self.ended = count == 0
+        return count
+
     def ready(self) -> bool:
         return not self._waits or bool(self._data)
 
@@ -152,10 +168,10 @@ class FileSink(StdoutSink):
             self._error = error
             raise
         if data:
-            self._queue = bytes(data)
             if self._nursery is None:
-                self._error = failure(errno.EAGAIN)
+                self._error = OSError(errno.EAGAIN, "there is no room, and no task to wait for it")
                 raise self._error
+            self._queue = bytes(data)
             self._nursery.start_soon(self._write_queue)
 
     def flushed(self) -> bool:

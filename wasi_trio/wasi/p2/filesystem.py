@@ -100,7 +100,9 @@ class DirectoryEntryStream:
                     return Ok(DirectoryEntry(_kind(found[0].kind), found[0].name))
                 if entries.ended:
                     return Ok(None)
-                await _settled(entries.read())
+                reading = entries.read()
+                if reading is not None:
+                    await reading
         except OSError as error:
             return Err(error_code(error))
 
@@ -122,7 +124,9 @@ class Descriptor:
     ) -> Ok[Any] | Err[str]:
         """What becomes of a call that ``begin`` makes."""
         try:
-            value = await _settled(begin())
+            value = begin()
+            if isinstance(value, Coroutine):
+                value = await value
             return Ok(value if convert is None else convert(value))
         except OSError as error:
             return Err(error_code(error))
@@ -268,10 +272,6 @@ class Descriptor:
         self, work: Callable[[Sandbox, int], T], convert: Callable[[T], Any] | None = None, *, changes: bool = True
     ) -> Ok[Any] | Err[str]:
         return await self._answer(lambda: self._opened.at(work, changes=changes), convert)
-
-
-async def _settled(value: T | Coroutine[Any, Any, T]) -> T:
-    return await value if isinstance(value, Coroutine) else value
 
 
 class Types:

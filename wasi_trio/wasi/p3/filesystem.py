@@ -118,7 +118,7 @@ class Descriptor:
         except OSError as error:
             return _failed_stream(U8, error)
         outcome = Outcome(RESULT, error_code, source.close)
-        supply: InputSource[bytes] = InputSource(source, self._context.nursery, outcome, chunk=PIECE)
+        supply: InputSource[bytes] = InputSource(source, self._context.nursery, outcome, chunk=PIECE, fill=source.fill)
         return supply.stream, supply.future
 
     def write_via_stream(self, data: Any, offset: int) -> SharedFuture:

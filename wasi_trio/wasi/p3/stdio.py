@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import trio
 
-from wasi_trio.component.concurrency.copying import CopyResult
+from wasi_trio.component.concurrency.copying import CopyResult, GuestEnd
 from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.types import U8, Enum, Result, ValType
@@ -87,6 +87,7 @@ class InputSource(Generic[T]):
         "_asked",
         "_chunk",
         "_data",
+        "_fill",
         "_nursery",
         "_outcome",
         "_scope",
@@ -107,11 +108,14 @@ class InputSource(Generic[T]):
         outcome: Outcome | None = None,
         element: ValType = U8,
         chunk: int = CHUNK,
+        fill: Callable[[memoryview], int] | None = None,
     ) -> None:
+        """``fill`` puts bytes in the guest's memory itself, if there are any, and says how many."""
         self.stream = SharedStream(element)
         self._outcome = Outcome() if outcome is None else outcome
         self.future = self._outcome.future
         self._chunk = chunk
+        self._fill = fill
         self._source = source
         self._nursery = nursery
         #: of the task that waits for bytes
@@ -152,6 +156,14 @@ class InputSource(Generic[T]):
             self.stream.pending = self
             sink.done(CopyResult.COMPLETED)
             return
+        if wanted and self._fill is not None and isinstance(sink, GuestEnd):
+            window = sink.window(min(wanted, self._chunk))
+            count = None if window is None else self._fill(window)
+            if count:
+                self.stream.pending = self
+                sink.progress += count
+                sink.done(CopyResult.COMPLETED)
+                return
         data: Any = self._source.take(min(wanted, self._chunk)) if wanted else b""
         if data is None:
             self.stream.drop()
