@@ -80,8 +80,8 @@ async def test_nothing_outside_is_touched(engine: Engine, version: str, way: Non
         stop.set()
         thread.join()
     assert set(seen) <= {"ok", "E:not-permitted", "E:no-entry", "E:invalid", "E:not-directory"}, seen
-    assert seen["ok"] > ROUNDS
-    assert seen["E:not-permitted"] > ROUNDS
+    assert seen["ok"] > 50
+    assert seen["E:not-permitted"] > 50
     assert os.listdir(outside) == ["x"]
     after = os.stat(outside / "x")
     assert (after.st_mtime_ns, after.st_nlink, after.st_size) == (before.st_mtime_ns, before.st_nlink, before.st_size)

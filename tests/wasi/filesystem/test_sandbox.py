@@ -449,7 +449,7 @@ def test_nothing_outside_is_touched_while_a_directory_is_swapped_for_a_link(
             attempt(lambda: sandbox.remove_directory(root, "d/empty"))
             with suppress(OSError):
                 assert sandbox.stat(root, "d/x", follow=True).st_ino != before.st_ino
-    assert swapper.swaps > 100
+    assert swapper.swaps > 10
     assert seen["ok"] > 0, seen
     assert seen.get("not-permitted", 0) + seen.get("no-entry", 0) > 0, seen
     assert sorted(os.listdir(outside)) == ["empty", "x"]
