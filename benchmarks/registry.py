@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import application, calls, deadlines, echo, instances, pool, serving
+from benchmarks import application, calls, deadlines, echo, files, instances, pool, serving
 from benchmarks.measure import Settings
 from benchmarks.report import Report
 
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "application": application.report,
     "serving": serving.report,
     "echo": echo.report,
+    "files": files.report,
     "pool": pool.report,
     "deadlines": deadlines.report,
 }

@@ -27,9 +27,10 @@ from wasi_trio.wasi.filesystem import libc
 T = TypeVar("T")
 
 #: work that takes longer, in seconds, has what follows on the same volume done in threads ...
-LONG = 0.005
+#: (Less would not tell a disk from a processor that is busy with something else, or a thread that has Python's lock.)
+LONG = 0.02
 #: ... until so many things in a row have been short: at first, and at the most
-PROBATION = (8, 1024)
+PROBATION = (8, 512)
 #: threads that one volume may keep busy, in one trio.run
 THREADS = 16
 

@@ -175,13 +175,23 @@ class Descriptor:
             lambda: self._opened.set_times(time_to_set(data_access_timestamp), time_to_set(data_modification_timestamp))
         )
 
-    async def read(self, length: int, offset: int) -> Ok[tuple[bytes, bool]] | Err[str]:
-        return await self._answer(
-            lambda: self._opened.read(length, offset), lambda data: (data, not data and length > 0)
-        )
+    # These two are what most of a program's time with files goes to: they are written out.
+
+    async def read(self, length: int, offset: int) -> Ok[tuple[bytes | bytearray, bool]] | Err[str]:
+        try:
+            data = self._opened.read(length, offset)
+            if isinstance(data, Coroutine):
+                data = await data
+        except OSError as error:
+            return Err(error_code(error))
+        return Ok((data, not data and length > 0))
 
     async def write(self, buffer: bytes, offset: int) -> Ok[int] | Err[str]:
-        return await self._answer(lambda: self._opened.write(buffer, offset))
+        try:
+            written = self._opened.write(buffer, offset)
+            return Ok(await written if isinstance(written, Coroutine) else written)
+        except OSError as error:
+            return Err(error_code(error))
 
     def read_directory(self) -> Ok[DirectoryEntryStream] | Err[str]:
         try:
