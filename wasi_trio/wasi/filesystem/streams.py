@@ -123,6 +123,8 @@ class FileSink(StdoutSink):
 
     __slots__ = ("_closed", "_error", "_handle", "_nursery", "_opened", "_position", "_progress", "_queue")
 
+    copies = True
+
     def __init__(self, opened: Opened, offset: int | None, nursery: trio.Nursery | None) -> None:
         if opened.is_directory:
             raise failure(errno.EISDIR)

@@ -210,6 +210,7 @@ class OutputDrain(Drain):
         self._outcome = Outcome() if outcome is None else outcome
         self.future = self._outcome.future
         self._sink = sink
+        self.views = sink.copies
         self._nursery = nursery
         self.begin()
 
