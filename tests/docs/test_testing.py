@@ -29,6 +29,7 @@ GUESTS = {
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with the page's components and configuration."""
     (pytester.path / "app.wasm").symlink_to(build("python_p3"))
+    (pytester.path / "files.wasm").symlink_to(build("python_files_p2"))
     for name, guest in GUESTS.items():
         (pytester.path / name).write_bytes(wat.load(guest))
     (configuration,) = [block.text for block in fenced(PAGE) if block.language == "ini"]
