@@ -83,7 +83,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
             io.READ_LIMIT,
             f"{io.READ_LIMIT >> 10} KiB and {io.WRITE_LIMIT >> 20} MiB",
         ),
-        ("open files and directories", MAX_DESCRIPTORS, f"{MAX_DESCRIPTORS:,} |"),
+        ("open files and directories", MAX_DESCRIPTORS, f"{MAX_DESCRIPTORS:,}, and all"),
         ("bytes of one read of a file", PIECE, f"{PIECE >> 10} KiB |"),
         ("threads that work on one file system", THREADS, f"{THREADS}, for"),
         ("pollables in one `poll`", io.POLL_LIMIT, f"{io.POLL_LIMIT:,} |"),

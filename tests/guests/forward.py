@@ -40,9 +40,11 @@ def export_name(function: str) -> str:
 class Declarations:
     """The imports of a component as text, as they grow, and the names that their types have in it."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, release: str | None = None) -> None:
         self.wit = described(version)
         self.version = "0.2.9" if version == "p2" else "0.3.0"
+        #: what the component says that it was made for
+        self.release = release or self.version
         self.lines: list[str] = []
         #: the names in the component of types and resources that were imported
         self.names: dict[t.ValType | t.ResourceType, str] = {}
@@ -98,7 +100,7 @@ class Declarations:
                     need(of)
             inner.append(f'(export "{function}" {self.function(type_, known)})')
         label = self.label(name)
-        self.lines.append(f'(import "{name}@{self.version}" (instance {label}\n  ' + "\n  ".join(inner) + "))")
+        self.lines.append(f'(import "{name}@{self.release}" (instance {label}\n  ' + "\n  ".join(inner) + "))")
         for type_name, type_ in aliases:
             self.names[type_] = f"{label}.{type_name}"
             self.lines.append(f'(alias export {label} "{type_name}" (type {label}.{type_name}))')
@@ -211,8 +213,13 @@ def _core(params: Sequence[str], results: Sequence[str]) -> str:
 
 
 @functools.cache
-def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[tuple[str, str], ...] = ()) -> bytes:
-    """A component that hands on calls of all functions of these interfaces.
+def forwarder(
+    version: str,
+    interfaces: tuple[str, ...],
+    stream_elements: tuple[tuple[str, str], ...] = (),
+    release: str | None = None,
+) -> bytes:
+    """A component that hands on calls of all functions of these interfaces, made for ``release`` of WASI.
 
     It drops what it is told to by ``drop-RESOURCE(handle)``. In 0.3 it reads and writes streams and futures that came
     with these, too: ``stream-new() -> (readable, writable)``, ``stream-write(writable, bytes) -> code``,
@@ -220,7 +227,7 @@ def forwarder(version: str, interfaces: tuple[str, ...], stream_elements: tuple[
     pair of an interface and a type of ``stream_elements``, ``TYPE-read`` and ``TYPE-drop``. ``outcome-read(future)``
     reads a ``result<_, error-code>`` of the first interface. Codes are those of the built-ins.
     """
-    text = Declarations(version)
+    text = Declarations(version, release)
     functions: list[tuple[str, str, t.FuncType]] = []
     for name in interfaces:
         found = text.wit.interface(f"{name}@{text.version}").functions

@@ -19,8 +19,8 @@ from wasi_trio.wasi.loading import compile_component
 
 _FILES = ("wasi:filesystem/types", "wasi:filesystem/preopens")
 _GUESTS = {
-    "p2": lambda: forwarder("p2", ("wasi:io/poll", "wasi:io/error", "wasi:io/streams", *_FILES)),
-    "p3": lambda: forwarder("p3", _FILES, (("wasi:filesystem/types", "directory-entry"),)),
+    "p2": (("wasi:io/poll", "wasi:io/error", "wasi:io/streams", *_FILES), ()),
+    "p3": (_FILES, (("wasi:filesystem/types", "directory-entry"),)),
 }
 #: what a built-in's code ends in
 COMPLETED, DROPPED = 0, 1
@@ -162,9 +162,11 @@ class Guest:
 
 
 @asynccontextmanager
-async def guest(engine: Engine, version: str, *preopens: Preopen, **options: Any) -> AsyncIterator[Guest]:
-    """A guest that has these directories."""
-    linked = link_wasi(compile_component(engine, _GUESTS[version](), version))
+async def guest(
+    engine: Engine, version: str, *preopens: Preopen, release: str | None = None, **options: Any
+) -> AsyncIterator[Guest]:
+    """A guest that has these directories, made for ``release`` of WASI."""
+    linked = link_wasi(compile_component(engine, forwarder(version, *_GUESTS[version], release), version))
     async with trio.open_nursery() as nursery:
         context = WasiContext(WasiOptions(preopens=preopens, **options), nursery=nursery)
         instance = await Instance.instantiate(linked, context)

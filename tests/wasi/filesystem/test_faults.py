@@ -16,7 +16,7 @@ from guest import FOLLOW, guest
 
 from wasi_trio.component.errors import Trap
 from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.filesystem.opened import Files, Opened, OpenFlags
+from wasi_trio.wasi.filesystem.opened import TOTAL, Files, Opened, OpenFlags, Total
 from wasi_trio.wasi.filesystem.preopens import Preopen
 from wasi_trio.wasi.filesystem.streams import FileSink
 
@@ -145,6 +145,27 @@ async def test_an_instance_may_have_so_many_descriptors(engine: Engine, version:
         assert (await fs.at("stat-at", root, FOLLOW, "dir/b.txt")).size == 2
     assert fs.context.files.count == 0
     assert open_descriptors() <= before + 1  # the preopen's
+
+
+async def test_all_instances_together_have_half_of_the_process_s_descriptors(
+    engine: Engine, version: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TOTAL.count == 0
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (
+        resource.RLIM_INFINITY,
+        2 * TOTAL.limit,
+        2 * TOTAL.limit + 1,
+    )
+    monkeypatch.setattr(Total, "limit", 3)
+    preopen = Preopen(tree, "/")
+    async with guest(engine, version, preopen) as one, guest(engine, version, preopen) as other:
+        first, second = await one.root(), await other.root()
+        files = [await one.open(first, "a.txt") for _ in range(3)]
+        assert await other.open(second, "a.txt") == "E:insufficient-memory"
+        await one.drop(files[0])
+        assert isinstance(await other.open(second, "a.txt"), int)
+        assert await one.open(first, "a.txt") == "E:insufficient-memory"
+    assert TOTAL.count == 0
 
 
 async def test_streams_count_as_well(engine: Engine, tree: Path) -> None:

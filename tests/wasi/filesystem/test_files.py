@@ -312,6 +312,13 @@ async def test_two_preopens_and_their_names(engine: Engine, version: str, tree: 
         assert isinstance(await fs.open((await fs.preopens())[0][0], "a.txt"), int)
 
 
+@pytest.mark.parametrize("release", ["0.2.0", "0.2.3", "0.2.12", "0.3.0", "0.3.1"])
+async def test_guests_of_any_release(engine: Engine, tree: Path, release: str) -> None:
+    async with guest(engine, f"p{release[2]}", Preopen(tree, "/"), release=release) as fs:
+        file = await fs.open(await fs.root(), "a.txt")
+        assert await fs.read(file) == (b"hello\n", "ok")
+
+
 async def test_a_guest_without_directories(engine: Engine, version: str) -> None:
     async with guest(engine, version) as fs:
         assert await fs.preopens() == []

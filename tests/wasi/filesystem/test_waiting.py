@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 import trio
 from guest import FOLLOW, guest
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from wasi_trio.component.values import Variant
 from wasi_trio.runtime.engine import Engine
@@ -302,3 +302,14 @@ async def test_a_filesystem_that_does_not_tell(
         file = await fs.open(await fs.root(), "a.txt")
         assert await fs.read(file) == (b"hello\n", "ok")
         assert not fs.context.options.preopens[0].volume.tells_what_waits
+
+
+async def test_a_test_s_clock_does_not_jump_while_the_disk_works(
+    engine: Engine, version: str, tree: Path, autojump_clock: MockClock
+) -> None:
+    async with guest(engine, version, Preopen(tree, "/")) as fs:
+        file = await fs.open(await fs.root(), "a.txt", (), ("read", "write", "file-integrity-sync"))
+        with trio.fail_after(1):
+            assert await fs.write(file, b"x") == "ok"
+            assert await fs.at("sync", file) == "ok"
+        assert trio.current_time() < 1

@@ -9,7 +9,9 @@ import errno
 import fcntl
 import functools
 import hashlib
+import math
 import os
+import resource
 import stat
 import sys
 import threading
@@ -35,6 +37,8 @@ _Found: TypeAlias = tuple[Handle, os.stat_result, Volume]
 
 #: the most bytes of one read, and of one write to what has no offsets
 PIECE = 256 * 1024
+#: the most bytes that are kept for one stream while a guest, or the system, is not ready for them
+KEPT = 64 * 1024
 #: descriptors of the host that an instance may have open
 MAX_DESCRIPTORS = 1024
 #: the largest offset that the system knows
@@ -91,6 +95,37 @@ class OpenFlags:
         return flags
 
 
+class Total:
+    """The descriptors of all instances of this process: at most half of those that the system lets it have.
+
+    So guests do not keep connections from being accepted, however many of them there are.
+    """
+
+    __slots__ = ("_lock", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.RLock()
+
+    @property
+    def limit(self) -> float:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return math.inf if limit == resource.RLIM_INFINITY else limit // 2
+
+    def reserve(self) -> None:
+        with self._lock:
+            if self.count >= self.limit:
+                raise failure(errno.EMFILE)
+            self.count += 1
+
+    def unreserve(self) -> None:
+        with self._lock:
+            self.count -= 1
+
+
+TOTAL = Total()
+
+
 class Closable(Protocol):
     """What holds descriptors."""
 
@@ -115,16 +150,18 @@ class Files:
         return [(Opened.preopen(self, preopen), preopen.guest) for preopen in self.preopens]
 
     def reserve(self) -> None:
-        """Count one more descriptor. Raises OSError where the instance has all that it may have."""
+        """Count one more descriptor. Raises OSError where the instance, or all together, have all they may."""
         with self._lock:
             if self.count >= self.limit:
                 raise failure(errno.EMFILE)
+            TOTAL.reserve()
             self.count += 1
 
     def unreserve(self) -> None:
         """One less; may be called in any thread."""
         with self._lock:
             self.count -= 1
+            TOTAL.unreserve()
 
     def open(self, open_: Callable[[], int]) -> Handle:
         """The handle of what ``open_`` opens, in any thread."""
@@ -196,10 +233,6 @@ class Opened:
         """Harmless when repeated. What still reads or writes the file goes on."""
         if self.files.forget(self):
             self.handle.release()
-
-    @property
-    def fd(self) -> int:
-        return self.handle.fd
 
     # ---- doing things -----------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import trio
 
 from wasi_trio.wasi.filesystem.errors import failure
-from wasi_trio.wasi.filesystem.opened import PIECE, Opened, check_offset
+from wasi_trio.wasi.filesystem.opened import KEPT, PIECE, Opened, check_offset
 from wasi_trio.wasi.filesystem.sandbox import Sandbox
 from wasi_trio.wasi.stdio import StdinSource, StdoutSink
 
@@ -101,7 +101,7 @@ class FileSource(StdinSource):
             return
         position = self._position
         try:
-            data = await opened.read_later(PIECE, position)
+            data = await opened.read_later(KEPT, position)
         except OSError as error:
             if self._waits:
                 self._waits = False
@@ -150,7 +150,11 @@ class FileSink(StdoutSink):
 
     def permit(self) -> int:
         self._check()
-        return 0 if self._queue else PIECE
+        if self._queue:
+            return 0
+        opened = self._opened
+        at_once = opened.has_offsets and opened.volume.quick and not opened.writes_wait
+        return PIECE if at_once else KEPT
 
     def put(self, data: bytes) -> None:
         self._check()
