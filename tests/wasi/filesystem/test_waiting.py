@@ -16,6 +16,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from wasi_trio.component.values import Variant
 from wasi_trio.runtime.engine import Engine
 from wasi_trio.wasi.filesystem import opened, volumes
+from wasi_trio.wasi.filesystem.handles import Handle
+from wasi_trio.wasi.filesystem.opened import Opened, OpenFlags
 from wasi_trio.wasi.filesystem.preopens import Preopen
 from wasi_trio.wasi.filesystem.volumes import LONG, PROBATION, THREADS, Volume
 
@@ -206,6 +208,54 @@ async def test_work_that_is_given_up(engine: Engine, version: str, slow: tuple[P
     await trio.to_thread.run_sync(lambda: None)
     assert files.count == 0
     assert len(os.listdir("/dev/fd")) <= before
+
+
+@pytest.mark.parametrize("what", ["entries", "read", "write"])
+async def test_streams_of_a_guest_that_ends(
+    engine: Engine, version: str, slow: tuple[Preopen, SlowVolume], tree: Path, what: str
+) -> None:
+    """... while a thread reads or writes for them."""
+    preopen, volume = slow
+    before = len(os.listdir("/dev/fd"))
+    async with guest(engine, version, preopen) as fs:
+        root = await fs.root()
+        file = Opened(fs.context.files, *_found(tree / "a.txt", volume), OpenFlags(read=True, write=True), True)
+        handle = fs.instance.stores[0].handles  # type: ignore[union-attr]
+        number = handle.add(type(handle.entries[root])(handle.entries[root].resource, None, own=True))
+        handle.entries[number].rep = type(handle.entries[root].rep)(file, fs.context)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                if what == "entries":
+                    nursery.start_soon(fs.entries, root)
+                elif what == "read":
+                    nursery.start_soon(fs.read, number)
+                else:
+                    nursery.start_soon(fs.write, number, b"written")
+                await begun(volume)
+                scope.cancel()
+    volume.gate.set()
+    await trio.to_thread.run_sync(volume.ended.acquire)
+    await trio.to_thread.run_sync(lambda: None)
+    assert fs.context.files.count == 0
+    assert len(os.listdir("/dev/fd")) <= before
+    assert (tree / "a.txt").read_text() == ("written" if what == "write" else "hello\n")
+
+
+def _found(path: Path, volume: Volume) -> tuple[Handle, os.stat_result, Volume]:
+    """A file that is open without having been opened on a volume that does nothing yet."""
+    handle = Handle(os.open(path, os.O_RDWR))
+    return handle, os.fstat(handle.fd), volume
+
+
+async def test_a_pollable_that_outlives_its_stream(engine: Engine, tree: Path, fifo: Path) -> None:
+    async with guest(engine, "p2", Preopen(tree, "/")) as fs:
+        file = await fs.open(await fs.root(), "fifo")
+        stream = await fs.at("read-via-stream", file, 0)
+        pollable = await fs("input-stream-subscribe", stream)
+        assert await fs("pollable-ready", pollable) is False
+        await fs("drop-input-stream", stream)
+        await fs.drop(file)
+        assert await fs("pollable-block", pollable) is None
 
 
 async def test_one_volume_has_so_many_threads(engine: Engine, slow: tuple[Preopen, SlowVolume], tmp_path: Path) -> None:

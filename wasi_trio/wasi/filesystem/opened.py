@@ -76,6 +76,7 @@ class OpenFlags:
         """Whether something may be changed by it or with what comes of it."""
         return self.write or self.create or self.truncate or self.change_directory
 
+    @functools.lru_cache(maxsize=1024)  # noqa: B019, they are few
     def for_system(self) -> int:
         """These as the flags of ``os.open``. What waits for another end (a FIFO) does not wait in it."""
         flags = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -46,6 +46,9 @@ class FileSource(StdinSource):
     def close(self) -> None:
         if self._opened.files.forget(self):
             self._handle.release()
+        self.ended = True
+        self._waits = False
+        self._data = b""
 
     def take(self, limit: int) -> bytes | None:
         data = self._data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import stat
 
 from wasi_trio.component.values import Variant
@@ -27,6 +28,7 @@ def kind_name(mode: int) -> str | None:
     return _KINDS.get(stat.S_IFMT(mode))
 
 
+@functools.lru_cache(maxsize=1024)
 def flags_to_open(open_flags: frozenset[str], flags: frozenset[str]) -> OpenFlags:
     """``open-flags`` and ``descriptor-flags`` together."""
     return OpenFlags(

@@ -55,35 +55,40 @@ class MetadataHashValue(NamedTuple):
 class _EntrySupply:
     """The entries of a directory for an InputSource."""
 
-    __slots__ = ("_entries", "_reading")
+    __slots__ = ("_entries", "_reading", "_to_read")
 
     def __init__(self, entries: Entries) -> None:
         self._entries = entries
-        self._reading: Coroutine[Any, Any, None] | None = None
+        #: what brings more, if it takes long: at first it waits to be begun, and then it is under way
+        self._to_read: Coroutine[Any, Any, None] | None = None
+        self._reading = False
 
     def take(self, limit: int) -> list[DirectoryEntry] | None:
         entries = self._entries
-        while self._reading is None:
+        while self.ready():
             found = entries.take(limit)
             if found:
                 return [DirectoryEntry(_kind(entry.kind), entry.name) for entry in found]
             if entries.ended:
                 return None
-            self._reading = entries.read()
+            self._to_read = entries.read()
         return []
 
     def ready(self) -> bool:
-        return self._reading is None
+        return self._to_read is None and not self._reading
 
     async def wait(self) -> None:
-        reading = self._reading
+        reading, self._to_read = self._to_read, None
         if reading is not None:
-            await reading
-            self._reading = None
+            self._reading = True
+            try:
+                await reading
+            finally:
+                self._reading = False
 
     def close(self) -> None:
-        if self._reading is not None:
-            self._reading.close()
+        if self._to_read is not None:
+            self._to_read.close()
         self._entries.close()
 
 
