@@ -30,7 +30,7 @@ T = TypeVar("T")
 #: (Less would not tell a disk from a processor that is busy with something else, or a thread that has Python's lock.)
 LONG = 0.02
 #: ... until so many things in a row have been short: at first, and at the most
-PROBATION = (8, 512)
+PROBATION = (8, 64)
 #: threads that one volume may keep busy, in one trio.run
 THREADS = 16
 
