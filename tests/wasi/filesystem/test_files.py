@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import stat
 from pathlib import Path
@@ -339,3 +340,29 @@ async def test_a_preopen_stays_the_directory_that_it_was(engine: Engine, version
         assert isinstance(await fs.open(await fs.root(), "a.txt"), int)
     assert preopen.handle.fd >= 0
     assert stat.S_ISDIR(os.fstat(preopen.handle.fd).st_mode)
+
+
+async def test_files_leave_no_cycles_behind(engine: Engine, version: str, tree: Path) -> None:
+    """Collecting them would stop the event loop for long."""
+    rounds = 50
+
+    async def use() -> None:
+        file = await fs.open(root, "a.txt", (), ("read", "write"))
+        await fs.at("stat", file)
+        await fs.read(file)
+        await fs.write(file, b"HELLO")
+        await fs.entries(root)
+        await fs.open(root, "nope")
+        await fs.drop(file)
+
+    async with guest(engine, version, Preopen(tree, "/")) as fs:
+        root = await fs.root()
+        await use()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(rounds):
+                await use()
+            assert gc.collect() < rounds
+        finally:
+            gc.enable()
