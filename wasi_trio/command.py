@@ -40,8 +40,8 @@ def run_command(
             linked = link_component(engine, read_component(path), path)
         except CoreModule as error:
             raise LoadError(
-                f"{error}: of one for WASI preview 1 `jco new --wasi-command` makes one, or `wasm-tools component "
-                "new` with --adapt and wasmtime's adapter for commands"
+                f"{error}: `jco new --wasi-command` makes one of a command for WASI preview 1, and so does "
+                "`wasm-tools component new` with the option --adapt"
             ) from None
         try:
             export = find_run(linked)

@@ -24,7 +24,7 @@ class Preopen:
         self.host = os.fspath(host)
         self.guest = self.host if guest is None else guest
         self.read_only = read_only
-        # Without waiting, as it would for the other end of a pipe.
+        # Not to wait for the other end of a pipe, if that is what it is.
         self.handle = Handle(os.open(self.host, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK))
         self.status = os.fstat(self.handle.fd)
         self.volume: Volume = volume_of(self.handle.fd, self.status.st_dev)
