@@ -122,8 +122,8 @@ class Descriptor:
             source = FileSource(self._opened, offset)
         except OSError as error:
             return _failed_stream(U8, error)
-        outcome = Outcome(RESULT, error_code, source.close)
-        supply: InputSource[bytes] = InputSource(source, self._context.nursery, outcome, chunk=PIECE, fill=source.fill)
+        outcome = Outcome(RESULT, error_code)
+        supply = InputSource(source, self._context.nursery, outcome, on_end=source.close, chunk=PIECE, fill=source.fill)
         return supply.stream, supply.future
 
     def write_via_stream(self, data: Any, offset: int) -> SharedFuture:
@@ -170,9 +170,9 @@ class Descriptor:
         except OSError as error:
             return _failed_stream(DIRECTORY_ENTRY, error)
         source = _EntrySupply(entries)
-        outcome = Outcome(RESULT, error_code, source.close)
-        supply: InputSource[list[Any]] = InputSource(
-            source, self._context.nursery, outcome, DIRECTORY_ENTRY, chunk=ENTRIES
+        outcome = Outcome(RESULT, error_code)
+        supply = InputSource(
+            source, self._context.nursery, outcome, DIRECTORY_ENTRY, on_end=source.close, chunk=ENTRIES
         )
         return supply.stream, supply.future
 

@@ -1,4 +1,4 @@
-"""Sources and sinks of bytes, standard input and output for one, as streams, and the future that says how that went.
+"""Standard input and output as a ``stream<u8>``, and the future that says how that went.
 
 Bytes move in the moment the guest reads or writes. Only where there are none, or no room, a task of the instance waits.
 """
@@ -6,7 +6,7 @@ Bytes move in the moment the guest reads or writes. Only where there are none, o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -19,9 +19,6 @@ from wasi_trio.runtime.streams import FutureWriter
 from wasi_trio.wasi.drain import Drain
 from wasi_trio.wasi.stdio import StdoutSink
 
-T = TypeVar("T", bound="bytes | list[Any]")
-T_co = TypeVar("T_co", bound="bytes | list[Any]", covariant=True)
-
 ERROR_CODE = Enum(("io", "illegal-byte-sequence", "pipe"))
 RESULT = Result(None, ERROR_CODE)
 
@@ -29,28 +26,23 @@ RESULT = Result(None, ERROR_CODE)
 CHUNK = 64 << 10
 
 
-def _code(error: OSError) -> str:
-    """The enum ``error-code`` of wasi:cli."""
-    return "pipe" if isinstance(error, BrokenPipeError) else "io"
-
-
 class Outcome:
-    """The future that a guest gets, of a ``result<_, E>``; the first outcome counts.
+    """The future that a guest gets; the first outcome counts. ``code_of`` names a failure.
 
-    ``code`` makes an ``E`` out of an error, and ``on_settled`` is called when there is an outcome.
+    ``on_settled`` is called when there is an outcome.
     """
 
-    __slots__ = ("_code", "_on_settled", "_writer", "future")
+    __slots__ = ("_code_of", "_on_settled", "_writer", "future")
 
     def __init__(
         self,
-        type_: ValType = RESULT,
-        code: Callable[[OSError], Any] = _code,
+        type_: Result = RESULT,
+        code_of: Callable[[OSError], Any] | None = None,
         on_settled: Callable[[], None] | None = None,
     ) -> None:
         self.future = SharedFuture(type_)
         self._writer: FutureWriter[Ok[None] | Err[Any]] | None = FutureWriter(self.future)
-        self._code = code
+        self._code_of = code_of or _error_code
         self._on_settled = on_settled
 
     @property
@@ -59,28 +51,32 @@ class Outcome:
 
     def settle(self, error: OSError | None = None) -> None:
         writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        writer.set(Ok() if error is None else Err(self._code(error)))
-        if self._on_settled is not None:
-            self._on_settled()
+        if writer is not None:
+            writer.set(Ok() if error is None else Err(self._code_of(error)))
+            if self._on_settled is not None:
+                self._on_settled()
 
 
-class Supply(Protocol[T_co]):
-    """Where elements come from: what a StdinSource is for bytes."""
+def _error_code(error: OSError) -> str:
+    return "pipe" if isinstance(error, BrokenPipeError) else "io"
 
-    def take(self, limit: int) -> T_co | None: ...
+
+class Source(Protocol):
+    """A StdinSource, or one like it that has elements of another type."""
+
+    def take(self, limit: int) -> Any: ...
 
     def ready(self) -> bool: ...
 
     async def wait(self) -> None: ...
 
 
-class InputSource(Generic[T]):
-    """Gives the guest that reads ``stream`` what a supply has: the source of the stream's copies (a ``Party``).
+class InputSource:
+    """Gives the guest that reads ``stream`` what a source has: the source of the stream's copies (a ``Party``).
 
-    It is pending whenever no reader is. Nothing is taken from the supply that no reader wants. ``T`` is bytes, or a
-    list of elements.
+    It is pending whenever no reader is. Nothing is taken from the source that no reader wants. ``on_end`` is called
+    once when nobody will read any more. ``fill`` puts bytes in the guest's memory itself, if there are any, and says
+    how many; at most ``chunk`` elements are taken at once.
     """
 
     __slots__ = (
@@ -89,6 +85,7 @@ class InputSource(Generic[T]):
         "_data",
         "_fill",
         "_nursery",
+        "_on_end",
         "_outcome",
         "_scope",
         "_source",
@@ -103,24 +100,25 @@ class InputSource(Generic[T]):
 
     def __init__(
         self,
-        source: Supply[T],
+        source: Source,
         nursery: trio.Nursery | None,
         outcome: Outcome | None = None,
         element: ValType = U8,
+        on_end: Callable[[], None] | None = None,
         chunk: int = CHUNK,
         fill: Callable[[memoryview], int] | None = None,
     ) -> None:
-        """``fill`` puts bytes in the guest's memory itself, if there are any, and says how many."""
         self.stream = SharedStream(element)
-        self._outcome = Outcome() if outcome is None else outcome
-        self.future = self._outcome.future
+        self._outcome = outcome or Outcome()
+        self._on_end = on_end
         self._chunk = chunk
         self._fill = fill
+        self.future = self._outcome.future
         self._source = source
         self._nursery = nursery
         #: of the task that waits for bytes
         self._scope: trio.CancelScope | None = None
-        self._data: T | None = None
+        self._data: Any = b""
         self._asked = self._supplying = False
         self.length = self.progress = 0
         self.stream.pending = self
@@ -130,6 +128,8 @@ class InputSource(Generic[T]):
         if self._scope is not None:
             self._scope.cancel()
         self._outcome.settle()
+        if self._on_end is not None:
+            self._on_end()
 
     def _supply(self) -> None:
         """Give each reader that waits what there is, or see to it that it gets it later."""
@@ -158,13 +158,13 @@ class InputSource(Generic[T]):
             return
         if wanted and self._fill is not None and isinstance(sink, GuestEnd):
             window = sink.window(min(wanted, self._chunk))
-            count = None if window is None else self._fill(window)
+            count = 0 if window is None else self._fill(window)
             if count:
                 self.stream.pending = self
                 sink.progress += count
                 sink.done(CopyResult.COMPLETED)
                 return
-        data: Any = self._source.take(min(wanted, self._chunk)) if wanted else b""
+        data = self._source.take(min(wanted, self._chunk)) if wanted else b""
         if data is None:
             self.stream.drop()
         elif data:
@@ -187,7 +187,7 @@ class InputSource(Generic[T]):
 
     # ---- as a party --------------------------------------------------------------------------------------
 
-    def give(self, count: int) -> T | None:
+    def give(self, count: int) -> Any:
         return self._data
 
     def copied(self) -> None:
@@ -204,10 +204,14 @@ class OutputDrain(Drain):
     __slots__ = ("_nursery", "_outcome", "_sink", "future")
 
     def __init__(
-        self, stream: SharedStream, sink: StdoutSink, nursery: trio.Nursery | None, outcome: Outcome | None = None
+        self,
+        stream: SharedStream,
+        sink: StdoutSink,
+        nursery: trio.Nursery | None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(stream)
-        self._outcome = Outcome() if outcome is None else outcome
+        self._outcome = outcome or Outcome()
         self.future = self._outcome.future
         self._sink = sink
         self.views = sink.copies
