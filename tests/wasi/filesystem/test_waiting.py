@@ -363,3 +363,39 @@ async def test_a_test_s_clock_does_not_jump_while_the_disk_works(
             assert await fs.write(file, b"x") == "ok"
             assert await fs.at("sync", file) == "ok"
         assert trio.current_time() < 1
+
+
+async def test_much_that_is_freed_is_freed_in_a_thread(
+    engine: Engine, version: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened, "LARGE", 1000)
+    preopen = Preopen(tree, "/")
+    volume = preopen.volume = Volume(-3, local=True, in_memory=False)
+    hops: list[object] = []
+    in_thread = Volume.in_thread
+
+    async def counted(self: Volume, work: Callable[[], T]) -> T:
+        hops.append(work)
+        return await in_thread(self, work)
+
+    monkeypatch.setattr(Volume, "in_thread", counted)
+    async with guest(engine, version, preopen) as fs:
+        root = await fs.root()
+        assert volume.quick
+        for size, expected in ((500, 0), (2000, 1)):
+            for act in ("set-size", "truncate", "unlink"):
+                path = tree / f"{act}{size}"
+                path.write_bytes(b"x" * size)
+                hops.clear()
+                if act == "set-size":
+                    file = await fs.open(root, path.name, (), ("read", "write"))
+                    assert await fs.at("set-size", file, 1) == "ok"
+                elif act == "truncate":
+                    file = await fs.open(root, path.name, ("create", "truncate"), ("write",))
+                    assert isinstance(file, int)
+                else:
+                    assert await fs.at("unlink-file-at", root, path.name) == "ok"
+                assert len(hops) == expected, act
+                assert (path.stat().st_size if path.exists() else None) == {"set-size": 1, "truncate": 0}.get(act)
+        assert isinstance(await fs.open(root, "a.txt", ("truncate",)), int)
+        assert (tree / "a.txt").read_bytes() == b""

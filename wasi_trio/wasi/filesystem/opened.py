@@ -39,6 +39,8 @@ _Found: TypeAlias = tuple[Handle, os.stat_result, Volume]
 PIECE = 256 * 1024
 #: the most bytes that are kept for one stream while a guest, or the system, is not ready for them
 KEPT = 64 * 1024
+#: freeing more of a file than this may take long, even on a disk that is quick
+LARGE = 16 << 20
 #: descriptors of the host that an instance may have open
 MAX_DESCRIPTORS = 1024
 #: the largest offset that the system knows
@@ -76,6 +78,11 @@ class OpenFlags:
         """Whether something may be changed by it or with what comes of it."""
         return self.write or self.create or self.truncate or self.change_directory
 
+    @property
+    def emptied_later(self) -> bool:
+        """Whether it is truncated once it is open, as that may take long; what is not to be written can not be."""
+        return self.truncate and self.write
+
     @functools.lru_cache(maxsize=1024)  # noqa: B019, they are few
     def for_system(self) -> int:
         """These as the flags of ``os.open``. What waits for another end (a FIFO) does not wait in it."""
@@ -86,7 +93,7 @@ class OpenFlags:
             (self.create, os.O_CREAT),
             (self.directory, os.O_DIRECTORY),
             (self.create and self.exclusive, os.O_EXCL),
-            (self.truncate, os.O_TRUNC),
+            (self.truncate and not self.emptied_later, os.O_TRUNC),
             (self.file_sync, os.O_SYNC),
             (self.data_sync, os.O_DSYNC),
             (self.read_sync, getattr(os, "O_RSYNC", os.O_SYNC)),
@@ -237,14 +244,22 @@ class Opened:
 
     # ---- doing things -----------------------------------------------------------------------------------------
 
-    def perform(self, work: Callable[[Sandbox, int], T]) -> T | Later[T]:
-        """Do ``work`` with a sandbox and the descriptor, on the loop if it will be short."""
+    def perform(
+        self, work: Callable[[Sandbox, int], T], frees: Callable[[Sandbox, int], int] | None = None
+    ) -> T | Later[T]:
+        """Do ``work`` with a sandbox and the descriptor, on the loop if it will be short.
+
+        ``frees`` says how many bytes on the disk will be free by it.
+        """
         volume = self.volume
         if not volume.quick:
             return self.in_thread(work)
         began = perf_counter()
         try:
-            return work(sandboxes()[0], self.handle.fd)
+            near, fd = sandboxes()[0], self.handle.fd
+            if frees is not None and frees(near, fd) > LARGE:
+                return self.in_thread(work)
+            return work(near, fd)
         except Elsewhere:
             return self.in_thread(work)
         finally:
@@ -394,7 +409,7 @@ class Opened:
             raise failure(errno.EBADF)
         self.check_changeable()
         check_offset(size)
-        return self.perform(lambda sandbox, fd: os.ftruncate(fd, size))
+        return self.perform(lambda sandbox, fd: os.ftruncate(fd, size), lambda sandbox, fd: os.fstat(fd).st_size - size)
 
     def set_times(self, access: Time, modification: Time) -> Later[None] | None:
         self.check_changeable()
@@ -443,15 +458,38 @@ class Opened:
             raise
         if isinstance(found, Coroutine):
             return self._open_later(found, path, flags, follow)
-        return Opened(self.files, *found, flags, self.changeable)
+        opened = Opened(self.files, *found, flags, self.changeable)
+        emptying = opened._empty(found[1]) if flags.emptied_later else None
+        return opened if emptying is None else opened._emptied(emptying)
 
     async def _open_later(self, found: Later[_Found], path: str, flags: OpenFlags, follow: bool) -> Opened:
         try:
-            return Opened(self.files, *await found, flags, self.changeable)
+            handle, status, volume = await found
         except OSError as error:
             if error.errno != errno.ENXIO or not flags.write:
                 raise
-        return await self._open_fifo(path, flags, follow)
+            return await self._open_fifo(path, flags, follow)
+        opened = Opened(self.files, handle, status, volume, flags, self.changeable)
+        emptying = opened._empty(status) if flags.emptied_later else None
+        return opened if emptying is None else await opened._emptied(emptying)
+
+    def _empty(self, status: os.stat_result) -> Later[None] | None:
+        """Truncate a file that was opened to be truncated. Raises OSError, and then it is closed."""
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        try:
+            return self.perform(lambda sandbox, fd: os.ftruncate(fd, 0), lambda sandbox, fd: status.st_size)
+        except BaseException:
+            self.close()
+            raise
+
+    async def _emptied(self, emptying: Later[None]) -> Opened:
+        try:
+            await emptying
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     async def _open_fifo(self, path: str, flags: OpenFlags, follow: bool) -> Opened:
         """Open a FIFO for writing, which the system refuses (ENXIO) as long as nobody reads it."""
@@ -488,6 +526,15 @@ class Opened:
         if changes:
             self.check_changeable()
         return self.perform(work)
+
+    def unlink_at(self, path: str) -> Later[None] | None:
+        """Remove anything but a directory."""
+        self.check_directory()
+        self.check_changeable()
+        return self.perform(
+            lambda sandbox, fd: sandbox.unlink(fd, path),
+            lambda sandbox, fd: sandbox.stat(fd, path, follow=False).st_size,
+        )
 
     def at_both(self, other: Opened, work: Callable[[Sandbox, int, int], T]) -> T | Later[T]:
         """Change something in this directory and another one."""

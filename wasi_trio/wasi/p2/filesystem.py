@@ -262,7 +262,7 @@ class Descriptor:
         return await self._at(lambda sandbox, fd: sandbox.symlink(old_path, fd, new_path))
 
     async def unlink_file_at(self, path: str) -> Ok[None] | Err[str]:
-        return await self._at(lambda sandbox, fd: sandbox.unlink(fd, path))
+        return await self._answer(lambda: self._opened.unlink_at(path))
 
     def is_same_object(self, other: Descriptor) -> bool:
         return self._opened.identity == other._opened.identity

@@ -239,7 +239,7 @@ class Descriptor:
         return self._at(lambda sandbox, fd: sandbox.symlink(old_path, fd, new_path))
 
     def unlink_file_at(self, path: str) -> Answer:
-        return self._at(lambda sandbox, fd: sandbox.unlink(fd, path))
+        return self._answer(lambda: self._opened.unlink_at(path))
 
     def is_same_object(self, other: Descriptor) -> bool:
         return self._opened.identity == other._opened.identity
