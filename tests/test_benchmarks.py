@@ -22,9 +22,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_run():
-    result = run("--quick", "calls", "instances", "application")
+    result = run("--quick", "calls", "instances", "application", "files")
     assert result.returncode == 0, result.stderr
-    for title in ("Floors", "Host calls from a guest", "Instances, made and dropped", "Hello through the ASGI"):
+    for title in (
+        "Floors",
+        "Host calls from a guest",
+        "Instances, made and dropped",
+        "Hello through the ASGI",
+        "small files",
+    ):
         assert title in result.stdout
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wasi_trio.runtime.instance import Instance
     from wasi_trio.wasi.context import WasiContext, WasiOptions
     from wasi_trio.wasi.exit import Exit
+    from wasi_trio.wasi.filesystem.preopens import Preopen
     from wasi_trio.wasi.imports import link_wasi, wasi_imports
     from wasi_trio.wasi.outbound import Outbound
     from wasi_trio.wasi.sockets.context import NetworkOptions
@@ -58,6 +59,7 @@ __all__ = [
     "NetworkOptions",
     "Ok",
     "Outbound",
+    "Preopen",
     "Some",
     "Trap",
     "Unsupported",
@@ -88,6 +90,7 @@ __getattr__, __dir__ = lazily(
         "NetworkOptions": "wasi_trio.wasi.sockets.context",
         "Ok": "wasi_trio.component.values",
         "Outbound": "wasi_trio.wasi.outbound",
+        "Preopen": "wasi_trio.wasi.filesystem.preopens",
         "Some": "wasi_trio.component.values",
         "Trap": "wasi_trio.component.errors",
         "Unsupported": "wasi_trio.component.errors",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from wasi_trio.wasi import arguments
+from wasi_trio.wasi.arguments import Directory
 
 
 @pytest.mark.parametrize(
@@ -92,12 +93,21 @@ def test_text() -> None:
         arguments.parse_variable("A=\udcff")
 
 
-def test_directory() -> None:
-    assert arguments.parse_directory("/srv::/data") == ("/srv", "/data")
-    assert arguments.parse_directory("/srv") == ("/srv", "/srv")
-    for text in ("", "::/data", "/srv::"):
+def test_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = str(tmp_path)
+    assert arguments.parse_directory(f"{host}::/data") == Directory(host, "/data")
+    assert arguments.parse_directory(f"{host}::data::ro") == Directory(host, "data", read_only=True)
+    assert arguments.parse_directory(host) == Directory(host, host)
+    monkeypatch.chdir(tmp_path)
+    assert arguments.parse_directory(".") == Directory(host, ".")
+    for text in ("", "::/data", f"{host}::", f"{host}::/data::", f"{host}::/data::rw", f"{host}::/data::ro::ro", "\0"):
         with pytest.raises(ValueError, match="HOST::GUEST"):
             arguments.parse_directory(text)
+    with pytest.raises(ValueError, match="cannot open 'nope' as a directory: No such file or directory"):
+        arguments.parse_directory("nope::/data")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="cannot open 'file' as a directory: Not a directory"):
+        arguments.parse_directory("file::/data::ro")
 
 
 def test_header() -> None:

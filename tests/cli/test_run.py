@@ -52,6 +52,13 @@ def test_one_without_arguments(component: str) -> None:
 
 
 @BOTH
+def test_one_that_is_text(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.wat"
+    path.write_text(wat.source(name))
+    assert ran(str(path)) == (0, "Hello, world!\n", "")
+
+
+@BOTH
 def test_input_is_read_to_its_end(component: str) -> None:
     text = "".join(f"line {i}\n" for i in range(50_000))
     assert ran(component, "cat", given=text) == (0, text, "")

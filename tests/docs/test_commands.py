@@ -51,6 +51,7 @@ RUNS = [line for line in COMMANDS if ENDING.search(line) and line not in SYNOPSE
 def folder(tmp_path: Path) -> Path:
     for name, guest in FILES.items():
         (tmp_path / name).write_bytes(wat.load(guest))
+    (tmp_path / "data").mkdir()
     return tmp_path
 
 

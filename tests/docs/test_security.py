@@ -13,6 +13,8 @@ from wasi_trio import Engine, Limits
 from wasi_trio.component.context import LIFT_FUEL
 from wasi_trio.runtime.engine import FIBER_STACK
 from wasi_trio.serve import HandlerOptions
+from wasi_trio.wasi.filesystem.opened import MAX_DESCRIPTORS, PIECE
+from wasi_trio.wasi.filesystem.volumes import THREADS
 from wasi_trio.wasi.http.body import CAPACITY
 from wasi_trio.wasi.http.client import Client
 from wasi_trio.wasi.http.context import HttpOptions
@@ -85,6 +87,9 @@ def test_the_bounds_are_those_of_the_code() -> None:
             io.READ_LIMIT,
             f"{io.READ_LIMIT >> 10} KiB and {io.WRITE_LIMIT >> 20} MiB",
         ),
+        ("open files and directories", MAX_DESCRIPTORS, f"{MAX_DESCRIPTORS:,}, and all"),
+        ("bytes of one read of a file", PIECE, f"{PIECE >> 10} KiB |"),
+        ("threads that work on one file system", THREADS, f"{THREADS}, for"),
         ("pollables in one `poll`", io.POLL_LIMIT, f"{io.POLL_LIMIT:,} |"),
         (
             "random bytes in one call",

@@ -31,6 +31,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     """A folder with the page's components and configuration."""
     (pytester.path / "app.wasm").symlink_to(build("python_p3"))
     (pytester.path / "client.wasm").symlink_to(build("python_command"))
+    (pytester.path / "files.wasm").symlink_to(build("python_files_p2"))
     for name, guest in GUESTS.items():
         (pytester.path / name).write_bytes(wat.load(guest))
     (configuration,) = [block.text for block in fenced(PAGE) if block.language == "ini"]

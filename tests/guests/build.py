@@ -20,7 +20,13 @@ ROOT = HERE.parent.parent
 WIT = ROOT / "wasi_trio" / "wasi" / "wit"
 
 #: guest name: the folder of ``wasi_trio/wasi/wit`` whose packages its world is made of
-GUESTS = {"python_command": "p2", "python_p2": "p2", "python_p3": "p3"}
+GUESTS = {
+    "python_command": "p2",
+    "python_files_p2": "p2",
+    "python_files_p3": "p3",
+    "python_p2": "p2",
+    "python_p3": "p3",
+}
 
 #: componentize-py of the Python that runs this, whose script is not always on the PATH
 TOOL = [sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())"]

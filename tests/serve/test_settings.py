@@ -83,7 +83,7 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("interrupt-stalls", "maybe", "maybe", "'maybe' is not true or false"),
     ("addr", "8080", 8080, "'8080' is not an address of the form IP:PORT, unix:PATH or fd://NUMBER"),
     ("headers", "nonsense", ["nonsense"], "'nonsense' is not of the form 'name: value'"),
-    ("dirs", "/srv", ["/srv"], "guests get access to the file system in a later release"),
+    ("dirs", "/nope::/data", ["/nope::/data"], "cannot open '/nope' as a directory: No such file or directory"),
 ]
 
 

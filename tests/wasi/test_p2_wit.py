@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from wasi_trio.component import wit
-from wasi_trio.component.errors import Unsupported
 from wasi_trio.component.names import FunctionKind, parse_function_name
 from wasi_trio.component.types import ResourceType
 from wasi_trio.component.values import pascal_case, snake_case
@@ -90,17 +89,6 @@ async def answer(name: str, function: str, resource: object | None) -> object:
         arguments.insert(0, INTERFACES[name](WasiContext()))
     outcome = found(*arguments)
     return await outcome if inspect.isawaitable(outcome) else outcome
-
-
-@pytest.mark.parametrize(
-    "function", [function for function in DESCRIBED["wasi:filesystem/types"].functions if function.startswith("[")]
-)
-async def test_descriptors_say_what_is_unsupported(function: str) -> None:
-    resource = parse_function_name(function).resource
-    assert resource is not None
-    holder = getattr(filesystem.Types, pascal_case(resource))()
-    with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
-        await answer("wasi:filesystem/types", function, holder)
 
 
 def test_there_are_no_directories() -> None:

@@ -46,9 +46,10 @@ _dir = click.option(
     "--dir",
     "directories",
     type=_parsed(arguments.parse_directory),
-    metavar="HOST::GUEST",
+    metavar="HOST[::GUEST]",
     multiple=True,
-    help="Give the guest a directory. Comes with a later release, and is refused until then.",
+    help="Give the guest a directory, which it knows as GUEST, or as HOST; ::ro after that keeps it from changing "
+    "anything there. May be repeated.",
 )
 
 
@@ -139,7 +140,6 @@ def run(
     allow_outbound: tuple[Entry, ...],
 ) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
-    _refuse_directories(directories)
     if any(entry.own for entry in allow_outbound):
         raise click.UsageError("--allow-outbound: self is a server's own address, and a command has none")
     from wasi_trio.cli.run import run_command
@@ -153,7 +153,7 @@ def run(
         outbound=Outbound(allow_outbound) if allow_outbound else None,
     )
     try:
-        return run_command(component, args, env, network)
+        return run_command(component, args, env, network, directories)
     except LoadError as error:
         raise click.UsageError(str(error)) from None
 
@@ -161,11 +161,6 @@ def run(
 for command in (tools.inspect, tools.compile_, tools.completion):
     cli.add_command(command)
 add_help(cli)
-
-
-def _refuse_directories(directories: tuple[Any, ...]) -> None:
-    if directories:
-        raise click.UsageError("--dir: guests get access to the file system in a later release")
 
 
 def _log_to_stderr() -> None:

@@ -15,9 +15,11 @@ from wasi_trio.component.concurrency.lifted import LiftedFunction
 from wasi_trio.component.errors import LinkError, Trap
 from wasi_trio.runtime.calls import Export
 from wasi_trio.runtime.component import LinkedComponent
+from wasi_trio.wasi.arguments import Directory
 from wasi_trio.wasi.command import find_run, run
 from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.loading import link_component, open_engine, read_component, refused
+from wasi_trio.wasi.filesystem.preopens import open_directories
+from wasi_trio.wasi.loading import CoreModule, LoadError, link_component, open_engine, read_component, refused
 from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
 from wasi_trio.wasi.sockets.context import NetworkOptions
 
@@ -31,6 +33,7 @@ def run_command(
     arguments: Sequence[str],
     env: Sequence[tuple[str, str]],
     network: NetworkOptions | None = None,
+    directories: Sequence[Directory] = (),
 ) -> int:
     """Run a component's file with the standard streams of this process, and give the exit code.
 
@@ -38,7 +41,13 @@ def run_command(
     command. For the main thread only: Ctrl-C ends the command.
     """
     with open_engine() as engine:
-        linked = link_component(engine, read_component(path), path)
+        try:
+            linked = link_component(engine, read_component(path), path)
+        except CoreModule as error:
+            raise LoadError(
+                f"{error}: `jco new --wasi-command` makes one of a command for WASI preview 1, and so does "
+                "`wasm-tools component new` with the option --adapt"
+            ) from None
         try:
             export = find_run(linked)
         except LinkError as error:
@@ -51,6 +60,7 @@ def run_command(
             stdout=stdout,
             stderr=stderr,
             network=(network or NetworkOptions()).prepared(),
+            preopens=open_directories(directories),
         )
         outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
     if isinstance(outcome, Trap):

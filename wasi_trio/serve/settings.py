@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from wasi_trio.wasi import arguments
 from wasi_trio.wasi.arguments import or_none
@@ -61,11 +61,6 @@ class Setting:
     def variable(self) -> str:
         """The environment variable that sets it."""
         return PREFIX + self.name.upper().replace("-", "_")
-
-
-def _directory(text: str) -> NoReturn:
-    arguments.parse_directory(text)
-    raise ValueError("guests get access to the file system in a later release")
 
 
 def _off(text: str) -> bool:
@@ -132,9 +127,10 @@ SETTINGS = (
     ),
     Setting(
         "dirs",
-        _directory,
-        "Give the guest a directory. Comes with a later release, and is refused until then.",
-        "HOST::GUEST",
+        arguments.parse_directory,
+        "Give the guest a directory, which it knows as GUEST, or as HOST; ::ro after that keeps it from changing "
+        "anything there. May be repeated.",
+        "HOST[::GUEST]",
         option="dir",
         several=True,
     ),
@@ -364,6 +360,7 @@ class Settings:
         from wasi_trio.runtime.engine import Limits
         from wasi_trio.serve.pool.options import HandlerOptions
         from wasi_trio.wasi.context import WasiOptions
+        from wasi_trio.wasi.filesystem.preopens import open_directories
         from wasi_trio.wasi.process_stdio import ProcessOutput
         from wasi_trio.wasi.sockets.context import NetworkOptions
 
@@ -380,6 +377,7 @@ class Settings:
                 value = self[setting.name]
                 # A variable that the guest is to have from here, and that is not set here, is None.
                 fields[part][field] = tuple(filter(None, value)) if setting.several else value
+        fields["wasi"]["preopens"] = open_directories(self["dirs"])
         network = fields["wasi.network"]
         network["outbound"] = Outbound(network["outbound"]) if network["outbound"] else None
         wasi = WasiOptions(network=NetworkOptions(**network), **fields["wasi"])

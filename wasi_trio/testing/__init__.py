@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from wasi_trio.testing.opener import Opener
     from wasi_trio.testing.outgoing import Answer, OutgoingHandler, OutgoingRequest, UnexpectedRequest
     from wasi_trio.testing.pool import InstanceRecord
+    from wasi_trio.testing.scratch import scratch_directory
     from wasi_trio.testing.settings import GuestSettings, Settings
     from wasi_trio.testing.sources import Source
     from wasi_trio.wasi.http.errors import HttpError
@@ -71,6 +72,7 @@ __all__ = [
     "UnexpectedRequest",
     "component",
     "run",
+    "scratch_directory",
     "server",
 ]
 
@@ -107,6 +109,7 @@ __getattr__, __dir__ = lazily(
         "UnexpectedRequest": "wasi_trio.testing.outgoing",
         "component": "wasi_trio.testing.app",
         "run": "wasi_trio.testing.commands",
+        "scratch_directory": "wasi_trio.testing.scratch",
         "server": "wasi_trio.testing.live",
     },
 )

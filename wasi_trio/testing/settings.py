@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from wasi_trio.component.imports import Imports
 from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.context import WasiOptions, trio_wall_clock
+from wasi_trio.wasi.filesystem.preopens import Preopen
 from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ class GuestSettings(TypedDict, total=False):
 
     ``imports`` are host interfaces in Python, as for ``wasi_trio.Imports``. ``env`` is the guest's environment.
     ``outgoing`` answers the requests that it makes; without it they fail the test. ``network`` is what its sockets are
-    of; without it they reach each other and nothing else. ``seed`` is that of its random
-    numbers, which are the same in every run: by default it is 0, and None makes them different in each. ``wasi`` is
-    what else there is to set, in whose place the others go; its ``http`` is kept if it is given, and with it the
-    network. A guest's clocks, the wall clock included, follow trio's.
+    of; without it they reach each other and nothing else. ``seed`` is that of its random numbers, which are the same in
+    every run: by default it is 0, and None makes them different in each. ``preopens`` are the directories that it
+    finds, by what it calls them: pytest's ``tmp_path``, ``scratch_directory()``, or a ``Preopen`` that is read-only.
+    ``wasi`` is what else there is to set, in whose place the others go; its ``http`` is kept if it is given, and with
+    it the network. A guest's clocks, the wall clock included, follow trio's.
     """
 
     imports: Imports | Mapping[str, Any]
@@ -39,6 +41,7 @@ class GuestSettings(TypedDict, total=False):
     outgoing: OutgoingHandler
     network: Network
     seed: int | None
+    preopens: Mapping[str, str | os.PathLike[str] | Preopen]
     wasi: WasiOptions
 
 
@@ -82,6 +85,8 @@ def wasi_options(
         options = replace(options, env=tuple(settings["env"].items()))
     if "network" in settings:
         options = replace(options, network=settings["network"].options())
+    if "preopens" in settings:
+        options = replace(options, preopens=tuple(_preopens(settings["preopens"])))
     seed = settings.get("seed", 0)
     if options.random is os.urandom and seed is not None:
         options = replace(options, random=random.Random(seed).randbytes)
@@ -90,6 +95,14 @@ def wasi_options(
     if "outgoing" in settings or options.http is DEFAULT_HTTP_OPTIONS:
         options = replace(options, http=replace(options.http, send=outgoing.send))
     return options
+
+
+def _preopens(directories: Mapping[str, str | os.PathLike[str] | Preopen]) -> Iterator[Preopen]:
+    for guest, directory in directories.items():
+        if isinstance(directory, Preopen):
+            yield Preopen(directory.host, guest, read_only=directory.read_only)
+        else:
+            yield Preopen(directory, guest)
 
 
 def handler_options(settings: Settings) -> HandlerOptions:

@@ -6,9 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-import wasmtime
-
-from wasi_trio.wasi.loading import LoadError, read_component
+from wasi_trio.wasi.loading import assembled, read_component
 
 #: the path of a component, its bytes, or its text, which begins with ``(`` or a comment
 Source: TypeAlias = str | os.PathLike[str] | bytes
@@ -39,17 +37,5 @@ def read(sources: Sequence[Source]) -> list[Named]:
             data = read_component(name)
         else:
             data = source.encode() if isinstance(source, str) else bytes(source)  # type: ignore[arg-type]
-        named.append(Named(name, _assembled(name, data)))
+        named.append(Named(name, assembled(data, name)))
     return named
-
-
-def _assembled(name: str, data: bytes) -> bytes:
-    if not data.lstrip().startswith(tuple(start.encode() for start in _TEXT)):
-        return data
-    try:
-        return bytes(wasmtime.wat2wasm(data))
-    except wasmtime.WasmtimeError as error:
-        message = str(error).strip()
-        refused = LoadError(f"{name} is not well-formed text: {message.splitlines()[0]}")
-        refused.add_note(message)
-        raise refused from None

@@ -162,12 +162,25 @@ def _text_of(name: str, value: str) -> str:
         raise ValueError(f"the value that {name} has here is not text in UTF-8") from None
 
 
-def parse_directory(text: str) -> tuple[str, str]:
-    """``HOST::GUEST``, or ``HOST`` for the same path on both sides."""
-    host, colons, guest = text.partition("::")
-    if not host or (colons and not guest):
-        raise ValueError(f"{text!r} is not of the form HOST::GUEST")
-    return host, guest if colons else host
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory of the host's, by its absolute path, and what a guest calls it."""
+
+    host: str
+    guest: str
+    read_only: bool = False
+
+
+def parse_directory(text: str) -> Directory:
+    """``HOST::GUEST``, or ``HOST`` for the same path on both sides; ``::ro`` after both keeps it unchanged."""
+    host, *rest = text.split("::")
+    if not host or "\0" in text or len(rest) > 2 or "" in rest or rest[1:] not in ([], ["ro"]):
+        raise ValueError(f"{text!r} is not of the form HOST::GUEST or HOST::GUEST::ro")
+    try:
+        os.close(os.open(host, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK))
+    except OSError as error:
+        raise ValueError(f"cannot open {host!r} as a directory: {error.strerror}") from None
+    return Directory(os.path.abspath(host), parse_text(rest[0] if rest else host), len(rest) == 2)
 
 
 def parse_headers(text: str) -> list[tuple[bytes, bytes]]:

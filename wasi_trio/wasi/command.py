@@ -36,6 +36,7 @@ async def run(linked: LinkedComponent, export: Export | LiftedFunction, options:
     It has ended when its ``run`` has returned: tasks that it left are dropped.
     """
     instance: Instance | None = None
+    context: WasiContext | None = None
     try:
         async with trio.open_nursery() as nursery:
             context = WasiContext(options, nursery=nursery)
@@ -53,3 +54,5 @@ async def run(linked: LinkedComponent, export: Export | LiftedFunction, options:
     finally:
         if instance is not None:
             instance.close()
+        if context is not None:
+            context.finish()

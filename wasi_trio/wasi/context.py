@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import trio
 
+from wasi_trio.wasi.filesystem.opened import MAX_DESCRIPTORS, Files
+from wasi_trio.wasi.filesystem.preopens import Preopen
 from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS, HttpContext, HttpOptions
 from wasi_trio.wasi.sockets.context import NetworkContext, NetworkOptions
 from wasi_trio.wasi.stdio import BytesSource, NullSink, StdinSource, StdoutSink
@@ -25,6 +27,7 @@ class WasiOptions:
 
     ``http`` answers the requests that guests make, and ``network`` says what their sockets may do, and where both may
     go.
+    ``preopens`` are the directories that guests find; an instance may have ``max_descriptors`` files open.
     """
 
     args: Sequence[str] = ()
@@ -37,6 +40,8 @@ class WasiOptions:
     wall_clock: Callable[[], int] = time.time_ns
     http: HttpOptions = DEFAULT_HTTP_OPTIONS
     network: NetworkOptions = field(default_factory=NetworkOptions)
+    preopens: Sequence[Preopen] = ()
+    max_descriptors: int = MAX_DESCRIPTORS
 
 
 DEFAULT_OPTIONS = WasiOptions()
@@ -49,7 +54,7 @@ class WasiContext:
     is given no such thing. Streams default to those of the options.
     """
 
-    __slots__ = ("_network", "_seed", "http", "nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("_network", "_seed", "files", "http", "nursery", "options", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class WasiContext:
         self.options = options
         self.nursery = nursery
         self.http = HttpContext(options.http, options.network.outbound)
+        self.files = Files(options.preopens, options.max_descriptors)
         self._network: NetworkContext | None = None
         self.stdin = options.stdin if stdin is None else stdin
         self.stdout = options.stdout if stdout is None else stdout
@@ -85,7 +91,8 @@ class WasiContext:
         return self._network
 
     def finish(self) -> None:
-        """The instance is gone: write out what its output streams kept back."""
+        """The instance is gone: close its files, and write out what its output streams kept back."""
+        self.files.close()
         self.stdout.finish()
         self.stderr.finish()
 

@@ -16,7 +16,7 @@ class Drain(ABC):
     bytes go. This is the sink of the stream's copies (a ``Party``).
     """
 
-    __slots__ = ("_putting", "_stopping", "progress", "stopped", "stream")
+    __slots__ = ("_putting", "_stopping", "progress", "stopped", "stream", "views")
 
     instance: Final = None
 
@@ -25,6 +25,8 @@ class Drain(ABC):
         stream.hold()
         self.stream = stream
         self.progress = 0
+        #: whether ``put`` may be given a view of the guest's memory, as it keeps nothing of it
+        self.views = False
         self.stopped = False
         self._putting = False
         self._stopping = False
@@ -85,7 +87,7 @@ class Drain(ABC):
     def take(self, block: Any, count: int) -> None:
         self._putting = True
         try:
-            self.put(bytes(block))
+            self.put(block if self.views else bytes(block))
         finally:
             self._putting = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import wasmtime
@@ -17,6 +18,8 @@ logger = logging.getLogger("wasi_trio")
 
 #: how a core module begins where a component has another version (Binary.md of the component model)
 _CORE_MODULE = b"\0asm\x01\0\0\0"
+#: where wasmtime says that there is something wrong with a text
+_PLACE = re.compile(r"--> <anon>:(\d+):(\d+)")
 
 
 class LoadError(Exception):
@@ -46,20 +49,43 @@ def open_engine() -> Engine:
         return Engine(cache=False, features=FEATURES)
 
 
+class CoreModule(LoadError):
+    """It is a core module, and no component."""
+
+
 def read_component(path: str) -> bytes:
-    """What is in a file; raises LoadError."""
+    """What is in a file, WebAssembly text assembled; raises LoadError."""
     try:
-        return Path(path).read_bytes()
+        data = Path(path).read_bytes()
     except OSError as error:
         raise LoadError(f"cannot read {path}: {error.strerror}") from None
+    return assembled(data, path)
+
+
+def assembled(data: bytes, name: str) -> bytes:
+    """The binary of what is WebAssembly text, which begins with ``(`` or a comment; anything else as it is.
+
+    Raises LoadError, which calls it ``name`` and has all that is wrong in its notes.
+    """
+    if not data.lstrip().startswith((b"(", b";;")):
+        return data
+    try:
+        return bytes(wasmtime.wat2wasm(data))
+    except wasmtime.WasmtimeError as error:
+        message = str(error).strip()
+        place = _PLACE.search(message)
+        where = f", line {place[1]}, column {place[2]}" if place else ""
+        refused = LoadError(f"{name} is not well-formed text: {message.splitlines()[0]}{where}")
+        refused.add_note(message)
+        raise refused from None
 
 
 def check_is_component(data: bytes, name: str) -> None:
     """Raise LoadError for what is plainly something else."""
     if data.startswith(_CORE_MODULE):
-        raise LoadError(f"{name} is a core WebAssembly module; a component is needed")
+        raise CoreModule(f"{name} is a core WebAssembly module; a component is needed")
     if not data.startswith(b"\0asm"):
-        raise LoadError(f"{name} is not a WebAssembly component{_guess(data)}")
+        raise LoadError(f"{name} is not a WebAssembly component{'' if data else ': it is empty'}")
 
 
 def link_component(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
@@ -90,11 +116,3 @@ def refused(name: str, error: ComponentError) -> LoadError:
     """The LoadError for what is wrong with the component ``name``."""
     missing = error.missing if isinstance(error, LinkError) else ()
     return LoadError(f"{name}: {' '.join(str(error).split())}", missing)
-
-
-def _guess(data: bytes) -> str:
-    if not data:
-        return ": it is empty"
-    if data.lstrip().startswith((b"(", b";;")):
-        return ": it looks like the text format, which has to be assembled first"
-    return ""

@@ -37,11 +37,15 @@ class StdinSource(ABC):
 
 
 class StdoutSink(ABC):
-    """Where a guest's standard output or standard error goes."""
+    """Where a guest's standard output or standard error goes.
+
+    ``copies`` says that ``put`` keeps nothing of what it is given but a copy, so that this may be any buffer.
+    """
 
     __slots__ = ()
 
     is_terminal: bool = False
+    copies: bool = False
 
     @abstractmethod
     def permit(self) -> int:

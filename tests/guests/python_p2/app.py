@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -356,6 +357,22 @@ def random_bytes(request: Request, outparam: ResponseOutparam) -> None:
     respond(outparam, random.get_random_bytes(int(request.query.get("bytes", "16"))).hex() + "\n")
 
 
+def file(request: Request, outparam: ResponseOutparam) -> None:
+    """What the file ``?path=`` holds, or the names in that directory; with ``&write=`` that is written first."""
+    path = request.query["path"]
+    try:
+        if "write" in request.query:
+            with open(path, "w") as target:
+                target.write(request.query["write"])
+        if os.path.isdir(path):
+            respond(outparam, "".join(f"{name}\n" for name in sorted(os.listdir(path))))
+        else:
+            with open(path) as source:
+                respond(outparam, source.read())
+    except OSError as error:
+        respond(outparam, f"{type(error).__name__}\n", 403)
+
+
 ROUTES = {
     "/hello": hello,
     "/answer": answer,
@@ -379,6 +396,7 @@ ROUTES = {
     "/oom": oom,
     "/sleep": sleep,
     "/random": random_bytes,
+    "/file": file,
 }
 
 

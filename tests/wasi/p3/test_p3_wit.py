@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from wasi_trio.component import wit
-from wasi_trio.component.errors import Unsupported
 from wasi_trio.component.names import FunctionKind, parse_function_name
-from wasi_trio.component.types import U8, Future, Own, ResourceType, Result, Stream, Tuple
-from wasi_trio.component.values import Err, Variant, pascal_case, snake_case
+from wasi_trio.component.types import U8, Future, Own, ResourceType, Stream, Tuple
+from wasi_trio.component.values import pascal_case, snake_case
 from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p3 import INTERFACES, VERSION, filesystem, http_types, sockets, stdio
+from wasi_trio.wasi.p3 import INTERFACES, VERSION, filesystem, filesystem_types, http_types, sockets, stdio
 
 #: what a component exports to its host; the handler is imported too, by middleware, if its host has one to give
 EXPORTED = {"wasi:cli/run", "wasi:http/handler"}
@@ -28,7 +27,7 @@ DESCRIBED = {
     if interface.functions or interface.types
 }
 FUNCTIONS = [(name, function) for name in INTERFACES for function in DESCRIBED[name].functions]
-#: those that never wait though they are async functions
+#: those of which async functions have their answers at once, or say by its type that it may take long
 IMMEDIATE = ("wasi:filesystem",)
 
 
@@ -82,25 +81,6 @@ def test_every_interface_is_made_from_a_context(name: str) -> None:
     INTERFACES[name](WasiContext())
 
 
-@pytest.mark.parametrize(("name", "function"), [pair for pair in FUNCTIONS if pair[0].startswith(IMMEDIATE)])
-def test_files_are_refused(name: str, function: str) -> None:
-    kind, resource, _ = parse_function_name(function)
-    found = counterpart(INTERFACES[name], function)
-    arguments: list[object] = [None for _ in DESCRIBED[name].functions[function].params]
-    if kind is FunctionKind.METHOD:
-        assert resource is not None
-        arguments[0] = getattr(INTERFACES[name], pascal_case(resource))()
-    elif kind is FunctionKind.FREE:
-        arguments.insert(0, INTERFACES[name](WasiContext()))
-    if function == "get-directories":
-        assert list(found(*arguments)) == []
-    elif isinstance(DESCRIBED[name].functions[function].result, Result):
-        assert found(*arguments) == Err(Variant("access"))
-    else:
-        with pytest.raises(Unsupported, match=function.rpartition("]")[2]):
-            found(*arguments)
-
-
 def test_the_types_of_the_host_s_futures() -> None:
     http, cli = DESCRIBED["wasi:http/types"], DESCRIBED["wasi:cli/types"]
     assert http.types["error-code"] == http_types.ERROR_CODE
@@ -111,6 +91,11 @@ def test_the_types_of_the_host_s_futures() -> None:
     assert http.functions["[static]response.consume-body"].result == consumed
     assert cli.types["error-code"] == stdio.ERROR_CODE
     assert DESCRIBED["wasi:sockets/types"].types["error-code"] == sockets.ERROR_CODE
+    files = DESCRIBED["wasi:filesystem/types"]
+    assert files.types["error-code"] == filesystem_types.ERROR_CODE
+    assert files.types["directory-entry"] == filesystem_types.DIRECTORY_ENTRY
+    listed = Tuple((Stream(filesystem_types.DIRECTORY_ENTRY), Future(filesystem_types.RESULT)))
+    assert files.functions["[method]descriptor.read-directory"].result == listed
     read = DESCRIBED["wasi:cli/stdin"].functions["read-via-stream"]
     assert read.result == Tuple((Stream(U8), Future(stdio.RESULT)))
 

@@ -216,6 +216,14 @@ class GuestEnd(Waitable):
         elif element.type is not None:
             self.codec(self.context, pointer, block)
 
+    def window(self, count: int) -> memoryview | None:
+        """Where the next elements are to be put, for who can put numbers there himself; None for other elements."""
+        element = self.shared.element
+        if element.code is None:
+            return None
+        pointer = self.pointer + self.progress * element.size
+        return self.context.memory.view[pointer : pointer + count * element.size]
+
     def copied(self) -> None:
         self.result = CopyResult.COMPLETED
         if self.deferred:

@@ -39,13 +39,16 @@ class SourceStream(InputStream):
         try:
             return self._source.take(limit)
         except OSError as error:
-            raise _stream_error(error) from None
+            raise self._failure(error) from None
 
     def _ready(self) -> bool:
         return self._source.ready()
 
     async def _wait(self) -> None:
         await self._source.wait()
+
+    def _failure(self, error: OSError) -> Err[StreamError]:
+        return _stream_error(error)
 
 
 class SinkStream(OutputStream):
@@ -61,22 +64,25 @@ class SinkStream(OutputStream):
         try:
             return self._sink.permit()
         except OSError as error:
-            raise _stream_error(error) from None
+            raise self._failure(error) from None
 
     def _put(self, data: bytes) -> None:
         try:
             self._sink.put(data)
         except OSError as error:
-            raise _stream_error(error) from None
+            raise self._failure(error) from None
 
     def _flushed(self) -> bool:
         try:
             return self._sink.flushed()
         except OSError as error:
-            raise _stream_error(error) from None
+            raise self._failure(error) from None
 
     async def _wait(self) -> None:
         await self._sink.wait()
+
+    def _failure(self, error: OSError) -> Err[StreamError]:
+        return _stream_error(error)
 
 
 def _stream_error(error: OSError) -> Err[StreamError]:

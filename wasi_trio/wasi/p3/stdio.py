@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from wasi_trio.component.concurrency.copying import CopyResult
+from wasi_trio.component.concurrency.copying import CopyResult, GuestEnd
 from wasi_trio.component.concurrency.futures import SharedFuture
 from wasi_trio.component.concurrency.streams import SharedStream
 from wasi_trio.component.types import U8, Enum, Result, ValType
@@ -27,14 +27,23 @@ CHUNK = 64 << 10
 
 
 class Outcome:
-    """The future that a guest gets; the first outcome counts. ``code_of`` names a failure."""
+    """The future that a guest gets; the first outcome counts. ``code_of`` names a failure.
 
-    __slots__ = ("_code_of", "_writer", "future")
+    ``on_settled`` is called when there is an outcome.
+    """
 
-    def __init__(self, type_: Result = RESULT, code_of: Callable[[OSError], Any] | None = None) -> None:
+    __slots__ = ("_code_of", "_on_settled", "_writer", "future")
+
+    def __init__(
+        self,
+        type_: Result = RESULT,
+        code_of: Callable[[OSError], Any] | None = None,
+        on_settled: Callable[[], None] | None = None,
+    ) -> None:
         self.future = SharedFuture(type_)
         self._writer: FutureWriter[Ok[None] | Err[Any]] | None = FutureWriter(self.future)
         self._code_of = code_of or _error_code
+        self._on_settled = on_settled
 
     @property
     def settled(self) -> bool:
@@ -44,6 +53,8 @@ class Outcome:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.set(Ok() if error is None else Err(self._code_of(error)))
+            if self._on_settled is not None:
+                self._on_settled()
 
 
 def _error_code(error: OSError) -> str:
@@ -64,12 +75,15 @@ class InputSource:
     """Gives the guest that reads ``stream`` what a source has: the source of the stream's copies (a ``Party``).
 
     It is pending whenever no reader is. Nothing is taken from the source that no reader wants. ``on_end`` is called
-    once when nobody will read any more.
+    once when nobody will read any more. ``fill`` puts bytes in the guest's memory itself, if there are any, and says
+    how many; at most ``chunk`` elements are taken at once.
     """
 
     __slots__ = (
         "_asked",
+        "_chunk",
         "_data",
+        "_fill",
         "_nursery",
         "_on_end",
         "_outcome",
@@ -91,10 +105,14 @@ class InputSource:
         outcome: Outcome | None = None,
         element: ValType = U8,
         on_end: Callable[[], None] | None = None,
+        chunk: int = CHUNK,
+        fill: Callable[[memoryview], int] | None = None,
     ) -> None:
         self.stream = SharedStream(element)
         self._outcome = outcome or Outcome()
         self._on_end = on_end
+        self._chunk = chunk
+        self._fill = fill
         self.future = self._outcome.future
         self._source = source
         self._nursery = nursery
@@ -138,7 +156,15 @@ class InputSource:
             self.stream.pending = self
             sink.done(CopyResult.COMPLETED)
             return
-        data = self._source.take(min(wanted, CHUNK)) if wanted else b""
+        if wanted and self._fill is not None and isinstance(sink, GuestEnd):
+            window = sink.window(min(wanted, self._chunk))
+            count = 0 if window is None else self._fill(window)
+            if count:
+                self.stream.pending = self
+                sink.progress += count
+                sink.done(CopyResult.COMPLETED)
+                return
+        data = self._source.take(min(wanted, self._chunk)) if wanted else b""
         if data is None:
             self.stream.drop()
         elif data:
@@ -188,6 +214,7 @@ class OutputDrain(Drain):
         self._outcome = outcome or Outcome()
         self.future = self._outcome.future
         self._sink = sink
+        self.views = sink.copies
         self._nursery = nursery
         self.begin()
 
