@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serve.support import Answering, connect, read_to_end, serving, tcp_pair
-from wasi_trio.serve.http import stretch, transport
+from wasi_trio.serve.http import transport
 from wasi_trio.serve.http.transport import LEAST_READ, MOST_READ, Input, Output
 from wasi_trio.serve.pool.exchange import Exchange
+from wasi_trio.wasi import stretch
 from wasi_trio.wasi.http.body import Body, BodyAborted
 from wasi_trio.wasi.http.messages import Response
 
