@@ -9,9 +9,9 @@ import trio.testing
 from tests.e2e.support import PATIENCE, Client, guest, handle, request, serve, told, until
 from wasi_trio.serve.http.server import Server
 from wasi_trio.serve.listening import bind
-from wasi_trio.serve.metrics import Metrics
 from wasi_trio.serve.pool.exchange import ExchangeFailed, ShuttingDown
 from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.metrics import Metrics
 from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.pool.outcomes import Outcome, Retirement
 from wasi_trio.serve.responder import HandlerService

@@ -15,8 +15,8 @@ from tests.serve.support import engine, guest
 from wasi_trio.component.imports import Imports
 from wasi_trio.serve.listening import bind
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.metrics import Metrics
 from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.metrics import Metrics
 from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.serve.process.admin import MAX_CONNECTIONS, admin_server
 from wasi_trio.serve.process.readiness import Readiness

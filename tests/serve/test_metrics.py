@@ -18,9 +18,9 @@ from tests.guests import wat
 from tests.serve.support import engine, guest
 from wasi_trio.component.imports import Imports
 from wasi_trio.serve.loading import link
-from wasi_trio.serve.metrics import Metrics
 from wasi_trio.serve.pool.exchange import ExchangeFailed, GuestFailed
 from wasi_trio.serve.pool.handler import ProxyHandler
+from wasi_trio.serve.pool.metrics import Metrics
 from wasi_trio.serve.pool.options import HandlerOptions
 from wasi_trio.wasi.context import WasiContext
 from wasi_trio.wasi.http.body import BodyAborted

@@ -8,10 +8,10 @@ from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
     from wasi_trio.serve.asgi.application import Application
-    from wasi_trio.serve.metrics import Metrics
     from wasi_trio.serve.middleware import Chain
     from wasi_trio.serve.pool.exchange import Exchange, ExchangeFailed
     from wasi_trio.serve.pool.handler import ProxyHandler
+    from wasi_trio.serve.pool.metrics import Metrics
     from wasi_trio.serve.pool.options import HandlerOptions
     from wasi_trio.serve.settings import SettingError
     from wasi_trio.wasi.http.body import Body, BodyAborted
@@ -42,7 +42,7 @@ __getattr__, __dir__ = lazily(
         "Exchange": "wasi_trio.serve.pool.exchange",
         "ExchangeFailed": "wasi_trio.serve.pool.exchange",
         "HandlerOptions": "wasi_trio.serve.pool.options",
-        "Metrics": "wasi_trio.serve.metrics",
+        "Metrics": "wasi_trio.serve.pool.metrics",
         "ProxyHandler": "wasi_trio.serve.pool.handler",
         "Request": "wasi_trio.wasi.http.messages",
         "Response": "wasi_trio.wasi.http.messages",

@@ -19,7 +19,7 @@ from wasi_trio.wasi.arguments import or_none
 from wasi_trio.wasi.outbound import Outbound, parse_entry
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.pool.metrics import Metrics
     from wasi_trio.serve.pool.options import HandlerOptions
 
 #: how the name of each environment variable begins

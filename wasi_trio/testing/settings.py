@@ -17,7 +17,7 @@ from wasi_trio.wasi.http.context import DEFAULT_HTTP_OPTIONS
 
 if TYPE_CHECKING:
     from wasi_trio.runtime.engine import Limits
-    from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.pool.metrics import Metrics
     from wasi_trio.serve.pool.observer import Listener
     from wasi_trio.testing.network import Network
     from wasi_trio.testing.outgoing import Outgoing, OutgoingHandler

@@ -12,7 +12,7 @@ from wasi_trio.serve.pool.exchange import Exchange
 from wasi_trio.serve.pool.outcomes import Outcome, Retirement
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.metrics import HandlerMetrics
+    from wasi_trio.serve.pool.metrics import HandlerMetrics
 
 log = logging.getLogger("wasi_trio.serve")
 

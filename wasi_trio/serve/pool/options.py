@@ -10,7 +10,7 @@ from wasi_trio.runtime.engine import Limits
 from wasi_trio.wasi.context import WasiOptions
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.metrics import Metrics
+    from wasi_trio.serve.pool.metrics import Metrics
     from wasi_trio.serve.pool.observer import Listener
 
 

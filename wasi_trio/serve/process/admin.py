@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from wasi_trio.serve.http.server import Server
 from wasi_trio.serve.http.stream import HttpStream, ResponseHead
-from wasi_trio.serve.metrics import Metrics
+from wasi_trio.serve.pool.metrics import Metrics
 from wasi_trio.serve.process.readiness import Readiness
 from wasi_trio.serve.responder import current_date
 

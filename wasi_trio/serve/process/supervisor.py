@@ -25,7 +25,7 @@ import trio
 from wasi_trio.serve.listening import Listener
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.command import Orders
+    from wasi_trio.serve.process.service import Orders
 
 logger = logging.getLogger("wasi_trio.serve")
 

@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import trio
 
-from wasi_trio.serve.command import Orders, Service, administered, new_metrics
 from wasi_trio.serve.listening import Listener
 from wasi_trio.serve.loading import LoadError, open_engine
+from wasi_trio.serve.process.service import Orders, Service, administered, new_metrics
 from wasi_trio.serve.process.supervisor import BEAT, DRAIN, LEAVE, SERVING
 from wasi_trio.serve.settings import SettingError
 from wasi_trio.serve.signals import shutdown_on_signals
