@@ -20,7 +20,7 @@ import trustme
 from tests.serve.support import connect, guest, read_to_end, read_until
 from wasi_trio.serve.config_file import gather
 from wasi_trio.serve.configuration import ProtocolOptions
-from wasi_trio.serve.http.server import Server
+from wasi_trio.serve.http.server import MOST_HANDSHAKES, Server
 from wasi_trio.serve.listening import address_of, listening
 from wasi_trio.serve.pool.handler import ProxyHandler
 from wasi_trio.serve.pool.options import HandlerOptions
@@ -59,6 +59,7 @@ async def serving(
     options: HandlerOptions | None = None,
     stop: trio.Event | None = None,
     send_timeout: float = math.inf,
+    max_connections: int | None = None,
 ) -> AsyncIterator[int]:
     """A server of a guest over TLS; gives its port."""
     given = {
@@ -72,7 +73,7 @@ async def serving(
         port = int(address_of(listener.sock).rpartition(":")[2])
         async with ProxyHandler(guest(name), options) as handler, trio.open_nursery() as nursery:
             limits = dataclasses.replace(protocols.limits, send_timeout=send_timeout)
-            server = Server(HandlerService(handler), limits=limits)
+            server = Server(HandlerService(handler), limits=limits, max_connections=max_connections)
 
             async def run() -> None:
                 await server.run([], trio.Event() if stop is None else stop, secure=[listener.sock], tls=protocols.tls)
@@ -85,6 +86,18 @@ async def serving(
 
 def client(certificates: Certificates, http2: bool) -> httpx.AsyncClient:
     return httpx.AsyncClient(verify=certificates.trust, http1=not http2, http2=http2, trust_env=False, timeout=60)
+
+
+async def test_clients_that_do_not_shake_hands_keep_nobody_out(certificates: Certificates) -> None:
+    """They have no place among the connections; of too many of them the oldest is given up."""
+    async with serving("hello", certificates, max_connections=1) as port:
+        silent = [await connect(port) for _ in range(MOST_HANDSHAKES + 1)]
+        with trio.fail_after(60):
+            async with client(certificates, http2=False) as asks:
+                assert (await asks.get(f"https://127.0.0.1:{port}/")).text == "Hello, world!\n"
+            assert await read_to_end(silent[0]) == b""
+        for stream in silent:
+            await stream.aclose()
 
 
 @pytest.mark.parametrize("http2", [True, False])
