@@ -24,6 +24,8 @@ SHOWN = {
     "class Streams:                                   # wasi:io/streams",
     # a message, which test_host_functions.py compares
     "wasi:io/streams@0.2.3 [method]input-stream.read: parameter len: component has u32, host has u64",
+    # what "nox -s programs" does with a program of its own
+    "jco new --wasi-command program.wasm -o command.wasm",
     # lines of the log
     "INFO wasi_trio.serve: instance 1 of hello.wasm starts",
     # what goes into the files of shells, whose scripts tests/cli/test_help.py tries

@@ -42,7 +42,7 @@ class Declarations:
 
     def __init__(self, version: str, release: str | None = None) -> None:
         self.wit = described(version)
-        self.version = "0.2.9" if version == "p2" else "0.3.0"
+        self.version = "0.2.12" if version == "p2" else "0.3.0"
         #: what the component says that it was made for
         self.release = release or self.version
         self.lines: list[str] = []

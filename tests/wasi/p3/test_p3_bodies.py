@@ -120,18 +120,18 @@ def test_a_body_that_the_host_closes_ends_the_stream():
 )
 def test_trailers_come_when_the_body_has_ended(end, value):
     body = Body()
-    future = Watched(trailers_of(BodyStream(body)))
+    future = Watched(trailers_of(body, BodyStream(body)))
     body.try_write(b"abc")
     end(body)
     assert future.value is None or body.closed
     body.take(3)
     assert future.value == value
-    assert Watched(trailers_of(BodyStream(body))).value == value
+    assert Watched(trailers_of(body, BodyStream(body))).value == value
 
 
 def test_trailers_are_immutable_fields_without_what_is_forbidden():
     body = Body()
-    future = Watched(trailers_of(BodyStream(body)))
+    future = Watched(trailers_of(body, BodyStream(body)))
     body.finish([("A", b"1"), ("transfer-encoding", b"chunked")])
     fields = future.value.value
     assert isinstance(fields, Fields)
@@ -163,7 +163,7 @@ def test_futures_of_the_host_fit_the_types_of_any_component():
     assert t.Result(t.Option(t.Own(t.ResourceType("fields", owner=0))), TRAILERS.err) != TRAILERS
     reader = GuestReader(BodyStream(Body()))
     fields.python_class = Fields
-    index = reader.context.lower_future(trailers_of(BodyStream(Body.of(b"", [("a", b"1")]))), own)
+    index = reader.context.lower_future(trailers_of(Body.of(b"", [("a", b"1")])), own)
     pointer = reader.guest.scratch(64)
     assert reader.guest.call("future.read", index, pointer, type_=t.Future(own), is_async=True) == 0
     ok, some, handle = reader.guest.word(pointer), reader.guest.word(pointer + 8), reader.guest.word(pointer + 12)

@@ -366,7 +366,7 @@ class _BodyFeed:
         source, outlet = self.source, self.outlet
         body = outlet.body
         while outlet.open:
-            if source.available():
+            if source.buffered:
                 if not body.permit():
                     outlet.await_room(self.move)
                     return
