@@ -11,13 +11,13 @@ import timeit
 from collections.abc import Callable
 from typing import Any
 
+from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component import types as t
-from wasi_trio.component.context import Context
-from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.handles import HandleTable, ResourceHandle
-from wasi_trio.component.values import Ok, record_class
+from wasi_trio.component._context import Context
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import HandleTable, ResourceHandle
+from wasi_trio.component._values import Ok, record_class
 
 MIB = 1 << 20
 UTF8 = StringEncoding.UTF8

@@ -9,12 +9,12 @@ import trio
 from benchmarks.measure import Settings, each_async
 from benchmarks.report import Report, Row
 from tests.guests import wat
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.asgi.application import Application
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.imports import link_wasi
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve.asgi._application import Application
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._imports import link_wasi
 
 HELLO = b"Hello, world!\n"
 #: requests to one instance, where it is reused

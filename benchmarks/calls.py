@@ -11,10 +11,10 @@ import wasmtime.component
 
 from benchmarks.measure import Settings, each, each_async
 from benchmarks.report import Report, Row
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import Component, LinkedComponent
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component, LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
 
 MIB = 1 << 20
 #: what the wheel is given to carry as bytes: it needs half a second for a MiB

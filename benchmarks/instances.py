@@ -11,12 +11,12 @@ from benchmarks.measure import Settings, each_async
 from benchmarks.report import Report, Row
 from tests.guests import wat
 from tests.guests.build import build
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import Component, LinkedComponent
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.imports import link_wasi
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component, LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi._imports import link_wasi
 
 SMALL = """(component
   (import "bench:host/calls" (instance $host (export "flat" (func (param "a" u32) (result u32)))))

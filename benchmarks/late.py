@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack
 import trio
 
 from tests.guests.late import LATE
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.http.server import Server
-from wasi_trio.serve.http.stream import HttpStream
-from wasi_trio.serve.listening import address_of, bind
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._listening import address_of, bind
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.http._stream import HttpStream
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
 
 
 async def serve(seconds: float) -> None:

@@ -21,7 +21,7 @@ FLOORS = [
     ["serve.pool"],
     ["serve"],
     ["serve.asgi", "serve.process"],
-    ["serve.command"],
+    ["serve._command"],
     ["testing"],
     ["asgi", "cli"],
     ["__init__", "__main__"],

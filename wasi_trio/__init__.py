@@ -21,7 +21,7 @@ from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
     from wasi_trio.asgi import App
-    from wasi_trio.component.errors import (
+    from wasi_trio.component._errors import (
         ComponentError,
         HostError,
         LinkError,
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
         Trap,
         Unsupported,
     )
-    from wasi_trio.component.imports import Imports
-    from wasi_trio.component.values import Err, GuestResource, Ok, Some, Variant
-    from wasi_trio.runtime.component import Component, LinkedComponent
-    from wasi_trio.runtime.engine import Engine, Limits
-    from wasi_trio.runtime.instance import Instance
-    from wasi_trio.wasi.context import WasiContext, WasiOptions
-    from wasi_trio.wasi.exit import Exit
-    from wasi_trio.wasi.filesystem.preopens import Preopen
-    from wasi_trio.wasi.imports import link_wasi, wasi_imports
-    from wasi_trio.wasi.outbound import Outbound
-    from wasi_trio.wasi.sockets.context import NetworkOptions
+    from wasi_trio.component._imports import Imports
+    from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant
+    from wasi_trio.runtime._component import Component, LinkedComponent
+    from wasi_trio.runtime._engine import Engine, Limits
+    from wasi_trio.runtime._instance import Instance
+    from wasi_trio.wasi._context import WasiContext, WasiOptions
+    from wasi_trio.wasi._exit import Exit
+    from wasi_trio.wasi._imports import link_wasi, wasi_imports
+    from wasi_trio.wasi._outbound import Outbound
+    from wasi_trio.wasi.filesystem._preopens import Preopen
+    from wasi_trio.wasi.sockets._context import NetworkOptions
 
 __all__ = [
     "App",
@@ -74,30 +74,30 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "App": "wasi_trio.asgi",
-        "Component": "wasi_trio.runtime.component",
-        "ComponentError": "wasi_trio.component.errors",
-        "Engine": "wasi_trio.runtime.engine",
-        "Err": "wasi_trio.component.values",
-        "Exit": "wasi_trio.wasi.exit",
-        "GuestResource": "wasi_trio.component.values",
-        "HostError": "wasi_trio.component.errors",
-        "Imports": "wasi_trio.component.imports",
-        "Instance": "wasi_trio.runtime.instance",
-        "Limits": "wasi_trio.runtime.engine",
-        "LinkError": "wasi_trio.component.errors",
-        "LinkedComponent": "wasi_trio.runtime.component",
-        "MalformedComponent": "wasi_trio.component.errors",
-        "NetworkOptions": "wasi_trio.wasi.sockets.context",
-        "Ok": "wasi_trio.component.values",
-        "Outbound": "wasi_trio.wasi.outbound",
-        "Preopen": "wasi_trio.wasi.filesystem.preopens",
-        "Some": "wasi_trio.component.values",
-        "Trap": "wasi_trio.component.errors",
-        "Unsupported": "wasi_trio.component.errors",
-        "Variant": "wasi_trio.component.values",
-        "WasiContext": "wasi_trio.wasi.context",
-        "WasiOptions": "wasi_trio.wasi.context",
-        "link_wasi": "wasi_trio.wasi.imports",
-        "wasi_imports": "wasi_trio.wasi.imports",
+        "Component": "wasi_trio.runtime._component",
+        "ComponentError": "wasi_trio.component._errors",
+        "Engine": "wasi_trio.runtime._engine",
+        "Err": "wasi_trio.component._values",
+        "Exit": "wasi_trio.wasi._exit",
+        "GuestResource": "wasi_trio.component._values",
+        "HostError": "wasi_trio.component._errors",
+        "Imports": "wasi_trio.component._imports",
+        "Instance": "wasi_trio.runtime._instance",
+        "Limits": "wasi_trio.runtime._engine",
+        "LinkError": "wasi_trio.component._errors",
+        "LinkedComponent": "wasi_trio.runtime._component",
+        "MalformedComponent": "wasi_trio.component._errors",
+        "NetworkOptions": "wasi_trio.wasi.sockets._context",
+        "Ok": "wasi_trio.component._values",
+        "Outbound": "wasi_trio.wasi._outbound",
+        "Preopen": "wasi_trio.wasi.filesystem._preopens",
+        "Some": "wasi_trio.component._values",
+        "Trap": "wasi_trio.component._errors",
+        "Unsupported": "wasi_trio.component._errors",
+        "Variant": "wasi_trio.component._values",
+        "WasiContext": "wasi_trio.wasi._context",
+        "WasiOptions": "wasi_trio.wasi._context",
+        "link_wasi": "wasi_trio.wasi._imports",
+        "wasi_imports": "wasi_trio.wasi._imports",
     },
 )

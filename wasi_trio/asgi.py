@@ -17,14 +17,14 @@ from typing import Self, TypeAlias
 
 import trio
 
-from wasi_trio.component.imports import Imports
-from wasi_trio.serve.asgi.application import Application, Receive, Scope, Send, pass_lifespan
-from wasi_trio.serve.asgi.environment import config_path, is_hypercorn, settings_elsewhere
-from wasi_trio.serve.asgi.hypercorn_worker import finishing
-from wasi_trio.serve.loading import LoadError, open_engine
-from wasi_trio.serve.middleware import Chain
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.settings import SettingError
+from wasi_trio.component._imports import Imports
+from wasi_trio.serve._loading import LoadError, open_engine
+from wasi_trio.serve._middleware import Chain
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send, pass_lifespan
+from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
+from wasi_trio.serve.asgi._hypercorn_worker import finishing
+from wasi_trio.serve.pool._options import HandlerOptions
 
 StrPath: TypeAlias = str | os.PathLike[str]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wasi_trio.wasi import arguments
-from wasi_trio.wasi.arguments import Directory
+from wasi_trio.wasi import _arguments as arguments
+from wasi_trio.wasi._arguments import Directory
 
 
 @pytest.mark.parametrize(

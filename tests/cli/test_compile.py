@@ -10,7 +10,7 @@ import pytest
 from tests.cli.terminal import at_a_terminal, ran
 from tests.guests import wat
 from tests.guests.build import GUESTS, build
-from wasi_trio.runtime.code_cache import CacheError, cache_folder, check_cache
+from wasi_trio.runtime._code_cache import CacheError, cache_folder, check_cache
 
 
 def kept(folder: Path) -> set[str]:

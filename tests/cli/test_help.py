@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.terminal import at_a_terminal, ran
 from wasi_trio.cli import cli
-from wasi_trio.cli.help import EXAMPLES
+from wasi_trio.cli._help import EXAMPLES
 
 
 def test_versions() -> None:

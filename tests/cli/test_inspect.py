@@ -14,12 +14,12 @@ import wasmtime
 from tests.cli.terminal import COMMAND, at_a_terminal, ran
 from tests.guests import wat
 from tests.guests.build import build
-from wasi_trio.cli.inspection import ImportReport, Inspection, Way, inspect_component
-from wasi_trio.cli.report import as_lines
+from wasi_trio.cli._inspection import ImportReport, Inspection, Way, inspect_component
+from wasi_trio.cli._report import as_lines
 from wasi_trio.component import wit
-from wasi_trio.component.errors import ComponentError
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.loading import LoadError, link_component
+from wasi_trio.component._errors import ComponentError
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi._loading import LoadError, link_component
 
 
 @pytest.fixture

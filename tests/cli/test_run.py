@@ -15,12 +15,12 @@ import pytest
 
 from tests.guests import wat
 from tests.guests.build import build
-from wasi_trio.component.errors import Trap
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.command import find_run, run
-from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.loading import link_component
-from wasi_trio.wasi.stdio import BytesSource, CapturedOutput
+from wasi_trio.component._errors import Trap
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi._command import find_run, run
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi._loading import link_component
+from wasi_trio.wasi._stdio import BytesSource, CapturedOutput
 
 RUN = [sys.executable, "-m", "wasi_trio", "run"]
 BOTH = pytest.mark.parametrize("name", ["command", "p3_command"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import wasmtime
 
-from wasi_trio.component import definitions as d
-from wasi_trio.component.binary import decode
-from wasi_trio.component.definitions import StringEncoding, TypeIndex
+from wasi_trio.component import _definitions as d
+from wasi_trio.component._binary import decode
+from wasi_trio.component._definitions import StringEncoding, TypeIndex
 
 PREAMBLE = b"\0asm\x0d\0\x01\0"
 MODULE = b"\0asm\x01\0\0\0"

@@ -13,11 +13,11 @@ from tests.component.binaries import (
     section,
     types,
 )
-from wasi_trio.component import definitions as d
-from wasi_trio.component.binary import decode
-from wasi_trio.component.definitions import Sort, TypeBound, TypeIndex
-from wasi_trio.component.errors import MalformedComponent
-from wasi_trio.component.reader import MAX_NESTING
+from wasi_trio.component import _definitions as d
+from wasi_trio.component._binary import decode
+from wasi_trio.component._definitions import Sort, TypeBound, TypeIndex
+from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._reader import MAX_NESTING
 
 # ---- types -----------------------------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from tests.component.binaries import (
     section,
     types,
 )
-from wasi_trio.component import definitions as d
-from wasi_trio.component.binary import decode
-from wasi_trio.component.definitions import Sort, StringEncoding
-from wasi_trio.component.errors import MalformedComponent, Unsupported
+from wasi_trio.component import _definitions as d
+from wasi_trio.component._binary import decode
+from wasi_trio.component._definitions import Sort, StringEncoding
+from wasi_trio.component._errors import MalformedComponent, Unsupported
 
 
 def test_the_base_is_what_it_says() -> None:

@@ -20,11 +20,11 @@ from tests.component.binaries import (
     section,
     types,
 )
-from wasi_trio.component import definitions as d
-from wasi_trio.component import reader
-from wasi_trio.component.binary import decode
-from wasi_trio.component.definitions import TypeIndex
-from wasi_trio.component.errors import ComponentError, MalformedComponent, Unsupported
+from wasi_trio.component import _definitions as d
+from wasi_trio.component import _reader as reader
+from wasi_trio.component._binary import decode
+from wasi_trio.component._definitions import TypeIndex
+from wasi_trio.component._errors import ComponentError, MalformedComponent, Unsupported
 
 # ---- what is no component --------------------------------------------------------------------------------
 

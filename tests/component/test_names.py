@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasi_trio.component.errors import MalformedComponent
-from wasi_trio.component.names import (
+from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._names import (
     FunctionKind,
     FunctionName,
     compatible,

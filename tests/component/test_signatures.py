@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasi_trio.component import types as t
-from wasi_trio.component.errors import MalformedComponent
-from wasi_trio.component.names import is_label
-from wasi_trio.component.signatures import mismatch, render, render_definition, render_func
+from wasi_trio.component import _types as t
+from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._names import is_label
+from wasi_trio.component._signatures import mismatch, render, render_definition, render_func
 from wasi_trio.component.wit import parse
-from wasi_trio.component.wit.lexer import KEYWORDS
-from wasi_trio.component.wit.parser import PRIMITIVES
+from wasi_trio.component.wit._lexer import KEYWORDS
+from wasi_trio.component.wit._parser import PRIMITIVES
 
 R = t.ResourceType("input-stream")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wasi_trio.component import types as t
+from wasi_trio.component import _types as t
 from wasi_trio.component.wit import Interface, load, parse, render_func
 from wasi_trio.wasi.wit import extended_wit, host_wit
 

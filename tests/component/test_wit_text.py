@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.component.wit_trees import files, without_offsets
-from wasi_trio.component.wit.lexer import Source
-from wasi_trio.component.wit.parser import parse_file
-from wasi_trio.component.wit.text import write
-from wasi_trio.component.wit.tree import PackageNode
+from wasi_trio.component.wit._lexer import Source
+from wasi_trio.component.wit._parser import parse_file
+from wasi_trio.component.wit._text import write
+from wasi_trio.component.wit._tree import PackageNode
 from wasi_trio.wasi.wit import FEATURES
 
 VENDORED = sorted((Path(__file__).parents[2] / "wasi_trio" / "wasi" / "wit").rglob("*.wit"))

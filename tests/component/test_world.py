@@ -7,15 +7,15 @@ import wasmtime
 
 from tests.guests import wat
 from tests.guests.build import GUESTS, build
-from wasi_trio.component import types as t
+from wasi_trio.component import _types as t
 from wasi_trio.component import wit
-from wasi_trio.component.binary import decode
-from wasi_trio.component.definitions import Sort
-from wasi_trio.component.errors import Unsupported
-from wasi_trio.component.plan import Lifted, plan
-from wasi_trio.component.wit.text import write
-from wasi_trio.component.wit.world import describe
-from wasi_trio.runtime.engine import Engine
+from wasi_trio.component._binary import decode
+from wasi_trio.component._definitions import Sort
+from wasi_trio.component._errors import Unsupported
+from wasi_trio.component._plan import Lifted, plan
+from wasi_trio.component.wit._text import write
+from wasi_trio.component.wit._world import describe
+from wasi_trio.runtime._engine import Engine
 
 
 def written(data: bytes) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from wasi_trio.component.names import FunctionKind
-from wasi_trio.component.wit.lexer import KEYWORDS, Source
-from wasi_trio.component.wit.parser import PRIMITIVES
-from wasi_trio.component.wit.tree import (
+from wasi_trio.component._names import FunctionKind
+from wasi_trio.component.wit._lexer import KEYWORDS, Source
+from wasi_trio.component.wit._parser import PRIMITIVES
+from wasi_trio.component.wit._tree import (
     Extern,
     FunctionNode,
     InterfaceNode,

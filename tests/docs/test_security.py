@@ -10,22 +10,23 @@ import pytest
 from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
 from wasi_trio import Engine, Limits
-from wasi_trio.component.context import LIFT_FUEL
-from wasi_trio.runtime.engine import FIBER_STACK
+from wasi_trio.component._context import LIFT_FUEL
+from wasi_trio.runtime._engine import FIBER_STACK
 from wasi_trio.serve import HandlerOptions
-from wasi_trio.wasi.filesystem.opened import MAX_DESCRIPTORS, PIECE
-from wasi_trio.wasi.filesystem.volumes import THREADS
-from wasi_trio.wasi.http.body import CAPACITY
-from wasi_trio.wasi.http.client import Client
-from wasi_trio.wasi.http.context import HttpOptions
-from wasi_trio.wasi.http.fields import FIELD_OVERHEAD, MAX_SIZE
-from wasi_trio.wasi.p2 import io
-from wasi_trio.wasi.p2 import random as p2_random
-from wasi_trio.wasi.p2.sockets import DATAGRAM_BYTES, DATAGRAMS
-from wasi_trio.wasi.p3 import random as p3_random
-from wasi_trio.wasi.sockets import host, memory
-from wasi_trio.wasi.sockets.context import ADDRESSES, LOOK_UPS, PIPE, WAITING, NetworkOptions
-from wasi_trio.wasi.sockets.flows import LINGER
+from wasi_trio.wasi.filesystem._opened import MAX_DESCRIPTORS, PIECE
+from wasi_trio.wasi.filesystem._volumes import THREADS
+from wasi_trio.wasi.http._body import CAPACITY
+from wasi_trio.wasi.http._client import Client
+from wasi_trio.wasi.http._context import HttpOptions
+from wasi_trio.wasi.http._fields import FIELD_OVERHEAD, MAX_SIZE
+from wasi_trio.wasi.p2 import _io as io
+from wasi_trio.wasi.p2 import _random as p2_random
+from wasi_trio.wasi.p2._sockets import DATAGRAM_BYTES, DATAGRAMS
+from wasi_trio.wasi.p3 import _random as p3_random
+from wasi_trio.wasi.sockets import _host as host
+from wasi_trio.wasi.sockets import _memory as memory
+from wasi_trio.wasi.sockets._context import ADDRESSES, LOOK_UPS, PIPE, WAITING, NetworkOptions
+from wasi_trio.wasi.sockets._flows import LINGER
 
 PAGE = ROOT / "docs" / "security.md"
 

@@ -14,21 +14,21 @@ import trio
 
 from tests.guests import wat
 from tests.guests.build import build
-from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
-from wasi_trio.runtime.pump import Call
-from wasi_trio.serve.http.limits import ConnectionLimits
-from wasi_trio.serve.http.server import Server
-from wasi_trio.serve.listening import bind
-from wasi_trio.serve.loading import link
-from wasi_trio.serve.pool.exchange import Exchange
-from wasi_trio.serve.pool.guest import IncomingHandler, ServiceHandler
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.messages import Request, Response
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._pump import Call
+from wasi_trio.serve._listening import bind
+from wasi_trio.serve._loading import link
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._guest import IncomingHandler, ServiceHandler
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request, Response
 
 #: seconds after which a test that still waits has failed; nothing here takes long on an idle machine
 PATIENCE = 60.0

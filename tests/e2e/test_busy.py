@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from tests.e2e.support import serve, until
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.serve.pool._options import HandlerOptions
 
 
 async def test_others_are_answered_meanwhile() -> None:

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import content, handle, request
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool._options import HandlerOptions
 
 CONNECTIONS = 20
 REQUESTS = 5

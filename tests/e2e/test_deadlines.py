@@ -7,8 +7,8 @@ import trio
 
 from tests.e2e.support import engine, serve
 from tests.guests.late import LATE, Late
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.serve.pool._options import HandlerOptions
 
 TIMEOUT = 0.3
 #: seconds that a guest may hold up the event loop for: in none of these tests what ends it

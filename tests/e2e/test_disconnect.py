@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import Site, serve, until
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool._options import HandlerOptions
 
 HOUR = "/3600000"
 

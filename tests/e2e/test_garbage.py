@@ -11,8 +11,8 @@ import trio
 import trio.testing
 
 from tests.e2e.support import content, guest, handle, request
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
 
 REQUESTS = 50
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.e2e.support import logged, serve, told
 from tests.guests import wat
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.serve.pool._options import HandlerOptions
 
 FAMILIES = ("wild_pointer", "wild_length", "wild_value", "wild_handle", "wild_realloc", "broken_rule")
 

@@ -7,15 +7,15 @@ import trio
 import trio.testing
 
 from tests.e2e.support import PATIENCE, Client, guest, handle, request, serve, told, until
-from wasi_trio.serve.http.server import Server
-from wasi_trio.serve.listening import bind
-from wasi_trio.serve.pool.exchange import ExchangeFailed, ShuttingDown
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.metrics import Metrics
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.pool.outcomes import Outcome, Retirement
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import BodyAborted
+from wasi_trio.serve._listening import bind
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.pool._exchange import ExchangeFailed, ShuttingDown
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._metrics import Metrics
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.pool._outcomes import Outcome, Retirement
+from wasi_trio.wasi.http._body import BodyAborted
 
 HOUR = 3600.0
 

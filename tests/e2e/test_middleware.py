@@ -14,15 +14,15 @@ from tests.e2e.process import on_disk
 from tests.e2e.support import PATIENCE, Client, content, engine, handle, request, until
 from tests.serve.support import serving_asgi
 from wasi_trio.asgi import App
-from wasi_trio.serve.http.server import Server
-from wasi_trio.serve.listening import bind
-from wasi_trio.serve.middleware import Chain, NextHandler
-from wasi_trio.serve.pool.exchange import ExchangeFailed
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import Body, BodyAborted
-from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.serve._listening import bind
+from wasi_trio.serve._middleware import Chain, NextHandler
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.pool._exchange import ExchangeFailed
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body, BodyAborted
+from wasi_trio.wasi.http._errors import HttpError
 
 
 @asynccontextmanager

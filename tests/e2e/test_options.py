@@ -11,10 +11,10 @@ import trio.testing
 
 from tests.e2e.process import command, on_disk
 from tests.e2e.support import guest, serve
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.messages import Request
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request
 
 HOUR = "/3600000"
 

@@ -10,9 +10,9 @@ import trio.testing
 
 from tests.e2e.support import Pool, content, handle, request, serve, until
 from tests.e2e.test_trailers import Upstream, exchange_over_http2
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.http.body import Body, BodyAborted, Trailers
-from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body, BodyAborted, Trailers
+from wasi_trio.wasi.http._errors import HttpError
 
 ECHOES = [("p3_echo", "/"), ("p3_echo_through", "/"), ("python_p3", "/echo"), ("python_p3", "/through")]
 

@@ -7,10 +7,10 @@ import trio
 import trio.testing
 
 from tests.e2e.support import Pool, content, handle, request, serve, until
-from wasi_trio.serve.pool.exchange import DeadlinePassed
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.http.body import Body, BodyAborted
-from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.serve.pool._exchange import DeadlinePassed
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body, BodyAborted
+from wasi_trio.wasi.http._errors import HttpError
 
 HOUR = 3600.0
 

@@ -8,11 +8,11 @@ import trio.testing
 
 from tests.e2e.support import content, handle, logged, request, serve, told, until
 from tests.guests import wat
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.pool.exchange import GuestFailed
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.http.body import Body, BodyAborted
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.serve.pool._exchange import GuestFailed
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi.http._body import Body, BodyAborted
 
 FAMILIES = [name for name in wat.names() if name.startswith(("p3_wild", "p3_broken"))]
 

@@ -16,9 +16,9 @@ import trio.testing
 from tests.e2e.ways import WAYS, Cut
 from tests.guests.build import build
 from wasi_trio.testing import Answer, DeadlinePassed, HttpError, OutgoingRequest, component
-from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.http.client import Client
-from wasi_trio.wasi.http.context import HttpOptions
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi.http._client import Client
+from wasi_trio.wasi.http._context import HttpOptions
 
 #: what a guest does, in order: b writes its body and t its trailers, d drops its stream, s waits until it is sent
 ENDS = ["btd", "bdt", "tbd"]

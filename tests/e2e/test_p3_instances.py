@@ -9,9 +9,9 @@ import trio
 import trio.testing
 
 from tests.e2e.support import content, guest, handle, request, serve, until
-from wasi_trio.serve.pool.exchange import DeadlinePassed
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool._exchange import DeadlinePassed
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
 
 
 def limits(reuse: int | None, at_once: int | None, **more: float) -> HandlerOptions:

@@ -12,9 +12,9 @@ import trio
 import trio.testing
 
 from tests.e2e.support import Site, handle, serve, until
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.context import WasiOptions
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._context import WasiOptions
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 from tests.e2e.support import Client, Site, serve, until
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.context import WasiOptions
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._context import WasiOptions
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import wasmtime
 
 from tests.e2e.support import engine
 from tests.guests import wat
-from wasi_trio.serve.loading import LoadError, link
+from wasi_trio.serve._loading import LoadError, link
 
 EMPTY = '(core module $M (func (export "f"))) (core instance $m (instantiate $M))'
 HANDLER = '(instance $h (export "handle" (func $f))) (export "wasi:http/incoming-handler@0.2.0" (instance $h))'

@@ -11,11 +11,11 @@ import trio.testing
 
 from tests.e2e.process import Process, command, on_disk
 from tests.e2e.support import Client, guest, until
-from wasi_trio.serve.pool.exchange import GuestFailed
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.messages import Request, Response
+from wasi_trio.serve.pool._exchange import GuestFailed
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request, Response
 
 
 async def start_echo(client: Client) -> None:

@@ -10,10 +10,10 @@ import trio
 
 from tests.e2e.support import engine, serve, until
 from tests.guests import wat
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.serve.loading import link
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.serve._loading import link
+from wasi_trio.serve.pool._options import HandlerOptions
 
 
 class Work:

@@ -13,9 +13,9 @@ from importlib import resources
 
 import wasmtime
 
+from wasi_trio.component import _types as t
 from wasi_trio.component import abi, wit
-from wasi_trio.component import types as t
-from wasi_trio.component.names import FunctionKind, parse_function_name
+from wasi_trio.component._names import FunctionKind, parse_function_name
 
 _ROOT = resources.files("wasi_trio.wasi") / "wit"
 _NAMED = (t.Record, t.Variant, t.Enum, t.Flags)

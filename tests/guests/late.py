@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import trio
 
 from tests.guests import wat
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.loading import link
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._loading import link
 
 #: numbers in the path of the guests host_call and p3_host_call
 SLEEP, LOOP, RECEIVE, LATER = 1, 2, 3, 100

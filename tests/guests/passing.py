@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import wasmtime
 
-from wasi_trio.component import types as t
+from wasi_trio.component import _types as t
 from wasi_trio.component.abi import core_signature, flatten
 from wasi_trio.component.wit import Interface
 

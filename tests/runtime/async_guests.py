@@ -10,11 +10,11 @@ import trio
 import wasmtime
 
 from tests.runtime.compositions import MEMORY
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
-from wasi_trio.wasi.context import WasiContext
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.wasi._context import WasiContext
 
 #: built-ins that ``WAITING`` calls: name, definition, core type
 COMMON = {

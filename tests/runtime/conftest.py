@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import wasmtime
 
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine, Limits
-from wasi_trio.runtime.instance import Instance
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine, Limits
+from wasi_trio.runtime._instance import Instance
 
 Start = Callable[..., AbstractAsyncContextManager[Instance]]
 

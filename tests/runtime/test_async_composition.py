@@ -9,10 +9,10 @@ import trio
 import trio.testing
 
 from tests.runtime.async_guests import component, running
-from wasi_trio.component.concurrency.streams import SharedStream
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.types import U32
-from wasi_trio.runtime.streams import StreamReader, make_stream
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._types import U32
+from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.runtime._streams import StreamReader, make_stream
 
 STARTING, STARTED, RETURNED, CANCELLED_BEFORE_STARTED, CANCELLED_BEFORE_RETURNED = range(5)
 

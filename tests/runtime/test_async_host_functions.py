@@ -9,13 +9,13 @@ import trio
 import trio.testing
 
 from tests.runtime.async_guests import component, running
-from wasi_trio.component.concurrency.futures import SharedFuture
-from wasi_trio.component.concurrency.streams import SharedStream
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.types import STRING, U8, U32
-from wasi_trio.component.values import Err, Ok
-from wasi_trio.runtime.streams import FutureReader, StreamReader, StreamWriter, make_future, make_stream
-from wasi_trio.wasi.context import WasiContext
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._types import STRING, U8, U32
+from wasi_trio.component._values import Err, Ok
+from wasi_trio.component.concurrency._futures import SharedFuture
+from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.runtime._streams import FutureReader, StreamReader, StreamWriter, make_future, make_stream
+from wasi_trio.wasi._context import WasiContext
 
 API = """
   (import "test:host/api" (instance $api

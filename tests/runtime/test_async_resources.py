@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.runtime.async_guests import component, running
-from wasi_trio.component.errors import Trap
+from wasi_trio.component._errors import Trap
 
 _TAIL = "(memory $mem) (realloc $realloc)"
 

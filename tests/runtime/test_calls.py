@@ -10,12 +10,12 @@ import trio.testing
 import wasmtime
 
 from tests.runtime.conftest import Start
-from wasi_trio.component.errors import HostError, LinkError, Trap
-from wasi_trio.component.imports import Imports
-from wasi_trio.component.values import Err, Ok
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine, Limits
-from wasi_trio.runtime.instance import Instance
+from wasi_trio.component._errors import HostError, LinkError, Trap
+from wasi_trio.component._imports import Imports
+from wasi_trio.component._values import Err, Ok
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine, Limits
+from wasi_trio.runtime._instance import Instance
 
 MEMORY = """
   (core module $Memory

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from wasi_trio.runtime.code_cache import cache_configuration, cache_folder
-from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime._code_cache import cache_configuration, cache_folder
+from wasi_trio.runtime._engine import Engine
 
 #: uses of a module after which wasmtime by itself compresses its code once more
 OFTEN = 256

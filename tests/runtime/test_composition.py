@@ -10,8 +10,8 @@ import trio.testing
 
 from tests.runtime.compositions import MEMORY, chain, counters
 from tests.runtime.conftest import Start
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import record_class
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import record_class
 
 STRINGS = ["", "plain", "grüße", "\x00", "日本語", "a😀b", "ÿ" * 300, "x" * 5000 + "é", "y" * 1000 + "→" * 1000]
 ENCODINGS = ["utf8", "utf16", "latin1+utf16"]

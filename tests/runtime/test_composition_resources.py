@@ -10,8 +10,8 @@ import trio.testing
 
 from tests.runtime.compositions import counters
 from tests.runtime.conftest import Start
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.values import GuestResource
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._values import GuestResource
 
 
 class Clock:

@@ -7,9 +7,9 @@ import trio
 import trio.testing
 
 from tests.runtime.async_guests import component, running
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.types import U8
-from wasi_trio.runtime.streams import make_stream
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._types import U8
+from wasi_trio.runtime._streams import make_stream
 
 GUEST = component(
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from wasi_trio.component.errors import MalformedComponent
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine
+from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
 
 MAP = '(component (type $m (map string u32)) (export "m" (type $m)))'
 

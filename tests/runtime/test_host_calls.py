@@ -12,13 +12,13 @@ import pytest
 import trio
 import wasmtime
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import Component, LinkedComponent
-from wasi_trio.runtime.coroutines import abandon
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.host_calls import HostCallInterrupted, suspended_at
-from wasi_trio.runtime.instance import Instance
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component, LinkedComponent
+from wasi_trio.runtime._coroutines import abandon
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._host_calls import HostCallInterrupted, suspended_at
+from wasi_trio.runtime._instance import Instance
 
 GUEST = """(component
   (import "host" (instance $host

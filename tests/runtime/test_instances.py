@@ -9,7 +9,7 @@ import trio
 
 from tests.runtime.compositions import MEMORY
 from tests.runtime.conftest import Start
-from wasi_trio.component.errors import Trap
+from wasi_trio.component._errors import Trap
 
 COUNTER = """
   (core module $Counter

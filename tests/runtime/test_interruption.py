@@ -10,14 +10,14 @@ import pytest
 import trio
 import wasmtime
 
-from wasi_trio.component.concurrency.lifted import LiftedFunction
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime import ffi
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine, Limits
-from wasi_trio.runtime.instance import Instance
-from wasi_trio.wasi.context import WasiContext
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._imports import Imports
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine, Limits
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.wasi._context import WasiContext
 
 RETURNED = 2
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.runtime.conftest import Start
-from wasi_trio.component.errors import Trap
+from wasi_trio.component._errors import Trap
 
 TABLE = """(component
   (type $r (resource (rep i32)))

@@ -12,12 +12,12 @@ import trio
 import trio.testing
 
 from tests.runtime.async_guests import component, running
-from wasi_trio.component.concurrency.copying import CopyResult
-from wasi_trio.component.concurrency.host_ends import HostReader
-from wasi_trio.component.concurrency.streams import SharedStream
-from wasi_trio.component.types import U8, U32
-from wasi_trio.runtime.streams import StreamReader, make_stream
-from wasi_trio.wasi.context import WasiContext
+from wasi_trio.component._types import U8, U32
+from wasi_trio.component.concurrency._copying import CopyResult
+from wasi_trio.component.concurrency._host_ends import HostReader
+from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.runtime._streams import StreamReader, make_stream
+from wasi_trio.wasi._context import WasiContext
 
 GROWTH = 8 << 20
 

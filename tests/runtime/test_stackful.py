@@ -11,13 +11,13 @@ import pytest
 import trio
 import wasmtime
 
-from wasi_trio.component.concurrency.lifted import LiftedFunction
-from wasi_trio.component.errors import MalformedComponent, Trap
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
-from wasi_trio.wasi.context import WasiContext
+from wasi_trio.component._errors import MalformedComponent, Trap
+from wasi_trio.component._imports import Imports
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.wasi._context import WasiContext
 
 #: ``wait`` waits in the middle of core code until ``release`` is called for the same slot, and gives the code of the
 #: event it got; it holds back other calls meanwhile if it is to

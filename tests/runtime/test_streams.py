@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_trio.component.errors import HostError
-from wasi_trio.component.types import STRING, U8, U32
-from wasi_trio.runtime.streams import FutureReader, StreamReader, discard, make_future, make_stream
+from wasi_trio.component._errors import HostError
+from wasi_trio.component._types import STRING, U8, U32
+from wasi_trio.runtime._streams import FutureReader, StreamReader, discard, make_future, make_stream
 
 
 async def test_bytes_arrive_as_they_are_sent():

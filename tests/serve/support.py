@@ -18,18 +18,18 @@ import trio.testing
 from hypercorn.config import Config
 
 from tests.guests import wat
-from wasi_trio.runtime.component import LinkedComponent
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.http.limits import ConnectionLimits
-from wasi_trio.serve.http.server import Server
-from wasi_trio.serve.http.stream import HttpStream
-from wasi_trio.serve.listening import bind
-from wasi_trio.serve.loading import link
-from wasi_trio.serve.pool.exchange import Event, Exchange
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.messages import Request
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._listening import bind
+from wasi_trio.serve._loading import link
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.http._stream import HttpStream
+from wasi_trio.serve.pool._exchange import Event, Exchange
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._messages import Request
 
 Service = Callable[[HttpStream], None]
 

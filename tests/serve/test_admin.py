@@ -12,14 +12,14 @@ import pytest
 from tests.e2e.support import request
 from tests.guests import wat
 from tests.serve.support import engine, guest
-from wasi_trio.component.imports import Imports
-from wasi_trio.serve.listening import bind
-from wasi_trio.serve.loading import link
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.metrics import Metrics
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.process.admin import MAX_CONNECTIONS, admin_server
-from wasi_trio.serve.process.readiness import Readiness
+from wasi_trio.component._imports import Imports
+from wasi_trio.serve._listening import bind
+from wasi_trio.serve._loading import link
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._metrics import Metrics
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.process._admin import MAX_CONNECTIONS, admin_server
+from wasi_trio.serve.process._readiness import Readiness
 
 
 class Admin:

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wasi_trio.serve.pool.admission import STRENGTH, Admission, Bounds, Slot, Verdict
-from wasi_trio.serve.pool.outcomes import Retirement
+from wasi_trio.serve.pool._admission import STRENGTH, Admission, Bounds, Slot, Verdict
+from wasi_trio.serve.pool._outcomes import Retirement
 
 
 class Machine(RuleBasedStateMachine):

@@ -22,10 +22,10 @@ from hypercorn.middleware.dispatcher import TrioDispatcherMiddleware
 import wasi_trio.asgi
 from tests.guests import wat
 from wasi_trio.asgi import App
-from wasi_trio.serve.asgi.application import Message, Scope, pass_lifespan
-from wasi_trio.serve.asgi.request import build_request
-from wasi_trio.serve.loading import LoadError
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve._loading import LoadError
+from wasi_trio.serve.asgi._application import Message, Scope, pass_lifespan
+from wasi_trio.serve.asgi._request import build_request
+from wasi_trio.serve.pool._options import HandlerOptions
 
 
 @asynccontextmanager

@@ -14,11 +14,11 @@ import trio
 import trio.testing
 
 from tests.serve.support import Answering, connect, guest, read_to_end, read_until, serving
-from wasi_trio.serve.pool.exchange import Exchange
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import CAPACITY, Body, BodyClosed
-from wasi_trio.wasi.http.messages import Response
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.wasi.http._body import CAPACITY, Body, BodyClosed
+from wasi_trio.wasi.http._messages import Response
 
 SIZE = 3_000_000
 #: no part of which is like another

@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from tests.serve.support import Http2, ask, connect, guest, read_until, serving
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
 
 COUNT = 200
 #: what is made once and may be a cycle: types of ctypes, above all

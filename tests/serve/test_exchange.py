@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from wasi_trio.serve.pool.exchange import (
+from wasi_trio.serve.pool._exchange import (
     TABLE,
     DeadlinePassed,
     Event,
@@ -16,9 +16,9 @@ from wasi_trio.serve.pool.exchange import (
     State,
     WrongTransition,
 )
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.messages import Request, Response
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Request, Response
 
 ERROR = HttpError("internal-error", "why")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasi_trio.serve.http import http1_protocol
-from wasi_trio.serve.http.heads import BadRequest
-from wasi_trio.serve.http.http1_protocol import (
+from wasi_trio.serve.http import _http1_protocol as http1_protocol
+from wasi_trio.serve.http._heads import BadRequest
+from wasi_trio.serve.http._http1_protocol import (
     MOST_DRAINED,
     PREFACE,
     Event,
@@ -22,7 +22,7 @@ from wasi_trio.serve.http.http1_protocol import (
     Receiving,
     Sending,
 )
-from wasi_trio.serve.http.stream import ResponseHead
+from wasi_trio.serve.http._stream import ResponseHead
 
 LIMIT = 16 << 10
 BROKEN = "broken"

@@ -12,12 +12,12 @@ import trio.testing
 from h2.errors import ErrorCodes
 
 from tests.serve.support import Answering, Http2, connect, guest, serving, serving_asgi
-from wasi_trio.serve.asgi.application import Application
-from wasi_trio.serve.pool.exchange import Exchange
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.messages import Response
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.asgi._application import Application
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Response
 
 
 def serving_ours(handler: ProxyHandler) -> AbstractAsyncContextManager[int]:

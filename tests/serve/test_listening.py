@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from wasi_trio.serve.config_file import ConfigFile, gather
-from wasi_trio.serve.configuration import ProtocolOptions
-from wasi_trio.serve.listening import Listener, ListenError, SocketOptions, listening, open_listener
-from wasi_trio.serve.settings import SettingError
-from wasi_trio.wasi.arguments import InheritedSocket, UnixAddress
+from wasi_trio.serve._config_file import ConfigFile, gather
+from wasi_trio.serve._configuration import ProtocolOptions
+from wasi_trio.serve._listening import Listener, ListenError, SocketOptions, listening, open_listener
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.wasi._arguments import InheritedSocket, UnixAddress
 
 
 @pytest.fixture

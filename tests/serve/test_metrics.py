@@ -16,14 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.support import content, request, until
 from tests.guests import wat
 from tests.serve.support import engine, guest
-from wasi_trio.component.imports import Imports
-from wasi_trio.serve.loading import link
-from wasi_trio.serve.pool.exchange import ExchangeFailed, GuestFailed
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.metrics import Metrics
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.http.body import BodyAborted
+from wasi_trio.component._imports import Imports
+from wasi_trio.serve._loading import link
+from wasi_trio.serve.pool._exchange import ExchangeFailed, GuestFailed
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._metrics import Metrics
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi.http._body import BodyAborted
 
 HOUR = "/3600000"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from wasi_trio.serve.asgi.request import build_request
-from wasi_trio.serve.mounting import below
-from wasi_trio.serve.responder import ExtraHeaders
+from wasi_trio.serve._mounting import below
+from wasi_trio.serve._responder import ExtraHeaders
+from wasi_trio.serve.asgi._request import build_request
 
 
 def scope(**changes: Any) -> dict[str, Any]:

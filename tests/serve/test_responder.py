@@ -12,11 +12,11 @@ import trio
 import trio.testing
 
 from tests.serve.support import Answering
-from wasi_trio.serve.http.stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
-from wasi_trio.serve.pool.exchange import DeadlinePassed, Exchange, GuestFailed, InstantiationFailed, Overloaded
-from wasi_trio.wasi.http.body import Body, BodyAborted, Piece, Trailers
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.messages import Request, Response
+from wasi_trio.serve.http._stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.pool._exchange import DeadlinePassed, Exchange, GuestFailed, InstantiationFailed, Overloaded
+from wasi_trio.wasi.http._body import Body, BodyAborted, Piece, Trailers
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Request, Response
 
 
 class State(Enum):

@@ -18,10 +18,10 @@ import trio.testing
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.serve.support import Http2, ask, connect, guest, read_to_end, read_until, serving
-from wasi_trio.serve.http.stream import HttpStream, ResponseHead
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.messages import Request
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.http._stream import HttpStream, ResponseHead
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.wasi.http._messages import Request
 
 HOST = b"host: x\r\n"
 END = b"\r\n"

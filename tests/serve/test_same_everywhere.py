@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.serve.support import Http2, connect, engine, guest, serving
-from wasi_trio.serve.loading import load
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.messages import Request
+from wasi_trio.serve._loading import load
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 NAMES = st.text(TOKEN, min_size=1, max_size=20).map(lambda name: f"x-{name}")

@@ -8,11 +8,11 @@ import trio
 import trio.testing
 
 from tests.serve.support import Answering, Http2, connect, guest, serving
-from wasi_trio.serve.pool.exchange import Exchange
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.messages import Response
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Response
 
 #: seconds of the test's clock that a client has
 TIME = 10.0

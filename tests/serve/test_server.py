@@ -27,19 +27,19 @@ from tests.serve.support import (
     serving,
     serving_guest,
 )
-from wasi_trio.component.imports import Imports
-from wasi_trio.serve.http.limits import ConnectionLimits
-from wasi_trio.serve.http.server import Server
-from wasi_trio.serve.http.stream import HttpStream, ResponseContent, ResponseHead
-from wasi_trio.serve.listening import address_of, bind
-from wasi_trio.serve.loading import link
-from wasi_trio.serve.pool.exchange import Exchange
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.messages import Response
+from wasi_trio.component._imports import Imports
+from wasi_trio.serve._listening import address_of, bind
+from wasi_trio.serve._loading import link
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.http._stream import HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Response
 
 #: what HTTP/2 begins with
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from wasi_trio.runtime.engine import Limits
-from wasi_trio.serve.asgi.environment import hypercorn_file, is_hypercorn, settings_elsewhere
-from wasi_trio.serve.config_file import ConfigFile, gather, read_config_file
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.settings import SETTINGS, SettingError, Settings, from_environment, from_table
-from wasi_trio.wasi.arguments import UnixAddress
-from wasi_trio.wasi.outbound import Outbound
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
+from wasi_trio.serve._settings import SETTINGS, SettingError, Settings, from_environment, from_table
+from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_elsewhere
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._arguments import UnixAddress
+from wasi_trio.wasi._outbound import Outbound
 
 PLACE = "[wasi_trio] of hypercorn.toml"
 

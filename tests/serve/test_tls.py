@@ -18,14 +18,14 @@ import trio
 import trustme
 
 from tests.serve.support import connect, guest, read_to_end, read_until
-from wasi_trio.serve.config_file import gather
-from wasi_trio.serve.configuration import ProtocolOptions
-from wasi_trio.serve.http.server import MOST_HANDSHAKES, Server
-from wasi_trio.serve.listening import address_of, listening
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.serve.responder import HandlerService
-from wasi_trio.serve.settings import SettingError
+from wasi_trio.serve._config_file import gather
+from wasi_trio.serve._configuration import ProtocolOptions
+from wasi_trio.serve._listening import address_of, listening
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.http._server import MOST_HANDSHAKES, Server
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
 
 
 class Certificates(NamedTuple):

@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serve.support import Answering, connect, read_to_end, serving, tcp_pair
-from wasi_trio.serve.http import transport
-from wasi_trio.serve.http.transport import LEAST_READ, MOST_READ, Input, Output
-from wasi_trio.serve.pool.exchange import Exchange
-from wasi_trio.wasi import stretch
-from wasi_trio.wasi.http.body import Body, BodyAborted
-from wasi_trio.wasi.http.messages import Response
+from wasi_trio.serve.http import _transport as transport
+from wasi_trio.serve.http._transport import LEAST_READ, MOST_READ, Input, Output
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.wasi import _stretch as stretch
+from wasi_trio.wasi.http._body import Body, BodyAborted
+from wasi_trio.wasi.http._messages import Response
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"
 SIZED = HEAD + b"content-length: 100000\r\n\r\n"

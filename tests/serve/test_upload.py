@@ -4,8 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from wasi_trio.serve.asgi.upload import Message, Upload
-from wasi_trio.wasi.http.body import Body, BodyAborted
+from wasi_trio.serve.asgi._upload import Message, Upload
+from wasi_trio.wasi.http._body import Body, BodyAborted
 
 
 def content(data: bytes, more: bool = True) -> Message:

@@ -16,14 +16,14 @@ import trio
 import trio.testing
 
 from tests.guests import wat
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.serve.loading import link
-from wasi_trio.serve.pool.exchange import DeadlinePassed, GuestFailed
-from wasi_trio.serve.pool.handler import ProxyHandler
-from wasi_trio.serve.pool.options import HandlerOptions
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.messages import Request, Response
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._loading import link
+from wasi_trio.serve.pool._exchange import DeadlinePassed, GuestFailed
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request, Response
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 

@@ -10,7 +10,7 @@ import click
 import trio
 
 from tests.spec.runner import FileResult, run_file
-from wasi_trio.runtime.engine import FEATURES, Engine
+from wasi_trio.runtime._engine import FEATURES, Engine
 
 
 @click.command()

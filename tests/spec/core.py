@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import wasmtime
 
-from wasi_trio.component.errors import LinkError, Trap
-from wasi_trio.runtime.engine import Engine
+from wasi_trio.component._errors import LinkError, Trap
+from wasi_trio.runtime._engine import Engine
 
 #: epochs until a core module is taken to be spinning: without end
 _NEVER = 1 << 60

@@ -16,12 +16,12 @@ from tests.spec.core import CoreModules
 from tests.spec.sexpr import ScriptError
 from tests.spec.values import component_value, core_value, same
 from tests.spec.wording import says
-from wasi_trio.component.errors import ComponentError, LinkError, MalformedComponent, Trap
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.component import Component
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
-from wasi_trio.wasi.context import WasiContext
+from wasi_trio.component._errors import ComponentError, LinkError, MalformedComponent, Trap
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.wasi._context import WasiContext
 
 
 class Failed(Exception):

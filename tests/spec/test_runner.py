@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tests.spec.__main__ import main
 from tests.spec.runner import run_file
 from tests.spec.sexpr import Form, ScriptError, String, Word, read
-from wasi_trio.runtime.engine import FEATURES, Engine
+from wasi_trio.runtime._engine import FEATURES, Engine
 
 SELF = Path(__file__).parent / "self"
 _EXPECTED = re.compile(r";; fails at line (\d+): ([a-z_]+): (.+)")

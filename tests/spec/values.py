@@ -7,8 +7,8 @@ import struct
 from typing import Any
 
 from tests.spec.sexpr import Form, Node, ScriptError, String, Word
-from wasi_trio.component import types as t
-from wasi_trio.component.values import Err, Ok, Some, Variant, record_class
+from wasi_trio.component import _types as t
+from wasi_trio.component._values import Err, Ok, Some, Variant, record_class
 
 _INTEGERS = {"s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64"}
 

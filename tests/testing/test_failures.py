@@ -19,7 +19,7 @@ from wasi_trio.testing import (
     ResponseCut,
     component,
 )
-from wasi_trio.wasi.context import WasiContext
+from wasi_trio.wasi._context import WasiContext
 
 BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
 

@@ -11,12 +11,12 @@ from trio.testing import MockClock
 
 from tests.guests.build import build
 from wasi_trio.testing import Answer, ExchangeFailed, HttpError, OutgoingRequest, UnexpectedRequest, component
-from wasi_trio.testing.outgoing import Outgoing
-from wasi_trio.wasi.context import WasiOptions
-from wasi_trio.wasi.http.body import Body, BodyAborted
-from wasi_trio.wasi.http.client import RequestOptions
-from wasi_trio.wasi.http.context import HttpOptions
-from wasi_trio.wasi.http.messages import Request
+from wasi_trio.testing._outgoing import Outgoing
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi.http._body import Body, BodyAborted
+from wasi_trio.wasi.http._client import RequestOptions
+from wasi_trio.wasi.http._context import HttpOptions
+from wasi_trio.wasi.http._messages import Request
 
 #: the guests, with the path at which each hands on what it is answered
 PROXIES = pytest.mark.parametrize(("name", "path"), [("python_p2", "/fetch"), ("python_p3", "/proxy")])

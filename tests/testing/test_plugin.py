@@ -51,7 +51,7 @@ def test_fixtures(suite: Suite) -> None:
         import pytest
         import trio
 
-        from wasi_trio.runtime.component import Component
+        from wasi_trio.runtime._component import Component
         from wasi_trio.testing import LoadError, component
 
         opened = []
@@ -221,7 +221,7 @@ def test_without_pytest_trio(suite: Suite) -> None:
                 "wasi_trio.lazy",
                 "wasi_trio.testing",
                 "wasi_trio.testing.plugin",
-                "wasi_trio.testing.recording",
+                "wasi_trio.testing._recording",
             }
 
         def test_by_hand():

@@ -11,10 +11,10 @@ from trio.testing import MockClock
 from tests.guests import wat
 from tests.guests.build import build
 from wasi_trio import Imports
-from wasi_trio.serve.pool.options import HandlerOptions
+from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.testing import component
-from wasi_trio.testing.settings import GuestSettings, Settings
-from wasi_trio.wasi.context import WasiContext, WasiOptions, trio_wall_clock
+from wasi_trio.testing._settings import GuestSettings, Settings
+from wasi_trio.wasi._context import WasiContext, WasiOptions, trio_wall_clock
 
 BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wasi_trio.wasi.outbound import Outbound, parse_entry
+from wasi_trio.wasi._outbound import Outbound, parse_entry
 
 BY_NAME = [
     (["example.org"], "https", "example.org", 443, True),

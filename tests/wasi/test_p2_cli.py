@@ -8,15 +8,15 @@ import pytest
 import trio
 import trio.testing
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Err, Ok
-from wasi_trio.wasi import cli as common_cli
-from wasi_trio.wasi.context import WasiContext, WasiOptions, trio_wall_clock
-from wasi_trio.wasi.exit import Exit
-from wasi_trio.wasi.p2 import cli
-from wasi_trio.wasi.p2.clocks import WallClock
-from wasi_trio.wasi.p2.random import CHUNK, LIMIT, Insecure, InsecureSeed, Random
-from wasi_trio.wasi.stdio import BytesSource, CapturedOutput
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok
+from wasi_trio.wasi import _cli as common_cli
+from wasi_trio.wasi._context import WasiContext, WasiOptions, trio_wall_clock
+from wasi_trio.wasi._exit import Exit
+from wasi_trio.wasi._stdio import BytesSource, CapturedOutput
+from wasi_trio.wasi.p2 import _cli as cli
+from wasi_trio.wasi.p2._clocks import WallClock
+from wasi_trio.wasi.p2._random import CHUNK, LIMIT, Insecure, InsecureSeed, Random
 
 
 def seeded() -> WasiContext:

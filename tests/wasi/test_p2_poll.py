@@ -6,10 +6,10 @@ import pytest
 import trio
 import trio.testing
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p2.clocks import MonotonicClock
-from wasi_trio.wasi.p2.io import POLL_LIMIT, AlwaysReady, Poll, Pollable
+from wasi_trio.component._errors import Trap
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi.p2._clocks import MonotonicClock
+from wasi_trio.wasi.p2._io import POLL_LIMIT, AlwaysReady, Poll, Pollable
 
 SECOND = 1_000_000_000
 

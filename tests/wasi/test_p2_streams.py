@@ -9,13 +9,13 @@ import pytest
 import trio
 import trio.testing
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p2.cli import SinkStream, SourceStream
-from wasi_trio.wasi.p2.io import READ_LIMIT, WRITE_LIMIT, Error, InputStream, OutputStream, Streams
-from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
-from wasi_trio.wasi.stdio import ROOM, BytesSource, CapturedOutput, NullSink
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
+from wasi_trio.wasi._stdio import ROOM, BytesSource, CapturedOutput, NullSink
+from wasi_trio.wasi.p2._cli import SinkStream, SourceStream
+from wasi_trio.wasi.p2._io import READ_LIMIT, WRITE_LIMIT, Error, InputStream, OutputStream, Streams
 
 CLOSED = Err(Variant("closed"))
 U64_MAX = 2**64 - 1

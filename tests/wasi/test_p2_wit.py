@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from wasi_trio.component import wit
-from wasi_trio.component.names import FunctionKind, parse_function_name
-from wasi_trio.component.types import ResourceType
-from wasi_trio.component.values import pascal_case, snake_case
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p2 import INTERFACES, VERSION, filesystem
-from wasi_trio.wasi.p2.io import Error
+from wasi_trio.component._names import FunctionKind, parse_function_name
+from wasi_trio.component._types import ResourceType
+from wasi_trio.component._values import pascal_case, snake_case
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi.p2 import INTERFACES, VERSION
+from wasi_trio.wasi.p2 import _filesystem as filesystem
+from wasi_trio.wasi.p2._io import Error
 
 #: unstable features that are provided (``clocks-timezone`` is not)
 FEATURES = ("network-error-code",)

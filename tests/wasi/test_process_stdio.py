@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
-from wasi_trio.wasi.stdio import ROOM, StdinSource
+from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
+from wasi_trio.wasi._stdio import ROOM, StdinSource
 
 
 @pytest.fixture

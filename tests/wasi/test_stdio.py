@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from wasi_trio.component.values import Ok
-from wasi_trio.wasi.context import WasiContext, WasiOptions
-from wasi_trio.wasi.p2.cli import SinkStream, SourceStream
-from wasi_trio.wasi.stdio import BytesSource, CapturedOutput, LinePrefixSink, NullSink
+from wasi_trio.component._values import Ok
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._stdio import BytesSource, CapturedOutput, LinePrefixSink, NullSink
+from wasi_trio.wasi.p2._cli import SinkStream, SourceStream
 
 
 def test_all_streams_on_a_source_share_its_position() -> None:

@@ -11,13 +11,13 @@ import pytest
 import wasmtime
 
 from tests.guests import wat
-from wasi_trio.component.errors import LinkError
-from wasi_trio.component.imports import Imports
-from wasi_trio.runtime.instance import Instance
+from wasi_trio.component._errors import LinkError
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._instance import Instance
 from wasi_trio.testing import LoadError, component
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.imports import link_wasi
-from wasi_trio.wasi.loading import compile_component, open_engine
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi._imports import link_wasi
+from wasi_trio.wasi._loading import compile_component, open_engine
 
 
 def of_version(name: str, track: str, version: str) -> str:

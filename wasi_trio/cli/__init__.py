@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.cli.commands import cli, main
+    from wasi_trio.cli._commands import cli, main
 
 __all__ = ["cli", "main"]
 
-__getattr__, __dir__ = lazily(__name__, {"cli": "wasi_trio.cli.commands", "main": "wasi_trio.cli.commands"})
+__getattr__, __dir__ = lazily(__name__, {"cli": "wasi_trio.cli._commands", "main": "wasi_trio.cli._commands"})

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.component.errors import ComponentError, HostError, LinkError, MalformedComponent, Trap, Unsupported
-    from wasi_trio.component.imports import Imports
-    from wasi_trio.component.values import Err, GuestResource, Ok, Some, Variant
+    from wasi_trio.component._errors import ComponentError, HostError, LinkError, MalformedComponent, Trap, Unsupported
+    from wasi_trio.component._imports import Imports
+    from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant
 
 __all__ = [
     "ComponentError",
@@ -29,17 +29,17 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "ComponentError": "wasi_trio.component.errors",
-        "Err": "wasi_trio.component.values",
-        "GuestResource": "wasi_trio.component.values",
-        "HostError": "wasi_trio.component.errors",
-        "Imports": "wasi_trio.component.imports",
-        "LinkError": "wasi_trio.component.errors",
-        "MalformedComponent": "wasi_trio.component.errors",
-        "Ok": "wasi_trio.component.values",
-        "Some": "wasi_trio.component.values",
-        "Trap": "wasi_trio.component.errors",
-        "Unsupported": "wasi_trio.component.errors",
-        "Variant": "wasi_trio.component.values",
+        "ComponentError": "wasi_trio.component._errors",
+        "Err": "wasi_trio.component._values",
+        "GuestResource": "wasi_trio.component._values",
+        "HostError": "wasi_trio.component._errors",
+        "Imports": "wasi_trio.component._imports",
+        "LinkError": "wasi_trio.component._errors",
+        "MalformedComponent": "wasi_trio.component._errors",
+        "Ok": "wasi_trio.component._values",
+        "Some": "wasi_trio.component._values",
+        "Trap": "wasi_trio.component._errors",
+        "Unsupported": "wasi_trio.component._errors",
+        "Variant": "wasi_trio.component._values",
     },
 )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.runtime.component import Component, LinkedComponent
-    from wasi_trio.runtime.engine import FEATURES, Engine, Limits
-    from wasi_trio.runtime.instance import Instance
-    from wasi_trio.runtime.streams import (
+    from wasi_trio.runtime._component import Component, LinkedComponent
+    from wasi_trio.runtime._engine import FEATURES, Engine, Limits
+    from wasi_trio.runtime._instance import Instance
+    from wasi_trio.runtime._streams import (
         FutureReader,
         FutureWriter,
         StreamReader,
@@ -37,17 +37,17 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Component": "wasi_trio.runtime.component",
-        "Engine": "wasi_trio.runtime.engine",
-        "FEATURES": "wasi_trio.runtime.engine",
-        "FutureReader": "wasi_trio.runtime.streams",
-        "FutureWriter": "wasi_trio.runtime.streams",
-        "Instance": "wasi_trio.runtime.instance",
-        "Limits": "wasi_trio.runtime.engine",
-        "LinkedComponent": "wasi_trio.runtime.component",
-        "StreamReader": "wasi_trio.runtime.streams",
-        "StreamWriter": "wasi_trio.runtime.streams",
-        "make_future": "wasi_trio.runtime.streams",
-        "make_stream": "wasi_trio.runtime.streams",
+        "Component": "wasi_trio.runtime._component",
+        "Engine": "wasi_trio.runtime._engine",
+        "FEATURES": "wasi_trio.runtime._engine",
+        "FutureReader": "wasi_trio.runtime._streams",
+        "FutureWriter": "wasi_trio.runtime._streams",
+        "Instance": "wasi_trio.runtime._instance",
+        "Limits": "wasi_trio.runtime._engine",
+        "LinkedComponent": "wasi_trio.runtime._component",
+        "StreamReader": "wasi_trio.runtime._streams",
+        "StreamWriter": "wasi_trio.runtime._streams",
+        "make_future": "wasi_trio.runtime._streams",
+        "make_stream": "wasi_trio.runtime._streams",
     },
 )

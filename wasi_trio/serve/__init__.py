@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.asgi.application import Application
-    from wasi_trio.serve.middleware import Chain
-    from wasi_trio.serve.pool.exchange import Exchange, ExchangeFailed
-    from wasi_trio.serve.pool.handler import ProxyHandler
-    from wasi_trio.serve.pool.metrics import Metrics
-    from wasi_trio.serve.pool.options import HandlerOptions
-    from wasi_trio.serve.settings import SettingError
-    from wasi_trio.wasi.http.body import Body, BodyAborted
-    from wasi_trio.wasi.http.messages import Request, Response
+    from wasi_trio.serve._middleware import Chain
+    from wasi_trio.serve._settings import SettingError
+    from wasi_trio.serve.asgi._application import Application
+    from wasi_trio.serve.pool._exchange import Exchange, ExchangeFailed
+    from wasi_trio.serve.pool._handler import ProxyHandler
+    from wasi_trio.serve.pool._metrics import Metrics
+    from wasi_trio.serve.pool._options import HandlerOptions
+    from wasi_trio.wasi.http._body import Body, BodyAborted
+    from wasi_trio.wasi.http._messages import Request, Response
 
 __all__ = [
     "Application",
@@ -35,17 +35,17 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Application": "wasi_trio.serve.asgi.application",
-        "Body": "wasi_trio.wasi.http.body",
-        "BodyAborted": "wasi_trio.wasi.http.body",
-        "Chain": "wasi_trio.serve.middleware",
-        "Exchange": "wasi_trio.serve.pool.exchange",
-        "ExchangeFailed": "wasi_trio.serve.pool.exchange",
-        "HandlerOptions": "wasi_trio.serve.pool.options",
-        "Metrics": "wasi_trio.serve.pool.metrics",
-        "ProxyHandler": "wasi_trio.serve.pool.handler",
-        "Request": "wasi_trio.wasi.http.messages",
-        "Response": "wasi_trio.wasi.http.messages",
-        "SettingError": "wasi_trio.serve.settings",
+        "Application": "wasi_trio.serve.asgi._application",
+        "Body": "wasi_trio.wasi.http._body",
+        "BodyAborted": "wasi_trio.wasi.http._body",
+        "Chain": "wasi_trio.serve._middleware",
+        "Exchange": "wasi_trio.serve.pool._exchange",
+        "ExchangeFailed": "wasi_trio.serve.pool._exchange",
+        "HandlerOptions": "wasi_trio.serve.pool._options",
+        "Metrics": "wasi_trio.serve.pool._metrics",
+        "ProxyHandler": "wasi_trio.serve.pool._handler",
+        "Request": "wasi_trio.wasi.http._messages",
+        "Response": "wasi_trio.wasi.http._messages",
+        "SettingError": "wasi_trio.serve._settings",
     },
 )

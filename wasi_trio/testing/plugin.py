@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wasi_trio.testing.recording import recorded
+from wasi_trio.testing._recording import recorded
 
 if TYPE_CHECKING:
-    from wasi_trio.testing.app import App
-    from wasi_trio.testing.live import LiveServer
-    from wasi_trio.testing.opener import Opener
+    from wasi_trio.testing._app import App
+    from wasi_trio.testing._live import LiveServer
+    from wasi_trio.testing._opener import Opener
 
 FIXTURES = ("wasi_component", "wasi_server")
 
@@ -33,8 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 async def wasi_component(request: pytest.FixtureRequest) -> AsyncIterator[Opener[App]]:
     """Opens components to be asked without a socket, until the test ends: `app = await wasi_component("app.wasm")`."""
-    from wasi_trio.testing.app import component
-    from wasi_trio.testing.opener import opener
+    from wasi_trio.testing._app import component
+    from wasi_trio.testing._opener import opener
 
     async with opener(component, _folder(request.config)) as opens:
         yield opens
@@ -43,8 +43,8 @@ async def wasi_component(request: pytest.FixtureRequest) -> AsyncIterator[Opener
 @pytest.fixture
 async def wasi_server(request: pytest.FixtureRequest) -> AsyncIterator[Opener[LiveServer]]:
     """Opens servers of components on free ports, until the test ends: `server = await wasi_server("app.wasm")`."""
-    from wasi_trio.testing.live import server
-    from wasi_trio.testing.opener import opener
+    from wasi_trio.testing._live import server
+    from wasi_trio.testing._opener import opener
 
     async with opener(server, _folder(request.config)) as opens:
         yield opens
@@ -91,6 +91,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 def pytest_unconfigure() -> None:
     """Close the engine that the tests shared, if they had one."""
-    cache = sys.modules.get("wasi_trio.testing.cache")
+    cache = sys.modules.get("wasi_trio.testing._cache")
     if cache is not None:
         cache.close()

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.wasi.context import WasiContext, WasiOptions, trio_wall_clock
-    from wasi_trio.wasi.exit import Exit
-    from wasi_trio.wasi.imports import link_wasi, wasi_imports
-    from wasi_trio.wasi.loading import LoadError
-    from wasi_trio.wasi.outbound import Outbound
-    from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
-    from wasi_trio.wasi.sockets.context import NetworkOptions
-    from wasi_trio.wasi.sockets.host import HostNetwork
-    from wasi_trio.wasi.stdio import BytesSource, CapturedOutput, StdinSource, StdoutSink
+    from wasi_trio.wasi._context import WasiContext, WasiOptions, trio_wall_clock
+    from wasi_trio.wasi._exit import Exit
+    from wasi_trio.wasi._imports import link_wasi, wasi_imports
+    from wasi_trio.wasi._loading import LoadError
+    from wasi_trio.wasi._outbound import Outbound
+    from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
+    from wasi_trio.wasi._stdio import BytesSource, CapturedOutput, StdinSource, StdoutSink
+    from wasi_trio.wasi.sockets._context import NetworkOptions
+    from wasi_trio.wasi.sockets._host import HostNetwork
 
 __all__ = [
     "BytesSource",
@@ -39,21 +39,21 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "BytesSource": "wasi_trio.wasi.stdio",
-        "CapturedOutput": "wasi_trio.wasi.stdio",
-        "Exit": "wasi_trio.wasi.exit",
-        "HostNetwork": "wasi_trio.wasi.sockets.host",
-        "LoadError": "wasi_trio.wasi.loading",
-        "NetworkOptions": "wasi_trio.wasi.sockets.context",
-        "Outbound": "wasi_trio.wasi.outbound",
-        "ProcessOutput": "wasi_trio.wasi.process_stdio",
-        "ProcessStdin": "wasi_trio.wasi.process_stdio",
-        "StdinSource": "wasi_trio.wasi.stdio",
-        "StdoutSink": "wasi_trio.wasi.stdio",
-        "WasiContext": "wasi_trio.wasi.context",
-        "WasiOptions": "wasi_trio.wasi.context",
-        "link_wasi": "wasi_trio.wasi.imports",
-        "trio_wall_clock": "wasi_trio.wasi.context",
-        "wasi_imports": "wasi_trio.wasi.imports",
+        "BytesSource": "wasi_trio.wasi._stdio",
+        "CapturedOutput": "wasi_trio.wasi._stdio",
+        "Exit": "wasi_trio.wasi._exit",
+        "HostNetwork": "wasi_trio.wasi.sockets._host",
+        "LoadError": "wasi_trio.wasi._loading",
+        "NetworkOptions": "wasi_trio.wasi.sockets._context",
+        "Outbound": "wasi_trio.wasi._outbound",
+        "ProcessOutput": "wasi_trio.wasi._process_stdio",
+        "ProcessStdin": "wasi_trio.wasi._process_stdio",
+        "StdinSource": "wasi_trio.wasi._stdio",
+        "StdoutSink": "wasi_trio.wasi._stdio",
+        "WasiContext": "wasi_trio.wasi._context",
+        "WasiOptions": "wasi_trio.wasi._context",
+        "link_wasi": "wasi_trio.wasi._imports",
+        "trio_wall_clock": "wasi_trio.wasi._context",
+        "wasi_imports": "wasi_trio.wasi._imports",
     },
 )

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from tests.component.abi.test_abi_round_trip import DATA_TYPES
 from tests.component.abi.type_text import TypeDefinitions, is_gated
+from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component import types as t
 
 FILE = t.ResourceType("file")
 

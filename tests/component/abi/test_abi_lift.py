@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from tests.component.abi.world import Guest, Slots
+from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component import types as t
-from wasi_trio.component.abi.maps import to_pairs
-from wasi_trio.component.context import LIFT_FUEL
-from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.handles import ResourceHandle
-from wasi_trio.component.values import Err, GuestResource, Ok, Some, Variant
+from wasi_trio.component._context import LIFT_FUEL
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import ResourceHandle
+from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant
+from wasi_trio.component.abi._maps import to_pairs
 
 UTF8, UTF16, LATIN1 = StringEncoding
 GARBAGE = 0xDEAD_BEEF << 32

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.component.abi.world import Guest
+from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component import types as t
-from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.values import Err, Ok, Some, Variant
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._values import Err, Ok, Some, Variant
 
 UTF8, UTF16, LATIN1 = StringEncoding
 GUESTS = t.ResourceType("counter", owner=3)

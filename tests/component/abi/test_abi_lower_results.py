@@ -9,11 +9,11 @@ import pytest
 
 from tests.component.abi.test_abi_lower import GUESTS, UTF8, flats, stored
 from tests.component.abi.world import Guest, Slots
+from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component import types as t
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.handles import ResourceHandle
-from wasi_trio.component.values import GuestResource
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._handles import ResourceHandle
+from wasi_trio.component._values import GuestResource
 
 # ---- results of host functions ---------------------------------------------------------------------------
 

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.component.abi.world import Guest, Slots
+from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component import types as t
-from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.values import Err, Ok, Some, Variant, record_class
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._values import Err, Ok, Some, Variant, record_class
 
 INTEGERS = {
     t.S8: (-(2**7), 2**7 - 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wasi_trio.component import types as t
+from wasi_trio.component import _types as t
 
 
 class TypeDefinitions:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from wasi_trio.component.context import Context
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.handles import BorrowScope, HandleTable
+from wasi_trio.component._context import Context
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import BorrowScope, HandleTable
 
 
 class ByteMemory:

@@ -10,8 +10,8 @@ from tests.component.concurrency.world import (
     World,
     wait_on,
 )
+from wasi_trio.component._types import STRING, U8, U32, FuncType, Stream
 from wasi_trio.component.concurrency import SubtaskState
-from wasi_trio.component.types import STRING, U8, U32, FuncType, Stream
 
 ASYNC = FuncType((), None, is_async=True)
 SYNC_U32 = FuncType((("x", U32),), U32)

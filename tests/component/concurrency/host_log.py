@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tests.component.concurrency.world import Guest, World
+from wasi_trio.component._context import Context
+from wasi_trio.component._types import U8, Stream, ValType
 from wasi_trio.component.concurrency import (
     CopyResult,
     HostReader,
     HostWriter,
     SharedStream,
 )
-from wasi_trio.component.context import Context
-from wasi_trio.component.types import U8, Stream, ValType
 
 COMPLETED, DROPPED, CANCELLED = CopyResult.COMPLETED, CopyResult.DROPPED, CopyResult.CANCELLED
 

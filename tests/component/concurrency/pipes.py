@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.component.concurrency.world import Guest, World
-from wasi_trio.component.context import Context
-from wasi_trio.component.types import (
+from wasi_trio.component._context import Context
+from wasi_trio.component._types import (
     U8,
     Stream,
     ValType,

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.component.concurrency.world import BLOCKED, Guest, World
+from wasi_trio.component._types import STRING, U8, U16, Future, Stream, ValType
 from wasi_trio.component.concurrency import (
     CopyResult,
     HostFutureReader,
@@ -18,7 +19,6 @@ from wasi_trio.component.concurrency import (
     SharedFuture,
     SharedStream,
 )
-from wasi_trio.component.types import STRING, U8, U16, Future, Stream, ValType
 
 COMPLETED, DROPPED, CANCELLED = CopyResult.COMPLETED, CopyResult.DROPPED, CopyResult.CANCELLED
 SIZES: dict[ValType, int] = {U8: 1, U16: 2, STRING: 8}

@@ -15,9 +15,9 @@ from tests.component.concurrency.world import (
     blocker,
     wait_on,
 )
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._types import U32, FuncType
 from wasi_trio.component.concurrency import CANCELLED
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.types import U32, FuncType
 
 ASYNC = FuncType((), None, is_async=True)
 ASYNC_U32 = FuncType((("x", U32),), U32, is_async=True)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.component.concurrency.world import BLOCKED, Guest, World
+from wasi_trio.component._context import Context
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._types import CHAR, STRING, U8, U64, FuncType, Future, ValType
 from wasi_trio.component.concurrency import HostFutureWriter, SharedFuture
-from wasi_trio.component.context import Context
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.types import CHAR, STRING, U8, U64, FuncType, Future, ValType
 
 COMPLETED, DROPPED, CANCELLED = 0, 1, 2
 READ, WRITE = 4, 5

@@ -20,14 +20,14 @@ from tests.component.concurrency.host_log import (
     write,
 )
 from tests.component.concurrency.world import BLOCKED, World
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._types import CHAR, F32, STRING, U8, U16, List, Stream, ValType
 from wasi_trio.component.concurrency import (
     CopyResult,
     HostReader,
     HostWriter,
     SharedStream,
 )
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.types import CHAR, F32, STRING, U8, U16, List, Stream, ValType
 
 # ---- the host writes -------------------------------------------------------------------------------------
 

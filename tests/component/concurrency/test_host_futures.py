@@ -15,15 +15,15 @@ from tests.component.concurrency.host_log import (
     take_event,
 )
 from tests.component.concurrency.world import BLOCKED, World
+from wasi_trio.component._errors import HostError
+from wasi_trio.component._types import CHAR, STRING, U8, U16, Future, Result
+from wasi_trio.component._values import Err
 from wasi_trio.component.concurrency import (
     Given,
     HostFutureReader,
     HostFutureWriter,
     SharedFuture,
 )
-from wasi_trio.component.errors import HostError
-from wasi_trio.component.types import CHAR, STRING, U8, U16, Future, Result
-from wasi_trio.component.values import Err
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from wasmtime import wat2wasm
 
-from wasi_trio.component import definitions as d
-from wasi_trio.component.binary import decode
-from wasi_trio.component.errors import Unsupported
-from wasi_trio.component.plan import AsyncBuiltin, Lifted, Lower, Plan, plan
-from wasi_trio.component.types import STRING, U8, U32, Future, Stream
+from wasi_trio.component import _definitions as d
+from wasi_trio.component._binary import decode
+from wasi_trio.component._errors import Unsupported
+from wasi_trio.component._plan import AsyncBuiltin, Lifted, Lower, Plan, plan
+from wasi_trio.component._types import STRING, U8, U32, Future, Stream
 
 MEMORY = """
     (core module $memory

@@ -16,11 +16,9 @@ from tests.component.concurrency.pipes import (
     lift,
 )
 from tests.component.concurrency.world import BLOCKED, World
-from wasi_trio.component.concurrency import instance as instance_module
-from wasi_trio.component.concurrency.copying import CopyState
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.handles import ResourceHandle
-from wasi_trio.component.types import (
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import ResourceHandle
+from wasi_trio.component._types import (
     BOOL,
     CHAR,
     F32,
@@ -41,6 +39,8 @@ from wasi_trio.component.types import (
     Stream,
     ValType,
 )
+from wasi_trio.component.concurrency import _instance as instance_module
+from wasi_trio.component.concurrency._copying import CopyState
 
 NUMBERS: list[tuple[ValType, str, list[Any]]] = [
     (S8, "b", [-1, 2, 3]),

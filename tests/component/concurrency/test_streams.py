@@ -18,8 +18,8 @@ from tests.component.concurrency.pipes import (
     lift,
 )
 from tests.component.concurrency.world import BLOCKED, Guest, World
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.types import (
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._types import (
     S8,
     U8,
     U32,

@@ -25,10 +25,10 @@ from tests.component.concurrency.world import (
     World,
     wait,
 )
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._types import U32, FuncType, List, Stream
 from wasi_trio.component.concurrency import CANCELLED, SubtaskState
-from wasi_trio.component.concurrency import instance as instance_module
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.types import U32, FuncType, List, Stream
+from wasi_trio.component.concurrency import _instance as instance_module
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -27,11 +27,11 @@ from tests.component.concurrency.world import (
     World,
     wait_on,
 )
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._handles import ResourceHandle
+from wasi_trio.component._types import U32, Borrow, FuncType, ResourceType, Stream, Tuple
 from wasi_trio.component.concurrency import HostOperation
-from wasi_trio.component.concurrency import instance as instance_module
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.handles import ResourceHandle
-from wasi_trio.component.types import U32, Borrow, FuncType, ResourceType, Stream, Tuple
+from wasi_trio.component.concurrency import _instance as instance_module
 
 # ---- to guests -------------------------------------------------------------------------------------------
 

@@ -14,9 +14,9 @@ from tests.component.concurrency.world import (
     never,
     wait_on,
 )
-from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.types import STRING, U32, Borrow, FuncType, Own, ResourceType
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._types import STRING, U32, Borrow, FuncType, Own, ResourceType
 
 ASYNC = FuncType((), None, is_async=True)
 ASYNC_U32 = FuncType((("x", U32),), U32, is_async=True)

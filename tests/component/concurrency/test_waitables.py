@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from tests.component.concurrency.world import EXIT, Guest, Host, Operation, World
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._plan import AsyncBuiltin, Options
+from wasi_trio.component._types import ERROR_CONTEXT, F64, STRING, U8, U32, FuncType, Future, Stream, Tuple, ValType
+from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.component.concurrency import HostFutureWriter, SharedFuture, core_signature, may_wait
-from wasi_trio.component.concurrency.builtins import _BUILTINS
-from wasi_trio.component.concurrency.waitable_builtins import MAX_DEBUG_MESSAGE
-from wasi_trio.component.concurrency.weights import weigh
-from wasi_trio.component.definitions import StringEncoding
-from wasi_trio.component.errors import HostError, Trap
-from wasi_trio.component.plan import AsyncBuiltin, Options
-from wasi_trio.component.types import ERROR_CONTEXT, F64, STRING, U8, U32, FuncType, Future, Stream, Tuple, ValType
-from wasi_trio.component.values import Err, Ok, Variant
+from wasi_trio.component.concurrency._builtins import _BUILTINS
+from wasi_trio.component.concurrency._waitable_builtins import MAX_DEBUG_MESSAGE
+from wasi_trio.component.concurrency._weights import weigh
 
 FUTURE = Future(None)
 SYNC_AND_ASYNC = "waitable cannot be used synchronously while added to a waitable set"

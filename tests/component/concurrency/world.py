@@ -11,6 +11,12 @@ from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any
 
+from wasi_trio.component._context import Context
+from wasi_trio.component._definitions import Sort, StringEncoding
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import HandleTable
+from wasi_trio.component._plan import AsyncBuiltin, CoreExport, HostFunc, Lifted, Lower, Options
+from wasi_trio.component._types import FuncType, Future, ValType
 from wasi_trio.component.concurrency import (
     DEADLOCK,
     CallCore,
@@ -25,12 +31,6 @@ from wasi_trio.component.concurrency import (
     bind,
     start_task,
 )
-from wasi_trio.component.context import Context
-from wasi_trio.component.definitions import Sort, StringEncoding
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.handles import HandleTable
-from wasi_trio.component.plan import AsyncBuiltin, CoreExport, HostFunc, Lifted, Lower, Options
-from wasi_trio.component.types import FuncType, Future, ValType
 
 BLOCKED = 0xFFFF_FFFF
 EXIT, YIELD = 0, 1

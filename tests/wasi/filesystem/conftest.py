@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wasi_trio.runtime.engine import Engine
+from wasi_trio.runtime._engine import Engine
 
 
 @pytest.fixture(scope="session")

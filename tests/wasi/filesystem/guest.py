@@ -9,13 +9,13 @@ from typing import Any
 import trio
 
 from tests.guests.forward import forwarder
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
-from wasi_trio.wasi.context import WasiContext, WasiOptions
-from wasi_trio.wasi.filesystem.preopens import Preopen
-from wasi_trio.wasi.imports import link_wasi
-from wasi_trio.wasi.loading import compile_component
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._imports import link_wasi
+from wasi_trio.wasi._loading import compile_component
+from wasi_trio.wasi.filesystem._preopens import Preopen
 
 _FILES = ("wasi:filesystem/types", "wasi:filesystem/preopens")
 _GUESTS = {

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from guest import FOLLOW, guest
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.filesystem.opened import TOTAL, Files, Opened, OpenFlags, Total
-from wasi_trio.wasi.filesystem.preopens import Preopen
-from wasi_trio.wasi.filesystem.streams import FileSink
+from wasi_trio.component._errors import Trap
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi.filesystem._opened import TOTAL, Files, Opened, OpenFlags, Total
+from wasi_trio.wasi.filesystem._preopens import Preopen
+from wasi_trio.wasi.filesystem._streams import FileSink
 
 
 def open_descriptors() -> int:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from guest import FOLLOW, NOFOLLOW, case_of, guest
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Variant
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.filesystem.opened import PIECE
-from wasi_trio.wasi.filesystem.preopens import Preopen
-from wasi_trio.wasi.p2.clocks import Datetime
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Variant
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi.filesystem._opened import PIECE
+from wasi_trio.wasi.filesystem._preopens import Preopen
+from wasi_trio.wasi.p2._clocks import Datetime
 
 NO_CHANGE, NOW = Variant("no-change"), Variant("now")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from guest import FOLLOW, NOFOLLOW, guest
 
-from wasi_trio.component.values import Variant
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.filesystem import opened
-from wasi_trio.wasi.filesystem.libc import has_openat2
-from wasi_trio.wasi.filesystem.preopens import Preopen
-from wasi_trio.wasi.filesystem.sandbox import Sandbox, Walk
+from wasi_trio.component._values import Variant
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi.filesystem import _opened as opened
+from wasi_trio.wasi.filesystem._libc import has_openat2
+from wasi_trio.wasi.filesystem._preopens import Preopen
+from wasi_trio.wasi.filesystem._sandbox import Sandbox, Walk
 
 ROUNDS = 1500
 NOW = Variant("now")

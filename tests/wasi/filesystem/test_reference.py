@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from guest import FOLLOW, NOFOLLOW, Guest, case_of, guest
 
-from wasi_trio.component.values import Variant
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.filesystem.preopens import Preopen
+from wasi_trio.component._values import Variant
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi.filesystem._preopens import Preopen
 
 A_DESCRIPTOR = "a descriptor"
 

@@ -11,9 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from wasi_trio.wasi.filesystem.errors import code_of
-from wasi_trio.wasi.filesystem.libc import has_openat2
-from wasi_trio.wasi.filesystem.sandbox import MAX_DEPTH, NO_CHANGE, NOW, Elsewhere, Kernel, Outside, Sandbox, Time, Walk
+from wasi_trio.wasi.filesystem._errors import code_of
+from wasi_trio.wasi.filesystem._libc import has_openat2
+from wasi_trio.wasi.filesystem._sandbox import (
+    MAX_DEPTH,
+    NO_CHANGE,
+    NOW,
+    Elsewhere,
+    Kernel,
+    Outside,
+    Sandbox,
+    Time,
+    Walk,
+)
 
 KERNEL = pytest.param("kernel", marks=pytest.mark.skipif(not has_openat2(), reason="this system has no openat2"))
 

@@ -13,13 +13,14 @@ import trio
 from guest import FOLLOW, guest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from wasi_trio.component.values import Variant
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.wasi.filesystem import opened, volumes
-from wasi_trio.wasi.filesystem.handles import Handle
-from wasi_trio.wasi.filesystem.opened import Opened, OpenFlags
-from wasi_trio.wasi.filesystem.preopens import Preopen
-from wasi_trio.wasi.filesystem.volumes import LONG, PROBATION, THREADS, Volume
+from wasi_trio.component._values import Variant
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi.filesystem import _opened as opened
+from wasi_trio.wasi.filesystem import _volumes as volumes
+from wasi_trio.wasi.filesystem._handles import Handle
+from wasi_trio.wasi.filesystem._opened import Opened, OpenFlags
+from wasi_trio.wasi.filesystem._preopens import Preopen
+from wasi_trio.wasi.filesystem._volumes import LONG, PROBATION, THREADS, Volume
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 import trio
 
-from wasi_trio.wasi.http.body import Body, BodyAborted
-from wasi_trio.wasi.http.client import Client, RequestOptions
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.messages import Request
+from wasi_trio.wasi.http._body import Body, BodyAborted
+from wasi_trio.wasi.http._client import Client, RequestOptions
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Request
 
 
 async def read_head(stream):

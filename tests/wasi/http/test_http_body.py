@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_trio.wasi.http.body import Body, BodyAborted, BodyClosed, BodyEnd
-from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed, BodyEnd
+from wasi_trio.wasi.http._errors import HttpError
 
 
 def at_once(coroutine):
@@ -263,7 +263,7 @@ steps = st.lists(st.one_of(st.binary(max_size=40), takes), max_size=60)
 
 @given(steps, st.integers(1, 64), st.sampled_from([0, 4, 4096]))
 def test_bytes_in_are_bytes_out(sequence, capacity, small):
-    from wasi_trio.wasi.http import body as module
+    from wasi_trio.wasi.http import _body as module
 
     kept, module._SMALL = module._SMALL, small
     try:

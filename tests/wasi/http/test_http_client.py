@@ -5,11 +5,11 @@ import trio
 import trio.testing
 from http_origin import abortion, content, failure, read_all, read_head
 
-from wasi_trio.component.values import Variant
-from wasi_trio.wasi.http.body import Body, BodyClosed
-from wasi_trio.wasi.http.client import RequestOptions
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.messages import Request
+from wasi_trio.component._values import Variant
+from wasi_trio.wasi.http._body import Body, BodyClosed
+from wasi_trio.wasi.http._client import RequestOptions
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -9,9 +9,9 @@ import trio
 import trio.testing
 from http_origin import abortion, content, failure, read_all, read_head
 
-from wasi_trio.component.values import Variant
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.client import Client
+from wasi_trio.component._values import Variant
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._client import Client
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

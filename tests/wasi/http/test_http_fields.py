@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasi_trio.wasi.http.fields import FIELD_OVERHEAD, FORBIDDEN, FieldError, FieldMap, is_token, parse_content_length
+from wasi_trio.wasi.http._fields import FIELD_OVERHEAD, FORBIDDEN, FieldError, FieldMap, is_token, parse_content_length
 
 
 def refusal(change, *args):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wasi_trio.wasi.http.lengths import ContentLength, may_announce_length, may_have_content, response_headers
+from wasi_trio.wasi.http._lengths import ContentLength, may_announce_length, may_have_content, response_headers
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import pytest
 import trio
 from test_http_outgoing_handler import OutgoingHandler, get, request
 
-from wasi_trio.component.values import Ok, Variant
-from wasi_trio.wasi.context import WasiContext, WasiOptions
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.context import HttpOptions
-from wasi_trio.wasi.http.messages import Response
-from wasi_trio.wasi.outbound import Outbound
-from wasi_trio.wasi.sockets.context import NetworkOptions
+from wasi_trio.component._values import Ok, Variant
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._outbound import Outbound
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._context import HttpOptions
+from wasi_trio.wasi.http._messages import Response
+from wasi_trio.wasi.sockets._context import NetworkOptions
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 DENIED, PROHIBITED = "HTTP-request-denied", "destination-IP-prohibited"

@@ -9,14 +9,14 @@ import trio
 from http_origin import content, read_all, read_head
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.wasi.context import WasiContext, WasiOptions
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.context import HttpOptions
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.messages import Response
-from wasi_trio.wasi.p2.http import HTTP_INTERFACES
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._context import HttpOptions
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Response
+from wasi_trio.wasi.p2._http import HTTP_INTERFACES
 
 Types = HTTP_INTERFACES["wasi:http/types"]
 OutgoingHandler = HTTP_INTERFACES["wasi:http/outgoing-handler"]

@@ -6,12 +6,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.messages import Response
-from wasi_trio.wasi.p2.http import Types
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Response
+from wasi_trio.wasi.p2._http import Types
 
 types = Types(WasiContext())
 

@@ -7,16 +7,16 @@ import trio
 from http_origin import content
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.http.body import Body, BodyAborted
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.fields import MAX_SIZE
-from wasi_trio.wasi.http.messages import Request, Response
-from wasi_trio.wasi.p2.http import Types
-from wasi_trio.wasi.p2.http_bodies import IncomingBody
-from wasi_trio.wasi.p2.io import Error
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi.http._body import Body, BodyAborted
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._fields import MAX_SIZE
+from wasi_trio.wasi.http._messages import Request, Response
+from wasi_trio.wasi.p2._http import Types
+from wasi_trio.wasi.p2._http_bodies import IncomingBody
+from wasi_trio.wasi.p2._io import Error
 
 types = Types(WasiContext())
 NOT_READY = None

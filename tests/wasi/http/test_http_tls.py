@@ -7,10 +7,10 @@ import trio
 import trustme
 from http_origin import content, failure, read_all, read_head
 
-from wasi_trio.component.values import Variant
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.client import Client
-from wasi_trio.wasi.http.connect import default_tls_context
+from wasi_trio.component._values import Variant
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._client import Client
+from wasi_trio.wasi.http._connect import default_tls_context
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.component.concurrency.world import BLOCKED, World
+from wasi_trio.component._types import U8, Stream
 from wasi_trio.component.concurrency import CopyResult, HostFutureReader, SharedFuture, SharedStream
-from wasi_trio.component.types import U8, Stream
-from wasi_trio.runtime.streams import FutureWriter, make_future
-from wasi_trio.wasi.p3.http_types import TRAILERS
+from wasi_trio.runtime._streams import FutureWriter, make_future
+from wasi_trio.wasi.p3._http_types import TRAILERS
 
 BYTES = Stream(U8)
 #: the most that a guest here reads at once

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from p3_guest import BUFFER, CANCELLED, DROPPED, GuestReader, GuestWriter, Watched, trailers
 
-from wasi_trio.component import types as t
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.runtime.streams import make_future
-from wasi_trio.wasi.http.body import CAPACITY, Body
-from wasi_trio.wasi.http.errors import HttpError
-from wasi_trio.wasi.http.lengths import ContentLength
-from wasi_trio.wasi.p3.http_bodies import BodyStream, GuestContents, HostContents, Transmission, trailers_of
-from wasi_trio.wasi.p3.http_fields import Fields
-from wasi_trio.wasi.p3.http_types import RESULT, TRAILERS
+from wasi_trio.component import _types as t
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.runtime._streams import make_future
+from wasi_trio.wasi.http._body import CAPACITY, Body
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._lengths import ContentLength
+from wasi_trio.wasi.p3._http_bodies import BodyStream, GuestContents, HostContents, Transmission, trailers_of
+from wasi_trio.wasi.p3._http_fields import Fields
+from wasi_trio.wasi.p3._http_types import RESULT, TRAILERS
 
 SIZE = "HTTP-response-body-size"
 

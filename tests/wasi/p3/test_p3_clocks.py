@@ -8,11 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from wasi_trio.wasi.context import WasiContext, WasiOptions, trio_wall_clock
-from wasi_trio.wasi.p2.random import InsecureSeed as P2InsecureSeed
-from wasi_trio.wasi.p3.cli import Environment
-from wasi_trio.wasi.p3.clocks import Instant, MonotonicClock, SystemClock
-from wasi_trio.wasi.p3.random import LIMIT, Insecure, InsecureSeed, Random
+from wasi_trio.wasi._context import WasiContext, WasiOptions, trio_wall_clock
+from wasi_trio.wasi.p2._random import InsecureSeed as P2InsecureSeed
+from wasi_trio.wasi.p3._cli import Environment
+from wasi_trio.wasi.p3._clocks import Instant, MonotonicClock, SystemClock
+from wasi_trio.wasi.p3._random import LIMIT, Insecure, InsecureSeed, Random
 
 SECOND = 1_000_000_000
 

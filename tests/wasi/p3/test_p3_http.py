@@ -11,17 +11,17 @@ from p3_guest import DROPPED, GuestReader, GuestWriter, Watched, trailers
 from trio.testing import wait_all_tasks_blocked
 
 from tests.wasi.http.http_origin import Origin, content, read_all, read_head
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.runtime.streams import FutureReader, StreamReader, make_future
-from wasi_trio.wasi.context import WasiContext, WasiOptions
-from wasi_trio.wasi.http import messages
-from wasi_trio.wasi.http.body import Body
-from wasi_trio.wasi.http.client import RequestOptions as Timeouts
-from wasi_trio.wasi.http.context import HttpOptions
-from wasi_trio.wasi.http.errors import HttpError
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.runtime._streams import FutureReader, StreamReader, make_future
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi.http import _messages as messages
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._client import RequestOptions as Timeouts
+from wasi_trio.wasi.http._context import HttpOptions
+from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.p3 import INTERFACES
-from wasi_trio.wasi.p3.http import handler_interface, incoming_request, outgoing_response
-from wasi_trio.wasi.p3.http_types import RESULT
+from wasi_trio.wasi.p3._http import handler_interface, incoming_request, outgoing_response
+from wasi_trio.wasi.p3._http_types import RESULT
 
 Types = INTERFACES["wasi:http/types"]
 Client = INTERFACES["wasi:http/client"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.wasi.http.client import RequestOptions as Timeouts
-from wasi_trio.wasi.http.fields import FORBIDDEN, MAX_SIZE
-from wasi_trio.wasi.p3.http_fields import Fields
-from wasi_trio.wasi.p3.http_options import RequestOptions
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi.http._client import RequestOptions as Timeouts
+from wasi_trio.wasi.http._fields import FORBIDDEN, MAX_SIZE
+from wasi_trio.wasi.p3._http_fields import Fields
+from wasi_trio.wasi.p3._http_options import RequestOptions
 
 
 def made(*entries: tuple[str, bytes]) -> Fields:

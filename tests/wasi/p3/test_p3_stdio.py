@@ -9,12 +9,12 @@ import trio
 from p3_guest import CANCELLED, DROPPED, GuestReader, GuestWriter, Watched
 from trio.testing import wait_all_tasks_blocked
 
-from wasi_trio.component.values import Err, Ok
-from wasi_trio.runtime.streams import StreamReader
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p3 import cli
-from wasi_trio.wasi.process_stdio import ProcessOutput, ProcessStdin
-from wasi_trio.wasi.stdio import BytesSource, CapturedOutput, LinePrefixSink, StdinSource, StdoutSink
+from wasi_trio.component._values import Err, Ok
+from wasi_trio.runtime._streams import StreamReader
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
+from wasi_trio.wasi._stdio import BytesSource, CapturedOutput, LinePrefixSink, StdinSource, StdoutSink
+from wasi_trio.wasi.p3 import _cli as cli
 
 
 class Keyboard(StdinSource):

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from wasi_trio.component import wit
-from wasi_trio.component.names import FunctionKind, parse_function_name
-from wasi_trio.component.types import U8, Future, Own, ResourceType, Stream, Tuple
-from wasi_trio.component.values import pascal_case, snake_case
-from wasi_trio.wasi.context import WasiContext
-from wasi_trio.wasi.p3 import INTERFACES, VERSION, filesystem, filesystem_types, http_types, sockets, stdio
+from wasi_trio.component._names import FunctionKind, parse_function_name
+from wasi_trio.component._types import U8, Future, Own, ResourceType, Stream, Tuple
+from wasi_trio.component._values import pascal_case, snake_case
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi.p3 import INTERFACES, VERSION
+from wasi_trio.wasi.p3 import _filesystem as filesystem
+from wasi_trio.wasi.p3 import _filesystem_types as filesystem_types
+from wasi_trio.wasi.p3 import _http_types as http_types
+from wasi_trio.wasi.p3 import _sockets as sockets
+from wasi_trio.wasi.p3 import _stdio as stdio
 
 #: what a component exports to its host; the handler is imported too, by middleware, if its host has one to give
 EXPORTED = {"wasi:cli/run", "wasi:http/handler"}

@@ -16,17 +16,17 @@ import trio
 from tests.guests import wat
 from tests.guests.passing import export_name, passing
 from wasi_trio.component import wit
-from wasi_trio.component.values import Variant
-from wasi_trio.runtime.component import Component, LinkedComponent
-from wasi_trio.runtime.engine import Engine
-from wasi_trio.runtime.instance import Instance
+from wasi_trio.component._values import Variant
+from wasi_trio.runtime._component import Component, LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
 from wasi_trio.testing import run
-from wasi_trio.wasi.context import WasiContext, WasiOptions
-from wasi_trio.wasi.imports import link_wasi
-from wasi_trio.wasi.sockets.addresses import Family
-from wasi_trio.wasi.sockets.context import NetworkOptions
-from wasi_trio.wasi.sockets.host import HostNetwork, HostTcp
-from wasi_trio.wasi.sockets.values import Ipv4SocketAddress, Ipv6SocketAddress
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._imports import link_wasi
+from wasi_trio.wasi.sockets._addresses import Family
+from wasi_trio.wasi.sockets._context import NetworkOptions
+from wasi_trio.wasi.sockets._host import HostNetwork, HostTcp
+from wasi_trio.wasi.sockets._values import Ipv4SocketAddress, Ipv6SocketAddress
 
 INTERFACES = {
     "p2": (

@@ -9,12 +9,12 @@ import pytest
 import trio
 from socket_guests import LOOPBACK6, Guest, guest, networked, v4, v6
 
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.wasi.outbound import Outbound
-from wasi_trio.wasi.sockets.addresses import Address, Family
-from wasi_trio.wasi.sockets.context import LOOK_UPS, NetworkContext, NetworkOptions
-from wasi_trio.wasi.sockets.errors import SocketError
-from wasi_trio.wasi.sockets.memory import MemoryNetwork
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi._outbound import Outbound
+from wasi_trio.wasi.sockets._addresses import Address, Family
+from wasi_trio.wasi.sockets._context import LOOK_UPS, NetworkContext, NetworkOptions
+from wasi_trio.wasi.sockets._errors import SocketError
+from wasi_trio.wasi.sockets._memory import MemoryNetwork
 
 OK: Ok[None] = Ok(None)
 DENIED = Err(Variant("access-denied"))

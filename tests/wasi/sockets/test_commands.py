@@ -13,10 +13,10 @@ from socket_guests import WatchedNetwork, command, descriptors
 from tests.guests import wat
 from wasi_trio import NetworkOptions, WasiOptions
 from wasi_trio.testing import Network, run
-from wasi_trio.wasi.sockets.addresses import Family
-from wasi_trio.wasi.sockets.host import raise_descriptor_limit
-from wasi_trio.wasi.sockets.memory import MemoryNetwork, MemoryTcp
-from wasi_trio.wasi.sockets.transports import Direction
+from wasi_trio.wasi.sockets._addresses import Family
+from wasi_trio.wasi.sockets._host import raise_descriptor_limit
+from wasi_trio.wasi.sockets._memory import MemoryNetwork, MemoryTcp
+from wasi_trio.wasi.sockets._transports import Direction
 
 ECHOES = pytest.mark.parametrize("name", ["tcp", "p3_tcp"])
 

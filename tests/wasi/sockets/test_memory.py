@@ -6,11 +6,11 @@ import pytest
 import trio
 from socket_guests import guest, v4
 
-from wasi_trio.component.values import Ok
+from wasi_trio.component._values import Ok
 from wasi_trio.testing import Network
-from wasi_trio.wasi.sockets.addresses import Address, Family
-from wasi_trio.wasi.sockets.memory import ALL_DATAGRAM_BYTES, MemoryNetwork, MemoryTcp
-from wasi_trio.wasi.sockets.transports import Direction
+from wasi_trio.wasi.sockets._addresses import Address, Family
+from wasi_trio.wasi.sockets._memory import ALL_DATAGRAM_BYTES, MemoryNetwork, MemoryTcp
+from wasi_trio.wasi.sockets._transports import Direction
 
 HERE = Address("10.0.0.1", 80)
 

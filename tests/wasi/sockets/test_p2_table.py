@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 from socket_guests import LOOPBACK6, Guest, calls, networked, v4, v6
 
-from wasi_trio.component.errors import Trap
-from wasi_trio.component.values import Err, Ok, Variant
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
 
 OK: Ok[None] = Ok(None)
 

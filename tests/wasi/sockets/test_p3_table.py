@@ -10,9 +10,9 @@ import pytest
 import trio
 from socket_guests import LOOPBACK6, Guest, calls, networked, v4, v6
 
-from wasi_trio.component.types import U8
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.runtime.streams import make_stream
+from wasi_trio.component._types import U8
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.runtime._streams import make_stream
 
 OK: Ok[None] = Ok(None)
 

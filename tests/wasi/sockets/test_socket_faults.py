@@ -15,16 +15,16 @@ import pytest
 import trio
 from socket_guests import Guest, networked, v4
 
-from wasi_trio.component.types import U8
-from wasi_trio.component.values import Err, Ok, Variant
-from wasi_trio.runtime.streams import make_stream
-from wasi_trio.wasi.sockets.addresses import Address, Family
-from wasi_trio.wasi.sockets.context import NetworkContext, NetworkOptions
-from wasi_trio.wasi.sockets.errors import SocketError
-from wasi_trio.wasi.sockets.flows import LINGER
-from wasi_trio.wasi.sockets.host import HostNetwork
-from wasi_trio.wasi.sockets.memory import MemoryNetwork, MemoryTcp
-from wasi_trio.wasi.sockets.tcp import TcpSocket
+from wasi_trio.component._types import U8
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.runtime._streams import make_stream
+from wasi_trio.wasi.sockets._addresses import Address, Family
+from wasi_trio.wasi.sockets._context import NetworkContext, NetworkOptions
+from wasi_trio.wasi.sockets._errors import SocketError
+from wasi_trio.wasi.sockets._flows import LINGER
+from wasi_trio.wasi.sockets._host import HostNetwork
+from wasi_trio.wasi.sockets._memory import MemoryNetwork, MemoryTcp
+from wasi_trio.wasi.sockets._tcp import TcpSocket
 
 OK: Ok[None] = Ok(None)
 

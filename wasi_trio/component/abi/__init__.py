@@ -6,7 +6,7 @@ component that imports two hundred functions pays only for those it calls.
 
 from __future__ import annotations
 
-from wasi_trio.component.abi.layout import (
+from wasi_trio.component.abi._layout import (
     MAX_BYTE_LENGTH,
     MAX_FLAT_ASYNC_PARAMS,
     MAX_FLAT_PARAMS,
@@ -19,8 +19,8 @@ from wasi_trio.component.abi.layout import (
     needs_lends,
     size,
 )
-from wasi_trio.component.abi.lift import Flats, Lift, LoadList, lift_values, load_list
-from wasi_trio.component.abi.lower import (
+from wasi_trio.component.abi._lift import Flats, Lift, LoadList, lift_values, load_list
+from wasi_trio.component.abi._lower import (
     LowerResults,
     LowerValues,
     MutableFlats,

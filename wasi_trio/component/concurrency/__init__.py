@@ -7,14 +7,14 @@ The runtime makes each of its stores a ``ComponentInstance`` and provides a ``Sc
 
 from __future__ import annotations
 
-from wasi_trio.component.concurrency.builtins import bind, core_signature, may_wait
-from wasi_trio.component.concurrency.copying import CopyResult
-from wasi_trio.component.concurrency.futures import SharedFuture
-from wasi_trio.component.concurrency.host_ends import Given, HostFutureReader, HostFutureWriter, HostReader, HostWriter
-from wasi_trio.component.concurrency.instance import ComponentInstance
-from wasi_trio.component.concurrency.lifted import LiftedFunction
-from wasi_trio.component.concurrency.streams import SharedStream
-from wasi_trio.component.concurrency.subtasks import (
+from wasi_trio.component.concurrency._builtins import bind, core_signature, may_wait
+from wasi_trio.component.concurrency._copying import CopyResult
+from wasi_trio.component.concurrency._futures import SharedFuture
+from wasi_trio.component.concurrency._host_ends import Given, HostFutureReader, HostFutureWriter, HostReader, HostWriter
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.component.concurrency._subtasks import (
     Callee,
     GuestCallee,
     HostCallee,
@@ -23,8 +23,8 @@ from wasi_trio.component.concurrency.subtasks import (
     Subtask,
     SubtaskState,
 )
-from wasi_trio.component.concurrency.tasks import CANCELLED, Task, TaskState, start_task
-from wasi_trio.component.concurrency.threads import DEADLOCK, Body, CallCore, Scheduler, Thread, Until
+from wasi_trio.component.concurrency._tasks import CANCELLED, Task, TaskState, start_task
+from wasi_trio.component.concurrency._threads import DEADLOCK, Body, CallCore, Scheduler, Thread, Until
 
 __all__ = [
     "CANCELLED",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.component.signatures import mismatch, render, render_definition, render_func
-    from wasi_trio.component.wit.interfaces import Interface, Package, Wit, World, load, parse
-    from wasi_trio.component.wit.lexer import WitError
+    from wasi_trio.component._signatures import mismatch, render, render_definition, render_func
+    from wasi_trio.component.wit._interfaces import Interface, Package, Wit, World, load, parse
+    from wasi_trio.component.wit._lexer import WitError
 
 __all__ = [
     "Interface",
@@ -32,16 +32,16 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Interface": "wasi_trio.component.wit.interfaces",
-        "Package": "wasi_trio.component.wit.interfaces",
-        "Wit": "wasi_trio.component.wit.interfaces",
-        "WitError": "wasi_trio.component.wit.lexer",
-        "World": "wasi_trio.component.wit.interfaces",
-        "load": "wasi_trio.component.wit.interfaces",
-        "mismatch": "wasi_trio.component.signatures",
-        "parse": "wasi_trio.component.wit.interfaces",
-        "render": "wasi_trio.component.signatures",
-        "render_definition": "wasi_trio.component.signatures",
-        "render_func": "wasi_trio.component.signatures",
+        "Interface": "wasi_trio.component.wit._interfaces",
+        "Package": "wasi_trio.component.wit._interfaces",
+        "Wit": "wasi_trio.component.wit._interfaces",
+        "WitError": "wasi_trio.component.wit._lexer",
+        "World": "wasi_trio.component.wit._interfaces",
+        "load": "wasi_trio.component.wit._interfaces",
+        "mismatch": "wasi_trio.component._signatures",
+        "parse": "wasi_trio.component.wit._interfaces",
+        "render": "wasi_trio.component._signatures",
+        "render_definition": "wasi_trio.component._signatures",
+        "render_func": "wasi_trio.component._signatures",
     },
 )

@@ -1,1 +1,1 @@
-"""HTTP as a server speaks it, over sockets; ``stream.HttpStream`` is all that the rest of the server sees of it."""
+"""HTTP as a server speaks it, over sockets; ``_stream.HttpStream`` is all that the rest of the server sees of it."""

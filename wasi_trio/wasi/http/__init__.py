@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.wasi.http.body import Body, BodyAborted
-    from wasi_trio.wasi.http.client import Client
-    from wasi_trio.wasi.http.context import HttpOptions
-    from wasi_trio.wasi.http.errors import HttpError
-    from wasi_trio.wasi.http.messages import Request, Response
+    from wasi_trio.wasi.http._body import Body, BodyAborted
+    from wasi_trio.wasi.http._client import Client
+    from wasi_trio.wasi.http._context import HttpOptions
+    from wasi_trio.wasi.http._errors import HttpError
+    from wasi_trio.wasi.http._messages import Request, Response
 
 __all__ = [
     "Body",
@@ -26,12 +26,12 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Body": "wasi_trio.wasi.http.body",
-        "BodyAborted": "wasi_trio.wasi.http.body",
-        "Client": "wasi_trio.wasi.http.client",
-        "HttpError": "wasi_trio.wasi.http.errors",
-        "HttpOptions": "wasi_trio.wasi.http.context",
-        "Request": "wasi_trio.wasi.http.messages",
-        "Response": "wasi_trio.wasi.http.messages",
+        "Body": "wasi_trio.wasi.http._body",
+        "BodyAborted": "wasi_trio.wasi.http._body",
+        "Client": "wasi_trio.wasi.http._client",
+        "HttpError": "wasi_trio.wasi.http._errors",
+        "HttpOptions": "wasi_trio.wasi.http._context",
+        "Request": "wasi_trio.wasi.http._messages",
+        "Response": "wasi_trio.wasi.http._messages",
     },
 )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from wasi_trio.wasi import cli as common_cli
-from wasi_trio.wasi.p2 import cli, clocks, filesystem, io, random, sockets
-from wasi_trio.wasi.p2.http import HTTP_INTERFACES
-from wasi_trio.wasi.p2.io import InputStream, OutputStream, Pollable
+from wasi_trio.wasi import _cli as common_cli
+from wasi_trio.wasi.p2 import _cli as cli
+from wasi_trio.wasi.p2 import _clocks as clocks
+from wasi_trio.wasi.p2 import _filesystem as filesystem
+from wasi_trio.wasi.p2 import _io as io
+from wasi_trio.wasi.p2 import _random as random
+from wasi_trio.wasi.p2 import _sockets as sockets
+from wasi_trio.wasi.p2._http import HTTP_INTERFACES
+from wasi_trio.wasi.p2._io import InputStream, OutputStream, Pollable
 
 __all__ = ["INTERFACES", "VERSION", "InputStream", "OutputStream", "Pollable"]
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from wasi_trio.wasi import cli as common_cli
-from wasi_trio.wasi.p3 import cli, clocks, filesystem, random, sockets
-from wasi_trio.wasi.p3.http import HTTP_INTERFACES
+from wasi_trio.wasi import _cli as common_cli
+from wasi_trio.wasi.p3 import _cli as cli
+from wasi_trio.wasi.p3 import _clocks as clocks
+from wasi_trio.wasi.p3 import _filesystem as filesystem
+from wasi_trio.wasi.p3 import _random as random
+from wasi_trio.wasi.p3 import _sockets as sockets
+from wasi_trio.wasi.p3._http import HTTP_INTERFACES
 
 #: the version of the WIT files these implement; it meets imports of any 0.3
 VERSION = "0.3.0"

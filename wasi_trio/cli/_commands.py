@@ -1,0 +1,183 @@
+"""The group of commands, ``serve`` and ``run``, and what ends the process."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+from click.core import ParameterSource
+
+from wasi_trio.cli import _tools as tools
+from wasi_trio.cli._help import add_help
+from wasi_trio.serve._config_file import VARIABLE
+from wasi_trio.serve._settings import BY_NAME, SETTINGS, Setting
+from wasi_trio.wasi import _arguments as arguments
+from wasi_trio.wasi._outbound import Entry, Outbound
+
+#: the exit code for whatever is wrong with the command line or what it names
+BAD_INPUT = 2
+
+
+def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser of :mod:`wasi_trio.wasi._arguments` as a parameter's type."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return convert
+
+
+_env = click.option(
+    "--env",
+    "env",
+    type=_parsed(arguments.parse_variable),
+    callback=lambda context, parameter, variables: tuple(filter(None, variables)),
+    metavar="NAME[=VALUE]",
+    multiple=True,
+    help="Give the guest an environment variable; without a value, the one that it has here. May be repeated.",
+)
+_dir = click.option(
+    "--dir",
+    "directories",
+    type=_parsed(arguments.parse_directory),
+    metavar="HOST[::GUEST]",
+    multiple=True,
+    help="Give the guest a directory, which it knows as GUEST, or as HOST; ::ro after that keeps it from changing "
+    "anything there. May be repeated.",
+)
+
+
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@tools.version_option
+def cli() -> None:
+    """Serve WebAssembly HTTP components on trio, and run commands."""
+
+
+def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that are made from the table of settings."""
+    for setting in reversed(SETTINGS):
+        if setting.name != "component":
+            command = _option(setting)(command)
+    return command
+
+
+def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    names = [f"-{setting.short}"] if setting.short else []
+    names += [f"--{setting.option or setting.name}", setting.name.replace("-", "_")]
+    if setting.switch:
+        return click.option(*names, is_flag=True, help=setting.help)
+    shown = setting.shown or setting.default
+    return click.option(
+        *names,
+        type=_parsed(setting.parse),
+        metavar=setting.metavar,
+        multiple=setting.several,
+        help=setting.help if shown is None else f"{setting.help}  [default: {shown}]",
+    )
+
+
+@cli.command()
+@_settings
+@click.option(
+    "--hypercorn-config",
+    metavar="FILE",
+    help="A TOML file: hypercorn's settings of connections and protocols, and the table [wasi_trio] with these options."
+    f"  [default: what {VARIABLE} names]",
+)
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...", type=click.Path())
+def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: Any) -> None:
+    """Answer HTTP requests with COMPONENT, a file with the world wasi:http/proxy or wasi:http/service.
+
+    Each further COMPONENT answers what the one before it asks of wasi:http/handler. Without any, a component that
+    is built in answers.
+
+    Each option may also stand in the environment, as WASI_TRIO_REQUEST_TIMEOUT for --request-timeout, or in the file.
+    What the command line says comes first, then the environment, then the file.
+    """
+    # Here, because this takes in hypercorn, which --help has no need of.
+    from wasi_trio.serve._command import CommandError, run_server
+
+    _log_to_stderr()
+    given: dict[str, Any] = {}
+    for setting in SETTINGS:
+        parameter = setting.name.replace("-", "_")
+        if click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+            given[setting.name] = setting.parse("true") if setting.switch else options[parameter]
+    if components:
+        given["component"] = components
+    try:
+        run_server(given, hypercorn_config)
+    except CommandError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _network(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the network that a guest is given."""
+    for name in ("allow-outbound", "allow-ip-name-lookup", "inherit-network"):
+        command = _option(BY_NAME[name])(command)
+    return command
+
+
+@cli.command(context_settings={"allow_interspersed_args": False})
+@_env
+@_dir
+@_network
+@click.argument("component", type=click.Path())
+@click.argument("args", nargs=-1, type=_parsed(arguments.parse_text), metavar="[ARGS]...")
+def run(
+    component: str,
+    args: tuple[str, ...],
+    env: tuple[tuple[str, str], ...],
+    directories: tuple[Any, ...],
+    inherit_network: bool,
+    allow_ip_name_lookup: bool,
+    allow_outbound: tuple[Entry, ...],
+) -> int:
+    """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
+    if any(entry.own for entry in allow_outbound):
+        raise click.UsageError("--allow-outbound: self is a server's own address, and a command has none")
+    from wasi_trio.cli._run import run_command
+    from wasi_trio.wasi._loading import LoadError
+    from wasi_trio.wasi.sockets._context import NetworkOptions
+
+    _log_to_stderr()
+    network = NetworkOptions(
+        inherit=inherit_network,
+        allow_ip_name_lookup=allow_ip_name_lookup,
+        outbound=Outbound(allow_outbound) if allow_outbound else None,
+    )
+    try:
+        return run_command(component, args, env, network, directories)
+    except LoadError as error:
+        raise click.UsageError(str(error)) from None
+
+
+for command in (tools.inspect, tools.compile_, tools.completion):
+    cli.add_command(command)
+add_help(cli)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"wasi_trio: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def main() -> NoReturn:
+    """Run the command line; ends the process. Whatever is wrong is told in one line, with exit code 2."""
+    try:
+        code = cli.main(prog_name="wasi_trio", standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

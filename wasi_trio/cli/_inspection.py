@@ -1,0 +1,190 @@
+"""What ``wasi_trio inspect`` finds out about a component, without compiling its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
+
+from wasi_trio.component import _definitions as d
+from wasi_trio.component._binary import decode
+from wasi_trio.component._binding import Binding, bind
+from wasi_trio.component._errors import ComponentError, LinkError
+from wasi_trio.component._imports import Imports
+from wasi_trio.component._names import compatible, parse_import_name
+from wasi_trio.component._plan import Plan, plan
+from wasi_trio.component._sizes import Sizes, measure
+from wasi_trio.component.wit._text import write
+from wasi_trio.component.wit._world import describe
+from wasi_trio.wasi import p2, p3
+from wasi_trio.wasi._imports import wasi_imports, wit_for
+from wasi_trio.wasi._loading import check_is_component, open_engine, read_component, refused
+from wasi_trio.wasi.http._messages import Request
+from wasi_trio.wasi.p3._http import handler_interface
+from wasi_trio.wasi.wit import host_wit
+
+HANDLER = "wasi:http/handler"
+
+#: how an import stands with this host
+MET = "met"
+#: by the component that `serve` is given after this one
+NEXT = "next"
+MISSING = "missing"
+MISMATCHED = "mismatched"
+#: where the component has an import that no host could provide, the others are not looked at
+UNKNOWN = "unknown"
+
+
+class Way(NamedTuple):
+    """A command that takes the component, and the world that makes it fit."""
+
+    command: str
+    world: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """An import; ``details`` has a line for each function or resource in it that is missing or has another type."""
+
+    name: str
+    functions: tuple[str, ...]
+    status: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """``problems`` has a line for each thing that is amiss besides the imports."""
+
+    path: str
+    ways: tuple[Way, ...]
+    imports: tuple[ImportReport, ...]
+    exports: tuple[str, ...]
+    sizes: Sizes
+    problems: tuple[str, ...]
+    #: the whole world, and it without the interfaces of WASI
+    wit: str
+    own_wit: str
+
+
+def inspect_component(path: str) -> Inspection:
+    """Look at a component's file; raises LoadError for one that is none.
+
+    How its parts fit together is checked, the code in it is not.
+    """
+    data = read_component(path)
+    check_is_component(data, path)
+    try:
+        component = decode(data)
+        with open_engine() as engine:  # whose cache keeps the verdict
+            engine.validate(data)
+        return _inspect(path, component, measure(data))
+    except ComponentError as error:
+        raise refused(path, error) from None
+
+
+def _inspect(path: str, component: d.Component, sizes: Sizes) -> Inspection:
+    described = describe(component)
+    own = [package for package in described.packages if package.name is None or _is_own(package.name.text)]
+    imports = [item for item in component.definitions if isinstance(item, d.Import)]
+    exports = tuple(item.name for item in component.definitions if isinstance(item, d.Export))
+    ways: list[Way] = []
+    problems: list[str] = []
+    try:
+        planned = plan(component)
+    except LinkError as error:
+        problems.append(str(error))
+        reports = [
+            ImportReport(item.name, (), MISSING if error.missing[0].startswith(f"{item.name} (") else UNKNOWN)
+            for item in imports
+        ]
+    else:
+        reports = list(_reports(imports, planned))
+        for found in _ways(planned):
+            if isinstance(found, Way):
+                ways.append(found)
+            else:
+                problems.append(found)
+    return Inspection(
+        path,
+        tuple(ways),
+        tuple(reports),
+        exports,
+        sizes,
+        tuple(problems),
+        write(described.packages, described.notes),
+        write(own, described.notes),
+    )
+
+
+def _is_own(package: str) -> bool:
+    return not package.startswith("wasi:")
+
+
+# ---- imports ---------------------------------------------------------------------------------------------
+
+
+def _provided() -> Imports:
+    """What the host has for a component that another one stands behind."""
+    imports = wasi_imports()
+    imports.add(f"{HANDLER}@{p3.VERSION}", handler_interface(_unanswered))
+    return imports
+
+
+async def _unanswered(request: Request) -> NoReturn:
+    raise AssertionError("a component that is inspected is not run")
+
+
+def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
+    binding = bind(planned, _provided(), wit_for(planned))
+    for item in imports:
+        functions = tuple(func.name for func in planned.host_funcs if (func.interface or func.name) == item.name)
+        status = NEXT if parse_import_name(planned.interface_of(item.name))[0] == HANDLER else MET
+        yield _report(item.name, functions, status, binding)
+
+
+def _report(name: str, functions: tuple[str, ...], status: str, binding: Binding) -> ImportReport:
+    missing = tuple(unmet.name for unmet in binding.missing if _belongs(unmet.interface or unmet.name, name))
+    if missing:
+        return ImportReport(name, functions, MISSING, missing)
+    mismatched = tuple(
+        f"{unmet.name}: {unmet.difference}"
+        for unmet in binding.mismatched
+        if _belongs(unmet.interface or unmet.name, name)
+    )
+    return ImportReport(name, functions, MISMATCHED if mismatched else status, mismatched)
+
+
+def _belongs(interface: str, name: str) -> bool:
+    """Whether an interface is the import of this name, or in an instance inside of that."""
+    return interface == name or interface.startswith(f"{name}/")
+
+
+# ---- what runs it ----------------------------------------------------------------------------------------
+
+_COMMANDS = (
+    ("serve", "wasi:http/incoming-handler", "handle", p2.VERSION, "wasi:http/proxy"),
+    ("serve", HANDLER, "handle", p3.VERSION, "wasi:http/service"),
+    ("run", "wasi:cli/run", "run", p2.VERSION, "wasi:cli/command"),
+    ("run", "wasi:cli/run", "run", p3.VERSION, "wasi:cli/command"),
+)
+
+
+def _ways(planned: Plan) -> Iterator[Way | str]:
+    """The commands for a component, or why one that looks as if it were for it is not."""
+    resources = {resource: (interface, resource.name) for interface, resource in planned.resources}
+    in_front = any(parse_import_name(planned.interface_of(name))[0] == HANDLER for name in planned.imports)
+    for command, interface, function, provided, world in _COMMANDS:
+        for name in planned.exports:
+            exported, version = parse_import_name(name)
+            if exported != interface or version is None or not compatible(version, provided):
+                continue
+            lifted = planned.find_export(name, function)
+            if lifted is None:
+                yield f"{name} is exported without the function {function}"
+            elif difference := host_wit(p3=True).check(name, function, lifted.type, resources):
+                yield f"{name} {function} is exported with another type than WASI's: {difference}"
+            elif in_front and exported == HANDLER:
+                yield Way(command, f"wasi:http/middleware@{version}")
+            else:
+                yield Way(command, f"{world}@{version}")

@@ -1,0 +1,106 @@
+"""What ``wasi_trio run`` does once its options are understood: it runs a command of WASI 0.2 or 0.3."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import PurePath
+
+import trio
+
+from wasi_trio.component._errors import LinkError, Trap
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.runtime._calls import Export
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.wasi._arguments import Directory
+from wasi_trio.wasi._command import find_run, run
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi._loading import CoreModule, LoadError, link_component, open_engine, read_component, refused
+from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
+from wasi_trio.wasi.filesystem._preopens import open_directories
+from wasi_trio.wasi.sockets._context import NetworkOptions
+
+#: the exit codes of a shell's command that was ended by SIGABRT and by SIGINT
+TRAPPED = 134
+INTERRUPTED = 130
+
+
+def run_command(
+    path: str,
+    arguments: Sequence[str],
+    env: Sequence[tuple[str, str]],
+    network: NetworkOptions | None = None,
+    directories: Sequence[Directory] = (),
+) -> int:
+    """Run a component's file with the standard streams of this process, and give the exit code.
+
+    Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
+    command. For the main thread only: Ctrl-C ends the command.
+    """
+    with open_engine() as engine:
+        try:
+            linked = link_component(engine, read_component(path), path)
+        except CoreModule as error:
+            raise LoadError(
+                f"{error}: `jco new --wasi-command` makes one of a command for WASI preview 1, and so does "
+                "`wasm-tools component new` with the option --adapt"
+            ) from None
+        try:
+            export = find_run(linked)
+        except LinkError as error:
+            raise refused(path, error) from None
+        stdout, stderr = process_outputs()
+        options = WasiOptions(
+            args=(PurePath(path).name, *arguments),
+            env=tuple(env),
+            stdin=ProcessStdin(),
+            stdout=stdout,
+            stderr=stderr,
+            network=(network or NetworkOptions()).prepared(),
+            preopens=open_directories(directories),
+        )
+        outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
+    if isinstance(outcome, Trap):
+        print(f"wasi_trio: error: {path} trapped: {outcome}", file=sys.stderr)
+        return TRAPPED
+    return outcome
+
+
+def process_outputs() -> tuple[ProcessOutput, ProcessOutput]:
+    """Standard output and standard error of this process: one and the same where both are one terminal or pipe.
+
+    Else what is written to one could overtake what was written to the other before and has to wait for room. (In a
+    file nothing waits, and each descriptor may have a position of its own.)
+    """
+    stdout = ProcessOutput(1)
+    try:
+        first, second = os.fstat(1), os.fstat(2)
+    except OSError:  # one of them is closed
+        return stdout, ProcessOutput(2)
+    if os.path.samestat(first, second) and not stat.S_ISREG(first.st_mode):
+        return stdout, stdout
+    return stdout, ProcessOutput(2)
+
+
+async def _run_until_interrupted(
+    linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions, outputs: set[ProcessOutput]
+) -> int | Trap:
+    outcome: int | Trap = INTERRUPTED
+    # Not as KeyboardInterrupt: that could be raised anywhere, also between the guest and a host function.
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_interrupted, interrupts, nursery.cancel_scope)
+            ended = await run(linked, export, options)
+            for output in outputs:
+                await output.drain()
+            outcome = ended
+            nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def _cancel_when_interrupted(interrupts: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(interrupts)
+    scope.cancel()

@@ -1,0 +1,141 @@
+"""The commands beside ``serve`` and ``run``: they look at components, make them ready, and help with the shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from wasi_trio.cli._printing import printable, write_out
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+def print_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """What ``--version`` does."""
+    if wanted and not context.resilient_parsing:
+        from wasi_trio.cli._about import versions
+
+        write_out(f"{versions()}\n")
+        context.exit()
+
+
+version_option = click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=print_versions,
+    help="Show the versions of wasi_trio, of what it runs on, and of Python.",
+)
+
+
+@click.command(short_help="Show what a component imports and exports, and what of it this host has.")
+@click.option("--wit", is_flag=True, help="Print the world as WIT text with all its interfaces, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.argument("component", type=click.Path())
+def inspect(component: str, wit: bool, as_json: bool) -> None:
+    """Show what COMPONENT imports and exports, whether this host meets it, and how large it is.
+
+    On a terminal that is tables; elsewhere it is lines with fields that are separated by tabs.
+    """
+    if wit and as_json:
+        raise click.UsageError("--wit and --json exclude each other: the JSON has the WIT text in it")
+    from wasi_trio.cli._inspection import inspect_component
+    from wasi_trio.wasi._loading import LoadError
+
+    try:
+        inspection = inspect_component(component)
+    except LoadError as error:
+        raise click.UsageError(str(error)) from None
+    if wit:
+        return write_out(inspection.wit)
+    from wasi_trio.cli import _report as report
+
+    if as_json:
+        return write_out(report.as_json(inspection))
+    if not sys.stdout.isatty():
+        return write_out(report.as_lines(inspection))
+    from rich.console import Console
+
+    return report.print_tables(inspection, Console())
+
+
+@click.command("compile", short_help="Keep the compiled code of components, so that they start at once.")
+@click.argument("components", nargs=-1, required=True, metavar="COMPONENT...", type=click.Path())
+def compile_(components: tuple[str, ...]) -> None:
+    """Compile each COMPONENT and keep its code, so that serve and run start with it at once from then on.
+
+    wasmtime keeps the code in a cache of the user's, for this version of it and this kind of processor.
+    """
+    from wasi_trio.cli._compilation import CacheError, Compiled, LoadError, compile_components
+
+    try:
+        with _progress_bar() as show:
+            for event in compile_components(components):
+                if not isinstance(event, Compiled):
+                    show(event.path, event.done, event.total)
+                    continue
+                modules = "1 core module" if event.modules == 1 else f"{event.modules} core modules"
+                unmet = "" if event.unmet is None else f"; but {event.unmet}"
+                line = f"{event.path}: compiled, {modules} of {event.size} bytes, kept in {event.folder}{unmet}"
+                write_out(f"{printable(line)}\n")
+    except (LoadError, CacheError) as error:
+        raise click.UsageError(str(error)) from None
+    except KeyboardInterrupt:
+        # Not by way of the interpreter's end, which would meet the thread that is in wasmtime's compiler.
+        sys.stdout.flush()
+        os._exit(130)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A function to tell how far a component is: shown where standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda path, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    terminal = sys.stdout.isatty()
+    progress = Progress(*columns, console=console, transient=True, redirect_stdout=terminal)
+    tasks: dict[str, TaskID] = {}
+
+    def show(path: str, done: int, total: int) -> None:
+        # From the first news on: interrupts come as news too then, and not in the middle of this.
+        progress.start()
+        if path not in tasks:
+            tasks[path] = progress.add_task(printable(path), total=total)
+        progress.update(tasks[path], completed=done, visible=done < total)
+
+    try:
+        yield show
+    finally:
+        progress.stop()
+
+
+@click.command(short_help="Print a script that completes commands and options in a shell.")
+@click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str | None) -> None:
+    """Print a script that makes SHELL complete the command wasi-trio; by default the shell that $SHELL names."""
+    from click.shell_completion import get_completion_class
+
+    name = shell or os.path.basename(os.environ.get("SHELL", ""))
+    class_ = get_completion_class(name) if name in ("bash", "zsh", "fish") else None
+    if class_ is None:
+        raise click.UsageError("$SHELL names none of the shells there is a script for: say bash, zsh or fish")
+    root = click.get_current_context().find_root().command
+    # Not those of `python -m`: a shell completes what it runs by a name of its own.
+    write_out(class_(root, {}, "wasi-trio", "_WASI_TRIO_COMPLETE").source())

@@ -1,0 +1,84 @@
+"""Which of a host's functions meets which import of a component."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from wasi_trio.component._errors import LinkError
+from wasi_trio.component._imports import HostCall, Imports, Provider, host_call
+from wasi_trio.component._plan import HostFunc, Plan
+from wasi_trio.component.wit import Wit
+
+
+class Unmet(NamedTuple):
+    """A function or resource that is imported from ``interface`` ("" at the root) and that the host does not have.
+
+    ``difference`` says how the host's function of that name differs, None where it has none.
+    """
+
+    interface: str
+    name: str
+    difference: str | None = None
+
+    def __str__(self) -> str:
+        line = f"{self.interface} {self.name}".strip()
+        return line if self.difference is None else f"{line}: {self.difference}"
+
+
+@dataclass(slots=True)
+class Binding:
+    """``calls`` has how each import is called that the host has."""
+
+    plan: Plan
+    imports: Imports
+    calls: dict[HostFunc, HostCall] = field(default_factory=dict)
+    missing: list[Unmet] = field(default_factory=list)
+    mismatched: list[Unmet] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise LinkError if there is an import that is not met."""
+        missing = tuple(map(str, self.missing))
+        mismatched = tuple(map(str, self.mismatched))
+        if missing:
+            line = f"nothing provides these imports of the component: {', '.join(self._grouped())}"
+            raise LinkError(line, missing, mismatched)
+        if mismatched:
+            line = f"the component wants imports of other types than the host has: {'; '.join(mismatched)}"
+            raise LinkError(line, (), mismatched)
+
+    def provider(self, name: str) -> Provider | None:
+        """What provides an import: under its own name, or that of the interface which it implements."""
+        found = self.imports.find(name)
+        return found if found is not None else self.imports.find(self.plan.interface_of(name))
+
+    def _grouped(self) -> list[str]:
+        """Name a whole interface instead of its functions where nothing provides any of it."""
+        names = [
+            unmet.interface if unmet.interface and self.provider(unmet.interface) is None else str(unmet)
+            for unmet in self.missing
+        ]
+        return list(dict.fromkeys(names))
+
+
+def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
+    """Find the host's function for every import.
+
+    The functions of interfaces that ``wit`` has must be declared by the component as they are there.
+    """
+    binding = Binding(plan, imports)
+    resources = {resource: (plan.interface_of(interface), resource.name) for interface, resource in plan.resources}
+    for func in plan.host_funcs:
+        interface = plan.interface_of(func.interface)
+        provider = binding.provider(func.interface)
+        call = None if provider is None else host_call(provider.implementation, func.name)
+        if call is None:
+            binding.missing.append(Unmet(func.interface, func.name))
+        elif wit is not None and (difference := wit.check(interface, func.name, func.type, resources)):
+            binding.mismatched.append(Unmet(func.interface, func.name, difference))
+        else:
+            binding.calls[func] = call
+    for interface, resource in plan.resources:
+        if binding.provider(interface) is None:
+            binding.missing.append(Unmet(interface, resource.name))
+    return binding

@@ -1,0 +1,147 @@
+"""What lifting and lowering need of the world ("Lifting and Lowering Context" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._handles import BorrowScope, HandleTable, ResourceHandle
+from wasi_trio.component._types import ResourceType, ValType, same, same_host_resource
+
+#: how many bytes one call may lift, counting what Python holds them in; more than that is a trap
+LIFT_FUEL = 128 << 20
+
+
+class Memory(Protocol):
+    """A guest's linear memory.
+
+    ``view`` (format ``B``) starts at the memory's base and may reach far past its end: only ``[0, size)``
+    may be touched. Memories never shrink, so ``size`` may be out of date but is always safe.
+    """
+
+    view: memoryview
+    size: int
+
+    def require(self, end: int) -> None:
+        """Make sure that ``[0, end)`` is accessible: bring ``size`` up to date, or raise Trap."""
+
+
+Realloc = Callable[[int, int, int, int], int]
+
+
+class Context:
+    """The canonical options of one definition in one component instance.
+
+    Made once per instance and set of options, not per call. ``memory`` and ``realloc`` are None where the
+    definition has none (the validator has made sure that they are then never needed).
+    """
+
+    __slots__ = ("adopt", "fuel", "handles", "instance", "lenders", "memory", "realloc", "scope")
+
+    memory: Memory
+    realloc: Realloc
+
+    def __init__(
+        self, handles: HandleTable, memory: Memory | None, realloc: Realloc | None, instance: Any = None
+    ) -> None:
+        self.handles = handles
+        self.memory = memory  # type: ignore[assignment]
+        self.realloc = realloc  # type: ignore[assignment]
+        self.instance = instance
+        #: bytes that the call under way may still lift
+        self.fuel = LIFT_FUEL
+        #: handles lent to the call under way, for the caller of lift to give back once the call returned
+        self.lenders: list[ResourceHandle] = []
+        #: the call that handles are lowered into as borrows
+        self.scope: BorrowScope | None = None
+        #: what becomes of a lifted stream or future before Python gets to see it, if anything
+        self.adopt: Callable[[Any], Any] | None = None
+
+    def spend(self, amount: int) -> None:
+        """Take ``amount`` bytes off the call's budget."""
+        self.fuel -= amount
+        if self.fuel < 0:
+            raise Trap("a call passed more data than the host admits at once")
+
+    def allocate(self, alignment: int, size: int) -> int:
+        """Room for ``size`` bytes in the guest's memory, from its own ``realloc``, checked."""
+        pointer = self.realloc(0, 0, alignment, size) & 0xFFFF_FFFF
+        if pointer & (alignment - 1):
+            raise Trap("realloc return: result not aligned")
+        end = pointer + size
+        if end > self.memory.size:
+            try:
+                self.memory.require(end)
+            except Trap:
+                raise Trap("realloc return: beyond end of memory") from None
+        return pointer
+
+    def lend(self, index: int, resource: ResourceType) -> Any:
+        """The rep behind a handle passed as a borrow, which stays lent until the call returns (``lift_borrow``)."""
+        handle = self.handles.resource(index, resource)
+        handle.lends += 1
+        self.lenders.append(handle)
+        return handle.rep
+
+    def lower_own(self, rep: Any, resource: ResourceType) -> int:
+        return self.handles.add(ResourceHandle(resource, rep, own=True))
+
+    def lower_borrow(self, rep: Any, resource: ResourceType) -> int:
+        """A borrowed handle for the length of the call that ``scope`` stands for (``lower_borrow``)."""
+        scope = self.scope
+        assert scope is not None, "borrows are lowered only into calls"
+        scope.borrows += 1
+        return self.handles.add(ResourceHandle(resource, rep, own=False, scope=scope))
+
+    def lift_stream(self, index: int, element: ValType | None) -> Any:
+        """Take the readable end of a stream out of the guest: a ``SharedStream``, or what ``adopt`` makes of it."""
+        return self._lift_end("stream", index, element)
+
+    def lift_future(self, index: int, element: ValType | None) -> Any:
+        """Take the readable end of a future out of the guest: a ``SharedFuture``, or what ``adopt`` makes of it."""
+        return self._lift_end("future", index, element)
+
+    def _lift_end(self, kind: str, index: int, element: ValType | None) -> Any:
+        end = self.handles.get(index)
+        if getattr(end, "readable", None) != kind:
+            raise Trap(f"handle index {index} is not the readable end of a {kind}")
+        if not same(end.shared.element.type, element):
+            raise Trap(f"handle index {index} used with the wrong type of {kind}")
+        shared = end.give_up()
+        self.handles.remove(index)
+        return shared if self.adopt is None else self.adopt(shared)
+
+    def lower_stream(self, value: Any, element: ValType | None) -> int:
+        """A handle for the readable end of a stream: that of a ``SharedStream``, or of what has ``into_shared()``."""
+        return self._lower_end("stream", value, element)
+
+    def lower_future(self, value: Any, element: ValType | None) -> int:
+        """A handle for the readable end of a future: that of a ``SharedFuture``, or of what has ``into_shared()``."""
+        return self._lower_end("future", value, element)
+
+    def _lower_end(self, kind: str, value: Any, element: ValType | None) -> int:
+        into_shared = getattr(value, "into_shared", None)
+        shared = None if into_shared is None else into_shared()
+        if shared is None or shared.kind != kind:
+            raise HostError(f"a {kind} cannot be made from a Python {type(value).__name__}")
+        if not same(shared.element.type, element):
+            if not same_host_resource(shared.element.type, element):
+                raise HostError(f"a {kind} was given for one of another type")
+            shared.become(element)
+        shared.hold()
+        end = shared.readable_end(self.instance)
+        end.index = index = self.handles.add(end)
+        return index
+
+    def lift_error_context(self, index: int) -> Any:
+        """The error context behind a handle, which stays."""
+        error = self.handles.get(index)
+        if not hasattr(error, "debug_message"):
+            raise Trap(f"handle index {index} is not an error context")
+        return error
+
+    def lower_error_context(self, value: Any) -> int:
+        if not hasattr(value, "debug_message"):
+            raise HostError(f"an error-context cannot be made from a Python {type(value).__name__}")
+        return self.handles.add(value)

@@ -1,0 +1,112 @@
+"""Handle tables ("Table State" and "Resource State" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._types import ResourceType
+
+#: Canonical ABI, Table.MAX_LENGTH; what a guest may really hold at once is bounded far lower by HandleTable
+MAX_HANDLE = 2**28 - 1
+
+
+class ResourceHandle:
+    """An element of a handle table: the right to use one resource.
+
+    ``rep`` is what the resource's implementer knows it by: any Python object for a host's resource, an i32
+    for a guest's. ``lends`` counts the borrows of an owned handle that are under way. ``scope`` is, for a
+    borrowed handle, the call it must be dropped before the end of.
+    """
+
+    __slots__ = ("lends", "own", "rep", "resource", "scope")
+
+    def __init__(self, resource: ResourceType, rep: Any, own: bool, scope: BorrowScope | None = None) -> None:
+        self.resource = resource
+        self.rep = rep
+        self.own = own
+        self.scope = scope
+        self.lends = 0
+
+
+class BorrowScope:
+    """A call into a guest that was lent handles: it may not end while it still holds one."""
+
+    __slots__ = ("borrows",)
+
+    def __init__(self) -> None:
+        self.borrows = 0
+
+
+class HandleTable:
+    """The handles of one component instance; index 0 is never used and freed indices are reused last first.
+
+    ``limit`` bounds how many a guest may hold, so that it can not fill the host's memory with them.
+    """
+
+    __slots__ = ("entries", "free", "limit")
+
+    def __init__(self, limit: int = 1_000_000) -> None:
+        self.entries: list[Any] = [None]
+        self.free: list[int] = []
+        self.limit = limit
+
+    def add(self, entry: Any) -> int:
+        if self.free:
+            index = self.free.pop()
+            self.entries[index] = entry
+            return index
+        index = len(self.entries)
+        if index > self.limit:
+            raise Trap(f"too many handles: an instance may hold {self.limit}")
+        self.entries.append(entry)
+        return index
+
+    def get(self, index: int) -> Any:
+        if index < len(self.entries):
+            entry = self.entries[index]
+            if entry is not None:
+                return entry
+        raise Trap(f"unknown handle index {index}")
+
+    def remove(self, index: int) -> Any:
+        entry = self.get(index)
+        self.entries[index] = None
+        self.free.append(index)
+        return entry
+
+    def resource(self, index: int, resource: ResourceType) -> ResourceHandle:
+        """The handle at ``index``, which must be to a resource of this very type."""
+        entries = self.entries
+        if index < len(entries):
+            handle = entries[index]
+            if handle.__class__ is ResourceHandle and handle.resource is resource:
+                return handle
+        found = self.get(index)
+        if isinstance(found, ResourceHandle):
+            expected, actual = _described(resource), _described(found.resource)
+            other = f"a different {actual}" if actual == expected else actual
+            raise Trap(f"handle index {index} used with the wrong type, expected {expected} but found {other}")
+        raise Trap(f"handle index {index} is not a resource")
+
+    def lift_own(self, index: int, resource: ResourceType) -> Any:
+        """Take an owned handle out of the table and give its rep (``lift_own``)."""
+        handle = self.resource(index, resource)
+        if handle.lends:
+            raise Trap(f"cannot remove owned resource while borrowed (handle index {index})")
+        if not handle.own:
+            raise Trap(f"handle index {index} is borrowed, an owned one is needed")
+        self.entries[index] = None
+        self.free.append(index)
+        return handle.rep
+
+    def __iter__(self) -> Any:
+        return (entry for entry in self.entries if entry is not None)
+
+    def __len__(self) -> int:
+        return len(self.entries) - 1 - len(self.free)
+
+
+def _described(resource: ResourceType) -> str:
+    """What to call a type in a message: one that a guest defines has no name of its own."""
+    return resource.name if resource.owner is None else "guest-defined resource"

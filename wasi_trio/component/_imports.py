@@ -1,0 +1,121 @@
+"""What a host offers to components: implementations of interfaces, found by name and version."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from wasi_trio.component._names import FunctionKind, compatible, parse_function_name, parse_import_name
+from wasi_trio.component._values import pascal_case, snake_case
+
+#: calls a host function: given the guest instance's host objects and the lifted arguments
+Call = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # a user's object need not have a hash
+class Provider:
+    """One implementation of an interface.
+
+    ``implementation`` is either a class, called with a guest instance's context to make the object for that
+    instance, or a ready object that all instances share. ``version`` is what it implements, None for any.
+    """
+
+    interface: str
+    version: str | None
+    implementation: Any
+
+    @property
+    def per_instance(self) -> bool:
+        return isinstance(self.implementation, type)
+
+    def make(self, context: Any) -> Any:
+        """The object for one guest instance."""
+        return self.implementation(context) if self.per_instance else self.implementation
+
+
+@dataclass(frozen=True, slots=True)
+class HostCall:
+    """How to call one host function.
+
+    ``attribute`` is looked up on the interface's object (``receiver`` false) or on the first argument, the
+    object behind the guest's handle (``receiver`` true). A static or a constructor has a path of two or one.
+    """
+
+    path: tuple[str, ...]
+    receiver: bool
+    waits: bool
+
+
+class Imports:
+    """The interfaces a host provides.
+
+    ``add("acme:kv/store@1.2.0", Store)`` gives every guest instance its own ``Store(context)``;
+    ``add("acme:kv/store", store)`` shares one object among all. Names without a version meet any version.
+    """
+
+    def __init__(self, interfaces: dict[str, Any] | None = None) -> None:
+        self._providers: dict[str, list[Provider]] = {}
+        for name, implementation in (interfaces or {}).items():
+            self.add(name, implementation)
+
+    def add(self, name: str, implementation: Any) -> None:
+        """Provide an interface; what was provided under the same name and version is replaced.
+
+        The name "" stands for functions and resources that a component imports outside any interface.
+        """
+        interface, version = parse_import_name(name) if name else ("", None)
+        others = [p for p in self._providers.get(interface, []) if p.version != version]
+        self._providers[interface] = [Provider(interface, version, implementation), *others]
+
+    def update(self, other: Imports) -> None:
+        """Provide what another set provides as well."""
+        for providers in other._providers.values():
+            for provider in reversed(providers):
+                version = f"@{provider.version}" if provider.version else ""
+                self.add(provider.interface + version, provider.implementation)
+
+    def find(self, name: str) -> Provider | None:
+        """The provider for an import's name, by semver; None if there is none."""
+        interface, version = parse_import_name(name) if name else ("", None)
+        for provider in self._providers.get(interface, []):
+            if provider.version is None or compatible(version, provider.version):
+                return provider
+        return None
+
+    def versions(self, name: str) -> Iterable[str]:
+        """The versions provided of the interface that ``name`` names, for messages."""
+        interface, _ = parse_import_name(name) if name else ("", None)
+        return [p.version for p in self._providers.get(interface, []) if p.version is not None]
+
+
+def host_call(implementation: Any, function: str) -> HostCall | None:
+    """How ``implementation`` answers the WIT function ``function``; None if it does not."""
+    name = parse_function_name(function)
+    attribute = snake_case(name.name)
+    if name.resource is None:
+        found = getattr(implementation, attribute, None)
+        return None if found is None else HostCall((attribute,), False, _waits(found))
+    resource = pascal_case(name.resource)
+    class_ = getattr(implementation, resource, None)
+    if class_ is None:
+        return None
+    if name.kind is FunctionKind.CONSTRUCTOR:
+        return HostCall((resource,), False, _waits(class_))
+    found = getattr(class_, attribute, None)
+    if found is None:
+        return None
+    if name.kind is FunctionKind.STATIC:
+        return HostCall((resource, attribute), False, _waits(found))
+    return HostCall((attribute,), True, _waits(found))
+
+
+def resource_class(implementation: Any, resource: str) -> type[Any] | None:
+    """The Python class behind a resource of an interface, if the interface names one."""
+    class_ = getattr(implementation, pascal_case(resource), None)
+    return class_ if isinstance(class_, type) else None
+
+
+def _waits(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function)

@@ -1,0 +1,119 @@
+"""The names of a component's imports and exports (Explainer.md, "Import and Export Definitions")."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import NamedTuple
+
+from wasi_trio.component._errors import MalformedComponent
+
+# Possessive quantifiers, and a fragment that can match in one way only, keep these linear on hostile names.
+_WORD = r"[a-z][0-9a-z]*+"
+LABEL = rf"(?:{_WORD}|[A-Z][0-9A-Z]*+)(?:-(?=[0-9A-Za-z])[0-9]*+(?:[a-z][0-9a-z]*+|[A-Z][0-9A-Z]*+)?+)*+"
+_WORDS = rf"{_WORD}(?:-[0-9a-z]++)*+"
+_NUMBER = r"(?:0|[1-9][0-9]*+)"
+_PRERELEASE_PART = rf"(?:{_NUMBER}(?![0-9A-Za-z-])|[0-9]*+[A-Za-z-][0-9A-Za-z-]*+)"
+SEMVER = (
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
+    rf"(?:-{_PRERELEASE_PART}(?:\.{_PRERELEASE_PART})*+)?+(?:\+[0-9A-Za-z-]++(?:\.[0-9A-Za-z-]++)*+)?+"
+)
+
+_label = re.compile(LABEL)
+_interface = re.compile(rf"(?P<name>(?:{_WORDS}:)++{_WORDS}(?:/{LABEL})++)(?:@(?P<version>.++))?+", re.DOTALL)
+_version = re.compile(SEMVER)
+_canonical = re.compile(r"[1-9][0-9]*|0\.[1-9][0-9]*|0\.0\.(?:0|[1-9][0-9]*)")
+_function = re.compile(
+    rf"(?:\[(?P<kind>method|static)\](?P<owner>{LABEL})\.(?P<name>{LABEL})"
+    rf"|\[(?P<whole>constructor|resource-new|resource-rep|resource-drop)\](?P<resource>{LABEL})"
+    rf"|(?P<free>{LABEL}))"
+)
+
+
+class FunctionKind(enum.Enum):
+    """What a function is to the resource its name mentions; the value is the name's annotation."""
+
+    FREE = ""
+    CONSTRUCTOR = "constructor"
+    METHOD = "method"
+    STATIC = "static"
+    #: the last three name built-ins, in what a core module imports and never in what a component does
+    RESOURCE_NEW = "resource-new"
+    RESOURCE_REP = "resource-rep"
+    RESOURCE_DROP = "resource-drop"
+
+
+class FunctionName(NamedTuple):
+    """``[method]input-stream.read`` in parts.
+
+    ``resource`` is None for a free function; ``name`` is "" where the annotation and the resource say it all.
+    """
+
+    kind: FunctionKind
+    resource: str | None
+    name: str
+
+
+def parse_import_name(name: str) -> tuple[str, str | None]:
+    """Part an import or export name from its version: ``wasi:io/streams@0.2.3`` is that of ``wasi:io/streams``.
+
+    A name that is not an interface's (a plain name, or a URL or dependency name of older specifications) is
+    given back whole, without a version. Raises MalformedComponent when what follows the ``@`` is no version.
+    """
+    match = _interface.fullmatch(name)
+    if match is None:
+        return name, None
+    version: str | None = match["version"]
+    if version is not None and not is_version(version):
+        raise MalformedComponent(f"import name {name!r}: {version!r} is not a version")
+    return match["name"], version
+
+
+def parse_function_name(name: str) -> FunctionName:
+    """The parts of a function's name; raises MalformedComponent when it is not one."""
+    match = _function.fullmatch(name)
+    if match is None:
+        raise MalformedComponent(f"{name!r} is not the name of a function")
+    if match["free"] is not None:
+        return FunctionName(FunctionKind.FREE, None, name)
+    if match["kind"] is not None:
+        return FunctionName(FunctionKind(match["kind"]), match["owner"], match["name"])
+    return FunctionName(FunctionKind(match["whole"]), match["resource"], "")
+
+
+def is_label(text: str) -> bool:
+    """Whether this is a kebab-case label: words in lower case and acronyms in upper case, joined by hyphens."""
+    return _label.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Whether this is a version as an interface name may carry it: SemVer 2.0, or a ``canonversion`` like ``0.2``."""
+    return _version.fullmatch(text) is not None or _canonical.fullmatch(text) is not None
+
+
+def track(version: str) -> str:
+    """What all versions have in common that are compatible with this one (Explainer.md, "Canonical Interface Name").
+
+    That is the first number of a version that is not zero and those before it: ``0.2.3`` is on track ``0.2``,
+    ``1.4.0`` on ``1``, ``0.0.7`` on ``0.0.7``. A prerelease has a track of its own, because release candidates
+    change incompatibly. Build metadata counts for nothing.
+    """
+    release, _, _ = version.partition("+")
+    if "-" in release:
+        return release
+    numbers = release.split(".")
+    for count, number in enumerate(numbers, 1):
+        if number != "0":
+            return ".".join(numbers[:count])
+    return release
+
+
+def compatible(wanted: str | None, provided: str | None) -> bool:
+    """Whether a host's interface of version ``provided`` may meet an import of version ``wanted``.
+
+    Either may be the newer: what the import names still has to exist. An interface without a version is
+    another than one with.
+    """
+    if wanted is None or provided is None:
+        return wanted is provided
+    return track(wanted) == track(provided)

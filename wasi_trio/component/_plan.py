@@ -1,0 +1,454 @@
+"""Linking: a component's definitions, carried out once in symbols.
+
+Everything in a component is static: which modules are instantiated with what, which function is lifted from where,
+what every import is called. So the definitions, nested components included, are executed here once, and what is left
+to do for each instance is a flat list of core instantiations. Instances of components are *parts*: part 0 is the
+component itself, and each ``instantiate`` of a nested component is a further part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from wasi_trio.component import _definitions as d
+from wasi_trio.component import _types as t
+from wasi_trio.component._definitions import Sort
+from wasi_trio.component._errors import LinkError, Unsupported
+from wasi_trio.component._names import parse_import_name
+from wasi_trio.component._resolve import Scope, resolve, resolve_reference
+
+#: parts and core instances that one component may come to; nesting can multiply them without end
+MAX_INSTANCES = 1_000
+
+# ---- core items ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CoreExport:
+    """An export of the core instance in ``slot`` (slots count through the whole plan)."""
+
+    slot: int
+    name: str
+    sort: Sort
+
+
+@dataclass(frozen=True, slots=True)
+class CanonFunc:
+    """A core function made by a canonical definition: number ``index`` of ``Plan.canons``."""
+
+    index: int
+
+
+CoreItem: TypeAlias = CoreExport | CanonFunc
+
+
+@dataclass(frozen=True, slots=True)
+class CoreInstance:
+    """A core instance: a slot that is instantiated, or a mere set of named items."""
+
+    slot: int | None
+    items: dict[str, tuple[Sort, CoreItem]] | None
+
+    def item(self, name: str, sort: Sort) -> CoreItem:
+        if self.items is not None:
+            return self.items[name][1]
+        assert self.slot is not None
+        return CoreExport(self.slot, name, sort)
+
+
+# ---- functions -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Options:
+    """Canonical options, resolved; one object for all definitions of a part that have the same.
+
+    ``memory`` and the functions belong to that part.
+    """
+
+    encoding: d.StringEncoding
+    memory: CoreItem | None
+    realloc: CoreItem | None
+    post_return: CoreItem | None
+    is_async: bool = False
+    callback: CoreItem | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lifted:
+    """A component function that a core function of ``part`` implements."""
+
+    part: int
+    core: CoreItem
+    type: t.FuncType
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostFunc:
+    """A component function that the host has to provide: ``name`` in the import ``interface`` ("" at the root)."""
+
+    interface: str
+    name: str
+    type: t.FuncType
+
+
+Func: TypeAlias = Lifted | HostFunc
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lower:
+    """A core function for ``part`` that calls a component function."""
+
+    part: int
+    func: Func
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResourceBuiltin:
+    """``resource.new``, ``resource.drop`` or ``resource.rep`` for ``part``."""
+
+    part: int
+    name: str
+    resource: t.ResourceType
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AsyncBuiltin:
+    """Any other built-in function for ``part``, by its name in the Explainer (``task.return``, ``stream.read``, ...).
+
+    ``type`` is the stream or future that it is about, or the result that ``task.return`` takes. Its memory, and
+    whether it is ``async``, are in ``options``. ``cancellable`` is the immediate of that name, ``slot`` and
+    ``core_type`` are those of context.get/set.
+    """
+
+    part: int
+    name: str
+    type: t.ValType | None
+    options: Options
+    cancellable: bool = False
+    slot: int = 0
+    core_type: str = "i32"
+
+
+Canon: TypeAlias = Lower | ResourceBuiltin | AsyncBuiltin
+
+
+# ---- components and instances ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """A component instance seen from outside: what it exports."""
+
+    exports: dict[str, tuple[Sort, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentClosure:
+    """A component and the scope that its outer aliases reach into."""
+
+    component: d.Component
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class InstantiateModule:
+    """Instantiate ``module`` in ``part`` as core instance ``slot``, its import modules being ``args``."""
+
+    slot: int
+    part: int
+    module: int
+    args: dict[str, CoreInstance]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What instantiating the component comes to.
+
+    ``imports`` lists what the host must provide; ``exports`` is the root instance's. ``destructors`` has, for each
+    resource type that a part implements and that has one, the core function. ``parents`` has for each part the one
+    whose component instantiates it. ``implements`` has the interfaces of imports that have plain names.
+    """
+
+    modules: list[memoryview] = field(default_factory=list)
+    steps: list[InstantiateModule] = field(default_factory=list)
+    canons: list[Canon] = field(default_factory=list)
+    lifted: list[Lifted] = field(default_factory=list)
+    host_funcs: list[HostFunc] = field(default_factory=list)
+    destructors: dict[t.ResourceType, CoreItem] = field(default_factory=dict)
+    resources: list[tuple[str, t.ResourceType]] = field(default_factory=list)
+    exports: dict[str, tuple[Sort, Any]] = field(default_factory=dict)
+    parents: list[int | None] = field(default_factory=list)
+    implements: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> int:
+        return len(self.parents)
+
+    @property
+    def imports(self) -> list[str]:
+        """The names of the interfaces (and root functions) that functions are imported of, in order."""
+        return list(dict.fromkeys(func.interface or func.name for func in self.host_funcs))
+
+    def interface_of(self, name: str) -> str:
+        """The interface that an import is of: what its name says, or what one with a plain name implements."""
+        return self.implements.get(name, name)
+
+    def find_export(self, name: str, function: str | None = None) -> Lifted | None:
+        """An exported function, or the function of an exported interface; None if there is none such.
+
+        An interface named without a version is found in whatever version it is exported.
+        """
+        for exported, (sort, item) in self.exports.items():
+            if exported != name and parse_import_name(exported)[0] != name:
+                continue
+            if sort is Sort.INSTANCE and function is not None:
+                item = item.exports.get(function, (None, None))[1]
+            if isinstance(item, Lifted):
+                return item
+        return None
+
+    def encloses(self, outer: int, inner: int) -> bool:
+        """Whether a part is another or contains it; such parts can not call each other ("trap-on-reenter")."""
+        part: int | None = inner
+        while part is not None:
+            if part == outer:
+                return True
+            part = self.parents[part]
+        return False
+
+
+def plan(component: d.Component) -> Plan:
+    """Carry out a valid component's definitions; Unsupported names what is not run here."""
+    planner = _Planner()
+    arguments = _HostArguments(planner)
+    planner.plan.exports = planner.instantiate(ComponentClosure(component, Scope(None)), arguments).exports
+    return planner.plan
+
+
+class _HostArguments:
+    """The root component's imports: host functions and host resource types, made up as its import types declare."""
+
+    def __init__(self, planner: _Planner) -> None:
+        self.planner = planner
+
+    def get(self, name: str, type_: d.ExternType, scope: Scope) -> Any:
+        match type_.sort:
+            case Sort.INSTANCE:
+                definition, outer = scope.get(Sort.TYPE, _index(type_))
+                return self.instance(name, definition, outer)
+            case Sort.FUNC:
+                return self.func("", name, scope.get(Sort.TYPE, _index(type_)))
+            case Sort.TYPE:
+                return self.type("", name, type_, scope)
+            case sort:
+                raise _not_for_hosts(name, sort)
+
+    def func(self, interface: str, name: str, type_: t.FuncType) -> HostFunc:
+        func = HostFunc(interface, name, type_)
+        self.planner.plan.host_funcs.append(func)
+        return func
+
+    def type(self, interface: str, name: str, type_: d.ExternType, scope: Scope) -> Any:
+        if type_.bound is d.TypeBound.EQ:
+            return scope.get(Sort.TYPE, _index(type_))
+        resource = t.ResourceType(name)
+        self.planner.plan.resources.append((interface, resource))
+        return resource
+
+    def instance(self, interface: str, definition: d.InstanceTypeDef, outer: Scope) -> Instance:
+        scope = Scope(outer)
+        exports: dict[str, tuple[Sort, Any]] = {}
+        for declaration in definition.declarations:
+            match declaration:
+                case d.ExportDecl(name, type_):
+                    match type_.sort:
+                        case Sort.FUNC:
+                            item: Any = self.func(interface, name, scope.get(Sort.TYPE, _index(type_)))
+                        case Sort.TYPE:
+                            item = self.type(interface, name, type_, scope)
+                        case Sort.INSTANCE:
+                            item = self.instance(f"{interface}/{name}", *scope.get(Sort.TYPE, _index(type_)))
+                        case sort:
+                            raise _not_for_hosts(f"{interface} {name}", sort)
+                    scope.add(type_.sort, item)
+                    exports[name] = (type_.sort, item)
+                case other:
+                    define_type(other, scope)
+        return Instance(exports)
+
+
+class _GivenArguments:
+    """The imports of a nested component, given by ``instantiate``."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+
+    def get(self, name: str, type_: d.ExternType, scope: Scope) -> Any:
+        return self.given[name]
+
+
+class _Planner:
+    def __init__(self) -> None:
+        self.plan = Plan()
+        self.module_indices: dict[int, int] = {}
+        self.known_options: dict[tuple[Any, ...], Options] = {}
+        self.slots = 0
+
+    def count(self) -> None:
+        if self.plan.parts + self.slots > MAX_INSTANCES:
+            raise Unsupported(f"the component comes to more than {MAX_INSTANCES} instances")
+
+    def instantiate(
+        self, closure: ComponentClosure, arguments: _HostArguments | _GivenArguments, parent: int | None = None
+    ) -> Instance:
+        part = self.plan.parts
+        self.plan.parents.append(parent)
+        self.count()
+        scope = Scope(closure.scope)
+        exports: dict[str, tuple[Sort, Any]] = {}
+        for definition in closure.component.definitions:
+            self.define(definition, scope, part, arguments, exports)
+        return Instance(exports)
+
+    def define(
+        self,
+        definition: d.Definition,
+        scope: Scope,
+        part: int,
+        arguments: _HostArguments | _GivenArguments,
+        exports: dict[str, tuple[Sort, Any]],
+    ) -> None:
+        match definition:
+            case d.Import(name, type_, implements):
+                if implements is not None and isinstance(arguments, _HostArguments):
+                    self.plan.implements[name] = implements
+                scope.add(type_.sort, arguments.get(name, type_, scope))
+            case d.Export(name, sort, index, _):
+                item = scope.get(sort, index)
+                exports[name] = (sort, item)
+                scope.add(sort, item)
+            case d.CoreModule():
+                scope.add(Sort.CORE_MODULE, definition)
+            case d.CoreInstantiate(module, args):
+                scope.add(Sort.CORE_INSTANCE, self.instantiate_module(scope, part, module, args))
+            case d.CoreInlineInstance(named):
+                items = {name: (sort, scope.get(sort, index)) for name, sort, index in named}
+                scope.add(Sort.CORE_INSTANCE, CoreInstance(None, items))
+            case d.Component():
+                scope.add(Sort.COMPONENT, ComponentClosure(definition, scope))
+            case d.Instantiate(component, given):
+                nested = _GivenArguments({name: scope.get(sort, index) for name, sort, index in given})
+                scope.add(Sort.INSTANCE, self.instantiate(scope.get(Sort.COMPONENT, component), nested, part))
+            case d.InlineInstance(named):
+                scope.add(Sort.INSTANCE, Instance({n: (sort, scope.get(sort, i)) for n, sort, i in named}))
+            case d.AliasCoreExport(sort, instance, name):
+                scope.add(sort, scope.get(Sort.CORE_INSTANCE, instance).item(name, sort))
+            case d.TypeDefinition(d.ResourceTypeDef(dtor)):
+                resource = t.ResourceType(f"resource {len(self.plan.destructors)}", owner=part)
+                if dtor is not None:
+                    self.plan.destructors[resource] = scope.get(Sort.CORE_FUNC, dtor)
+                scope.add(Sort.TYPE, resource)
+            case d.CanonLift(core_func, options, type_index):
+                core = scope.get(Sort.CORE_FUNC, core_func)
+                lifted = Lifted(part, core, scope.get(Sort.TYPE, type_index), self.options(scope, part, options))
+                self.plan.lifted.append(lifted)
+                scope.add(Sort.FUNC, lifted)
+            case d.CanonLower(func, options):
+                self.canon(scope, Lower(part, scope.get(Sort.FUNC, func), self.options(scope, part, options)))
+            case d.CanonBuiltin(name) if name in ("resource.new", "resource.drop", "resource.rep"):
+                assert definition.type is not None
+                self.canon(scope, ResourceBuiltin(part, name, scope.get(Sort.TYPE, definition.type)))
+            case d.CanonBuiltin():
+                self.canon(scope, self.async_builtin(scope, part, definition))
+            case other:
+                define_type(other, scope)
+
+    def canon(self, scope: Scope, canon: Canon) -> None:
+        scope.add(Sort.CORE_FUNC, CanonFunc(len(self.plan.canons)))
+        self.plan.canons.append(canon)
+
+    def options(self, scope: Scope, part: int, options: d.CanonOptions) -> Options:
+        def func(index: int | None) -> CoreItem | None:
+            return None if index is None else scope.get(Sort.CORE_FUNC, index)
+
+        memory = None if options.memory is None else scope.get(Sort.CORE_MEMORY, options.memory)
+        key = (
+            part,
+            options.encoding,
+            memory,
+            func(options.realloc),
+            func(options.post_return),
+            options.is_async,
+            func(options.callback),
+        )
+        return self.known_options.setdefault(key, Options(*key[1:]))
+
+    def async_builtin(self, scope: Scope, part: int, builtin: d.CanonBuiltin) -> AsyncBuiltin:
+        options = builtin.options
+        if builtin.memory is not None:
+            options = replace(options, memory=builtin.memory)
+        # For thread.yield and the waits the flag is cancellable, for the rest async.
+        cancellable = builtin.name in ("thread.yield", "waitable-set.wait", "waitable-set.poll")
+        if not cancellable and builtin.flag:
+            options = replace(options, is_async=True)
+        type_ = resolve_reference(builtin.result, scope)
+        if builtin.type is not None:
+            type_ = scope.get(Sort.TYPE, builtin.type)
+        return AsyncBuiltin(
+            part,
+            builtin.name,
+            type_,
+            self.options(scope, part, options),
+            builtin.flag and cancellable,
+            builtin.immediate or 0,
+            builtin.core_type or "i32",
+        )
+
+    def instantiate_module(
+        self, scope: Scope, part: int, module: int, args: tuple[tuple[str, int], ...]
+    ) -> CoreInstance:
+        definition = scope.get(Sort.CORE_MODULE, module)
+        index = self.module_indices.get(id(definition))
+        if index is None:
+            index = self.module_indices[id(definition)] = len(self.plan.modules)
+            self.plan.modules.append(definition.code)
+        slot = self.slots
+        self.slots += 1
+        self.count()
+        given = {name: scope.get(Sort.CORE_INSTANCE, instance) for name, instance in args}
+        self.plan.steps.append(InstantiateModule(slot, part, index, given))
+        return CoreInstance(slot, None)
+
+
+def define_type(definition: d.Definition | d.Declaration, scope: Scope) -> None:
+    """The definitions that components and instance types have in common: types and aliases."""
+    match definition:
+        case d.CoreTypeDefinition():
+            scope.add(Sort.CORE_TYPE, None)
+        case d.TypeDefinition(type_):
+            scope.add(Sort.TYPE, resolve(type_, scope))
+        case d.AliasExport(sort, instance, name):
+            source = scope.get(Sort.INSTANCE, instance)
+            scope.add(sort, source.exports[name][1])
+        case d.AliasOuter(sort, count, index):
+            outer = scope
+            for _ in range(count):
+                assert outer.outer is not None, "the validator has counted the scopes"
+                outer = outer.outer
+            scope.add(sort, outer.get(sort, index))
+        case other:
+            raise AssertionError(f"{type(other).__name__} is not a definition of this place")
+
+
+def _not_for_hosts(name: str, sort: Sort) -> LinkError:
+    line = f"{name} (a {sort.value}, which a host can not provide)"
+    return LinkError(f"the component imports {line}", missing=(line,))
+
+
+def _index(type_: d.ExternType) -> int:
+    assert type_.index is not None
+    return type_.index

@@ -1,0 +1,116 @@
+"""Core modules made ready to be linked with one call for each instance instead of one for each import.
+
+A component wires its core modules item by item, through instances it makes up for the purpose; a large one has
+thousands of items. All that is known from the plan. So each module gets its imports renamed to say where they come
+from (the slot of a core instance, or a canonical definition), and loses the exports that nothing asks for: then whole
+core instances can be put into wasmtime's linker, which does the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wasi_trio.component._core_types import skip_extern_type
+from wasi_trio.component._definitions import Sort
+from wasi_trio.component._plan import CanonFunc, CoreExport, CoreItem, InstantiateModule, Options, Plan, ResourceBuiltin
+from wasi_trio.component._reader import Reader
+from wasi_trio.component._wasm import name as encode_name
+from wasi_trio.component._wasm import section, sections, unsigned
+
+#: the import module name of everything that canonical definitions make
+CANON = "canon"
+
+_PREAMBLE = 8
+_IMPORT, _EXPORT = 2, 7
+_SORTS = (Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL, Sort.CORE_TAG)
+
+
+@dataclass(frozen=True, slots=True)
+class Relinked:
+    """What to compile for one core instantiation, and what it imports.
+
+    A ``CoreExport`` is imported from the module that ``slot_name`` gives, under its own name, a ``CanonFunc`` from
+    ``CANON`` under its number.
+    """
+
+    code: bytes
+    imports: tuple[CoreItem, ...]
+
+
+def slot_name(slot: int) -> str:
+    """The import module name of what the core instance in a slot exports."""
+    return str(slot)
+
+
+def relink(plan: Plan) -> list[Relinked]:
+    """A module for each step of a plan, in order; equal ones are equal bytes."""
+    found = [_imports(plan, step) for step in plan.steps]
+    used: dict[int, set[str]] = {step.slot: set() for step in plan.steps}
+    items = [item for imports in found for item, _ in imports]
+    for item in (*items, *_used_by_host(plan)):
+        if isinstance(item, CoreExport):
+            used[item.slot].add(item.name)
+    return [
+        Relinked(_rewrite(plan.modules[step.module], imports, used[step.slot]), tuple(item for item, _ in imports))
+        for step, imports in zip(plan.steps, found, strict=True)
+    ]
+
+
+def _used_by_host(plan: Plan) -> list[CoreItem]:
+    """The core items that lifting, lowering and destructors reach for."""
+    items: list[CoreItem | None] = [*plan.destructors.values(), *(lifted.core for lifted in plan.lifted)]
+    options: list[Options] = [lifted.options for lifted in plan.lifted]
+    options += [canon.options for canon in plan.canons if not isinstance(canon, ResourceBuiltin)]
+    for option in options:
+        items += (option.memory, option.realloc, option.post_return, option.callback)
+    return [item for item in items if item is not None]
+
+
+def _imports(plan: Plan, step: InstantiateModule) -> list[tuple[CoreItem, bytes]]:
+    """What a step's module imports, and of each import the bytes that follow its names."""
+    code = plan.modules[step.module]
+    imports: list[tuple[CoreItem, bytes]] = []
+    for identifier, content in sections(code[_PREAMBLE:]):
+        if identifier != _IMPORT:
+            continue
+        reader = Reader(bytes(content))
+        for _ in range(reader.count("imports")):
+            module, name = reader.raw_name("import module name"), reader.raw_name("import name")
+            start = reader.position
+            skip_extern_type(reader)
+            described = content[start : reader.position]
+            item = step.args[module].item(name, _SORTS[described[0]])
+            imports.append((item, bytes(described)))
+    return imports
+
+
+def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[str]) -> bytes:
+    parts = [bytes(code[:_PREAMBLE])]
+    for identifier, content in sections(code[_PREAMBLE:]):
+        if identifier == _IMPORT:
+            entries = [_names(item) + described for item, described in imports]
+            parts.append(section(identifier, unsigned(len(entries)) + b"".join(entries)))
+        elif identifier == _EXPORT:
+            parts.append(section(identifier, _kept_exports(content, used)))
+        else:
+            parts.append(section(identifier, content))
+    return b"".join(parts)
+
+
+def _names(item: CoreItem) -> bytes:
+    if isinstance(item, CanonFunc):
+        return encode_name(CANON) + encode_name(str(item.index))
+    return encode_name(slot_name(item.slot)) + encode_name(item.name)
+
+
+def _kept_exports(content: memoryview, used: set[str]) -> bytes:
+    reader = Reader(bytes(content))
+    kept = []
+    for _ in range(reader.count("exports")):
+        start = reader.position
+        name = reader.raw_name("export name")
+        reader.byte("sort of an export")
+        reader.u32("index of an export")
+        if name in used:
+            kept.append(bytes(content[start : reader.position]))
+    return unsigned(len(kept)) + b"".join(kept)

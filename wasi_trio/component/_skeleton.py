@@ -1,0 +1,55 @@
+"""A component without its code, for the validator.
+
+wasmtime checks a component by compiling it, all its core modules included, which takes seconds for a large one; and
+those modules are compiled (so checked) by themselves anyway. What is left to check is how they fit together, and that
+depends on their types alone. So the validator gets the component with every function body replaced by a trap.
+"""
+
+from __future__ import annotations
+
+from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
+
+_PREAMBLE = 8
+#: component sections (Binary.md, "Component Definitions")
+_CUSTOM, _CORE_MODULE, _COMPONENT = 0, 1, 4
+#: core sections: what only function bodies need is left out together with them
+_CODE, _DATA, _DATA_COUNT = 10, 11, 12
+#: size 3, no locals, ``unreachable``, ``end``
+_TRAP = b"\x03\x00\x00\x0b"
+_MAX_NESTING = 100
+
+
+def skeleton(data: bytes | memoryview) -> bytes:
+    """The component with its core modules' function bodies, data and custom sections taken out.
+
+    Raises MalformedComponent where the sections do not add up. Everything else is the validator's to find.
+    """
+    return _component(memoryview(data), 0)
+
+
+def _component(data: memoryview, depth: int) -> bytes:
+    if depth > _MAX_NESTING:
+        raise MalformedComponent(f"components are nested more than {_MAX_NESTING} deep")
+    parts = [bytes(data[:_PREAMBLE])]
+    for identifier, content in sections(data[_PREAMBLE:]):
+        if identifier == _CORE_MODULE:
+            parts.append(section(identifier, _module(content)))
+        elif identifier == _COMPONENT:
+            parts.append(section(identifier, _component(content, depth + 1)))
+        elif identifier != _CUSTOM:
+            parts.append(section(identifier, content))
+    return b"".join(parts)
+
+
+def _module(data: memoryview) -> bytes:
+    parts = [bytes(data[:_PREAMBLE])]
+    for identifier, content in sections(data[_PREAMBLE:]):
+        if identifier == _CODE:
+            count, start = read_unsigned(content, 0)
+            if count > len(content) - start:
+                raise MalformedComponent("a core module's code section counts more functions than it has bytes")
+            parts.append(section(identifier, unsigned(count) + _TRAP * count))
+        elif identifier not in (_CUSTOM, _DATA, _DATA_COUNT):
+            parts.append(section(identifier, content))
+    return b"".join(parts)

@@ -1,0 +1,258 @@
+"""What a host may give for a WIT type, and how it is told what it may not."""
+
+from __future__ import annotations
+
+import operator
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wasi_trio.component._errors import HostError
+from wasi_trio.component._types import (
+    Borrow,
+    Enum,
+    Flags,
+    Future,
+    List,
+    Map,
+    Option,
+    Own,
+    Primitive,
+    Record,
+    Result,
+    Stream,
+    Tuple,
+    ValType,
+)
+from wasi_trio.component._values import Err, GuestResource, Ok
+
+INTEGER_RANGES = {
+    "s8": (-(2**7), 2**7 - 1),
+    "u8": (0, 2**8 - 1),
+    "s16": (-(2**15), 2**15 - 1),
+    "u16": (0, 2**16 - 1),
+    "s32": (-(2**31), 2**31 - 1),
+    "u32": (0, 2**32 - 1),
+    "s64": (-(2**63), 2**63 - 1),
+    "u64": (0, 2**64 - 1),
+}
+
+
+def wit(type_: ValType | None) -> str:
+    """A type as one would write it in WIT, the insides of records and variants left out."""
+    match type_:
+        case None:
+            return "_"
+        case Primitive(name):
+            return name
+        case List(element, None):
+            return f"list<{wit(element)}>"
+        case List(element, length):
+            return f"list<{wit(element)}, {length}>"
+        case Tuple(types):
+            return f"tuple<{', '.join(map(wit, types))}>" if len(types) <= 8 else f"tuple of {len(types)}"
+        case Option(payload):
+            return f"option<{wit(payload)}>"
+        case Result(None, None):
+            return "result"
+        case Result(ok, None):
+            return f"result<{wit(ok)}>"
+        case Result(ok, err):
+            return f"result<{wit(ok)}, {wit(err)}>"
+        case Map(key, value):
+            return f"map<{wit(key)}, {wit(value)}>"
+        case Own(resource):
+            return f"own<{resource.name}>"
+        case Borrow(resource):
+            return f"borrow<{resource.name}>"
+        case Stream(element):
+            return f"stream<{wit(element)}>"
+        case Future(element):
+            return f"future<{wit(element)}>"
+        case Record(named):
+            return f"record {{{_some([name for name, _ in named])}}}"
+        case Enum(names):
+            return f"enum {{{_some(names)}}}"
+        case Flags(names):
+            return f"flags {{{_some(names)}}}"
+        case _:
+            return f"variant {{{_some([name for name, _ in type_.cases])}}}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def mismatch(type_: ValType | None, value: object, detail: str = "") -> HostError:
+    """The error for a value that this type does not admit."""
+    text = f"{wit(type_)} cannot be made from a Python {type(value).__name__}"
+    return HostError(f"{text}: {detail}" if detail else text)
+
+
+def as_integer(value: Any, type_: Primitive) -> int:
+    """``value`` as an int in the range of this type; the slow path of a check done in line."""
+    if not isinstance(value, int):
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise mismatch(type_, value) from None
+    low, high = INTEGER_RANGES[type_.name]
+    if not low <= value <= high:
+        raise mismatch(
+            type_, value, f"{value} is not between {low} and {high}" if -(2**80) < value < 2**80 else "out of range"
+        )
+    return int(value)
+
+
+def f32_bits(value: Any) -> int:
+    """The bit pattern of a number as an IEEE 754 single."""
+    try:
+        return _U32.unpack(_F32.pack(value))[0]  # type: ignore[no-any-return]
+    except (struct.error, OverflowError) as error:
+        raise mismatch(Primitive("f32"), value, str(error)) from None
+
+
+def f64_bits(value: Any) -> int:
+    """The bit pattern of a number as an IEEE 754 double."""
+    try:
+        return _U64.unpack(_F64.pack(value))[0]  # type: ignore[no-any-return]
+    except (struct.error, OverflowError) as error:
+        raise mismatch(Primitive("f64"), value, str(error)) from None
+
+
+_F32, _F64, _U32, _U64 = map(struct.Struct, ("<f", "<d", "<I", "<Q"))
+
+
+def number_error(types: Sequence[Primitive], values: Sequence[Any], error: Exception) -> HostError:
+    """Which of the numbers that ``struct`` refused to pack together is to blame."""
+    for type_, value in zip(types, values, strict=True):
+        try:
+            if type_.name in INTEGER_RANGES:
+                as_integer(value, type_)
+            else:
+                (f32_bits if type_.name == "f32" else f64_bits)(value)
+        except HostError as culprit:
+            return culprit
+    return HostError(str(error))
+
+
+def char_bits(value: Any) -> int:
+    """The code point of a ``char``."""
+    if not isinstance(value, str):
+        raise mismatch(Primitive("char"), value)
+    if len(value) != 1:
+        raise mismatch(Primitive("char"), value, f"it has {len(value)} characters")
+    point = ord(value)
+    if 0xD800 <= point <= 0xDFFF:
+        raise mismatch(Primitive("char"), value, "a surrogate is not a character")
+    return point
+
+
+def flag_bits(value: Any, type_: Flags, bits: Mapping[str, int]) -> int:
+    """The bit vector for a collection of flag names."""
+    if isinstance(value, str):
+        raise mismatch(type_, value, "a collection of names is needed")
+    total = 0
+    try:
+        for name in value:
+            total |= bits[name]
+    except KeyError as error:
+        raise mismatch(type_, value, f"there is no flag {error}") from None
+    except TypeError:
+        raise mismatch(type_, value) from None
+    return total
+
+
+def as_case(value: Any, type_: ValType) -> tuple[Any, Any]:
+    """The name and the payload of a variant's value."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
+    if isinstance(value, str):
+        return value, None
+    raise mismatch(type_, value, "Variant(case, value) is needed")
+
+
+def no_case(type_: ValType, case: object, value: object) -> HostError:
+    return mismatch(type_, value, f"there is no case {case!r:.80}")
+
+
+def payload_unwanted(type_: ValType, case: str, payload: object) -> HostError:
+    return HostError(f"the case {case} of {wit(type_)} has no payload, but was given a Python {type(payload).__name__}")
+
+
+def as_result(value: Any, type_: ValType) -> tuple[int, Any]:
+    """The case's index and the payload of a ``result``'s value."""
+    if isinstance(value, Ok):
+        return 0, value.value
+    if isinstance(value, Err):
+        return 1, value.value
+    raise mismatch(type_, value, "Ok or Err is needed")
+
+
+def as_fields(value: Any, type_: ValType, count: int) -> Sequence[Any]:
+    """A tuple's value, with as many items as the type has."""
+    if not isinstance(value, (tuple, list)):
+        raise mismatch(type_, value)
+    if len(value) != count:
+        raise mismatch(type_, value, f"it has {len(value)} items, {count} are needed")
+    return value
+
+
+def as_items(value: Any, type_: List, limit: int) -> list[Any] | tuple[Any, ...]:
+    """A list's value, of the fixed length that the type may have and of no more than ``limit`` items."""
+    if value.__class__ is list or value.__class__ is tuple:
+        _check_length(len(value), value, type_, limit)
+        return value
+    if isinstance(value, (str, Mapping)):
+        raise mismatch(type_, value)
+    try:
+        _check_length(len(value), value, type_, limit)
+        items = list(value)
+    except TypeError as error:
+        raise mismatch(type_, value, "a sized iterable is needed") from error
+    _check_length(len(items), value, type_, limit)
+    return items
+
+
+def as_buffer(value: Any, type_: List, limit: int) -> bytes | memoryview:
+    """The bytes of a ``list<u8>``'s value: any C-contiguous buffer of unsigned bytes."""
+    if value.__class__ is bytes:
+        data: bytes | memoryview = value
+    else:
+        try:
+            data = memoryview(value)
+        except TypeError:
+            raise mismatch(type_, value, "bytes or another buffer is needed") from None
+        if data.format != "B" or data.ndim != 1 or not data.c_contiguous:
+            raise mismatch(type_, value, "the buffer is not one contiguous run of unsigned bytes")
+    _check_length(len(data), value, type_, limit)
+    return data
+
+
+def _check_length(length: int, value: Any, type_: List, limit: int) -> None:
+    if type_.length is not None and length != type_.length:
+        raise mismatch(type_, value, f"it has {length} items")
+    if length > limit:
+        raise mismatch(type_, value, f"{length} items are too many to pass at once")
+
+
+def missing_field(type_: Record, value: object, error: AttributeError) -> HostError:
+    return mismatch(type_, value, str(error))
+
+
+def guest_rep(value: Any, type_: Own | Borrow) -> Any:
+    """The representation behind a resource that a guest implements, to lend."""
+    if not isinstance(value, GuestResource):
+        raise mismatch(type_, value)
+    if value.resource is not type_.resource:
+        raise mismatch(type_, value, f"it is a {value.resource.name} of another kind")
+    if value.rep is None:
+        raise mismatch(type_, value, "it was given away before")
+    return value.rep
+
+
+def take_guest_rep(value: Any, type_: Own | Borrow) -> Any:
+    """Like ``guest_rep``, to give the resource away: the Python object no longer stands for it."""
+    rep = guest_rep(value, type_)
+    value.rep = None
+    return rep

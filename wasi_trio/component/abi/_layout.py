@@ -1,0 +1,301 @@
+"""Sizes, alignments and flat forms ("Alignment", "Element Size" and "Flattening" of the Canonical ABI).
+
+Memories are addressed with i32 throughout. Everything here depends on types alone and is cached by type.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from wasi_trio.component._types import (
+    BOOL,
+    Borrow,
+    Enum,
+    Flags,
+    FuncType,
+    Future,
+    List,
+    Map,
+    Option,
+    Own,
+    Primitive,
+    Record,
+    Result,
+    Stream,
+    Tuple,
+    ValType,
+    Variant,
+    contains,
+)
+
+#: "i32", "i64", "f32" or "f64"
+CoreType: TypeAlias = str
+
+MAX_FLAT_PARAMS = 16
+MAX_FLAT_ASYNC_PARAMS = 4
+MAX_FLAT_RESULTS = 1
+
+#: the most bytes that one string or one list may take in a guest's memory
+MAX_BYTE_LENGTH = 2**28 - 1
+
+_PRIMITIVE_SIZES = {
+    "bool": 1,
+    "s8": 1,
+    "u8": 1,
+    "s16": 2,
+    "u16": 2,
+    "s32": 4,
+    "u32": 4,
+    "s64": 8,
+    "u64": 8,
+    "f32": 4,
+    "f64": 8,
+    "char": 4,
+    "string": 8,
+    "error-context": 4,
+}
+_PRIMITIVE_CORE_TYPES = {"s64": "i64", "u64": "i64", "f32": "f32", "f64": "f64"}
+
+
+def align_to(offset: int, alignment: int) -> int:
+    """The first multiple of ``alignment`` (a power of two) from ``offset`` on."""
+    return (offset + alignment - 1) & -alignment
+
+
+def cases(type_: Variant | Enum | Option | Result) -> tuple[tuple[str, ValType | None], ...]:
+    """The cases of a type that is a variant or stands for one ("Despecialization")."""
+    match type_:
+        case Variant(named):
+            return named
+        case Enum(names):
+            return tuple((name, None) for name in names)
+        case Option(payload):
+            return (("none", None), ("some", payload))
+        case Result(ok, err):
+            return (("ok", ok), ("error", err))
+
+
+def fields(type_: Record | Tuple) -> tuple[ValType, ...]:
+    """The types of a record's or a tuple's fields, in order."""
+    return type_.types if isinstance(type_, Tuple) else tuple(t for _, t in type_.fields)
+
+
+@functools.lru_cache(maxsize=8192)
+def alignment(type_: ValType) -> int:
+    """The alignment in bytes of a value in memory."""
+    match type_:
+        case Primitive("string"):
+            return 4
+        case Primitive(name):
+            return _PRIMITIVE_SIZES[name]
+        case List(element, length):
+            return 4 if length is None else alignment(element)
+        case Record() | Tuple():
+            return max((alignment(t) for t in fields(type_)), default=1)
+        case Variant() | Enum() | Option() | Result():
+            return max(discriminant_size(type_), _payload_alignment(type_))
+        case Flags():
+            return size(type_)
+        case _:
+            return 4
+
+
+@functools.lru_cache(maxsize=8192)
+def size(type_: ValType) -> int:
+    """The size in bytes of a value in memory, padding to its alignment included."""
+    match type_:
+        case Primitive(name):
+            return _PRIMITIVE_SIZES[name]
+        case List(element, length):
+            return 8 if length is None else length * size(element)
+        case Record() | Tuple():
+            end = 0
+            for t in fields(type_):
+                end = align_to(end, alignment(t)) + size(t)
+            return align_to(end, alignment(type_))
+        case Variant() | Enum() | Option() | Result():
+            largest = max((size(t) for _, t in cases(type_) if t is not None), default=0)
+            return align_to(payload_offset(type_) + largest, alignment(type_))
+        case Flags(names):
+            return 1 if len(names) <= 8 else 2 if len(names) <= 16 else 4
+        case Map():
+            return 8
+        case _:
+            return 4
+
+
+def offsets(type_: Record | Tuple) -> tuple[int, ...]:
+    """Where each field starts, counted from the start of the record or tuple."""
+    starts, end = [], 0
+    for t in fields(type_):
+        end = align_to(end, alignment(t))
+        starts.append(end)
+        end += size(t)
+    return tuple(starts)
+
+
+def discriminant_size(type_: Variant | Enum | Option | Result) -> int:
+    """The size in bytes of a variant's discriminant."""
+    count = len(cases(type_))
+    return 1 if count <= 2**8 else 2 if count <= 2**16 else 4
+
+
+def payload_offset(type_: Variant | Enum | Option | Result) -> int:
+    """Where the payloads of a variant's cases start."""
+    return align_to(discriminant_size(type_), _payload_alignment(type_))
+
+
+def _payload_alignment(type_: Variant | Enum | Option | Result) -> int:
+    return max((alignment(t) for _, t in cases(type_) if t is not None), default=1)
+
+
+@functools.lru_cache(maxsize=8192)
+def flat_length(type_: ValType) -> int:
+    """How many core values a value flattens to; cheap for types whose flat form would be huge."""
+    match type_:
+        case Primitive("string") | Map():
+            return 2
+        case List(element, length):
+            return 2 if length is None else length * flat_length(element)
+        case Record() | Tuple():
+            return sum(flat_length(t) for t in fields(type_))
+        case Variant() | Enum() | Option() | Result():
+            return 1 + max((flat_length(t) for _, t in cases(type_) if t is not None), default=0)
+        case _:
+            return 1
+
+
+@functools.lru_cache(maxsize=8192)
+def flatten(type_: ValType) -> tuple[CoreType, ...]:
+    """The core types a value is passed as when it is not passed in memory (``flatten_type``)."""
+    match type_:
+        case Primitive("string") | Map() | List(_, None):
+            return ("i32", "i32")
+        case Primitive(name):
+            return (_PRIMITIVE_CORE_TYPES.get(name, "i32"),)
+        case List(element, int(length)):
+            return flatten(element) * length
+        case Record() | Tuple():
+            return tuple(core for t in fields(type_) for core in flatten(t))
+        case Variant() | Enum() | Option() | Result():
+            joined: list[CoreType] = []
+            for _, payload in cases(type_):
+                if payload is None:
+                    continue
+                for i, core in enumerate(flatten(payload)):
+                    if i == len(joined):
+                        joined.append(core)
+                    else:
+                        joined[i] = _join(joined[i], core)
+            return ("i32", *joined)
+        case _:
+            return ("i32",)
+
+
+def _join(a: CoreType, b: CoreType) -> CoreType:
+    if a == b:
+        return a
+    return "i32" if {a, b} == {"i32", "f32"} else "i64"
+
+
+def total_flat_length(types: Sequence[ValType]) -> int:
+    """How many core values a sequence of values flattens to, whatever the limit."""
+    return sum(map(flat_length, types))
+
+
+def flat_count(types: Sequence[ValType], max_flat: int) -> int:
+    """How many core values carry a sequence of values: one, a pointer, when there would be more than ``max_flat``."""
+    count = total_flat_length(types)
+    return count if count <= max_flat else 1
+
+
+def core_signature(
+    type_: FuncType, context: Literal["lift", "lower"], is_async: bool = False, has_callback: bool = False
+) -> tuple[tuple[CoreType, ...], tuple[CoreType, ...]]:
+    """The core parameters and results that ``canon lift`` expects or ``canon lower`` makes (``flatten_functype``).
+
+    ``is_async`` and ``has_callback`` are the canonical options of that name.
+    """
+    params = tuple(t for _, t in type_.params)
+    lowering = context == "lower"
+    limit = MAX_FLAT_ASYNC_PARAMS if is_async and lowering else MAX_FLAT_PARAMS
+    core_params = tuple(core for t in params for core in flatten(t)) if total_flat_length(params) <= limit else ("i32",)
+    if is_async:
+        if not lowering:
+            return core_params, (("i32",) if has_callback else ())
+        return core_params + (("i32",) if type_.result is not None else ()), ("i32",)
+    if type_.result is None:
+        return core_params, ()
+    if flat_length(type_.result) <= MAX_FLAT_RESULTS:
+        return core_params, flatten(type_.result)
+    return ((*core_params, "i32"), ()) if lowering else (core_params, ("i32",))
+
+
+def needs_lends(type_: FuncType) -> bool:
+    """Whether lifting this function's arguments must count the handles it lends to the call.
+
+    A guest waiting in a synchronous call can not drop a handle it lent to that call, unless the same call also
+    takes handles away or leaves streams running. A call lowered with the ``async`` option must always count.
+    """
+    params = [t for _, t in type_.params]
+    if not any(contains(t, Borrow) for t in params):
+        return False
+    return type_.is_async or any(contains(t, (Own, Stream, Future)) for t in (*params, type_.result))
+
+
+#: how a value with a place of its own in memory is read and written by ``struct``; the rest is made of these
+_STRUCT_CODES = {
+    "s8": "b",
+    "u8": "B",
+    "s16": "h",
+    "u16": "H",
+    "s32": "i",
+    "u32": "I",
+    "s64": "q",
+    "u64": "Q",
+    "f32": "f",
+    "f64": "d",
+}
+
+
+def number_code(type_: ValType | None) -> str | None:
+    """The ``struct`` code of an integer or float type, which memory holds just as Python reads it; else None."""
+    if isinstance(type_, Primitive) and type_ != BOOL:
+        return _STRUCT_CODES.get(type_.name)
+    return None
+
+
+UNSIGNED_CODES = {1: "B", 2: "H", 4: "I"}
+
+
+def leaf_codes(type_: ValType) -> str | None:
+    """The ``struct`` codes of a type that is one or two core values, None for types made of others."""
+    match type_:
+        case Primitive("bool"):
+            return "B"
+        case Primitive("string") | Map() | List(_, None):
+            return "II"
+        case Primitive("char" | "error-context") | Own() | Borrow() | Stream() | Future():
+            return "I"
+        case Primitive():
+            return number_code(type_)
+        case Flags():
+            return UNSIGNED_CODES[size(type_)]
+        case _:
+            return None
+
+
+@functools.lru_cache(maxsize=8192)
+def weight(type_: ValType) -> int:
+    """Roughly how many lines of code it takes to lift or lower a value of this type in line."""
+    match type_:
+        case Record() | Tuple():
+            return 1 + sum(map(weight, fields(type_)))
+        case Enum():
+            return 1
+        case Variant() | Option() | Result():
+            return 2 + sum(weight(t) for _, t in cases(type_) if t is not None)
+        case _:
+            return 1

@@ -1,0 +1,289 @@
+"""What streams and futures have in common: two ends, and copies from the one to the other.
+
+A *party* is whoever holds an end: a guest's handle (``GuestEnd``) or the host (``host_ends``). Each is its own buffer:
+of ``length`` elements ``progress`` have been copied so far. Blocks are what elements are copied as: bytes for numbers,
+nothing for elements without a type, else a list ("Buffer State" and "Stream State" of the Canonical ABI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol
+
+from wasi_trio.component._context import Context
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._types import ValType
+from wasi_trio.component.concurrency._elements import MAX_LENGTH, Element, element_of
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._waitables import Waitable
+from wasi_trio.component.concurrency._weights import weigh
+
+
+class CopyResult(IntEnum):
+    COMPLETED = 0
+    DROPPED = 1
+    CANCELLED = 2
+
+
+class CopyState(IntEnum):
+    IDLE = 1
+    COPYING = 2
+    DONE = 3
+
+
+class Party(Protocol):
+    """One end's side of a copy; ``instance`` is None for the host."""
+
+    length: int
+    progress: int
+
+    @property
+    def instance(self) -> ComponentInstance | None: ...
+
+    def copied(self) -> None:
+        """This party had been waiting, and a copy was made; it stays the pending one unless it says otherwise."""
+
+    def done(self, result: CopyResult) -> None:
+        """This party's operation is over."""
+
+
+class Source(Party, Protocol):
+    def give(self, count: int) -> Any:
+        """A block of the next elements."""
+
+
+class Sink(Party, Protocol):
+    def take(self, block: Any, count: int) -> None:
+        """Take a block, which is valid during this call only."""
+
+
+class Shared:
+    """What the two ends of a stream or future share; it stands for the readable end on its way between components.
+
+    A host that does not want what it was given must ``discard`` it. ``held`` says that something holds the readable
+    end. ``dropped`` says that an end has been dropped, ``pending`` is the party that waits for the other end.
+    ``guest_ends`` is how many ends guests have in their handle tables, or have had when they dropped them.
+    """
+
+    __slots__ = ("dropped", "element", "guest_ends", "held", "pending", "watchers")
+
+    kind: ClassVar[str]
+
+    def __init__(self, type_: ValType | None) -> None:
+        self.element: Element = element_of(type_)
+        self.dropped = False
+        self.pending: Any = None
+        self.held = False
+        self.guest_ends = 0
+        #: called once, when either end is dropped
+        self.watchers: list[Callable[[], None]] = []
+
+    def into_shared(self) -> Shared:
+        """This very object; what wraps one for Python's hands gives it up by a method of the same name."""
+        return self
+
+    def become(self, type_: ValType | None) -> None:
+        """Have elements of this type, which stands for the same objects."""
+        self.element = element_of(type_)
+
+    def hold(self) -> None:
+        """The readable end has got a holder. Raises HostError if it has one."""
+        if self.held:
+            raise HostError(f"the readable end of this {self.kind} was given away before")
+        self.held = True
+
+    def discard(self) -> None:
+        """Drop the readable end, which nothing holds."""
+        self.hold()
+        self.drop()
+
+    def cancel(self) -> None:
+        """The pending party withdraws."""
+        self.finish(CopyResult.CANCELLED)
+
+    def drop(self) -> None:
+        """One end is dropped; the other is told."""
+        if self.dropped:
+            return
+        self.dropped = True
+        if self.pending is not None:
+            self.finish(CopyResult.DROPPED)
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            watcher()
+
+    def finish(self, result: CopyResult) -> None:
+        """The pending party's operation is over."""
+        party, self.pending = self.pending, None
+        party.done(result)
+
+    def check_instances(self, one: Party, other: Party) -> None:
+        """Raise Trap where one instance would copy from itself to itself what is not mere numbers ("temporary")."""
+        if one.instance is other.instance is not None:
+            raise Trap(f"cannot read from and write to intra-component {self.kind} with a payload that is not numeric")
+
+    @staticmethod
+    def move(source: Source, sink: Sink, count: int) -> None:
+        """Copy elements."""
+        sink.take(source.give(count), count)
+        source.progress += count
+        sink.progress += count
+
+    def readable_end(self, instance: ComponentInstance) -> GuestEnd:
+        """An end for a guest's handle table."""
+        raise NotImplementedError
+
+
+class GuestEnd(Waitable):
+    """An end of a stream or future in a guest's handle table, together with the copy under way.
+
+    ``codec`` loads or stores lists of elements that are not copied as blocks of bytes.
+    """
+
+    __slots__ = ("codec", "context", "deferred", "length", "pointer", "progress", "result", "shared", "state", "weight")
+
+    event_code: ClassVar[int]
+    writes: ClassVar[bool]
+    #: "stream" or "future" for the readable ends of these, which may be passed on
+    readable: ClassVar[str | None] = None
+
+    context: Context
+    codec: Any
+
+    def __init__(self, instance: ComponentInstance, shared: Any) -> None:
+        super().__init__(instance)
+        self.shared = shared
+        shared.guest_ends += 1
+        self.state = CopyState.IDLE
+        self.pointer = self.length = self.progress = 0
+        self.result = CopyResult.COMPLETED
+        #: elements that have yet to be lowered, by the reader's own realloc and so when it takes the event
+        self.deferred: list[Any] = []
+        self.weight = 0
+
+    # ---- starting ----------------------------------------------------------------------------------------
+
+    def check_idle(self) -> None:
+        """Raise Trap unless an operation may be started."""
+        raise NotImplementedError
+
+    def begin(self, context: Context, codec: Any, pointer: int, length: int) -> None:
+        """Start an operation on ``length`` elements in memory at ``pointer``; what it comes to is an event."""
+        element = self.shared.element
+        if length > MAX_LENGTH:
+            raise Trap("stream read/write count too large")
+        if length and element.size:
+            if pointer & (element.alignment - 1):
+                raise Trap(f"{'write' if self.writes else 'read'} pointer not aligned")
+            end = pointer + length * element.size
+            if end > context.memory.size:
+                try:
+                    context.memory.require(end)
+                except Trap:
+                    raise Trap(f"{'write' if self.writes else 'read'} pointer out of bounds of memory") from None
+        self.context = context
+        self.codec = codec
+        self.pointer = pointer
+        self.length = length
+        self.progress = 0
+        self.state = CopyState.COPYING
+        self.copy()
+
+    def copy(self) -> None:
+        raise NotImplementedError
+
+    # ---- as a party --------------------------------------------------------------------------------------
+
+    def give(self, count: int) -> Any:
+        element = self.shared.element
+        pointer = self.pointer + self.progress * element.size
+        if element.code is not None:
+            return self.context.memory.view[pointer : pointer + count * element.size]
+        return None if element.type is None else self.codec(self.context, pointer, count)
+
+    def take(self, block: Any, count: int) -> None:
+        element = self.shared.element
+        if element.varies:
+            self.deferred += block
+            weight = weigh(block)
+            self.weight += weight
+            self.instance.charge(weight)
+            return
+        pointer = self.pointer + self.progress * element.size
+        if element.code is not None:
+            self.context.memory.view[pointer : pointer + count * element.size] = block
+        elif element.type is not None:
+            self.codec(self.context, pointer, block)
+
+    def window(self, count: int) -> memoryview | None:
+        """Where the next elements are to be put, for who can put numbers there himself; None for other elements."""
+        element = self.shared.element
+        if element.code is None:
+            return None
+        pointer = self.pointer + self.progress * element.size
+        return self.context.memory.view[pointer : pointer + count * element.size]
+
+    def copied(self) -> None:
+        self.result = CopyResult.COMPLETED
+        if self.deferred:
+            self.length = self.progress  # what waits in Python is bounded: no more before the guest takes this
+        self.notify()
+
+    def done(self, result: CopyResult) -> None:
+        self.result = result
+        self.notify()
+
+    # ---- ending ------------------------------------------------------------------------------------------
+
+    def reclaim(self) -> None:
+        """The guest takes the event, and its buffer with it."""
+        self.settle()
+        if self.shared.pending is self:
+            self.shared.pending = None
+        if self.deferred:
+            values, self.deferred = self.deferred, []
+            self.instance.undelivered -= self.weight
+            self.weight = 0
+            self.codec(self.context, self.pointer, values)
+
+    def withdraw(self) -> None:
+        """Cancel the operation under way. There is an event afterwards, with what was copied before."""
+        if not self.pending:
+            self.shared.cancel()
+
+    def drop(self) -> None:
+        """Give up this end. Raises Trap while it copies, or has an event that was not taken."""
+        if self.state is CopyState.COPYING:
+            raise Trap(f"cannot {'drop' if self.writes else 'remove'} busy {self.shared.kind}")
+        self.shared.drop()
+        self.join(None)
+
+    def abandon(self) -> None:
+        """The guest is gone."""
+        if self.shared.pending is self:
+            self.shared.pending = None
+        self.shared.drop()
+
+    # ---- passing on --------------------------------------------------------------------------------------
+
+    def give_up(self) -> Shared:
+        """What stands for a readable end that leaves the guest. Raises Trap if it can not."""
+        shared: Shared = self.shared
+        if self.state is CopyState.DONE:
+            raise Trap(self.done_message("lift"))
+        if self.state is CopyState.COPYING:
+            raise Trap(f"cannot remove busy {shared.kind}")
+        if self.joined is not None:
+            raise Trap(f"cannot lift {shared.kind} while it's in a waitable set")
+        shared.held = False
+        shared.guest_ends -= 1
+        return shared
+
+    @property
+    def awaits_host(self) -> bool:
+        return self.pending or (self.state is CopyState.COPYING and self.shared.guest_ends < 2)
+
+    def done_message(self, action: str) -> str:
+        """What is wrong with using an end that has nothing left to do."""
+        raise NotImplementedError

@@ -1,0 +1,111 @@
+"""What streams and futures need to know of their element type, and how elements are moved."""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from typing import Any
+
+from wasi_trio.component._context import Context
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._handles import HandleTable
+from wasi_trio.component._types import U8, List, ValType
+from wasi_trio.component.abi import alignment, size, store_list
+from wasi_trio.component.abi._checks import as_buffer, as_integer, as_items
+from wasi_trio.component.abi._layout import number_code
+from wasi_trio.component.concurrency._weights import varies
+
+#: the most elements of one read or write (Buffer.MAX_LENGTH of the Canonical ABI)
+MAX_LENGTH = 2**28 - 1
+
+
+class Element:
+    """How elements of one type are copied.
+
+    ``code`` is the ``array`` type code of numbers, which move between memories as blocks of bytes; elements of other
+    types are lifted and lowered. Those that ``vary`` in size are lowered with the reader's ``realloc``. A stream or
+    future without a type has elements of no size.
+    """
+
+    __slots__ = ("alignment", "bytes", "code", "list", "plain", "size", "type", "varies")
+
+    def __init__(self, type_: ValType | None) -> None:
+        self.type = type_
+        self.bytes = type_ == U8
+        self.list = None if type_ is None else List(type_)
+        self.code = number_code(type_)
+        self.size = 0 if type_ is None else size(type_)
+        self.alignment = 1 if type_ is None else alignment(type_)
+        self.varies = varies(type_)
+        #: numbers or nothing, so that one instance may copy them from itself to itself
+        self.plain = type_ is None or self.code is not None
+
+    def pack(self, values: Any) -> tuple[Any, int]:
+        """What the host gives to be written, ready to be copied, and its number of elements. Raises HostError.
+
+        A stream of nothing is given a count; one of ``u8`` any C-contiguous buffer of unsigned bytes, which must not
+        change until it is written.
+        """
+        if self.list is None:
+            if not isinstance(values, int) or not 0 <= values <= MAX_LENGTH:
+                raise HostError(f"a count up to {MAX_LENGTH} is written to a stream without a type, not {values!r:.80}")
+            return None, values
+        if self.bytes:
+            data = as_buffer(values, self.list, MAX_LENGTH)
+            return data, len(data)
+        items = as_items(values, self.list, MAX_LENGTH)
+        return (items if self.code is None else self._numbers(items)), len(items)
+
+    def pack_one(self, value: Any) -> Any:
+        """What the host gives as the value of a future, ready to be copied. Raises HostError."""
+        if self.type is None:
+            if value is not None:
+                raise HostError(f"a future without a type has no value, but was given a {type(value).__name__}")
+            return None
+        if self.bytes:
+            return bytes([as_integer(value, U8)])
+        return [value] if self.code is None else self._numbers([value])
+
+    def _numbers(self, items: Any) -> memoryview:
+        assert self.type is not None
+        memory = _Bytes(self.size * len(items))
+        store_list(self.type, StringEncoding.UTF8)(Context(HandleTable(), memory, None), 0, items)
+        return memory.view
+
+    def unpack(self, block: Any) -> Any:
+        """What the host gets for a block that it may keep, or for None: bytes for ``u8``, else a list."""
+        if self.bytes:
+            return block or b""
+        if self.code is None or block is None:
+            return list(block or ())
+        numbers = array(self.code)
+        numbers.frombytes(block)
+        return numbers.tolist()
+
+    def block(self, packed: Any, start: int, count: int) -> Any:
+        """``count`` elements of what ``pack`` gave, from element ``start`` on."""
+        if self.type is None:
+            return None
+        if self.code is None:
+            return packed[start : start + count]
+        if start == 0 and count * self.size == len(packed):
+            return packed
+        return memoryview(packed)[start * self.size : (start + count) * self.size]
+
+
+@functools.lru_cache(maxsize=4096)
+def element_of(type_: ValType | None) -> Element:
+    """The element traits of this type, the same for the same type."""
+    return Element(type_)
+
+
+class _Bytes:
+    """As much memory as a list takes."""
+
+    def __init__(self, length: int) -> None:
+        self.view = memoryview(bytearray(length))
+        self.size = length
+
+    def require(self, end: int) -> None:
+        raise Trap("out of bounds memory access")

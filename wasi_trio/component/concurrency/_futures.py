@@ -1,0 +1,94 @@
+"""Futures ("Future State" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component.concurrency._copying import CopyResult, CopyState, GuestEnd, Shared, Sink, Source
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._waitables import Event, EventCode
+
+
+class SharedFuture(Shared):
+    """A future: one element goes from its writable to its readable end, once."""
+
+    __slots__ = ()
+
+    kind = "future"
+
+    def read(self, sink: Sink) -> None:
+        if self.dropped:
+            sink.done(CopyResult.DROPPED)
+        elif self.pending is None:
+            self.pending = sink
+        else:
+            if not self.element.plain:
+                self.check_instances(self.pending, sink)
+            self.move(self.pending, sink, 1)
+            self.finish(CopyResult.COMPLETED)
+            sink.done(CopyResult.COMPLETED)
+
+    def write(self, source: Source) -> None:
+        if self.dropped:
+            source.done(CopyResult.DROPPED)
+        elif self.pending is None:
+            self.pending = source
+        else:
+            if not self.element.plain:
+                self.check_instances(self.pending, source)
+            self.move(source, self.pending, 1)
+            self.finish(CopyResult.COMPLETED)
+            source.done(CopyResult.COMPLETED)
+
+    def readable_end(self, instance: ComponentInstance) -> ReadableFutureEnd:
+        return ReadableFutureEnd(instance, self)
+
+
+class FutureEnd(GuestEnd):
+    __slots__ = ()
+
+    shared: SharedFuture
+
+    def check_idle(self) -> None:
+        if self.state is CopyState.DONE:
+            raise Trap(self.done_message("write to" if self.writes else "read from"))
+        if self.state is CopyState.COPYING:
+            raise Trap("cannot have concurrent operations active on a future/stream")
+
+    def take_event(self) -> Event:
+        self.reclaim()
+        if self.result is CopyResult.DROPPED and not self.writes:
+            # Guests can not do this to each other: a guest's writable end is not dropped before it was written.
+            raise Trap("the host dropped the writable end of a future without writing a value")
+        self.state = CopyState.IDLE if self.result is CopyResult.CANCELLED else CopyState.DONE
+        return self.event_code, self.index, int(self.result)
+
+    def done_message(self, action: str) -> str:
+        if self.writes:
+            return f"cannot {action} future after previous write succeeded or readable end dropped"
+        return f"cannot {action} future after previous read succeeded"
+
+
+class ReadableFutureEnd(FutureEnd):
+    __slots__ = ()
+
+    event_code = EventCode.FUTURE_READ
+    writes = False
+    readable = "future"
+
+    def copy(self) -> None:
+        self.shared.read(self)
+
+
+class WritableFutureEnd(FutureEnd):
+    __slots__ = ()
+
+    event_code = EventCode.FUTURE_WRITE
+    writes = True
+
+    def copy(self) -> None:
+        self.shared.write(self)
+
+    def drop(self) -> None:
+        if self.state is not CopyState.DONE:
+            raise Trap("cannot drop future write end without first writing a value")
+        super().drop()

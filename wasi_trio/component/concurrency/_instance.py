@@ -1,0 +1,205 @@
+"""The state of one component instance ("Component Instances" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from wasi_trio.component._context import Context
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import HandleTable
+from wasi_trio.component.concurrency._threads import GuestTask, Scheduler, Until
+
+if TYPE_CHECKING:
+    from wasi_trio.component._plan import Options
+
+#: bytes of lifted values that may wait in Python until an instance takes delivery of them
+MAX_UNDELIVERED = 256 << 20
+
+CANNOT_LEAVE = "cannot leave component instance"
+CANNOT_ENTER = "cannot enter component instance"
+CANNOT_BLOCK = "cannot block a synchronous task before returning"
+
+
+class ComponentInstance:
+    """What a component instance has besides its core instances.
+
+    ``index`` is its part in the plan. ``parent`` is the instance whose component contains this one's, None at the
+    root. ``task`` is the task whose core code is running now: the runtime sets it before it enters the guest and
+    restores it after, None during instantiation. ``exclusive`` is the call of an ``async`` function that has the
+    instance's one stack, ``synchronous`` that of any other function; ``backpressure`` is what the guest has added up.
+
+    A subclass provides ``new_context``.
+    """
+
+    __slots__ = (
+        "backpressure",
+        "contexts",
+        "entering",
+        "entering_beside",
+        "exclusive",
+        "handles",
+        "index",
+        "may_leave",
+        "parent",
+        "returning",
+        "scheduler",
+        "storage",
+        "synchronous",
+        "task",
+        "undelivered",
+    )
+
+    scheduler: Scheduler
+
+    def __init__(
+        self, index: int, handles: HandleTable, scheduler: Scheduler | None, parent: ComponentInstance | None = None
+    ) -> None:
+        self.index = index
+        self.handles = handles
+        self.scheduler = scheduler  # type: ignore[assignment]
+        self.parent = parent
+        self.contexts: dict[Any, Context] = {}
+        self.may_leave = True
+        self.backpressure = 0
+        self.task: GuestTask | None = None
+        self.exclusive: GuestTask | None = None
+        self.synchronous: GuestTask | None = None
+        #: calls held back, in the order they came
+        self.entering: OrderedDict[Until, None] = OrderedDict()
+        #: those held back that have a stack of their own
+        self.entering_beside: OrderedDict[Until, None] = OrderedDict()
+        #: threads that have something to go on with and need ``exclusive`` for it, in the order of their events
+        self.returning: OrderedDict[Until, None] = OrderedDict()
+        #: what context.get/set reach while a core module is being instantiated, which is no task
+        self.storage = [0, 0]
+        self.undelivered = 0
+
+    def context(self, options: Options) -> Context:
+        """The lifting and lowering context of these options, made when first needed."""
+        context = self.contexts.get(options)
+        if context is None:
+            context = self.contexts[options] = self.new_context(options)
+        return context
+
+    def new_context(self, options: Options) -> Context:
+        raise NotImplementedError
+
+    # ---- who may call whom -------------------------------------------------------------------------------
+
+    def check_entry(self, caller: ComponentInstance | None) -> None:
+        """Raise Trap unless a call from ``caller`` (None for the host) may enter this instance now.
+
+        As in wasmtime, components that contain one another can not call each other at all, so between guests no
+        instance is ever entered twice; what is left to find are calls that the host makes out of a host function.
+        """
+        if self.task is not None:
+            raise Trap(CANNOT_ENTER)
+        if caller is None:
+            ancestor = self.parent
+            while ancestor is not None:
+                if ancestor.task is not None:
+                    raise Trap(CANNOT_ENTER)
+                ancestor = ancestor.parent
+        elif self.is_within(caller) or caller.is_within(self):
+            raise Trap(CANNOT_ENTER)
+
+    def is_within(self, other: ComponentInstance) -> bool:
+        """Whether this instance is ``other`` or belongs to a component inside of its component."""
+        instance: ComponentInstance | None = self
+        while instance is not None:
+            if instance is other:
+                return True
+            instance = instance.parent
+        return False
+
+    def check_leave(self) -> None:
+        if not self.may_leave:
+            raise Trap(CANNOT_LEAVE)
+
+    def check_block(self) -> GuestTask:
+        """The running task, which must be one that may wait: a call of an ``async`` function."""
+        task = self.task
+        if task is None or not task.function.type.is_async:
+            raise Trap(CANNOT_BLOCK)
+        return task
+
+    # ---- entering one at a time --------------------------------------------------------------------------
+
+    @property
+    def free(self) -> bool:
+        """Whether a thread could take exclusive entry."""
+        return self.exclusive is None and self.synchronous is None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call that comes now is held back."""
+        return self.backpressure > 0 or not self.free or bool(self.entering)
+
+    def hold_back(self, exclusive: bool = True) -> Until:
+        """What a call waits for that has to wait its turn; finishes with whether it was cancelled meanwhile.
+
+        One that is not ``exclusive`` has a stack of its own, and goes in beside those that share the instance's.
+        """
+        queue = self.entering if exclusive else self.entering_beside
+        until: Until
+
+        def ready() -> bool:
+            if self.backpressure or self.synchronous is not None:
+                return False
+            return not exclusive or (self.exclusive is None and next(iter(queue)) is until)
+
+        def finish(cancelled: bool) -> bool:
+            nonlocal until
+            del queue[until]
+            del until  # or the two would keep each other until garbage is collected
+            if cancelled:
+                self.hand_over()
+            return cancelled
+
+        until = Until(ready, True, finish)
+        queue[until] = None
+        return until
+
+    def release(self) -> None:
+        """Give up exclusive entry."""
+        self.exclusive = None
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Wake who may take exclusive entry next: the first to come back, the first to come in."""
+        returning = self.returning
+        while returning and self.free:
+            until = next(iter(returning))
+            if until.source is None or until.source.ready:
+                self.scheduler.wake(until)
+                break
+            del returning[until]  # its event has been taken
+        if self.backpressure == 0:
+            if self.entering:
+                self.scheduler.wake(next(iter(self.entering)))
+            for until in self.entering_beside:
+                self.scheduler.wake(until)
+
+    def alert(self, until: Until) -> None:
+        """What ``until`` waits for has happened."""
+        if until.enters:
+            self.returning[until] = None
+            if not self.free:
+                return  # to be woken by hand_over
+        self.scheduler.wake(until)
+
+    # ---- what waits in Python ----------------------------------------------------------------------------
+
+    def charge(self, size: int) -> None:
+        """Count bytes of values that were lifted for this instance and that it has yet to take."""
+        self.undelivered += size
+        if self.undelivered > MAX_UNDELIVERED:
+            raise Trap("too much data awaits delivery to the guest")
+
+    def abandon(self) -> None:
+        """The instance is gone: let the other ends of its streams and futures know. Its handles stay as they are."""
+        for entry in list(self.handles):
+            abandon = getattr(entry, "abandon", None)
+            if abandon is not None:
+                abandon()

@@ -1,0 +1,42 @@
+"""The functions that components implement ("canon lift" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from wasi_trio.component import abi
+from wasi_trio.component._plan import Lifted
+
+
+class LiftedFunction:
+    """A function that a component implements, with its lifting and lowering code; made once per linked component."""
+
+    __slots__ = (
+        "callback",
+        "core",
+        "is_async",
+        "lift",
+        "lower",
+        "options",
+        "params",
+        "part",
+        "post_return",
+        "results",
+        "stackful",
+        "type",
+    )
+
+    def __init__(self, lifted: Lifted) -> None:
+        type_, options = lifted.type, lifted.options
+        result = () if type_.result is None else (type_.result,)
+        self.type = type_
+        self.part = lifted.part
+        self.options = options
+        self.core = lifted.core
+        self.callback = options.callback
+        self.post_return = options.post_return
+        #: the canonical option of that name; ``type.is_async`` is WIT's
+        self.is_async = options.is_async
+        self.stackful = options.is_async and options.callback is None
+        self.params, self.results = abi.core_signature(type_, "lift", options.is_async, options.callback is not None)
+        params = tuple(type_ for _, type_ in type_.params)
+        self.lower = abi.lower_values(params, options.encoding, abi.MAX_FLAT_PARAMS, instance_index=lifted.part)
+        self.lift = abi.lift_values(result, options.encoding, abi.MAX_FLAT_RESULTS) if result else None

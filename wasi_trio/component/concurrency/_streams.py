@@ -1,0 +1,110 @@
+"""Streams ("Stream State" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component.concurrency._copying import CopyResult, CopyState, GuestEnd, Shared, Sink, Source
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._waitables import Event, EventCode
+
+
+class SharedStream(Shared):
+    """A stream: whoever comes first waits for the other end, and elements go straight from source to sink."""
+
+    __slots__ = ()
+
+    kind = "stream"
+
+    def read(self, sink: Sink) -> None:
+        if self.dropped:
+            sink.done(CopyResult.DROPPED)
+            return
+        source: Source | None = self.pending
+        if source is None:
+            self.pending = sink
+            return
+        if not self.element.plain:
+            self.check_instances(source, sink)
+        available = source.length - source.progress
+        if available == 0:
+            self.pending = sink
+            source.done(CopyResult.COMPLETED)
+            return
+        wanted = sink.length - sink.progress
+        if wanted:
+            self.move(source, sink, min(available, wanted))
+            source.copied()
+        sink.done(CopyResult.COMPLETED)
+
+    def write(self, source: Source) -> None:
+        if self.dropped:
+            source.done(CopyResult.DROPPED)
+            return
+        sink: Sink | None = self.pending
+        if sink is None:
+            self.pending = source
+            return
+        if not self.element.plain:
+            self.check_instances(source, sink)
+        wanted = sink.length - sink.progress
+        available = source.length - source.progress
+        if wanted:
+            if available:
+                self.move(source, sink, min(available, wanted))
+                sink.copied()
+            source.done(CopyResult.COMPLETED)
+        elif source.length == 0 and sink.length == 0:
+            source.done(CopyResult.COMPLETED)
+        else:
+            self.pending = source
+            sink.done(CopyResult.COMPLETED)
+
+    def readable_end(self, instance: ComponentInstance) -> ReadableStreamEnd:
+        return ReadableStreamEnd(instance, self)
+
+
+class StreamEnd(GuestEnd):
+    __slots__ = ()
+
+    shared: SharedStream
+
+    def check_idle(self) -> None:
+        if self.state is CopyState.DONE:
+            raise Trap(self.done_message("write to" if self.writes else "read from"))
+        if self.state is CopyState.COPYING:
+            raise Trap("cannot have concurrent operations active on a future/stream")
+
+    def take_event(self) -> Event:
+        self.reclaim()
+        self.state = CopyState.DONE if self.result is CopyResult.DROPPED else CopyState.IDLE
+        return self.event_code, self.index, self.result | self.progress << 4
+
+    def withdraw(self) -> None:
+        super().withdraw()
+        if self.result is CopyResult.COMPLETED:
+            self.result = CopyResult.CANCELLED
+
+    def done_message(self, action: str) -> str:
+        other = "readable" if self.writes else "writable"
+        return f"cannot {action} stream after being notified that the {other} end dropped"
+
+
+class ReadableStreamEnd(StreamEnd):
+    __slots__ = ()
+
+    event_code = EventCode.STREAM_READ
+    writes = False
+    readable = "stream"
+
+    def copy(self) -> None:
+        self.shared.read(self)
+
+
+class WritableStreamEnd(StreamEnd):
+    __slots__ = ()
+
+    event_code = EventCode.STREAM_WRITE
+    writes = True
+
+    def copy(self) -> None:
+        self.shared.write(self)

@@ -1,0 +1,247 @@
+"""Subtasks: calls that a guest makes ("Subtask State" and ``canon lower`` of the Canonical ABI).
+
+One thing is done otherwise than the specification has it: a result is lowered into the caller's memory when the
+caller is told that the call has returned, not when the callee returns. Lowering may call the caller's ``realloc``,
+and between the two the caller may be suspended in the middle of a call of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any, Protocol, TypeAlias
+
+from wasi_trio.component import abi
+from wasi_trio.component._context import Context
+from wasi_trio.component._handles import ResourceHandle
+from wasi_trio.component._plan import Lower
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.component.concurrency._tasks import CANCELLED, Task, start_task
+from wasi_trio.component.concurrency._threads import Until
+from wasi_trio.component.concurrency._waitables import Event, EventCode, Waitable
+from wasi_trio.component.concurrency._weights import varies, weigh
+
+
+class SubtaskState(IntEnum):
+    STARTING = 0
+    STARTED = 1
+    RETURNED = 2
+    CANCELLED_BEFORE_STARTED = 3
+    CANCELLED_BEFORE_RETURNED = 4
+
+
+class HostOperation:
+    """A host function's call that goes on: what ``HostCallee.start`` gives back if there is no value yet.
+
+    The runtime's subclass calls ``resolve`` once, from wherever the operation ends, and not before ``start`` has
+    returned. ``cancel`` is called at most once; the operation still has to resolve after it.
+    """
+
+    __slots__ = ("on_resolve",)
+
+    on_resolve: Callable[[Any], None]
+
+    def resolve(self, outcome: Any) -> None:
+        """The operation is over, with a value or with CANCELLED."""
+        on_resolve = self.on_resolve
+        del self.on_resolve  # or the subtask and this would keep each other until garbage is collected
+        on_resolve(outcome)
+
+    def cancel(self) -> None:
+        """The guest asks for an early end."""
+        raise NotImplementedError
+
+
+class HostCallee(Protocol):
+    """A host function as the callee of ``canon lower``."""
+
+    def start(self, instance: ComponentInstance, arguments: tuple[Any, ...]) -> Any:
+        """Begin a call by ``instance``; gives the value if that was all, else a HostOperation.
+
+        What it raises ends the guest's call.
+        """
+
+
+class GuestCallee:
+    """A function of another component of the composition as the callee of ``canon lower``.
+
+    ``find(caller)`` gives the instance that implements it.
+    """
+
+    __slots__ = ("find", "function")
+
+    def __init__(self, function: LiftedFunction, find: Callable[[ComponentInstance], ComponentInstance]) -> None:
+        self.function = function
+        self.find = find
+
+
+Callee: TypeAlias = HostCallee | GuestCallee
+
+
+class Lowering:
+    """A core function through which a guest calls a component function; made once per linked component.
+
+    Call it with the calling instance and the core arguments, in a list that it may keep. The answer is the core
+    result, as bits, or None where there is none; or an Until, to finish with that.
+    """
+
+    __slots__ = (
+        "callee",
+        "is_async",
+        "lift",
+        "lower",
+        "options",
+        "params",
+        "part",
+        "results",
+        "return_pointer",
+        "type",
+        "varies",
+    )
+
+    def __init__(self, lower: Lower, callee: Callee) -> None:
+        type_, options = lower.func.type, lower.options
+        self.callee = callee
+        self.type = type_
+        self.part = lower.part
+        self.options = options
+        self.is_async = options.is_async
+        types = tuple(type_ for _, type_ in type_.params)
+        limit = abi.MAX_FLAT_ASYNC_PARAMS if options.is_async else abi.MAX_FLAT_PARAMS
+        self.params, self.results = abi.core_signature(type_, "lower", options.is_async)
+        self.lift = abi.lift_values(
+            types, options.encoding, limit, track_lends=options.is_async or abi.needs_lends(type_)
+        )
+        self.lower = abi.lower_results(
+            type_.result,
+            options.encoding,
+            max_flat=0 if options.is_async else abi.MAX_FLAT_RESULTS,
+            instance_index=lower.part,
+        )
+        count = abi.flat_count(types, limit)
+        #: which core argument points to where a result goes that is returned in memory, None if there is none
+        self.return_pointer = count if len(self.params) > count else None
+        self.varies = varies(type_.result)
+
+    def __call__(self, instance: ComponentInstance, flats: Sequence[int]) -> int | Until | None:
+        if not instance.may_leave:
+            instance.check_leave()
+        if not self.is_async and self.type.is_async:
+            instance.check_block()
+        subtask = Subtask(instance, self, instance.context(self.options), flats)
+        callee = self.callee
+        if isinstance(callee, GuestCallee):
+            task = Task(callee.function, callee.find(instance), subtask.start, subtask.resolve)
+            subtask.on_cancel = task.request_cancellation
+            start_task(task, instance)
+        else:
+            outcome = callee.start(instance, subtask.start())
+            if isinstance(outcome, HostOperation):
+                subtask.on_cancel = outcome.cancel
+                outcome.on_resolve = subtask.resolve
+            else:
+                subtask.resolve(outcome)
+        if subtask.resolved:
+            result = subtask.deliver()
+            return int(subtask.state) if self.is_async else result
+        if not self.is_async:
+            return subtask.wait(lambda: subtask.resolved, subtask.deliver)
+        return subtask.expose()
+
+
+class Subtask(Waitable):
+    """One call made through a Lowering.
+
+    ``outcome`` holds the result from when the callee resolves to when the caller takes delivery.
+    """
+
+    __slots__ = (
+        "cancellation_requested",
+        "context",
+        "delivered",
+        "flats",
+        "lenders",
+        "lowering",
+        "on_cancel",
+        "outcome",
+        "state",
+        "weight",
+    )
+
+    on_cancel: Callable[[], None]
+
+    def __init__(self, instance: ComponentInstance, lowering: Lowering, context: Context, flats: Sequence[int]) -> None:
+        super().__init__(instance)
+        self.lowering = lowering
+        self.context = context
+        self.flats = flats
+        self.state = SubtaskState.STARTING
+        self.outcome: Any = None
+        self.weight = 0
+        self.delivered = False
+        self.cancellation_requested = False
+        #: handles lent to the call until its end is delivered
+        self.lenders: Sequence[ResourceHandle] = ()
+
+    @property
+    def resolved(self) -> bool:
+        return self.state >= SubtaskState.RETURNED
+
+    # ---- what happens to the callee ----------------------------------------------------------------------
+
+    def start(self) -> tuple[Any, ...]:
+        """The callee starts: lift its arguments."""
+        self.state = SubtaskState.STARTED
+        context = self.context
+        arguments = self.lowering.lift(context, self.flats)
+        if context.lenders:
+            self.lenders, context.lenders = context.lenders, []
+        if self.index:
+            self.notify()
+        return arguments
+
+    def resolve(self, outcome: Any) -> None:
+        """The callee has returned a value, or CANCELLED."""
+        if outcome is not CANCELLED:
+            self.state = SubtaskState.RETURNED
+            self.outcome = outcome
+            if self.lowering.varies and self.index:
+                self.weight = weigh(outcome)
+                self.instance.charge(self.weight)
+        elif self.state is SubtaskState.STARTING:
+            self.state = SubtaskState.CANCELLED_BEFORE_STARTED
+        else:
+            self.state = SubtaskState.CANCELLED_BEFORE_RETURNED
+        if self.index:
+            self.notify()
+        if self.sync_waiter is not None:  # which waits for the end, and the event that was pending may be the start
+            self.instance.scheduler.wake(self.sync_waiter)
+
+    # ---- what the caller sees of it ----------------------------------------------------------------------
+
+    def deliver(self) -> int | None:
+        """Give back what was lent and lower the result; gives the core result of a synchronous call."""
+        self.delivered = True
+        for handle in self.lenders:
+            handle.lends -= 1
+        self.lenders = ()
+        if self.state is not SubtaskState.RETURNED:
+            return None
+        lowering, outcome, self.outcome = self.lowering, self.outcome, None
+        self.instance.undelivered -= self.weight
+        pointer = 0 if lowering.return_pointer is None else self.flats[lowering.return_pointer]
+        core = [0]
+        lowering.lower(self.context, core, pointer, outcome)
+        return core[0] if lowering.results else None
+
+    def expose(self) -> int:
+        """Make a handle for the call; gives the core result of an asynchronous call that has not returned at once."""
+        self.index = self.instance.handles.add(self)
+        return self.state | self.index << 4
+
+    def take_event(self) -> Event:
+        self.settle()
+        if self.resolved:
+            self.deliver()
+        return EventCode.SUBTASK, self.index, int(self.state)

@@ -1,0 +1,105 @@
+"""The built-ins about the running task: task.return and on, context.get/set, backpressure, thread.yield."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wasi_trio.component import abi
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._plan import AsyncBuiltin
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._threads import GuestTask, Until
+
+_WRONG_RETURN = "invalid `task.return` signature and/or options for current task"
+_MAX_BACKPRESSURE = 2**16
+
+
+def task_return(builtin: AsyncBuiltin) -> Any:
+    types = () if builtin.type is None else (builtin.type,)
+    result_type, options = builtin.type, builtin.options
+    lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS)
+
+    def call(instance: ComponentInstance, *flats: int) -> None:
+        task = _async_lifted(instance)
+        function = task.function
+        if function.type.result is not result_type and function.type.result != result_type:
+            raise Trap(_WRONG_RETURN)
+        context = instance.context(options)
+        if function.options is not options:
+            own = instance.context(function.options)
+            different_memory = options.memory is not None and own.memory is not context.memory
+            if function.options.encoding is not options.encoding or different_memory:
+                raise Trap(_WRONG_RETURN)
+        task.return_(lift(context, flats)[0] if types else None)
+
+    return call
+
+
+def task_cancel(builtin: AsyncBuiltin) -> Any:
+    def call(instance: ComponentInstance) -> None:
+        _async_lifted(instance).cancel()
+
+    return call
+
+
+def _async_lifted(instance: ComponentInstance) -> GuestTask:
+    instance.check_leave()
+    task = instance.task
+    if task is None or not task.function.is_async:
+        raise Trap(_WRONG_RETURN)
+    return task
+
+
+def context_get(builtin: AsyncBuiltin) -> Any:
+    slot = builtin.slot
+
+    def call(instance: ComponentInstance) -> int:
+        task = instance.task
+        return (instance.storage if task is None else task.storage)[slot]
+
+    return call
+
+
+def context_set(builtin: AsyncBuiltin) -> Any:
+    slot = builtin.slot
+
+    def call(instance: ComponentInstance, value: int) -> None:
+        task = instance.task
+        (instance.storage if task is None else task.storage)[slot] = value
+
+    return call
+
+
+def backpressure_inc(builtin: AsyncBuiltin) -> Any:
+    def call(instance: ComponentInstance) -> None:
+        instance.backpressure += 1
+        if instance.backpressure == _MAX_BACKPRESSURE:
+            raise Trap("backpressure counter overflow")
+
+    return call
+
+
+def backpressure_dec(builtin: AsyncBuiltin) -> Any:
+    def call(instance: ComponentInstance) -> None:
+        if instance.backpressure == 0:
+            raise Trap("backpressure counter underflow")
+        instance.backpressure -= 1
+        if instance.backpressure == 0:
+            instance.hand_over()
+
+    return call
+
+
+def thread_yield(builtin: AsyncBuiltin) -> Any:
+    cancellable = builtin.cancellable
+
+    def call(instance: ComponentInstance) -> int | Until:
+        instance.check_leave()
+        task = instance.task
+        if task is None or not task.function.type.is_async:
+            return 0  # there is nobody to let go first: a call of this kind has the instance for itself
+        if task.deliver_pending_cancel(cancellable):
+            return 1
+        return Until(lambda: True, cancellable, int)
+
+    return call

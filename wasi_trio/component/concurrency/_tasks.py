@@ -1,0 +1,279 @@
+"""Tasks: calls of a component's functions ("Tasks" and ``canon lift`` of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import BorrowScope
+from wasi_trio.component.concurrency._instance import CANNOT_ENTER, ComponentInstance
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.component.concurrency._threads import Body, CallCore, GuestTask, Thread, Until
+from wasi_trio.component.concurrency._waitables import NO_EVENT, TASK_CANCELLED, Event, WaitableSet
+
+_EXIT, _YIELD, _WAIT = 0, 1, 2
+_EVENT_PARAMS = ("i32", "i32", "i32")
+_CODE_RESULTS = ("i32",)
+
+
+class Cancelled:
+    """The class of ``CANCELLED``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "CANCELLED"
+
+
+#: what a task or a host's operation resolves to in the place of a value when it was cancelled
+CANCELLED: Final = Cancelled()
+
+
+class TaskState(IntEnum):
+    INITIAL = 1
+    STARTED = 2
+    PENDING_CANCEL = 3
+    CANCEL_DELIVERED = 4
+    RESOLVED = 5
+
+
+class Task(BorrowScope):
+    """A call of ``function`` in ``instance``, from its request to the end of its thread.
+
+    ``on_start()`` gives the arguments when the call really starts. ``on_resolve(value)`` takes the result, or
+    CANCELLED; it is called once, possibly long before the thread ends.
+    """
+
+    __slots__ = ("function", "instance", "on_resolve", "on_start", "state", "storage", "thread")
+
+    def __init__(
+        self,
+        function: LiftedFunction,
+        instance: ComponentInstance,
+        on_start: Callable[[], Sequence[Any]],
+        on_resolve: Callable[[Any], None],
+    ) -> None:
+        super().__init__()
+        self.function = function
+        self.instance = instance
+        self.on_start = on_start
+        self.on_resolve = on_resolve
+        self.state = TaskState.INITIAL
+        #: the two slots of context.get/set
+        self.storage = [0, 0]
+        self.thread: Thread | None = None
+
+    def start(self) -> Sequence[Any]:
+        self.state = TaskState.STARTED
+        return self.on_start()
+
+    def return_(self, value: Any) -> None:
+        """Resolve to a value. Raises Trap if it has resolved before, or still holds borrowed handles."""
+        self._resolve(value)
+
+    def cancel(self) -> None:
+        """Resolve to CANCELLED, which must have been asked for."""
+        if self.state is not TaskState.CANCEL_DELIVERED and self.state is not TaskState.RESOLVED:
+            raise Trap("`task.cancel` called by task which has not been cancelled")
+        self._resolve(CANCELLED)
+
+    def _resolve(self, outcome: Any) -> None:
+        if self.state is TaskState.RESOLVED:
+            raise Trap("`task.return` or `task.cancel` called more than once for current task")
+        if self.borrows:
+            raise Trap("borrow handles still remain at the end of the call")
+        self.state = TaskState.RESOLVED
+        self.on_resolve(outcome)
+
+    # ---- cancellation ------------------------------------------------------------------------------------
+
+    def request_cancellation(self) -> None:
+        """Ask the task to resolve early. It is told at once if it waits where it can be told, else when it next does.
+
+        A task that has not started never will, and has resolved to CANCELLED on return. No effect on one that has
+        been asked before or has resolved.
+        """
+        if self.state is TaskState.INITIAL:
+            assert self.thread is not None
+            self.state = TaskState.CANCEL_DELIVERED
+            self.instance.scheduler.resume(self.thread, True)
+        elif self.state is TaskState.STARTED:
+            until = None if self.thread is None else self.thread.until
+            instance = self.instance
+            if (
+                until is not None
+                and until.cancellable
+                and (instance.exclusive in (None, self) or self.function.stackful)
+                and instance.synchronous is None
+                and instance.task is None
+            ):
+                assert self.thread is not None
+                self.state = TaskState.CANCEL_DELIVERED
+                instance.scheduler.resume(self.thread, True)
+            else:
+                self.state = TaskState.PENDING_CANCEL
+
+    def deliver_pending_cancel(self, cancellable: bool) -> bool:
+        """Whether the guest is to be told now that it was cancelled; it is told once."""
+        if cancellable and self.state is TaskState.PENDING_CANCEL:
+            self.state = TaskState.CANCEL_DELIVERED
+            return True
+        return False
+
+
+def start_task(task: Task, caller: ComponentInstance | None) -> None:
+    """Start a call for ``caller``, None for the host, and run it inline until it waits or ends.
+
+    Raises Trap if the instance can not be entered, and what the call raises before it first waits.
+    """
+    instance = task.instance
+    instance.check_entry(caller)
+    function = task.function
+    if not function.type.is_async:
+        body = lift_sync(task)
+    elif function.stackful:
+        body = lift_stackful(task)
+    else:
+        if caller is not None and instance.exclusive is not None:
+            _let_go_on(instance, instance.exclusive)
+        body = lift_async(task)
+    instance.scheduler.spawn(body, task)
+
+
+def _let_go_on(instance: ComponentInstance, holder: GuestTask) -> None:
+    """Run the task that has exclusive entry for as long as it can, before another is held back because of it.
+
+    The specification leaves it to the scheduler; wasmtime's runs what is ready before it starts a call, and the
+    specification's test of synchronous streams counts on it.
+    """
+    thread = holder.thread
+    if thread is not None and thread.until is not None and thread.until.ready():
+        instance.scheduler.resume(thread, False)
+
+
+def lift_sync(task: Task) -> Body:
+    """The thread of a call of a function whose type is not ``async``.
+
+    It comes in whatever waits in the instance, and nothing else comes in before it is done.
+    """
+    instance = task.instance
+    if instance.synchronous is not None:
+        raise Trap(CANNOT_ENTER)
+    instance.synchronous = task
+    yield from _call(task, (yield from _enter(task)))
+    instance.synchronous = None
+    instance.hand_over()
+
+
+def lift_async(task: Task) -> Body:
+    """The thread of a call of an ``async`` function, lifted in any way but with a stack of its own.
+
+    It waits until the instance lets it in, and again after each event that it waited for outside of core code.
+    """
+    instance = task.instance
+    if instance.busy:
+        cancelled = yield instance.hold_back()
+        if cancelled:
+            task.cancel()
+            return
+    instance.exclusive = task
+    results = yield from _enter(task)
+    if not task.function.is_async:
+        yield from _call(task, results)
+    else:
+        yield from _loop(task, results[0])
+        if task.state is not TaskState.RESOLVED:
+            raise Trap("async-lifted export failed to produce a result")
+    instance.release()
+
+
+def lift_stackful(task: Task) -> Body:
+    """The thread of a call of an ``async`` function lifted with a stack of its own: it may run beside others."""
+    instance = task.instance
+    if instance.backpressure or instance.synchronous is not None:
+        cancelled = yield instance.hold_back(False)
+        if cancelled:
+            task.cancel()
+            return
+    yield from _enter(task)
+    if task.state is not TaskState.RESOLVED:
+        raise Trap("async-lifted export failed to produce a result")
+
+
+def _enter(task: Task) -> Any:
+    """Lower the arguments and call the core function; gives its results."""
+    function = task.function
+    context = task.instance.context(function.options)
+    arguments = task.start()
+    context.scope = task
+    args = function.lower(context, arguments)
+    return (yield CallCore(function.core, args, function.params, function.results))
+
+
+def _call(task: Task, results: list[int]) -> Any:
+    """What follows the core call of a function lifted without ``async``."""
+    function, instance = task.function, task.instance
+    lift = function.lift
+    task.return_(None if lift is None else lift(instance.context(function.options), results)[0])
+    if function.post_return is not None:
+        instance.may_leave = False
+        yield CallCore(function.post_return, results, function.results, ())
+        instance.may_leave = True
+
+
+def _loop(task: Task, packed: int) -> Any:
+    """Call the callback with events for as long as it asks for them."""
+    instance, callback = task.instance, task.function.callback
+    assert callback is not None
+    while True:
+        code, index = packed & 0xF, packed >> 4 & 0xFFF_FFFF
+        if code == _EXIT:
+            return
+        event: Event
+        if code == _WAIT:
+            joined = instance.handles.get(index)
+            if not isinstance(joined, WaitableSet):
+                raise Trap(f"handle index {index} is not a waitable set")
+            if task.deliver_pending_cancel(True):
+                event = TASK_CANCELLED
+            elif joined.ready and not instance.returning and not instance.entering:
+                event = joined.take_event()  # nobody else wants the turn
+            else:
+                event = yield _come_back(task, joined)
+        elif code == _YIELD:
+            event = TASK_CANCELLED if task.deliver_pending_cancel(True) else (yield _come_back(task, None))
+        else:
+            raise Trap("unsupported callback code")
+        (packed,) = yield CallCore(callback, event, _EVENT_PARAMS, _CODE_RESULTS)
+
+
+def _come_back(task: Task, joined: WaitableSet | None) -> Until:
+    """Give up exclusive entry, and what to wait for before the callback is called: an event, or merely one's turn."""
+    instance = task.instance
+    until: Until
+
+    def ready() -> bool:
+        return instance.free and (joined is None or bool(joined.ready))
+
+    def finish(cancelled: bool) -> Event:
+        nonlocal until
+        if joined is not None:
+            joined.waiters.remove(until)
+        instance.returning.pop(until, None)
+        del until  # or this function and it would keep each other, and much else, until garbage is collected
+        instance.exclusive = task
+        if cancelled:
+            return TASK_CANCELLED
+        return NO_EVENT if joined is None else joined.take_event()
+
+    until = Until(ready, True, finish)
+    until.enters = True
+    until.source = joined
+    instance.release()
+    if joined is not None:
+        joined.waiters.append(until)
+    if joined is None or joined.ready:
+        instance.returning[until] = None
+    return until

@@ -1,0 +1,152 @@
+"""Waitables, sets of them, and the events they have ("Waitable State" of the Canonical ABI)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._threads import Until
+
+SYNC_AND_ASYNC = "waitable cannot be used synchronously while added to a waitable set"
+
+
+class EventCode(IntEnum):
+    NONE = 0
+    SUBTASK = 1
+    STREAM_READ = 2
+    STREAM_WRITE = 3
+    FUTURE_READ = 4
+    FUTURE_WRITE = 5
+    TASK_CANCELLED = 6
+
+
+#: code, and two values whose meaning depends on it
+Event: TypeAlias = tuple[int, int, int]
+
+NO_EVENT: Event = (EventCode.NONE, 0, 0)
+TASK_CANCELLED: Event = (EventCode.TASK_CANCELLED, 0, 0)
+
+
+class Waitable:
+    """An element of a handle table that has at most one event at a time: a subtask, an end of a stream or future.
+
+    ``pending`` says that it has one. What the event is is only decided when it is taken.
+    """
+
+    __slots__ = ("index", "instance", "joined", "pending", "sync_waiter")
+
+    def __init__(self, instance: ComponentInstance) -> None:
+        self.instance = instance
+        #: its handle, once it has one
+        self.index = 0
+        self.pending = False
+        self.joined: WaitableSet | None = None
+        self.sync_waiter: Until | None = None
+
+    def notify(self) -> None:
+        """There is an event now, in the place of any that was pending."""
+        if self.pending:
+            return
+        self.pending = True
+        if self.joined is not None:
+            self.joined.arrived(self)
+        elif self.sync_waiter is not None:
+            self.instance.scheduler.wake(self.sync_waiter)
+
+    def settle(self) -> None:
+        """The event is being taken: forget that there was one."""
+        self.pending = False
+        if self.joined is not None:
+            del self.joined.ready[self]
+
+    def take_event(self) -> Event:
+        """Deliver the pending event; this has the effects of delivery."""
+        raise NotImplementedError
+
+    def wait(self, ready: Callable[[], bool], finish: Callable[[], Any]) -> Until:
+        """What a synchronous built-in or call waits for, to answer with ``finish()`` then."""
+
+        def resumed(cancelled: bool) -> Any:
+            self.sync_waiter = None
+            return finish()
+
+        self.sync_waiter = Until(ready, False, resumed)
+        self.sync_waiter.source = self
+        return self.sync_waiter
+
+    @property
+    def awaits_host(self) -> bool:
+        """Whether there is an event, or the host could bring one about, other than by the end of an operation."""
+        return self.pending
+
+    def check_sync(self) -> None:
+        """Raise Trap if it can not be waited for synchronously."""
+        if self.joined is not None:
+            raise Trap(SYNC_AND_ASYNC)
+
+    def join(self, joined: WaitableSet | None) -> None:
+        """Move to another set, or to none."""
+        if self.sync_waiter is not None:
+            raise Trap(SYNC_AND_ASYNC)
+        before = self.joined
+        if before is not None:
+            del before.members[self]
+            before.ready.pop(self, None)
+        self.joined = joined
+        if joined is not None:
+            joined.members[self] = None
+            if self.pending:
+                joined.arrived(self)
+
+
+class WaitableSet:
+    """A set of waitables, whose events are taken in the order they came.
+
+    ``ready`` has those with an event, ``waiters`` what threads that wait for one are parked on.
+    """
+
+    __slots__ = ("instance", "members", "ready", "waiters")
+
+    def __init__(self, instance: ComponentInstance) -> None:
+        self.instance = instance
+        self.members: dict[Waitable, None] = {}
+        self.ready: OrderedDict[Waitable, None] = OrderedDict()
+        self.waiters: list[Until] = []
+
+    def arrived(self, waitable: Waitable) -> None:
+        self.ready[waitable] = None
+        for until in self.waiters:
+            self.instance.alert(until)
+
+    def take_event(self) -> Event:
+        return next(iter(self.ready)).take_event()
+
+    def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
+        """What a thread in core code waits for, to answer with ``finish(event)``."""
+        until: Until
+
+        def resumed(cancelled: bool) -> Any:
+            nonlocal until
+            self.waiters.remove(until)
+            del until  # or the two would keep each other until garbage is collected
+            return finish(TASK_CANCELLED if cancelled else self.take_event())
+
+        until = Until(lambda: bool(self.ready), cancellable, resumed)
+        until.source = self
+        self.waiters.append(until)
+        return until
+
+    @property
+    def awaits_host(self) -> bool:
+        """Whether a member has an event, or the host could bring one about."""
+        return any(waitable.awaits_host for waitable in self.members)
+
+    def drop(self) -> None:
+        if self.waiters:
+            raise Trap("cannot drop waitable set with waiters")
+        if self.members:
+            raise Trap("cannot drop waitable set with waitables in it")

@@ -1,0 +1,468 @@
+"""WIT text to syntax tree, with nothing resolved ("Top-level items" and after in WIT.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from wasi_trio.component import _types as types
+from wasi_trio.component._names import FunctionKind
+from wasi_trio.component.wit._lexer import Source, Token, WitError, tokens
+from wasi_trio.component.wit._tree import (
+    Extern,
+    FunctionNode,
+    InterfaceNode,
+    Name,
+    NamedInterface,
+    NamedType,
+    PackageNode,
+    Path,
+    TypeBody,
+    TypeForm,
+    TypeNode,
+    Use,
+    WorldNode,
+)
+
+T = TypeVar("T")
+
+PRIMITIVES = {
+    primitive.name: primitive
+    for primitive in (
+        *(types.BOOL, types.CHAR, types.STRING, types.ERROR_CONTEXT, types.F32, types.F64),
+        *(types.S8, types.S16, types.S32, types.S64, types.U8, types.U16, types.U32, types.U64),
+    )
+}
+#: how deep types may nest, comfortably below Python's own recursion limit
+MAX_DEPTH = 100
+
+
+def parse_file(source: Source, features: Collection[str] = ()) -> list[PackageNode]:
+    """What a file holds: the part outside package blocks first, then each block.
+
+    Items behind an ``@unstable`` gate are left out unless ``features`` has the name of theirs. Raises WitError.
+    """
+    return _Parser(source, features).file()
+
+
+class _Parser:
+    """Recursive descent; each method reads one production and leaves the cursor behind it."""
+
+    def __init__(self, source: Source, features: Collection[str]) -> None:
+        self.source = source
+        self.features = features
+        self.tokens = tokens(source)
+        self.index = 0
+        self.depth = 0
+
+    # -- tokens
+
+    def peek(self, *texts: str) -> bool:
+        """Whether the cursor is at this keyword or operator, of several at any of them."""
+        kind, text, _ = self.tokens[self.index]
+        return text in texts and (kind == "keyword" or kind == "operator")
+
+    def next(self) -> Token:
+        token = self.tokens[self.index]
+        if token.kind != "end":
+            self.index += 1
+        return token
+
+    def accept(self, text: str) -> bool:
+        if self.peek(text):
+            self.index += 1
+            return True
+        return False
+
+    def expect(self, text: str, where: str) -> Token:
+        if not self.peek(text):
+            raise self.unexpected(f"`{text}` {where}")
+        return self.next()
+
+    def unexpected(self, wanted: str) -> WitError:
+        token = self.tokens[self.index]
+        return self.source.error(token.offset, f"expected {wanted}, found {token}")
+
+    def name(self, what: str) -> Name:
+        token = self.tokens[self.index]
+        if token.kind == "keyword":
+            message = f"expected {what}, found the keyword `{token.text}` (as a name it is written `%{token.text}`)"
+            raise self.source.error(token.offset, message)
+        if token.kind != "id":
+            raise self.unexpected(what)
+        self.index += 1
+        return Name(token.text, token.offset)
+
+    def listed(self, item: Callable[[], T], end: str) -> list[T]:
+        """Items with commas between them and perhaps one behind, up to and with the closing token."""
+        found: list[T] = []
+        while not self.accept(end):
+            found.append(item())
+            if not self.accept(","):
+                self.expect(end, "or `,`")
+                break
+        return found
+
+    # -- files and packages
+
+    def file(self) -> list[PackageNode]:
+        outside = PackageNode(self.source)
+        found = [outside]
+        first = True
+        while self.tokens[self.index].kind != "end":
+            if self.peek("package"):
+                name, version = self.package_name()
+                if self.accept("{"):
+                    block = PackageNode(self.source, name, version, is_file=False)
+                    while not self.accept("}"):
+                        self.package_item(block)
+                    found.append(block)
+                elif first:
+                    self.expect(";", "or `{` behind the package's name")
+                    outside.name, outside.version = name, version
+                else:
+                    raise self.source.error(name.at, "a file's own package is named first in the file")
+            else:
+                self.package_item(outside)
+            first = False
+        return found
+
+    def package_name(self) -> tuple[Name, str | None]:
+        self.expect("package", "here")
+        path, at = self.dotted_name("a package name")
+        if ":" not in path:
+            raise self.source.error(at, f"a package is named namespace:name, not `{path}`")
+        return Name(path, at), self.version()
+
+    def dotted_name(self, what: str) -> tuple[str, int]:
+        """``a``, ``a:b``, ``a:b/c`` and so on."""
+        first = self.name(what)
+        text = first.text
+        while self.accept(":"):
+            text += ":" + self.name(what).text
+        if ":" in text:
+            while self.accept("/"):
+                text += "/" + self.name(what).text
+        return text, first.at
+
+    def version(self) -> str | None:
+        if not self.accept("@"):
+            return None
+        if self.tokens[self.index].kind != "version":
+            raise self.unexpected("a version like 1.2.3")
+        return self.next().text
+
+    def path(self) -> Path:
+        text, at = self.dotted_name("the name of an interface or world")
+        if ":" not in text:
+            return Path(None, text, None, at)
+        package, _, name = text.rpartition("/")
+        if not package:
+            raise self.source.error(at, f"`{text}` is a package, expected an interface or world of it: {text}/name")
+        return Path(package, name, self.version(), at)
+
+    def package_item(self, package: PackageNode) -> None:
+        wanted = self.gate()
+        if self.accept("use"):
+            path = self.path()
+            alias = self.name("a name") if self.accept("as") else Name(path.name, path.at)
+            self.expect(";", "behind `use`")
+            if wanted:
+                package.aliases.append((alias, path))
+        elif self.accept("interface"):
+            interface = InterfaceNode(self.name("the interface's name"))
+            self.interface_body(interface)
+            if wanted:
+                package.interfaces.append(interface)
+        elif self.accept("world"):
+            world = self.world()
+            if wanted:
+                package.worlds.append(world)
+        else:
+            raise self.unexpected("`interface`, `world`, `use` or `package`")
+
+    # -- gates
+
+    def gate(self) -> bool:
+        """Read the annotations of an item and say whether it is to be kept."""
+        wanted = True
+        seen: dict[str, int] = {}
+        while self.accept("@"):
+            name = self.name("`since`, `unstable`, `deprecated` or `external-id`")
+            if name.text in seen:
+                raise self.source.error(name.at, f"`@{name.text}` stands here twice")
+            if name.text not in ("since", "unstable", "deprecated", "external-id"):
+                raise self.source.error(name.at, f"there is no annotation `@{name.text}`")
+            seen[name.text] = name.at
+            self.expect("(", f"behind `@{name.text}`")
+            if name.text == "external-id":
+                if self.tokens[self.index].kind != "string":
+                    raise self.unexpected("a string")
+                self.next()
+                self.expect(")", "behind the string")
+            elif name.text == "unstable":
+                wanted = self.gate_field("feature", "id") in self.features
+            else:
+                self.gate_field("version", "version")
+        if "since" in seen and "unstable" in seen:
+            raise self.source.error(seen["unstable"], "an item is either `@since` or `@unstable`, not both")
+        return wanted
+
+    def gate_field(self, field_name: str, kind: str) -> str:
+        if self.tokens[self.index].text != field_name:
+            raise self.unexpected(f"`{field_name} = ...`")
+        self.next()
+        self.expect("=", f"behind `{field_name}`")
+        if self.tokens[self.index].kind != kind:
+            raise self.unexpected("a feature's name" if kind == "id" else "a version like 1.2.3")
+        value = self.next().text
+        self.expect(")", f"behind the {field_name}")
+        return value
+
+    # -- worlds
+
+    def world(self) -> WorldNode:
+        name = self.name("the world's name")
+        world = WorldNode(name, InterfaceNode(name))
+        self.expect("{", "behind the world's name")
+        while not self.accept("}"):
+            # what is gated off still has to be read, into a world that nothing keeps
+            target = world if self.gate() else WorldNode(name, InterfaceNode(name))
+            if self.accept("import"):
+                target.imports.append(self.extern())
+            elif self.accept("export"):
+                target.exports.append(self.extern())
+            elif self.accept("include"):
+                target.includes.append(self.include())
+            elif not self.type_item(target.own):
+                raise self.unexpected("`import`, `export`, `include`, `use`, a type or `}`")
+        return world
+
+    def extern(self) -> Extern:
+        """What follows ``import`` or ``export``.
+
+        ``a: b`` names the interface b, ``a:b/c`` is the interface c of the package a:b: the space decides.
+        """
+        here = self.tokens[self.index : self.index + 3]
+        glued = len(here) == 3 and here[2].kind == "id" and here[2].offset == here[1].offset + 1
+        if len(here) < 3 or here[1].text != ":" or glued:
+            path = self.path()
+            self.expect(";", "behind the interface's name")
+            return path
+        name = self.name("a name")
+        self.expect(":", "behind the name")
+        if self.peek("func", "async"):
+            return self.function(FunctionKind.FREE, None, name)
+        if self.accept("interface"):
+            interface = InterfaceNode(name)
+            self.interface_body(interface)
+            return interface
+        named = NamedInterface(name, self.path())
+        self.expect(";", "behind the interface's name")
+        return named
+
+    def include(self) -> Path:
+        path = self.path()
+        if self.accept("with"):
+            self.expect("{", "behind `with`")
+            self.listed(self.renaming, "}")
+            self.accept(";")
+        else:
+            self.expect(";", "behind `include`")
+        return path
+
+    def renaming(self) -> tuple[Name, Name]:
+        name = self.name("a name")
+        self.expect("as", "and a new name")
+        return name, self.name("a new name")
+
+    # -- interfaces
+
+    def interface_body(self, interface: InterfaceNode) -> None:
+        self.expect("{", "behind the interface's name")
+        while not self.accept("}"):
+            target = interface if self.gate() else InterfaceNode(interface.name)
+            if not self.type_item(target):
+                name = self.name("a function, a type, `use` or `}`")
+                self.expect(":", "behind the function's name")
+                target.functions.append(self.function(FunctionKind.FREE, None, name))
+
+    def type_item(self, interface: InterfaceNode) -> bool:
+        """A ``use`` or the definition of a type, if the cursor is at one."""
+        if self.accept("use"):
+            interface.uses.append(self.use())
+        elif self.accept("type"):
+            name = self.name("the type's name")
+            self.expect("=", "behind the type's name")
+            interface.types.append((name, self.type()))
+            self.expect(";", "behind the type")
+        elif self.peek("record", "variant", "enum", "flags"):
+            form = self.next().text
+            name = self.name(f"the name of the {form}")
+            interface.types.append((name, self.type_body(form, name)))
+        elif self.accept("resource"):
+            self.resource(interface)
+        else:
+            return False
+        return True
+
+    def use(self) -> Use:
+        path = self.path()
+        self.expect(".", "and the names in braces, behind the interface's name")
+        self.expect("{", "and the names of types")
+        names = self.listed(self.used_name, "}")
+        if not names:
+            raise self.source.error(path.at, "`use` names no types")
+        self.expect(";", "behind `use`")
+        return Use(path, tuple(names))
+
+    def used_name(self) -> tuple[Name, Name]:
+        name = self.name("a type's name")
+        return name, self.name("a name") if self.accept("as") else name
+
+    def type_body(self, form: str, name: Name) -> TypeBody:
+        item = {"record": self.record_field, "variant": self.variant_case}.get(form, self.bare_member)
+        self.expect("{", f"behind the name of the {form}")
+        members = self.listed(item, "}")
+        if not members:
+            raise self.source.error(name.at, f"{form} `{name.text}` is empty")
+        self.distinct(form, [member for member, _ in members])
+        return TypeBody(form, tuple(members), name.at)
+
+    def record_field(self) -> tuple[Name, TypeNode | None]:
+        name = self.name("a field's name")
+        self.expect(":", "and the field's type")
+        return name, self.type()
+
+    def variant_case(self) -> tuple[Name, TypeNode | None]:
+        name = self.name("a case's name")
+        if not self.accept("("):
+            return name, None
+        payload = self.type()
+        self.expect(")", "behind the case's type")
+        return name, payload
+
+    def bare_member(self) -> tuple[Name, TypeNode | None]:
+        return self.name("a name"), None
+
+    def distinct(self, what: str, names: list[Name]) -> None:
+        """Names in one scope differ in more than case."""
+        seen: set[str] = set()
+        for name in names:
+            folded = name.text.lower()
+            if folded in seen:
+                raise self.source.error(name.at, f"the {what} has two `{name.text}`")
+            seen.add(folded)
+
+    def resource(self, interface: InterfaceNode) -> None:
+        resource = self.name("the resource's name")
+        interface.types.append((resource, None))
+        if self.accept(";"):
+            return
+        self.expect("{", "or `;` behind the resource's name")
+        while not self.accept("}"):
+            target = interface if self.gate() else InterfaceNode(interface.name)
+            if self.peek("constructor"):
+                token = self.next()
+                name = Name("", token.offset)
+                function = self.signature(FunctionKind.CONSTRUCTOR, resource.text, name, False)
+            else:
+                name = self.name("a function, `constructor` or `}`")
+                self.expect(":", "behind the function's name")
+                kind = FunctionKind.STATIC if self.accept("static") else FunctionKind.METHOD
+                function = self.function(kind, resource.text, name)
+            target.functions.append(function)
+
+    def function(self, kind: FunctionKind, resource: str | None, name: Name) -> FunctionNode:
+        is_async = self.accept("async")
+        self.expect("func", "behind the function's name")
+        return self.signature(kind, resource, name, is_async)
+
+    def signature(self, kind: FunctionKind, resource: str | None, name: Name, is_async: bool) -> FunctionNode:
+        self.expect("(", "and the parameters")
+        params = self.listed(self.param, ")")
+        self.distinct("function", [param for param, _ in params])
+        result = self.type() if self.accept("->") else None
+        self.expect(";", "behind the function")
+        return FunctionNode(kind, resource, name, tuple(params), result, is_async)
+
+    def param(self) -> tuple[Name, TypeNode]:
+        name = self.name("a parameter's name")
+        self.expect(":", "and the parameter's type")
+        return name, self.type()
+
+    # -- types
+
+    def type(self) -> TypeNode:
+        token = self.tokens[self.index]
+        text, at = token.text, token.offset
+        if token.kind == "id" and text != "error-context":
+            self.index += 1
+            return NamedType(text, at)
+        if token.kind not in ("id", "keyword"):
+            raise self.unexpected("a type")
+        self.index += 1
+        if text in PRIMITIVES:
+            return TypeForm(text, (), at)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.source.error(at, f"types nest deeper than {MAX_DEPTH}")
+        form = self.compound(text, at)
+        self.depth -= 1
+        return form
+
+    def compound(self, form: str, at: int) -> TypeForm:
+        if form in ("option", "own", "borrow"):
+            self.expect("<", f"behind `{form}`")
+            return TypeForm(form, (self.closed(),), at)
+        if form in ("stream", "future"):
+            return TypeForm(form, (self.closed() if self.accept("<") else None,), at)
+        if form == "tuple":
+            self.expect("<", "behind `tuple`")
+            types = self.listed(self.type, ">")
+            if not types:
+                raise self.source.error(at, "a tuple of nothing")
+            return TypeForm(form, tuple(types), at)
+        if form == "map":
+            self.expect("<", "behind `map`")
+            key = self.type()
+            self.expect(",", "and the type of the values")
+            return TypeForm(form, (key, self.closed()), at)
+        if form == "list":
+            return self.list_type(at)
+        if form == "result":
+            return self.result_type(at)
+        raise self.source.error(at, f"expected a type, found `{form}`")
+
+    def closed(self) -> TypeNode:
+        type_ = self.type()
+        self.expect(">", "behind the type")
+        return type_
+
+    def list_type(self, at: int) -> TypeForm:
+        self.expect("<", "behind `list`")
+        element = self.type()
+        length: int | None = None
+        if self.accept(","):
+            token = self.tokens[self.index]
+            if (
+                token.kind != "integer"
+                or token.text.startswith("0")
+                or len(token.text) > 10
+                or int(token.text) >= 2**32
+            ):
+                raise self.unexpected("a length from 1 to 4294967295")
+            length = int(self.next().text)
+        self.expect(">", "behind the list's element")
+        return TypeForm("list", (element,), at, length)
+
+    def result_type(self, at: int) -> TypeForm:
+        if not self.accept("<"):
+            return TypeForm("result", (None, None), at)
+        if self.accept("_"):
+            self.expect(",", "and the error's type")
+            return TypeForm("result", (None, self.closed()), at)
+        ok = self.type()
+        err = self.type() if self.accept(",") else None
+        self.expect(">", "behind the result's types")
+        return TypeForm("result", (ok, err), at)

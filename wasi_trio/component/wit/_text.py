@@ -1,0 +1,186 @@
+"""Syntax tree to WIT text: the way back from ``wit.parser``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from wasi_trio.component._names import FunctionKind
+from wasi_trio.component._signatures import escape
+from wasi_trio.component.wit._tree import (
+    Extern,
+    FunctionNode,
+    InterfaceNode,
+    Name,
+    NamedType,
+    PackageNode,
+    Path,
+    TypeBody,
+    TypeForm,
+    TypeNode,
+    Use,
+    WorldNode,
+)
+
+_label = re.compile(r"[^:/]+")
+
+
+def write(packages: Iterable[PackageNode], notes: Iterable[str] = ()) -> str:
+    """The text of a file: what is outside of package blocks first, then each block.
+
+    ``notes`` become comments at its top. ``parse_file`` reads it back as the same tree, but for offsets and for the
+    order of functions: those of a resource stand in its braces, the others behind all types.
+    """
+    groups = [[f"// {' '.join(note.split())}" for note in notes]]
+    for package in packages:
+        if not package.is_file:
+            groups.append([f"package {_package_name(package)} {{", *_indented(_items(package)), "}"])
+            continue
+        if package.name is not None:
+            groups.append([f"package {_package_name(package)};"])
+        groups.append(_items(package))
+    return "".join(f"{line}\n" for line in _separated(groups))
+
+
+def _package_name(package: PackageNode) -> str:
+    assert package.name is not None, "only a file may leave open which package it belongs to"
+    return _versioned(_dotted(package.name.text), package.version)
+
+
+def _dotted(text: str) -> str:
+    """``a:b/c`` with each part that is a keyword escaped."""
+    return _label.sub(lambda match: escape(match[0]), text)
+
+
+def _versioned(name: str, version: str | None) -> str:
+    return name if version is None else f"{name}@{version}"
+
+
+def _path(path: Path) -> str:
+    if path.package is None:
+        return escape(path.name)
+    return _versioned(f"{_dotted(path.package)}/{escape(path.name)}", path.version)
+
+
+def _renamed(old: Name, new: Name) -> str:
+    return escape(old.text) if old.text == new.text else f"{escape(old.text)} as {escape(new.text)}"
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield f"  {line}" if line else ""
+
+
+def _separated(groups: Iterable[list[str]]) -> list[str]:
+    """Groups of lines with an empty line between them; empty groups leave no trace."""
+    lines: list[str] = []
+    for group in groups:
+        if lines and group:
+            lines.append("")
+        lines += group
+    return lines
+
+
+def _block(head: str, content: list[str]) -> list[str]:
+    return [f"{head} {{", *_indented(content), "}"] if content else [f"{head} {{}}"]
+
+
+def _items(package: PackageNode) -> list[str]:
+    aliases = [
+        f"use {_path(path)};" if alias.text == path.name else f"use {_path(path)} as {escape(alias.text)};"
+        for alias, path in package.aliases
+    ]
+    interfaces = [
+        _block(f"interface {escape(interface.name.text)}", interface_lines(interface))
+        for interface in package.interfaces
+    ]
+    worlds = [_block(f"world {escape(world.name.text)}", world_lines(world)) for world in package.worlds]
+    return _separated([aliases, *worlds, *interfaces])
+
+
+# ---- worlds ----------------------------------------------------------------------------------------------
+
+
+def world_lines(world: WorldNode) -> list[str]:
+    """What stands between a world's braces, without indentation."""
+    includes = [f"include {_path(path)};" for path in world.includes]
+    imports = [line for item in world.imports for line in _extern("import", item)]
+    exports = [line for item in world.exports for line in _extern("export", item)]
+    return _separated([includes, interface_lines(world.own), imports, exports])
+
+
+def _extern(keyword: str, item: Extern) -> list[str]:
+    if isinstance(item, Path):
+        return [f"{keyword} {_path(item)};"]
+    head = f"{keyword} {escape(item.name.text)}:"
+    if isinstance(item, FunctionNode):
+        return [f"{head} {_signature(item)};"]
+    if isinstance(item, InterfaceNode):
+        return _block(f"{head} interface", interface_lines(item))
+    return [f"{head} {_path(item.path)};"]
+
+
+# ---- interfaces ------------------------------------------------------------------------------------------
+
+
+def interface_lines(interface: InterfaceNode) -> list[str]:
+    """What stands between an interface's braces, without indentation."""
+    groups = [[_use(use) for use in interface.uses]]
+    groups += [_definition(name, node, interface) for name, node in interface.types]
+    groups.append([_function(function) for function in interface.functions if function.resource is None])
+    return _separated(groups)
+
+
+def _use(use: Use) -> str:
+    return f"use {_path(use.path)}.{{{', '.join(_renamed(there, here) for there, here in use.names)}}};"
+
+
+def _definition(name: Name, node: TypeNode | None, interface: InterfaceNode) -> list[str]:
+    if node is None:
+        functions = [_function(function) for function in interface.functions if function.resource == name.text]
+        head = f"resource {escape(name.text)}"
+        return _block(head, functions) if functions else [f"{head};"]
+    if isinstance(node, TypeBody):
+        return _block(
+            f"{node.form} {escape(name.text)}", [f"{_member(node.form, *member)}," for member in node.members]
+        )
+    return [f"type {escape(name.text)} = {_type(node)};"]
+
+
+def _member(form: str, name: Name, type_: TypeNode | None) -> str:
+    if type_ is None:
+        return escape(name.text)
+    return f"{escape(name.text)}: {_type(type_)}" if form == "record" else f"{escape(name.text)}({_type(type_)})"
+
+
+def _function(function: FunctionNode) -> str:
+    if function.kind is FunctionKind.CONSTRUCTOR:
+        return f"constructor{_params_and_result(function)};"
+    static = "static " if function.kind is FunctionKind.STATIC else ""
+    return f"{escape(function.name.text)}: {static}{_signature(function)};"
+
+
+def _signature(function: FunctionNode) -> str:
+    return f"{'async ' if function.is_async else ''}func{_params_and_result(function)}"
+
+
+def _params_and_result(function: FunctionNode) -> str:
+    params = ", ".join(f"{escape(name.text)}: {_type(type_)}" for name, type_ in function.params)
+    return f"({params}){'' if function.result is None else f' -> {_type(function.result)}'}"
+
+
+# ---- types -----------------------------------------------------------------------------------------------
+
+
+def _type(node: TypeNode) -> str:
+    match node:
+        case NamedType(name):
+            return escape(name)
+        case TypeForm("result", (None, err)) if err is not None:
+            return f"result<_, {_type(err)}>"
+        case TypeForm(form, args, _, length):
+            written = [_type(arg) for arg in args if arg is not None]
+            if length is not None:
+                written.append(str(length))
+            return f"{form}<{', '.join(written)}>" if written else form
+    raise AssertionError(f"WIT has no {node.form} without a name")

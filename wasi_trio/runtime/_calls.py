@@ -1,0 +1,127 @@
+"""Calls into components, from the host or from another component of the same composition ("canon lift")."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+from wasi_trio.component import _types as t
+from wasi_trio.component import abi
+from wasi_trio.component._errors import HostError, Trap
+from wasi_trio.component._handles import BorrowScope
+from wasi_trio.component._plan import CoreItem, HostFunc, Lifted, Options, Plan, ResourceBuiltin
+from wasi_trio.runtime._fiber import call
+from wasi_trio.runtime._host_calls import run
+from wasi_trio.runtime._store import Func, Store
+from wasi_trio.runtime._trampolines import Callee
+
+
+class Export:
+    """A lifted function with its lifting and lowering code, made once per linked component."""
+
+    __slots__ = ("borrows", "core", "lift", "lower", "options", "params", "part", "post_return", "results", "type")
+
+    def __init__(self, lifted: Lifted) -> None:
+        type_, options = lifted.type, lifted.options
+        types = tuple(type_ for _, type_ in type_.params)
+        result = () if type_.result is None else (type_.result,)
+        self.type = type_
+        self.part = lifted.part
+        self.core = lifted.core
+        self.options: Options = options
+        self.post_return = options.post_return
+        self.params, self.results = abi.core_signature(type_, "lift", False, False)
+        self.lower = abi.lower_values(types, options.encoding, abi.MAX_FLAT_PARAMS, instance_index=lifted.part)
+        self.lift = abi.lift_values(result, options.encoding, abi.MAX_FLAT_RESULTS) if result else None
+        self.borrows = any(t.contains(type_, t.Borrow) for type_ in types)
+
+
+#: how deep components may call each other. Each such call is a handful of Python frames more, and a callback that
+#: Python can not even enter for want of recursion depth gives wasmtime garbage for an answer.
+MAX_DEPTH = 64
+
+
+def deeper(caller: Store, part: int) -> Store:
+    """The store of another component of the composition, about to be called by ``caller``; Trap if that is too deep."""
+    callee: Store = caller.root.stores[part]
+    callee.depth = caller.depth + 1
+    if callee.depth > MAX_DEPTH:
+        raise Trap(f"components call each other more than {MAX_DEPTH} deep")
+    return callee
+
+
+async def call_export(store: Store, export: Export, arguments: Sequence[Any]) -> Any:
+    """Call a component's function with component values and give its result ("canon lift").
+
+    Raises Trap, and what a host function called on the way raised. Cancellation unwinds the guest; the instance
+    can not be used afterwards.
+    """
+    store.check()
+    scope = None
+    try:
+        context = store.context(export.options)
+        if export.borrows:
+            scope = context.scope = BorrowScope()
+        flat = export.lower(context, arguments)
+        results = await call(store, core_func(store, export.core, export.params, export.results), flat)
+        value = None if export.lift is None else export.lift(context, results)[0]
+        if scope is not None and scope.borrows:
+            raise Trap("borrow handles still remain at the end of the call")
+        if export.post_return is not None:
+            store.may_leave = False
+            await call(store, core_func(store, export.post_return, export.results, ()), results)
+            store.may_leave = True
+    except HostError:  # an argument that the type does not admit: the guest has not seen any of it
+        raise
+    except BaseException as error:
+        store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
+        raise
+    return value
+
+
+def core_func(store: Store, item: CoreItem, params: Sequence[str], results: Sequence[str]) -> Func:
+    """A core function of this instance, found once and kept."""
+    func = store.funcs.get(item)
+    if func is None:
+        func = store.funcs[item] = Func(store.item(item), params, results)
+    return func
+
+
+def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, bool]:
+    """What ``resource.drop`` does with an owned resource, and whether that may wait."""
+    resource = builtin.resource
+    if builtin.name != "resource.drop":
+        return None, False
+    if resource.owner is None:
+        return _drop_host, False
+    core = plan.destructors.get(resource)
+    if core is None:
+        return None, False
+    if resource.owner == builtin.part:
+
+        def drop_own(store: Store, rep: int) -> None:
+            func = core_func(store, core, ("i32",), ())
+            raw = (ctypes.c_uint64 * 2)()
+            raw[0] = rep
+            store.call_nested(func.func, raw, 1)
+
+        return drop_own, False
+
+    owner = resource.owner
+
+    async def drop_other(store: Store, rep: int) -> None:
+        other = deeper(store, owner)
+        other.check()
+        await call(other, core_func(other, core, ("i32",), ()), [rep])
+
+    return drop_other, True
+
+
+_DROP = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
+
+
+def _drop_host(store: Store, rep: Any) -> None:
+    on_drop = getattr(rep, "on_drop", None)
+    if on_drop is not None:
+        run(store.engine, (_DROP, store), on_drop)

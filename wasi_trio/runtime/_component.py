@@ -1,0 +1,153 @@
+"""Components: compiled once, linked once with a host's imports, instantiated many times."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import wasmtime
+
+from wasi_trio.component import _definitions as d
+from wasi_trio.component._binary import decode
+from wasi_trio.component._binding import bind
+from wasi_trio.component._imports import Imports, resource_class
+from wasi_trio.component._plan import Plan, plan
+from wasi_trio.component._relink import Relinked, relink
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.component.wit import Wit
+from wasi_trio.runtime._calls import Export
+from wasi_trio.runtime._core_linking import Adapter, BaseLinker, CoreStep
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._functions import Functions, called_canons
+from wasi_trio.runtime._trampolines import Trampoline
+
+#: is told how many bytes of core modules are compiled, and of how many
+Progress = Callable[[int, int], None]
+
+
+class Component:
+    """A component, checked and compiled.
+
+    ``Component.compile(engine, data)`` takes its bytes, ``Component.load(engine, path)`` a file. Raises
+    MalformedComponent or Unsupported. Compiling a large component takes seconds the first time on a machine; run
+    it in a thread (``trio.to_thread.run_sync``) where a loop must not stall. ``progress`` is called before each core
+    module, and when all are compiled.
+    """
+
+    def __init__(self, engine: Engine, plan: Plan, relinked: list[Relinked], modules: list[wasmtime.Module]) -> None:
+        self.engine = engine
+        self.plan = plan
+        #: for each step of the plan its module, before and after it was compiled
+        self.relinked = relinked
+        self.modules = modules
+
+    @classmethod
+    def compile(cls, engine: Engine, data: bytes, progress: Progress | None = None) -> Component:
+        definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
+        engine.validate(data)
+        made = plan(definitions)
+        relinked = relink(made)
+        used = set(map(id, made.modules))
+        # A module that nothing instantiates must be valid too, and to be compiled checks it.
+        unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
+        codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
+        compiled: dict[bytes, wasmtime.Module] = {}
+        total = sum(map(len, codes))
+        done = 0
+        for code in codes:
+            if progress is not None:
+                progress(done, total)
+            compiled[code] = engine.compile(code)
+            done += len(code)
+        if progress is not None:
+            progress(done, total)
+        return cls(engine, made, relinked, [compiled[step.code] for step in relinked])
+
+    @classmethod
+    def load(cls, engine: Engine, path: str | os.PathLike[str]) -> Component:
+        return cls.compile(engine, Path(path).read_bytes())
+
+    @property
+    def imports(self) -> list[str]:
+        """The names of the interfaces (and root functions) the component imports functions of, in order."""
+        return self.plan.imports
+
+    @property
+    def exports(self) -> list[str]:
+        """The names of what the component exports."""
+        return list(self.plan.exports)
+
+    def link(self, imports: Imports, wit: Wit | None = None) -> LinkedComponent:
+        """Bind every import to the host's function for it; LinkError lists what is missing.
+
+        The functions of interfaces that ``wit`` has must be declared by the component as they are there.
+        """
+        return LinkedComponent(self, imports, wit)
+
+
+class LinkedComponent:
+    """A component with everything bound that does not belong to a single instance.
+
+    ``providers`` are the interfaces it uses; an instance makes its own object of each at the first call.
+    """
+
+    def __init__(self, component: Component, imports: Imports, wit: Wit | None) -> None:
+        self.component = component
+        #: what to call it in messages
+        self.name = "the component"
+        self.engine = component.engine
+        self.plan = component.plan
+        self.imports = imports
+        self._binding = binding = bind(self.plan, imports, wit)
+        binding.check()
+        self._name_resources()
+        self._functions = Functions(self.engine, self.plan, binding)
+        #: whether a pump has to run its instances (WASI 0.3)
+        self.concurrent = self._functions.concurrent
+        #: kept, because what wasm calls has to live as long as its callers
+        self.trampolines = [self._functions.trampoline(canon) for canon in self.plan.canons]
+        # The canonical definitions whose functions may wait, or are called from outside wasm.
+        adapted = called_canons(self.plan)
+        adapted |= {index for index, made in enumerate(self.trampolines) if made.finish is not None}
+        plain: list[dict[int, Trampoline]] = [{} for _ in range(self.plan.parts)]
+        waiting: list[dict[int, Trampoline]] = [{} for _ in range(self.plan.parts)]
+        for index, (canon, made) in enumerate(zip(self.plan.canons, self.trampolines, strict=True)):
+            (waiting if index in adapted else plain)[canon.part][index] = made
+        #: of each part the module through which it calls what may wait, if there is any such
+        self.adapters = [Adapter(self.engine, functions) if functions else None for functions in waiting]
+        #: of each part what never waits
+        self.linkers = [BaseLinker(self.engine, functions) for functions in plain]
+        self.steps = [
+            CoreStep(step, module, component.relinked[index:], self.linkers[step.part], adapted)
+            for index, (step, module) in enumerate(zip(self.plan.steps, component.modules, strict=True))
+        ]
+        #: parts that have built-ins to be called, and nothing else
+        self.without_modules = sorted(
+            {part for part, adapter in enumerate(self.adapters) if adapter} - {step.part for step in self.steps}
+        )
+
+    def _name_resources(self) -> None:
+        for interface, resource in self.plan.resources:
+            provider = self._binding.provider(interface)
+            if provider is not None:
+                resource.python_class = resource_class(provider.implementation, resource.name)
+
+    def find_export(self, name: str, function: str | None = None) -> Export | LiftedFunction | None:
+        """An exported function, or the function of an exported interface; None if there is none such.
+
+        An interface named without a version is found in whatever version it is exported.
+        """
+        lifted = self.plan.find_export(name, function)
+        if lifted is None:
+            return None
+        return self._functions.function(lifted) if self.concurrent else self._functions.export(lifted)
+
+
+def _core_modules(component: d.Component) -> Iterator[memoryview]:
+    """The code of every core module in a component and those nested in it."""
+    for definition in component.definitions:
+        if isinstance(definition, d.CoreModule):
+            yield definition.code
+        elif isinstance(definition, d.Component):
+            yield from _core_modules(definition)

@@ -1,0 +1,193 @@
+"""Core functions of concurrent components (WASI 0.3): trampolines over the Component Model's concurrency layer.
+
+Those of a function that may block its thread are reached through an adapter (``runtime._adapters``) as in WASI 0.2, but
+what they wait for is an ``Until`` that the pump evaluates, not a coroutine.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any
+
+from wasi_trio.component import _types as t
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._plan import AsyncBuiltin, CoreItem, HostFunc, Lifted, Lower, Options, Plan, ResourceBuiltin
+from wasi_trio.component.abi._codegen import Source, write_function
+from wasi_trio.component.concurrency._builtins import bind, core_signature, may_wait
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.component.concurrency._subtasks import GuestCallee, Lowering
+from wasi_trio.component.concurrency._tasks import Task, TaskState, start_task
+from wasi_trio.component.concurrency._threads import Until
+from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._host_calls import running
+from wasi_trio.runtime._store import Store
+from wasi_trio.runtime._trampolines import (
+    Callee,
+    Trampoline,
+    acting,
+    callback,
+    catching_err,
+    suspend,
+    take_resource,
+)
+
+#: does what a core function does: given the instance and the bits of the arguments
+Act = Callable[..., "int | Until | None"]
+
+
+def is_concurrent(plan: Plan) -> bool:
+    """Whether a component has anything of WASI 0.3's concurrency in it, so that a pump has to run it."""
+    return (
+        any(isinstance(canon, AsyncBuiltin) for canon in plan.canons)
+        or any(
+            isinstance(canon, Lower) and (canon.options.is_async or canon.func.type.is_async) for canon in plan.canons
+        )
+        or any(lifted.type.is_async for lifted in plan.lifted)
+    )
+
+
+@functools.cache
+def _starting(*, fallible: bool) -> Callable[..., Any]:
+    """Makes ``BoundHostFunction.start``."""
+
+    def build(source: Source) -> None:
+        with source.block("def start(instance, arguments):"):
+            source.line("call = (func, instance)")
+            with running(source, "call"), catching_err(source, fallible):
+                source.line("value = callee(instance, *arguments)")
+            with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
+                source.line(f"return instance.scheduler.start(call, value, {fallible})")
+            source.line("return value")
+        source.line("return start")
+
+    return write_function("host call: start", ("engine", "func", "callee"), build)
+
+
+class BoundHostFunction:
+    """A host function as a callee of the concurrency layer (its ``HostCallee``)."""
+
+    __slots__ = ("start",)
+
+    def __init__(self, engine: Engine, callee: Callee, func: HostFunc) -> None:
+        self.start = _starting(fallible=isinstance(func.type.result, t.Result))(engine, func, callee)
+
+
+def guest_callee(function: LiftedFunction) -> GuestCallee:
+    """A function of another component of the same composition as a callee."""
+
+    def find(caller: ComponentInstance) -> ComponentInstance:
+        assert isinstance(caller, Store)
+        found: Store = caller.root.stores[function.part]
+        return found
+
+    return GuestCallee(function, find)
+
+
+def lowering_trampoline(engine: Engine, lowering: Lowering) -> Trampoline:
+    """``canon lower`` of any function but a host's synchronous one."""
+    act = pinned(engine, lowering) if lowering.is_async else lowering
+    return trampoline(engine, lowering.params, lowering.results, act, blocks=not lowering.is_async)
+
+
+def pinned(engine: Engine, act: Act) -> Act:
+    """``act`` on behalf of a guest that has its answer at once: what other guests do in it is not interrupted.
+
+    If one were, the guest would take it to be waiting, and could come upon it in the middle of something.
+    """
+
+    def call(store: Store, *arguments: Any) -> int | Until | None:
+        before = engine.pinned_since
+        if before is None:
+            engine.pinned_since = engine.ticker.ticks
+        try:
+            return act(store, *arguments)
+        finally:
+            engine.pinned_since = before
+
+    return call
+
+
+def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) -> Trampoline:
+    """``resource.drop`` of a resource that another component implements, whose destructor is ``core``."""
+    resource = builtin.resource
+    assert resource.owner is not None
+    no_options = Options(StringEncoding.UTF8, None, None, None)
+    destructor = LiftedFunction(Lifted(resource.owner, core, t.FuncType((("rep", t.U32),)), no_options))
+
+    def drop(store: Store, arguments: list[int]) -> Until | None:
+        rep = take_resource(store, arguments[0], resource)
+        if rep is None:
+            return None
+        until: Until | None = None
+
+        def on_resolve(outcome: Any) -> None:
+            if until is not None:
+                store.scheduler.wake(until)
+
+        task = Task(destructor, store.root.stores[destructor.part], lambda: (rep,), on_resolve)
+        start_task(task, store)
+        if task.state is TaskState.RESOLVED:
+            return None
+        until = Until(lambda: task.state is TaskState.RESOLVED, False, lambda cancelled: None)
+        return until
+
+    return trampoline(engine, ("i32",), (), drop, blocks=True)
+
+
+@functools.lru_cache(maxsize=1024)
+def _calling(
+    params: tuple[str, ...], *, spread: bool, blocks: bool, has_result: bool, pending_slot: int
+) -> Callable[..., Any]:
+    """Makes the callback that does an act with the bits of its arguments."""
+
+    def build(source: Source) -> None:
+        arguments = ", ".join(f"raw[{2 * i}] & {ffi.BITS[kind]}" for i, kind in enumerate(params))
+        with callback(source):
+            source.line(f"outcome = act(store, {arguments if spread else f'[{arguments}]'})")
+            if blocks:
+                with source.block(f"if type(outcome) is {source.use(Until)}:"):
+                    source.line("store.until = outcome")
+                    suspend(source, pending_slot)
+            if has_result:
+                source.line("raw[0] = outcome")
+            if blocks:
+                source.line(f"raw[{pending_slot}] = 0")
+
+    return write_function("host call: act", ("engine", "act"), build)
+
+
+def trampoline(
+    engine: Engine, params: tuple[str, ...], results: tuple[str, ...], act: Act, *, blocks: bool, spread: bool = False
+) -> Trampoline:
+    """The core function that does ``act``; one that ``blocks`` may answer an ``Until``.
+
+    The bits of the arguments are handed to it in a list, or one by one where it is to be ``spread``.
+    """
+    has_result = bool(results)
+    make = _calling(params, spread=spread, blocks=blocks, has_result=has_result, pending_slot=2 * len(results))
+    start = ffi.UncheckedCallback(make(engine, act))
+    if not blocks:
+        return Trampoline(params, results, start)
+
+    def finish(store: Store, raw: Any) -> None:
+        until, cancelled = store.answer
+        store.answer = None
+        value = until.finish(cancelled)
+        if has_result:
+            raw[0] = value
+
+    return Trampoline(params, results, start, acting(engine, finish))
+
+
+def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
+    """A built-in of WASI 0.3's concurrency."""
+    params, results = core_signature(builtin)
+    act = bind(builtin)
+    blocks = may_wait(builtin)
+    if builtin.name == "subtask.cancel" and not blocks:
+        act = pinned(engine, act)  # it runs others
+    return trampoline(engine, params, results, act, blocks=blocks, spread=True)

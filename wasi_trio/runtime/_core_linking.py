@@ -1,0 +1,139 @@
+"""The steps of linking core modules: what each is instantiated from, prepared once for all instances of a component."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import wasmtime
+
+from wasi_trio.component._errors import LinkError
+from wasi_trio.component._plan import CanonFunc, CoreExport, InstantiateModule
+from wasi_trio.component._relink import CANON, Relinked, slot_name
+from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._adapters import adapter_module
+from wasi_trio.runtime._engine import Engine, as_pointer
+from wasi_trio.runtime._trampolines import Trampoline
+
+
+def _define_callback(
+    linker: int, module: bytes, name: bytes, params: tuple[str, ...], results: tuple[str, ...], callback: Any
+) -> None:
+    """Define a host function on raw values. The caller keeps ``callback`` alive as long as the linker's modules."""
+    type_ = _func_type(params, results)
+    error = ffi.linker_define_func_unchecked(
+        linker, module, len(module), name, len(name), as_pointer(type_.ptr()), callback, None, None
+    )
+    if error:
+        raise LinkError(ffi.take_error(error))
+
+
+def _func_type(params: tuple[str, ...], results: tuple[str, ...]) -> wasmtime.FuncType:
+    kinds = {
+        "i32": wasmtime.ValType.i32,
+        "i64": wasmtime.ValType.i64,
+        "f32": wasmtime.ValType.f32,
+        "f64": wasmtime.ValType.f64,
+    }
+    return wasmtime.FuncType([kinds[p]() for p in params], [kinds[r]() for r in results])
+
+
+def _instance_pre(linker: int, module: wasmtime.Module) -> int:
+    pre = ctypes.c_void_p()
+    error = ffi.linker_instantiate_pre(linker, as_pointer(module.ptr()), ctypes.byref(pre))
+    if error:
+        raise LinkError(ffi.take_error(error))
+    assert pre.value is not None
+    return pre.value
+
+
+class Adapter:
+    """The module through which one part's waiting imports are called, ready to be instantiated."""
+
+    def __init__(self, engine: Engine, adapted: Mapping[int, Trampoline]) -> None:
+        #: which export each canonical definition's function is
+        self.position = {index: position for position, index in enumerate(adapted)}
+        signatures = {index: (made.params, made.results, made.finish is not None) for index, made in adapted.items()}
+        self.module = engine.compile(adapter_module(signatures))
+        linker = ffi.linker_new(engine.pointer)
+        try:
+            self._suspend = _suspend_callback(engine)
+            nothing = _func_type((), ())
+            error = ffi.linker_define_async_func(
+                linker, b"", 0, b"suspend", 7, as_pointer(nothing.ptr()), self._suspend, None, None
+            )
+            if error:
+                raise LinkError(ffi.take_error(error))
+            for number, made in adapted.items():
+                started = made.results if made.finish is None else (*made.results, "i32")
+                _define_callback(linker, b"", b"start%d" % number, made.params, started, made.start)
+                if made.finish is not None:
+                    _define_callback(linker, b"", b"finish%d" % number, (), made.results, made.finish)
+            self.pre = _instance_pre(linker, self.module)
+        finally:
+            ffi.linker_delete(linker)
+
+    def __del__(self) -> None:
+        if hasattr(self, "pre"):
+            ffi.instance_pre_delete(self.pre)
+
+
+def _suspend_callback(engine: Engine) -> Any:
+    def suspend(
+        env: int, caller: int, args: int, nargs: int, results: int, nresults: int, trap: int, continuation: int
+    ) -> None:
+        store = engine.current
+        assert store is not None
+        fields = (ctypes.c_uint64 * 3).from_address(continuation)
+        fields[0], fields[1], fields[2] = ffi.STRLEN, store.flag_address, 0
+
+    return ffi.AsyncCallback(suspend)
+
+
+class CoreStep:
+    """One core instantiation, prepared as far as the component alone allows.
+
+    ``relinked`` are its own module before it was compiled, and those of the steps after it.
+
+    A module whose imports are all host functions that never wait is instantiated from ``pre``. Any other comes out
+    of the instance's own linker, which has what the core instances before it export.
+    """
+
+    def __init__(
+        self,
+        step: InstantiateModule,
+        module: wasmtime.Module,
+        relinked: Sequence[Relinked],
+        base: BaseLinker,
+        adapted: Collection[int],
+    ) -> None:
+        self.slot = step.slot
+        self.part = step.part
+        self.name = slot_name(step.slot).encode()
+        self.module = module
+        self.module_pointer = as_pointer(module.ptr())
+        #: whether a later step imports something of this one
+        self.imported = any(
+            isinstance(item, CoreExport) and item.slot == step.slot for later in relinked[1:] for item in later.imports
+        )
+        plain = all(isinstance(item, CanonFunc) and item.index not in adapted for item in relinked[0].imports)
+        self.pre = _instance_pre(base.pointer, module) if plain else None
+
+    def __del__(self) -> None:
+        if getattr(self, "pre", None):
+            ffi.instance_pre_delete(self.pre)
+
+
+class BaseLinker:
+    """The host functions of one part that never wait, under the names that its modules import them by."""
+
+    def __init__(self, engine: Engine, plain: Mapping[int, Trampoline]) -> None:
+        self.pointer: int = ffi.linker_new(engine.pointer)
+        for index, made in plain.items():
+            name = b"%d" % index
+            _define_callback(self.pointer, CANON.encode(), name, made.params, made.results, made.start)
+
+    def __del__(self) -> None:
+        if hasattr(self, "pointer"):
+            ffi.linker_delete(self.pointer)

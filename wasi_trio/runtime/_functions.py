@@ -1,0 +1,146 @@
+"""The functions of a component: those that it exports, and those that its canonical definitions make for its guests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wasi_trio.component import _types as t
+from wasi_trio.component._binding import Binding
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._plan import (
+    AsyncBuiltin,
+    Canon,
+    CanonFunc,
+    CoreItem,
+    HostFunc,
+    Lifted,
+    Lower,
+    Plan,
+    ResourceBuiltin,
+)
+from wasi_trio.component._values import Ok
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.component.concurrency._subtasks import Lowering
+from wasi_trio.runtime._calls import Export, call_export, deeper, destructor
+from wasi_trio.runtime._concurrent import (
+    BoundHostFunction,
+    builtin_trampoline,
+    drop_trampoline,
+    guest_callee,
+    is_concurrent,
+    lowering_trampoline,
+)
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._store import Store
+from wasi_trio.runtime._trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
+
+
+class Functions:
+    """Makes the functions of one component, whose imports are bound.
+
+    ``concurrent`` says whether a pump has to run its instances (WASI 0.3).
+    """
+
+    def __init__(self, engine: Engine, plan: Plan, binding: Binding) -> None:
+        self.concurrent = is_concurrent(plan)
+        self._engine = engine
+        self._plan = plan
+        self._binding = binding
+        self._exports: dict[Lifted, Export] = {}
+        self._functions: dict[Lifted, LiftedFunction] = {}
+
+    def export(self, lifted: Lifted) -> Export:
+        export = self._exports.get(lifted)
+        if export is None:
+            export = self._exports[lifted] = Export(lifted)
+        return export
+
+    def function(self, lifted: Lifted) -> LiftedFunction:
+        """A function as the concurrency layer wants it."""
+        found = self._functions.get(lifted)
+        if found is None:
+            found = self._functions[lifted] = LiftedFunction(lifted)
+        return found
+
+    # ---- canonical definitions -----------------------------------------------------------------------------
+
+    def trampoline(self, canon: Canon) -> Trampoline:
+        """The core function that a canonical definition makes."""
+        if isinstance(canon, AsyncBuiltin):
+            return builtin_trampoline(self._engine, canon)
+        if self.concurrent:
+            made = self._concurrent_trampoline(canon)
+            if made is not None:
+                return made
+        if isinstance(canon, Lower):
+            if isinstance(canon.func, Lifted):
+                call = _guest(self._plan, canon.part, self.export(canon.func))
+                return lower_trampoline(self._engine, canon, call, waits=True, runs_guest=True)
+            callee, waits = self._host_callee(canon.func)
+            return lower_trampoline(self._engine, canon, callee, waits)
+        destroy, waits = destructor(self._plan, canon)
+        return resource_trampoline(self._engine, canon, destroy, waits)
+
+    def _concurrent_trampoline(self, canon: Lower | ResourceBuiltin) -> Trampoline | None:
+        """Those that another component or a task of the host's may have to answer; None for the rest."""
+        if isinstance(canon, ResourceBuiltin):
+            core = self._plan.destructors.get(canon.resource)
+            elsewhere = canon.name == "resource.drop" and canon.resource.owner not in (None, canon.part)
+            return drop_trampoline(self._engine, canon, core) if elsewhere and core is not None else None
+        if isinstance(canon.func, Lifted):
+            return lowering_trampoline(self._engine, Lowering(canon, guest_callee(self.function(canon.func))))
+        if canon.options.is_async or canon.func.type.is_async:
+            call, _ = self._host_callee(canon.func)
+            return lowering_trampoline(self._engine, Lowering(canon, BoundHostFunction(self._engine, call, canon.func)))
+        return None
+
+    def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
+        call = self._binding.calls[func]
+        if call.receiver:
+            (attribute,) = call.path
+
+            def method(store: Store, receiver: Any, *arguments: Any) -> Any:
+                return getattr(receiver, attribute)(*arguments)
+
+            return method, call.waits
+        fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
+        key = func  # the bound function is looked up once for each instance
+        provider = self._binding.provider(func.interface)
+        assert provider is not None
+
+        def function(store: Store, *arguments: Any) -> Any:
+            bound = store.root.bound.get(key)
+            if bound is None:
+                bound = store.root.host_object(provider)
+                for attribute in call.path:
+                    bound = getattr(bound, attribute)
+                store.root.bound[key] = bound
+            # A class called gives its object; that it can fail shows only when it raises Err.
+            return Ok(bound(*arguments)) if fallible_constructor else bound(*arguments)
+
+        return function, call.waits
+
+
+def called_canons(plan: Plan) -> set[int]:
+    """The canonical definitions whose functions are called as functions of the guest: by lifting them, for one."""
+    items: list[CoreItem | None] = [*plan.destructors.values()]
+    for lifted in plan.lifted:
+        options = lifted.options
+        items += (lifted.core, options.realloc, options.post_return, options.callback)
+    items += [canon.options.realloc for canon in plan.canons if not isinstance(canon, ResourceBuiltin)]
+    return {item.index for item in items if isinstance(item, CanonFunc)}
+
+
+def _guest(plan: Plan, part: int, export: Export) -> Callee:
+    """Another component of the composition; its call is a coroutine like any host function's that may wait."""
+    if plan.encloses(part, export.part) or plan.encloses(export.part, part):
+
+        def refuse(store: Store, *arguments: Any) -> Any:
+            raise Trap("wasm trap: cannot enter component instance")
+
+        return refuse
+
+    def call(store: Store, *arguments: Any) -> Any:
+        return call_export(deeper(store, export.part), export, arguments)
+
+    return call

@@ -1,0 +1,446 @@
+"""The pump: runs the guest threads of one instance of a concurrent component (WASI 0.3).
+
+The Component Model's threads are generators (``component.concurrency._threads``) that ask for core functions to be
+called and for conditions to be waited for. All guest code of an instance is run by one trio task, in ``Pump.run``;
+other tasks (host operations, readers and writers of streams, whoever calls an export) change state, wake what waits for
+it, and leave the rest to the pump.
+
+A thread that is in core wasm has a fiber. It can be suspended there in three ways: by a built-in that has to wait
+(``Until``), by a synchronous host call that waits (``Pending``: as in WASI 0.2 that holds up the whole instance), and
+by an epoch tick.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err
+from wasi_trio.component.concurrency import _subtasks as subtasks
+from wasi_trio.component.concurrency import _threads as threads
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.component.concurrency._tasks import CANCELLED, Task, start_task
+from wasi_trio.component.concurrency._threads import DEADLOCK, Body, CallCore, GuestTask, Until
+from wasi_trio.runtime._calls import core_func
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._fiber import Fiber
+from wasi_trio.runtime._host_calls import Pending, steps
+from wasi_trio.runtime._store import Store
+from wasi_trio.runtime._ticker import TICK, Ticker
+
+if TYPE_CHECKING:
+    from wasi_trio.runtime._running import HostCall
+
+#: seconds of processor time after which a thread counts as one that computes
+_COMPUTES = TICK
+#: turns that all other tasks have between two ticks of a thread that computes
+_TURNS = 8
+
+
+class Thread(threads.Thread):
+    """A guest thread and, while it is in core wasm, its fiber."""
+
+    __slots__ = ("computed", "fiber", "pending")
+
+    def __init__(self, body: Body, task: Task) -> None:
+        super().__init__(body, task)
+        assert isinstance(task.instance, Store)
+        self.fiber = Fiber(task.instance)
+        #: seconds of processor time since it was first interrupted in what it does now; None if it was not. (Time that
+        #: goes by says little: on a machine with much else to do ticks come by when hardly anything was computed.)
+        self.computed: float | None = None
+        #: the synchronous host call it waits in
+        self.pending: Pending | None = None
+
+
+class _Suspended:
+    """The answer of a step that did not come to its end."""
+
+
+_SUSPENDED = _Suspended()
+
+
+def _resolved(outcome: Any) -> None:
+    raise AssertionError("a thread that has ended resolves nothing")
+
+
+class HostOperation(subtasks.HostOperation):
+    """A host function's coroutine, run as a trio task on behalf of a guest's subtask."""
+
+    __slots__ = ("_pump", "_scope")
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self._scope = trio.CancelScope()
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    async def run(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> None:
+        pump = self._pump
+        outcome: Any = CANCELLED
+        try:
+            with self._scope:
+                outcome = await steps(pump.instance.linked.engine, call, coroutine)
+        except Err as error:
+            if not fallible:
+                pump.fail(error)
+                return
+            outcome = error.with_traceback(None)
+        except Exception as error:  # goes to whoever called the guest
+            pump.fail(error)
+            return
+        finally:
+            pump.operations.discard(self)
+        self.resolve(outcome)
+
+
+class Call:
+    """A call of an export, from outside the instance.
+
+    ``on_done`` is called once ``outcome`` or ``failure`` is set. An outcome is the result, or CANCELLED.
+    """
+
+    __slots__ = ("failure", "on_done", "outcome", "pump", "resolved", "task")
+
+    def __init__(self, pump: Pump, on_done: Callable[[], None]) -> None:
+        self.pump = pump
+        self.on_done = on_done
+        self.outcome: Any = None
+        self.failure: BaseException | None = None
+        self.resolved = False
+        self.task: Task | None = None
+
+    def resolve(self, outcome: Any) -> None:
+        self.outcome = outcome
+        self.resolved = True
+        self.pump.calls.discard(self)
+        self.on_done()
+
+    def fail(self, error: BaseException) -> None:
+        if not self.resolved:
+            self.failure = error
+            self.resolved = True
+            self.task = None
+            self.on_done()
+
+    def cancel(self) -> None:
+        """Ask the guest to end the call early (``TASK_CANCELLED``); it still has to resolve."""
+
+        def request() -> None:
+            if self.task is not None and not self.resolved:
+                self.task.request_cancellation()
+
+        self.pump.post(request)
+
+
+class Pumped(Protocol):
+    """The ``Instance`` that a pump runs, as far as it looks at it."""
+
+    linked: LinkedComponent
+    stores: list[Store | None]
+
+    def retire(self, reason: str) -> None:
+        """Let no call into the instance any more."""
+
+
+class Pump:
+    """Runs the threads of one instance; see the module. It is the ``Scheduler`` of the instance's parts."""
+
+    def __init__(self, instance: Pumped, nursery: trio.Nursery) -> None:
+        self.instance = instance
+        self.nursery = nursery
+        #: calls from outside that have not resolved
+        self.calls: set[Call] = set()
+        #: host operations under way
+        self.operations: set[HostOperation] = set()
+        #: called in ``run``'s task when no thread can go on; whether it has found the pump something to do
+        self.on_idle: Callable[[], bool] | None = None
+        #: called in ``run``'s task before others get their turn while a thread computes or holds up the instance
+        self.on_busy: Callable[[], None] | None = None
+        #: why it stopped running guest code
+        self.failure: BaseException | None = None
+        self._threads: set[Thread] = set()
+        self._woken: deque[Until] = deque()
+        #: what threads wait for that have merely let others go first
+        self._resting: dict[Until, None] = {}
+        #: threads that were interrupted while they computed
+        self._interrupted: deque[Thread] = deque()
+        #: threads in synchronous host calls that wait
+        self._held: deque[Thread] = deque()
+        self._posted: deque[Callable[[], None]] = deque()
+        #: the task of ``run`` while it waits for something to do
+        self._sleeper: trio.lowlevel.Task | None = None
+        #: around ``run``; it has to be, because a synchronous host call that waits may have scopes of its own open
+        self._scope = trio.CancelScope()
+        self._stopping = False
+        #: what ``run`` is to fail with when it has stopped
+        self._error: BaseException | None = None
+
+    # ---- the Scheduler of the Component Model layer ------------------------------------------------------
+
+    def spawn(self, body: Body, task: GuestTask) -> Thread:
+        assert isinstance(task, Task)
+        thread = task.thread = Thread(body, task)
+        self._threads.add(thread)
+        self._advance(thread, None)
+        return thread
+
+    def resume(self, thread: threads.Thread, cancelled: bool) -> None:
+        assert isinstance(thread, Thread)
+        until = thread.until
+        assert until is not None
+        thread.until = until.thread = None
+        self._resting.pop(until, None)
+        if thread.fiber.future is None:
+            self._advance(thread, until.finish(cancelled))
+        else:
+            thread.fiber.store.answer = (until, cancelled)
+            self._continue(thread)
+
+    def wake(self, until: Until) -> None:
+        # One that rests has its turn after all others: were it to go on now, two could keep one another going, and
+        # neither those nor new requests would ever have theirs.
+        if until.thread is not None and until not in self._resting:
+            self._woken.append(until)
+            self.alert()
+
+    # ---- for the host ------------------------------------------------------------------------------------
+
+    def call(self, function: LiftedFunction, arguments: Sequence[Any], on_done: Callable[[], None]) -> Call:
+        """Call an export; its thread starts as soon as the pump gets to it."""
+        call = Call(self, on_done)
+        store = self.instance.stores[function.part]
+        assert store is not None
+        self.calls.add(call)
+        task = call.task = Task(function, store, lambda: arguments, call.resolve)
+        self.post(lambda: start_task(task, None))
+        return call
+
+    def start(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> HostOperation:
+        """Run a host function's coroutine as a task of the instance."""
+        operation = HostOperation(self)
+        self.operations.add(operation)
+        self.nursery.start_soon(operation.run, call, coroutine, fallible)
+        return operation
+
+    def post(self, act: Callable[[], None]) -> None:
+        """Have the pump's task do something between two steps of the guest."""
+        self._posted.append(act)
+        self.alert()
+
+    def fail(self, error: BaseException) -> None:
+        """End the instance with an error of the host's, whatever its threads are in the middle of."""
+        self._error = self._error or error
+        self.stop()
+
+    def stop(self) -> None:
+        """Have ``run`` return, whatever its threads are in the middle of."""
+        self._stopping = True
+        self._scope.cancel()
+
+    def alert(self) -> None:
+        """Have ``run`` look for something to do, ``on_idle`` included."""
+        sleeper = self._sleeper
+        if sleeper is not None:
+            self._sleeper = None
+            trio.lowlevel.reschedule(sleeper)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether ``run`` waits for something to do."""
+        return self._sleeper is not None
+
+    def works_on(self, call: Call) -> bool:
+        """Whether the guest goes on with a call, its result given or not."""
+        return call.task is not None and call.task.thread in self._threads
+
+    @property
+    def idle(self) -> bool:
+        """Whether no thread is left, background work included."""
+        return not self._threads and not self._posted
+
+    @property
+    def stalled(self) -> bool:
+        """Whether no thread can go on, and none will unless the guest is called or told of a cancellation.
+
+        None is ready, no host operation is under way whose end would wake one, and none waits for an end of a stream or
+        future of which the host has the other. To be asked where ``run`` has nothing to do.
+        """
+        if self._posted or self._woken or self._resting or self._interrupted or self._held or self.operations:
+            return False
+        return not any(thread.until is None or thread.until.awaits_host for thread in self._threads)
+
+    async def run(self) -> None:
+        """Run the instance's threads until ``stop``, or until the guest fails.
+
+        A failure (Trap, or what a host function raised) is ``failure`` then, and that of every call under way. When
+        cancelled, calls under way fail. The instance is dead in the end if a thread was in core wasm, and host
+        operations that are still under way are cancelled.
+        """
+        engine = self.instance.linked.engine
+        try:
+            with self._scope:
+                await self._run(engine.ticker)
+            if self._error is not None:
+                raise self._error
+        except Exception as error:  # handed to the calls under way, and kept
+            if engine.orphans:
+                await engine.settle_orphans()
+            self._end(error)
+        except BaseException as error:
+            self._end(error)
+            raise
+        finally:
+            self.drop_fibers()
+            for operation in list(self.operations):
+                operation.cancel()
+
+    async def _run(self, ticker: Ticker) -> None:
+        posted, woken, interrupted, held = self._posted, self._woken, self._interrupted, self._held
+        turn = ticker.ticks  # when others last had their turn
+        while not self._stopping:
+            # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
+            # middle of something, in which no other thread of the instance may get between.
+            if interrupted:
+                if self.on_busy is not None and (interrupted[0].computed or 0.0) >= _COMPUTES:
+                    self.on_busy()
+                # A turn of the loop takes as long as this thread is let compute, and to answer others takes several.
+                for _ in range(_TURNS):
+                    await trio.lowlevel.checkpoint()
+                turn = ticker.ticks
+                self._go_on_computing(interrupted.popleft())
+            elif held:
+                if self.on_busy is not None:
+                    self.on_busy()
+                await self._wait_for_host(held.popleft())
+                turn = ticker.ticks
+            elif posted:
+                posted.popleft()()
+            elif woken:
+                if ticker.ticks != turn:  # threads can keep one another going without end
+                    await trio.lowlevel.checkpoint()
+                    turn = ticker.ticks
+                    continue
+                until = woken.popleft()
+                if until.thread is not None and until.ready():
+                    self.resume(until.thread, False)
+            elif self.on_idle is not None and self.on_idle():
+                pass
+            elif self._resting:
+                await trio.lowlevel.checkpoint()
+                turn = ticker.ticks
+                woken.extend(self._resting)
+                self._resting.clear()
+            else:
+                if self.calls and self.on_idle is None and self.stalled:
+                    raise Trap(DEADLOCK)
+                self._sleeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
+                turn = ticker.ticks
+
+    def _stop_sleeping(self, raise_cancel: Any) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    # ---- steps -------------------------------------------------------------------------------------------
+
+    def _park(self, thread: Thread, until: Until) -> None:
+        thread.until = until
+        until.thread = thread
+        if until.ready():
+            self._resting[until] = None
+
+    def _advance(self, thread: Thread, value: Any) -> None:
+        """Run a thread's generator until it waits or ends."""
+        body = thread.body
+        while True:
+            try:
+                request = body.send(value)
+            except StopIteration:
+                self._threads.discard(thread)
+                # Or they, and the call that it was for, would keep one another until garbage is collected.
+                thread.task.thread = None
+                thread.task.on_resolve = _resolved
+                return
+            if type(request) is Until:
+                self._park(thread, request)
+                return
+            assert isinstance(request, CallCore)
+            value = self._call(thread, request)
+            if value is _SUSPENDED:
+                return
+
+    def _call(self, thread: Thread, call: CallCore) -> Any:
+        fiber = thread.fiber
+        fiber.begin(core_func(fiber.store, call.item, call.params, call.results), call.args)
+        thread.computed = None
+        return self._run_fiber(thread, fiber.poll)
+
+    def _go_on_computing(self, thread: Thread) -> None:
+        """Go on with a fiber that was interrupted by a tick."""
+        before = time.thread_time()
+        self._continue(thread)
+        if thread.computed is not None:
+            thread.computed += time.thread_time() - before
+
+    def _continue(self, thread: Thread) -> None:
+        """Go on with a fiber that was suspended."""
+        value = self._run_fiber(thread, thread.fiber.resume)
+        if value is not _SUSPENDED:
+            self._advance(thread, value)
+
+    def _run_fiber(self, thread: Thread, run: Callable[[], bool]) -> Any:
+        """Run a thread's fiber: its results, or ``_SUSPENDED`` with the thread put where it waits."""
+        store = thread.fiber.store
+        outer, store.task = store.task, thread.task
+        try:
+            done = run()
+        finally:
+            store.task = outer
+        if done:
+            return thread.fiber.results()
+        if store.until is not None:
+            until, store.until = store.until, None
+            self._park(thread, until)
+        elif store.pending is not None:
+            thread.pending, store.pending = store.pending, None
+            self._held.append(thread)
+        else:
+            thread.computed = thread.computed or 0.0
+            self._interrupted.append(thread)
+            return _SUSPENDED
+        thread.computed = None
+        return _SUSPENDED
+
+    async def _wait_for_host(self, thread: Thread) -> None:
+        """Wait in a synchronous host call, with the whole instance."""
+        pending = thread.pending
+        assert pending is not None
+        try:
+            pending.value = await pending.rest(self.instance.linked.engine)
+        except Err as error:
+            pending.value = pending.failed(error)
+        thread.fiber.store.pending, thread.pending = pending, None
+        self._continue(thread)
+
+    def _end(self, error: BaseException) -> None:
+        self.failure = error
+        self.instance.retire(f"it failed: {type(error).__name__}")
+        calls, self.calls = self.calls, set()
+        for call in calls:
+            call.fail(error)
+
+    def drop_fibers(self) -> None:
+        """Unwind what is left of the guest's stacks; has to come before their stores are freed."""
+        for thread in self._threads:
+            if thread.fiber.future is not None:
+                thread.fiber.drop()
+                self.instance.retire("a call into it did not run to its end")
+        self._threads.clear()

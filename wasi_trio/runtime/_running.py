@@ -1,0 +1,58 @@
+"""The state of what runs at this moment, which an engine has one of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wasi_trio.runtime._ticker import Ticker
+
+if TYPE_CHECKING:
+    from wasi_trio.component._plan import HostFunc, Lifted
+
+
+class Guest(Protocol):
+    """The instance that a host function acts for, as far as others than the runtime's ``Store`` look at it."""
+
+    flag_address: int
+    #: the ``Instance`` that it is a part of
+    root: Any
+
+    def epoch(self) -> str | None:
+        """The verdict on the guest at an epoch tick: None to go on, "" to give way, any other string is a trap's."""
+
+
+if TYPE_CHECKING:
+    #: a host call that runs
+    HostCall = tuple[HostFunc | Lifted, Guest]
+
+
+class Interruption:
+    """An attempt to interrupt a call: ``decided`` once it is known whether it was ``sent``."""
+
+    __slots__ = ("call", "decided", "sent")
+
+    def __init__(self, call: HostCall, sent: bool) -> None:
+        self.call = call
+        self.sent = sent
+        self.decided = False
+
+
+class Running:
+    """Which guest runs, and which host function for it.
+
+    While a guest runs, ``current`` is its store: host functions find the instance that called them there.
+    ``nested`` is true while the innermost guest call was made out of a host function, so can not be suspended.
+    ``pinned_since`` is the tick since which a guest waits for what others do in an asynchronous call of its, None if
+    there is none such: they may wait then, but are not to be interrupted. ``host_call`` is the host function that runs
+    for a guest and ``interruption`` an attempt to interrupt it: see ``runtime._host_calls``.
+    """
+
+    def __init__(self, ticker: Ticker) -> None:
+        self.ticker = ticker
+        self.current: Guest | None = None
+        self.nested = False
+        self.pinned_since: int | None = None
+        self.host_call: HostCall | None = None
+        self.interruption: Interruption | None = None
+        #: coroutines that began to wait where none may, with what they asked of trio
+        self.orphans: list[tuple[Any, Any]] = []

@@ -1,0 +1,285 @@
+"""A component instance as it runs: its wasmtime store, and what host functions and the Canonical ABI need of it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wasi_trio.component._context import Context
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import HandleTable, ResourceHandle
+from wasi_trio.component._plan import CoreExport, CoreItem, Options
+from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._engine import Engine, Limits
+from wasi_trio.runtime._host_calls import Pending, leave
+from wasi_trio.runtime._memory import LinearMemory
+from wasi_trio.runtime._streams import adopt
+from wasi_trio.runtime._ticker import TICK
+
+_MASK32 = 0xFFFF_FFFF
+
+
+class Func:
+    """A core function of a store, ready to be called.
+
+    The buffers for arguments and results are made once: a store runs one call of a function at a time.
+    """
+
+    __slots__ = ("_taken", "arguments", "count", "func", "results", "returns")
+
+    def __init__(self, extern: ctypes.Array[ctypes.c_char], params: Sequence[str], results: Sequence[str]) -> None:
+        self.func = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
+        self.count = len(params)
+        self.returns = len(results)
+        self.arguments = (ctypes.c_uint64 * max(1, 4 * len(params)))()
+        for i, kind in enumerate(params):
+            self.arguments[4 * i] = ffi.VAL_KINDS[kind]
+        self.results = (ctypes.c_uint64 * max(1, 4 * len(results)))()
+        #: where each result is, and what of the 64 bits there is its
+        self._taken = [(4 * i + 1, ffi.BITS[kind]) for i, kind in enumerate(results)]
+
+    def take_results(self) -> list[int]:
+        """The bits of the results of the call that has just ended."""
+        results = self.results
+        return [results[slot] & mask for slot, mask in self._taken]
+
+
+class Store(ComponentInstance):
+    """One component instance and the wasmtime store that is its alone.
+
+    ``core`` are the core instances by slot, ``funcs`` the core functions called so far. ``root`` is the ``Instance``
+    that this store is a part of.
+
+    A store that trapped, or whose call was cancelled midway, is ``dead`` and can not be entered again. ``entered``
+    says that a call is in progress, of which there may be one at a time (in WASI 0.2). How guest code is run is the
+    business of ``runtime._fiber``.
+    """
+
+    __slots__ = (
+        "_memories",
+        "_nested_since",
+        "adapter",
+        "answer",
+        "context_pointer",
+        "core",
+        "dead",
+        "depth",
+        "engine",
+        "entered",
+        "error",
+        "error_out",
+        "failure",
+        "flag",
+        "flag_address",
+        "funcs",
+        "limits",
+        "pending",
+        "pointer",
+        "poll_tick",
+        "root",
+        "trap",
+        "trap_out",
+        "until",
+    )
+
+    def __init__(self, engine: Engine, limits: Limits, index: int, root: Any, parent: Store | None = None) -> None:
+        super().__init__(index, HandleTable(limits.handles), None, parent)
+        self.engine = engine
+        self.limits = limits
+        self.root = root
+        self.dead: str | None = None
+        #: how many other components of the composition wait for the call that was made last
+        self.depth = 0
+        self.failure: BaseException | None = None
+        self.pending: Pending | None = None
+        #: what a built-in that just suspended the fiber waits for, and what one that goes on answers (WASI 0.3)
+        self.until: Any = None
+        self.answer: Any = None
+        self.core: dict[int, ffi.InstanceStruct] = {}
+        self.funcs: dict[Any, Func] = {}
+        self.adapter: ffi.InstanceStruct | None = None
+        self.flag = ctypes.create_string_buffer(b"\1", 2)
+        self.flag_address = ctypes.addressof(self.flag)
+        self.poll_tick = 0
+        self._nested_since = 0
+        self.entered = False
+        self._memories: dict[Any, LinearMemory] = {}
+        self.trap = ctypes.c_void_p()
+        self.error = ctypes.c_void_p()
+        #: where wasmtime puts what ended a call: at once, or at the end of its future
+        self.trap_out = ctypes.byref(self.trap)
+        self.error_out = ctypes.byref(self.error)
+        self.pointer: int | None = ffi.store_new(engine.pointer, None, None)
+        self.context_pointer: int = ffi.store_context(self.pointer)
+        ffi.store_limiter(
+            self.pointer, limits.memory, limits.table_elements, limits.instances, limits.tables, limits.memories
+        )
+        ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
+        ffi.context_set_epoch_deadline(self.context_pointer, 1)
+
+    def close(self) -> None:
+        """Free the store and everything in it. Its windows on memory are closed first."""
+        if self.pointer is None:
+            return
+        self.dead = self.dead or "the instance is closed"
+        for memory in self._memories.values():
+            memory.close()
+        ffi.store_delete(self.pointer)
+        self.pointer = None
+
+    def drop_resources(self) -> None:
+        """Tell the host's resources that are still owned by the guest that it is gone."""
+        entries, self.handles.entries = self.handles.entries, [None]
+        for handle in entries:
+            if isinstance(handle, ResourceHandle) and handle.own and handle.resource.owner is None:
+                on_drop = getattr(handle.rep, "on_drop", None)
+                if on_drop is not None:
+                    on_drop()
+
+    # ---- entering the guest ------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise Trap unless the instance may be entered."""
+        if self.dead is not None:
+            raise Trap(f"cannot enter component instance: {self.dead}")
+        if self.entered:
+            raise Trap("cannot enter component instance: a call into it is in progress")
+
+    def call_nested(self, func: Any, raw: Any, count: int) -> None:
+        """Call a core function from inside a host function; ``raw`` holds arguments, then results.
+
+        Such a call can not be suspended (there are Python frames below it), so a guest that waits in it, or spins
+        for longer than ``limits.nested_seconds``, traps.
+        """
+        engine = self.engine
+        caller = engine.host_call
+        if caller is not None:
+            leave(engine)
+        ticker = engine.ticker
+        ticker.runs += 1
+        outer, nested, running = engine.current, engine.nested, ticker.running
+        engine.current, engine.nested, ticker.running = self, True, True
+        if ticker.asleep:
+            ticker.wake()
+        if not nested:
+            self._nested_since = ticker.ticks
+        try:
+            error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, self.trap_out)
+        finally:
+            engine.host_call = caller
+            engine.current, engine.nested, ticker.running = outer, nested, running
+        if error or self.trap:
+            self.error.value = error
+            self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Raise what ended the guest's call: a host function's exception as it was, else a Trap."""
+        message = "the guest trapped"
+        if self.trap.value:
+            message = ffi.take_trap(self.trap.value)
+        if self.error.value:
+            message = ffi.take_error(self.error.value)
+        self.trap.value = self.error.value = None
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            self.dead = self.dead or f"it failed: {_first_line(str(failure)) or type(failure).__name__}"
+            raise failure
+        trap = Trap(readable(message))
+        self.dead = self.dead or f"it trapped: {_first_line(str(trap))}"
+        raise trap
+
+    def epoch(self) -> str | None:
+        """What to do at an epoch tick: None to go on, "" to give way, any other string is a trap's message."""
+        engine = self.engine
+        if engine.nested:
+            return self._bounded(self._nested_since, "a call from the host that can not be suspended")
+        if engine.pinned_since is not None:
+            return self._bounded(engine.pinned_since, "an asynchronous call from another component")
+        if engine.ticker.ticks - self.poll_tick < 1:
+            return None
+        return ""
+
+    def _bounded(self, since: int, what: str) -> str | None:
+        """Let a call that holds up the loop go on, unless it has taken too long or nobody waits for it any more."""
+        spun = (self.engine.ticker.ticks - since) * TICK
+        if spun > self.limits.nested_seconds:
+            return f"{what} ran for {spun:.1f} s"
+        expired = self.root.expired
+        if expired is not None and expired():
+            return f"{what} ran past the deadline of its request"
+        return None
+
+    # ---- what host functions and the Canonical ABI need --------------------------------------------------
+
+    def extern(self, slot: int, name: bytes) -> ctypes.Array[ctypes.c_char]:
+        """The export ``name`` of core instance ``slot``, which linking made sure is there."""
+        extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
+        if not ffi.instance_export_get(self.context_pointer, ctypes.byref(self.core[slot]), name, len(name), extern):
+            raise Trap(f"core instance has no export {name.decode()!r}")
+        return extern
+
+    def item(self, item: CoreItem) -> ctypes.Array[ctypes.c_char]:
+        """The extern that a core item of the plan is in this store."""
+        if isinstance(item, CoreExport):
+            return self.extern(item.slot, item.name.encode())
+        return self.adapted(item.index)
+
+    def adapted(self, canon: int) -> ctypes.Array[ctypes.c_char]:
+        """The function through which this instance calls an import that may wait."""
+        assert self.adapter is not None
+        extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
+        name, length = ctypes.c_void_p(), ctypes.c_size_t()
+        found = ffi.instance_export_nth(
+            self.context_pointer,
+            ctypes.byref(self.adapter),
+            self.root.linked.adapters[self.index].position[canon],
+            ctypes.byref(name),
+            ctypes.byref(length),
+            extern,
+        )
+        assert found
+        return extern
+
+    def new_context(self, options: Options) -> Context:
+        memory = None if options.memory is None else self.memory(options.memory)
+        realloc = None if options.realloc is None else self.realloc(options.realloc)
+        context = Context(self.handles, memory, realloc, self)
+        context.adopt = adopt
+        return context
+
+    def memory(self, item: CoreItem) -> LinearMemory:
+        memory = self._memories.get(item)
+        if memory is None:
+            memory = self._memories[item] = LinearMemory(self.context_pointer, self.item(item))
+        return memory
+
+    def realloc(self, item: CoreItem) -> Callable[[int, int, int, int], int]:
+        """The guest's ``realloc``; during it the guest may not call out."""
+        extern = self.item(item)
+        held = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
+        raw = (ctypes.c_uint64 * 8)()
+
+        def realloc(old: int, old_size: int, alignment: int, size: int) -> int:
+            raw[0], raw[2], raw[4], raw[6] = old, old_size, alignment, size
+            self.may_leave = False
+            self.call_nested(held, raw, 4)
+            self.may_leave = True
+            return raw[0] & _MASK32
+
+        return realloc
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0]
+
+
+def readable(message: str) -> str:
+    """wasmtime's report with the cause on the first line and the wasm backtrace below it."""
+    head, separator, tail = message.partition("\n\nCaused by:\n")
+    if not separator:
+        return message
+    causes = [line.strip() for line in tail.splitlines() if line.strip()]
+    causes = [line.split(": ", 1)[1] if line[:1].isdigit() and ": " in line else line for line in causes]
+    return "\n".join([": ".join(causes), *head.splitlines()])

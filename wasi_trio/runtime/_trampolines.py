@@ -1,0 +1,288 @@
+"""The host functions that wasm calls: one for each canonical definition of a component.
+
+They are made once per linked component and find the instance they act for in ``engine.current``. Each is a C
+callback, so nothing may escape from it: an exception is kept in the store, the guest is made to trap, and whoever
+called the guest gets the exception itself.
+
+Guests call these all the time, so the code of each kind is written out in one piece, from the parts that all have in
+common (``callback``, ``_host_calls.running``): once for each kind, as a function whose closures are the callbacks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import Any
+
+from wasi_trio.component import _types as t
+from wasi_trio.component import abi
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._handles import ResourceHandle
+from wasi_trio.component._plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
+from wasi_trio.component._values import Err
+from wasi_trio.component.abi._codegen import Source, write_function
+from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._host_calls import Pending, after_failure, running, suspended_at
+from wasi_trio.runtime._store import Store
+
+_MASK32 = 0xFFFF_FFFF
+
+#: calls what a lowered function stands for: (store of the caller, *lifted arguments) -> value, or a coroutine of it
+Callee = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trampoline:
+    """A core function made by a canonical definition.
+
+    ``start`` is its callback. Where the function may wait, ``finish`` is the callback that lowers the result later
+    and ``start`` answers one more i32, whether to wait: see ``runtime._adapters``.
+    """
+
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    start: Any
+    finish: Any = None
+
+
+def fail(store: Store, error: BaseException) -> int:
+    """Keep what a host function raised and answer the trap that unwinds the guest."""
+    error = after_failure(store.engine, error)
+    if store.failure is None:
+        store.failure = error
+    message = f"{type(error).__name__}: {error}".encode()
+    return int(ffi.trap_new(message, len(message)))
+
+
+# ---- what is written around every callback ---------------------------------------------------------------
+
+
+@contextmanager
+def callback(source: Source, on_failure: str | None = None) -> Iterator[None]:
+    """Lines added inside are a callback's body: ``store`` is the instance that calls, ``raw`` has what it passes.
+
+    That is the arguments, and the results take their place. The function that is under construction has to have
+    ``engine``, and gives the callback.
+    """
+    with source.block("def callback(env, caller, raw, count):"):
+        source.line("store = engine.current")
+        with source.block("try:"):
+            yield
+        with source.block("except BaseException as error:"):  # kept, and raised again by the driver
+            if on_failure is not None:
+                source.line(on_failure)
+            source.line(f"return {source.use(fail)}(store, error)")
+        source.line("return 0")
+    source.line("return callback")
+
+
+@contextmanager
+def catching_err(source: Source, fallible: bool) -> Iterator[None]:
+    """Lines added inside set ``value`` to what a host function gives; one that is ``fallible`` may raise Err."""
+    if not fallible:
+        yield
+        return
+    with source.block("try:"):
+        yield
+    with source.block(f"except {source.use(Err)} as error:"):
+        source.line("value = error.with_traceback(None)")
+
+
+def suspend(source: Source, pending_slot: int) -> None:
+    """Write a callback's end that has the guest leave its fiber, by way of the adapter."""
+    with source.block("if engine.nested:"):
+        source.line(f'raise {source.use(Trap)}("cannot wait in realloc, post-return or a destructor")')
+    source.line('store.flag[0] = b"\\0"')
+    source.line(f"raw[{pending_slot}] = 1")
+    source.line("return 0")
+
+
+def _write_acting(source: Source) -> None:
+    with callback(source):
+        source.line("act(store, raw)")
+
+
+_acting: Callable[..., Any] = write_function("host call: act", ("engine", "act"), _write_acting)
+
+
+def acting(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
+    """The callback that does ``act``, given the instance that calls and its arguments: for what is called seldom."""
+    return ffi.UncheckedCallback(_acting(engine, act))
+
+
+# ---- canon lower -----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _lowered(
+    *, marked: bool, waits: bool, lends: bool, fallible: bool, pointer_slot: int | None, pending_slot: int
+) -> Callable[..., Any]:
+    """Makes the callback of a lowered function.
+
+    ``marked`` says that it is a host function, ``lends`` that its arguments may be borrowed handles. ``pointer_slot``
+    is that of the pointer for a result that does not fit, ``pending_slot`` that of the answer whether to wait.
+    """
+
+    def build(source: Source) -> None:
+        orphan = f"if coroutine is not None and coroutine.cr_suspended: {source.use(_orphan)}(engine, coroutine)"
+        with callback(source, orphan if waits else None):
+            if waits:
+                source.line("coroutine = None")
+            with source.block("if not store.may_leave:"):
+                source.line(f'raise {source.use(Trap)}("cannot leave component instance")')
+            source.line("context = store.contexts.get(options)")
+            with source.block("if context is None:"):
+                source.line("context = store.context(options)")
+            source.line("arguments = lift(context, raw)")
+            if lends:
+                source.line("lenders = context.lenders")
+                with source.block("if lenders:"):
+                    source.line("context.lenders = []")
+            pointer = "0" if pointer_slot is None else f"raw[{pointer_slot}] & {_MASK32}"
+            if marked:
+                with running(source, "(func, store)"), catching_err(source, fallible):
+                    _write_first_step(source, waits)
+            else:
+                with catching_err(source, fallible):
+                    _write_first_step(source, waits)
+            if waits:
+                with source.block("if coroutine is not None:"):
+                    source.line(
+                        f"store.pending = {source.use(Pending)}(coroutine, trap, store_result, context, {pointer}, "
+                        f"{'lenders' if lends else '()'}, {fallible}, {'(func, store)' if marked else None})"
+                    )
+                    suspend(source, pending_slot)
+            if lends:
+                with source.block("if lenders:"):
+                    source.line(f"{source.use(_give_back)}(lenders)")
+            source.line(f"store_result(context, raw, {pointer}, value)")
+            if waits:
+                source.line(f"raw[{pending_slot}] = 0")
+
+    return write_function("host call", ("engine", "func", "options", "callee", "lift", "store_result"), build)
+
+
+def _write_first_step(source: Source, waits: bool) -> None:
+    """Write the call; the first step of a coroutine is taken here and now, as most calls are over with it."""
+    source.line("value = callee(store, *arguments)")
+    if waits:
+        with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
+            source.line("coroutine = value")
+            with source.block("try:"):
+                source.line("trap = coroutine.send(None)")
+            with source.block("except StopIteration as stop:"):
+                source.line("value = stop.value")
+                source.line("coroutine = None")
+            with source.block(f"except {source.use(Err)}:"):
+                source.line("coroutine = None")
+                source.line("raise")
+
+
+def _orphan(engine: Engine, coroutine: CoroutineType[Any, Any, Any]) -> None:
+    engine.orphans.append((coroutine, suspended_at(coroutine)))
+
+
+def _give_back(lenders: Iterable[ResourceHandle]) -> None:
+    for handle in lenders:
+        handle.lends -= 1
+
+
+def _finish(store: Store, raw: Any) -> None:
+    """Lower the result of a host call that has been waited for."""
+    pending, store.pending = store.pending, None
+    assert pending is not None, "the fiber goes on only once its host call is done"
+    if pending.lenders:
+        _give_back(pending.lenders)
+    pending.lower(pending.context, raw, pending.return_pointer, pending.value)
+
+
+def lower_trampoline(
+    engine: Engine, lower: Lower, callee: Callee, waits: bool, *, runs_guest: bool = False
+) -> Trampoline:
+    """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower").
+
+    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function.
+    """
+    func, options = lower.func, lower.options
+    type_ = func.type
+    types = tuple(type_ for _, type_ in type_.params)
+    # Nothing else happens in an instance while it is in a host call, so only a call's own arguments could clash.
+    lends = isinstance(func, Lifted) or abi.needs_lends(type_)
+    lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=lends)
+    store_result = abi.lower_results(
+        type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
+    )
+    params, results = abi.core_signature(type_, "lower", False, False)
+    # The pointer for a result that does not fit comes after the flat parameters.
+    spills = len(params) > abi.flat_count(types, abi.MAX_FLAT_PARAMS)
+    make = _lowered(
+        marked=not runs_guest,
+        waits=waits,
+        lends=lends,
+        fallible=isinstance(type_.result, t.Result),
+        pointer_slot=2 * (len(params) - 1) if spills else None,
+        pending_slot=2 * len(results),
+    )
+    start = ffi.UncheckedCallback(make(engine, func, options, callee, lift, store_result))
+    return Trampoline(params, results, start, acting(engine, _finish) if waits else None)
+
+
+# ---- resources -------------------------------------------------------------------------------------------
+
+
+def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Callee | None, waits: bool) -> Trampoline:
+    """``resource.new``, ``resource.rep`` or ``resource.drop`` (CanonicalABI.md, "canon resource.new" and on)."""
+    resource = builtin.resource
+    if builtin.name == "resource.new":
+
+        def new(store: Store, raw: Any) -> None:
+            if not store.may_leave:
+                raise Trap("cannot leave component instance")
+            raw[0] = store.handles.add(ResourceHandle(resource, raw[0] & _MASK32, own=True))
+
+        return Trampoline(("i32",), ("i32",), acting(engine, new))
+    if builtin.name == "resource.rep":
+
+        def rep(store: Store, raw: Any) -> None:
+            raw[0] = store.handles.resource(raw[0] & _MASK32, resource).rep
+
+        return Trampoline(("i32",), ("i32",), acting(engine, rep))
+
+    if not waits:
+
+        def drop(store: Store, raw: Any) -> None:
+            rep = take_resource(store, raw[0] & _MASK32, resource)
+            if rep is not None and destroy is not None:
+                destroy(store, rep)
+
+        return Trampoline(("i32",), (), acting(engine, drop))
+
+    assert destroy is not None
+
+    def drop_other(store: Store, index: int) -> Any:
+        rep = take_resource(store, index, resource)
+        return None if rep is None else destroy(store, rep)
+
+    as_function = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
+    options = Options(StringEncoding.UTF8, None, None, None)
+    return lower_trampoline(engine, Lower(builtin.part, as_function, options), drop_other, waits=True, runs_guest=True)
+
+
+def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:
+    """Remove a handle that is being dropped; gives its rep if the resource is to be destroyed, else None."""
+    if not store.may_leave:
+        raise Trap("cannot leave component instance")
+    handle = store.handles.resource(index, resource)
+    if handle.lends:
+        raise Trap(f"cannot remove owned resource while borrowed (handle index {index})")
+    store.handles.remove(index)
+    if handle.own:
+        return handle.rep
+    assert handle.scope is not None
+    handle.scope.borrows -= 1
+    return None

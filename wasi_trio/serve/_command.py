@@ -1,0 +1,96 @@
+"""What ``wasi_trio serve`` does once its command line is understood."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
+from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
+from wasi_trio.serve._loading import LoadError, open_engine
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve._signals import shutdown_on_connection, shutdown_on_signals
+from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
+
+if TYPE_CHECKING:
+    import socket
+
+
+class CommandError(Exception):
+    """The server can not be started; the message is one line."""
+
+
+def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None:
+    """Serve components until told to stop; raises CommandError.
+
+    ``given`` are settings by name, as the command line has them. Others come from the environment and ``config_file``.
+    """
+    try:
+        orders = understand(given, os.environ, config_file)
+        protocols = orders.protocol_options()
+        settings = orders.settings
+        if settings["verbose"]:
+            logging.getLogger("wasi_trio").setLevel(logging.INFO)
+        supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
+        if protocols.workers > 1 and settings["admin-addr"] is not None:
+            raise CommandError(
+                f"admin-addr needs workers to be 1: {protocols.workers} processes would each have counts of their own"
+            )
+        with ExitStack() as stack:
+            engine = stack.enter_context(open_engine())
+            chain = orders.load(engine)
+            sockets = protocols.sockets
+            listeners = stack.enter_context(listening(protocols.secure, protocols.plain, sockets))
+            shutdown = settings["shutdown-addr"]
+            shutdown_socket = None if shutdown is None else stack.enter_context(open_listener(shutdown, sockets))
+            admin = settings["admin-addr"]
+            admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
+            _announce(listeners, shutdown_socket, admin_socket)
+            if supervised:
+                from wasi_trio.serve.process._supervisor import Supervisor
+
+                # What the workers load was compiled by this, and is in wasmtime's cache.
+                del chain
+                engine.close()
+                supervisor = Supervisor(orders, protocols.workers, listeners, admin_socket)
+                trio.run(_main, supervisor.run, shutdown_socket)
+            else:
+                metrics = None if admin_socket is None else new_metrics()
+                service = Service(orders, chain, protocols, listeners, metrics)
+                with administered(service, admin_socket):
+                    trio.run(_main, service.run, shutdown_socket, instruments=service.instruments)
+    except (SettingError, LoadError, ListenError) as error:
+        raise CommandError(str(error)) from None
+
+
+def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None) -> Orders:
+    """All that says what to do, brought together; raises SettingError."""
+    path = config_file or environment.get(VARIABLE)
+    file = read_config_file(path) if path else None
+    return Orders(gather(given, environment, file), file)
+
+
+async def _main(serve: Callable[[trio.Event], Awaitable[None]], shutdown_socket: socket.socket | None) -> None:
+    """Run what serves until a signal, or a connection to the shutdown address, sets its event."""
+    async with shutdown_on_signals() as stop, trio.open_nursery() as nursery:
+        if shutdown_socket is not None:
+            nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)
+        await serve(stop)
+        nursery.cancel_scope.cancel()
+
+
+def _announce(
+    listeners: Sequence[Listener], shutdown_socket: socket.socket | None, admin_socket: socket.socket | None
+) -> None:
+    for listener in listeners:
+        listener.announce()
+    if admin_socket is not None:
+        print(f"Metrics and health on http://{address_of(admin_socket)}/", file=sys.stderr, flush=True)
+    if shutdown_socket is not None:
+        print(f"Listening for shutdown on tcp://{address_of(shutdown_socket)}/", file=sys.stderr, flush=True)

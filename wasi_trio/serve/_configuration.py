@@ -1,0 +1,245 @@
+"""hypercorn's configuration file, as far as it says how our own server listens and what it allows its clients."""
+
+from __future__ import annotations
+
+import logging
+import math
+import ssl
+from typing import Any
+
+from hypercorn.config import Config
+
+from wasi_trio.serve._config_file import ConfigFile
+from wasi_trio.serve._listening import SocketOptions
+from wasi_trio.serve._settings import SettingError, Settings
+from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
+from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.wasi._arguments import ListenAddress, parse_listen_address
+
+logger = logging.getLogger("wasi_trio.serve")
+
+_NUMBER = (int, float)
+_TEXTS = (list,)
+_WORDS: dict[tuple[type, ...], str] = {
+    _NUMBER: "a number",
+    _TEXTS: "a list of strings",
+    (bool,): "true or false",
+    (int,): "a whole number",
+    (int, str): "a string or a whole number",
+    (str,): "a string",
+    (str, list): "a string or a list of strings",
+}
+#: hypercorn's default of ``keep_alive_max_requests``
+_MANY = Config().keep_alive_max_requests
+#: hypercorn's settings that are obeyed, and the types that they may have
+_OBEYED: dict[str, tuple[type, ...]] = {
+    "access_log_format": (str,),
+    "accesslog": (str,),
+    "alpn_protocols": _TEXTS,
+    "alt_svc_headers": _TEXTS,
+    "backlog": (int,),
+    "bind": (str, list),
+    "ca_certs": (str,),
+    "certfile": (str,),
+    "ciphers": (str,),
+    "errorlog": (str,),
+    "graceful_timeout": _NUMBER,
+    "group": (int,),
+    "h11_max_incomplete_size": (int,),
+    "h2_max_concurrent_streams": (int,),
+    "h2_max_header_list_size": (int,),
+    "h2_max_inbound_frame_size": (int,),
+    "include_date_header": (bool,),
+    "include_server_header": (bool,),
+    "insecure_bind": (str, list),
+    "keep_alive_max_requests": (int,),
+    "keep_alive_timeout": _NUMBER,
+    "keyfile": (str,),
+    "keyfile_password": (str,),
+    "loglevel": (str,),
+    "read_timeout": _NUMBER,
+    "root_path": (str,),
+    "server_names": _TEXTS,
+    "ssl_handshake_timeout": _NUMBER,
+    "umask": (int,),
+    "user": (int,),
+    "verify_flags": (int,),
+    "verify_mode": (int, str),
+    "worker_class": (str,),
+    "workers": (int,),
+}
+
+
+class ProtocolOptions:
+    """How a server of ours listens, and what it allows its clients; making it raises SettingError.
+
+    ``secure`` are the addresses to serve over TLS, ``plain`` those without, ``sockets`` how they are opened, and
+    ``tls`` what TLS needs, None without. ``limits`` are those of a connection. ``workers`` is the number of processes,
+    and ``drain_timeout`` how long connections are waited for in the end. ``response_headers`` are added to every
+    response, ``adds_date`` says whether the date is as well. Requests for other hosts than ``server_names``, if there
+    are any, are not found, and guests see the path below ``root_path``. ``access_log`` is told of each response.
+    """
+
+    def __init__(self, file: ConfigFile | None, settings: Settings) -> None:
+        self.config = config = _config(file, settings)
+        keys = {} if file is None else file.server
+        self.workers: int = settings["workers"] if "workers" in settings else max(keys.get("workers", 1), 1)
+        self.drain_timeout: float | None = settings["drain-timeout"]
+        if "drain-timeout" not in settings:
+            self.drain_timeout = keys.get("graceful_timeout")
+        self.adds_date: bool = keys.get("include_date_header", True)
+        self.response_headers = [(b"alt-svc", value.encode()) for value in config.alt_svc_headers]
+        if config.include_server_header:
+            self.response_headers.append((b"server", b"wasi_trio"))
+        self.server_names = frozenset(config.server_names)
+        self.root_path: str = config.root_path.rstrip("/")
+        self.sockets = SocketOptions(config.backlog, config.umask, config.user, config.group)
+        self.limits = _limits(config, settings)
+        self.access_log = _access_log(config)
+        self.tls = _tls(config)
+        if "addr" in settings or "bind" not in keys:
+            addresses: list[ListenAddress] = [settings["addr"]]
+        else:
+            addresses = _addresses(file, "bind")
+        self.secure: list[ListenAddress] = []
+        self.plain = addresses
+        if self.tls is not None:
+            self.secure = addresses
+            self.plain = _addresses(file, "insecure_bind") if "insecure_bind" in keys else []
+
+
+def default_config() -> Config:
+    """hypercorn's configuration with what is otherwise here than there."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    config.backlog = SocketOptions().backlog
+    return config
+
+
+def _limits(config: Config, settings: Settings) -> ConnectionLimits:
+    defaults = ConnectionLimits()
+    return ConnectionLimits(
+        max_head=config.h11_max_incomplete_size,
+        keep_alive_timeout=config.keep_alive_timeout,
+        # By itself hypercorn ends a connection of HTTP/2 after 1000 requests with whatever is under way on it.
+        max_requests=math.inf if config.keep_alive_max_requests == _MANY else config.keep_alive_max_requests,
+        send_timeout=_or_infinity(settings["send-timeout"]),
+        read_timeout=_or_infinity(config.read_timeout),
+        handshake_timeout=config.ssl_handshake_timeout,
+        half_closed_timeout=_or_infinity(settings["half-closed-timeout"]),
+        max_streams=config.h2_max_concurrent_streams,
+        max_frame_size=config.h2_max_inbound_frame_size,
+        max_fields=max(config.h2_max_header_list_size, defaults.max_fields),
+    )
+
+
+def _or_infinity(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
+
+
+def _access_log(config: Config) -> AccessLog | None:
+    log = config.log
+    logger = log.access_logger
+    if logger is None:
+        return None
+
+    def access(record: AccessRecord) -> None:
+        path, _, query = record.target.partition("?")
+        scope: Any = {
+            "type": "http",
+            "client": record.client,
+            "http_version": record.version,
+            "method": record.method,
+            "scheme": record.scheme,
+            "path": path,
+            "query_string": query.encode("latin-1"),
+            "headers": [(name.encode("latin-1"), value) for name, value in record.headers],
+        }
+        response: Any = {"status": record.status, "headers": record.response_headers}
+        logger.info(log.access_log_format, log.atoms(scope, response, record.seconds))
+
+    return access
+
+
+def _config(file: ConfigFile | None, settings: Settings) -> Config:
+    config = default_config()
+    if file is not None:
+        for key, value in _obeyed(file):
+            setattr(config, key, value)
+    for name in ("certfile", "keyfile"):
+        if name in settings:
+            setattr(config, name, settings[name])
+    if config.certfile is None and config.keyfile is not None:
+        raise SettingError("there is a keyfile, but no certfile: TLS needs both")
+    if config.keyfile is None:
+        config.keyfile = config.certfile
+    if config.keyfile_password is None:
+        # OpenSSL would ask for one on the terminal.
+        config.keyfile_password = ""
+    try:
+        _ = config.log
+    except (OSError, ValueError) as error:
+        raise SettingError(f"cannot log as {file.path if file else ''} says: {error}") from None
+    return config
+
+
+def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
+    """hypercorn's settings in a file, each with the right type."""
+    for key, why in (
+        ("quic_bind", "QUIC is served by hypercorn alone"),
+        ("use_reloader", "only hypercorn itself reloads"),
+    ):
+        if file.server.get(key):
+            raise SettingError(f"{key} in {file.path}: {why}: run hypercorn -c {file.path} wasi_trio.asgi:app")
+    if file.server.get("worker_class", "trio") != "trio":
+        raise SettingError(f'worker_class in {file.path}: wasi_trio runs on trio, set worker_class = "trio"')
+    obeyed: list[tuple[str, Any]] = []
+    others = []
+    for key, value in file.server.items():
+        types = _OBEYED.get(key)
+        if types is None:
+            others.append(key)
+            continue
+        texts = not isinstance(value, list) or all(isinstance(part, str) for part in value)
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or not texts:
+            raise SettingError(f"Invalid value for {key} in {file.path}: {value!r} is not {_WORDS[types]}")
+        if key not in ("bind", "insecure_bind", "include_date_header", "worker_class"):
+            obeyed.append((key, _verify_mode(file, value) if key == "verify_mode" else value))
+    if others:
+        logger.warning("%s: wasi_trio serve makes no use of %s", file.path, ", ".join(others))
+    return obeyed
+
+
+def _verify_mode(file: ConfigFile, value: Any) -> ssl.VerifyMode:
+    try:
+        return ssl.VerifyMode[value] if isinstance(value, str) else ssl.VerifyMode(value)
+    except (KeyError, ValueError):
+        names = ", ".join(mode.name for mode in ssl.VerifyMode)
+        raise SettingError(f"Invalid value for verify_mode in {file.path}: {value!r} is none of {names}") from None
+
+
+def _addresses(file: ConfigFile | None, key: str) -> list[ListenAddress]:
+    assert file is not None
+    value = file.server[key]
+    try:
+        return [parse_listen_address(text) for text in ([value] if isinstance(value, str) else value)]
+    except ValueError as error:
+        raise SettingError(f"Invalid value for {key} in {file.path}: {error}") from None
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.certfile is None:
+        return None
+    for path in (config.certfile, config.keyfile, config.ca_certs):
+        if path is not None:
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise SettingError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        return config.create_ssl_context()
+    except (OSError, ValueError) as error:
+        raise SettingError(f"cannot serve over TLS with {config.certfile} and {config.keyfile}: {error}") from None

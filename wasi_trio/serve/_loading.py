@@ -1,0 +1,47 @@
+"""From a file to a component that requests can be given to."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import wasmtime
+
+from wasi_trio.component._errors import LinkError
+from wasi_trio.component._imports import Imports
+from wasi_trio.component._names import parse_import_name
+from wasi_trio.runtime._component import Component, LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve.pool._guest import guest_calls
+from wasi_trio.wasi._loading import LoadError, compile_component, link_compiled, open_engine, read_component, refused
+
+__all__ = ["LoadError", "link", "link_http", "load", "open_engine"]
+
+
+def load(engine: Engine, path: str | None, imports: Imports | None = None) -> LinkedComponent:
+    """The component in a file, or the built-in one, compiled and linked; raises LoadError.
+
+    ``imports`` are provided beside WASI.
+    """
+    if path is None:
+        text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
+        return link(engine, bytes(wasmtime.wat2wasm(text)), "the built-in component")
+    return link(engine, read_component(path), path, imports)
+
+
+def link(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """An HTTP component compiled and linked; raises LoadError, which calls it ``name``."""
+    return link_http(compile_component(engine, data, name), name, imports)
+
+
+def link_http(component: Component, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """An HTTP component that is compiled, linked; raises LoadError, which calls it ``name``."""
+    try:
+        linked = link_compiled(component, name, imports)
+        guest_calls(linked)
+        return linked
+    except LoadError as error:
+        if any(parse_import_name(missing.split()[0])[0] == "wasi:http/handler" for missing in error.missing):
+            raise LoadError(f"{error}; name the component that is to answer wasi:http/handler after {name}") from None
+        raise
+    except LinkError as error:
+        raise refused(name, error) from None

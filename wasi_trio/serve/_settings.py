@@ -1,0 +1,471 @@
+"""Every setting of a server of components, declared once.
+
+The options of ``wasi_trio serve``, the environment variables ``WASI_TRIO_*`` and the keys of the TOML table
+``[wasi_trio]`` are made from ``SETTINGS``, and what is wrong with a value is told in the same words for each of them.
+What the command line says comes first, then the environment, then the file, then the default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from wasi_trio.wasi import _arguments as arguments
+from wasi_trio.wasi._arguments import or_none
+from wasi_trio.wasi._outbound import Outbound, parse_entry
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.pool._metrics import Metrics
+    from wasi_trio.serve.pool._options import HandlerOptions
+
+#: how the name of each environment variable begins
+PREFIX = "WASI_TRIO_"
+#: the name of the table in TOML
+TABLE = "wasi_trio"
+
+
+class SettingError(Exception):
+    """A setting that can not be obeyed; the message is one line that says where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. ``parse`` makes its value out of text and raises ValueError; ``default`` is such a text.
+
+    ``field`` is what it sets in HandlerOptions, or in their ``limits``, ``wasi`` or its ``network``; one without is the
+    server's.
+    ``shown`` stands for the default in the help. A ``switch`` is on or off. ``several`` may be given many times: a list
+    in TOML, and ``between`` each two of them in the environment. ``option`` is its name on the command line where that
+    is not ``name``. One that is not for ``everywhere`` means something to the server of ``wasi_trio serve`` alone.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    help: str
+    metavar: str = ""
+    default: str | None = None
+    field: str | None = None
+    shown: str | None = None
+    option: str | None = None
+    short: str | None = None
+    switch: bool = False
+    several: bool = False
+    between: str = "\n"
+    everywhere: bool = True
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return PREFIX + self.name.upper().replace("-", "_")
+
+
+def _off(text: str) -> bool:
+    return not arguments.parse_switch(text)
+
+
+_count = or_none(arguments.parse_count)
+_limit = or_none(arguments.parse_limit)
+
+SETTINGS = (
+    Setting(
+        "component",
+        arguments.parse_path,
+        "Files of components: each answers what the one before it asks of wasi:http/handler.",
+        several=True,
+        between=os.pathsep,
+    ),
+    Setting(
+        "addr",
+        arguments.parse_listen_address,
+        "Address to serve on: port 0 takes any that is free, unix:PATH is a Unix socket, and fd://NUMBER a socket "
+        "that the server is started with.",
+        "IP:PORT",
+        default="0.0.0.0:8080",
+        everywhere=False,
+    ),
+    Setting("certfile", arguments.parse_path, "Serve over TLS, with this certificate (PEM).", "FILE", everywhere=False),
+    Setting(
+        "keyfile",
+        arguments.parse_path,
+        "The certificate's key, where it is not in the same file.",
+        "FILE",
+        everywhere=False,
+    ),
+    Setting(
+        "workers",
+        arguments.parse_count,
+        "Processes to serve with; each has instances of its own.",
+        "N",
+        default="1",
+        everywhere=False,
+    ),
+    Setting(
+        "shutdown-addr",
+        arguments.parse_address,
+        "Address of which the first connection makes the server shut down.",
+        "IP:PORT",
+        everywhere=False,
+    ),
+    Setting(
+        "admin-addr",
+        arguments.parse_address,
+        "Address of /metrics, /healthz and /readyz.",
+        "IP:PORT",
+        everywhere=False,
+    ),
+    Setting(
+        "env",
+        arguments.parse_variable,
+        "Give the guest an environment variable; without a value, the one that it has here. May be repeated.",
+        "NAME[=VALUE]",
+        field="wasi.env",
+        several=True,
+    ),
+    Setting(
+        "dirs",
+        arguments.parse_directory,
+        "Give the guest a directory, which it knows as GUEST, or as HOST; ::ro after that keeps it from changing "
+        "anything there. May be repeated.",
+        "HOST[::GUEST]",
+        option="dir",
+        several=True,
+    ),
+    Setting(
+        "inherit-network",
+        arguments.parse_switch,
+        "Give the guest the network of this machine: TCP and UDP sockets, to connect and to listen.",
+        default="false",
+        field="wasi.network.inherit",
+        switch=True,
+    ),
+    Setting(
+        "allow-ip-name-lookup",
+        arguments.parse_switch,
+        "Let the guest look up the addresses of hosts.",
+        default="false",
+        field="wasi.network.allow_ip_name_lookup",
+        switch=True,
+    ),
+    Setting(
+        "allow-outbound",
+        parse_entry,
+        "Where the guest may connect and send requests to, which is nowhere else then. May be repeated.",
+        "HOST[:PORT]|CIDR|SCHEME://HOST",
+        field="wasi.network.outbound",
+        several=True,
+    ),
+    Setting(
+        "headers",
+        arguments.parse_headers,
+        "Replace or add a header, 'name: value', in every request. @FILE reads one from each line. May be repeated.",
+        "HEADER",
+        option="header",
+        short="H",
+        several=True,
+    ),
+    Setting(
+        "no-logging-prefix",
+        _off,
+        "Print what guests write without 'stdout [N] :: ' before each line.",
+        default="false",
+        field="logging_prefix",
+        switch=True,
+    ),
+    Setting(
+        "max-instance-reuse-count",
+        arguments.parse_count,
+        "Requests to give to an instance before it is dropped.",
+        "N",
+        field="max_instance_reuse_count",
+        shown="1, or 128 for WASI 0.3",
+    ),
+    Setting(
+        "max-instance-concurrent-reuse-count",
+        arguments.parse_count,
+        "Requests to give to an instance at once.",
+        "N",
+        field="max_instance_concurrent_reuse_count",
+        shown="16 for WASI 0.3, where 0.2 never takes more than one",
+    ),
+    Setting(
+        "idle-instance-timeout",
+        arguments.parse_duration,
+        "How long an instance is kept without a request: a number with s, ms, us or ns, or of seconds.",
+        "DURATION",
+        default="1s",
+        field="idle_instance_timeout",
+    ),
+    Setting(
+        "request-timeout",
+        _limit,
+        "How long a guest may take until its response begins.",
+        "DURATION",
+        field="request_timeout",
+        shown="no limit",
+    ),
+    Setting(
+        "body-timeout",
+        _limit,
+        "How long a guest may pause between two pieces of a response's body.",
+        "DURATION",
+        field="body_timeout",
+        shown="no limit",
+    ),
+    Setting(
+        "cancel-grace",
+        arguments.parse_duration,
+        "How long a guest of WASI 0.3 has to end a request that was cancelled, until its instance is given up.",
+        "DURATION",
+        default="1s",
+        field="cancel_grace",
+    ),
+    Setting(
+        "post-response-timeout",
+        _limit,
+        "How long a guest may go on with a request when its response was sent.",
+        "DURATION",
+        default="30s",
+        field="post_response_timeout",
+    ),
+    Setting(
+        "drain-timeout",
+        or_none(arguments.parse_duration),
+        "How long requests under way are waited for when the server shuts down.",
+        "DURATION",
+        field="drain_timeout",
+        shown="no limit",
+    ),
+    Setting(
+        "send-timeout",
+        _limit,
+        "How long a client may take nothing of a response that is there for it.",
+        "DURATION",
+        shown="no limit",
+        everywhere=False,
+    ),
+    Setting(
+        "half-closed-timeout",
+        _limit,
+        "How long to wait for the response of a client that has closed its side of the connection.",
+        "DURATION",
+        default="30s",
+        everywhere=False,
+    ),
+    Setting(
+        "stall-limit",
+        _limit,
+        "How long a host function may hold up all others until that is logged, with where it is.",
+        "DURATION",
+        default="5s",
+        field="stall_limit",
+    ),
+    Setting(
+        "interrupt-stalls",
+        arguments.parse_switch,
+        "Interrupt a host function at that limit, too, and not only when a request's time is up.",
+        default="false",
+        field="interrupt_stalls",
+        switch=True,
+    ),
+    Setting(
+        "stall-kill-limit",
+        _limit,
+        "How long a worker process may be held up until it is ended and replaced, and where it was is logged.",
+        "DURATION",
+        shown="no limit",
+        everywhere=False,
+    ),
+    Setting(
+        "max-concurrent-requests",
+        _count,
+        "Requests that guests work on at once; further ones wait.",
+        "N",
+        default="1000",
+        field="max_concurrent_requests",
+    ),
+    Setting(
+        "max-queued-requests",
+        _count,
+        "Requests that wait because of that; further ones are refused with 503.",
+        "N",
+        field="max_queued_requests",
+        shown="no limit",
+    ),
+    Setting(
+        "max-concurrent-connections",
+        _count,
+        "Connections that are open at once; further ones wait.",
+        "N",
+        default="1000",
+        everywhere=False,
+    ),
+    Setting(
+        "max-memory-size",
+        arguments.parse_size,
+        "Bytes of each linear memory of an instance: a number, or one with KiB, MiB or GiB.",
+        "SIZE",
+        default="1GiB",
+        field="limits.memory",
+    ),
+    Setting(
+        "max-table-elements",
+        arguments.parse_count,
+        "Elements of each table of an instance.",
+        "N",
+        default="1000000",
+        field="limits.table_elements",
+    ),
+    Setting(
+        "verbose",
+        arguments.parse_switch,
+        "Log each request, and each instance's start and end.",
+        default="false",
+        short="v",
+        switch=True,
+    ),
+)
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+class Settings:
+    """What is set; the default of what is not, by name."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        setting = BY_NAME[name]
+        if setting.several:
+            return ()
+        return None if setting.default is None else setting.parse(setting.default)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The header fields to put in every request."""
+        return [header for part in self["headers"] for header in part]
+
+    def handler_options(self, metrics: Metrics | None = None) -> HandlerOptions:
+        """The request handler's options. What guests print is printed by the process."""
+        # Here, because this takes in the runtime, of which a command line that only asks for help has no need.
+        from wasi_trio.runtime._engine import Limits
+        from wasi_trio.serve.pool._options import HandlerOptions
+        from wasi_trio.wasi._context import WasiOptions
+        from wasi_trio.wasi._process_stdio import ProcessOutput
+        from wasi_trio.wasi.filesystem._preopens import open_directories
+        from wasi_trio.wasi.sockets._context import NetworkOptions
+
+        outputs = {"stdout": ProcessOutput(1), "stderr": ProcessOutput(2)}
+        fields: dict[str, dict[str, Any]] = {
+            "": {"metrics": metrics},
+            "limits": {},
+            "wasi": outputs,
+            "wasi.network": {},
+        }
+        for setting in SETTINGS:
+            if setting.field is not None:
+                part, _, field = setting.field.rpartition(".")
+                value = self[setting.name]
+                # A variable that the guest is to have from here, and that is not set here, is None.
+                fields[part][field] = tuple(filter(None, value)) if setting.several else value
+        fields["wasi"]["preopens"] = open_directories(self["dirs"])
+        network = fields["wasi.network"]
+        network["outbound"] = Outbound(network["outbound"]) if network["outbound"] else None
+        wasi = WasiOptions(network=NetworkOptions(**network), **fields["wasi"])
+        return HandlerOptions(limits=Limits(**fields["limits"]), wasi=wasi, **fields[""])
+
+
+def from_environment(environment: Mapping[str, str], *, ours: bool = True) -> Iterator[tuple[str, Any]]:
+    """What the environment sets, by name; raises SettingError. A variable that is empty sets nothing.
+
+    ``ours`` is whether the server is the one of ``wasi_trio serve``. Variables that no setting has are not looked at:
+    their names may begin like ours for another reason, as where a service of Kubernetes is called so.
+    """
+    for setting in SETTINGS:
+        text = environment.get(setting.variable)
+        if text:
+            where = setting.variable
+            _refuse_elsewhere(setting, where, ours)
+            with_parts = [part for part in text.split(setting.between) if part.strip()] if setting.several else [text]
+            yield setting.name, _value(setting, where, with_parts)
+
+
+def from_table(table: object, file: str, *, ours: bool = True) -> Iterator[tuple[str, Any]]:
+    """What a TOML file's table sets, by name; raises SettingError."""
+    place = f"[{TABLE}] of {file}"
+    if not isinstance(table, dict):
+        raise SettingError(f"{TABLE} in {file} is not a table")
+    seen: set[str] = set()
+    for key, content in table.items():
+        name = key.replace("_", "-")
+        setting = BY_NAME.get(name)
+        if setting is None:
+            raise SettingError(f"{place}: there is no setting {key!r}{_nearest(name)}")
+        if name in seen:
+            raise SettingError(f"{place}: {name} is set twice")
+        seen.add(name)
+        where = f"{key} in {place}"
+        _refuse_elsewhere(setting, where, ours)
+        try:
+            texts = _texts(setting, content)
+        except ValueError as error:
+            raise _invalid(where, error) from None
+        yield name, _value(setting, where, texts)
+
+
+def _value(setting: Setting, where: str, texts: list[str]) -> Any:
+    try:
+        values = tuple(setting.parse(text) for text in texts)
+    except ValueError as error:
+        raise _invalid(where, error) from None
+    return values if setting.several else values[0]
+
+
+def _texts(setting: Setting, content: Any) -> list[str]:
+    """A value of TOML as the texts that would be on the command line."""
+    if setting.name == "env":
+        if not isinstance(content, dict):
+            raise ValueError(f"{content!r} is not a table")
+        for name, value in content.items():
+            if not isinstance(value, str):
+                raise ValueError(f"{value!r}, which is for {name}, is not a string")
+            if "=" in name:
+                raise ValueError(f"{name!r} is not a variable's name")
+        return [f"{name}={value}" for name, value in content.items()]
+    if setting.several:
+        parts = [content] if isinstance(content, str) and setting.name == "component" else content
+        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+            raise ValueError(f"{content!r} is not a list of strings")
+        return parts
+    if setting.parse is arguments.parse_path and not isinstance(content, str):
+        raise ValueError(f"{content!r} is not a string")
+    if isinstance(content, bool):
+        return ["true" if content else "false"]
+    if isinstance(content, float):
+        # Not 1e-05, which is no number on the command line.
+        return [f"{Decimal(repr(content)):f}"]
+    return [str(content)]
+
+
+def _invalid(where: str, error: ValueError) -> SettingError:
+    # In the words that click has for an option.
+    return SettingError(f"Invalid value for {where}: {error}")
+
+
+def _refuse_elsewhere(setting: Setting, where: str, ours: bool) -> None:
+    if not ours and not setting.everywhere:
+        raise SettingError(f"{where} is for wasi_trio serve alone: here the ASGI server's own configuration says that")
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, BY_NAME, 1)
+    return f", did you mean {close[0]}?" if close else ""

@@ -1,0 +1,69 @@
+"""A request in the words of ASGI made into one in the words of WASI."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from wasi_trio.serve._mounting import below
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request
+
+Scope = MutableMapping[str, Any]
+
+
+def build_request(scope: Scope) -> Request:
+    """The request of an ASGI ``http`` scope.
+
+    Its body is one still to be written, or one that has ended where HTTP/1's framing says that there is none.
+    Fields that belong to the connection are left in: every ``fields`` that a guest sees leaves them out.
+    Its path is what follows the scope's ``root_path``, where the application is mounted, as a guest knows nothing of
+    that; one that does not begin so is taken to be without it already.
+    """
+    headers: list[tuple[str, bytes]] = []
+    authority: str | None = None
+    # Only HTTP/1 says in its headers whether content follows.
+    has_body = not scope["http_version"].startswith("1")
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if authority is None:
+                authority = value.decode("latin-1")
+        elif name == b"content-length":
+            has_body = has_body or value != b"0"
+        elif name == b"transfer-encoding":
+            has_body = True
+        headers.append((name.decode("latin-1"), value))
+
+    scheme: str = scope["scheme"]
+    raw_path: bytes | None = scope.get("raw_path")
+    target = scope["path"] if raw_path is None else raw_path.decode("latin-1")
+    root: str = scope.get("root_path", "")
+    if root:
+        target = below(root.rstrip("/"), target, scope["path"])
+    query: bytes = scope["query_string"]
+    if query:
+        target = f"{target}?{query.decode('latin-1')}"
+    if not target.startswith("/"):
+        scheme, authority, target = _split_target(scope["method"], scheme, authority, target)
+    if authority is None and scope.get("server") is not None:
+        # HTTP/1.0 needs no host header; then it is the address that was connected to.
+        authority = _address(*scope["server"])
+    return Request(scope["method"], scheme, authority, target, headers, Body() if has_body else Body.empty())
+
+
+def _split_target(method: str, scheme: str, authority: str | None, target: str) -> tuple[str, str | None, str]:
+    """Scheme, authority and path of a request target that is not just a path (RFC 9112, section 3.2)."""
+    if method == "CONNECT":
+        return scheme, target, ""
+    prefix, separator, rest = target.partition("://")
+    if not separator:
+        return scheme, authority, target
+    end = min((place for mark in "/?" if (place := rest.find(mark)) >= 0), default=len(rest))
+    path = rest[end:]
+    return prefix.lower(), rest[:end], path if path.startswith("/") else "/" + path
+
+
+def _address(host: str, port: int | None) -> str:
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,27 @@
+"""What an access log is told of a response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from wasi_trio.serve.http._heads import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRecord:
+    """A request and its response, which has gone out or was cut; ``seconds`` is the time between both."""
+
+    client: tuple[str, int] | None
+    version: str
+    method: str
+    scheme: str
+    target: str
+    headers: Fields
+    status: int
+    response_headers: list[tuple[bytes, bytes]]
+    seconds: float
+
+
+AccessLog: TypeAlias = Callable[[AccessRecord], None]

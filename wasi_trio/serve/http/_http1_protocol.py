@@ -1,0 +1,311 @@
+"""HTTP/1 as a server speaks it (RFC 9112), with no I/O: bytes in, heads and content out, and the reverse.
+
+What is received and what is sent each have a state; ``_RECEIVING`` and ``_SENDING`` are all of their transitions.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from http import HTTPStatus
+
+from wasi_trio.serve.http._framing import ChunkedContent, Content, SizedContent
+from wasi_trio.serve.http._heads import BadRequest, Http1Head, read_head
+from wasi_trio.serve.http._stream import ResponseHead
+from wasi_trio.wasi.http._body import Piece, Trailers
+
+
+class Receiving(IntEnum):
+    """What is received next."""
+
+    HEAD = 0
+    CONTENT = 1
+    #: nothing: the request is there
+    DONE = 2
+    #: nothing any more
+    CLOSED = 3
+
+
+class Sending(IntEnum):
+    """What is sent next."""
+
+    #: nothing: there is no request
+    NOTHING = 0
+    HEAD = 1
+    CONTENT = 2
+    #: nothing: the response is out
+    DONE = 3
+    #: nothing any more
+    CLOSED = 4
+
+
+class Event(IntEnum):
+    """What moves the states."""
+
+    REQUEST = 0
+    REQUEST_WITH_CONTENT = 1
+    CONTENT_END = 2
+    RESPONSE_HEAD = 3
+    RESPONSE_END = 4
+    NEXT = 5
+    #: no further request is taken: the client ended its side, or broke the protocol, or the server closes
+    NO_MORE = 6
+    #: the connection is cut
+    ABORT = 7
+
+
+class Framing(IntEnum):
+    """How the content of a response ends."""
+
+    NONE = 0
+    LENGTH = 1
+    CHUNKED = 2
+    #: with the connection
+    CLOSE = 3
+
+
+_RECEIVING: dict[tuple[Receiving, Event], Receiving] = {
+    (Receiving.HEAD, Event.REQUEST): Receiving.DONE,
+    (Receiving.HEAD, Event.REQUEST_WITH_CONTENT): Receiving.CONTENT,
+    (Receiving.CONTENT, Event.CONTENT_END): Receiving.DONE,
+    (Receiving.CONTENT, Event.RESPONSE_HEAD): Receiving.CONTENT,
+    (Receiving.CONTENT, Event.RESPONSE_END): Receiving.CONTENT,
+    (Receiving.DONE, Event.RESPONSE_HEAD): Receiving.DONE,
+    (Receiving.DONE, Event.RESPONSE_END): Receiving.DONE,
+    (Receiving.CLOSED, Event.RESPONSE_HEAD): Receiving.CLOSED,
+    (Receiving.CLOSED, Event.RESPONSE_END): Receiving.CLOSED,
+    (Receiving.DONE, Event.NEXT): Receiving.HEAD,
+    **{(state, event): Receiving.CLOSED for state in Receiving for event in (Event.NO_MORE, Event.ABORT)},
+}
+_SENDING: dict[tuple[Sending, Event], Sending] = {
+    (Sending.NOTHING, Event.REQUEST): Sending.HEAD,
+    (Sending.NOTHING, Event.REQUEST_WITH_CONTENT): Sending.HEAD,
+    # A request that is none has a response as well.
+    (Sending.NOTHING, Event.RESPONSE_HEAD): Sending.CONTENT,
+    (Sending.HEAD, Event.RESPONSE_HEAD): Sending.CONTENT,
+    (Sending.CONTENT, Event.RESPONSE_END): Sending.DONE,
+    (Sending.DONE, Event.NEXT): Sending.NOTHING,
+    **{(state, Event.CONTENT_END): state for state in Sending},
+    **{(state, Event.NO_MORE): state for state in Sending},
+    **{(state, Event.ABORT): Sending.CLOSED for state in Sending},
+}
+
+#: bytes of content that are worth reading to keep a connection whose request was answered before its end
+MOST_DRAINED = 64 << 10
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: the line that begins a response, for each status that has a reason phrase
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+#: requests of HTTP/2 with prior knowledge begin so
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """What follows the empty lines before a request line (RFC 9112, section 2.2)."""
+    rest = data.lstrip(b"\r\n")
+    lines = (len(data) - len(rest)) // 2
+    return data[2 * lines :] if data.startswith(b"\r\n" * lines) else data
+
+
+class Http1Protocol:
+    """One connection. Received bytes are kept until they are asked for: whoever feeds this bounds them.
+
+    ``close`` says that the connection ends with the response: because of what the client said, or HTTP, or because it
+    was set. A response of which the head has gone out can no longer announce that.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_framing",
+        "_max_head",
+        "_scanned",
+        "close",
+        "content",
+        "head",
+        "receiving",
+        "sending",
+        "sent_continue",
+    )
+
+    def __init__(self, max_head: int) -> None:
+        self._max_head = max_head
+        self._buffer = b""
+        #: bytes of the buffer in which no head ends
+        self._scanned = 0
+        self._framing = Framing.NONE
+        self.receiving = Receiving.HEAD
+        self.sending = Sending.NOTHING
+        self.close = False
+        #: that of the request under way
+        self.head: Http1Head | None = None
+        self.content: Content | None = None
+        self.sent_continue = False
+
+    def _move(self, event: Event) -> None:
+        """One event; an event that a state does not have is a fault of the caller's."""
+        self.receiving, self.sending = _RECEIVING[self.receiving, event], _SENDING[self.sending, event]
+
+    # ---- receiving ---------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take what was received."""
+        self._buffer = self._buffer + data if self._buffer else data
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were received and not yet understood."""
+        return len(self._buffer)
+
+    @property
+    def is_preface(self) -> bool:
+        """Whether the client begins with HTTP/2 in place of a first request."""
+        return self._buffer.startswith(PREFACE) and self.head is None and self.receiving is Receiving.HEAD
+
+    def take_rest(self) -> bytes:
+        """What was received and not understood."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    @property
+    def begun(self) -> bool:
+        """Whether some of a head is there, and not all of it."""
+        return self.receiving is Receiving.HEAD and bool(self._buffer)
+
+    def next_head(self) -> Http1Head | None:
+        """The next request's head, once all of it is there; its content is to be taken before the next.
+
+        Raises BadRequest for one that is to be answered with an error, after which nothing more is read.
+        """
+        buffer = self._buffer
+        if buffer.startswith(b"\r"):
+            buffer = self._buffer = _without_empty_lines(buffer)
+        if not buffer or buffer == b"\r" or (buffer.startswith(b"PRI") and PREFACE.startswith(buffer)):
+            return None
+        end = buffer.find(b"\r\n\r\n", max(self._scanned - 3, 0))
+        if end < 0 or end + 4 > self._max_head:
+            if len(buffer) < self._max_head:
+                if b"\n\n" in buffer or b"\n\r\n" in buffer:
+                    raise BadRequest("a head with lines that do not end in CRLF")
+                self._scanned = len(buffer)
+                return None
+            raise BadRequest(f"the head is larger than {self._max_head} bytes", 431)
+        self._scanned = 0
+        head = self.head = read_head(buffer[: end + 4])
+        self._buffer = buffer[end + 4 :]
+        self.sent_continue = False
+        self.close = self.close or not head.keep_alive
+        if head.length == 0:
+            self.content = None
+            self._move(Event.REQUEST)
+        else:
+            self.content = ChunkedContent(self._max_head) if head.length is None else SizedContent(head.length)
+            self._move(Event.REQUEST_WITH_CONTENT)
+        return head
+
+    def take_content(self) -> list[Piece]:
+        """The content that is there; ``receiving`` tells when it has ended. Raises BadRequest.
+
+        There may be more for the next call, as there is while ``undecoded``.
+        """
+        assert self.content is not None
+        pieces, self._buffer = self.content.decode(self._buffer)
+        if self.content.complete:
+            self._move(Event.CONTENT_END)
+        return pieces
+
+    def receive_end(self) -> None:
+        """The client sends nothing more, or nothing more of it is read."""
+        self._move(Event.NO_MORE)
+        self._buffer = b""
+        self.close = True
+
+    @property
+    def waits_for_continue(self) -> bool:
+        """Whether the client waits to be told that its content is wanted (RFC 9110, section 10.1.1)."""
+        return (
+            self.receiving is Receiving.CONTENT
+            and self.sending is Sending.HEAD
+            and not self.sent_continue
+            and self.head is not None
+            and self.head.expects_continue
+            and not self._buffer
+        )
+
+    def next_cycle(self) -> bool:
+        """Go on to the next request, if both messages have ended and the connection is kept; whether it does."""
+        if self.close or self.receiving is not Receiving.DONE or self.sending is not Sending.DONE:
+            return False
+        self._move(Event.NEXT)
+        self.head = self.content = None
+        return True
+
+    # ---- sending -----------------------------------------------------------------------------------------
+
+    def start(self, response: ResponseHead, whole: bool) -> bytes:
+        """The head of a response.
+
+        ``whole`` says that everything else follows at once, so that the close of a connection can be announced whose
+        client still has too much to send.
+        """
+        head = self.head
+        minor_version = 1 if head is None else head.minor_version
+        lines = [_STATUS_LINES.get(response.status) or b"HTTP/1.1 %d \r\n" % response.status]
+        lines += [b"%b: %b\r\n" % header for header in response.headers]
+        if response.bodiless:
+            self._framing = Framing.NONE
+        elif response.length is not None:
+            self._framing = Framing.LENGTH
+        elif minor_version:
+            self._framing = Framing.CHUNKED
+            lines.append(b"transfer-encoding: chunked\r\n")
+        else:
+            self._framing = Framing.CLOSE
+            self.close = True
+        if whole and self.receiving is Receiving.CONTENT and not self.is_drainable:
+            self.close = True
+        if self.close:
+            lines.append(b"connection: close\r\n")
+        elif not minor_version:
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        self._move(Event.RESPONSE_HEAD)
+        return b"".join(lines)
+
+    @property
+    def is_drainable(self) -> bool:
+        """Whether the rest of the content is known to come, and to be little."""
+        assert self.content is not None
+        left = self.content.left
+        if self.head is not None and self.head.expects_continue and not self.sent_continue and not self._buffer:
+            return False
+        return left is not None and left <= MOST_DRAINED
+
+    def frame(self, pieces: list[Piece]) -> list[Piece]:
+        """Content of the response as it is sent."""
+        if self._framing is Framing.NONE:
+            return []
+        if self._framing is not Framing.CHUNKED:
+            return pieces
+        size = sum(map(len, pieces))
+        # A chunk of no bytes would be the end.
+        return [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
+
+    def finish(self, trailers: Trailers | None) -> bytes:
+        """What ends the response."""
+        self._move(Event.RESPONSE_END)
+        if self._framing is not Framing.CHUNKED:
+            return b""
+        if not trailers:
+            return b"0\r\n\r\n"
+        lines = [b"%b: %b\r\n" % (name.encode("latin-1"), value) for name, value in trailers]
+        return b"0\r\n%b\r\n" % b"".join(lines)
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the response that is being sent has no other end than the connection's."""
+        return self._framing is Framing.CLOSE
+
+    def abort(self) -> None:
+        """Give the connection up."""
+        self._move(Event.ABORT)
+        self._buffer = b""
+        self.close = True

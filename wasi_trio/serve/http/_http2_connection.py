@@ -1,0 +1,595 @@
+"""A connection over HTTP/2: requests side by side, of which none holds up or ends the others."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import h2.events
+import h2.exceptions
+import trio
+from h2.errors import ErrorCodes
+
+from wasi_trio.serve.http import _heads as heads
+from wasi_trio.serve.http._connection import Connection, Front
+from wasi_trio.serve.http._heads import BadRequest, Fields
+from wasi_trio.serve.http._http2_protocol import WINDOW, FrameReader, Http2Protocol, StreamFailed, TooMuch
+from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.http._transport import Stream
+from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Request
+
+logger = logging.getLogger("wasi_trio.serve")
+
+#: bytes to read at a time
+_MOST_READ = 128 << 10
+#: bytes that are queued for the socket before streams wait for their turn
+_MOST_QUEUED = 256 << 10
+#: fields that concern a connection, and that HTTP/2 has no place for (RFC 9113, section 8.2.2)
+_CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
+
+
+class Http2Connection(Connection):
+    """A connection over HTTP/2.
+
+    h2 is only used in the connection's own tasks: what a stream has to say in a guest's host call waits for the event
+    loop's next turn, and goes out together with what others have to say.
+    """
+
+    def __init__(self, stream: Stream, front: Front, nursery: trio.Nursery) -> None:
+        super().__init__(stream, front, nursery)
+        self.input.largest = _MOST_READ
+        self.output.on_progress = self._pump_later
+        limits = self.limits
+        self.protocol = Http2Protocol(limits.max_streams, limits.max_head, limits.max_frame_size, limits.max_fields)
+        self._reader = FrameReader(limits.max_frame_size)
+        self.streams: dict[int, Http2Stream] = {}
+        #: those that have something to say
+        self._moved: dict[Http2Stream, None] = {}
+        #: those that wait for a window, or for the socket
+        self._blocked: dict[Http2Stream, None] = {}
+        self._turn_is_due = False
+        self._requests_left = limits.max_requests
+        #: no further request is taken
+        self._is_closing = False
+        #: it has said so, because of an error
+        self._has_failed = False
+        self._reading = trio.CancelScope()
+
+    # ---- the task ----------------------------------------------------------------------------------------
+
+    async def run(self, data: bytes = b"") -> bytes | None:
+        self._flush()
+        try:
+            with self._reading:
+                while not self.output.broken and not self._is_over:
+                    if data:
+                        await self._receive(data)
+                        await self.output.drain(_MOST_QUEUED)
+                    data = await self.input.receive()
+                    if not data:
+                        # Without it nothing can say that more may be sent.
+                        self.output.fail()
+        except TooMuch:
+            logger.warning("a connection is closed: its client sends too many frames that ask for nothing")
+            self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
+        except h2.exceptions.ProtocolError as error:
+            logger.debug("a connection is closed: %s", error)
+            self._fail(None)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.output.fail()
+        if not self.output.broken:
+            await self.linger()
+        return None
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closing and not self.streams
+
+    def _fail(self, code: ErrorCodes | None) -> None:
+        """End the connection for what its client did; h2 has said so already where there is no ``code``."""
+        if code is not None:
+            self.protocol.close_connection(code)
+        self._is_closing = self._has_failed = True
+        self._leave_all()
+        self._flush()
+
+    async def _receive(self, data: bytes) -> None:
+        for batch in self._reader.receive(data, trio.current_time()):
+            for event in self.protocol.receive_data(batch):
+                handle = _HANDLERS.get(type(event))
+                if handle is not None:
+                    handle(self, event)
+            if self._reader.refused_updates:
+                refused, self._reader.refused_updates = self._reader.refused_updates, []
+                for number in refused:
+                    self._fail_stream(number, ErrorCodes.PROTOCOL_ERROR)
+            self._take_turn()
+            await trio.lowlevel.checkpoint()
+
+    def _take_turn(self) -> None:
+        """Say what streams have to say, and send it."""
+        self._turn_is_due = False
+        moved, self._moved = self._moved, {}
+        for stream in moved:
+            stream.take_turn()
+        self._flush()
+        if self._is_over:
+            self._end()
+
+    def turn_soon(self, stream: Http2Stream) -> None:
+        """Give a stream its turn when guests have had theirs."""
+        self._moved[stream] = None
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self.front.turns.call(self._take_turn)
+
+    def _flush(self) -> None:
+        data = self.protocol.data_to_send()
+        if data:
+            self.output.write([data])
+
+    # ---- receiving ---------------------------------------------------------------------------------------
+
+    def _on_request(self, event: h2.events.RequestReceived) -> None:
+        number = event.stream_id
+        assert number is not None
+        if self._is_closing or self.front.stopping or len(self.streams) >= self.limits.max_streams:
+            self.protocol.reset(number, ErrorCodes.REFUSED_STREAM)
+            return
+        stream: Http2Stream | None = None
+        try:
+            request = self._read_request(event.headers or (), event.stream_ended is not None)
+        except BadRequest as error:
+            if error.status == 400:  # malformed: RFC 9113, section 8.1.1
+                self.protocol.reset(number, ErrorCodes.PROTOCOL_ERROR)
+                return
+            request = Request("GET", None, None, None, [], Body.empty())
+            stream = Http2Stream(request, self, number, accepts_trailers=False)
+            self.streams[number] = stream
+            content = f"{error}\n".encode()
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            stream.send_whole(ResponseHead(error.status, headers), content, None)
+            return
+        accepts_trailers = any(name == "te" for name, _ in request.headers)
+        self.streams[number] = stream = Http2Stream(request, self, number, accepts_trailers)
+        self.deadline = math.inf
+        self._requests_left -= 1
+        if self._requests_left <= 0:
+            self._is_closing = True
+        self.serve(stream)
+
+    def _read_request(self, lines: Any, has_ended: bool) -> Request:
+        """A request out of the fields of its head (RFC 9113, section 8.3.1); raises BadRequest."""
+        pseudo: dict[bytes, str] = {}
+        fields: Fields = []
+        host: str | None = None
+        size = 0
+        for raw_name, raw_value in lines:
+            name, value = bytes(raw_name), bytes(raw_value)
+            size += len(name) + len(value) + 32
+            if name.startswith(b":"):
+                if fields or name in pseudo or name not in _PSEUDO:
+                    raise BadRequest("a malformed pseudo-header field")
+                pseudo[name] = value.decode("latin-1")
+                continue
+            text = _checked_name(name)
+            heads.checked(value)
+            if value != value.strip(b" \t") or text in _CONNECTION_FIELDS or (text == "te" and value != b"trailers"):
+                raise BadRequest(f"a malformed field {text}")
+            if text == "host":
+                host = value.decode("latin-1")
+            elif text == "expect" and value.lower() != b"100-continue":
+                raise BadRequest("an expectation that is not supported", 417)
+            fields.append((text, value))
+        if size > self.limits.max_head + 32 * len(fields):
+            raise BadRequest(f"the head is larger than {self.limits.max_head} bytes", 431)
+        if b":method" not in pseudo:
+            raise BadRequest("no method")
+        method = pseudo[b":method"]
+        heads.check_method(method)
+        if b":scheme" not in pseudo or b":path" not in pseudo:
+            raise BadRequest("no scheme or no path")
+        heads.check_scheme(pseudo[b":scheme"])
+        heads.check_path(pseudo[b":path"], method)
+        authority = pseudo.get(b":authority", host)
+        if authority is not None:
+            heads.check_authority(authority)
+            if host is not None and host.lower() != authority.lower():
+                raise BadRequest("host is not the authority")
+        body = Body.empty() if has_ended else Body(2 * WINDOW)
+        return Request(method, pseudo[b":scheme"].lower(), authority, pseudo[b":path"], fields, body)
+
+    def _on_data(self, event: h2.events.DataReceived) -> None:
+        number, size = event.stream_id, event.flow_controlled_length
+        assert number is not None and size is not None
+        stream = self.streams.get(number)
+        if stream is None:
+            if size:
+                self.protocol.acknowledge_received_data(size, number)
+        else:
+            stream.receive(event.data or b"", size)
+
+    def _on_trailers(self, event: h2.events.TrailersReceived) -> None:
+        assert event.stream_id is not None
+        stream = self.streams.get(event.stream_id)
+        if stream is None:
+            return
+        trailers: Fields = []
+        try:
+            for raw_name, raw_value in event.headers or ():
+                name = _checked_name(bytes(raw_name))
+                trailers.append((name, heads.checked(bytes(raw_value))))
+        except BadRequest:
+            self._fail_stream(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
+            return
+        stream.trailers = trailers
+
+    def _on_stream_ended(self, event: h2.events.StreamEnded) -> None:
+        assert event.stream_id is not None
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.receive_end()
+
+    def _on_stream_reset(self, event: h2.events.StreamReset | StreamFailed) -> None:
+        assert event.stream_id is not None
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            stream.leave()
+
+    def _fail_stream(self, number: int, code: ErrorCodes, reason: HttpError | None = None) -> None:
+        self.protocol.reset(number, code)
+        stream = self.streams.get(number)
+        if stream is not None:
+            stream.leave(reason)
+
+    def _on_window(self, event: h2.events.Event) -> None:
+        self._pump_later()
+
+    def _pump_later(self) -> None:
+        """Streams that wait may go on."""
+        for stream in self._blocked:
+            self.turn_soon(stream)
+
+    def _on_go_away(self, event: h2.events.ConnectionTerminated) -> None:
+        self._is_closing = True
+
+    # ---- sending -----------------------------------------------------------------------------------------
+
+    def room(self, number: int) -> int:
+        """How many bytes of a stream's content can be sent now."""
+        if self.output.size >= _MOST_QUEUED:
+            return 0
+        return max(self.protocol.local_flow_control_window(number), 0)
+
+    def credit(self, frames: float) -> None:
+        """So many frames were sent to which a client answers with frames that ask for nothing."""
+        self._reader.credit(frames)
+
+    def block(self, stream: Http2Stream, is_blocked: bool) -> None:
+        """Note whether a stream waits for its client."""
+        if is_blocked:
+            self._blocked[stream] = None
+        else:
+            self._blocked.pop(stream, None)
+
+    def finished(self, stream: Http2Stream) -> None:
+        """A stream is over."""
+        self._blocked.pop(stream, None)
+        self._moved.pop(stream, None)
+        if self.streams.pop(stream.number, None) is None or self.streams:
+            return
+        self.deadline = trio.current_time() + self.limits.keep_alive_timeout
+        if self._is_closing and not self._turn_is_due:
+            self._turn_is_due = True
+            self.front.turns.call(self._take_turn)
+
+    # ---- the end -----------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """Say that the connection ends, once nothing is under way.
+
+        Before, further requests are refused: h2 sends nothing any more when it has said this, and some clients give up
+        everything under way when they hear it.
+        """
+        if not self._has_failed:
+            self.protocol.close_connection(ErrorCodes.NO_ERROR, last_stream_id=self.protocol.highest_inbound_stream_id)
+            self._flush()
+        self._reading.cancel()
+
+    def _leave_all(self) -> None:
+        for stream in list(self.streams.values()):
+            stream.leave()
+
+    def client_left(self) -> None:
+        self._leave_all()
+        self.nursery.cancel_scope.cancel()
+
+    def expire(self) -> None:
+        if not self.streams:
+            self.stop()
+
+    def stop(self) -> None:
+        self._is_closing = True
+        if self._is_over:
+            self._end()
+
+    def check(self, now: float) -> None:
+        super().check(now)
+        timeout = self.limits.send_timeout
+        for stream in list(self._blocked):
+            if now >= stream.blocked_at + timeout and not self.output.size:
+                request = stream.request
+                logger.warning(
+                    "%s %s: the client took nothing of the response for %g s",
+                    request.method,
+                    request.path_with_query,
+                    timeout,
+                )
+                self._fail_stream(stream.number, ErrorCodes.CANCEL, HttpError("connection-write-timeout"))
+                self._flush()
+
+
+_PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
+
+_HANDLERS: dict[type[h2.events.Event], Callable[[Http2Connection, Any], None]] = {
+    h2.events.RequestReceived: Http2Connection._on_request,
+    h2.events.DataReceived: Http2Connection._on_data,
+    h2.events.TrailersReceived: Http2Connection._on_trailers,
+    h2.events.StreamEnded: Http2Connection._on_stream_ended,
+    h2.events.StreamReset: Http2Connection._on_stream_reset,
+    StreamFailed: Http2Connection._on_stream_reset,
+    h2.events.WindowUpdated: Http2Connection._on_window,
+    h2.events.RemoteSettingsChanged: Http2Connection._on_window,
+    h2.events.ConnectionTerminated: Http2Connection._on_go_away,
+}
+
+
+def _checked_name(name: bytes) -> str:
+    text = name.decode("latin-1")
+    heads.check_name(text)
+    return text
+
+
+class Http2Stream(HttpStream):
+    """One request of a connection over HTTP/2."""
+
+    __slots__ = (
+        "_accepts_trailers",
+        "_began_at",
+        "_body",
+        "_connection",
+        "_ends",
+        "_has_begun",
+        "_head",
+        "_is_incomplete",
+        "_is_over",
+        "_queue",
+        "_received",
+        "_response",
+        "_room",
+        "_trailers",
+        "blocked_at",
+        "number",
+        "trailers",
+    )
+
+    def __init__(self, request: Request, connection: Http2Connection, number: int, accepts_trailers: bool) -> None:
+        super().__init__(request)
+        self._connection = connection
+        self.number = number
+        self._accepts_trailers = accepts_trailers
+        #: its client has more of the request to send
+        self._is_incomplete = not request.body.finished
+        #: where the request's content goes
+        self._body: Body | None = None
+        #: bytes of content that its client has not been told of that they were taken
+        self._received = 0
+        #: trailers of the request
+        self.trailers: Fields | None = None
+        #: what is to be sent
+        self._head: ResponseHead | None = None
+        self._queue: list[Piece] = []
+        self._ends = False
+        self._trailers: list[tuple[bytes, bytes]] = []
+        #: the head is out
+        self._has_begun = False
+        #: when the request came, where somebody wants to know
+        self._began_at = 0.0 if connection.front.access_log is None else trio.current_time()
+        #: the head of the response, once there is one
+        self._response: ResponseHead | None = None
+        #: the response is out, or nobody waits for it
+        self._is_over = False
+        #: since when the client has given no leave to send what there is
+        self.blocked_at = math.inf
+        #: set when everything queued is out
+        self._room: trio.Event | None = None
+
+    # ---- the request -------------------------------------------------------------------------------------
+
+    def receive_into(self, body: Body) -> None:
+        if not body.finished:
+            self._body = body
+
+    def receive(self, data: bytes, size: int) -> None:
+        """Take content; ``size`` is what it counts in the client's window."""
+        self._received += size
+        body = self._body
+        if body is not None and data:
+            try:
+                body.write_pieces([data])
+            except BodyClosed:
+                self._body = body = None
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Let the client send as much again as was taken; what nobody reads counts as taken."""
+        body = self._body
+        if body is not None and not body.closed and body.buffered * 2 > body.capacity:
+            body.on_permit = self._acknowledge
+        elif self._received:
+            self._connection.turn_soon(self)
+
+    def receive_end(self) -> None:
+        """The request has ended."""
+        self._is_incomplete = False
+        body, self._body = self._body, None
+        if body is not None:
+            body.on_permit = None
+            body.finish(self.trailers)
+
+    # ---- the response ------------------------------------------------------------------------------------
+
+    def send_whole(self, head: ResponseHead, content: bytes, trailers: Trailers | None) -> None:
+        if self._is_over:
+            return
+        if head.length is None and not head.bodiless:
+            head.headers.append((b"content-length", b"%d" % len(content)))
+        self._head = self._response = head
+        if content and not head.bodiless:
+            self._queue.append(content)
+        self._queue_end(trailers)
+
+    def _queue_end(self, trailers: Trailers | None) -> None:
+        if trailers and self._accepts_trailers:
+            self._trailers = [(name.lower().encode("latin-1"), value) for name, value in trailers]
+        self._ends = True
+        self._connection.turn_soon(self)
+
+    def send_later(self, send: Callable[[], Awaitable[None]]) -> None:
+        self._connection.front.turns.call(partial(self._send_if_due, send))
+
+    def _send_if_due(self, send: Callable[[], Awaitable[None]]) -> None:
+        if not self._is_over and not self._ends:
+            self._connection.nursery.start_soon(send)
+
+    def send_head(self, head: ResponseHead, content: ResponseContent) -> None:
+        self._head = self._response = head
+
+    async def send_pieces(self, pieces: list[Piece]) -> None:
+        if self._is_over:
+            raise ClientLeft
+        self._queue += pieces
+        self._connection.turn_soon(self)
+        while self._queue and not self._is_over:
+            self._room = trio.Event()
+            await self._room.wait()
+        if self._is_over:
+            raise ClientLeft
+
+    async def end(self, trailers: Trailers | None) -> None:
+        if self._is_over:
+            raise ClientLeft
+        self._queue_end(trailers)
+
+    def take_turn(self) -> None:
+        """Say what there is to say; called in the connection's own tasks alone."""
+        connection = self._connection
+        if self._received:
+            connection.protocol.acknowledge_received_data(self._received, self.number)
+            self._received = 0
+        if self._is_over or (self._head is None and not self._has_begun):
+            return
+        try:
+            self._send()
+        except h2.exceptions.ProtocolError as error:
+            logger.debug("a response is given up: %s", error)
+            connection.protocol.reset(self.number, ErrorCodes.INTERNAL_ERROR)
+            self.leave()
+
+    def _send(self) -> None:
+        connection, protocol = self._connection, self._connection.protocol
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._has_begun = True
+            fields = [(b":status", b"%d" % head.status)]
+            fields += [(name.lower(), value) for name, value in head.headers]
+            is_all = self._ends and not self._queue and not self._trailers
+            protocol.send_headers(self.number, fields, end_stream=is_all)
+            if is_all:
+                self._finish()
+                return
+        sent = self._send_content()
+        if sent:
+            connection.credit(2 * sent)
+        if self._queue:
+            if sent or self.blocked_at == math.inf:
+                self.blocked_at = trio.current_time()
+            connection.block(self, True)
+            return
+        self.blocked_at = math.inf
+        connection.block(self, False)
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        if self._ends and not self._is_over:
+            if self._trailers:
+                protocol.send_headers(self.number, self._trailers, end_stream=True)
+            else:
+                protocol.send_data(self.number, b"", end_stream=True)
+            self._finish()
+
+    def _send_content(self) -> int:
+        """Send what there is leave for, the end together with the last of it; how many frames that took."""
+        connection, protocol = self._connection, self._connection.protocol
+        if not self._queue:
+            return 0
+        data = memoryview(self._queue[0] if len(self._queue) == 1 else b"".join(self._queue))
+        start = frames = 0
+        room = connection.room(self.number)
+        largest = protocol.max_outbound_frame_size
+        while start < len(data) and room > 0:
+            size = min(len(data) - start, room, largest)
+            is_last = start + size == len(data) and self._ends and not self._trailers
+            protocol.send_data(self.number, data[start : start + size], end_stream=is_last)
+            start += size
+            room -= size
+            frames += 1
+            if is_last:
+                self._finish()
+        self._queue = [data[start:]] if start < len(data) else []
+        return frames
+
+    def abort(self) -> None:
+        if self._is_over:
+            return
+        self._connection.front.turns.call(self._reset)
+
+    def _reset(self) -> None:
+        if not self._is_over:
+            self._connection.protocol.reset(self.number, ErrorCodes.INTERNAL_ERROR)
+            self._connection._flush()
+            self._forget()
+
+    def _finish(self) -> None:
+        """The response is out; the rest of the request is not wanted (RFC 9113, section 8.1)."""
+        connection = self._connection
+        if self._is_incomplete:
+            connection.protocol.reset(self.number, ErrorCodes.NO_ERROR)
+        connection.credit(4)
+        self._forget()
+
+    def leave(self, reason: HttpError | None = None) -> None:
+        """The client is gone, or wants no response."""
+        self._forget()
+        self.tell_left(reason or self._connection.reason)
+
+    def _forget(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._response is not None:
+            self._connection.log(self, "2", self._response, self._began_at)
+        self._queue = []
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        body, self._body = self._body, None
+        if body is not None:
+            body.on_permit = None
+            body.abort(HttpError("connection-terminated"))
+        self._connection.finished(self)

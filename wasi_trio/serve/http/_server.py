@@ -1,0 +1,205 @@
+"""Accepts connections and serves each, over HTTP/1 or HTTP/2, until the server is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import trio
+
+from wasi_trio.serve.http._access_log import AccessLog
+from wasi_trio.serve.http._connection import Connection, Front
+from wasi_trio.serve.http._http1_connection import Http1Connection
+from wasi_trio.serve.http._http2_connection import Http2Connection
+from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.serve.http._stream import HttpStream
+from wasi_trio.serve.http._transport import Stream
+from wasi_trio.serve.http._turns import Turns
+
+logger = logging.getLogger("wasi_trio.serve")
+
+#: TLS handshakes under way at once; beyond that the oldest is given up
+MOST_HANDSHAKES = 256
+
+
+class Server:
+    """Serves requests, which it gives to ``service`` as streams; that must not wait.
+
+    A client begins with HTTP/1 or HTTP/2 or, over TLS, agrees on one. At most ``max_connections`` are open at once;
+    further ones wait to be accepted. TLS handshakes are not among them. In the end connections are waited for
+    ``drain_timeout`` seconds, and dropped then. ``access_log`` is told of each response.
+    """
+
+    def __init__(
+        self,
+        service: Callable[[HttpStream], None],
+        *,
+        limits: ConnectionLimits | None = None,
+        max_connections: int | None = None,
+        drain_timeout: float | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self._front = Front(service, limits or ConnectionLimits(), Turns(), access_log)
+        self._drain_timeout = math.inf if drain_timeout is None else drain_timeout
+        self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
+        self._connections: set[Connection] = set()
+        self._handshakes: OrderedDict[trio.CancelScope, None] = OrderedDict()
+        self._arrived = trio.Event()
+        #: connections that were dropped as the server's time to end was over
+        self._dropped = 0
+
+    async def run(
+        self,
+        listeners: Sequence[socket.socket],
+        stop: trio.Event,
+        *,
+        secure: Sequence[socket.socket] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Serve on listening sockets until ``stop`` is set; returns when the requests under way then are answered.
+
+        Those in ``secure`` are served over TLS, with the context ``tls``. All are closed. Cancelling this drops every
+        connection.
+        """
+        async with trio.open_nursery() as helpers:
+            helpers.start_soon(self._front.turns.run)
+            helpers.start_soon(self._sweep)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, None, connections)
+                    for listener in secure:
+                        accepting.start_soon(self._accept, listener, tls, connections)
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+                self._stop()
+                scope = connections.cancel_scope
+                scope.deadline = trio.current_time() + self._drain_timeout
+            if scope.cancelled_caught:
+                self._tell_dropped()
+            helpers.cancel_scope.cancel()
+
+    def _stop(self) -> None:
+        """Close idle connections now, and busy ones after their response."""
+        self._front.stopping = True
+        for handshake in self._handshakes:
+            handshake.cancel()
+        for connection in list(self._connections):
+            connection.stop()
+
+    def _tell_dropped(self) -> None:
+        what = "connection is" if self._dropped == 1 else "connections are"
+        logger.warning("%d %s dropped, being busy %g s after the end began", self._dropped, what, self._drain_timeout)
+
+    async def _sweep(self) -> None:
+        """See to the times of all connections."""
+        interval = self._front.limits.interval
+        while True:
+            if not self._connections:
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            await trio.sleep(interval)
+            now = trio.current_time()
+            for connection in list(self._connections):
+                connection.check(now)
+
+    # ---- connections -------------------------------------------------------------------------------------
+
+    async def _accept(self, listener: socket.socket, tls: ssl.SSLContext | None, connections: trio.Nursery) -> None:
+        # A client that does not shake hands is not to keep others from it: those have no slot yet.
+        limited = _Listener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), None if tls else self._slots)
+
+        async def handle(stream: trio.SocketStream) -> None:
+            # Not https_compatible: the end of a response that ends with its connection, as in HTTP/1.0, is to be seen.
+            secured = stream if tls is None else trio.SSLStream(stream, tls, server_side=True)
+            await self._handle(secured)
+
+        await trio.serve_listeners(handle, [limited], handler_nursery=connections)
+
+    async def _handle(self, stream: Stream) -> None:
+        has_slot = isinstance(stream, trio.SocketStream) and self._slots is not None
+        try:
+            if isinstance(stream, trio.SSLStream):
+                if not await self._shake_hands(stream):
+                    return
+                if self._slots is not None:
+                    await self._slots.acquire()
+                    has_slot = True
+            await self._serve(stream)
+        except Exception:
+            # One client's doing, or the protocol's fault: no reason for other connections to end.
+            logger.exception("a connection ended with an error")
+        finally:
+            if has_slot and self._slots is not None:
+                self._slots.release()
+            await trio.aclose_forcefully(stream)
+
+    async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
+        """Whether TLS was agreed on, in time and before the server ends."""
+        with trio.move_on_after(self._front.limits.handshake_timeout) as scope:
+            self._handshakes[scope] = None
+            if len(self._handshakes) > MOST_HANDSHAKES:
+                self._handshakes.popitem(last=False)[0].cancel()
+            try:
+                if self._front.stopping:
+                    return False
+                await stream.do_handshake()
+                return True
+            except trio.BrokenResourceError:
+                return False
+            finally:
+                self._handshakes.pop(scope, None)
+        return False
+
+    async def _serve(self, stream: Stream) -> None:
+        is_http2 = isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() == "h2"
+        data = b""
+        async with trio.open_nursery() as nursery:
+            connection: Connection = (Http2Connection if is_http2 else Http1Connection)(stream, self._front, nursery)
+            handed_over = await self._run(connection, data)
+            if handed_over:
+                # It began as HTTP/1 for want of anything that tells, and has asked for nothing.
+                await self._run(Http2Connection(stream, self._front, nursery), handed_over)
+            nursery.cancel_scope.cancel()
+
+    async def _run(self, connection: Connection, data: bytes) -> bytes | None:
+        self._connections.add(connection)
+        self._arrived.set()
+        if self._front.stopping:
+            connection.stop()
+        try:
+            return await connection.run(data)
+        except trio.Cancelled:
+            # Whoever works on a request of it is told; a connection that ended by itself has no such.
+            if not connection.output.broken:
+                self._dropped += 1
+                connection.output.fail()
+            raise
+        finally:
+            self._connections.discard(connection)
+            connection.release()
+
+
+class _Listener(trio.abc.Listener[trio.SocketStream]):
+    """Accepts a connection only when there is a slot for it; whoever serves the connection releases that."""
+
+    def __init__(self, listener: trio.SocketListener, slots: trio.Semaphore | None) -> None:
+        self._listener = listener
+        self._slots = slots
+
+    async def accept(self) -> trio.SocketStream:
+        if self._slots is None:
+            return await self._listener.accept()
+        await self._slots.acquire()
+        try:
+            return await self._listener.accept()
+        except BaseException:
+            self._slots.release()
+            raise
+
+    async def aclose(self) -> None:
+        await self._listener.aclose()

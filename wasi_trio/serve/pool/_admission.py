@@ -1,0 +1,179 @@
+"""Which instance is given a request, and when one is made, or has had enough: a matter of counts alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Generic, TypeVar
+
+from wasi_trio.serve.pool._outcomes import Retirement
+
+R = TypeVar("R", bound=Hashable)
+
+#: of several reasons that an instance has to end, a stronger one counts, and of equal ones the first
+STRENGTH: Final = {
+    Retirement.SHUTDOWN: 0,
+    Retirement.REUSE_COUNT: 1,
+    Retirement.IDLE: 1,
+    Retirement.CANCELLED: 2,
+    Retirement.DEADLINE: 2,
+    Retirement.TRAP: 3,
+    Retirement.EXIT: 3,
+    Retirement.HOST_ERROR: 3,
+    Retirement.FAILED_TO_START: 3,
+}
+
+
+class Verdict(Enum):
+    """What is to be done with a request."""
+
+    #: there are too many that wait already
+    REFUSE = auto()
+    #: it waits until others are done
+    HOLD = auto()
+    #: an instance that there is gets it
+    ACCEPT = auto()
+    #: an instance is to be made for it
+    START = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``requests`` are worked on at once, ``held`` wait beyond that; an instance takes ``reuse``, ``at_once`` of them
+    together."""
+
+    requests: float = math.inf
+    held: float = math.inf
+    reuse: int = 1
+    at_once: int = 1
+
+
+class Slot:
+    """What admission knows of one instance."""
+
+    __slots__ = ("load", "number", "ready", "retired", "taken")
+
+    def __init__(self, number: int) -> None:
+        #: counts from 1
+        self.number = number
+        #: requests that it was given so far, those that came back not counted
+        self.taken = 0
+        #: those of them that are not over
+        self.load = 0
+        #: it could begin a request now, as far as it can know itself
+        self.ready = True
+        #: why it takes no more requests, once it does not
+        self.retired: Retirement | None = None
+
+
+class Admission(Generic[R]):
+    """Counts requests and instances, and decides by that alone.
+
+    A request that was given a place keeps it until ``release``. An instance has room while it is ``ready`` and its
+    bounds admit one request more; the one that has had room for longest is asked first.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        #: requests that have a place
+        self.active = 0
+        #: instances so far
+        self.started = 0
+        self.draining = False
+        #: requests that wait, in the order in which they came
+        self.held: dict[R, None] = {}
+        self._roomy: dict[Slot, None] = {}
+
+    # ---- requests ----------------------------------------------------------------------------------------
+
+    def submit(self, request: R) -> tuple[Verdict, Slot | None]:
+        """What to do with a request and, where it has a place, with which instance."""
+        bounds = self.bounds
+        if self.active < bounds.requests:
+            return self.place()
+        if len(self.held) >= bounds.held:
+            return Verdict.REFUSE, None
+        self.held[request] = None
+        return Verdict.HOLD, None
+
+    def place(self) -> tuple[Verdict, Slot]:
+        """Give a request a place: ACCEPT with an instance that has room, or START with a new one."""
+        self.active += 1
+        verdict, slot = Verdict.ACCEPT, next(iter(self._roomy), None)
+        if slot is None:
+            verdict = Verdict.START
+            self.started += 1
+            slot = Slot(self.started)
+            if self.draining:
+                slot.retired = Retirement.SHUTDOWN
+        slot.taken += 1
+        slot.load += 1
+        self._review(slot)
+        return verdict, slot
+
+    def release(self) -> None:
+        """A request is over, and its place free."""
+        self.active -= 1
+
+    def next_held(self) -> R | None:
+        """The request that waits for longest, if there is a place for it now; it is to be placed."""
+        if self.held and self.active < self.bounds.requests:
+            request = next(iter(self.held))
+            del self.held[request]
+            return request
+        return None
+
+    def withdraw(self, request: R) -> None:
+        """A request that waits does so no more."""
+        self.held.pop(request, None)
+
+    # ---- instances ---------------------------------------------------------------------------------------
+
+    def done(self, slot: Slot, ready: bool) -> None:
+        """The instance is done with a request, and could now begin another (``ready``), or not."""
+        slot.load -= 1
+        slot.ready = ready
+        self._review(slot)
+
+    def give_back(self, slot: Slot, count: int) -> None:
+        """So many requests, which the instance has not begun, are off its hands, and have no place any more."""
+        self.undo(slot, count)
+        self.active -= count
+
+    def undo(self, slot: Slot, count: int = 1) -> None:
+        """So many requests of the instance's count for nothing: it has not begun them."""
+        slot.taken -= count
+        slot.load -= count
+        self._review(slot)
+
+    def set_ready(self, slot: Slot, ready: bool) -> None:
+        """Whether the instance could begin a request now."""
+        slot.ready = ready
+        self._review(slot)
+
+    def retire(self, slot: Slot, reason: Retirement) -> None:
+        """Give the instance no more requests."""
+        if slot.retired is None or STRENGTH[reason] > STRENGTH[slot.retired]:
+            slot.retired = reason
+        self._review(slot)
+
+    def spent(self, slot: Slot) -> bool:
+        """Whether the instance has taken as many requests as it may."""
+        return slot.taken >= self.bounds.reuse
+
+    def closed(self, slot: Slot) -> bool:
+        """Whether the instance is given no more requests, unless it gives some back."""
+        return slot.retired is not None or slot.taken >= self.bounds.reuse
+
+    def drain(self) -> None:
+        """All instances from here on are for what they were made for, and no more."""
+        self.draining = True
+
+    def _review(self, slot: Slot) -> None:
+        bounds = self.bounds
+        if slot.ready and slot.retired is None and slot.load < bounds.at_once and slot.taken < bounds.reuse:
+            self._roomy[slot] = None
+        else:
+            self._roomy.pop(slot, None)

@@ -1,0 +1,300 @@
+"""How instances of WASI 0.3 are used: they are given several requests at once."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component.concurrency._tasks import CANCELLED
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._pump import Call, Pump
+from wasi_trio.runtime._store import Store
+from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
+from wasi_trio.serve.pool._guest import ServiceHandler
+from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.serve.pool._worker import Worker, first_line
+from wasi_trio.wasi._exit import Exit
+from wasi_trio.wasi.http._body import BodyEnd
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.p3._http import outgoing_response, refuse_response
+
+log = logging.getLogger("wasi_trio.serve")
+
+#: why a request ends whose guest has returned without having ended its response, or waits for itself
+STUCK = "the guest has left it unfinished, and nothing that runs or comes could finish it"
+#: seconds that a guest may wait to answer a request for nothing but another request, which may let it know of itself
+ANSWER_BY_ANOTHER = 600.0
+
+
+def _awaits_guest(exchange: Exchange) -> bool:
+    """Whether it is for the guest to answer it, or to end its response."""
+    if not exchange.answered:
+        return True
+    response = exchange.response
+    return response is not None and response.body.awaits_guest is not None and response.body.awaits_guest()
+
+
+class Concurrent:
+    """The strategy of an instance that takes several requests at a time.
+
+    It begins a request only while the guest asks for no backpressure and no task in it computes: one task that computes
+    is enough for an instance. Those that are offered to the worker wait in its inbox for the instance's turn; what is
+    still there when the instance turns out to be busy goes back to the pool.
+
+    Requests under way, and what a guest does after its last response, are let finish before it ends, unless the
+    instance failed.
+    """
+
+    _calls: ServiceHandler
+    _instance: Instance
+    _store: Store
+    _pump: Pump
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._exchanges: dict[Exchange, Call] = {}
+        #: whether ``serve`` has begun
+        self._serves = False
+        #: the guest goes on for too long with a request that is over: nothing but other requests is waited for
+        self._given_up = False
+        #: calls whose requests are over, but which the guest may go on with, since it last was at leisure
+        self._over: list[Call] = []
+        #: those that it was seen to go on with, and until when it may
+        self._lingering: deque[tuple[float, Call]] = deque()
+        #: a task of it computes, or holds up all others
+        self._computes = False
+
+    def in_flight(self) -> Sequence[Exchange]:
+        return list(self._exchanges)
+
+    async def serve(self, instance: Instance, first: Exchange) -> None:
+        worker, pump = self._worker, instance.pump
+        calls = worker.pool.calls
+        assert pump is not None and isinstance(calls, ServiceHandler)
+        store = instance.stores[calls.export.part]
+        assert store is not None
+        self._calls, self._instance, self._store, self._pump = calls, instance, store, pump
+        self._serves = True
+        pump.on_idle = self._at_leisure
+        pump.on_busy = self._when_busy
+        instance.expired = self._runs_overdue
+        self._begin(first)
+        if not self._closed():
+            pump.nursery.start_soon(worker.retire_when_idle)
+        try:
+            await pump.run()
+        finally:
+            self._fail_all(pump.failure)
+            pump.on_idle = pump.on_busy = instance.expired = None
+
+    # ---- taking on requests ------------------------------------------------------------------------------
+
+    def alert(self) -> None:
+        if self._serves:
+            self._pump.alert()
+
+    def _closed(self) -> bool:
+        return self._worker.pool.admission.closed(self._worker.slot)
+
+    def _set_ready(self, ready: bool) -> None:
+        if self._worker.slot.ready is not ready:
+            self._worker.pool.admission.set_ready(self._worker.slot, ready)
+
+    def _at_leisure(self) -> bool:
+        """No thread of the instance can go on: begin a request, or leave; whether either was done."""
+        worker, pump = self._worker, self._pump
+        self._computes = False
+        if self._over:
+            self._bound_rests()
+        if worker.inbox:
+            if not self._store.busy and not self._given_up:
+                self._begin(worker.inbox.popleft())
+                return True
+            worker.give_back()
+        stalled = pump.stalled
+        if stalled and self._exchanges:
+            self._see_to_unfinished()
+        else:
+            worker.note_stuck(None)
+        if not self._exchanges and self._closed() and (pump.idle or stalled or self._given_up):
+            if worker.pool.admission.spent(worker.slot):
+                worker.retire(Retirement.REUSE_COUNT)
+            pump.stop()
+        self._set_ready(not self._store.busy)
+        return False
+
+    def _see_to_unfinished(self) -> None:
+        """Nothing but a further request could have the guest go on: if there will be none, end what it has left."""
+        pool = self._worker.pool
+        unfinished = [exchange for exchange in self._exchanges if _awaits_guest(exchange)]
+        timeout: float | None = None
+        if len(unfinished) == len(self._exchanges):
+            timeout = pool.options.idle_instance_timeout
+            if not all(exchange.answered for exchange in unfinished):
+                timeout = max(timeout, ANSWER_BY_ANOTHER)
+        self._worker.note_stuck(timeout)
+        if self._closed() or pool.draining:
+            for exchange in unfinished:
+                self._finish(exchange, STUCK)
+
+    def _when_busy(self) -> None:
+        self._computes = True
+        if self._over:
+            self._bound_rests()
+        self._set_ready(False)
+        self._worker.give_back()
+
+    def _begin(self, exchange: Exchange) -> None:
+        if self._worker.begin(exchange):
+            exchange.keeper = self
+            call = self._calls.begin(self._instance, exchange, partial(self._answered, exchange))
+            self._exchanges[exchange] = exchange.work = call
+            self._worker.note_stuck(None)
+
+    def _runs_overdue(self) -> bool:
+        """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""
+        task = self._store.task
+        return any(call.task is task and exchange.overdue for exchange, call in self._exchanges.items())
+
+    # ---- what becomes of them ----------------------------------------------------------------------------
+
+    def _answered(self, exchange: Exchange) -> None:
+        """The guest's call has returned, or failed."""
+        call = self._exchanges.get(exchange)
+        if call is None:
+            return
+        if call.failure is not None or call.outcome is CANCELLED:
+            if call.outcome is CANCELLED:
+                self._finish(exchange, "the guest ended the request early")
+            return  # failures end the instance, and all its requests with it
+        if exchange.answered or exchange.left:  # too late
+            refuse_response(call.outcome, HttpError("connection-terminated"))
+            self._finish(exchange, "")
+            return
+        try:
+            response = outgoing_response(call.outcome, exchange.request)
+        except HttpError as error:
+            exchange.fail(GuestFailed(f"the guest answered with the error {error}"), error)
+            self._finish(exchange, "")
+            return
+        exchange.respond(response)
+
+    def responded(self, exchange: Exchange) -> None:
+        assert exchange.response is not None
+        pause = self._worker.pool.options.body_timeout
+        if pause is not None:
+            exchange.bound_pauses(pause)
+        exchange.response.body.subscribe_end(partial(self._body_ended, exchange))
+
+    def _body_ended(self, exchange: Exchange, end: BodyEnd) -> None:
+        # Where its reader has not had all, it may say yet that the client has left.
+        self._finish(exchange, "the guest broke off its response", closed=end is not BodyEnd.WHOLE)
+
+    def stop(self, exchange: Exchange, late: bool) -> None:
+        """Nobody waits for it any more: tell a guest that can be told; one that does not end it in time is given up.
+
+        Where the request is over, as the client has closed the response, what the guest does now is at least no work
+        after a response.
+        """
+        call: Call = exchange.work
+        reason = Retirement.DEADLINE if late else Retirement.CANCELLED
+        if exchange in self._exchanges:
+            response = exchange.response
+            if response is not None and not late:
+                response.body.close()  # with which the exchange is over, though the guest may not be done
+            if self._calls.takes_cancellation:
+                call.cancel()
+        else:
+            exchange.keeper = exchange.work = None
+            if not self._pump.works_on(call):
+                return
+        self._pump.nursery.start_soon(self._grace, exchange, call, reason)
+
+    async def _grace(self, exchange: Exchange, call: Call, reason: Retirement) -> None:
+        await trio.sleep(self._worker.pool.options.cancel_grace)
+        if exchange in self._exchanges or self._pump.works_on(call):
+            self._give_up(reason)
+            self._finish(exchange, "the guest did not end it in time")
+
+    def _bound_rests(self) -> None:
+        """Give the guest a bounded time for what it goes on with although the requests are over."""
+        pump = self._pump
+        over, self._over = self._over, []
+        limit = self._worker.pool.options.post_response_timeout
+        if limit is None:
+            return
+        going_on = [call for call in over if pump.works_on(call)]
+        if going_on:
+            if not self._lingering:
+                pump.nursery.start_soon(self._end_lingering)
+            until = trio.current_time() + limit
+            self._lingering.extend((until, call) for call in going_on)
+
+    async def _end_lingering(self) -> None:
+        pump = self._pump
+        while self._lingering:
+            until, call = self._lingering[0]
+            if pump.works_on(call):
+                await trio.sleep_until(until)
+                if pump.works_on(call) and not self._given_up:
+                    log.warning("instance %d: the guest went on after its response for too long", self._worker.number)
+                    self._give_up(Retirement.DEADLINE)
+            self._lingering.popleft()
+
+    def _give_up(self, reason: Retirement) -> None:
+        """Take no more requests, and wait for nothing but those under way."""
+        self._given_up = True
+        self._worker.retire(reason)
+        if not self._exchanges:
+            self._pump.stop()
+
+    def _finish(self, exchange: Exchange, reason: str, closed: bool = False) -> None:
+        """The guest is done with a request."""
+        call = self._exchanges.pop(exchange, None)
+        if call is None:
+            return
+        pump = self._pump
+        call.on_done = _nothing  # or it and the exchange would keep one another
+        self._over.append(call)
+        if pump.asleep:
+            self._bound_rests()
+        # In the middle of a step it remains to be seen whether the guest is busy; if so the inbox goes back.
+        ready = not self._computes and not (pump.asleep and self._store.busy)
+        self._worker.done(exchange, reason, ready=ready, closed=closed)
+        if self._given_up and not self._exchanges:
+            pump.stop()
+        elif self._closed():
+            pump.alert()
+
+    def _fail_all(self, failure: BaseException | None) -> None:
+        """The pump has ended: nothing that is not complete by now will be."""
+        worker = self._worker
+        if isinstance(failure, trio.Cancelled):
+            worker.note_cancellation(failure)
+        reason = worker.cancelled_for
+        if isinstance(failure, Exit):
+            worker.retire(Retirement.EXIT)
+            reason = f"the guest exited with code {failure.code}"
+        elif isinstance(failure, Trap):
+            overdue = any(exchange.overdue for exchange in self._exchanges)
+            worker.retire(Retirement.DEADLINE if overdue else Retirement.TRAP)
+            reason = f"the guest trapped: {first_line(str(failure))}"
+            log.error("instance %d trapped: %s", worker.number, failure)
+        elif isinstance(failure, Exception):
+            worker.retire(Retirement.HOST_ERROR)
+            reason = f"a host function failed: {type(failure).__name__}"
+            log.error("instance %d: a host function failed", worker.number, exc_info=failure)
+        else:
+            worker.retire(Retirement.SHUTDOWN)
+        for exchange in list(self._exchanges):
+            exchange.cause = failure
+            self._finish(exchange, reason)
+
+
+def _nothing() -> None:
+    pass

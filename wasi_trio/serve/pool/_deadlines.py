@@ -1,0 +1,54 @@
+"""Deadlines of requests that no task waits for by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import trio
+
+from wasi_trio.serve.pool._exchange import DeadlinePassed, Exchange
+from wasi_trio.wasi.http._errors import HttpError
+
+log = logging.getLogger("wasi_trio.serve")
+
+
+class Deadlines:
+    """Fails exchanges whose deadlines pass before they have a response, and has the guest's work on them stopped.
+
+    All exchanges of a handler have the same timeout, so they come in the order of their deadlines, and one task that
+    sleeps for the first of them is enough. It runs in ``nursery`` while there is any.
+    """
+
+    def __init__(self, nursery: trio.Nursery, timeout: float) -> None:
+        self._nursery = nursery
+        self._timeout = timeout
+        self._watched: deque[Exchange] = deque()
+        self._scope: trio.CancelScope | None = None
+
+    def watch(self, exchange: Exchange) -> None:
+        """See to an exchange's deadline, which is not before that of any watched so far."""
+        self._watched.append(exchange)
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            self._nursery.start_soon(self._run, self._scope)
+
+    def stop(self) -> None:
+        """No exchange is left that could miss its deadline."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _run(self, scope: trio.CancelScope) -> None:
+        watched = self._watched
+        with scope:
+            while watched:
+                exchange = watched[0]
+                if exchange.expected:
+                    await trio.sleep_until(exchange.deadline)
+                    if exchange.expected:
+                        failure = DeadlinePassed(f"no response within {self._timeout:g} s")
+                        log.warning("%r: %s", exchange.request, failure)
+                        exchange.expire(failure, HttpError("internal-error", str(failure)))
+                watched.popleft()
+        watched.clear()
+        self._scope = None

@@ -1,0 +1,92 @@
+"""How a request is put to a guest, by the interface it exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from wasi_trio.component._errors import LinkError
+from wasi_trio.component._plan import AsyncBuiltin
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._pump import Call
+from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
+from wasi_trio.wasi import p2, p3
+from wasi_trio.wasi._exports import find_exported, other_versions
+from wasi_trio.wasi.http._messages import Response
+from wasi_trio.wasi.p2._http_messages import IncomingRequest, ResponseOutparam
+from wasi_trio.wasi.p3._http import incoming_request
+
+INCOMING_HANDLER = "wasi:http/incoming-handler"
+HANDLER = "wasi:http/handler"
+
+
+class GuestCalls(Protocol):
+    """Puts requests to instances of one component; how is the business of the strategy for its version of WASI."""
+
+    default_reuse_count: int
+    default_concurrent_count: int
+
+
+class IncomingHandler:
+    """wasi:http/incoming-handler@0.2: the guest sets its response in an out-parameter."""
+
+    default_reuse_count = 1
+    default_concurrent_count = 1
+
+    def __init__(self, component: LinkedComponent) -> None:
+        export = find_exported(component, INCOMING_HANDLER, "handle", p2.VERSION)
+        assert export is not None
+        self.export = export
+
+    async def call(self, instance: Instance, exchange: Exchange) -> None:
+        """Run the guest's handler for one request; returns when the guest did."""
+
+        def on_set(outparam: ResponseOutparam) -> None:
+            outcome = outparam.outcome
+            if isinstance(outcome, Response):
+                exchange.respond(outcome)
+            elif outcome is not None:
+                exchange.fail(GuestFailed(f"the guest answered with the error {outcome}"), outcome)
+
+        request = exchange.request
+        await instance.call_export(self.export, (IncomingRequest(request), ResponseOutparam(request.method, on_set)))
+
+
+class ServiceHandler:
+    """wasi:http/handler@0.3: an async function from request to response; see ``serve.pool._concurrent``."""
+
+    default_reuse_count = 128
+    default_concurrent_count = 16
+
+    def __init__(self, component: LinkedComponent) -> None:
+        export = find_exported(component, HANDLER, "handle", p3.VERSION)
+        assert isinstance(export, LiftedFunction)
+        self.export = export
+        #: whether it can acknowledge that a call was cancelled: toolchains that know nothing of it trap when told
+        self.takes_cancellation = any(
+            isinstance(canon, AsyncBuiltin) and canon.name == "task.cancel" and canon.part == export.part
+            for canon in component.plan.canons
+        )
+
+    def begin(self, instance: Instance, exchange: Exchange, on_done: Callable[[], None]) -> Call:
+        """Have the guest's handler run for one request; ``on_done`` is called when it has returned or failed."""
+        pump = instance.pump
+        assert pump is not None
+        return pump.call(self.export, (incoming_request(exchange.request),), on_done)
+
+
+def guest_calls(component: LinkedComponent) -> GuestCalls:
+    """The way in that a component offers; LinkError if it has none."""
+    if find_exported(component, HANDLER, "handle", p3.VERSION) is not None:
+        return ServiceHandler(component)
+    if find_exported(component, INCOMING_HANDLER, "handle", p2.VERSION) is not None:
+        return IncomingHandler(component)
+    others = other_versions(component, (HANDLER, INCOMING_HANDLER))
+    if others:
+        raise LinkError(
+            f"the component exports {', '.join(others)}, but what is served is {INCOMING_HANDLER}@0.2.x "
+            f"and {HANDLER}@{p3.VERSION}"
+        )
+    raise LinkError(f"the component exports no {INCOMING_HANDLER}, and no {HANDLER}: it is not an HTTP component")

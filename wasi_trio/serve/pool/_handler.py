@@ -1,0 +1,220 @@
+"""The request handler: a pool of workers, each with an instance of the component."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from types import TracebackType
+
+import trio
+
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
+from wasi_trio.serve.pool._concurrent import Concurrent
+from wasi_trio.serve.pool._deadlines import Deadlines
+from wasi_trio.serve.pool._exchange import Event, Exchange, Overloaded
+from wasi_trio.serve.pool._guest import GuestCalls, guest_calls
+from wasi_trio.serve.pool._observer import Observer
+from wasi_trio.serve.pool._one_at_a_time import OneAtATime
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.serve.pool._watchdog import Watchdog
+from wasi_trio.serve.pool._worker import Worker
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Request, Response
+
+log = logging.getLogger("wasi_trio.serve")
+
+
+class ProxyHandler:
+    """Gives requests to instances of a component and gets their responses.
+
+    To be used as an async context manager: leaving it stops taking requests, lets those under way finish and ends
+    the workers; ``drain_timeout`` bounds that, and cancelling the block around it ends them at once. ``component``
+    must export an HTTP handler, else LinkError.
+
+    Which instance a request goes to, and when one is made, is what ``admission`` decides.
+    """
+
+    def __init__(self, component: LinkedComponent, options: HandlerOptions | None = None) -> None:
+        self.component = component
+        self.options = options or HandlerOptions()
+        self.calls: GuestCalls = guest_calls(component)
+        reuse = self.options.max_instance_reuse_count
+        self.reuse_count = self.calls.default_reuse_count if reuse is None else reuse
+        at_once = self.options.max_instance_concurrent_reuse_count
+        if at_once is None or not component.concurrent:  # a guest of WASI 0.2 can not take more
+            at_once = self.calls.default_concurrent_count
+        self.concurrent_count = at_once
+        limit, queue = self.options.max_concurrent_requests, self.options.max_queued_requests
+        self.admission: Admission[Exchange] = Admission(
+            Bounds(
+                requests=math.inf if limit is None else limit,
+                held=math.inf if queue is None else queue,
+                reuse=self.reuse_count,
+                at_once=self.concurrent_count,
+            )
+        )
+        #: there may be requests yet, but none that another should wait for
+        self.draining = False
+        self._leaving = False
+        self._deadlines: Deadlines | None = None
+        self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
+        self._observer: Observer | None = None
+        self._workers: dict[Slot, Worker] = {}
+        self._nursery_manager = trio.open_nursery()
+        self._nursery: trio.Nursery | None = None
+
+    async def __aenter__(self) -> ProxyHandler:
+        self._nursery = await self._nursery_manager.__aenter__()
+        self._observer = self._new_observer()
+        if self.options.request_timeout is not None:
+            self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
+        self.watchdog.start()
+        return self
+
+    def _new_observer(self) -> Observer | None:
+        metrics = None
+        listeners = [listen(self.component.name) for listen in self.options.listeners]
+        if self.options.metrics is not None:
+            metrics = self.options.metrics.of(self.component.name)
+            metrics.in_progress = lambda: self.active
+            metrics.waiting = lambda: self.waiting
+            metrics.stalls = lambda: self.watchdog.stalls
+            metrics.interruptions = lambda: self.watchdog.interruptions
+        elif not listeners and not log.isEnabledFor(logging.INFO):
+            return None
+        return Observer(self.component.name, metrics, listeners)
+
+    @property
+    def active(self) -> int:
+        """Requests that workers have at the moment; may be asked on any thread, as what follows."""
+        return self.admission.active
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for others to be done."""
+        return len(self.admission.held)
+
+    @property
+    def started(self) -> int:
+        """Instances whose making was begun so far, which is also the number of the latest."""
+        return self.admission.started
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self.begin_to_drain()
+        # Idle workers end at once, busy ones when their requests are done.
+        self._leaving = True
+        self.admission.drain()
+        for worker in self._workers.values():
+            worker.retire(Retirement.SHUTDOWN)
+        self._leave()
+        try:
+            return await self._nursery_manager.__aexit__(kind, error, traceback)
+        finally:
+            self.watchdog.stop()
+
+    def begin_to_drain(self) -> None:
+        """Requests still come, but no new clients: all that is not done within ``drain_timeout`` is ended then.
+
+        What could only be done by way of a further request is ended at once. Leaving the handler does this, for those
+        that have not done so before.
+        """
+        assert self._nursery is not None
+        self.draining = True
+        for worker in self._workers.values():
+            worker.alert()
+        scope, limit = self._nursery.cancel_scope, self.options.drain_timeout
+        if limit is not None and scope.deadline == math.inf:
+            scope.deadline = trio.current_time() + limit
+
+    async def handle(self, request: Request) -> Response:
+        """The guest's response to a request, as soon as it has set it; its body may still be on its way.
+
+        Raises ExchangeFailed. Cancelling this stops the guest's work on the request and drops its instance.
+        """
+        return await self.submit(request).wait()
+
+    def submit(self, request: Request) -> Exchange:
+        """Hand a request over without waiting for its response."""
+        exchange = Exchange(request)
+        if self._observer is not None:
+            self._observer.submitted(exchange)
+        timeout = self.options.request_timeout
+        if timeout is not None:
+            exchange.deadline = trio.current_time() + timeout
+        verdict, slot = self.admission.submit(exchange)
+        if slot is not None:
+            if self._deadlines is not None and self.component.concurrent:
+                self._deadlines.watch(exchange)
+            self._place(exchange, verdict, slot)
+        elif verdict is Verdict.HOLD:
+            exchange.keeper = self
+            if self._deadlines is not None:
+                self._deadlines.watch(exchange)
+        else:
+            self._refuse(exchange)
+        return exchange
+
+    def _refuse(self, exchange: Exchange) -> None:
+        failure = Overloaded(f"{self.waiting} requests wait already")
+        log.warning("%r: %s", exchange.request, failure)
+        exchange.fail(failure, HttpError("internal-error", str(failure)))
+
+    def responded(self, exchange: Exchange) -> None:
+        """Of a request that is held there are no responses."""
+
+    def stop(self, exchange: Exchange, late: bool) -> None:
+        """Nobody waits for a request that is held."""
+        self.admission.withdraw(exchange)
+        exchange.keeper = None
+        exchange.request.body.close()
+
+    def _place(self, exchange: Exchange, verdict: Verdict, slot: Slot) -> None:
+        exchange.advance(Event.PLACE)
+        exchange.keeper = None
+        if verdict is Verdict.ACCEPT:
+            self._workers[slot].offer(exchange)
+            return
+        assert self._nursery is not None, "the handler is entered before it is given requests"
+        strategy = Concurrent if self.component.concurrent else OneAtATime
+        worker = self._workers[slot] = Worker(self, slot, strategy)
+        if self._observer is not None:
+            self._observer.instance_started(worker.number)
+        self._nursery.start_soon(self._run_worker, worker, exchange)
+
+    def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
+        """A worker gives back requests that it has not begun."""
+        for exchange in exchanges:
+            self._place(exchange, *self.admission.place())
+
+    async def _run_worker(self, worker: Worker, exchange: Exchange) -> None:
+        try:
+            await worker.run(exchange)
+        except Exception:  # of this instance's own making: it must not reach other instances
+            worker.retire(Retirement.HOST_ERROR)
+            log.exception("instance %d failed in the host", worker.number)
+        finally:
+            slot = worker.slot
+            del self._workers[slot]
+            if self._observer is not None:
+                taken = slot.taken if worker.made else None
+                self._observer.instance_ended(worker.number, taken, slot.retired or Retirement.SHUTDOWN)
+
+    def release(self) -> None:
+        """A worker is done with a request; the next that waits takes its place."""
+        admission = self.admission
+        admission.release()
+        while (exchange := admission.next_held()) is not None:
+            self._place(exchange, *admission.place())
+        if not admission.active and self._observer is not None:
+            self._observer.idle()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Where this was the last request, there is nothing left to watch."""
+        if self._leaving and not self.active and self._deadlines is not None:
+            self._deadlines.stop()

@@ -1,0 +1,180 @@
+"""What a handler does, in numbers: counted as plain integers, and put into prometheus-client's words when asked for."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import trio
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+
+from wasi_trio.serve.pool._outcomes import Outcome, Retirement
+
+#: bounds, in seconds, of the times that are measured
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+#: bounds of how many requests an instance took
+REQUESTS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+_PREFIX = "wasi_trio_"
+
+
+class Distribution:
+    """A histogram's numbers. To be fed from one thread; any may read it."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        #: of values up to each bound and above the one before, and of those above all
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as prometheus wants them."""
+        so_far = 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip((*self.bounds, float("inf")), list(self.counts), strict=True):
+            so_far += count
+            buckets.append(("+Inf" if bound == float("inf") else repr(bound), so_far))
+        return buckets
+
+
+class HandlerMetrics:
+    """The numbers of one handler, which counts here directly.
+
+    prometheus-client's own counters take a lock for each increment, which costs microseconds per request; these are
+    only ever written on the handler's thread.
+    """
+
+    def __init__(self, component: str) -> None:
+        self.component = component
+        #: by outcome and the class of the status, such as "2xx", or "none"
+        self.requests: dict[tuple[Outcome, str], int] = {}
+        self.response_seconds = Distribution(SECONDS)
+        self.wait_seconds = Distribution(SECONDS)
+        self.started = 0
+        self.retired = dict.fromkeys(Retirement, 0)
+        self.reuse = Distribution(REQUESTS)
+        #: what the handler is asked for when the metrics are read
+        self.in_progress: Callable[[], int] = int
+        self.waiting: Callable[[], int] = int
+        self.stalls: Callable[[], int] = int
+        self.interruptions: Callable[[], int] = int
+
+    @property
+    def live(self) -> int:
+        """Instances that there are at the moment, or that are being made."""
+        return self.started - sum(self.retired.values())
+
+
+class LivingTasks(trio.abc.Instrument):
+    """Counts the tasks of an event loop; to be given to its ``trio.run`` as an instrument."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        self.count -= 1
+
+
+class Metrics:
+    """The metrics of the handlers that are given it in their options, in a registry of their own.
+
+    A handler's are told from others' by the label ``component``. docs/metrics.md says what each means.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
+        #: the tasks of the loop that the handlers are on, where somebody counts them
+        self.tasks: LivingTasks | None = None
+        self._handlers: dict[str, HandlerMetrics] = {}
+        self.registry.register(self)
+
+    def of(self, component: str) -> HandlerMetrics:
+        """Numbers for one more handler of a component; the second of the same name is called ``NAME#2``."""
+        name, count = component, 1
+        while name in self._handlers:
+            count += 1
+            name = f"{component}#{count}"
+        metrics = self._handlers[name] = HandlerMetrics(name)
+        return metrics
+
+    def exposition(self) -> bytes:
+        """All of the registry in prometheus' text format; may be called on any thread."""
+        return generate_latest(self.registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing, which spares the registry a collection when this is registered."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry; may be called on any thread."""
+        handlers = list(self._handlers.values())
+        requests = _counter("requests", "Requests that have ended, by what became of them.", "outcome", "status")
+        started = _counter("instances_started", "Instances whose making was begun.")
+        retired = _counter("instances_retired", "Instances that have ended, by why.", "reason")
+        stalls = _counter("stalls", "Host calls that held up the event loop and were logged.")
+        interruptions = _counter(
+            "host_calls_interrupted", "Host calls that held up the event loop and were interrupted."
+        )
+        in_progress = _gauge("requests_in_progress", "Requests that instances have at the moment.")
+        waiting = _gauge("requests_waiting", "Requests that wait because others are under way.")
+        live = _gauge("instances_live", "Instances that there are at the moment.")
+        response = _histogram("response_seconds", "From a request's arrival to the head of the guest's response.")
+        wait = _histogram("queue_wait_seconds", "From a request's arrival until a guest was called with it.")
+        reuse = _histogram("instance_requests", "Requests that an instance took, counted when it ends.")
+        for handler in handlers:
+            name = [handler.component]
+            for (outcome, status), count in list(handler.requests.items()):
+                requests.add_metric([*name, outcome.value, status], count)
+            started.add_metric(name, handler.started)
+            for reason, count in handler.retired.items():
+                retired.add_metric([*name, reason.value], count)
+            stalls.add_metric(name, handler.stalls())
+            interruptions.add_metric(name, handler.interruptions())
+            in_progress.add_metric(name, handler.in_progress())
+            waiting.add_metric(name, handler.waiting())
+            live.add_metric(name, handler.live)
+            for family, distribution in (
+                (response, handler.response_seconds),
+                (wait, handler.wait_seconds),
+                (reuse, handler.reuse),
+            ):
+                family.add_metric(name, distribution.buckets(), distribution.total)
+        if self.tasks is not None:
+            yield GaugeMetricFamily(_PREFIX + "tasks", "Tasks of the guests' event loop.", self.tasks.count)
+        yield from (
+            requests,
+            in_progress,
+            waiting,
+            response,
+            wait,
+            started,
+            retired,
+            live,
+            reuse,
+            stalls,
+            interruptions,
+        )
+
+
+def _counter(name: str, meaning: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(_PREFIX + name, meaning, labels=("component", *labels))
+
+
+def _gauge(name: str, meaning: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, meaning, labels=("component",))
+
+
+def _histogram(name: str, meaning: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(_PREFIX + name, meaning, labels=("component",))

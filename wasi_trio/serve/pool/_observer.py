@@ -1,0 +1,148 @@
+"""What is told of requests and instances: a line in the log for each, and the metrics' numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._outcomes import Outcome, Retirement
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.pool._metrics import HandlerMetrics
+
+log = logging.getLogger("wasi_trio.serve")
+
+
+class Listener(Protocol):
+    """Is told what one handler does, synchronously and as it happens: it must take no time, and raise nothing.
+
+    Instances are told by their numbers, which count from 1.
+    """
+
+    def instance_started(self, number: int) -> None:
+        """An instance is about to be made."""
+
+    def began(self, instance: int) -> None:
+        """An instance is about to be called with a request."""
+
+    def instance_ended(self, number: int, reason: Retirement) -> None:
+        """An instance is gone, or could not be made."""
+
+    def idle(self) -> None:
+        """No request is under way any more."""
+
+
+class Observer:
+    """Sees the requests and instances of one handler come and go.
+
+    A handler has one only where there are metrics or listeners, or lines of the level INFO are logged. ``submitted`` is
+    called first for a request and ``ended`` last; what is told of it after that is ignored.
+    """
+
+    def __init__(self, component: str, metrics: HandlerMetrics | None, listeners: Sequence[Listener] = ()) -> None:
+        self._component = component
+        self._metrics = metrics
+        self._listeners = listeners
+
+    def submitted(self, exchange: Exchange) -> None:
+        """A request has come to the handler."""
+        exchange.observer = self
+        exchange.submitted = trio.current_time()
+        exchange.instance = None
+
+    def began(self, exchange: Exchange, instance: int) -> None:
+        """A guest is about to be called with it."""
+        exchange.instance = instance
+        if self._metrics is not None:
+            self._metrics.wait_seconds.observe(trio.current_time() - exchange.submitted)
+        for listener in self._listeners:
+            listener.began(instance)
+
+    def responded(self, exchange: Exchange) -> None:
+        """The head of the guest's response is there."""
+        if self._metrics is not None:
+            self._metrics.response_seconds.observe(trio.current_time() - exchange.submitted)
+
+    def ended(self, exchange: Exchange, left: bool = False) -> None:
+        """It failed, the guest is done with a request that it answered, or (``left``) nobody wants the response."""
+        exchange.observer = None
+        outcome = _outcome(exchange, left)
+        metrics = self._metrics
+        if metrics is not None:
+            key = outcome, _status_class(exchange)
+            metrics.requests[key] = metrics.requests.get(key, 0) + 1
+        if log.isEnabledFor(logging.INFO):
+            request = exchange.request
+            target = request.path_with_query or "/"
+            log.info(
+                "%s %s %s in %.1f ms, %s: %s",
+                request.method,
+                target if target.isprintable() else ascii(target),
+                _status(exchange) or "-",
+                (trio.current_time() - exchange.submitted) * 1000,
+                "no instance" if exchange.instance is None else f"instance {exchange.instance}",
+                outcome.value,
+            )
+
+    def instance_started(self, number: int) -> None:
+        """A worker has come into being, and will make its instance."""
+        if self._metrics is not None:
+            self._metrics.started += 1
+        for listener in self._listeners:
+            listener.instance_started(number)
+        log.info("instance %d of %s starts", number, self._component)
+
+    def instance_ended(self, number: int, taken: int | None, reason: Retirement) -> None:
+        """An instance that took so many requests is gone; None where it could not be made."""
+        metrics = self._metrics
+        if metrics is not None:
+            metrics.retired[reason] += 1
+            if taken is not None:
+                metrics.reuse.observe(taken)
+        for listener in self._listeners:
+            listener.instance_ended(number, reason)
+        log.info(
+            "instance %d of %s ended after %d %s: %s",
+            number,
+            self._component,
+            taken or 0,
+            "request" if taken == 1 else "requests",
+            reason.value,
+        )
+
+    def idle(self) -> None:
+        """The handler has no request under way any more."""
+        for listener in self._listeners:
+            listener.idle()
+
+
+def _outcome(exchange: Exchange, left: bool) -> Outcome:
+    if exchange.failure is not None:
+        return exchange.failure.outcome
+    response = exchange.response
+    if response is None:
+        return Outcome.CLIENT_LEFT
+    body = response.body
+    if body.error is not None:
+        return Outcome.CUT
+    if left:
+        return Outcome.CLIENT_LEFT
+    if body.finished or exchange.request.method == "HEAD" or response.status in (204, 304):
+        return Outcome.OK
+    return Outcome.CLIENT_LEFT if body.closed else Outcome.CUT
+
+
+def _status(exchange: Exchange) -> int | None:
+    """What the client is told; None where it left before."""
+    if exchange.response is not None:
+        return exchange.response.status
+    return None if exchange.failure is None else exchange.failure.status
+
+
+def _status_class(exchange: Exchange) -> str:
+    status = _status(exchange)
+    return "none" if status is None else f"{status // 100}xx"

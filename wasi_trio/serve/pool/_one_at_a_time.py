@@ -1,0 +1,132 @@
+"""How instances of WASI 0.2 are used: they are given one request after the other."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import trio
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._guest import IncomingHandler
+from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.serve.pool._worker import Worker, first_line
+from wasi_trio.wasi._exit import Exit
+from wasi_trio.wasi.http._body import BodyEnd
+
+log = logging.getLogger("wasi_trio.serve")
+
+
+class OneAtATime:
+    """The strategy of an instance that takes one request at a time."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._serving: tuple[Exchange, ...] = ()
+        #: around the guest's call
+        self._scope = trio.CancelScope()
+        #: the task of ``serve`` while it waits for a request
+        self._sleeper: trio.lowlevel.Task | None = None
+
+    def in_flight(self) -> Sequence[Exchange]:
+        return self._serving
+
+    async def serve(self, instance: Instance, first: Exchange) -> None:
+        worker = self._worker
+        admission, slot = worker.pool.admission, worker.slot
+        calls = worker.pool.calls
+        assert isinstance(calls, IncomingHandler)
+        nursery: trio.Nursery | None = instance.context.nursery
+        instance.expired = self._runs_overdue
+        exchange = first
+        while True:
+            if worker.begin(exchange):
+                await self._serve_one(instance, calls, exchange)
+                if instance.dead:
+                    return
+            while not worker.inbox:
+                if admission.spent(slot):
+                    worker.retire(Retirement.REUSE_COUNT)
+                if slot.retired is not None:
+                    return
+                admission.set_ready(slot, True)
+                if nursery is not None:
+                    nursery.start_soon(worker.retire_when_idle)
+                    nursery = None
+                self._sleeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
+            exchange = worker.inbox.popleft()
+
+    def alert(self) -> None:
+        sleeper = self._sleeper
+        if sleeper is not None:
+            self._sleeper = None
+            trio.lowlevel.reschedule(sleeper)
+
+    def _stop_sleeping(self, raise_cancel: object) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _serve_one(self, instance: Instance, calls: IncomingHandler, exchange: Exchange) -> None:
+        worker = self._worker
+        reason: str | None = None
+        exchange.keeper = self
+        self._serving = (exchange,)
+        scope = self._scope = trio.CancelScope(deadline=exchange.deadline)
+        try:
+            with scope:
+                try:
+                    await calls.call(instance, exchange)
+                    reason = "the guest returned without setting a response"
+                    if exchange.answered:
+                        reason = "the guest returned before the end of the response's body"
+                except Exit as exit_:
+                    worker.retire(Retirement.EXIT)
+                    instance.retire(f"it exited with code {exit_.code}")
+                    reason = f"the guest exited with code {exit_.code}"
+                except Trap as trap:
+                    exchange.cause = trap
+                    worker.retire(Retirement.DEADLINE if exchange.overdue else Retirement.TRAP)
+                    reason = f"the guest trapped: {first_line(str(trap))}"
+                    log.error("instance %d trapped: %s", worker.number, trap)
+                except trio.Cancelled as cancelled:
+                    worker.note_cancellation(cancelled)
+                    raise
+                except Exception as error:
+                    exchange.cause = error
+                    worker.retire(Retirement.HOST_ERROR)
+                    reason = f"a host function failed: {type(error).__name__}"
+                    log.exception("instance %d: a host function failed", worker.number)
+            if scope.cancelled_caught:
+                worker.retire(Retirement.CANCELLED if exchange.left else Retirement.DEADLINE)
+        finally:
+            self._serving = ()
+            ready = reason is not None and not instance.dead
+            worker.done(exchange, reason or worker.cancelled_for, timed_out=scope.cancelled_caught, ready=ready)
+
+    # ---- what happens to the request meanwhile -----------------------------------------------------------
+
+    def responded(self, exchange: Exchange) -> None:
+        """Give the guest a bounded time for each piece of its response, and for what it does after that was had."""
+        self._scope.deadline = math.inf  # that of the request is kept: the body may take its time
+        options = self._worker.pool.options
+        if options.body_timeout is not None:
+            exchange.bound_pauses(options.body_timeout)
+        if options.post_response_timeout is not None:
+            assert exchange.response is not None
+            exchange.response.body.subscribe_end(partial(self._bound_rest, self._scope, options.post_response_timeout))
+
+    @staticmethod
+    def _bound_rest(scope: trio.CancelScope, limit: float, end: BodyEnd) -> None:
+        scope.deadline = trio.current_time() + limit
+
+    def stop(self, exchange: Exchange, late: bool) -> None:
+        self._scope.cancel()
+
+    def _runs_overdue(self) -> bool:
+        """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""
+        return any(exchange.overdue for exchange in self._serving)

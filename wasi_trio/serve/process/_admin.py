@@ -1,0 +1,109 @@
+"""The admin address: metrics, and whether the process lives and is ready, served on a thread of their own.
+
+On one of their own because what they are to tell includes that the event loop of the guests stands still.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from wasi_trio.serve._responder import current_date
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.http._stream import HttpStream, ResponseHead
+from wasi_trio.serve.pool._metrics import Metrics
+from wasi_trio.serve.process._readiness import Readiness
+
+logger = logging.getLogger("wasi_trio.serve")
+
+#: connections to the admin address that are open at once; further ones wait
+MAX_CONNECTIONS = 16
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+class AdminService:
+    """Answers ``/metrics``, ``/healthz`` and ``/readyz``; docs/metrics.md describes them."""
+
+    def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
+        self._metrics = metrics
+        self._readiness = readiness
+
+    def __call__(self, stream: HttpStream) -> None:
+        request = stream.request
+        path = (request.path_with_query or "").partition("?")[0]
+        status, kind, content = self._answer(request.method, path)
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"content-length", b"%d" % len(content)),
+            (b"cache-control", b"no-store"),
+            (b"date", current_date()),
+        ]
+        if status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
+        bodiless = request.method == "HEAD"
+        stream.send_whole(ResponseHead(status, headers, len(content), bodiless), b"" if bodiless else content, None)
+
+    def _answer(self, method: str, path: str) -> tuple[int, str, bytes]:
+        if path not in ("/metrics", "/healthz", "/readyz"):
+            return 404, _TEXT, b"there are /metrics, /healthz and /readyz\n"
+        if method not in ("GET", "HEAD"):
+            return 405, _TEXT, b"only GET and HEAD\n"
+        if path == "/metrics":
+            return 200, CONTENT_TYPE_LATEST, self._metrics.exposition()
+        obstacle = self._readiness.obstacle if path == "/readyz" else None
+        return (200, _TEXT, b"ok\n") if obstacle is None else (503, _TEXT, f"{obstacle}\n".encode())
+
+
+@contextmanager
+def admin_server(listener: socket.socket, metrics: Metrics, readiness: Readiness) -> Iterator[None]:
+    """Serve what an administrator asks for on a listening socket, which is closed in the end.
+
+    It has an event loop on a thread of its own: whatever fails there is logged and is not felt by who is in the block.
+    """
+    server = _AdminThread(listener, AdminService(metrics, readiness))
+    server.start()
+    server.running.wait()
+    try:
+        yield
+    finally:
+        server.stop()
+        server.join()
+
+
+class _AdminThread(threading.Thread):
+    def __init__(self, listener: socket.socket, service: AdminService) -> None:
+        super().__init__(name="wasi_trio admin", daemon=True)
+        #: set when it can be stopped, or has failed before that
+        self.running = threading.Event()
+        self._listener = listener
+        self._server = Server(service, max_connections=MAX_CONNECTIONS)
+        self._scope = trio.CancelScope()
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    def run(self) -> None:
+        try:
+            trio.run(self._serve)
+        except Exception:
+            logger.exception("the admin address is not served any more")
+        finally:
+            self.running.set()
+
+    async def _serve(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self.running.set()
+        with self._scope:
+            await self._server.run([self._listener], trio.Event())
+
+    def stop(self) -> None:
+        if self._token is not None:
+            try:
+                self._token.run_sync_soon(self._scope.cancel)
+            except trio.RunFinishedError:
+                logger.debug("the admin thread had ended before")

@@ -1,0 +1,139 @@
+"""What one process serves, and how: the same for the only one and for each of several."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._config_file import ConfigFile
+from wasi_trio.serve._configuration import ProtocolOptions
+from wasi_trio.serve._listening import Listener
+from wasi_trio.serve._middleware import Chain
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve._settings import Settings
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.process._readiness import Readiness
+
+if TYPE_CHECKING:
+    import socket
+
+    from wasi_trio.serve.pool._handler import ProxyHandler
+    from wasi_trio.serve.pool._metrics import Metrics
+
+#: seconds for clients to be told, after the time for draining, that their requests will not be answered
+_LAST_WORDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a server is to do; can be pickled, for the processes that are to do it."""
+
+    settings: Settings
+    file: ConfigFile | None = None
+
+    def load(self, engine: Engine) -> Chain:
+        """The components, compiled and linked; raises LoadError."""
+        return Chain(engine, self.settings["component"] or (None,))
+
+    def protocol_options(self) -> ProtocolOptions:
+        """Raises SettingError."""
+        return ProtocolOptions(self.file, self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process's share of the serving: what to serve, how, and on what sockets."""
+
+    orders: Orders
+    chain: Chain
+    protocols: ProtocolOptions
+    listeners: Sequence[Listener]
+    metrics: Metrics | None = None
+    readiness: Readiness = field(default_factory=Readiness)
+
+    @property
+    def instruments(self) -> Sequence[trio.abc.Instrument]:
+        """What the event loop is to be run with."""
+        return () if self.metrics is None or self.metrics.tasks is None else (self.metrics.tasks,)
+
+    async def run(self, stop: trio.Event) -> None:
+        """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
+        settings, protocols = self.orders.settings, self.protocols
+        options = replace(settings.handler_options(self.metrics), drain_timeout=protocols.drain_timeout)
+        own = own_addresses([listener.sock for listener in self.listeners])
+        options = replace(options, wasi=replace(options.wasi, network=options.wasi.network.prepared(own)))
+        async with (
+            self.chain.open(options) as handlers,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(self._begin_to_drain, stop, handlers)
+            self.readiness.handlers = handlers
+            # What is loaded by now lives as long as the process. Looking through it again and again would stop the
+            # event loop for tens of milliseconds each time.
+            gc.collect()
+            gc.freeze()
+            service = HandlerService(
+                handlers[0],
+                headers=settings.headers,
+                response_headers=protocols.response_headers,
+                adds_date=protocols.adds_date,
+                server_names=protocols.server_names,
+                root_path=protocols.root_path,
+            )
+            server = Server(
+                service,
+                limits=protocols.limits,
+                max_connections=settings["max-concurrent-connections"],
+                access_log=protocols.access_log,
+                drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
+            )
+            await server.run(
+                [listener.sock for listener in self.listeners if not listener.secure],
+                stop,
+                secure=[listener.sock for listener in self.listeners if listener.secure],
+                tls=protocols.tls,
+            )
+            nursery.cancel_scope.cancel()
+
+    async def _begin_to_drain(self, stop: trio.Event, handlers: Sequence[ProxyHandler]) -> None:
+        await stop.wait()
+        self.readiness.end()
+        for handler in handlers:
+            handler.begin_to_drain()
+
+
+def own_addresses(sockets: Iterable[socket.socket]) -> set[tuple[str, int]]:
+    """The IP addresses and ports that sockets listen on."""
+    names = [sock.getsockname() for sock in sockets]
+    # That of a Unix socket is a path.
+    return {(name[0], name[1]) for name in names if isinstance(name, tuple)}
+
+
+def new_metrics() -> Metrics:
+    """With those of the process; here, because prometheus-client is slow to import and most servers go without."""
+    from prometheus_client import ProcessCollector
+
+    from wasi_trio.serve.pool._metrics import LivingTasks, Metrics
+
+    metrics = Metrics()
+    metrics.tasks = LivingTasks()
+    ProcessCollector(registry=metrics.registry)
+    return metrics
+
+
+@contextmanager
+def administered(service: Service, admin_socket: socket.socket | None) -> Iterator[None]:
+    """Serve the metrics of a service on a socket, if there is one, on a thread."""
+    if admin_socket is None or service.metrics is None:
+        yield
+        return
+    from wasi_trio.serve.process._admin import admin_server
+
+    with admin_server(admin_socket, service.metrics, service.readiness):
+        yield

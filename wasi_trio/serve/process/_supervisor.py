@@ -1,0 +1,210 @@
+"""Several processes that serve on the same sockets, and the one that watches over them.
+
+The supervisor listens, and starts workers that inherit the sockets: so a worker that ends takes no waiting connection
+with it, and the next one serves it. It talks to each over a pair of sockets, by single bytes
+(``serve.process._worker_process`` is the other side), because a signal may come to a worker from elsewhere as well,
+from a terminal or a service manager, and must not count twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from wasi_trio.serve._listening import Listener
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.process._service import Orders
+
+logger = logging.getLogger("wasi_trio.serve")
+
+#: what a supervisor tells a worker: to finish what is under way, and to leave at once
+DRAIN, LEAVE = b"D", b"L"
+#: what a worker tells: that it serves, and that its event loop turns
+SERVING, BEAT = b"S", b"."
+#: beats of which a worker must miss this many in a row until it counts as held up
+BEATS = 4
+#: seconds that a worker has to leave at once, and to say where it is held up
+PATIENCE = 1.0
+LAST_WORDS = 5.0
+#: seconds before a worker is replaced that served for less than ``STEADY`` seconds, at first and at most
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+STEADY = 10.0
+
+
+class Supervisor:
+    """Keeps ``workers`` processes that serve on ``listeners``, which it closes, and on ``admin_socket`` if given.
+
+    A worker that ends is replaced; at once, or after a pause that grows while they end soon after their start. One
+    whose event loop stands still for longer than the setting ``stall-kill-limit`` is ended by SIGABRT, at which it
+    writes its stack to standard error, and replaced.
+    """
+
+    def __init__(
+        self,
+        orders: Orders,
+        workers: int,
+        listeners: Sequence[Listener],
+        admin_socket: socket.socket | None = None,
+    ) -> None:
+        self._workers = workers
+        self._listeners = listeners
+        self._admin_socket = admin_socket
+        limit = orders.settings["stall-kill-limit"]
+        #: seconds between two beats, and two looks whether there was one
+        self._interval: float | None = None if limit is None else min(limit / BEATS, 1.0)
+        self._limit = math.inf if limit is None else limit
+        admin = None if admin_socket is None else admin_socket.fileno()
+        sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
+        self._share = pickle.dumps((orders, sockets, admin, self._interval))
+        self._inherited = [descriptor for descriptor, _ in sockets] + ([] if admin is None else [admin])
+        #: held while a process is started, for which the sockets have to be open
+        self._starting = trio.Lock()
+
+    async def run(self, stop: trio.Event) -> None:
+        """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
+        async with trio.open_nursery() as nursery:
+            for number in range(1, self._workers + 1):
+                nursery.start_soon(self._keep, number, stop)
+            await stop.wait()
+            # The workers close theirs; connections are refused once all are closed.
+            async with self._starting:
+                for listener in self._listeners:
+                    listener.sock.close()
+
+    async def _keep(self, number: int, stop: trio.Event) -> None:
+        pause = 0.0
+        while not stop.is_set():
+            worker = _Worker(number, stop, self._interval, self._limit)
+            began = trio.current_time()
+            ended = await worker.run(self._share, self._inherited, self._starting)
+            if stop.is_set():
+                if worker.code:
+                    logger.error("%s ended with %s", worker, ended)
+                return
+            steady = worker.serving and trio.current_time() - began >= STEADY
+            pause = 0.0 if steady else min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE)
+            when = f"in {pause:g} s" if pause else "now"
+            logger.error("%s ended with %s, and is replaced %s", worker, ended, when)
+            with trio.move_on_after(pause):
+                await stop.wait()
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self, number: int, stop: trio.Event, interval: float | None, limit: float) -> None:
+        self.number = number
+        #: whether it has begun to serve
+        self.serving = False
+        self.code: int | None = None
+        self._stop = stop
+        self._interval = interval
+        self._limit = limit
+        self._beats = 0
+        self._process: trio.Process | None = None
+        self._speaking = trio.Lock()
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self._process.pid if self._process else '?'})"
+
+    async def run(self, share: bytes, inherited: Sequence[int], starting: trio.Lock) -> str:
+        """Run it to its end; what it ended with, in words. When this is cancelled it is ended."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        # Modules are found where this process finds them, and not first in the folder that it was started in.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        number = theirs.fileno()
+        command = [sys.executable, "-P", "-m", "wasi_trio.serve.process._worker_process", str(self.number), str(number)]
+        start = partial(
+            trio.run_process,
+            command,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            deliver_cancel=partial(self._end, control),
+            pass_fds=(number, *inherited),
+            env=environment,
+            # Ctrl-C goes to a terminal's whole foreground group: it is to reach the supervisor alone.
+            process_group=0,
+        )
+        async with control, trio.open_nursery() as nursery:
+            with theirs:
+                async with starting:
+                    if self._stop.is_set():
+                        return "nothing"
+                    process = self._process = await nursery.start(start)
+            nursery.start_soon(self._share, control, share)
+            nursery.start_soon(self._hear, control)
+            if self._interval is not None:
+                nursery.start_soon(self._watch, process, self._interval)
+            code: int = await process.wait()
+            self.code = code
+            nursery.cancel_scope.cancel()
+        return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    async def _share(self, control: trio.SocketStream, share: bytes) -> None:
+        await self._say(control, len(share).to_bytes(4) + share)
+        await self._stop.wait()
+        await self._say(control, DRAIN)
+
+    async def _say(self, control: trio.SocketStream, what: bytes) -> None:
+        async with self._speaking:
+            try:
+                await control.send_all(what)
+            except trio.BrokenResourceError:
+                logger.debug("%s has ended and can not be told anything", self)
+
+    async def _hear(self, control: trio.SocketStream) -> None:
+        try:
+            async for said in control:
+                if SERVING in said:
+                    self.serving = True
+                    logger.info("%s serves", self)
+                self._beats += 1
+        except trio.BrokenResourceError:
+            logger.debug("%s has ended without its last words", self)
+
+    async def _watch(self, process: trio.Process, interval: float) -> None:
+        """End it when its loop stands still.
+
+        What is counted are looks at it, not seconds: where all processes were stopped for an hour, this one too has
+        looked once in that time.
+        """
+        seen, missed = 0, 0
+        while True:
+            await trio.sleep(interval)
+            if self._beats != seen or not self.serving:
+                seen, missed = self._beats, 0
+                continue
+            missed += 1
+            if missed * interval >= self._limit:
+                logger.error(
+                    "%s has held up its event loop for %g s: it is ended, and says where it is", self, self._limit
+                )
+                # One that was stopped could not say anything, nor end. This comes first: of a stopped process any
+                # thread may get a signal, and one that tells where another is may crash, as the other goes on.
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGABRT)
+                await trio.sleep(LAST_WORDS)
+                process.kill()
+                return
+
+    async def _end(self, control: trio.SocketStream, process: trio.Process) -> None:
+        """End it at once; by force where it does not do so by itself."""
+        with trio.move_on_after(PATIENCE):
+            await self._say(control, LEAVE)
+            await process.wait()
+            return
+        process.kill()

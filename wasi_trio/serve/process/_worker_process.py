@@ -1,0 +1,113 @@
+"""One of several processes that serve: ``python -m wasi_trio.serve.process._worker_process`` of a supervisor's."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import pickle
+import socket
+import sys
+from typing import NoReturn
+
+import trio
+
+from wasi_trio.serve._listening import Listener
+from wasi_trio.serve._loading import LoadError, open_engine
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve._signals import shutdown_on_signals
+from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
+from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING
+
+logger = logging.getLogger("wasi_trio.serve")
+
+#: the exit code of one that can not do what it was told to
+CAN_NOT = 2
+#: seconds for which requests under way go on when the supervisor is gone
+ORPHANED = 10.0
+
+
+def main(number: str, descriptor: str) -> NoReturn:
+    """Serve as a supervisor says on the socket ``descriptor``; ends the process."""
+    # SIGABRT, with which the supervisor ends a process that is held up, so writes where it is to standard error.
+    faulthandler.enable()
+    control = socket.socket(fileno=int(descriptor))
+    control.set_inheritable(False)
+    logging.basicConfig(stream=sys.stderr, format=f"%(levelname)s %(name)s [worker {number}]: %(message)s")
+    size = int.from_bytes(_receive(control, 4))
+    orders, sockets, admin, interval = pickle.loads(_receive(control, size))
+    try:
+        _serve(control, orders, sockets, admin, interval)
+    except (LoadError, SettingError) as error:
+        logger.error("%s", error)
+        sys.exit(CAN_NOT)
+    sys.exit(0)
+
+
+def _receive(control: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = control.recv(size - len(data))
+        if not more:
+            sys.exit(CAN_NOT)  # the supervisor has ended
+        data += more
+    return data
+
+
+def _serve(
+    control: socket.socket, orders: Orders, sockets: list[tuple[int, bool]], admin: int | None, interval: float | None
+) -> None:
+    logging.getLogger("wasi_trio").setLevel(logging.INFO if orders.settings["verbose"] else logging.WARNING)
+    listeners = [Listener(_inherited(descriptor), secure) for descriptor, secure in sockets]
+    with open_engine() as engine:
+        chain = orders.load(engine)
+        metrics = None if admin is None else new_metrics()
+        service = Service(orders, chain, orders.protocol_options(), listeners, metrics)
+        with administered(service, None if admin is None else _inherited(admin)):
+            trio.run(_main, service, control, interval, instruments=service.instruments)
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    listener = socket.socket(fileno=descriptor)
+    listener.set_inheritable(False)
+    return listener
+
+
+async def _main(service: Service, control: socket.socket, interval: float | None) -> None:
+    control.setblocking(False)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
+    # The whole is cancelled by a second signal to this process, and by the supervisor.
+    async with stream, shutdown_on_signals() as stop, trio.open_nursery() as nursery:
+        nursery.start_soon(_obey, stream, stop, nursery.cancel_scope)
+        nursery.start_soon(_report, stream, interval)
+        await service.run(stop)
+        nursery.cancel_scope.cancel()
+
+
+async def _obey(control: trio.SocketStream, stop: trio.Event, scope: trio.CancelScope) -> None:
+    try:
+        async for told in control:
+            if LEAVE in told:
+                scope.cancel()
+            if DRAIN in told:
+                stop.set()
+    except trio.BrokenResourceError:
+        logger.debug("the supervisor has ended in the middle of something")
+    logger.error("the supervisor is gone: requests under way have %g s", ORPHANED)
+    stop.set()
+    await trio.sleep(ORPHANED)
+    scope.cancel()
+
+
+async def _report(control: trio.SocketStream, interval: float | None) -> None:
+    """Say that this process serves and, every ``interval`` seconds, that its event loop turns."""
+    try:
+        await control.send_all(SERVING)
+        while interval is not None:
+            await trio.sleep(interval / 2)
+            await control.send_all(BEAT)
+    except trio.BrokenResourceError:
+        logger.debug("the supervisor is gone and does not listen")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,90 @@
+"""Commands, run to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from wasi_trio.component._errors import LinkError, Trap
+from wasi_trio.testing import _cache as cache
+from wasi_trio.testing._failures import explain
+from wasi_trio.testing._recording import record
+from wasi_trio.testing._running import Failable, Outputs
+from wasi_trio.testing._settings import GuestSettings, imports_of
+from wasi_trio.testing._sources import Source, read
+from wasi_trio.testing._tasks import ungrouped
+from wasi_trio.wasi import _command as command
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi._loading import link_compiled, refused
+from wasi_trio.wasi._stdio import BytesSource
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from wasi_trio.component.concurrency._lifted import LiftedFunction
+    from wasi_trio.runtime._calls import Export
+    from wasi_trio.runtime._component import LinkedComponent
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What became of a command: its exit code, and what it wrote, as UTF-8."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class _Command(Outputs):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    async def run(
+        self,
+        linked: LinkedComponent,
+        export: Export | LiftedFunction,
+        options: WasiOptions,
+        settings: GuestSettings,
+    ) -> int | Trap:
+        __tracebackhide__ = True
+        block = Failable()
+        with block.block(), ungrouped():
+            return await command.run(linked, export, self._wasi(settings, options, block.fail))
+        raise AssertionError("a block that was cancelled raises its error")
+
+    def report(self) -> list[tuple[str, str]]:
+        """What to show of it when a test has failed: titles and texts."""
+        outputs = (("stdout", self.stdout), ("stderr", self.stderr))
+        return [(f"wasi_trio: {self._name}: {name}", text) for name, text in outputs if text]
+
+
+async def run(
+    source: Source, arguments: Sequence[str] = (), *, stdin: str | bytes = b"", **settings: Unpack[GuestSettings]
+) -> CommandResult:
+    """Run a command, a component that exports ``wasi:cli/run``, to its end.
+
+    Its first argument is the file's name, as with ``wasi_trio run``. Of what there is to set see ``GuestSettings``.
+    Raises LoadError; Trap, with a note of what the command wrote to standard error; and what a host function raises.
+    """
+    __tracebackhide__ = True
+    ((name, data),) = read([source])
+    linked = link_compiled(cache.compiled(data, name), name, imports_of(settings))
+    try:
+        export = command.find_run(linked)
+    except LinkError as error:
+        raise refused(name, error) from None
+    options = replace(
+        settings.get("wasi", WasiOptions()),
+        args=(PurePath(name).name, *arguments),
+        stdin=BytesSource(stdin.encode() if isinstance(stdin, str) else stdin),
+    )
+    running = _Command(name)
+    record(running)
+    outcome = await running.run(linked, export, options, settings)
+    if isinstance(outcome, Trap):
+        explain(outcome, None, running.stderr)
+        raise outcome
+    return CommandResult(outcome, running.stdout, running.stderr)

@@ -1,0 +1,206 @@
+"""A network in memory between a test and its guests."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import trio
+
+from wasi_trio.wasi.sockets._addresses import Address
+from wasi_trio.wasi.sockets._context import NetworkOptions
+from wasi_trio.wasi.sockets._memory import PIPE, MemoryNetwork, MemoryTcp, MemoryUdp
+from wasi_trio.wasi.sockets._transports import Direction
+
+
+class Network:
+    """A network in memory, in which guests reach the test and each other.
+
+    ``names`` are the hosts for look-ups, with their addresses. Guests may connect, listen, send and receive at any
+    address, unless ``options`` allow less. All waiting follows trio's clock.
+    """
+
+    def __init__(
+        self, names: Mapping[str, Sequence[str]] | None = None, *, options: NetworkOptions | None = None
+    ) -> None:
+        self._memory = MemoryNetwork(names)
+        self._options = options or NetworkOptions(inherit=True, allow_ip_name_lookup=True)
+
+    def options(self) -> NetworkOptions:
+        """For ``WasiOptions.network``."""
+        return replace(self._options, network=self._memory)
+
+    def listen(self, host: str, port: int) -> Listener:
+        """Listen for connections of guests at an address. Raises OSError if the address is in use."""
+        address = Address(host, port)
+        transport = self._memory.tcp(address.family)
+        transport.bind(address)
+        transport.listen(128)
+        return Listener(transport)
+
+    async def connect(self, host: str, port: int) -> MemoryStream:
+        """Connect to a guest that listens at the address, or at all addresses; waits for one."""
+        address = Address(host, port)
+        transport = self._memory.tcp(address.family)
+        while True:
+            try:
+                transport.connect(address)
+            except ConnectionRefusedError:
+                await self._memory.listening.park()
+            else:
+                await trio.lowlevel.checkpoint()
+                return MemoryStream(transport)
+
+    def datagrams(self, host: str, port: int) -> Datagrams:
+        """A UDP socket at an address. Raises OSError if the address is in use."""
+        address = Address(host, port)
+        transport = self._memory.udp(address.family)
+        transport.bind(address)
+        return Datagrams(transport)
+
+
+class MemoryStream(trio.abc.HalfCloseableStream):
+    """The test's end of a connection: as trio.SocketStream, but in memory. Each direction is for one task at a time."""
+
+    def __init__(self, transport: MemoryTcp) -> None:
+        self._transport = transport
+        self._sending = _Turn("another task is sending")
+        self._receiving = _Turn("another task is receiving")
+        self._ended = False
+
+    @property
+    def local_address(self) -> tuple[str, int]:
+        return self._transport.local_address()[:2]
+
+    @property
+    def remote_address(self) -> tuple[str, int]:
+        return self._transport.remote_address()[:2]
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As of trio; waits while the connection is full."""
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            self._check(self._ended)
+            left = memoryview(data)
+            while left:
+                try:
+                    left = left[self._transport.send(left) :]
+                except BlockingIOError:
+                    await self._transport.wait_writable()
+                    self._check(self._ended)
+                except OSError as error:
+                    raise trio.BrokenResourceError(str(error)) from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            self._check(self._ended)
+            while not self._transport.can_send():
+                await self._transport.wait_writable()
+                self._check(self._ended)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """As of trio; b"" when the guest has shut down its direction."""
+        limit = PIPE if max_bytes is None else operator.index(max_bytes)
+        if limit < 1:
+            raise ValueError("max_bytes must be at least 1")
+        with self._receiving:
+            await trio.lowlevel.checkpoint()
+            while True:
+                self._check()
+                try:
+                    return self._transport.receive(limit)
+                except BlockingIOError:
+                    await self._transport.wait_readable()
+                except OSError as error:
+                    raise trio.BrokenResourceError(str(error)) from error
+
+    async def send_eof(self) -> None:
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            self._check()
+            self._ended = True
+            self._transport.shut_down(Direction.SEND)
+
+    def reset(self) -> None:
+        """Break off the connection, as a host that crashed does: the guest gets connection-reset."""
+        self._transport.reset()
+
+    async def aclose(self) -> None:
+        self._transport.close()
+        await trio.lowlevel.checkpoint()
+
+    def _check(self, ended: bool = False) -> None:
+        if self._transport.closed or ended:
+            raise trio.ClosedResourceError("this connection was closed")
+
+
+class Listener(trio.abc.Listener[MemoryStream]):
+    """Accepts connections of guests; for trio.serve_listeners, for instance."""
+
+    def __init__(self, transport: MemoryTcp) -> None:
+        self._transport = transport
+
+    async def accept(self) -> MemoryStream:
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._transport.closed:
+                raise trio.ClosedResourceError("this listener was closed")
+            try:
+                return MemoryStream(self._transport.accept())
+            except BlockingIOError:
+                await self._transport.wait_readable()
+
+    async def aclose(self) -> None:
+        self._transport.close()
+        await trio.lowlevel.checkpoint()
+
+
+class Datagrams(trio.abc.AsyncResource):
+    """The test's socket for UDP."""
+
+    def __init__(self, transport: MemoryUdp) -> None:
+        self._transport = transport
+
+    async def send(self, data: bytes, host: str, port: int) -> None:
+        """Send a datagram. It is lost if there is no socket at the address, or no room."""
+        await trio.lowlevel.checkpoint()
+        self._check()
+        self._transport.send(data, Address(host, port))
+
+    async def receive(self) -> tuple[bytes, tuple[str, int]]:
+        """The next datagram, and its source."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._check()
+            try:
+                data, address = self._transport.receive()
+            except BlockingIOError:
+                await self._transport.wait_readable()
+            else:
+                return data, (address.host, address.port)
+
+    async def aclose(self) -> None:
+        self._transport.close()
+        await trio.lowlevel.checkpoint()
+
+    def _check(self) -> None:
+        if self._transport.closed:
+            raise trio.ClosedResourceError("this socket was closed")
+
+
+class _Turn:
+    """Has one task at a time do something."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._taken = False
+
+    def __enter__(self) -> None:
+        if self._taken:
+            raise trio.BusyResourceError(self._message)
+        self._taken = True
+
+    def __exit__(self, *exception: object) -> None:
+        self._taken = False

@@ -1,0 +1,56 @@
+"""Components that end with the test which opened them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import trio
+
+from wasi_trio.testing._settings import Settings
+from wasi_trio.testing._sources import Source, is_path
+from wasi_trio.testing._tasks import open_nursery
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+T = TypeVar("T")
+
+
+class Opener(Generic[T]):
+    """Opens components: ``await opener("app.wasm")``. The paths of files start at ``folder``."""
+
+    def __init__(
+        self, open: Callable[..., AbstractAsyncContextManager[T]], folder: Path, nursery: trio.Nursery, end: trio.Event
+    ) -> None:
+        self._open = open
+        self._folder = folder
+        self._nursery = nursery
+        self._end = end
+
+    async def __call__(self, *sources: Source, **settings: Unpack[Settings]) -> T:
+        """An open component; it is closed when the test ends. Raises LoadError."""
+        __tracebackhide__ = True
+        found = [self._folder / source if is_path(source) else source for source in sources]  # type: ignore[operator]
+        opened: T = await self._nursery.start(self._hold, self._open(*found, **settings))
+        return opened
+
+    async def _hold(self, manager: AbstractAsyncContextManager[T], *, task_status: trio.TaskStatus[T]) -> None:
+        """In a task of its own, because cancel scopes have to be left by the task that entered them."""
+        async with manager as opened:
+            task_status.started(opened)
+            await self._end.wait()
+
+
+@asynccontextmanager
+async def opener(
+    open: Callable[..., AbstractAsyncContextManager[T]], folder: str | os.PathLike[str]
+) -> AsyncIterator[Opener[T]]:
+    """What a fixture gives to its test."""
+    end = trio.Event()
+    async with open_nursery() as nursery:
+        yield Opener(open, Path(folder), nursery, end)
+        end.set()

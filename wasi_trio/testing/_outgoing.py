@@ -1,0 +1,140 @@
+"""The requests that guests make, answered by a function of the test's instead of the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+import trio
+
+from wasi_trio.testing._messages import Content, Feed, Fields, Incoming, encode, fields
+from wasi_trio.wasi.http import _messages as messages
+from wasi_trio.wasi.http._body import Body, BodyAborted
+from wasi_trio.wasi.http._client import RequestOptions
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._lengths import may_have_content, response_headers
+
+
+class OutgoingRequest(Incoming):
+    """A request that a guest makes. Its content may still be on its way: ``async for`` gives it as it comes."""
+
+    def __init__(self, request: messages.Request) -> None:
+        super().__init__(request.body, request.headers)
+        self.method = request.method
+        self.scheme = request.scheme or "https"
+        self.authority = request.authority or ""
+        #: with the query
+        self.path = request.path_with_query or "/"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+    def __repr__(self) -> str:
+        return f"<OutgoingRequest {self.method} {self.url}>"
+
+
+class Answer:
+    """A response for a guest: ``content``, or ``json``, which is encoded; raises ValueError for bad fields.
+
+    Content that comes piece by piece goes on after the handler has returned, until the guest wants no more. So
+    ``Answer(content=request)`` is an echo.
+    """
+
+    def __init__(
+        self,
+        status: int = 200,
+        content: Content | None = None,
+        *,
+        headers: Fields = (),
+        json: object = None,
+        trailers: Fields = (),
+    ) -> None:
+        if not 200 <= status <= 999:
+            raise ValueError(f"{status} is not the status of a response")
+        self.status = status
+        self.headers = fields(headers)
+        self._body, self._feed = encode(self.headers, content, json, trailers, always=False)
+
+    def take(self) -> tuple[messages.Response, Feed | None]:
+        """The message, and what feeds it. To be called once."""
+        return messages.Response(self.status, self.headers, self._body), self._feed
+
+
+#: answers a guest's request; raises HttpError for one that is to fail, as ``HttpError("connection-refused")`` does
+OutgoingHandler: TypeAlias = Callable[[OutgoingRequest], Awaitable[Answer]]
+
+
+class UnexpectedRequest(Exception):
+    """A guest made a request, and the test has nothing to answer it."""
+
+    def __init__(self, request: OutgoingRequest) -> None:
+        super().__init__(
+            f"the guest asked for {request.method} {request.url}, and there is no network in a test: give outgoing=, an"
+            " async function from the request to an Answer"
+        )
+        self.request = request
+
+
+class Outgoing:
+    """Stands in for the network. ``fail`` is told what goes wrong in the test's own code."""
+
+    def __init__(self, handler: OutgoingHandler | None, fail: Callable[[BaseException], None]) -> None:
+        self._handler = handler
+        self._fail = fail
+
+    async def send(
+        self, request: messages.Request, options: RequestOptions, nursery: trio.Nursery
+    ) -> messages.Response:
+        """As ``wasi_trio.wasi.http._client.Client.send``."""
+        asked = OutgoingRequest(request)
+        if self._handler is None:
+            self._fail(UnexpectedRequest(asked))
+            raise HttpError("HTTP-request-denied")
+        timeout = options.first_byte_timeout
+        try:
+            with trio.move_on_after(math.inf if timeout is None else timeout):
+                return self._begin(await self._handler(asked), request, options, nursery)
+            raise HttpError("connection-read-timeout")
+        except BodyAborted as aborted:  # the guest broke off the request that the handler reads
+            raise aborted.error from None
+        except (HttpError, trio.Cancelled, GeneratorExit):
+            raise
+        except BaseException as error:  # pytest.fail() and pytest.skip() among them
+            self._fail(error)
+            raise HttpError("internal-error", "the test's handler of outgoing requests failed") from None
+
+    def _begin(
+        self, answer: Answer, request: messages.Request, options: RequestOptions, nursery: trio.Nursery
+    ) -> messages.Response:
+        if not isinstance(answer, Answer):
+            raise TypeError(f"outgoing= is to return an Answer, and returned {answer!r}")
+        response, feed = answer.take()
+        if not may_have_content(request.method, response.status):
+            headers = response_headers(request.method, response.status, response.headers)
+            response, feed = messages.Response(response.status, headers, Body.empty()), None
+        response.body.subscribe_left(nursery.cancel_scope.cancel)
+        nursery.start_soon(self._go_on, response.body, feed, request.body, options.between_bytes_timeout)
+        return response
+
+    async def _go_on(self, body: Body, feed: Feed | None, request: Body, pause: float | None) -> None:
+        """Write the content that comes piece by piece, and take the rest of the request, as a server would."""
+        if feed is not None:
+            try:
+                await feed.run(pause)
+            except trio.TooSlowError:
+                body.abort(HttpError("connection-read-timeout"))
+            except BodyAborted as aborted:  # content that is made of the request's, which the guest broke off
+                body.abort(aborted.error)
+            except HttpError as error:
+                body.abort(error)
+            except (trio.Cancelled, GeneratorExit):
+                raise
+            except BaseException as error:
+                self._fail(error)
+                body.abort(HttpError("internal-error", "the test's content failed"))
+        with suppress(BodyAborted):
+            while await request.receive_some():
+                pass

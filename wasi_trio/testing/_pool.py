@@ -1,0 +1,92 @@
+"""What a test sees of the instances that answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._outcomes import Retirement
+
+
+class InstanceRecord:
+    """One instance of a component: it is kept when the instance is gone."""
+
+    def __init__(self, component: str, number: int) -> None:
+        #: the component's name
+        self.component = component
+        #: counts from 1, for each component
+        self.number = number
+        #: requests that it was given so far
+        self.requests = 0
+        #: why it ended; None while it has not
+        self.retired: Retirement | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.retired is None
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __str__(self) -> str:
+        requests = "1 request" if self.requests == 1 else f"{self.requests} requests"
+        state = "alive" if self.retired is None else self.retired.value
+        return f"instance {self.number} of {self.component}: {requests}, {state}"
+
+
+class Pools:
+    """The instances of some components, and what their handlers do."""
+
+    def __init__(self) -> None:
+        #: in the order in which they were started
+        self.instances: list[InstanceRecord] = []
+        self.handlers: Sequence[ProxyHandler] = ()
+        self._changed = trio.lowlevel.ParkingLot()
+
+    def listen(self, component: str) -> _Pool:
+        """A listener for the handler of a component."""
+        return _Pool(self, component)
+
+    def changed(self) -> None:
+        self._changed.unpark_all()
+
+    @property
+    def live(self) -> int:
+        return sum(instance.alive for instance in self.instances)
+
+    async def idle(self) -> None:
+        """Return when no handler has a request."""
+        await trio.lowlevel.checkpoint()
+        while any(handler.active for handler in self.handlers):
+            await self._changed.park()
+
+    async def settled(self) -> None:
+        """Return when there is no instance either."""
+        await self.idle()
+        while self.live:
+            await self._changed.park()
+
+
+class _Pool:
+    """Listens to one handler."""
+
+    def __init__(self, pools: Pools, component: str) -> None:
+        self._pools = pools
+        self._component = component
+        self._instances: dict[int, InstanceRecord] = {}
+
+    def instance_started(self, number: int) -> None:
+        record = self._instances[number] = InstanceRecord(self._component, number)
+        self._pools.instances.append(record)
+
+    def began(self, instance: int) -> None:
+        self._instances[instance].requests += 1
+
+    def instance_ended(self, number: int, reason: Retirement) -> None:
+        self._instances[number].retired = reason
+        self._pools.changed()
+
+    def idle(self) -> None:
+        self._pools.changed()

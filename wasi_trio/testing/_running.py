@@ -1,0 +1,182 @@
+"""What a test has of a component that runs: its output, its instances, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+
+import trio
+
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._loading import link_http
+from wasi_trio.serve._middleware import Chain
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.testing import _cache as cache
+from wasi_trio.testing._outgoing import Outgoing
+from wasi_trio.testing._pool import InstanceRecord, Pools
+from wasi_trio.testing._recording import record
+from wasi_trio.testing._settings import GuestSettings, Settings, handler_options, imports_of, wasi_options
+from wasi_trio.testing._sources import Source, read
+from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi._stdio import CapturedOutput
+
+#: bytes of each of the outputs that are kept; then the guest finds it closed
+CAPTURED = 16 << 20
+#: instances that are listed when a test has failed
+LISTED = 20
+
+
+class Failable:
+    """A block of a test that what happens beside it can end: ``fail`` cancels it, and its error comes out of it."""
+
+    def __init__(self) -> None:
+        self._scope = trio.CancelScope()
+        self._error: BaseException | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
+    def fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+            self._scope.cancel()
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        __tracebackhide__ = True
+        try:
+            with self._scope:
+                yield
+        finally:
+            if self._error is not None:
+                raise self._error
+
+
+class Outputs:
+    """What guests have written."""
+
+    def __init__(self) -> None:
+        self._stdout = CapturedOutput(CAPTURED)
+        self._stderr = CapturedOutput(CAPTURED)
+
+    @property
+    def stdout(self) -> str:
+        """What was written to standard output so far, as UTF-8 with what is none replaced."""
+        return self.stdout_bytes.decode(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """What was written to standard error so far, likewise."""
+        return self.stderr_bytes.decode(errors="replace")
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        return self._stdout.getvalue()
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        return self._stderr.getvalue()
+
+    def _wasi(self, settings: GuestSettings, base: WasiOptions, fail: Callable[[BaseException], None]) -> WasiOptions:
+        """The options of guests whose output goes here."""
+        outgoing = Outgoing(settings.get("outgoing"), fail)
+        return wasi_options(settings, base, self._stdout, self._stderr, outgoing)
+
+
+class Running(Outputs):
+    """Components that run in a test: one, or several that stand in front of each other."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = list(names)
+        self._pools = Pools()
+        self._block = Failable()
+
+    @property
+    def instances(self) -> list[InstanceRecord]:
+        """Every instance that there has been, of all the components, in the order in which they were started."""
+        return list(self._pools.instances)
+
+    @property
+    def started(self) -> int:
+        """How many instances there have been."""
+        return len(self._pools.instances)
+
+    @property
+    def live(self) -> int:
+        """How many of them have not ended."""
+        return self._pools.live
+
+    async def idle(self) -> None:
+        """Return when no request is under way: guests have returned, and what they did after their responses is done.
+
+        Instances that are kept for further requests may be left.
+        """
+        await self._pools.idle()
+
+    async def settled(self) -> None:
+        """Return when, beyond that, all instances have ended: those that are kept, when they were idle for too long."""
+        await self._pools.settled()
+
+    def report(self) -> list[tuple[str, str]]:
+        """What to show of it when a test has failed: titles and texts."""
+        title = f"wasi_trio: {', '.join(self.names)}"
+        sections = []
+        instances = self._pools.instances
+        if instances:
+            lines = [f"{instance}\n" for instance in instances[:LISTED]]
+            if len(instances) > LISTED:
+                lines.append(f"and {len(instances) - LISTED} more\n")
+            sections.append((f"{title}: instances", "".join(lines)))
+        for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if text:
+                sections.append((f"{title}: {name}", text))
+        return sections
+
+    def _fail(self, error: BaseException) -> None:
+        """Something in the test's own code has failed beside the test: end the block with it."""
+        self._block.fail(error)
+
+    @asynccontextmanager
+    async def _open(self, chain: Chain, settings: Settings) -> AsyncIterator[ProxyHandler]:
+        """Run the components; in the end all is dropped as it stands.
+
+        What a block raises comes out as it is: here it passes by the nurseries of the handlers, which would put it in
+        groups.
+        """
+        __tracebackhide__ = True
+        options = handler_options(settings)
+        wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
+        options = replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
+        record(self)
+        raised: BaseException | None = None
+        with trio.CancelScope() as everything:
+            async with chain.open(options) as handlers:
+                self._pools.handlers = handlers
+                try:
+                    with self._block.block():
+                        yield handlers[0]
+                except BaseException as error:
+                    raised = error
+                everything.cancel()
+        if raised is not None:
+            raise raised
+
+
+def load(sources: Sequence[Source], settings: Settings) -> tuple[list[str], Chain]:
+    """The components of a test, each in front of the next, and their names; raises LoadError."""
+    if not sources:
+        raise TypeError("no component is given")
+    named = read(sources)
+    data = dict(named)
+
+    def link(engine: Engine, name: str | None, imports: Imports) -> LinkedComponent:
+        assert name is not None
+        return link_http(cache.compiled(data[name], name), name, imports)
+
+    names = [name for name, _ in named]
+    return names, Chain(cache.engine(), names, imports_of(settings), link)

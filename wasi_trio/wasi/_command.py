@@ -1,0 +1,58 @@
+"""Running a command, a component that exports wasi:cli/run of WASI 0.2 or 0.3."""
+
+from __future__ import annotations
+
+import trio
+
+from wasi_trio.component._errors import LinkError, Trap
+from wasi_trio.component._values import Ok
+from wasi_trio.component.concurrency._lifted import LiftedFunction
+from wasi_trio.runtime._calls import Export
+from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._engine import Limits
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.wasi import p2, p3
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._exit import Exit
+from wasi_trio.wasi._exports import find_exported
+
+#: a command has its process to itself: all the memory that it can address
+LIMITS = Limits(memory=1 << 32)
+
+
+def find_run(linked: LinkedComponent) -> Export | LiftedFunction:
+    """The function that a command exports, that of the later WASI where it has both; LinkError if there is none."""
+    for provided in (p3.VERSION, p2.VERSION):
+        export = find_exported(linked, "wasi:cli/run", "run", provided)
+        if export is not None:
+            return export
+    exports = ", ".join(linked.component.exports) or "nothing"
+    raise LinkError(f"the component exports no wasi:cli/run: it is no command, but exports {exports}")
+
+
+async def run(linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions) -> int | Trap:
+    """Run a command in an instance of its own, and give its exit code, or the trap that it ended in.
+
+    It has ended when its ``run`` has returned: tasks that it left are dropped.
+    """
+    instance: Instance | None = None
+    context: WasiContext | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            context = WasiContext(options, nursery=nursery)
+            try:
+                instance = await Instance.instantiate(linked, context, LIMITS)
+                if instance.pump is not None:
+                    nursery.start_soon(instance.pump.run)
+                return 0 if isinstance(await instance.call_export(export, ()), Ok) else 1
+            except Exit as exit_:
+                return exit_.code
+            except Trap as trap:
+                return trap
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        if instance is not None:
+            instance.close()
+        if context is not None:
+            context.finish()

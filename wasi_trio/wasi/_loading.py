@@ -1,0 +1,118 @@
+"""From a file to a component that is linked with WASI."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import wasmtime
+
+from wasi_trio.component._errors import ComponentError, LinkError
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component, LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi._imports import link_wasi
+
+logger = logging.getLogger("wasi_trio")
+
+#: how a core module begins where a component has another version (Binary.md of the component model)
+_CORE_MODULE = b"\0asm\x01\0\0\0"
+#: where wasmtime says that there is something wrong with a text
+_PLACE = re.compile(r"--> <anon>:(\d+):(\d+)")
+
+
+class LoadError(Exception):
+    """There is no such component, or it is none that can be used; the message is one line.
+
+    ``missing`` names the imports that nothing provides.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+#: what components of WASI 0.3.1 may use beyond what wasmtime admits of itself; the second admits ``external-id`` too
+FEATURES = ("map", "implements")
+
+
+def open_engine() -> Engine:
+    """An engine for components of every WASI there is.
+
+    It keeps compiled code on disk, unless there is no place for it (a read-only home, say).
+    """
+    try:
+        return Engine(features=FEATURES)
+    except wasmtime.WasmtimeError as error:
+        logger.info("compiled code is not kept: %s", error)
+        return Engine(cache=False, features=FEATURES)
+
+
+class CoreModule(LoadError):
+    """It is a core module, and no component."""
+
+
+def read_component(path: str) -> bytes:
+    """What is in a file, WebAssembly text assembled; raises LoadError."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise LoadError(f"cannot read {path}: {error.strerror}") from None
+    return assembled(data, path)
+
+
+def assembled(data: bytes, name: str) -> bytes:
+    """The binary of what is WebAssembly text, which begins with ``(`` or a comment; anything else as it is.
+
+    Raises LoadError, which calls it ``name`` and has all that is wrong in its notes.
+    """
+    if not data.lstrip().startswith((b"(", b";;")):
+        return data
+    try:
+        return bytes(wasmtime.wat2wasm(data))
+    except wasmtime.WasmtimeError as error:
+        message = str(error).strip()
+        place = _PLACE.search(message)
+        where = f", line {place[1]}, column {place[2]}" if place else ""
+        refused = LoadError(f"{name} is not well-formed text: {message.splitlines()[0]}{where}")
+        refused.add_note(message)
+        raise refused from None
+
+
+def check_is_component(data: bytes, name: str) -> None:
+    """Raise LoadError for what is plainly something else."""
+    if data.startswith(_CORE_MODULE):
+        raise CoreModule(f"{name} is a core WebAssembly module; a component is needed")
+    if not data.startswith(b"\0asm"):
+        raise LoadError(f"{name} is not a WebAssembly component{'' if data else ': it is empty'}")
+
+
+def link_component(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """A component compiled and linked, with ``imports`` beside WASI; raises LoadError, which calls it ``name``."""
+    return link_compiled(compile_component(engine, data, name), name, imports)
+
+
+def compile_component(engine: Engine, data: bytes, name: str) -> Component:
+    """A component compiled; raises LoadError, which calls it ``name``."""
+    check_is_component(data, name)
+    try:
+        return Component.compile(engine, data)
+    except ComponentError as error:
+        raise refused(name, error) from None
+
+
+def link_compiled(component: Component, name: str, imports: Imports | None = None) -> LinkedComponent:
+    """A component linked with WASI and ``imports``; raises LoadError, which calls it ``name``."""
+    try:
+        linked = link_wasi(component, imports)
+    except ComponentError as error:
+        raise refused(name, error) from None
+    linked.name = name
+    return linked
+
+
+def refused(name: str, error: ComponentError) -> LoadError:
+    """The LoadError for what is wrong with the component ``name``."""
+    missing = error.missing if isinstance(error, LinkError) else ()
+    return LoadError(f"{name}: {' '.join(str(error).split())}", missing)

@@ -1,0 +1,153 @@
+"""Connections to the origin server of an outgoing request: look-up, TCP and TLS, with failures named as WASI does."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from wasi_trio.wasi.http._errors import DNSErrorPayload, HttpError, TLSAlertReceivedPayload
+
+#: seconds after which the next address of a host is tried beside those under way (RFC 8305, section 5)
+ATTEMPT_DELAY = 0.25
+
+#: decides whether a guest may connect to this IP address
+AllowAddress = Callable[[str], bool]
+
+_CASES = {
+    errno.ECONNREFUSED: "connection-refused",
+    errno.ECONNRESET: "connection-terminated",
+    errno.EPIPE: "connection-terminated",
+    errno.ETIMEDOUT: "connection-timeout",
+    errno.ENETUNREACH: "destination-IP-unroutable",
+    errno.EHOSTUNREACH: "destination-IP-unroutable",
+    errno.EADDRNOTAVAIL: "destination-unavailable",
+    errno.ENETDOWN: "destination-unavailable",
+    errno.EMFILE: "connection-limit-reached",
+    errno.ENFILE: "connection-limit-reached",
+}
+
+
+@functools.lru_cache(maxsize=1)
+def default_tls_context() -> ssl.SSLContext:
+    """TLS as a client, with the system's trust store; made once because loading the store takes milliseconds."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def connect(
+    host: str, port: int, tls: ssl.SSLContext | None, seconds: float, allow_address: AllowAddress | None = None
+) -> trio.abc.Stream:
+    """A stream to a host, with TLS over it where ``tls`` is a context.
+
+    All of it takes at most so many ``seconds``. Raises HttpError. When cancelled, nothing stays open.
+    """
+    looked_up = False
+    with trio.move_on_after(seconds):
+        addresses = await _look_up(host, port)
+        looked_up = True
+        if allow_address is not None:
+            addresses = [address for address in addresses if allow_address(address[1][0])]
+            if not addresses:
+                raise HttpError("destination-IP-prohibited")
+        stream = trio.SocketStream(await _connect_any(addresses))
+        if tls is None:
+            return stream
+        return await _handshake(stream, tls, host)
+    raise HttpError("connection-timeout" if looked_up else "DNS-timeout")
+
+
+async def _look_up(host: str, port: int) -> list[tuple[int, Any]]:
+    """The addresses of a host, as (family, socket address), in the resolver's order of preference."""
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise HttpError("DNS-error", DNSErrorPayload(rcode=error.strerror)) from error
+    except UnicodeError as error:
+        raise HttpError("HTTP-request-URI-invalid") from error
+    except OSError as error:
+        raise from_os_error(error) from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def _connect_any(addresses: list[tuple[int, Any]]) -> trio.socket.SocketType:
+    """A socket connected to the first address that answers; each gets a head start over the next."""
+    winner: trio.socket.SocketType | None = None
+    failures: list[OSError] = []
+    scope = trio.CancelScope()
+
+    async def attempt(family: int, address: Any, failed: trio.Event) -> None:
+        nonlocal winner
+        try:
+            sock = trio.socket.socket(family, socket.SOCK_STREAM)
+            try:
+                await sock.connect(address)
+                if winner is None:
+                    winner = sock
+                    scope.cancel()
+            finally:
+                if sock is not winner:
+                    sock.close()
+        except OSError as error:
+            failures.append(error)
+            failed.set()
+
+    try:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                for family, address in addresses:
+                    failed = trio.Event()
+                    nursery.start_soon(attempt, family, address, failed)
+                    with trio.move_on_after(ATTEMPT_DELAY):
+                        await failed.wait()
+    except BaseException:
+        # Above all a cancellation that came together with the connection.
+        if winner is not None:
+            winner.close()
+        raise
+    if winner is None:
+        # The last says most: where IPv6 is not to be had, the first is about that.
+        raise from_os_error(failures[-1]) from failures[-1]
+    return winner
+
+
+async def _handshake(stream: trio.SocketStream, context: ssl.SSLContext, host: str) -> trio.abc.Stream:
+    secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await secure.do_handshake()
+    except BaseException as error:
+        # A cancellation too: the socket is closed at once, without TLS's good-bye.
+        stream.socket.close()
+        if isinstance(error, trio.BrokenResourceError):
+            raise from_broken(error) from error
+        raise
+    return secure
+
+
+def from_os_error(error: OSError) -> HttpError:
+    """WASI's name for an error of the operating system."""
+    case = _CASES.get(error.errno or 0)
+    if case is not None:
+        return HttpError(case)
+    return HttpError("internal-error", error.strerror or str(error))
+
+
+def from_broken(error: trio.BrokenResourceError) -> HttpError:
+    """WASI's name for what broke a stream, which trio keeps as the error's cause."""
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return HttpError("TLS-certificate-error")
+    if isinstance(cause, ssl.SSLError):
+        reason = cause.reason or ""
+        if "ALERT" in reason:
+            return HttpError("TLS-alert-received", TLSAlertReceivedPayload(alert_message=reason))
+        return HttpError("TLS-protocol-error")
+    if isinstance(cause, OSError):
+        return from_os_error(cause)
+    return HttpError("connection-terminated")

@@ -1,0 +1,82 @@
+"""The requests that guests make, each a task of its instance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from wasi_trio.wasi._outbound import Outbound, plain_address
+from wasi_trio.wasi.http._client import RequestOptions
+from wasi_trio.wasi.http._context import HttpContext
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._messages import Request, Response
+from wasi_trio.wasi.http._uri import destination
+
+
+class PendingResponse:
+    """A request under way; ``outcome`` is None until it has its response, or has failed."""
+
+    __slots__ = ("_event", "outcome", "scope")
+
+    def __init__(self) -> None:
+        self.outcome: Response | HttpError | None = None
+        #: what the request's task runs in
+        self.scope = trio.CancelScope()
+        self._event = trio.Event()
+
+    def settle(self, outcome: Response | HttpError) -> None:
+        """The request has its response, or has failed."""
+        self.outcome = outcome
+        self._event.set()
+
+    async def wait_outcome(self) -> None:
+        """Return once there is an outcome, at once if there is."""
+        if self.outcome is None:
+            await self._event.wait()
+
+
+def start(
+    http: HttpContext,
+    nursery: trio.Nursery | None,
+    request: Request,
+    timeouts: RequestOptions,
+    pending: PendingResponse,
+) -> None:
+    """Carry out a request in a task of ``nursery``, unless the options forbid it: that raises HttpError."""
+    if nursery is None or not (http.options.allow is None or http.options.allow(request)):
+        raise HttpError("HTTP-request-denied")
+    if http.outgoing >= http.options.max_outgoing:
+        raise HttpError("connection-limit-reached")
+    http.outgoing += 1
+    nursery.start_soon(_perform, http, request, timeouts, pending)
+
+
+def check(outbound: Outbound, request: Request) -> None:
+    """Raise HttpError for a request that an allow-list denies, whatever the addresses of its host are."""
+    secure, host, port = destination(request)
+    scheme = "https" if secure else "http"
+    if outbound.admits_name(scheme, host, port):
+        return
+    if outbound.admits_address(scheme, host, port) if plain_address(host) is not None else outbound.has_addresses:
+        return
+    raise HttpError("HTTP-request-denied")
+
+
+async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions, pending: PendingResponse) -> None:
+    """Carry out a request, in a nursery of its own that is left when its response has ended."""
+    try:
+        with pending.scope:
+            async with trio.open_nursery() as nursery:
+                try:
+                    if http.outbound is not None:
+                        check(http.outbound, request)
+                        timeouts = replace(timeouts, outbound=http.outbound)
+                    pending.settle(await http.options.send(request, timeouts, nursery))
+                except HttpError as error:
+                    pending.settle(error)
+    finally:
+        http.outgoing -= 1
+        # Nobody is left to read the request, unless what answered it gave the content back as the response's.
+        if not (isinstance(pending.outcome, Response) and pending.outcome.body is request.body):
+            request.body.close(pending.outcome if isinstance(pending.outcome, HttpError) else None)

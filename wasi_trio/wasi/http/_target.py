@@ -1,0 +1,82 @@
+"""Methods, schemes, and what a guest says of where its request goes, in the words of wasi:http."""
+
+from __future__ import annotations
+
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi.http._fields import is_token
+from wasi_trio.wasi.http._uri import is_path_with_query, is_scheme, split_authority
+
+_DONE: Ok[None] = Ok(None)
+_REFUSED: Err[None] = Err(None)
+
+_METHODS = {
+    name: Variant(name.lower())
+    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+}
+_SCHEMES = {"http": Variant("HTTP"), "https": Variant("HTTPS")}
+
+
+def method_variant(method: str) -> Variant:
+    """WIT's ``method`` for one of HTTP's."""
+    return _METHODS.get(method) or Variant("other", method)
+
+
+def scheme_variant(scheme: str) -> Variant:
+    """WIT's ``scheme`` for one of a URI."""
+    return _SCHEMES.get(scheme.lower()) or Variant("other", scheme)
+
+
+def method_text(variant: Variant) -> str:
+    """The ``method`` as HTTP spells it."""
+    return str(variant.value) if variant.case == "other" else variant.case.upper()
+
+
+def scheme_text(variant: Variant | None) -> str:
+    """The ``scheme`` as a URI spells it; https where there is none."""
+    if variant is None:
+        return "https"
+    return str(variant.value) if variant.case == "other" else variant.case.lower()
+
+
+class RequestTarget:
+    """Method, path, scheme and authority of a request that a guest makes, and the checks on them.
+
+    What WIT has a case for is that case, however the guest spelled it: a method has one spelling, a scheme is the same
+    in upper and lower case. An empty path is the root of what has an authority (RFC 9110, section 4.2.3).
+    """
+
+    # No slots: classes with slots of their own could not have this as a second base.
+    _method: Variant = _METHODS["GET"]
+    _path_with_query: str | None = None
+    _scheme: Variant | None = None
+    _authority: str | None = None
+
+    def set_method(self, method: Variant) -> Ok[None] | Err[None]:
+        text = method_text(method)
+        if not is_token(text):
+            return _REFUSED
+        self._method = method_variant(text)
+        return _DONE
+
+    def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
+        if path_with_query is not None and not is_path_with_query(path_with_query):
+            return _REFUSED
+        self._path_with_query = "/" if path_with_query == "" else path_with_query
+        return _DONE
+
+    def set_scheme(self, scheme: Variant | None) -> Ok[None] | Err[None]:
+        if scheme is not None and scheme.case == "other":
+            if not is_scheme(scheme.value):
+                return _REFUSED
+            scheme = scheme_variant(scheme.value)
+        self._scheme = scheme
+        return _DONE
+
+    def set_authority(self, authority: str | None) -> Ok[None] | Err[None]:
+        if authority is not None:
+            try:
+                split_authority(authority)
+            except ValueError:
+                return _REFUSED
+        self._authority = authority
+        return _DONE

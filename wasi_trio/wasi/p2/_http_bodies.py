@@ -1,0 +1,204 @@
+"""The bodies of wasi:http/types 0.2: ``incoming-body``, ``future-trailers``, ``outgoing-body`` and their streams."""
+
+from __future__ import annotations
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi.http._body import Body, BodyClosed
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._lengths import ContentLength
+from wasi_trio.wasi.p2._http_fields import Fields
+from wasi_trio.wasi.p2._io import InputStream, OutputStream, Pollable, closed, failed
+
+_DONE: Ok[None] = Ok(None)
+
+
+class IncomingBody:
+    """The body of a message that came in.
+
+    The WIT makes the stream a child that has to be dropped first: ``finish`` insists on that with a trap, a
+    drop in the other order leaves the body to the stream.
+    """
+
+    __slots__ = ("body", "dropped", "stream_alive", "taken")
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.taken = False
+        self.stream_alive = False
+        self.dropped = False
+
+    def stream(self) -> Ok[InputStream] | Err[None]:
+        if self.taken:
+            return Err(None)
+        self.taken = self.stream_alive = True
+        return Ok(IncomingBodyStream(self))
+
+    @staticmethod
+    def finish(this: IncomingBody) -> FutureTrailers:
+        """Raises Trap while the body's stream is alive."""
+        if this.stream_alive:
+            raise Trap("incoming-body.finish while its input-stream is alive")
+        return FutureTrailers(this.body)
+
+    def on_drop(self) -> None:
+        self.dropped = True
+        if not self.stream_alive:
+            self.body.close()
+
+
+class IncomingBodyStream(InputStream):
+    """The content of an ``incoming-body``."""
+
+    __slots__ = ("body", "owner")
+
+    def __init__(self, owner: IncomingBody) -> None:
+        super().__init__()
+        self.owner = owner
+        self.body = owner.body
+
+    def _take(self, limit: int) -> bytes | None:
+        body = self.body
+        if body.available():
+            return body.take(limit)
+        if not body.ended:
+            return b""
+        if body.error is not None:
+            raise failed(body.error)
+        return None
+
+    def _ready(self) -> bool:
+        return self.body.buffered > 0 or self.body.ended
+
+    async def _wait(self) -> None:
+        await self.body.wait_readable()
+
+    def on_drop(self) -> None:
+        self.owner.stream_alive = False
+        if self.owner.dropped:
+            self.body.close()
+
+
+class FutureTrailers:
+    """The resource ``future-trailers``: the end of a body that nobody reads any more."""
+
+    __slots__ = ("body", "consumed")
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.consumed = False
+
+    def subscribe(self) -> Pollable:
+        return TrailersReady(self.body)
+
+    def get(self) -> Ok[Ok[Fields | None] | Err[Variant]] | Err[None] | None:
+        if self.consumed:
+            return Err(None)
+        body = self.body
+        if not _skipped(body):
+            return None
+        self.consumed = True
+        if body.error is not None:
+            return Ok(Err(body.error.code))
+        return Ok(Ok(Fields.received(body.trailers) if body.trailers else None))
+
+    def on_drop(self) -> None:
+        self.body.close()
+
+
+class TrailersReady(Pollable):
+    """Ready when a body has ended. Waiting for that drops what content is left before its end."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+
+    def ready(self) -> bool:
+        return _skipped(self.body)
+
+    async def block(self) -> None:
+        while not _skipped(self.body):
+            await self.body.wait_readable()
+
+
+def _skipped(body: Body) -> bool:
+    """Drop the content that is there; whether that was the last of it."""
+    if body.buffered:
+        body.take(body.buffered)
+    return body.ended
+
+
+class OutgoingBody:
+    """The body of a message on its way out, held to the ``content-length`` its headers announce.
+
+    The WIT makes the stream a child that has to be dropped first: ``finish`` insists on that with a trap. A
+    drop without ``finish``, in whatever order, cuts the message so that the peer can tell.
+    """
+
+    __slots__ = ("body", "length", "size_case", "stream_alive", "taken")
+
+    def __init__(self, body: Body, length: ContentLength, size_case: str) -> None:
+        self.body = body
+        self.length = length
+        #: the ``error-code`` for a body of another length than announced
+        self.size_case = size_case
+        self.taken = False
+        self.stream_alive = False
+
+    def write(self) -> Ok[OutputStream] | Err[None]:
+        if self.taken:
+            return Err(None)
+        self.taken = self.stream_alive = True
+        return Ok(OutgoingBodyStream(self))
+
+    @staticmethod
+    def finish(this: OutgoingBody, trailers: Fields | None) -> Ok[None] | Err[Variant]:
+        """Raises Trap while the body's stream is alive."""
+        if this.stream_alive:
+            raise Trap("outgoing-body.finish while its output-stream is alive")
+        if this.length.wrong:
+            return Err(this.cut().code)
+        this.body.finish(trailers.for_wire() if trailers is not None else None)
+        return _DONE
+
+    def cut(self) -> HttpError:
+        """Abort the body because it has another length than announced; the error it is aborted with."""
+        error = HttpError(self.size_case, self.length.written)
+        self.body.abort(error)
+        return error
+
+    def on_drop(self) -> None:
+        self.body.abort(HttpError("HTTP-protocol-error"))
+
+
+class OutgoingBodyStream(OutputStream):
+    """The content of an ``outgoing-body``. What is in the body's pipe counts as flushed."""
+
+    __slots__ = ("body", "owner")
+
+    def __init__(self, owner: OutgoingBody) -> None:
+        super().__init__()
+        self.owner = owner
+        self.body = owner.body
+
+    def _permit(self) -> int:
+        body = self.body
+        if body.closed or body.finished:
+            raise closed()
+        return body.permit()
+
+    def _put(self, data: bytes) -> None:
+        owner = self.owner
+        if not owner.length.add(len(data)):
+            raise failed(owner.cut())
+        try:
+            self.body.try_write(data)
+        except BodyClosed:
+            raise closed() from None
+
+    async def _wait(self) -> None:
+        await self.body.wait_permit()
+
+    def on_drop(self) -> None:
+        self.owner.stream_alive = False

@@ -1,0 +1,368 @@
+"""The requests and responses of wasi:http/types 0.2, and what is passed along with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from wasi_trio.component._errors import Trap
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._client import RequestOptions as Timeouts
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._fields import FieldError
+from wasi_trio.wasi.http._lengths import ContentLength, may_have_content, response_headers
+from wasi_trio.wasi.http._messages import Request, Response
+from wasi_trio.wasi.http._outgoing import PendingResponse
+from wasi_trio.wasi.http._target import RequestTarget, method_text, method_variant, scheme_text, scheme_variant
+from wasi_trio.wasi.http._uri import destination
+from wasi_trio.wasi.p2._http_bodies import IncomingBody, OutgoingBody
+from wasi_trio.wasi.p2._http_fields import Fields
+from wasi_trio.wasi.p2._io import Pollable
+
+_DONE: Ok[None] = Ok(None)
+_REFUSED: Err[None] = Err(None)
+
+
+class IncomingRequest:
+    """A request that a guest is to handle."""
+
+    __slots__ = ("_fields", "consumed", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.consumed = False
+        self._fields: Fields | None = None
+
+    def method(self) -> Variant:
+        return method_variant(self.request.method)
+
+    def path_with_query(self) -> str | None:
+        return self.request.path_with_query
+
+    def scheme(self) -> Variant | None:
+        scheme = self.request.scheme
+        return None if scheme is None else scheme_variant(scheme)
+
+    def authority(self) -> str | None:
+        return self.request.authority
+
+    def headers(self) -> Fields:
+        if self._fields is None:
+            self._fields = Fields.received(self.request.headers)
+        return self._fields
+
+    def consume(self) -> Ok[IncomingBody] | Err[None]:
+        if self.consumed:
+            return _REFUSED
+        self.consumed = True
+        return Ok(IncomingBody(self.request.body))
+
+    def on_drop(self) -> None:
+        if not self.consumed:
+            self.request.body.close()
+
+
+class _Outgoing:
+    """What outgoing requests and responses have in common: headers, and a body that is asked for once."""
+
+    __slots__ = ("_body", "_headers", "_length")
+
+    #: the ``error-code`` for a body of another length than the headers announce
+    size_case: str
+    #: whether it has content; None where that depends on what it will be
+    has_content: bool | None = True
+
+    def __init__(self, headers: Fields) -> None:
+        headers.immutable = True
+        self._headers = headers
+        self._body: Body | None = None
+        self._length: ContentLength | None = None
+
+    def headers(self) -> Fields:
+        return self._headers
+
+    def body(self) -> Ok[OutgoingBody] | Err[None]:
+        if self._body is not None:
+            return _REFUSED
+        try:
+            length = self._announced()
+        except HttpError:
+            return _REFUSED
+        self._body = Body()
+        return Ok(OutgoingBody(self._body, length, self.size_case))
+
+    def _announced(self) -> ContentLength:
+        """The length that its headers announce; raises HttpError where they contradict each other."""
+        if self._length is None:
+            try:
+                self._length = ContentLength(self._headers.content_length(), self.has_content)
+            except FieldError as error:
+                raise HttpError("HTTP-protocol-error") from error
+        return self._length
+
+    def content(self) -> Body:
+        """The body to send. Where the guest never asked for it that is an empty one, or cut if content was announced.
+
+        Raises HttpError where the headers contradict each other.
+        """
+        length = self._announced()
+        if self._body is None:
+            self._body = Body.empty()
+            if length.wrong:
+                self._body = Body()
+                self._body.abort(HttpError(self.size_case, 0))
+        return self._body
+
+    def on_drop(self) -> None:
+        if self._body is not None:
+            self._body.close()
+
+
+class OutgoingRequest(_Outgoing, RequestTarget):
+    """A request that a guest makes."""
+
+    size_case = "HTTP-request-body-size"
+
+    def method(self) -> Variant:
+        return self._method
+
+    def path_with_query(self) -> str | None:
+        return self._path_with_query
+
+    def scheme(self) -> Variant | None:
+        return self._scheme
+
+    def authority(self) -> str | None:
+        return self._authority
+
+    def to_request(self) -> Request:
+        """The message, https where the guest named no scheme; raises HttpError where it can not be sent."""
+        request = Request(
+            method_text(self._method),
+            scheme_text(self._scheme),
+            self._authority,
+            self._path_with_query,
+            self._headers.for_wire(),
+            self.content(),
+        )
+        destination(request)
+        return request
+
+
+class OutgoingResponse(_Outgoing):
+    """A response that a guest gives."""
+
+    __slots__ = ("_status_code",)
+
+    size_case = "HTTP-response-body-size"
+    has_content = None
+
+    def __init__(self, headers: Fields) -> None:
+        super().__init__(headers)
+        self._status_code = 200
+
+    def status_code(self) -> int:
+        return self._status_code
+
+    def set_status_code(self, status_code: int) -> Ok[None] | Err[None]:
+        if not 100 <= status_code <= 999:
+            return _REFUSED
+        self._status_code = status_code
+        return _DONE
+
+    def to_response(self, method: str) -> Response:
+        """The message, the answer to a request with this method.
+
+        Raises HttpError for an informational status, which does not end an exchange, for headers that contradict each
+        other, and for a body that was finished before and is not as long as they say.
+        """
+        status = self._status_code
+        if status < 200:
+            raise HttpError("HTTP-protocol-error")
+        length = self._announced()
+        length.applies = may_have_content(method, status)
+        body = self.content()
+        if body.finished:
+            if not length.applies:
+                body = Body.empty()
+            elif body.error is not None:
+                raise body.error
+            elif length.wrong:
+                raise HttpError(self.size_case, length.written)
+        return Response(status, response_headers(method, status, self._headers.for_wire()), body)
+
+
+class RequestOptions:
+    """The timeouts of an outgoing request, in nanoseconds."""
+
+    __slots__ = ("_between_bytes", "_connect", "_first_byte")
+
+    def __init__(self) -> None:
+        self._connect: int | None = None
+        self._first_byte: int | None = None
+        self._between_bytes: int | None = None
+
+    def connect_timeout(self) -> int | None:
+        return self._connect
+
+    def set_connect_timeout(self, duration: int | None) -> Ok[None] | Err[None]:
+        self._connect = duration
+        return _DONE
+
+    def first_byte_timeout(self) -> int | None:
+        return self._first_byte
+
+    def set_first_byte_timeout(self, duration: int | None) -> Ok[None] | Err[None]:
+        self._first_byte = duration
+        return _DONE
+
+    def between_bytes_timeout(self) -> int | None:
+        return self._between_bytes
+
+    def set_between_bytes_timeout(self, duration: int | None) -> Ok[None] | Err[None]:
+        self._between_bytes = duration
+        return _DONE
+
+    def timeouts(self) -> Timeouts:
+        return Timeouts.from_nanoseconds(self._connect, self._first_byte, self._between_bytes)
+
+
+class ResponseOutparam:
+    """Where a guest puts its response to a request with the method ``method``.
+
+    ``outcome`` is None until there is one: the guest's response, the error it gave instead, or, once it can
+    no longer set any, an internal error that says so. ``on_set`` is called, once, as soon as it is there.
+    """
+
+    __slots__ = ("_method", "_ready", "on_set", "outcome")
+
+    def __init__(self, method: str, on_set: Callable[[ResponseOutparam], None] | None = None) -> None:
+        self._method = method
+        self.outcome: Response | HttpError | None = None
+        self.on_set = on_set
+        self._ready: trio.Event | None = None
+
+    @staticmethod
+    def set(param: ResponseOutparam, response: Ok[OutgoingResponse] | Err[Variant]) -> None:
+        if param.outcome is not None:
+            raise Trap("response-outparam was already set")
+        if isinstance(response, Err):
+            param._settle(HttpError.of(response.value))
+            return
+        try:
+            param._settle(response.value.to_response(param._method))
+        except HttpError as error:
+            response.value.on_drop()
+            param._settle(error)
+
+    def send_informational(self, status: int, headers: Fields) -> Ok[None] | Err[Variant]:
+        """Unstable in the WIT, and not supported here: always an error."""
+        if not 100 <= status <= 199:
+            return Err(Variant("HTTP-protocol-error"))
+        return Err(Variant("internal-error", "informational responses are not supported"))
+
+    def give_up(self) -> None:
+        """The guest has returned: if it set nothing, nothing will come."""
+        if self.outcome is None:
+            self._settle(HttpError("internal-error", "the guest returned without setting a response"))
+
+    async def wait(self) -> Response:
+        """The guest's response, at once when it is there; raises the HttpError there is instead."""
+        while self.outcome is None:
+            if self._ready is None:
+                self._ready = trio.Event()
+            await self._ready.wait()
+        if isinstance(self.outcome, HttpError):
+            raise self.outcome
+        return self.outcome
+
+    def on_drop(self) -> None:
+        if self.outcome is None:
+            self._settle(HttpError("internal-error", "the guest dropped the response-outparam without setting it"))
+
+    def _settle(self, outcome: Response | HttpError) -> None:
+        self.outcome = outcome
+        if self._ready is not None:
+            self._ready.set()
+        if self.on_set is not None:
+            self.on_set(self)
+
+
+class IncomingResponse:
+    """The response to an outgoing request."""
+
+    __slots__ = ("_fields", "consumed", "response")
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        self.consumed = False
+        self._fields: Fields | None = None
+
+    def status(self) -> int:
+        return self.response.status
+
+    def headers(self) -> Fields:
+        if self._fields is None:
+            self._fields = Fields.received(self.response.headers)
+        return self._fields
+
+    def consume(self) -> Ok[IncomingBody] | Err[None]:
+        if self.consumed:
+            return _REFUSED
+        self.consumed = True
+        return Ok(IncomingBody(self.response.body))
+
+    def on_drop(self) -> None:
+        if not self.consumed:
+            self.response.body.close()
+
+
+class FutureIncomingResponse(PendingResponse):
+    """The resource ``future-incoming-response``: a request under way.
+
+    Dropping it before there is a response cancels the request; dropping it before the guest took the
+    response closes the response's body.
+    """
+
+    __slots__ = ("consumed",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.consumed = False
+
+    def subscribe(self) -> Pollable:
+        return ResponseReady(self)
+
+    def get(self) -> Ok[Ok[IncomingResponse] | Err[Variant]] | Err[None] | None:
+        if self.consumed:
+            return Err(None)
+        outcome = self.outcome
+        if outcome is None:
+            return None
+        self.consumed = True
+        if isinstance(outcome, HttpError):
+            return Ok(Err(outcome.code))
+        return Ok(Ok(IncomingResponse(outcome)))
+
+    def on_drop(self) -> None:
+        if not self.consumed:
+            self.scope.cancel()
+            if isinstance(self.outcome, Response):
+                self.outcome.body.close()
+
+
+class ResponseReady(Pollable):
+    """Ready when an outgoing request has its response, or has failed."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: FutureIncomingResponse) -> None:
+        self.future = future
+
+    def ready(self) -> bool:
+        return self.future.outcome is not None
+
+    async def block(self) -> None:
+        await self.future.wait_outcome()

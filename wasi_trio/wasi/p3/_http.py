@@ -1,0 +1,134 @@
+"""wasi:http 0.3: the interfaces ``types`` and ``client``, and ``handler`` on both of its sides."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi.http import _messages as messages
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._outgoing import PendingResponse, start
+from wasi_trio.wasi.p3._http_fields import Fields
+from wasi_trio.wasi.p3._http_messages import Request, Response
+from wasi_trio.wasi.p3._http_options import RequestOptions
+
+if TYPE_CHECKING:
+    from wasi_trio.wasi._context import WasiContext
+
+#: what answers a guest's import of ``wasi:http/handler``; raises HttpError to answer with an error
+Answer = Callable[[messages.Request], Awaitable[messages.Response]]
+
+
+class Types:
+    """The interface wasi:http/types."""
+
+    Fields = Fields
+    Request = Request
+    RequestOptions = RequestOptions
+    Response = Response
+
+    def __init__(self, context: WasiContext) -> None:
+        pass
+
+
+class Client:
+    """The interface wasi:http/client."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._nursery = context.nursery
+        self._http = context.http
+
+    async def send(self, request: Request) -> Ok[Response] | Err[Variant]:
+        """Send a request; it and its response go on in a task of the instance's nursery.
+
+        Cancelling this ends the exchange. Once there is a response, closing its body does.
+        """
+        pending = PendingResponse()
+        try:
+            message = request.to_network()
+        except HttpError as error:
+            return Err(error.code)
+        try:
+            start(self._http, self._nursery, message, request.timeouts(), pending)
+        except HttpError as error:
+            message.body.close(error)
+            request.answered(error)
+            return Err(error.code)
+        try:
+            await pending.wait_outcome()
+        except BaseException:
+            pending.scope.cancel()
+            request.answered(HttpError("connection-terminated"))
+            raise
+        response = pending.outcome
+        assert response is not None
+        if isinstance(response, HttpError):
+            request.answered(response)
+            return Err(response.code)
+        request.answered()
+        response.body.subscribe_left(pending.scope.cancel)
+        return Ok(Response.received(response))
+
+
+def handler_interface(answer: Answer) -> type[Any]:
+    """A class for an import of wasi:http/handler, which has ``answer`` answer the guest's requests.
+
+    So a guest in the middle can be put before another handler. Cancelling the guest's call cancels ``answer``.
+    """
+
+    class Handler:
+        """The interface wasi:http/handler."""
+
+        def __init__(self, context: WasiContext) -> None:
+            pass
+
+        async def handle(self, request: Request) -> Ok[Response] | Err[Variant]:
+            try:
+                message = request.to_request()
+            except HttpError as error:
+                return Err(error.code)
+            try:
+                response = await answer(message)
+            except HttpError as error:
+                message.body.close(error)
+                request.answered(error)
+                return Err(error.code)
+            except BaseException:
+                message.body.close()
+                request.answered(HttpError("connection-terminated"))
+                raise
+            request.answered()
+            return Ok(Response.received(response))
+
+    return Handler
+
+
+# ---- the handler that a guest exports ----------------------------------------------------------------------
+
+
+def incoming_request(request: messages.Request) -> Request:
+    """What to pass to a guest's ``handler.handle``."""
+    return Request.received(request)
+
+
+def outgoing_response(result: Ok[Response] | Err[Variant], request: messages.Request) -> messages.Response:
+    """The neutral response in what a guest's ``handler.handle`` returned for ``request``.
+
+    Its body is fed by the guest, whose transmission future is settled when the body has been read whole, was aborted,
+    or was closed by its reader. Where the guest passed on the request's own body, that moves on into the response's
+    without the guest, until it has ended or is closed. Raises HttpError for the error that the guest returned, and
+    for a response that HTTP does not have.
+    """
+    if isinstance(result, Err):
+        raise HttpError.of(result.value)
+    return result.value.to_response(request.method)
+
+
+def refuse_response(result: Ok[Response] | Err[Variant], error: HttpError) -> None:
+    """Do without what a guest's ``handler.handle`` returned; its maker learns why in the response's own future."""
+    if isinstance(result, Ok):
+        result.value.discard(error)
+
+
+HTTP_INTERFACES: dict[str, type[Any]] = {"wasi:http/types": Types, "wasi:http/client": Client}

@@ -1,0 +1,221 @@
+"""The network options of guests, and the sockets of one instance."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from wasi_trio.wasi._outbound import Outbound, plain_address
+from wasi_trio.wasi.sockets._addresses import Address, Family
+from wasi_trio.wasi.sockets._errors import Code, SocketError
+from wasi_trio.wasi.sockets._host import HostNetwork, raise_descriptor_limit
+from wasi_trio.wasi.sockets._memory import MemoryNetwork
+from wasi_trio.wasi.sockets._names import parse_host
+from wasi_trio.wasi.sockets._transports import Network, TcpTransport, Transport, UdpTransport
+
+#: look-ups that an instance may have under way
+LOOK_UPS = 64
+#: addresses that one look-up gives
+ADDRESSES = 256
+#: addresses of which an instance's look-ups are remembered
+_REMEMBERED = 1024
+#: bytes that one direction of a connection inside of an instance holds
+PIPE = 16 << 10
+#: connections inside of an instance that wait to be accepted
+WAITING = 256
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """Options that all instances of a guest share.
+
+    ``inherit`` gives guests the network of the machine. Without it an instance has loopback addresses of its own, by
+    which its sockets reach each other, and the destinations of ``outbound``. ``outbound`` is an allow-list for the
+    destinations of sockets and of outgoing requests (``WasiOptions.http``); None allows all.
+    ``allow_ip_name_lookup`` lets guests look up names, with ``outbound`` only the names on the list. ``max_sockets``
+    bounds the sockets of one instance. ``network`` is the machine's network, which bounds the sockets of the process,
+    or another network in its place.
+    """
+
+    inherit: bool = False
+    allow_ip_name_lookup: bool = False
+    outbound: Outbound | None = None
+    max_sockets: int = 2048
+    network: Network = field(default_factory=HostNetwork)
+
+    def prepared(self, own: Collection[tuple[str, int]] = ()) -> NetworkOptions:
+        """The same options, for a process whose own server listens on these addresses, with room for their sockets."""
+        if (self.inherit or self.outbound is not None) and isinstance(self.network, HostNetwork):
+            raise_descriptor_limit()
+        return self if self.outbound is None else replace(self, outbound=self.outbound.with_own(own))
+
+
+class NetworkContext:
+    """The sockets of one guest instance. ``nursery`` holds their background tasks."""
+
+    __slots__ = ("_listening", "_looked_up", "_looking_up", "_loopback", "_sockets", "freed", "nursery", "options")
+
+    def __init__(self, options: NetworkOptions, nursery: trio.Nursery | None) -> None:
+        self.options = options
+        self.nursery = nursery
+        self._sockets = 0
+        #: tasks that wait for a socket to be closed, so that they can open another
+        self.freed = trio.lowlevel.ParkingLot()
+        self._loopback: MemoryNetwork | None = None
+        #: the addresses at which sockets of this instance listen
+        self._listening: dict[Transport, Address] = {}
+        #: the names that addresses were found by
+        self._looked_up: dict[str, set[str]] = {}
+        self._looking_up = 0
+
+    # ---- sockets -----------------------------------------------------------------------------------------
+
+    def open_tcp(self, family: Family, network: Network | None = None) -> TcpTransport:
+        """A new socket; raises SocketError if there may be none, and OSError."""
+        self._count()
+        try:
+            return (network or self._usual()).tcp(family)
+        except OSError:
+            self._uncount()
+            raise
+
+    def open_udp(self, family: Family, network: Network | None = None) -> UdpTransport:
+        self._count()
+        try:
+            return (network or self._usual()).udp(family)
+        except OSError:
+            self._uncount()
+            raise
+
+    def accept(self, listener: TcpTransport) -> TcpTransport:
+        """The next connection of a socket that listens."""
+        self._count()
+        try:
+            return listener.accept()
+        except OSError:
+            self._uncount()
+            raise
+
+    def close(self, transport: Transport) -> None:
+        if not transport.closed:
+            self._listening.pop(transport, None)
+            transport.close()
+            self._uncount()
+
+    def listens(self, transport: TcpTransport) -> None:
+        """A socket listens now: this instance may connect to it."""
+        local = transport.local_address()
+        self._listening[transport] = Address(local.host, local.port)
+
+    def _count(self) -> None:
+        if self._sockets >= self.options.max_sockets:
+            raise SocketError(Code.TOO_MANY_SOCKETS)
+        self._sockets += 1
+
+    def _uncount(self) -> None:
+        self._sockets -= 1
+        self.freed.unpark()
+
+    def _usual(self) -> Network:
+        options = self.options
+        return options.network if options.inherit or options.outbound is not None else self._inside()
+
+    def _inside(self) -> MemoryNetwork:
+        if self._loopback is None:
+            self._loopback = MemoryNetwork(capacity=PIPE, most_waiting=WAITING)
+        return self._loopback
+
+    # ---- permissions -------------------------------------------------------------------------------------
+
+    def to_bind(self, address: Address, *, to_receive_answers: bool = False) -> Network:
+        """The network for a socket that is to be bound to an address; raises SocketError if that is not allowed.
+
+        ``to_receive_answers`` is for a UDP socket, which must be bound before it can send.
+        """
+        options = self.options
+        if options.inherit:
+            return options.network
+        if address.is_loopback:
+            return self._inside()
+        if to_receive_answers and address.is_any and address.port == 0 and options.outbound is not None:
+            return options.network
+        raise SocketError(Code.ACCESS_DENIED)
+
+    def to_listen(self) -> Network:
+        """The network for an unbound socket that is to listen at all addresses; raises SocketError if not allowed."""
+        if self.options.inherit:
+            return self.options.network
+        raise SocketError(Code.ACCESS_DENIED)
+
+    def to_reach(self, scheme: str, address: Address) -> Network:
+        """The network for connecting or sending to an address; raises SocketError if that is not allowed."""
+        options = self.options
+        if options.outbound is None:
+            if options.inherit:
+                return options.network
+        elif self._admits(options.outbound, scheme, address) or (options.inherit and self._is_own(address)):
+            return options.network
+        if address.is_loopback and not options.inherit:
+            return self._inside()
+        raise SocketError(Code.ACCESS_DENIED)
+
+    def may_receive(self, network: Network, address: Address) -> bool:
+        """Whether a guest may have a datagram from an address. One that may not listen gets answers only."""
+        options = self.options
+        if options.inherit or options.outbound is None or network is not options.network:
+            return True
+        return self._admits(options.outbound, "udp", address)
+
+    def _admits(self, outbound: Outbound, scheme: str, address: Address) -> bool:
+        if outbound.admits_address(scheme, address.host, address.port):
+            return True
+        names = self._looked_up.get(address.host, ())
+        return any(outbound.admits_name(scheme, name, address.port) for name in names)
+
+    def _is_own(self, address: Address) -> bool:
+        """Whether a socket of this very instance listens there, as that of a pair does."""
+        listening = self._listening.values()
+        everywhere = address.is_loopback and Address(address.family.any, address.port) in listening
+        return everywhere or Address(address.host, address.port) in listening
+
+    # ---- names -------------------------------------------------------------------------------------------
+
+    def parse_name(self, name: str) -> tuple[list[str], str]:
+        """The address, if the name is an IP address, and the name in ASCII; raises SocketError if not allowed."""
+        if not self.options.allow_ip_name_lookup:
+            raise SocketError(Code.ACCESS_DENIED)
+        address, plain = parse_host(name)
+        if address is not None:
+            return [address], plain
+        outbound = self.options.outbound
+        if outbound is not None and not outbound.admits_look_up(plain):
+            raise SocketError(Code.ACCESS_DENIED)
+        return [], plain
+
+    async def look_up(self, name: str) -> list[str]:
+        """The addresses of a host, in the order of the system, after ``parse_name``; raises SocketError.
+
+        If the allow-list has the name, the instance may connect to these addresses from then on.
+        """
+        if self._looking_up >= LOOK_UPS:
+            raise SocketError(Code.TEMPORARY_RESOLVER_FAILURE)
+        self._looking_up += 1
+        try:
+            texts = await self.options.network.look_up(name)
+        finally:
+            self._looking_up -= 1
+        found: dict[str, None] = {}
+        for text in texts:
+            ip = plain_address(text)
+            if ip is not None and len(found) < ADDRESSES:
+                found[str(ip)] = None
+        if not found:
+            raise SocketError(Code.NAME_UNRESOLVABLE)
+        for address in found:
+            if address in self._looked_up or len(self._looked_up) < _REMEMBERED:
+                names = self._looked_up.setdefault(address, set())
+                if len(names) < 16:
+                    names.add(name)
+        return list(found)

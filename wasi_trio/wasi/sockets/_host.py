@@ -1,0 +1,323 @@
+"""The network of the machine: the system's sockets, none of which ever blocks the event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import select
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from wasi_trio.wasi.sockets._addresses import Address, Family
+from wasi_trio.wasi.sockets._errors import Code, SocketError
+from wasi_trio.wasi.sockets._transports import Direction, Network, Option, TcpTransport, Transport, UdpTransport
+
+#: bytes sent at once
+CHUNK = 64 << 10
+#: look-ups at once: each takes a thread, for as long as the system's resolver likes
+LOOK_UPS = 16
+#: the largest datagram there can be
+DATAGRAM = 65535
+#: of each four file descriptors, the number that guests' sockets may take
+_OF_FOUR = 3
+
+#: the most file descriptors to ask for, and the number assumed where the system has no limit
+_MOST_DESCRIPTORS = 1 << 20
+
+_DARWIN = sys.platform == "darwin"
+_IDLE: int = getattr(socket, "TCP_KEEPALIVE" if _DARWIN else "TCP_KEEPIDLE", 0x10)
+
+_OPTIONS: dict[Option, tuple[int, int]] = {
+    Option.KEEP_ALIVE: (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    Option.KEEP_ALIVE_IDLE: (socket.IPPROTO_TCP, _IDLE),
+    Option.KEEP_ALIVE_INTERVAL: (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+    Option.KEEP_ALIVE_COUNT: (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+    Option.RECEIVE_BUFFER: (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    Option.SEND_BUFFER: (socket.SOL_SOCKET, socket.SO_SNDBUF),
+}
+_HOP_LIMIT = {
+    Family.IPV4: (socket.IPPROTO_IP, socket.IP_TTL),
+    Family.IPV6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
+}
+_BUFFERS = (Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
+#: options that an accepted connection does not inherit from its listener on every system
+_PASSED_ON = (Option.KEEP_ALIVE_IDLE, Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
+_SHUTDOWN = {Direction.RECEIVE: socket.SHUT_RD, Direction.SEND: socket.SHUT_WR}
+
+
+class _Readiness:
+    """Waits of several tasks for one direction of a socket, where trio admits one: the others wait for that task."""
+
+    __slots__ = ("_lot", "_sock", "_wait", "_waiting")
+
+    def __init__(self, sock: socket.socket, wait: Callable[[Any], Awaitable[None]]) -> None:
+        self._sock = sock
+        self._wait = wait
+        self._waiting = False
+        self._lot = trio.lowlevel.ParkingLot()
+
+    async def wait(self) -> None:
+        if self._waiting:
+            await self._lot.park()
+            return
+        self._waiting = True
+        try:
+            with contextlib.suppress(trio.ClosedResourceError):
+                await self._wait(self._sock)
+        finally:
+            self._waiting = False
+            self._lot.unpark_all()
+
+
+class _HostTransport(Transport):
+    """The common part of TCP and UDP sockets."""
+
+    __slots__ = ("_readable", "_sock", "_writable")
+
+    network: HostNetwork
+
+    def __init__(self, network: HostNetwork, family: Family, sock: socket.socket) -> None:
+        super().__init__(network, family)
+        sock.setblocking(False)
+        self._sock = sock
+        self._readable = _Readiness(sock, trio.lowlevel.wait_readable)
+        self._writable = _Readiness(sock, trio.lowlevel.wait_writable)
+
+    def local_address(self) -> Address:
+        return Address.of_system(self._sock.getsockname())
+
+    def remote_address(self) -> Address:
+        return Address.of_system(self._sock.getpeername())
+
+    def get(self, option: Option) -> int:
+        value = self._sock.getsockopt(*self._at(option))
+        # Linux reports twice the size that was set, because it counts its own overhead.
+        return value // 2 if option in _BUFFERS and sys.platform == "linux" else value
+
+    def set(self, option: Option, value: int) -> None:
+        try:
+            self._sock.setsockopt(*self._at(option), value)
+        except OSError as error:
+            # BSD refuses a buffer that is too large; other systems reduce it.
+            if option not in _BUFFERS or error.errno != errno.ENOBUFS:
+                raise
+
+    def _at(self, option: Option) -> tuple[int, int]:
+        return _HOP_LIMIT[self.family] if option is Option.HOP_LIMIT else _OPTIONS[option]
+
+    async def wait_readable(self) -> None:
+        if not self.closed:
+            await self._readable.wait()
+
+    async def wait_writable(self) -> None:
+        if not self.closed:
+            await self._writable.wait()
+
+    def _is(self, event: int) -> bool:
+        if self.closed:
+            return True
+        poll = select.poll()
+        poll.register(self._sock, event)
+        return bool(poll.poll(0))
+
+    def can_receive(self) -> bool:
+        return self._is(select.POLLIN)
+
+    def can_send(self) -> bool:
+        return self._is(select.POLLOUT)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+            self.network.closed()
+
+
+class HostTcp(_HostTransport, TcpTransport):
+    __slots__ = ()
+
+    def bind(self, address: Address) -> None:
+        # Connections in TIME_WAIT do not keep the address in use.
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._sock.bind(address.for_system)
+
+    def connect(self, address: Address) -> None:
+        number = self._sock.connect_ex(address.for_system)
+        if number not in (errno.EINPROGRESS, errno.EINTR):
+            _raise(_unbindable(number))
+
+    def connected(self) -> bool:
+        if not self._is(select.POLLOUT):
+            return False
+        _raise(_unbindable(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+        return True
+
+    def listen(self, backlog: int) -> None:
+        self._sock.listen(backlog)
+
+    def accept(self) -> HostTcp:
+        self.network.opening()
+        try:
+            sock, _ = self._sock.accept()
+            accepted = HostTcp(self.network, self.family, sock)
+        except BaseException:
+            self.network.closed()
+            raise
+        if _DARWIN:
+            for option in _PASSED_ON:
+                accepted.set(option, self.get(option))
+        return accepted
+
+    def receive(self, limit: int) -> bytes:
+        return self._sock.recv(limit)
+
+    def send(self, data: bytes | memoryview) -> int:
+        return self._sock.send(data)
+
+    def room(self) -> int:
+        # The system does not tell before it is given them.
+        return CHUNK
+
+    def shut_down(self, direction: Direction) -> None:
+        # Fails if the peer has reset the connection already.
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(_SHUTDOWN[direction])
+
+
+class HostUdp(_HostTransport, UdpTransport):
+    __slots__ = ("_connected",)
+
+    def __init__(self, network: HostNetwork, family: Family, sock: socket.socket) -> None:
+        super().__init__(network, family, sock)
+        self._connected = False
+
+    def bind(self, address: Address) -> None:
+        self._sock.bind(address.for_system)
+
+    def connect(self, address: Address | None) -> None:
+        # Linux leaves a connected socket at the interface of its first peer.
+        if self._connected:
+            self._disconnect()
+        if address is not None:
+            self._sock.connect(address.for_system)
+            self._connected = True
+
+    def _disconnect(self) -> None:
+        """Python's ``connect`` knows no AF_UNSPEC, so this calls the C library's."""
+        import ctypes
+
+        unspecified = ctypes.create_string_buffer(16)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.connect(self._sock.fileno(), unspecified, 16) != 0:
+            number = ctypes.get_errno()
+            # macOS dissolves the connection and reports an error all the same.
+            if not (_DARWIN and number in (errno.EINVAL, errno.EAFNOSUPPORT)):
+                _raise(number)
+        self._connected = False
+
+    def send(self, data: bytes, address: Address | None) -> None:
+        if address is None:
+            self._sock.send(data)
+        else:
+            self._sock.sendto(data, address.for_system)
+
+    def receive(self) -> tuple[bytes, Address]:
+        data, address = self._sock.recvfrom(DATAGRAM)
+        return data, Address.of_system(address)
+
+
+@dataclass(slots=True, eq=False)
+class HostNetwork(Network):
+    """The sockets of this process's guests. ``max_sockets`` bounds their number.
+
+    None is three quarters of the file descriptors that the process may have.
+    """
+
+    max_sockets: int | None = None
+    #: how many there are
+    sockets: int = 0
+    _look_ups: trio.CapacityLimiter | None = None
+
+    def tcp(self, family: Family) -> HostTcp:
+        return HostTcp(self, family, self._open(family, socket.SOCK_STREAM))
+
+    def udp(self, family: Family) -> HostUdp:
+        return HostUdp(self, family, self._open(family, socket.SOCK_DGRAM))
+
+    def _open(self, family: Family, kind: socket.SocketKind) -> socket.socket:
+        self.opening()
+        try:
+            sock = socket.socket(family, kind)
+            if family is Family.IPV6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        except BaseException:
+            self.closed()
+            raise
+        return sock
+
+    def opening(self) -> None:
+        """One more socket is about to be opened; raises SocketError if there may be none."""
+        if self.max_sockets is None:
+            self.max_sockets = _share_of_descriptors()
+        if self.sockets >= self.max_sockets:
+            raise SocketError(Code.TOO_MANY_SOCKETS)
+        self.sockets += 1
+
+    def closed(self) -> None:
+        self.sockets -= 1
+
+    async def look_up(self, name: str) -> list[str]:
+        if self._look_ups is None:
+            self._look_ups = trio.CapacityLimiter(LOOK_UPS)
+        try:
+            found = await trio.to_thread.run_sync(
+                lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM),
+                abandon_on_cancel=True,
+                limiter=self._look_ups,
+            )
+        except socket.gaierror as error:
+            raise SocketError(_RESOLVER.get(error.errno or 0, Code.NAME_UNRESOLVABLE)) from error
+        except UnicodeError as error:
+            raise SocketError(Code.INVALID_ARGUMENT) from error
+        return [str(address[0]) for _, _, _, _, address in found]
+
+
+_RESOLVER = {
+    socket.EAI_AGAIN: Code.TEMPORARY_RESOLVER_FAILURE,
+    socket.EAI_FAIL: Code.PERMANENT_RESOLVER_FAILURE,
+    socket.EAI_MEMORY: Code.OUT_OF_MEMORY,
+}
+
+
+def _share_of_descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST_DESCRIPTORS
+    return soft * _OF_FOUR // 4
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many file descriptors as it may give itself, up to a million."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # macOS may refuse its own hard limit.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _unbindable(number: int) -> int:
+    """The error of ``connect``: Linux reports that no port is free as EADDRNOTAVAIL."""
+    return errno.EADDRINUSE if number == errno.EADDRNOTAVAIL else number
+
+
+def _raise(number: int) -> None:
+    if number:
+        raise OSError(number, errno.errorcode.get(number, ""))

@@ -1,0 +1,61 @@
+"""The syntax of names for look-ups, which is that of a URL's host (WHATWG URL, "host parsing")."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+
+from wasi_trio.wasi.sockets._errors import Code, SocketError
+
+#: the longest text to parse, in characters
+LONGEST = 1024
+
+_forbidden = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]").search
+_number = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*").fullmatch
+_address = re.compile(r"[0-9a-fA-FxX.]+").fullmatch
+
+
+def parse_host(text: str) -> tuple[str | None, str]:
+    """The IP address, if the text is one, else None; and the name in ASCII. Raises SocketError for anything else."""
+    if len(text) > LONGEST:
+        raise _invalid()
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in bare:
+        try:
+            return str(ipaddress.IPv6Address(bare)), text
+        except ValueError:
+            raise _invalid() from None
+    name = _to_ascii(text)
+    last = name.removesuffix(".").rpartition(".")[2]
+    if _number(last) is None:
+        return None, name
+    # A text that ends in a number is an IPv4 address, perhaps in an old notation: 127.1, 0x7f.1, 2130706433.
+    try:
+        if _address(name) is not None:
+            return socket.inet_ntoa(socket.inet_aton(name.removesuffix("."))), name
+    except OSError:
+        pass
+    raise _invalid()
+
+
+def _to_ascii(text: str) -> str:
+    try:
+        name = text.lower() if text.isascii() else text.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        raise _invalid() from None
+    labels = name.removesuffix(".").split(".")
+    if _forbidden(name) or len(name) > 253 or not all(0 < len(label) <= 63 for label in labels):
+        raise _invalid()
+    for label in labels:
+        if label.startswith("xn--"):
+            try:
+                if not label[4:].encode("ascii").decode("punycode"):
+                    raise _invalid()
+            except UnicodeError:
+                raise _invalid() from None
+    return name
+
+
+def _invalid() -> SocketError:
+    return SocketError(Code.INVALID_ARGUMENT)

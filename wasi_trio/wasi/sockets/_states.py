@@ -1,0 +1,47 @@
+"""The states of a TCP socket and the transitions between them."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from wasi_trio.wasi.sockets._errors import Code, SocketError
+
+
+class TcpState(Enum):
+    UNBOUND = auto()
+    BOUND = auto()
+    LISTENING = auto()
+    CONNECTING = auto()
+    CONNECTED = auto()
+    #: the connection could not be made, and the socket is of no more use
+    CLOSED = auto()
+
+
+class Step(Enum):
+    BIND = auto()
+    LISTEN = auto()
+    CONNECT = auto()
+    #: the connection is there
+    ESTABLISH = auto()
+    #: the connection could not be made
+    FAIL = auto()
+
+
+#: all other pairs are invalid
+TRANSITIONS = {
+    (TcpState.UNBOUND, Step.BIND): TcpState.BOUND,
+    (TcpState.UNBOUND, Step.LISTEN): TcpState.LISTENING,
+    (TcpState.UNBOUND, Step.CONNECT): TcpState.CONNECTING,
+    (TcpState.BOUND, Step.LISTEN): TcpState.LISTENING,
+    (TcpState.BOUND, Step.CONNECT): TcpState.CONNECTING,
+    (TcpState.CONNECTING, Step.ESTABLISH): TcpState.CONNECTED,
+    (TcpState.CONNECTING, Step.FAIL): TcpState.CLOSED,
+}
+
+
+def after(state: TcpState, step: Step) -> TcpState:
+    """The state after a step; raises SocketError if the step is not valid in this state."""
+    try:
+        return TRANSITIONS[state, step]
+    except KeyError:
+        raise SocketError(Code.INVALID_STATE) from None
