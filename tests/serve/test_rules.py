@@ -356,6 +356,24 @@ async def test_a_guest_that_reads_asks_for_content(name: str) -> None:
                 await trio.testing.wait_all_tasks_blocked(0.01)
 
 
+async def test_content_is_asked_for_over_http2_as_well() -> None:
+    """When the guest reads, and not before."""
+    async with ProxyHandler(guest("echo")) as handler, speaking(HandlerService(handler)) as client:
+        number = await send_head(client, ("expect", "100-continue"), method="POST", ends=False)
+        with trio.fail_after(PATIENCE):
+            await client.until(h2.events.InformationalResponseReceived, number)
+            client.protocol.send_data(number, b"hello", end_stream=True)
+            await client.flush()
+            assert await client.content(number) == b"hello"
+    async with speaking(Recorder(413)) as client:
+        number = await send_head(client, ("expect", "100-continue"), method="POST", ends=False)
+        seen: list[object] = []
+        with trio.fail_after(PATIENCE):
+            while not any(isinstance(event, h2.events.ResponseReceived) for event in seen):
+                seen += await client.receive()
+        assert not any(isinstance(event, h2.events.InformationalResponseReceived) for event in seen)
+
+
 async def test_an_expectation_that_nobody_has_heard_of() -> None:
     received = await answer(b"POST / HTTP/1.1\r\n" + HOST + b"expect: magic\r\ncontent-length: 1\r\n\r\nx")
     assert received.startswith(b"HTTP/1.1 417 ")

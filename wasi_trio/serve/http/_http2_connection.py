@@ -112,14 +112,18 @@ class Http2Connection(Connection):
             await trio.lowlevel.checkpoint()
 
     def _take_turn(self) -> None:
-        """Say what streams have to say, and send it."""
+        """Say what streams have to say, and send it. A failure leaves h2 in disorder, and ends the connection."""
         self._turn_is_due = False
         moved, self._moved = self._moved, {}
-        for stream in moved:
-            stream.take_turn()
-        self._flush()
-        if self._is_over:
-            self._end()
+        try:
+            for stream in moved:
+                stream.take_turn()
+            self._flush()
+            if self._is_over:
+                self._end()
+        except Exception:
+            self.cut()
+            raise
 
     def turn_soon(self, stream: Http2Stream) -> None:
         """Give a stream its turn when guests have had theirs."""
@@ -363,6 +367,7 @@ class Http2Stream(HttpStream):
         "_began_at",
         "_body",
         "_connection",
+        "_continues",
         "_ends",
         "_has_begun",
         "_head",
@@ -389,6 +394,8 @@ class Http2Stream(HttpStream):
         self._body: Body | None = None
         #: bytes of content that its client has not been told of that they were taken
         self._received = 0
+        #: its client is to be told to go on
+        self._continues = False
         #: trailers of the request
         self.trailers: Fields | None = None
         #: what is to be sent
@@ -414,6 +421,14 @@ class Http2Stream(HttpStream):
     def receive_into(self, body: Body) -> None:
         if not body.finished:
             self._body = body
+            if any(name == "expect" for name, _ in self.request.headers):
+                body.on_starved = self._ask_for_content
+
+    def _ask_for_content(self) -> None:
+        """The guest finds nothing to read: tell a client that waits for it that its content is wanted."""
+        self.request.body.on_starved = None
+        self._continues = True
+        self._connection.turn_soon(self)
 
     def receive(self, data: bytes, size: int) -> None:
         """Take content; ``size`` is what it counts in the client's window."""
@@ -439,7 +454,7 @@ class Http2Stream(HttpStream):
         self._is_incomplete = False
         body, self._body = self._body, None
         if body is not None:
-            body.on_permit = None
+            body.on_permit = body.on_starved = None
             body.finish(self.trailers)
 
     # ---- the response ------------------------------------------------------------------------------------
@@ -492,6 +507,9 @@ class Http2Stream(HttpStream):
         if self._received:
             connection.protocol.acknowledge_received_data(self._received, self.number)
             self._received = 0
+        if self._continues and not self._is_over and not self._has_begun:
+            self._continues = False
+            connection.protocol.send_headers(self.number, [(b":status", b"100")])
         if self._is_over or (self._head is None and not self._has_begun):
             return
         try:
@@ -590,6 +608,6 @@ class Http2Stream(HttpStream):
             self._room = None
         body, self._body = self._body, None
         if body is not None:
-            body.on_permit = None
+            body.on_permit = body.on_starved = None
             body.abort(HttpError("connection-terminated"))
         self._connection.finished(self)
