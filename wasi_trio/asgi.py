@@ -18,6 +18,7 @@ from typing import Self, TypeAlias
 import trio
 
 from wasi_trio.component._imports import Imports
+from wasi_trio.serve._garbage import freeze_garbage_collection
 from wasi_trio.serve._loading import LoadError, open_engine
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._settings import SettingError
@@ -115,6 +116,7 @@ class App:
             with finishing():
                 async with self.running():
                     started = True
+                    self._settle()
                     await send({"type": "lifespan.startup.complete"})
                     await receive()
         except (LoadError, SettingError) as error:
@@ -123,6 +125,9 @@ class App:
             await self._fail(str(error), send)
             return
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _settle(self) -> None:
+        """Everything is loaded that lives as long as the application does."""
 
     async def _fail(self, message: str, send: Send) -> None:
         logger.error("%s", message)
@@ -165,6 +170,10 @@ def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
 
 class _Main(App):
     """The application that is all of its server."""
+
+    def _settle(self) -> None:
+        if is_hypercorn(sys.argv):
+            freeze_garbage_collection()
 
     async def _fail(self, message: str, send: Send) -> None:
         if not is_hypercorn(sys.argv):

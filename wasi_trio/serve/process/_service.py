@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ import trio
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._config_file import ConfigFile
 from wasi_trio.serve._configuration import ProtocolOptions
+from wasi_trio.serve._garbage import freeze_garbage_collection
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._responder import HandlerService
@@ -74,10 +74,7 @@ class Service:
         ):
             nursery.start_soon(self._begin_to_drain, stop, handlers)
             self.readiness.handlers = handlers
-            # What is loaded by now lives as long as the process. Looking through it again and again would stop the
-            # event loop for tens of milliseconds each time.
-            gc.collect()
-            gc.freeze()
+            freeze_garbage_collection()
             service = HandlerService(
                 handlers[0],
                 headers=settings.headers,
