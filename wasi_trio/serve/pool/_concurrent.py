@@ -116,12 +116,12 @@ class Concurrent:
                 self._begin(worker.inbox.popleft())
                 return True
             worker.give_back()
-        stalled = pump.stalled
-        if stalled and self._exchanges:
-            self._see_to_unfinished()
-        else:
-            worker.note_stuck(None)
-        if not self._exchanges and self._closed() and (pump.idle or stalled or self._given_up):
+        if self._exchanges:
+            if pump.stalled:
+                self._see_to_unfinished()
+            elif worker.stuck:
+                worker.note_stuck(None)
+        if not self._exchanges and self._closed() and (pump.idle or pump.stalled or self._given_up):
             if worker.pool.admission.spent(worker.slot):
                 worker.retire(Retirement.REUSE_COUNT)
             pump.stop()
@@ -154,7 +154,8 @@ class Concurrent:
             exchange.keeper = self
             call = self._calls.begin(self._instance, exchange, partial(self._answered, exchange))
             self._exchanges[exchange] = exchange.work = call
-            self._worker.note_stuck(None)
+            if self._worker.stuck:
+                self._worker.note_stuck(None)
 
     def _runs_overdue(self) -> bool:
         """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""

@@ -270,6 +270,11 @@ class Worker:
         if not self.slot.load:
             self._begin_idleness()
 
+    @property
+    def stuck(self) -> bool:
+        """Whether only a further request could have the guest go on."""
+        return self._stuck is not None
+
     def note_stuck(self, timeout: float | None) -> None:
         """Only a further request could have the guest go on with any that it has, and that has so many seconds to come.
 
