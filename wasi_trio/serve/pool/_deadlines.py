@@ -13,6 +13,10 @@ from wasi_trio.wasi.http._errors import HttpError
 log = logging.getLogger("wasi_trio.serve")
 
 
+#: exchanges that may be watched although they have been answered
+_LEAST = 64
+
+
 class Deadlines:
     """Fails exchanges whose deadlines pass before they have a response, and has the guest's work on them stopped.
 
@@ -24,14 +28,25 @@ class Deadlines:
         self._nursery = nursery
         self._timeout = timeout
         self._watched: deque[Exchange] = deque()
+        #: so many are watched before those are looked for that have been answered
+        self._most = _LEAST
         self._scope: trio.CancelScope | None = None
 
     def watch(self, exchange: Exchange) -> None:
         """See to an exchange's deadline, which is not before that of any watched so far."""
+        if len(self._watched) >= self._most:
+            self._forget_answered()
         self._watched.append(exchange)
         if self._scope is None:
             self._scope = trio.CancelScope()
             self._nursery.start_soon(self._run, self._scope)
+
+    def _forget_answered(self) -> None:
+        """Let go of exchanges that have an answer: each would be kept until its deadline, with its messages."""
+        expected = [exchange for exchange in self._watched if exchange.expected]
+        self._watched.clear()
+        self._watched.extend(expected)
+        self._most = max(2 * len(expected), _LEAST)
 
     def stop(self) -> None:
         """No exchange is left that could miss its deadline."""
@@ -49,6 +64,7 @@ class Deadlines:
                         failure = DeadlinePassed(f"no response within {self._timeout:g} s")
                         log.warning("%r: %s", exchange.request, failure)
                         exchange.expire(failure, HttpError("internal-error", str(failure)))
-                watched.popleft()
+                if watched and watched[0] is exchange:
+                    watched.popleft()
         watched.clear()
         self._scope = None

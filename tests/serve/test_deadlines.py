@@ -1,0 +1,49 @@
+"""Deadlines that no task waits for by itself."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import trio
+import trio.testing
+
+from wasi_trio.serve.pool._deadlines import Deadlines
+from wasi_trio.serve.pool._exchange import Event, Exchange
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request, Response
+
+
+class Watched(Exchange):
+    """One to which weak references can be made."""
+
+    __slots__ = ("__weakref__",)
+
+
+def submitted(deadlines: Deadlines, seconds: float) -> Watched:
+    exchange = Watched(Request("GET", "http", "x", "/", [], Body.empty()))
+    exchange.deadline = trio.current_time() + seconds
+    deadlines.watch(exchange)
+    exchange.advance(Event.PLACE)
+    exchange.advance(Event.BEGIN)
+    return exchange
+
+
+async def test_answered_exchanges_are_let_go_of_before_their_deadlines(
+    mock_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """Also while one that came before them waits for its answer, whose deadline is kept."""
+    deadlines = Deadlines(nursery, 10)
+    slow = submitted(deadlines, 10)
+    kept: list[weakref.ref[Watched]] = []
+    for _ in range(1000):
+        exchange = submitted(deadlines, 10)
+        exchange.respond(Response(200, [], Body.empty()))
+        kept.append(weakref.ref(exchange))
+    del exchange
+    gc.collect()
+    assert sum(reference() is not None for reference in kept) < 200
+    mock_clock.jump(11)
+    await trio.testing.wait_all_tasks_blocked()
+    assert slow.failure is not None
+    assert slow.failure.status == 504
