@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from p3_guest import BUFFER, CANCELLED, DROPPED, GuestReader, GuestWriter, Watched, trailers
 
@@ -11,7 +13,7 @@ from wasi_trio.runtime._streams import make_future
 from wasi_trio.wasi.http._body import CAPACITY, Body
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._lengths import ContentLength
-from wasi_trio.wasi.p3._http_bodies import BodyStream, GuestContents, HostContents, Transmission, trailers_of
+from wasi_trio.wasi.p3._http_bodies import BodyStream, GuestContents, HostContents, Outlet, Transmission, trailers_of
 from wasi_trio.wasi.p3._http_fields import Fields
 from wasi_trio.wasi.p3._http_types import RESULT, TRAILERS
 
@@ -169,6 +171,24 @@ def test_futures_of_the_host_fit_the_types_of_any_component():
     ok, some, handle = reader.guest.word(pointer), reader.guest.word(pointer + 8), reader.guest.word(pointer + 12)
     assert (ok, some) == (0, 1)
     assert reader.guest.handles.resource(handle, fields).rep.copy_all() == [("a", b"1")]
+
+
+@pytest.mark.parametrize("more", [b"", b"y" * 1000])
+def test_a_passed_on_body_that_is_given_up_leaves_no_cycle(more):
+    """Also where it waits for room."""
+    gc.collect()
+    gc.disable()
+    try:
+        source = Body()
+        source.try_write(b"x" * CAPACITY)
+        body = GuestContents(BodyStream(source), make_future(TRAILERS)[1]).to_body(ContentLength(None), SIZE)
+        source.try_write(more)
+        assert any(isinstance(kept, Outlet) for kept in gc.get_objects())
+        body.close()
+        del source, body
+        assert not any(isinstance(kept, Outlet) for kept in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 # ---- a guest's contents made into a Body -------------------------------------------------------------------

@@ -315,7 +315,8 @@ class Outlet:
                 error = HttpError("connection-terminated")
         self._transmission.settle(error)
         self._trailers.drop()
-        body.on_permit = body.awaits_guest = None  # or the two would keep each other until garbage is collected
+        # Or they would keep each other until garbage is collected.
+        body.on_permit = body.awaits_guest = self._on_room = None
 
 
 class _GuestFeed(Drain):
