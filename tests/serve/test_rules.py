@@ -15,7 +15,15 @@ import h2.events
 import pytest
 import trio
 import trio.testing
-from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import (
+    DataFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from tests.serve.support import Http2, ask, connect, guest, read_to_end, read_until, serving
 from wasi_trio.serve._responder import HandlerService
@@ -545,6 +553,20 @@ async def test_a_window_that_is_opened_by_nothing() -> None:
         with trio.fail_after(PATIENCE):
             await client.until(h2.events.StreamReset, number)
         await is_well(client)
+
+
+async def test_a_client_that_says_goaway_gets_what_is_under_way() -> None:
+    """It says that it takes no streams of the server's, and may still wait for its own (RFC 9113, section 6.8)."""
+    streams: list[HttpStream] = []
+    async with speaking(streams.append) as client:
+        number = await client.ask("/")
+        await client.stream.send_all(GoAwayFrame(0, last_stream_id=0, error_code=0).serialize())
+        await client.stream.send_all(WindowUpdateFrame(0, window_increment=1).serialize())
+        with trio.fail_after(PATIENCE):
+            while not streams:
+                await trio.lowlevel.checkpoint()
+            Recorder()(streams[0])
+            assert await client.content(number) == b"GET|/"
 
 
 async def test_a_whole_response_ends_with_its_last_content() -> None:

@@ -259,9 +259,6 @@ class Http2Connection(Connection):
         for stream in self._blocked:
             self.turn_soon(stream)
 
-    def _on_go_away(self, event: h2.events.ConnectionTerminated) -> None:
-        self._is_closing = True
-
     # ---- sending -----------------------------------------------------------------------------------------
 
     def room(self, number: int) -> int:
@@ -349,7 +346,6 @@ _HANDLERS: dict[type[h2.events.Event], Callable[[Http2Connection, Any], None]] =
     StreamFailed: Http2Connection._on_stream_reset,
     h2.events.WindowUpdated: Http2Connection._on_window,
     h2.events.RemoteSettingsChanged: Http2Connection._on_window,
-    h2.events.ConnectionTerminated: Http2Connection._on_go_away,
 }
 
 

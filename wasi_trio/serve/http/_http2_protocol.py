@@ -39,6 +39,7 @@ class FrameType(IntEnum):
     RST_STREAM = 3
     SETTINGS = 4
     PING = 6
+    GOAWAY = 7
     WINDOW_UPDATE = 8
 
 
@@ -123,6 +124,9 @@ class FrameReader:
             raise TooMuch
         if kind == FrameType.PRIORITY:
             return True  # RFC 9113, section 5.3.2: it has no meaning any more
+        if kind == FrameType.GOAWAY:
+            # A client's concerns streams of the server's, of which there are none; h2 would send nothing after it.
+            return True
         if kind == FrameType.WINDOW_UPDATE and length == 4:
             stream_id = int.from_bytes(buffer[start + 5 : start + 9], "big") & 0x7FFFFFFF
             increment = int.from_bytes(buffer[start + 9 : end], "big") & 0x7FFFFFFF
