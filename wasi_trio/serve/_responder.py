@@ -15,6 +15,7 @@ from wasi_trio.serve.http._stream import BadResponse, ClientLeft, HttpStream, Re
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.wasi.http._body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._lengths import may_announce_length, may_have_content
 from wasi_trio.wasi.http._messages import Request, Response
 
 logger = logging.getLogger("wasi_trio.serve")
@@ -298,8 +299,8 @@ def _head_of(response: Response, method: str) -> ResponseHead:
         if key in _CONNECTION:
             continue
         if key == "content-length":
-            if status == 204:
-                continue  # RFC 9110, section 8.6
+            if not may_announce_length(method, status):
+                continue
             declared = int(value)
             if length is not None:
                 if declared != length:
@@ -307,7 +308,7 @@ def _head_of(response: Response, method: str) -> ResponseHead:
                 continue
             length = declared
         headers.append((name.encode("latin-1"), value))
-    return ResponseHead(status, headers, length, method == "HEAD" or status in (204, 304))
+    return ResponseHead(status, headers, length, bodiless=not may_have_content(method, status))
 
 
 def _sendable(trailers: Trailers | None) -> Trailers | None:

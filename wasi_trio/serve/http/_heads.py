@@ -151,13 +151,13 @@ def checked(value: bytes) -> bytes:
 
 
 def check_name(name: str) -> None:
-    """Raises BadRequest for what is no field name in lower case, as HTTP/2 wants them."""
+    """Raises BadRequest unless it is a field name in lower case, as HTTP/2 requires."""
     if not _FIELD_NAME.fullmatch(name):
         raise BadRequest("a malformed field name")
 
 
 def check_method(method: str) -> None:
-    """Raises BadRequest for what is no method."""
+    """Raises BadRequest unless it is a method that is supported."""
     if not _TOKEN.fullmatch(method.encode("latin-1")):
         raise BadRequest("a malformed method")
     if method == "CONNECT":
@@ -165,13 +165,13 @@ def check_method(method: str) -> None:
 
 
 def check_path(path: str, method: str) -> None:
-    """Raises BadRequest for what is neither a path with an optional query nor the ``*`` of OPTIONS."""
+    """Raises BadRequest unless it is a path with an optional query, or the ``*`` of OPTIONS."""
     if not _PATH_AND_QUERY.match(path) and not (path == "*" and method == "OPTIONS"):
         raise BadRequest("a malformed request target")
 
 
 def check_authority(authority: str) -> None:
-    """Raises BadRequest for what is no host with an optional port; it may be empty (RFC 9110, section 7.2)."""
+    """Raises BadRequest unless it is a host with an optional port; it may be empty (RFC 9110, section 7.2)."""
     found = _AUTHORITY.match(authority)
     if found is None:
         raise BadRequest("a malformed host")
@@ -183,7 +183,7 @@ def check_authority(authority: str) -> None:
 
 
 def check_scheme(scheme: str) -> None:
-    """Raises BadRequest for what is no scheme of a URI."""
+    """Raises BadRequest unless it is the scheme of a URI."""
     if not _SCHEME.match(scheme):
         raise BadRequest("a malformed scheme")
 

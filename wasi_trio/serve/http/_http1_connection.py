@@ -166,7 +166,7 @@ class Http1Connection(Connection):
         return True
 
     def _refuse(self, error: BadRequest) -> None:
-        """Answer what is no request, and end the connection."""
+        """Answer a malformed request, and end the connection."""
         protocol = self.protocol
         protocol.receive_end()
         if protocol.sending is Sending.CONTENT:

@@ -394,7 +394,7 @@ class Http2Stream(HttpStream):
         self._continues = False
         #: trailers of the request
         self.trailers: Fields | None = None
-        #: what is to be sent
+        #: the response as far as it is still to be sent
         self._head: ResponseHead | None = None
         self._queue: list[Piece] = []
         self._ends = False
