@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from wasi_trio.component._account import as_size
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._handles import BorrowScope, HandleTable, ResourceHandle
 from wasi_trio.component._types import ResourceType, ValType, same, same_host_resource
 
-#: how many bytes one call may lift, counting what Python holds them in; more than that is a trap
-LIFT_FUEL = 128 << 20
+#: how many bytes one call may lift unless an embedder says otherwise, counting what Python holds them in; more than
+#: that is a trap. To lift so much takes a few hundredths of a second, in which nothing else runs.
+LIFT_FUEL = 16 << 20
 
 
 class Memory(Protocol):
@@ -37,20 +39,27 @@ class Context:
     definition has none (the validator has made sure that they are then never needed).
     """
 
-    __slots__ = ("adopt", "fuel", "handles", "instance", "lenders", "memory", "realloc", "scope")
+    __slots__ = ("admits", "adopt", "fuel", "handles", "instance", "lenders", "memory", "realloc", "scope")
 
     memory: Memory
     realloc: Realloc
 
     def __init__(
-        self, handles: HandleTable, memory: Memory | None, realloc: Realloc | None, instance: Any = None
+        self,
+        handles: HandleTable,
+        memory: Memory | None,
+        realloc: Realloc | None,
+        instance: Any = None,
+        admits: int = LIFT_FUEL,
     ) -> None:
         self.handles = handles
         self.memory = memory  # type: ignore[assignment]
         self.realloc = realloc  # type: ignore[assignment]
         self.instance = instance
-        #: bytes that the call under way may still lift
-        self.fuel = LIFT_FUEL
+        #: bytes that one call may lift
+        self.admits = admits
+        #: those that the call under way may still lift
+        self.fuel = admits
         #: handles lent to the call under way, for the caller of lift to give back once the call returned
         self.lenders: list[ResourceHandle] = []
         #: the call that handles are lowered into as borrows
@@ -62,7 +71,7 @@ class Context:
         """Take ``amount`` bytes off the call's budget."""
         self.fuel -= amount
         if self.fuel < 0:
-            raise Trap("a call passed more data than the host admits at once")
+            raise Trap(f"a call passed more data than the host admits at once ({as_size(self.admits)})")
 
     def allocate(self, alignment: int, size: int) -> int:
         """Room for ``size`` bytes in the guest's memory, from its own ``realloc``, checked."""
@@ -85,6 +94,8 @@ class Context:
         return handle.rep
 
     def lower_own(self, rep: Any, resource: ResourceType) -> int:
+        if resource.owner is None and (bill := getattr(rep, "bill", None)) is not None:
+            bill(self.handles.account)
         return self.handles.add(ResourceHandle(resource, rep, own=True))
 
     def lower_borrow(self, rep: Any, resource: ResourceType) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wasi_trio.component._account import HANDLE, Account
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._types import ResourceType
 
@@ -41,15 +42,17 @@ class BorrowScope:
 class HandleTable:
     """The handles of one component instance; index 0 is never used and freed indices are reused last first.
 
-    ``limit`` bounds how many a guest may hold, so that it can not fill the host's memory with them.
+    ``limit`` bounds how many a guest may hold. The most that it ever held at once are counted in ``account``, with what
+    small things are behind them.
     """
 
-    __slots__ = ("entries", "free", "limit")
+    __slots__ = ("account", "entries", "free", "limit")
 
-    def __init__(self, limit: int = 1_000_000) -> None:
+    def __init__(self, limit: int = 1_000_000, account: Account | None = None) -> None:
         self.entries: list[Any] = [None]
         self.free: list[int] = []
         self.limit = limit
+        self.account = Account() if account is None else account
 
     def add(self, entry: Any) -> int:
         if self.free:
@@ -59,6 +62,7 @@ class HandleTable:
         index = len(self.entries)
         if index > self.limit:
             raise Trap(f"too many handles: an instance may hold {self.limit}")
+        self.account.charge(HANDLE)
         self.entries.append(entry)
         return index
 

@@ -3,7 +3,8 @@
 A component wires its core modules item by item, through instances it makes up for the purpose; a large one has
 thousands of items. All that is known from the plan. So each module gets its imports renamed to say where they come
 from (the slot of a core instance, or a canonical definition), and loses the exports that nothing asks for: then whole
-core instances can be put into wasmtime's linker, which does the rest.
+core instances can be put into wasmtime's linker, which does the rest. It exports the memories and tables that it
+defines besides, so that their sizes can be asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from wasi_trio.component._wasm import section, sections, unsigned
 CANON = "canon"
 
 _PREAMBLE = 8
-_IMPORT, _EXPORT = 2, 7
+_IMPORT, _TABLE, _MEMORY, _EXPORT = 2, 4, 5, 7
+#: the sections that come after that of the exports
+_AFTER_EXPORTS = frozenset((8, 9, 10, 11, 12))
 _SORTS = (Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL, Sort.CORE_TAG)
 
 
@@ -35,6 +38,9 @@ class Relinked:
 
     code: bytes
     imports: tuple[CoreItem, ...]
+    #: the exports by which the memories and the tables that it defines are found
+    memories: tuple[bytes, ...]
+    tables: tuple[bytes, ...]
 
 
 def slot_name(slot: int) -> str:
@@ -51,7 +57,7 @@ def relink(plan: Plan) -> list[Relinked]:
         if isinstance(item, CoreExport):
             used[item.slot].add(item.name)
     return [
-        Relinked(_rewrite(plan.modules[step.module], imports, used[step.slot]), tuple(item for item, _ in imports))
+        _rewrite(plan.modules[step.module], imports, used[step.slot])
         for step, imports in zip(plan.steps, found, strict=True)
     ]
 
@@ -84,17 +90,38 @@ def _imports(plan: Plan, step: InstantiateModule) -> list[tuple[CoreItem, bytes]
     return imports
 
 
-def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[str]) -> bytes:
+def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[str]) -> Relinked:
     parts = [bytes(code[:_PREAMBLE])]
+    defined: dict[int, list[bytes]] = {_MEMORY: [], _TABLE: []}
+    exports: list[bytes] | None = []
     for identifier, content in sections(code[_PREAMBLE:]):
+        if exports is not None and identifier in _AFTER_EXPORTS:
+            parts.append(_export_section(exports))
+            exports = None
         if identifier == _IMPORT:
             entries = [_names(item) + described for item, described in imports]
             parts.append(section(identifier, unsigned(len(entries)) + b"".join(entries)))
-        elif identifier == _EXPORT:
-            parts.append(section(identifier, _kept_exports(content, used)))
-        else:
-            parts.append(section(identifier, content))
-    return b"".join(parts)
+            continue
+        if identifier == _EXPORT and exports is not None:
+            parts.append(_export_section([*exports, *_kept_exports(content, used)]))
+            exports = None
+            continue
+        if identifier in defined and exports is not None:
+            sort = identifier - 3
+            first = sum(described[0] == sort for _, described in imports)
+            for index in range(first, first + Reader(bytes(content)).count("definitions")):
+                name = f"wasi-trio:{'memory' if identifier == _MEMORY else 'table'}-{index}"
+                defined[identifier].append(name.encode())
+                exports.append(encode_name(name) + bytes((sort,)) + unsigned(index))
+        parts.append(section(identifier, content))
+    if exports is not None:
+        parts.append(_export_section(exports))
+    found = tuple(item for item, _ in imports)
+    return Relinked(b"".join(parts), found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]))
+
+
+def _export_section(entries: list[bytes]) -> bytes:
+    return section(_EXPORT, unsigned(len(entries)) + b"".join(entries)) if entries else b""
 
 
 def _names(item: CoreItem) -> bytes:
@@ -103,7 +130,7 @@ def _names(item: CoreItem) -> bytes:
     return encode_name(slot_name(item.slot)) + encode_name(item.name)
 
 
-def _kept_exports(content: memoryview, used: set[str]) -> bytes:
+def _kept_exports(content: memoryview, used: set[str]) -> list[bytes]:
     reader = Reader(bytes(content))
     kept = []
     for _ in range(reader.count("exports")):
@@ -113,4 +140,4 @@ def _kept_exports(content: memoryview, used: set[str]) -> bytes:
         reader.u32("index of an export")
         if name in used:
             kept.append(bytes(content[start : reader.position]))
-    return unsigned(len(kept)) + b"".join(kept)
+    return kept

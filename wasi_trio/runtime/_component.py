@@ -105,6 +105,8 @@ class LinkedComponent:
         self._functions = Functions(self.engine, self.plan, binding)
         #: whether a pump has to run its instances (WASI 0.3)
         self.concurrent = self._functions.concurrent
+        #: bytes that an instance may be expected to make the host hold: about what the last ones did
+        self.instance_size = 0
         #: kept, because what wasm calls has to live as long as its callers
         self.trampolines = [self._functions.trampoline(canon) for canon in self.plan.canons]
         # The canonical definitions whose functions may wait, or are called from outside wasm.
@@ -132,6 +134,10 @@ class LinkedComponent:
             provider = self._binding.provider(interface)
             if provider is not None:
                 resource.python_class = resource_class(provider.implementation, resource.name)
+
+    def note_size(self, size: int) -> None:
+        """An instance has ended, which held so many bytes."""
+        self.instance_size += (size - self.instance_size) // (4 if self.instance_size else 1)
 
     def find_export(self, name: str, function: str | None = None) -> Export | LiftedFunction | None:
         """An exported function, or the function of an exported interface; None if there is none such.

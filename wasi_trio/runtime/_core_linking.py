@@ -113,6 +113,8 @@ class CoreStep:
         self.name = slot_name(step.slot).encode()
         self.module = module
         self.module_pointer = as_pointer(module.ptr())
+        self.memories = relinked[0].memories
+        self.tables = relinked[0].tables
         #: whether a later step imports something of this one
         self.imported = any(
             isinstance(item, CoreExport) and item.slot == step.slot for later in relinked[1:] for item in later.imports

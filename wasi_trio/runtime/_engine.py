@@ -12,6 +12,8 @@ from typing import Any
 import wasmtime
 import wasmtime.component
 
+from wasi_trio.component._account import Budget
+from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._skeleton import skeleton
 from wasi_trio.runtime import _ffi as ffi
@@ -36,27 +38,35 @@ class Limits:
     """What one component instance may use; see ``wasmtime_store_limiter``.
 
     ``memory`` is in bytes and for each linear memory; ``table_elements`` is for each table. ``handles`` bounds
-    its handle table. Spinning in a call that can not be suspended (``realloc``, a destructor) for longer than
-    ``nested_seconds`` is a trap.
+    its handle table, ``calls`` how many calls it has under way, ``call_data`` the bytes that it passes in one of them,
+    counting what Python holds them in. Spinning in a call that can not be suspended (``realloc``, a destructor) for
+    longer than ``nested_seconds`` is a trap.
+
+    ``instance_memory`` bounds the bytes of all that the instance makes the host hold: its memories and tables, its
+    handles and what is behind them, calls, values and contents under way. A composition of components is one instance.
     """
 
     memory: int = 1 << 30
     table_elements: int = 1_000_000
     instances: int = 1_000
-    tables: int = 1_000
+    tables: int = 100
     memories: int = 100
     handles: int = 100_000
+    calls: int = 10_000
+    call_data: int = LIFT_FUEL
     nested_seconds: float = 1.0
+    instance_memory: int = 1 << 30
 
 
 class Engine(Running):
     """Compiles components and runs their instances; to be used from one thread.
 
     ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it. ``features`` names what
-    is to be admitted in components besides what wasmtime takes as finished: see ``FEATURES``.
+    is to be admitted in components besides what wasmtime takes as finished: see ``FEATURES``. ``budget`` bounds what
+    all instances hold together; engines may share one.
     """
 
-    def __init__(self, *, cache: bool = True, features: Collection[str] = ()) -> None:
+    def __init__(self, *, cache: bool = True, features: Collection[str] = (), budget: Budget | None = None) -> None:
         if sys.implementation.name != "cpython":
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
@@ -66,6 +76,7 @@ class Engine(Running):
         pointer = self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
         self.interrupter = Interrupter(self)
+        self.budget = Budget() if budget is None else budget
         self.epoch_callback = ffi.EpochCallback(self._at_epoch)
         self._closed = False
 

@@ -151,6 +151,7 @@ instance_export_nth = _bind(
 )
 
 memory_data = _bind(_quick, "wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
+table_size = _bind(_quick, "wasmtime_table_size", c_uint64, c_void_p, c_void_p)
 memory_data_size = _bind(_quick, "wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
 
 func_call_async = _bind(

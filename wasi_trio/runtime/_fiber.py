@@ -66,7 +66,10 @@ class Fiber:
             ticker.wake()
         store.poll_tick = ticker.ticks
         try:
-            return bool(ffi.call_future_poll(self.future))
+            done = bool(ffi.call_future_poll(self.future))
+            if not done and store.measured_tick != ticker.ticks:
+                store.measure()
+            return done
         finally:
             engine.host_call = caller
             engine.current, engine.nested, ticker.running = outer, nested, running

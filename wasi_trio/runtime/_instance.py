@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio.component._account import Account
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component._imports import Provider
 from wasi_trio.component._relink import CANON
@@ -34,12 +35,28 @@ class Instance:
     progress, unless the component is concurrent (WASI 0.3): then a task has to run ``pump.run()`` meanwhile.
     """
 
-    __slots__ = ("bound", "closed", "context", "expired", "hosts", "limits", "linked", "pump", "stores")
+    __slots__ = (
+        "_expected",
+        "account",
+        "bound",
+        "closed",
+        "context",
+        "expired",
+        "hosts",
+        "limits",
+        "linked",
+        "pump",
+        "stores",
+    )
 
     def __init__(self, linked: LinkedComponent, context: Any = None, limits: Limits = _DEFAULT_LIMITS) -> None:
         self.linked = linked
         self.context = context
         self.limits = limits
+        #: what it makes the host hold; at first what one like it is expected to
+        self.account = Account(limits.instance_memory, linked.engine.budget)
+        self._expected = linked.instance_size
+        self.account.grown(self._expected)
         self.stores: list[Store | None] = [None] * linked.plan.parts
         self.pump: Pump | None = None
         self.closed = False
@@ -73,6 +90,7 @@ class Instance:
                     ffi.linker_delete(linker)
             for part in linked.without_modules:
                 await instance._new_store(part)
+            instance._measure()
         except BaseException:
             instance.close()
             raise
@@ -150,12 +168,26 @@ class Instance:
             if store is not None:
                 store.drop_resources()
                 store.contexts.clear()
+        if not self.closed and not self._expected:
+            self.linked.note_size(self.account.used)
+        self.account.close()
         # What is left refers to one another no more, and is freed now and not when garbage is collected.
         self.closed = True
         self.stores = [None] * len(self.stores)
         self.pump = self.expired = None
         self.hosts.clear()
         self.bound.clear()
+
+    def _measure(self) -> None:
+        """Count its memories and tables as they are, instead of what was expected."""
+        for store in self.stores:
+            if store is not None:
+                store.measure()
+        self.account.grown(-self._expected)
+        self._expected = 0
+        excess = self.account.excess
+        if excess is not None:
+            raise Trap(excess)
 
     async def _take(self, step: CoreStep, linkers: dict[int, int]) -> None:
         store = self.stores[step.part]

@@ -21,6 +21,26 @@ from wasi_trio.runtime._ticker import TICK
 _MASK32 = 0xFFFF_FFFF
 
 
+#: bytes of a table's element
+_TABLE_ELEMENT = 8
+
+
+class _Measured:
+    """Addresses of the memories and tables of so many core instances, as wasmtime's functions take them."""
+
+    __slots__ = ("_externs", "instances", "memories", "tables")
+
+    def __init__(self, instances: int = -1) -> None:
+        self.instances = instances
+        self.memories: list[int] = []
+        self.tables: list[int] = []
+        self._externs: list[Any] = []
+
+    def keep(self, extern: ctypes.Array[ctypes.c_char]) -> int:
+        self._externs.append(extern)
+        return ctypes.addressof(extern) + ffi.PAYLOAD
+
+
 class Func:
     """A core function of a store, ready to be called.
 
@@ -58,6 +78,7 @@ class Store(ComponentInstance):
     """
 
     __slots__ = (
+        "_measured",
         "_memories",
         "_nested_since",
         "adapter",
@@ -75,6 +96,8 @@ class Store(ComponentInstance):
         "flag_address",
         "funcs",
         "limits",
+        "measured_tick",
+        "memory_size",
         "pending",
         "pointer",
         "poll_tick",
@@ -85,7 +108,8 @@ class Store(ComponentInstance):
     )
 
     def __init__(self, engine: Engine, limits: Limits, index: int, root: Any, parent: Store | None = None) -> None:
-        super().__init__(index, HandleTable(limits.handles), None, parent)
+        super().__init__(index, HandleTable(limits.handles, root.account), None, parent)
+        self.max_calls = limits.calls
         self.engine = engine
         self.limits = limits
         self.root = root
@@ -106,6 +130,11 @@ class Store(ComponentInstance):
         self._nested_since = 0
         self.entered = False
         self._memories: dict[Any, LinearMemory] = {}
+        #: the memories and tables whose sizes are counted, of so many core instances
+        self._measured = _Measured()
+        #: their bytes when last asked for, and the tick of that
+        self.memory_size = 0
+        self.measured_tick = -1
         self.trap = ctypes.c_void_p()
         self.error = ctypes.c_void_p()
         #: where wasmtime puts what ended a call: at once, or at the end of its future
@@ -114,7 +143,12 @@ class Store(ComponentInstance):
         self.pointer: int | None = ffi.store_new(engine.pointer, None, None)
         self.context_pointer: int = ffi.store_context(self.pointer)
         ffi.store_limiter(
-            self.pointer, limits.memory, limits.table_elements, limits.instances, limits.tables, limits.memories
+            self.pointer,
+            min(limits.memory, limits.instance_memory),
+            limits.table_elements,
+            limits.instances,
+            limits.tables,
+            limits.memories,
         )
         ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
         ffi.context_set_epoch_deadline(self.context_pointer, 1)
@@ -193,6 +227,11 @@ class Store(ComponentInstance):
     def epoch(self) -> str | None:
         """What to do at an epoch tick: None to go on, "" to give way, any other string is a trap's message."""
         engine = self.engine
+        if self.measured_tick != engine.ticker.ticks:
+            self.measure()
+            excess = self.handles.account.excess
+            if excess is not None:
+                return excess
         if engine.nested:
             return self._bounded(self._nested_since, "a call from the host that can not be suspended")
         if engine.pinned_since is not None:
@@ -210,6 +249,34 @@ class Store(ComponentInstance):
         if expired is not None and expired():
             return f"{what} ran past the deadline of its request"
         return None
+
+    # ---- its memory --------------------------------------------------------------------------------------
+
+    def measure(self) -> None:
+        """Count the bytes of its memories and tables as they are now.
+
+        wasmtime asks nobody when they grow, so this is done at each tick in which the guest runs, and when it stops.
+        """
+        self.measured_tick = self.engine.ticker.ticks
+        measured = self._measured
+        if measured.instances != len(self.core):
+            measured = self._measured = self._to_measure()
+        context = self.context_pointer
+        size = sum([ffi.memory_data_size(context, pointer) for pointer in measured.memories])
+        size += _TABLE_ELEMENT * sum([ffi.table_size(context, pointer) for pointer in measured.tables])
+        if size != self.memory_size:
+            self.handles.account.grown(size - self.memory_size)
+            self.memory_size = size
+
+    def _to_measure(self) -> _Measured:
+        found = _Measured(len(self.core))
+        for step in self.root.linked.steps:
+            if step.part == self.index and step.slot in self.core:
+                for name in step.memories:
+                    found.memories.append(found.keep(self.extern(step.slot, name)))
+                for name in step.tables:
+                    found.tables.append(found.keep(self.extern(step.slot, name)))
+        return found
 
     # ---- what host functions and the Canonical ABI need --------------------------------------------------
 
@@ -245,7 +312,7 @@ class Store(ComponentInstance):
     def new_context(self, options: Options) -> Context:
         memory = None if options.memory is None else self.memory(options.memory)
         realloc = None if options.realloc is None else self.realloc(options.realloc)
-        context = Context(self.handles, memory, realloc, self)
+        context = Context(self.handles, memory, realloc, self, self.limits.call_data)
         context.adopt = adopt
         return context
 

@@ -25,10 +25,10 @@ from tests.component.concurrency.world import (
     World,
     wait,
 )
+from wasi_trio.component._account import CALL, OverBudget
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._types import U32, FuncType, List, Stream
 from wasi_trio.component.concurrency import CANCELLED, SubtaskState
-from wasi_trio.component.concurrency import _instance as instance_module
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -174,14 +174,14 @@ def test_a_subtask_in_a_set_is_not_cancelled_synchronously(world: World) -> None
     world.inside(caller, core)
 
 
-def test_lists_are_weighed_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instance_module, "MAX_UNDELIVERED", 1000)
+def test_lists_are_weighed_too(world: World) -> None:
     caller = world.guest()
     operation = Operation()
     type_ = FuncType((), List(U32), is_async=True)
     lowering = caller.lower(Host(lambda: operation), type_, is_async=True)
     assert unpack(lowering(caller, [64]))[0] == STARTED
-    with pytest.raises(Trap, match="too much data"):
+    caller.handles.account.limit = caller.handles.account.used - CALL + 1000
+    with pytest.raises(OverBudget):
         operation.resolve([1] * 100)
 
 

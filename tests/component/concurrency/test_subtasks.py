@@ -27,11 +27,11 @@ from tests.component.concurrency.world import (
     World,
     wait_on,
 )
+from wasi_trio.component._account import CALL, OverBudget
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._types import U32, Borrow, FuncType, ResourceType, Stream, Tuple
 from wasi_trio.component.concurrency import HostOperation
-from wasi_trio.component.concurrency import _instance as instance_module
 
 # ---- to guests -------------------------------------------------------------------------------------------
 
@@ -157,14 +157,13 @@ def test_results_are_lowered_with_realloc_on_delivery(world: World, is_async: bo
         assert until.thread is not None
         callee.world.scheduler.resume(until.thread, False)
     assert caller.reallocations == before
-    assert (caller.undelivered > 0) is is_async
+    waiting = caller.handles.account.used
     world.scheduler.run()
-    assert call.resolved and caller.undelivered == 0
+    assert call.resolved and (caller.handles.account.used < waiting) is is_async
     assert caller.read(caller.word(pointer), caller.word(pointer + 4)) == b"result"
 
 
-def test_what_waits_for_delivery_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instance_module, "MAX_UNDELIVERED", 1000)
+def test_what_waits_for_delivery_is_bounded(world: World) -> None:
     callee, caller = Blocking(world, ASYNC_STRING), world.guest()
     callee.flats = (callee.guest.put(b"x" * 400), 400)
     lowering = caller.lower(world.callee(callee.function), ASYNC_STRING, is_async=True)
@@ -174,9 +173,10 @@ def test_what_waits_for_delivery_is_bounded(world: World, monkeypatch: pytest.Mo
             lowering(guest, [0, 0, 64])
 
     run(world, caller, core)
+    caller.handles.account.limit = caller.handles.account.used - 3 * CALL + 1000
     for number in range(3):
         callee.unblock(number)
-    with pytest.raises(Trap, match="too much data awaits delivery"):
+    with pytest.raises(OverBudget):
         world.scheduler.run()
 
 

@@ -26,14 +26,13 @@ from wasi_trio.component.abi import _layout as layout
 
 #: Sizes in bytes from which a string or list<u8> is charged to the budget of a call. Inside of lists every one is.
 ALWAYS = 1
-#: Elsewhere there are only so many of them, so small ones need not be counted,
+#: Elsewhere there are only so many of them, so small ones need not be counted.
 WHEN_LARGE = 1024
-#: and the only one of its call is bounded by MAX_BYTE_LENGTH.
-NEVER = 2**32
 
 
-def charge_from(types: Sequence[ValType]) -> int:
-    return NEVER if sum(map(sites, types)) <= 1 else WHEN_LARGE
+def charges(types: Sequence[ValType]) -> bool:
+    """Whether values of these types can be large, so that a call with them needs a budget."""
+    return any(map(sites, types))
 
 
 @functools.lru_cache(maxsize=8192)

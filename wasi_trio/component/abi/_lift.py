@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from wasi_trio.component._context import LIFT_FUEL, Context
+from wasi_trio.component._context import Context
 from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._types import (
@@ -36,7 +36,7 @@ from wasi_trio.component._types import (
 from wasi_trio.component._types import Variant as VariantType
 from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant, record_class
 from wasi_trio.component.abi import _layout as layout
-from wasi_trio.component.abi._budget import ALWAYS, NEVER, charge_from, cost
+from wasi_trio.component.abi._budget import ALWAYS, WHEN_LARGE, charges, cost
 from wasi_trio.component.abi._codegen import Source, lazy_function
 from wasi_trio.component.abi._frames import MAX_BRANCHES, Inlining, Slot, struct_of
 from wasi_trio.component.abi._lists import bytes_loader
@@ -66,9 +66,9 @@ def lift_values(
     """
 
     def build(source: Source) -> None:
-        lifter = _Lifter(source, encoding, track_lends, charge_from(types), sum(map(layout.weight, types)))
-        if lifter.charge_from != NEVER:
-            source.line(f"cx.fuel = {LIFT_FUEL}")
+        lifter = _Lifter(source, encoding, track_lends, WHEN_LARGE, sum(map(layout.weight, types)))
+        if charges(types):
+            source.line("cx.fuel = cx.admits")
         if layout.total_flat_length(types) <= max_flat:
             raws = [f"flats[{stride * i}]" for i in range(layout.total_flat_length(types))]
             source.line(f"return {lifter.sequence(types, raws)}")
@@ -96,7 +96,7 @@ def load_list(element: ValType, encoding: StringEncoding, *, track_lends: bool =
     load = _list_loader(element, encoding, track_lends, checked=False)
 
     def build(source: Source) -> None:
-        source.line(f"cx.fuel = {LIFT_FUEL}")
+        source.line("cx.fuel = cx.admits")
         source.line(f"return {source.constant(load, 'load')}(cx, p, n)")
 
     return lazy_function("load list", ("cx", "p", "n"), build)

@@ -30,6 +30,8 @@ def _utf8_loader(charge_from: int) -> Load:
         end = pointer + length
         if length > MAX_BYTE_LENGTH or end > memory.size:
             _require(memory, length, end)
+        if length >= charge_from:
+            cx.spend(length)
         try:
             # The copy is cheaper than having str() take a view apart.
             string = memory.view[pointer:end].tobytes().decode()
@@ -38,7 +40,7 @@ def _utf8_loader(charge_from: int) -> Load:
             fault = "incomplete utf-8 byte sequence" if cut_off else f"invalid utf-8: {error.reason}"
             raise Trap(f"{fault} at byte {error.start}") from None
         if length >= charge_from:
-            cx.spend(string.__sizeof__())
+            cx.spend(string.__sizeof__() - length)
         return string
 
     return load_utf8
@@ -53,12 +55,14 @@ def _utf16_loader(charge_from: int) -> Load:
         end = pointer + length
         if length > MAX_BYTE_LENGTH or end > memory.size:
             _require(memory, length, end)
+        if length >= charge_from:
+            cx.spend(length)
         try:
             string = str(memory.view[pointer:end], "utf-16-le")
         except UnicodeDecodeError as error:
             raise Trap(f"invalid utf-16: {error.reason} at byte {error.start}") from None
         if length >= charge_from:
-            cx.spend(string.__sizeof__())
+            cx.spend(string.__sizeof__() - length)
         return string
 
     return load_utf16
@@ -76,9 +80,11 @@ def _latin1_utf16_loader(charge_from: int) -> Load:
         end = pointer + tagged_length
         if tagged_length > MAX_BYTE_LENGTH or end > memory.size:
             _require(memory, tagged_length, end)
+        if tagged_length >= charge_from:
+            cx.spend(tagged_length)
         string = str(memory.view[pointer:end], "latin-1")
         if tagged_length >= charge_from:
-            cx.spend(string.__sizeof__())
+            cx.spend(string.__sizeof__() - tagged_length)
         return string
 
     return load_latin1_utf16
@@ -95,7 +101,8 @@ _FACTORIES = {
 def string_loader(encoding: StringEncoding, charge_from: int) -> Load:
     """The loader of one string, which charges the call's budget for strings of that many bytes or more.
 
-    What is charged is the memory that the string takes in Python, up to four times what it takes in the guest.
+    A string's length is charged before the string is looked at. In the end the charge is the memory that the string
+    takes in Python, up to four times its length in the guest.
     """
     return _FACTORIES[encoding](charge_from)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol
 
+from wasi_trio.component._account import Charge
 from wasi_trio.component._context import Context
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._types import ValType
@@ -160,7 +161,7 @@ class GuestEnd(Waitable):
         self.result = CopyResult.COMPLETED
         #: elements that have yet to be lowered, by the reader's own realloc and so when it takes the event
         self.deferred: list[Any] = []
-        self.weight = 0
+        self.weight: Charge | None = None
 
     # ---- starting ----------------------------------------------------------------------------------------
 
@@ -207,8 +208,10 @@ class GuestEnd(Waitable):
         if element.varies:
             self.deferred += block
             weight = weigh(block)
-            self.weight += weight
-            self.instance.charge(weight)
+            if self.weight is None:
+                self.weight = Charge(self.instance.handles.account, weight)
+            else:
+                self.weight.resize(self.weight.size + weight)
             return
         pointer = self.pointer + self.progress * element.size
         if element.code is not None:
@@ -243,8 +246,7 @@ class GuestEnd(Waitable):
             self.shared.pending = None
         if self.deferred:
             values, self.deferred = self.deferred, []
-            self.instance.undelivered -= self.weight
-            self.weight = 0
+            self.weight = None
             self.codec(self.context, self.pointer, values)
 
     def withdraw(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from wasi_trio.component._account import CALL
 from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable
@@ -13,8 +14,8 @@ from wasi_trio.component.concurrency._threads import GuestTask, Scheduler, Until
 if TYPE_CHECKING:
     from wasi_trio.component._plan import Options
 
-#: bytes of lifted values that may wait in Python until an instance takes delivery of them
-MAX_UNDELIVERED = 256 << 20
+#: how many calls an instance may have under way at once, unless an embedder says otherwise
+MAX_CALLS = 10_000
 
 CANNOT_LEAVE = "cannot leave component instance"
 CANNOT_ENTER = "cannot enter component instance"
@@ -34,12 +35,14 @@ class ComponentInstance:
 
     __slots__ = (
         "backpressure",
+        "calls",
         "contexts",
         "entering",
         "entering_beside",
         "exclusive",
         "handles",
         "index",
+        "max_calls",
         "may_leave",
         "parent",
         "returning",
@@ -47,7 +50,6 @@ class ComponentInstance:
         "storage",
         "synchronous",
         "task",
-        "undelivered",
     )
 
     scheduler: Scheduler
@@ -73,7 +75,9 @@ class ComponentInstance:
         self.returning: OrderedDict[Until, None] = OrderedDict()
         #: what context.get/set reach while a core module is being instantiated, which is no task
         self.storage = [0, 0]
-        self.undelivered = 0
+        #: calls that the guest has made and that have not returned, and how many there may be
+        self.calls = 0
+        self.max_calls = MAX_CALLS
 
     def context(self, options: Options) -> Context:
         """The lifting and lowering context of these options, made when first needed."""
@@ -191,11 +195,17 @@ class ComponentInstance:
 
     # ---- what waits in Python ----------------------------------------------------------------------------
 
-    def charge(self, size: int) -> None:
-        """Count bytes of values that were lifted for this instance and that it has yet to take."""
-        self.undelivered += size
-        if self.undelivered > MAX_UNDELIVERED:
-            raise Trap("too much data awaits delivery to the guest")
+    def begin_call(self) -> None:
+        """The guest makes a call that does not return at once. Raises Trap where too many are under way."""
+        if self.calls >= self.max_calls:
+            raise Trap(f"too many calls are under way: an instance may have {self.max_calls}")
+        self.handles.account.charge(CALL)
+        self.calls += 1
+
+    def end_call(self) -> None:
+        """Such a call has returned."""
+        self.calls -= 1
+        self.handles.account.refund(CALL)
 
     def abandon(self) -> None:
         """The instance is gone: let the other ends of its streams and futures know. Its handles stay as they are."""

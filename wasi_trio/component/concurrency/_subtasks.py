@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
 from wasi_trio.component import abi
+from wasi_trio.component._account import Charge
 from wasi_trio.component._context import Context
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._plan import Lower
@@ -178,7 +179,7 @@ class Subtask(Waitable):
         self.flats = flats
         self.state = SubtaskState.STARTING
         self.outcome: Any = None
-        self.weight = 0
+        self.weight: Charge | None = None
         self.delivered = False
         self.cancellation_requested = False
         #: handles lent to the call until its end is delivered
@@ -203,12 +204,13 @@ class Subtask(Waitable):
 
     def resolve(self, outcome: Any) -> None:
         """The callee has returned a value, or CANCELLED."""
+        if self.index:
+            self.instance.end_call()
         if outcome is not CANCELLED:
             self.state = SubtaskState.RETURNED
             self.outcome = outcome
             if self.lowering.varies and self.index:
-                self.weight = weigh(outcome)
-                self.instance.charge(self.weight)
+                self.weight = Charge(self.instance.handles.account, weigh(outcome))
         elif self.state is SubtaskState.STARTING:
             self.state = SubtaskState.CANCELLED_BEFORE_STARTED
         else:
@@ -229,7 +231,7 @@ class Subtask(Waitable):
         if self.state is not SubtaskState.RETURNED:
             return None
         lowering, outcome, self.outcome = self.lowering, self.outcome, None
-        self.instance.undelivered -= self.weight
+        self.weight = None
         pointer = 0 if lowering.return_pointer is None else self.flats[lowering.return_pointer]
         core = [0]
         lowering.lower(self.context, core, pointer, outcome)
@@ -237,6 +239,7 @@ class Subtask(Waitable):
 
     def expose(self) -> int:
         """Make a handle for the call; gives the core result of an asynchronous call that has not returned at once."""
+        self.instance.begin_call()
         self.index = self.instance.handles.add(self)
         return self.state | self.index << 4
 
