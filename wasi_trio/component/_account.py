@@ -106,15 +106,21 @@ class Account:
 
 
 class Charge:
-    """Bytes counted for as long as this object lives: whoever holds them holds this."""
+    """Bytes counted for as long as this object lives: whoever holds them holds this.
+
+    Those that are ``present`` are counted in any case, as by ``Account.grown``.
+    """
 
     __slots__ = ("_account", "size")
 
-    def __init__(self, account: Account, size: int) -> None:
+    def __init__(self, account: Account, size: int, *, present: bool = False) -> None:
         """Raises OverBudget."""
         self.size = 0
         self._account = account
-        account.charge(size)
+        if present:
+            account.grown(size)
+        else:
+            account.charge(size)
         self.size = size
 
     def resize(self, size: int) -> None:

@@ -10,10 +10,13 @@ from functools import partial
 
 import trio
 
+from wasi_trio.component._account import FREE, Account, Charge
 from wasi_trio.wasi.http._errors import HttpError
 
 #: bytes a body holds before its writer has to wait
 CAPACITY = 512 << 10
+#: bytes that a body is counted to hold at first, before it is counted with its whole capacity
+_STEP = 16 << 10
 #: writes up to this size are gathered in one buffer instead of being kept apart
 _SMALL = 4096
 
@@ -64,13 +67,19 @@ class Body:
 
     A task that waits longer than ``patience`` seconds for something to read calls ``on_late``, which ends the body.
 
+    A body that belongs to a guest's message is counted in an account (``bill``): in steps, so that what is written does
+    not cost much more.
+
     ``complete`` says that all the content that was announced is written: only trailers may follow, and a writer that
     gives up then has ended the body well. ``awaits_guest``, if set, tells whether it is a guest from whom there must
     come more of it, or its end.
     """
 
     __slots__ = (
+        "_account",
+        "_charge",
         "_chunks",
+        "_counted",
         "_reader_wakeup",
         "_subscribers",
         "_writer_wakeup",
@@ -98,6 +107,10 @@ class Body:
         self._reader_wakeup: trio.Event | None = None
         self._writer_wakeup: trio.Event | None = None
         self._subscribers: list[Callable[[BodyEnd], None]] | None = None
+        self._account: Account | None = None
+        self._charge: Charge | None = None
+        #: how many bytes it may hold before they have to be counted
+        self._counted = math.inf
         self.capacity = capacity
         #: bytes written and not yet taken
         self.buffered = 0
@@ -142,6 +155,23 @@ class Body:
         body.finished = True
         return body
 
+    # ---- what it counts ----------------------------------------------------------------------------------
+
+    def bill(self, account: Account) -> None:
+        """Count what the body holds, from here on, in an account. It is there already, so that is never refused."""
+        if self._account is None and self.end is None:
+            self._account = account
+            self._counted = FREE
+            if self.buffered > FREE:
+                self._count()
+
+    def _count(self) -> None:
+        assert self._account is not None
+        step = _STEP if self.buffered <= _STEP else max(self.capacity, self.buffered)
+        self._charge = None
+        self._charge = Charge(self._account, step, present=True)
+        self._counted = step if step < self.capacity else math.inf
+
     # ---- the writer's end --------------------------------------------------------------------------------
 
     def permit(self) -> int:
@@ -173,6 +203,8 @@ class Body:
         else:
             self._chunks.append(bytes(data))
         self.buffered += size
+        if self.buffered > self._counted:
+            self._count()
         if self._reader_wakeup is not None or self.on_readable is not None:
             self._wake_reader()
         return size
@@ -190,6 +222,8 @@ class Body:
                 self._gather(piece)
             else:
                 self._chunks.append(piece)
+        if self.buffered > self._counted:
+            self._count()
         if pieces:
             self._wake_reader()
 
@@ -216,6 +250,8 @@ class Body:
             other._chunks.clear()
             other.buffered = 0
             self.buffered += size
+            if self.buffered > self._counted:
+                self._count()
             self._wake_reader()
             other._taken()
 
@@ -404,6 +440,7 @@ class Body:
             return
         self.refusal = reason
         self.closed = True
+        self._charge = None
         self._chunks.clear()
         self.buffered = 0
         if self.end is None:
@@ -431,6 +468,8 @@ class Body:
         if self.end is not None:
             return
         self.end = end
+        self._charge = None
+        self._counted = math.inf
         subscribers, self._subscribers = self._subscribers, None
         for callback in subscribers or ():
             callback(end)

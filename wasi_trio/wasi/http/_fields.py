@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Self
+
+from wasi_trio.component._account import FREE, Account, Charge, OverBudget
 
 #: fields a guest can neither set nor see: they belong to the connection or to the host that owns it
 FORBIDDEN = frozenset(
@@ -58,10 +61,11 @@ def parse_content_length(value: bytes) -> int:
 class FieldMap:
     """An ordered multimap of fields. Names compare without case; all values of a field go by its first spelling.
 
-    A change to an immutable map, or one that breaks a rule, raises FieldError and leaves the map as it was.
+    A change to an immutable map, or one that breaks a rule, raises FieldError and leaves the map as it was. So does one
+    for which there is no memory in the account that the map is counted in, if any (``bill``).
     """
 
-    __slots__ = ("_entries", "_spellings", "immutable", "size")
+    __slots__ = ("_account", "_charge", "_counted", "_entries", "_spellings", "immutable", "size")
 
     #: the bounds for one map; a subclass may set others
     max_size = MAX_SIZE
@@ -73,6 +77,26 @@ class FieldMap:
         self._spellings: dict[str, str] | None = {}
         self.size = 0
         self.immutable = False
+        self._account: Account | None = None
+        self._charge: Charge | None = None
+        #: the size from which it has to be counted anew
+        self._counted = math.inf
+
+    def bill(self, account: Account) -> None:
+        """Count the map in an account from here on. Raises OverBudget."""
+        if self._account is None:
+            self._account = account
+            self._counted = FREE
+            if self.size > FREE:
+                self._count(self.size)
+
+    def _count(self, size: int) -> None:
+        assert self._account is not None
+        if self._charge is None:
+            self._charge = Charge(self._account, 2 * size)
+        else:
+            self._charge.resize(2 * size)
+        self._counted = 2 * size
 
     @classmethod
     def received(cls, entries: Iterable[tuple[str, bytes]]) -> Self:
@@ -81,6 +105,7 @@ class FieldMap:
         forbidden = cls.forbidden
         fields._entries = [entry for entry in entries if entry[0].lower() not in forbidden]
         fields.immutable = True
+        fields.size = sum([len(value) for _, value in fields._entries]) + 2 * FIELD_OVERHEAD * len(fields._entries)
         return fields
 
     def items(self) -> list[tuple[str, bytes]]:
@@ -110,15 +135,15 @@ class FieldMap:
                 self._spellings.setdefault(other.lower(), other)
         name = self._spellings.get(key, name)
         size = self.size + len(name) + len(value) + FIELD_OVERHEAD
-        if size > self.max_size:
-            raise FieldError("size-exceeded")
-        self.size = size
+        self._admit(size)
         self._spellings[key] = name
         self._entries.append((name, value))
 
     def replace(self, name: str, values: list[bytes]) -> None:
         """Make these the values of a field; they stand where its first value stood. Without values it is removed."""
         key = self._writable(name)
+        if FIELD_OVERHEAD * len(values) > self.max_size:
+            raise FieldError("size-exceeded")
         for value in values:
             self._check(key, value)
         kept: list[tuple[str, bytes]] = []
@@ -158,6 +183,8 @@ class FieldMap:
     def _writable(self, name: str) -> str:
         if self.immutable:
             raise FieldError("immutable")
+        if len(name) > self.max_size:
+            raise FieldError("size-exceeded")
         if _token(name) is None:
             raise FieldError("invalid-syntax")
         key = name.lower()
@@ -165,8 +192,10 @@ class FieldMap:
             raise FieldError("forbidden")
         return key
 
-    @staticmethod
-    def _check(key: str, value: bytes) -> None:
+    @classmethod
+    def _check(cls, key: str, value: bytes) -> None:
+        if len(value) > cls.max_size:
+            raise FieldError("size-exceeded")
         if _value(value) is None:
             raise FieldError("invalid-syntax")
         if key == "content-length":
@@ -177,8 +206,17 @@ class FieldMap:
 
     def _assign(self, entries: list[tuple[str, bytes]]) -> None:
         size = sum(len(name) + len(value) for name, value in entries) + FIELD_OVERHEAD * len(entries)
-        if size > self.max_size:
-            raise FieldError("size-exceeded")
+        self._admit(size)
         self._entries = entries
         self._spellings = None
+
+    def _admit(self, size: int) -> None:
+        """The map is to have this size."""
+        if size > self.max_size:
+            raise FieldError("size-exceeded")
+        if size > self._counted:
+            try:
+                self._count(size)
+            except OverBudget as error:
+                raise FieldError("size-exceeded") from error
         self.size = size

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from wasi_trio.component._account import FREE, Account, Charge
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.wasi.http._fields import is_token
 from wasi_trio.wasi.http._uri import is_path_with_query, is_scheme, split_authority
 
 _DONE: Ok[None] = Ok(None)
 _REFUSED: Err[None] = Err(None)
+
+#: bytes, counted as characters, of a path with its query and of an authority: what the URIs of wasmtime's HTTP library
+#: may have in all
+MAX_URI = 65_534
+#: bytes of a method
+MAX_METHOD = 1024
 
 _METHODS = {
     name: Variant(name.lower())
@@ -50,18 +57,32 @@ class RequestTarget:
     _path_with_query: str | None = None
     _scheme: Variant | None = None
     _authority: str | None = None
+    _account: Account | None = None
+    _charge: Charge | None = None
+
+    def bill(self, account: Account) -> None:
+        """Count the target in an account from here on. Raises OverBudget."""
+        self._account = account
+        self._count()
+
+    def _count(self) -> None:
+        size = len(self._path_with_query or "") + len(self._authority or "")
+        if size > FREE and self._account is not None:
+            self._charge = None
+            self._charge = Charge(self._account, size)
 
     def set_method(self, method: Variant) -> Ok[None] | Err[None]:
         text = method_text(method)
-        if not is_token(text):
+        if len(text) > MAX_METHOD or not is_token(text):
             return _REFUSED
         self._method = method_variant(text)
         return _DONE
 
     def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
-        if path_with_query is not None and not is_path_with_query(path_with_query):
+        if path_with_query is not None and (len(path_with_query) > MAX_URI or not is_path_with_query(path_with_query)):
             return _REFUSED
         self._path_with_query = "/" if path_with_query == "" else path_with_query
+        self._count()
         return _DONE
 
     def set_scheme(self, scheme: Variant | None) -> Ok[None] | Err[None]:
@@ -74,9 +95,12 @@ class RequestTarget:
 
     def set_authority(self, authority: str | None) -> Ok[None] | Err[None]:
         if authority is not None:
+            if len(authority) > MAX_URI:
+                return _REFUSED
             try:
                 split_authority(authority)
             except ValueError:
                 return _REFUSED
         self._authority = authority
+        self._count()
         return _DONE

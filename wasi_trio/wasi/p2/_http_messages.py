@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import trio
 
+from wasi_trio.component._account import Account
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.wasi.http._body import Body
@@ -34,6 +35,9 @@ class IncomingRequest:
         self.request = request
         self.consumed = False
         self._fields: Fields | None = None
+
+    def bill(self, account: Account) -> None:
+        self.request.body.bill(account)
 
     def method(self) -> Variant:
         return method_variant(self.request.method)
@@ -67,7 +71,7 @@ class IncomingRequest:
 class _Outgoing:
     """What outgoing requests and responses have in common: headers, and a body that is asked for once."""
 
-    __slots__ = ("_body", "_headers", "_length")
+    __slots__ = ("_biller", "_body", "_headers", "_length")
 
     #: the ``error-code`` for a body of another length than the headers announce
     size_case: str
@@ -79,6 +83,10 @@ class _Outgoing:
         self._headers = headers
         self._body: Body | None = None
         self._length: ContentLength | None = None
+        self._biller: Account | None = None
+
+    def bill(self, account: Account) -> None:
+        self._biller = account
 
     def headers(self) -> Fields:
         return self._headers
@@ -91,6 +99,8 @@ class _Outgoing:
         except HttpError:
             return _REFUSED
         self._body = Body()
+        if self._biller is not None:
+            self._body.bill(self._biller)
         return Ok(OutgoingBody(self._body, length, self.size_case))
 
     def _announced(self) -> ContentLength:
@@ -124,6 +134,10 @@ class OutgoingRequest(_Outgoing, RequestTarget):
     """A request that a guest makes."""
 
     size_case = "HTTP-request-body-size"
+
+    def bill(self, account: Account) -> None:
+        super().bill(account)
+        RequestTarget.bill(self, account)
 
     def method(self) -> Variant:
         return self._method
@@ -299,6 +313,9 @@ class IncomingResponse:
         self.response = response
         self.consumed = False
         self._fields: Fields | None = None
+
+    def bill(self, account: Account) -> None:
+        self.response.body.bill(account)
 
     def status(self) -> int:
         return self.response.status

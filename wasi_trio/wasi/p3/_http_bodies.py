@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final
 
+from wasi_trio.component._account import Account
 from wasi_trio.component._types import U8
 from wasi_trio.component._values import Err, Ok
 from wasi_trio.component.concurrency._copying import CopyResult
@@ -403,6 +404,10 @@ class Contents(ABC):
     __slots__ = ()
 
     @abstractmethod
+    def bill(self, account: Account) -> None:
+        """Count what the host holds of it in an account."""
+
+    @abstractmethod
     def consume(self, result: SharedFuture) -> tuple[SharedStream, SharedFuture]:
         """Hand everything to a guest, which tells in ``result`` how it goes: the contents and the trailers."""
 
@@ -422,6 +427,9 @@ class HostContents(Contents):
 
     def __init__(self, body: Body) -> None:
         self.body = body
+
+    def bill(self, account: Account) -> None:
+        self.body.bill(account)
 
     def consume(self, result: SharedFuture) -> tuple[SharedStream, SharedFuture]:
         watch_result(result, self._handled)
@@ -446,7 +454,7 @@ class HostContents(Contents):
 class GuestContents(Contents):
     """Those of a message that a guest made."""
 
-    __slots__ = ("stream", "trailers", "trailers_expected", "transmission")
+    __slots__ = ("account", "stream", "trailers", "trailers_expected", "transmission")
 
     def __init__(self, stream: SharedStream | None, trailers: SharedFuture) -> None:
         self.stream = stream
@@ -454,6 +462,10 @@ class GuestContents(Contents):
         self.transmission = Transmission()
         #: where there is no stream: whether there may be trailers all the same
         self.trailers_expected = True
+        self.account: Account | None = None
+
+    def bill(self, account: Account) -> None:
+        self.account = account
 
     def consume(self, result: SharedFuture) -> tuple[SharedStream, SharedFuture]:
         watch_result(result, self.transmission.settle)
@@ -462,6 +474,8 @@ class GuestContents(Contents):
     def to_body(self, length: ContentLength, size_case: str) -> Body:
         stream = self.stream
         outlet = Outlet(self.transmission, stream, self.trailers, length, size_case)
+        if self.account is not None:
+            outlet.body.bill(self.account)
         outlet.check_length()  # it may be none
         if stream is None:
             outlet.finish_contents()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wasi_trio.component._account import Account
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.component.concurrency._futures import SharedFuture
 from wasi_trio.component.concurrency._streams import SharedStream
@@ -46,6 +47,9 @@ class _Message:
     def on_drop(self) -> None:
         self._contents.drop()
 
+    def bill(self, account: Account) -> None:
+        self._contents.bill(account)
+
     def discard(self, error: HttpError) -> None:
         """The message goes nowhere, which is how its maker learns of ``error``."""
         self._contents.drop(error)
@@ -61,6 +65,10 @@ class Request(_Message, RequestTarget):
     """A request, made by a guest or received."""
 
     _size_case = "HTTP-request-body-size"
+
+    def bill(self, account: Account) -> None:
+        super().bill(account)
+        RequestTarget.bill(self, account)
 
     def __init__(self, headers: Fields, contents: Contents, options: RequestOptions | None = None) -> None:
         super().__init__(headers, contents)
