@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from wasi_trio.component._errors import Trap
 
@@ -18,6 +18,8 @@ HANDLE: Final = 2048
 FREE: Final = 1024
 #: bytes that a call under way counts: its coroutine or its thread, and the task around it
 CALL: Final = 8192
+#: bytes that a guest's thread counts: what it usually uses of its stack, and the objects around it
+THREAD: Final = 64 << 10
 
 
 class OverBudget(Trap):
@@ -134,6 +136,18 @@ class Charge:
     def __del__(self) -> None:
         if self.size:
             self._account.refund(self.size)
+
+
+class Billed:
+    """A resource that is counted with the same number of bytes for as long as it lives: ``COST``."""
+
+    __slots__ = ("_charge",)
+
+    COST: ClassVar[int]
+
+    def bill(self, account: Account) -> None:
+        """Count it in an account. Raises OverBudget."""
+        self._charge = Charge(account, self.COST)
 
 
 def as_size(size: float) -> str:

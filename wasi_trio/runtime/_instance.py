@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import trio
@@ -23,6 +23,8 @@ from wasi_trio.runtime._pump import Pump
 from wasi_trio.runtime._store import Store
 
 _DEFAULT_LIMITS = Limits()
+#: bytes of memory that take long to give back to the system
+_LARGE = 128 << 20
 #: why an instance that was closed can not be entered
 CLOSED = "the instance is closed"
 
@@ -155,19 +157,39 @@ class Instance:
     def close(self) -> None:
         """Free its stores, after what is left of its stacks, and drop what host resources the guest still holds.
 
-        The other ends of its streams and futures find that it is gone.
+        The other ends of its streams and futures find that it is gone. Where a loop runs, ``aclose`` is better.
         """
+        for free in self._dismantle():
+            if free is not None:
+                free()
+
+    async def aclose(self) -> None:
+        """``close`` it, with turns for other tasks where there is much to do. Can not be cancelled."""
+        with trio.CancelScope(shield=True):
+            for free in self._dismantle():
+                if free is None:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.to_thread.run_sync(free)
+
+    def _dismantle(self) -> Iterator[Callable[[], None] | None]:
+        """The steps of ``close``. Yields what any thread may do, and None where others should have a turn."""
+        self.retire(CLOSED)
+        stores = [store for store in self.stores if store is not None]
         if self.pump is not None:
             self.pump.drop_fibers()
-        for store in self.stores:
-            if store is not None:
-                if self.pump is not None:
-                    store.abandon()
-                store.close()
-        for store in self.stores:
-            if store is not None:
-                store.drop_resources()
-                store.contexts.clear()
+            for store in stores:
+                yield from store.abandon()
+        for store in stores:
+            large = store.memory_size > _LARGE
+            free = store.close()
+            if free is not None and large:
+                yield free
+            elif free is not None:
+                free()
+        for store in stores:
+            yield from store.drop_resources()
+            store.contexts.clear()
         if not self.closed and not self._expected:
             self.linked.note_size(self.account.used)
         self.account.close()

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _COMPUTES = TICK
 #: turns that all other tasks have between two ticks of a thread that computes
 _TURNS = 8
+#: host operations that are cancelled in one turn of the loop
+_CANCELLED_AT_ONCE = 100
 
 
 class Thread(threads.Thread):
@@ -187,6 +189,7 @@ class Pump:
 
     def spawn(self, body: Body, task: GuestTask) -> Thread:
         assert isinstance(task, Task)
+        task.instance.begin_thread()
         thread = task.thread = Thread(body, task)
         self._threads.add(thread)
         self._advance(thread, None)
@@ -299,8 +302,7 @@ class Pump:
             raise
         finally:
             self.drop_fibers()
-            for operation in list(self.operations):
-                operation.cancel()
+            await self._cancel_operations()
 
     async def _run(self, ticker: Ticker) -> None:
         posted, woken, interrupted, held = self._posted, self._woken, self._interrupted, self._held
@@ -345,6 +347,16 @@ class Pump:
                 await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
                 turn = ticker.ticks
 
+    async def _cancel_operations(self) -> None:
+        """Cancel the host operations under way, a few in each turn of the loop: there may be thousands."""
+        operations = list(self.operations)
+        with trio.CancelScope(shield=True):
+            for start in range(0, len(operations), _CANCELLED_AT_ONCE):
+                for operation in operations[start : start + _CANCELLED_AT_ONCE]:
+                    operation.cancel()
+                if start + _CANCELLED_AT_ONCE < len(operations):
+                    await trio.lowlevel.checkpoint()
+
     def _stop_sleeping(self, raise_cancel: Any) -> trio.lowlevel.Abort:
         self._sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
@@ -365,6 +377,7 @@ class Pump:
                 request = body.send(value)
             except StopIteration:
                 self._threads.discard(thread)
+                thread.fiber.store.end_thread()
                 # Or they, and the call that it was for, would keep one another until garbage is collected.
                 thread.task.thread = None
                 thread.task.on_resolve = _resolved

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable, ResourceHandle
 from wasi_trio.component._plan import CoreExport, CoreItem, Options
-from wasi_trio.component.concurrency._instance import ComponentInstance
+from wasi_trio.component.concurrency._instance import SLICE, ComponentInstance
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.runtime._host_calls import Pending, leave
@@ -153,24 +154,34 @@ class Store(ComponentInstance):
         ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
         ffi.context_set_epoch_deadline(self.context_pointer, 1)
 
-    def close(self) -> None:
-        """Free the store and everything in it. Its windows on memory are closed first."""
+    def close(self) -> Callable[[], None] | None:
+        """Close its windows on memory, after which nothing may use the store. What is returned frees it; None if it is
+        free already.
+
+        To free much memory takes long; it can be done in any thread.
+        """
         if self.pointer is None:
-            return
+            return None
         self.dead = self.dead or "the instance is closed"
         for memory in self._memories.values():
             memory.close()
-        ffi.store_delete(self.pointer)
-        self.pointer = None
+        pointer, self.pointer = self.pointer, None
+        return functools.partial(ffi.store_delete, pointer)
 
-    def drop_resources(self) -> None:
-        """Tell the host's resources that are still owned by the guest that it is gone."""
+    def drop_resources(self) -> Iterator[None]:
+        """Tell the host's resources that are still owned by the guest that it is gone.
+
+        Yields after so much work that others should have a turn.
+        """
         entries, self.handles.entries = self.handles.entries, [None]
-        for handle in entries:
+        for number, handle in enumerate(entries):
+            entries[number] = None
             if isinstance(handle, ResourceHandle) and handle.own and handle.resource.owner is None:
                 on_drop = getattr(handle.rep, "on_drop", None)
                 if on_drop is not None:
                     on_drop()
+            if number % SLICE == SLICE - 1:
+                yield
 
     # ---- entering the guest ------------------------------------------------------------------------------
 

@@ -293,7 +293,7 @@ def test_the_other_ends_learn_that_an_instance_is_gone(world: World) -> None:
     writer.start_write(5, lambda result, _: results.append(result))
     guest.lower(Host(Operation), FuncType((), None, is_async=True), is_async=True)(guest, [])
     guest.call("waitable-set.new")
-    guest.abandon()
+    list(guest.abandon())
     assert results == [1] and guest.handles.get(index)
 
 
@@ -303,7 +303,7 @@ def test_what_a_guest_was_reading_is_not_written_once_it_is_gone(world: World) -
     writer = HostFutureWriter(shared)
     index = guest.context(guest.options()).lower_future(shared, U8)
     guest.call("future.read", index, 64, type_=Future(U8), is_async=True)
-    guest.abandon()
+    list(guest.abandon())
     results: list[Any] = []
     writer.start_write(5, lambda result, _: results.append(result))
     assert results == [1] and guest.read(64, 1) == b"\0"

@@ -89,7 +89,7 @@ class GuestWriter(_End):
 
     def die(self) -> None:
         """The guest traps."""
-        self.guest.abandon()
+        list(self.guest.abandon())
 
 
 def trailers() -> tuple[FutureWriter[Any], SharedFuture]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from wasi_trio.component._account import CALL
+from wasi_trio.component._account import CALL, THREAD
 from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 #: how many calls an instance may have under way at once, unless an embedder says otherwise
 MAX_CALLS = 10_000
+#: handles that are seen to in one go where there may be any number
+SLICE = 500
+#: how many threads a guest may have, each with a stack
+MAX_THREADS = 1_000
 
 CANNOT_LEAVE = "cannot leave component instance"
 CANNOT_ENTER = "cannot enter component instance"
@@ -50,6 +55,7 @@ class ComponentInstance:
         "storage",
         "synchronous",
         "task",
+        "threads",
     )
 
     scheduler: Scheduler
@@ -78,6 +84,8 @@ class ComponentInstance:
         #: calls that the guest has made and that have not returned, and how many there may be
         self.calls = 0
         self.max_calls = MAX_CALLS
+        #: calls of its functions under way
+        self.threads = 0
 
     def context(self, options: Options) -> Context:
         """The lifting and lowering context of these options, made when first needed."""
@@ -207,9 +215,26 @@ class ComponentInstance:
         self.calls -= 1
         self.handles.account.refund(CALL)
 
-    def abandon(self) -> None:
-        """The instance is gone: let the other ends of its streams and futures know. Its handles stay as they are."""
-        for entry in list(self.handles):
+    def begin_thread(self) -> None:
+        """A call of one of its functions begins, with a stack of its own. Raises Trap where there are too many."""
+        if self.threads >= MAX_THREADS:
+            raise Trap(f"too many calls of its functions are under way: an instance may have {MAX_THREADS}")
+        self.handles.account.charge(THREAD)
+        self.threads += 1
+
+    def end_thread(self) -> None:
+        """Such a call is over, and all that the guest did for it."""
+        self.threads -= 1
+        self.handles.account.refund(THREAD)
+
+    def abandon(self) -> Iterator[None]:
+        """The instance is gone: let the other ends of its streams and futures know. Its handles stay as they are.
+
+        Yields after so much work that others should have a turn.
+        """
+        for number, entry in enumerate(self.handles.entries):
             abandon = getattr(entry, "abandon", None)
             if abandon is not None:
                 abandon()
+            if number % SLICE == SLICE - 1:
+                yield

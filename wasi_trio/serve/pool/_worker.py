@@ -122,7 +122,7 @@ class Worker:
                             assert self.strategy is not None
                             await self.strategy.serve(instance, first)
                         finally:
-                            instance.close()
+                            await instance.aclose()
                 finally:
                     del self.pool.watchdog.watched[context]
                     context.finish()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar, cast
 
+from wasi_trio.component._account import Billed
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.wasi._clocks import SECOND
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.filesystem._errors import code_of
-from wasi_trio.wasi.filesystem._opened import Opened, identity_hash
+from wasi_trio.wasi.filesystem._opened import KEPT, Opened, identity_hash
 from wasi_trio.wasi.filesystem._sandbox import Sandbox
 from wasi_trio.wasi.filesystem._streams import Entries, FileSink, FileSource
 from wasi_trio.wasi.filesystem._words import flags_of, flags_to_open, kind_name, time_to_set
@@ -107,10 +108,13 @@ class DirectoryEntryStream:
             return Err(error_code(error))
 
 
-class Descriptor:
+class Descriptor(Billed):
     """The resource ``descriptor``."""
 
     __slots__ = ("_context", "_opened")
+
+    #: what is kept for a stream to it
+    COST = KEPT
 
     def __init__(self, opened: Opened, context: WasiContext) -> None:
         self._opened = opened

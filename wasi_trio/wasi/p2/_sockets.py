@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import trio
 
+from wasi_trio.component._account import Billed
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err, Variant
 from wasi_trio.wasi._context import WasiContext
@@ -153,10 +154,13 @@ class TcpReady(Pollable):
             await self._socket.wait()
 
 
-class _Socket:
+class _Socket(Billed):
     """The common part of the resources for TCP and UDP."""
 
     __slots__ = ("_socket",)
+
+    #: what waits in it to be sent, and what it has received
+    COST = 96 << 10
 
     _socket: tcp.TcpSocket | udp.UdpSocket
 

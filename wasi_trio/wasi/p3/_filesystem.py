@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from wasi_trio.component._account import Billed
 from wasi_trio.component._types import U8, ValType
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.component.concurrency._futures import SharedFuture
@@ -13,7 +14,7 @@ from wasi_trio.runtime._streams import discard
 from wasi_trio.wasi._clocks import SECOND
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.filesystem._errors import code_of
-from wasi_trio.wasi.filesystem._opened import PIECE, Opened, identity_hash
+from wasi_trio.wasi.filesystem._opened import KEPT, PIECE, Opened, identity_hash
 from wasi_trio.wasi.filesystem._sandbox import Sandbox
 from wasi_trio.wasi.filesystem._streams import ENTRIES, Entries, FileSink, FileSource
 from wasi_trio.wasi.filesystem._words import flags_of, flags_to_open, kind_name, time_to_set
@@ -92,10 +93,13 @@ class _EntrySupply:
         self._entries.close()
 
 
-class Descriptor:
+class Descriptor(Billed):
     """The resource ``descriptor``."""
 
     __slots__ = ("_context", "_opened")
+
+    #: what is kept for a stream to it
+    COST = KEPT
 
     def __init__(self, opened: Opened, context: WasiContext) -> None:
         self._opened = opened

@@ -7,6 +7,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio.component._account import Billed
 from wasi_trio.component._types import STRING, U8, Option, Own, ResourceType, Result
 from wasi_trio.component._types import Variant as VariantType
 from wasi_trio.component._values import Variant
@@ -77,10 +78,13 @@ def _failed(error: OSError) -> SharedFuture:
     return outcome.future
 
 
-class _Socket:
+class _Socket(Billed):
     """The common part of the resources for TCP and UDP."""
 
     __slots__ = ("_socket",)
+
+    #: what waits in it to be sent, and what it has received
+    COST = 96 << 10
 
     _socket: tcp.TcpSocket | udp.UdpSocket
 
