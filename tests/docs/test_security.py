@@ -11,8 +11,10 @@ from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
 from wasi_trio import Engine, Limits
 from wasi_trio.component._context import LIFT_FUEL
+from wasi_trio.component.concurrency._instance import MAX_THREADS
 from wasi_trio.runtime._engine import FIBER_STACK
 from wasi_trio.serve import HandlerOptions
+from wasi_trio.serve._memory import SHARE
 from wasi_trio.wasi.filesystem._opened import MAX_DESCRIPTORS, PIECE
 from wasi_trio.wasi.filesystem._volumes import THREADS
 from wasi_trio.wasi.http._body import CAPACITY
@@ -70,6 +72,14 @@ def test_the_bounds_are_those_of_the_code() -> None:
     table = rows("What a guest can use up")
     for what, number, words in [
         ("linear memory", limits.memory, f"{limits.memory >> 30} GiB for each memory, {limits.memories} memories"),
+        (
+            "memory in all: memories and tables, handles and what is behind them, calls and contents under way",
+            limits.instance_memory,
+            f"{limits.instance_memory >> 30} GiB for each instance",
+        ),
+        ("memory of all instances together", SHARE, f"{SHARE * 100:g} % of"),
+        ("calls under way", limits.calls, f"{limits.calls:,} for each"),
+        ("calls of its own functions under way", MAX_THREADS, f"{MAX_THREADS:,} for each"),
         ("tables", limits.table_elements, f"{limits.table_elements:,} elements each, {limits.tables:,} tables"),
         ("core instances", limits.instances, f"{limits.instances:,} for"),
         ("handles (resources, streams, futures, calls)", limits.handles, f"{limits.handles:,} for"),

@@ -24,7 +24,8 @@ class Machine(RuleBasedStateMachine):
     )
     def begin(self, requests: float, held: float, reuse: int, at_once: int) -> None:
         self.bounds = Bounds(requests, held, reuse, at_once)
-        self.admission: Admission[int] = Admission(self.bounds)
+        self.has_memory = True
+        self.admission: Admission[int] = Admission(self.bounds, lambda: self.has_memory)
         self.requests = 0
         self.held: list[int] = []
         #: what each instance has, and has had
@@ -60,9 +61,12 @@ class Machine(RuleBasedStateMachine):
         self.had[slot] += 1
         self.review(slot)
 
+    def can_place(self) -> bool:
+        return self.active() < self.bounds.requests and (bool(self.roomy) or self.has_memory)
+
     def fill_places(self) -> None:
         while (request := self.admission.next_held()) is not None:
-            assert self.active() < self.bounds.requests
+            assert self.can_place()
             assert request == self.held.pop(0), "in the order in which they came"
             self.placed(request, *self.admission.place())
 
@@ -74,8 +78,11 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def submit(self) -> None:
         self.requests += 1
+        possible = self.can_place()
+        assert self.admission.can_place() is possible
+        assert self.admission.short is (self.active() < self.bounds.requests and not possible)
         verdict, slot = self.admission.submit(self.requests)
-        if self.active() < self.bounds.requests:
+        if possible:
             assert slot is not None
             self.placed(self.requests, verdict, slot)
         elif len(self.held) < self.bounds.held:
@@ -105,7 +112,12 @@ class Machine(RuleBasedStateMachine):
         self.admission.give_back(slot, len(given))
         self.review(slot)
         for request in given:
-            self.placed(request, *self.admission.place())
+            if self.can_place():
+                self.placed(request, *self.admission.place())
+            else:
+                self.admission.hold(request)
+                self.held.append(request)
+        self.fill_places()
 
     @precondition(lambda self: self.has)
     @rule(data=st.data(), ready=st.booleans())
@@ -113,6 +125,13 @@ class Machine(RuleBasedStateMachine):
         slot = self.slot(data)
         self.admission.set_ready(slot, ready)
         self.review(slot)
+        self.fill_places()
+
+    @rule(has=st.booleans())
+    def change_memory(self, has: bool) -> None:
+        self.has_memory = has
+        if has:
+            self.fill_places()
 
     @precondition(lambda self: self.has)
     @rule(data=st.data(), reason=st.sampled_from(Retirement))
@@ -144,8 +163,7 @@ class Machine(RuleBasedStateMachine):
         admission, bounds = self.admission, self.bounds
         assert admission.active == self.active() <= bounds.requests
         assert list(admission.held) == self.held
-        assert len(self.held) <= bounds.held
-        assert not self.held or admission.active == bounds.requests, "nobody waits for nothing"
+        assert not self.held or not self.can_place(), "nobody waits for nothing"
         assert admission.started == len(self.has)
         for slot, has in self.has.items():
             assert (slot.load, slot.taken) == (len(has), self.had[slot])

@@ -12,6 +12,7 @@ import pytest
 
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
+from wasi_trio.serve._memory import available
 from wasi_trio.serve._settings import SETTINGS, SettingError, Settings, from_environment, from_table
 from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.pool._options import HandlerOptions
@@ -34,15 +35,18 @@ def test_the_defaults_are_those_of_the_handler() -> None:
     usual = HandlerOptions()
     # A server that anyone can reach is bounded; a handler in a program is not.
     assert told.max_concurrent_requests == 1000
+    assert told.total_memory is not None and 0.79 < told.total_memory / available() < 0.81
     for field in dataclasses.fields(HandlerOptions):
-        if field.name not in ("max_concurrent_requests", "wasi"):
+        if field.name not in ("max_concurrent_requests", "total_memory", "wasi"):
             assert getattr(told, field.name) == getattr(usual, field.name), field.name
 
 
 def test_every_handler_option_can_be_set() -> None:
     settable = {setting.field.partition(".")[0] for setting in SETTINGS if setting.field}
-    # Those two are objects of a program.
-    assert settable | {"metrics", "listeners"} == {field.name for field in dataclasses.fields(HandlerOptions)}
+    # Two are objects of a program, and nobody has needed another time than 5 s so far.
+    assert settable | {"metrics", "listeners", "memory_timeout"} == {
+        field.name for field in dataclasses.fields(HandlerOptions)
+    }
 
 
 #: for each of a few settings: as text, in TOML, and the value
@@ -214,3 +218,33 @@ def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(SettingError, match=r"is not TOML: "):
         read_config_file(str(path))
+
+
+def test_all_processes_share_the_memory() -> None:
+    settings = Settings({"max-total-memory": 3 << 30, "workers": 3})
+    assert settings.handler_options().total_memory == 1 << 30
+    assert Settings({"max-total-memory": None}).handler_options().total_memory is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/system.slice/app", {"system.slice/app/memory.max": "2097152\n", "memory.max": "max\n"}, 2 << 20),
+        ("0::/outer/inner", {"outer/memory.max": "4194304\n", "outer/inner/memory.max": "max\n"}, 4 << 20),
+        ("0::/of/the/host", {"memory.max": "8388608\n"}, 8 << 20),
+        ("4:cpu:/x\n3:memory:/job\n0::/", {"memory/job/memory.limit_in_bytes": "1048576\n"}, 1 << 20),
+        ("nothing", {}, None),
+    ],
+)
+def test_memory_that_control_groups_leave(
+    tmp_path: Path, groups: str, files: dict[str, str], limit: int | None
+) -> None:
+    if groups != "nothing":
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(groups + "\n")
+    for name, content in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert available(tmp_path) == (limit or machine)

@@ -47,6 +47,16 @@ class Budget:
         """Whether an instance of that size can be made. The first always can."""
         return self.used + size <= self.limit or not self.accounts
 
+    def reserve(self, size: int) -> None:
+        """An instance of about that size is going to be made: it counts from here on, until ``unreserve``."""
+        self.used += size
+        self.accounts += 1
+
+    def unreserve(self, size: int) -> None:
+        """It is made now, and counts for itself."""
+        self.used -= size
+        self.accounts -= 1
+
     def add(self, size: int) -> None:
         """Count bytes that are held for no one instance; a negative number takes some back."""
         self.used += size

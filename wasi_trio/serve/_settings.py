@@ -312,6 +312,32 @@ SETTINGS = (
         field="limits.memory",
     ),
     Setting(
+        "max-instance-memory",
+        arguments.parse_size,
+        "Bytes that an instance may make the server hold in all: its memories and tables, handles and what is behind "
+        "them, calls and contents under way.",
+        "SIZE",
+        default="1GiB",
+        field="limits.instance_memory",
+    ),
+    Setting(
+        "max-total-memory",
+        or_none(arguments.parse_size),
+        "Bytes that all instances may hold together, over all worker processes; requests that need another instance "
+        "wait then, and are refused with 503 after 5 s.",
+        "SIZE",
+        field="total_memory",
+        shown="80 % of the memory that the server may have",
+    ),
+    Setting(
+        "hostcall-fuel",
+        arguments.parse_size,
+        "Bytes that a guest may pass in one call, counting what Python holds them in.",
+        "SIZE",
+        default="16MiB",
+        field="limits.call_data",
+    ),
+    Setting(
         "max-table-elements",
         arguments.parse_count,
         "Elements of each table of an instance.",
@@ -354,6 +380,13 @@ class Settings:
         """The header fields to put in every request."""
         return [header for part in self["headers"] for header in part]
 
+    def _total_memory(self) -> int | None:
+        """The bytes that all instances of one process may hold."""
+        from wasi_trio.serve import _memory as memory
+
+        total = self["max-total-memory"] if "max-total-memory" in self else memory.SHARE * memory.available()
+        return None if total is None else int(total / self["workers"])
+
     def handler_options(self, metrics: Metrics | None = None) -> HandlerOptions:
         """The request handler's options. What guests print is printed by the process."""
         # Here, because this takes in the runtime, of which a command line that only asks for help has no need.
@@ -377,6 +410,7 @@ class Settings:
                 value = self[setting.name]
                 # A variable that the guest is to have from here, and that is not set here, is None.
                 fields[part][field] = tuple(filter(None, value)) if setting.several else value
+        fields[""]["total_memory"] = self._total_memory()
         fields["wasi"]["preopens"] = open_directories(self["dirs"])
         network = fields["wasi.network"]
         network["outbound"] = Outbound(network["outbound"]) if network["outbound"] else None

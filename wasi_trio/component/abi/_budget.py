@@ -53,21 +53,28 @@ def sites(type_: ValType) -> int:
 
 @functools.lru_cache(maxsize=8192)
 def cost(type_: ValType) -> int:
-    """About how many bytes of Python objects a value takes, what is of variable size left out."""
+    """About how many bytes of Python objects a value takes, what is of variable size left out.
+
+    It is more where a value takes little room and much time, so that the budget bounds the time of a call as well.
+    """
     match type_:
-        case Primitive("bool" | "s8" | "u8" | "string") | Enum() | Map():
-            return 0
+        case Primitive("bool" | "s8" | "u8") | Enum():
+            return 16
+        case Primitive("string"):
+            return 72
+        case Map():
+            return 104
         case Primitive("char"):
             return 76
         case Primitive():
             return 32
         case Flags(names):
-            return 0 if len(names) <= 8 else 216
+            return 40 if len(names) <= 8 else 216
         case List(element, length):
-            return 0 if length is None else 64 + length * (8 + cost(element))
+            return 104 if length is None else 64 + length * (8 + cost(element))
         case Record() | Tuple():
-            return 56 + sum(8 + cost(t) for t in layout.fields(type_))
+            return 64 + sum(8 + cost(t) for t in layout.fields(type_))
         case Variant() | Option() | Result():
-            return 72 + max((cost(t) for _, t in layout.cases(type_) if t is not None), default=0)
+            return 112 + max((cost(t) for _, t in layout.cases(type_) if t is not None), default=0)
         case _:
             return 72

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Generic, TypeVar
@@ -71,12 +71,15 @@ class Slot:
 class Admission(Generic[R]):
     """Counts requests and instances, and decides by that alone.
 
-    A request that was given a place keeps it until ``release``. An instance has room while it is ``ready`` and its
+    A request that was given a place keeps it until ``release``. One that needs another instance has to wait while there
+    is no memory for that. An instance has room while it is ``ready`` and its
     bounds admit one request more; the one that has had room for longest is asked first.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, has_memory: Callable[[], bool] = lambda: True) -> None:
         self.bounds = bounds
+        #: whether there is memory for one instance more
+        self._has_memory = has_memory
         #: requests that have a place
         self.active = 0
         #: instances so far
@@ -90,13 +93,25 @@ class Admission(Generic[R]):
 
     def submit(self, request: R) -> tuple[Verdict, Slot | None]:
         """What to do with a request and, where it has a place, with which instance."""
-        bounds = self.bounds
-        if self.active < bounds.requests:
+        if self.can_place():
             return self.place()
-        if len(self.held) >= bounds.held:
+        if len(self.held) >= self.bounds.held:
             return Verdict.REFUSE, None
-        self.held[request] = None
+        self.hold(request)
         return Verdict.HOLD, None
+
+    def can_place(self) -> bool:
+        """Whether a request could be given a place now."""
+        return self.active < self.bounds.requests and (bool(self._roomy) or self._has_memory())
+
+    @property
+    def short(self) -> bool:
+        """Whether it is for want of memory alone that none can."""
+        return self.active < self.bounds.requests and not self.can_place()
+
+    def hold(self, request: R) -> None:
+        """Have a request wait, however many do."""
+        self.held[request] = None
 
     def place(self) -> tuple[Verdict, Slot]:
         """Give a request a place: ACCEPT with an instance that has room, or START with a new one."""
@@ -119,7 +134,7 @@ class Admission(Generic[R]):
 
     def next_held(self) -> R | None:
         """The request that waits for longest, if there is a place for it now; it is to be placed."""
-        if self.held and self.active < self.bounds.requests:
+        if self.held and self.can_place():
             request = next(iter(self.held))
             del self.held[request]
             return request

@@ -103,7 +103,7 @@ class Concurrent:
 
     def _set_ready(self, ready: bool) -> None:
         if self._worker.slot.ready is not ready:
-            self._worker.pool.admission.set_ready(self._worker.slot, ready)
+            self._worker.pool.set_ready(self._worker.slot, ready)
 
     def _at_leisure(self) -> bool:
         """No thread of the instance can go on: begin a request, or leave; whether either was done."""
@@ -126,7 +126,7 @@ class Concurrent:
                 worker.retire(Retirement.REUSE_COUNT)
             pump.stop()
         self._set_ready(not self._store.busy)
-        return False
+        return bool(worker.inbox)  # one that waited for an instance with room
 
     def _see_to_unfinished(self) -> None:
         """Nothing but a further request could have the guest go on: if there will be none, end what it has left."""

@@ -83,6 +83,8 @@ class Event(IntEnum):
     END = 7
     #: the response has ended early, and its place is free; the guest may go on as after any response
     CLOSE = 8
+    #: it has to wait again, because there is no memory for an instance
+    HOLD = 9
 
 
 class State(Enum):
@@ -129,6 +131,7 @@ TABLE: Final[Mapping[State, Mapping[Event, State]]] = {
     },
     State.PLACED: {
         Event.PLACE: State.PLACED,
+        Event.HOLD: State.HELD,
         Event.BEGIN: State.WORKING,
         Event.FAIL: State.FAILED,
         Event.LEAVE: State.LEFT,

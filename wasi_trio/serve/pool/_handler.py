@@ -13,12 +13,13 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
-from wasi_trio.serve.pool._exchange import Event, Exchange, Overloaded
+from wasi_trio.serve.pool._exchange import Event, Exchange, Overloaded, State
 from wasi_trio.serve.pool._guest import GuestCalls, guest_calls
 from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._one_at_a_time import OneAtATime
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
 from wasi_trio.wasi.http._errors import HttpError
@@ -54,8 +55,13 @@ class ProxyHandler:
                 held=math.inf if queue is None else queue,
                 reuse=self.reuse_count,
                 at_once=self.concurrent_count,
-            )
+            ),
+            self._has_memory,
         )
+        self._budget = component.engine.budget
+        if self.options.total_memory is not None:
+            self._budget.limit = self.options.total_memory
+        self._shortage: Shortage | None = None
         #: there may be requests yet, but none that another should wait for
         self.draining = False
         self._leaving = False
@@ -71,6 +77,8 @@ class ProxyHandler:
         self._observer = self._new_observer()
         if self.options.request_timeout is not None:
             self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
+        self._shortage = Shortage(self._nursery, self.options.memory_timeout, self._refuse_for_memory)
+        self._budget.on_freed[self] = self._place_held
         self.watchdog.start()
         return self
 
@@ -81,6 +89,7 @@ class ProxyHandler:
             metrics = self.options.metrics.of(self.component.name)
             metrics.in_progress = lambda: self.active
             metrics.waiting = lambda: self.waiting
+            self.options.metrics.budget = self._budget
             metrics.stalls = lambda: self.watchdog.stalls
             metrics.interruptions = lambda: self.watchdog.interruptions
         elif not listeners and not log.isEnabledFor(logging.INFO):
@@ -116,6 +125,7 @@ class ProxyHandler:
             return await self._nursery_manager.__aexit__(kind, error, traceback)
         finally:
             self.watchdog.stop()
+            del self._budget.on_freed[self]
 
     def begin_to_drain(self) -> None:
         """Requests still come, but no new clients: all that is not done within ``drain_timeout`` is ended then.
@@ -152,17 +162,36 @@ class ProxyHandler:
                 self._deadlines.watch(exchange)
             self._place(exchange, verdict, slot)
         elif verdict is Verdict.HOLD:
-            exchange.keeper = self
+            self._hold(exchange)
             if self._deadlines is not None:
                 self._deadlines.watch(exchange)
         else:
             self._refuse(exchange)
         return exchange
 
+    def _hold(self, exchange: Exchange) -> None:
+        exchange.keeper = self
+        if self.admission.short:
+            assert self._shortage is not None
+            self._shortage.watch(exchange)
+
     def _refuse(self, exchange: Exchange) -> None:
-        failure = Overloaded(f"{self.waiting} requests wait already")
+        self._overloaded(exchange, f"{self.waiting} requests wait already")
+
+    def _refuse_for_memory(self, exchange: Exchange) -> None:
+        self.admission.withdraw(exchange)
+        exchange.keeper = None
+        exchange.request.body.close()
+        self._overloaded(exchange, f"there is no memory for another instance, with {self._budget.accounts} there")
+        self._leave()
+
+    def _overloaded(self, exchange: Exchange, reason: str) -> None:
+        failure = Overloaded(reason)
         log.warning("%r: %s", exchange.request, failure)
-        exchange.fail(failure, HttpError("internal-error", str(failure)))
+        exchange.fail(failure, HttpError("internal-error", reason))
+
+    def _has_memory(self) -> bool:
+        return self._budget.admits(self.component.instance_size)
 
     def responded(self, exchange: Exchange) -> None:
         """Of a request that is held there are no responses."""
@@ -180,18 +209,38 @@ class ProxyHandler:
             self._workers[slot].offer(exchange)
             return
         assert self._nursery is not None, "the handler is entered before it is given requests"
+        expected = self.component.instance_size
+        self._budget.reserve(expected)
         strategy = Concurrent if self.component.concurrent else OneAtATime
         worker = self._workers[slot] = Worker(self, slot, strategy)
         if self._observer is not None:
             self._observer.instance_started(worker.number)
-        self._nursery.start_soon(self._run_worker, worker, exchange)
+        self._nursery.start_soon(self._run_worker, worker, exchange, expected)
 
     def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
         """A worker gives back requests that it has not begun."""
         for exchange in exchanges:
-            self._place(exchange, *self.admission.place())
+            if exchange.state is State.PLACED and not self.admission.can_place():
+                exchange.advance(Event.HOLD)
+                self.admission.hold(exchange)
+                self._hold(exchange)
+            else:
+                self._place(exchange, *self.admission.place())
 
-    async def _run_worker(self, worker: Worker, exchange: Exchange) -> None:
+    def set_ready(self, slot: Slot, ready: bool) -> None:
+        """A worker's instance could begin a request now, or could not."""
+        self.admission.set_ready(slot, ready)
+        if ready:
+            self._place_held()
+
+    def _place_held(self) -> None:
+        """Place the requests that wait, as far as there is a place now."""
+        admission = self.admission
+        while (exchange := admission.next_held()) is not None:
+            self._place(exchange, *admission.place())
+
+    async def _run_worker(self, worker: Worker, exchange: Exchange, expected: int) -> None:
+        self._budget.unreserve(expected)
         try:
             await worker.run(exchange)
         except Exception:  # of this instance's own making: it must not reach other instances
@@ -208,13 +257,15 @@ class ProxyHandler:
         """A worker is done with a request; the next that waits takes its place."""
         admission = self.admission
         admission.release()
-        while (exchange := admission.next_held()) is not None:
-            self._place(exchange, *admission.place())
+        self._place_held()
         if not admission.active and self._observer is not None:
             self._observer.idle()
         self._leave()
 
     def _leave(self) -> None:
         """Where this was the last request, there is nothing left to watch."""
-        if self._leaving and not self.active and self._deadlines is not None:
-            self._deadlines.stop()
+        if self._leaving and not self.active and not self.waiting:
+            if self._deadlines is not None:
+                self._deadlines.stop()
+            if self._shortage is not None:
+                self._shortage.stop()

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
+from wasi_trio.component._account import Budget
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
 
 #: bounds, in seconds, of the times that are measured
@@ -97,6 +98,8 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
         #: the tasks of the loop that the handlers are on, where somebody counts them
         self.tasks: LivingTasks | None = None
+        #: what the handlers' instances hold together
+        self.budget: Budget | None = None
         self._handlers: dict[str, HandlerMetrics] = {}
         self.registry.register(self)
 
@@ -153,6 +156,11 @@ class Metrics:
                 family.add_metric(name, distribution.buckets(), distribution.total)
         if self.tasks is not None:
             yield GaugeMetricFamily(_PREFIX + "tasks", "Tasks of the guests' event loop.", self.tasks.count)
+        if self.budget is not None:
+            meaning = "Bytes that all instances make the process hold."
+            yield GaugeMetricFamily(_PREFIX + "memory_bytes", meaning, self.budget.used)
+            meaning = "Bytes that they may make it hold."
+            yield GaugeMetricFamily(_PREFIX + "memory_limit_bytes", meaning, self.budget.limit)
         yield from (
             requests,
             in_progress,

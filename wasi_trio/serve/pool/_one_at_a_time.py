@@ -53,7 +53,9 @@ class OneAtATime:
                     worker.retire(Retirement.REUSE_COUNT)
                 if slot.retired is not None:
                     return
-                admission.set_ready(slot, True)
+                worker.pool.set_ready(slot, True)
+                if worker.inbox:  # there was one that waited
+                    break
                 if nursery is not None:
                     nursery.start_soon(worker.retire_when_idle)
                     nursery = None

@@ -30,6 +30,8 @@ class HandlerOptions:
     not done then are cut. Requests that wait beyond ``max_queued_requests`` are refused. A host function that holds up
     the event loop for longer than ``stall_limit`` is logged, and interrupted if ``interrupt_stalls`` is set; it is
     interrupted at its request's deadline in any case.
+    ``total_memory`` bounds the bytes that all instances of the component's engine hold together. A request that needs
+    another instance while there is no room for one waits for up to ``memory_timeout``, and is refused then.
     ``metrics`` is where handlers count what they do. Each of ``listeners`` is called with the component's name when a
     handler starts, and gives who is told of its requests and instances.
     """
@@ -46,6 +48,8 @@ class HandlerOptions:
     drain_timeout: float | None = None
     stall_limit: float | None = 5.0
     interrupt_stalls: bool = False
+    total_memory: float | None = None
+    memory_timeout: float = 5.0
     limits: Limits = field(default_factory=Limits)
     wasi: WasiOptions = field(default_factory=WasiOptions)
     logging_prefix: bool = True

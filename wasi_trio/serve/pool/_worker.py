@@ -50,6 +50,9 @@ class Pool(Protocol):
     #: there may be requests yet, but none that another should wait for
     draining: bool
 
+    def set_ready(self, slot: Slot, ready: bool) -> None:
+        """A worker's instance could begin a request now, or could not."""
+
     def release(self) -> None:
         """A worker is done with a request."""
 

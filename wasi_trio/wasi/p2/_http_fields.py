@@ -19,6 +19,8 @@ class Fields(GuestFields):
     @classmethod
     def _refused(cls, error: FieldError) -> Err[Variant]:
         """The ``header-error``. That of 0.2 has no case for fields that grew too large, so that is a trap."""
+        if isinstance(error.__cause__, Trap):
+            raise error.__cause__
         if error.reason == "size-exceeded":
             raise Trap(f"fields may hold {cls.max_size} bytes") from error
         return Err(Variant(error.reason))

@@ -1,0 +1,49 @@
+"""Requests that wait for memory, and how long they may."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from wasi_trio.serve.pool._exchange import Exchange, State
+
+
+class Shortage:
+    """Gives up exchanges that have waited for ``patience`` seconds and wait still.
+
+    They all have the same time, so they come in the order of their ends, and one task is enough, which runs in
+    ``nursery`` while there is any.
+    """
+
+    def __init__(self, nursery: trio.Nursery, patience: float, give_up: Callable[[Exchange], None]) -> None:
+        self._nursery = nursery
+        self._patience = patience
+        self._give_up = give_up
+        self._watched: deque[tuple[float, Exchange]] = deque()
+        self._scope: trio.CancelScope | None = None
+
+    def watch(self, exchange: Exchange) -> None:
+        """An exchange begins to wait."""
+        self._watched.append((trio.current_time() + self._patience, exchange))
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            self._nursery.start_soon(self._run, self._scope)
+
+    def stop(self) -> None:
+        """No exchange is left that waits."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _run(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while self._watched:
+                end, exchange = self._watched[0]
+                if exchange.state is State.HELD:
+                    await trio.sleep_until(end)
+                self._watched.popleft()
+                if exchange.state is State.HELD:
+                    self._give_up(exchange)
+        self._watched.clear()
+        self._scope = None
