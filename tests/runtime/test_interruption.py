@@ -13,10 +13,10 @@ import wasmtime
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._imports import Imports
 from wasi_trio.component.concurrency._lifted import LiftedFunction
-from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._run_queue import SHORT_TICK
 from wasi_trio.wasi._context import WasiContext
 
 RETURNED = 2
@@ -29,8 +29,7 @@ class Clock:
         self.engine = engine
 
     def tick(self) -> None:
-        self.engine.ticker.ticks += 1
-        ffi.engine_increment_epoch(self.engine.pointer)
+        self.engine.ticker.tick(SHORT_TICK)
 
 
 @asynccontextmanager

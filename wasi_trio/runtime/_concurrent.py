@@ -102,7 +102,7 @@ def pinned(engine: Engine, act: Act) -> Act:
     def call(store: Store, *arguments: Any) -> int | Until | None:
         before = engine.pinned_since
         if before is None:
-            engine.pinned_since = engine.ticker.ticks
+            engine.pinned_since = engine.ticker.ticked
         try:
             return act(store, *arguments)
         finally:

@@ -7,9 +7,8 @@ leaves a ``Pending`` behind and returns; it is the driver, below the fiber, that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter, thread_time
 from typing import Any
-
-import trio
 
 from wasi_trio.component._values import Err
 from wasi_trio.runtime import _ffi as ffi
@@ -126,19 +125,27 @@ async def instantiate(store: Store, start: Callable[[Any, Any], int]) -> None:
 
 async def _drive(fiber: Fiber) -> None:
     store = fiber.store
-    engine = store.engine
+    engine, queue = store.engine, store.queue
+    computed = 0.0
     try:
+        if perf_counter() > queue.turn_ends:
+            await queue.begin(store.root.linked)
         done = fiber.poll()
         while not done:
             pending = store.pending
             if pending is None:
-                await trio.lowlevel.checkpoint()  # an epoch tick: the guest computes, others get their turn
+                await queue.go_on(store.root.linked, engine.ticker, computed)
+                before = thread_time()
                 done = fiber.poll()
+                computed += thread_time() - before
             else:
                 try:
                     pending.value = await pending.rest(engine)
                 except Err as error:
                     pending.value = pending.failed(error)
+                if perf_counter() > queue.turn_ends:
+                    await queue.begin(store.root.linked)
+                computed = 0.0
                 done = fiber.resume()
     except BaseException:
         store.dead = store.dead or "an earlier call into it did not run to its end"

@@ -12,9 +12,9 @@ by an epoch tick.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import perf_counter, thread_time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,16 +31,13 @@ from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._fiber import Fiber
 from wasi_trio.runtime._host_calls import Pending, steps
+from wasi_trio.runtime._run_queue import COMPUTES, run_queue
 from wasi_trio.runtime._store import Store
-from wasi_trio.runtime._ticker import TICK, Ticker
+from wasi_trio.runtime._ticker import Ticker
 
 if TYPE_CHECKING:
     from wasi_trio.runtime._running import HostCall
 
-#: seconds of processor time after which a thread counts as one that computes
-_COMPUTES = TICK
-#: turns that all other tasks have between two ticks of a thread that computes
-_TURNS = 8
 #: host operations that are cancelled in one turn of the loop
 _CANCELLED_AT_ONCE = 100
 
@@ -306,16 +303,18 @@ class Pump:
 
     async def _run(self, ticker: Ticker) -> None:
         posted, woken, interrupted, held = self._posted, self._woken, self._interrupted, self._held
+        queue, component = run_queue(), self.instance.linked
+        if perf_counter() > queue.turn_ends:
+            await queue.begin(component)
         turn = ticker.ticks  # when others last had their turn
         while not self._stopping:
             # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
             # middle of something, in which no other thread of the instance may get between.
             if interrupted:
-                if self.on_busy is not None and (interrupted[0].computed or 0.0) >= _COMPUTES:
+                computed = interrupted[0].computed or 0.0
+                if self.on_busy is not None and computed >= COMPUTES:
                     self.on_busy()
-                # A turn of the loop takes as long as this thread is let compute, and to answer others takes several.
-                for _ in range(_TURNS):
-                    await trio.lowlevel.checkpoint()
+                await queue.go_on(component, ticker, computed)
                 turn = ticker.ticks
                 self._go_on_computing(interrupted.popleft())
             elif held:
@@ -327,7 +326,7 @@ class Pump:
                 posted.popleft()()
             elif woken:
                 if ticker.ticks != turn:  # threads can keep one another going without end
-                    await trio.lowlevel.checkpoint()
+                    await queue.go_on(component, ticker, 0.0)
                     turn = ticker.ticks
                     continue
                 until = woken.popleft()
@@ -345,6 +344,8 @@ class Pump:
                     raise Trap(DEADLOCK)
                 self._sleeper = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
+                if perf_counter() > queue.turn_ends:
+                    await queue.begin(component)
                 turn = ticker.ticks
 
     async def _cancel_operations(self) -> None:
@@ -398,10 +399,10 @@ class Pump:
 
     def _go_on_computing(self, thread: Thread) -> None:
         """Go on with a fiber that was interrupted by a tick."""
-        before = time.thread_time()
+        before = thread_time()
         self._continue(thread)
         if thread.computed is not None:
-            thread.computed += time.thread_time() - before
+            thread.computed += thread_time() - before
 
     def _continue(self, thread: Thread) -> None:
         """Go on with a fiber that was suspended."""
@@ -440,6 +441,9 @@ class Pump:
             pending.value = await pending.rest(self.instance.linked.engine)
         except Err as error:
             pending.value = pending.failed(error)
+        queue = thread.fiber.store.queue
+        if perf_counter() > queue.turn_ends:
+            await queue.begin(self.instance.linked)
         thread.fiber.store.pending, thread.pending = pending, None
         self._continue(thread)
 

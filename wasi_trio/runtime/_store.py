@@ -16,8 +16,8 @@ from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.runtime._host_calls import Pending, leave
 from wasi_trio.runtime._memory import LinearMemory
+from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._streams import adopt
-from wasi_trio.runtime._ticker import TICK
 
 _MASK32 = 0xFFFF_FFFF
 
@@ -102,6 +102,7 @@ class Store(ComponentInstance):
         "pending",
         "pointer",
         "poll_tick",
+        "queue",
         "root",
         "trap",
         "trap_out",
@@ -128,7 +129,8 @@ class Store(ComponentInstance):
         self.flag = ctypes.create_string_buffer(b"\1", 2)
         self.flag_address = ctypes.addressof(self.flag)
         self.poll_tick = 0
-        self._nested_since = 0
+        self.queue = run_queue()
+        self._nested_since = 0.0
         self.entered = False
         self._memories: dict[Any, LinearMemory] = {}
         #: the memories and tables whose sizes are counted, of so many core instances
@@ -209,7 +211,7 @@ class Store(ComponentInstance):
         if ticker.asleep:
             ticker.wake()
         if not nested:
-            self._nested_since = ticker.ticks
+            self._nested_since = ticker.ticked
         try:
             error = ffi.func_call_unchecked(self.context_pointer, func, raw, count, self.trap_out)
         finally:
@@ -251,9 +253,9 @@ class Store(ComponentInstance):
             return None
         return ""
 
-    def _bounded(self, since: int, what: str) -> str | None:
+    def _bounded(self, since: float, what: str) -> str | None:
         """Let a call that holds up the loop go on, unless it has taken too long or nobody waits for it any more."""
-        spun = (self.engine.ticker.ticks - since) * TICK
+        spun = self.engine.ticker.ticked - since
         if spun > self.limits.nested_seconds:
             return f"{what} ran for {spun:.1f} s"
         expired = self.root.expired

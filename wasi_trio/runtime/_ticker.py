@@ -9,19 +9,22 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-#: seconds between two ticks; a guest that computes gives way after one to two of them
+#: seconds between two ticks, unless many guests compute: one that does gives way at the next tick
 TICK = 0.010
 
 
 class Ticker:
-    """Advances an engine's epoch every ``TICK`` seconds as long as guests are being run.
+    """Advances an engine's epoch every ``period`` seconds as long as guests are being run.
 
-    ``ticks`` counts the ticks so far. Whoever is about to run a guest bumps ``runs`` and calls ``wake`` if
-    ``asleep`` is set: the thread goes to sleep once it has seen a whole tick without a run.
+    ``ticks`` counts the ticks so far, and ``ticked`` the seconds that were between them. Whoever is about to run a
+    guest bumps ``runs`` and calls ``wake`` if ``asleep`` is set: the thread goes to sleep once it has seen a whole tick
+    without a run.
     """
 
     def __init__(self, increment_epoch: Callable[[], Any]) -> None:
         self.ticks = 0
+        self.ticked = 0.0
+        self.period = TICK
         self.runs = 0
         self.running = False
         self.asleep = True
@@ -48,9 +51,15 @@ class Ticker:
             self._thread.join()
             self._thread = None
 
+    def tick(self, seconds: float) -> None:
+        """Let so much time go by, as guests see it."""
+        self.ticked += seconds
+        self.ticks += 1
+        self._increment_epoch()
+
     def _run(self) -> None:
         seen = -1
-        while not self._stop.wait(TICK):
+        while not self._stop.wait(period := self.period):
             if self.runs == seen and not self.running:
                 # Clear first, look again after: a run (or the end) that comes in between either is seen here
                 # or sees `asleep` and sets the event.
@@ -60,7 +69,6 @@ class Ticker:
                     self._awake.wait()
                 self.asleep = False
             seen = self.runs
-            self.ticks += 1
-            self._increment_epoch()
+            self.tick(period)
             for watch in self.watchers:
                 watch()

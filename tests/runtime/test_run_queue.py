@@ -1,0 +1,164 @@
+"""Guests that compute share one slot, and whatever else is ready goes on in between. Nothing here looks at a clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+
+from wasi_trio.runtime._run_queue import COMPUTES, SHORT_TICK, TURNS, Line, run_queue
+from wasi_trio.runtime._ticker import TICK, Ticker
+
+
+class Course:
+    """What ran, in order."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.ticker = Ticker(lambda: None)
+
+    async def compute(self, name: str, component: str, computed: float = COMPUTES) -> None:
+        """A guest that computes without end."""
+        while True:
+            await run_queue().go_on(component, self.ticker, computed)
+            self.steps.append(name)
+
+    async def hop(self, count: int) -> None:
+        """A healthy request, which takes so many turns of the loop."""
+        for _ in range(count):
+            await trio.lowlevel.checkpoint()
+        self.steps.append("healthy")
+
+
+@asynccontextmanager
+async def spinners(course: Course, count: int, component: str = "a") -> AsyncIterator[trio.Nursery]:
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(course.compute, f"{component}{number}", component)
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await trio.lowlevel.checkpoint()
+
+
+async def test_they_share_one_slot() -> None:
+    """However many there are, a request that takes several turns waits for one or two of their ticks."""
+    course = Course()
+    async with spinners(course, 100):
+        await _turns(3 * TURNS)
+        before = len(course.steps)
+        await course.hop(TURNS)
+        assert len(course.steps) - before <= 3
+
+
+async def test_each_has_its_turn() -> None:
+    course = Course()
+    async with spinners(course, 10):
+        while len(course.steps) < 30:
+            await trio.lowlevel.checkpoint()
+    assert set(Counter(course.steps[:30]).values()) == {3}
+
+
+async def test_components_take_turns() -> None:
+    """One guest of a component is not behind a hundred of another."""
+    course = Course()
+    async with spinners(course, 100), spinners(course, 1, "b"):
+        while len(course.steps) < 50:
+            await trio.lowlevel.checkpoint()
+    assert course.steps[10:50].count("b0") == 20
+
+
+async def test_one_that_becomes_able_to_run_goes_first() -> None:
+    course = Course()
+    async with spinners(course, 20) as nursery:
+        await _turns(3 * TURNS)
+
+        async def begin() -> None:
+            await run_queue().begin("a")
+            course.steps.append("healthy")
+
+        before = len(course.steps)
+        nursery.start_soon(begin)
+        await _turns(TURNS)
+        assert "healthy" in course.steps[before : before + 3]
+
+
+async def test_those_that_compute_go_on_beside_others_that_come_and_come() -> None:
+    course = Course()
+    async with spinners(course, 1) as nursery:
+
+        async def begin() -> None:
+            while True:
+                await run_queue().begin("b")
+                course.steps.append("fresh")
+
+        for _ in range(50):
+            nursery.start_soon(begin)
+        await _turns(20 * TURNS)
+    assert course.steps.count("a0") >= 15
+    assert course.steps.count("fresh") >= 15 * (TURNS - 1)
+
+
+async def test_one_that_is_cancelled_does_not_wait_for_its_turn() -> None:
+    course = Course()
+    async with spinners(course, 100):
+        await _turns(3 * TURNS)
+        before = len(course.steps)
+        async with spinners(course, 100, "b"):
+            await trio.lowlevel.checkpoint()
+        assert len(course.steps) - before <= 3
+        assert "b1" not in course.steps
+
+
+async def test_ticks_are_short_while_several_compute() -> None:
+    course = Course()
+    async with spinners(course, 1):
+        await _turns(3 * TURNS)
+        assert course.ticker.period == TICK
+        async with spinners(course, 1, "b"):
+            await _turns(3 * TURNS)
+            assert course.ticker.period == SHORT_TICK
+    while course.ticker.period != TICK:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_one_that_was_pre_empted_by_chance_does_not_count_among_them() -> None:
+    course = Course()
+    async with spinners(course, 1) as nursery:
+        nursery.start_soon(course.compute, "short", "a", 0.0)
+        await _turns(10 * TURNS)
+        assert course.ticker.period == TICK
+    assert course.steps.count("short") > 5 * course.steps.count("a0")
+
+
+async def test_nothing_runs_when_nobody_waits() -> None:
+    course = Course()
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    async with spinners(course, 3):
+        await _turns(3 * TURNS)
+    while trio.lowlevel.current_statistics().tasks_living > tasks:
+        await trio.lowlevel.checkpoint()
+    with trio.fail_after(1):
+        await trio.testing.wait_all_tasks_blocked()
+
+
+def test_a_line_is_empty_when_all_have_left() -> None:
+    line = Line()
+
+    async def main() -> None:
+        task = trio.lowlevel.current_task()
+        line.add("a", task)
+        assert line
+        line.remove("a", task)
+        assert not line
+        line.add("a", task)
+        assert line.pop() is task
+        assert not line
+
+    trio.run(main)

@@ -1,0 +1,112 @@
+"""A monitor of the event loop's turns: how long each took, and what was done in those that took longest.
+
+In one turn trio steps every task that is ready, and only then looks at sockets and deadlines again. So the length of
+the longest turn bounds how late anything else is.
+
+The figures are for people, for ``nox -s attack`` (where limits are held) and for benchmarks. They depend on the machine
+and on what else it does, so a test of the suite asserts none of them, or only with very wide room. ``processor`` says
+less than ``seconds`` where the loop waits for the interpreter's lock, and is the steadier of the two on a busy machine.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import trio
+
+#: the longest turns of which the steps are kept
+KEPT = 5
+#: the longest steps of a turn that are told
+STEPS = 5
+
+
+@dataclass(frozen=True, order=True)
+class Turn:
+    """A turn of the loop: its seconds by the clock and of processor time, and its longest steps by task, in seconds."""
+
+    seconds: float
+    processor: float
+    stepped: int
+    steps: tuple[tuple[float, str], ...]
+
+    def __str__(self) -> str:
+        longest = ", ".join(f"{1e3 * seconds:.1f} ms {name}" for seconds, name in self.steps)
+        return (
+            f"{1e3 * self.seconds:.1f} ms, {1e3 * self.processor:.1f} ms of them of processor time, "
+            f"{self.stepped} steps: {longest or 'no task'}"
+        )
+
+
+class Turns(trio.abc.Instrument):
+    """Measures the turns of a loop that it is an instrument of: from the end of one wait for I/O to the next.
+
+    ``count`` are those measured, ``late`` those of them that took longer than ``limit`` seconds, and ``longest`` the
+    longest, in falling order. What is under way when ``reset`` is called counts as begun then.
+    """
+
+    def __init__(self, limit: float = 0.050) -> None:
+        self.limit = limit
+        self._stepping = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all turns so far."""
+        self.count = 0
+        self.late = 0
+        self._heap: list[Turn] = []
+        self._steps: list[tuple[float, str]] = []
+        self._begun = time.perf_counter()
+        self._processor = time.thread_time()
+
+    @property
+    def longest(self) -> list[Turn]:
+        return sorted(self._heap, reverse=True)
+
+    @property
+    def seconds(self) -> float:
+        """Those of the longest turn; 0 where there was none."""
+        return max((turn.seconds for turn in self._heap), default=0.0)
+
+    def __str__(self) -> str:
+        lines = [f"{self.count} turns, {self.late} of them over {1e3 * self.limit:.0f} ms"]
+        return "\n".join([*lines, *(f"  {turn}" for turn in self.longest)])
+
+    # ---- what trio calls ---------------------------------------------------------------------------------
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._begun = time.perf_counter()
+        self._processor = time.thread_time()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._stepping = time.perf_counter()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        # The name alone: a task that were kept would keep all that it has.
+        self._steps.append((time.perf_counter() - self._stepping, task.name))
+
+    def before_io_wait(self, timeout: float) -> None:
+        seconds = time.perf_counter() - self._begun
+        steps = self._steps
+        self.count += 1
+        if seconds > self.limit:
+            self.late += 1
+        if len(self._heap) < KEPT or seconds > self._heap[0].seconds:
+            processor = time.thread_time() - self._processor
+            turn = Turn(seconds, processor, len(steps), tuple(heapq.nlargest(STEPS, steps)))
+            (heapq.heappush if len(self._heap) < KEPT else heapq.heapreplace)(self._heap, turn)
+        steps.clear()
+
+
+@contextmanager
+def watched(limit: float = 0.050) -> Iterator[Turns]:
+    """Measure the turns of the running loop inside the block, the one that it begins in not counted from before it."""
+    turns = Turns(limit)
+    trio.lowlevel.add_instrument(turns)
+    try:
+        yield turns
+    finally:
+        trio.lowlevel.remove_instrument(turns)

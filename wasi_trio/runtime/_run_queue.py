@@ -1,0 +1,159 @@
+"""The order in which guests run that can not all run at once: what keeps each turn of the event loop short.
+
+Guests run when the event loop comes to their tasks, as any other work does. Three things have to wait here first:
+
+* a guest that was pre-empted at a tick, and so computes: such guests have one slot for all of them, and between two
+  uses of it the loop turns several times, so that whatever else is ready (sockets, healthy requests) goes on meanwhile;
+* a guest that has nothing but just become able to run, in a turn that has been long enough already: these go on before
+  those that compute, one in each turn;
+* in both lines the components take turns, so that many guests of one do not hold up the few of another.
+
+There is one queue for each event loop, because that is what all its guests share, whatever their engine and handler.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from time import perf_counter
+from typing import Any
+
+import trio
+
+from wasi_trio.runtime._ticker import TICK, Ticker
+
+#: turns of the loop between two guests that compute: to answer a request takes several
+TURNS = 8
+#: seconds after which no further guest begins to run in a turn of the loop
+LONG_TURN = TICK / 2
+#: seconds between two ticks while several guests compute
+SHORT_TICK = TICK / 5
+#: seconds of processor time after which a guest counts as one that computes: to be pre-empted once may be chance
+COMPUTES = TICK
+#: seconds for which ticks are short after several guests were last seen to compute
+QUICK = 1.0
+
+
+class Line:
+    """Tasks that wait, in order for each component, whose turns alternate."""
+
+    def __init__(self) -> None:
+        self._lanes: OrderedDict[Any, OrderedDict[trio.lowlevel.Task, None]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._lanes)
+
+    def add(self, component: Any, task: trio.lowlevel.Task) -> None:
+        lane = self._lanes.get(component)
+        if lane is None:
+            lane = self._lanes[component] = OrderedDict()
+        lane[task] = None
+
+    def remove(self, component: Any, task: trio.lowlevel.Task) -> None:
+        lane = self._lanes[component]
+        del lane[task]
+        if not lane:
+            del self._lanes[component]
+
+    def pop(self) -> trio.lowlevel.Task:
+        """The first of the component whose turn it is."""
+        component, lane = next(iter(self._lanes.items()))
+        task, _ = lane.popitem(last=False)
+        if lane:
+            self._lanes.move_to_end(component)
+        else:
+            del self._lanes[component]
+        return task
+
+
+class RunQueue(trio.abc.Instrument):
+    """Who may run a guest next, on one event loop; see the module. It is the loop's instrument to know its turns.
+
+    Whoever is about to run a guest waits in ``begin`` first if ``perf_counter() > turn_ends``. One that was pre-empted
+    waits in ``go_on``.
+    """
+
+    def __init__(self) -> None:
+        #: when, by ``perf_counter``, the turn that runs has been long enough
+        self.turn_ends = perf_counter() + LONG_TURN
+        self._fresh = Line()
+        self._computing = Line()
+        self._dispatches = False
+        #: the tickers that are quick because several guests compute, and until when
+        self._quick: set[Ticker] = set()
+        self._quick_until = 0.0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.turn_ends = perf_counter() + LONG_TURN
+
+    async def begin(self, component: Any) -> None:
+        """Wait until a guest may run that has just become able to, in a later turn than this."""
+        await self._wait(self._fresh, component)
+
+    async def go_on(self, component: Any, ticker: Ticker, computed: float) -> None:
+        """Wait until a guest may go on that was pre-empted.
+
+        ``computed`` are the seconds of processor time that it has used since it was first pre-empted.
+        """
+        self.turn_ends = 0.0  # no further guest in this turn
+        if computed < COMPUTES:
+            await self._wait(self._fresh, component)
+            return
+        if self._computing:
+            self._quick_until = perf_counter() + QUICK
+            if ticker not in self._quick:
+                self._quick.add(ticker)
+                ticker.period = SHORT_TICK
+        await self._wait(self._computing, component)
+
+    async def _wait(self, line: Line, component: Any) -> None:
+        task = trio.lowlevel.current_task()
+        line.add(component, task)
+        if not self._dispatches:
+            self._dispatches = True
+            trio.lowlevel.spawn_system_task(self._dispatch, name="wasi_trio run queue")
+
+        def leave(_: Any) -> trio.lowlevel.Abort:
+            line.remove(component, task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
+
+    async def _dispatch(self) -> None:
+        """Let those in the lines run, until none is left."""
+        fresh, computing = self._fresh, self._computing
+        busy = True
+        try:
+            while busy or fresh or computing:
+                busy = False
+                for _ in range(TURNS):
+                    await trio.lowlevel.checkpoint()
+                    if fresh:
+                        busy = True
+                        trio.lowlevel.reschedule(fresh.pop())
+                if computing:
+                    busy = True
+                    trio.lowlevel.reschedule(computing.pop())
+                if self._quick and perf_counter() > self._quick_until:
+                    self._slow_down()
+        finally:
+            self._slow_down()
+            self._dispatches = False
+
+    def _slow_down(self) -> None:
+        for ticker in self._quick:
+            ticker.period = TICK
+        self._quick.clear()
+
+
+_QUEUE: trio.lowlevel.RunVar[RunQueue] = trio.lowlevel.RunVar("wasi_trio run queue")
+
+
+def run_queue() -> RunQueue:
+    """That of the event loop that runs."""
+    try:
+        return _QUEUE.get()
+    except LookupError:
+        queue = RunQueue()
+        trio.lowlevel.add_instrument(queue)
+        _QUEUE.set(queue)
+        return queue
