@@ -12,7 +12,7 @@ import trio
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._config_file import ConfigFile
 from wasi_trio.serve._configuration import ProtocolOptions
-from wasi_trio.serve._garbage import freeze_garbage_collection
+from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._responder import HandlerService
@@ -75,6 +75,7 @@ class Service:
             nursery.start_soon(self._begin_to_drain, stop, handlers)
             self.readiness.handlers = handlers
             freeze_garbage_collection()
+            nursery.start_soon(FullCollections().run)
             service = HandlerService(
                 handlers[0],
                 headers=settings.headers,

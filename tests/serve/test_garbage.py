@@ -1,0 +1,76 @@
+"""Full collections happen when they are short, and not when guests have the process hold much."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from wasi_trio.serve import _garbage as garbage
+from wasi_trio.serve._garbage import FullCollections
+
+
+class Node:
+    """An object that refers to itself."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.fixture(autouse=True)
+def thresholds() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+
+
+def older_generations_have_been_collected() -> None:
+    for _ in range(garbage.WORTHWHILE):
+        gc.collect(1)
+
+
+async def test_cycles_are_collected_in_the_end(autojump_clock: trio.testing.MockClock) -> None:
+    collections = FullCollections()
+    gc.collect()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(collections.run)
+        node = weakref.ref(Node())
+        older_generations_have_been_collected()
+        full = gc.get_stats()[2]["collections"]
+        await trio.sleep(garbage.INTERVAL + 1)
+        assert gc.get_stats()[2]["collections"] == full + 1
+        assert node() is None
+        await trio.sleep(10 * garbage.INTERVAL)
+        assert gc.get_stats()[2]["collections"] == full + 1, "there was nothing more to collect"
+        nursery.cancel_scope.cancel()
+
+
+async def test_where_much_is_held_it_waits_for_long(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(garbage, "FEW", -1_000_000_000)
+    blocks = [1000]
+    monkeypatch.setattr("sys.getallocatedblocks", lambda: blocks[0])
+    collections = FullCollections()
+    older_generations_have_been_collected()
+    now = trio.current_time()
+    assert not collections.due(now) and not collections.due(now + 2 * garbage.PATIENCE)
+    blocks[0] = 3000
+    assert not collections.due(garbage.PATIENCE - 1)
+    assert collections.due(garbage.PATIENCE + 1)
+    collections.collect(garbage.PATIENCE + 1)
+    older_generations_have_been_collected()
+    assert not collections.due(3 * garbage.PATIENCE), "no more is held than then"
+
+
+def test_many_objects_do_not_bring_a_full_collection_about() -> None:
+    FullCollections()
+    gc.collect()
+    full = gc.get_stats()[2]["collections"]
+    kept = [[] for _ in range(300_000)]  # type: ignore[var-annotated]
+    assert gc.get_stats()[2]["collections"] == full
+    assert len(kept) == 300_000
