@@ -87,9 +87,15 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("pause in a response's body", options.body_timeout, "none"),
         ("work after the response", options.post_response_timeout, f"{options.post_response_timeout:g} s"),
         (
-            "time in a call that can not be suspended (`realloc`, a destructor, `post-return`)",
+            "processor time in a call that can not be suspended (`realloc`, a destructor, `post-return`)",
             limits.nested_seconds,
             f"{limits.nested_seconds:g} s",
+        ),
+        (
+            "that which a component computes in an asynchronous call from another of its composition, before it first"
+            " waits",
+            limits.pinned_seconds,
+            f"{limits.pinned_seconds:g} s",
         ),
         ("machine stack", FIBER_STACK, f"{FIBER_STACK >> 20} MiB"),
         ("data passed in one call", LIFT_FUEL, f"{LIFT_FUEL >> 20} MiB"),
