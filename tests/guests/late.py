@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import time
@@ -16,7 +17,9 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link
 
 #: numbers in the path of the guests host_call and p3_host_call
-SLEEP, LOOP, RECEIVE, LATER = 1, 2, 3, 100
+SLEEP, LOOP, RECEIVE, LATER, IN_A_THREAD, SHIELDED, SWALLOWING = 1, 2, 3, 100, 101, 102, 103
+#: seconds until a host function ends that can not be cancelled
+UNCANCELLABLE = 0.7
 
 
 class Work:
@@ -34,7 +37,18 @@ class Work:
                 ours.recv(1)
 
     async def later(self, which: int) -> None:
-        await trio.sleep_forever()
+        if which == IN_A_THREAD:
+            await trio.to_thread.run_sync(time.sleep, UNCANCELLABLE)
+        elif which == SHIELDED:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(UNCANCELLABLE)
+        elif which == SWALLOWING:
+            end = trio.current_time() + UNCANCELLABLE
+            while trio.current_time() < end:
+                with contextlib.suppress(trio.Cancelled):
+                    await trio.sleep_until(end)
+        else:
+            await trio.sleep_forever()
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,12 @@ LATE = (
     Late("awaiting the host in a synchronous call", "sleep", "/3600000"),
     Late("awaiting a host function of the user's", "host_call", f"/{LATER}"),
     Late("awaiting a host function of the user's", "p3_host_call", f"/{LATER}"),
+    Late("awaiting a thread that is not given up", "host_call", f"/{IN_A_THREAD}"),
+    Late("awaiting a thread that is not given up", "p3_host_call", f"/{IN_A_THREAD}"),
+    Late("awaiting what is shielded", "host_call", f"/{SHIELDED}"),
+    Late("awaiting what is shielded", "p3_host_call", f"/{SHIELDED}"),
+    Late("awaiting what swallows cancellation", "host_call", f"/{SWALLOWING}"),
+    Late("awaiting what swallows cancellation", "p3_host_call", f"/{SWALLOWING}"),
     Late("spinning in wasm", "spin"),
     Late("spinning in wasm", "p3_spin", "/0"),
     Late("spinning in its callback", "p3_spin", "/2"),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, thread_time
 from typing import Any
 
+import trio
+
 from wasi_trio.component._values import Err
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._host_calls import leave
@@ -143,6 +145,7 @@ async def _drive(fiber: Fiber) -> None:
                     pending.value = await pending.rest(engine)
                 except Err as error:
                     pending.value = pending.failed(error)
+                await trio.lowlevel.checkpoint_if_cancelled()  # it may have ended in spite of that
                 if perf_counter() > queue.turn_ends:
                     await queue.begin(store.root.linked)
                 computed = 0.0

@@ -441,6 +441,7 @@ class Pump:
             pending.value = await pending.rest(self.instance.linked.engine)
         except Err as error:
             pending.value = pending.failed(error)
+        await trio.lowlevel.checkpoint_if_cancelled()  # it may have ended in spite of that
         queue = thread.fiber.store.queue
         if perf_counter() > queue.turn_ends:
             await queue.begin(self.instance.linked)

@@ -265,7 +265,9 @@ class Exchange:
 
     @property
     def overdue(self) -> bool:
-        """Whether the deadline has passed without an answer."""
+        """Whether the deadline has passed without an answer of the guest's, be its client told of that yet or not."""
+        if self.state is State.OVERDUE:
+            return True
         return not self.state.answered and trio.current_time() >= self.deadline
 
     # ---- what moves it -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
-from wasi_trio.serve.pool._exchange import Event, Exchange, Overloaded, State
+from wasi_trio.serve.pool._exchange import Event, Exchange, Overloaded, ShuttingDown, State
 from wasi_trio.serve.pool._guest import GuestCalls, guest_calls
 from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._one_at_a_time import OneAtATime
@@ -66,6 +66,8 @@ class ProxyHandler:
         self.draining = False
         self._leaving = False
         self._deadlines: Deadlines | None = None
+        #: around the task that answers what is under way when the handler is cancelled
+        self._last_words = trio.CancelScope()
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
         self._observer: Observer | None = None
         self._workers: dict[Slot, Worker] = {}
@@ -79,6 +81,7 @@ class ProxyHandler:
             self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
         self._shortage = Shortage(self._nursery, self.options.memory_timeout, self._refuse_for_memory)
         self._budget.on_freed[self] = self._place_held
+        self._nursery.start_soon(self._answer_when_cancelled)
         self.watchdog.start()
         return self
 
@@ -158,7 +161,7 @@ class ProxyHandler:
             exchange.deadline = trio.current_time() + timeout
         verdict, slot = self.admission.submit(exchange)
         if slot is not None:
-            if self._deadlines is not None and self.component.concurrent:
+            if self._deadlines is not None:
                 self._deadlines.watch(exchange)
             self._place(exchange, verdict, slot)
         elif verdict is Verdict.HOLD:
@@ -262,9 +265,22 @@ class ProxyHandler:
             self._observer.idle()
         self._leave()
 
+    async def _answer_when_cancelled(self) -> None:
+        """When the handler is cancelled fail what is under way at once: a host function may take its time to end."""
+        with self._last_words:
+            try:
+                await trio.sleep_forever()
+            finally:
+                if not self._last_words.cancel_called:
+                    for worker in self._workers.values():
+                        for exchange in list(worker.in_flight()):
+                            failure = ShuttingDown(worker.cancelled_for)
+                            exchange.fail(failure, HttpError("internal-error", str(failure)))
+
     def _leave(self) -> None:
         """Where this was the last request, there is nothing left to watch."""
         if self._leaving and not self.active and not self.waiting:
+            self._last_words.cancel()
             if self._deadlines is not None:
                 self._deadlines.stop()
             if self._shortage is not None:

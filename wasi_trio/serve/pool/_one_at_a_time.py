@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -78,7 +77,7 @@ class OneAtATime:
         reason: str | None = None
         exchange.keeper = self
         self._serving = (exchange,)
-        scope = self._scope = trio.CancelScope(deadline=exchange.deadline)
+        scope = self._scope = trio.CancelScope()
         try:
             with scope:
                 try:
@@ -114,7 +113,6 @@ class OneAtATime:
 
     def responded(self, exchange: Exchange) -> None:
         """Give the guest a bounded time for each piece of its response, and for what it does after that was had."""
-        self._scope.deadline = math.inf  # that of the request is kept: the body may take its time
         options = self._worker.pool.options
         if options.body_timeout is not None:
             exchange.bound_pauses(options.body_timeout)

@@ -159,8 +159,8 @@ class Worker:
         """The instance; None, with the exchange done, where it can not be made."""
         exchange.keeper = self
         self._making = (exchange,)
-        with trio.CancelScope(deadline=exchange.deadline) as self._scope:
-            if exchange.left:
+        with trio.CancelScope() as self._scope:
+            if exchange.state is not State.PLACED:  # its client left, or its deadline passed, before this had begun
                 self._scope.cancel()
             try:
                 return await Instance.instantiate(self.pool.component, context, self.pool.options.limits)
