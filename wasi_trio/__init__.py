@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wasi_trio.component._imports import Imports
     from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant
     from wasi_trio.runtime._component import Component, LinkedComponent
+    from wasi_trio.runtime._containment import ContainedError
     from wasi_trio.runtime._engine import Engine, Limits
     from wasi_trio.runtime._instance import Instance
     from wasi_trio.wasi._context import WasiContext, WasiOptions
@@ -45,6 +46,7 @@ __all__ = [
     "App",
     "Component",
     "ComponentError",
+    "ContainedError",
     "Engine",
     "Err",
     "Exit",
@@ -76,6 +78,7 @@ __getattr__, __dir__ = lazily(
         "App": "wasi_trio.asgi",
         "Component": "wasi_trio.runtime._component",
         "ComponentError": "wasi_trio.component._errors",
+        "ContainedError": "wasi_trio.runtime._containment",
         "Engine": "wasi_trio.runtime._engine",
         "Err": "wasi_trio.component._values",
         "Exit": "wasi_trio.wasi._exit",

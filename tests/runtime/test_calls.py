@@ -14,6 +14,7 @@ from wasi_trio.component._errors import HostError, LinkError, Trap
 from wasi_trio.component._imports import Imports
 from wasi_trio.component._values import Err, Ok
 from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._containment import ContainedError
 from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.runtime._instance import Instance
 
@@ -356,6 +357,38 @@ async def test_host_resources(start: Start, dropped: list[int], files: Any) -> N
         assert await instance.call("f", None, 4) == 70
         assert dropped == [3]
     assert dropped == [3, 7], "what the guest still held goes with it"
+
+
+class StubbornFile(File):
+    """Its end raises what is no Exception."""
+
+    def on_drop(self) -> None:
+        super().on_drop()
+        raise SystemExit(self.name)
+
+
+class StubbornFiles:
+    File = StubbornFile
+
+
+async def test_a_resource_that_can_not_be_dropped_ends_the_call(start: Start, dropped: list[int]) -> None:
+    wat = resources("(call $drop (call $new (local.get 0))) (i32.const 0)")
+    async with start(wat, {"test:host/files": StubbornFiles()}) as instance:
+        with pytest.raises(ContainedError) as raised:
+            await instance.call("f", None, 4)
+    assert repr(raised.value.raised) == "SystemExit(4)"
+    assert dropped == [4]
+
+
+async def test_at_the_end_of_an_instance_all_resources_are_dropped(
+    start: Start, dropped: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    wat = resources("(drop (call $new (local.get 0))) (call $size (call $new (i32.const 5)))")
+    async with start(wat, {"test:host/files": StubbornFiles()}) as instance:
+        assert await instance.call("f", None, 4) == 50
+    assert dropped == [4, 5]
+    assert instance.closed
+    assert caplog.text.count("raise SystemExit(self.name)") == 2
 
 
 @pytest.mark.parametrize("files", [Files(), SlowFiles()], ids=["inline", "waiting"])

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 import trio
 
+from wasi_trio.runtime._containment import contained
+
 
 @types.coroutine
 def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
@@ -69,7 +71,13 @@ def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
                 trap = coroutine.send(answer)
     except (StopIteration, trio.Cancelled, Abandoned):
         return
+    except GeneratorExit:
+        raise  # it ends as it was told to
     except BaseExceptionGroup as group:
         _, others = group.split((trio.Cancelled, Abandoned))
         if others is not None:
-            raise others from None
+            failure = contained(others)
+            raise failure from failure.__cause__
+    except BaseException as error:
+        failure = contained(error)
+        raise failure from failure.__cause__

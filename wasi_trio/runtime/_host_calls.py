@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
+from wasi_trio.runtime._containment import contained
 from wasi_trio.runtime._coroutines import abandon, resume
 from wasi_trio.runtime._running import Interruption, Running
 
@@ -156,7 +157,7 @@ def after_failure(engine: Running, error: BaseException) -> BaseException:
             error = interrupted
     if isinstance(error, HostCallInterrupted):
         return Trap("a host function was interrupted because it held up the event loop")
-    return error
+    return contained(error)
 
 
 # ---- what is written around the user's code --------------------------------------------------------------
@@ -210,11 +211,13 @@ def steps(
     # the traceback of that leads back here, and the two would keep each other until garbage is collected.
     answers: list[Any] = [None] if trap is _START else []
     thrown: list[BaseException] = []
+    closed = False
     while True:
         if trap is not _START:
             try:
                 answers.append((yield trap))
             except BaseException as error:  # whatever trio throws in belongs to the coroutine
+                closed = isinstance(error, GeneratorExit)
                 thrown.append(error)
         ticker.runs += 1
         before, ticker.running = ticker.running, True
@@ -228,12 +231,14 @@ def steps(
         except StopIteration as stop:
             return stop.value
         except BaseException as error:
+            if closed and isinstance(error, GeneratorExit):
+                raise  # the coroutine ends as it was told to
             failure = after_failure(engine, error)
             if failure is error:
                 raise
             if coroutine.cr_suspended:
                 yield from abandon(coroutine, suspended_at(coroutine))
-            raise failure from None
+            raise failure from failure.__cause__
 
 
 class Pending:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from time import thread_time
 from typing import Any
@@ -14,11 +15,14 @@ from wasi_trio.component._handles import HandleTable, ResourceHandle
 from wasi_trio.component._plan import CoreExport, CoreItem, Options
 from wasi_trio.component.concurrency._instance import SLICE, ComponentInstance
 from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._containment import split
 from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.runtime._host_calls import Pending, leave
 from wasi_trio.runtime._memory import LinearMemory
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._streams import adopt
+
+log = logging.getLogger("wasi_trio")
 
 _MASK32 = 0xFFFF_FFFF
 
@@ -184,9 +188,15 @@ class Store(ComponentInstance):
         for number, handle in enumerate(entries):
             entries[number] = None
             if isinstance(handle, ResourceHandle) and handle.own and handle.resource.owner is None:
-                on_drop = getattr(handle.rep, "on_drop", None)
-                if on_drop is not None:
-                    on_drop()
+                try:
+                    on_drop = getattr(handle.rep, "on_drop", None)
+                    if on_drop is not None:
+                        on_drop()
+                except BaseException as error:  # the others are still to be told, and the instance to be freed
+                    failure, passing = split(error)
+                    log.error("a resource could not be dropped at the end of its instance", exc_info=failure)
+                    if passing is not None:
+                        raise passing from None
             if number % SLICE == SLICE - 1:
                 yield
 

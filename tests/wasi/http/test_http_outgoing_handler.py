@@ -263,3 +263,38 @@ async def test_a_finished_child_is_needed_for_the_trailers(nursery):
     incoming.stream()
     with pytest.raises(Trap):
         Types.IncomingBody.finish(incoming)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), SystemExit(3), GeneratorExit(), BaseExceptionGroup("", [SystemExit(3)])]
+)
+async def test_a_transport_that_fails_fails_its_request_alone(nursery, caplog, error):
+    async def send(request, timeouts, nursery):
+        if request.authority == "good.test":
+            return Response(200, [], Body.empty())
+        raise error
+
+    outgoing = handler(nursery, send=send)
+    assert (await get(outgoing.handle(request("bad.test"), None).value)).value == Variant("internal-error", None)
+    assert "raise error" in caplog.text
+    assert (await get(outgoing.handle(request("good.test"), None).value)).value.status() == 200
+
+
+async def test_a_transport_that_fails_after_its_response_cuts_that(nursery, caplog):
+    fail = trio.Event()
+
+    async def go_on():
+        await fail.wait()
+        raise SystemExit(3)
+
+    async def send(request, timeouts, nursery):
+        nursery.start_soon(go_on)
+        return Response(200, [], Body())
+
+    response = (await get(handler(nursery, send=send).handle(request(), None).value)).value
+    stream = response.consume().value.stream().value
+    fail.set()
+    answer = await stream.blocking_read(100)
+    assert isinstance(answer, Err)
+    assert answer.value.case == "last-operation-failed"
+    assert "raise SystemExit(3)" in caplog.text

@@ -10,6 +10,7 @@ from types import TracebackType
 import trio
 
 from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
@@ -246,9 +247,13 @@ class ProxyHandler:
         self._budget.unreserve(expected)
         try:
             await worker.run(exchange)
-        except Exception:  # of this instance's own making: it must not reach other instances
-            worker.retire(Retirement.HOST_ERROR)
-            log.exception("instance %d failed in the host", worker.number)
+        except BaseException as error:  # what is of this instance's own making must not reach other instances
+            failure, passing = split(error)
+            if failure is not None:
+                worker.retire(Retirement.HOST_ERROR)
+                log.error("instance %d failed in the host", worker.number, exc_info=failure)
+            if passing is not None:
+                raise passing from None
         finally:
             slot = worker.slot
             del self._workers[slot]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
 
@@ -59,8 +60,7 @@ class Observer:
         exchange.instance = instance
         if self._metrics is not None:
             self._metrics.wait_seconds.observe(trio.current_time() - exchange.submitted)
-        for listener in self._listeners:
-            listener.began(instance)
+        self._tell(lambda listener: listener.began(instance))
 
     def responded(self, exchange: Exchange) -> None:
         """The head of the guest's response is there."""
@@ -92,8 +92,7 @@ class Observer:
         """A worker has come into being, and will make its instance."""
         if self._metrics is not None:
             self._metrics.started += 1
-        for listener in self._listeners:
-            listener.instance_started(number)
+        self._tell(lambda listener: listener.instance_started(number))
         log.info("instance %d of %s starts", number, self._component)
 
     def instance_ended(self, number: int, taken: int | None, reason: Retirement) -> None:
@@ -103,8 +102,7 @@ class Observer:
             metrics.retired[reason] += 1
             if taken is not None:
                 metrics.reuse.observe(taken)
-        for listener in self._listeners:
-            listener.instance_ended(number, reason)
+        self._tell(lambda listener: listener.instance_ended(number, reason))
         log.info(
             "instance %d of %s ended after %d %s: %s",
             number,
@@ -116,8 +114,18 @@ class Observer:
 
     def idle(self) -> None:
         """The handler has no request under way any more."""
+        self._tell(lambda listener: listener.idle())
+
+    def _tell(self, tell: Callable[[Listener], None]) -> None:
+        """Tell all listeners; one that fails is logged, and takes no request with it."""
         for listener in self._listeners:
-            listener.idle()
+            try:
+                tell(listener)
+            except BaseException as error:
+                failure, passing = split(error)
+                log.error("a listener failed: %r", listener, exc_info=failure)
+                if passing is not None:
+                    raise passing from None
 
 
 def _outcome(exchange: Exchange, left: bool) -> Outcome:

@@ -169,6 +169,10 @@ class Worker:
             except ComponentError as error:
                 exchange.cause = error
                 reason = str(error)
+            except Exception as error:  # a host function's, or of an interface's making
+                exchange.cause = error
+                reason = f"a host function failed: {type(error).__name__}"
+                log.exception("instance %d: a host function failed", self.number)
             finally:
                 self._making = ()
             log.error("instance %d could not be made: %s", self.number, reason)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import trio
 
+from wasi_trio.runtime._containment import split
 from wasi_trio.wasi._outbound import Outbound, plain_address
 from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._context import HttpContext
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.http._uri import destination
+
+log = logging.getLogger("wasi_trio")
 
 
 class PendingResponse:
@@ -63,6 +67,14 @@ def check(outbound: Outbound, request: Request) -> None:
     raise HttpError("HTTP-request-denied")
 
 
+def _break_off(pending: PendingResponse) -> None:
+    error = HttpError("internal-error")
+    if isinstance(pending.outcome, Response):
+        pending.outcome.body.abort(error)
+    elif pending.outcome is None:
+        pending.settle(error)
+
+
 async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions, pending: PendingResponse) -> None:
     """Carry out a request, in a nursery of its own that is left when its response has ended."""
     try:
@@ -75,6 +87,13 @@ async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions
                     pending.settle(await http.options.send(request, timeouts, nursery))
                 except HttpError as error:
                     pending.settle(error)
+    except BaseException as error:
+        failure, passing = split(error)
+        if failure is not None:
+            log.error("the function failed that answers guests' requests", exc_info=failure)
+            _break_off(pending)
+        if passing is not None:
+            raise passing from None
     finally:
         http.outgoing -= 1
         # Nobody is left to read the request, unless what answered it gave the content back as the response's.
