@@ -113,6 +113,14 @@ def chosen(switched: Iterable[tuple[str, bool]]) -> frozenset[str]:
     return frozenset(names)
 
 
+def listing() -> str:
+    """A paragraph for each feature: what the command line calls it, whether it is on there, and its risk."""
+    return "".join(
+        f"  -W {option_name(feature.name)}[=y|n]{' (on)' if feature.name in USUAL else ''}\n      {feature.risk}\n"
+        for feature in BY_NAME.values()
+    )
+
+
 def refusal(missing: Iterable[str]) -> str:
     """What to say of a component that uses features that are off."""
     names = [option_name(name) for name in missing]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,7 +120,7 @@ def compile_component(
     that are in there (serialized, by the ``digest`` of their code) are not compiled again.
     """
     definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
-    try:
+    with _naming_features(compiler, data, definitions):
         if ready is None:
             compiler.validate(data)
         made = plan(definitions)
@@ -129,20 +130,21 @@ def compile_component(
         unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
         codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
         return Compiled(made, relinked, dict(_modules(compiler, codes, progress, ready or {})))
-    except MalformedComponent:
-        missing = compiler.missing_features(data, [bytes(code) for code in _core_modules(definitions)])
-        if not missing:
-            raise
-        raise Unsupported(features.refusal(missing)) from None
 
 
 def validate_component(compiler: Compiler, data: bytes) -> None:
     """Check a component but for the code in its modules; raises MalformedComponent or Unsupported."""
-    decode(data)
-    try:
+    with _naming_features(compiler, data, decode(data)):
         compiler.validate(data)
+
+
+@contextmanager
+def _naming_features(compiler: Compiler, data: bytes, definitions: d.Component) -> Iterator[None]:
+    """Where a component is found invalid in here that would be valid with more features, say which those are."""
+    try:
+        yield
     except MalformedComponent:
-        missing = compiler.missing_features(data, [])
+        missing = compiler.missing_features(data, [bytes(code) for code in _core_modules(definitions)])
         if not missing:
             raise
         raise Unsupported(features.refusal(missing)) from None

@@ -25,9 +25,11 @@ class Component:
     """A component, checked and compiled.
 
     ``Component.compile(engine, data)`` takes its bytes, ``Component.load(engine, path)`` a file. Raises
-    MalformedComponent or Unsupported. Compiling a large component takes seconds the first time on a machine; run
-    it in a thread (``trio.to_thread.run_sync``) where a loop must not stall. ``progress`` is called before each core
-    module, and when all are compiled.
+    MalformedComponent or Unsupported, and CompilationFailed where the engine's ``compile_limits`` do not do. Compiling
+    a large component takes seconds the first time on a machine; run it in a thread (``trio.to_thread.run_sync``) where
+    a loop must not stall: in a process of its own it ends with the task that waits for it. ``progress`` is called
+    before each core module, and when all are compiled. A component that is ``trusted`` is compiled in this process,
+    with no limits.
     """
 
     def __init__(self, engine: Engine, plan: Plan, relinked: list[Relinked], modules: list[wasmtime.Module]) -> None:
@@ -38,13 +40,15 @@ class Component:
         self.modules = modules
 
     @classmethod
-    def compile(cls, engine: Engine, data: bytes, progress: Progress | None = None) -> Component:
-        made = engine.compile_component(data, progress)
+    def compile(
+        cls, engine: Engine, data: bytes, progress: Progress | None = None, *, trusted: bool = False
+    ) -> Component:
+        made = engine.compile_component(data, progress, trusted=trusted)
         return cls(engine, made.plan, made.relinked, [made.modules[step.code] for step in made.relinked])
 
     @classmethod
-    def load(cls, engine: Engine, path: str | os.PathLike[str]) -> Component:
-        return cls.compile(engine, Path(path).read_bytes())
+    def load(cls, engine: Engine, path: str | os.PathLike[str], *, trusted: bool = False) -> Component:
+        return cls.compile(engine, Path(path).read_bytes(), trusted=trusted)
 
     @property
     def imports(self) -> list[str]:

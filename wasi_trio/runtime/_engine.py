@@ -13,11 +13,14 @@ import wasmtime
 
 from wasi_trio.component._features import BY_NAME
 from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._apart import compile_apart, validate_apart
+from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
 from wasi_trio.runtime._running import Running
 from wasi_trio.runtime._ticker import Ticker
+from wasi_trio.runtime._verdicts import Verdicts
 
 #: What an engine may be told to admit: features of core modules (``gc``, ``exceptions``, ``tail-call`` and others), and
 #: of the component model the type ``map``, the import attribute ``implements``, the synchronous forms and cancellations
@@ -49,15 +52,21 @@ class Engine(Running):
 
     ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it. ``features`` names what
     of WebAssembly and of the component model components may use that is off else: see ``FEATURES``.
+    With ``compile_limits`` each component that is not known from before is checked and compiled in a process of its
+    own, within these limits; a program that trusts its components does without.
     """
 
-    def __init__(self, *, cache: bool = True, features: Collection[str] = ()) -> None:
+    def __init__(
+        self, *, cache: bool = True, features: Collection[str] = (), compile_limits: CompileLimits | None = None
+    ) -> None:
         if sys.implementation.name != "cpython":
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
             raise RuntimeError("CPython 3.14.0 can not run code on fibers, 3.14.1 and later can")
         self.compiler = Compiler(cache, features)
+        self.compile_limits = compile_limits
+        self._verdicts = Verdicts(self.compiler.features, kept=cache)
         self.wasmtime = self.compiler.wasmtime
         pointer = self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
@@ -96,17 +105,31 @@ class Engine(Running):
     def validate(self, data: bytes) -> None:
         """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.
 
-        Raises MalformedComponent, which says what is wrong, or Unsupported. ``compile_component`` checks the modules.
+        Raises MalformedComponent, which says what is wrong, Unsupported, or CompilationFailed where that takes more
+        than the engine's limits. ``compile_component`` checks the modules.
         """
-        validate_component(self.compiler, data)
+        if self.compile_limits is None:
+            validate_component(self.compiler, data)
+        elif not self._verdicts.has(data):
+            validate_apart(self.compiler, data, self.compile_limits)
 
     def compile(self, code: bytes) -> wasmtime.Module:
-        """Compile a core module; raises MalformedComponent if it is invalid."""
+        """Compile a core module that is trusted; raises MalformedComponent if it is invalid."""
         return self.compiler.compile(code)
 
-    def compile_component(self, data: bytes, progress: Progress | None = None) -> Compiled:
-        """Check a component and compile it; raises MalformedComponent, Unsupported or LinkError."""
-        return compile_component(self.compiler, data, progress)
+    def compile_component(self, data: bytes, progress: Progress | None = None, *, trusted: bool = False) -> Compiled:
+        """Check a component and compile it, in this process if it is ``trusted`` or the engine has no limits.
+
+        Raises MalformedComponent, Unsupported, LinkError, or CompilationFailed where that takes more than the limits.
+        """
+        if trusted or self.compile_limits is None:
+            return compile_component(self.compiler, data, progress)
+        if self._verdicts.has(data):
+            return compile_component(self.compiler, data, progress, ready={})
+        ready = compile_apart(self.compiler, data, self.compile_limits, progress)
+        compiled = compile_component(self.compiler, data, ready=ready)
+        self._verdicts.add(data)
+        return compiled
 
 
 def as_pointer(thing: Any) -> int:

@@ -30,9 +30,10 @@ from wasmtime import _ffi as _wheel
 
 from wasi_trio.component._features import CORE, MODEL
 
-_path = str(_wheel.filename)
-_running = ctypes.CDLL(_path)
-_quick = ctypes.PyDLL(_path)
+#: the file of wasmtime's code
+LIBRARY = str(_wheel.filename)
+_running = ctypes.CDLL(LIBRARY)
+_quick = ctypes.PyDLL(LIBRARY)
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
