@@ -22,6 +22,7 @@ from wasi_trio.lazy import lazily
 if TYPE_CHECKING:
     from wasi_trio.asgi import App
     from wasi_trio.component._errors import (
+        CompilationFailed,
         ComponentError,
         HostError,
         LinkError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from wasi_trio.component._imports import Imports
     from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant
+    from wasi_trio.runtime._compile_limits import CompileLimits
     from wasi_trio.runtime._component import Component, LinkedComponent
     from wasi_trio.runtime._containment import ContainedError
     from wasi_trio.runtime._engine import Engine, Limits
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "App",
+    "CompilationFailed",
+    "CompileLimits",
     "Component",
     "ComponentError",
     "ContainedError",
@@ -76,6 +80,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "App": "wasi_trio.asgi",
+        "CompilationFailed": "wasi_trio.component._errors",
+        "CompileLimits": "wasi_trio.runtime._compile_limits",
         "Component": "wasi_trio.runtime._component",
         "ComponentError": "wasi_trio.component._errors",
         "ContainedError": "wasi_trio.runtime._containment",

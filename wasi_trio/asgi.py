@@ -10,22 +10,25 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Self, TypeAlias
 
 import trio
 
 from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.serve._garbage import freeze_garbage_collection
-from wasi_trio.serve._loading import LoadError, open_engine
+from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send, pass_lifespan
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._loading import EngineOptions
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -47,9 +50,11 @@ class App:
 
     Of several components each answers what the one before it asks of ``wasi:http/handler``. ``imports`` are provided
     to them beside WASI. ``headers`` replace those of the same name in every request; their names are in lower case.
+    ``features`` are those of ``Engine``, here by default what WASI 0.3.1 has; ``compile_limits`` is what it may take to
+    compile a component that was not compiled before.
 
     A component or options that are None come from the environment and hypercorn's configuration file, as
-    docs/hypercorn.md tells, headers with the options.
+    docs/hypercorn.md tells, headers, features and limits with the options.
     """
 
     def __init__(
@@ -59,11 +64,15 @@ class App:
         *,
         imports: Imports | None = None,
         headers: Sequence[tuple[bytes, bytes]] | None = None,
+        features: Collection[str] | None = None,
+        compile_limits: CompileLimits | None = None,
     ) -> None:
         self._component = component
         self._options = options
         self._imports = imports
         self._headers = headers
+        self._features = features
+        self._compile_limits = compile_limits
         self._application: Application | None = None
         if is_hypercorn(sys.argv):
             _let_reload(component)
@@ -92,8 +101,8 @@ class App:
             raise RuntimeError(WRONG_WORKER)
         if self._application is not None:
             raise RuntimeError("the application runs already")
-        paths, options, headers = self._understand()
-        with open_engine() as engine:
+        paths, options, headers, engine_options = self._understand()
+        with engine_options.open() as engine:
             chain = Chain(engine, paths, self._imports)
             async with chain.open(options) as handlers:
                 self._application = Application(handlers[0], headers=headers)
@@ -133,8 +142,9 @@ class App:
         logger.error("%s", message)
         await send({"type": "lifespan.startup.failed", "message": message})
 
-    def _understand(self) -> tuple[list[str], HandlerOptions, Sequence[tuple[bytes, bytes]]]:
-        """The components, options and headers, out of what was given and what else says so."""
+    def _understand(self) -> tuple[list[str], HandlerOptions, Sequence[tuple[bytes, bytes]], EngineOptions]:
+        """The components and options, out of what was given and what else says so."""
+        engine = EngineOptions()
         component, options, headers = self._component, self._options, self._headers
         if component is None or options is None:
             settings = settings_elsewhere(os.environ, sys.argv)
@@ -143,12 +153,17 @@ class App:
             if options is None:
                 options = settings.handler_options()
                 headers = settings.headers if headers is None else headers
+                engine = settings.engine_options()
                 if settings["verbose"]:
                     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
                     logging.getLogger("wasi_trio").setLevel(logging.INFO)
         if not component:
             raise LoadError(NO_COMPONENT)
-        return _paths(component), options, headers or ()
+        if self._features is not None:
+            engine = replace(engine, features=frozenset(self._features))
+        if self._compile_limits is not None:
+            engine = replace(engine, compile_limits=self._compile_limits)
+        return _paths(component), options, headers or (), engine
 
 
 def _paths(component: StrPath | Sequence[StrPath]) -> list[str]:

@@ -12,7 +12,7 @@ from tests.e2e.support import serve
 from wasi_trio import Engine, Limits
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component.concurrency._instance import MAX_THREADS
-from wasi_trio.runtime._engine import FIBER_STACK
+from wasi_trio.runtime._compiler import FIBER_STACK
 from wasi_trio.serve import HandlerOptions
 from wasi_trio.serve._memory import SHARE
 from wasi_trio.wasi.filesystem._opened import MAX_DESCRIPTORS, PIECE

@@ -38,7 +38,7 @@ REFUSED = {
             (func (export "f") (result i32) (i32.const 0)))
           (core instance $m (instantiate $M))
           (func (export "f") (result string) (canon lift (core func $m "f") (memory (core memory $m "m")))))""",
-        "64-bit memories",
+        "the WebAssembly feature memory64, which is off",
     ),
     "component values": ('(component (import "v" (value u32)))', "component-level values"),
     "threads": ("(component (core func (canon thread.index)))", "thread.index"),

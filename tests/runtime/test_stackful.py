@@ -11,7 +11,7 @@ import pytest
 import trio
 import wasmtime
 
-from wasi_trio.component._errors import MalformedComponent, Trap
+from wasi_trio.component._errors import Trap, Unsupported
 from wasi_trio.component._imports import Imports
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._component import Component
@@ -164,5 +164,5 @@ async def test_a_call_must_return() -> None:
 
 
 def test_not_admitted_by_default() -> None:
-    with Engine(cache=False) as engine, pytest.raises(MalformedComponent, match="async stackful feature"):
+    with Engine(cache=False) as engine, pytest.raises(Unsupported, match="feature component-model-async-stackful"):
         Component.compile(engine, bytes(wasmtime.wat2wasm(WAT)))

@@ -58,9 +58,9 @@ def test_fixtures(suite: Suite) -> None:
         compiled = []
         original = Component.compile
 
-        def compile(engine, data):
+        def compile(engine, data, **options):
             compiled.append(data)
-            return original(engine, data)
+            return original(engine, data, **options)
 
         @pytest.fixture(autouse=True)
         def counted(monkeypatch):

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
-from click.core import ParameterSource
 
 from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._help import add_help
+from wasi_trio.cli._options import engine_options, given_engine, given_settings, option, parsed
 from wasi_trio.serve._config_file import VARIABLE
-from wasi_trio.serve._settings import BY_NAME, SETTINGS, Setting
+from wasi_trio.serve._settings import BY_NAME, SETTINGS
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._outbound import Entry, Outbound
 
@@ -21,22 +21,10 @@ from wasi_trio.wasi._outbound import Entry, Outbound
 BAD_INPUT = 2
 
 
-def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser of :mod:`wasi_trio.wasi._arguments` as a parameter's type."""
-
-    def convert(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return convert
-
-
 _env = click.option(
     "--env",
     "env",
-    type=_parsed(arguments.parse_variable),
+    type=parsed(arguments.parse_variable),
     callback=lambda context, parameter, variables: tuple(filter(None, variables)),
     metavar="NAME[=VALUE]",
     multiple=True,
@@ -45,7 +33,7 @@ _env = click.option(
 _dir = click.option(
     "--dir",
     "directories",
-    type=_parsed(arguments.parse_directory),
+    type=parsed(arguments.parse_directory),
     metavar="HOST[::GUEST]",
     multiple=True,
     help="Give the guest a directory, which it knows as GUEST, or as HOST; ::ro after that keeps it from changing "
@@ -63,23 +51,8 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that are made from the table of settings."""
     for setting in reversed(SETTINGS):
         if setting.name != "component":
-            command = _option(setting)(command)
+            command = option(setting)(command)
     return command
-
-
-def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    names = [f"-{setting.short}"] if setting.short else []
-    names += [f"--{setting.option or setting.name}", setting.name.replace("-", "_")]
-    if setting.switch:
-        return click.option(*names, is_flag=True, help=setting.help)
-    shown = setting.shown or setting.default
-    return click.option(
-        *names,
-        type=_parsed(setting.parse),
-        metavar=setting.metavar,
-        multiple=setting.several,
-        help=setting.help if shown is None else f"{setting.help}  [default: {shown}]",
-    )
 
 
 @cli.command()
@@ -104,11 +77,7 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
     from wasi_trio.serve._command import CommandError, run_server
 
     _log_to_stderr()
-    given: dict[str, Any] = {}
-    for setting in SETTINGS:
-        parameter = setting.name.replace("-", "_")
-        if click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
-            given[setting.name] = setting.parse("true") if setting.switch else options[parameter]
+    given = given_settings(options, (setting for setting in SETTINGS if setting.name != "component"))
     if components:
         given["component"] = components
     try:
@@ -120,7 +89,7 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
 def _network(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of the network that a guest is given."""
     for name in ("allow-outbound", "allow-ip-name-lookup", "inherit-network"):
-        command = _option(BY_NAME[name])(command)
+        command = option(BY_NAME[name])(command)
     return command
 
 
@@ -128,8 +97,9 @@ def _network(command: Callable[..., Any]) -> Callable[..., Any]:
 @_env
 @_dir
 @_network
+@engine_options
 @click.argument("component", type=click.Path())
-@click.argument("args", nargs=-1, type=_parsed(arguments.parse_text), metavar="[ARGS]...")
+@click.argument("args", nargs=-1, type=parsed(arguments.parse_text), metavar="[ARGS]...")
 def run(
     component: str,
     args: tuple[str, ...],
@@ -138,6 +108,7 @@ def run(
     inherit_network: bool,
     allow_ip_name_lookup: bool,
     allow_outbound: tuple[Entry, ...],
+    **engine: Any,
 ) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
     if any(entry.own for entry in allow_outbound):
@@ -153,7 +124,7 @@ def run(
         outbound=Outbound(allow_outbound) if allow_outbound else None,
     )
     try:
-        return run_command(component, args, env, network, directories)
+        return run_command(component, args, env, network, directories, given_engine(engine))
     except LoadError as error:
         raise click.UsageError(str(error)) from None
 

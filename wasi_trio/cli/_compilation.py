@@ -19,7 +19,7 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._middleware import NextHandler
 from wasi_trio.wasi._imports import link_wasi
-from wasi_trio.wasi._loading import FEATURES, LoadError, check_is_component, read_component, refused
+from wasi_trio.wasi._loading import DEFAULT, EngineOptions, LoadError, check_is_component, read_component, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Compiled:
 _Event: TypeAlias = Compiling | Compiled | BaseException | None
 
 
-def compile_components(paths: Sequence[str]) -> Iterator[Compiling | Compiled]:
+def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -> Iterator[Compiling | Compiled]:
     """Compile the components in files, one after the other, and tell how far that is.
 
     Raises LoadError for a file that is no component, which is found before the first is compiled where it is plain to
@@ -62,7 +62,7 @@ def compile_components(paths: Sequence[str]) -> Iterator[Compiling | Compiled]:
 
     def work() -> None:
         try:
-            with _engine() as engine:
+            with _engine(options) as engine:
                 for path, data in files:
                     _compile(engine, path, data, folder, events.put)
             events.put(None)
@@ -81,9 +81,9 @@ def compile_components(paths: Sequence[str]) -> Iterator[Compiling | Compiled]:
         signal.signal(signal.SIGINT, before)
 
 
-def _engine() -> Engine:
+def _engine(options: EngineOptions) -> Engine:
     try:
-        return Engine(features=FEATURES)
+        return options.caching()
     except wasmtime.WasmtimeError as error:
         raise CacheError(f"compiled code can not be kept: {' '.join(str(error).split())}") from None
 

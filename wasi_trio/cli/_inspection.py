@@ -18,7 +18,7 @@ from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._imports import wasi_imports, wit_for
-from wasi_trio.wasi._loading import check_is_component, open_engine, read_component, refused
+from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.p3._http import handler_interface
 from wasi_trio.wasi.wit import host_wit
@@ -67,7 +67,7 @@ class Inspection:
     own_wit: str
 
 
-def inspect_component(path: str) -> Inspection:
+def inspect_component(path: str, options: EngineOptions = DEFAULT) -> Inspection:
     """Look at a component's file; raises LoadError for one that is none.
 
     How its parts fit together is checked, the code in it is not.
@@ -76,7 +76,7 @@ def inspect_component(path: str) -> Inspection:
     check_is_component(data, path)
     try:
         component = decode(data)
-        with open_engine() as engine:  # whose cache keeps the verdict
+        with options.open() as engine:
             engine.validate(data)
         return _inspect(path, component, measure(data))
     except ComponentError as error:

@@ -18,7 +18,15 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.wasi._arguments import Directory
 from wasi_trio.wasi._command import find_run, run
 from wasi_trio.wasi._context import WasiOptions
-from wasi_trio.wasi._loading import CoreModule, LoadError, link_component, open_engine, read_component, refused
+from wasi_trio.wasi._loading import (
+    DEFAULT,
+    CoreModule,
+    EngineOptions,
+    LoadError,
+    link_component,
+    read_component,
+    refused,
+)
 from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
 from wasi_trio.wasi.filesystem._preopens import open_directories
 from wasi_trio.wasi.sockets._context import NetworkOptions
@@ -34,13 +42,14 @@ def run_command(
     env: Sequence[tuple[str, str]],
     network: NetworkOptions | None = None,
     directories: Sequence[Directory] = (),
+    engine_options: EngineOptions = DEFAULT,
 ) -> int:
     """Run a component's file with the standard streams of this process, and give the exit code.
 
     Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
     command. For the main thread only: Ctrl-C ends the command.
     """
-    with open_engine() as engine:
+    with engine_options.open() as engine:
         try:
             linked = link_component(engine, read_component(path), path)
         except CoreModule as error:

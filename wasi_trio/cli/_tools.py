@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from wasi_trio.cli._options import engine_options, given_engine
 from wasi_trio.cli._printing import printable, write_out
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ version_option = click.option(
 @click.command(short_help="Show what a component imports and exports, and what of it this host has.")
 @click.option("--wit", is_flag=True, help="Print the world as WIT text with all its interfaces, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@engine_options
 @click.argument("component", type=click.Path())
-def inspect(component: str, wit: bool, as_json: bool) -> None:
+def inspect(component: str, wit: bool, as_json: bool, **engine: Any) -> None:
     """Show what COMPONENT imports and exports, whether this host meets it, and how large it is.
 
     On a terminal that is tables; elsewhere it is lines with fields that are separated by tabs.
@@ -50,7 +52,7 @@ def inspect(component: str, wit: bool, as_json: bool) -> None:
     from wasi_trio.wasi._loading import LoadError
 
     try:
-        inspection = inspect_component(component)
+        inspection = inspect_component(component, given_engine(engine))
     except LoadError as error:
         raise click.UsageError(str(error)) from None
     if wit:
@@ -67,8 +69,9 @@ def inspect(component: str, wit: bool, as_json: bool) -> None:
 
 
 @click.command("compile", short_help="Keep the compiled code of components, so that they start at once.")
+@engine_options
 @click.argument("components", nargs=-1, required=True, metavar="COMPONENT...", type=click.Path())
-def compile_(components: tuple[str, ...]) -> None:
+def compile_(components: tuple[str, ...], **engine: Any) -> None:
     """Compile each COMPONENT and keep its code, so that serve and run start with it at once from then on.
 
     wasmtime keeps the code in a cache of the user's, for this version of it and this kind of processor.
@@ -77,7 +80,7 @@ def compile_(components: tuple[str, ...]) -> None:
 
     try:
         with _progress_bar() as show:
-            for event in compile_components(components):
+            for event in compile_components(components, given_engine(engine)):
                 if not isinstance(event, Compiled):
                     show(event.path, event.done, event.total)
                     continue

@@ -18,6 +18,10 @@ class Unsupported(ComponentError):
     """The component uses a feature that this host names but does not run."""
 
 
+class CompilationFailed(ComponentError):
+    """To check or compile the component took more time or memory than it may, or ended the process that did it."""
+
+
 class LinkError(ComponentError):
     """The imports of a component can not be met.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
+    from wasi_trio.runtime._compile_limits import CompileLimits
     from wasi_trio.runtime._component import Component, LinkedComponent
     from wasi_trio.runtime._engine import FEATURES, Engine, Limits
     from wasi_trio.runtime._instance import Instance
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURES",
+    "CompileLimits",
     "Component",
     "Engine",
     "FutureReader",
@@ -37,6 +39,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "CompileLimits": "wasi_trio.runtime._compile_limits",
         "Component": "wasi_trio.runtime._component",
         "Engine": "wasi_trio.runtime._engine",
         "FEATURES": "wasi_trio.runtime._engine",

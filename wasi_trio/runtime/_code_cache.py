@@ -8,6 +8,10 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+#: what wasmtime calls itself among a user's folders, and where caches are
+_WASMTIME = "BytecodeAlliance.wasmtime" if sys.platform == "darwin" else "wasmtime"
+_CACHES = ("Caches", "XDG_CACHE_HOME", ".cache")
+
 
 class CacheError(Exception):
     """There is no place for compiled code; the message is one line."""
@@ -19,7 +23,15 @@ def cache_folder() -> Path:
     Raises CacheError where the file can not be read, or there is no home.
     """
     configured = _configured()
-    return _user_folder("Caches", "XDG_CACHE_HOME", ".cache") if configured is None else configured
+    return _user_folder(*_CACHES, _WASMTIME) if configured is None else configured
+
+
+def own_cache_folder() -> Path:
+    """The folder of what wasi_trio itself keeps and does without; raises CacheError if there is no home.
+
+    It is not in wasmtime's, which throws out what it does not know.
+    """
+    return _user_folder(*_CACHES, "wasi_trio")
 
 
 def check_cache() -> Path:
@@ -47,7 +59,7 @@ def cache_configuration() -> Path | None:
 
 
 def _user_configuration() -> Path:
-    return _user_folder("Application Support", "XDG_CONFIG_HOME", ".config") / "config.toml"
+    return _user_folder("Application Support", "XDG_CONFIG_HOME", ".config", _WASMTIME) / "config.toml"
 
 
 def _configured() -> Path | None:
@@ -63,13 +75,13 @@ def _configured() -> Path | None:
     return Path(directory) if isinstance(directory, str) else None
 
 
-def _user_folder(library: str, variable: str, hidden: str) -> Path:
-    """wasmtime's folder among those that a user's programs have for one purpose."""
+def _user_folder(library: str, variable: str, hidden: str, program: str) -> Path:
+    """A program's folder among those that a user's programs have for one purpose."""
     try:
         home = Path.home()
     except RuntimeError:
         raise CacheError("compiled code can not be kept: there is no home directory") from None
     if sys.platform == "darwin":
-        return home / "Library" / library / "BytecodeAlliance.wasmtime"
+        return home / "Library" / library / program
     named = os.environ.get(variable, "")
-    return (Path(named) if os.path.isabs(named) else home / hidden) / "wasmtime"
+    return (Path(named) if os.path.isabs(named) else home / hidden) / program

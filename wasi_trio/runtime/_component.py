@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import wasmtime
 
-from wasi_trio.component import _definitions as d
-from wasi_trio.component._binary import decode
 from wasi_trio.component._binding import bind
 from wasi_trio.component._imports import Imports, resource_class
-from wasi_trio.component._plan import Plan, plan
-from wasi_trio.component._relink import Relinked, relink
+from wasi_trio.component._plan import Plan
+from wasi_trio.component._relink import Relinked
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.wit import Wit
 from wasi_trio.runtime._calls import Export
+from wasi_trio.runtime._compiler import Progress
 from wasi_trio.runtime._core_linking import Adapter, BaseLinker, CoreStep
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._functions import Functions, called_canons
 from wasi_trio.runtime._trampolines import Trampoline
-
-#: is told how many bytes of core modules are compiled, and of how many
-Progress = Callable[[int, int], None]
 
 
 class Component:
     """A component, checked and compiled.
 
     ``Component.compile(engine, data)`` takes its bytes, ``Component.load(engine, path)`` a file. Raises
-    MalformedComponent or Unsupported. Compiling a large component takes seconds the first time on a machine; run
-    it in a thread (``trio.to_thread.run_sync``) where a loop must not stall. ``progress`` is called before each core
-    module, and when all are compiled.
+    MalformedComponent or Unsupported, and CompilationFailed where the engine's ``compile_limits`` do not do. Compiling
+    a large component takes seconds the first time on a machine; run it in a thread (``trio.to_thread.run_sync``) where
+    a loop must not stall: in a process of its own it ends with the task that waits for it. ``progress`` is called
+    before each core module, and when all are compiled. A component that is ``trusted`` is compiled in this process,
+    with no limits.
     """
 
     def __init__(self, engine: Engine, plan: Plan, relinked: list[Relinked], modules: list[wasmtime.Module]) -> None:
@@ -43,30 +40,15 @@ class Component:
         self.modules = modules
 
     @classmethod
-    def compile(cls, engine: Engine, data: bytes, progress: Progress | None = None) -> Component:
-        definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
-        engine.validate(data)
-        made = plan(definitions)
-        relinked = relink(made)
-        used = set(map(id, made.modules))
-        # A module that nothing instantiates must be valid too, and to be compiled checks it.
-        unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
-        codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
-        compiled: dict[bytes, wasmtime.Module] = {}
-        total = sum(map(len, codes))
-        done = 0
-        for code in codes:
-            if progress is not None:
-                progress(done, total)
-            compiled[code] = engine.compile(code)
-            done += len(code)
-        if progress is not None:
-            progress(done, total)
-        return cls(engine, made, relinked, [compiled[step.code] for step in relinked])
+    def compile(
+        cls, engine: Engine, data: bytes, progress: Progress | None = None, *, trusted: bool = False
+    ) -> Component:
+        made = engine.compile_component(data, progress, trusted=trusted)
+        return cls(engine, made.plan, made.relinked, [made.modules[step.code] for step in made.relinked])
 
     @classmethod
-    def load(cls, engine: Engine, path: str | os.PathLike[str]) -> Component:
-        return cls.compile(engine, Path(path).read_bytes())
+    def load(cls, engine: Engine, path: str | os.PathLike[str], *, trusted: bool = False) -> Component:
+        return cls.compile(engine, Path(path).read_bytes(), trusted=trusted)
 
     @property
     def imports(self) -> list[str]:
@@ -148,12 +130,3 @@ class LinkedComponent:
         if lifted is None:
             return None
         return self._functions.function(lifted) if self.concurrent else self._functions.export(lifted)
-
-
-def _core_modules(component: d.Component) -> Iterator[memoryview]:
-    """The code of every core module in a component and those nested in it."""
-    for definition in component.definitions:
-        if isinstance(definition, d.CoreModule):
-            yield definition.code
-        elif isinstance(definition, d.Component):
-            yield from _core_modules(definition)

@@ -10,27 +10,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import wasmtime
-import wasmtime.component
 
 from wasi_trio.component._account import Budget
 from wasi_trio.component._context import LIFT_FUEL
-from wasi_trio.component._errors import MalformedComponent
-from wasi_trio.component._skeleton import skeleton
+from wasi_trio.component._features import BY_NAME
 from wasi_trio.runtime import _ffi as ffi
-from wasi_trio.runtime._code_cache import cache_configuration
+from wasi_trio.runtime._apart import compile_apart, validate_apart
+from wasi_trio.runtime._compile_limits import CompileLimits
+from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
 from wasi_trio.runtime._running import Running
 from wasi_trio.runtime._ticker import Ticker
+from wasi_trio.runtime._verdicts import Verdicts
 
-#: bytes of machine stack for a guest call and the host functions it calls. At wasmtime's default of 2 MiB a
-#: host callback that recurses through C code can overrun it before Python's own RecursionError comes.
-FIBER_STACK = 8 << 20
-
-#: Parts of the component model that an engine may be told to admit: the type ``map``, the import attribute
-#: ``implements``, the synchronous forms and cancellations of stream and future operations, and async functions that
-#: have no callback. What is admitted and yet not run here is refused by name when a component is compiled.
-FEATURES = frozenset(feature.replace("_", "-") for feature in ffi.config_component_model)
+#: What an engine may be told to admit: features of core modules (``gc``, ``exceptions``, ``tail-call`` and others), and
+#: of the component model the type ``map``, the import attribute ``implements``, the synchronous forms and cancellations
+#: of stream and future operations, and async functions that have no callback. What is admitted and yet not run here is
+#: refused by name when a component is compiled.
+FEATURES = frozenset(BY_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +62,29 @@ class Engine(Running):
     """Compiles components and runs their instances; to be used from one thread.
 
     ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it. ``features`` names what
-    is to be admitted in components besides what wasmtime takes as finished: see ``FEATURES``. ``budget`` bounds what
-    all instances hold together; engines may share one.
+    of WebAssembly and of the component model components may use that is off else: see ``FEATURES``.
+    With ``compile_limits`` each component that is not known from before is checked and compiled in a process of its
+    own, within these limits; a program that trusts its components does without. ``budget`` bounds what all instances
+    hold together; engines may share one.
     """
 
-    def __init__(self, *, cache: bool = True, features: Collection[str] = (), budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        cache: bool = True,
+        features: Collection[str] = (),
+        compile_limits: CompileLimits | None = None,
+        budget: Budget | None = None,
+    ) -> None:
         if sys.implementation.name != "cpython":
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
             raise RuntimeError("CPython 3.14.0 can not run code on fibers, 3.14.1 and later can")
-        self.wasmtime = wasmtime.Engine(_config(cache, features))
+        self.compiler = Compiler(cache, features)
+        self.compile_limits = compile_limits
+        self._verdicts = Verdicts(self.compiler.features, kept=cache)
+        self.wasmtime = self.compiler.wasmtime
         pointer = self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
         self.interrupter = Interrupter(self)
@@ -113,42 +123,31 @@ class Engine(Running):
     def validate(self, data: bytes) -> None:
         """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.
 
-        Raises MalformedComponent, which says what is wrong. ``compile`` checks the modules.
+        Raises MalformedComponent, which says what is wrong, Unsupported, or CompilationFailed where that takes more
+        than the engine's limits. ``compile_component`` checks the modules.
         """
-        try:
-            wasmtime.component.Component(self.wasmtime, skeleton(data)).close()
-        except wasmtime.WasmtimeError as error:
-            raise MalformedComponent(_one_line(str(error))) from None
+        if self.compile_limits is None:
+            validate_component(self.compiler, data)
+        elif not self._verdicts.has(data):
+            validate_apart(self.compiler, data, self.compile_limits)
 
     def compile(self, code: bytes) -> wasmtime.Module:
-        """Compile a core module; raises MalformedComponent if it is invalid."""
-        try:
-            return wasmtime.Module(self.wasmtime, code)
-        except wasmtime.WasmtimeError as error:
-            raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
+        """Compile a core module that is trusted; raises MalformedComponent if it is invalid."""
+        return self.compiler.compile(code)
 
+    def compile_component(self, data: bytes, progress: Progress | None = None, *, trusted: bool = False) -> Compiled:
+        """Check a component and compile it, in this process if it is ``trusted`` or the engine has no limits.
 
-def _config(cache: bool, features: Collection[str]) -> wasmtime.Config:
-    config = wasmtime.Config()
-    config.epoch_interruption = True
-    config.memory_may_move = False
-    config.memory_reservation = 1 << 32
-    if cache:
-        configuration = cache_configuration()
-        config.cache = True if configuration is None else str(configuration)
-    pointer = ctypes.cast(config.ptr(), ctypes.c_void_p)
-    ffi.async_stack_size_set(pointer, FIBER_STACK)
-    for feature in features:
-        if feature not in FEATURES:
-            raise ValueError(f"unknown feature {feature!r}, there are {', '.join(sorted(FEATURES))}")
-        ffi.config_component_model[feature.replace("-", "_")](pointer, True)
-    return config
-
-
-def _one_line(message: str) -> str:
-    """wasmtime's message and its causes as one line."""
-    lines = [line.strip() for line in message.splitlines()]
-    return ": ".join(line.removeprefix("0: ") for line in lines if line and line != "Caused by:")
+        Raises MalformedComponent, Unsupported, LinkError, or CompilationFailed where that takes more than the limits.
+        """
+        if trusted or self.compile_limits is None:
+            return compile_component(self.compiler, data, progress)
+        if self._verdicts.has(data):
+            return compile_component(self.compiler, data, progress, ready={})
+        ready = compile_apart(self.compiler, data, self.compile_limits, progress)
+        compiled = compile_component(self.compiler, data, ready=ready)
+        self._verdicts.add(data)
+        return compiled
 
 
 def as_pointer(thing: Any) -> int:

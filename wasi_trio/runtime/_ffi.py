@@ -28,9 +28,12 @@ from typing import Any
 
 from wasmtime import _ffi as _wheel
 
-_path = str(_wheel.filename)
-_running = ctypes.CDLL(_path)
-_quick = ctypes.PyDLL(_path)
+from wasi_trio.component._features import CORE, MODEL
+
+#: the file of wasmtime's code
+LIBRARY = str(_wheel.filename)
+_running = ctypes.CDLL(LIBRARY)
+_quick = ctypes.PyDLL(LIBRARY)
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
@@ -77,10 +80,12 @@ AsyncCallback = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p
 EpochCallback = CFUNCTYPE(c_size_t, c_void_p, c_void_p, POINTER(c_uint64), POINTER(c_uint8))
 
 async_stack_size_set = _bind(_quick, "wasmtime_config_async_stack_size_set", None, c_void_p, c_size_t)
-#: switches features of the component model on or off that wasmtime's validator does not admit of itself
-config_component_model = {
-    feature: _bind(_quick, f"wasmtime_config_wasm_component_model_{feature}_set", None, c_void_p, c_bool)
-    for feature in ("map", "implements", "more_async_builtins", "async_stackful")
+#: switch features on or off
+config_features = {
+    feature.name: _bind(_quick, f"wasmtime_config_{setting}_set", None, c_void_p, c_bool)
+    for prefix, features in (("wasm_", CORE), ("wasm_component_model_", MODEL))
+    for feature in features
+    for setting in ["gc_support" if feature.name == "gc-support" else prefix + feature.name.replace("-", "_")]
 }
 engine_increment_epoch = _bind(_quick, "wasmtime_engine_increment_epoch", None, c_void_p)
 

@@ -13,7 +13,7 @@ import trio
 
 from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
-from wasi_trio.serve._loading import LoadError, open_engine
+from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
@@ -43,7 +43,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 f"admin-addr needs workers to be 1: {protocols.workers} processes would each have counts of their own"
             )
         with ExitStack() as stack:
-            engine = stack.enter_context(open_engine())
+            engine = stack.enter_context(settings.engine_options().open())
             chain = orders.load(engine)
             sockets = protocols.sockets
             listeners = stack.enter_context(listening(protocols.secure, protocols.plain, sockets))

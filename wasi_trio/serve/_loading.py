@@ -12,9 +12,9 @@ from wasi_trio.component._names import parse_import_name
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve.pool._guest import guest_calls
-from wasi_trio.wasi._loading import LoadError, compile_component, link_compiled, open_engine, read_component, refused
+from wasi_trio.wasi._loading import LoadError, compile_component, link_compiled, read_component, refused
 
-__all__ = ["LoadError", "link", "link_http", "load", "open_engine"]
+__all__ = ["LoadError", "link", "link_http", "load"]
 
 
 def load(engine: Engine, path: str | None, imports: Imports | None = None) -> LinkedComponent:
@@ -24,7 +24,8 @@ def load(engine: Engine, path: str | None, imports: Imports | None = None) -> Li
     """
     if path is None:
         text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
-        return link(engine, bytes(wasmtime.wat2wasm(text)), "the built-in component")
+        name = "the built-in component"
+        return link_http(compile_component(engine, bytes(wasmtime.wat2wasm(text)), name, trusted=True), name)
     return link(engine, read_component(path), path, imports)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from wasi_trio.component._features import chosen
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
 from wasi_trio.wasi._outbound import Outbound, parse_entry
@@ -21,6 +22,7 @@ from wasi_trio.wasi._outbound import Outbound, parse_entry
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._options import HandlerOptions
+    from wasi_trio.wasi._loading import EngineOptions
 
 #: how the name of each environment variable begins
 PREFIX = "WASI_TRIO_"
@@ -346,6 +348,29 @@ SETTINGS = (
         field="limits.table_elements",
     ),
     Setting(
+        "wasm",
+        arguments.parse_features,
+        "Admit features of WebAssembly that are off; 'help' lists them, and what each adds for a hostile guest to try. "
+        "May be repeated.",
+        "NAME[=y|n],...",
+        short="W",
+        several=True,
+    ),
+    Setting(
+        "compile-timeout",
+        _limit,
+        "How long it may take to check and compile a component that was not compiled before.",
+        "DURATION",
+        default="120s",
+    ),
+    Setting(
+        "compile-memory",
+        or_none(arguments.parse_size),
+        "Bytes of memory that this may take.",
+        "SIZE",
+        default="2GiB",
+    ),
+    Setting(
         "verbose",
         arguments.parse_switch,
         "Log each request, and each instance's start and end.",
@@ -386,6 +411,14 @@ class Settings:
 
         total = self["max-total-memory"] if "max-total-memory" in self else memory.SHARE * memory.available()
         return None if total is None else int(total / self["workers"])
+
+    def engine_options(self) -> EngineOptions:
+        """What components may use, and what compiling them may take."""
+        from wasi_trio.runtime._compile_limits import CompileLimits
+        from wasi_trio.wasi._loading import EngineOptions
+
+        limits = CompileLimits(self["compile-timeout"], self["compile-memory"])
+        return EngineOptions(chosen(switch for switches in self["wasm"] for switch in switches), limits)
 
     def handler_options(self, metrics: Metrics | None = None) -> HandlerOptions:
         """The request handler's options. What guests print is printed by the process."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from wasi_trio.component import _features as features
+
 T = TypeVar("T")
 
 _duration = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|ms|us|[\u00b5\u03bc]s|ns)?", re.ASCII).fullmatch
@@ -117,6 +119,11 @@ def parse_switch(text: str) -> bool:
     if switch is None:
         raise ValueError(f"{text!r} is not true or false")
     return switch
+
+
+def parse_features(text: str) -> tuple[tuple[str, bool], ...]:
+    """``NAME[=y|n],...``: features of WebAssembly, and whether each is admitted."""
+    return features.parse(text)
 
 
 def or_none(parse: Callable[[str], T]) -> Callable[[str], T | None]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import wasmtime
 
 from wasi_trio.component._errors import ComponentError, LinkError
+from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.wasi._imports import link_wasi
@@ -33,20 +36,33 @@ class LoadError(Exception):
         self.missing = missing
 
 
-#: what components of WASI 0.3.1 may use beyond what wasmtime admits of itself; the second admits ``external-id`` too
-FEATURES = ("map", "implements")
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """The features that components may use, by default those of every WASI there is, and what compiling may take."""
+
+    features: frozenset[str] = USUAL
+    compile_limits: CompileLimits = field(default_factory=CompileLimits)
+
+    def open(self) -> Engine:
+        """An engine that keeps compiled code on disk, unless there is no place for it (a read-only home, say)."""
+        try:
+            return self.caching()
+        except wasmtime.WasmtimeError as error:
+            logger.info("compiled code is not kept: %s", error)
+            return Engine(cache=False, features=self.features, compile_limits=self.compile_limits)
+
+    def caching(self) -> Engine:
+        """An engine that keeps compiled code on disk; raises WasmtimeError where there is no place for it."""
+        return Engine(features=self.features, compile_limits=self.compile_limits)
+
+
+#: for components that strangers may have made
+DEFAULT = EngineOptions()
 
 
 def open_engine() -> Engine:
-    """An engine for components of every WASI there is.
-
-    It keeps compiled code on disk, unless there is no place for it (a read-only home, say).
-    """
-    try:
-        return Engine(features=FEATURES)
-    except wasmtime.WasmtimeError as error:
-        logger.info("compiled code is not kept: %s", error)
-        return Engine(cache=False, features=FEATURES)
+    """An engine with the options that there are by default."""
+    return DEFAULT.open()
 
 
 class CoreModule(LoadError):
@@ -93,11 +109,11 @@ def link_component(engine: Engine, data: bytes, name: str, imports: Imports | No
     return link_compiled(compile_component(engine, data, name), name, imports)
 
 
-def compile_component(engine: Engine, data: bytes, name: str) -> Component:
+def compile_component(engine: Engine, data: bytes, name: str, *, trusted: bool = False) -> Component:
     """A component compiled; raises LoadError, which calls it ``name``."""
     check_is_component(data, name)
     try:
-        return Component.compile(engine, data)
+        return Component.compile(engine, data, trusted=trusted)
     except ComponentError as error:
         raise refused(name, error) from None
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import trio
 
 from wasi_trio.serve._listening import Listener
-from wasi_trio.serve._loading import LoadError, open_engine
+from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
@@ -58,7 +58,7 @@ def _serve(
 ) -> None:
     logging.getLogger("wasi_trio").setLevel(logging.INFO if orders.settings["verbose"] else logging.WARNING)
     listeners = [Listener(_inherited(descriptor), secure) for descriptor, secure in sockets]
-    with open_engine() as engine:
+    with orders.settings.engine_options().open() as engine:
         chain = orders.load(engine)
         metrics = None if admin is None else new_metrics()
         service = Service(orders, chain, orders.protocol_options(), listeners, metrics)

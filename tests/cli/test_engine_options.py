@@ -1,0 +1,91 @@
+"""The options of the engine, which every command has that takes a component: features, and the limits of compiling."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from tests.cli.terminal import ran
+from tests.guests import wat
+from wasi_trio.component._features import BY_NAME, option_name
+
+COMMANDS = ("serve", "run", "inspect", "compile")
+TAIL_CALL = "(component (core module (func $f return_call $f)))"
+GC = "(component (core module (type (struct (field i32)))))"
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home in which no component is known."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def hello(tmp_path: Path) -> str:
+    path = tmp_path / "hello.wasm"
+    path.write_bytes(wat.load("hello"))
+    return str(path)
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "app.wasm"
+    path.write_bytes(wasmtime.wat2wasm(text))
+    return str(path)
+
+
+def refused(*arguments: str) -> str:
+    """What a command says that ends with one line about bad input."""
+    code, out, err = ran(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_compiling_is_ended_at_its_timeout(command: str, hello: str) -> None:
+    line = refused(command, "--compile-timeout", "1ms", hello)
+    assert line == (
+        f"wasi_trio: error: {hello}: compiling it takes longer than 0.001 s; --compile-timeout gives it more"
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_feature_that_is_off_is_named_with_its_option(command: str, tmp_path: Path) -> None:
+    text = GC if command == "inspect" else TAIL_CALL
+    name = "gc" if command == "inspect" else "tail-call"
+    component = write(tmp_path, text)
+    assert (
+        f"{component}: it uses the WebAssembly feature {name}, which is off; the option -W {name} admits it"
+        in refused(command, component)
+    )
+
+
+def test_a_feature_is_admitted(tmp_path: Path) -> None:
+    component = write(tmp_path, TAIL_CALL)
+    assert ran("compile", "-W", "tail-call,gc", component)[0] == 0
+    assert ran("compile", "--wasm", "tail-call=y", component)[0] == 0
+    assert "feature tail-call" in refused("compile", "-W", "tail-call", "-W", "tail-call=n", component)
+
+
+def test_a_feature_that_is_on_is_switched_off(tmp_path: Path) -> None:
+    component = write(tmp_path, '(component (type $m (map string u32)) (export "m" (type $m)))')
+    assert ran("inspect", component)[0] == 0
+    assert "the option -W component-model-map admits it" in refused("inspect", "-W", "component-model-map=n", component)
+
+
+def test_without_limits_it_is_compiled_all_the_same(hello: str) -> None:
+    assert ran("compile", "--compile-timeout", "none", "--compile-memory", "none", hello)[0] == 0
+
+
+def test_the_list_has_every_feature_with_its_risk() -> None:
+    code, out, err = ran("run", "-W", "help")
+    assert (code, err) == (0, "")
+    for feature in BY_NAME.values():
+        assert re.search(
+            rf"^  -W {option_name(feature.name)}\[=y\|n\].*\n +{re.escape(feature.risk)}$", out, re.MULTILINE
+        )

@@ -1,0 +1,284 @@
+"""Components that are compiled in a process of their own, and what becomes of those that it does not survive.
+
+What makes wasmtime slow or large is not kept here: limits that are too small for anything, and programs in the place of
+the compiler's, do what it would do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import wasmtime
+
+from wasi_trio.component._errors import CompilationFailed, LinkError, MalformedComponent, Unsupported
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime import _apart, _engine
+from wasi_trio.runtime._compile_limits import CompileLimits
+from wasi_trio.runtime._compiler import Compiler
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+
+ANSWER = """(component
+    (core module $m (func (export "f") (result i32) (i32.const 42)))
+    (core module (func (export "unused")))
+    (core instance $i (instantiate $m))
+    (func (export "answer") (result u32) (canon lift (core func $i "f"))))"""
+
+
+def binary(text: str) -> bytes:
+    return bytes(wasmtime.wat2wasm(text))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The processes that were started to compile in."""
+    found: list[Any] = []
+
+    class Process(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            found.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    return found
+
+
+def apart(**limits: Any) -> Engine:
+    return Engine(cache=False, compile_limits=CompileLimits(**limits))
+
+
+def program(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Have another program in the place of the compiler's."""
+    monkeypatch.setattr(_apart, "_PROGRAM", text)
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Have the compiler's program do something else in the place of compiling."""
+    program(
+        monkeypatch,
+        "import os, sys; sys.path[:] = sys.argv[2].split(os.pathsep)\n"
+        "from wasi_trio.runtime import _compiler_process as process\n"
+        f"def compile_component(compiler, data, progress):\n    {text}\n"
+        "process.compile_component = compile_component\n"
+        "process.main(sys.argv[1])",
+    )
+
+
+# ---- what is well ----------------------------------------------------------------------------------------
+
+
+async def test_what_was_compiled_apart_runs_here(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("wasmtime is given a component in this process")
+
+    with apart() as engine:
+        with monkeypatch.context() as forbidden:
+            forbidden.setattr(Compiler, "validate", never)
+            forbidden.setattr(Compiler, "compile", never)
+            component = Component.compile(engine, binary(ANSWER))
+        instance = await Instance.instantiate(component.link(Imports()))
+        assert await instance.call("answer") == 42
+    assert [process.returncode for process in started] == [0]
+
+
+def test_progress_is_told_from_there() -> None:
+    told: list[tuple[int, int]] = []
+    with apart() as engine:
+        Component.compile(engine, binary(ANSWER), lambda done, total: told.append((done, total)))
+    total = told[-1][1]
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert (told[0][0], told[-1][0], len(told)) == (0, total, 3)
+
+
+def test_features_are_admitted_there_as_here() -> None:
+    data = binary("(component (core module (type (struct (field i32)))))")
+    with apart() as engine, pytest.raises(Unsupported, match="feature gc, which is off"):
+        Component.compile(engine, data)
+    with Engine(cache=False, features=["gc"], compile_limits=CompileLimits()) as engine:
+        Component.compile(engine, data)
+
+
+def test_what_was_compiled_once_is_known(home: Path, started: list[Any]) -> None:
+    data = binary(ANSWER)
+    for _ in range(2):
+        with Engine(compile_limits=CompileLimits()) as engine:
+            Component.compile(engine, data)
+            engine.validate(data)
+    assert len(started) == 1
+    with Engine(features=["gc"], compile_limits=CompileLimits()) as engine:
+        Component.compile(engine, data)
+    assert len(started) == 2  # a verdict is on what a compiler does with these features
+
+
+def test_what_is_refused_is_not_known(home: Path, started: list[Any]) -> None:
+    data = binary("(component (core module (func (result i32))))")
+    for _ in range(2):
+        with Engine(compile_limits=CompileLimits()) as engine, pytest.raises(MalformedComponent):
+            Component.compile(engine, data)
+    assert len(started) == 2
+
+
+def test_without_a_place_for_verdicts_it_is_compiled_apart_each_time(home: Path, started: list[Any]) -> None:
+    (home / "cache").mkdir()
+    (home / "cache" / "wasi_trio").write_text("in the way")
+    for _ in range(2):
+        with Engine(compile_limits=CompileLimits()) as engine:
+            Component.compile(engine, binary(ANSWER))
+    assert len(started) == 2
+
+
+def test_what_is_trusted_is_compiled_here(started: list[Any]) -> None:
+    with apart() as engine:
+        Component.compile(engine, binary(ANSWER), trusted=True)
+    with Engine(cache=False) as engine:
+        Component.compile(engine, binary(ANSWER))
+    assert not started
+
+
+# ---- what is not -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["(component (core module (func (result i32))))", "(module)"])
+def test_errors_are_those_of_compiling_here(text: str) -> None:
+    messages = []
+    for engine in (apart(), Engine(cache=False)):
+        with engine, pytest.raises(MalformedComponent) as caught:
+            Component.compile(engine, binary(text))
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_a_link_error_keeps_its_lines() -> None:
+    data = binary('(component (import "m" (core module)))')
+    with apart() as engine, pytest.raises(LinkError) as caught:
+        Component.compile(engine, data)
+    assert caught.value.missing == ("m (a core module, which a host can not provide)",)
+
+
+def test_too_long(started: list[Any]) -> None:
+    with apart(seconds=0.001) as engine:
+        with pytest.raises(CompilationFailed, match=r"longer than 0.001 s; --compile-timeout gives it more"):
+            Component.compile(engine, binary(ANSWER))
+        with pytest.raises(CompilationFailed, match="--compile-timeout"):
+            engine.validate(binary(ANSWER))
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count no memory")
+def test_too_much_memory(started: list[Any]) -> None:
+    with apart(memory=1 << 20) as engine, pytest.raises(CompilationFailed) as caught:
+        Component.compile(engine, binary(ANSWER))
+    assert str(caught.value) == "compiling it takes more than 1 MiB of memory; --compile-memory gives it more"
+    assert started[0].returncode is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count no memory")
+def test_the_limit_is_that_of_the_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(monkeypatch, "bytearray(300 << 20); raise RuntimeError('there was room')")
+    with apart(memory=200 << 20) as engine, pytest.raises(CompilationFailed, match="more than 200 MiB"):
+        Component.compile(engine, binary(ANSWER))
+    with apart(memory=400 << 20) as engine, pytest.raises(CompilationFailed, match="there was room"):
+        Component.compile(engine, binary(ANSWER))
+
+
+@pytest.mark.parametrize("name", ["SIGBUS", "SIGABRT", "SIGKILL"])
+def test_a_crash_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    patched(monkeypatch, f"import signal; os.write(2, b'oh'); os.kill(os.getpid(), signal.{name}); signal.pause()")
+    with apart() as engine, pytest.raises(CompilationFailed) as caught:
+        Component.compile(engine, binary(ANSWER))
+    assert str(caught.value) == f"compiling it ended the process that did it, with {name}"
+    assert caught.value.__notes__ == ["oh"]
+
+
+def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(monkeypatch, "raise KeyError('gone')")
+    with apart() as engine, pytest.raises(CompilationFailed) as caught:
+        Component.compile(engine, binary(ANSWER))
+    assert str(caught.value) == "compiling it failed: KeyError: 'gone'"
+    assert "Traceback" in caught.value.__notes__[0]
+
+
+def test_code_beyond_the_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    program(monkeypatch, "import os, struct; os.write(1, struct.pack('>cQ', b'm', 1 << 60))")
+    with apart() as engine, pytest.raises(CompilationFailed, match="compiled code has more than"):
+        Component.compile(engine, binary(ANSWER))
+
+
+# ---- its end ---------------------------------------------------------------------------------------------
+
+#: tells its process id as progress, and waits
+WAITING = "progress(os.getpid(), 0); import signal; signal.pause()"
+
+
+async def test_it_ends_with_the_task_that_waits(monkeypatch: pytest.MonkeyPatch, started: list[Any]) -> None:
+    patched(monkeypatch, WAITING)
+    with apart() as engine:
+        with trio.CancelScope() as scope:
+
+            def cancel(done: int, total: int) -> None:
+                trio.from_thread.run_sync(scope.cancel)
+
+            await trio.to_thread.run_sync(Component.compile, engine, binary(ANSWER), cancel)
+        assert scope.cancelled_caught
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+
+
+def test_it_ends_when_whoever_waits_is_interrupted(monkeypatch: pytest.MonkeyPatch, started: list[Any]) -> None:
+    patched(monkeypatch, WAITING)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with apart() as engine, pytest.raises(KeyboardInterrupt):
+        Component.compile(engine, binary(ANSWER), interrupt)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+
+
+def test_it_ends_with_the_process_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    patched(monkeypatch, WAITING)
+    child = f"""
+import os
+from wasi_trio.runtime import _apart
+from wasi_trio.runtime._compile_limits import CompileLimits
+from wasi_trio.runtime._engine import Engine
+_apart._PROGRAM = {_apart._PROGRAM!r}
+def tell(done, total):
+    os.write({theirs}, b'%d\\n' % done)
+    os.close({theirs})
+    os.abort()
+Engine(cache=False, compile_limits=CompileLimits()).compile_component({binary(ANSWER)!r}, tell)
+"""
+    subprocess.run([sys.executable, "-c", child], pass_fds=[theirs], stderr=subprocess.DEVNULL, check=False)
+    os.close(theirs)
+    with open(ours, "rb") as told:
+        number = int(told.readline())
+    if sys.platform == "linux":
+        # It is no child of this process, which so can not wait for it, but a descriptor of it becomes readable.
+        try:
+            descriptor = os.pidfd_open(number)
+        except ProcessLookupError:
+            return
+        with open(descriptor) as process:
+            trio.run(trio.lowlevel.wait_readable, process)
+
+
+def test_the_engine_has_the_limits_that_it_was_given() -> None:
+    assert Engine(cache=False).compile_limits is None
+    assert _engine.CompileLimits() == CompileLimits(seconds=120, memory=2 << 30)

@@ -1,0 +1,73 @@
+"""Options of the command line that are made of the settings of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from wasi_trio.cli._printing import write_out
+from wasi_trio.component._features import listing
+from wasi_trio.serve._settings import BY_NAME, Setting, Settings
+from wasi_trio.wasi._arguments import parse_features
+
+if TYPE_CHECKING:
+    from wasi_trio.wasi._loading import EngineOptions
+
+#: the settings of the engine, which every command has that takes a component
+_ENGINE = ("wasm", "compile-timeout", "compile-memory")
+
+
+def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser of :mod:`wasi_trio.wasi._arguments` as a parameter's type."""
+
+    def convert(text: str) -> Any:
+        if parse is parse_features and text == "help":
+            write_out(listing())
+            click.get_current_context().exit()
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return convert
+
+
+def option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    names = [f"-{setting.short}"] if setting.short else []
+    names += [f"--{setting.option or setting.name}", setting.name.replace("-", "_")]
+    if setting.switch:
+        return click.option(*names, is_flag=True, help=setting.help)
+    shown = setting.shown or setting.default
+    return click.option(
+        *names,
+        type=parsed(setting.parse),
+        metavar=setting.metavar,
+        multiple=setting.several,
+        help=setting.help if shown is None else f"{setting.help}  [default: {shown}]",
+    )
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the engine; ``given_engine`` makes something of them."""
+    for name in reversed(_ENGINE):
+        command = option(BY_NAME[name])(command)
+    return command
+
+
+def given_engine(given: dict[str, Any]) -> EngineOptions:
+    """What the options of the engine come to, with which a command was called."""
+    return Settings(given_settings(given, (BY_NAME[name] for name in _ENGINE))).engine_options()
+
+
+def given_settings(given: dict[str, Any], settings: Iterable[Setting]) -> dict[str, Any]:
+    """The values of settings that the command line has, by name; ``given`` are a command's parameters."""
+    context = click.get_current_context()
+    found: dict[str, Any] = {}
+    for setting in settings:
+        parameter = setting.name.replace("-", "_")
+        if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+            found[setting.name] = setting.parse("true") if setting.switch else given[parameter]
+    return found

@@ -1,0 +1,132 @@
+"""What of WebAssembly and of the component model a guest may use only where it is admitted.
+
+Guests of the usual toolchains (Rust, C, Go, TinyGo, componentize-py, jco) use none of this in their core modules. Each
+feature is more code in the compiler and the runtime that a hostile guest can try, so whoever needs one says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """``name`` is wasmtime's, ``risk`` says why it is off, ``implies`` what it does not work without."""
+
+    name: str
+    risk: str
+    implies: tuple[str, ...] = ()
+
+
+#: features of core modules
+CORE = (
+    Feature(
+        "gc",
+        "Objects that the runtime collects (Kotlin, OCaml, Hoot): the newest and largest part of wasmtime's runtime, "
+        "in which faults let guests end the process.",
+        ("function-references", "gc-support"),
+    ),
+    Feature(
+        "gc-support",
+        "References to what the host owns (externref): a collected heap for each instance.",
+    ),
+    Feature(
+        "exceptions",
+        "Exceptions of C++, Kotlin and .NET, setjmp of C: their values are in that heap, and unwinding is new code.",
+        ("gc-support",),
+    ),
+    Feature("function-references", "Typed references to functions: used with gc.", ("gc-support",)),
+    Feature("tail-call", "Calls in place of returns (OCaml, Hoot): a calling convention of their own in the compiler."),
+    Feature("threads", "Atomic instructions; a memory that threads share makes an instance fail all the same."),
+    Feature("memory64", "Memories beyond 4 GiB: each access is checked by code, not by the processor's protection."),
+    Feature("multi-memory", "Several memories in one module: each takes address space, and has limits of its own."),
+    Feature("custom-page-sizes", "Memories of odd sizes: their accesses are checked by code that little else runs."),
+    Feature("wide-arithmetic", "Arithmetic of 128 bits: instructions that few compilers emit."),
+    Feature(
+        "relaxed-simd", "Vector instructions whose results depend on the processor: they tell guests where they run."
+    ),
+)
+#: features of the component model, which wasmtime's command line calls by their names with PREFIX before them
+MODEL = (
+    Feature("map", "The type map, of WASI 0.3.1."),
+    Feature("implements", "Imports with plain names that say which interface they implement, of WASI 0.3.1."),
+    Feature(
+        "more-async-builtins", "Synchronous forms and cancellations of stream and future operations: not finished."
+    ),
+    Feature("async-stackful", "Async functions without a callback: not finished; several live calls for each store."),
+)
+PREFIX = "component-model-"
+
+BY_NAME = {feature.name: feature for feature in (*CORE, *MODEL)}
+_MODEL_NAMES = frozenset(feature.name for feature in MODEL)
+
+#: what the command line, the ASGI application and the harness admit of themselves: the parts of WASI 0.3.1
+USUAL = frozenset({"map", "implements"})
+
+
+def closure(names: Iterable[str]) -> frozenset[str]:
+    """Features and those that they do not work without; raises ValueError for a name that no feature has."""
+    found: set[str] = set()
+    wanted = list(names)
+    while wanted:
+        name = wanted.pop()
+        if name not in BY_NAME:
+            raise ValueError(f"unknown feature {name!r}, there are {', '.join(sorted(BY_NAME))}")
+        if name not in found:
+            found.add(name)
+            wanted += BY_NAME[name].implies
+    return frozenset(found)
+
+
+def option_name(name: str) -> str:
+    """What the command line calls a feature, which is what wasmtime's does."""
+    return PREFIX + name if name in _MODEL_NAMES else name
+
+
+def parse(text: str) -> tuple[tuple[str, bool], ...]:
+    """``NAME[=y|n],...`` as of wasmtime's ``-W``: features, and whether each is admitted. Raises ValueError."""
+    found = []
+    for part in text.split(","):
+        name, equals, value = part.strip().partition("=")
+        plain = name.removeprefix(PREFIX)
+        if plain not in BY_NAME or option_name(plain) != name:
+            known = ", ".join(option_name(feature) for feature in BY_NAME)
+            raise ValueError(f"{name!r} is no feature that can be switched, there are {known}")
+        if equals and value not in _SWITCH:
+            raise ValueError(f"{name} is y or n, not {value!r}")
+        found.append((plain, not equals or _SWITCH[value]))
+    return tuple(found)
+
+
+_SWITCH = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
+
+
+def chosen(switched: Iterable[tuple[str, bool]]) -> frozenset[str]:
+    """The usual features and those that were switched on, without those that were switched off, in order."""
+    names = set(USUAL)
+    for name, on in switched:
+        if on:
+            names.add(name)
+        else:
+            names.discard(name)
+    return frozenset(names)
+
+
+def listing() -> str:
+    """A paragraph for each feature: what the command line calls it, whether it is on there, and its risk."""
+    return "".join(
+        f"  -W {option_name(feature.name)}[=y|n]{' (on)' if feature.name in USUAL else ''}\n      {feature.risk}\n"
+        for feature in BY_NAME.values()
+    )
+
+
+def refusal(missing: Iterable[str]) -> str:
+    """What to say of a component that uses features that are off."""
+    names = [option_name(name) for name in missing]
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    what, are, them = ("feature", "is", "it") if len(names) == 1 else ("features", "are", "them")
+    return (
+        f"it uses the WebAssembly {what} {listed}, which {are} off; the option -W {','.join(names)} admits {them} "
+        f"(in a program: Engine(features=...))"
+    )

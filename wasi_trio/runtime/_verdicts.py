@@ -1,0 +1,48 @@
+"""Which components have been compiled before, without a fault and within their limits.
+
+Such a component is compiled like a trusted one from then on: in the process that wants it, out of wasmtime's cache. A
+verdict is an empty file whose name is a hash of the component and of what compiled it. Whoever can write to
+that folder can write to wasmtime's beside it, too, whose content is run as machine code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from wasi_trio.runtime import _ffi as ffi
+from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
+
+
+class Verdicts:
+    """Those on components that are compiled with these features; none, and none are kept, where ``kept`` is false."""
+
+    def __init__(self, features: Collection[str], kept: bool) -> None:
+        library = os.stat(ffi.LIBRARY)
+        self._compiler = f"1 {library.st_size} {library.st_mtime_ns} {','.join(sorted(features))}\n".encode()
+        self._kept = kept
+
+    def has(self, data: bytes) -> bool:
+        """Whether a component has been compiled before."""
+        path = self._path(data)
+        return path is not None and path.exists()
+
+    def add(self, data: bytes) -> None:
+        """Remember that a component has been compiled. Where there is no place for that, it will be asked again."""
+        path = self._path(data)
+        if path is not None:
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    def _path(self, data: bytes) -> Path | None:
+        if not self._kept:
+            return None
+        try:
+            folder = own_cache_folder()
+        except CacheError:
+            return None
+        return folder / "compiled" / hashlib.sha256(self._compiler + data).hexdigest()
