@@ -33,11 +33,13 @@ class Budget:
     overrun by instances that grow up to their share, and by no more than it is itself.
     """
 
-    __slots__ = ("accounts", "limit", "on_freed", "used")
+    __slots__ = ("accounts", "limit", "on_freed", "peak", "used")
 
     def __init__(self, limit: float = math.inf) -> None:
         self.limit = limit
         self.used = 0
+        #: the most that was in use when some was freed; whoever looks at it sets it back
+        self.peak = 0
         #: instances that there are
         self.accounts = 0
         #: called when an instance has ended, in the order of their keys
@@ -63,15 +65,19 @@ class Budget:
 
 
 class Account:
-    """What one instance holds; all components of a composition share one."""
+    """What one instance holds; all components of a composition share one.
 
-    __slots__ = ("budget", "limit", "used")
+    ``is_instance`` is false for what is held for no one instance, and has no part in what each may.
+    """
 
-    def __init__(self, limit: float = math.inf, budget: Budget | None = None) -> None:
+    __slots__ = ("_is_instance", "budget", "limit", "used")
+
+    def __init__(self, limit: float = math.inf, budget: Budget | None = None, *, is_instance: bool = True) -> None:
         self.limit = limit
         self.budget = budget
         self.used = 0
-        if budget is not None:
+        self._is_instance = is_instance
+        if budget is not None and is_instance:
             budget.accounts += 1
 
     def charge(self, size: int) -> None:
@@ -95,8 +101,11 @@ class Account:
     def refund(self, size: int) -> None:
         """Count bytes less."""
         self.used -= size
-        if self.budget is not None:
-            self.budget.used -= size
+        budget = self.budget
+        if budget is not None:
+            if budget.used > budget.peak:
+                budget.peak = budget.used
+            budget.used -= size
 
     def grown(self, size: int) -> None:
         """Count bytes that are there already, however many; ``excess`` judges them."""
@@ -111,8 +120,9 @@ class Account:
         """The instance is gone, and everything it held. Harmless when repeated."""
         budget, self.budget = self.budget, None
         if budget is not None:
+            budget.peak = max(budget.peak, budget.used)
             budget.used -= self.used
-            budget.accounts -= 1
+            budget.accounts -= self._is_instance
             for callback in list(budget.on_freed.values()):
                 callback()
 

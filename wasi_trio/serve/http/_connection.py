@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
+from wasi_trio.component._account import Account
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
@@ -34,6 +35,8 @@ class Front:
     service: Callable[[HttpStream], None]
     limits: ConnectionLimits
     turns: Turns
+    #: what connections hold is counted in
+    account: Account
     access_log: AccessLog | None = None
     #: requests under way are the last
     stopping: bool = False
@@ -48,7 +51,7 @@ class Connection(ABC):
         self.limits = front.limits
         self.nursery = nursery
         self.input = Input(stream)
-        self.output = Output(stream, nursery, self.client_left)
+        self.output = Output(stream, nursery, self.client_left, front.account)
         #: when, in trio's time, ``expire`` is called
         self.deadline = trio.current_time() + self.limits.keep_alive_timeout
         #: since when nothing was sent to a client that has ended its side

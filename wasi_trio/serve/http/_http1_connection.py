@@ -156,6 +156,7 @@ class Http1Connection(Connection):
         if self._requests_left <= 0 or self.front.stopping:
             protocol.close = True
         body = Body.empty() if protocol.content is None else Body()
+        body.bill(self.front.account)
         request = Request(
             head.method, head.scheme or self.scheme, head.authority, head.path_with_query, head.headers, body
         )

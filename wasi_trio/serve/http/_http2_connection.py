@@ -206,6 +206,7 @@ class Http2Connection(Connection):
             if host is not None and host.lower() != authority.lower():
                 raise BadRequest("host is not the authority")
         body = Body.empty() if has_ended else Body(2 * WINDOW)
+        body.bill(self.front.account)
         return Request(method, pseudo[b":scheme"].lower(), authority, pseudo[b":path"], fields, body)
 
     def _on_data(self, event: h2.events.DataReceived) -> None:

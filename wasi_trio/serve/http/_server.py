@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from wasi_trio.component._account import Account, Budget
 from wasi_trio.serve.http._access_log import AccessLog
 from wasi_trio.serve.http._connection import Connection, Front
 from wasi_trio.serve.http._http1_connection import Http1Connection
@@ -31,7 +32,8 @@ class Server:
 
     A client begins with HTTP/1 or HTTP/2 or, over TLS, agrees on one. At most ``max_connections`` are open at once;
     further ones wait to be accepted. TLS handshakes are not among them. In the end connections are waited for
-    ``drain_timeout`` seconds, and dropped then. ``access_log`` is told of each response.
+    ``drain_timeout`` seconds, and dropped then. ``access_log`` is told of each response. What requests and responses
+    hold here counts in ``budget``.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Server:
         max_connections: int | None = None,
         drain_timeout: float | None = None,
         access_log: AccessLog | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        self._front = Front(service, limits or ConnectionLimits(), Turns(), access_log)
+        account = Account(budget=budget, is_instance=False)
+        self._front = Front(service, limits or ConnectionLimits(), Turns(), account, access_log)
         self._drain_timeout = math.inf if drain_timeout is None else drain_timeout
         self._slots = trio.Semaphore(max_connections) if max_connections is not None else None
         self._connections: set[Connection] = set()

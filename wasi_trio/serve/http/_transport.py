@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import trio
 
+from wasi_trio.component._account import Account
 from wasi_trio.wasi.http._body import Piece
 
 #: what bytes come and go by
@@ -109,7 +110,9 @@ class Output:
     to be gone, in whatever task finds that out.
     """
 
-    def __init__(self, stream: Stream, nursery: trio.Nursery, on_broken: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: Stream, nursery: trio.Nursery, on_broken: Callable[[], None], account: Account | None = None
+    ) -> None:
         #: called when the client has taken some of what was queued
         self.on_progress: Callable[[], None] | None = None
         self._stream = stream
@@ -118,8 +121,9 @@ class Output:
         self._nursery = nursery
         self._on_broken = on_broken
         self._pending: list[Piece] = []
-        #: bytes that are queued
+        #: bytes that are queued, and counted in the account
         self.size = 0
+        self._account = Account() if account is None else account
         #: nothing is sent any more
         self.broken = False
         #: when the client last took some of what is queued
@@ -142,12 +146,16 @@ class Output:
                 return
             self.progressed_at = trio.current_time()
         self._pending += pieces
-        self.size += sum(map(len, pieces))
+        self._resize(self.size + sum(map(len, pieces)))
         if not self._running:
             self._running = True
             self._nursery.start_soon(self._run)
         elif self._wakeup is not None:
             self._wakeup.set()
+
+    def _resize(self, size: int) -> None:
+        self._account.grown(size - self.size)
+        self.size = size
 
     async def drain(self, most: int = 0) -> None:
         """Wait until at most so many bytes are queued, or the client is gone."""
@@ -203,7 +211,7 @@ class Output:
     def _progress(self) -> None:
         self.active = True
         self.progressed_at = trio.current_time()
-        self.size = sum(map(len, self._pending))
+        self._resize(sum(map(len, self._pending)))
         self._drained.set()
         if self.on_progress is not None:
             self.on_progress()
@@ -213,7 +221,7 @@ class Output:
         if not self.broken:
             self.broken = True
             self._pending = []
-            self.size = 0
+            self._resize(0)
             self._drained.set()
             if self._wakeup is not None:
                 self._wakeup.set()
@@ -222,6 +230,7 @@ class Output:
     def release(self) -> None:
         """Nothing is sent any more: refer to nobody, so that no cycle is left to garbage collection."""
         self.broken = True
+        self._resize(0)
         self.on_progress = None
         self._on_broken = _tell_nobody
         del self._nursery

@@ -17,6 +17,7 @@ from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve._settings import Settings
+from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.process._readiness import Readiness
 
@@ -76,6 +77,8 @@ class Service:
             self.readiness.handlers = handlers
             freeze_garbage_collection()
             nursery.start_soon(FullCollections().run)
+            budget = handlers[0].component.engine.budget
+            nursery.start_soon(Trimming(budget).run)
             service = HandlerService(
                 handlers[0],
                 headers=settings.headers,
@@ -89,6 +92,7 @@ class Service:
                 limits=protocols.limits,
                 max_connections=settings["max-concurrent-connections"],
                 access_log=protocols.access_log,
+                budget=budget,
                 drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
             )
             await server.run(

@@ -1,0 +1,50 @@
+"""Freed memory is given back after a peak, and only then."""
+
+from __future__ import annotations
+
+import trio
+import trio.testing
+
+from wasi_trio.component._account import Account, Budget
+from wasi_trio.serve._trimming import INTERVAL, LEAST, Trimming
+
+
+async def test_memory_is_given_back_after_a_peak(autojump_clock: trio.testing.MockClock) -> None:
+    budget = Budget()
+    trimmed: list[float] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Trimming(budget, lambda: trimmed.append(1)).run)
+        small = Account(budget=budget)
+        for _ in range(3):  # peaks that are none
+            small.charge(LEAST // 2)
+            small.refund(LEAST // 2)
+            await trio.sleep(INTERVAL)
+        assert not trimmed
+        large = Account(budget=budget)
+        large.charge(4 * LEAST)
+        await trio.sleep(INTERVAL)
+        assert not trimmed, "it is held still"
+        large.close()
+        await trio.sleep(INTERVAL)
+        assert len(trimmed) == 1
+        await trio.sleep(10 * INTERVAL)
+        assert len(trimmed) == 1
+        Account(budget=budget).charge(4 * LEAST)
+        account = Account(budget=budget)
+        account.charge(LEAST)
+        account.close()
+        await trio.sleep(2 * INTERVAL)
+        assert len(trimmed) == 1, "most is held still"
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_c_library_is_asked_where_it_can_be(autojump_clock: trio.testing.MockClock) -> None:
+    """glibc has it, others have not: either way the task goes on, or ends, without an error."""
+    budget = Budget()
+    with trio.move_on_after(3 * INTERVAL):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Trimming(budget).run)
+            account = Account(budget=budget)
+            account.charge(4 * LEAST)
+            account.close()
+    assert budget.peak in (0, 4 * LEAST)
