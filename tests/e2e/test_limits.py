@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import PATIENCE, Client, guest, handle, request, serve, told, until
+from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._listening import bind
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve.http._server import Server
@@ -26,7 +27,8 @@ def count(metrics: Metrics, name: str, component: str, **labels: str) -> float |
 
 @pytest.mark.parametrize("path", ["/", "/1"])
 async def test_a_guest_that_spins_where_it_can_not_be_suspended_is_held_to_the_deadline(path: str) -> None:
-    async with serve("spin_in_realloc", HandlerOptions(request_timeout=0.1)) as site:
+    options = HandlerOptions(request_timeout=0.1, limits=Limits(nested_seconds=1))
+    async with serve("spin_in_realloc", options) as site:
         answer = await site.ask(path)
         assert answer.status == 504
         await site.all_gone()
