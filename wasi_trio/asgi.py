@@ -26,10 +26,11 @@ from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send,
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.texts import MOST, get_logger, shown
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 WRONG_WORKER = 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
 NO_COMPONENT = (
@@ -181,7 +182,7 @@ class _Main(App):
             return
         # By itself hypercorn would print its own stack below this, some fifty lines, and end as well. Nothing is open
         # yet that had to be closed.
-        print(f"wasi_trio: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"wasi_trio: error: {shown(' '.join(message.split()), 8 * MOST)}", file=sys.stderr, flush=True)
         os._exit(2)
 
 

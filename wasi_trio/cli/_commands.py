@@ -14,11 +14,14 @@ from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._help import add_help
 from wasi_trio.serve._config_file import VARIABLE
 from wasi_trio.serve._settings import BY_NAME, SETTINGS, Setting
+from wasi_trio.texts import MOST, shown
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._outbound import Entry, Outbound
 
 #: the exit code for whatever is wrong with the command line or what it names
 BAD_INPUT = 2
+#: characters of a message, which may name many imports
+_MOST = 8 * MOST
 
 
 def _parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -168,7 +171,7 @@ def _log_to_stderr() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"wasi_trio: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"wasi_trio: error: {shown(' '.join(message.split()), _MOST)}", file=sys.stderr)
     sys.exit(BAD_INPUT)
 
 

@@ -15,6 +15,7 @@ from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.texts import shown_lines
 from wasi_trio.wasi._arguments import Directory
 from wasi_trio.wasi._command import find_run, run
 from wasi_trio.wasi._context import WasiOptions
@@ -64,7 +65,7 @@ def run_command(
         )
         outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
     if isinstance(outcome, Trap):
-        print(f"wasi_trio: error: {path} trapped: {outcome}", file=sys.stderr)
+        print(f"wasi_trio: error: {path} trapped: {shown_lines(str(outcome))}", file=sys.stderr)
         return TRAPPED
     return outcome
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -10,7 +9,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
-logger = logging.getLogger("wasi_trio.serve")
+from wasi_trio.texts import get_logger
+
+logger = get_logger("wasi_trio.serve")
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import socket
 import ssl
@@ -19,8 +18,9 @@ from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream
 from wasi_trio.serve.http._transport import Stream
 from wasi_trio.serve.http._turns import Turns
+from wasi_trio.texts import get_logger
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: TLS handshakes under way at once; beyond that the oldest is given up
 MOST_HANDSHAKES = 256

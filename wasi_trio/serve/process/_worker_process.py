@@ -17,8 +17,9 @@ from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
 from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING
+from wasi_trio.texts import get_logger
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: the exit code of one that can not do what it was told to
 CAN_NOT = 2
