@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._help import add_help
+from wasi_trio.cli._standard_streams import open_standard_streams
 from wasi_trio.serve._config_file import VARIABLE
 from wasi_trio.serve._settings import BY_NAME, SETTINGS, Setting
 from wasi_trio.texts import MOST, shown
@@ -177,6 +178,7 @@ def _fail(message: str) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line; ends the process. Whatever is wrong is told in one line, with exit code 2."""
+    open_standard_streams()
     try:
         code = cli.main(prog_name="wasi_trio", standalone_mode=False)
     except click.ClickException as error:

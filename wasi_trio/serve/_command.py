@@ -17,6 +17,7 @@ from wasi_trio.serve._loading import LoadError, open_engine
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
+from wasi_trio.wasi._descriptors import raise_limit
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +32,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
 
     ``given`` are settings by name, as the command line has them. Others come from the environment and ``config_file``.
     """
+    raise_limit()
     try:
         orders = understand(given, os.environ, config_file)
         protocols = orders.protocol_options()
