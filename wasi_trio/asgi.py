@@ -27,6 +27,7 @@ from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, setting
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.texts import MOST, get_logger, shown
+from wasi_trio.wasi._loading import check_address_space
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -94,6 +95,7 @@ class App:
         if self._application is not None:
             raise RuntimeError("the application runs already")
         paths, options, headers = self._understand()
+        check_address_space()
         with open_engine() as engine:
             chain = Chain(engine, paths, self._imports)
             async with chain.open(options) as handlers:

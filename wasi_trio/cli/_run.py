@@ -19,7 +19,15 @@ from wasi_trio.texts import shown_lines
 from wasi_trio.wasi._arguments import Directory
 from wasi_trio.wasi._command import find_run, run
 from wasi_trio.wasi._context import WasiOptions
-from wasi_trio.wasi._loading import CoreModule, LoadError, link_component, open_engine, read_component, refused
+from wasi_trio.wasi._loading import (
+    CoreModule,
+    LoadError,
+    check_address_space,
+    link_component,
+    open_engine,
+    read_component,
+    refused,
+)
 from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
 from wasi_trio.wasi.filesystem._preopens import open_directories
 from wasi_trio.wasi.sockets._context import NetworkOptions
@@ -41,6 +49,7 @@ def run_command(
     Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
     command. For the main thread only: Ctrl-C ends the command.
     """
+    check_address_space()
     with open_engine() as engine:
         try:
             linked = link_component(engine, read_component(path), path)

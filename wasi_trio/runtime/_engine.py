@@ -16,6 +16,7 @@ from wasi_trio.component._account import Budget
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._skeleton import skeleton
+from wasi_trio.runtime import _address_space as address_space
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._code_cache import cache_configuration
 from wasi_trio.runtime._coroutines import abandon
@@ -130,7 +131,9 @@ def _config(cache: bool, features: Collection[str]) -> wasmtime.Config:
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.memory_may_move = False
-    config.memory_reservation = 1 << 32
+    reservation = config.memory_reservation = address_space.reservation()
+    if reservation != address_space.WHOLE:
+        config.memory_guard_size = address_space.SMALL_GUARD
     if cache:
         configuration = cache_configuration()
         config.cache = True if configuration is None else str(configuration)

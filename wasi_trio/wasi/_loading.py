@@ -9,6 +9,7 @@ import wasmtime
 
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.component._imports import Imports
+from wasi_trio.runtime import _address_space as address_space
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.texts import MOST, get_logger, shown
@@ -47,6 +48,16 @@ def open_engine() -> Engine:
     except wasmtime.WasmtimeError as error:
         logger.info("compiled code is not kept: %s", error)
         return Engine(cache=False, features=FEATURES)
+
+
+def check_address_space() -> None:
+    """Say what a limit of the process's address space means for guests; raises LoadError where there is too little."""
+    try:
+        meaning = address_space.check()
+    except address_space.AddressSpaceError as error:
+        raise LoadError(str(error)) from None
+    if meaning is not None:
+        logger.warning("%s", meaning)
 
 
 class CoreModule(LoadError):
