@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 #: From the ground up: each may import itself and the floors below it, but nothing beside it on its own floor. A folder
 #: or module that stands in the table of its own is no part of the one it is in: "serve.http", say, below "serve".
 FLOORS = [
-    ["lazy"],
+    ["lazy", "texts"],
     ["component"],
     ["runtime"],
     ["wasi"],

@@ -28,11 +28,12 @@ from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send,
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.wasi._loading import EngineOptions
+from wasi_trio.texts import MOST, get_logger, shown
+from wasi_trio.wasi._loading import EngineOptions, check_address_space
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 WRONG_WORKER = 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
 NO_COMPONENT = (
@@ -102,6 +103,7 @@ class App:
         if self._application is not None:
             raise RuntimeError("the application runs already")
         paths, options, headers, engine_options = self._understand()
+        check_address_space()
         with engine_options.open() as engine:
             chain = Chain(engine, paths, self._imports)
             async with chain.open(options) as handlers:
@@ -196,7 +198,7 @@ class _Main(App):
             return
         # By itself hypercorn would print its own stack below this, some fifty lines, and end as well. Nothing is open
         # yet that had to be closed.
-        print(f"wasi_trio: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"wasi_trio: error: {shown(' '.join(message.split()), 8 * MOST)}", file=sys.stderr, flush=True)
         os._exit(2)
 
 

@@ -84,7 +84,7 @@ def test_a_trap_is_told_after_what_was_printed(component: str) -> None:
     printed, told, *backtrace = done.stdout.splitlines()
     assert printed.startswith("trap")
     assert told == (f"wasi_trio: error: {component} trapped: wasm trap: wasm `unreachable` instruction executed")
-    assert backtrace[0] == "error while executing at wasm backtrace:"
+    assert backtrace[0] == "    error while executing at wasm backtrace:"
     assert "0:" in backtrace[1]
     assert "Traceback" not in done.stdout
 

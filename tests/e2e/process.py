@@ -70,13 +70,13 @@ class Process:
 
 @asynccontextmanager
 async def command(
-    folder: Path, component: Path | None, *options: str, patience: float = PATIENCE
+    folder: Path, component: Path | None, *options: str, patience: float = PATIENCE, before: Sequence[str] = ()
 ) -> AsyncIterator[Process]:
     """Run ``wasi_trio serve`` until its address is known; it is killed in the end if it still runs.
 
-    ``patience`` is for all of the block.
+    ``patience`` is for all of the block. ``before`` stands before the command, as ``env`` could.
     """
-    process = _start(folder, component, options)
+    process = _start(folder, component, options, before)
     running = Process(process, folder)
     try:
         with trio.fail_after(patience):
@@ -97,8 +97,10 @@ async def command(
         process.wait()
 
 
-def _start(folder: Path, component: Path | None, options: Sequence[str]) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options]
+def _start(
+    folder: Path, component: Path | None, options: Sequence[str], before: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    arguments = [*before, sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options]
     if component is not None:
         arguments.append(str(component))
     with open(folder / "stdout", "wb") as stdout, open(folder / "stderr", "wb") as stderr:

@@ -12,13 +12,17 @@ import click
 from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._help import add_help
 from wasi_trio.cli._options import engine_options, given_engine, given_settings, option, parsed
+from wasi_trio.cli._standard_streams import open_standard_streams
 from wasi_trio.serve._config_file import VARIABLE
 from wasi_trio.serve._settings import BY_NAME, SETTINGS
+from wasi_trio.texts import MOST, shown
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._outbound import Entry, Outbound
 
 #: the exit code for whatever is wrong with the command line or what it names
 BAD_INPUT = 2
+#: characters of a message, which may name many imports
+_MOST = 8 * MOST
 
 
 _env = click.option(
@@ -139,12 +143,13 @@ def _log_to_stderr() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"wasi_trio: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"wasi_trio: error: {shown(' '.join(message.split()), _MOST)}", file=sys.stderr)
     sys.exit(BAD_INPUT)
 
 
 def main() -> NoReturn:
     """Run the command line; ends the process. Whatever is wrong is told in one line, with exit code 2."""
+    open_standard_streams()
     try:
         code = cli.main(prog_name="wasi_trio", standalone_mode=False)
     except click.ClickException as error:

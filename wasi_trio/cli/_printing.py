@@ -6,11 +6,6 @@ import os
 import sys
 
 
-def printable(text: str) -> str:
-    """Text out of a component or the name of a file, made so that it can neither end a line nor steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
-
-
 def write_out(text: str) -> None:
     """Write to standard output; that its reader has left (``| head``) is no error."""
     try:

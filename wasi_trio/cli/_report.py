@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wasi_trio.cli._inspection import MET, MISMATCHED, MISSING, NEXT, ImportReport, Inspection
-from wasi_trio.cli._printing import printable
+from wasi_trio.texts import shown, shown_document
 
 _STYLES = {MET: "green", NEXT: "green", MISSING: "red", MISMATCHED: "red"}
 _WORDS = {NEXT: "met by the component behind", MISMATCHED: "of another type"}
@@ -24,8 +24,8 @@ _WORDS = {NEXT: "met by the component behind", MISMATCHED: "of another type"}
 
 def as_lines(inspection: Inspection) -> str:
     """A fact a line, its fields separated by tabs; then, behind an empty line, the world as WIT text."""
-    lines = "".join("\t".join(printable(str(part)) for part in fact) + "\n" for fact in _facts(inspection))
-    return f"{lines}\n{inspection.own_wit}"
+    lines = "".join("\t".join(shown(str(part)) for part in fact) + "\n" for fact in _facts(inspection))
+    return f"{lines}\n{shown_document(inspection.own_wit)}"
 
 
 def _facts(inspection: Inspection) -> Iterator[tuple[object, ...]]:
@@ -88,27 +88,27 @@ def print_tables(inspection: Inspection, console: Console) -> None:
             console.print()
         console.print(part)
     console.print()
-    console.print(Text(inspection.own_wit.rstrip()), soft_wrap=True)
+    console.print(Text(shown_document(inspection.own_wit.rstrip())), soft_wrap=True)
     if inspection.own_wit != inspection.wit:
         console.print(Text("\nThe interfaces of WASI are left out here; --wit prints them too.", style="dim"))
 
 
 def _parts(inspection: Inspection) -> Iterator[RenderableType]:
     sizes = inspection.sizes
-    path = printable(inspection.path)
+    path = shown(inspection.path)
     yield Text.assemble((path, "bold"), f", {decimal(sizes.size)}")
     for way in inspection.ways:
-        yield Text.assemble("A component for ", (f"wasi_trio {way.command}", "bold"), f": {way.world}")
+        yield Text.assemble("A component for ", (f"wasi_trio {way.command}", "bold"), f": {shown(way.world)}")
     if not inspection.ways:
         yield Text("Neither serve nor run takes it: it exports no handler of wasi:http and no wasi:cli/run")
     for problem in inspection.problems:
-        yield Text(printable(problem), style="red")
+        yield Text(shown(problem), style="red")
     if inspection.imports:
         yield _imports(inspection)
     if inspection.exports:
         exports = _table("Exports", "Name")
         for name in inspection.exports:
-            exports.add_row(Text(printable(name)))
+            exports.add_row(Text(shown(name)))
         yield exports
     if sizes.modules:
         yield _modules(inspection)
@@ -129,14 +129,14 @@ def _imports(inspection: Inspection) -> Table:
     table = _table("Imports", "Name", "Functions")
     table.add_column("Host", overflow="fold")
     for report in inspection.imports:
-        table.add_row(Text(printable(report.name)), str(len(report.functions) or ""), _status(report))
+        table.add_row(Text(shown(report.name)), str(len(report.functions) or ""), _status(report))
     return table
 
 
 def _status(report: ImportReport) -> Text:
     text = Text(_WORDS.get(report.status, report.status), style=_STYLES.get(report.status, "yellow"))
     for detail in report.details:
-        text.append(f"\n{printable(detail)}")
+        text.append(f"\n{shown(detail)}")
     return text
 
 
@@ -145,7 +145,7 @@ def _modules(inspection: Inspection) -> Table:
     for number, module in enumerate(inspection.sizes.modules):
         name = Text(f"{number}")
         if module.name:
-            name.append(f" {printable(module.name)}", style="bold")
+            name.append(f" {shown(module.name)}", style="bold")
         table.add_row(name, decimal(module.size), decimal(module.code), decimal(module.data), str(module.functions))
     return table
 
@@ -157,5 +157,5 @@ def _customs(inspection: Inspection) -> Table:
     for custom in inspection.sizes.customs:
         totals.setdefault(custom.name, []).append(custom.size)
     for name, found in totals.items():
-        table.add_row(Text(printable(name)), str(len(found)), decimal(sum(found)))
+        table.add_row(Text(shown(name)), str(len(found)), decimal(sum(found)))
     return table

@@ -15,6 +15,7 @@ from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
+from wasi_trio.texts import shown_lines
 from wasi_trio.wasi._arguments import Directory
 from wasi_trio.wasi._command import find_run, run
 from wasi_trio.wasi._context import WasiOptions
@@ -23,6 +24,7 @@ from wasi_trio.wasi._loading import (
     CoreModule,
     EngineOptions,
     LoadError,
+    check_address_space,
     link_component,
     read_component,
     refused,
@@ -49,6 +51,7 @@ def run_command(
     Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
     command. For the main thread only: Ctrl-C ends the command.
     """
+    check_address_space()
     with engine_options.open() as engine:
         try:
             linked = link_component(engine, read_component(path), path)
@@ -73,7 +76,7 @@ def run_command(
         )
         outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
     if isinstance(outcome, Trap):
-        print(f"wasi_trio: error: {path} trapped: {outcome}", file=sys.stderr)
+        print(f"wasi_trio: error: {path} trapped: {shown_lines(str(outcome))}", file=sys.stderr)
         return TRAPPED
     return outcome
 

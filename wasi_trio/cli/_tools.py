@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wasi_trio.cli._options import engine_options, given_engine
-from wasi_trio.cli._printing import printable, write_out
+from wasi_trio.cli._printing import write_out
+from wasi_trio.texts import shown, shown_document
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -56,7 +57,7 @@ def inspect(component: str, wit: bool, as_json: bool, **engine: Any) -> None:
     except LoadError as error:
         raise click.UsageError(str(error)) from None
     if wit:
-        return write_out(inspection.wit)
+        return write_out(shown_document(inspection.wit))
     from wasi_trio.cli import _report as report
 
     if as_json:
@@ -87,7 +88,7 @@ def compile_(components: tuple[str, ...], **engine: Any) -> None:
                 modules = "1 core module" if event.modules == 1 else f"{event.modules} core modules"
                 unmet = "" if event.unmet is None else f"; but {event.unmet}"
                 line = f"{event.path}: compiled, {modules} of {event.size} bytes, kept in {event.folder}{unmet}"
-                write_out(f"{printable(line)}\n")
+                write_out(f"{shown(line)}\n")
     except (LoadError, CacheError) as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
@@ -120,7 +121,7 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         # From the first news on: interrupts come as news too then, and not in the middle of this.
         progress.start()
         if path not in tasks:
-            tasks[path] = progress.add_task(printable(path), total=total)
+            tasks[path] = progress.add_task(shown(path), total=total)
         progress.update(tasks[path], completed=done, visible=done < total)
 
     try:

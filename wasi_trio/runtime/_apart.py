@@ -76,6 +76,7 @@ class _Compilation:
             "cache": compiler.cache,
             "features": sorted(compiler.features),
             "memory": limits.memory,
+            "reservation": compiler.reservation,
         }
         self.modules: dict[bytes, bytes] = {}
         self.most = limits.memory or _MOST

@@ -23,6 +23,7 @@ from wasi_trio.component._errors import MalformedComponent, Unsupported
 from wasi_trio.component._plan import Plan, plan
 from wasi_trio.component._relink import Relinked, relink
 from wasi_trio.component._skeleton import skeleton
+from wasi_trio.runtime import _address_space as address_space
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._code_cache import cache_configuration
 
@@ -42,12 +43,15 @@ class Compiler:
 
     ``cache`` keeps compiled code on disk, where wasmtime keeps it. ``admitted`` names the features that are on beside
     those that all guests may use: see ``wasi_trio.component._features``. Raises ValueError for an unknown one.
+    ``reservation`` is the address space set aside for each memory, which the code depends on; by default what the
+    process has room for.
     """
 
-    def __init__(self, cache: bool, admitted: Collection[str]) -> None:
+    def __init__(self, cache: bool, admitted: Collection[str], reservation: int | None = None) -> None:
         self.cache = cache
+        self.reservation = address_space.reservation() if reservation is None else reservation
         self.features = features.closure(admitted)
-        self.wasmtime = wasmtime.Engine(_configuration(cache, self.features))
+        self.wasmtime = wasmtime.Engine(_configuration(cache, self.features, self.reservation))
 
     @cached_property
     def _validator(self) -> wasmtime.Engine:
@@ -55,7 +59,7 @@ class Compiler:
 
         Core modules are checked by ``compile``, so they gain nothing by this.
         """
-        return wasmtime.Engine(_configuration(self.cache, self.features | _JOINING))
+        return wasmtime.Engine(_configuration(self.cache, self.features | _JOINING, self.reservation))
 
     def validate(self, data: bytes) -> None:
         """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.
@@ -183,11 +187,13 @@ def _core_modules(component: d.Component) -> Iterator[memoryview]:
 # ---- wasmtime's configuration ----------------------------------------------------------------------------
 
 
-def _configuration(cache: bool, admitted: frozenset[str]) -> wasmtime.Config:
+def _configuration(cache: bool, admitted: frozenset[str], reservation: int) -> wasmtime.Config:
     config = wasmtime.Config()
     config.epoch_interruption = True
     config.memory_may_move = False
-    config.memory_reservation = 1 << 32
+    config.memory_reservation = reservation
+    if reservation != address_space.WHOLE:
+        config.memory_guard_size = address_space.SMALL_GUARD
     # Memories that threads share are of no use to guests that run on one.
     config.shared_memory = False
     if cache:

@@ -59,7 +59,7 @@ def main(descriptor: str) -> NoReturn:
 
 
 def _work(orders: dict[str, Any], data: bytes, send: Any) -> None:
-    compiler = Compiler(orders["cache"], orders["features"])
+    compiler = Compiler(orders["cache"], orders["features"], orders["reservation"])
     if not orders["compile"]:
         validate_component(compiler, data)
         return

@@ -191,11 +191,20 @@ _byte_vec_delete = _bind(_quick, "wasm_byte_vec_delete", None, c_void_p)
 STRLEN: int = ctypes.cast(ctypes.CDLL(None).strlen, c_void_p).value or 0
 
 
+#: bytes that are looked at of each end of a message: the names in a backtrace are the guest's, and may be of any length
+_MOST_TEXT = 64 << 10
+
+
 def _take(message: Any, delete: Any, pointer: int) -> str:
     vector = _ByteVec()
     message(pointer, byref(vector))
     try:
-        return string_at(vector.data, vector.size).decode("utf-8", "replace").rstrip("\0")
+        if vector.size <= 2 * _MOST_TEXT:
+            text = string_at(vector.data, vector.size)
+        else:  # the cause stands at the end
+            text = string_at(vector.data, _MOST_TEXT) + b"...\n"
+            text += string_at(vector.data + vector.size - _MOST_TEXT, _MOST_TEXT)
+        return text.decode("utf-8", "replace").rstrip("\0")
     finally:
         _byte_vec_delete(byref(vector))
         delete(pointer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from time import thread_time
 from typing import Any
@@ -21,8 +20,9 @@ from wasi_trio.runtime._host_calls import Pending, leave
 from wasi_trio.runtime._memory import LinearMemory
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._streams import adopt
+from wasi_trio.texts import get_logger, shown_lines
 
-log = logging.getLogger("wasi_trio")
+log = get_logger("wasi_trio")
 
 _MASK32 = 0xFFFF_FFFF
 
@@ -248,7 +248,7 @@ class Store(ComponentInstance):
         if failure is not None:
             self.dead = self.dead or f"it failed: {_first_line(str(failure)) or type(failure).__name__}"
             raise failure
-        trap = Trap(readable(message))
+        trap = Trap(shown_lines(readable(message), indent=""))
         self.dead = self.dead or f"it trapped: {_first_line(str(trap))}"
         raise trap
 

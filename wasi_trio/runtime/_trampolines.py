@@ -29,6 +29,7 @@ from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._host_calls import Pending, after_failure, running, suspended_at
 from wasi_trio.runtime._store import Store
+from wasi_trio.texts import shown
 
 _MASK32 = 0xFFFF_FFFF
 
@@ -55,7 +56,7 @@ def fail(store: Store, error: BaseException) -> int:
     error = after_failure(store.engine, error)
     if store.failure is None:
         store.failure = error
-    message = f"{type(error).__name__}: {error}".encode()
+    message = shown(f"{type(error).__name__}: {error}").encode()
     return int(ffi.trap_new(message, len(message)))
 
 

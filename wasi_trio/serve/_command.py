@@ -15,8 +15,10 @@ from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._settings import SettingError
-from wasi_trio.serve._signals import shutdown_on_connection, shutdown_on_signals
+from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
+from wasi_trio.wasi._descriptors import raise_limit
+from wasi_trio.wasi._loading import check_address_space
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +33,8 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
 
     ``given`` are settings by name, as the command line has them. Others come from the environment and ``config_file``.
     """
+    raise_limit()
+    ignore_hang_up()
     try:
         orders = understand(given, os.environ, config_file)
         protocols = orders.protocol_options()
@@ -42,6 +46,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             raise CommandError(
                 f"admin-addr needs workers to be 1: {protocols.workers} processes would each have counts of their own"
             )
+        check_address_space()
         with ExitStack() as stack:
             engine = stack.enter_context(settings.engine_options().open())
             chain = orders.load(engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hypercorn.config import Config
@@ -14,9 +15,10 @@ from wasi_trio.serve._listening import SocketOptions
 from wasi_trio.serve._settings import SettingError, Settings
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.texts import get_logger, shown
 from wasi_trio.wasi._arguments import ListenAddress, parse_listen_address
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 _NUMBER = (int, float)
 _TEXTS = (list,)
@@ -139,6 +141,23 @@ def _or_infinity(seconds: float | None) -> float:
     return math.inf if seconds is None else seconds
 
 
+class _Atoms(Mapping[str, Any]):
+    """What an access log's line is made of, as it is shown: paths and fields are in the words of clients and guests."""
+
+    def __init__(self, atoms: Mapping[str, Any]) -> None:
+        self._atoms = atoms
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._atoms[name]
+        return shown(value) if isinstance(value, str) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._atoms)
+
+    def __len__(self) -> int:
+        return len(self._atoms)
+
+
 def _access_log(config: Config) -> AccessLog | None:
     log = config.log
     logger = log.access_logger
@@ -158,7 +177,7 @@ def _access_log(config: Config) -> AccessLog | None:
             "headers": [(name.encode("latin-1"), value) for name, value in record.headers],
         }
         response: Any = {"status": record.status, "headers": record.response_headers}
-        logger.info(log.access_log_format, log.atoms(scope, response, record.seconds))
+        logger.info(log.access_log_format, _Atoms(log.atoms(scope, response, record.seconds)))
 
     return access
 

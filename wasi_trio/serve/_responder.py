@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from email.utils import formatdate
@@ -13,12 +12,13 @@ import trio
 from wasi_trio.serve._mounting import below
 from wasi_trio.serve.http._stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._lengths import may_announce_length, may_have_content
 from wasi_trio.wasi.http._messages import Request, Response
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: what the server alone says, because it concerns its connection
 _CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component._features import chosen
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
 from wasi_trio.wasi._outbound import Outbound, parse_entry
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._options import HandlerOptions
     from wasi_trio.wasi._loading import EngineOptions
+    from wasi_trio.wasi._stdio import StdoutSink
 
 #: how the name of each environment variable begins
 PREFIX = "WASI_TRIO_"
@@ -383,6 +385,15 @@ SETTINGS = (
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
+def _output(descriptor: int) -> StdoutSink:
+    """Where guests print: a descriptor of the process, which a terminal is not to be steered through."""
+    from wasi_trio.wasi._process_stdio import ProcessOutput
+    from wasi_trio.wasi._stdio import TerminalSink
+
+    output = ProcessOutput(descriptor, get_logger("wasi_trio.serve"))
+    return TerminalSink(output) if output.is_terminal else output
+
+
 class Settings:
     """What is set; the default of what is not, by name."""
 
@@ -426,11 +437,10 @@ class Settings:
         from wasi_trio.runtime._engine import Limits
         from wasi_trio.serve.pool._options import HandlerOptions
         from wasi_trio.wasi._context import WasiOptions
-        from wasi_trio.wasi._process_stdio import ProcessOutput
         from wasi_trio.wasi.filesystem._preopens import open_directories
         from wasi_trio.wasi.sockets._context import NetworkOptions
 
-        outputs = {"stdout": ProcessOutput(1), "stderr": ProcessOutput(2)}
+        outputs = {"stdout": _output(1), "stderr": _output(2)}
         fields: dict[str, dict[str, Any]] = {
             "": {"metrics": metrics},
             "limits": {},

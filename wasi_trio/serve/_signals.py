@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -10,29 +10,54 @@ from contextlib import asynccontextmanager
 
 import trio
 
-logger = logging.getLogger("wasi_trio.serve")
+from wasi_trio.texts import get_logger
+
+logger = get_logger("wasi_trio.serve")
+
+
+def ignore_hang_up() -> None:
+    """Tell of SIGHUP and ignore it while the server starts, unless it was started at a terminal."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(2):
+        signal.signal(signal.SIGHUP, lambda number, frame: _tell_ignored())
+
+
+def _tell_ignored() -> None:
+    logger.warning("SIGHUP is ignored: nothing is reloaded; SIGTERM ends the server")
 
 
 @asynccontextmanager
 async def shutdown_on_signals() -> AsyncIterator[trio.Event]:
     """Within this block the first SIGTERM or SIGINT sets the event it gives, and the second cancels the block.
 
+    SIGHUP from a terminal that is closed is as the first of them: nobody is there any more to end the server. One that
+    was not started at a terminal is sent SIGHUP to reload something, of which there is nothing, so it is told and
+    ignored. Where it is ignored already (``nohup``), so it stays.
     For the main thread only, where signals arrive.
     """
     stop = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    at_terminal = os.isatty(2)
+    with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, signals, stop, nursery.cancel_scope)
+            nursery.start_soon(_watch_signals, signals, stop, nursery.cancel_scope, at_terminal)
             yield stop
             nursery.cancel_scope.cancel()
 
 
-async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope) -> None:
-    await anext(signals)
-    logger.warning("shutting down when the requests under way are answered; a second signal ends at once")
-    stop.set()
-    await anext(signals)
-    scope.cancel()
+async def _watch_signals(
+    signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope, at_terminal: bool
+) -> None:
+    async for number in signals:
+        hung_up = number == signal.SIGHUP
+        if hung_up and not at_terminal:
+            _tell_ignored()
+        elif not stop.is_set():
+            logger.warning("shutting down when the requests under way are answered; a second signal ends at once")
+            stop.set()
+        elif not hung_up:
+            scope.cancel()
 
 
 async def shutdown_on_connection(listener: socket.socket, stop: trio.Event) -> None:

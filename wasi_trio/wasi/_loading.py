@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +11,14 @@ import wasmtime
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
+from wasi_trio.runtime import _address_space as address_space
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
+from wasi_trio.texts import MOST, get_logger, shown
 from wasi_trio.wasi._imports import link_wasi
 
-logger = logging.getLogger("wasi_trio")
+logger = get_logger("wasi_trio")
 
 #: how a core module begins where a component has another version (Binary.md of the component model)
 _CORE_MODULE = b"\0asm\x01\0\0\0"
@@ -63,6 +64,16 @@ DEFAULT = EngineOptions()
 def open_engine() -> Engine:
     """An engine with the options that there are by default."""
     return DEFAULT.open()
+
+
+def check_address_space() -> None:
+    """Say what a limit of the process's address space means for guests; raises LoadError where there is too little."""
+    try:
+        meaning = address_space.check()
+    except address_space.AddressSpaceError as error:
+        raise LoadError(str(error)) from None
+    if meaning is not None:
+        logger.warning("%s", meaning)
 
 
 class CoreModule(LoadError):
@@ -131,4 +142,4 @@ def link_compiled(component: Component, name: str, imports: Imports | None = Non
 def refused(name: str, error: ComponentError) -> LoadError:
     """The LoadError for what is wrong with the component ``name``."""
     missing = error.missing if isinstance(error, LinkError) else ()
-    return LoadError(f"{name}: {' '.join(str(error).split())}", missing)
+    return LoadError(shown(f"{name}: {' '.join(str(error).split())}", 8 * MOST), missing)

@@ -12,6 +12,7 @@ trio.run after another, though not by two at a time.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import threading
@@ -21,6 +22,8 @@ import outcome
 import trio
 
 from wasi_trio.wasi._stdio import ROOM, StdinSource, StdoutSink
+
+_LINE_END = ord("\n")
 
 
 class _Waiters:
@@ -112,12 +115,22 @@ class ProcessStdin(StdinSource):
 
 
 class ProcessOutput(StdoutSink):
-    """Standard output or error that is a file descriptor of the process, shared by any number of guests."""
+    """Standard output or error that is a file descriptor of the process, shared by any number of guests.
 
-    __slots__ = ("_error", "_fd", "_queue", "_queued", "_waiters", "is_terminal")
+    Where it can not be written, a disk that is full for instance, guests find it failed from then on. With ``log`` it
+    is a log, which nobody's work depends on: what can not be written is lost, each further write tries again, and
+    ``log`` is told of the beginning and the end of that.
+    """
 
-    def __init__(self, fd: int) -> None:
+    __slots__ = ("_error", "_fd", "_log", "_lost", "_midline", "_queue", "_queued", "_waiters", "is_terminal")
+
+    def __init__(self, fd: int, log: logging.Logger | None = None) -> None:
         self._fd = fd
+        self._log = log
+        #: bytes that were lost since it could last be written, with ``log``
+        self._lost = 0
+        #: what was written last is no whole line
+        self._midline = False
         self.is_terminal = os.isatty(fd)
         self._error: OSError | None = None
         self._queue: list[bytes] = []
@@ -162,12 +175,13 @@ class ProcessOutput(StdoutSink):
         """Write what the kernel takes without waiting; gives what is left."""
         try:
             while data and select.select([], [self._fd], [], 0)[1]:
-                data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]
+                data = data[self._try(data[: select.PIPE_BUF]) :]
         except BlockingIOError:  # a non-blocking descriptor with less room than that
             return data
         except OSError as error:
-            self._error = error
-            raise
+            if self._gives_up(error, len(data)):
+                raise
+            return b""
         return data
 
     def _drain_queue(self) -> None:
@@ -175,17 +189,17 @@ class ProcessOutput(StdoutSink):
             with self._waiters.lock:
                 data = b"".join(self._queue)
                 self._queue.clear()
+            size = len(data)
             try:
-                size = len(data)
                 while data:
                     data = data[self._write(data) :]
             except OSError as error:
-                with self._waiters.lock:
-                    self._error = error
-                    self._queue.clear()
-                    self._queued = 0
-                self._waiters.wake()
-                return
+                if self._gives_up(error, len(data)):
+                    with self._waiters.lock:
+                        self._queue.clear()
+                        self._queued = 0
+                    self._waiters.wake()
+                    return
             with self._waiters.lock:
                 self._queued -= size
                 done = not self._queued
@@ -196,6 +210,36 @@ class ProcessOutput(StdoutSink):
     def _write(self, data: bytes) -> int:
         while True:
             try:
-                return os.write(self._fd, data)
+                return self._try(data)
             except BlockingIOError:
                 select.select([], [self._fd], [])
+
+    def _try(self, data: bytes) -> int:
+        if self._lost and self._midline:
+            os.write(self._fd, b"\n")  # of a line only the first part was written
+            self._midline = False
+        count = os.write(self._fd, data)
+        if count:
+            self._midline = data[count - 1] != _LINE_END
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                if self._log is not None:
+                    self._log.warning("%s can be written again: %d bytes of guests' are lost", self._name(), lost)
+        return count
+
+    def _gives_up(self, error: OSError, lost: int) -> bool:
+        """Whether a failed write is the end of the output. Else so many bytes are lost, and that is told once."""
+        if self._log is None:
+            self._error = error
+            return True
+        if not self._lost:
+            self._log.error(
+                "%s can not be written, and what guests write there is lost until it can: %s",
+                self._name(),
+                error.strerror,
+            )
+        self._lost += lost
+        return False
+
+    def _name(self) -> str:
+        return {1: "standard output", 2: "standard error"}.get(self._fd, f"descriptor {self._fd}")

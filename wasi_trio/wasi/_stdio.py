@@ -8,9 +8,12 @@ at once, and cancelling it loses nothing.
 
 from __future__ import annotations
 
+import codecs
 from abc import ABC, abstractmethod
 
 import trio
+
+from wasi_trio.texts import shown_output
 
 #: room of an output's buffer, in bytes, past which a guest is made to wait
 ROOM = 64 * 1024
@@ -175,3 +178,39 @@ class LinePrefixSink(StdoutSink):
     def finish(self) -> None:
         if self._part:
             self.put(b"\n")
+
+
+class TerminalSink(StdoutSink):
+    """Writes to another sink, which is a terminal: what would steer that is escaped.
+
+    The text is taken to be UTF-8; line ends and tabs are left.
+    """
+
+    __slots__ = ("_decoder", "_target")
+
+    #: the most that one write may have: each byte may become four
+    LIMIT = ROOM // 4
+
+    def __init__(self, target: StdoutSink) -> None:
+        self._target = target
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def permit(self) -> int:
+        return min(self._target.permit(), self.LIMIT)
+
+    def put(self, data: bytes) -> None:
+        self._write(self._decoder.decode(data))
+
+    def flushed(self) -> bool:
+        return self._target.flushed()
+
+    async def wait(self) -> None:
+        await self._target.wait()
+
+    def finish(self) -> None:
+        self._write(self._decoder.decode(b"", final=True))
+        self._target.finish()
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._target.put(shown_output(text).encode())

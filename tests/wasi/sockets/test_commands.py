@@ -13,8 +13,8 @@ from socket_guests import WatchedNetwork, command, descriptors
 from tests.guests import wat
 from wasi_trio import NetworkOptions, WasiOptions
 from wasi_trio.testing import Network, run
+from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi.sockets._addresses import Family
-from wasi_trio.wasi.sockets._host import raise_descriptor_limit
 from wasi_trio.wasi.sockets._memory import MemoryNetwork, MemoryTcp
 from wasi_trio.wasi.sockets._transports import Direction
 
@@ -65,7 +65,7 @@ async def test_a_peer_that_resets(name: str) -> None:
 
 
 async def test_a_thousand_idle_connections() -> None:
-    raise_descriptor_limit()
+    raise_limit()
     network = WatchedNetwork()
     before = descriptors()
     async with command("p3_tcp", network) as port:

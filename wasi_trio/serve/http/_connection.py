@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import socket
 from abc import ABC, abstractmethod
@@ -18,9 +17,10 @@ from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
 from wasi_trio.serve.http._transport import Input, Output, Stream, has_ended, is_broken, reset, socket_of
 from wasi_trio.serve.http._turns import Turns
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: seconds for which a client may go on to send when its connection is over, and for TLS to say that it is
 LINGER = 2.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -19,11 +18,12 @@ from wasi_trio.serve.http._heads import BadRequest, Fields
 from wasi_trio.serve.http._http2_protocol import WINDOW, FrameReader, Http2Protocol, StreamFailed, TooMuch
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.http._transport import Stream
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: bytes to read at a time
 _MOST_READ = 128 << 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import errno
 import math
 import socket
 import ssl
@@ -20,11 +20,15 @@ from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream
 from wasi_trio.serve.http._transport import Stream
 from wasi_trio.serve.http._turns import Turns
+from wasi_trio.texts import get_logger
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: TLS handshakes under way at once; beyond that the oldest is given up
 MOST_HANDSHAKES = 256
+#: why a connection is not accepted though it waits, and seconds until that is tried again
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_RETRY = 0.1
 
 
 class Server:
@@ -194,16 +198,33 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
     def __init__(self, listener: trio.SocketListener, slots: trio.Semaphore | None) -> None:
         self._listener = listener
         self._slots = slots
+        #: nothing can be accepted, which was told
+        self._exhausted = False
 
     async def accept(self) -> trio.SocketStream:
         if self._slots is None:
-            return await self._listener.accept()
+            return await self._accept()
         await self._slots.acquire()
         try:
-            return await self._listener.accept()
+            return await self._accept()
         except BaseException:
             self._slots.release()
             raise
+
+    async def _accept(self) -> trio.SocketStream:
+        while True:
+            try:
+                stream = await self._listener.accept()
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                if not self._exhausted:
+                    logger.error("connections wait until others end: %s", error.strerror)
+                self._exhausted = True
+                await trio.sleep(_RETRY)
+            else:
+                self._exhausted = False
+                return stream
 
     async def aclose(self) -> None:
         await self._listener.aclose()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import trio
 
-logger = logging.getLogger("wasi_trio.serve")
+from wasi_trio.texts import get_logger
+
+logger = get_logger("wasi_trio.serve")
 
 
 class Turns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -18,12 +17,13 @@ from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
 from wasi_trio.serve.pool._guest import ServiceHandler
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import Worker, first_line
+from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.p3._http import outgoing_response, refuse_response
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 #: why a request ends whose guest has returned without having ended its response, or waits for itself
 STUCK = "the guest has left it unfinished, and nothing that runs or comes could finish it"
@@ -285,7 +285,7 @@ class Concurrent:
             overdue = any(exchange.overdue for exchange in self._exchanges)
             worker.retire(Retirement.DEADLINE if overdue else Retirement.TRAP)
             reason = f"the guest trapped: {first_line(str(failure))}"
-            log.error("instance %d trapped: %s", worker.number, failure)
+            log.error("instance %d trapped: %s", worker.number, Lines(failure))
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"

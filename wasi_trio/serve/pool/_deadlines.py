@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 
 import trio
 
 from wasi_trio.serve.pool._exchange import DeadlinePassed, Exchange
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 
 #: exchanges that may be watched although they have been answered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from enum import Enum, IntEnum
@@ -11,10 +10,11 @@ from typing import Any, Final, Protocol
 import trio
 
 from wasi_trio.serve.pool._outcomes import Outcome
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 
 class ExchangeFailed(Exception):

@@ -23,10 +23,11 @@ from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 
 class ProxyHandler:

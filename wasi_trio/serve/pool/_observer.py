@@ -11,11 +11,12 @@ import trio
 from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
+from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import HandlerMetrics
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 
 class Listener(Protocol):
@@ -81,7 +82,7 @@ class Observer:
             log.info(
                 "%s %s %s in %.1f ms, %s: %s",
                 request.method,
-                target if target.isprintable() else ascii(target),
+                target,
                 _status(exchange) or "-",
                 (trio.current_time() - exchange.submitted) * 1000,
                 "no instance" if exchange.instance is None else f"instance {exchange.instance}",

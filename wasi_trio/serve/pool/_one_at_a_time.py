@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,10 +13,11 @@ from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._guest import IncomingHandler
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import Worker, first_line
+from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 
 class OneAtATime:
@@ -93,7 +93,7 @@ class OneAtATime:
                     exchange.cause = trap
                     worker.retire(Retirement.DEADLINE if exchange.overdue else Retirement.TRAP)
                     reason = f"the guest trapped: {first_line(str(trap))}"
-                    log.error("instance %d trapped: %s", worker.number, trap)
+                    log.error("instance %d trapped: %s", worker.number, Lines(trap))
                 except trio.Cancelled as cancelled:
                     worker.note_cancellation(cancelled)
                     raise

@@ -7,7 +7,6 @@ sleeps otherwise. How a call is interrupted, and why nothing else ever is, is to
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
@@ -22,12 +21,13 @@ import trio
 
 from wasi_trio import runtime
 from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.texts import Lines, get_logger
 
 if TYPE_CHECKING:
     from wasi_trio.runtime._component import LinkedComponent
     from wasi_trio.runtime._running import HostCall
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 #: seconds by which a call may hold up the loop beyond a deadline: most are over by then and harm nobody
 GRACE = 0.020
@@ -177,7 +177,7 @@ class Watchdog:
             name,
             what,
             ", ".join(f"{one.request.method} {one.request.path_with_query or '/'}" for one in requests) or "none",
-            stack,
+            Lines(stack),
         )
 
     def _stack(self) -> str:

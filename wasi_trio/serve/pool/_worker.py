@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -27,12 +26,13 @@ from wasi_trio.serve.pool._guest import GuestCalls
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._watchdog import Watchdog
+from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi._stdio import LinePrefixSink
 from wasi_trio.wasi.http._errors import HttpError
 
-log = logging.getLogger("wasi_trio.serve")
+log = get_logger("wasi_trio.serve")
 
 #: why a request ends that neither the guest nor its client has ended
 SHUTTING_DOWN = "the server is shutting down"
@@ -175,7 +175,7 @@ class Worker:
                 log.exception("instance %d: a host function failed", self.number)
             finally:
                 self._making = ()
-            log.error("instance %d could not be made: %s", self.number, reason)
+            log.error("instance %d could not be made: %s", self.number, Lines(reason))
             failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
             self.retire(Retirement.FAILED_TO_START)
             exchange.fail(failed, HttpError("internal-error", str(failed)))

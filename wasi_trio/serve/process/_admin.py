@@ -5,7 +5,6 @@ On one of their own because what they are to tell includes that the event loop o
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,8 +18,9 @@ from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.process._readiness import Readiness
+from wasi_trio.texts import get_logger
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: connections to the admin address that are open at once; further ones wait
 MAX_CONNECTIONS = 16

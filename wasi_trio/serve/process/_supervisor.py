@@ -8,7 +8,6 @@ from a terminal or a service manager, and must not count twice.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import pickle
@@ -23,11 +22,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from wasi_trio.serve._listening import Listener
+from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
     from wasi_trio.serve.process._service import Orders
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: what a supervisor tells a worker: to finish what is under way, and to leave at once
 DRAIN, LEAVE = b"D", b"L"

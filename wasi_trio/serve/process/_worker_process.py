@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import pickle
+import signal
 import socket
 import sys
 from typing import NoReturn
@@ -17,8 +18,9 @@ from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
 from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING
+from wasi_trio.texts import get_logger
 
-logger = logging.getLogger("wasi_trio.serve")
+logger = get_logger("wasi_trio.serve")
 
 #: the exit code of one that can not do what it was told to
 CAN_NOT = 2
@@ -30,6 +32,8 @@ def main(number: str, descriptor: str) -> NoReturn:
     """Serve as a supervisor says on the socket ``descriptor``; ends the process."""
     # SIGABRT, with which the supervisor ends a process that is held up, so writes where it is to standard error.
     faulthandler.enable()
+    # A service manager may send it to all processes of the service; the supervisor knows what it means.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     control = socket.socket(fileno=int(descriptor))
     control.set_inheritable(False)
     logging.basicConfig(stream=sys.stderr, format=f"%(levelname)s %(name)s [worker {number}]: %(message)s")

@@ -9,9 +9,7 @@ import errno
 import fcntl
 import functools
 import hashlib
-import math
 import os
-import resource
 import stat
 import sys
 import threading
@@ -22,6 +20,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import trio
 
+from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.filesystem import _libc as libc
 from wasi_trio.wasi.filesystem._errors import failure
 from wasi_trio.wasi.filesystem._handles import Handle, Lease
@@ -103,37 +102,6 @@ class OpenFlags:
         return flags
 
 
-class Total:
-    """The descriptors of all instances of this process: at most half of those that the system lets it have.
-
-    So guests do not keep connections from being accepted, however many of them there are.
-    """
-
-    __slots__ = ("_lock", "count")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lock = threading.RLock()
-
-    @property
-    def limit(self) -> float:
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return math.inf if limit == resource.RLIM_INFINITY else limit // 2
-
-    def reserve(self) -> None:
-        with self._lock:
-            if self.count >= self.limit:
-                raise failure(errno.EMFILE)
-            self.count += 1
-
-    def unreserve(self) -> None:
-        with self._lock:
-            self.count -= 1
-
-
-TOTAL = Total()
-
-
 class Closable(Protocol):
     """What holds descriptors."""
 
@@ -162,14 +130,14 @@ class Files:
         with self._lock:
             if self.count >= self.limit:
                 raise failure(errno.EMFILE)
-            TOTAL.reserve()
+            GUESTS.reserve()
             self.count += 1
 
     def unreserve(self) -> None:
         """One less; may be called in any thread."""
         with self._lock:
             self.count -= 1
-            TOTAL.unreserve()
+            GUESTS.release()
 
     def open(self, open_: Callable[[], int]) -> Handle:
         """The handle of what ``open_`` opens, in any thread."""

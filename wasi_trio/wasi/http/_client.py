@@ -11,9 +11,10 @@ from typing import TypeAlias, cast
 import h11
 import trio
 
+from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi._outbound import Outbound
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed
-from wasi_trio.wasi.http._connect import AllowAddress, connect, default_tls_context, from_broken
+from wasi_trio.wasi.http._connect import AllowAddress, connect, default_tls_context, from_broken, from_os_error
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._fields import FORBIDDEN
 from wasi_trio.wasi.http._messages import Request, Response
@@ -100,11 +101,7 @@ class _Exchange:
         """Do all of it; the response is the task's started value."""
         try:
             with self.scope:
-                self.stream = await self._connect()
-                try:
-                    await self._exchange(task_status)
-                finally:
-                    await self._close()
+                await self._communicate(task_status)
             if self.failure is not None:
                 if self.response_body is None:
                     raise self.failure
@@ -116,6 +113,21 @@ class _Exchange:
             self.request.body.close(self.failure)
             if self.response_body is not None:
                 self.response_body.abort(HttpError("connection-terminated"))
+
+    async def _communicate(self, task_status: trio.TaskStatus[Response]) -> None:
+        """Connect, do the exchange and close: with one of the descriptors that guests may have."""
+        try:
+            GUESTS.reserve()
+        except OSError as error:
+            raise from_os_error(error) from None
+        try:
+            self.stream = await self._connect()
+            try:
+                await self._exchange(task_status)
+            finally:
+                await self._close()
+        finally:
+            GUESTS.release()
 
     async def _connect(self) -> trio.abc.Stream:
         secure, host, port = self.destination

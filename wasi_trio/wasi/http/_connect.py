@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._errors import DNSErrorPayload, HttpError, TLSAlertReceivedPayload
 
 #: seconds after which the next address of a host is tried beside those under way (RFC 8305, section 5)
@@ -77,13 +78,23 @@ async def _look_up(host: str, port: int) -> list[tuple[int, Any]]:
 
 
 async def _connect_any(addresses: list[tuple[int, Any]]) -> trio.socket.SocketType:
-    """A socket connected to the first address that answers; each gets a head start over the next."""
+    """A socket connected to the first address that answers; each gets a head start over the next.
+
+    Attempts beside the first count among the descriptors that guests may have; the first is its caller's.
+    """
     winner: trio.socket.SocketType | None = None
     failures: list[OSError] = []
     scope = trio.CancelScope()
 
-    async def attempt(family: int, address: Any, failed: trio.Event) -> None:
+    async def attempt(family: int, address: Any, failed: trio.Event, counted: bool) -> None:
         nonlocal winner
+        try:
+            if counted:
+                GUESTS.reserve()
+        except OSError as error:
+            failures.append(error)
+            failed.set()
+            return
         try:
             sock = trio.socket.socket(family, socket.SOCK_STREAM)
             try:
@@ -97,13 +108,16 @@ async def _connect_any(addresses: list[tuple[int, Any]]) -> trio.socket.SocketTy
         except OSError as error:
             failures.append(error)
             failed.set()
+        finally:
+            if counted:
+                GUESTS.release()
 
     try:
         with scope:
             async with trio.open_nursery() as nursery:
-                for family, address in addresses:
+                for number, (family, address) in enumerate(addresses):
                     failed = trio.Event()
-                    nursery.start_soon(attempt, family, address, failed)
+                    nursery.start_soon(attempt, family, address, failed, number > 0)
                     with trio.move_on_after(ATTEMPT_DELAY):
                         await failed.wait()
     except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from wasi_trio.component._values import Variant
+from wasi_trio.texts import shown
 
 
 class DNSErrorPayload(NamedTuple):
@@ -36,7 +37,7 @@ class HttpError(Exception):
     """
 
     def __init__(self, case: str, value: Any = None) -> None:
-        super().__init__(case if value is None else f"{case}: {value}")
+        super().__init__(case if value is None else f"{case}: {shown(str(value))}")
         self.code = Variant(case, value)
 
     @classmethod

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import trio
 
 from wasi_trio.runtime._containment import split
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi._outbound import Outbound, plain_address
 from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._context import HttpContext
@@ -15,7 +15,7 @@ from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.http._uri import destination
 
-log = logging.getLogger("wasi_trio")
+log = get_logger("wasi_trio")
 
 
 class PendingResponse:

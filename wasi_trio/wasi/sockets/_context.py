@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._outbound import Outbound, plain_address
 from wasi_trio.wasi.sockets._addresses import Address, Family
 from wasi_trio.wasi.sockets._errors import Code, SocketError
-from wasi_trio.wasi.sockets._host import HostNetwork, raise_descriptor_limit
+from wasi_trio.wasi.sockets._host import HostNetwork
 from wasi_trio.wasi.sockets._memory import MemoryNetwork
 from wasi_trio.wasi.sockets._names import parse_host
 from wasi_trio.wasi.sockets._transports import Network, TcpTransport, Transport, UdpTransport
@@ -48,7 +49,7 @@ class NetworkOptions:
     def prepared(self, own: Collection[tuple[str, int]] = ()) -> NetworkOptions:
         """The same options, for a process whose own server listens on these addresses, with room for their sockets."""
         if (self.inherit or self.outbound is not None) and isinstance(self.network, HostNetwork):
-            raise_descriptor_limit()
+            raise_limit()
         return self if self.outbound is None else replace(self, outbound=self.outbound.with_own(own))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import resource
 import select
 import socket
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import trio
 
+from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.sockets._addresses import Address, Family
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 from wasi_trio.wasi.sockets._transports import Direction, Network, Option, TcpTransport, Transport, UdpTransport
@@ -24,12 +24,6 @@ CHUNK = 64 << 10
 LOOK_UPS = 16
 #: the largest datagram there can be
 DATAGRAM = 65535
-#: of each four file descriptors, the number that guests' sockets may take
-_OF_FOUR = 3
-
-#: the most file descriptors to ask for, and the number assumed where the system has no limit
-_MOST_DESCRIPTORS = 1 << 20
-
 _DARWIN = sys.platform == "darwin"
 _IDLE: int = getattr(socket, "TCP_KEEPALIVE" if _DARWIN else "TCP_KEEPIDLE", 0x10)
 
@@ -235,9 +229,9 @@ class HostUdp(_HostTransport, UdpTransport):
 
 @dataclass(slots=True, eq=False)
 class HostNetwork(Network):
-    """The sockets of this process's guests. ``max_sockets`` bounds their number.
+    """The sockets of this process's guests, whose number ``max_sockets`` bounds.
 
-    None is three quarters of the file descriptors that the process may have.
+    They count among the descriptors that all guests may have together (``wasi._descriptors``).
     """
 
     max_sockets: int | None = None
@@ -264,14 +258,17 @@ class HostNetwork(Network):
 
     def opening(self) -> None:
         """One more socket is about to be opened; raises SocketError if there may be none."""
-        if self.max_sockets is None:
-            self.max_sockets = _share_of_descriptors()
-        if self.sockets >= self.max_sockets:
+        if self.max_sockets is not None and self.sockets >= self.max_sockets:
             raise SocketError(Code.TOO_MANY_SOCKETS)
+        try:
+            GUESTS.reserve()
+        except OSError:
+            raise SocketError(Code.TOO_MANY_SOCKETS) from None
         self.sockets += 1
 
     def closed(self) -> None:
         self.sockets -= 1
+        GUESTS.release()
 
     async def look_up(self, name: str) -> list[str]:
         if self._look_ups is None:
@@ -294,23 +291,6 @@ _RESOLVER = {
     socket.EAI_FAIL: Code.PERMANENT_RESOLVER_FAILURE,
     socket.EAI_MEMORY: Code.OUT_OF_MEMORY,
 }
-
-
-def _share_of_descriptors() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return _MOST_DESCRIPTORS
-    return soft * _OF_FOUR // 4
-
-
-def raise_descriptor_limit() -> None:
-    """Let this process have as many file descriptors as it may give itself, up to a million."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        # macOS may refuse its own hard limit.
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _unbindable(number: int) -> int:

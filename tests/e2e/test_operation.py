@@ -1,0 +1,100 @@
+"""What systems do to a server besides ending it: hang-ups, and limits of the address space."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import at_a_terminal
+from tests.e2e.process import command, on_disk
+from tests.e2e.support import until
+
+IGNORED = "SIGHUP is ignored"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="macOS has no limit of the address space")
+
+
+def limited(mebibytes: int) -> list[str]:
+    return ["sh", "-c", f'ulimit -v {mebibytes << 10}; exec "$@"', "sh"]
+
+
+async def test_a_hang_up_ends_no_server_and_no_request(tmp_path: Path) -> None:
+    async with command(tmp_path, on_disk(tmp_path, "echo")) as server, server.client() as client:
+        await client.start("/echo", "POST", ("transfer-encoding", "chunked"))
+        await client.write(b"first")
+        assert (await client.head()).status == 200
+        server.signal(signal.SIGHUP)
+        await server.said(IGNORED)
+        assert await client.content(5) == b"first"
+        await client.write(b"second")
+        assert await client.content(6) == b"second"
+        await client.end()
+        assert (await server.ask("/echo", "POST", b"x")).body == b"x"
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+
+
+async def test_a_hang_up_ends_no_worker(tmp_path: Path) -> None:
+    """A service manager may send it to each process of the service."""
+    async with command(tmp_path, on_disk(tmp_path, "hello"), "--workers", "2", "--verbose") as server:
+        await until(lambda: server.stderr.count(") serves") == 2)
+        workers = _children(server.process.pid)
+        assert len(workers) == 2
+        for worker in workers:
+            os.kill(int(worker), signal.SIGHUP)
+        server.signal(signal.SIGHUP)
+        await server.said(IGNORED)
+        for _ in range(10):
+            assert (await server.ask()).status == 200
+        assert _children(server.process.pid) == workers
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+        assert server.stderr.count(IGNORED) == 1
+
+
+def _children(pid: int) -> list[str]:
+    listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], capture_output=True, text=True, check=True).stdout
+    return sorted(line.split()[1] for line in listed.splitlines() if line.split()[0] == str(pid))
+
+
+def test_a_terminal_that_is_closed_ends_its_server(tmp_path: Path) -> None:
+    path = str(on_disk(tmp_path, "hello"))
+    with at_a_terminal("serve", "--addr", "127.0.0.1:0", path) as terminal:
+        while "Serving HTTP" not in terminal.text:
+            assert terminal.read()
+        port = int(terminal.text.partition("http://127.0.0.1:")[2].partition("/")[0])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        terminal.process.send_signal(signal.SIGHUP)
+        assert terminal.finish() == 0
+
+
+@linux
+async def test_it_serves_where_the_address_space_is_limited(tmp_path: Path) -> None:
+    async with command(tmp_path, on_disk(tmp_path, "grow_memory"), before=limited(1024)) as server:
+        assert "a guest's memory ends at 64 MiB" in server.stderr
+        for _ in range(3):
+            assert (await server.ask("/hello")).status == 200
+
+
+@linux
+def test_it_says_how_much_address_space_it_needs(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", str(on_disk(tmp_path, "hello"))]
+    done = subprocess.run([*limited(600), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("wasi_trio: error: the address space is limited to 600 MiB")
+    assert "guests need 1024 MiB at least" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@linux
+def test_a_command_runs_where_the_address_space_is_limited(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "wasi_trio", "run", str(on_disk(tmp_path, "command"))]
+    done = subprocess.run([*limited(1024), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "Hello, world!\n")
