@@ -9,9 +9,13 @@ import pytest
 
 from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
-from wasi_trio import Engine, Limits
+from wasi_trio import CompileLimits, Engine, Limits
+from wasi_trio.component import _plan, _relink
 from wasi_trio.component._context import LIFT_FUEL
+from wasi_trio.component._features import USUAL, option_name
 from wasi_trio.component.concurrency._instance import MAX_THREADS
+from wasi_trio.component.wit import _world
+from wasi_trio.runtime import FEATURES
 from wasi_trio.runtime._compiler import FIBER_STACK
 from wasi_trio.serve import HandlerOptions
 from wasi_trio.serve._memory import SHARE
@@ -135,6 +139,40 @@ def test_the_bounds_are_those_of_the_code() -> None:
         assert number is None or number > 0
         assert table.pop(what).startswith(words)
     assert list(table) == ["what"]  # its first row
+
+
+def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
+    limits = CompileLimits()
+    assert limits.seconds is not None
+    assert limits.memory is not None
+    table = rows("Compilation")
+    for what, words in [
+        ("time to check and compile", f"{limits.seconds:g} s"),
+        ("memory for that (Linux)", f"{limits.memory >> 30} GiB"),
+        ("features of WebAssembly beyond those of the usual toolchains", "off"),
+        ("instances of components and of core modules", f"{_plan.MAX_INSTANCES:,} |"),
+        ("instances within instances", f"{_plan.MAX_DEPTH} deep"),
+        (
+            "definitions that all instances carry out, with their fields, cases and arguments",
+            f"{_plan.MAX_STEPS:,} |",
+        ),
+        ("canonical definitions of all instances", f"{_plan.MAX_CANONS:,} |"),
+        (
+            "core modules, each counted for every instance",
+            f"{_relink.MAX_CODE >> 20} MiB, {_relink.MAX_IMPORTS:,} imports",
+        ),
+        ("the size of a type as a tree, its depth", "1,000,000, 100"),
+        ("parts of types that `inspect` writes out", f"{_world.MAX_PARTS:,} |"),
+    ]:
+        assert table.pop(what).startswith(words)
+    assert list(table) == ["what"]
+
+
+def test_the_features_that_it_lists_are_those_there_are() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
+    section = page.split("\n### Features\n", 1)[1].split("\n### ", 1)[0]
+    listed = re.findall(r"`([\w-]+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)))
+    assert {*listed, *map(option_name, USUAL)} == set(map(option_name, FEATURES))
 
 
 def test_the_files_that_it_names_are_there() -> None:

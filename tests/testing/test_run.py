@@ -218,3 +218,17 @@ async def test_a_command_that_is_cancelled(autojump_clock: MockClock) -> None:
 async def test_what_is_no_command(source: str | bytes, message: str) -> None:
     with pytest.raises(LoadError, match=message):
         await run(source)
+
+
+async def test_a_command_that_uses_a_feature_which_is_off() -> None:
+    class Work:
+        def work(self) -> None:
+            pass
+
+    text = CALLS.replace("(call $work)", "(call $tail)").replace(
+        '(func (export "run")', '(func $tail return_call $work) (func (export "run")'
+    )
+    imports = {"acme:host/work": Work()}
+    with pytest.raises(LoadError, match="feature tail-call, which is off"):
+        await run(text, imports=imports)
+    assert (await run(text, imports=imports, features=["tail-call"])).exit_code == 0

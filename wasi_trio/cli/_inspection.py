@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._binary import decode
-from wasi_trio.component._binding import Binding, bind
+from wasi_trio.component._binding import Unmet, bind
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.component._imports import Imports
 from wasi_trio.component._names import compatible, parse_import_name
@@ -137,27 +137,36 @@ async def _unanswered(request: Request) -> NoReturn:
 
 def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
     binding = bind(planned, _provided(), wit_for(planned))
+    names = {item.name for item in imports}
+    functions: dict[str, list[str]] = {}
+    for func in planned.host_funcs:
+        functions.setdefault(func.interface or func.name, []).append(func.name)
+    missing = _by_import(binding.missing, names)
+    mismatched = _by_import(binding.mismatched, names)
     for item in imports:
-        functions = tuple(func.name for func in planned.host_funcs if (func.interface or func.name) == item.name)
-        status = NEXT if parse_import_name(planned.interface_of(item.name))[0] == HANDLER else MET
-        yield _report(item.name, functions, status, binding)
+        status = MET
+        details: tuple[str, ...] = ()
+        if item.name in missing:
+            status, details = MISSING, tuple(unmet.name for unmet in missing[item.name])
+        elif item.name in mismatched:
+            status = MISMATCHED
+            details = tuple(f"{unmet.name}: {unmet.difference}" for unmet in mismatched[item.name])
+        elif parse_import_name(planned.interface_of(item.name))[0] == HANDLER:
+            status = NEXT
+        yield ImportReport(item.name, tuple(functions.get(item.name, ())), status, details)
 
 
-def _report(name: str, functions: tuple[str, ...], status: str, binding: Binding) -> ImportReport:
-    missing = tuple(unmet.name for unmet in binding.missing if _belongs(unmet.interface or unmet.name, name))
-    if missing:
-        return ImportReport(name, functions, MISSING, missing)
-    mismatched = tuple(
-        f"{unmet.name}: {unmet.difference}"
-        for unmet in binding.mismatched
-        if _belongs(unmet.interface or unmet.name, name)
-    )
-    return ImportReport(name, functions, MISMATCHED if mismatched else status, mismatched)
-
-
-def _belongs(interface: str, name: str) -> bool:
-    """Whether an interface is the import of this name, or in an instance inside of that."""
-    return interface == name or interface.startswith(f"{name}/")
+def _by_import(found: list[Unmet], names: set[str]) -> dict[str, list[Unmet]]:
+    """What is unmet by the import that it is in, itself or in an instance inside of that."""
+    grouped: dict[str, list[Unmet]] = {}
+    for unmet in found:
+        name = unmet.interface or unmet.name
+        # An instance inside of another has the names of both, with a slash between them.
+        while name not in names:
+            name, slash, _ = name.rpartition("/")
+            assert slash, "each is in an import"
+        grouped.setdefault(name, []).append(unmet)
+    return grouped
 
 
 # ---- what runs it ----------------------------------------------------------------------------------------

@@ -20,6 +20,15 @@ from wasi_trio.component._resolve import Scope, resolve, resolve_reference
 
 #: parts and core instances that one component may come to; nesting can multiply them without end
 MAX_INSTANCES = 1_000
+#: how deep instances may be made within instances: a component reaches those around it, so that this is no matter of
+#: how they are written
+MAX_DEPTH = 100
+#: canonical definitions, each counted for every part that has it. To link one takes up to a fifth of a millisecond and
+#: 10 KiB; a guest with a Python interpreter in it has some 250.
+MAX_CANONS = 10_000
+#: definitions, and fields, cases and arguments in them, that may be carried out for one component: those of a component
+#: count for each of its instances, those of an instance's type for each import of one
+MAX_STEPS = 1_000_000
 
 # ---- core items ------------------------------------------------------------------------------------------
 
@@ -202,7 +211,9 @@ class Plan:
 
         An interface named without a version is found in whatever version it is exported.
         """
-        for exported, (sort, item) in self.exports.items():
+        # One of that very name, without a search: a component may have many versions of one interface.
+        found = {name: self.exports[name]} if name in self.exports else self.exports
+        for exported, (sort, item) in found.items():
             if exported != name and parse_import_name(exported)[0] != name:
                 continue
             if sort is Sort.INSTANCE and function is not None:
@@ -227,6 +238,38 @@ def plan(component: d.Component) -> Plan:
     arguments = _HostArguments(planner)
     planner.plan.exports = planner.instantiate(ComponentClosure(component, Scope(None)), arguments).exports
     return planner.plan
+
+
+class Steps:
+    """Counts what is carried out."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        #: what there is in lists of definitions, which stay alive as long as the component
+        self._known: dict[int, int] = {}
+
+    def take(self, definitions: tuple[d.Definition | d.Declaration, ...]) -> None:
+        """Before definitions are carried out; raises Unsupported where that would be too many."""
+        known = self._known.get(id(definitions))
+        if known is None:
+            known = self._known[id(definitions)] = len(definitions) + sum(map(_members, definitions))
+        self.taken += known
+        if self.taken > MAX_STEPS:
+            raise Unsupported(f"the component's instances come to more than {MAX_STEPS} definitions and parts of them")
+
+
+def _members(definition: d.Definition | d.Declaration) -> int:
+    """How many fields, cases, parameters or arguments a definition lists."""
+    listed = definition.type if isinstance(definition, d.TypeDefinition) else definition
+    match listed:
+        case d.RecordDef(members) | d.VariantDef(members) | d.TupleDef(members) | d.FlagsDef(members):
+            return len(members)
+        case d.EnumDef(members) | d.FuncTypeDef(members) | d.CoreInlineInstance(members) | d.InlineInstance(members):
+            return len(members)
+        case d.CoreInstantiate(_, members) | d.Instantiate(_, members):
+            return len(members)
+        case _:
+            return 0
 
 
 class _HostArguments:
@@ -262,6 +305,7 @@ class _HostArguments:
     def instance(self, interface: str, definition: d.InstanceTypeDef, outer: Scope) -> Instance:
         scope = Scope(outer)
         exports: dict[str, tuple[Sort, Any]] = {}
+        self.planner.steps.take(definition.declarations)
         for declaration in definition.declarations:
             match declaration:
                 case d.ExportDecl(name, type_):
@@ -297,6 +341,9 @@ class _Planner:
         self.module_indices: dict[int, int] = {}
         self.known_options: dict[tuple[Any, ...], Options] = {}
         self.slots = 0
+        self.steps = Steps()
+        #: instances that are being made, each within the one before it
+        self.depth = 0
 
     def count(self) -> None:
         if self.plan.parts + self.slots > MAX_INSTANCES:
@@ -310,8 +357,13 @@ class _Planner:
         self.count()
         scope = Scope(closure.scope)
         exports: dict[str, tuple[Sort, Any]] = {}
+        self.steps.take(closure.component.definitions)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise Unsupported(f"the component makes instances within instances more than {MAX_DEPTH} deep")
         for definition in closure.component.definitions:
             self.define(definition, scope, part, arguments, exports)
+        self.depth -= 1
         return Instance(exports)
 
     def define(
@@ -368,6 +420,8 @@ class _Planner:
                 define_type(other, scope)
 
     def canon(self, scope: Scope, canon: Canon) -> None:
+        if len(self.plan.canons) == MAX_CANONS:
+            raise Unsupported(f"the component's instances have more than {MAX_CANONS} canonical definitions")
         scope.add(Sort.CORE_FUNC, CanonFunc(len(self.plan.canons)))
         self.plan.canons.append(canon)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from wasi_trio.component._core_types import skip_extern_type
 from wasi_trio.component._definitions import Sort
+from wasi_trio.component._errors import Unsupported
 from wasi_trio.component._plan import CanonFunc, CoreExport, CoreItem, InstantiateModule, Options, Plan, ResourceBuiltin
 from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import name as encode_name
@@ -20,6 +21,12 @@ from wasi_trio.component._wasm import section, sections, unsigned
 
 #: the import module name of everything that canonical definitions make
 CANON = "canon"
+
+#: bytes that the core modules of one component may come to, each counted for every instance that is made of it: an
+#: instance's imports say from where they come, so that instances share code only where they are linked alike
+MAX_CODE = 512 << 20
+#: imports of all these instances
+MAX_IMPORTS = 1_000_000
 
 _PREAMBLE = 8
 _IMPORT, _TABLE, _MEMORY, _EXPORT = 2, 4, 5, 7
@@ -49,8 +56,19 @@ def slot_name(slot: int) -> str:
 
 
 def relink(plan: Plan) -> list[Relinked]:
-    """A module for each step of a plan, in order; equal ones are equal bytes."""
-    found = [_imports(plan, step) for step in plan.steps]
+    """A module for each step of a plan, in order; equal ones are equal bytes.
+
+    Raises Unsupported where that comes to more than can be kept.
+    """
+    if sum(len(plan.modules[step.module]) for step in plan.steps) > MAX_CODE:
+        raise Unsupported(f"the instances of the component's core modules come to more than {MAX_CODE >> 20} MiB")
+    found: list[list[tuple[CoreItem, bytes]]] = []
+    total = 0
+    for step in plan.steps:
+        found.append(_imports(plan, step))
+        total += len(found[-1])
+        if total > MAX_IMPORTS:
+            raise Unsupported(f"the instances of the component's core modules have more than {MAX_IMPORTS} imports")
     used: dict[int, set[str]] = {step.slot: set() for step in plan.steps}
     items = [item for imports in found for item, _ in imports]
     for item in (*items, *_used_by_host(plan)):

@@ -30,12 +30,17 @@ _PRIMITIVES = {
 
 
 class Scope:
-    """The index spaces of a component, a component type or an instance type, and the scope around it."""
+    """The index spaces of a component, a component type or an instance type, and the scope around it.
 
-    __slots__ = ("_spaces", "outer")
+    ``types`` has each type that was made in here or around here, once: types that are equal are one object. So types
+    share their parts, and comparing them takes no longer than looking at them: as trees they may be enormous.
+    """
+
+    __slots__ = ("_spaces", "outer", "types")
 
     def __init__(self, outer: Scope | None) -> None:
         self.outer = outer
+        self.types: dict[Any, Any] = {} if outer is None else outer.types
         self._spaces: dict[Sort, list[Any]] = {}
 
     def add(self, sort: Sort, item: Any) -> None:
@@ -47,13 +52,18 @@ class Scope:
 
 def resolve(definition: d.DefType, scope: Scope) -> Any:
     """A ``ValType`` or ``FuncType``; an instance or component type stays as it is, paired with its scope."""
+    if isinstance(definition, d.InstanceTypeDef | d.ComponentTypeDef):
+        return definition, scope
+    type_ = _resolve(definition, scope)
+    return scope.types.setdefault(type_, type_)
+
+
+def _resolve(definition: d.DefType, scope: Scope) -> Any:
     match definition:
         case d.FuncTypeDef(params, result, is_async):
             return t.FuncType(
                 tuple((name, _ref(type_, scope)) for name, type_ in params), resolve_reference(result, scope), is_async
             )
-        case d.InstanceTypeDef() | d.ComponentTypeDef():
-            return definition, scope
         case d.PrimitiveDef(name):
             return _PRIMITIVES[name]
         case d.RecordDef(fields):

@@ -22,9 +22,20 @@ class _Hashed:
 
 @dataclass_transform(frozen_default=True)
 def _structural(class_: type[T]) -> type[T]:
-    """An immutable dataclass that compares by structure and works its hash out once."""
+    """An immutable dataclass that compares by structure and works its hash out once.
+
+    Types share parts, so that a small graph of them can be an enormous tree. To compare two takes as long as their
+    parts are many, each counted once.
+    """
     made = dataclass(frozen=True, slots=True)(class_)
     work_out = made.__hash__
+
+    def equal(self: Any, other: object) -> bool:
+        if self is other:
+            return True
+        if other.__class__ is not self.__class__:
+            return False
+        return _alike(self, other)
 
     def cached(self: Any) -> int:
         try:
@@ -35,7 +46,31 @@ def _structural(class_: type[T]) -> type[T]:
         return known
 
     made.__hash__ = cached  # type: ignore[method-assign]
+    made.__eq__ = equal  # type: ignore[method-assign]
     return made
+
+
+def _alike(one: object, other: object) -> bool:
+    # Not by their hashes: a resource type of the host's may equal others.
+    pending = [(one, other)]
+    seen: set[tuple[int, int]] = set()
+    while pending:
+        a, b = pending.pop()
+        pair = (id(a), id(b))
+        if a is b or pair in seen:
+            continue
+        seen.add(pair)
+        if isinstance(a, _Hashed):
+            if a.__class__ is not b.__class__:
+                return False
+            pending += [(getattr(a, name), getattr(b, name)) for name in a.__match_args__]  # type: ignore[attr-defined]
+        elif isinstance(a, tuple) and isinstance(b, tuple):
+            if len(a) != len(b):
+                return False
+            pending += zip(a, b, strict=True)
+        elif a != b:
+            return False
+    return True
 
 
 @_structural
@@ -178,9 +213,18 @@ def children(type_: ValType) -> tuple[ValType, ...]:
 
 def contains(type_: ValType | None, kind: type[Any] | tuple[type[Any], ...]) -> bool:
     """Whether a type is, or has anywhere inside it, a type of this kind."""
-    if type_ is None:
-        return False
-    return isinstance(type_, kind) or any(contains(child, kind) for child in children(type_))
+    # Types share parts, so that a small graph of them can be an enormous tree: each part is looked at once.
+    found = [] if type_ is None else [type_]
+    seen = set(map(id, found))
+    while found:
+        one = found.pop()
+        if isinstance(one, kind):
+            return True
+        for child in children(one):
+            if id(child) not in seen:
+                seen.add(id(child))
+                found.append(child)
+    return False
 
 
 _compared: dict[tuple[int, int], tuple[ValType | None, ValType | None, bool]] = {}

@@ -9,7 +9,7 @@ import wasmtime
 
 from wasi_trio.component._binding import bind
 from wasi_trio.component._imports import Imports, resource_class
-from wasi_trio.component._plan import Plan
+from wasi_trio.component._plan import CoreExport, Plan
 from wasi_trio.component._relink import Relinked
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.wit import Wit
@@ -102,9 +102,12 @@ class LinkedComponent:
         self.adapters = [Adapter(self.engine, functions) if functions else None for functions in waiting]
         #: of each part what never waits
         self.linkers = [BaseLinker(self.engine, functions) for functions in plain]
+        imported = {
+            item.slot for relinked in component.relinked for item in relinked.imports if isinstance(item, CoreExport)
+        }
         self.steps = [
-            CoreStep(step, module, component.relinked[index:], self.linkers[step.part], adapted)
-            for index, (step, module) in enumerate(zip(self.plan.steps, component.modules, strict=True))
+            CoreStep(step, module, relinked, step.slot in imported, self.linkers[step.part], adapted)
+            for step, module, relinked in zip(self.plan.steps, component.modules, component.relinked, strict=True)
         ]
         #: parts that have built-ins to be called, and nothing else
         self.without_modules = sorted(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import wasmtime
 
 from wasi_trio.component._errors import LinkError
-from wasi_trio.component._plan import CanonFunc, CoreExport, InstantiateModule
+from wasi_trio.component._plan import CanonFunc, InstantiateModule
 from wasi_trio.component._relink import CANON, Relinked, slot_name
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._adapters import adapter_module
@@ -94,7 +94,7 @@ def _suspend_callback(engine: Engine) -> Any:
 class CoreStep:
     """One core instantiation, prepared as far as the component alone allows.
 
-    ``relinked`` are its own module before it was compiled, and those of the steps after it.
+    ``relinked`` is its module before it was compiled; ``imported`` says whether a later step imports something of it.
 
     A module whose imports are all host functions that never wait is instantiated from ``pre``. Any other comes out
     of the instance's own linker, which has what the core instances before it export.
@@ -104,7 +104,8 @@ class CoreStep:
         self,
         step: InstantiateModule,
         module: wasmtime.Module,
-        relinked: Sequence[Relinked],
+        relinked: Relinked,
+        imported: bool,
         base: BaseLinker,
         adapted: Collection[int],
     ) -> None:
@@ -113,13 +114,10 @@ class CoreStep:
         self.name = slot_name(step.slot).encode()
         self.module = module
         self.module_pointer = as_pointer(module.ptr())
-        self.memories = relinked[0].memories
-        self.tables = relinked[0].tables
-        #: whether a later step imports something of this one
-        self.imported = any(
-            isinstance(item, CoreExport) and item.slot == step.slot for later in relinked[1:] for item in later.imports
-        )
-        plain = all(isinstance(item, CanonFunc) and item.index not in adapted for item in relinked[0].imports)
+        self.memories = relinked.memories
+        self.tables = relinked.tables
+        self.imported = imported
+        plain = all(isinstance(item, CanonFunc) and item.index not in adapted for item in relinked.imports)
         self.pre = _instance_pre(base.pointer, module) if plain else None
 
     def __del__(self) -> None:

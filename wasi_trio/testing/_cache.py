@@ -1,4 +1,4 @@
-"""An engine for all tests of a session, and the components that it has compiled."""
+"""Engines for all tests of a session, one for those that admit the same features, and what they have compiled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
-from wasi_trio.wasi._loading import compile_component, open_engine
+from wasi_trio.wasi._loading import EngineOptions, compile_component
 
 #: components that are kept; of more, the one compiled first is forgotten
 SIZE = 128
@@ -17,35 +17,35 @@ class _Cache(threading.local):
     """One for each thread, as an engine is for one thread."""
 
     def __init__(self) -> None:
-        self.engine: Engine | None = None
-        self.components: dict[bytes, Component] = {}
+        self.engines: dict[frozenset[str], Engine] = {}
+        self.components: dict[tuple[bytes, frozenset[str]], Component] = {}
 
 
 _cache = _Cache()
 
 
-def engine() -> Engine:
-    """The engine of this thread."""
-    if _cache.engine is None:
-        _cache.engine = open_engine()
-    return _cache.engine
+def engine(features: frozenset[str]) -> Engine:
+    """The engine of this thread that admits these features."""
+    if features not in _cache.engines:
+        _cache.engines[features] = EngineOptions(features).open()
+    return _cache.engines[features]
 
 
-def compiled(data: bytes, name: str) -> Component:
+def compiled(data: bytes, name: str, features: frozenset[str]) -> Component:
     """A component, compiled unless one with the same content has been; raises LoadError, which calls it ``name``."""
-    digest = hashlib.sha256(data).digest()
-    component = _cache.components.get(digest)
+    key = hashlib.sha256(data).digest(), features
+    component = _cache.components.get(key)
     if component is None:
-        component = compile_component(engine(), data, name)
+        component = compile_component(engine(features), data, name)
         while len(_cache.components) >= SIZE:
             del _cache.components[next(iter(_cache.components))]
-        _cache.components[digest] = component
+        _cache.components[key] = component
     return component
 
 
 def close() -> None:
-    """Forget the components of this thread, and close its engine; what it ran must have ended. It may be used again."""
+    """Forget the components of this thread, and close its engines; what they ran must have ended."""
     _cache.components.clear()
-    if _cache.engine is not None:
-        _cache.engine.close()
-        _cache.engine = None
+    for opened in _cache.engines.values():
+        opened.close()
+    _cache.engines.clear()

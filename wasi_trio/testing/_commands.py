@@ -12,7 +12,7 @@ from wasi_trio.testing import _cache as cache
 from wasi_trio.testing._failures import explain
 from wasi_trio.testing._recording import record
 from wasi_trio.testing._running import Failable, Outputs
-from wasi_trio.testing._settings import GuestSettings, imports_of
+from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
 from wasi_trio.testing._sources import Source, read
 from wasi_trio.testing._tasks import ungrouped
 from wasi_trio.wasi import _command as command
@@ -71,7 +71,7 @@ async def run(
     """
     __tracebackhide__ = True
     ((name, data),) = read([source])
-    linked = link_compiled(cache.compiled(data, name), name, imports_of(settings))
+    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings))
     try:
         export = command.find_run(linked)
     except LinkError as error:

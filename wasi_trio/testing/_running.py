@@ -18,7 +18,7 @@ from wasi_trio.testing import _cache as cache
 from wasi_trio.testing._outgoing import Outgoing
 from wasi_trio.testing._pool import InstanceRecord, Pools
 from wasi_trio.testing._recording import record
-from wasi_trio.testing._settings import GuestSettings, Settings, handler_options, imports_of, wasi_options
+from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
 from wasi_trio.testing._sources import Source, read
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._stdio import CapturedOutput
@@ -173,10 +173,11 @@ def load(sources: Sequence[Source], settings: Settings) -> tuple[list[str], Chai
         raise TypeError("no component is given")
     named = read(sources)
     data = dict(named)
+    features = features_of(settings)
 
     def link(engine: Engine, name: str | None, imports: Imports) -> LinkedComponent:
         assert name is not None
-        return link_http(cache.compiled(data[name], name), name, imports)
+        return link_http(cache.compiled(data[name], name, features), name, imports)
 
     names = [name for name, _ in named]
-    return names, Chain(cache.engine(), names, imports_of(settings), link)
+    return names, Chain(cache.engine(features), names, imports_of(settings), link)

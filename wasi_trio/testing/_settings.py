@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._context import WasiOptions, trio_wall_clock
@@ -34,6 +35,7 @@ class GuestSettings(TypedDict, total=False):
     finds, by what it calls them: pytest's ``tmp_path``, ``scratch_directory()``, or a ``Preopen`` that is read-only.
     ``wasi`` is what else there is to set, in whose place the others go; its ``http`` is kept if it is given, and with
     it the network. A guest's clocks, the wall clock included, follow trio's.
+    ``features`` are those of WebAssembly that it may use beside the usual ones, as of ``Engine``.
     """
 
     imports: Imports | Mapping[str, Any]
@@ -43,6 +45,7 @@ class GuestSettings(TypedDict, total=False):
     seed: int | None
     preopens: Mapping[str, str | os.PathLike[str] | Preopen]
     wasi: WasiOptions
+    features: Collection[str]
 
 
 class Settings(GuestSettings, total=False):
@@ -68,6 +71,11 @@ class Settings(GuestSettings, total=False):
     logging_prefix: bool
     metrics: Metrics | None
     listeners: Sequence[Callable[[str], Listener]]
+
+
+def features_of(settings: GuestSettings) -> frozenset[str]:
+    """The features that a test's component may use."""
+    return USUAL | frozenset(settings.get("features", ()))
 
 
 def imports_of(settings: GuestSettings) -> Imports | None:

@@ -13,10 +13,8 @@ from typing import Any, TypeAlias
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
+from wasi_trio.component._plan import MAX_DEPTH, Steps
 from wasi_trio.component._resolve import Scope
-
-#: definitions that may be carried out for one component; nesting can multiply them without end
-MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,16 +89,19 @@ def outline(component: d.Component) -> Outline:
 
 class _Outliner:
     def __init__(self) -> None:
-        self.steps = 0
+        self.steps = Steps()
+        #: closures that are being carried out, each within the one before it
+        self.depth = 0
 
     def run(
         self, closure: Closure, exports: Instance, given: Mapping[str, Any] | None, imports: Instance | None = None
     ) -> None:
         """Carry out definitions. Imports are those ``given``, or else new ones, which are added to ``imports``."""
         scope = Scope(closure.scope)
-        self.steps += len(closure.definitions)
-        if self.steps > MAX_STEPS:
-            raise Unsupported(f"the component's instances come to more than {MAX_STEPS} definitions")
+        self.steps.take(closure.definitions)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise Unsupported(f"the component has instances within instances more than {MAX_DEPTH} deep")
         for definition in closure.definitions:
             match definition:
                 case d.Import(name, type_, _) | d.ImportDecl(name, type_):
@@ -116,6 +117,7 @@ class _Outliner:
                     scope.add(sort, self.exported(name, sort, index, type_, scope, exports))
                 case other:
                     self.define(other, scope)
+        self.depth -= 1
 
     def declared(self, name: str, type_: d.ExternType, scope: Scope, home: Instance) -> Any:
         """The item that a declaration makes up, which becomes one of ``home``."""

@@ -170,6 +170,10 @@ class _Interface:
     names: dict[Type, str] = field(default_factory=dict)
     #: all names here, in lower case: WIT has one space for types and functions
     taken: set[str] = field(default_factory=set)
+    #: the last number that was put behind a name that was taken
+    numbers: dict[str, int] = field(default_factory=dict)
+    #: the resources that are defined here
+    own_resources: set[str] = field(default_factory=set)
     #: what each name was found to be
     known: dict[str, object] = field(default_factory=dict)
     uses: dict[Path, list[tuple[Name, Name]]] = field(default_factory=dict)
@@ -230,6 +234,8 @@ class _Interface:
     def define(self, name: str, node: TypeNode | None) -> None:
         if self.new(name, ("type", node)):
             self.node.types.append((_name(name), node))
+            if node is None:
+                self.own_resources.add(name)
 
     def alias(self, name: str, other: str) -> None:
         if name != other:
@@ -245,7 +251,7 @@ class _Interface:
 
     def resource_or_free_function(self, name: str, func: Func) -> None:
         function = self.function(name, func)
-        if function.resource is not None and (_name(function.resource), None) not in self.node.types:
+        if function.resource is not None and function.resource not in self.own_resources:
             self.note(f"has the function {name} of a resource that is not its own")
         elif self.new(name, function):
             self.node.functions.append(function)
@@ -352,9 +358,10 @@ class _Interface:
         return NamedType(name, 0)
 
     def free_name(self, wanted: str) -> str:
-        name, number = wanted, 1
+        name, number = wanted, self.numbers.get(wanted, 1)
         while name.lower() in self.taken:
             number += 1
             name = f"{wanted}-{number}"
+        self.numbers[wanted] = number
         self.taken.add(name.lower())
         return name
