@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -29,7 +30,8 @@ def main() -> None:
     chosen = [
         attack
         for attack in ATTACKS
-        if not options.names or any(name in attack.name or name == str(attack.kind) for name in options.names)
+        if not options.names
+        or any(name == str(attack.kind) or (not name.isdigit() and name in attack.name) for name in options.names)
     ]
     if not chosen:
         parser.error(f"no such attack; there are: {', '.join(attack.name for attack in ATTACKS)}")
@@ -40,7 +42,7 @@ def main() -> None:
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for attack in chosen:
-            (course,) = trio.run(lambda attack=attack: run([attack], Path(folder), short=options.short))
+            (course,) = trio.run(partial(run, [attack], Path(folder), short=options.short))
             show(course, console)
             problems += course.problems(always=options.short)
     for problem in problems:
