@@ -74,6 +74,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def attack(session: nox.Session) -> None:
+    """Attack servers on this machine, and hold the figures against limits, a healthy neighbour's among them."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.attack", *session.posargs)
+
+
+@nox.session
 def spec(session: nox.Session) -> None:
     """The specification's own tests: ``nox -s spec -- DIR``, DIR being component-model's ``test/`` folder."""
     session.install(".")

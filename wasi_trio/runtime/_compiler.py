@@ -209,7 +209,7 @@ def _configuration(cache: bool, admitted: frozenset[str], reservation: int) -> w
 def _engine(admitted: Collection[str]) -> wasmtime.Engine | None:
     """An engine to try features with; None where wasmtime does not have them together."""
     try:
-        return wasmtime.Engine(_configuration(False, frozenset(admitted)))
+        return wasmtime.Engine(_configuration(False, frozenset(admitted), address_space.reservation()))
     except wasmtime.WasmtimeError:
         return None
 

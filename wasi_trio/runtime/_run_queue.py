@@ -29,7 +29,9 @@ LONG_TURN = TICK / 2
 SHORT_TICK = TICK / 5
 #: seconds of processor time after which a guest counts as one that computes: to be pre-empted once may be chance
 COMPUTES = TICK
-#: seconds for which ticks are short after several guests were last seen to compute
+#: so many guests wait that were pre-empted, or two that are known to compute: then ticks become short
+MANY = 8
+#: seconds for which they are after that
 QUICK = 1.0
 
 
@@ -77,6 +79,8 @@ class RunQueue(trio.abc.Instrument):
         self.turn_ends = perf_counter() + LONG_TURN
         self._fresh = Line()
         self._computing = Line()
+        #: how many of those that wait were pre-empted
+        self._pre_empted = 0
         self._dispatches = False
         #: the tickers that are quick because several guests compute, and until when
         self._quick: set[Ticker] = set()
@@ -95,15 +99,17 @@ class RunQueue(trio.abc.Instrument):
         ``computed`` are the seconds of processor time that it has used since it was first pre-empted.
         """
         self.turn_ends = 0.0  # no further guest in this turn
-        if computed < COMPUTES:
-            await self._wait(self._fresh, component)
-            return
-        if self._computing:
+        known = computed >= COMPUTES
+        if self._pre_empted >= MANY or (known and self._computing):
             self._quick_until = perf_counter() + QUICK
             if ticker not in self._quick:
                 self._quick.add(ticker)
                 ticker.period = SHORT_TICK
-        await self._wait(self._computing, component)
+        self._pre_empted += 1
+        try:
+            await self._wait(self._computing if known else self._fresh, component)
+        finally:
+            self._pre_empted -= 1
 
     async def _wait(self, line: Line, component: Any) -> None:
         task = trio.lowlevel.current_task()

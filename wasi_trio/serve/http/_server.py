@@ -6,7 +6,7 @@ import errno
 import math
 import socket
 import ssl
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
 import trio
@@ -29,6 +29,8 @@ MOST_HANDSHAKES = 256
 #: why a connection is not accepted though it waits, and seconds until that is tried again
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _RETRY = 0.1
+#: connections that are accepted in one turn of the loop, of each listener
+MOST_AT_ONCE = 16
 
 
 class Server:
@@ -119,7 +121,7 @@ class Server:
 
     async def _accept(self, listener: socket.socket, tls: ssl.SSLContext | None, connections: trio.Nursery) -> None:
         # A client that does not shake hands is not to keep others from it: those have no slot yet.
-        limited = _Listener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)), None if tls else self._slots)
+        limited = _Listener(listener, None if tls else self._slots)
 
         async def handle(stream: trio.SocketStream) -> None:
             # Not https_compatible: the end of a response that ends with its connection, as in HTTP/1.0, is to be seen.
@@ -193,23 +195,51 @@ class Server:
 
 
 class _Listener(trio.abc.Listener[trio.SocketStream]):
-    """Accepts a connection only when there is a slot for it; whoever serves the connection releases that."""
+    """Accepts a connection only when there is a slot for it; whoever serves the connection releases that.
 
-    def __init__(self, listener: trio.SocketListener, slots: trio.Semaphore | None) -> None:
-        self._listener = listener
+    Several that have come already are accepted in one go. To wait for a turn of the loop for each would make clients
+    late where turns are long.
+    """
+
+    def __init__(self, listener: socket.socket, slots: trio.Semaphore | None) -> None:
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+        #: the same, to be asked without waiting
+        self._socket = listener
         self._slots = slots
         #: nothing can be accepted, which was told
         self._exhausted = False
+        #: those that are to be given out, each with its slot
+        self._accepted: deque[trio.SocketStream] = deque()
 
     async def accept(self) -> trio.SocketStream:
+        if self._accepted:
+            return self._accepted.popleft()
         if self._slots is None:
-            return await self._accept()
-        await self._slots.acquire()
-        try:
-            return await self._accept()
-        except BaseException:
-            self._slots.release()
-            raise
+            stream = await self._accept()
+        else:
+            await self._slots.acquire()
+            try:
+                stream = await self._accept()
+            except BaseException:
+                self._slots.release()
+                raise
+        self._accept_more()
+        return stream
+
+    def _accept_more(self) -> None:
+        for _ in range(MOST_AT_ONCE - 1):
+            try:
+                if self._slots is not None:
+                    self._slots.acquire_nowait()
+            except trio.WouldBlock:
+                return
+            try:
+                accepted, _address = self._socket.accept()
+            except OSError:  # there is none, or whoever accepts the next is told what is wrong
+                if self._slots is not None:
+                    self._slots.release()
+                return
+            self._accepted.append(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)))
 
     async def _accept(self) -> trio.SocketStream:
         while True:
@@ -227,4 +257,8 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
                 return stream
 
     async def aclose(self) -> None:
+        while self._accepted:
+            await trio.aclose_forcefully(self._accepted.popleft())
+            if self._slots is not None:
+                self._slots.release()
         await self._listener.aclose()

@@ -1,5 +1,5 @@
-  ;; wasi:http/types: the server's half of it. An instance type must spell out every type that its functions
-  ;; use, so error-code is here in full although no guest below looks inside one.
+  ;; wasi:http/types: the server's half of it, and the little of the client's that gluttons need. An instance type must
+  ;; spell out every type that its functions use, so error-code is here in full although no guest below looks inside one.
   (import "wasi:http/types@0.2.0" (instance $http
     (alias outer 1 $input-stream (type $input-stream'))
     (export "input-stream" (type $input-stream (eq $input-stream')))
@@ -87,6 +87,11 @@
     (export "future-trailers" (type $future-trailers (sub resource)))
     (export "[static]incoming-body.finish"
       (func (param "this" (own $incoming-body)) (result (own $future-trailers))))
+
+    (export "outgoing-request" (type $outgoing-request (sub resource)))
+    (export "[constructor]outgoing-request" (func (param "headers" (own $fields)) (result (own $outgoing-request))))
+    (export "[method]outgoing-request.set-path-with-query"
+      (func (param "self" (borrow $outgoing-request)) (param "path-with-query" (option string)) (result (result))))
 
     (export "outgoing-response" (type $outgoing-response (sub resource)))
     (export "outgoing-body" (type $outgoing-body (sub resource)))

@@ -1,0 +1,113 @@
+"""The server under attack: ``python -m tests.attack.server SITES``, a process with the monitor of turns in its loop.
+
+``SITES`` is JSON: a list of components to serve beside each other, each ``[guest, settings, imports]`` as ``Site`` of
+``tests.attack.arena`` has them. The process first prints their ports as a line of JSON. A line on its standard input
+asks for a line of JSON about the time since it began to measure: ``report``, or ``reset`` to measure from now on after
+that. The end of its standard input ends it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tests.guests import wat
+from tests.turns import Turns
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._garbage import freeze_garbage_collection
+from wasi_trio.serve._listening import address_of, bind
+from wasi_trio.serve._loading import link
+from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve._settings import Settings, from_table
+from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._metrics import LivingTasks
+from wasi_trio.serve.process._service import Orders
+
+
+class Gauges:
+    """What the process has at the moment."""
+
+    def __init__(self, turns: Turns, tasks: LivingTasks, handlers: list[ProxyHandler]) -> None:
+        self._turns = turns
+        self._tasks = tasks
+        self._handlers = handlers
+
+    def reset(self) -> None:
+        self._turns.reset()
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak of memory counts from here
+        except OSError:
+            return  # another system, or one that admits no such thing: it counts from the start
+
+    def report(self) -> dict[str, Any]:
+        memory = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return {
+            "longest": self._turns.seconds,
+            "turns": str(self._turns),
+            "resident": int(memory["VmRSS"].split()[0]) << 10,
+            "peak": int(memory["VmHWM"].split()[0]) << 10,
+            "files": len(os.listdir("/proc/self/fd")),
+            "tasks": self._tasks.count,
+            "active": sum(handler.active for handler in self._handlers),
+            "started": [handler.started for handler in self._handlers],
+        }
+
+
+async def serve(sites: list[Any], turns: Turns, tasks: LivingTasks) -> None:
+    """Serve until standard input ends."""
+    ports: list[int] = []
+    with Engine() as engine:
+        async with AsyncExitStack() as stack:
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stop = trio.Event()
+            handlers: list[ProxyHandler] = []
+            for guest, table, imports in sites:
+                settings = Settings(dict(from_table(table, "the attack")))
+                module, _, name = (imports or "").partition(":")
+                given = getattr(importlib.import_module(module), name)() if module else {}
+                linked = link(engine, wat.load(guest), guest, Imports(given))
+                handler = await stack.enter_async_context(ProxyHandler(linked, settings.handler_options()))
+                handlers.append(handler)
+                protocols = Orders(settings).protocol_options()
+                listener = bind(("127.0.0.1", 0))
+                ports.append(int(address_of(listener).rpartition(":")[2]))
+                server = Server(
+                    HandlerService(handler),
+                    limits=protocols.limits,
+                    max_connections=settings["max-concurrent-connections"],
+                )
+                nursery.start_soon(server.run, [listener], stop)
+            print(json.dumps(ports), flush=True)
+            freeze_garbage_collection()
+            await _obey(Gauges(turns, tasks, handlers))
+            nursery.cancel_scope.cancel()
+
+
+async def _obey(gauges: Gauges) -> None:
+    async with trio.lowlevel.FdStream(os.dup(0)) as stream:
+        async for data in stream:
+            for word in data.decode().split():
+                report = json.dumps(gauges.report())
+                if word == "reset":
+                    gauges.reset()
+                print(report, flush=True)
+
+
+def main() -> None:
+    logging.getLogger("wasi_trio").setLevel(logging.ERROR)
+    turns, tasks = Turns(), LivingTasks()
+    trio.run(serve, json.loads(sys.argv[1]), turns, tasks, instruments=[turns, tasks])
+
+
+if __name__ == "__main__":
+    main()

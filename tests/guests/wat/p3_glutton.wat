@@ -1,0 +1,48 @@
+;; Begins as many calls of its host as the path says in thousands, each of which takes an hour, and waits for them; at /0
+;; it answers at once.
+(component
+  ;; include p3_http.wat
+  ;; include p3_memory.wat
+  ;; include p3_host.wat
+  ;; include p3_path.wat
+  ;; include p3_reply.wat
+  ;; include p3_clock.wat
+
+  (core module $Main
+    (import "memory" "memory" (memory 1))
+    (import "path" "number" (func $number (param i32 i32) (result i32)))
+    (import "reply" "new" (func $new (result i32)))
+    (import "reply" "wait" (func $wait (param i32) (result i32)))
+    (import "reply" "reply" (func $reply (param i32 i32 i32 i32) (result i32)))
+    (import "reply" "event" (func $event (param i32 i32 i32) (result i32)))
+    (import "host" "request.drop" (func $request.drop (param i32)))
+    (import "host" "join" (func $join (param i32 i32)))
+    (import "clock" "wait-for" (func $wait-for (param i64) (result i32)))
+
+    (data (i32.const 96) "none\n")
+
+    (func (export "handle") (param $request i32) (result i32)
+      (local $record i32) (local $left i32)
+      (local.set $record (call $new))
+      (local.set $left (i32.mul (call $number (local.get $request) (i32.const 0)) (i32.const 1000)))
+      (call $request.drop (local.get $request))
+      (if (i32.eqz (local.get $left))
+        (then (return (call $reply (local.get $record) (i32.const 200) (i32.const 96) (i32.const 5)))))
+      (loop $again
+        (call $join
+          (i32.shr_u (call $wait-for (i64.const 3600000000000)) (i32.const 4))
+          (i32.load (local.get $record)))
+        (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+      (call $wait (local.get $record)))
+
+    (func (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32)
+      (call $event (local.get $event) (local.get $handle) (local.get $how))))
+  (core instance $main (instantiate $Main
+    (with "memory" (instance $memory))
+    (with "path" (instance $path))
+    (with "reply" (instance $reply))
+    (with "host" (instance $host))
+    (with "clock" (instance (export "wait-for" (func $clock.wait-for))))))
+
+  ;; include p3_handler.wat
+)
