@@ -155,15 +155,20 @@ def skip_extern_type(reader: Reader) -> None:
         raise reader.malformed(f"unknown core extern type {kind:#04x}", start)
 
 
-def _skip_limits(reader: Reader) -> None:
-    """Flags: 1 a maximum follows, 2 shared, 4 64-bit, 8 the page size follows."""
+def memory_minimum(reader: Reader) -> int:
+    """Skip a memory's type and give the bytes that such a memory has at first."""
+    minimum, page_size = _skip_limits(reader)
+    return minimum * page_size
+
+
+def _skip_limits(reader: Reader) -> tuple[int, int]:
+    """Flags: 1 a maximum follows, 2 shared, 4 64-bit, 8 the page size follows. The minimum, and the page size."""
     start = reader.position
     flags = reader.byte("limits")
     if flags > 0x0F:
         raise reader.malformed(f"unknown limits {flags:#04x}", start)
     bits = 64 if flags & 0x04 else 32
-    reader.unsigned(bits, "minimum size")
+    minimum = reader.unsigned(bits, "minimum size")
     if flags & 0x01:
         reader.unsigned(bits, "maximum size")
-    if flags & 0x08:
-        reader.u32("page size")
+    return minimum, 1 << min(reader.u32("page size") if flags & 0x08 else 16, 16)

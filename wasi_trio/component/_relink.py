@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wasi_trio.component._core_types import skip_extern_type
+from wasi_trio.component._core_types import memory_minimum, skip_extern_type
 from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
 from wasi_trio.component._plan import CanonFunc, CoreExport, CoreItem, InstantiateModule, Options, Plan, ResourceBuiltin
@@ -48,6 +48,8 @@ class Relinked:
     #: the exports by which the memories and the tables that it defines are found
     memories: tuple[bytes, ...]
     tables: tuple[bytes, ...]
+    #: bytes that its memories have at first
+    memory_size: int
 
 
 def slot_name(slot: int) -> str:
@@ -112,6 +114,7 @@ def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[
     parts = [bytes(code[:_PREAMBLE])]
     defined: dict[int, list[bytes]] = {_MEMORY: [], _TABLE: []}
     exports: list[bytes] | None = []
+    memory_size = 0
     for identifier, content in sections(code[_PREAMBLE:]):
         if exports is not None and identifier in _AFTER_EXPORTS:
             parts.append(_export_section(exports))
@@ -127,7 +130,10 @@ def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[
         if identifier in defined and exports is not None:
             sort = identifier - 3
             first = sum(described[0] == sort for _, described in imports)
-            for index in range(first, first + Reader(bytes(content)).count("definitions")):
+            reader = Reader(bytes(content))
+            for index in range(first, first + reader.count("definitions")):
+                if identifier == _MEMORY:
+                    memory_size += memory_minimum(reader)
                 name = f"wasi-trio:{'memory' if identifier == _MEMORY else 'table'}-{index}"
                 defined[identifier].append(name.encode())
                 exports.append(encode_name(name) + bytes((sort,)) + unsigned(index))
@@ -135,7 +141,7 @@ def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[
     if exports is not None:
         parts.append(_export_section(exports))
     found = tuple(item for item, _ in imports)
-    return Relinked(b"".join(parts), found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]))
+    return Relinked(b"".join(parts), found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]), memory_size)
 
 
 def _export_section(entries: list[bytes]) -> bytes:

@@ -114,6 +114,7 @@ class CoreStep:
         self.name = slot_name(step.slot).encode()
         self.module = module
         self.module_pointer = as_pointer(module.ptr())
+        self.memory_size = relinked.memory_size
         self.memories = relinked.memories
         self.tables = relinked.tables
         self.imported = imported

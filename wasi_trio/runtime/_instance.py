@@ -92,7 +92,7 @@ class Instance:
                     ffi.linker_delete(linker)
             for part in linked.without_modules:
                 await instance._new_store(part)
-            instance._measure()
+            instance._stop_expecting()
         except BaseException:
             instance.close()
             raise
@@ -165,8 +165,8 @@ class Instance:
 
     async def aclose(self) -> None:
         """``close`` it, with turns for other tasks where there is much to do. Can not be cancelled."""
-        with trio.CancelScope(shield=True):
-            for free in self._dismantle():
+        for free in self._dismantle():
+            with trio.CancelScope(shield=True):
                 if free is None:
                     await trio.lowlevel.checkpoint()
                 else:
@@ -200,11 +200,8 @@ class Instance:
         self.hosts.clear()
         self.bound.clear()
 
-    def _measure(self) -> None:
-        """Count its memories and tables as they are, instead of what was expected."""
-        for store in self.stores:
-            if store is not None:
-                store.measure()
+    def _stop_expecting(self) -> None:
+        """Count what it has, instead of what was expected."""
         self.account.grown(-self._expected)
         self._expected = 0
         excess = self.account.excess
@@ -232,6 +229,8 @@ class Instance:
                 ),
             )
         store.core[step.slot] = instance
+        store.memory_size += step.memory_size
+        self.account.grown(step.memory_size)
         if step.imported:
             _define(self._linker(store, linkers), store, step.name, instance)
 
