@@ -6,12 +6,14 @@ import io
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 import wasmtime
 
 from tests.cli.terminal import at_a_terminal, ran
@@ -140,6 +142,23 @@ async def test_a_host_function_that_fails_with_the_words_of_a_guest(written: Cal
         assert (await site.ask("/2")).status == 500
     assert "no such thing" in written()
     assert tame(written())
+
+
+async def test_an_access_log(tmp_path: Path) -> None:
+    log, toml = tmp_path / "access", tmp_path / "hypercorn.toml"
+    toml.write_text(f"accesslog = '{log}'\naccess_log_format = '%(r)s %({{x-wild}}i)s %(s)s'\n")
+    path = tmp_path / "hello.wasm"
+    path.write_bytes(wat.load("hello"))
+    async with command(tmp_path, path, "--hypercorn-config", str(toml)) as server:
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as client:
+            await client.send_all(b"GET /%b HTTP/1.0\r\nX-Wild: \x9b31mred\r\n\r\n" % (b"p" * 2000))
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 200")
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+    line = await trio.Path(log).read_text()
+    assert tame(line)
+    assert "\\x9b31mred 200" in line
+    assert len(line) < 2 * MOST
 
 
 # ---- commands --------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import trio
 
 from tests.attack.arena import Arena, Latencies, Site
 from tests.guests.late import IN_A_THREAD, SHIELDED, SWALLOWING, Work
+from tests.guests.raising import PLACES, Raising
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack of one of the kinds of issue 11. ``growth`` is by how many bytes the server may grow meanwhile."""
+    """An attack of one of the kinds of issue 11. ``growth`` is by how many bytes the server may grow meanwhile.
+
+    ``told`` says that the log is to have tracebacks of it.
+    """
 
     name: str
     kind: int
@@ -50,6 +54,7 @@ class Attack:
     drive: Callable[[Arena], Awaitable[Sequence[Figure]]]
     growth: int
     in_short: bool
+    told: bool = False
 
 
 ATTACKS: list[Attack] = []
@@ -58,12 +63,12 @@ Drive = Callable[[Arena], Awaitable[Sequence[Figure]]]
 
 
 def attack(
-    kind: int, name: str, site: Site, *, growth: int = 256 << 20, in_short: bool = True
+    kind: int, name: str, site: Site, *, growth: int = 256 << 20, in_short: bool = True, told: bool = False
 ) -> Callable[[Drive], Drive]:
     """Have a function be an attack; ``in_short`` says whether it is part of the checks that run often."""
 
     def add(drive: Drive) -> Drive:
-        ATTACKS.append(Attack(name, kind, site, drive, growth, in_short))
+        ATTACKS.append(Attack(name, kind, site, drive, growth, in_short, told))
         return drive
 
     return add
@@ -211,3 +216,31 @@ async def timers(arena: Arena) -> list[Figure]:
 @attack(2, "an instance dropped with 90,000 pending calls", Site("p3_glutton", ENDLESS))
 async def pending_calls(arena: Arena) -> list[Figure]:
     return await _once(arena, f"/{arena.scaled(90)}", "500", "504")
+
+
+# ---- kind 6: host functions that raise what is no Exception --------------------------------------------------
+
+
+def raising() -> dict[str, object]:
+    """The host functions of the guests host_call and p3_host_call, none of which ends well."""
+    return {"acme:host/work": Raising()}
+
+
+async def _raise(arena: Arena) -> list[Figure]:
+    """All four kinds are raised in each place; the server is still there if the neighbour is."""
+    latencies = Latencies()
+    async with trio.open_nursery() as nursery:
+        for place in PLACES:
+            for _ in range(arena.scaled(40, at_least=4)):
+                nursery.start_soon(arena.timed, latencies, 0, f"/{place}")
+    return [Figure("other answers than 500", latencies.others_than("500"), at_most=0, always=True)]
+
+
+@attack(6, "host functions that raise SystemExit, WASI 0.2", Site("host_call", {}, f"{__name__}:raising"), told=True)
+async def raise_others(arena: Arena) -> list[Figure]:
+    return await _raise(arena)
+
+
+@attack(6, "host functions that raise SystemExit, WASI 0.3", Site("p3_host_call", {}, f"{__name__}:raising"), told=True)
+async def p3_raise_others(arena: Arena) -> list[Figure]:
+    return await _raise(arena)

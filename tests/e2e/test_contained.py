@@ -10,6 +10,7 @@ import trio
 
 from tests.e2e.support import engine, serve, until
 from tests.guests import wat
+from tests.guests.raising import Own, a_group
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._containment import ContainedError, contained, split
@@ -18,14 +19,6 @@ from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
 
 GUESTS = ["host_call", "p3_host_call"]
-
-
-class Own(BaseException):
-    """What a user's code may have of its own."""
-
-
-def a_group() -> BaseException:
-    return BaseExceptionGroup("several", [ValueError("one"), Own("two"), SystemExit(3)])
 
 
 KINDS: list[Any] = [lambda: SystemExit(3), GeneratorExit, lambda: Own("mine"), a_group]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import replace
+
 import pytest
 
-from wasi_trio.wasi._outbound import Outbound, parse_entry
+from wasi_trio.wasi._outbound import Outbound, is_public, parse_entry
 
 BY_NAME = [
     (["example.org"], "https", "example.org", 443, True),
@@ -148,3 +151,76 @@ WRONG = [
 def test_what_is_no_entry(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not of the form|no protocol"):
         parse_entry(text)
+
+
+NOT_PUBLIC = [
+    "0.0.0.0",
+    "10.1.2.3",
+    "100.64.0.1",
+    "127.0.0.1",
+    "127.255.255.254",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.0.2.1",
+    "192.168.0.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "239.255.255.250",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::169.254.169.254",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:db8::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "fc00::1",
+    "fd12:3456::1",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+]
+PUBLIC = [
+    "8.8.8.8",
+    "1.1.1.1",
+    "100.63.255.255",
+    "172.32.0.1",
+    "2606:4700::1111",
+    "64:ff9b::808:808",
+    "2002:808:808::1",
+]
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_an_address_that_is_not_public(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+    for entries in (["*"], ["0.0.0.0/0", "::/0"], ["example.test"]):
+        blocking = replace(Outbound.parse(entries), block_private=True)
+        assert not blocking.admits_address("tcp", address, 80)
+        assert not blocking.admits_connection("http", "example.test", address, 80)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_an_address_that_is_public(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+    for entries in (["*"], ["0.0.0.0/0", "::/0"], ["example.test"]):
+        blocking = replace(Outbound.parse(entries), block_private=True)
+        assert blocking.admits_connection("http", "example.test", address, 80)
+
+
+def test_what_is_private_and_on_the_list_as_an_address() -> None:
+    listed = replace(Outbound.parse(["10.0.0.0/8", "127.0.0.1:5432", "self"]), block_private=True)
+    listed = listed.with_own([("0.0.0.0", 8080)])
+    assert listed.admits_address("tcp", "10.1.2.3", 80)
+    assert listed.admits_connection("http", "db.internal", "10.1.2.3", 80)
+    assert listed.admits_address("tcp", "127.0.0.1", 5432)
+    assert listed.admits_address("http", "127.0.0.1", 8080)
+    assert not listed.admits_address("tcp", "127.0.0.1", 80)
+    assert not listed.admits_address("tcp", "192.168.0.1", 80)

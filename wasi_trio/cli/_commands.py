@@ -92,7 +92,7 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
 
 def _network(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of the network that a guest is given."""
-    for name in ("allow-outbound", "allow-ip-name-lookup", "inherit-network"):
+    for name in ("block-private", "allow-outbound", "allow-ip-name-lookup", "inherit-network"):
         command = option(BY_NAME[name])(command)
     return command
 
@@ -112,6 +112,7 @@ def run(
     inherit_network: bool,
     allow_ip_name_lookup: bool,
     allow_outbound: tuple[Entry, ...],
+    block_private: bool,
     **engine: Any,
 ) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
@@ -126,6 +127,7 @@ def run(
         inherit=inherit_network,
         allow_ip_name_lookup=allow_ip_name_lookup,
         outbound=Outbound(allow_outbound) if allow_outbound else None,
+        block_private=block_private,
     )
     try:
         return run_command(component, args, env, network, directories, given_engine(engine))

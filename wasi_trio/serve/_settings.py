@@ -163,6 +163,15 @@ SETTINGS = (
         several=True,
     ),
     Setting(
+        "block-private",
+        arguments.parse_switch,
+        "Deny the guest addresses that are not public: the machine's, private networks', links', groups'. Those that "
+        "--allow-outbound has as addresses, networks or self are allowed.",
+        default="false",
+        field="wasi.network.block_private",
+        switch=True,
+    ),
+    Setting(
         "headers",
         arguments.parse_headers,
         "Replace or add a header, 'name: value', in every request. @FILE reads one from each line. May be repeated.",

@@ -67,7 +67,7 @@ class WasiContext:
     ) -> None:
         self.options = options
         self.nursery = nursery
-        self.http = HttpContext(options.http, options.network.outbound)
+        self.http = HttpContext(options.http, options.network.destinations)
         self.files = Files(options.preopens, options.max_descriptors)
         self._network: NetworkContext | None = None
         self.stdin = options.stdin if stdin is None else stdin

@@ -29,6 +29,10 @@ SCHEMES: dict[str, int | None] = {"http": 80, "https": 443, "tcp": None, "udp": 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: the common prefix for IPv4 addresses behind a translator (RFC 6052), and all of IPv6 that is assigned for the public
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _name = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*").fullmatch
 _port = re.compile(r"[0-9]{1,5}").fullmatch
@@ -57,10 +61,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """An allow-list. ``own`` are the addresses and ports that ``self`` stands for."""
+    """An allow-list. ``own`` are the addresses and ports that ``self`` stands for.
+
+    With ``block_private`` an address that is not public is admitted by entries alone that are an address, a network
+    without public addresses or ``self``, and by no name, ``*`` included.
+    """
 
     entries: tuple[Entry, ...] = ()
     own: frozenset[tuple[str, int]] = frozenset()
+    block_private: bool = False
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Outbound:
@@ -86,7 +95,22 @@ class Outbound:
         ip = plain_address(address)
         if ip is None:
             return False
-        return any(entry.admits_protocol(scheme, port) and self._admits(entry, ip, port) for entry in self.entries)
+        blocked = self.block_private and not is_public(ip)
+        return any(
+            entry.admits_protocol(scheme, port)
+            and self._admits(entry, ip, port)
+            and (not blocked or entry.own or _has_no_public(entry.network))
+            for entry in self.entries
+        )
+
+    def admits_connection(self, scheme: str, name: str, address: str, port: int) -> bool:
+        """Whether the list admits a host at an address: the one that is connected to."""
+        if self.admits_address(scheme, address, port):
+            return True
+        if not self.admits_name(scheme, name, port):
+            return False
+        ip = plain_address(address)
+        return ip is not None and (not self.block_private or is_public(ip))
 
     def admits_look_up(self, name: str) -> bool:
         """Whether a guest may look up a name: only if an entry has it, because a DNS query carries data too."""
@@ -99,6 +123,26 @@ class Outbound:
         if entry.network is not None:
             return ip.version == entry.network.version and ip in entry.network
         return entry.own and any(port == own and _is_at(ip, host) for host, own in self.own)
+
+
+def is_public(ip: IpAddress) -> bool:
+    """Whether an address is one of the public network: not of this machine, a private network, a link or a group.
+
+    Forms of IPv6 with an IPv4 address in them (mapped, 6to4, NAT64's common prefix) are what that address is.
+    """
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF))
+        inside = ip.ipv4_mapped or ip.sixtofour
+        if inside is not None:
+            return is_public(inside)
+        if ip not in _GLOBAL_UNICAST:
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+def _has_no_public(network: IpNetwork | None) -> bool:
+    return network is not None and (not network.is_global or network.is_multicast)
 
 
 def _is_at(ip: IpAddress, host: str) -> bool:

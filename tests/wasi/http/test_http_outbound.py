@@ -107,3 +107,27 @@ async def test_without_a_list(origin, nursery):
     await origin.answer(OK)
     ask = OutgoingHandler(WasiContext(WasiOptions(), nursery=nursery))
     assert isinstance(await get(ask.handle(request(f"127.0.0.1:{origin.port}"), None).value), Ok)
+
+
+def blocking(nursery, entries=None):
+    outbound = None if entries is None else Outbound.parse(entries)
+    options = WasiOptions(network=NetworkOptions(outbound=outbound, block_private=True))
+    return OutgoingHandler(WasiContext(options, nursery=nursery))
+
+
+@pytest.mark.parametrize("entries", [None, ["*"], ["a.test"], ["0.0.0.0/0"], ["a.test", "10.0.0.0/8"]])
+async def test_private_addresses_that_are_blocked(origin, nursery, resolver, entries):
+    """A name leads to none of them, one that is on the list neither."""
+    await origin.answer(OK)
+    outcome = await get(blocking(nursery, entries).handle(request(f"a.test:{origin.port}"), None).value)
+    assert outcome.value == Variant(PROHIBITED)
+    for authority in ("127.0.0.1", "[::ffff:127.0.0.1]", "127.1"):
+        asked = blocking(nursery, entries).handle(request(f"{authority}:{origin.port}"), None).value
+        assert (await get(asked)).value.case in (DENIED, PROHIBITED)
+
+
+async def test_private_addresses_that_are_on_the_list(origin, nursery, resolver):
+    await origin.answer(OK)
+    ask = blocking(nursery, ["127.0.0.0/8"])
+    assert isinstance(await get(ask.handle(request(f"a.test:{origin.port}"), None).value), Ok)
+    assert isinstance(await get(ask.handle(request(f"127.0.0.1:{origin.port}"), None).value), Ok)

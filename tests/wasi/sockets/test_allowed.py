@@ -170,6 +170,23 @@ async def test_what_a_name_was_found_to_be_is_allowed() -> None:
         assert await other("tcp-socket.connect", await tcp(other), v4("10.0.0.5", 5432)) == DENIED
 
 
+async def test_private_addresses_are_blocked_for_names_and_for_all() -> None:
+    """They are allowed where the list has them as addresses, and for sockets of the instance's own."""
+    network = MemoryNetwork({"db.test": ["10.0.0.5"]})
+    server = network.tcp(Family.IPV4)
+    server.bind(Address("10.0.0.5", 5432))
+    server.listen(10)
+    options = {"network": network, "allow_ip_name_lookup": True, "block_private": True}
+    for more in ({"outbound": Outbound.parse(["db.test", "*"])}, {"inherit": True}):
+        async with guest("p3", **options, **more) as it:
+            assert await it("resolve-addresses", "db.test") == Ok([Variant("ipv4", (10, 0, 0, 5))])
+            assert await it("tcp-socket.connect", await tcp(it), v4("10.0.0.5", 5432)) == DENIED
+    async with guest("p3", **options, outbound=Outbound.parse(["10.0.0.0/8"])) as it:
+        assert await it("tcp-socket.connect", await tcp(it), v4("10.0.0.5", 5432)) == OK
+    async with guest("p3", **options) as it:
+        assert await it("tcp-socket.connect", await tcp(it), v4("8.8.8.8", 53)) == DENIED
+
+
 async def test_looking_up_is_allowed_for_itself() -> None:
     async with guest("p3", allow_ip_name_lookup=True) as it:
         assert await it("resolve-addresses", "127.0.0.1") == Ok([Variant("ipv4", (127, 0, 0, 1))])

@@ -136,10 +136,10 @@ class _Exchange:
         allow = self.client.allow_address
         outbound = self.options.outbound
         scheme = "https" if secure else "http"
-        if outbound is not None and not outbound.admits_name(scheme, host, port):
+        if outbound is not None:
 
             def allow_both(address: str) -> bool:
-                return outbound.admits_address(scheme, address, port) and (
+                return outbound.admits_connection(scheme, host, address, port) and (
                     self.client.allow_address is None or self.client.allow_address(address)
                 )
 

@@ -60,11 +60,12 @@ def check(outbound: Outbound, request: Request) -> None:
     """Raise HttpError for a request that an allow-list denies, whatever the addresses of its host are."""
     secure, host, port = destination(request)
     scheme = "https" if secure else "http"
-    if outbound.admits_name(scheme, host, port):
-        return
-    if outbound.admits_address(scheme, host, port) if plain_address(host) is not None else outbound.has_addresses:
-        return
-    raise HttpError("HTTP-request-denied")
+    if plain_address(host) is not None:
+        admitted = outbound.admits_connection(scheme, host, host, port)
+    else:
+        admitted = outbound.admits_name(scheme, host, port) or outbound.has_addresses
+    if not admitted:
+        raise HttpError("HTTP-request-denied")
 
 
 def _break_off(pending: PendingResponse) -> None:

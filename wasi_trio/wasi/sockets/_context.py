@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from wasi_trio.wasi._descriptors import raise_limit
-from wasi_trio.wasi._outbound import Outbound, plain_address
+from wasi_trio.wasi._outbound import Entry, Outbound, plain_address
 from wasi_trio.wasi.sockets._addresses import Address, Family
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 from wasi_trio.wasi.sockets._host import HostNetwork
@@ -35,6 +35,7 @@ class NetworkOptions:
     ``inherit`` gives guests the network of the machine. Without it an instance has loopback addresses of its own, by
     which its sockets reach each other, and the destinations of ``outbound``. ``outbound`` is an allow-list for the
     destinations of sockets and of outgoing requests (``WasiOptions.http``); None allows all.
+    ``block_private`` denies addresses that are not public, but for those that ``outbound`` has as such.
     ``allow_ip_name_lookup`` lets guests look up names, with ``outbound`` only the names on the list. ``max_sockets``
     bounds the sockets of one instance. ``network`` is the machine's network, which bounds the sockets of the process,
     or another network in its place.
@@ -43,8 +44,16 @@ class NetworkOptions:
     inherit: bool = False
     allow_ip_name_lookup: bool = False
     outbound: Outbound | None = None
+    block_private: bool = False
     max_sockets: int = 2048
     network: Network = field(default_factory=HostNetwork)
+
+    @property
+    def destinations(self) -> Outbound | None:
+        """The list that says where connections may go; None where they may go anywhere."""
+        if not self.block_private:
+            return self.outbound
+        return replace(Outbound((Entry(name="*"),)) if self.outbound is None else self.outbound, block_private=True)
 
     def prepared(self, own: Collection[tuple[str, int]] = ()) -> NetworkOptions:
         """The same options, for a process whose own server listens on these addresses, with room for their sockets."""
@@ -153,11 +162,11 @@ class NetworkContext:
     def to_reach(self, scheme: str, address: Address) -> Network:
         """The network for connecting or sending to an address; raises SocketError if that is not allowed."""
         options = self.options
-        if options.outbound is None:
-            if options.inherit:
+        allowed = options.destinations
+        if options.inherit or options.outbound is not None:
+            admitted = allowed is None or self._admits(allowed, scheme, address)
+            if admitted or (options.inherit and self._is_own(address)):
                 return options.network
-        elif self._admits(options.outbound, scheme, address) or (options.inherit and self._is_own(address)):
-            return options.network
         if address.is_loopback and not options.inherit:
             return self._inside()
         raise SocketError(Code.ACCESS_DENIED)
@@ -165,15 +174,16 @@ class NetworkContext:
     def may_receive(self, network: Network, address: Address) -> bool:
         """Whether a guest may have a datagram from an address. One that may not listen gets answers only."""
         options = self.options
-        if options.inherit or options.outbound is None or network is not options.network:
+        allowed = options.destinations
+        if options.inherit or options.outbound is None or allowed is None or network is not options.network:
             return True
-        return self._admits(options.outbound, "udp", address)
+        return self._admits(allowed, "udp", address)
 
     def _admits(self, outbound: Outbound, scheme: str, address: Address) -> bool:
         if outbound.admits_address(scheme, address.host, address.port):
             return True
         names = self._looked_up.get(address.host, ())
-        return any(outbound.admits_name(scheme, name, address.port) for name in names)
+        return any(outbound.admits_connection(scheme, name, address.host, address.port) for name in names)
 
     def _is_own(self, address: Address) -> bool:
         """Whether a socket of this very instance listens there, as that of a pair does."""
