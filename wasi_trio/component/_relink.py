@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wasi_trio.component._bulk import sliced
 from wasi_trio.component._core_types import skip_extern_type
 from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
@@ -135,7 +136,7 @@ def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[
     if exports is not None:
         parts.append(_export_section(exports))
     found = tuple(item for item, _ in imports)
-    return Relinked(b"".join(parts), found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]))
+    return Relinked(sliced(b"".join(parts)), found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]))
 
 
 def _export_section(entries: list[bytes]) -> bytes:
