@@ -32,10 +32,10 @@ def skip_core_type(reader: Reader) -> int:
         if form != SUB:
             raise reader.malformed(f"core subtype is {form:#04x} instead of {SUB:#04x}", start)
     reader.position = start
-    return _skip_rec_type(reader)
+    return skip_rec_type(reader)
 
 
-def _skip_rec_type(reader: Reader) -> int:
+def skip_rec_type(reader: Reader) -> int:
     if reader.position < reader.end and reader.data[reader.position] == REC:
         reader.position += 1
         members = reader.count("types of a recursion group")
@@ -118,7 +118,7 @@ def _skip_module_declaration(reader: Reader) -> None:
     elif kind == 0x01:
         # A module type can not stand in a module type, so this code needs no zero before it to mean a subtype here.
         if reader.position < reader.end and reader.data[reader.position] == SUB:
-            _skip_rec_type(reader)
+            skip_rec_type(reader)
         else:
             skip_core_type(reader)
     elif kind == 0x02:
@@ -140,9 +140,9 @@ def skip_extern_type(reader: Reader) -> None:
         reader.u32("core type index")
     elif kind == 0x01:
         _skip_value_type(reader)
-        _skip_limits(reader)
+        skip_limits(reader)
     elif kind == 0x02:
-        _skip_limits(reader)
+        skip_limits(reader)
     elif kind == 0x03:
         _skip_value_type(reader)
         start = reader.position
@@ -157,11 +157,11 @@ def skip_extern_type(reader: Reader) -> None:
 
 def memory_minimum(reader: Reader) -> int:
     """Skip a memory's type and give the bytes that such a memory has at first."""
-    minimum, page_size = _skip_limits(reader)
+    minimum, page_size = skip_limits(reader)
     return minimum * page_size
 
 
-def _skip_limits(reader: Reader) -> tuple[int, int]:
+def skip_limits(reader: Reader) -> tuple[int, int]:
     """Flags: 1 a maximum follows, 2 shared, 4 64-bit, 8 the page size follows. The minimum, and the page size."""
     start = reader.position
     flags = reader.byte("limits")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wasi_trio.component._bulk import sliced
 from wasi_trio.component._core_types import memory_minimum, skip_extern_type
 from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported
@@ -141,7 +142,8 @@ def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[
     if exports is not None:
         parts.append(_export_section(exports))
     found = tuple(item for item, _ in imports)
-    return Relinked(b"".join(parts), found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]), memory_size)
+    code = sliced(b"".join(parts))
+    return Relinked(code, found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]), memory_size)
 
 
 def _export_section(entries: list[bytes]) -> bytes:
