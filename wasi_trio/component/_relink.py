@@ -142,8 +142,8 @@ def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[
     if exports is not None:
         parts.append(_export_section(exports))
     found = tuple(item for item, _ in imports)
-    code = sliced(b"".join(parts))
-    return Relinked(code, found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]), memory_size)
+    rewritten = sliced(b"".join(parts))
+    return Relinked(rewritten, found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]), memory_size)
 
 
 def _export_section(entries: list[bytes]) -> bytes:
