@@ -55,6 +55,13 @@ def test_compiling_is_ended_at_its_timeout(command: str, hello: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_reading_text_is_ended_at_its_timeout(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "hello.wat"
+    path.write_text(wat.source("hello"))
+    assert f"{path}: compiling it takes longer than 0.001 s" in refused(command, "--compile-timeout", "1ms", str(path))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_feature_that_is_off_is_named_with_its_option(command: str, tmp_path: Path) -> None:
     text = GC if command == "inspect" else TAIL_CALL
     name = "gc" if command == "inspect" else "tail-call"

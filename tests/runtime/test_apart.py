@@ -21,7 +21,7 @@ from wasi_trio.component._errors import CompilationFailed, LinkError, MalformedC
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime import _apart, _engine
 from wasi_trio.runtime._compile_limits import CompileLimits
-from wasi_trio.runtime._compiler import Compiler
+from wasi_trio.runtime._compiler import Compiler, assemble
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
@@ -72,7 +72,7 @@ def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Have the compiler's program do something else in the place of compiling."""
     program(
         monkeypatch,
-        "import os, sys; sys.path[:] = sys.argv[2].split(os.pathsep)\n"
+        "import os, sys; sys.path[:] = eval(sys.argv[2])\n"
         "from wasi_trio.runtime import _compiler_process as process\n"
         f"def compile_component(compiler, data, progress):\n    {text}\n"
         "process.compile_component = compile_component\n"
@@ -214,10 +214,52 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" in caught.value.__notes__[0]
 
 
+def test_an_interpreter_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with apart() as engine, pytest.raises(CompilationFailed, match="no Python to compile it with"):
+        Component.compile(engine, binary(ANSWER))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with apart() as engine, pytest.raises(CompilationFailed, match="can not be started: No such file or directory"):
+        Component.compile(engine, binary(ANSWER))
+
+
+def test_modules_in_the_working_directory_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("json", "wasmtime", "signal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    with apart() as engine:
+        Component.compile(engine, binary(ANSWER))
+
+
 def test_code_beyond_the_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     program(monkeypatch, "import os, struct; os.write(1, struct.pack('>cQ', b'm', 1 << 60))")
     with apart() as engine, pytest.raises(CompilationFailed, match="compiled code has more than"):
         Component.compile(engine, binary(ANSWER))
+
+
+# ---- text ------------------------------------------------------------------------------------------------
+
+
+def test_text_is_read_there_once(home: Path, started: list[Any]) -> None:
+    for _ in range(2):
+        assert _apart.assemble_apart(ANSWER.encode(), CompileLimits()) == binary(ANSWER)
+    assert len(started) == 1
+
+
+def test_text_is_read_within_limits(home: Path) -> None:
+    with pytest.raises(CompilationFailed, match="--compile-timeout"):
+        _apart.assemble_apart(ANSWER.encode(), CompileLimits(seconds=0.001))
+
+
+def test_what_is_wrong_with_text_is_told_whole(home: Path, started: list[Any]) -> None:
+    messages = []
+    for read in (lambda text: _apart.assemble_apart(text, CompileLimits()), assemble):
+        with pytest.raises(MalformedComponent, match="--> <anon>:1:13") as caught:
+            read(b"(component (nonsense))")
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert len(started) == 1
 
 
 # ---- its end ---------------------------------------------------------------------------------------------

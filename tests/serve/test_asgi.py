@@ -22,6 +22,7 @@ from hypercorn.middleware.dispatcher import TrioDispatcherMiddleware
 import wasi_trio.asgi
 from tests.guests import wat
 from wasi_trio.asgi import App
+from wasi_trio.runtime import CompileLimits
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve.asgi._application import Message, Scope, pass_lifespan
 from wasi_trio.serve.asgi._request import build_request
@@ -315,3 +316,22 @@ async def test_a_bad_setting_in_the_environment(component: Path, monkeypatch: py
 def test_the_name_in_the_package() -> None:
     assert wasi_trio.App is App
     assert not hasattr(wasi_trio, "Application")
+
+
+async def test_features_and_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "app.wasm"
+    text = wat.source("hello").rstrip().removesuffix(")")
+    path.write_bytes(wasmtime.wat2wasm(f"{text} (core module (func $f return_call $f)))"))
+    with pytest.raises(LoadError, match="feature tail-call, which is off"):
+        async with App(path, HandlerOptions()).running():
+            pass
+    with pytest.raises(LoadError, match=r"longer than 0\.001 s"):
+        async with App(path, HandlerOptions(), compile_limits=CompileLimits(seconds=0.001)).running():
+            pass
+    async with App(path, HandlerOptions(), features=["tail-call"]).running():
+        pass
+    monkeypatch.setenv("WASI_TRIO_WASM", "tail-call")
+    async with App(path).running():
+        pass

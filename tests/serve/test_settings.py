@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from wasi_trio.runtime import CompileLimits
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
 from wasi_trio.serve._memory import available
@@ -17,6 +18,7 @@ from wasi_trio.serve._settings import SETTINGS, SettingError, Settings, from_env
 from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._arguments import UnixAddress
+from wasi_trio.wasi._loading import EngineOptions
 from wasi_trio.wasi._outbound import Outbound
 
 PLACE = "[wasi_trio] of hypercorn.toml"
@@ -166,6 +168,16 @@ def test_the_network_that_guests_are_given() -> None:
     network = Settings(dict(from_table(table, "x"))).handler_options().wasi.network
     assert (network.inherit, network.allow_ip_name_lookup) == (False, True)
     assert network.outbound == Outbound.parse(["10.0.0.0/8"])
+
+
+def test_what_the_engine_is_told() -> None:
+    assert gather({}, {}, None).engine_options() == EngineOptions()
+    settings = gather({}, {"WASI_TRIO_WASM": "gc,component-model-map=n", "WASI_TRIO_COMPILE_MEMORY": "none"}, None)
+    options = pickle.loads(pickle.dumps(settings)).engine_options()
+    assert options == EngineOptions(frozenset({"gc", "implements"}), CompileLimits(seconds=120, memory=None))
+    file = table(wasm=["gc", "gc=n,tail-call"], **{"compile-timeout": 5})
+    assert Settings(file).engine_options().features == {"map", "implements", "tail-call"}
+    assert Settings(file).engine_options().compile_limits.seconds == 5
 
 
 def test_what_only_our_server_can_obey() -> None:

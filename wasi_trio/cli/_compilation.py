@@ -54,7 +54,7 @@ def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -
     compiler can not be interrupted. After KeyboardInterrupt that goes on until the module at hand is compiled, so that
     the process has to end without waiting for it.
     """
-    files = [(path, read_component(path)) for path in paths]
+    files = [(path, read_component(path, options.compile_limits)) for path in paths]
     for path, data in files:
         check_is_component(data, path)
     folder = check_cache()

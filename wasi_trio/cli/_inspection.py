@@ -72,7 +72,7 @@ def inspect_component(path: str, options: EngineOptions = DEFAULT) -> Inspection
 
     How its parts fit together is checked, the code in it is not.
     """
-    data = read_component(path)
+    data = read_component(path, options.compile_limits)
     check_is_component(data, path)
     try:
         component = decode(data)

@@ -54,7 +54,7 @@ def run_command(
     check_address_space()
     with engine_options.open() as engine:
         try:
-            linked = link_component(engine, read_component(path), path)
+            linked = link_component(engine, read_component(path, engine_options.compile_limits), path)
         except CoreModule as error:
             raise LoadError(
                 f"{error}: `jco new --wasi-command` makes one of a command for WASI preview 1, and so does "

@@ -20,14 +20,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import trio
 
 from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent, Unsupported
 from wasi_trio.runtime._compile_limits import CompileLimits
-from wasi_trio.runtime._compiler import Compiler, Progress
-from wasi_trio.runtime._compiler_process import BROKEN, DIGEST, DONE, FAULT, HEADER, MEMORY, MODULE, PROGRESS
+from wasi_trio.runtime._compiler import Compiler, Progress, assemble
+from wasi_trio.runtime._compiler_process import (
+    ASSEMBLE,
+    BROKEN,
+    COMPILE,
+    DIGEST,
+    DONE,
+    FAULT,
+    HEADER,
+    MEMORY,
+    MODULE,
+    PROGRESS,
+    VALIDATE,
+)
+from wasi_trio.runtime._verdicts import Verdicts
 
 #: seconds between two looks whether whoever waits for this has been cancelled
 _GLANCE = 0.1
@@ -37,7 +50,7 @@ _LAST_WORDS = 4096
 _MOST = 4 << 30
 #: The search path comes from here, as for a fork, and not from the environment or the working directory.
 _PROGRAM = (
-    "import os, sys; sys.path[:] = sys.argv[2].split(os.pathsep); "
+    "import sys; sys.path[:] = eval(sys.argv[2]); "
     "from wasi_trio.runtime._compiler_process import main; main(sys.argv[1])"
 )
 #: what wasmtime says where it gets no memory, or no thread for want of memory
@@ -56,28 +69,46 @@ def compile_apart(
     Raises what ``compile_component`` raises, and CompilationFailed where it does not stay within the limits, or ends
     that process. In a thread of trio's this ends when its task is cancelled.
     """
-    return _Compilation(compiler, data, limits, compile=True, progress=progress).run()
+    return _Job(COMPILE, data, limits, compiler, progress).run()
 
 
 def validate_apart(compiler: Compiler, data: bytes, limits: CompileLimits) -> None:
     """Check a component, but for its code, in a process of its own; raises as ``compile_apart`` does."""
-    _Compilation(compiler, data, limits, compile=False, progress=None).run()
+    _Job(VALIDATE, data, limits, compiler).run()
 
 
-class _Compilation:
+def assemble_apart(text: bytes, limits: CompileLimits) -> bytes:
+    """The binary of WebAssembly text, which is read in a process of its own unless it is known from before.
+
+    Raises MalformedComponent with all that is wrong, in several lines, or CompilationFailed.
+    """
+    verdicts = Verdicts((), kept=True)
+    if verdicts.has(text):
+        return assemble(text)
+    (binary,) = _Job(ASSEMBLE, text, limits).run().values()
+    verdicts.add(text)
+    return binary
+
+
+class _Job:
     def __init__(
-        self, compiler: Compiler, data: bytes, limits: CompileLimits, *, compile: bool, progress: Progress | None
+        self,
+        job: str,
+        data: bytes,
+        limits: CompileLimits,
+        compiler: Compiler | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.data = data
         self.limits = limits
         self.progress = progress
-        self.orders = {
-            "compile": compile,
-            "cache": compiler.cache,
-            "features": sorted(compiler.features),
-            "memory": limits.memory,
-            "reservation": compiler.reservation,
-        }
+        self.orders: dict[str, Any] = {"job": job, "memory": limits.memory}
+        if compiler is not None:
+            self.orders |= {
+                "cache": compiler.cache,
+                "features": sorted(compiler.features),
+                "reservation": compiler.reservation,
+            }
         self.modules: dict[bytes, bytes] = {}
         self.most = limits.memory or _MOST
         #: what has come and is no whole frame yet
@@ -86,10 +117,12 @@ class _Compilation:
         self.done = False
 
     def run(self) -> dict[bytes, bytes]:
+        if not sys.executable:
+            raise CompilationFailed("there is no Python to compile it with: sys.executable is empty")
         with _file(json.dumps(self.orders).encode() + b"\n", self.data) as orders:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM, str(orders.fileno()), os.pathsep.join(sys.path)],
+                    [sys.executable, "-c", _PROGRAM, str(orders.fileno()), repr(list(map(str, sys.path)))],
                     stdin=subprocess.PIPE,
                     pass_fds=[orders.fileno()],
                     env={**os.environ, "RUST_BACKTRACE": "0"},

@@ -154,6 +154,14 @@ def _naming_features(compiler: Compiler, data: bytes, definitions: d.Component) 
         raise Unsupported(features.refusal(missing)) from None
 
 
+def assemble(text: bytes) -> bytes:
+    """The binary of WebAssembly text; raises MalformedComponent with all that is wrong, in several lines."""
+    try:
+        return bytes(wasmtime.wat2wasm(text))
+    except wasmtime.WasmtimeError as error:
+        raise MalformedComponent(str(error).strip()) from None
+
+
 def digest(code: bytes) -> bytes:
     """The name of a core module among those that are ready."""
     return hashlib.sha256(code).digest()

@@ -18,10 +18,12 @@ import traceback
 from typing import Any, NoReturn
 
 from wasi_trio.component._errors import ComponentError, LinkError
-from wasi_trio.runtime._compiler import Compiler, compile_component, digest, validate_component
+from wasi_trio.runtime._compiler import Compiler, assemble, compile_component, digest, validate_component
 
-#: the letters of frames: how far it is, a compiled module, that all is well, that the component is at fault, that the
-#: memory did not do, that we are at fault
+#: what there is to do
+COMPILE, VALIDATE, ASSEMBLE = "compile", "validate", "assemble"
+#: the letters of frames: how far it is, a compiled module or what text was assembled to, that all is well, that the
+#: component is at fault, that the memory did not do, that we are at fault
 PROGRESS, MODULE, DONE, FAULT, MEMORY, BROKEN = b"p", b"m", b"d", b"f", b"o", b"b"
 HEADER = struct.Struct(">cQ")
 #: bytes of the digest that comes before a module
@@ -59,8 +61,11 @@ def main(descriptor: str) -> NoReturn:
 
 
 def _work(orders: dict[str, Any], data: bytes, send: Any) -> None:
+    if orders["job"] == ASSEMBLE:
+        send(MODULE, digest(data), assemble(data))
+        return
     compiler = Compiler(orders["cache"], orders["features"], orders["reservation"])
-    if not orders["compile"]:
+    if orders["job"] == VALIDATE:
         validate_component(compiler, data)
         return
 

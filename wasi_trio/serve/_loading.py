@@ -26,7 +26,7 @@ def load(engine: Engine, path: str | None, imports: Imports | None = None) -> Li
         text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
         name = "the built-in component"
         return link_http(compile_component(engine, bytes(wasmtime.wat2wasm(text)), name, trusted=True), name)
-    return link(engine, read_component(path), path, imports)
+    return link(engine, read_component(path, engine.compile_limits), path, imports)
 
 
 def link(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:

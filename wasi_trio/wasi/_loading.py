@@ -8,11 +8,13 @@ from pathlib import Path
 
 import wasmtime
 
-from wasi_trio.component._errors import ComponentError, LinkError
+from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent
 from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime import _address_space as address_space
+from wasi_trio.runtime._apart import assemble_apart
 from wasi_trio.runtime._compile_limits import CompileLimits
+from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.texts import MOST, get_logger, shown
@@ -80,16 +82,16 @@ class CoreModule(LoadError):
     """It is a core module, and no component."""
 
 
-def read_component(path: str) -> bytes:
-    """What is in a file, WebAssembly text assembled; raises LoadError."""
+def read_component(path: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:
+    """What is in a file, WebAssembly text assembled within limits, if there are any; raises LoadError."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise LoadError(f"cannot read {path}: {error.strerror}") from None
-    return assembled(data, path)
+    return assembled(data, path, limits)
 
 
-def assembled(data: bytes, name: str) -> bytes:
+def assembled(data: bytes, name: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:
     """The binary of what is WebAssembly text, which begins with ``(`` or a comment; anything else as it is.
 
     Raises LoadError, which calls it ``name`` and has all that is wrong in its notes.
@@ -97,14 +99,16 @@ def assembled(data: bytes, name: str) -> bytes:
     if not data.lstrip().startswith((b"(", b";;")):
         return data
     try:
-        return bytes(wasmtime.wat2wasm(data))
-    except wasmtime.WasmtimeError as error:
-        message = str(error).strip()
+        return assemble(data) if limits is None else assemble_apart(data, limits)
+    except CompilationFailed as error:
+        raise refused(name, error) from None
+    except MalformedComponent as error:
+        message = str(error)
         place = _PLACE.search(message)
         where = f", line {place[1]}, column {place[2]}" if place else ""
-        refused = LoadError(f"{name} is not well-formed text: {message.splitlines()[0]}{where}")
-        refused.add_note(message)
-        raise refused from None
+        malformed = LoadError(f"{name} is not well-formed text: {message.splitlines()[0]}{where}")
+        malformed.add_note(message)
+        raise malformed from None
 
 
 def check_is_component(data: bytes, name: str) -> None:
