@@ -101,6 +101,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
             limits.pinned_seconds,
             f"{limits.pinned_seconds:g} s",
         ),
+        ("processor time for a request, that of host functions in its guest's calls included", None, "none |"),
         ("machine stack", FIBER_STACK, f"{FIBER_STACK >> 20} MiB"),
         ("data passed in one call", LIFT_FUEL, f"{LIFT_FUEL >> 20} MiB"),
         (

@@ -17,6 +17,9 @@ from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._host_calls import leave
 from wasi_trio.runtime._store import Func, Store
 
+#: is told of the processor time, in seconds, that a call has used, given its task in WASI 0.3; may raise Trap
+Meter = Callable[[Any, float], None]
+
 
 class Fiber:
     """A stack on which a store's functions are called, one after the other.
@@ -127,18 +130,18 @@ async def instantiate(store: Store, start: Callable[[Any, Any], int]) -> None:
 
 async def _drive(fiber: Fiber) -> None:
     store = fiber.store
-    engine, queue = store.engine, store.queue
+    engine, queue, meter = store.engine, store.queue, store.root.meter
     computed = 0.0
     try:
         if perf_counter() > queue.turn_ends:
             await queue.begin(store.root.linked)
-        done = fiber.poll()
+        done = fiber.poll() if meter is None else metered(fiber, fiber.poll, meter)
         while not done:
             pending = store.pending
             if pending is None:
                 await queue.go_on(store.root.linked, engine.ticker, computed)
                 before = thread_time()
-                done = fiber.poll()
+                done = fiber.poll() if meter is None else metered(fiber, fiber.poll, meter)
                 computed += thread_time() - before
             else:
                 try:
@@ -149,7 +152,7 @@ async def _drive(fiber: Fiber) -> None:
                 if perf_counter() > queue.turn_ends:
                     await queue.begin(store.root.linked)
                 computed = 0.0
-                done = fiber.resume()
+                done = fiber.resume() if meter is None else metered(fiber, fiber.resume, meter)
     except BaseException:
         store.dead = store.dead or "an earlier call into it did not run to its end"
         raise
@@ -160,3 +163,13 @@ async def _drive(fiber: Fiber) -> None:
         if engine.orphans:
             await engine.settle_orphans()
         store.raise_failure()
+
+
+def metered(fiber: Fiber, run: Callable[[], bool], meter: Meter, task: Any = None) -> bool:
+    """Run a fiber, and have the processor time that it uses counted, which may be found to be too much."""
+    if fiber.store.engine.current is not None:
+        return run()  # in a host call of another fiber: it is part of that one's time
+    before = thread_time()
+    done = run()
+    meter(task, thread_time() - before)
+    return done

@@ -18,7 +18,7 @@ from wasi_trio.runtime._calls import Export, call_export
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._core_linking import CoreStep
 from wasi_trio.runtime._engine import Limits
-from wasi_trio.runtime._fiber import instantiate
+from wasi_trio.runtime._fiber import Meter, instantiate
 from wasi_trio.runtime._pump import Pump
 from wasi_trio.runtime._store import Store
 
@@ -47,6 +47,7 @@ class Instance:
         "hosts",
         "limits",
         "linked",
+        "meter",
         "pump",
         "stores",
     )
@@ -64,12 +65,18 @@ class Instance:
         self.closed = False
         #: says whether the instance's work has missed its deadline, so that a call that holds up the loop may be ended
         self.expired: Callable[[], bool] | None = None
+        #: counts the processor time that its calls use
+        self.meter: Meter | None = None
         self.hosts: dict[Provider, Any] = {}
         self.bound: dict[Any, Any] = {}
 
     @classmethod
     async def instantiate(
-        cls, linked: LinkedComponent, context: Any = None, limits: Limits = _DEFAULT_LIMITS
+        cls,
+        linked: LinkedComponent,
+        context: Any = None,
+        limits: Limits = _DEFAULT_LIMITS,
+        meter: Meter | None = None,
     ) -> Instance:
         """Instantiate all core modules of a component, running their start functions.
 
@@ -77,6 +84,7 @@ class Instance:
         nothing is left behind.
         """
         instance = cls(linked, context, limits)
+        instance.meter = meter
         if linked.concurrent:
             nursery = getattr(context, "nursery", None)
             if nursery is None:

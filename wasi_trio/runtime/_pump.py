@@ -29,7 +29,7 @@ from wasi_trio.component.concurrency._tasks import CANCELLED, Task, start_task
 from wasi_trio.component.concurrency._threads import DEADLOCK, Body, CallCore, GuestTask, Until
 from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
-from wasi_trio.runtime._fiber import Fiber
+from wasi_trio.runtime._fiber import Fiber, Meter, metered
 from wasi_trio.runtime._host_calls import Pending, steps
 from wasi_trio.runtime._run_queue import COMPUTES, run_queue
 from wasi_trio.runtime._store import Store
@@ -144,6 +144,7 @@ class Pumped(Protocol):
 
     linked: LinkedComponent
     stores: list[Store | None]
+    meter: Meter | None
 
     def retire(self, reason: str) -> None:
         """Let no call into the instance any more."""
@@ -414,8 +415,9 @@ class Pump:
         """Run a thread's fiber: its results, or ``_SUSPENDED`` with the thread put where it waits."""
         store = thread.fiber.store
         outer, store.task = store.task, thread.task
+        meter = self.instance.meter
         try:
-            done = run()
+            done = run() if meter is None else metered(thread.fiber, run, meter, thread.task)
         finally:
             store.task = outer
         if done:

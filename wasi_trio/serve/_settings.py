@@ -221,6 +221,14 @@ SETTINGS = (
         shown="no limit",
     ),
     Setting(
+        "max-cpu-time",
+        _limit,
+        "Processor time that a guest may use for a request.",
+        "DURATION",
+        field="max_cpu_time",
+        shown="no limit",
+    ),
+    Setting(
         "body-timeout",
         _limit,
         "How long a guest may pause between two pieces of a response's body.",

@@ -19,6 +19,7 @@ from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._exchange import (
+        CpuTimeExceeded,
         DeadlinePassed,
         ExchangeFailed,
         GuestFailed,
@@ -45,6 +46,7 @@ __all__ = [
     "Answer",
     "App",
     "CommandResult",
+    "CpuTimeExceeded",
     "Datagrams",
     "DeadlinePassed",
     "ExchangeFailed",
@@ -83,6 +85,7 @@ __getattr__, __dir__ = lazily(
         "App": "wasi_trio.testing._app",
         "CommandResult": "wasi_trio.testing._commands",
         "Datagrams": "wasi_trio.testing._network",
+        "CpuTimeExceeded": "wasi_trio.serve.pool._exchange",
         "DeadlinePassed": "wasi_trio.serve.pool._exchange",
         "ExchangeFailed": "wasi_trio.serve.pool._exchange",
         "GuestFailed": "wasi_trio.serve.pool._exchange",

@@ -59,6 +59,7 @@ class Settings(GuestSettings, total=False):
     max_instance_concurrent_reuse_count: int | None
     idle_instance_timeout: float
     request_timeout: float | None
+    max_cpu_time: float | None
     max_concurrent_requests: int | None
     max_queued_requests: int | None
     cancel_grace: float

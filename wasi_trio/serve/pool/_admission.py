@@ -19,6 +19,7 @@ STRENGTH: Final = {
     Retirement.IDLE: 1,
     Retirement.CANCELLED: 2,
     Retirement.DEADLINE: 2,
+    Retirement.CPU_TIME: 3,
     Retirement.TRAP: 3,
     Retirement.EXIT: 3,
     Retirement.HOST_ERROR: 3,

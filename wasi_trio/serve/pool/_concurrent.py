@@ -15,6 +15,7 @@ from wasi_trio.runtime._pump import Call, Pump
 from wasi_trio.runtime._store import Store
 from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
 from wasi_trio.serve.pool._guest import ServiceHandler
+from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import Worker, first_line
 from wasi_trio.texts import Lines, get_logger
@@ -83,6 +84,8 @@ class Concurrent:
         pump.on_idle = self._at_leisure
         pump.on_busy = self._when_busy
         instance.expired = self._runs_overdue
+        if worker.pool.options.max_cpu_time is not None:
+            instance.meter = partial(self._charge, worker.pool.options.max_cpu_time)
         self._begin(first)
         if not self._closed():
             pump.nursery.start_soon(worker.retire_when_idle)
@@ -90,7 +93,7 @@ class Concurrent:
             await pump.run()
         finally:
             self._fail_all(pump.failure)
-            pump.on_idle = pump.on_busy = instance.expired = None
+            pump.on_idle = pump.on_busy = instance.expired = instance.meter = None
 
     # ---- taking on requests ------------------------------------------------------------------------------
 
@@ -156,6 +159,16 @@ class Concurrent:
             self._exchanges[exchange] = exchange.work = call
             if self._worker.stuck:
                 self._worker.note_stuck(None)
+
+    def _charge(self, limit: float, task: object, seconds: float) -> None:
+        """Count processor time that a task has used; that of one which is no request's is all requests' in equal parts.
+
+        It may be a component's that another of the composition calls, or what the guest goes on with after a response.
+        """
+        exchanges = [exchange for exchange, call in self._exchanges.items() if call.task is task]
+        exchanges = exchanges or list(self._exchanges)
+        for exchange in exchanges:
+            charge(exchange, seconds / len(exchanges), limit)
 
     def _runs_overdue(self) -> bool:
         """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""
@@ -283,9 +296,10 @@ class Concurrent:
             reason = f"the guest exited with code {failure.code}"
         elif isinstance(failure, Trap):
             overdue = any(exchange.overdue for exchange in self._exchanges)
-            worker.retire(Retirement.DEADLINE if overdue else Retirement.TRAP)
+            worker.retire(retirement(failure, overdue))
             reason = f"the guest trapped: {first_line(str(failure))}"
-            log.error("instance %d trapped: %s", worker.number, Lines(failure))
+            if not isinstance(failure, UsedUp):
+                log.error("instance %d trapped: %s", worker.number, Lines(failure))
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"

@@ -64,6 +64,13 @@ class DeadlinePassed(ExchangeFailed):
     outcome = Outcome.DEADLINE
 
 
+class CpuTimeExceeded(ExchangeFailed):
+    """The guest used more processor time for the request than it may."""
+
+    status = 503
+    outcome = Outcome.CPU_TIME
+
+
 class Event(IntEnum):
     """What moves an exchange from one state to another."""
 
@@ -204,6 +211,7 @@ class Exchange:
         "keeper",
         "notify",
         "observer",
+        "processor",
         "request",
         "response",
         "state",
@@ -224,6 +232,8 @@ class Exchange:
         self.cause: BaseException | None = None
         #: when, in trio's time, the response's head must be there
         self.deadline = math.inf
+        #: seconds of processor time that its guest has used for it, where they are counted
+        self.processor = 0.0
         self.notify: Callable[[], None] | None = None
         self.keeper: Keeper | None = None
         #: what its keeper has for it alone

@@ -11,6 +11,7 @@ from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._guest import IncomingHandler
+from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import Worker, first_line
 from wasi_trio.texts import Lines, get_logger
@@ -41,6 +42,8 @@ class OneAtATime:
         assert isinstance(calls, IncomingHandler)
         nursery: trio.Nursery | None = instance.context.nursery
         instance.expired = self._runs_overdue
+        if worker.pool.options.max_cpu_time is not None:
+            instance.meter = partial(self._charge, worker.pool.options.max_cpu_time)
         exchange = first
         while True:
             if worker.begin(exchange):
@@ -91,9 +94,10 @@ class OneAtATime:
                     reason = f"the guest exited with code {exit_.code}"
                 except Trap as trap:
                     exchange.cause = trap
-                    worker.retire(Retirement.DEADLINE if exchange.overdue else Retirement.TRAP)
+                    worker.retire(retirement(trap, exchange.overdue))
                     reason = f"the guest trapped: {first_line(str(trap))}"
-                    log.error("instance %d trapped: %s", worker.number, Lines(trap))
+                    if not isinstance(trap, UsedUp):
+                        log.error("instance %d trapped: %s", worker.number, Lines(trap))
                 except trio.Cancelled as cancelled:
                     worker.note_cancellation(cancelled)
                     raise
@@ -126,6 +130,11 @@ class OneAtATime:
 
     def stop(self, exchange: Exchange, late: bool) -> None:
         self._scope.cancel()
+
+    def _charge(self, limit: float, task: object, seconds: float) -> None:
+        """Count processor time that the guest has used."""
+        for exchange in self._serving:
+            charge(exchange, seconds, limit)
 
     def _runs_overdue(self) -> bool:
         """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""

@@ -22,7 +22,8 @@ class HandlerOptions:
     whose guests are not written to be reused, and 128 for 0.3; ``max_instance_concurrent_reuse_count`` of them at a
     time, by default 1 and 16, where a guest of WASI 0.2 can not take more. ``idle_instance_timeout`` is how long an
     instance is kept without a request. ``request_timeout`` bounds the time from a request's arrival to its response's
-    head. Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3
+    head, and ``max_cpu_time`` the processor time that the guest, and host functions in its calls, use for it.
+    Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3
     has to end a request that was cancelled, before its instance is given up. ``post_response_timeout`` bounds what a
     guest does for a request after the client has had its response. ``body_timeout`` bounds the pause between two pieces
     of a response's body, as far as it is the guest's: time in which the client does not take what is there does not
@@ -40,6 +41,7 @@ class HandlerOptions:
     max_instance_concurrent_reuse_count: int | None = None
     idle_instance_timeout: float = 1.0
     request_timeout: float | None = None
+    max_cpu_time: float | None = None
     max_concurrent_requests: int | None = None
     max_queued_requests: int | None = None
     cancel_grace: float = 1.0

@@ -18,6 +18,8 @@ class Outcome(Enum):
     OVERLOADED = "overloaded"
     #: there was no response in time
     DEADLINE = "deadline"
+    #: the guest used more processor time than it may for a request
+    CPU_TIME = "cpu-time"
     #: the handler ended before there was a response
     SHUTDOWN = "shutdown"
     #: nobody wanted the response any more before it was complete
@@ -37,6 +39,8 @@ class Retirement(Enum):
     EXIT = "exit"
     #: a request's time was up, before its response or with what it did after that
     DEADLINE = "deadline"
+    #: it used more processor time for a request than it may
+    CPU_TIME = "cpu-time"
     #: the client of a request it worked on left
     CANCELLED = "cancelled"
     FAILED_TO_START = "failed-to-start"

@@ -23,6 +23,7 @@ from wasi_trio.serve.pool._exchange import (
     State,
 )
 from wasi_trio.serve.pool._guest import GuestCalls
+from wasi_trio.serve.pool._metering import charge
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._watchdog import Watchdog
@@ -159,11 +160,13 @@ class Worker:
         """The instance; None, with the exchange done, where it can not be made."""
         exchange.keeper = self
         self._making = (exchange,)
+        limit = self.pool.options.max_cpu_time
         with trio.CancelScope() as self._scope:
             if exchange.state is not State.PLACED:  # its client left, or its deadline passed, before this had begun
                 self._scope.cancel()
             try:
-                return await Instance.instantiate(self.pool.component, context, self.pool.options.limits)
+                meter = None if limit is None else lambda _, seconds: charge(exchange, seconds, limit)
+                return await Instance.instantiate(self.pool.component, context, self.pool.options.limits, meter)
             except Exit as exit_:
                 reason = f"it exited with code {exit_.code}"
             except ComponentError as error:
