@@ -71,6 +71,11 @@ class Turns(trio.abc.Instrument):
         """Those of the longest turn; 0 where there was none."""
         return max((turn.seconds for turn in self._heap), default=0.0)
 
+    @property
+    def processor(self) -> float:
+        """The most processor time, in seconds, of those that took longest; 0 where there was none."""
+        return max((turn.processor for turn in self._heap), default=0.0)
+
     def __str__(self) -> str:
         lines = [f"{self.count} turns, {self.late} of them over {1e3 * self.limit:.0f} ms"]
         return "\n".join([*lines, *(f"  {turn}" for turn in self.longest)])

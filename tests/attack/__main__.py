@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import sys
 import tempfile
 import time
@@ -18,6 +20,9 @@ from rich.text import Text
 from benchmarks.report import number
 from tests.attack.attacks import ATTACKS, Figure
 from tests.attack.run import Course, run
+
+#: processors that others may use without being told of
+BUSY = 0.3
 
 
 def main() -> None:
@@ -38,7 +43,7 @@ def main() -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 120
-    began = time.monotonic()
+    began, busy = time.monotonic(), _busy_otherwise()
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for attack in chosen:
@@ -49,7 +54,26 @@ def main() -> None:
         console.print(problem, style="red", markup=False, highlight=False)
     seconds = time.monotonic() - began
     console.print(f"{len(chosen)} attacks in {seconds:.0f} s: {len(problems) or 'no'} problems", highlight=False)
+    others = (_busy_otherwise() - busy) / seconds
+    if others > BUSY:
+        console.print(
+            f"other things used {others:.1f} processors of the machine: what does not hold may be due to that",
+            style="yellow",
+            highlight=False,
+        )
     sys.exit(bool(problems))
+
+
+def _busy_otherwise() -> float:
+    """Seconds of processor time that other processes than these have used so far; 0 where the system does not say."""
+    try:
+        with open("/proc/stat") as file:
+            fields = file.readline().split()
+    except OSError:
+        return 0.0
+    used = sum(int(field) for field in fields[1:4]) / os.sysconf("SC_CLK_TCK")
+    ours = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return used - sum(usage.ru_utime + usage.ru_stime for usage in ours)
 
 
 def show(course: Course, console: Console) -> None:

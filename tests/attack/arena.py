@@ -60,6 +60,7 @@ class Report:
     """What the server says of itself, since it was last told to measure: bytes, seconds and numbers."""
 
     longest: float
+    processor: float
     turns: str
     resident: int
     peak: int

@@ -78,6 +78,7 @@ async def _run(course: Course, log: Path, short: bool) -> None:
         Figure("neighbour's requests", len(neighbour.seconds), at_least=1, always=True),
         Figure("of them failed", neighbour.others_than("200"), at_most=0, always=True),
         Figure("longest turn of the loop", after.longest * 1e3, "ms", at_most=50),
+        Figure("of processor time", after.processor * 1e3, "ms", at_most=50),
         Figure("memory at most", (after.peak - before.resident) / 1e6, "MB more", at_most=attack.growth / 1e6),
         Figure("memory afterwards", (after.resident - before.resident) / 1e6, "MB more"),
         Figure("requests left", after.active, at_most=0, always=True),

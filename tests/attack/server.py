@@ -53,6 +53,7 @@ class Gauges:
         memory = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         return {
             "longest": self._turns.seconds,
+            "processor": self._turns.processor,
             "turns": str(self._turns),
             "resident": int(memory["VmRSS"].split()[0]) << 10,
             "peak": int(memory["VmHWM"].split()[0]) << 10,

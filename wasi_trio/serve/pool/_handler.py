@@ -279,7 +279,7 @@ class ProxyHandler:
             finally:
                 if not self._last_words.cancel_called:
                     for worker in self._workers.values():
-                        for exchange in list(worker.in_flight()):
+                        for exchange in (*worker.in_flight(), *worker.inbox):
                             failure = ShuttingDown(worker.cancelled_for)
                             exchange.fail(failure, HttpError("internal-error", str(failure)))
 
