@@ -71,7 +71,7 @@ class Fiber:
         store.poll_tick = ticker.ticks
         try:
             done = bool(ffi.call_future_poll(self.future))
-            if not done and store.measured_tick != ticker.ticks:
+            if store.measured_tick != ticker.ticks:
                 store.measure()
             return done
         finally:

@@ -146,7 +146,7 @@ class Store(ComponentInstance):
         self._measured = _Measured()
         #: their bytes when last asked for, and the tick of that
         self.memory_size = 0
-        self.measured_tick = -1
+        self.measured_tick = engine.ticker.ticks
         self.trap = ctypes.c_void_p()
         self.error = ctypes.c_void_p()
         #: where wasmtime puts what ended a call: at once, or at the end of its future
@@ -292,7 +292,8 @@ class Store(ComponentInstance):
     def measure(self) -> None:
         """Count the bytes of its memories and tables as they are now.
 
-        wasmtime asks nobody when they grow, so this is done at each tick in which the guest runs, and when it stops.
+        wasmtime asks nobody when they grow, so this is done at each tick in which the guest runs, and when it stops, if
+        there was a tick since the last time.
         """
         self.measured_tick = self.engine.ticker.ticks
         measured = self._measured

@@ -68,6 +68,8 @@ class Settings(GuestSettings, total=False):
     drain_timeout: float | None
     stall_limit: float | None
     interrupt_stalls: bool
+    total_memory: float | None
+    memory_timeout: float
     limits: Limits
     logging_prefix: bool
     metrics: Metrics | None
