@@ -65,7 +65,7 @@ async def test_a_response_that_has_begun_is_cut(guest: str, path: str) -> None:
 async def test_others_of_the_instance_fail_as_at_a_trap() -> None:
     """Those of WASI 0.3 that wait in the instance; what comes after them has another."""
     source = wat.source("p3_glutton")
-    async with component(source, max_cpu_time=QUOTA) as app, trio.open_nursery() as nursery:
+    async with component(source, max_cpu_time=0.5) as app, trio.open_nursery() as nursery:
         failed: list[type[Exception]] = []
 
         async def wait() -> None:
