@@ -261,7 +261,7 @@ def calls_and_operations(code: bytes) -> tuple[int, int]:
     """How many operations became calls, and how many are left in the functions that a module had."""
     before = list(bodies(code))
     helpers = [body for body in before if b"\xfc" in body and b"\x03\x40" in body and b"\x0d\x00" in body]
-    left = sum(len(_bulk._operations(body, 0, len(body))) for body in before if body not in helpers)
+    left = sum(len(_bulk._operations(body, 0, len(body), len(body))) for body in before if body not in helpers)
     first = len(before) - len(helpers)
     called = sum(
         len(re.findall(rb"\x10(?:" + re.escape(_bulk._padded(first + index, 3)) + rb")", body))
@@ -449,7 +449,7 @@ def test_modules_of_toolchains() -> None:
                 continue
             seen.add(code)
             for body in bodies(code) if b"\x0a" in bytes(i for i, _ in sections(memoryview(code)[8:])) else []:
-                _bulk._operations(body, 0, len(body))  # every body, not only those with operations
+                _bulk._operations(body, 0, len(body), len(body))  # every body, not only those with operations
             after = sliced(code)
             wasmtime.Module.validate(EVERYTHING, after)
             changed += after is not code

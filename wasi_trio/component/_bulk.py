@@ -151,11 +151,14 @@ class _Operation:
 _AT_A_PAUSE = _Operation(_PAUSE, ())
 
 
-def _operations(data: bytes, at: int, end: int) -> list[tuple[int, int, _Operation]]:
-    """The memory instructions of a body, and places to pause: where each begins and ends. Raises _Unknown."""
+def _operations(data: bytes, at: int, end: int, last: int) -> list[tuple[int, int, _Operation]]:
+    """The memory instructions of a body, and places to pause: where each begins and ends. Raises _Unknown.
+
+    It is decoded as far as ``last``.
+    """
     found = []
     since = at = _after_vector(_LOCALS, data, at, end)
-    while at < end:
+    while at <= last and at < end:
         if at - since >= STRETCH:
             found.append((at, at, _AT_A_PAUSE))
             since = at
@@ -446,7 +449,9 @@ class _Rewriting:
     def _body(self, content: bytes, begin: int, end: int) -> bytes | None:
         """A body with calls in it; None if it stays as it is."""
         try:
-            operations = _operations(content, begin, end)
+            suspects = [found.start() for found in _SUSPECT.finditer(content, begin, end)]
+            last = end if end - begin > STRETCH else suspects[-1]
+            operations = _operations(content, begin, end, last)
         except _Unknown:
             # wasmtime says what is wrong with it, or else that it goes on after its end.
             self.changed = True
