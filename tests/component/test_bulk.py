@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wasi_trio.component import _bulk
 from wasi_trio.component._binary import decode
-from wasi_trio.component._bulk import SLICE, sliced
+from wasi_trio.component._bulk import SLICE, STRETCH, sliced
 from wasi_trio.component._definitions import Component, CoreModule
 from wasi_trio.component._features import CORE
 from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
@@ -184,6 +184,48 @@ def test_epochs_are_looked_at_between_slices(operation: str, checks: int) -> Non
     assert checks <= count_of_checks(sliced(code)) <= 2 * checks + 4
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)",
+        "table.init $e (i32.const 0) (i32.const 0) (i32.const 1)",
+        "table.copy (i32.const 0) (i32.const 0) (i32.const 1)",
+        "table.fill (i32.const 0) (ref.null func) (i32.const 1)",
+        "memory.fill (i32.const 0) (i32.const 0) (i32.const 8191)",
+        "memory.copy (i32.const 0) (i32.const 0) (i32.const 8191)",
+    ],
+)
+def test_epochs_are_looked_at_between_many_in_a_row(operation: str) -> None:
+    """Each may take milliseconds, and nothing else is between them where there is no loop."""
+    code = module(
+        f"""(module (memory 2) (table 1 funcref) (data $d "x") (elem $e func $f)
+        (func $f (export "f") {f"({operation})" * 1000}))"""
+    )
+    assert count_of_checks(sliced(code)) >= 1000
+
+
+def test_epochs_are_looked_at_in_a_long_function() -> None:
+    """Each access to memory may be the first to its page."""
+    store = "(i32.store (i32.const 70000) (i32.const 1))"
+    size = len(bodies(module(f'(module (memory 2) (func (export "f") {store * 1000}))'))[0])
+    short = module(f'(module (memory 2) (func (export "f") {store * (STRETCH * 1000 // size)}))')
+    assert sliced(short) is short
+    long = module(f'(module (memory 2) (func (export "f") {store * 20_000}))')
+    assert count_of_checks(long) <= 2
+    # A place comes after some hundred instructions more at most.
+    assert count_of_checks(sliced(long)) >= 20 * size // (STRETCH + size // 2)
+
+
+def test_a_long_function_of_all_kinds_of_instructions() -> None:
+    """A place to pause may be between any two."""
+    start, end = INSTRUCTIONS.index(COPY), INSTRUCTIONS.rindex("(return_call")
+    statements = INSTRUCTIONS[start:end]
+    code = module(INSTRUCTIONS.replace(statements, "".join(f"(block {statements})" for _ in range(200))))
+    changed = sliced(code)
+    wasmtime.Module.validate(EVERYTHING, changed)
+    assert len(bodies(changed)[1]) > len(bodies(code)[1])
+
+
 def count_of_checks(code: bytes) -> int:
     count = 0
 
@@ -219,7 +261,7 @@ def calls_and_operations(code: bytes) -> tuple[int, int]:
     """How many operations became calls, and how many are left in the functions that a module had."""
     before = list(bodies(code))
     helpers = [body for body in before if b"\xfc" in body and b"\x03\x40" in body and b"\x0d\x00" in body]
-    left = sum(len(_bulk._operations(body, 0, len(body))) for body in before if body not in helpers)
+    left = sum(len(_bulk._operations(body, 0, len(body), len(body))) for body in before if body not in helpers)
     first = len(before) - len(helpers)
     called = sum(
         len(re.findall(rb"\x10(?:" + re.escape(_bulk._padded(first + index, 3)) + rb")", body))
@@ -407,7 +449,7 @@ def test_modules_of_toolchains() -> None:
                 continue
             seen.add(code)
             for body in bodies(code) if b"\x0a" in bytes(i for i, _ in sections(memoryview(code)[8:])) else []:
-                _bulk._operations(body, 0, len(body))  # every body, not only those with operations
+                _bulk._operations(body, 0, len(body), len(body))  # every body, not only those with operations
             after = sliced(code)
             wasmtime.Module.validate(EVERYTHING, after)
             changed += after is not code

@@ -3,7 +3,9 @@
 wasmtime looks at its epoch where a function begins and where a loop goes round, so one ``memory.fill`` of a gigabyte is
 done in one go, and with it everything else waits. So ``memory.fill``, ``memory.copy`` and ``memory.init`` are replaced
 by calls of functions that are added to the module: these do the very instruction for what is short, and slices of it in
-a loop for what is long. A table of a million elements is filled in milliseconds; its instructions stay.
+a loop for what is long. A table of a million elements is copied in milliseconds, and a page of memory is found in
+microseconds, but a function without a loop may do either thousands of times. So a call of an empty function, at which
+wasmtime looks at its epoch, goes before each instruction on tables, and in between where a function is long.
 
 The instructions have to be found exactly, so the bodies are decoded, by one regular expression that takes all
 instructions but those with vectors in them. What it does not know is made invalid, so that nothing gets past it.
@@ -25,11 +27,17 @@ from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
 #: bytes that one instruction may set or copy; where each page is touched for the first time, that is about 1 ms
 SLICE = 256 << 10
 
+#: bytes of instructions in a row without a look at the epoch: some 1,600 of them may each find a page of memory that is
+#: touched for the first time, which on a slow system takes 15 µs
+STRETCH = 16 << 10
+
 _PREAMBLE = 8
 _CUSTOM, _TYPE, _IMPORT, _FUNCTION, _MEMORY, _CODE, _DATA = 0, 1, 2, 3, 5, 10, 11
 _NAME_OF_FUNCTIONS = 1
 _INIT, _COPY, _FILL = 0x08, 0x0A, 0x0B
-_NAMES = {_INIT: "memory.init", _COPY: "memory.copy", _FILL: "memory.fill"}
+#: no instruction: a place to look at the epoch
+_PAUSE = -1
+_NAMES = {_INIT: "memory.init", _COPY: "memory.copy", _FILL: "memory.fill", _PAUSE: "pause"}
 _I32, _I64 = 0x7F, 0x7E
 
 # ---- instructions ----------------------------------------------------------------------------------------
@@ -70,8 +78,7 @@ _SIMPLE = (
     rb"\xd0" + _HEAP,
     # conversions that saturate, arithmetic of 128 bits; segments and tables
     rb"\xfc" + _codes((0x00, 0x07), (0x13, 0x16)),
-    rb"\xfc" + _codes(0x09, 0x0D, (0x0F, 0x11)) + _LEB,
-    rb"\xfc" + _codes(0x0C, 0x0E) + _LEB + _LEB,
+    rb"\xfc" + _codes(0x09, 0x0D, (0x0F, 0x10)) + _LEB,
     # vectors
     rb"\xfd" + _codes((0x00, 0x0B), (0x5C, 0x5D)) + _MEMARG,
     rb"\xfd" + _codes(0x0C, 0x0D) + rb"[\x00-\xff]{16}",
@@ -88,9 +95,13 @@ _SIMPLE = (
     rb"\xfb" + _codes((0x14, 0x17)) + _HEAP,
     rb"\xfb" + _codes((0x18, 0x19)) + rb"[\x00-\xff]" + _LEB + _HEAP + _HEAP,
 )
-#: as many instructions as there are of those that it takes to have decoded
-_RUN = re.compile(rb"(?>" + rb"|".join(_SIMPLE) + rb")*+")
+#: Some hundred instructions of those that it takes to have decoded. It goes back over none, but a repetition that says
+#: so (``*+``) is one that the first releases of CPython 3.11 do wrong (CPython issue 106052).
+_RUN = re.compile(rb"(?:" + rb"|".join(_SIMPLE) + rb"){0,500}")
 _BULK = re.compile(rb"\xfc" + _codes(_INIT, _COPY, _FILL))
+_TABLE = re.compile(rb"\xfc(?:" + _codes(0x0C, 0x0E) + _LEB + rb"|" + _codes(0x11) + rb")" + _LEB)
+#: the opcodes of those two, wherever
+_SUSPECT = re.compile(rb"\xfc" + _codes(_INIT, _COPY, _FILL, 0x0C, 0x0E, 0x11))
 _NUMBER = re.compile(_LEB)
 _LOCALS = re.compile(_LEB + _VALUE)
 _VALUE_TYPE = re.compile(_VALUE)
@@ -137,18 +148,33 @@ class _Operation:
     indices: tuple[int, ...]
 
 
-def _operations(data: bytes, at: int, end: int) -> list[tuple[int, int, _Operation]]:
-    """The memory instructions of a body: where each begins and ends. Raises _Unknown."""
+_AT_A_PAUSE = _Operation(_PAUSE, ())
+
+
+def _operations(data: bytes, at: int, end: int, last: int) -> list[tuple[int, int, _Operation]]:
+    """The memory instructions of a body, and places to pause: where each begins and ends. Raises _Unknown.
+
+    It is decoded as far as ``last``.
+    """
     found = []
-    at = _after_vector(_LOCALS, data, at, end)
-    while (at := _after(_RUN, data, at, end)) < end:
+    since = at = _after_vector(_LOCALS, data, at, end)
+    while at <= last and at < end:
+        if at - since >= STRETCH:
+            found.append((at, at, _AT_A_PAUSE))
+            since = at
+        after = _after(_RUN, data, at, end)
         opcode = data[at]
-        if opcode == _BR_TABLE:
+        if after > at:
+            at = after
+        elif opcode == _BR_TABLE:
             at = _after(_NUMBER, data, _after_vector(_NUMBER, data, at + 1, end), end)
         elif opcode == _SELECT:
             at = _after_vector(_VALUE_TYPE, data, at + 1, end)
         elif opcode == _TRY_TABLE:
             at = _after_vector(_CATCH, data, _after(_BLOCK_TYPE, data, at + 1, end), end)
+        elif table := _TABLE.match(data, at, end):
+            found.append((at, at, _AT_A_PAUSE))
+            since, at = at, table.end()
         else:
             start = at
             at = _after(_BULK, data, at, end)
@@ -193,6 +219,9 @@ class _Helper:
             return _I64 if memory < len(is_64) and is_64[memory] else _I32
 
         self.operation = operation
+        self.types: tuple[int, ...] = ()
+        if operation.code == _PAUSE:
+            return
         encoded = b"".join(map(unsigned, operation.indices))
         self.instruction = b"\xfc" + bytes((operation.code,)) + encoded
         if operation.code == _FILL:
@@ -206,7 +235,7 @@ class _Helper:
 
     @property
     def type(self) -> bytes:
-        return b"\x60\x03" + bytes(self.types) + b"\x00"
+        return b"\x60" + bytes((len(self.types), *self.types)) + b"\x00"
 
     def _get(self, local: int) -> bytes:
         return b"\x20" + bytes((local,))
@@ -258,6 +287,8 @@ class _Helper:
     @property
     def body(self) -> bytes:
         code, indices = self.operation.code, self.operation.indices
+        if code == _PAUSE:
+            return b"\x00" + _END
         whole = self._get(_D) + self._get(_S) + self._get(_N) + self.instruction
         kind = self.types[_N]
         # What is short is done whole, and so is what wraps around: it traps.
@@ -291,17 +322,21 @@ def sliced(code: bytes) -> bytes:
     An invalid module gives an invalid one, for wasmtime to refuse, with one exception: a body that names a function or
     a type one past the last names what is added here. That is harmless, as it does what an instruction would do.
     """
-    if not _BULK.search(code):
-        return code
     try:
         parts = sections(memoryview(code)[_PREAMBLE:])
     except MalformedComponent:
         return code  # which is refused
+    if not any(_may_change(content) for identifier, content in parts if identifier == _CODE):
+        return code
     try:
         return _sliced(code, parts)
     except MalformedComponent:
         # What is in a section does not add up. A section that is cut off makes sure that it is refused.
         return code + bytes((_CUSTOM,))
+
+
+def _may_change(bodies: memoryview) -> bool:
+    return len(bodies) > STRETCH or _SUSPECT.search(bodies) is not None
 
 
 def _sliced(code: bytes, parts: list[tuple[int, memoryview]]) -> bytes:
@@ -397,7 +432,7 @@ class _Rewriting:
             end = begin + size
             if end > len(content):
                 break
-            if _BULK.search(content, begin, end):
+            if size > STRETCH or _SUSPECT.search(content, begin, end):
                 body = self._body(content, begin, end)
                 if body is not None:
                     encoded = _padded(len(body), begin - at)
@@ -414,7 +449,9 @@ class _Rewriting:
     def _body(self, content: bytes, begin: int, end: int) -> bytes | None:
         """A body with calls in it; None if it stays as it is."""
         try:
-            operations = _operations(content, begin, end)
+            suspects = [found.start() for found in _SUSPECT.finditer(content, begin, end)]
+            last = end if end - begin > STRETCH else suspects[-1]
+            operations = _operations(content, begin, end, last)
         except _Unknown:
             # wasmtime says what is wrong with it, or else that it goes on after its end.
             self.changed = True
@@ -423,7 +460,8 @@ class _Rewriting:
         at = begin
         for start, after, operation in operations:
             if operation.code == _INIT and not self._inits:
-                continue
+                # There are no long segments, but there may be many.
+                after, operation = start, _AT_A_PAUSE
             out += (content[at:start], b"\x10", _padded(self._helper(operation), min(after - start - 1, 5)))
             at = after
         if not out:
