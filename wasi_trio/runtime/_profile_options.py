@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: where wasmtime writes a profile
 FILE = "wasmtime-guest-profile.json"
@@ -32,3 +32,8 @@ class NativeProfile:
 
 
 Profiling = GuestProfile | NativeProfile
+
+
+def single(profiling: Profiling | None) -> Profiling | None:
+    """The same for one instance, whose profile is written to the very path that was given."""
+    return replace(profiling, numbered=False) if isinstance(profiling, GuestProfile) else profiling

@@ -100,7 +100,7 @@ class InstanceProfile:
     def __init__(self, component: ComponentProfile) -> None:
         self.component = component
         self.profiler = component.profiler
-        self.number = self.profiler.next_number()
+        self.number = self.profiler.take_number()
         self.began = time.perf_counter()
         self.ended: float | None = None
         self.tree = StackTree()
@@ -199,15 +199,16 @@ class Profiler:
         self._living: dict[InstanceProfile, None] = {}
         self._ended: deque[InstanceProfile] = deque()
         self._files: dict[Path, None] = {}
-        self._numbers = 0
+        #: the number of the next instance, by which a pool knows its instances; it may say another
+        self.next = 1
         self._failed = False
         self._wake = threading.Event()
         self._stopped = False
         self._thread: threading.Thread | None = None
 
-    def next_number(self) -> int:
-        self._numbers += 1
-        return self._numbers
+    def take_number(self) -> int:
+        self.next += 1
+        return self.next - 1
 
     # ---- on the loop's thread ----------------------------------------------------------------------------
 
