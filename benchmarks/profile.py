@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +27,7 @@ def report(settings: Settings) -> Report:
             ("componentize-py, reused", build("python_p2"), "/hello", ("--max-instance-reuse-count", str(REUSE))),
             ("componentize-py, a fresh instance each", build("python_p2"), "/hello", ()),
         ):
-            report.rows.append(_row(what, folder, guest, path, options, settings))
+            report.rows += _rows(what, folder, guest, path, options, settings)
     return report
 
 
@@ -36,7 +37,7 @@ def _guest(folder: Path, name: str) -> Path:
     return path
 
 
-def _row(what: str, folder: Path, guest: Path, path: str, options: tuple[str, ...], settings: Settings) -> Row:
+def _rows(what: str, folder: Path, guest: Path, path: str, options: tuple[str, ...], settings: Settings) -> list[Row]:
     profile = ("--profile", f"guest,{folder}/p.json")
     with servers.ours(guest, *options) as plain, servers.ours(guest, *options, *profile) as profiled:
         loads = Load(plain, path), Load(profiled, path)
@@ -47,4 +48,7 @@ def _row(what: str, folder: Path, guest: Path, path: str, options: tuple[str, ..
             for load in loads:
                 load.measure(settings.seconds(0.4))
     without, with_ = loads
-    return Row(what, with_.rate, "req/s", ("without", without.rate), ratio_at_least=0.9)
+    rows = [Row(what, with_.rate, "req/s", ("without", without.rate), ratio_at_least=0.9)]
+    if not math.isnan(without.cost):
+        rows.append(Row("processor time a request", with_.cost, "µs", ("without", without.cost)))
+    return rows

@@ -235,17 +235,18 @@ class Profiler:
         self._living.pop(profile, None)
         self._ended.append(profile)
 
-    def beat(self) -> None:
-        """The guest that runs is to take a sample; called by the ticker's thread, which then moves the epoch."""
+    def beat(self) -> bool:
+        """The guest that runs, if any, is to take a sample; for the ticker's thread, which has it look at the epoch."""
         running: Running = self.engine
         store = running.current
         if store is None or not running.ticker.running:
-            return
+            return False
         call = running.host_call
         due = self._due
         # A guest that is in a host function takes its sample when that is over: it stands for all of the time.
         count = due[3] + 1 if due is not None and due[0] is store and due[1] is call and call is not None else 1
         self._due = store, call, time.perf_counter(), count
+        return True
 
     def sample(self, store: Any) -> None:
         """The guest looks at the epoch: take a sample if one is due that is its."""

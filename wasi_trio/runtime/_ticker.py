@@ -32,8 +32,8 @@ class Ticker:
         self.asleep = True
         #: called by the thread at each tick; they must not raise and take next to no time
         self.watchers: tuple[Callable[[], None], ...] = ()
-        #: called by the thread every ``beats`` seconds or so, before guests look at the epoch; ticks are what they were
-        self.beat: Callable[[], None] | None = None
+        #: called by the thread every ``beats`` seconds or so; where it says so guests look at the epoch, besides ticks
+        self.beat: Callable[[], bool] | None = None
         self.beats = TICK
         self._next_beat = 0.0
         self._increment_epoch = increment_epoch
@@ -90,8 +90,8 @@ class Ticker:
             self._next_beat = now + self.beats * uniform(0.0, 1.0)
         while now < tick:
             if now >= self._next_beat:
-                beat()
-                self._increment_epoch()
+                if beat():
+                    self._increment_epoch()
                 # Not in step with anything that guests do, ticks included.
                 self._next_beat = now + self.beats * uniform(0.5, 1.5)
             if self._stop.wait(max(0.0, min(tick, self._next_beat) - now)):
