@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wasi_trio.cli._printing import printable
 from wasi_trio.runtime._profile_file import HOST, Frame, Profile, ProfileError, read
+from wasi_trio.texts import shown
 
 #: pixels: of the whole, of a row, and of the narrowest frame that is shown
 WIDTH, ROW, NARROWEST = 1200.0, 18, 0.3
@@ -90,17 +90,17 @@ def _box(root: Node, node: Node, depth: int, left: float, width: float) -> str:
     where = f" ({part})" if part else ""
     title = f"{name}{where}: {node.weight:.3f} s, {share:.1%}"
     room = int(width / _CHARACTER)
-    shown = name if len(name) <= room else name[: room - 1] + "\u2026" if room > 2 else ""
+    label = name if len(name) <= room else name[: room - 1] + "\u2026" if room > 2 else ""
     colour = 120 if category == HOST else 10 + sum(name.encode("utf-8", "replace")) % 45
     return (
         f'<g data-left="{left:.2f}" data-width="{width:.2f}" data-name="{_text(name)}"><title>{_text(title)}</title>'
         f'<rect x="{left:.2f}" y="{depth * ROW}" width="{width:.2f}" height="{ROW - 1}" fill="hsl({colour} 80% 70%)"/>'
-        f'<text x="{left + 3:.2f}" y="{depth * ROW + 13}">{_text(shown)}</text></g>'
+        f'<text x="{left + 3:.2f}" y="{depth * ROW + 13}">{_text(label)}</text></g>'
     )
 
 
 def _text(text: str) -> str:
-    return html.escape(printable(text))
+    return html.escape(shown(text, None))
 
 
 _PAGE = """<!DOCTYPE html>

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import logging
 import os
 import re
 import threading
@@ -37,11 +36,12 @@ from wasi_trio.runtime._profile_file import (
 )
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.runtime._running import Running
+from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
     import wasmtime
 
-log = logging.getLogger("wasi_trio")
+log = get_logger("wasi_trio")
 
 #: seconds for which a window is open
 WINDOW = 1.0
