@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import application, calls, deadlines, echo, files, instances, pool, serving, sockets
+from benchmarks import application, calls, deadlines, echo, files, instances, pool, profile, serving, sockets
 from benchmarks.measure import Settings
 from benchmarks.report import Report
 
@@ -18,4 +18,5 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "files": files.report,
     "pool": pool.report,
     "deadlines": deadlines.report,
+    "profile": profile.report,
 }

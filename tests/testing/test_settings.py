@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import trio
@@ -21,10 +23,26 @@ BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
 
 def test_every_option_of_the_handler_is_one_here() -> None:
     """A new field of HandlerOptions belongs into Settings as well."""
-    own = Settings.__optional_keys__ - GuestSettings.__optional_keys__ - {"options"}
+    own = Settings.__optional_keys__ - GuestSettings.__optional_keys__ - {"options", "profile"}
     assert {field.name for field in dataclasses.fields(HandlerOptions)} == own | {"wasi"}
     for name in own:
         assert Settings.__annotations__[name].__forward_arg__ == HandlerOptions.__annotations__[name], name
+
+
+def _strings(folder: Path) -> list[str]:
+    """Those of the only profile in a folder."""
+    (file,) = folder.glob("p-*.json")
+    strings: list[str] = json.loads(file.read_text())["threads"][0]["stringArray"]
+    return strings
+
+
+async def test_a_profile(tmp_path: Path) -> None:
+    async with component(wat.load("p3_compute"), profile=f"guest,{tmp_path}/p.json,1ms") as app:
+        await app.get("/30")
+    assert "hot" in _strings(tmp_path)
+    with pytest.raises(ValueError, match="there is no directory"):
+        async with component(wat.load("p3_compute"), profile="guest,/nonsense/p.json"):
+            raise AssertionError("it is refused before")
 
 
 @BOTH

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import click
@@ -13,6 +14,7 @@ from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._help import add_help
 from wasi_trio.cli._options import engine_options, given_engine, given_settings, option, parsed
 from wasi_trio.cli._standard_streams import open_standard_streams
+from wasi_trio.runtime._profile_options import Profiling, single
 from wasi_trio.serve._config_file import VARIABLE
 from wasi_trio.serve._settings import BY_NAME, SETTINGS
 from wasi_trio.texts import MOST, shown
@@ -97,10 +99,20 @@ def _network(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_profile = click.option(
+    "--profile",
+    type=parsed(arguments.parse_profile),
+    metavar="guest[,PATH[,INTERVAL]]|perfmap|jitdump",
+    help="Write where the guest computes: guest samples it into the file PATH, for the Firefox profiler and "
+    "'wasi_trio profile'; perfmap and jitdump are for perf.",
+)
+
+
 @cli.command(context_settings={"allow_interspersed_args": False})
 @_env
 @_dir
 @_network
+@_profile
 @engine_options
 @click.argument("component", type=click.Path())
 @click.argument("args", nargs=-1, type=parsed(arguments.parse_text), metavar="[ARGS]...")
@@ -113,6 +125,7 @@ def run(
     allow_ip_name_lookup: bool,
     allow_outbound: tuple[Entry, ...],
     block_private: bool,
+    profile: Profiling | None,
     **engine: Any,
 ) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
@@ -130,12 +143,13 @@ def run(
         block_private=block_private,
     )
     try:
-        return run_command(component, args, env, network, directories, given_engine(engine))
+        options = replace(given_engine(engine), profile=single(profile))
+        return run_command(component, args, env, network, directories, options)
     except LoadError as error:
         raise click.UsageError(str(error)) from None
 
 
-for command in (tools.inspect, tools.compile_, tools.completion):
+for command in (tools.inspect, tools.compile_, tools.profile, tools.completion):
     cli.add_command(command)
 add_help(cli)
 

@@ -47,6 +47,11 @@ Examples:
 Example, in what builds an image of a container:
   wasi_trio compile app.wasm
 """,
+    "profile": """\b
+Example:
+  wasi_trio serve --profile guest app.wasm
+  wasi_trio profile wasmtime-guest-profile-app-*.json -o flame.html
+""",
     "completion": """\b
 Examples:
   eval "$(wasi-trio completion bash)"

@@ -130,6 +130,31 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         progress.stop()
 
 
+@click.command(short_help="Draw profiles as a flame graph.")
+@click.option("-o", "--output", metavar="FILE", help="The file to write.  [default: standard output]")
+@click.argument("profiles", nargs=-1, required=True, metavar="PROFILE...", type=click.Path())
+def profile(profiles: tuple[str, ...], output: str | None) -> None:
+    """Draw the samples of each PROFILE, together, as a flame graph: an HTML file that needs nothing else.
+
+    A PROFILE is a file that --profile guest of serve or run has written, or wasmtime's.
+    """
+    from wasi_trio.cli._flame_graph import flame_graph
+    from wasi_trio.runtime._profile_file import ProfileError
+
+    try:
+        drawn = flame_graph(profiles)
+    except ProfileError as error:
+        raise click.UsageError(str(error)) from None
+    if output is None:
+        return write_out(drawn)
+    try:
+        with open(output, "w", encoding="utf-8") as file:
+            file.write(drawn)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {output}: {error.strerror}") from None
+    return None
+
+
 @click.command(short_help="Print a script that completes commands and options in a shell.")
 @click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str | None) -> None:

@@ -44,14 +44,19 @@ class Compiler:
     ``cache`` keeps compiled code on disk, where wasmtime keeps it. ``admitted`` names the features that are on beside
     those that all guests may use: see ``wasi_trio.component._features``. Raises ValueError for an unknown one.
     ``reservation`` is the address space set aside for each memory, which the code depends on; by default what the
-    process has room for.
+    process has room for. ``profiler`` is what wasmtime tells of its code: ``perfmap`` or ``jitdump``.
     """
 
-    def __init__(self, cache: bool, admitted: Collection[str], reservation: int | None = None) -> None:
+    def __init__(
+        self, cache: bool, admitted: Collection[str], reservation: int | None = None, profiler: str | None = None
+    ) -> None:
         self.cache = cache
         self.reservation = address_space.reservation() if reservation is None else reservation
         self.features = features.closure(admitted)
-        self.wasmtime = wasmtime.Engine(_configuration(cache, self.features, self.reservation))
+        configuration = _configuration(cache, self.features, self.reservation)
+        if profiler is not None:
+            configuration.profiler = profiler
+        self.wasmtime = wasmtime.Engine(configuration)
 
     @cached_property
     def _validator(self) -> wasmtime.Engine:

@@ -20,6 +20,8 @@ from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
+from wasi_trio.runtime._profile_options import GuestProfile, NativeProfile, Profiling
+from wasi_trio.runtime._profile_sampling import Profiler
 from wasi_trio.runtime._running import Running
 from wasi_trio.runtime._ticker import Ticker
 from wasi_trio.runtime._verdicts import Verdicts
@@ -65,7 +67,8 @@ class Engine(Running):
     of WebAssembly and of the component model components may use that is off else: see ``FEATURES``.
     With ``compile_limits`` each component that is not known from before is checked and compiled in a process of its
     own, within these limits; a program that trusts its components does without. ``budget`` bounds what all instances
-    hold together; engines may share one.
+    hold together; engines may share one. ``profile`` has guests profiled; ``close`` writes the
+    profiles of what lives then.
     """
 
     def __init__(
@@ -75,13 +78,15 @@ class Engine(Running):
         features: Collection[str] = (),
         compile_limits: CompileLimits | None = None,
         budget: Budget | None = None,
+        profile: Profiling | None = None,
     ) -> None:
         if sys.implementation.name != "cpython":
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
             raise RuntimeError("CPython 3.14.0 can not run code on fibers, 3.14.1 and later can")
-        self.compiler = Compiler(cache, features)
+        native = profile.name if isinstance(profile, NativeProfile) else None
+        self.compiler = Compiler(cache, features, profiler=native)
         self.compile_limits = compile_limits
         self._verdicts = Verdicts(self.compiler.features, kept=cache)
         self.wasmtime = self.compiler.wasmtime
@@ -89,7 +94,12 @@ class Engine(Running):
         super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
         self.interrupter = Interrupter(self)
         self.budget = Budget() if budget is None else budget
-        self.epoch_callback = ffi.EpochCallback(self._at_epoch)
+        #: samples the guests, where that was asked for
+        self.profiler: Profiler | None = None
+        if isinstance(profile, GuestProfile):
+            self.profiler = Profiler(self, profile)
+            self.ticker.beats, self.ticker.beat = profile.interval, self.profiler.beat
+        self.epoch_callback = ffi.EpochCallback(self._at_epoch if self.profiler is None else self._at_profiled_epoch)
         self._closed = False
 
     def _at_epoch(self, context: int, data: int, delta: Any, kind: Any) -> int:
@@ -103,11 +113,19 @@ class Engine(Running):
         kind[0] = ffi.CONTINUE if verdict is None else ffi.YIELD
         return 0
 
+    def _at_profiled_epoch(self, context: int, data: int, delta: Any, kind: Any) -> int:
+        """In place of ``_at_epoch`` where guests are sampled."""
+        assert self.profiler is not None
+        self.profiler.sample(self.current)
+        return self._at_epoch(context, data, delta, kind)
+
     def close(self) -> None:
         """Stop the ticker. Components and instances of this engine must not be used afterwards."""
         if not self._closed:
             self._closed = True
             self.ticker.close()
+            if self.profiler is not None:
+                self.profiler.close()
 
     def __enter__(self) -> Engine:
         return self

@@ -72,6 +72,20 @@ class _ByteVec(Structure):
     _fields_ = [("size", c_size_t), ("data", c_void_p)]
 
 
+class ProfiledModule(Structure):
+    """wasmtime_guestprofiler_modules_t"""
+
+    _fields_ = [("name", POINTER(_ByteVec)), ("module", c_void_p)]
+
+
+def byte_vec(content: bytes) -> _ByteVec:
+    """A ``wasm_byte_vec_t`` that is lent: the object keeps what it points to."""
+    kept = ctypes.create_string_buffer(content, len(content))
+    vector = _ByteVec(len(content), ctypes.addressof(kept))
+    vector.kept = kept
+    return vector
+
+
 #: a host function on raw values: (env, caller, values, count) -> owned trap or 0
 UncheckedCallback = CFUNCTYPE(c_size_t, c_void_p, c_void_p, POINTER(c_uint64), c_size_t)
 #: a host function that may leave the fiber: (env, caller, args, nargs, results, nresults, trap out, continuation out)
@@ -178,6 +192,12 @@ func_call_unchecked = _bind(
     _running, "wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p
 )
 
+guestprofiler_new = _bind(
+    _running, "wasmtime_guestprofiler_new", c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_size_t
+)
+guestprofiler_sample = _bind(_quick, "wasmtime_guestprofiler_sample", None, c_void_p, c_void_p, c_uint64)
+_guestprofiler_finish = _bind(_running, "wasmtime_guestprofiler_finish", c_void_p, c_void_p, c_void_p)
+
 trap_new = _bind(_quick, "wasmtime_trap_new", c_size_t, c_char_p, c_size_t)
 error_new = _bind(_quick, "wasmtime_error_new", c_size_t, c_char_p)
 _error_message = _bind(_quick, "wasmtime_error_message", None, c_void_p, c_void_p)
@@ -218,3 +238,15 @@ def take_error(pointer: int) -> str:
 def take_trap(pointer: int) -> str:
     """The message of an owned ``wasm_trap_t``, backtrace included; the trap is freed."""
     return _take(_trap_message, _trap_delete, pointer)
+
+
+def take_profile(pointer: int) -> bytes:
+    """What an owned ``wasmtime_guestprofiler_t`` has recorded, as JSON; it is freed."""
+    vector = _ByteVec()
+    error = _guestprofiler_finish(pointer, byref(vector))
+    if error:
+        raise RuntimeError(take_error(error))
+    try:
+        return string_at(vector.data, vector.size)
+    finally:
+        _byte_vec_delete(byref(vector))

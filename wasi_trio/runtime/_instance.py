@@ -48,6 +48,7 @@ class Instance:
         "limits",
         "linked",
         "meter",
+        "profile",
         "pump",
         "stores",
     )
@@ -67,6 +68,9 @@ class Instance:
         self.expired: Callable[[], bool] | None = None
         #: counts the processor time that its calls use
         self.meter: Meter | None = None
+        profiler = linked.engine.profiler
+        #: what is sampled of it, where guests are profiled
+        self.profile = None if profiler is None else profiler.begin(linked)
         self.hosts: dict[Provider, Any] = {}
         self.bound: dict[Any, Any] = {}
 
@@ -198,6 +202,8 @@ class Instance:
         for store in stores:
             yield from store.drop_resources()
             store.contexts.clear()
+        if self.profile is not None:
+            self.profile.end()
         if not self.closed and not self._expected:
             self.linked.note_size(self.account.used)
         self.account.close()

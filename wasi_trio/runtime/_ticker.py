@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from random import uniform
+from time import monotonic
 from typing import Any
 
 #: seconds between two ticks, unless many guests compute: one that does gives way at the next tick
@@ -30,6 +32,10 @@ class Ticker:
         self.asleep = True
         #: called by the thread at each tick; they must not raise and take next to no time
         self.watchers: tuple[Callable[[], None], ...] = ()
+        #: called by the thread every ``beats`` seconds or so; where it says so guests look at the epoch, besides ticks
+        self.beat: Callable[[], bool] | None = None
+        self.beats = TICK
+        self._next_beat = 0.0
         self._increment_epoch = increment_epoch
         self._awake = threading.Event()
         self._stop = threading.Event()
@@ -59,7 +65,7 @@ class Ticker:
 
     def _run(self) -> None:
         seen = -1
-        while not self._stop.wait(period := self.period):
+        while not self._rest(period := self.period):
             if self.runs == seen and not self.running:
                 # Clear first, look again after: a run (or the end) that comes in between either is seen here
                 # or sees `asleep` and sets the event.
@@ -72,3 +78,23 @@ class Ticker:
             self.tick(period)
             for watch in self.watchers:
                 watch()
+
+    def _rest(self, period: float) -> bool:
+        """Wait until the next tick; true if there is to be none."""
+        beat = self.beat
+        if beat is None:
+            return self._stop.wait(period)
+        now = monotonic()
+        tick = now + period
+        if now - self._next_beat > self.beats:  # the thread has slept: what begins to run then is not always sampled
+            self._next_beat = now + self.beats * uniform(0.0, 1.0)
+        while now < tick:
+            if now >= self._next_beat:
+                if beat():
+                    self._increment_epoch()
+                # Not in step with anything that guests do, ticks included.
+                self._next_beat = now + self.beats * uniform(0.5, 1.5)
+            if self._stop.wait(max(0.0, min(tick, self._next_beat) - now)):
+                return True
+            now = monotonic()
+        return self._stop.is_set()

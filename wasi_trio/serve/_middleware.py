@@ -63,6 +63,7 @@ class Chain:
     def __init__(
         self, engine: Engine, paths: Sequence[str | None], imports: Imports | None = None, load: Load = load
     ) -> None:
+        self.engine = engine
         #: each with what answers it, the last first
         self._links: list[tuple[LinkedComponent, NextHandler]] = []
         behind: str | None = None

@@ -390,6 +390,13 @@ SETTINGS = (
         default="2GiB",
     ),
     Setting(
+        "profile",
+        arguments.parse_profile,
+        "Write where guests compute: guest samples them, for the Firefox profiler and 'wasi_trio profile', into a file "
+        "for each instance whose name begins like PATH; perfmap and jitdump are for perf.",
+        "guest[,PATH[,INTERVAL]]|perfmap|jitdump",
+    ),
+    Setting(
         "verbose",
         arguments.parse_switch,
         "Log each request, and each instance's start and end.",
@@ -446,7 +453,9 @@ class Settings:
         from wasi_trio.wasi._loading import EngineOptions
 
         limits = CompileLimits(self["compile-timeout"], self["compile-memory"])
-        return EngineOptions(chosen(switch for switches in self["wasm"] for switch in switches), limits)
+        return EngineOptions(
+            chosen(switch for switches in self["wasm"] for switch in switches), limits, self["profile"]
+        )
 
     def handler_options(self, metrics: Metrics | None = None) -> HandlerOptions:
         """The request handler's options. What guests print is printed by the process."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -58,6 +58,13 @@ async def _watch_signals(
             stop.set()
         elif not hung_up:
             scope.cancel()
+
+
+async def profiles_on_signal(write: Callable[[], Awaitable[object]]) -> None:
+    """Call ``write`` at each SIGUSR2, which says that profiles are wanted now. For the main thread only."""
+    with trio.open_signal_receiver(signal.SIGUSR2) as signals:
+        async for _ in signals:
+            await write()
 
 
 async def shutdown_on_connection(listener: socket.socket, stop: trio.Event) -> None:

@@ -20,7 +20,9 @@ from wasi_trio.testing._pool import InstanceRecord, Pools
 from wasi_trio.testing._recording import record
 from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
 from wasi_trio.testing._sources import Source, read
+from wasi_trio.wasi._arguments import parse_profile
 from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi._loading import EngineOptions, compile_component
 from wasi_trio.wasi._stdio import CapturedOutput
 
 #: bytes of each of the outputs that are kept; then the guest finds it closed
@@ -163,6 +165,8 @@ class Running(Outputs):
                 except BaseException as error:
                     raised = error
                 everything.cancel()
+        if chain.engine.profiler is not None:  # one for this test alone
+            chain.engine.close()
         if raised is not None:
             raise raised
 
@@ -177,7 +181,17 @@ def load(sources: Sequence[Source], settings: Settings) -> tuple[list[str], Chai
 
     def link(engine: Engine, name: str | None, imports: Imports) -> LinkedComponent:
         assert name is not None
+        if engine is own:
+            return link_http(compile_component(engine, data[name], name), name, imports)
         return link_http(cache.compiled(data[name], name, features), name, imports)
 
     names = [name for name, _ in named]
-    return names, Chain(cache.engine(features), names, imports_of(settings), link)
+    own = None
+    if "profile" in settings:
+        own = EngineOptions(cache.engine(features).compiler.features, profile=parse_profile(settings["profile"])).open()
+    try:
+        return names, Chain(own or cache.engine(features), names, imports_of(settings), link)
+    except BaseException:
+        if own is not None:
+            own.close()
+        raise

@@ -51,10 +51,12 @@ class GuestSettings(TypedDict, total=False):
 class Settings(GuestSettings, total=False):
     """What there is to say of an HTTP component: that, and the fields of ``HandlerOptions``, or these as ``options``.
 
-    ``logging_prefix`` is off unless it is asked for here.
+    ``logging_prefix`` is off unless it is asked for here. ``profile`` is what ``--profile`` takes, such as
+    ``"guest,profile.json,1ms"``; the component is compiled for itself then.
     """
 
     options: HandlerOptions
+    profile: str
     max_instance_reuse_count: int | None
     max_instance_concurrent_reuse_count: int | None
     idle_instance_timeout: float
@@ -123,4 +125,4 @@ def handler_options(settings: Settings) -> HandlerOptions:
     return replace(settings.get("options", HandlerOptions()), **changes)
 
 
-_HANDLER = Settings.__optional_keys__ - GuestSettings.__optional_keys__ - {"options"}
+_HANDLER = Settings.__optional_keys__ - GuestSettings.__optional_keys__ - {"options", "profile"}

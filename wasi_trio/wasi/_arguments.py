@@ -6,12 +6,14 @@ import ipaddress
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wasi_trio.component import _features as features
+from wasi_trio.runtime._profile_options import SHORTEST, GuestProfile, NativeProfile, Profiling
 
 T = TypeVar("T")
 
@@ -167,6 +169,39 @@ def _text_of(name: str, value: str) -> str:
         return parse_text(value)
     except ValueError:
         raise ValueError(f"the value that {name} has here is not text in UTF-8") from None
+
+
+def parse_profile(text: str) -> Profiling:
+    """``guest[,PATH[,INTERVAL]]``, ``perfmap`` or ``jitdump``. The folder of PATH has to be there."""
+    kind, *rest = text.split(",")
+    if kind in ("perfmap", "jitdump") and not rest:
+        if not sys.platform.startswith("linux"):
+            raise ValueError(f"{kind} is for perf, which only Linux has")
+        return NativeProfile(kind)
+    if kind in ("vtune", "pulley"):
+        raise ValueError(f"{kind} is not available here: guest, perfmap and jitdump are")
+    if kind != "guest" or len(rest) > 2:
+        raise ValueError(f"{text!r} is not of the form guest[,PATH[,INTERVAL]], perfmap or jitdump")
+    given: dict[str, Any] = {}
+    if rest:
+        given["path"] = _writable(parse_path(rest[0]))
+    if len(rest) == 2:
+        given["interval"] = parse_duration(rest[1])
+        if given["interval"] < SHORTEST:
+            raise ValueError(f"{rest[1]!r} is shorter than {SHORTEST * 1000:g}ms, which samples are at least apart")
+    return GuestProfile(**given)
+
+
+def _writable(path: str) -> str:
+    """The path of a file that could be written."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise ValueError(f"{path!r} is a directory, and has to be a file's path")
+    if not os.path.isdir(folder):
+        raise ValueError(f"there is no directory {folder!r} for {path!r}")
+    if not os.access(folder, os.W_OK | os.X_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
+        raise ValueError(f"{path!r} can not be written")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

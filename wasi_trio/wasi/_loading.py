@@ -17,6 +17,7 @@ from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._profile_options import Profiling
 from wasi_trio.texts import MOST, get_logger, shown
 from wasi_trio.wasi._imports import link_wasi
 
@@ -41,10 +42,14 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """The features that components may use, by default those of every WASI there is, and what compiling may take."""
+    """The features that components may use, by default those of every WASI there is, and what compiling may take.
+
+    ``profile`` says how guests are profiled.
+    """
 
     features: frozenset[str] = USUAL
     compile_limits: CompileLimits = field(default_factory=CompileLimits)
+    profile: Profiling | None = None
 
     def open(self) -> Engine:
         """An engine that keeps compiled code on disk, unless there is no place for it (a read-only home, say)."""
@@ -52,11 +57,14 @@ class EngineOptions:
             return self.caching()
         except wasmtime.WasmtimeError as error:
             logger.info("compiled code is not kept: %s", error)
-            return Engine(cache=False, features=self.features, compile_limits=self.compile_limits)
+            return self._make(cache=False)
 
     def caching(self) -> Engine:
         """An engine that keeps compiled code on disk; raises WasmtimeError where there is no place for it."""
-        return Engine(features=self.features, compile_limits=self.compile_limits)
+        return self._make(cache=True)
+
+    def _make(self, cache: bool) -> Engine:
+        return Engine(cache=cache, features=self.features, compile_limits=self.compile_limits, profile=self.profile)
 
 
 #: for components that strangers may have made

@@ -20,6 +20,7 @@ from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._one_at_a_time import OneAtATime
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.serve.pool._profiled import ProfiledWorker
 from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
@@ -72,6 +73,8 @@ class ProxyHandler:
         self._last_words = trio.CancelScope()
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
         self._observer: Observer | None = None
+        self._profiler = component.engine.profiler
+        self._worker = Worker if self._profiler is None else ProfiledWorker
         self._workers: dict[Slot, Worker] = {}
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery | None = None
@@ -131,6 +134,9 @@ class ProxyHandler:
         finally:
             self.watchdog.stop()
             del self._budget.on_freed[self]
+            if self._profiler is not None:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._profiler.flush)
 
     def begin_to_drain(self) -> None:
         """Requests still come, but no new clients: all that is not done within ``drain_timeout`` is ended then.
@@ -217,7 +223,7 @@ class ProxyHandler:
         expected = self.component.instance_size
         self._budget.reserve(expected)
         strategy = Concurrent if self.component.concurrent else OneAtATime
-        worker = self._workers[slot] = Worker(self, slot, strategy)
+        worker = self._workers[slot] = self._worker(self, slot, strategy)
         if self._observer is not None:
             self._observer.instance_started(worker.number)
         self._nursery.start_soon(self._run_worker, worker, exchange, expected)

@@ -17,6 +17,7 @@ from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve._settings import Settings
+from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.process._readiness import Readiness
@@ -74,6 +75,8 @@ class Service:
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._begin_to_drain, stop, handlers)
+            if self.chain.engine.profiler is not None:
+                nursery.start_soon(profiles_on_signal, self.write_profiles)
             self.readiness.handlers = handlers
             freeze_garbage_collection()
             nursery.start_soon(FullCollections().run)
@@ -102,6 +105,12 @@ class Service:
                 tls=protocols.tls,
             )
             nursery.cancel_scope.cancel()
+
+    async def write_profiles(self) -> None:
+        """Write what is known of where guests compute, where they are profiled."""
+        profiler = self.chain.engine.profiler
+        if profiler is not None:
+            await trio.to_thread.run_sync(profiler.flush)
 
     async def _begin_to_drain(self, stop: trio.Event, handlers: Sequence[ProxyHandler]) -> None:
         await stop.wait()

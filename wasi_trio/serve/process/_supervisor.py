@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener
+from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 logger = get_logger("wasi_trio.serve")
 
 #: what a supervisor tells a worker: to finish what is under way, and to leave at once
-DRAIN, LEAVE = b"D", b"L"
+DRAIN, LEAVE, WRITE_PROFILES = b"D", b"L", b"P"
 #: what a worker tells: that it serves, and that its event loop turns
 SERVING, BEAT = b"S", b"."
 #: beats of which a worker must miss this many in a row until it counts as held up
@@ -69,26 +71,41 @@ class Supervisor:
         sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
         self._share = pickle.dumps((orders, sockets, admin, self._interval))
         self._inherited = [descriptor for descriptor, _ in sockets] + ([] if admin is None else [admin])
+        self._profiled = isinstance(orders.settings["profile"], GuestProfile)
+        self._running: set[_Worker] = set()
         #: held while a process is started, for which the sockets have to be open
         self._starting = trio.Lock()
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
+        async with trio.open_nursery() as beside:
+            if self._profiled:
+                beside.start_soon(profiles_on_signal, self._have_profiles_written)
+            async with trio.open_nursery() as nursery:
+                for number in range(1, self._workers + 1):
+                    nursery.start_soon(self._keep, number, stop)
+                await stop.wait()
+                # The workers close theirs; connections are refused once all are closed.
+                async with self._starting:
+                    for listener in self._listeners:
+                        listener.sock.close()
+            beside.cancel_scope.cancel()
+
+    async def _have_profiles_written(self) -> None:
         async with trio.open_nursery() as nursery:
-            for number in range(1, self._workers + 1):
-                nursery.start_soon(self._keep, number, stop)
-            await stop.wait()
-            # The workers close theirs; connections are refused once all are closed.
-            async with self._starting:
-                for listener in self._listeners:
-                    listener.sock.close()
+            for worker in self._running:
+                nursery.start_soon(worker.write_profiles)
 
     async def _keep(self, number: int, stop: trio.Event) -> None:
         pause = 0.0
         while not stop.is_set():
             worker = _Worker(number, stop, self._interval, self._limit)
             began = trio.current_time()
-            ended = await worker.run(self._share, self._inherited, self._starting)
+            self._running.add(worker)
+            try:
+                ended = await worker.run(self._share, self._inherited, self._starting)
+            finally:
+                self._running.discard(worker)
             if stop.is_set():
                 if worker.code:
                     logger.error("%s ended with %s", worker, ended)
@@ -114,6 +131,7 @@ class _Worker:
         self._limit = limit
         self._beats = 0
         self._process: trio.Process | None = None
+        self._control: trio.SocketStream | None = None
         self._speaking = trio.Lock()
 
     def __str__(self) -> str:
@@ -123,7 +141,7 @@ class _Worker:
         """Run it to its end; what it ended with, in words. When this is cancelled it is ended."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        control = self._control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         # Modules are found where this process finds them, and not first in the folder that it was started in.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         number = theirs.fileno()
@@ -154,6 +172,12 @@ class _Worker:
             nursery.cancel_scope.cancel()
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
+    async def write_profiles(self) -> None:
+        """Have it write the profiles of its instances."""
+        # Only of one that has been told what to serve: that comes first.
+        if self._control is not None and self.serving:
+            await self._say(self._control, WRITE_PROFILES)
+
     async def _share(self, control: trio.SocketStream, share: bytes) -> None:
         await self._say(control, len(share).to_bytes(4) + share)
         await self._stop.wait()
@@ -163,7 +187,7 @@ class _Worker:
         async with self._speaking:
             try:
                 await control.send_all(what)
-            except trio.BrokenResourceError:
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
                 logger.debug("%s has ended and can not be told anything", self)
 
     async def _hear(self, control: trio.SocketStream) -> None:

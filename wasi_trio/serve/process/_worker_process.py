@@ -17,7 +17,7 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
-from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING
+from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING, WRITE_PROFILES
 from wasi_trio.texts import get_logger
 
 logger = get_logger("wasi_trio.serve")
@@ -81,15 +81,17 @@ async def _main(service: Service, control: socket.socket, interval: float | None
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
     # The whole is cancelled by a second signal to this process, and by the supervisor.
     async with stream, shutdown_on_signals() as stop, trio.open_nursery() as nursery:
-        nursery.start_soon(_obey, stream, stop, nursery.cancel_scope)
+        nursery.start_soon(_obey, stream, service, stop, nursery.cancel_scope)
         nursery.start_soon(_report, stream, interval)
         await service.run(stop)
         nursery.cancel_scope.cancel()
 
 
-async def _obey(control: trio.SocketStream, stop: trio.Event, scope: trio.CancelScope) -> None:
+async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, scope: trio.CancelScope) -> None:
     try:
         async for told in control:
+            if WRITE_PROFILES in told:
+                await service.write_profiles()
             if LEAVE in told:
                 scope.cancel()
             if DRAIN in told:

@@ -1,0 +1,135 @@
+"""``wasi_trio profile``: a flame graph of profiles, ours and wasmtime's."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import wasmtime
+
+from tests.cli.test_bad_input import fails
+from tests.guests import wat
+from wasi_trio.runtime._profile_file import WASM, Recorded, Samples, StackTree, write
+
+HOSTILE = "</title><script>alert(1)</script>\"'&\x1b[31m\n"
+
+
+def profile(path: Path, stacks: dict[tuple[str, ...], int]) -> str:
+    """A file with so many samples of each stack, each 10 ms."""
+    tree, samples = StackTree(), Samples()
+    for names, weight in stacks.items():
+        samples.add(1.0, tree.number([(name, "module 0", WASM) for name in names]), weight)
+    path.write_text(write(Recorded("shop", 7, 1e9, 0.01, 0.0, 2.0, tree, {"guest": samples}, [])))
+    return str(path)
+
+
+def drawn(*arguments: str) -> str:
+    command = [sys.executable, "-m", "wasi_trio", "profile", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+class Page(HTMLParser):
+    """The elements of a page, and its titles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.titles: list[str] = []
+        self._in_title = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        self._in_title = tag == "title"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_title = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_title:
+            self.titles.append(data)
+
+
+def test_frames_are_as_wide_as_they_computed(tmp_path: Path) -> None:
+    file = profile(tmp_path / "p.json", {("handle", "hot"): 75, ("handle", "warm"): 25})
+    output = tmp_path / "flame.html"
+    assert drawn(file, "-o", str(output)) == ""
+    page = Page(output.read_text())
+    widths = {a["data-name"]: float(a["data-width"] or 0) for tag, a in page.elements if tag == "g"}
+    assert widths == {"all": 1200, "handle": 1200, "hot": 900, "warm": 300}
+    assert "hot (module 0): 0.750 s, 75.0%" in page.titles
+
+
+def test_several_profiles_are_added_up(tmp_path: Path) -> None:
+    files = [profile(tmp_path / f"{name}.json", {("handle", name): 10}) for name in ("a", "b")]
+    page = Page(drawn(*files))
+    widths = {a["data-name"]: float(a["data-width"] or 0) for tag, a in page.elements if tag == "g"}
+    assert widths == {"all": 1200, "handle": 1200, "a": 600, "b": 600}
+
+
+def test_names_can_do_nothing(tmp_path: Path) -> None:
+    text = drawn(profile(tmp_path / "p.json", {(HOSTILE,): 10}))
+    page = Page(text)
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert "\x1b" not in text
+    assert any(a.get("data-name", "").startswith("</title><script>") for tag, a in page.elements if tag == "g")  # type: ignore[union-attr]
+
+
+def test_it_needs_nothing_else(tmp_path: Path) -> None:
+    text = drawn(profile(tmp_path / "p.json", {("handle",): 1}))
+    page = Page(text)
+    assert not {"link", "img", "iframe"} & {tag for tag, _ in page.elements}
+    assert not any({"src", "href"} & set(attributes) for _, attributes in page.elements)
+    assert "default-src 'none'" in text
+    assert not re.search(r"https?://", text)
+
+
+def test_no_samples_are_no_error(tmp_path: Path) -> None:
+    page = Page(drawn(profile(tmp_path / "p.json", {})))
+    assert [a["data-name"] for tag, a in page.elements if tag == "g"] == ["all"]
+
+
+def test_a_deep_stack(tmp_path: Path) -> None:
+    page = Page(drawn(profile(tmp_path / "p.json", {tuple(f"f{n}" for n in range(5000)): 1})))
+    assert sum(tag == "g" for tag, _ in page.elements) == 258
+
+
+def test_what_is_no_profile(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text("{}")
+    assert "p.json: no profile in the processed format" in fails("profile", str(tmp_path / "p.json"))
+    assert "cannot read /nonsense" in fails("profile", "/nonsense")
+    file = profile(tmp_path / "q.json", {("handle",): 1})
+    assert "cannot write" in fails("profile", file, "-o", "/nonsense/flame.html")
+
+
+def test_a_command_is_profiled_into_the_very_file(tmp_path: Path) -> None:
+    text = """(component
+      (core module $m
+        (func $hot (local $left i32)
+          (local.set $left (i32.const 100000000))
+          (loop $again
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br_if $again (local.get $left))))
+        (func $run (export "run") (result i32) (call $hot) (i32.const 0)))
+      (core instance $i (instantiate $m))
+      (func $run (result (result)) (canon lift (core func $i "run")))
+      (instance $exports (export "run" (func $run)))
+      (export "wasi:cli/run@0.2.0" (instance $exports)))"""
+    component = tmp_path / "hot.wasm"
+    component.write_bytes(wasmtime.wat2wasm(text))
+    file = tmp_path / "p.json"
+    command = [sys.executable, "-m", "wasi_trio", "run", "--profile", f"guest,{file},1ms", str(component)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'data-name="hot"' in drawn(str(file))
+
+
+def test_where_a_profile_can_not_go_is_said_first(tmp_path: Path) -> None:
+    component = tmp_path / "command.wasm"
+    component.write_bytes(wat.load("command"))
+    assert "--profile" in fails("run", "--profile", "guest,/nonsense/p.json", str(component))

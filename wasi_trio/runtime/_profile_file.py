@@ -1,0 +1,449 @@
+"""Profiles as files: the processed format of the Firefox profiler, as wasmtime writes and as we write it.
+
+It is described in ``docs-developer/processed-profile-format.md`` and ``src/types/profile.ts`` of
+firefox-devtools/profiler. Version 55 of it is what wasmtime writes; every later profiler converts it when it reads it.
+A thread's stacks are a tree: a stack is a frame and the stack that it was called from (``prefix``).
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+VERSION = 55
+#: the version of Firefox's own format that belongs to it
+_GECKO_VERSION = 24
+#: categories of frames, with the profiler's names of colours; the first grey one is that of whatever has none
+CATEGORIES = (("Other", "grey"), ("WebAssembly", "blue"), ("Host function", "orange"))
+OTHER, WASM, HOST = range(3)
+#: frames of a stack that are kept: the innermost
+DEEPEST = 256
+#: characters of a name that are kept
+LONGEST = 200
+#: what stands for the frames that are not kept
+CUT = "(more callers)"
+#: what stands for all frames where a guest has too many different stacks
+CROWDED = "(one of too many stacks)"
+#: distinct frames, each by the stack that it was called from, that are kept for each instance
+MOST_STACKS = 20_000
+#: milliseconds in a second
+_MS = 1000.0
+#: phases of markers
+_INTERVAL, _INTERVAL_START = 1, 2
+
+#: a frame: the function's name, what it is a part of, and its category
+Frame = tuple[str, str, int]
+
+
+class ProfileError(Exception):
+    """It is no profile; the message is one line."""
+
+
+class StackTree:
+    """Stacks by number: each is a frame and the stack that called it, -1 for none."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.parents: list[int] = []
+        self._numbers: dict[tuple[int, Frame], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def number(self, frames: Sequence[Frame]) -> int:
+        """The number of a stack, the outermost frame first."""
+        if len(frames) > DEEPEST:
+            frames = [(CUT, "", OTHER), *frames[-DEEPEST:]]
+        stack = -1
+        for frame in frames:
+            if len(self.frames) >= MOST_STACKS and (stack, frame) not in self._numbers:
+                return self._add(-1, (CROWDED, "", OTHER))
+            stack = self._add(stack, frame)
+        return stack
+
+    def _add(self, parent: int, frame: Frame) -> int:
+        found = self._numbers.setdefault((parent, frame), len(self.frames))
+        if found == len(self.frames):
+            self.frames.append(frame)
+            self.parents.append(parent)
+        return found
+
+
+@dataclass(slots=True)
+class Samples:
+    """What was sampled of one thread: times in seconds, stacks by number, and for how many intervals each stands."""
+
+    times: array[float] = field(default_factory=lambda: array("d"))
+    stacks: array[int] = field(default_factory=lambda: array("l"))
+    weights: array[int] = field(default_factory=lambda: array("l"))
+
+    def add(self, time: float, stack: int, weight: int) -> None:
+        self.times.append(time)
+        self.stacks.append(stack)
+        self.weights.append(weight)
+
+
+@dataclass(slots=True)
+class RequestSpan:
+    """A request in the time that an instance had it; ``ended`` is None while it has."""
+
+    method: str
+    path: str
+    began: float
+    ended: float | None = None
+    status: int | None = None
+
+
+@dataclass(slots=True)
+class Recorded:
+    """All that is to be written of an instance. Times are seconds since ``epoch``, which is in seconds since 1970."""
+
+    name: str
+    pid: int
+    epoch: float
+    interval: float
+    began: float
+    ended: float
+    tree: StackTree
+    threads: dict[str, Samples]
+    requests: Sequence[RequestSpan]
+    notes: Sequence[str] = ()
+
+
+# ---- writing ---------------------------------------------------------------------------------------------
+
+
+def write(recorded: Recorded) -> str:
+    """The text of a profile."""
+    threads = recorded.threads or {"guest": Samples()}
+    computed = _computed(recorded)
+    return json.dumps(
+        {
+            "meta": _meta(recorded),
+            "libs": [],
+            "threads": [
+                _thread(recorded, name, samples, computed, first=number == 0)
+                for number, (name, samples) in enumerate(threads.items())
+            ],
+            "pages": [],
+            "profilerOverhead": [],
+            "counters": [],
+        },
+        separators=(",", ":"),
+    )
+
+
+def _meta(recorded: Recorded) -> dict[str, Any]:
+    extra = [{"label": "Note", "format": "string", "value": note} for note in recorded.notes]
+    return {
+        "interval": recorded.interval * _MS,
+        "startTime": recorded.epoch * _MS,
+        "profilingStartTime": recorded.began * _MS,
+        "profilingEndTime": recorded.ended * _MS,
+        "processType": 0,
+        "product": recorded.name,
+        "importedFrom": "wasi_trio",
+        "stackwalk": 1,
+        "debug": False,
+        "version": _GECKO_VERSION,
+        "preprocessedProfileVersion": VERSION,
+        "symbolicated": True,
+        "symbolicationNotSupported": True,
+        "usesOnlyOneStackType": True,
+        "sourceCodeIsNotOnSearchfox": True,
+        "keepProfileThreadOrder": True,
+        "sampleUnits": {"time": "ms", "eventDelay": "ms", "threadCPUDelta": "µs"},
+        "extensions": {"baseURL": [], "id": [], "length": 0, "name": []},
+        "categories": [{"name": name, "color": colour, "subcategories": ["Other"]} for name, colour in CATEGORIES],
+        "markerSchema": [
+            {
+                "name": "Request",
+                "tooltipLabel": "{marker.data.request}",
+                "tableLabel": "{marker.data.request}",
+                "chartLabel": "{marker.data.request}",
+                "display": ["marker-chart", "marker-table", "timeline-overview"],
+                "fields": [
+                    {"key": "request", "label": "Request", "format": "string"},
+                    {"key": "status", "label": "Status", "format": "string"},
+                    {"key": "computed", "label": "The instance computed meanwhile", "format": "milliseconds"},
+                    {"key": "others", "label": "Other requests of the instance meanwhile", "format": "integer"},
+                ],
+            },
+            {
+                "name": "Waiting",
+                "tooltipLabel": "the guest waits",
+                "tableLabel": "the guest waits",
+                "chartLabel": "waits",
+                "display": ["marker-chart", "marker-table", "timeline-overview"],
+                "fields": [],
+            },
+        ],
+        "extra": [{"label": "wasi_trio", "entries": extra}] if extra else [],
+    }
+
+
+def _thread(
+    recorded: Recorded, name: str, samples: Samples, computed: Sequence[tuple[float, float]], first: bool
+) -> dict[str, Any]:
+    strings: dict[str, int] = {}
+
+    def string(text: str) -> int:
+        return strings.setdefault(text, len(strings))
+
+    frames: dict[Frame, int] = {}
+    tree = recorded.tree
+    stack_frames = [frames.setdefault(frame, len(frames)) for frame in tree.frames]
+    resources: dict[str, int] = {}
+    for _, part, _ in frames:
+        if part:
+            resources.setdefault(part, len(resources))
+    count = len(frames)
+    nothing = [None] * count
+    markers = _markers(recorded, computed, string) if first else []
+    label = recorded.name if first else f"{recorded.name}: {name}"
+    return {
+        "name": label,
+        "processName": recorded.name,
+        "processType": "default",
+        "isMainThread": first,
+        "pid": str(recorded.pid),
+        "tid": f"{recorded.pid}: {name}",
+        "processStartupTime": recorded.began * _MS,
+        "processShutdownTime": None,
+        "registerTime": recorded.began * _MS,
+        "unregisterTime": None,
+        "showMarkersInTimeline": first,
+        "pausedRanges": [],
+        "frameTable": {
+            "length": count,
+            "address": [-1] * count,
+            "inlineDepth": [0] * count,
+            "category": [category for _, _, category in frames],
+            "subcategory": [0] * count,
+            "func": list(range(count)),
+            "nativeSymbol": nothing,
+            "innerWindowID": nothing,
+            "line": nothing,
+            "column": nothing,
+        },
+        "funcTable": {
+            "length": count,
+            "name": [string(function) for function, _, _ in frames],
+            "isJS": [False] * count,
+            "relevantForJS": [False] * count,
+            "resource": [resources[part] if part else -1 for _, part, _ in frames],
+            "fileName": nothing,
+            "lineNumber": nothing,
+            "columnNumber": nothing,
+        },
+        "resourceTable": {
+            "length": len(resources),
+            "lib": [None] * len(resources),
+            "name": [string(part) for part in resources],
+            "host": [None] * len(resources),
+            "type": [0] * len(resources),
+        },
+        "nativeSymbols": {"length": 0, "address": [], "functionSize": [], "libIndex": [], "name": []},
+        "stackTable": {
+            "length": len(tree),
+            "prefix": [None if parent < 0 else parent for parent in tree.parents],
+            "frame": stack_frames,
+        },
+        "samples": _samples(recorded, samples),
+        "markers": {
+            "length": len(markers),
+            "category": [OTHER] * len(markers),
+            "name": [name for name, _, _, _ in markers],
+            "startTime": [began * _MS for _, began, _, _ in markers],
+            "endTime": [None if ended is None else ended * _MS for _, _, ended, _ in markers],
+            "phase": [_INTERVAL_START if ended is None else _INTERVAL for _, _, ended, _ in markers],
+            "data": [data for _, _, _, data in markers],
+        },
+        "stringArray": list(strings),
+    }
+
+
+def _samples(recorded: Recorded, samples: Samples) -> dict[str, Any]:
+    """The samples, with one of no stack wherever the guest began not to compute, as the timeline would go on else."""
+    times: list[float] = []
+    stacks: list[int | None] = []
+    weights: list[int] = []
+    until = recorded.began
+    for time, stack, weight in zip(samples.times, samples.stacks, samples.weights, strict=True):
+        since = time - weight * recorded.interval
+        if since - until > recorded.interval:
+            times += [until, max(until, since)]
+            stacks += [None, None]
+            weights += [0, 0]
+        times.append(time)
+        stacks.append(None if stack < 0 else stack)
+        weights.append(weight)
+        until = time
+    if recorded.ended > until:
+        times.append(until)
+        stacks.append(None)
+        weights.append(0)
+    return {
+        "length": len(times),
+        "weightType": "samples",
+        "stack": stacks,
+        "time": [time * _MS for time in times],
+        "weight": weights,
+        "threadCPUDelta": [round(weight * recorded.interval * 1e6) for weight in weights],
+    }
+
+
+def _computed(recorded: Recorded) -> list[tuple[float, float]]:
+    """When the instance computed, as far as the samples say: from when until when, in order."""
+    spans = sorted(
+        (time - weight * recorded.interval, time)
+        for samples in recorded.threads.values()
+        for time, weight in zip(samples.times, samples.weights, strict=True)
+    )
+    merged: list[tuple[float, float]] = []
+    for since, until in spans:
+        if merged and since - merged[-1][1] <= recorded.interval:
+            merged[-1] = (merged[-1][0], max(until, merged[-1][1]))
+        else:
+            merged.append((since, until))
+    return merged
+
+
+_Marker = tuple[int, float, float | None, dict[str, Any]]
+
+
+def _markers(recorded: Recorded, computed: Sequence[tuple[float, float]], string: Any) -> list[_Marker]:
+    requests = recorded.requests
+    ends = [recorded.ended if request.ended is None else request.ended for request in requests]
+    weights = sorted(
+        (time, weight)
+        for samples in recorded.threads.values()
+        for time, weight in zip(samples.times, samples.weights, strict=True)
+    )
+    times = [time for time, _ in weights]
+    sums = [0]
+    for _, weight in weights:
+        sums.append(sums[-1] + weight)
+    starts, stops = sorted(request.began for request in requests), sorted(ends)
+    markers: list[_Marker] = []
+    for request, end in zip(requests, ends, strict=True):
+        sampled = sums[bisect_right(times, end)] - sums[bisect_left(times, request.began)]
+        data = {
+            "type": "Request",
+            "request": f"{request.method} {request.path}",
+            "status": "" if request.status is None else str(request.status),
+            "computed": sampled * recorded.interval * _MS,
+            # Those that had begun when this ended, without those that had ended when it began.
+            "others": bisect_left(starts, end) - bisect_right(stops, request.began) - 1,
+        }
+        markers.append((string("Request"), request.began, request.ended, data))
+    for since, until in _idle(_busy(list(zip((r.began for r in requests), ends, strict=True))), computed):
+        if until - since > recorded.interval:
+            markers.append((string("Waiting"), since, until, {"type": "Waiting"}))
+    return sorted(markers, key=lambda marker: marker[1])
+
+
+def _busy(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """When there was any request."""
+    merged: list[tuple[float, float]] = []
+    for since, until in sorted(spans):
+        if merged and since <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(until, merged[-1][1]))
+        else:
+            merged.append((since, until))
+    return merged
+
+
+def _idle(
+    busy: Sequence[tuple[float, float]], computed: Sequence[tuple[float, float]]
+) -> Iterator[tuple[float, float]]:
+    """What of the time with requests was not computed in."""
+    at = 0
+    for since, until in busy:
+        while at < len(computed) and computed[at][1] <= since:
+            at += 1
+        next_ = at
+        while next_ < len(computed) and computed[next_][0] < until:
+            if computed[next_][0] > since:
+                yield since, computed[next_][0]
+            since = max(since, computed[next_][1])
+            next_ += 1
+        if since < until:
+            yield since, until
+
+
+# ---- reading ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile that was read: for each thread its name, the stacks with their frames from the outermost, and weights.
+
+    ``interval`` is in seconds.
+    """
+
+    name: str
+    interval: float
+    threads: list[tuple[str, list[tuple[list[Frame], float]]]]
+    notes: list[str]
+
+
+def read(text: str | bytes) -> Profile:
+    """A profile as wasmtime and we write it; raises ProfileError."""
+    try:
+        content = json.loads(text)
+        meta = content["meta"]
+        version = meta["preprocessedProfileVersion"]
+        if not isinstance(version, int) or version > VERSION:
+            raise ProfileError(f"version {version!r} of the format can not be read here, only those up to {VERSION}")
+        notes = [str(entry["value"]) for section in meta.get("extra", ()) for entry in section["entries"]]
+        libs = [str(lib["name"]) for lib in content["libs"]]
+        threads = [(str(thread["name"]), _read_thread(thread, libs)) for thread in content["threads"]]
+        return Profile(str(meta["product"]), float(meta["interval"]) / _MS, threads, notes)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ProfileError(f"no profile in the processed format of the Firefox profiler: {error!r}") from None
+
+
+def _read_thread(thread: dict[str, Any], libs: Sequence[str]) -> list[tuple[list[Frame], float]]:
+    samples = thread["samples"]
+    stacks = samples["stack"]
+    weights = samples.get("weight") or [1] * len(stacks)
+    known = stack_reader(thread, libs)
+    return [
+        (known(stack), float(weight))
+        for stack, weight in zip(stacks, weights, strict=True)
+        if stack is not None and weight
+    ]
+
+
+def stack_reader(thread: dict[str, Any], libs: Sequence[str]) -> Any:
+    """A function from a stack's number in a thread of a profile to its frames, the outermost first."""
+    strings, functions = thread["stringArray"], thread["funcTable"]
+    resources, frame_table, table = thread["resourceTable"], thread["frameTable"], thread["stackTable"]
+
+    def frame(number: int) -> Frame:
+        function = frame_table["func"][number]
+        resource = functions["resource"][function]
+        part = ""
+        if resource is not None and resource >= 0:
+            lib = resources["lib"][resource]
+            part = strings[resources["name"][resource]] if lib is None else libs[lib]
+        return str(strings[functions["name"][function]])[:LONGEST], part[:LONGEST], frame_table["category"][number] or 0
+
+    frames: dict[int, Frame] = {}
+
+    def stack(number: int | None) -> list[Frame]:
+        found: list[Frame] = []
+        while number is not None and len(found) <= DEEPEST:
+            at = table["frame"][number]
+            if at not in frames:
+                frames[at] = frame(at)
+            found.append(frames[at])
+            number = table["prefix"][number]
+        return found[::-1]
+
+    return stack
