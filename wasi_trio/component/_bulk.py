@@ -27,9 +27,9 @@ from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
 #: bytes that one instruction may set or copy; where each page is touched for the first time, that is about 1 ms
 SLICE = 256 << 10
 
-#: bytes of instructions in a row without a look at the epoch: some 1,600 of them may each find a page of memory that is
+#: bytes of instructions in a row without a look at the epoch: some 3,200 of them may each find a page of memory that is
 #: touched for the first time, which on a slow system takes 15 µs
-STRETCH = 16 << 10
+STRETCH = 32 << 10
 
 _PREAMBLE = 8
 _CUSTOM, _TYPE, _IMPORT, _FUNCTION, _MEMORY, _CODE, _DATA = 0, 1, 2, 3, 5, 10, 11

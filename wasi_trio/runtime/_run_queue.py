@@ -4,8 +4,8 @@ Guests run when the event loop comes to their tasks, as any other work does. Thr
 
 * a guest that was pre-empted at a tick, and so computes: such guests have one slot for all of them, and between two
   uses of it the loop turns several times, so that whatever else is ready (sockets, healthy requests) goes on meanwhile;
-* a guest that has nothing but just become able to run, in a turn that has been long enough already: these go on before
-  those that compute, one in each turn;
+* a guest that has just become able to run, in a turn that has been long enough already, or behind others that wait for
+  the same reason: these go on before those that compute, in each turn as many as fit into a short one;
 * in both lines the components take turns, so that many guests of one do not hold up the few of another.
 
 There is one queue for each event loop, because that is what all its guests share, whatever their engine and handler.
@@ -25,6 +25,8 @@ from wasi_trio.runtime._ticker import TICK, Ticker
 TURNS = 8
 #: seconds after which no further guest begins to run in a turn of the loop
 LONG_TURN = TICK / 2
+#: guests that have just become able to run and go on in one turn, at the most
+MOST_FRESH = 64
 #: seconds between two ticks while several guests compute
 SHORT_TICK = TICK / 5
 #: seconds of processor time after which a guest counts as one that computes: to be pre-empted once may be chance
@@ -77,6 +79,11 @@ class RunQueue(trio.abc.Instrument):
     def __init__(self) -> None:
         #: when, by ``perf_counter``, the turn that runs has been long enough
         self.turn_ends = perf_counter() + LONG_TURN
+        #: when the turn began, and how long the one before took
+        self._turn_began = perf_counter()
+        self._turn_length = 0.0
+        #: how many of ``_fresh`` go on in one turn: twice as many after short turns, a quarter after long ones
+        self._share = 1
         self._fresh = Line()
         self._computing = Line()
         #: how many of those that wait were pre-empted
@@ -87,7 +94,11 @@ class RunQueue(trio.abc.Instrument):
         self._quick_until = 0.0
 
     def after_io_wait(self, timeout: float) -> None:
-        self.turn_ends = perf_counter() + LONG_TURN
+        now = perf_counter()
+        self._turn_length = now - self._turn_began
+        self._turn_began = now
+        # Nobody overtakes those that wait.
+        self.turn_ends = 0.0 if self._fresh else now + LONG_TURN
 
     async def begin(self, component: Any) -> None:
         """Wait until a guest may run that has just become able to, in a later turn than this."""
@@ -135,7 +146,7 @@ class RunQueue(trio.abc.Instrument):
                     await trio.lowlevel.checkpoint()
                     if fresh:
                         busy = True
-                        trio.lowlevel.reschedule(fresh.pop())
+                        self._release()
                 if computing:
                     busy = True
                     trio.lowlevel.reschedule(computing.pop())
@@ -144,6 +155,17 @@ class RunQueue(trio.abc.Instrument):
         finally:
             self._slow_down()
             self._dispatches = False
+
+    def _release(self) -> None:
+        """Let some go on that have just become able to."""
+        if self._turn_length > LONG_TURN:
+            self._share = max(1, self._share // 4)
+        elif self._share < MOST_FRESH:
+            self._share *= 2
+        for _ in range(self._share):
+            if not self._fresh:
+                break
+            trio.lowlevel.reschedule(self._fresh.pop())
 
     def _slow_down(self) -> None:
         for ticker in self._quick:
