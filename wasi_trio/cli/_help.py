@@ -50,7 +50,7 @@ Example, in what builds an image of a container:
     "profile": """\b
 Example:
   wasi_trio serve --profile guest app.wasm
-  wasi_trio profile wasmtime-guest-profile-app-*.json -o flame.html
+  wasi_trio profile wasmtime-guest-profile-app-1.json -o flame.html
 """,
     "completion": """\b
 Examples:
