@@ -132,7 +132,7 @@ async def same_component(arena: Arena) -> list[Figure]:
     return [
         *figures,
         Figure("healthy requests to the component, p50", own.percentile(0.5) * 1e3, "ms"),
-        Figure("healthy requests to the component, p99", own.percentile(0.99) * 1e3, "ms", at_most=500),
+        Figure("healthy requests to the component, p99", own.percentile(0.99) * 1e3, "ms", at_most=1000),
     ]
 
 

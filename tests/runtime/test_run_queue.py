@@ -102,7 +102,7 @@ async def test_those_that_compute_go_on_beside_others_that_come_and_come() -> No
             nursery.start_soon(begin)
         await _turns(20 * TURNS)
     assert course.steps.count("a0") >= 15
-    assert course.steps.count("fresh") >= 15 * (TURNS - 1)
+    assert course.steps.count("fresh") >= 15 * TURNS // 2
 
 
 async def test_one_that_is_cancelled_does_not_wait_for_its_turn() -> None:
@@ -134,7 +134,7 @@ async def test_one_that_was_pre_empted_by_chance_does_not_count_among_them() -> 
         nursery.start_soon(course.compute, "short", "a", 0.0)
         await _turns(10 * TURNS)
         assert course.ticker.period == TICK
-    assert course.steps.count("short") > 5 * course.steps.count("a0")
+    assert course.steps.count("short") > 2 * course.steps.count("a0")
 
 
 async def test_nothing_runs_when_nobody_waits() -> None:

@@ -23,10 +23,14 @@ from wasi_trio.runtime._ticker import TICK, Ticker
 
 #: turns of the loop between two guests that compute: to answer a request takes several
 TURNS = 8
-#: seconds after which no further guest begins to run in a turn of the loop
+#: seconds after which no further guest begins to run in a turn of the loop, while some compute
 LONG_TURN = TICK / 2
+#: the same while none does: to wait here costs a tenth of a small request
+CALM_TURN = 2.5 * TICK
 #: guests that have just become able to run and go on in one turn, at the most
 MOST_FRESH = 64
+#: the same while others compute
+FEW_FRESH = 2
 #: seconds between two ticks while several guests compute
 SHORT_TICK = TICK / 5
 #: seconds of processor time after which a guest counts as one that computes: to be pre-empted once may be chance
@@ -46,11 +50,13 @@ class Line:
     def __bool__(self) -> bool:
         return bool(self._lanes)
 
-    def add(self, component: Any, task: trio.lowlevel.Task) -> None:
+    def add(self, component: Any, task: trio.lowlevel.Task, *, first: bool = False) -> None:
         lane = self._lanes.get(component)
         if lane is None:
             lane = self._lanes[component] = OrderedDict()
         lane[task] = None
+        if first:
+            lane.move_to_end(task, last=False)
 
     def remove(self, component: Any, task: trio.lowlevel.Task) -> None:
         lane = self._lanes[component]
@@ -78,7 +84,9 @@ class RunQueue(trio.abc.Instrument):
 
     def __init__(self) -> None:
         #: when, by ``perf_counter``, the turn that runs has been long enough
-        self.turn_ends = perf_counter() + LONG_TURN
+        self.turn_ends = perf_counter() + CALM_TURN
+        #: until when guests are taken to compute, because one was pre-empted lately
+        self._alert_until = 0.0
         #: when the turn began, and how long the one before took
         self._turn_began = perf_counter()
         self._turn_length = 0.0
@@ -98,11 +106,14 @@ class RunQueue(trio.abc.Instrument):
         self._turn_length = now - self._turn_began
         self._turn_began = now
         # Nobody overtakes those that wait.
-        self.turn_ends = 0.0 if self._fresh else now + LONG_TURN
+        self.turn_ends = 0.0 if self._fresh else now + (CALM_TURN if now > self._alert_until else LONG_TURN)
 
     async def begin(self, component: Any) -> None:
         """Wait until a guest may run that has just become able to, in a later turn than this."""
         await self._wait(self._fresh, component)
+        if perf_counter() > self._turn_began + LONG_TURN:
+            # Others that were let go on in the same turn took long. The next time it goes on in any case.
+            await self._wait(self._fresh, component, first=True)
 
     async def go_on(self, component: Any, ticker: Ticker, computed: float) -> None:
         """Wait until a guest may go on that was pre-empted.
@@ -110,6 +121,8 @@ class RunQueue(trio.abc.Instrument):
         ``computed`` are the seconds of processor time that it has used since it was first pre-empted.
         """
         self.turn_ends = 0.0  # no further guest in this turn
+        if computed >= COMPUTES:
+            self._alert_until = perf_counter() + QUICK
         known = computed >= COMPUTES
         if self._pre_empted >= MANY or (known and self._computing):
             self._quick_until = perf_counter() + QUICK
@@ -122,9 +135,9 @@ class RunQueue(trio.abc.Instrument):
         finally:
             self._pre_empted -= 1
 
-    async def _wait(self, line: Line, component: Any) -> None:
+    async def _wait(self, line: Line, component: Any, *, first: bool = False) -> None:
         task = trio.lowlevel.current_task()
-        line.add(component, task)
+        line.add(component, task, first=first)
         if not self._dispatches:
             self._dispatches = True
             trio.lowlevel.spawn_system_task(self._dispatch, name="wasi_trio run queue")
@@ -139,13 +152,17 @@ class RunQueue(trio.abc.Instrument):
         """Let those in the lines run, until none is left."""
         fresh, computing = self._fresh, self._computing
         busy = True
+        self._share = 1
+        waits = False
         try:
             while busy or fresh or computing:
                 busy = False
                 for _ in range(TURNS):
                     await trio.lowlevel.checkpoint()
-                    if fresh:
-                        busy = True
+                    if waits:
+                        waits = False  # how long the turn is in which the last ones run shows only in the next
+                    elif fresh:
+                        busy = waits = True
                         self._release()
                 if computing:
                     busy = True
@@ -160,12 +177,15 @@ class RunQueue(trio.abc.Instrument):
         """Let some go on that have just become able to."""
         if self._turn_length > LONG_TURN:
             self._share = max(1, self._share // 4)
+        elif self._computing:
+            self._share = min(self._share, FEW_FRESH)  # they may be of the same kind
         elif self._share < MOST_FRESH:
             self._share *= 2
         for _ in range(self._share):
-            if not self._fresh:
-                break
             trio.lowlevel.reschedule(self._fresh.pop())
+            if not self._fresh:
+                self._share = 1  # nothing is known of the next that come
+                break
 
     def _slow_down(self) -> None:
         for ticker in self._quick:
