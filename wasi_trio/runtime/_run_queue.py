@@ -26,7 +26,7 @@ TURNS = 8
 #: seconds after which no further guest begins to run in a turn of the loop, while some compute
 LONG_TURN = TICK / 2
 #: the same while none does: to wait here costs a tenth of a small request
-CALM_TURN = 2.5 * TICK
+CALM_TURN = 4 * TICK
 #: guests that have just become able to run and go on in one turn, at the most
 MOST_FRESH = 64
 #: the same while others compute
@@ -105,8 +105,10 @@ class RunQueue(trio.abc.Instrument):
         now = perf_counter()
         self._turn_length = now - self._turn_began
         self._turn_began = now
-        # Nobody overtakes those that wait.
-        self.turn_ends = 0.0 if self._fresh else now + (CALM_TURN if now > self._alert_until else LONG_TURN)
+        if now > self._alert_until:
+            self.turn_ends = now + CALM_TURN
+        else:
+            self.turn_ends = 0.0 if self._fresh else now + LONG_TURN  # nobody overtakes those that wait
 
     async def begin(self, component: Any) -> None:
         """Wait until a guest may run that has just become able to, in a later turn than this."""
