@@ -187,7 +187,6 @@ class Pump:
 
     def spawn(self, body: Body, task: GuestTask) -> Thread:
         assert isinstance(task, Task)
-        task.instance.begin_thread()
         thread = task.thread = Thread(body, task)
         self._threads.add(thread)
         self._advance(thread, None)
@@ -379,7 +378,8 @@ class Pump:
                 request = body.send(value)
             except StopIteration:
                 self._threads.discard(thread)
-                thread.fiber.store.end_thread()
+                if thread.task.counted:
+                    thread.fiber.store.end_thread()
                 # Or they, and the call that it was for, would keep one another until garbage is collected.
                 thread.task.thread = None
                 thread.task.on_resolve = _resolved

@@ -46,7 +46,7 @@ class Task(BorrowScope):
     CANCELLED; it is called once, possibly long before the thread ends.
     """
 
-    __slots__ = ("function", "instance", "on_resolve", "on_start", "state", "storage", "thread")
+    __slots__ = ("counted", "function", "instance", "on_resolve", "on_start", "state", "storage", "thread")
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class Task(BorrowScope):
         #: the two slots of context.get/set
         self.storage = [0, 0]
         self.thread: Thread | None = None
+        #: whether the instance counts it; the host bounds by itself how often it calls
+        self.counted = False
 
     def start(self) -> Sequence[Any]:
         self.state = TaskState.STARTED
@@ -139,6 +141,9 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
         if caller is not None and instance.exclusive is not None:
             _let_go_on(instance, instance.exclusive)
         body = lift_async(task)
+    if caller is not None:
+        instance.begin_thread()
+        task.counted = True
     instance.scheduler.spawn(body, task)
 
 

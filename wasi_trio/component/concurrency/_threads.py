@@ -73,6 +73,7 @@ class GuestTask(Protocol):
     function: LiftedFunction
     on_resolve: Callable[[Any], None]
     storage: list[int]
+    counted: bool
     thread: Thread | None
 
     def return_(self, value: Any) -> None:

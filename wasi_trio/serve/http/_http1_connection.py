@@ -155,8 +155,11 @@ class Http1Connection(Connection):
         self._requests_left -= 1
         if self._requests_left <= 0 or self.front.stopping:
             protocol.close = True
-        body = Body.empty() if protocol.content is None else Body()
-        body.bill(self.front.account)
+        if protocol.content is None:
+            body = Body.empty()
+        else:
+            body = Body()
+            body.bill(self.front.account)
         request = Request(
             head.method, head.scheme or self.scheme, head.authority, head.path_with_query, head.headers, body
         )

@@ -99,13 +99,17 @@ class FieldMap:
         self._counted = 2 * size
 
     @classmethod
-    def received(cls, entries: Iterable[tuple[str, bytes]]) -> Self:
-        """An immutable map of what a peer sent, without the fields that are not for guests."""
+    def received(cls, entries: Iterable[tuple[str, bytes]], *, counted: bool = True) -> Self:
+        """An immutable map of what a peer sent, without the fields that are not for guests.
+
+        It need not be ``counted`` where there is one for each request that an instance is given.
+        """
         fields = cls()
         forbidden = cls.forbidden
         fields._entries = [entry for entry in entries if entry[0].lower() not in forbidden]
         fields.immutable = True
-        fields.size = sum([len(value) for _, value in fields._entries]) + 2 * FIELD_OVERHEAD * len(fields._entries)
+        if counted:
+            fields.size = sum([len(value) for _, value in fields._entries]) + 2 * FIELD_OVERHEAD * len(fields._entries)
         return fields
 
     def items(self) -> list[tuple[str, bytes]]:

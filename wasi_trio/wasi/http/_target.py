@@ -61,9 +61,8 @@ class RequestTarget:
     _charge: Charge | None = None
 
     def bill(self, account: Account) -> None:
-        """Count the target in an account from here on. Raises OverBudget."""
+        """Count what the target is set to from here on in an account."""
         self._account = account
-        self._count()
 
     def _count(self) -> None:
         size = len(self._path_with_query or "") + len(self._authority or "")

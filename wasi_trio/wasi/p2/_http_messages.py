@@ -54,7 +54,7 @@ class IncomingRequest:
 
     def headers(self) -> Fields:
         if self._fields is None:
-            self._fields = Fields.received(self.request.headers)
+            self._fields = Fields.received(self.request.headers, counted=False)
         return self._fields
 
     def consume(self) -> Ok[IncomingBody] | Err[None]:

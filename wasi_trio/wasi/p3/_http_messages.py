@@ -67,8 +67,8 @@ class Request(_Message, RequestTarget):
     _size_case = "HTTP-request-body-size"
 
     def bill(self, account: Account) -> None:
-        super().bill(account)
-        RequestTarget.bill(self, account)
+        self._contents.bill(account)
+        self._account = account
 
     def __init__(self, headers: Fields, contents: Contents, options: RequestOptions | None = None) -> None:
         super().__init__(headers, contents)
@@ -79,7 +79,7 @@ class Request(_Message, RequestTarget):
     @classmethod
     def received(cls, request: messages.Request) -> Request:
         """A request as a guest is given it."""
-        made = cls(Fields.received(request.headers), HostContents(request.body))
+        made = cls(Fields.received(request.headers, counted=False), HostContents(request.body))
         made._method = method_variant(request.method)
         made._path_with_query = request.path_with_query
         made._scheme = None if request.scheme is None else scheme_variant(request.scheme)
