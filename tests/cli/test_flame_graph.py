@@ -22,7 +22,7 @@ def profile(path: Path, stacks: dict[tuple[str, ...], int]) -> str:
     tree, samples = StackTree(), Samples()
     for names, weight in stacks.items():
         samples.add(1.0, tree.number([(name, "module 0", WASM) for name in names]), weight)
-    path.write_text(write(Recorded("shop", 7, 1e9, 0.01, 0.0, 2.0, tree, {"guest": samples}, [])))
+    path.write_text("".join(write(Recorded("shop", 7, 1e9, 0.01, 0.0, 2.0, tree, {"guest": samples}, []))))
     return str(path)
 
 
