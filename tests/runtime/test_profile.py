@@ -32,6 +32,7 @@ from wasi_trio.runtime._profile_file import (
     write,
 )
 from wasi_trio.runtime._profile_options import GuestProfile
+from wasi_trio.runtime._profile_sampling import module_name
 
 #: calls of `hot` and `warm` that wait for three samples and for one, and recursion of a depth
 GUEST = """(component
@@ -429,3 +430,60 @@ async def test_the_tables_of_a_file_fit_together(tmp_path: Path) -> None:
     assert {strings[name] for name in markers["name"]} <= {schema["name"] for schema in content["meta"]["markerSchema"]}
     requests = [data["request"] for data in markers["data"] if data["type"] == "Request"]
     assert requests == ["GET /one", "GET /two"]
+
+
+#: a component in a component, each of which computes
+COMPOSITION = """
+(component
+  (component $Inner
+    (core module $inner-code
+      (func $inside (export "f") (local $count i32)
+        (local.set $count (i32.const 100000000))
+        (loop $again
+          (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+          (br_if $again (local.get $count)))))
+    (core instance $i (instantiate $inner-code))
+    (func (export "f") (canon lift (core func $i "f"))))
+  (component $Outer
+    (import "f" (func $f))
+    (core func $f' (canon lower (func $f)))
+    (core module $outer-code
+      (import "" "f" (func $f))
+      (func $outside (local $count i32)
+        (local.set $count (i32.const 100000000))
+        (loop $again
+          (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+          (br_if $again (local.get $count))))
+      (func (export "f") (call $outside) (call $f) (call $outside)))
+    (core instance $i (instantiate $outer-code (with "" (instance (export "f" (func $f'))))))
+    (func (export "f") (canon lift (core func $i "f"))))
+  (instance $inner (instantiate $Inner))
+  (instance $outer (instantiate $Outer (with "f" (func $inner "f"))))
+  (export "f" (func $outer "f")))
+"""
+
+
+async def test_a_composition_has_a_thread_for_each_component_instance(tmp_path: Path) -> None:
+    with Engine(cache=False, profile=GuestProfile(str(tmp_path / "p.json"), 0.001)) as engine:
+        component = Component.compile(engine, bytes(wasmtime.wat2wasm(COMPOSITION))).link(Imports())
+        instance = await Instance.instantiate(component)
+        assert instance.profile is not None
+        while len(instance.profile.parts) < 2:
+            await instance.call("f")
+            assert engine.profiler is not None
+            await trio.to_thread.run_sync(engine.profiler.flush)
+        instance.close()
+    (file,) = files(tmp_path)
+    modules = [
+        {module for frames, _ in thread for _, module, _ in frames} for _, thread in read(file.read_text()).threads
+    ]
+    assert sorted(modules, key=min) == [{"inner-code"}, {"outer-code"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x04name", b"\x04name\x00", b"\x04name\x00\x05\xff", b"\x04name\x00\x03\x02\xff\xfe", b"\xff" * 9],
+)
+def test_a_name_section_that_makes_no_sense(content: bytes) -> None:
+    """The specification has such a module valid all the same."""
+    assert module_name(b"\0asm\x01\0\0\0" + b"\0" + bytes([len(content)]) + content) == ""

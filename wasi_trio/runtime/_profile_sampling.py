@@ -17,10 +17,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from ctypes import byref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._reader import Reader
+from wasi_trio.component._wasm import sections
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._profile_file import (
     HOST,
@@ -61,6 +65,8 @@ FILES = 1_000
 FILES_AT_ONCE = 20
 
 
+#: bytes of a module before its sections, the identifier of those that are custom, and the bytes of one that are read
+_PREAMBLE, _CUSTOM, _NAMES = 8, 0, 4096
 #: bytes of a file that are gathered before they are written
 _BUFFERED = 1 << 18
 
@@ -92,14 +98,32 @@ class _Window:
         return ffi.take_profile(pointer)
 
 
+def module_name(code: bytes) -> str:
+    """The name that a core module has for itself in its section ``name``, or nothing."""
+    for identifier, content in sections(memoryview(code)[_PREAMBLE:]):
+        if identifier == _CUSTOM:
+            # Custom sections are no part of what was validated.
+            with suppress(MalformedComponent):
+                reader = Reader(bytes(content[:_NAMES]))
+                if reader.raw_name("custom section") == "name" and reader.byte("subsection") == 0:
+                    reader.u32("size of a subsection")
+                    return reader.raw_name("module name")
+    return ""
+
+
 class ComponentProfile:
     """What the instances of one component have in common."""
 
-    def __init__(self, profiler: Profiler, name: str, modules: Sequence[wasmtime.Module]) -> None:
+    def __init__(
+        self, profiler: Profiler, name: str, modules: Sequence[wasmtime.Module], codes: Sequence[bytes]
+    ) -> None:
         self.profiler = profiler
         self.name = name
-        distinct = list({id(module): module for module in modules}.values())
-        self._modules = [(b"module %d" % number, module) for number, module in enumerate(distinct)]
+        distinct = {id(module): (module, code) for module, code in zip(modules, codes, strict=True)}
+        self._modules = [
+            ((module_name(code)[:LONGEST] or f"module {number}").encode(), module)
+            for number, (module, code) in enumerate(distinct.values())
+        ]
         self.window = self.new_window()
 
     def new_window(self) -> _Window:
@@ -257,8 +281,10 @@ class Profiler:
         """An instance of a linked component is about to be made."""
         known = self._components.get(id(linked))
         if known is None:
-            modules = linked.component.modules
-            known = self._components[id(linked)] = linked, ComponentProfile(self, self._label(linked.name), modules)
+            component = linked.component
+            codes = [step.code for step in component.relinked]
+            made = ComponentProfile(self, self._label(linked.name), component.modules, codes)
+            known = self._components[id(linked)] = linked, made
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wasi_trio profiles", daemon=True)
             self._thread.start()
