@@ -34,6 +34,8 @@ MOST_STACKS, STACKS_IN_ALL = 20_000, 100_000
 NOT_TAKEN = "(stack not taken)"
 #: entries of a table's column that are made into text at once
 PIECE = 1_000
+#: what numbers in a file that is read have to be less than
+_MOST = 1e15
 #: milliseconds in a second
 _MS = 1000.0
 #: phases of markers
@@ -457,9 +459,17 @@ def read(text: str | bytes) -> Profile:
         notes = [str(entry["value"]) for section in meta.get("extra", ()) for entry in section["entries"]]
         libs = [str(lib["name"]) for lib in content["libs"]]
         threads = [(str(thread["name"]), _read_thread(thread, libs)) for thread in content["threads"]]
-        return Profile(str(meta["product"]), float(meta["interval"]) / _MS, threads, notes)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return Profile(str(meta["product"]), _amount(meta["interval"]) / _MS, threads, notes)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ProfileError(f"no profile in the processed format of the Firefox profiler: {error!r}") from None
+
+
+def _amount(value: Any) -> float:
+    """A number that may be one of milliseconds, or of samples: of a time that anything can take."""
+    number = float(value)
+    if not 0 <= number < _MOST:
+        raise ValueError(f"{value!r} is no amount of time")
+    return number
 
 
 def _read_thread(thread: dict[str, Any], libs: Sequence[str]) -> list[tuple[list[Frame], float]]:
@@ -468,7 +478,7 @@ def _read_thread(thread: dict[str, Any], libs: Sequence[str]) -> list[tuple[list
     weights = samples.get("weight") or [1] * len(stacks)
     known = stack_reader(thread, libs)
     return [
-        (known(stack), float(weight))
+        (known(stack), _amount(weight))
         for stack, weight in zip(stacks, weights, strict=True)
         if stack is not None and weight
     ]
