@@ -128,6 +128,23 @@ async def test_a_guest_that_waits_is_not_sampled(tmp_path: Path) -> None:
     assert list(stacks(file)) == [("resting", "warm", "leaf")]
 
 
+@pytest.mark.parametrize(("seconds", "written"), [(0.01, 0), (5.0, 1)])
+async def test_an_instance_that_only_waited_has_a_file_if_that_was_long(
+    seconds: float, written: int, tmp_path: Path
+) -> None:
+    with opened(tmp_path / "p.json") as engine:
+        instance = await Instance.instantiate(linked(engine))
+        assert instance.profile is not None
+        span = instance.profile.begin_request("GET", "/")
+        span.ended = span.began + seconds
+        instance.close()
+    assert len(files(tmp_path)) == written
+    for file in files(tmp_path):
+        assert stacks(file) == {}
+        markers = json.loads(file.read_text())["threads"][0]["markers"]["data"]
+        assert [marker["type"] for marker in markers] == ["Request"]  # at an interval of an hour this is no pause
+
+
 async def test_each_instance_has_its_own_samples(tmp_path: Path) -> None:
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)

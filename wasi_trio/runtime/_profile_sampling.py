@@ -57,6 +57,8 @@ SHARE = 0.05
 #: samples, and requests, that are kept of one instance, and of all that live: the newest
 SAMPLES, SAMPLES_IN_ALL = 60_000, 1_000_000
 REQUESTS, REQUESTS_IN_ALL = 20_000, 200_000
+#: seconds after which a request is worth a file even if its instance was never seen to compute
+LONG = 0.1
 #: samples that may wait for the profiler's thread, which a slow disk may hold up
 WAITING = 50_000
 #: files that a process leaves, the newest: without reuse there is an instance for each request; and how many of what
@@ -195,6 +197,14 @@ class InstanceProfile:
         """It is written and gone: what it had can be others'; on the profiler's thread."""
         self._keep(-self.kept)
         self.profiler.room.left += len(self.tree)
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to see: a sample, or a request that took long, if only by waiting."""
+        if self.parts:
+            return True
+        end = time.perf_counter() if self.ended is None else self.ended
+        return any((end if span.ended is None else span.ended) - span.began > LONG for span in self.requests)
 
     def recorded(self) -> Recorded:
         profiler = self.profiler
@@ -367,11 +377,11 @@ class Profiler:
             for _, component in list(self._components.values()):
                 self._take_apart(component)
             ended = [self._ended.popleft() for _ in range(count)]
-            # What has no sample is not written, and what newer files would push out need not be either.
-            sampled = [profile for profile in (*self._pending, *ended) if profile.parts]
-            for profile in (*(profile for profile in ended if not profile.parts), *sampled[:-FILES]):
+            # What says nothing is not written, and what newer files would push out need not be either.
+            telling = [profile for profile in (*self._pending, *ended) if profile.tells]
+            for profile in (*(profile for profile in ended if not profile.tells), *telling[:-FILES]):
                 profile.forget()
-            pending = self._pending = deque(sampled[-FILES:])
+            pending = self._pending = deque(telling[-FILES:])
             for _ in range(len(pending) if living else min(len(pending), FILES_AT_ONCE)):
                 profile = pending.popleft()
                 self._write_file(profile)
