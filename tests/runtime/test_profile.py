@@ -12,6 +12,7 @@ import pytest
 import trio
 import wasmtime
 
+from tests.e2e.support import until
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime import _profile_sampling as sampling
 from wasi_trio.runtime._component import Component
@@ -381,6 +382,25 @@ async def test_a_profile_that_can_not_be_written_is_logged_and_no_harm(
         instance.close()
     (record,) = caplog.records
     assert "cannot write the profile" in record.getMessage()
+
+
+async def test_a_window_that_can_not_be_read_is_all_that_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("as asked for")
+
+    monkeypatch.setattr(sampling, "WINDOW", 0.01)
+    with opened(tmp_path / "p.json") as engine:
+        instance = await Instance.instantiate(linked(engine))
+        with monkeypatch.context() as broken:
+            broken.setattr(sampling, "stack_reader", fail)
+            await instance.call("work")
+            await until(lambda: "is lost" in caplog.text)
+        await instance.call("work")
+        instance.close()
+    (file,) = files(tmp_path)
+    assert sum(stacks(file).values()) == 4
 
 
 async def test_without_it_there_is_nothing_of_it() -> None:

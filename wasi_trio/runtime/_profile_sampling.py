@@ -368,7 +368,10 @@ class Profiler:
 
     def _run(self) -> None:
         while not self._wake.wait(WINDOW):
-            self._write(living=False)
+            try:
+                self._write(living=False)
+            except Exception:  # the next window is another: what has ended is not to gather because of this one
+                log.exception("what guests were sampled in for the last second is lost")
 
     def _write(self, living: bool) -> None:
         with self._writing:
