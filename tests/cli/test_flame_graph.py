@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 import wasmtime
 
 from tests.cli.test_bad_input import fails
@@ -22,7 +25,7 @@ def profile(path: Path, stacks: dict[tuple[str, ...], int]) -> str:
     tree, samples = StackTree(), Samples()
     for names, weight in stacks.items():
         samples.add(1.0, tree.number([(name, "module 0", WASM) for name in names]), weight)
-    path.write_text(write(Recorded("shop", 7, 1e9, 0.01, 0.0, 2.0, tree, {"guest": samples}, [])))
+    path.write_text("".join(write(Recorded("shop", 7, 1e9, 0.01, 0.0, 2.0, tree, {"guest": samples}, []))))
     return str(path)
 
 
@@ -105,6 +108,36 @@ def test_what_is_no_profile(tmp_path: Path) -> None:
     assert "cannot read /nonsense" in fails("profile", "/nonsense")
     file = profile(tmp_path / "q.json", {("handle",): 1})
     assert "cannot write" in fails("profile", file, "-o", "/nonsense/flame.html")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("samples", "weight", math.inf),
+        ("samples", "weight", math.nan),
+        ("samples", "weight", -1),
+        ("samples", "weight", 10**400),
+        ("samples", "stack", "x"),
+        ("samples", "stack", 10**9),
+        ("frameTable", "func", 10**9),
+        ("funcTable", "name", None),
+    ],
+)
+def test_a_profile_that_makes_no_sense(table: str, column: str, value: object, tmp_path: Path) -> None:
+    file = profile(tmp_path / "p.json", {("handle",): 1})
+    content = json.loads(Path(file).read_text())
+    cells = content["threads"][0][table][column]
+    cells[:] = [value] * len(cells)
+    Path(file).write_text(json.dumps(content))
+    assert "p.json: no profile in the processed format" in fails("profile", file)
+
+
+def test_an_interval_that_makes_no_sense(tmp_path: Path) -> None:
+    file = profile(tmp_path / "p.json", {("handle",): 1})
+    content = json.loads(Path(file).read_text())
+    content["meta"]["interval"] = math.inf
+    Path(file).write_text(json.dumps(content))
+    assert "no profile in the processed format" in fails("profile", file)
 
 
 def test_a_command_is_profiled_into_the_very_file(tmp_path: Path) -> None:

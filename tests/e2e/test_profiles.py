@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,23 @@ async def test_a_signal_and_the_end_have_profiles_written(tmp_path: Path) -> Non
         assert await server.ended() == 0
         assert len(markers(file, "Request")) == 2
         assert "Traceback" not in server.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_signal_ends_no_server_that_has_only_begun_or_is_about_to_end(workers: str, tmp_path: Path) -> None:
+    component = on_disk(tmp_path, "p3_compute")
+    options = ("--profile", f"guest,{tmp_path}/p.json,1ms", "--workers", workers)
+    async with command(tmp_path, component, *options) as server:
+        server.signal(signal.SIGUSR2)  # its address is known before its event loop runs
+        assert (await server.ask("/30")).status == 200
+        server.signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            while server.process.poll() is None:
+                server.signal(signal.SIGUSR2)
+                await trio.sleep(0.001)  # some of them come when nothing takes them any more
+        assert await server.ended() == 0
+        assert files(tmp_path)
+        assert "ended with" not in server.stderr
 
 
 async def test_a_signal_reaches_all_workers(tmp_path: Path) -> None:

@@ -12,13 +12,28 @@ import pytest
 import trio
 import wasmtime
 
+from tests.e2e.support import until
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime import _profile_sampling as sampling
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
-from wasi_trio.runtime._profile_file import CROWDED, CUT, DEEPEST, ProfileError, read
+from wasi_trio.runtime._profile_file import (
+    CROWDED,
+    CUT,
+    DEEPEST,
+    NOT_TAKEN,
+    PIECE,
+    ProfileError,
+    Recorded,
+    RequestSpan,
+    Samples,
+    StackTree,
+    read,
+    write,
+)
 from wasi_trio.runtime._profile_options import GuestProfile
+from wasi_trio.runtime._profile_sampling import module_name
 
 #: calls of `hot` and `warm` that wait for three samples and for one, and recursion of a depth
 GUEST = """(component
@@ -114,6 +129,23 @@ async def test_a_guest_that_waits_is_not_sampled(tmp_path: Path) -> None:
     assert list(stacks(file)) == [("resting", "warm", "leaf")]
 
 
+@pytest.mark.parametrize(("seconds", "written"), [(0.01, 0), (5.0, 1)])
+async def test_an_instance_that_only_waited_has_a_file_if_that_was_long(
+    seconds: float, written: int, tmp_path: Path
+) -> None:
+    with opened(tmp_path / "p.json") as engine:
+        instance = await Instance.instantiate(linked(engine))
+        assert instance.profile is not None
+        span = instance.profile.begin_request("GET", "/")
+        span.ended = span.began + seconds
+        instance.close()
+    assert len(files(tmp_path)) == written
+    for file in files(tmp_path):
+        assert stacks(file) == {}
+        markers = json.loads(file.read_text())["threads"][0]["markers"]["data"]
+        assert [marker["type"] for marker in markers] == ["Request"]  # at an interval of an hour this is no pause
+
+
 async def test_each_instance_has_its_own_samples(tmp_path: Path) -> None:
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
@@ -144,16 +176,60 @@ async def test_a_profile_can_be_written_while_its_instance_lives(tmp_path: Path)
     assert sum(stacks(file).values()) == 8
 
 
-async def test_samples_are_cut_at_a_limit_and_the_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def number_of(notes: list[str], what: str) -> int:
+    """How many of them a note says were left out."""
+    (note,) = [note for note in notes if what in note]
+    return int("".join(filter(str.isdigit, note)))
+
+
+async def test_the_newest_samples_are_kept_and_the_file_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sampling, "SAMPLES", 6)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         for _ in range(3):
             await instance.call("work")
+        await instance.call("rest")
         instance.close()
     (file,) = files(tmp_path)
-    assert sum(stacks(file).values()) == 6
-    assert any("6 samples were left out" in note for note in read(file.read_text()).notes)
+    kept = stacks(file)
+    assert 3 <= sum(kept.values()) <= 6
+    assert kept[("resting", "warm", "leaf")] == 1
+    assert number_of(read(file.read_text()).notes, "samples were left out") == 13 - sum(kept.values())
+
+
+async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(file: Path) -> list[tuple[float, float]]:
+        content = json.loads(file.read_text())
+        markers = content["threads"][0]["markers"]
+        columns = zip(markers["data"], markers["startTime"], markers["endTime"], strict=True)
+        return [(start, end) for data, start, end in columns if data["type"] == "Waiting"]
+
+    monkeypatch.setattr(sampling, "SAMPLES", 4)
+    with opened(tmp_path / "p.json") as engine:
+        assert engine.profiler is not None
+        instance = await Instance.instantiate(linked(engine))
+        assert instance.profile is not None
+        before = instance.profile.begin_request("GET", "/before")
+        for _ in range(10):
+            await instance.call("work")
+        before.ended = instance.profile.since
+        span = instance.profile.begin_request("GET", "/")
+        for _ in range(3):
+            await instance.call("work")
+        engine.profiler.interval = 0.0  # so that any time between two samples counts as waiting
+        await trio.to_thread.run_sync(engine.profiler.flush)
+        since = instance.profile.since
+        instance.close()
+    (file,) = files(tmp_path)
+    assert since > span.began
+    assert waits(file)
+    assert min(start for start, _ in waits(file)) >= since * 1000
+    data = json.loads(file.read_text())["threads"][0]["markers"]["data"]
+    assert not any("computed" in marker for marker in data)
 
 
 async def test_what_all_instances_have_is_limited_and_free_again_when_they_end(
@@ -162,27 +238,105 @@ async def test_what_all_instances_have_is_limited_and_free_again_when_they_end(
     monkeypatch.setattr(sampling, "SAMPLES_IN_ALL", 5)
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
-        assert engine.profiler is not None
+        profiler = engine.profiler
+        assert profiler is not None
+        room = profiler.room.left
         for _ in range(2):
             instance = await Instance.instantiate(component)
             await instance.call("work")
             await instance.call("work")
             instance.close()
-            engine.profiler.flush()
-    assert [sum(stacks(file).values()) for file in files(tmp_path)] == [5, 5]
+            profiler.flush()
+            assert (profiler.kept, profiler.requests, profiler.room.left) == (0, 0, room)
+    assert all(3 <= sum(stacks(file).values()) <= 5 for file in files(tmp_path))
 
 
-async def test_requests_are_cut_at_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "REQUESTS", 2)
+async def test_the_newest_requests_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "REQUESTS", 4)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         assert instance.profile is not None
-        spans = [instance.profile.begin_request("GET", f"/{number}") for number in range(5)]
-        assert [span is None for span in spans] == [False, False, True, True, True]
+        instance.profile.begin_request("GET", "/under-way")
+        for number in range(8):
+            span = instance.profile.begin_request("GET", f"/{number}")
+            span.ended = span.began
+        await instance.call("work")
+        assert engine.profiler is not None
+        assert engine.profiler.requests == len(instance.profile.requests)
+        instance.close()
+        assert engine.profiler.requests == 0
+    (file,) = files(tmp_path)
+    data = json.loads(file.read_text())["threads"][0]["markers"]["data"]
+    requests = [marker["request"] for marker in data if marker["type"] == "Request"]
+    assert requests[0] == "GET /under-way"
+    assert requests[-1] == "GET /7"
+    assert len(requests) <= 4
+    assert number_of(read(file.read_text()).notes, "requests were left out") == 9 - len(requests)
+
+
+async def test_stacks_that_take_too_long_are_not_taken_but_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "SHARE", -1)
+    with opened(tmp_path / "p.json") as engine:
+        instance = await Instance.instantiate(linked(engine))
         await instance.call("work")
         instance.close()
     (file,) = files(tmp_path)
-    assert any("3 requests were left out" in note for note in read(file.read_text()).notes)
+    assert stacks(file) == {(NOT_TAKEN,): 4}
+    assert number_of(read(file.read_text()).notes, "have no stack") == 4
+
+
+async def test_the_stacks_of_all_instances_are_limited(tmp_path: Path) -> None:
+    with opened(tmp_path / "p.json") as engine:
+        assert engine.profiler is not None
+        engine.profiler.room.left = 30
+        component = linked(engine)
+        instances = [await Instance.instantiate(component) for _ in range(4)]
+        for instance in instances:
+            await instance.call("deep", None, 20)
+            engine.profiler.flush()
+            assert engine.profiler.room.left >= -4  # each may say once that it has no room
+        for instance in instances:
+            instance.close()
+        engine.profiler.flush()
+        assert engine.profiler.room.left == 30
+    assert [(CROWDED,) in stacks(file) for file in files(tmp_path)] == [False, True, True, True]
+
+
+async def test_no_more_files_are_written_at_once_than_the_loop_can_bear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "FILES_AT_ONCE", 2)
+    monkeypatch.setattr(sampling, "WINDOW", 3600)
+    with opened(tmp_path / "p.json") as engine:
+        component = linked(engine)
+        for _ in range(5):
+            instance = await Instance.instantiate(component)
+            await instance.call("work")
+            instance.close()
+        assert engine.profiler is not None
+        counts = []
+        for _ in range(2):
+            engine.profiler._write(living=False)
+            counts.append(len(files(tmp_path)))
+        engine.profiler.flush()
+        counts.append(len(files(tmp_path)))
+    assert counts == [2, 4, 5]
+
+
+def test_a_large_profile_is_made_piece_by_piece() -> None:
+    """While one piece is made no other thread runs."""
+    tree, samples = StackTree(), Samples()
+    for number in range(10 * PIECE):
+        samples.add(number / 100, tree.number([(f"f{number % 50}", "m", 1)] * 3), 1)
+    requests = [RequestSpan("GET", "/" + "x" * 100, number / 100, number / 100) for number in range(5 * PIECE)]
+    pieces = list(write(Recorded("large", 1, 0.0, 0.01, 0.0, 100.0, tree, {"guest": samples}, requests)))
+    assert max(map(len, pieces)) < 250 * PIECE
+    assert sum(map(len, pieces)) > 1000 * PIECE
+    (thread,) = json.loads("".join(pieces))["threads"]
+    assert thread["samples"]["length"] >= 10 * PIECE
+    assert thread["markers"]["length"] >= 5 * PIECE
 
 
 async def test_a_deep_stack_keeps_its_innermost_frames(tmp_path: Path) -> None:
@@ -228,6 +382,25 @@ async def test_a_profile_that_can_not_be_written_is_logged_and_no_harm(
         instance.close()
     (record,) = caplog.records
     assert "cannot write the profile" in record.getMessage()
+
+
+async def test_a_window_that_can_not_be_read_is_all_that_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("as asked for")
+
+    monkeypatch.setattr(sampling, "WINDOW", 0.01)
+    with opened(tmp_path / "p.json") as engine:
+        instance = await Instance.instantiate(linked(engine))
+        with monkeypatch.context() as broken:
+            broken.setattr(sampling, "stack_reader", fail)
+            await instance.call("work")
+            await until(lambda: "is lost" in caplog.text)
+        await instance.call("work")
+        instance.close()
+    (file,) = files(tmp_path)
+    assert sum(stacks(file).values()) == 4
 
 
 async def test_without_it_there_is_nothing_of_it() -> None:
@@ -294,3 +467,60 @@ async def test_the_tables_of_a_file_fit_together(tmp_path: Path) -> None:
     assert {strings[name] for name in markers["name"]} <= {schema["name"] for schema in content["meta"]["markerSchema"]}
     requests = [data["request"] for data in markers["data"] if data["type"] == "Request"]
     assert requests == ["GET /one", "GET /two"]
+
+
+#: a component in a component, each of which computes
+COMPOSITION = """
+(component
+  (component $Inner
+    (core module $inner-code
+      (func $inside (export "f") (local $count i32)
+        (local.set $count (i32.const 100000000))
+        (loop $again
+          (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+          (br_if $again (local.get $count)))))
+    (core instance $i (instantiate $inner-code))
+    (func (export "f") (canon lift (core func $i "f"))))
+  (component $Outer
+    (import "f" (func $f))
+    (core func $f' (canon lower (func $f)))
+    (core module $outer-code
+      (import "" "f" (func $f))
+      (func $outside (local $count i32)
+        (local.set $count (i32.const 100000000))
+        (loop $again
+          (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+          (br_if $again (local.get $count))))
+      (func (export "f") (call $outside) (call $f) (call $outside)))
+    (core instance $i (instantiate $outer-code (with "" (instance (export "f" (func $f'))))))
+    (func (export "f") (canon lift (core func $i "f"))))
+  (instance $inner (instantiate $Inner))
+  (instance $outer (instantiate $Outer (with "f" (func $inner "f"))))
+  (export "f" (func $outer "f")))
+"""
+
+
+async def test_a_composition_has_a_thread_for_each_component_instance(tmp_path: Path) -> None:
+    with Engine(cache=False, profile=GuestProfile(str(tmp_path / "p.json"), 0.001)) as engine:
+        component = Component.compile(engine, bytes(wasmtime.wat2wasm(COMPOSITION))).link(Imports())
+        instance = await Instance.instantiate(component)
+        assert instance.profile is not None
+        while len(instance.profile.parts) < 2:
+            await instance.call("f")
+            assert engine.profiler is not None
+            await trio.to_thread.run_sync(engine.profiler.flush)
+        instance.close()
+    (file,) = files(tmp_path)
+    modules = [
+        {module for frames, _ in thread for _, module, _ in frames} for _, thread in read(file.read_text()).threads
+    ]
+    assert sorted(modules, key=min) == [{"inner-code"}, {"outer-code"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x04name", b"\x04name\x00", b"\x04name\x00\x05\xff", b"\x04name\x00\x03\x02\xff\xfe", b"\xff" * 9],
+)
+def test_a_name_section_that_makes_no_sense(content: bytes) -> None:
+    """The specification has such a module valid all the same."""
+    assert module_name(b"\0asm\x01\0\0\0" + b"\0" + bytes([len(content)]) + content) == ""

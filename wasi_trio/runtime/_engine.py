@@ -116,8 +116,9 @@ class Engine(Running):
     def _at_profiled_epoch(self, context: int, data: int, delta: Any, kind: Any) -> int:
         """In place of ``_at_epoch`` where guests are sampled."""
         assert self.profiler is not None
+        verdict = self._at_epoch(context, data, delta, kind)
         self.profiler.sample(self.current)
-        return self._at_epoch(context, data, delta, kind)
+        return verdict
 
     def close(self) -> None:
         """Stop the ticker. Components and instances of this engine must not be used afterwards."""

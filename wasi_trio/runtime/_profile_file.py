@@ -28,8 +28,14 @@ LONGEST = 200
 CUT = "(more callers)"
 #: what stands for all frames where a guest has too many different stacks
 CROWDED = "(one of too many stacks)"
-#: distinct frames, each by the stack that it was called from, that are kept for each instance
-MOST_STACKS = 20_000
+#: distinct frames, each by the stack that it was called from, that are kept for each instance, and for all that live
+MOST_STACKS, STACKS_IN_ALL = 20_000, 100_000
+#: what stands for a stack that there was no time to take
+NOT_TAKEN = "(stack not taken)"
+#: entries of a table's column that are made into text at once
+PIECE = 1_000
+#: what numbers in a file that is read have to be less than
+_MOST = 1e15
 #: milliseconds in a second
 _MS = 1000.0
 #: phases of markers
@@ -43,10 +49,21 @@ class ProfileError(Exception):
     """It is no profile; the message is one line."""
 
 
-class StackTree:
-    """Stacks by number: each is a frame and the stack that called it, -1 for none."""
+class Room:
+    """How many more stacks may be kept, in all trees together."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: int = STACKS_IN_ALL) -> None:
+        self.left = left
+
+
+class StackTree:
+    """Stacks by number: each is a frame and the stack that called it, -1 for none.
+
+    When a tree is needed no longer, what it has is to be given back to ``room``.
+    """
+
+    def __init__(self, room: Room | None = None) -> None:
+        self.room = Room() if room is None else room
         self.frames: list[Frame] = []
         self.parents: list[int] = []
         self._numbers: dict[tuple[int, Frame], int] = {}
@@ -60,7 +77,8 @@ class StackTree:
             frames = [(CUT, "", OTHER), *frames[-DEEPEST:]]
         stack = -1
         for frame in frames:
-            if len(self.frames) >= MOST_STACKS and (stack, frame) not in self._numbers:
+            full = len(self.frames) >= MOST_STACKS or self.room.left <= 0
+            if full and (stack, frame) not in self._numbers:
                 return self._add(-1, (CROWDED, "", OTHER))
             stack = self._add(stack, frame)
         return stack
@@ -70,6 +88,7 @@ class StackTree:
         if found == len(self.frames):
             self.frames.append(frame)
             self.parents.append(parent)
+            self.room.left -= 1
         return found
 
 
@@ -86,6 +105,13 @@ class Samples:
         self.stacks.append(stack)
         self.weights.append(weight)
 
+    def forget(self, count: int) -> float:
+        """Drop the oldest, and give the time of the last of them."""
+        until = self.times[count - 1]
+        for column in (self.times, self.stacks, self.weights):
+            del column[:count]
+        return until
+
 
 @dataclass(slots=True)
 class RequestSpan:
@@ -100,7 +126,10 @@ class RequestSpan:
 
 @dataclass(slots=True)
 class Recorded:
-    """All that is to be written of an instance. Times are seconds since ``epoch``, which is in seconds since 1970."""
+    """All that is to be written of an instance. Times are seconds since ``epoch``, which is in seconds since 1970.
+
+    Samples from before ``since`` were dropped, so that nobody knows when it computed before that.
+    """
 
     name: str
     pid: int
@@ -112,16 +141,17 @@ class Recorded:
     threads: dict[str, Samples]
     requests: Sequence[RequestSpan]
     notes: Sequence[str] = ()
+    since: float = 0.0
 
 
 # ---- writing ---------------------------------------------------------------------------------------------
 
 
-def write(recorded: Recorded) -> str:
-    """The text of a profile."""
+def write(recorded: Recorded) -> Iterator[str]:
+    """The text of a profile, in pieces: while JSON is made no other thread runs, so that none may take long."""
     threads = recorded.threads or {"guest": Samples()}
     computed = _computed(recorded)
-    return json.dumps(
+    return _pieces(
         {
             "meta": _meta(recorded),
             "libs": [],
@@ -132,9 +162,32 @@ def write(recorded: Recorded) -> str:
             "pages": [],
             "profilerOverhead": [],
             "counters": [],
-        },
-        separators=(",", ":"),
+        }
     )
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        before = "{"
+        for key, part in value.items():
+            yield f"{before}{json.dumps(key)}:"
+            yield from _pieces(part)
+            before = ","
+        yield "}" if value else "{}"
+    elif isinstance(value, list) and value and isinstance(value[0], dict) and "samples" in value[0]:
+        before = "["
+        for part in value:
+            yield before
+            yield from _pieces(part)
+            before = ","
+        yield "]"
+    elif isinstance(value, list):
+        for start in range(0, len(value), PIECE):
+            text = json.dumps(value[start : start + PIECE], separators=(",", ":"))
+            yield ("," if start else "[") + text[1:-1]
+        yield "]" if value else "[]"
+    else:
+        yield json.dumps(value)
 
 
 def _meta(recorded: Recorded) -> dict[str, Any]:
@@ -336,12 +389,15 @@ def _markers(recorded: Recorded, computed: Sequence[tuple[float, float]], string
             "type": "Request",
             "request": f"{request.method} {request.path}",
             "status": "" if request.status is None else str(request.status),
-            "computed": sampled * recorded.interval * _MS,
             # Those that had begun when this ended, without those that had ended when it began.
             "others": bisect_left(starts, end) - bisect_right(stops, request.began) - 1,
         }
+        if request.began >= recorded.since:
+            data["computed"] = sampled * recorded.interval * _MS
         markers.append((string("Request"), request.began, request.ended, data))
-    for since, until in _idle(_busy(list(zip((r.began for r in requests), ends, strict=True))), computed):
+    began = (max(request.began, recorded.since) for request in requests)
+    busy = [(since, end) for since, end in zip(began, ends, strict=True) if since < end]
+    for since, until in _idle(_busy(busy), computed):
         if until - since > recorded.interval:
             markers.append((string("Waiting"), since, until, {"type": "Waiting"}))
     return sorted(markers, key=lambda marker: marker[1])
@@ -403,9 +459,17 @@ def read(text: str | bytes) -> Profile:
         notes = [str(entry["value"]) for section in meta.get("extra", ()) for entry in section["entries"]]
         libs = [str(lib["name"]) for lib in content["libs"]]
         threads = [(str(thread["name"]), _read_thread(thread, libs)) for thread in content["threads"]]
-        return Profile(str(meta["product"]), float(meta["interval"]) / _MS, threads, notes)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return Profile(str(meta["product"]), _amount(meta["interval"]) / _MS, threads, notes)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ProfileError(f"no profile in the processed format of the Firefox profiler: {error!r}") from None
+
+
+def _amount(value: Any) -> float:
+    """A number that may be one of milliseconds, or of samples: of a time that anything can take."""
+    number = float(value)
+    if not 0 <= number < _MOST:
+        raise ValueError(f"{value!r} is no amount of time")
+    return number
 
 
 def _read_thread(thread: dict[str, Any], libs: Sequence[str]) -> list[tuple[list[Frame], float]]:
@@ -414,7 +478,7 @@ def _read_thread(thread: dict[str, Any], libs: Sequence[str]) -> list[tuple[list
     weights = samples.get("weight") or [1] * len(stacks)
     known = stack_reader(thread, libs)
     return [
-        (known(stack), float(weight))
+        (known(stack), _amount(weight))
         for stack, weight in zip(stacks, weights, strict=True)
         if stack is not None and weight
     ]

@@ -17,18 +17,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from ctypes import byref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._reader import Reader
+from wasi_trio.component._wasm import sections
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._profile_file import (
     HOST,
     LONGEST,
+    NOT_TAKEN,
+    OTHER,
     WASM,
     Frame,
     Recorded,
     RequestSpan,
+    Room,
     Samples,
     StackTree,
     stack_reader,
@@ -47,11 +54,23 @@ log = get_logger("wasi_trio")
 WINDOW = 1.0
 #: the part of the time that taking samples may cost: a guest chooses how deep its stack is
 SHARE = 0.05
-#: samples, and requests, that are kept of one instance, and of all that live
+#: samples, and requests, that are kept of one instance, and of all that live: the newest
 SAMPLES, SAMPLES_IN_ALL = 60_000, 1_000_000
 REQUESTS, REQUESTS_IN_ALL = 20_000, 200_000
-#: files that a process leaves, the newest: without reuse there is an instance for each request
+#: seconds after which a request is worth a file even if its instance was never seen to compute
+LONG = 0.1
+#: samples that may wait for the profiler's thread, which a slow disk may hold up
+WAITING = 50_000
+#: files that a process leaves, the newest: without reuse there is an instance for each request; and how many of what
+#: has ended are written in a window
 FILES = 1_000
+FILES_AT_ONCE = 20
+
+
+#: bytes of a module before its sections, the identifier of those that are custom, and the bytes of one that are read
+_PREAMBLE, _CUSTOM, _NAMES = 8, 0, 4096
+#: bytes of a file that are gathered before they are written
+_BUFFERED = 1 << 18
 
 
 class _Window:
@@ -61,7 +80,8 @@ class _Window:
     """
 
     def __init__(self, engine: int, modules: Sequence[tuple[bytes, wasmtime.Module]], interval: float) -> None:
-        self.samples: list[tuple[InstanceProfile, int, Any, float, int]] = []
+        #: whose, of which component instance, in which host function, when, for how many beats; and if with a stack
+        self.samples: list[tuple[InstanceProfile, int, Any, float, int, bool]] = []
         self.spent = 0.0
         names = [ffi.byte_vec(name) for name, _ in modules]
         listed = (ffi.ProfiledModule * max(1, len(modules)))()
@@ -80,14 +100,32 @@ class _Window:
         return ffi.take_profile(pointer)
 
 
+def module_name(code: bytes) -> str:
+    """The name that a core module has for itself in its section ``name``, or nothing."""
+    for identifier, content in sections(memoryview(code)[_PREAMBLE:]):
+        if identifier == _CUSTOM:
+            # Custom sections are no part of what was validated.
+            with suppress(MalformedComponent):
+                reader = Reader(bytes(content[:_NAMES]))
+                if reader.raw_name("custom section") == "name" and reader.byte("subsection") == 0:
+                    reader.u32("size of a subsection")
+                    return reader.raw_name("module name")
+    return ""
+
+
 class ComponentProfile:
     """What the instances of one component have in common."""
 
-    def __init__(self, profiler: Profiler, name: str, modules: Sequence[wasmtime.Module]) -> None:
+    def __init__(
+        self, profiler: Profiler, name: str, modules: Sequence[wasmtime.Module], codes: Sequence[bytes]
+    ) -> None:
         self.profiler = profiler
         self.name = name
-        distinct = list({id(module): module for module in modules}.values())
-        self._modules = [(b"module %d" % number, module) for number, module in enumerate(distinct)]
+        distinct = {id(module): (module, code) for module, code in zip(modules, codes, strict=True)}
+        self._modules = [
+            ((module_name(code)[:LONGEST] or f"module {number}").encode(), module)
+            for number, (module, code) in enumerate(distinct.values())
+        ]
         self.window = self.new_window()
 
     def new_window(self) -> _Window:
@@ -103,22 +141,28 @@ class InstanceProfile:
         self.number = self.profiler.take_number()
         self.began = time.perf_counter()
         self.ended: float | None = None
-        self.tree = StackTree()
+        self.tree = StackTree(self.profiler.room)
         self.parts: dict[int, Samples] = {}
-        self.count = 0
+        #: samples that are kept, and the time up to which they were dropped
+        self.kept = 0
+        self.since = self.began
         self.requests: list[RequestSpan] = []
         #: what was left out, as there is a limit to it
         self.lost_samples = 0
         self.lost_requests = 0
+        self.without_stack = 0
         #: set where something was added since it was written
         self.changed = False
 
-    def begin_request(self, method: str, path: str) -> RequestSpan | None:
-        """The instance is about to be given a request; None where it has had too many to keep them all."""
+    def begin_request(self, method: str, path: str) -> RequestSpan:
+        """The instance is about to be given a request."""
         profiler = self.profiler
         if len(self.requests) >= REQUESTS or profiler.requests >= REQUESTS_IN_ALL:
-            self.lost_requests += 1
-            return None
+            half = (len(self.requests) + 1) // 2
+            under_way = [span for span in self.requests[:half] if span.ended is None]
+            self.lost_requests += half - len(under_way)
+            profiler.requests -= half - len(under_way)
+            self.requests = under_way + self.requests[half:]
         profiler.requests += 1
         span = RequestSpan(method[:LONGEST], path[:LONGEST], time.perf_counter())
         self.requests.append(span)
@@ -136,15 +180,41 @@ class InstanceProfile:
         samples = self.parts.get(part)
         if samples is None:
             samples = self.parts[part] = Samples()
+        if len(samples.times) >= SAMPLES or self.profiler.kept >= SAMPLES_IN_ALL:
+            half = len(samples.times) // 2
+            if half:
+                self.since = max(self.since, samples.forget(half))
+                self.lost_samples += half
+                self._keep(-half)
         samples.add(at, self.tree.number(frames), weight)
+        self._keep(1)
+
+    def _keep(self, count: int) -> None:
+        self.kept += count
+        self.profiler.kept += count
+
+    def forget(self) -> None:
+        """It is written and gone: what it had can be others'; on the profiler's thread."""
+        self._keep(-self.kept)
+        self.profiler.room.left += len(self.tree)
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to see: a sample, or a request that took long, if only by waiting."""
+        if self.parts:
+            return True
+        end = time.perf_counter() if self.ended is None else self.ended
+        return any((end if span.ended is None else span.ended) - span.began > LONG for span in self.requests)
 
     def recorded(self) -> Recorded:
         profiler = self.profiler
         notes = [f"a sample every {profiler.interval * 1000:g} ms, of the guest that ran then"]
         if self.lost_samples:
-            notes.append(f"cut: {self.lost_samples} samples were left out, of which there may only be so many")
+            notes.append(f"cut: the oldest {self.lost_samples} samples were left out, as only so many are kept")
         if self.lost_requests:
-            notes.append(f"cut: {self.lost_requests} requests were left out, of which there may only be so many")
+            notes.append(f"cut: the oldest {self.lost_requests} requests were left out, as only so many are kept")
+        if self.without_stack:
+            notes.append(f"cut: {self.without_stack} samples have no stack, as it would have taken too long to take it")
         several = len(self.parts) > 1
         threads = {
             f"component {part + 1} of the composition" if several else "guest": samples
@@ -162,6 +232,7 @@ class InstanceProfile:
             threads=threads,
             requests=list(self.requests),
             notes=notes,
+            since=self.since,
         )
 
     @property
@@ -185,8 +256,10 @@ class Profiler:
         self.interval = options.interval
         #: what perf_counter() counts from, in seconds since 1970
         self.epoch = time.time() - time.perf_counter()
-        #: what is kept, of all instances that live
-        self.samples = 0
+        #: samples that are kept of all instances that live, and room for stacks; both are the profiler's thread's
+        self.kept = 0
+        self.room = Room()
+        #: requests that are kept of them; the loop's thread's
         self.requests = 0
         #: how many samples were taken, for who wants to know what it costs
         self.taken = 0
@@ -197,7 +270,9 @@ class Profiler:
         self._writing = threading.Lock()
         self._components: dict[int, tuple[Any, ComponentProfile]] = {}
         self._living: dict[InstanceProfile, None] = {}
+        #: what has ended since the last window, and what of that before is still to be written
         self._ended: deque[InstanceProfile] = deque()
+        self._pending: deque[InstanceProfile] = deque()
         self._files: dict[Path, None] = {}
         #: the number of the next instance, by which a pool knows its instances; it may say another
         self.next = 1
@@ -216,8 +291,10 @@ class Profiler:
         """An instance of a linked component is about to be made."""
         known = self._components.get(id(linked))
         if known is None:
-            modules = linked.component.modules
-            known = self._components[id(linked)] = linked, ComponentProfile(self, self._label(linked.name), modules)
+            component = linked.component
+            codes = [step.code for step in component.relinked]
+            made = ComponentProfile(self, self._label(linked.name), component.modules, codes)
+            known = self._components[id(linked)] = linked, made
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wasi_trio profiles", daemon=True)
             self._thread.start()
@@ -233,6 +310,7 @@ class Profiler:
 
     def end(self, profile: InstanceProfile) -> None:
         self._living.pop(profile, None)
+        self.requests -= len(profile.requests)
         self._ended.append(profile)
 
     def beat(self) -> bool:
@@ -258,20 +336,19 @@ class Profiler:
         profile: InstanceProfile = store.root.profile
         if call is None and now - asked > self.interval:
             return  # it did not run on at that time, and has only come back
-        if profile.count >= SAMPLES or self.samples >= SAMPLES_IN_ALL:
-            profile.lost_samples += weight
-            return
         with self._lock:
             window = profile.component.window
-            if window.spent > SHARE * WINDOW:
-                profile.lost_samples += weight
+            if len(window.samples) >= WAITING:
+                profile.lost_samples += 1
                 return
-            window.sample(store.pointer)
-            window.samples.append((profile, store.index, None if call is None else call[0], asked, weight))
+            taken = window.spent <= SHARE * WINDOW
+            if taken:
+                window.sample(store.pointer)
+                self.taken += 1
+            else:
+                profile.without_stack += 1
+            window.samples.append((profile, store.index, None if call is None else call[0], asked, weight, taken))
             window.spent += time.perf_counter() - now
-        profile.count += 1
-        self.samples += 1
-        self.taken += 1
 
     # ---- on any thread -----------------------------------------------------------------------------------
 
@@ -291,19 +368,30 @@ class Profiler:
 
     def _run(self) -> None:
         while not self._wake.wait(WINDOW):
-            self._write(living=False)
+            try:
+                self._write(living=False)
+            except Exception:  # the next window is another: what has ended is not to gather because of this one
+                log.exception("what guests were sampled in for the last second is lost")
 
     def _write(self, living: bool) -> None:
         with self._writing:
-            ended = [self._ended.popleft() for _ in range(len(self._ended))]
+            # Before the windows are taken apart, so that all samples of what has ended are there.
+            count = len(self._ended)
             for _, component in list(self._components.values()):
                 self._take_apart(component)
-            for profile in [*ended, *(list(self._living) if living else ())]:
-                if profile.parts or (living and profile.ended is None and profile.requests):
+            ended = [self._ended.popleft() for _ in range(count)]
+            # What says nothing is not written, and what newer files would push out need not be either.
+            telling = [profile for profile in (*self._pending, *ended) if profile.tells]
+            for profile in (*(profile for profile in ended if not profile.tells), *telling[:-FILES]):
+                profile.forget()
+            pending = self._pending = deque(telling[-FILES:])
+            for _ in range(len(pending) if living else min(len(pending), FILES_AT_ONCE)):
+                profile = pending.popleft()
+                self._write_file(profile)
+                profile.forget()
+            for profile in list(self._living) if living else ():
+                if profile.parts or profile.requests:
                     self._write_file(profile)
-            for profile in ended:
-                self.samples -= profile.count
-                self.requests -= len(profile.requests)
 
     def _take_apart(self, component: ComponentProfile) -> None:
         """Give the samples of the component's window to the instances, and open another window."""
@@ -317,8 +405,11 @@ class Profiler:
         thread = content["threads"][0]
         frames_of = stack_reader(thread, [lib["name"] for lib in content["libs"]])
         stacks = thread["samples"]["stack"]
-        for (profile, part, function, at, weight), stack in zip(window.samples, stacks, strict=True):
-            frames = [(name, module, WASM) for name, module, _ in frames_of(stack)]
+        remaining = iter(stacks)
+        for profile, part, function, at, weight, taken in window.samples:
+            frames = [(NOT_TAKEN, "", OTHER)]
+            if taken:
+                frames = [(name, module, WASM) for name, module, _ in frames_of(next(remaining))]
             if function is not None:
                 frames.append((_host_name(function), "host", HOST))
             profile.add(part, at, frames, weight)
@@ -327,7 +418,8 @@ class Profiler:
         path = profile.path
         beside = path.with_name(path.name + ".part")
         try:
-            beside.write_text(write(profile.recorded()), "utf-8")
+            with beside.open("w", encoding="utf-8", buffering=_BUFFERED) as file:
+                file.writelines(write(profile.recorded()))
             os.replace(beside, path)
             if self.options.numbered:
                 self._files.pop(path, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve._loading import LoadError
@@ -47,6 +49,9 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 f"admin-addr needs workers to be 1: {protocols.workers} processes would each have counts of their own"
             )
         check_address_space()
+        if isinstance(settings["profile"], GuestProfile):
+            # It is to end no process in which nothing takes it yet, or any more. Workers have this from here.
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         with ExitStack() as stack:
             engine = stack.enter_context(settings.engine_options().open())
             chain = orders.load(engine)

@@ -37,9 +37,7 @@ class ProfiledWorker(Worker):
             request = exchange.request
             # Without the query, which may have secrets in it: profiles are shown around.
             path = (request.path_with_query or "/").partition("?")[0]
-            span = self._profile.begin_request(request.method, path)
-            if span is not None:
-                self._spans[exchange] = span
+            self._spans[exchange] = self._profile.begin_request(request.method, path)
         return began
 
     def done(
