@@ -306,7 +306,7 @@ async def test_lines_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
         "GET /path?query 200 in N ms, instance 1: ok",
         "instance 1 of hello ended after 1 request: reuse-count",
         "instance 1 of hello starts",
-        "GET '/line\\nforged' 200 in N ms, instance 1: ok",
+        "GET /line\\nforged 200 in N ms, instance 1: ok",
         "instance 1 of hello ended after 1 request: reuse-count",
         "instance 1 of trap_in_start starts",
         "GET / 503 in N ms, no instance: instantiation-failed",

@@ -42,10 +42,6 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
         if settings["verbose"]:
             logging.getLogger("wasi_trio").setLevel(logging.INFO)
         supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
-        if protocols.workers > 1 and settings["admin-addr"] is not None:
-            raise CommandError(
-                f"admin-addr needs workers to be 1: {protocols.workers} processes would each have counts of their own"
-            )
         check_address_space()
         with ExitStack() as stack:
             engine = stack.enter_context(settings.engine_options().open())

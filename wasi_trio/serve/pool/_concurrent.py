@@ -256,7 +256,7 @@ class Concurrent:
             if pump.works_on(call):
                 await trio.sleep_until(until)
                 if pump.works_on(call) and not self._given_up:
-                    log.warning("instance %d: the guest went on after its response for too long", self._worker.number)
+                    log.warning("instance %s: the guest went on after its response for too long", self._worker.name)
                     self._give_up(Retirement.DEADLINE)
             self._lingering.popleft()
 
@@ -299,11 +299,11 @@ class Concurrent:
             worker.retire(retirement(failure, overdue))
             reason = f"the guest trapped: {first_line(str(failure))}"
             if not isinstance(failure, UsedUp):
-                log.error("instance %d trapped: %s", worker.number, Lines(failure))
+                log.error("instance %s trapped: %s", worker.name, Lines(failure))
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"
-            log.error("instance %d: a host function failed", worker.number, exc_info=failure)
+            log.error("instance %s: a host function failed", worker.name, exc_info=failure)
         else:
             worker.retire(Retirement.SHUTDOWN)
         for exchange in list(self._exchanges):

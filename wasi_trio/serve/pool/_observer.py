@@ -45,8 +45,16 @@ class Observer:
     called first for a request and ``ended`` last; what is told of it after that is ignored.
     """
 
-    def __init__(self, component: str, metrics: HandlerMetrics | None, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        component: str,
+        metrics: HandlerMetrics | None,
+        listeners: Sequence[Listener] = (),
+        prefix: str = "",
+    ) -> None:
         self._component = component
+        #: what comes before an instance's number in logs
+        self._prefix = prefix
         self._metrics = metrics
         self._listeners = listeners
 
@@ -85,7 +93,7 @@ class Observer:
                 target,
                 _status(exchange) or "-",
                 (trio.current_time() - exchange.submitted) * 1000,
-                "no instance" if exchange.instance is None else f"instance {exchange.instance}",
+                "no instance" if exchange.instance is None else f"instance {self._prefix}{exchange.instance}",
                 outcome.value,
             )
 
@@ -94,7 +102,7 @@ class Observer:
         if self._metrics is not None:
             self._metrics.started += 1
         self._tell(lambda listener: listener.instance_started(number))
-        log.info("instance %d of %s starts", number, self._component)
+        log.info("instance %s%d of %s starts", self._prefix, number, self._component)
 
     def instance_ended(self, number: int, taken: int | None, reason: Retirement) -> None:
         """An instance that took so many requests is gone; None where it could not be made."""
@@ -105,7 +113,8 @@ class Observer:
                 metrics.reuse.observe(taken)
         self._tell(lambda listener: listener.instance_ended(number, reason))
         log.info(
-            "instance %d of %s ended after %d %s: %s",
+            "instance %s%d of %s ended after %d %s: %s",
+            self._prefix,
             number,
             self._component,
             taken or 0,

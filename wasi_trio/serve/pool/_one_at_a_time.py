@@ -97,7 +97,7 @@ class OneAtATime:
                     worker.retire(retirement(trap, exchange.overdue))
                     reason = f"the guest trapped: {first_line(str(trap))}"
                     if not isinstance(trap, UsedUp):
-                        log.error("instance %d trapped: %s", worker.number, Lines(trap))
+                        log.error("instance %s trapped: %s", worker.name, Lines(trap))
                 except trio.Cancelled as cancelled:
                     worker.note_cancellation(cancelled)
                     raise
@@ -105,7 +105,7 @@ class OneAtATime:
                     exchange.cause = error
                     worker.retire(Retirement.HOST_ERROR)
                     reason = f"a host function failed: {type(error).__name__}"
-                    log.exception("instance %d: a host function failed", worker.number)
+                    log.exception("instance %s: a host function failed", worker.name)
             if scope.cancelled_caught:
                 worker.retire(Retirement.CANCELLED if exchange.left else Retirement.DEADLINE)
         finally:

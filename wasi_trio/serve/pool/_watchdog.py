@@ -43,7 +43,8 @@ _RUNTIME = (os.path.dirname(str(runtime.__file__)) + os.sep, "<host call")
 class Watched(Protocol):
     """What runs an instance."""
 
-    number: int
+    #: what it is called in logs
+    name: str
 
     def in_flight(self) -> Iterable[Exchange]:
         """The requests that the instance works on; called on any thread."""
@@ -171,8 +172,8 @@ class Watchdog:
         func = held.call[0]
         name = f"{getattr(func, 'interface', '')} {getattr(func, 'name', '')}".strip()
         log.error(
-            "instance %d of %s: the host function %s %s, while these requests are under way: %s\n%s",
-            instance.number,
+            "instance %s of %s: the host function %s %s, while these requests are under way: %s\n%s",
+            instance.name,
             self._component.name,
             name,
             what,
