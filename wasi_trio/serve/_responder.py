@@ -159,6 +159,7 @@ class Responder:
             self._fail(response, str(error))
             return
         self._response = response
+        self._exchange.fallback = 500
         if not body.finished:
             body.on_readable = self._written
         self._stream.send_later(self._send)
@@ -204,6 +205,8 @@ class Responder:
     def _fail(self, response: Response, problem: str) -> None:
         """Answer in place of a guest whose response cannot be sent."""
         response.body.on_readable = None
+        self._exchange.fallback = 500
+        self._exchange.refused = True  # before the response is closed, with which the request may have ended
         response.body.close()
         self._log(problem)
         self._send_error(500, None)
@@ -226,6 +229,7 @@ class Responder:
         if response is None or head is None:
             return  # it was sent whole, or its client has left
         self._response = None
+        self._exchange.fallback = None
         body = response.body
         body.on_readable = None
         sent = False

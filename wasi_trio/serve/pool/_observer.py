@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -57,12 +58,15 @@ class Observer:
         self._prefix = prefix
         self._metrics = metrics
         self._listeners = listeners
+        self._serials = count(1)
 
     def submitted(self, exchange: Exchange) -> None:
         """A request has come to the handler."""
         exchange.observer = self
         exchange.submitted = trio.current_time()
-        exchange.instance = None
+        exchange.instance = exchange.trace = None
+        exchange.serial = next(self._serials)
+        exchange.prefix = self._prefix
 
     def began(self, exchange: Exchange, instance: int) -> None:
         """A guest is about to be called with it."""
@@ -86,12 +90,11 @@ class Observer:
             metrics.requests[key] = metrics.requests.get(key, 0) + 1
         if log.isEnabledFor(logging.INFO):
             request = exchange.request
-            target = request.path_with_query or "/"
             log.info(
                 "%s %s %s in %.1f ms, %s: %s",
                 request.method,
-                target,
-                _status(exchange) or "-",
+                request.path_with_query or "/",
+                exchange.status or "-",
                 (trio.current_time() - exchange.submitted) * 1000,
                 "no instance" if exchange.instance is None else f"instance {self._prefix}{exchange.instance}",
                 outcome.value,
@@ -144,6 +147,8 @@ def _outcome(exchange: Exchange, left: bool) -> Outcome:
     response = exchange.response
     if response is None:
         return Outcome.CLIENT_LEFT
+    if exchange.is_replaced:
+        return Outcome.GUEST_FAILED
     body = response.body
     if body.error is not None:
         return Outcome.CUT
@@ -154,13 +159,6 @@ def _outcome(exchange: Exchange, left: bool) -> Outcome:
     return Outcome.CLIENT_LEFT if body.closed else Outcome.CUT
 
 
-def _status(exchange: Exchange) -> int | None:
-    """What the client is told; None where it left before."""
-    if exchange.response is not None:
-        return exchange.response.status
-    return None if exchange.failure is None else exchange.failure.status
-
-
 def _status_class(exchange: Exchange) -> str:
-    status = _status(exchange)
+    status = exchange.status
     return "none" if status is None else f"{status // 100}xx"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from wasi_trio import runtime
-from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._exchange import Exchange, named
 from wasi_trio.texts import Lines, get_logger
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Watchdog:
             self._component.name,
             name,
             what,
-            ", ".join(f"{one.request.method} {one.request.path_with_query or '/'}" for one in requests) or "none",
+            named(requests),
             Lines(stack),
         )
 

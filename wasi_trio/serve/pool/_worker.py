@@ -37,6 +37,7 @@ log = get_logger("wasi_trio.serve")
 
 #: why a request ends that neither the guest nor its client has ended
 SHUTTING_DOWN = "the server is shutting down"
+TOO_LONG = "the guest went on after its response for too long"
 BACKGROUND_FAILED = "a task failed that the host ran for the instance"
 
 
@@ -177,10 +178,10 @@ class Worker:
             except Exception as error:  # a host function's, or of an interface's making
                 exchange.cause = error
                 reason = f"a host function failed: {type(error).__name__}"
-                log.exception("instance %s: a host function failed", self.name)
+                log.exception("instance %s: a host function failed as it was made for %s", self.name, exchange)
             finally:
                 self._making = ()
-            log.error("instance %s could not be made: %s", self.name, Lines(reason))
+            log.error("instance %s could not be made for %s: %s", self.name, exchange, Lines(reason))
             failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
             self.retire(Retirement.FAILED_TO_START)
             exchange.fail(failed, HttpError("internal-error", str(failed)))
@@ -259,14 +260,12 @@ class Worker:
             if exchange.overdue and not left:
                 failure = DeadlinePassed(f"no response within {self.pool.options.request_timeout:g} s")
             elif timed_out:
-                failure = GuestFailed(
-                    "its client left" if left else "the guest went on after its response for too long"
-                )
+                failure = GuestFailed("its client left" if left else TOO_LONG)
             exchange.fail(failure, HttpError("internal-error", str(failure)))
             if not left:
-                log.warning("instance %s: %s", self.name, failure)
+                log.warning("instance %s: %s: %s", self.name, exchange, failure)
         elif exchange.failure is not None:
-            log.warning("instance %s: %s", self.name, exchange.failure)
+            log.warning("instance %s: %s: %s", self.name, exchange, exchange.failure)
         exchange.request.body.close()
         exchange.advance(Event.CLOSE if closed else Event.END)
         if exchange.state is State.ENDED:
