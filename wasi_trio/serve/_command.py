@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ import trio
 from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve._loading import LoadError
+from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
@@ -37,10 +37,9 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
     ignore_hang_up()
     try:
         orders = understand(given, os.environ, config_file)
+        set_up_logs(orders.settings)
         protocols = orders.protocol_options()
         settings = orders.settings
-        if settings["verbose"]:
-            logging.getLogger("wasi_trio").setLevel(logging.INFO)
         supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
         check_address_space()
         with ExitStack() as stack:

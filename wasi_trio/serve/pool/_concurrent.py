@@ -312,11 +312,12 @@ class Concurrent:
 
     def _tell_trap(self, trap: Trap) -> None:
         name, exchanges = self._worker.name, self._exchanges
+        extra = {"about": {"instance": name, "request": named(exchanges)}}
         if exchanges and all(exchange.left for exchange in exchanges):
             # As a guest may that is told of it and knows no better; nobody waits for it.
-            log.warning("instance %s, at %s, trapped when its client had left", name, named(exchanges))
+            log.warning("instance %s, at %s, trapped when its client had left", name, named(exchanges), extra=extra)
         else:
-            log.error("instance %s, at %s, trapped: %s", name, named(exchanges), Lines(trap))
+            log.error("instance %s, at %s, trapped: %s", name, named(exchanges), Lines(trap), extra=extra)
 
 
 def _nothing() -> None:

@@ -322,6 +322,19 @@ class Exchange:
             return self.fallback if self.is_replaced else response.status
         return None if self.failure is None else self.failure.status
 
+    def about(self, instance: str | None = None) -> dict[str, str]:
+        """What tells the request from others in logs for programs; ``instance`` is its instance's name, if known."""
+        about = {"request": str(self)}
+        if hasattr(self, "submitted"):  # it is observed, or was
+            about["request_id"] = f"{self.prefix}{self.serial}"
+            if self.trace is not None:
+                about["trace"] = self.trace
+            if instance is None and self.instance is not None:
+                instance = f"{self.prefix}{self.instance}"
+        if instance is not None:
+            about["instance"] = instance
+        return about
+
     def __str__(self) -> str:
         """The request in a line of the log."""
         return f"{self.request.method} {self.request.path_with_query or '/'}"

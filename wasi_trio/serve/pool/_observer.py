@@ -98,6 +98,7 @@ class Observer:
                 (trio.current_time() - exchange.submitted) * 1000,
                 "no instance" if exchange.instance is None else f"instance {self._prefix}{exchange.instance}",
                 outcome.value,
+                extra={"about": exchange.about()},
             )
 
     def instance_started(self, number: int) -> None:

@@ -100,7 +100,13 @@ class OneAtATime:
                     worker.retire(retirement(trap, exchange.overdue))
                     reason = f"the guest trapped: {first_line(str(trap))}"
                     if not isinstance(trap, UsedUp):
-                        log.error("instance %s, at %s, trapped: %s", worker.name, exchange, Lines(trap))
+                        log.error(
+                            "instance %s, at %s, trapped: %s",
+                            worker.name,
+                            exchange,
+                            Lines(trap),
+                            extra={"about": exchange.about(worker.name)},
+                        )
                 except trio.Cancelled as cancelled:
                     worker.note_cancellation(cancelled)
                     raise
@@ -108,12 +114,23 @@ class OneAtATime:
                     exchange.cause = error
                     worker.retire(Retirement.HOST_ERROR)
                     reason = f"a host function failed: {type(error).__name__}"
-                    log.exception("instance %s: %s: a host function failed", worker.name, exchange)
+                    log.exception(
+                        "instance %s: %s: a host function failed",
+                        worker.name,
+                        exchange,
+                        extra={"about": exchange.about(worker.name)},
+                    )
             if scope.cancelled_caught:
                 worker.retire(Retirement.CANCELLED if exchange.left else Retirement.DEADLINE)
                 response = exchange.response
                 if response is not None and response.body.end is BodyEnd.WHOLE and not exchange.left:
-                    log.warning("instance %s: %s: %s", worker.name, exchange, TOO_LONG)
+                    log.warning(
+                        "instance %s: %s: %s",
+                        worker.name,
+                        exchange,
+                        TOO_LONG,
+                        extra={"about": exchange.about(worker.name)},
+                    )
         finally:
             self._serving = ()
             ready = reason is not None and not instance.dead

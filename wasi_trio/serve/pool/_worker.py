@@ -178,10 +178,21 @@ class Worker:
             except Exception as error:  # a host function's, or of an interface's making
                 exchange.cause = error
                 reason = f"a host function failed: {type(error).__name__}"
-                log.exception("instance %s: a host function failed as it was made for %s", self.name, exchange)
+                log.exception(
+                    "instance %s: a host function failed as it was made for %s",
+                    self.name,
+                    exchange,
+                    extra={"about": exchange.about(self.name)},
+                )
             finally:
                 self._making = ()
-            log.error("instance %s could not be made for %s: %s", self.name, exchange, Lines(reason))
+            log.error(
+                "instance %s could not be made for %s: %s",
+                self.name,
+                exchange,
+                Lines(reason),
+                extra={"about": exchange.about(self.name)},
+            )
             failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
             self.retire(Retirement.FAILED_TO_START)
             exchange.fail(failed, HttpError("internal-error", str(failed)))
@@ -263,9 +274,13 @@ class Worker:
                 failure = GuestFailed("its client left" if left else TOO_LONG)
             exchange.fail(failure, HttpError("internal-error", str(failure)))
             if not left:
-                log.warning("instance %s: %s: %s", self.name, exchange, failure)
+                log.warning(
+                    "instance %s: %s: %s", self.name, exchange, failure, extra={"about": exchange.about(self.name)}
+                )
         elif exchange.failure is not None:
-            log.warning("instance %s: %s: %s", self.name, exchange, exchange.failure)
+            log.warning(
+                "instance %s: %s: %s", self.name, exchange, exchange.failure, extra={"about": exchange.about(self.name)}
+            )
         exchange.request.body.close()
         exchange.advance(Event.CLOSE if closed else Event.END)
         if exchange.state is State.ENDED:

@@ -73,6 +73,7 @@ class Service:
             settings.handler_options(self.metrics),
             drain_timeout=protocols.drain_timeout,
             instance_prefix=self.prefix,
+            observed=protocols.access_log is not None or settings["log-format"] == "json",
         )
         own = own_addresses([listener.sock for listener in self.listeners])
         options = replace(options, wasi=replace(options.wasi, network=options.wasi.network.prepared(own)))
@@ -95,6 +96,7 @@ class Service:
                 adds_date=protocols.adds_date,
                 server_names=protocols.server_names,
                 root_path=protocols.root_path,
+                observed=options.observed,
             )
             server = Server(
                 service,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import logging
 import pickle
 import signal
 import socket
@@ -14,6 +13,7 @@ import trio
 
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._loading import LoadError
+from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, new_metrics, reported
@@ -39,10 +39,10 @@ def main(number: str, prefix: str, descriptor: str, reports: str | None = None) 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     control = _inherited(int(descriptor))
     channel = None if reports is None else _inherited(int(reports))
-    logging.basicConfig(stream=sys.stderr, format=f"%(levelname)s %(name)s [worker {number}]: %(message)s")
     size = int.from_bytes(_receive(control, 4))
     orders, sockets, interval = pickle.loads(_receive(control, size))
     try:
+        set_up_logs(orders.settings, number)
         _serve(control, channel, prefix, orders, sockets, interval)
     except (LoadError, SettingError) as error:
         logger.error("%s", error)
@@ -68,7 +68,6 @@ def _serve(
     sockets: list[tuple[int, bool]],
     interval: float | None,
 ) -> None:
-    logging.getLogger("wasi_trio").setLevel(logging.INFO if orders.settings["verbose"] else logging.WARNING)
     listeners = [Listener(_inherited(descriptor), secure) for descriptor, secure in sockets]
     with orders.settings.engine_options().open() as engine:
         chain = orders.load(engine)
