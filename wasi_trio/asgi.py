@@ -22,6 +22,7 @@ from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.serve._garbage import freeze_garbage_collection
 from wasi_trio.serve._loading import LoadError
+from wasi_trio.serve._logs import text_formatter
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send, pass_lifespan
@@ -157,7 +158,6 @@ class App:
                 headers = settings.headers if headers is None else headers
                 engine = settings.engine_options()
                 if settings["verbose"]:
-                    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
                     logging.getLogger("wasi_trio").setLevel(logging.INFO)
         if not component:
             raise LoadError(NO_COMPONENT)
@@ -191,6 +191,15 @@ class _Main(App):
     def _settle(self) -> None:
         if is_hypercorn(sys.argv):
             freeze_garbage_collection()
+
+    def _understand(self) -> tuple[list[str], HandlerOptions, Sequence[tuple[bytes, bytes]], EngineOptions]:
+        ours = logging.getLogger("wasi_trio")
+        if not ours.hasHandlers():
+            # Where nobody has set up anything lines would come without a time, and those below warnings not at all.
+            handler = logging.StreamHandler()
+            handler.setFormatter(text_formatter())
+            ours.addHandler(handler)
+        return super()._understand()
 
     async def _fail(self, message: str, send: Send) -> None:
         if not is_hypercorn(sys.argv):

@@ -94,7 +94,8 @@ def test_verbose(tmp_path: Path, option: str) -> None:
         assert server.get("path?query") == "Hello, world!\n"
         server.process.send_signal(signal.SIGTERM)
         printed = re.sub(r"\d+\.\d ms", "N ms", server.ends_well()).splitlines()
-    assert [line for line in printed if line.startswith("INFO")] == [
+    lines = [re.sub(r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] ", "", line) for line in printed]
+    assert [line for line in lines if line.startswith("INFO")] == [
         f"INFO wasi_trio.serve: instance 1 of {component} starts",
         "INFO wasi_trio.serve: GET /path?query 200 in N ms, instance 1: ok",
         f"INFO wasi_trio.serve: instance 1 of {component} ended after 1 request: reuse-count",
@@ -106,4 +107,4 @@ def test_not_verbose(tmp_path: Path) -> None:
         assert server.get() == "Hello, world!\n"
         server.process.send_signal(signal.SIGTERM)
         (line,) = server.ends_well().splitlines()
-    assert line.startswith("WARNING wasi_trio.serve: shutting down")
+    assert "] WARNING wasi_trio.serve: shutting down" in line

@@ -117,9 +117,6 @@ def test_a_bad_option_is_told_in_the_same_words(
 
 def test_files_and_combinations_that_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fails("serve", "--hypercorn-config", "/none.toml") == "cannot read /none.toml: No such file or directory"
-    assert fails("serve", "--workers", "2", "--admin-addr", "127.0.0.1:0") == (
-        "admin-addr needs workers to be 1: 2 processes would each have counts of their own"
-    )
     assert fails("serve", "--addr", "fd://1000") == "cannot listen on fd://1000: Bad file descriptor"
     file = folder / "hypercorn.toml"
     file.write_text("[wasi_trio]\nrequest-timout = 1\n")

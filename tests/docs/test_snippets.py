@@ -27,7 +27,7 @@ SHOWN = {
     # what "nox -s programs" does with a program of its own
     "jco new --wasi-command program.wasm -o command.wasm",
     # lines of the log
-    "INFO wasi_trio.serve: instance 1 of hello.wasm starts",
+    "[2026-11-28 14:55:04 +0000] INFO wasi_trio.serve: instance 1 of hello.wasm starts",
     # what goes into the files of shells, whose scripts tests/cli/test_help.py tries
     'eval "$(wasi-trio completion bash)"',
     "wasi-trio completion fish > ~/.config/fish/completions/wasi-trio.fish",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 
 import pytest
 import trio
@@ -10,6 +12,7 @@ import trio.testing
 
 from tests.e2e.support import Pool, content, handle, request, serve, until
 from tests.e2e.test_trailers import Upstream, exchange_over_http2
+from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi.http._body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http._errors import HttpError
@@ -189,6 +192,23 @@ async def test_an_echo_shorter_than_its_length() -> None:
             await response.body.receive_some()
         await until(lambda: not pool.handler.active)
         assert pool.live == 1
+
+
+async def test_a_status_is_the_same_on_the_wire_in_the_log_and_in_metrics(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the guest gave one that its client is not told."""
+    caplog.set_level(logging.INFO, "wasi_trio.serve")
+    metrics = Metrics()
+    async with serve("python_p3", HandlerOptions(metrics=metrics)) as site:
+        for query in ("body=12345&length=5", "body=12345&length=4", "body=12345&length=6", "status=42"):
+            caplog.clear()
+            answer = await site.ask(f"/answer?{query}")
+            await until(lambda: not site.handler.active)
+            (line,) = [text for text in caplog.messages if re.match(r"GET \S+ \d+ in", text)]
+            assert f" {answer.status} in " in line
+            assert line.endswith(": cut" if answer.cut else ": ok" if answer.status == 200 else ": guest-failed")
+            text = metrics.exposition().decode()
+            outcome = "cut" if answer.cut else "ok" if answer.status == 200 else "guest-failed"
+            assert f'outcome="{outcome}",status="{answer.status // 100}xx"' in text
 
 
 @pytest.mark.parametrize(("path", "length"), [("/hello", None), ("/answer?body=12345&length=5", "5")])

@@ -158,7 +158,7 @@ async def test_fetch_of_what_breaks_off(site: Site, nursery: trio.Nursery, caplo
         got_first.set()
         await client.rest(answered)
     assert (answered.status, answered.body, answered.cut) == (200, b"", True)
-    assert "instance 1: the guest trapped" in caplog.text
+    assert ": the guest trapped" in caplog.text
     assert "broke off its response" in caplog.text
     assert (await site.ask("/hello")).status == 200
 
@@ -174,6 +174,8 @@ FAILURES = [
     ("/no-response", "dropped the response-outparam without setting it"),
     ("/exit", "exited with code 0"),
     ("/exit?failed", "exited with code 1"),
+    # WASI 0.2 has success and failure, and no other code.
+    ("/sys-exit", ": GET /sys-exit: the guest exited with code 1"),
     ("/oom", "trapped"),
 ]
 
@@ -184,7 +186,8 @@ async def test_failures(path: str, reason: str, caplog: pytest.LogCaptureFixture
     async with serve("python_p2", HandlerOptions(limits=limits)) as site:
         answer = await site.ask(path)
         assert (answer.status, answer.cut) == (500, False)
-        assert any(reason in record.getMessage() for record in caplog.records if record.name == "wasi_trio.serve")
+        # The response may be there before the guest has ended.
+        await until(lambda: any(reason in text for _, _, text in caplog.record_tuples))
         assert (await site.ask("/hello")).body == b"Hello, world!\n"
 
 

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.e2e.process import Process, command, on_disk
+from tests.e2e.support import Answer, Client
 from tests.e2e.test_shutdown import finish_echo, refuses_connections, start_echo
 from tests.guests.build import ROOT
 
@@ -161,20 +162,67 @@ def _runs(process: int) -> bool:
     return True
 
 
+async def ask_admin(server: Process, path: str) -> Answer:
+    async with Client(server.admin_port) as client:
+        return await client.ask(path)
+
+
+async def said_by_metrics(server: Process, line: str) -> None:
+    """Return when its metrics have a line; workers report every second what they count."""
+    while f"\n{line}\n".encode() not in (await ask_admin(server, "/metrics")).body:
+        assert server.process.poll() is None, server.stderr
+
+
 async def test_one_worker_with_an_admin_address(tmp_path: Path) -> None:
-    """It has a supervisor for the limit alone, and its metrics are the only ones."""
+    """It has a supervisor for the limit alone."""
+    component = on_disk(tmp_path, "hello")
     options = ("--stall-kill-limit", "60s", "--admin-addr", "127.0.0.1:0", "-v")
-    async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
+    async with command(tmp_path, component, *options) as server:
         assert (await server.ask("/")).status == 200
-        found = re.search(r"Metrics and health on http://127\.0\.0\.1:(\d+)/", server.stderr)
-        assert found is not None
-        server.port = int(found[1])
-        first = await process_of(server, 1)
-        # A response may be there before its guest has returned, and with that its request has ended.
-        while b"wasi_trio_requests_total{" not in (await server.ask("/metrics")).body:
-            await trio.lowlevel.checkpoint()
-        os.kill(first, signal.SIGKILL)
-        await process_of(server, 1, first)
-        assert b"wasi_trio_requests_total{" not in (await server.ask("/metrics")).body
+        await said_by_metrics(
+            server, f'wasi_trio_requests_total{{component="{component}",outcome="ok",status="2xx"}} 1.0'
+        )
         server.signal(signal.SIGTERM)
         assert await server.ended() == 0
+
+
+async def test_an_admin_address_of_two_workers(tmp_path: Path) -> None:
+    """It adds up what both have counted, and goes on with that when one is replaced."""
+    component = on_disk(tmp_path, "echo")
+    counted = f'wasi_trio_requests_total{{component="{component}",outcome="ok",status="2xx"}}'
+    async with command(tmp_path, component, *TWO, "--admin-addr", "127.0.0.1:0") as server:
+        first = await process_of(server, 1)
+        await process_of(server, 2)
+        async with server.client() as one, server.client() as other:
+            for client in (one, other):
+                await start_echo(client)
+            for client in (one, other):
+                await finish_echo(client)
+        await said_by_metrics(server, f"{counted} 2.0")
+        await said_by_metrics(server, "wasi_trio_workers 2.0")
+        if sys.platform == "linux":
+            assert b'process_resident_memory_bytes{worker="2"}' in (await ask_admin(server, "/metrics")).body
+        for path in ("/readyz", "/healthz"):
+            assert (await ask_admin(server, path)).status == 200
+        os.kill(first, signal.SIGKILL)
+        await said_by_metrics(server, "wasi_trio_workers_replaced_total 1.0")
+        await process_of(server, 1, first)
+        await said_by_metrics(server, "wasi_trio_workers 2.0")
+        await said_by_metrics(server, f"{counted} 2.0")
+        async with server.client() as one, server.client() as other:
+            for client in (one, other):
+                await start_echo(client)
+            for client in (one, other):
+                await finish_echo(client)
+        await said_by_metrics(server, f"{counted} 4.0")
+        async with server.client() as one:
+            await start_echo(one)
+            server.signal(signal.SIGTERM)
+            while (answer := await ask_admin(server, "/readyz")).status == 200:
+                await trio.lowlevel.checkpoint()
+            assert (answer.status, answer.body) == (503, b"draining\n")
+            await finish_echo(one)
+        assert await server.ended() == 0
+        began = re.findall(r"instance (\S+) of \S+ starts", server.stderr)
+        assert len(set(began)) == len(began)
+        assert {name.partition(".")[0] for name in began} >= {"1", "2", "1r1"}

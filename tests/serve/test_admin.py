@@ -18,7 +18,7 @@ from wasi_trio.serve._loading import link
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.serve.process._admin import MAX_CONNECTIONS, admin_server
+from wasi_trio.serve.process._admin import MAX_CONNECTIONS, OwnSite, admin_server
 from wasi_trio.serve.process._readiness import Readiness
 
 
@@ -41,7 +41,7 @@ class Admin:
 def admin() -> Iterator[Admin]:
     listener = bind(("127.0.0.1", 0))
     site = Admin(listener)
-    with closing(listener), admin_server(listener, site.metrics, site.readiness):
+    with closing(listener), admin_server(listener, OwnSite(site.metrics, site.readiness)):
         yield site
 
 
@@ -132,6 +132,6 @@ def test_connections_that_are_left_open_do_not_keep_it_from_ending() -> None:
 def test_an_address_that_can_not_be_served_any_more_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     listener = bind(("127.0.0.1", 0))
     listener.close()
-    with admin_server(listener, Metrics(), Readiness()):
+    with admin_server(listener, OwnSite(Metrics(), Readiness())):
         pass
     assert "the admin address is not served any more" in caplog.text

@@ -83,7 +83,7 @@ def test_a_response() -> None:
     exchange.respond(late)
     exchange.fail(GuestFailed("why"), ERROR)
     assert (exchange.response, exchange.failure, exchange.answered) == (response, None, True)
-    assert log.told == ["responded", ("notified", State.RESPONDED)]
+    assert log.told == [("notified", State.RESPONDED), "responded"]
     assert late.body.closed
     assert response.body.error is ERROR
     exchange.cancel()

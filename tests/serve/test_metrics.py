@@ -149,6 +149,13 @@ async def test_a_guest_that_goes_on_for_too_long_after_its_response() -> None:
     assert read(metrics, "instances_retired_total") == {"deadline": 1}
 
 
+async def test_that_it_does_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    async with counting("spin_in_post_return", post_response_timeout=0.1) as (handler, metrics):
+        await ask(handler)
+    assert read(metrics, "requests_total") == {("ok", "2xx"): 1}
+    assert "instance 1: GET /: the guest went on after its response for too long" in caplog.messages
+
+
 async def test_requests_that_wait(autojump_clock: trio.testing.MockClock) -> None:
     async with counting(
         "sleep", max_concurrent_requests=1, max_queued_requests=3, request_timeout=0.75, max_instance_reuse_count=9

@@ -82,7 +82,6 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
     # Here, because this takes in hypercorn, which --help has no need of.
     from wasi_trio.serve._command import CommandError, run_server
 
-    _log_to_stderr()
     given = given_settings(options, (setting for setting in SETTINGS if setting.name != "component"))
     if components:
         given["component"] = components

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
+    from wasi_trio.serve._logs import JsonFormatter
     from wasi_trio.serve._middleware import Chain
     from wasi_trio.serve._settings import SettingError
     from wasi_trio.serve.asgi._application import Application
@@ -25,6 +26,7 @@ __all__ = [
     "Exchange",
     "ExchangeFailed",
     "HandlerOptions",
+    "JsonFormatter",
     "Metrics",
     "ProxyHandler",
     "Request",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = lazily(
         "Exchange": "wasi_trio.serve.pool._exchange",
         "ExchangeFailed": "wasi_trio.serve.pool._exchange",
         "HandlerOptions": "wasi_trio.serve.pool._options",
+        "JsonFormatter": "wasi_trio.serve._logs",
         "Metrics": "wasi_trio.serve.pool._metrics",
         "ProxyHandler": "wasi_trio.serve.pool._handler",
         "Request": "wasi_trio.wasi.http._messages",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve._loading import LoadError
+from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
@@ -39,15 +39,10 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
     ignore_hang_up()
     try:
         orders = understand(given, os.environ, config_file)
+        set_up_logs(orders.settings)
         protocols = orders.protocol_options()
         settings = orders.settings
-        if settings["verbose"]:
-            logging.getLogger("wasi_trio").setLevel(logging.INFO)
         supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
-        if protocols.workers > 1 and settings["admin-addr"] is not None:
-            raise CommandError(
-                f"admin-addr needs workers to be 1: {protocols.workers} processes would each have counts of their own"
-            )
         check_address_space()
         if isinstance(settings["profile"], GuestProfile):
             # It is to end no process in which nothing takes it yet, or any more. Workers have this from here.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import ssl
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from hypercorn.config import Config
@@ -20,6 +23,10 @@ from wasi_trio.wasi._arguments import ListenAddress, parse_listen_address
 
 logger = get_logger("wasi_trio.serve")
 
+#: atoms of an access log's format that hypercorn does not have
+_OURS = frozenset({"instance", "request_id", "trace"})
+#: fields of the request that its line in JSON has
+_SHOWN_FIELDS = frozenset({"host", "referer", "user-agent"})
 _NUMBER = (int, float)
 _TEXTS = (list,)
 _WORDS: dict[tuple[type, ...], str] = {
@@ -97,7 +104,7 @@ class ProtocolOptions:
         self.root_path: str = config.root_path.rstrip("/")
         self.sockets = SocketOptions(config.backlog, config.umask, config.user, config.group)
         self.limits = _limits(config, settings)
-        self.access_log = _access_log(config)
+        self.access_log = _access_log(config, settings)
         self.tls = _tls(config)
         if "addr" in settings or "bind" not in keys:
             addresses: list[ListenAddress] = [settings["addr"]]
@@ -144,11 +151,12 @@ def _or_infinity(seconds: float | None) -> float:
 class _Atoms(Mapping[str, Any]):
     """What an access log's line is made of, as it is shown: paths and fields are in the words of clients and guests."""
 
-    def __init__(self, atoms: Mapping[str, Any]) -> None:
+    def __init__(self, atoms: Mapping[str, Any], about: Mapping[str, str]) -> None:
         self._atoms = atoms
+        self._about = about
 
     def __getitem__(self, name: str) -> Any:
-        value = self._atoms[name]
+        value = self._about.get(name, "-") if name in _OURS else self._atoms[name]
         return shown(value) if isinstance(value, str) else value
 
     def __iter__(self) -> Iterator[str]:
@@ -158,11 +166,13 @@ class _Atoms(Mapping[str, Any]):
         return len(self._atoms)
 
 
-def _access_log(config: Config) -> AccessLog | None:
+def _access_log(config: Config, settings: Settings) -> AccessLog | None:
     log = config.log
     logger = log.access_logger
     if logger is None:
         return None
+    if settings["access-log"] == "json":
+        return partial(_access_in_json, logger)
 
     def access(record: AccessRecord) -> None:
         path, _, query = record.target.partition("?")
@@ -177,9 +187,26 @@ def _access_log(config: Config) -> AccessLog | None:
             "headers": [(name.encode("latin-1"), value) for name, value in record.headers],
         }
         response: Any = {"status": record.status, "headers": record.response_headers}
-        logger.info(log.access_log_format, _Atoms(log.atoms(scope, response, record.seconds)))
+        logger.info(log.access_log_format, _Atoms(log.atoms(scope, response, record.seconds), record.about))
 
     return access
+
+
+def _access_in_json(logger: logging.Logger, record: AccessRecord) -> None:
+    fields = {name: value.decode("latin-1") for name, value in record.headers if name in _SHOWN_FIELDS}
+    line = {
+        "time": datetime.now().astimezone().isoformat(timespec="milliseconds"),
+        "client": None if record.client is None else record.client[0],
+        "version": record.version,
+        "method": record.method,
+        "scheme": record.scheme,
+        "target": shown(record.target),
+        "status": record.status,
+        "seconds": round(record.seconds, 6),
+        **{name.replace("-", "_"): shown(value) for name, value in fields.items()},
+        **{name: shown(value) for name, value in record.about.items() if name != "request"},
+    }
+    logger.info("%s", json.dumps(line))
 
 
 def _config(file: ConfigFile | None, settings: Settings) -> Config:
@@ -190,6 +217,11 @@ def _config(file: ConfigFile | None, settings: Settings) -> Config:
     for name in ("certfile", "keyfile"):
         if name in settings:
             setattr(config, name, settings[name])
+    access = settings["access-log"]
+    if access is not None:
+        config.accesslog = config.accesslog or "-"
+        if access not in ("text", "json"):
+            config.access_log_format = access
     if config.certfile is None and config.keyfile is not None:
         raise SettingError("there is a keyfile, but no certfile: TLS needs both")
     if config.keyfile is None:
@@ -201,6 +233,10 @@ def _config(file: ConfigFile | None, settings: Settings) -> Config:
         _ = config.log
     except (OSError, ValueError) as error:
         raise SettingError(f"cannot log as {file.path if file else ''} says: {error}") from None
+    logger = config.log.access_logger
+    if access == "json" and logger is not None:
+        for handler in logger.handlers:
+            handler.setFormatter(logging.Formatter("%(message)s"))
     return config
 
 

@@ -49,7 +49,8 @@ class HandlerService:
 
     ``headers`` replace those of the same name in every request (names in lower case); ``response_headers`` are added to
     every response. ``adds_date`` is for servers that give responses no ``date`` field. A request for another host than
-    ``server_names``, if there are any, is not found. A guest sees the path below ``root_path``.
+    ``server_names``, if there are any, is not found. A guest sees the path below ``root_path``. ``observed`` says that
+    the handler numbers requests, for the access log to tell which instance had each.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class HandlerService:
         adds_date: bool = True,
         server_names: Collection[str] = (),
         root_path: str = "",
+        observed: bool = False,
     ) -> None:
         self.handler = handler
         self.extra = ExtraHeaders(headers)
         self.response_headers = tuple(response_headers)
         self.adds_date = adds_date
+        self.observed = observed
         self._server_names = server_names
         self._root_path = root_path
 
@@ -118,6 +121,8 @@ class Responder:
             stream.receive_into(request.body)
         stream.on_left = self._left
         self._exchange = exchange = service.handler.submit(request)
+        if service.observed:
+            stream.about = exchange.about
         if exchange.answered:
             self._answered()
         else:
@@ -159,6 +164,7 @@ class Responder:
             self._fail(response, str(error))
             return
         self._response = response
+        self._exchange.fallback = 500
         if not body.finished:
             body.on_readable = self._written
         self._stream.send_later(self._send)
@@ -204,6 +210,8 @@ class Responder:
     def _fail(self, response: Response, problem: str) -> None:
         """Answer in place of a guest whose response cannot be sent."""
         response.body.on_readable = None
+        self._exchange.fallback = 500
+        self._exchange.refused = True  # before the response is closed, with which the request may have ended
         response.body.close()
         self._log(problem)
         self._send_error(500, None)
@@ -226,6 +234,7 @@ class Responder:
         if response is None or head is None:
             return  # it was sent whole, or its client has left
         self._response = None
+        self._exchange.fallback = None
         body = response.body
         body.on_readable = None
         sent = False
@@ -284,7 +293,9 @@ class Responder:
 
     def _log(self, problem: str) -> None:
         request = self._stream.request
-        logger.error("%s %s: %s", request.method, request.path_with_query, problem)
+        logger.error(
+            "%s %s: %s", request.method, request.path_with_query, problem, extra={"about": self._exchange.about()}
+        )
 
 
 def _head_of(response: Response, method: str) -> ResponseHead:

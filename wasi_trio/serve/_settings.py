@@ -397,6 +397,29 @@ SETTINGS = (
         "guest[,PATH[,INTERVAL]]|perfmap|jitdump",
     ),
     Setting(
+        "access-log",
+        arguments.parse_access_log,
+        "Print a line for each response on standard output: text is the usual one, json is for programs, and a FORMAT "
+        "has atoms such as %(r)s and %(s)s, which the page on logs lists.",
+        "text|json|FORMAT",
+        everywhere=False,
+    ),
+    Setting(
+        "log-format",
+        arguments.parse_log_format,
+        "How other log lines look, on standard error: json is for programs.",
+        "text|json",
+        default="text",
+        everywhere=False,
+    ),
+    Setting(
+        "log-config",
+        arguments.parse_path,
+        "Log as this file says, in TOML or, where its name ends with .json, JSON: what Python's logging.config takes.",
+        "FILE",
+        everywhere=False,
+    ),
+    Setting(
         "verbose",
         arguments.parse_switch,
         "Log each request, and each instance's start and end.",

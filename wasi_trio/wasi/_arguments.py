@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,25 @@ def parse_path(text: str) -> str:
     """A file's path, which is not empty."""
     if not text or "\0" in text:
         raise ValueError(f"{text!r} is not a file's path")
+    return text
+
+
+def parse_access_log(text: str) -> str:
+    """``text``, ``json``, or a format with atoms."""
+    if text not in ("text", "json"):
+        try:
+            text % defaultdict(int)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{text!r} is no format: {error}") from None
+        if not re.search(r"%\([^)]+\)", text):
+            raise ValueError(f"{text!r} is neither text nor json, nor has it an atom such as %(r)s")
+    return text
+
+
+def parse_log_format(text: str) -> str:
+    """``text`` or ``json``."""
+    if text not in ("text", "json"):
+        raise ValueError(f"{text!r} is neither text nor json")
     return text
 
 

@@ -297,6 +297,11 @@ def leave(request: Request, outparam: ResponseOutparam) -> None:
     exit.exit(Err(None) if "failed" in request.query else Ok(None))
 
 
+def sys_exit(request: Request, outparam: ResponseOutparam) -> None:
+    """The end that a Python program gives itself, with the outparam still in its hands."""
+    sys.exit(3)
+
+
 def trap(request: Request, outparam: ResponseOutparam) -> None:
     raise RuntimeError("an exception that nothing in the guest catches")
 
@@ -387,6 +392,7 @@ ROUTES = {
     "/stdout": stdout,
     "/env": env,
     "/exit": leave,
+    "/sys-exit": sys_exit,
     "/trap": trap,
     "/trap-in-body": trap_in_body,
     "/spin": spin,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +22,8 @@ class AccessRecord:
     status: int
     response_headers: list[tuple[bytes, bytes]]
     seconds: float
+    #: such as the instance that the request had
+    about: Mapping[str, str]
 
 
 AccessLog: TypeAlias = Callable[[AccessRecord], None]

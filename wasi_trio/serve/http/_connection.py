@@ -136,7 +136,9 @@ class Connection(ABC):
             head.status,
             head.headers,
             trio.current_time() - began_at,
+            {} if stream.about is None else stream.about(),
         )
+        stream.about = None
         self.front.access_log(record)
 
     def look_up(self) -> None:

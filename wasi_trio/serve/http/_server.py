@@ -140,7 +140,9 @@ class Server:
                     await self._slots.acquire()
                     has_slot = True
             await self._serve(stream)
-        except Exception:
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError, ssl.SSLError) as errors:
+            logger.info("a client's connection broke: %s", errors.exceptions[0])
+        except* Exception:
             # One client's doing, or the protocol's fault: no reason for other connections to end.
             logger.exception("a connection ended with an error")
         finally:

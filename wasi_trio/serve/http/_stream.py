@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from wasi_trio.wasi.http._body import Body, Piece, Trailers
@@ -85,11 +85,13 @@ class HttpStream(ABC):
     ``on_left`` is called once, with the reason, when the client turns out to be gone before the response has gone out.
     """
 
-    __slots__ = ("on_left", "request")
+    __slots__ = ("about", "on_left", "request")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.on_left: Callable[[HttpError], None] | None = None
+        #: what else the access log is told of the request; asked when its response is over
+        self.about: Callable[[], Mapping[str, str]] | None = None
 
     def tell_left(self, reason: HttpError) -> None:
         """Call ``on_left``, unless that was done."""

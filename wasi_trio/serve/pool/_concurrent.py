@@ -13,11 +13,11 @@ from wasi_trio.component.concurrency._tasks import CANCELLED
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._pump import Call, Pump
 from wasi_trio.runtime._store import Store
-from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
+from wasi_trio.serve.pool._exchange import Exchange, GuestFailed, named
 from wasi_trio.serve.pool._guest import ServiceHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
-from wasi_trio.serve.pool._worker import Worker, first_line
+from wasi_trio.serve.pool._worker import TOO_LONG, Worker, first_line
 from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
@@ -256,7 +256,7 @@ class Concurrent:
             if pump.works_on(call):
                 await trio.sleep_until(until)
                 if pump.works_on(call) and not self._given_up:
-                    log.warning("instance %d: the guest went on after its response for too long", self._worker.number)
+                    log.warning("instance %s: %s", self._worker.name, TOO_LONG)
                     self._give_up(Retirement.DEADLINE)
             self._lingering.popleft()
 
@@ -299,16 +299,25 @@ class Concurrent:
             worker.retire(retirement(failure, overdue))
             reason = f"the guest trapped: {first_line(str(failure))}"
             if not isinstance(failure, UsedUp):
-                log.error("instance %d trapped: %s", worker.number, Lines(failure))
+                self._tell_trap(failure)
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"
-            log.error("instance %d: a host function failed", worker.number, exc_info=failure)
+            log.error("instance %s: %s: a host function failed", worker.name, named(self._exchanges), exc_info=failure)
         else:
             worker.retire(Retirement.SHUTDOWN)
         for exchange in list(self._exchanges):
             exchange.cause = failure
             self._finish(exchange, reason)
+
+    def _tell_trap(self, trap: Trap) -> None:
+        name, exchanges = self._worker.name, self._exchanges
+        extra = {"about": {"instance": name, "request": named(exchanges)}}
+        if exchanges and all(exchange.left for exchange in exchanges):
+            # As a guest may that is told of it and knows no better; nobody waits for it.
+            log.warning("instance %s, at %s, trapped when its client had left", name, named(exchanges), extra=extra)
+        else:
+            log.error("instance %s, at %s, trapped: %s", name, named(exchanges), Lines(trap), extra=extra)
 
 
 def _nothing() -> None:

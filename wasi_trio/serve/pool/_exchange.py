@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum, IntEnum
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import trio
@@ -28,6 +29,18 @@ class ExchangeFailed(Exception):
     outcome = Outcome.GUEST_FAILED
     retry_after: int | None = None
     error: HttpError | None = None
+
+
+#: requests that one line of the log names
+_MOST_NAMED = 8
+
+
+def named(exchanges: Collection[Exchange]) -> str:
+    """Requests in a line of the log."""
+    names = [str(exchange) for exchange in islice(exchanges, _MOST_NAMED)]
+    if len(exchanges) > len(names):
+        names.append(f"{len(exchanges) - len(names)} more")
+    return ", ".join(names) or "no request"
 
 
 class GuestFailed(ExchangeFailed):
@@ -207,27 +220,40 @@ class Exchange:
         "cause",
         "deadline",
         "failure",
+        "fallback",
         "instance",
         "keeper",
         "notify",
         "observer",
+        "prefix",
         "processor",
+        "refused",
         "request",
         "response",
+        "serial",
         "state",
         "submitted",
+        "trace",
         "work",
     )
 
-    #: when, in trio's time, it was submitted, and the number of the instance that works on it; known to an observer
+    #: when, in trio's time, it was submitted, the number of the instance that works on it, one that tells it from all
+    #: others of its handler, what stands before both in logs, and the trace it is part of; an observer sets these
     submitted: float
     instance: int | None
+    serial: int
+    prefix: str
+    trace: str | None
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.state = State.HELD
         self.response: Response | None = None
         self.failure: ExchangeFailed | None = None
+        #: the status that the client is told if the response turns out to be none; None once its head is on its way
+        self.fallback: int | None = None
+        #: HTTP does not have such a response
+        self.refused = False
         #: what ended the guest's work: the trap, or what a host function raised
         self.cause: BaseException | None = None
         #: when, in trio's time, the response's head must be there
@@ -280,6 +306,39 @@ class Exchange:
             return True
         return not self.state.answered and trio.current_time() >= self.deadline
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether its client is told something else than the response that the guest began."""
+        response = self.response
+        return self.refused or (
+            self.fallback is not None and response is not None and response.body.error is not None and not self.left
+        )
+
+    @property
+    def status(self) -> int | None:
+        """That of the answer that its client is given; None where it left before."""
+        response = self.response
+        if response is not None:
+            return self.fallback if self.is_replaced else response.status
+        return None if self.failure is None else self.failure.status
+
+    def about(self, instance: str | None = None) -> dict[str, str]:
+        """What tells the request from others in logs for programs; ``instance`` is its instance's name, if known."""
+        about = {"request": str(self)}
+        if hasattr(self, "submitted"):  # it is observed, or was
+            about["request_id"] = f"{self.prefix}{self.serial}"
+            if self.trace is not None:
+                about["trace"] = self.trace
+            if instance is None and self.instance is not None:
+                instance = f"{self.prefix}{self.instance}"
+        if instance is not None:
+            about["instance"] = instance
+        return about
+
+    def __str__(self) -> str:
+        """The request in a line of the log."""
+        return f"{self.request.method} {self.request.path_with_query or '/'}"
+
     # ---- what moves it -----------------------------------------------------------------------------------
 
     def respond(self, response: Response) -> None:
@@ -290,9 +349,12 @@ class Exchange:
         self.response = response
         if self.observer is not None:
             self.observer.responded(self)
-        if self.keeper is not None:
-            self.keeper.responded(self)
-        self._settle()
+        try:
+            # First, as who sends it may find that HTTP does not have such a response.
+            self._settle()
+        finally:
+            if self.keeper is not None:
+                self.keeper.responded(self)
 
     def fail(self, failure: ExchangeFailed, error: HttpError) -> None:
         """There is no response, or its body ends here, short, with ``error``."""

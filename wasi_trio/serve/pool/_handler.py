@@ -100,9 +100,9 @@ class ProxyHandler:
             self.options.metrics.budget = self._budget
             metrics.stalls = lambda: self.watchdog.stalls
             metrics.interruptions = lambda: self.watchdog.interruptions
-        elif not listeners and not log.isEnabledFor(logging.INFO):
+        elif not listeners and not self.options.observed and not log.isEnabledFor(logging.INFO):
             return None
-        return Observer(self.component.name, metrics, listeners)
+        return Observer(self.component.name, metrics, listeners, self.options.instance_prefix)
 
     @property
     def active(self) -> int:
@@ -258,7 +258,7 @@ class ProxyHandler:
             failure, passing = split(error)
             if failure is not None:
                 worker.retire(Retirement.HOST_ERROR)
-                log.error("instance %d failed in the host", worker.number, exc_info=failure)
+                log.error("instance %s failed in the host", worker.name, exc_info=failure)
             if passing is not None:
                 raise passing from None
         finally:

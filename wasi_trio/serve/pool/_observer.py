@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -45,16 +46,27 @@ class Observer:
     called first for a request and ``ended`` last; what is told of it after that is ignored.
     """
 
-    def __init__(self, component: str, metrics: HandlerMetrics | None, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        component: str,
+        metrics: HandlerMetrics | None,
+        listeners: Sequence[Listener] = (),
+        prefix: str = "",
+    ) -> None:
         self._component = component
+        #: what comes before an instance's number in logs
+        self._prefix = prefix
         self._metrics = metrics
         self._listeners = listeners
+        self._serials = count(1)
 
     def submitted(self, exchange: Exchange) -> None:
         """A request has come to the handler."""
         exchange.observer = self
         exchange.submitted = trio.current_time()
-        exchange.instance = None
+        exchange.instance = exchange.trace = None
+        exchange.serial = next(self._serials)
+        exchange.prefix = self._prefix
 
     def began(self, exchange: Exchange, instance: int) -> None:
         """A guest is about to be called with it."""
@@ -78,15 +90,15 @@ class Observer:
             metrics.requests[key] = metrics.requests.get(key, 0) + 1
         if log.isEnabledFor(logging.INFO):
             request = exchange.request
-            target = request.path_with_query or "/"
             log.info(
                 "%s %s %s in %.1f ms, %s: %s",
                 request.method,
-                target,
-                _status(exchange) or "-",
+                request.path_with_query or "/",
+                exchange.status or "-",
                 (trio.current_time() - exchange.submitted) * 1000,
-                "no instance" if exchange.instance is None else f"instance {exchange.instance}",
+                "no instance" if exchange.instance is None else f"instance {self._prefix}{exchange.instance}",
                 outcome.value,
+                extra={"about": exchange.about()},
             )
 
     def instance_started(self, number: int) -> None:
@@ -94,7 +106,7 @@ class Observer:
         if self._metrics is not None:
             self._metrics.started += 1
         self._tell(lambda listener: listener.instance_started(number))
-        log.info("instance %d of %s starts", number, self._component)
+        log.info("instance %s%d of %s starts", self._prefix, number, self._component)
 
     def instance_ended(self, number: int, taken: int | None, reason: Retirement) -> None:
         """An instance that took so many requests is gone; None where it could not be made."""
@@ -105,7 +117,8 @@ class Observer:
                 metrics.reuse.observe(taken)
         self._tell(lambda listener: listener.instance_ended(number, reason))
         log.info(
-            "instance %d of %s ended after %d %s: %s",
+            "instance %s%d of %s ended after %d %s: %s",
+            self._prefix,
             number,
             self._component,
             taken or 0,
@@ -135,6 +148,8 @@ def _outcome(exchange: Exchange, left: bool) -> Outcome:
     response = exchange.response
     if response is None:
         return Outcome.CLIENT_LEFT
+    if exchange.is_replaced:
+        return Outcome.GUEST_FAILED
     body = response.body
     if body.error is not None:
         return Outcome.CUT
@@ -145,13 +160,6 @@ def _outcome(exchange: Exchange, left: bool) -> Outcome:
     return Outcome.CLIENT_LEFT if body.closed else Outcome.CUT
 
 
-def _status(exchange: Exchange) -> int | None:
-    """What the client is told; None where it left before."""
-    if exchange.response is not None:
-        return exchange.response.status
-    return None if exchange.failure is None else exchange.failure.status
-
-
 def _status_class(exchange: Exchange) -> str:
-    status = _status(exchange)
+    status = exchange.status
     return "none" if status is None else f"{status // 100}xx"

@@ -9,11 +9,11 @@ import trio
 
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._instance import Instance
-from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
 from wasi_trio.serve.pool._guest import IncomingHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
-from wasi_trio.serve.pool._worker import Worker, first_line
+from wasi_trio.serve.pool._worker import TOO_LONG, Worker, first_line
 from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
@@ -92,12 +92,21 @@ class OneAtATime:
                     worker.retire(Retirement.EXIT)
                     instance.retire(f"it exited with code {exit_.code}")
                     reason = f"the guest exited with code {exit_.code}"
+                    if exchange.failure is not None:
+                        # Unwinding itself it may have dropped what its response was to go to: that is no reason.
+                        exchange.failure = GuestFailed(reason)
                 except Trap as trap:
                     exchange.cause = trap
                     worker.retire(retirement(trap, exchange.overdue))
                     reason = f"the guest trapped: {first_line(str(trap))}"
                     if not isinstance(trap, UsedUp):
-                        log.error("instance %d trapped: %s", worker.number, Lines(trap))
+                        log.error(
+                            "instance %s, at %s, trapped: %s",
+                            worker.name,
+                            exchange,
+                            Lines(trap),
+                            extra={"about": exchange.about(worker.name)},
+                        )
                 except trio.Cancelled as cancelled:
                     worker.note_cancellation(cancelled)
                     raise
@@ -105,9 +114,23 @@ class OneAtATime:
                     exchange.cause = error
                     worker.retire(Retirement.HOST_ERROR)
                     reason = f"a host function failed: {type(error).__name__}"
-                    log.exception("instance %d: a host function failed", worker.number)
+                    log.exception(
+                        "instance %s: %s: a host function failed",
+                        worker.name,
+                        exchange,
+                        extra={"about": exchange.about(worker.name)},
+                    )
             if scope.cancelled_caught:
                 worker.retire(Retirement.CANCELLED if exchange.left else Retirement.DEADLINE)
+                response = exchange.response
+                if response is not None and response.body.end is BodyEnd.WHOLE and not exchange.left:
+                    log.warning(
+                        "instance %s: %s: %s",
+                        worker.name,
+                        exchange,
+                        TOO_LONG,
+                        extra={"about": exchange.about(worker.name)},
+                    )
         finally:
             self._serving = ()
             ready = reason is not None and not instance.dead

@@ -33,6 +33,8 @@ class HandlerOptions:
     interrupted at its request's deadline in any case.
     ``total_memory`` bounds the bytes that all instances of the component's engine hold together. A request that needs
     another instance while there is no room for one waits for up to ``memory_timeout``, and is refused then.
+    ``instance_prefix`` comes before the numbers of instances in logs and in the lines of guests' output.
+    ``observed`` has requests numbered, for logs that tell which request and instance a line is about.
     ``metrics`` is where handlers count what they do. Each of ``listeners`` is called with the component's name when a
     handler starts, and gives who is told of its requests and instances.
     """
@@ -55,5 +57,7 @@ class HandlerOptions:
     limits: Limits = field(default_factory=Limits)
     wasi: WasiOptions = field(default_factory=WasiOptions)
     logging_prefix: bool = True
+    instance_prefix: str = ""
+    observed: bool = False
     metrics: Metrics | None = None
     listeners: Sequence[Callable[[str], Listener]] = ()

@@ -47,4 +47,4 @@ class ProfiledWorker(Worker):
         span = self._spans.pop(exchange, None)
         if span is not None:
             span.ended = time.perf_counter()
-            span.status = None if exchange.response is None else exchange.response.status
+            span.status = exchange.status

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from wasi_trio import runtime
-from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._exchange import Exchange, named
 from wasi_trio.texts import Lines, get_logger
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ _RUNTIME = (os.path.dirname(str(runtime.__file__)) + os.sep, "<host call")
 class Watched(Protocol):
     """What runs an instance."""
 
-    number: int
+    #: what it is called in logs
+    name: str
 
     def in_flight(self) -> Iterable[Exchange]:
         """The requests that the instance works on; called on any thread."""
@@ -171,12 +172,12 @@ class Watchdog:
         func = held.call[0]
         name = f"{getattr(func, 'interface', '')} {getattr(func, 'name', '')}".strip()
         log.error(
-            "instance %d of %s: the host function %s %s, while these requests are under way: %s\n%s",
-            instance.number,
+            "instance %s of %s: the host function %s %s, while these requests are under way: %s\n%s",
+            instance.name,
             self._component.name,
             name,
             what,
-            ", ".join(f"{one.request.method} {one.request.path_with_query or '/'}" for one in requests) or "none",
+            named(requests),
             Lines(stack),
         )
 

@@ -37,6 +37,7 @@ log = get_logger("wasi_trio.serve")
 
 #: why a request ends that neither the guest nor its client has ended
 SHUTTING_DOWN = "the server is shutting down"
+TOO_LONG = "the guest went on after its response for too long"
 BACKGROUND_FAILED = "a task failed that the host ran for the instance"
 
 
@@ -88,6 +89,8 @@ class Worker:
         self.pool = pool
         self.slot = slot
         self.number = slot.number
+        #: what it is called in logs
+        self.name = f"{pool.options.instance_prefix}{slot.number}"
         #: whether it got as far as having an instance
         self.made = False
         #: what requests are told that end with it, where it is cancelled
@@ -152,8 +155,8 @@ class Worker:
         return WasiContext(
             wasi,
             nursery=nursery,
-            stdout=LinePrefixSink(wasi.stdout, f"stdout [{self.number}] :: "),
-            stderr=LinePrefixSink(wasi.stderr, f"stderr [{self.number}] :: "),
+            stdout=LinePrefixSink(wasi.stdout, f"stdout [{self.name}] :: "),
+            stderr=LinePrefixSink(wasi.stderr, f"stderr [{self.name}] :: "),
         )
 
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
@@ -175,10 +178,21 @@ class Worker:
             except Exception as error:  # a host function's, or of an interface's making
                 exchange.cause = error
                 reason = f"a host function failed: {type(error).__name__}"
-                log.exception("instance %d: a host function failed", self.number)
+                log.exception(
+                    "instance %s: a host function failed as it was made for %s",
+                    self.name,
+                    exchange,
+                    extra={"about": exchange.about(self.name)},
+                )
             finally:
                 self._making = ()
-            log.error("instance %d could not be made: %s", self.number, Lines(reason))
+            log.error(
+                "instance %s could not be made for %s: %s",
+                self.name,
+                exchange,
+                Lines(reason),
+                extra={"about": exchange.about(self.name)},
+            )
             failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
             self.retire(Retirement.FAILED_TO_START)
             exchange.fail(failed, HttpError("internal-error", str(failed)))
@@ -257,14 +271,16 @@ class Worker:
             if exchange.overdue and not left:
                 failure = DeadlinePassed(f"no response within {self.pool.options.request_timeout:g} s")
             elif timed_out:
-                failure = GuestFailed(
-                    "its client left" if left else "the guest went on after its response for too long"
-                )
+                failure = GuestFailed("its client left" if left else TOO_LONG)
             exchange.fail(failure, HttpError("internal-error", str(failure)))
             if not left:
-                log.warning("instance %d: %s", self.number, failure)
+                log.warning(
+                    "instance %s: %s: %s", self.name, exchange, failure, extra={"about": exchange.about(self.name)}
+                )
         elif exchange.failure is not None:
-            log.warning("instance %d: %s", self.number, exchange.failure)
+            log.warning(
+                "instance %s: %s: %s", self.name, exchange, exchange.failure, extra={"about": exchange.about(self.name)}
+            )
         exchange.request.body.close()
         exchange.advance(Event.CLOSE if closed else Event.END)
         if exchange.state is State.ENDED:

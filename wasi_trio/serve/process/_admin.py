@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import trio
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from wasi_trio.serve._responder import current_date
@@ -25,15 +27,47 @@ logger = get_logger("wasi_trio.serve")
 #: connections to the admin address that are open at once; further ones wait
 MAX_CONNECTIONS = 16
 
+FAILED = "the admin address is not served any more"
 _TEXT = "text/plain; charset=utf-8"
+
+
+class Site(Protocol):
+    """What an admin address tells of: one process, or several. All of it may be asked on any thread."""
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why no requests should be sent here, in a word; None where they should be."""
+
+    def exposition(self) -> bytes:
+        """The metrics in prometheus' text format."""
+
+    def collect(self) -> Iterable[Metric]:
+        """The same as objects."""
+
+
+class OwnSite:
+    """This process."""
+
+    def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
+        self._metrics = metrics
+        self._readiness = readiness
+
+    @property
+    def obstacle(self) -> str | None:
+        return self._readiness.obstacle
+
+    def exposition(self) -> bytes:
+        return self._metrics.exposition()
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics.registry.collect()
 
 
 class AdminService:
     """Answers ``/metrics``, ``/healthz`` and ``/readyz``; docs/metrics.md describes them."""
 
-    def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
-        self._metrics = metrics
-        self._readiness = readiness
+    def __init__(self, site: Site) -> None:
+        self._site = site
 
     def __call__(self, stream: HttpStream) -> None:
         request = stream.request
@@ -56,18 +90,29 @@ class AdminService:
         if method not in ("GET", "HEAD"):
             return 405, _TEXT, b"only GET and HEAD\n"
         if path == "/metrics":
-            return 200, CONTENT_TYPE_LATEST, self._metrics.exposition()
-        obstacle = self._readiness.obstacle if path == "/readyz" else None
+            return 200, CONTENT_TYPE_LATEST, self._site.exposition()
+        obstacle = self._site.obstacle if path == "/readyz" else None
         return (200, _TEXT, b"ok\n") if obstacle is None else (503, _TEXT, f"{obstacle}\n".encode())
 
 
+async def serve_site(listener: socket.socket, site: Site) -> None:
+    """Serve what an administrator asks for on a listening socket, which is closed, until this is cancelled.
+
+    For an event loop on which no guests run. What fails here is logged.
+    """
+    try:
+        await Server(AdminService(site), max_connections=MAX_CONNECTIONS).run([listener], trio.Event())
+    except Exception:
+        logger.exception(FAILED)
+
+
 @contextmanager
-def admin_server(listener: socket.socket, metrics: Metrics, readiness: Readiness) -> Iterator[None]:
+def admin_server(listener: socket.socket, site: Site) -> Iterator[None]:
     """Serve what an administrator asks for on a listening socket, which is closed in the end.
 
     It has an event loop on a thread of its own: whatever fails there is logged and is not felt by who is in the block.
     """
-    server = _AdminThread(listener, AdminService(metrics, readiness))
+    server = _AdminThread(listener, site)
     server.start()
     server.running.wait()
     try:
@@ -78,12 +123,12 @@ def admin_server(listener: socket.socket, metrics: Metrics, readiness: Readiness
 
 
 class _AdminThread(threading.Thread):
-    def __init__(self, listener: socket.socket, service: AdminService) -> None:
+    def __init__(self, listener: socket.socket, site: Site) -> None:
         super().__init__(name="wasi_trio admin", daemon=True)
         #: set when it can be stopped, or has failed before that
         self.running = threading.Event()
         self._listener = listener
-        self._server = Server(service, max_connections=MAX_CONNECTIONS)
+        self._site = site
         self._scope = trio.CancelScope()
         self._token: trio.lowlevel.TrioToken | None = None
 
@@ -91,7 +136,7 @@ class _AdminThread(threading.Thread):
         try:
             trio.run(self._serve)
         except Exception:
-            logger.exception("the admin address is not served any more")
+            logger.exception(FAILED)
         finally:
             self.running.set()
 
@@ -99,7 +144,7 @@ class _AdminThread(threading.Thread):
         self._token = trio.lowlevel.current_trio_token()
         self.running.set()
         with self._scope:
-            await self._server.run([self._listener], trio.Event())
+            await serve_site(self._listener, self._site)
 
     def stop(self) -> None:
         if self._token is not None:

@@ -58,6 +58,8 @@ class Service:
     listeners: Sequence[Listener]
     metrics: Metrics | None = None
     readiness: Readiness = field(default_factory=Readiness)
+    #: what the numbers of its instances begin with, so that those of several processes differ
+    prefix: str = ""
 
     @property
     def instruments(self) -> Sequence[trio.abc.Instrument]:
@@ -67,7 +69,12 @@ class Service:
     async def run(self, stop: trio.Event) -> None:
         """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
         settings, protocols = self.orders.settings, self.protocols
-        options = replace(settings.handler_options(self.metrics), drain_timeout=protocols.drain_timeout)
+        options = replace(
+            settings.handler_options(self.metrics),
+            drain_timeout=protocols.drain_timeout,
+            instance_prefix=self.prefix,
+            observed=protocols.access_log is not None or settings["log-format"] == "json",
+        )
         own = own_addresses([listener.sock for listener in self.listeners])
         options = replace(options, wasi=replace(options.wasi, network=options.wasi.network.prepared(own)))
         async with (
@@ -89,6 +96,7 @@ class Service:
                 adds_date=protocols.adds_date,
                 server_names=protocols.server_names,
                 root_path=protocols.root_path,
+                observed=options.observed,
             )
             server = Server(
                 service,
@@ -144,7 +152,20 @@ def administered(service: Service, admin_socket: socket.socket | None) -> Iterat
     if admin_socket is None or service.metrics is None:
         yield
         return
-    from wasi_trio.serve.process._admin import admin_server
+    from wasi_trio.serve.process._admin import OwnSite, admin_server
 
-    with admin_server(admin_socket, service.metrics, service.readiness):
+    with admin_server(admin_socket, OwnSite(service.metrics, service.readiness)):
+        yield
+
+
+@contextmanager
+def reported(service: Service, channel: socket.socket | None) -> Iterator[None]:
+    """Report the metrics of a service to the supervisor on a socket, if there is one, on a thread."""
+    if channel is None or service.metrics is None:
+        yield
+        return
+    from wasi_trio.serve.process._admin import OwnSite
+    from wasi_trio.serve.process._reports import reporting
+
+    with reporting(channel, OwnSite(service.metrics, service.readiness)):
         yield

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,6 +28,7 @@ from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
+    from wasi_trio.serve.process._reports import Totals
     from wasi_trio.serve.process._service import Orders
 
 logger = get_logger("wasi_trio.serve")
@@ -67,12 +69,18 @@ class Supervisor:
         #: seconds between two beats, and two looks whether there was one
         self._interval: float | None = None if limit is None else min(limit / BEATS, 1.0)
         self._limit = math.inf if limit is None else limit
-        admin = None if admin_socket is None else admin_socket.fileno()
         sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
-        self._share = pickle.dumps((orders, sockets, admin, self._interval))
-        self._inherited = [descriptor for descriptor, _ in sockets] + ([] if admin is None else [admin])
+        self._share = pickle.dumps((orders, sockets, self._interval))
+        self._inherited = [descriptor for descriptor, _ in sockets]
         self._profiled = isinstance(orders.settings["profile"], GuestProfile)
         self._running: set[_Worker] = set()
+        #: what workers report, where somebody may ask for it
+        self._totals: Totals | None = None
+        if admin_socket is not None:
+            # Here, because prometheus-client is slow to import and most servers go without.
+            from wasi_trio.serve.process._reports import Totals
+
+            self._totals = Totals()
         #: held while a process is started, for which the sockets have to be open
         self._starting = trio.Lock()
 
@@ -81,10 +89,16 @@ class Supervisor:
         async with trio.open_nursery() as beside:
             if self._profiled:
                 beside.start_soon(profiles_on_signal, self._have_profiles_written)
+            if self._admin_socket is not None and self._totals is not None:
+                from wasi_trio.serve.process._admin import serve_site
+
+                beside.start_soon(serve_site, self._admin_socket, self._totals)
             async with trio.open_nursery() as nursery:
                 for number in range(1, self._workers + 1):
                     nursery.start_soon(self._keep, number, stop)
                 await stop.wait()
+                if self._totals is not None:
+                    self._totals.draining = True
                 # The workers close theirs; connections are refused once all are closed.
                 async with self._starting:
                     for listener in self._listeners:
@@ -98,14 +112,18 @@ class Supervisor:
 
     async def _keep(self, number: int, stop: trio.Event) -> None:
         pause = 0.0
-        while not stop.is_set():
-            worker = _Worker(number, stop, self._interval, self._limit)
+        for life in count():
+            if stop.is_set():
+                return
+            worker = _Worker(number, life, stop, self._interval, self._limit, self._totals)
             began = trio.current_time()
             self._running.add(worker)
             try:
                 ended = await worker.run(self._share, self._inherited, self._starting)
             finally:
                 self._running.discard(worker)
+                if self._totals is not None:
+                    self._totals.ended(number)
             if stop.is_set():
                 if worker.code:
                     logger.error("%s ended with %s", worker, ended)
@@ -121,56 +139,85 @@ class Supervisor:
 class _Worker:
     """One process."""
 
-    def __init__(self, number: int, stop: trio.Event, interval: float | None, limit: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        life: int,
+        stop: trio.Event,
+        interval: float | None,
+        limit: float,
+        totals: Totals | None,
+    ) -> None:
         self.number = number
+        #: what the numbers of its instances begin with
+        self.prefix = f"{number}r{life}." if life else f"{number}."
         #: whether it has begun to serve
         self.serving = False
         self.code: int | None = None
         self._stop = stop
         self._interval = interval
         self._limit = limit
+        self._totals = totals
         self._beats = 0
         self._process: trio.Process | None = None
         self._control: trio.SocketStream | None = None
         self._speaking = trio.Lock()
+        #: set when all that it had to report was heard
+        self._heard = trio.Event()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self._process.pid if self._process else '?'})"
 
     async def run(self, share: bytes, inherited: Sequence[int], starting: trio.Lock) -> str:
         """Run it to its end; what it ended with, in words. When this is cancelled it is ended."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        control = self._control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        control, theirs = _channel()
+        self._control = control
+        reports, reporting = (None, None) if self._totals is None else _channel()
+        own = [theirs] if reporting is None else [theirs, reporting]
+        descriptors = [sock.fileno() for sock in own]
         # Modules are found where this process finds them, and not first in the folder that it was started in.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        number = theirs.fileno()
-        command = [sys.executable, "-P", "-m", "wasi_trio.serve.process._worker_process", str(self.number), str(number)]
+        module = "wasi_trio.serve.process._worker_process"
+        command = [sys.executable, "-P", "-m", module, str(self.number), self.prefix, *map(str, descriptors)]
         start = partial(
             trio.run_process,
             command,
             stdin=subprocess.DEVNULL,
             check=False,
             deliver_cancel=partial(self._end, control),
-            pass_fds=(number, *inherited),
+            pass_fds=(*descriptors, *inherited),
             env=environment,
             # Ctrl-C goes to a terminal's whole foreground group: it is to reach the supervisor alone.
             process_group=0,
         )
         async with control, trio.open_nursery() as nursery:
-            with theirs:
+            try:
                 async with starting:
                     if self._stop.is_set():
                         return "nothing"
                     process = self._process = await nursery.start(start)
+            finally:
+                for sock in own:
+                    sock.close()
             nursery.start_soon(self._share, control, share)
             nursery.start_soon(self._hear, control)
+            if reports is not None:
+                nursery.start_soon(self._take_reports, reports)
             if self._interval is not None:
                 nursery.start_soon(self._watch, process, self._interval)
             code: int = await process.wait()
             self.code = code
+            if reports is not None:
+                with trio.move_on_after(PATIENCE):
+                    await self._heard.wait()
             nursery.cancel_scope.cancel()
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    async def _take_reports(self, channel: trio.SocketStream) -> None:
+        assert self._totals is not None
+        async with channel:
+            await self._totals.hear(self.number, channel)
+        self._heard.set()
 
     async def write_profiles(self) -> None:
         """Have it write the profiles of its instances."""
@@ -232,3 +279,10 @@ class _Worker:
             await process.wait()
             return
         process.kill()
+
+
+def _channel() -> tuple[trio.SocketStream, socket.socket]:
+    """A pair of sockets: ours, and one for a worker."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(ours)), theirs

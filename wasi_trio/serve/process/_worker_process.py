@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import logging
 import pickle
 import signal
 import socket
@@ -14,9 +13,10 @@ import trio
 
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._loading import LoadError
+from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
-from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
+from wasi_trio.serve.process._service import Orders, Service, new_metrics, reported
 from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING, WRITE_PROFILES
 from wasi_trio.texts import get_logger
 
@@ -28,19 +28,22 @@ CAN_NOT = 2
 ORPHANED = 10.0
 
 
-def main(number: str, descriptor: str) -> NoReturn:
-    """Serve as a supervisor says on the socket ``descriptor``; ends the process."""
+def main(number: str, prefix: str, descriptor: str, reports: str | None = None) -> NoReturn:
+    """Serve as a supervisor says on the socket ``descriptor``; ends the process.
+
+    The numbers of instances begin with ``prefix``. What is counted is told on the socket ``reports``, if there is one.
+    """
     # SIGABRT, with which the supervisor ends a process that is held up, so writes where it is to standard error.
     faulthandler.enable()
     # A service manager may send it to all processes of the service; the supervisor knows what it means.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    control = socket.socket(fileno=int(descriptor))
-    control.set_inheritable(False)
-    logging.basicConfig(stream=sys.stderr, format=f"%(levelname)s %(name)s [worker {number}]: %(message)s")
+    control = _inherited(int(descriptor))
+    channel = None if reports is None else _inherited(int(reports))
     size = int.from_bytes(_receive(control, 4))
-    orders, sockets, admin, interval = pickle.loads(_receive(control, size))
+    orders, sockets, interval = pickle.loads(_receive(control, size))
     try:
-        _serve(control, orders, sockets, admin, interval)
+        set_up_logs(orders.settings, number)
+        _serve(control, channel, prefix, orders, sockets, interval)
     except (LoadError, SettingError) as error:
         logger.error("%s", error)
         sys.exit(CAN_NOT)
@@ -58,22 +61,26 @@ def _receive(control: socket.socket, size: int) -> bytes:
 
 
 def _serve(
-    control: socket.socket, orders: Orders, sockets: list[tuple[int, bool]], admin: int | None, interval: float | None
+    control: socket.socket,
+    channel: socket.socket | None,
+    prefix: str,
+    orders: Orders,
+    sockets: list[tuple[int, bool]],
+    interval: float | None,
 ) -> None:
-    logging.getLogger("wasi_trio").setLevel(logging.INFO if orders.settings["verbose"] else logging.WARNING)
     listeners = [Listener(_inherited(descriptor), secure) for descriptor, secure in sockets]
     with orders.settings.engine_options().open() as engine:
         chain = orders.load(engine)
-        metrics = None if admin is None else new_metrics()
-        service = Service(orders, chain, orders.protocol_options(), listeners, metrics)
-        with administered(service, None if admin is None else _inherited(admin)):
+        metrics = None if channel is None else new_metrics()
+        service = Service(orders, chain, orders.protocol_options(), listeners, metrics, prefix=prefix)
+        with reported(service, channel):
             trio.run(_main, service, control, interval, instruments=service.instruments)
 
 
 def _inherited(descriptor: int) -> socket.socket:
-    listener = socket.socket(fileno=descriptor)
-    listener.set_inheritable(False)
-    return listener
+    inherited = socket.socket(fileno=descriptor)
+    inherited.set_inheritable(False)
+    return inherited
 
 
 async def _main(service: Service, control: socket.socket, interval: float | None) -> None:

@@ -1,0 +1,95 @@
+"""How log lines look, and where they go: text or JSON, or as a file of ``logging.config`` says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import sys
+import tomllib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.texts import shown
+
+if TYPE_CHECKING:
+    from wasi_trio.serve._settings import Settings
+
+TIME: Final = "[%Y-%m-%d %H:%M:%S %z]"
+#: the attribute of a record that says what the line is about: the instance, the request, the trace
+ABOUT: Final = "about"
+
+
+class JsonFormatter(logging.Formatter):
+    """A line of JSON for each record, for programs to read.
+
+    ``time``, ``level``, ``logger`` and ``message`` are in all; ``instance``, ``request``, ``request_id`` and ``trace``
+    where the line is about such; ``traceback`` where there is one; what is given to this in all lines as well, such as
+    the ``worker``.
+    """
+
+    def __init__(self, **always: Any) -> None:
+        super().__init__()
+        self._always = always
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._always,
+            **getattr(record, ABOUT, {}),
+        }
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            line["traceback"] = record.exc_text
+        return json.dumps(line)
+
+
+def set_up_logs(settings: Settings, worker: str | None = None) -> None:
+    """Have the process log as settings say; raises SettingError. ``worker`` is its number, where there are several."""
+    file = settings["log-config"]
+    if file is not None:
+        _configure(file)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_formatter(settings["log-format"], worker))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    if settings["verbose"]:
+        logging.getLogger("wasi_trio").setLevel(logging.INFO)
+
+
+def text_formatter(worker: str | None = None) -> logging.Formatter:
+    """Lines for people."""
+    where = "" if worker is None else f" [worker {worker}]"
+    return logging.Formatter(f"%(asctime)s %(levelname)s %(name)s{where}: %(message)s", TIME)
+
+
+def _formatter(kind: str, worker: str | None) -> logging.Formatter:
+    if kind == "json":
+        return JsonFormatter() if worker is None else JsonFormatter(worker=worker)
+    return text_formatter(worker)
+
+
+def _configure(path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            content = json.load(file) if path.endswith(".json") else tomllib.load(file)
+    except OSError as error:
+        raise SettingError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        kind = "JSON" if path.endswith(".json") else "TOML"
+        raise SettingError(f"{path} is not {kind}: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingError(f"{path} is not an object with the keys of logging.config")
+    # By default all loggers that there are already would be switched off, ours among them.
+    content = {"version": 1, "disable_existing_loggers": False, **content}
+    try:
+        logging.config.dictConfig(content)
+    except Exception as error:  # whatever the classes raise that the file names
+        cause = error.__cause__
+        why = f"{error}" if cause is None else f"{error}: {cause}"
+        raise SettingError(f"cannot log as {path} says: {shown(why)}") from None
