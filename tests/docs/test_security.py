@@ -184,3 +184,10 @@ def test_the_files_that_it_names_are_there() -> None:
 def test_an_engine_can_do_without_a_cache() -> None:
     with Engine(cache=False):
         pass
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    section = PAGE.read_text("utf-8").split("\n## Where it is tested\n", 1)[1]
+    named = set(re.findall(r"`(tests/[^`]+)`", section))
+    assert len(named) > 40
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
