@@ -256,7 +256,9 @@ class Store(ComponentInstance):
         """What to do at an epoch tick: None to go on, "" to give way, any other string is a trap's message."""
         engine = self.engine
         if self.measured_tick != engine.ticker.ticks:
-            self.measure()
+            for store in self.root.stores:  # what others of a composition have grown by since they ran counts as well
+                if store is not None:
+                    store.measure()
             excess = self.handles.account.excess
             if excess is not None:
                 return excess
