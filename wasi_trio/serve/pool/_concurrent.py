@@ -73,6 +73,14 @@ class Concurrent:
     def in_flight(self) -> Sequence[Exchange]:
         return list(self._exchanges)
 
+    @property
+    def computes(self) -> bool:
+        return self._computes
+
+    @property
+    def asks_for_backpressure(self) -> bool:
+        return self._serves and self._store.busy
+
     async def serve(self, instance: Instance, first: Exchange) -> None:
         worker, pump = self._worker, instance.pump
         calls = worker.pool.calls

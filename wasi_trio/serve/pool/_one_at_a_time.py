@@ -24,6 +24,9 @@ log = get_logger("wasi_trio.serve")
 class OneAtATime:
     """The strategy of an instance that takes one request at a time."""
 
+    computes = False
+    asks_for_backpressure = False
+
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._serving: tuple[Exchange, ...] = ()

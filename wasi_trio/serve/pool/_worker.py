@@ -11,6 +11,8 @@ import trio
 from wasi_trio.component._errors import ComponentError
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._run_queue import run_queue
+from wasi_trio.runtime._running import Guest
 from wasi_trio.serve.pool._admission import Admission, Slot
 from wasi_trio.serve.pool._exchange import (
     DeadlinePassed,
@@ -66,7 +68,15 @@ class Strategy(Protocol):
     """How requests are put to an instance, which depends on the version of WASI that its guest speaks."""
 
     def in_flight(self) -> Sequence[Exchange]:
-        """The requests that the guest works on; may be asked on any thread."""
+        """The requests that the guest works on; may be asked on any thread, as what follows."""
+
+    @property
+    def computes(self) -> bool:
+        """Whether a task of the guest computes, as far as this knows."""
+
+    @property
+    def asks_for_backpressure(self) -> bool:
+        """Whether the guest wants no further request for now."""
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         """Serve a request and those that come to the worker's inbox; returns when the instance is used up.
@@ -98,6 +108,11 @@ class Worker:
         #: requests that the instance has not begun
         self.inbox: deque[Exchange] = deque()
         self.strategy: Strategy | None = strategy(self)
+        #: once it is made
+        self.instance: Instance | None = None
+        #: when, in trio's time, it was begun with
+        self.born = 0.0
+        self._task: trio.lowlevel.Task | None = None
         #: what the instance is made for, meanwhile, and around that
         self._making: tuple[Exchange, ...] = ()
         self._scope: trio.CancelScope | None = None
@@ -112,8 +127,19 @@ class Worker:
         strategy = self.strategy
         return self._making or (() if strategy is None else strategy.in_flight())
 
+    def computes(self, current: Guest | None) -> bool:
+        """Whether the guest computes at the moment, or could; ``current`` is what runs. May be asked on any thread."""
+        if current is not None and current.root is self.instance:
+            return True
+        task, strategy = self._task, self.strategy
+        if task is not None and self._queue.has(self.pool.component, task):
+            return True
+        return strategy is not None and strategy.computes
+
     async def run(self, first: Exchange) -> None:
         """Make the instance, serve ``first`` and what comes after; returns when the instance is gone."""
+        self.born, self._task = trio.current_time(), trio.lowlevel.current_task()
+        self._queue = run_queue()
         admission, slot = self.pool.admission, self.slot
         admission.set_ready(slot, False)  # not before the instance is there: making it may take long
         ended = False
@@ -125,6 +151,7 @@ class Worker:
                     instance = await self._make(first, context)
                     if instance is not None:
                         self.made = True
+                        self.instance = instance
                         try:
                             assert self.strategy is not None
                             await self.strategy.serve(instance, first)
@@ -138,7 +165,7 @@ class Worker:
             ended = True
         finally:
             self.retire(Retirement.SHUTDOWN)
-            self.strategy = None
+            self.strategy = self.instance = self._task = None
             if not first.over:
                 self.done(first, self.cancelled_for)
             if ended or self.cancelled_for is not SHUTTING_DOWN:
