@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from wasi_trio.component._errors import ComponentError
+from wasi_trio.component._errors import ComponentError, Trap
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._run_queue import run_queue
@@ -32,7 +32,7 @@ from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
-from wasi_trio.wasi._stdio import LinePrefixSink
+from wasi_trio.wasi._stdio import LinePrefixSink, TailSink
 from wasi_trio.wasi.http._errors import HttpError
 
 log = get_logger("wasi_trio.serve")
@@ -110,6 +110,7 @@ class Worker:
         self.strategy: Strategy | None = strategy(self)
         #: once it is made
         self.instance: Instance | None = None
+        self._stderr: TailSink | None = None
         #: when, in trio's time, it was begun with
         self.born = 0.0
         self._task: trio.lowlevel.Task | None = None
@@ -177,14 +178,20 @@ class Worker:
 
     def _context(self, nursery: trio.Nursery) -> WasiContext:
         wasi = self.pool.options.wasi
-        if not self.pool.options.logging_prefix:
-            return WasiContext(wasi, nursery=nursery)
-        return WasiContext(
-            wasi,
-            nursery=nursery,
-            stdout=LinePrefixSink(wasi.stdout, f"stdout [{self.name}] :: "),
-            stderr=LinePrefixSink(wasi.stderr, f"stderr [{self.name}] :: "),
-        )
+        stdout, stderr = wasi.stdout, wasi.stderr
+        if self.pool.options.logging_prefix:
+            stdout = LinePrefixSink(stdout, f"stdout [{self.name}] :: ")
+            stderr = LinePrefixSink(stderr, f"stderr [{self.name}] :: ")
+        self._stderr = TailSink(stderr)
+        return WasiContext(wasi, nursery=nursery, stdout=stdout, stderr=self._stderr)
+
+    def report(self, trap: Trap) -> Lines:
+        """All that is known of a trap: its cause, what the guest printed of it if it is Python, the wasm backtrace."""
+        cause, separator, backtrace = str(trap).partition("\n")
+        printed = "" if self._stderr is None else last_traceback(self._stderr.tail())
+        if printed:
+            printed = f"\nthe last traceback on its standard error:\n{printed}"
+        return Lines(f"{cause}{printed}{separator}{backtrace}")
 
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
         """The instance; None, with the exchange done, where it can not be made."""
@@ -354,6 +361,21 @@ class Worker:
                 await trio.sleep_until(self._idle_since + timeout)
             else:
                 self.retire(Retirement.IDLE)
+
+
+#: how Python begins to tell of an exception
+_TRACEBACK = "Traceback (most recent call last):"
+
+
+def last_traceback(printed: str) -> str:
+    """The last of the tracebacks in what a program has printed; empty where there is none."""
+    start = printed.rfind(_TRACEBACK)
+    if start < 0:
+        return ""
+    lines = printed[start:].splitlines()
+    # Indented lines, and one or more about the exception.
+    end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
+    return "\n".join(lines[:end])
 
 
 def first_line(text: str) -> str:
