@@ -191,6 +191,19 @@ async def test_failures(path: str, reason: str, caplog: pytest.LogCaptureFixture
         assert (await site.ask("/hello")).body == b"Hello, world!\n"
 
 
+@pytest.mark.parametrize("guest", ["python_p2", "python_p3"])
+async def test_a_trap_is_told_with_the_traceback(guest: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve(guest) as site:
+        assert (await site.ask("/trap")).status == 500
+        await until(lambda: any(record.levelname == "ERROR" for record in caplog.records))
+    told = next(record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    first, *lines = told.splitlines()
+    assert first.startswith("instance 1, at GET /trap, trapped: wasm trap: ")
+    assert "    Traceback (most recent call last):" in lines
+    assert "    RuntimeError: an exception that nothing in the guest catches" in lines
+    assert "    error while executing at wasm backtrace:" in lines
+
+
 @pytest.mark.parametrize("path", ["/endless", "/flood", "/spin", "/sleep?ms=3600000"])
 async def test_a_client_that_leaves_frees_the_instance(site: Site, path: str) -> None:
     async with site.client() as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -97,6 +98,11 @@ async def test_not_ready_while_a_host_function_holds_up_the_loop(path: str) -> N
             site.readiness.handlers = [handler]
             assert (await handler.handle(request(path))).status == 200
             assert site.ask("/readyz") == (200, "ok\n")
+            (process,) = json.loads(site.ask("/pool.json")[1])["processes"]
+    (pool,) = process["handlers"]
+    (stall,) = pool["latest_stalls"]
+    assert stall["requests"] == f"GET {path}"
+    assert "in work" in stall["stack"]
     assert stalls.seen == [(503, "stalled\n"), (200, "ok\n")]
     lines = stalls.metrics.splitlines()
     assert 'wasi_trio_stalls_total{component="host_call"} 1.0' in lines

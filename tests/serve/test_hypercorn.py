@@ -120,6 +120,18 @@ def test_tls_http2_unix_sockets_and_the_table(folder: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_a_trap_is_told_with_its_time_and_request(folder: Path) -> None:
+    component(folder, "trap")
+    (folder / "hypercorn.toml").write_text(
+        'worker_class = "trio"\nbind = ["127.0.0.1:0"]\n[wasi_trio]\ncomponent = "app.wasm"\n'
+    )
+    with hypercorn(folder, "-c", "hypercorn.toml") as server:
+        (url,) = server.find(r"Running on (http://127\.0\.0\.1:\d+)")
+        assert httpx.get(f"{url}/path", trust_env=False, timeout=60).status_code == 500
+        time = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\]"
+        server.find(rf"(?m)^{time} ERROR wasi_trio\.serve: instance 1, at GET /path, trapped: wasm trap: ")
+
+
 def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None:
     path = component(folder, "echo")
     with socket.create_server(("127.0.0.1", 0)) as listener:

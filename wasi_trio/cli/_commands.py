@@ -61,8 +61,23 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _refuse_debug(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        name = value.partition("=")[0]
+        why = "" if name != "coredump" else ": wasmtime's C API, which this is built on, makes none"
+        raise click.UsageError(
+            f"-D {shown(name)} is not available here{why}. The line about a trap has the wasm backtrace, and lines of "
+            "the source where the component has DWARF and WASMTIME_BACKTRACE_DETAILS=1 is set"
+        )
+
+
+#: wasmtime's, of which there is nothing here
+_debug = click.option("-D", "--debug", hidden=True, expose_value=False, callback=_refuse_debug)
+
+
 @cli.command()
 @_settings
+@_debug
 @click.option(
     "--hypercorn-config",
     metavar="FILE",
@@ -112,6 +127,7 @@ _profile = click.option(
 @_dir
 @_network
 @_profile
+@_debug
 @engine_options
 @click.argument("component", type=click.Path())
 @click.argument("args", nargs=-1, type=parsed(arguments.parse_text), metavar="[ARGS]...")

@@ -50,6 +50,9 @@ class Line:
     def __bool__(self) -> bool:
         return bool(self._lanes)
 
+    def has(self, component: Any, task: trio.lowlevel.Task) -> bool:
+        return task in self._lanes.get(component, ())
+
     def add(self, component: Any, task: trio.lowlevel.Task, *, first: bool = False) -> None:
         lane = self._lanes.get(component)
         if lane is None:
@@ -109,6 +112,10 @@ class RunQueue(trio.abc.Instrument):
             self.turn_ends = now + CALM_TURN
         else:
             self.turn_ends = 0.0 if self._fresh else now + LONG_TURN  # nobody overtakes those that wait
+
+    def has(self, component: Any, task: trio.lowlevel.Task) -> bool:
+        """Whether a task waits to run a guest; may be asked on any thread."""
+        return self._computing.has(component, task) or self._fresh.has(component, task)
 
     async def begin(self, component: Any) -> None:
         """Wait until a guest may run that has just become able to, in a later turn than this."""

@@ -117,7 +117,7 @@ SETTINGS = (
     Setting(
         "admin-addr",
         arguments.parse_address,
-        "Address of /metrics, /healthz and /readyz.",
+        "Address of /metrics, /healthz, /readyz and /pool.",
         "IP:PORT",
         everywhere=False,
     ),

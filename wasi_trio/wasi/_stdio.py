@@ -180,6 +180,38 @@ class LinePrefixSink(StdoutSink):
             self.put(b"\n")
 
 
+class TailSink(StdoutSink):
+    """Writes to another sink, and remembers the last ``KEPT`` bytes."""
+
+    __slots__ = ("_tail", "_target", "is_terminal")
+
+    KEPT = 4096
+
+    def __init__(self, target: StdoutSink) -> None:
+        self._target = target
+        self._tail = b""
+        self.is_terminal = target.is_terminal
+
+    def tail(self) -> str:
+        return self._tail.decode("utf-8", "backslashreplace")
+
+    def permit(self) -> int:
+        return self._target.permit()
+
+    def put(self, data: bytes) -> None:
+        self._tail = (self._tail + bytes(data[-self.KEPT :]))[-self.KEPT :]
+        self._target.put(data)
+
+    def flushed(self) -> bool:
+        return self._target.flushed()
+
+    async def wait(self) -> None:
+        await self._target.wait()
+
+    def finish(self) -> None:
+        self._target.finish()
+
+
 class TerminalSink(StdoutSink):
     """Writes to another sink, which is a terminal: what would steer that is escaped.
 

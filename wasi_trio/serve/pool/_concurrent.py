@@ -18,7 +18,7 @@ from wasi_trio.serve.pool._guest import ServiceHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import TOO_LONG, Worker, first_line
-from wasi_trio.texts import Lines, get_logger
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
 from wasi_trio.wasi.http._errors import HttpError
@@ -72,6 +72,14 @@ class Concurrent:
 
     def in_flight(self) -> Sequence[Exchange]:
         return list(self._exchanges)
+
+    @property
+    def computes(self) -> bool:
+        return self._computes
+
+    @property
+    def asks_for_backpressure(self) -> bool:
+        return self._serves and self._store.busy
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         worker, pump = self._worker, instance.pump
@@ -317,7 +325,7 @@ class Concurrent:
             # As a guest may that is told of it and knows no better; nobody waits for it.
             log.warning("instance %s, at %s, trapped when its client had left", name, named(exchanges), extra=extra)
         else:
-            log.error("instance %s, at %s, trapped: %s", name, named(exchanges), Lines(trap), extra=extra)
+            log.error("instance %s, at %s, trapped: %s", name, named(exchanges), self._worker.report(trap), extra=extra)
 
 
 def _nothing() -> None:

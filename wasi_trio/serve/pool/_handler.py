@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -27,6 +28,9 @@ from wasi_trio.serve.pool._worker import Worker
 from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.pool._metrics import HandlerMetrics
 
 log = get_logger("wasi_trio.serve")
 
@@ -72,6 +76,8 @@ class ProxyHandler:
         #: around the task that answers what is under way when the handler is cancelled
         self._last_words = trio.CancelScope()
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
+        #: what it counts, if it does
+        self.metrics: HandlerMetrics | None = None
         self._observer: Observer | None = None
         self._profiler = component.engine.profiler
         self._worker = Worker if self._profiler is None else ProfiledWorker
@@ -94,7 +100,7 @@ class ProxyHandler:
         metrics = None
         listeners = [listen(self.component.name) for listen in self.options.listeners]
         if self.options.metrics is not None:
-            metrics = self.options.metrics.of(self.component.name)
+            metrics = self.metrics = self.options.metrics.of(self.component.name)
             metrics.in_progress = lambda: self.active
             metrics.waiting = lambda: self.waiting
             self.options.metrics.budget = self._budget
@@ -103,6 +109,11 @@ class ProxyHandler:
         elif not listeners and not self.options.observed and not log.isEnabledFor(logging.INFO):
             return None
         return Observer(self.component.name, metrics, listeners, self.options.instance_prefix)
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """Those that have an instance or make one; may be asked on any thread."""
+        return list(self._workers.values())
 
     @property
     def active(self) -> int:

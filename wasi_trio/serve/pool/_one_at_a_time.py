@@ -14,7 +14,7 @@ from wasi_trio.serve.pool._guest import IncomingHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import TOO_LONG, Worker, first_line
-from wasi_trio.texts import Lines, get_logger
+from wasi_trio.texts import get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
 
@@ -23,6 +23,9 @@ log = get_logger("wasi_trio.serve")
 
 class OneAtATime:
     """The strategy of an instance that takes one request at a time."""
+
+    computes = False
+    asks_for_backpressure = False
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -104,7 +107,7 @@ class OneAtATime:
                             "instance %s, at %s, trapped: %s",
                             worker.name,
                             exchange,
-                            Lines(trap),
+                            worker.report(trap),
                             extra={"about": exchange.about(worker.name)},
                         )
                 except trio.Cancelled as cancelled:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable, MutableMapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +22,7 @@ import trio
 
 from wasi_trio import runtime
 from wasi_trio.serve.pool._exchange import Exchange, named
-from wasi_trio.texts import Lines, get_logger
+from wasi_trio.texts import Lines, get_logger, shown, shown_lines
 
 if TYPE_CHECKING:
     from wasi_trio.runtime._component import LinkedComponent
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 log = get_logger("wasi_trio.serve")
 
+#: stalls that are remembered
+KEPT = 8
 #: seconds by which a call may hold up the loop beyond a deadline: most are over by then and harm nobody
 GRACE = 0.020
 #: seconds until a call that goes on is interrupted again: it may have caught the exception
@@ -76,6 +79,8 @@ class Watchdog:
     def __init__(self, component: LinkedComponent, stall_limit: float | None, interrupt_stalls: bool) -> None:
         self.watched: MutableMapping[Any, Watched] = {}
         self.stalls = 0
+        #: the last ones that were logged, for whoever looks at the handler
+        self.latest: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.interruptions = 0
         self._component = component
         self._engine = component.engine
@@ -106,6 +111,11 @@ class Watchdog:
             self._thread.join()
             self._thread = None
             self._engine.interrupter.detach()
+
+    @property
+    def now(self) -> float:
+        """The time of the loop that the handler is on; may be asked on any thread."""
+        return 0.0 if self._clock is None else self._clock.current_time()
 
     @property
     def stalled(self) -> bool:
@@ -171,6 +181,16 @@ class Watchdog:
         self.stalls += 1
         func = held.call[0]
         name = f"{getattr(func, 'interface', '')} {getattr(func, 'name', '')}".strip()
+        self.latest.append(
+            {
+                "time": time.time(),
+                "instance": instance.name,
+                "function": shown(name),
+                "what": shown(what),
+                "requests": shown(named(requests)),
+                "stack": shown_lines(stack),
+            }
+        )
         log.error(
             "instance %s of %s: the host function %s %s, while these requests are under way: %s\n%s",
             instance.name,

@@ -8,9 +8,11 @@ from typing import Protocol
 
 import trio
 
-from wasi_trio.component._errors import ComponentError
+from wasi_trio.component._errors import ComponentError, Trap
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._run_queue import run_queue
+from wasi_trio.runtime._running import Guest
 from wasi_trio.serve.pool._admission import Admission, Slot
 from wasi_trio.serve.pool._exchange import (
     DeadlinePassed,
@@ -30,7 +32,7 @@ from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
-from wasi_trio.wasi._stdio import LinePrefixSink
+from wasi_trio.wasi._stdio import LinePrefixSink, TailSink
 from wasi_trio.wasi.http._errors import HttpError
 
 log = get_logger("wasi_trio.serve")
@@ -66,7 +68,15 @@ class Strategy(Protocol):
     """How requests are put to an instance, which depends on the version of WASI that its guest speaks."""
 
     def in_flight(self) -> Sequence[Exchange]:
-        """The requests that the guest works on; may be asked on any thread."""
+        """The requests that the guest works on; may be asked on any thread, as what follows."""
+
+    @property
+    def computes(self) -> bool:
+        """Whether a task of the guest computes, as far as this knows."""
+
+    @property
+    def asks_for_backpressure(self) -> bool:
+        """Whether the guest wants no further request for now."""
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         """Serve a request and those that come to the worker's inbox; returns when the instance is used up.
@@ -98,6 +108,12 @@ class Worker:
         #: requests that the instance has not begun
         self.inbox: deque[Exchange] = deque()
         self.strategy: Strategy | None = strategy(self)
+        #: once it is made
+        self.instance: Instance | None = None
+        self._stderr: TailSink | None = None
+        #: when, in trio's time, it was begun with
+        self.born = 0.0
+        self._task: trio.lowlevel.Task | None = None
         #: what the instance is made for, meanwhile, and around that
         self._making: tuple[Exchange, ...] = ()
         self._scope: trio.CancelScope | None = None
@@ -112,8 +128,19 @@ class Worker:
         strategy = self.strategy
         return self._making or (() if strategy is None else strategy.in_flight())
 
+    def computes(self, current: Guest | None) -> bool:
+        """Whether the guest computes at the moment, or could; ``current`` is what runs. May be asked on any thread."""
+        if current is not None and current.root is self.instance:
+            return True
+        task, strategy = self._task, self.strategy
+        if task is not None and self._queue.has(self.pool.component, task):
+            return True
+        return strategy is not None and strategy.computes
+
     async def run(self, first: Exchange) -> None:
         """Make the instance, serve ``first`` and what comes after; returns when the instance is gone."""
+        self.born, self._task = trio.current_time(), trio.lowlevel.current_task()
+        self._queue = run_queue()
         admission, slot = self.pool.admission, self.slot
         admission.set_ready(slot, False)  # not before the instance is there: making it may take long
         ended = False
@@ -125,6 +152,7 @@ class Worker:
                     instance = await self._make(first, context)
                     if instance is not None:
                         self.made = True
+                        self.instance = instance
                         try:
                             assert self.strategy is not None
                             await self.strategy.serve(instance, first)
@@ -138,7 +166,7 @@ class Worker:
             ended = True
         finally:
             self.retire(Retirement.SHUTDOWN)
-            self.strategy = None
+            self.strategy = self.instance = self._task = None
             if not first.over:
                 self.done(first, self.cancelled_for)
             if ended or self.cancelled_for is not SHUTTING_DOWN:
@@ -150,14 +178,20 @@ class Worker:
 
     def _context(self, nursery: trio.Nursery) -> WasiContext:
         wasi = self.pool.options.wasi
-        if not self.pool.options.logging_prefix:
-            return WasiContext(wasi, nursery=nursery)
-        return WasiContext(
-            wasi,
-            nursery=nursery,
-            stdout=LinePrefixSink(wasi.stdout, f"stdout [{self.name}] :: "),
-            stderr=LinePrefixSink(wasi.stderr, f"stderr [{self.name}] :: "),
-        )
+        stdout, stderr = wasi.stdout, wasi.stderr
+        if self.pool.options.logging_prefix:
+            stdout = LinePrefixSink(stdout, f"stdout [{self.name}] :: ")
+            stderr = LinePrefixSink(stderr, f"stderr [{self.name}] :: ")
+        self._stderr = TailSink(stderr)
+        return WasiContext(wasi, nursery=nursery, stdout=stdout, stderr=self._stderr)
+
+    def report(self, trap: Trap) -> Lines:
+        """All that is known of a trap: its cause, what the guest printed of it if it is Python, the wasm backtrace."""
+        cause, separator, backtrace = str(trap).partition("\n")
+        printed = "" if self._stderr is None else last_traceback(self._stderr.tail())
+        if printed:
+            printed = f"\nthe last traceback on its standard error:\n{printed}"
+        return Lines(f"{cause}{printed}{separator}{backtrace}")
 
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
         """The instance; None, with the exchange done, where it can not be made."""
@@ -327,6 +361,21 @@ class Worker:
                 await trio.sleep_until(self._idle_since + timeout)
             else:
                 self.retire(Retirement.IDLE)
+
+
+#: how Python begins to tell of an exception
+_TRACEBACK = "Traceback (most recent call last):"
+
+
+def last_traceback(printed: str) -> str:
+    """The last of the tracebacks in what a program has printed; empty where there is none."""
+    start = printed.rfind(_TRACEBACK)
+    if start < 0:
+        return ""
+    lines = printed[start:].splitlines()
+    # Indented lines, and one or more about the exception.
+    end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
+    return "\n".join(lines[:end])
 
 
 def first_line(text: str) -> str:

@@ -5,11 +5,13 @@ On one of their own because what they are to tell includes that the event loop o
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 from prometheus_client.core import Metric
@@ -19,6 +21,8 @@ from wasi_trio.serve._responder import current_date
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
 from wasi_trio.serve.pool._metrics import Metrics
+from wasi_trio.serve.pool._snapshot import snapshot
+from wasi_trio.serve.process._page import page, policy
 from wasi_trio.serve.process._readiness import Readiness
 from wasi_trio.texts import get_logger
 
@@ -28,6 +32,7 @@ logger = get_logger("wasi_trio.serve")
 MAX_CONNECTIONS = 16
 
 FAILED = "the admin address is not served any more"
+_PATHS = ("/metrics", "/healthz", "/readyz", "/pool", "/pool.json")
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -43,6 +48,9 @@ class Site(Protocol):
 
     def collect(self) -> Iterable[Metric]:
         """The same as objects."""
+
+    def pool(self) -> list[dict[str, Any]]:
+        """Each process and what its handlers have at the moment, as JSON has it."""
 
 
 class OwnSite:
@@ -62,9 +70,15 @@ class OwnSite:
     def collect(self) -> Iterable[Metric]:
         return self._metrics.registry.collect()
 
+    def pool(self) -> list[dict[str, Any]]:
+        budget = self._metrics.budget
+        memory = None if budget is None else {"used": budget.used, "limit": budget.limit}
+        handlers = [snapshot(handler) for handler in self._readiness.handlers]
+        return [{"worker": None, "obstacle": self.obstacle, "memory": memory, "handlers": handlers}]
+
 
 class AdminService:
-    """Answers ``/metrics``, ``/healthz`` and ``/readyz``; docs/metrics.md describes them."""
+    """Answers ``/metrics``, ``/healthz``, ``/readyz``, ``/pool`` and ``/pool.json``; docs/metrics.md describes them."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -79,18 +93,25 @@ class AdminService:
             (b"cache-control", b"no-store"),
             (b"date", current_date()),
         ]
+        if path == "/pool":
+            headers.append((b"content-security-policy", policy().encode()))
         if status == 405:
             headers.append((b"allow", b"GET, HEAD"))
         bodiless = request.method == "HEAD"
         stream.send_whole(ResponseHead(status, headers, len(content), bodiless), b"" if bodiless else content, None)
 
     def _answer(self, method: str, path: str) -> tuple[int, str, bytes]:
-        if path not in ("/metrics", "/healthz", "/readyz"):
-            return 404, _TEXT, b"there are /metrics, /healthz and /readyz\n"
+        if path not in _PATHS:
+            return 404, _TEXT, b"there are %s\n" % ", ".join(_PATHS).encode()
         if method not in ("GET", "HEAD"):
             return 405, _TEXT, b"only GET and HEAD\n"
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, self._site.exposition()
+        if path == "/pool":
+            return 200, "text/html; charset=utf-8", page()
+        if path == "/pool.json":
+            content = {"time": time.time(), "processes": self._site.pool()}
+            return 200, "application/json", json.dumps(content).encode()
         obstacle = self._site.obstacle if path == "/readyz" else None
         return (200, _TEXT, b"ok\n") if obstacle is None else (503, _TEXT, f"{obstacle}\n".encode())
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 from prometheus_client import CollectorRegistry
@@ -53,6 +53,7 @@ class Report:
 
     obstacle: str | None = "starting"
     families: list[Family] = field(default_factory=list)
+    pool: list[dict[str, Any]] = field(default_factory=list)
 
     def encode(self) -> bytes:
         """With its length before it."""
@@ -68,7 +69,7 @@ class Report:
                 Family(**{**family, "samples": [(name, labels, value) for name, labels, value in family["samples"]]})
                 for family in content["families"]
             ]
-            return cls(content["obstacle"], families)
+            return cls(content["obstacle"], families, content["pool"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"no report: {error}") from None
 
@@ -84,7 +85,7 @@ def report_of(site: Site) -> Report:
         )
         for metric in site.collect()
     ]
-    return Report(site.obstacle, families)
+    return Report(site.obstacle, families, site.pool())
 
 
 # ---- workers -----------------------------------------------------------------------------------------------
@@ -178,6 +179,11 @@ class Totals:
         if not obstacles or None in obstacles:
             return None if obstacles else "starting"
         return "stalled" if "stalled" in obstacles else obstacles[0]
+
+    def pool(self) -> list[dict[str, Any]]:
+        return [
+            {**process, "worker": number} for number, report in sorted(self._latest.items()) for process in report.pool
+        ]
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

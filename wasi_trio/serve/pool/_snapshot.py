@@ -1,0 +1,79 @@
+"""What a handler has at a moment: its instances, what each does, and what it has counted; taken on any thread."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, Final
+
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._metrics import HandlerMetrics
+from wasi_trio.serve.pool._worker import Worker
+from wasi_trio.texts import shown
+
+#: instances of a handler, and requests of an instance, that are shown
+MOST_INSTANCES: Final = 200
+MOST_REQUESTS: Final = 16
+
+
+def snapshot(handler: ProxyHandler) -> dict[str, Any]:
+    """What JSON can have of a handler; docs/metrics.md describes it."""
+    workers = list(handler.workers)
+    now = handler.watchdog.now
+    metrics = handler.metrics
+    return {
+        "component": shown(handler.component.name),
+        "draining": handler.draining,
+        "in_progress": handler.active,
+        "queue": handler.waiting,
+        "instances_live": len(workers),
+        "instances_started": handler.started,
+        "instances": [_instance(handler, worker, now) for worker in islice(workers, MOST_INSTANCES)],
+        "stalled": handler.watchdog.stalled,
+        "stalls": handler.watchdog.stalls,
+        "latest_stalls": list(handler.watchdog.latest),
+        "counts": None if metrics is None else _counts(metrics),
+    }
+
+
+def _instance(handler: ProxyHandler, worker: Worker, now: float) -> dict[str, Any]:
+    instance = worker.instance
+    exchanges = worker.in_flight()
+    return {
+        "instance": worker.name,
+        "state": _state(handler, worker),
+        "age": round(now - worker.born, 3),
+        "served": worker.slot.taken - worker.slot.load,
+        "in_flight": worker.slot.load,
+        "memory": 0 if instance is None else instance.account.used,
+        "requests": [
+            {"request": shown(str(exchange)), "age": round(now - exchange.submitted, 3)}
+            for exchange in islice(exchanges, MOST_REQUESTS)
+        ],
+    }
+
+
+def _state(handler: ProxyHandler, worker: Worker) -> str:
+    """In a word: starting, draining, computing, backpressure, waiting or idle."""
+    if not worker.made:
+        return "starting"
+    if worker.slot.retired is not None:
+        return "draining"
+    if worker.computes(handler.component.engine.current):
+        return "computing"
+    strategy = worker.strategy
+    if strategy is not None and strategy.asks_for_backpressure:
+        return "backpressure"
+    return "waiting" if worker.slot.load else "idle"
+
+
+def _counts(metrics: HandlerMetrics) -> dict[str, Any]:
+    outcomes: dict[str, int] = {}
+    for (outcome, _), count in list(metrics.requests.items()):
+        outcomes[outcome.value] = outcomes.get(outcome.value, 0) + count
+    response = metrics.response_seconds
+    return {
+        "outcomes": outcomes,
+        "retired": {reason.value: count for reason, count in metrics.retired.items() if count},
+        "response_bounds": list(response.bounds),
+        "response_counts": list(response.counts),
+    }
