@@ -13,6 +13,8 @@ from wasi_trio.texts import shown
 #: instances of a handler, and requests of an instance, that are shown
 MOST_INSTANCES: Final = 200
 MOST_REQUESTS: Final = 16
+#: characters of a request: workers send all of this every second, and while it is encoded nothing else runs
+MOST_CHARACTERS: Final = 160
 
 
 def snapshot(handler: ProxyHandler) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _instance(handler: ProxyHandler, worker: Worker, now: float) -> dict[str, An
         "in_flight": worker.slot.load,
         "memory": 0 if instance is None else instance.account.used,
         "requests": [
-            {"request": shown(str(exchange)), "age": round(now - exchange.submitted, 3)}
+            {"request": shown(str(exchange), MOST_CHARACTERS), "age": round(now - exchange.submitted, 3)}
             for exchange in islice(exchanges, MOST_REQUESTS)
         ],
     }
