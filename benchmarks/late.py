@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 import trio
 
 from tests.guests.late import LATE
-from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.serve._listening import address_of, bind
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve.http._server import Server
@@ -26,7 +26,10 @@ async def serve(seconds: float) -> None:
         async with AsyncExitStack() as stack:
             services = []
             for late in LATE:
-                handler = ProxyHandler(late.link(engine), HandlerOptions(request_timeout=seconds, cancel_grace=0.1))
+                # Calls that can not be suspended are ended before the deadline, unless they have more time than that.
+                limits = Limits(nested_seconds=2 * seconds, pinned_seconds=2 * seconds)
+                options = HandlerOptions(request_timeout=seconds, cancel_grace=0.1, limits=limits)
+                handler = ProxyHandler(late.link(engine), options)
                 services.append(HandlerService(await stack.enter_async_context(handler)))
 
             def service(stream: HttpStream) -> None:

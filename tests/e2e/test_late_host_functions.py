@@ -119,7 +119,7 @@ async def test_answered_at_the_deadline(
         await work.over.wait()
         await trio.sleep(10)  # longer than the grace
         assert exchange.state is State.ENDED
-    assert logged(caplog)[-1] == f"instance 1: no response within {TIMEOUT:g} s"
+    assert logged(caplog)[-1] == f"instance 1: GET /{which}: no response within {TIMEOUT:g} s"
     assert pool.live == 0
 
 

@@ -121,7 +121,7 @@ async def test_the_blast_radius_of_a_trap(caplog: pytest.LogCaptureFixture) -> N
                 await response.body.receive_some()
         assert bodies[0].closed
         assert (pool.handler.active, pool.live) == (3, 1)
-        assert told(caplog, "instance 1 trapped")
+        assert told(caplog, "instance 1, at POST /echo, POST /echo, GET /trap, trapped")
         assert not told(caplog, "instance 2")
 
         for body, response in zip(bodies[3:], responses[3:], strict=True):
