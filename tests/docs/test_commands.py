@@ -125,5 +125,5 @@ def test_the_options_of_a_command(line: str) -> None:
     section = page.split(f"\n## {name[1]}\n", 1)[1].split("\n## ", 1)[0]
     listed = set(re.findall(r"(?<=[`|, ])--[\w-]+", " ".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))))
     command = cli.commands[name[1]]
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
     assert listed == {name for option in options for name in option.opts if name.startswith("--")}

@@ -72,6 +72,8 @@ class Settings(GuestSettings, total=False):
     interrupt_stalls: bool
     total_memory: float | None
     memory_timeout: float
+    observed: bool
+    instance_prefix: str
     limits: Limits
     logging_prefix: bool
     metrics: Metrics | None
