@@ -23,11 +23,12 @@ from tests.guests import wat
 from tests.turns import Turns
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._engine import Engine
-from wasi_trio.serve._garbage import freeze_garbage_collection
+from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import address_of, bind
 from wasi_trio.serve._loading import link
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve._settings import Settings, from_table
+from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import LivingTasks
@@ -86,10 +87,14 @@ async def serve(sites: list[Any], turns: Turns, tasks: LivingTasks) -> None:
                     HandlerService(handler),
                     limits=protocols.limits,
                     max_connections=settings["max-concurrent-connections"],
+                    budget=engine.budget,
                 )
                 nursery.start_soon(server.run, [listener], stop)
             print(json.dumps(ports), flush=True)
+            # As ``serve`` does.
             freeze_garbage_collection()
+            nursery.start_soon(FullCollections().run)
+            nursery.start_soon(Trimming(engine.budget).run)
             await _obey(Gauges(turns, tasks, handlers))
             nursery.cancel_scope.cancel()
 

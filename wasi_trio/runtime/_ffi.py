@@ -10,6 +10,8 @@ Errors and traps come back as owned pointers; ``take_error`` and ``take_trap`` t
 from __future__ import annotations
 
 import ctypes
+import mmap
+import sys
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -17,6 +19,7 @@ from ctypes import (
     byref,
     c_bool,
     c_char_p,
+    c_int,
     c_int64,
     c_size_t,
     c_uint8,
@@ -250,3 +253,12 @@ def take_profile(pointer: int) -> bytes:
         return string_at(vector.data, vector.size)
     finally:
         _byte_vec_delete(byref(vector))
+
+
+_madvise = _bind(ctypes.CDLL(None), "madvise", c_int, c_void_p, c_size_t, c_int) if sys.platform == "linux" else None
+
+
+def give_back(start: int, size: int) -> None:
+    """Give pages of memory back to the system that nobody reads any more. Other systems than Linux do not take them."""
+    if _madvise is not None:
+        _madvise(start, size, mmap.MADV_DONTNEED)

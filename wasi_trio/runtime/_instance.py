@@ -20,11 +20,9 @@ from wasi_trio.runtime._core_linking import CoreStep
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter, instantiate
 from wasi_trio.runtime._pump import Pump
-from wasi_trio.runtime._store import Store
+from wasi_trio.runtime._store import LARGE, Store
 
 _DEFAULT_LIMITS = Limits()
-#: bytes of memory that take long to give back to the system
-_LARGE = 128 << 20
 #: why an instance that was closed can not be entered
 CLOSED = "the instance is closed"
 
@@ -193,7 +191,7 @@ class Instance:
             for store in stores:
                 yield from store.abandon()
         for store in stores:
-            large = store.memory_size > _LARGE
+            large = store.memory_size > LARGE
             free = store.close()
             if free is not None and large:
                 yield free

@@ -31,6 +31,24 @@ _MASK32 = 0xFFFF_FFFF
 _TABLE_ELEMENT = 8
 
 
+#: bytes of memory that take long to give back to the system
+LARGE = 128 << 20
+#: bytes of them that are given back in one go
+_PIECE = 16 << 20
+
+
+def _free(store: int, regions: list[tuple[int, int]]) -> None:
+    """Free a store that has much memory.
+
+    To unmap a gigabyte keeps all other threads of the process from mapping, or first touching, any memory for a tenth
+    of a second. What was given back before, in pieces, is quick to unmap.
+    """
+    for start, size in regions:
+        for offset in range(0, size, _PIECE):
+            ffi.give_back(start + offset, min(_PIECE, size - offset))
+    ffi.store_delete(store)
+
+
 class _Measured:
     """Addresses of the memories and tables of so many core instances, as wasmtime's functions take them."""
 
@@ -173,11 +191,18 @@ class Store(ComponentInstance):
         """
         if self.pointer is None:
             return None
+        regions = self._regions() if self.memory_size > LARGE else []
         self.dead = self.dead or "the instance is closed"
         for memory in self._memories.values():
             memory.close()
         pointer, self.pointer = self.pointer, None
-        return functools.partial(ffi.store_delete, pointer)
+        return functools.partial(_free, pointer, regions) if regions else functools.partial(ffi.store_delete, pointer)
+
+    def _regions(self) -> list[tuple[int, int]]:
+        """Where its memories are, and their sizes."""
+        context = self.context_pointer
+        pointers = self._measured.memories
+        return [(ffi.memory_data(context, memory) or 0, ffi.memory_data_size(context, memory)) for memory in pointers]
 
     def drop_resources(self) -> Iterator[None]:
         """Tell the host's resources that are still owned by the guest that it is gone.
