@@ -154,3 +154,26 @@ async def test_the_end_of_another_components_instance_makes_room(autojump_clock:
         begun = trio.current_time()
         assert await other.get("/0")
         assert trio.current_time() - begun == pytest.approx(7)
+
+
+@pytest.mark.usefixtures("shortage")
+async def test_a_request_that_waited_for_a_place_first_does_not_wait_for_memory_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    options = HandlerOptions(total_memory=TOTAL, memory_timeout=5, max_concurrent_requests=1)
+    async with (
+        handle("sleep", options) as pool,
+        handle("p3_sleep", HandlerOptions()) as other,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(pool.get, "/10000")
+        await until(lambda: pool.handler.active == 1)
+        # Another component's instance, made in spite of the shortage, keeps it up when the first has ended.
+        engine().budget.limit = 2 * TOTAL
+        nursery.start_soon(other.get, "/1000000")
+        await until(lambda: bool(other.instances))
+        engine().budget.limit = TOTAL
+        with pytest.raises(Overloaded, match="there is no memory"):
+            await pool.handler.handle(request("/0"))
+        assert trio.current_time() == pytest.approx(15)
+        assert pool.handler.waiting == 0

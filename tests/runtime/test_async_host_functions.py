@@ -9,11 +9,13 @@ import trio
 import trio.testing
 
 from tests.runtime.async_guests import component, running
+from wasi_trio.component._account import OverBudget
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._types import STRING, U8, U32
 from wasi_trio.component._values import Err, Ok
 from wasi_trio.component.concurrency._futures import SharedFuture
 from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._streams import FutureReader, StreamReader, StreamWriter, make_future, make_stream
 from wasi_trio.wasi._context import WasiContext
 
@@ -342,6 +344,22 @@ async def test_an_err_of_a_function_that_has_none() -> None:
     async with running(WAT, api(add=add)) as instance:
         with pytest.raises(Err):
             await instance.call("add", None, 1, 1)
+
+
+async def test_a_result_for_which_there_is_no_memory_left() -> None:
+    """It ends the guest's call, as any other trap does, and not the task that the host function ran in."""
+    instances: list[Instance] = []
+
+    async def divide(self: Api, a: int, b: int) -> Ok[int] | Err[str]:
+        await trio.lowlevel.checkpoint()
+        account = instances[0].account
+        account.limit = account.used
+        raise Err("a long story " * 10_000)
+
+    async with running(WAT, api(divide=divide)) as instance:
+        instances.append(instance)
+        with pytest.raises(OverBudget, match="the instance may hold no more"):
+            await instance.call("divide", None, 1, 1)
 
 
 async def test_a_value_of_another_type() -> None:

@@ -104,7 +104,7 @@ class Instance:
                 await instance._new_store(part)
             instance._stop_expecting()
         except BaseException:
-            instance.close()
+            await instance.aclose()
             raise
         return instance
 

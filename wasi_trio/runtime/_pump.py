@@ -97,7 +97,10 @@ class HostOperation(subtasks.HostOperation):
             return
         finally:
             pump.operations.discard(self)
-        self.resolve(outcome)
+        try:
+            self.resolve(outcome)
+        except Trap as error:  # the guest holds more than it may
+            pump.fail(error)
 
 
 class Call:

@@ -90,8 +90,9 @@ class RunQueue(trio.abc.Instrument):
         self.turn_ends = perf_counter() + CALM_TURN
         #: until when guests are taken to compute, because one was pre-empted lately
         self._alert_until = 0.0
-        #: when the turn began, and how long the one before took
+        #: when the turn began, how long it may take, and how long the one before took
         self._turn_began = perf_counter()
+        self._long_turn = CALM_TURN
         self._turn_length = 0.0
         #: how many of ``_fresh`` go on in one turn: twice as many after short turns, a quarter after long ones
         self._share = 1
@@ -109,8 +110,10 @@ class RunQueue(trio.abc.Instrument):
         self._turn_length = now - self._turn_began
         self._turn_began = now
         if now > self._alert_until:
+            self._long_turn = CALM_TURN
             self.turn_ends = now + CALM_TURN
         else:
+            self._long_turn = LONG_TURN
             self.turn_ends = 0.0 if self._fresh else now + LONG_TURN  # nobody overtakes those that wait
 
     def has(self, component: Any, task: trio.lowlevel.Task) -> bool:
@@ -120,7 +123,7 @@ class RunQueue(trio.abc.Instrument):
     async def begin(self, component: Any) -> None:
         """Wait until a guest may run that has just become able to, in a later turn than this."""
         await self._wait(self._fresh, component)
-        if perf_counter() > self._turn_began + LONG_TURN:
+        if perf_counter() > self._turn_began + self._long_turn:
             # Others that were let go on in the same turn took long. The next time it goes on in any case.
             await self._wait(self._fresh, component, first=True)
 
@@ -130,9 +133,9 @@ class RunQueue(trio.abc.Instrument):
         ``computed`` are the seconds of processor time that it has used since it was first pre-empted.
         """
         self.turn_ends = 0.0  # no further guest in this turn
-        if computed >= COMPUTES:
-            self._alert_until = perf_counter() + QUICK
         known = computed >= COMPUTES
+        if known:
+            self._alert_until = perf_counter() + QUICK
         if self._pre_empted >= MANY or (known and self._computing):
             self._quick_until = perf_counter() + QUICK
             if ticker not in self._quick:
@@ -184,7 +187,7 @@ class RunQueue(trio.abc.Instrument):
 
     def _release(self) -> None:
         """Let some go on that have just become able to."""
-        if self._turn_length > LONG_TURN:
+        if self._turn_length > self._long_turn:
             self._share = max(1, self._share // 4)
         elif self._computing:
             self._share = min(self._share, FEW_FRESH)  # they may be of the same kind

@@ -195,7 +195,7 @@ class ProxyHandler:
         exchange.keeper = self
         if self.admission.short:
             assert self._shortage is not None
-            self._shortage.watch(exchange)
+            self._shortage.watch((exchange,))
 
     def _refuse(self, exchange: Exchange) -> None:
         self._overloaded(exchange, f"{self.waiting} requests wait already")
@@ -260,6 +260,9 @@ class ProxyHandler:
         admission = self.admission
         while (exchange := admission.next_held()) is not None:
             self._place(exchange, *admission.place())
+        if admission.held and admission.short and self._shortage is not None:
+            # They may have waited for places so far, and wait for memory now.
+            self._shortage.watch(admission.held)
 
     async def _run_worker(self, worker: Worker, exchange: Exchange, expected: int) -> None:
         self._budget.unreserve(expected)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -21,12 +20,15 @@ class Shortage:
         self._nursery = nursery
         self._patience = patience
         self._give_up = give_up
-        self._watched: deque[tuple[float, Exchange]] = deque()
+        #: those that wait, or did, and until when
+        self._watched: dict[Exchange, float] = {}
         self._scope: trio.CancelScope | None = None
 
-    def watch(self, exchange: Exchange) -> None:
-        """An exchange begins to wait."""
-        self._watched.append((trio.current_time() + self._patience, exchange))
+    def watch(self, exchanges: Iterable[Exchange]) -> None:
+        """These wait for memory, from now on unless they have done so before."""
+        end = trio.current_time() + self._patience
+        for exchange in exchanges:
+            self._watched.setdefault(exchange, end)
         if self._scope is None:
             self._scope = trio.CancelScope()
             self._nursery.start_soon(self._run, self._scope)
@@ -39,10 +41,10 @@ class Shortage:
     async def _run(self, scope: trio.CancelScope) -> None:
         with scope:
             while self._watched:
-                end, exchange = self._watched[0]
+                exchange, end = next(iter(self._watched.items()))
                 if exchange.state is State.HELD:
                     await trio.sleep_until(end)
-                self._watched.popleft()
+                del self._watched[exchange]
                 if exchange.state is State.HELD:
                     self._give_up(exchange)
         self._watched.clear()
