@@ -134,7 +134,7 @@ class RunQueue(trio.abc.Instrument):
         """
         self.turn_ends = 0.0  # no further guest in this turn
         known = computed >= COMPUTES
-        if known:
+        if known or self._pre_empted >= MANY:  # a few may be chance
             self._alert_until = perf_counter() + QUICK
         if self._pre_empted >= MANY or (known and self._computing):
             self._quick_until = perf_counter() + QUICK
