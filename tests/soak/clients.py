@@ -86,6 +86,23 @@ async def late(port: int) -> None:
         assert (await client.ask(HOUR)).status == 504
 
 
+# ---- those of the guests hoard and p3_hoard ----------------------------------------------------------------
+
+
+async def surviving(port: int) -> None:
+    async with Client(port) as client:
+        for _ in range(random.randint(1, 20)):
+            answer = await client.ask("/0")
+            assert (answer.status, answer.body, answer.cut) == (200, b"survived\n", False), answer.status
+
+
+async def hoarding(port: int) -> None:
+    """Has an instance hold all that it may, of one kind, until it is ended."""
+    async with Client(port) as client:
+        answer = await client.ask(f"/{random.randint(1, 4)}")
+        assert answer.status in (500, 504), answer.status
+
+
 # ---- those that break off, each at one of several stages ------------------------------------------------------
 
 
@@ -205,5 +222,11 @@ UNHEALTHY: dict[str, tuple[Visit, int, float]] = {
     "oversized": (oversized, 1, 0.5),
     "half-open": (half_open, 1, 0.5),
 }
-#: of those, what takes the other requests of its instance with it
+#: those of guests that hoard
+HOARDERS: dict[str, tuple[Visit, int, float]] = {
+    "surviving": (surviving, 2, 0.1),
+    "hoarding": (hoarding, 2, 0.2),
+    "half-open": (half_open, 1, 0.5),
+}
+#: of the unhealthy, what takes the other requests of its instance with it
 CONTAGIOUS = ("trapping", "spinning")

@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,32 +15,41 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.process import Process, command, on_disk
 from tests.e2e.support import Client
-from tests.soak.clients import CONTAGIOUS, FAILURES, HEALTHY, UNHEALTHY, Visit
+from tests.soak.clients import CONTAGIOUS, FAILURES, HEALTHY, HOARDERS, UNHEALTHY, Visit
+from wasi_trio.serve._trimming import INTERVAL
 
 #: seconds for one visit, and for a server to come to rest, on a machine that is busy
 PATIENCE = 60.0
 #: visits of one kind and task in a round, at most
 MOST_VISITS = 10_000
-#: bytes by which a server's memory may grow in the second half of the rounds
-GROWTH = 8 << 20
+#: seconds of rest in which a server gives back the memory of a peak
+TRIMMED = INTERVAL + 1.0
 
-#: a deadline of a few seconds is long for the healthy, even beside one that spins on a machine that is busy
-OPTIONS = ["--request-timeout", "3s", "--admin-addr", "127.0.0.1:0"]
+#: A deadline of a few seconds is long for the healthy, even beside one that spins on a machine that is busy. The same
+#: bounds the wait for clients that have ended their side, so that a server soon comes to rest.
+OPTIONS = ["--request-timeout", "3s", "--half-closed-timeout", "3s", "--admin-addr", "127.0.0.1:0"]
+#: what guests that hoard may hold
+LITTLE = ("--max-instance-memory", "32MiB", "--max-memory-size", "16MiB")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A server to be put under load: its guest, its options, and the kinds of clients that do not come to it."""
+    """A server to be put under load: its guest, its options, the kinds of its clients, and those of them left out.
+
+    ``growth`` is how many bytes its memory may grow by in the second half of the rounds.
+    """
 
     title: str
     guest: str
     options: tuple[str, ...] = ()
+    kinds: Mapping[str, tuple[Visit, int, float]] = field(default_factory=lambda: {**HEALTHY, **UNHEALTHY})
     without: tuple[str, ...] = ()
+    growth: int = 8 << 20
 
     @property
     def clients(self) -> dict[str, tuple[Visit, int, float]]:
         """The kinds that come to it: how each visits, how many there are of it, and their pause between visits."""
-        return {name: kind for name, kind in {**HEALTHY, **UNHEALTHY}.items() if name not in self.without}
+        return {name: kind for name, kind in self.kinds.items() if name not in self.without}
 
 
 PLANS = (
@@ -48,6 +57,13 @@ PLANS = (
     Plan("WASI 0.3, one request at a time", "python_p3", ("--max-instance-concurrent-reuse-count", "1")),
     # Requests that share an instance share its end, so nobody comes that ends one at once.
     Plan("WASI 0.3, 16 requests at a time", "python_p3", without=CONTAGIOUS),
+    Plan("WASI 0.2, guests that hoard", "hoard", (*LITTLE, "--max-instance-reuse-count", "50"), HOARDERS),
+    Plan(
+        "WASI 0.3, guests that hoard",
+        "p3_hoard",
+        (*LITTLE, "--max-instance-concurrent-reuse-count", "1"),
+        HOARDERS,
+    ),
 )
 
 
@@ -92,26 +108,29 @@ class Course:
             had, has = getattr(before, what), getattr(after, what)
             if had is not None and has > had:
                 problems.append(f"it has {has} {what} left, and began with {had}")
-        if self.growth > GROWTH:
+        if self.growth > self.plan.growth:
             problems.append(f"its memory grew by {self.growth >> 20} MB in the second half")
         if sum(self.retired.values()) != self.started:
             problems.append(f"{self.started} instances were started, and {sum(self.retired.values())} ended")
         return [f"{self.plan.title}: {problem}" for problem in problems]
 
 
-async def soak(plans: Iterable[Plan], folder: Path, seconds: float, rounds: int) -> list[Course]:
-    """Put servers under load side by side, for so many seconds altogether; returns when all have come to rest."""
+async def soak(plans: Iterable[Plan], folder: Path, seconds: float, rounds: int, rest: float = TRIMMED) -> list[Course]:
+    """Put servers under load side by side, for so many seconds altogether; returns when all have come to rest.
+
+    After each round they rest for ``rest`` seconds more before they are looked at.
+    """
     courses = []
     async with trio.open_nursery() as nursery:
         for number, plan in enumerate(plans):
             own = folder / str(number)
             own.mkdir()
             courses.append(course := Course(plan))
-            nursery.start_soon(_run, course, own, seconds / rounds, rounds)
+            nursery.start_soon(_run, course, own, seconds / rounds, rounds, rest)
     return courses
 
 
-async def _run(course: Course, folder: Path, seconds: float, rounds: int) -> None:
+async def _run(course: Course, folder: Path, seconds: float, rounds: int, rest: float) -> None:
     plan = course.plan
     patience = rounds * (seconds + 2 * PATIENCE) + 3 * PATIENCE
     component = on_disk(folder, plan.guest)
@@ -124,6 +143,7 @@ async def _run(course: Course, folder: Path, seconds: float, rounds: int) -> Non
             await _round(course, server.port, seconds)
             if server.process.poll() is not None:
                 break
+            await trio.sleep(rest)
             await _rest(course, server)
         else:
             await _count_instances(course, server)
