@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent / "guests" / "echo_p2"
 
 
 def flushing_echo() -> Path:
-    """The component that echoes by ``blocking-write-and-flush``; RuntimeError if it can not be built."""
+    """The component that echoes by ``blocking-write-and-flush``; RuntimeError if it cannot be built."""
     app = (SOURCE / "app.py").read_bytes()
     digest = hashlib.sha256(app + (SOURCE / "guest.wit").read_bytes() + metadata.version("componentize-py").encode())
     target = cache_folder() / f"echo_p2-{digest.hexdigest()[:16]}.wasm"

@@ -26,7 +26,7 @@ async def serve(seconds: float) -> None:
         async with AsyncExitStack() as stack:
             services = []
             for late in LATE:
-                # Calls that can not be suspended are ended before the deadline, unless they have more time than that.
+                # Calls that cannot be suspended are ended before the deadline, unless they have more time than that.
                 limits = Limits(nested_seconds=2 * seconds, pinned_seconds=2 * seconds)
                 options = HandlerOptions(request_timeout=seconds, cancel_grace=0.1, limits=limits)
                 handler = ProxyHandler(late.link(engine), options)

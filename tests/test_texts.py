@@ -20,9 +20,9 @@ from tests.cli.terminal import at_a_terminal, ran
 from tests.e2e.process import command
 from tests.e2e.support import engine, serve
 from tests.guests import wat
+from wasi_trio._texts import MOST, Lines, get_logger, shown, shown_document, shown_lines
 from wasi_trio.component._imports import Imports
 from wasi_trio.serve._loading import link
-from wasi_trio.texts import MOST, Lines, get_logger, shown, shown_document, shown_lines
 from wasi_trio.wasi._process_stdio import ProcessOutput
 from wasi_trio.wasi._stdio import LinePrefixSink, TerminalSink
 from wasi_trio.wasi.http._errors import HttpError
@@ -262,7 +262,7 @@ async def test_an_output_that_can_not_be_written_for_a_while(
 
 LIMITED = """
 import logging, os, resource, sys
-from wasi_trio.texts import get_logger
+from wasi_trio._texts import get_logger
 from wasi_trio.wasi._process_stdio import ProcessOutput
 logging.basicConfig(stream=sys.stderr, format="%(message)s")
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
@@ -281,7 +281,7 @@ def test_a_line_of_which_a_part_was_written_is_ended(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out").read_bytes() == b"1234567890\nagain\n"
     assert done.stderr == (
-        "standard output can not be written, and what guests write there is lost until it can: File too large\n"
+        "standard output cannot be written, and what guests write there is lost until it can: File too large\n"
         "standard output can be written again: 9 bytes of guests' are lost\n"
     )
 

@@ -18,6 +18,7 @@ from typing import Self, TypeAlias
 
 import trio
 
+from wasi_trio._texts import MOST, get_logger, shown
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.serve._garbage import freeze_garbage_collection
@@ -29,7 +30,6 @@ from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send,
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.texts import MOST, get_logger, shown
 from wasi_trio.wasi._loading import EngineOptions, check_address_space
 
 StrPath: TypeAlias = str | os.PathLike[str]

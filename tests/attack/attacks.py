@@ -123,7 +123,7 @@ async def spin_in_start(arena: Arena) -> list[Figure]:
     3, "100 guests that compute, and healthy requests to the same component", Site("glutton", SPINNING), in_short=False
 )
 async def same_component(arena: Arena) -> list[Figure]:
-    # They can not be told from the others before those have used more time than they.
+    # They cannot be told from the others before those have used more time than they.
     own = Latencies()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(arena.visit, own, 0, "/7")
@@ -156,12 +156,12 @@ async def _wait(arena: Arena) -> list[Figure]:
     return lateness(latencies, DEADLINE)
 
 
-@attack(5, "host functions that can not be cancelled, WASI 0.2", Site("host_call", SPINNING, WORKING))
+@attack(5, "host functions that cannot be cancelled, WASI 0.2", Site("host_call", SPINNING, WORKING))
 async def uncancellable(arena: Arena) -> list[Figure]:
     return await _wait(arena)
 
 
-@attack(5, "host functions that can not be cancelled, WASI 0.3", Site("p3_host_call", SPINNING, WORKING))
+@attack(5, "host functions that cannot be cancelled, WASI 0.3", Site("p3_host_call", SPINNING, WORKING))
 async def p3_uncancellable(arena: Arena) -> list[Figure]:
     return await _wait(arena)
 

@@ -205,8 +205,8 @@ def test_components_that_stand_in_front_of_nothing(files: dict[str, str]) -> Non
 
 def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
     hello, p3_hello = files["hello"], files["p3_hello"]
-    message = f"{p3_hello} can not stand in front of {hello}: it does not import wasi:http/handler"
+    message = f"{p3_hello} cannot stand in front of {hello}: it does not import wasi:http/handler"
     assert fails("serve", p3_hello, hello) == message
-    message = f"{hello} can not stand in front of {p3_hello}: it does not import wasi:http/handler"
+    message = f"{hello} cannot stand in front of {p3_hello}: it does not import wasi:http/handler"
     assert fails("serve", hello, p3_hello) == f"{message}, which WASI 0.2 does not have"
     assert "cannot read none.wasm" in fails("serve", files["p3_middleware"], "none.wasm")

@@ -135,7 +135,7 @@ def test_an_import_that_no_host_can_meet(tmp_path: Path) -> None:
           (import "log" (func (param "line" string))))""",
     )
     assert statuses(inspection) == {"m": "missing", "log": "unknown"}
-    assert inspection.problems == ("the component imports m (a core module, which a host can not provide)",)
+    assert inspection.problems == ("the component imports m (a core module, which a host cannot provide)",)
     assert "import log: func(line: string);" in inspection.wit
 
 

@@ -136,7 +136,7 @@ def test_what_it_prints_is_written_before_it_ends(command: str) -> None:
     with subprocess.Popen([*RUN, command, "pour"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=1)  # it can not end yet
+            process.wait(timeout=1)  # it cannot end yet
         assert process.stdout.read() == b"." * (128 << 10)
         assert process.wait(timeout=60) == 0
 

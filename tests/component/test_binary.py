@@ -88,7 +88,7 @@ def test_types_refer_to_types_by_index() -> None:
 
 
 def test_type_indices_of_several_bytes() -> None:
-    # 64 is the first index that a byte with the sign bit of a 33-bit number can not hold
+    # 64 is the first index that a byte with the sign bit of a 33-bit number cannot hold
     text = "(type u8)" * 9000 + "".join(f"(type (option {index}))" for index in (63, 64, 127, 128, 8191, 8192))
     assert [definition.type for definition in definitions(text)[9000:]] == [  # type: ignore[union-attr]
         d.OptionDef(TypeIndex(index)) for index in (63, 64, 127, 128, 8191, 8192)

@@ -297,7 +297,7 @@ def test_types_within_types_are_as_deep_as_wasmtime_admits(depth: int, tmp_path:
 
 
 def test_counts_are_not_believed() -> None:
-    """A number of elements that the bytes can not have is refused before there is room made for them."""
+    """A number of elements that the bytes cannot have is refused before there is room made for them."""
     for sections in (b"\x07\x05\xff\xff\xff\xff\x0f", b"\x0a\x05\xff\xff\xff\xff\x0f"):
         with pytest.raises(MalformedComponent, match="announced, only 0 bytes are left"):
             decode(b"\0asm\x0d\0\x01\0" + sections)

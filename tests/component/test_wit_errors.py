@@ -69,7 +69,7 @@ from wasi_trio.component.wit import WitError, load, parse
         (
             "package a:b; interface i { resource r; f: func() -> option<borrow<r>>; }",
             "1:40",
-            "a function can not return a borrowed handle",
+            "a function cannot return a borrowed handle",
         ),
         (
             "package a:b; interface i { resource r { constructor() -> u8; } }",

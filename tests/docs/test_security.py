@@ -91,7 +91,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("pause in a response's body", options.body_timeout, "none"),
         ("work after the response", options.post_response_timeout, f"{options.post_response_timeout:g} s"),
         (
-            "processor time in a call that can not be suspended (`realloc`, a destructor, `post-return`)",
+            "processor time in a call that cannot be suspended (`realloc`, a destructor, `post-return`)",
             limits.nested_seconds,
             f"{limits.nested_seconds:g} s",
         ),

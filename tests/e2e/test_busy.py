@@ -65,4 +65,4 @@ async def test_where_it_can_not_be_suspended_it_traps(caplog: pytest.LogCaptureF
     """In realloc it holds up the event loop, for as long as the limit says and no longer."""
     async with serve("spin_in_realloc", HandlerOptions(limits=Limits(nested_seconds=0.05))) as site:
         assert (await site.ask("/path")).status == 500
-        assert "can not be suspended" in caplog.text
+        assert "cannot be suspended" in caplog.text

@@ -45,7 +45,7 @@ async def test_wild_calls(family: str, reuse: int, caplog: pytest.LogCaptureFixt
         ("exit", "/", "exited with code 0"),
         ("exit", "/1", "exited with code 1"),
         ("grow_memory", "/1", "trapped"),
-        ("spin_in_realloc", "/", "can not be suspended"),
+        ("spin_in_realloc", "/", "cannot be suspended"),
     ],
 )
 async def test_no_response_at_all(name: str, path: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What bounds a request: deadlines of calls that can not be suspended, the queue, the time after the response."""
+"""What bounds a request: deadlines of calls that cannot be suspended, the queue, the time after the response."""
 
 from __future__ import annotations
 

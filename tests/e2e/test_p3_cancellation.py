@@ -290,7 +290,7 @@ async def test_a_guest_that_goes_on_with_a_response_whose_client_left() -> None:
 
 
 async def test_many_that_leave() -> None:
-    """At every stage, and all at once; nothing of them is left. This guest is one that can not be told to stop."""
+    """At every stage, and all at once; nothing of them is left. This guest is one that cannot be told to stop."""
     async with serve("python_p3", HandlerOptions(cancel_grace=0.1, idle_instance_timeout=0.1)) as site:
         paths = ("/sleep?ms=3600000", "/echo", "/through", "/flood", "/sleep?ms=1")
         async with trio.open_nursery() as nursery:

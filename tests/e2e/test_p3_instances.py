@@ -259,7 +259,7 @@ async def test_a_guest_that_waits_in_the_middle_of_itself(autojump_clock: trio.t
 
 
 async def test_a_deadline_while_it_waits_in_the_middle_of_itself(autojump_clock: trio.testing.MockClock) -> None:
-    """It can not be told, so its instance goes when the grace period is over."""
+    """It cannot be told, so its instance goes when the grace period is over."""
     options = HandlerOptions(request_timeout=10, cancel_grace=3, idle_instance_timeout=1e6)
     async with handle("p3_sync", options) as pool:
         with pytest.raises(DeadlinePassed):

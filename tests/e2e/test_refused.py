@@ -1,4 +1,4 @@
-"""Components that can not be served: refused before the first request, with one line that says why."""
+"""Components that cannot be served: refused before the first request, with one line that says why."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ REFUSED = {
     ),
     "a module to be given by the host": (
         '(component (import "acme:some/module" (core module)))',
-        "acme:some/module (a core module, which a host can not provide)",
+        "acme:some/module (a core module, which a host cannot provide)",
     ),
     "no handler": (f'(component {EMPTY} (func (export "f") (canon lift (core func $m "f"))))', "incoming-handler"),
     "a handler that takes nothing": (

@@ -136,7 +136,7 @@ def _skip_without_npm() -> None:
         pytest.skip("npm is not installed, which brings the tool that builds this component")
     ping = ["npm", "ping", "--fetch-retries=0", "--fetch-timeout=20000"]
     if subprocess.run(ping, capture_output=True, check=False).returncode:
-        pytest.skip("npm is installed and can not reach its registry, which has the tool that builds this component")
+        pytest.skip("npm is installed and cannot reach its registry, which has the tool that builds this component")
 
 
 def digest(name: str) -> str:

@@ -18,7 +18,7 @@ from wasi_trio.serve._loading import link
 
 #: numbers in the path of the guests host_call and p3_host_call
 SLEEP, LOOP, RECEIVE, LATER, IN_A_THREAD, SHIELDED, SWALLOWING = 1, 2, 3, 100, 101, 102, 103
-#: seconds until a host function ends that can not be cancelled
+#: seconds until a host function ends that cannot be cancelled
 UNCANCELLABLE = 0.7
 
 

@@ -41,7 +41,7 @@ def test_a_guest_without_cases_has_none() -> None:
 
 @pytest.fixture
 def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own, and beside python_p2 a guest that can not be built and one that counts its builds."""
+    """A cache of its own, and beside python_p2 a guest that cannot be built and one that counts its builds."""
     folder = tmp_path / "sources"
     for name in ("broken", "counted"):
         (folder / name).mkdir(parents=True)

@@ -168,7 +168,7 @@ def test_a_link_error_keeps_its_lines() -> None:
     data = binary('(component (import "m" (core module)))')
     with apart() as engine, pytest.raises(LinkError) as caught:
         Component.compile(engine, data)
-    assert caught.value.missing == ("m (a core module, which a host can not provide)",)
+    assert caught.value.missing == ("m (a core module, which a host cannot provide)",)
 
 
 def test_too_long(started: list[Any]) -> None:
@@ -219,7 +219,7 @@ def test_an_interpreter_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with apart() as engine, pytest.raises(CompilationFailed, match="no Python to compile it with"):
         Component.compile(engine, binary(ANSWER))
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with apart() as engine, pytest.raises(CompilationFailed, match="can not be started: No such file or directory"):
+    with apart() as engine, pytest.raises(CompilationFailed, match="cannot be started: No such file or directory"):
         Component.compile(engine, binary(ANSWER))
 
 
@@ -312,7 +312,7 @@ Engine(cache=False, compile_limits=CompileLimits()).compile_component({binary(AN
     with open(ours, "rb") as told:
         number = int(told.readline())
     if sys.platform == "linux":
-        # It is no child of this process, which so can not wait for it, but a descriptor of it becomes readable.
+        # It is no child of this process, which so cannot wait for it, but a descriptor of it becomes readable.
         try:
             descriptor = os.pidfd_open(number)
         except ProcessLookupError:

@@ -236,7 +236,7 @@ async def test_a_guest_that_spins_in_realloc_traps(start: Start) -> None:
       (func (export "f") (param "s" string)
         (canon lift (core func $m "f") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))"""
     async with start(wat, limits=Limits(nested_seconds=0.05)) as instance:
-        with pytest.raises(Trap, match="can not be suspended"):
+        with pytest.raises(Trap, match="cannot be suspended"):
             await instance.call("f", None, "text")
 
 

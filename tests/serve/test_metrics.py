@@ -63,7 +63,7 @@ async def ask(handler: ProxyHandler, path: str = "/", method: str = "GET") -> No
 
 ONCE = {"max_instance_reuse_count": 1}
 BRIEFLY = {"request_timeout": 0.1, "cancel_grace": 0.1}
-#: a deadline passes before a call that can not be suspended has taken too long
+#: a deadline passes before a call that cannot be suspended has taken too long
 SLOW_TRAPS: Any = {"limits": Limits(nested_seconds=1)}
 
 

@@ -476,7 +476,7 @@ async def test_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("unhurried")
 async def test_a_reader_that_is_interrupted() -> None:
-    """Some of the content may be lost, so the connection can not go on."""
+    """Some of the content may be lost, so the connection cannot go on."""
     async with receiving(SIZED) as request:
         request.send(b"lost")
         request.body.on_readable = interrupt

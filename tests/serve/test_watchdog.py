@@ -34,7 +34,7 @@ LATER_AT_ONCE, LATER_LOOP, LATER_AFTER_WAITING, LATER_WAITS = range(100, 104)
 
 
 class Work:
-    """The host's ``acme:host/work``: the user's code. ``released`` ends what can not be interrupted."""
+    """The host's ``acme:host/work``: the user's code. ``released`` ends what cannot be interrupted."""
 
     def __init__(self) -> None:
         self.released = threading.Event()

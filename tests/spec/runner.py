@@ -122,7 +122,7 @@ class Runner:
             case s.Register(name, instance):
                 found = self._instance(instance)
                 if isinstance(found, Instance):
-                    raise Failed("component instances can not be registered, only those of core modules")
+                    raise Failed("component instances cannot be registered, only those of core modules")
                 self.core.register(name, found)
             case s.AssertReturn(action, results):
                 await self._assert_return(action, results)

@@ -168,7 +168,7 @@ def test_writing_more_than_permitted_traps() -> None:
 
 
 def test_a_permit_is_good_until_it_is_used() -> None:
-    """The room may be gone by then, taken by another stream on the same sink, and the guest can not know."""
+    """The room may be gone by then, taken by another stream on the same sink, and the guest cannot know."""
     sink = CapturedOutput(limit=10)
     one, two = SinkStream(sink), SinkStream(sink)
     assert one.check_write() == two.check_write() == Ok(10)
@@ -218,7 +218,7 @@ async def test_a_write_that_only_partly_fits() -> None:
 
 
 async def test_a_failed_write_is_reported_once(pipe: tuple[int, int]) -> None:
-    stream = SinkStream(ProcessOutput(pipe[0]))  # the end that can not be written to
+    stream = SinkStream(ProcessOutput(pipe[0]))  # the end that cannot be written to
     error = failure(await stream.blocking_write_and_flush(b"x"))
     assert isinstance(error, OSError)
     assert stream.check_write() == CLOSED

@@ -41,7 +41,7 @@ async def test_guests_of_any_0_3(version: str) -> None:
 async def test_others_are_refused(version: str) -> None:
     with pytest.raises(LoadError, match=re.escape(version)):
         async with component(of_version("p3_echo", "0.3", version)):
-            raise AssertionError("it can not be run")
+            raise AssertionError("it cannot be run")
 
 
 async def test_what_a_later_release_adds_is_what_is_missing() -> None:

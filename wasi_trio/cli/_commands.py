@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from wasi_trio._texts import MOST, shown
 from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._help import add_help
 from wasi_trio.cli._options import engine_options, given_engine, given_settings, option, parsed
@@ -17,7 +18,6 @@ from wasi_trio.cli._standard_streams import open_standard_streams
 from wasi_trio.runtime._profile_options import Profiling, single
 from wasi_trio.serve._config_file import VARIABLE
 from wasi_trio.serve._settings import BY_NAME, SETTINGS
-from wasi_trio.texts import MOST, shown
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._outbound import Entry, Outbound
 

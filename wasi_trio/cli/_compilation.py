@@ -49,9 +49,9 @@ def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -
     """Compile the components in files, one after the other, and tell how far that is.
 
     Raises LoadError for a file that is no component, which is found before the first is compiled where it is plain to
-    see, and CacheError where the code can not be kept. For the main thread only: from the first that this tells on,
+    see, and CacheError where the code cannot be kept. For the main thread only: from the first that this tells on,
     Ctrl-C raises KeyboardInterrupt in here and nowhere else. The work is done in a thread of its own, as wasmtime's
-    compiler can not be interrupted. After KeyboardInterrupt that goes on until the module at hand is compiled, so that
+    compiler cannot be interrupted. After KeyboardInterrupt that goes on until the module at hand is compiled, so that
     the process has to end without waiting for it.
     """
     files = [(path, read_component(path, options.compile_limits)) for path in paths]
@@ -85,7 +85,7 @@ def _engine(options: EngineOptions) -> Engine:
     try:
         return options.caching()
     except wasmtime.WasmtimeError as error:
-        raise CacheError(f"compiled code can not be kept: {' '.join(str(error).split())}") from None
+        raise CacheError(f"compiled code cannot be kept: {' '.join(str(error).split())}") from None
 
 
 def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callable[[_Event], None]) -> None:

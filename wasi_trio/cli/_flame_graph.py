@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wasi_trio._texts import shown
 from wasi_trio.runtime._profile_file import HOST, Frame, Profile, ProfileError, read
-from wasi_trio.texts import shown
 
 #: pixels: of the whole, of a row, and of the narrowest frame that is shown
 WIDTH, ROW, NARROWEST = 1200.0, 18, 0.3

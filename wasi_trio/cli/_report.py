@@ -12,8 +12,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from wasi_trio._texts import shown, shown_document
 from wasi_trio.cli._inspection import MET, MISMATCHED, MISSING, NEXT, ImportReport, Inspection
-from wasi_trio.texts import shown, shown_document
 
 _STYLES = {MET: "green", NEXT: "green", MISSING: "red", MISMATCHED: "red"}
 _WORDS = {NEXT: "met by the component behind", MISMATCHED: "of another type"}

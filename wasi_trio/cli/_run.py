@@ -11,11 +11,11 @@ from pathlib import PurePath
 
 import trio
 
+from wasi_trio._texts import shown_lines
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
-from wasi_trio.texts import shown_lines
 from wasi_trio.wasi._arguments import Directory
 from wasi_trio.wasi._command import find_run, run
 from wasi_trio.wasi._context import WasiOptions

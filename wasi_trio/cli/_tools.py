@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wasi_trio._texts import shown, shown_document
 from wasi_trio.cli._options import engine_options, given_engine
 from wasi_trio.cli._printing import write_out
-from wasi_trio.texts import shown, shown_document
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

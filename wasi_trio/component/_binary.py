@@ -212,7 +212,7 @@ class _ComponentReader(TypeReader):
         start = self.position
         sort = self.core_sort()
         if sort not in CORE_INSTANCE_SORTS:
-            raise self.malformed(f"a core instance can not export a {sort.value}", start)
+            raise self.malformed(f"a core instance cannot export a {sort.value}", start)
         return name, sort, self.index(sort)
 
     def instance(self) -> Definition:

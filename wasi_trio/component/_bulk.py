@@ -111,7 +111,7 @@ _BR_TABLE, _SELECT, _TRY_TABLE = 0x0E, 0x1C, 0x1F
 
 
 class _Unknown(Exception):
-    """What is in a body can not be decoded."""
+    """What is in a body cannot be decoded."""
 
 
 def _after(pattern: re.Pattern[bytes], data: bytes, at: int, end: int) -> int:

@@ -116,7 +116,7 @@ def _skip_module_declaration(reader: Reader) -> None:
         reader.raw_name("import name")
         skip_extern_type(reader)
     elif kind == 0x01:
-        # A module type can not stand in a module type, so this code needs no zero before it to mean a subtype here.
+        # A module type cannot stand in a module type, so this code needs no zero before it to mean a subtype here.
         if reader.position < reader.end and reader.data[reader.position] == SUB:
             skip_rec_type(reader)
         else:

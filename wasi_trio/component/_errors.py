@@ -23,7 +23,7 @@ class CompilationFailed(ComponentError):
 
 
 class LinkError(ComponentError):
-    """The imports of a component can not be met.
+    """The imports of a component cannot be met.
 
     ``missing`` holds one line for each import that nothing provides, ``mismatched`` one for each that
     something provides with another type.
@@ -38,7 +38,7 @@ class LinkError(ComponentError):
 class Trap(ComponentError):
     """The guest broke a rule, or its code ended in a WebAssembly trap.
 
-    The instance it happened in can not be entered again. ``str(trap)`` is the reason on its first line; for
+    The instance it happened in cannot be entered again. ``str(trap)`` is the reason on its first line; for
     a trap raised by the engine the following lines are the wasm backtrace.
     """
 

@@ -223,7 +223,7 @@ class Plan:
         return None
 
     def encloses(self, outer: int, inner: int) -> bool:
-        """Whether a part is another or contains it; such parts can not call each other ("trap-on-reenter")."""
+        """Whether a part is another or contains it; such parts cannot call each other ("trap-on-reenter")."""
         part: int | None = inner
         while part is not None:
             if part == outer:
@@ -499,7 +499,7 @@ def define_type(definition: d.Definition | d.Declaration, scope: Scope) -> None:
 
 
 def _not_for_hosts(name: str, sort: Sort) -> LinkError:
-    line = f"{name} (a {sort.value}, which a host can not provide)"
+    line = f"{name} (a {sort.value}, which a host cannot provide)"
     return LinkError(f"the component imports {line}", missing=(line,))
 
 

@@ -146,7 +146,7 @@ class TypeReader(Reader):
         start = self.position
         sort = self.sort()
         if sort not in INSTANCE_SORTS:
-            raise self.malformed(f"a {sort.value} can not be imported or exported", start)
+            raise self.malformed(f"a {sort.value} cannot be imported or exported", start)
         return sort, self.index(sort)
 
     # ---- aliases -----------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class TypeReader(Reader):
         if kind >= len(allowed):
             raise self.malformed(f"unknown kind of alias {kind:#04x}", start)
         if sort not in allowed[kind]:
-            raise self.malformed(f"a {sort.value} can not be aliased this way", start)
+            raise self.malformed(f"a {sort.value} cannot be aliased this way", start)
         alias: Alias
         if kind == 0x00:
             alias = AliasExport(sort, self.index(Sort.INSTANCE), self.raw_name("name"))
@@ -340,7 +340,7 @@ class TypeReader(Reader):
         if sort is Sort.CORE_MODULE:
             return ExternType(sort, self.index(Sort.CORE_TYPE))
         if sort not in INSTANCE_SORTS:
-            raise self.malformed(f"a {sort.value} can not be imported or exported", start)
+            raise self.malformed(f"a {sort.value} cannot be imported or exported", start)
         if sort is Sort.TYPE and self.flag("bound of a type"):
             return ExternType(sort, None, TypeBound.SUB_RESOURCE)
         return ExternType(sort, self.index(Sort.TYPE), TypeBound.EQ if sort is Sort.TYPE else None)

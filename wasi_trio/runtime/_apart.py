@@ -130,7 +130,7 @@ class _Job:
                     stderr=subprocess.PIPE,
                 )
             except OSError as error:
-                raise CompilationFailed(f"the process to compile it in can not be started: {error.strerror}") from None
+                raise CompilationFailed(f"the process to compile it in cannot be started: {error.strerror}") from None
         with process:
             try:
                 self._listen(process)

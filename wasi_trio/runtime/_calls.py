@@ -38,7 +38,7 @@ class Export:
 
 
 #: how deep components may call each other. Each such call is a handful of Python frames more, and a callback that
-#: Python can not even enter for want of recursion depth gives wasmtime garbage for an answer.
+#: Python cannot even enter for want of recursion depth gives wasmtime garbage for an answer.
 MAX_DEPTH = 64
 
 
@@ -55,7 +55,7 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
     """Call a component's function with component values and give its result ("canon lift").
 
     Raises Trap, and what a host function called on the way raised. Cancellation unwinds the guest; the instance
-    can not be used afterwards.
+    cannot be used afterwards.
     """
     store.check()
     scope = None

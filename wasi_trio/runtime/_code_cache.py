@@ -20,7 +20,7 @@ class CacheError(Exception):
 def cache_folder() -> Path:
     """The folder of wasmtime's cache: the one that its configuration file names, or the user's own for caches.
 
-    Raises CacheError where the file can not be read, or there is no home.
+    Raises CacheError where the file cannot be read, or there is no home.
     """
     configured = _configured()
     return _user_folder(*_CACHES, _WASMTIME) if configured is None else configured
@@ -45,7 +45,7 @@ def check_cache() -> Path:
         with tempfile.TemporaryFile(dir=folder / "modules") as file:
             file.write(b"\0")
     except OSError as error:
-        raise CacheError(f"compiled code can not be kept in {folder}: {error.strerror}") from None
+        raise CacheError(f"compiled code cannot be kept in {folder}: {error.strerror}") from None
     return folder
 
 
@@ -80,7 +80,7 @@ def _user_folder(library: str, variable: str, hidden: str, program: str) -> Path
     try:
         home = Path.home()
     except RuntimeError:
-        raise CacheError("compiled code can not be kept: there is no home directory") from None
+        raise CacheError("compiled code cannot be kept: there is no home directory") from None
     if sys.platform == "darwin":
         return home / "Library" / library / program
     named = os.environ.get(variable, "")

@@ -52,7 +52,7 @@ async def _cancelled() -> trio.Cancelled:
 
 @types.coroutine
 def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, None]:
-    """Cancel a coroutine that can not be waited for, in the task that took its steps.
+    """Cancel a coroutine that cannot be waited for, in the task that took its steps.
 
     To merely drop it would leave this task registered with whatever it had begun to wait for. A cancel scope would not
     do: the coroutine may have scopes of its own open, which would have to be inside.

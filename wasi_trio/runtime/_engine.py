@@ -39,7 +39,7 @@ class Limits:
 
     ``memory`` is in bytes and for each linear memory; ``table_elements`` is for each table. ``handles`` bounds
     its handle table, ``calls`` how many calls it has under way, ``call_data`` the bytes that it passes in one of them,
-    counting what Python holds them in. A call that can not be suspended (``realloc``, a destructor, ``post-return``)
+    counting what Python holds them in. A call that cannot be suspended (``realloc``, a destructor, ``post-return``)
     traps after about ``nested_seconds`` of processor time, as nothing else runs meanwhile; what a component computes in
     an asynchronous call from another component of its composition, before it first waits, after ``pinned_seconds``.
 
@@ -84,7 +84,7 @@ class Engine(Running):
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
-            raise RuntimeError("CPython 3.14.0 can not run code on fibers, 3.14.1 and later can")
+            raise RuntimeError("CPython 3.14.0 cannot run code on fibers, 3.14.1 and later can")
         native = profile.name if isinstance(profile, NativeProfile) else None
         self.compiler = Compiler(cache, features, profiler=native)
         self.compile_limits = compile_limits
@@ -135,7 +135,7 @@ class Engine(Running):
         self.close()
 
     async def settle_orphans(self) -> None:
-        """Cancel the coroutines that can not be waited for, in the task that took their first steps."""
+        """Cancel the coroutines that cannot be waited for, in the task that took their first steps."""
         while self.orphans:
             await abandon(*self.orphans.pop())
 

@@ -1,6 +1,6 @@
 """The part of wasmtime's C API that the runtime calls, as ctypes prototypes.
 
-Only what the wheel's own classes can not do, or not fast enough, is bound here. Functions that may run wasm
+Only what the wheel's own classes cannot do, or not fast enough, is bound here. Functions that may run wasm
 release the GIL while they do (``CDLL``), so that other threads, the epoch ticker among them, keep running; the
 quick accessors keep it (``PyDLL``), which saves a tenth of a microsecond each.
 

@@ -23,7 +23,7 @@ from wasi_trio.runtime._pump import Pump
 from wasi_trio.runtime._store import LARGE, Store
 
 _DEFAULT_LIMITS = Limits()
-#: why an instance that was closed can not be entered
+#: why an instance that was closed cannot be entered
 CLOSED = "the instance is closed"
 
 
@@ -146,7 +146,7 @@ class Instance:
 
     @property
     def dead(self) -> str | None:
-        """Why the instance can not be entered any more, or None."""
+        """Why the instance cannot be entered any more, or None."""
         if self.closed:
             return CLOSED
         return next((store.dead for store in self.stores if store is not None and store.dead), None)
@@ -174,7 +174,7 @@ class Instance:
                 free()
 
     async def aclose(self) -> None:
-        """``close`` it, with turns for other tasks where there is much to do. Can not be cancelled."""
+        """``close`` it, with turns for other tasks where there is much to do. Cannot be cancelled."""
         for free in self._dismantle():
             with trio.CancelScope(shield=True):
                 if free is None:

@@ -7,7 +7,7 @@ import ctypes
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime import _ffi as ffi
 
-#: A 32-bit memory can not grow past this, and the engine reserves the address space for all of it at once, so
+#: A 32-bit memory cannot grow past this, and the engine reserves the address space for all of it at once, so
 #: its base never moves and one window serves for the memory's whole life.
 _Window = ctypes.c_ubyte * (1 << 32)
 

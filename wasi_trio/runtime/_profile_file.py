@@ -455,7 +455,7 @@ def read(text: str | bytes) -> Profile:
         meta = content["meta"]
         version = meta["preprocessedProfileVersion"]
         if not isinstance(version, int) or version > VERSION:
-            raise ProfileError(f"version {version!r} of the format can not be read here, only those up to {VERSION}")
+            raise ProfileError(f"version {version!r} of the format cannot be read here, only those up to {VERSION}")
         notes = [str(entry["value"]) for section in meta.get("extra", ()) for entry in section["entries"]]
         libs = [str(lib["name"]) for lib in content["libs"]]
         threads = [(str(thread["name"]), _read_thread(thread, libs)) for thread in content["threads"]]

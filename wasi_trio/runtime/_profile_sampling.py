@@ -22,6 +22,7 @@ from ctypes import byref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wasi_trio._texts import get_logger
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import sections
@@ -43,7 +44,6 @@ from wasi_trio.runtime._profile_file import (
 )
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.runtime._running import Running
-from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
     import wasmtime

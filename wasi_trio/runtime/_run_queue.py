@@ -1,4 +1,4 @@
-"""The order in which guests run that can not all run at once: what keeps each turn of the event loop short.
+"""The order in which guests run that cannot all run at once: what keeps each turn of the event loop short.
 
 Guests run when the event loop comes to their tasks, as any other work does. Three things have to wait here first:
 

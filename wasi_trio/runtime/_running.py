@@ -41,7 +41,7 @@ class Running:
     """Which guest runs, and which host function for it.
 
     While a guest runs, ``current`` is its store: host functions find the instance that called them there.
-    ``nested`` is true while the innermost guest call was made out of a host function, so can not be suspended.
+    ``nested`` is true while the innermost guest call was made out of a host function, so cannot be suspended.
     ``pinned_since`` is when, in the ticker's seconds, a guest began to wait for what others do in an asynchronous call
     of its, None if there is none such: they may wait then, but are not to be interrupted. ``host_call`` is the host
     function that runs for a guest and ``interruption`` an attempt to interrupt it: see ``runtime._host_calls``.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import thread_time
 from typing import Any
 
+from wasi_trio._texts import get_logger, shown_lines
 from wasi_trio.component._context import Context
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import HandleTable, ResourceHandle
@@ -20,7 +21,6 @@ from wasi_trio.runtime._host_calls import Pending, leave
 from wasi_trio.runtime._memory import LinearMemory
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._streams import adopt
-from wasi_trio.texts import get_logger, shown_lines
 
 log = get_logger("wasi_trio")
 
@@ -96,7 +96,7 @@ class Store(ComponentInstance):
     ``core`` are the core instances by slot, ``funcs`` the core functions called so far. ``root`` is the ``Instance``
     that this store is a part of.
 
-    A store that trapped, or whose call was cancelled midway, is ``dead`` and can not be entered again. ``entered``
+    A store that trapped, or whose call was cancelled midway, is ``dead`` and cannot be entered again. ``entered``
     says that a call is in progress, of which there may be one at a time (in WASI 0.2). How guest code is run is the
     business of ``runtime._fiber``.
     """
@@ -237,7 +237,7 @@ class Store(ComponentInstance):
     def call_nested(self, func: Any, raw: Any, count: int) -> None:
         """Call a core function from inside a host function; ``raw`` holds arguments, then results.
 
-        Such a call can not be suspended (there are Python frames below it), so a guest that waits in it, or spins
+        Such a call cannot be suspended (there are Python frames below it), so a guest that waits in it, or spins
         for longer than ``limits.nested_seconds``, traps.
         """
         engine = self.engine
@@ -288,7 +288,7 @@ class Store(ComponentInstance):
             if excess is not None:
                 return excess
         if engine.nested:
-            what = "a call from the host that can not be suspended"
+            what = "a call from the host that cannot be suspended"
             return self._bounded(self._nested_since, self.limits.nested_seconds, what)
         if engine.pinned_since is not None:
             what = "an asynchronous call from another component"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
 
+from wasi_trio._texts import shown
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
 from wasi_trio.component._definitions import StringEncoding
@@ -29,7 +30,6 @@ from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._host_calls import Pending, after_failure, running, suspended_at
 from wasi_trio.runtime._store import Store
-from wasi_trio.texts import shown
 
 _MASK32 = 0xFFFF_FFFF
 

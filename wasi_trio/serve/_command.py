@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CommandError(Exception):
-    """The server can not be started; the message is one line."""
+    """The server cannot be started; the message is one line."""
 
 
 def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None:

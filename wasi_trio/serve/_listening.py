@@ -27,7 +27,7 @@ class SocketOptions:
 
 
 class ListenError(Exception):
-    """An address that can not be listened on; the message is one line."""
+    """An address that cannot be listened on; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import tomllib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from wasi_trio._texts import shown
 from wasi_trio.serve._settings import SettingError
-from wasi_trio.texts import shown
 
 if TYPE_CHECKING:
     from wasi_trio.serve._settings import Settings

@@ -76,7 +76,7 @@ class Chain:
                 answer.provide(provided)
             linked = load(engine, path, provided)
             if self._links and not _calls_on(linked):
-                raise LoadError(f"{path} can not stand in front of {behind}: {_why_not(linked)}")
+                raise LoadError(f"{path} cannot stand in front of {behind}: {_why_not(linked)}")
             self._links.append((linked, answer))
             behind = path
 

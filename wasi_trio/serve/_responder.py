@@ -9,10 +9,10 @@ from http import HTTPStatus
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.serve._mounting import below
 from wasi_trio.serve.http._stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.pool._handler import ProxyHandler
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._lengths import may_announce_length, may_have_content

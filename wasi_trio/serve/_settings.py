@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from wasi_trio._texts import get_logger
 from wasi_trio.component._features import chosen
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
 from wasi_trio.wasi._outbound import Outbound, parse_entry
@@ -33,7 +33,7 @@ TABLE = "wasi_trio"
 
 
 class SettingError(Exception):
-    """A setting that can not be obeyed; the message is one line that says where it stands."""
+    """A setting that cannot be obeyed; the message is one line that says where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +165,8 @@ SETTINGS = (
     Setting(
         "block-private",
         arguments.parse_switch,
-        "Deny the guest addresses that are not public: the machine's, private networks', links', groups'. Those that "
-        "--allow-outbound has as addresses, networks or self are allowed.",
+        "Deny connections to addresses that are not public (loopback, private, link-local, multicast), except those "
+        "that --allow-outbound names as addresses, networks or self.",
         default="false",
         field="wasi.network.block_private",
         switch=True,
@@ -223,7 +223,7 @@ SETTINGS = (
     Setting(
         "max-cpu-time",
         _limit,
-        "Processor time that a guest may use for a request.",
+        "Maximum processor time that a guest uses for one request.",
         "DURATION",
         field="max_cpu_time",
         shown="no limit",
@@ -335,8 +335,8 @@ SETTINGS = (
     Setting(
         "max-instance-memory",
         arguments.parse_size,
-        "Bytes that an instance may make the server hold in all: its memories and tables, handles and what is behind "
-        "them, calls and contents under way.",
+        "Maximum memory that one instance makes the server hold, in bytes: its memories, tables, handles, calls and "
+        "contents.",
         "SIZE",
         default="1GiB",
         field="limits.instance_memory",
@@ -344,8 +344,8 @@ SETTINGS = (
     Setting(
         "max-total-memory",
         or_none(arguments.parse_size),
-        "Bytes that all instances may hold together, over all worker processes; requests that need another instance "
-        "wait then, and are refused with 503 after 5 s.",
+        "Maximum memory that all instances of all workers hold together. A request that needs a new instance then "
+        "waits up to 5 s, and is refused with 503.",
         "SIZE",
         field="total_memory",
         shown="80 % of the memory that the server may have",
@@ -353,7 +353,7 @@ SETTINGS = (
     Setting(
         "hostcall-fuel",
         arguments.parse_size,
-        "Bytes that a guest may pass in one call, counting what Python holds them in.",
+        "Maximum size of the data that a guest passes in one call, in bytes as Python holds them.",
         "SIZE",
         default="16MiB",
         field="limits.call_data",
@@ -369,8 +369,7 @@ SETTINGS = (
     Setting(
         "wasm",
         arguments.parse_features,
-        "Admit features of WebAssembly that are off; 'help' lists them, and what each adds for a hostile guest to try. "
-        "May be repeated.",
+        "Enable WebAssembly features that are off by default; 'help' lists them with their risks. May be repeated.",
         "NAME[=y|n],...",
         short="W",
         several=True,
@@ -378,36 +377,36 @@ SETTINGS = (
     Setting(
         "compile-timeout",
         _limit,
-        "How long it may take to check and compile a component that was not compiled before.",
+        "Maximum time to check and compile a component that is not in the cache.",
         "DURATION",
         default="120s",
     ),
     Setting(
         "compile-memory",
         or_none(arguments.parse_size),
-        "Bytes of memory that this may take.",
+        "Maximum memory to check and compile such a component.",
         "SIZE",
         default="2GiB",
     ),
     Setting(
         "profile",
         arguments.parse_profile,
-        "Write where guests compute: guest samples them, for the Firefox profiler and 'wasi_trio profile', into a file "
-        "for each instance whose name begins like PATH; perfmap and jitdump are for perf.",
+        "Profile guests: 'guest' writes a Firefox profile of each instance, to files named after PATH; perfmap and "
+        "jitdump are for perf.",
         "guest[,PATH[,INTERVAL]]|perfmap|jitdump",
     ),
     Setting(
         "access-log",
         arguments.parse_access_log,
-        "Print a line for each response on standard output: text is the usual one, json is for programs, and a FORMAT "
-        "has atoms such as %(r)s and %(s)s, which the page on logs lists.",
+        "Print a line for each response on standard output: text, json, or a FORMAT with atoms such as %(r)s and "
+        "%(s)s.",
         "text|json|FORMAT",
         everywhere=False,
     ),
     Setting(
         "log-format",
         arguments.parse_log_format,
-        "How other log lines look, on standard error: json is for programs.",
+        "Format of all other log lines, on standard error.",
         "text|json",
         default="text",
         everywhere=False,
@@ -415,7 +414,7 @@ SETTINGS = (
     Setting(
         "log-config",
         arguments.parse_path,
-        "Log as this file says, in TOML or, where its name ends with .json, JSON: what Python's logging.config takes.",
+        "Configure Python's logging from a file: TOML, or JSON where its name ends with .json.",
         "FILE",
         everywhere=False,
     ),

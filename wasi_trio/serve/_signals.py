@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from wasi_trio.texts import get_logger
+from wasi_trio._texts import get_logger
 
 logger = get_logger("wasi_trio.serve")
 

@@ -220,7 +220,7 @@ def _writable(path: str) -> str:
     if not os.path.isdir(folder):
         raise ValueError(f"there is no directory {folder!r} for {path!r}")
     if not os.access(folder, os.W_OK | os.X_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
-        raise ValueError(f"{path!r} can not be written")
+        raise ValueError(f"{path!r} cannot be written")
     return path
 
 

@@ -7,7 +7,7 @@ class Exit(Exception):
     """The guest called ``wasi:cli/exit``.
 
     It unwinds the guest's call and reaches whoever made that call. ``code`` is 0 for success. The instance
-    can not be entered again.
+    cannot be entered again.
     """
 
     def __init__(self, code: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import wasmtime
 
+from wasi_trio._texts import MOST, get_logger, shown
 from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent
 from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
@@ -18,7 +19,6 @@ from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._profile_options import Profiling
-from wasi_trio.texts import MOST, get_logger, shown
 from wasi_trio.wasi._imports import link_wasi
 
 logger = get_logger("wasi_trio")

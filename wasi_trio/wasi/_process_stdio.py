@@ -117,8 +117,8 @@ class ProcessStdin(StdinSource):
 class ProcessOutput(StdoutSink):
     """Standard output or error that is a file descriptor of the process, shared by any number of guests.
 
-    Where it can not be written, a disk that is full for instance, guests find it failed from then on. With ``log`` it
-    is a log, which nobody's work depends on: what can not be written is lost, each further write tries again, and
+    Where it cannot be written, a disk that is full for instance, guests find it failed from then on. With ``log`` it
+    is a log, which nobody's work depends on: what cannot be written is lost, each further write tries again, and
     ``log`` is told of the beginning and the end of that.
     """
 
@@ -163,7 +163,7 @@ class ProcessOutput(StdoutSink):
         await self._waiters.wait_while(lambda: self._queued > 0)
 
     async def drain(self) -> None:
-        """Return once all is written, or can not be."""
+        """Return once all is written, or cannot be."""
         while self._queued:
             await self.wait()
 
@@ -234,7 +234,7 @@ class ProcessOutput(StdoutSink):
             return True
         if not self._lost:
             self._log.error(
-                "%s can not be written, and what guests write there is lost until it can: %s",
+                "%s cannot be written, and what guests write there is lost until it can: %s",
                 self._name(),
                 error.strerror,
             )

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 
 import trio
 
-from wasi_trio.texts import shown_output
+from wasi_trio._texts import shown_output
 
 #: room of an output's buffer, in bytes, past which a guest is made to wait
 ROOM = 64 * 1024

@@ -400,7 +400,7 @@ def test_asynchronous_values_are_the_contexts_business() -> None:
     "element", [t.STRING, t.List(t.U8), t.List(t.U32), t.List(t.List(t.BOOL)), t.Option(t.STRING), t.Map(t.U8, t.U8)]
 )
 def test_aliased_elements_are_charged_for(element: t.ValType) -> None:
-    """Many elements that point to one region are each paid for, so a small memory can not fill a large one."""
+    """Many elements that point to one region are each paid for, so a small memory cannot fill a large one."""
     guest = Guest(1 << 20)
     if element == t.List(t.List(t.BOOL)):
         inner = guest.put(struct.pack("<II", 0, 1 << 19) * 1024, 4)

@@ -74,7 +74,7 @@ async def test_a_small_disk(engine: Engine, version: str, tmp_path: Path) -> Non
         ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip(f"it can not be mounted: {mounted.stderr.decode().strip()}")
+        pytest.skip(f"it cannot be mounted: {mounted.stderr.decode().strip()}")
     try:
         async with guest(engine, version, Preopen(tmp_path, "/")) as fs:
             root = await fs.root()

@@ -252,7 +252,7 @@ async def test_no_descriptors_are_left() -> None:
 
 
 async def test_no_descriptors_are_left_to_accept() -> None:
-    """A connection that can not be accepted waits until it can."""
+    """A connection that cannot be accepted waits until it can."""
     network = HostNetwork(1000)
     async with networked("p3", network=network) as it, networked("p2", network=network) as old:
         sock = (await it("tcp-socket.create", "ipv4")).value

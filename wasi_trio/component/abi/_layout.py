@@ -236,7 +236,7 @@ def core_signature(
 def needs_lends(type_: FuncType) -> bool:
     """Whether lifting this function's arguments must count the handles it lends to the call.
 
-    A guest waiting in a synchronous call can not drop a handle it lent to that call, unless the same call also
+    A guest waiting in a synchronous call cannot drop a handle it lent to that call, unless the same call also
     takes handles away or leaves streams running. A call lowered with the ``async`` option must always count.
     """
     params = [t for _, t in type_.params]

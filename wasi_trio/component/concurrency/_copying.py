@@ -270,7 +270,7 @@ class GuestEnd(Waitable):
     # ---- passing on --------------------------------------------------------------------------------------
 
     def give_up(self) -> Shared:
-        """What stands for a readable end that leaves the guest. Raises Trap if it can not."""
+        """What stands for a readable end that leaves the guest. Raises Trap if it cannot."""
         shared: Shared = self.shared
         if self.state is CopyState.DONE:
             raise Trap(self.done_message("lift"))

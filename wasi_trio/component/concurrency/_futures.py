@@ -57,7 +57,7 @@ class FutureEnd(GuestEnd):
     def take_event(self) -> Event:
         self.reclaim()
         if self.result is CopyResult.DROPPED and not self.writes:
-            # Guests can not do this to each other: a guest's writable end is not dropped before it was written.
+            # Guests cannot do this to each other: a guest's writable end is not dropped before it was written.
             raise Trap("the host dropped the writable end of a future without writing a value")
         self.state = CopyState.IDLE if self.result is CopyResult.CANCELLED else CopyState.DONE
         return self.event_code, self.index, int(self.result)

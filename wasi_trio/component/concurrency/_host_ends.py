@@ -107,7 +107,7 @@ class HostReader(HostEnd):
     def into_shared(self) -> SharedStream:
         """Give the stream away, unread from here on, as a value to pass to a guest; this end is of no more use."""
         if self.active:
-            raise HostError("a stream that is being read can not be given away")
+            raise HostError("a stream that is being read cannot be given away")
         self.shared.held = False
         return self.shared
 
@@ -203,7 +203,7 @@ class HostFutureReader(HostEnd):
     def into_shared(self) -> SharedFuture:
         """Give the future away, as a value to pass to a guest; this end is of no more use."""
         if self.active:
-            raise HostError("a future that is being read can not be given away")
+            raise HostError("a future that is being read cannot be given away")
         self.shared.held = False
         return self.shared
 

@@ -102,7 +102,7 @@ class ComponentInstance:
     def check_entry(self, caller: ComponentInstance | None) -> None:
         """Raise Trap unless a call from ``caller`` (None for the host) may enter this instance now.
 
-        As in wasmtime, components that contain one another can not call each other at all, so between guests no
+        As in wasmtime, components that contain one another cannot call each other at all, so between guests no
         instance is ever entered twice; what is left to find are calls that the host makes out of a host function.
         """
         if self.task is not None:

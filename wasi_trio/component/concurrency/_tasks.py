@@ -128,7 +128,7 @@ class Task(BorrowScope):
 def start_task(task: Task, caller: ComponentInstance | None) -> None:
     """Start a call for ``caller``, None for the host, and run it inline until it waits or ends.
 
-    Raises Trap if the instance can not be entered, and what the call raises before it first waits.
+    Raises Trap if the instance cannot be entered, and what the call raises before it first waits.
     """
     instance = task.instance
     instance.check_entry(caller)

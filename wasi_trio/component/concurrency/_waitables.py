@@ -84,7 +84,7 @@ class Waitable:
         return self.pending
 
     def check_sync(self) -> None:
-        """Raise Trap if it can not be waited for synchronously."""
+        """Raise Trap if it cannot be waited for synchronously."""
         if self.joined is not None:
             raise Trap(SYNC_AND_ASYNC)
 

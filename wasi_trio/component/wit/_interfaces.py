@@ -116,7 +116,7 @@ def load(paths: Iterable[Path | Traversable], features: Collection[str] = ()) ->
     The files of one folder that do not name a package belong to the one that the others name. What is marked
     ``@unstable`` is left out unless its feature is among ``features``. A package that an earlier folder has in a
     compatible version is not taken again: copies of dependencies mean the same types. Raises WitError, or OSError
-    for a file that can not be read.
+    for a file that cannot be read.
     """
     nodes: list[tree.PackageNode] = []
     folders: dict[str, list[Source]] = {}
@@ -414,7 +414,7 @@ class _Scope:
             elif function.kind is FunctionKind.CONSTRUCTOR:
                 result = self.constructed(function, result, t.Own(resource))
         if t.contains(result, t.Borrow):
-            raise self.error(function.name.at, "a function can not return a borrowed handle")
+            raise self.error(function.name.at, "a function cannot return a borrowed handle")
         return FuncType(tuple(params), result, function.is_async)
 
     def constructed(self, function: tree.FunctionNode, result: ValType | None, own: t.Own) -> ValType:

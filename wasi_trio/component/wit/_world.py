@@ -349,7 +349,7 @@ class _Interface:
         return NamedType(name, 0)
 
     def named_here(self, item: Type, type_: Plain | Resource) -> NamedType:
-        """A type that can not be used from where it has a name, as that is no interface's: it is defined again."""
+        """A type that cannot be used from where it has a name, as that is no interface's: it is defined again."""
         wanted = item.name if isinstance(item, Named) else "unnamed"
         name = self.free_name(wanted)
         self.names[item] = self.names[type_] = name

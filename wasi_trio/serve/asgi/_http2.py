@@ -26,7 +26,7 @@ from wasi_trio.wasi.http._body import Trailers
 
 #: bytes that a client may send of one request before any of them was taken, as h2 tells it
 _WINDOW = 65_535
-#: bytes that it may be given leave for at once; more than twice as much can not be said
+#: bytes that it may be given leave for at once; more than twice as much cannot be said
 _MOST = 1 << 30
 
 
@@ -181,7 +181,7 @@ class Http2Connection:
 
 
 def _can_be_asked(head: dict[Any, Any]) -> bool:
-    """Whether hypercorn can make a request of it, as it can not where there is no path, or something is not ASCII."""
+    """Whether hypercorn can make a request of it, as it cannot where there is no path, or something is not ASCII."""
     return b":path" in head and head[b":path"].isascii() and head[b":method"].isascii()
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Account
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
 from wasi_trio.serve.http._transport import Input, Output, Stream, has_ended, is_broken, reset, socket_of
 from wasi_trio.serve.http._turns import Turns
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 
 logger = get_logger("wasi_trio.serve")

@@ -9,12 +9,12 @@ from functools import partial
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.serve.http._connection import Connection, Front
 from wasi_trio.serve.http._heads import BadRequest, Http1Head
 from wasi_trio.serve.http._http1_protocol import CONTINUE, MOST_DRAINED, Http1Protocol, Receiving, Sending
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.http._transport import MOST_READ, Stream
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi._stretch import Stretch
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError

@@ -12,13 +12,13 @@ import h2.exceptions
 import trio
 from h2.errors import ErrorCodes
 
+from wasi_trio._texts import get_logger
 from wasi_trio.serve.http import _heads as heads
 from wasi_trio.serve.http._connection import Connection, Front
 from wasi_trio.serve.http._heads import BadRequest, Fields
 from wasi_trio.serve.http._http2_protocol import WINDOW, FrameReader, Http2Protocol, StreamFailed, TooMuch
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.http._transport import Stream
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request

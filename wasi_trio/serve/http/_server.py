@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Account, Budget
 from wasi_trio.serve.http._access_log import AccessLog
 from wasi_trio.serve.http._connection import Connection, Front
@@ -20,7 +21,6 @@ from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream
 from wasi_trio.serve.http._transport import Stream
 from wasi_trio.serve.http._turns import Turns
-from wasi_trio.texts import get_logger
 
 logger = get_logger("wasi_trio.serve")
 

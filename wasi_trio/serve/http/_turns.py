@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-from wasi_trio.texts import get_logger
+from wasi_trio._texts import get_logger
 
 logger = get_logger("wasi_trio.serve")
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.component._errors import Trap
 from wasi_trio.component.concurrency._tasks import CANCELLED
 from wasi_trio.runtime._instance import Instance
@@ -18,7 +19,6 @@ from wasi_trio.serve.pool._guest import ServiceHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import TOO_LONG, Worker, first_line
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
 from wasi_trio.wasi.http._errors import HttpError

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.serve.pool._outcomes import Outcome
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 

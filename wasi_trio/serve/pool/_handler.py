@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
@@ -25,7 +26,6 @@ from wasi_trio.serve.pool._profiled import ProfiledWorker
 from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
@@ -52,7 +52,7 @@ class ProxyHandler:
         reuse = self.options.max_instance_reuse_count
         self.reuse_count = self.calls.default_reuse_count if reuse is None else reuse
         at_once = self.options.max_instance_concurrent_reuse_count
-        if at_once is None or not component.concurrent:  # a guest of WASI 0.2 can not take more
+        if at_once is None or not component.concurrent:  # a guest of WASI 0.2 cannot take more
             at_once = self.calls.default_concurrent_count
         self.concurrent_count = at_once
         limit, queue = self.options.max_concurrent_requests, self.options.max_queued_requests

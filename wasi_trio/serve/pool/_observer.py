@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
-from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import HandlerMetrics

@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
@@ -14,7 +15,6 @@ from wasi_trio.serve.pool._guest import IncomingHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._worker import TOO_LONG, Worker, first_line
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi.http._body import BodyEnd
 

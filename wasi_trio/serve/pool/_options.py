@@ -20,7 +20,7 @@ class HandlerOptions:
 
     ``max_instance_reuse_count`` requests are given to an instance before it is dropped, by default 1 for WASI 0.2,
     whose guests are not written to be reused, and 128 for 0.3; ``max_instance_concurrent_reuse_count`` of them at a
-    time, by default 1 and 16, where a guest of WASI 0.2 can not take more. ``idle_instance_timeout`` is how long an
+    time, by default 1 and 16, where a guest of WASI 0.2 cannot take more. ``idle_instance_timeout`` is how long an
     instance is kept without a request. ``request_timeout`` bounds the time from a request's arrival to its response's
     head, and ``max_cpu_time`` the processor time that the guest, and host functions in its calls, use for it.
     Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Final
 
+from wasi_trio._texts import shown
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import HandlerMetrics
 from wasi_trio.serve.pool._worker import Worker
-from wasi_trio.texts import shown
 
 #: instances of a handler, and requests of an instance, that are shown
 MOST_INSTANCES: Final = 200

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from wasi_trio import runtime
+from wasi_trio._texts import Lines, get_logger, shown, shown_lines
 from wasi_trio.serve.pool._exchange import Exchange, named
-from wasi_trio.texts import Lines, get_logger, shown, shown_lines
 
 if TYPE_CHECKING:
     from wasi_trio.runtime._component import LinkedComponent

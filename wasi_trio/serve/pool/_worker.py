@@ -8,6 +8,7 @@ from typing import Protocol
 
 import trio
 
+from wasi_trio._texts import Lines, get_logger
 from wasi_trio.component._errors import ComponentError, Trap
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._instance import Instance
@@ -29,7 +30,6 @@ from wasi_trio.serve.pool._metering import charge
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._watchdog import Watchdog
-from wasi_trio.texts import Lines, get_logger
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi._stdio import LinePrefixSink, TailSink
@@ -194,7 +194,7 @@ class Worker:
         return Lines(f"{cause}{printed}{separator}{backtrace}")
 
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
-        """The instance; None, with the exchange done, where it can not be made."""
+        """The instance; None, with the exchange done, where it cannot be made."""
         exchange.keeper = self
         self._making = (exchange,)
         limit = self.pool.options.max_cpu_time

@@ -17,6 +17,7 @@ import trio
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from wasi_trio._texts import get_logger
 from wasi_trio.serve._responder import current_date
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
@@ -24,7 +25,6 @@ from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._snapshot import snapshot
 from wasi_trio.serve.process._page import page, policy
 from wasi_trio.serve.process._readiness import Readiness
-from wasi_trio.texts import get_logger
 
 logger = get_logger("wasi_trio.serve")
 

@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
+from wasi_trio._texts import get_logger
 from wasi_trio.serve.process._admin import Site
-from wasi_trio.texts import get_logger
 
 logger = get_logger("wasi_trio.serve")
 

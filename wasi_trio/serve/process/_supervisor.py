@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._signals import profiles_on_signal
-from wasi_trio.texts import get_logger
 
 if TYPE_CHECKING:
     from wasi_trio.serve.process._reports import Totals
@@ -235,7 +235,7 @@ class _Worker:
             try:
                 await control.send_all(what)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                logger.debug("%s has ended and can not be told anything", self)
+                logger.debug("%s has ended and cannot be told anything", self)
 
     async def _hear(self, control: trio.SocketStream) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
@@ -18,11 +19,10 @@ from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._service import Orders, Service, new_metrics, reported
 from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING, WRITE_PROFILES
-from wasi_trio.texts import get_logger
 
 logger = get_logger("wasi_trio.serve")
 
-#: the exit code of one that can not do what it was told to
+#: the exit code of one that cannot do what it was told to
 CAN_NOT = 2
 #: seconds for which requests under way go on when the supervisor is gone
 ORPHANED = 10.0

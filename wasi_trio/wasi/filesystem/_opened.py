@@ -79,7 +79,7 @@ class OpenFlags:
 
     @property
     def emptied_later(self) -> bool:
-        """Whether it is truncated once it is open, as that may take long; what is not to be written can not be."""
+        """Whether it is truncated once it is open, as that may take long; what is not to be written cannot be."""
         return self.truncate and self.write
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019, they are few
@@ -562,7 +562,7 @@ async def _wait(wait: Callable[[int], Any], handle: Handle) -> None:
     except trio.BusyResourceError:
         # Another task waits for the same; it is to have its turn first.
         await trio.sleep(_FIFO_POLL[1])
-    except PermissionError:  # always ready, says epoll of what can not be waited for
+    except PermissionError:  # always ready, says epoll of what cannot be waited for
         await trio.lowlevel.checkpoint()
     finally:
         handle.release()

@@ -15,7 +15,7 @@ class Preopen:
 
     The directory is opened here and now, once for all instances, and stays the same one if it is moved or replaced.
     It is closed with the last of who uses this object. A guest can change nothing in one that is ``read_only``. Raises
-    OSError for what is no directory, or can not be read.
+    OSError for what is no directory, or cannot be read.
     """
 
     __slots__ = ("guest", "handle", "host", "read_only", "status", "volume")

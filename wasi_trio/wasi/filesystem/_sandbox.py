@@ -6,7 +6,7 @@ symbolic links, ``..``, absolute targets, or a directory that somebody swaps for
 
 A path is opened in one of two ways. ``Kernel`` has Linux do it (``openat2``, whose flags stand in ``libc.py``).
 ``Walk`` opens one component after the other without following links, and follows those that it finds by itself; it
-is for other systems, and for the rare path of which the kernel can not tell because of a rename beside it. All else is
+is for other systems, and for the rare path of which the kernel cannot tell because of a rename beside it. All else is
 made of that: the directory that holds the last component is opened, and the operation is done to the name in it,
 without following a link.
 """

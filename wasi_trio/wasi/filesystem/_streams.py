@@ -24,7 +24,7 @@ ENTRIES = 64
 class FileSource(StdinSource):
     """What a file holds from an offset on. Each has a position of its own; pipes and terminals have one for all.
 
-    Raises OSError for what can not be read. ``close`` it at the end.
+    Raises OSError for what cannot be read. ``close`` it at the end.
     """
 
     __slots__ = ("_data", "_error", "_handle", "_opened", "_position", "_waits", "ended")
@@ -121,7 +121,7 @@ class FileSink(StdoutSink):
     """Writes to a file, from an offset on or, without one, at its end.
 
     What may take long, or what a pipe has no room for, is written by a task of ``nursery``; what is flushed was given
-    to the system. Raises OSError for what can not be written. ``close`` it at the end: what was put is written still.
+    to the system. Raises OSError for what cannot be written. ``close`` it at the end: what was put is written still.
     """
 
     __slots__ = ("_closed", "_error", "_handle", "_nursery", "_opened", "_position", "_progress", "_queue")

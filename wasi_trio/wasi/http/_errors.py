@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from wasi_trio._texts import shown
 from wasi_trio.component._values import Variant
-from wasi_trio.texts import shown
 
 
 class DNSErrorPayload(NamedTuple):

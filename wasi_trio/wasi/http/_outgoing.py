@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import trio
 
+from wasi_trio._texts import get_logger
 from wasi_trio.runtime._containment import split
-from wasi_trio.texts import get_logger
 from wasi_trio.wasi._outbound import Outbound, plain_address
 from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._context import HttpContext

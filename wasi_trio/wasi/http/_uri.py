@@ -70,11 +70,11 @@ class Destination(NamedTuple):
 
 
 def destination(request: Request) -> Destination:
-    """Where an outgoing request goes, https being the default; raises HttpError where it can not be sent at all."""
+    """Where an outgoing request goes, https being the default; raises HttpError where it cannot be sent at all."""
     scheme = (request.scheme or "https").lower()
     if scheme not in ("http", "https"):
         raise HttpError("HTTP-protocol-error")
-    # CONNECT would turn the connection into a tunnel, which a request and its response can not express.
+    # CONNECT would turn the connection into a tunnel, which a request and its response cannot express.
     if not is_token(request.method) or request.method == "CONNECT":
         raise HttpError("HTTP-request-method-invalid")
     try:

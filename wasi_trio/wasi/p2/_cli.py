@@ -89,7 +89,7 @@ def _stream_error(error: OSError) -> Err[StreamError]:
     return closed() if isinstance(error, BrokenPipeError) else failed(error)
 
 
-# Each get-std* gives the same stream again, so that a guest can not collect permits by opening many.
+# Each get-std* gives the same stream again, so that a guest cannot collect permits by opening many.
 
 
 class Stdin:

@@ -62,7 +62,7 @@ class WallClock:
         self._clock = context.options.wall_clock
 
     def now(self) -> Datetime:
-        """A time before 1970, which the record can not say, is answered as 1970."""
+        """A time before 1970, which the record cannot say, is answered as 1970."""
         return Datetime(*divmod(max(0, self._clock()), SECOND))
 
     def resolution(self) -> Datetime:

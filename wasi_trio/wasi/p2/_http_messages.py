@@ -152,7 +152,7 @@ class OutgoingRequest(_Outgoing, RequestTarget):
         return self._authority
 
     def to_request(self) -> Request:
-        """The message, https where the guest named no scheme; raises HttpError where it can not be sent."""
+        """The message, https where the guest named no scheme; raises HttpError where it cannot be sent."""
         request = Request(
             method_text(self._method),
             scheme_text(self._scheme),

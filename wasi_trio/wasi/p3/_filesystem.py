@@ -121,7 +121,7 @@ class Descriptor(Billed):
         return Ok(value if convert is None else convert(value))
 
     def read_via_stream(self, offset: int) -> tuple[SharedStream, SharedFuture]:
-        """A descriptor that can not be read gives a stream that has ended, and why."""
+        """A descriptor that cannot be read gives a stream that has ended, and why."""
         try:
             source = FileSource(self._opened, offset)
         except OSError as error:

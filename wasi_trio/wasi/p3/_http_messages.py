@@ -144,7 +144,7 @@ class Request(_Message, RequestTarget):
             self._contents.transmission.answered(error)
 
     def to_network(self) -> messages.Request:
-        """As ``to_request``, but raises HttpError too where the request can not be sent over the network."""
+        """As ``to_request``, but raises HttpError too where the request cannot be sent over the network."""
         request = self.to_request()
         try:
             destination(request)

@@ -54,7 +54,7 @@ ERROR_CODE = t.Variant(
 class _AnyFields(t.ResourceType):
     """Stands for ``fields`` in every component: equal to whatever type a component has for this resource of the host's.
 
-    Each component has a type of its own for it, which a future that the host makes can not know.
+    Each component has a type of its own for it, which a future that the host makes cannot know.
     """
 
     def __eq__(self, other: object) -> bool:

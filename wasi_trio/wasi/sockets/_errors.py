@@ -19,7 +19,7 @@ class Code(Enum):
     ADDRESS_IN_USE = "address-in-use"
     REMOTE_UNREACHABLE = "remote-unreachable"
     CONNECTION_REFUSED = "connection-refused"
-    #: the connection can not be written to any more
+    #: the connection cannot be written to any more
     CONNECTION_BROKEN = "connection-broken"
     CONNECTION_RESET = "connection-reset"
     CONNECTION_ABORTED = "connection-aborted"
@@ -46,7 +46,7 @@ class SocketError(OSError):
 
 
 def would_block() -> BlockingIOError:
-    """The error of an operation that can not be completed at once."""
+    """The error of an operation that cannot be completed at once."""
     return BlockingIOError(errno.EAGAIN, "would block")
 
 

@@ -26,6 +26,6 @@ def host_wit(p3: bool = False) -> Wit:
 def extended_wit(paths: Iterable[Path | Traversable]) -> Wit:
     """WIT of your own, in files or folders, together with that of WASI 0.2 and 0.3, which it may use.
 
-    Raises WitError, or OSError for a file that can not be read.
+    Raises WitError, or OSError for a file that cannot be read.
     """
     return load([files(__name__) / "p2", files(__name__) / "p3", *paths], FEATURES)
