@@ -93,7 +93,7 @@ async def serve(sites: list[Any], turns: Turns, tasks: LivingTasks) -> None:
             print(json.dumps(ports), flush=True)
             # As ``serve`` does.
             freeze_garbage_collection()
-            nursery.start_soon(FullCollections().run)
+            nursery.start_soon(FullCollections(engine.budget).run)
             nursery.start_soon(Trimming(engine.budget).run)
             await _obey(Gauges(turns, tasks, handlers))
             nursery.cancel_scope.cancel()

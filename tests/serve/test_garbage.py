@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from wasi_trio.component._account import Budget
 from wasi_trio.serve import _garbage as garbage
 from wasi_trio.serve._garbage import FullCollections
 
@@ -34,7 +35,7 @@ def older_generations_have_been_collected() -> None:
 
 
 async def test_cycles_are_collected_in_the_end(autojump_clock: trio.testing.MockClock) -> None:
-    collections = FullCollections()
+    collections = FullCollections(Budget())
     gc.collect()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(collections.run)
@@ -55,7 +56,9 @@ async def test_where_much_is_held_it_waits_for_long(
     monkeypatch.setattr(garbage, "FEW", -1_000_000_000)
     blocks = [1000]
     monkeypatch.setattr("sys.getallocatedblocks", lambda: blocks[0])
-    collections = FullCollections()
+    budget = Budget()
+    budget.used = 1 << 40
+    collections = FullCollections(budget)
     older_generations_have_been_collected()
     now = trio.current_time()
     assert not collections.due(now) and not collections.due(now + 2 * garbage.PATIENCE)
@@ -67,8 +70,24 @@ async def test_where_much_is_held_it_waits_for_long(
     assert not collections.due(3 * garbage.PATIENCE), "no more is held than then"
 
 
+async def test_where_guests_hold_little_many_objects_are_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [1000]
+    monkeypatch.setattr("sys.getallocatedblocks", lambda: blocks[0])
+    budget = Budget()
+    collections = FullCollections(budget)
+    older_generations_have_been_collected()
+    blocks[0] += 3 * garbage.FEW
+    budget.used = 3 * garbage.FEW * garbage.BLOCK
+    assert not collections.due(1.0)
+    budget.used = garbage.FEW * garbage.BLOCK
+    assert collections.due(1.0)
+    monkeypatch.setattr(gc, "collect", lambda: blocks.__setitem__(0, 1000))
+    collections.collect(1.0)
+    assert budget.peak == budget.used + 3 * garbage.FEW * garbage.BLOCK, "memory is to be given back"
+
+
 def test_many_objects_do_not_bring_a_full_collection_about() -> None:
-    FullCollections()
+    FullCollections(Budget())
     gc.collect()
     full = gc.get_stats()[2]["collections"]
     kept = [[] for _ in range(300_000)]  # type: ignore[var-annotated]

@@ -50,6 +50,16 @@ async def _cancelled() -> trio.Cancelled:
     raise AssertionError("the scope is cancelled")
 
 
+def _raise_contained(error: BaseException | None) -> None:
+    if error is None:
+        return
+    failure = contained(error)
+    try:
+        raise failure from failure.__cause__
+    finally:
+        del error, failure  # or they and this frame would keep each other until garbage is collected
+
+
 @types.coroutine
 def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, None]:
     """Cancel a coroutine that cannot be waited for, in the task that took its steps.
@@ -74,10 +84,6 @@ def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
     except GeneratorExit:
         raise  # it ends as it was told to
     except BaseExceptionGroup as group:
-        _, others = group.split((trio.Cancelled, Abandoned))
-        if others is not None:
-            failure = contained(others)
-            raise failure from failure.__cause__
+        _raise_contained(group.split((trio.Cancelled, Abandoned))[1])
     except BaseException as error:
-        failure = contained(error)
-        raise failure from failure.__cause__
+        _raise_contained(error)

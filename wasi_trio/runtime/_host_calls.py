@@ -234,11 +234,14 @@ def steps(
             if closed and isinstance(error, GeneratorExit):
                 raise  # the coroutine ends as it was told to
             failure = after_failure(engine, error)
-            if failure is error:
-                raise
-            if coroutine.cr_suspended:
-                yield from abandon(coroutine, suspended_at(coroutine))
-            raise failure from failure.__cause__
+            try:
+                if failure is error:
+                    raise
+                if coroutine.cr_suspended:
+                    yield from abandon(coroutine, suspended_at(coroutine))
+                raise failure from failure.__cause__
+            finally:
+                del failure  # its traceback leads back here, as above
 
 
 class Pending:

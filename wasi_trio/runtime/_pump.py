@@ -69,6 +69,12 @@ def _resolved(outcome: Any) -> None:
     raise AssertionError("a thread that has ended resolves nothing")
 
 
+def _part(thread: Thread) -> None:
+    """A thread has ended: it, its task and the call are not to keep one another until garbage is collected."""
+    thread.task.thread = None
+    thread.task.on_resolve = _resolved
+
+
 class HostOperation(subtasks.HostOperation):
     """A host function's coroutine, run as a trio task on behalf of a guest's subtask."""
 
@@ -383,9 +389,7 @@ class Pump:
                 self._threads.discard(thread)
                 if thread.task.counted:
                     thread.fiber.store.end_thread()
-                # Or they, and the call that it was for, would keep one another until garbage is collected.
-                thread.task.thread = None
-                thread.task.on_resolve = _resolved
+                _part(thread)
                 return
             if type(request) is Until:
                 self._park(thread, request)
@@ -466,4 +470,5 @@ class Pump:
             if thread.fiber.future is not None:
                 thread.fiber.drop()
                 self.instance.retire("a call into it did not run to its end")
+            _part(thread)
         self._threads.clear()

@@ -86,8 +86,8 @@ class Service:
                 nursery.start_soon(profiles_on_signal, self.write_profiles)
             self.readiness.handlers = handlers
             freeze_garbage_collection()
-            nursery.start_soon(FullCollections().run)
             budget = handlers[0].component.engine.budget
+            nursery.start_soon(FullCollections(budget).run)
             nursery.start_soon(Trimming(budget).run)
             service = HandlerService(
                 handlers[0],
