@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import application, calls, deadlines, echo, files, instances, pool, profile, serving, sockets
+from benchmarks import application, calls, crossings, deadlines, echo, files, instances, pool, profile, serving, sockets
 from benchmarks.measure import Settings
 from benchmarks.report import Report
 
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "calls": calls.report,
     "instances": instances.report,
     "application": application.report,
+    "crossings": crossings.report,
     "serving": serving.report,
     "echo": echo.report,
     "sockets": sockets.report,

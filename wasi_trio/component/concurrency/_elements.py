@@ -18,6 +18,8 @@ from wasi_trio.component.concurrency._weights import varies
 
 #: the most elements of one read or write (Buffer.MAX_LENGTH of the Canonical ABI)
 MAX_LENGTH = 2**28 - 1
+#: types whose traits are kept
+_MAX_KNOWN = 4096
 
 
 class Element:
@@ -94,9 +96,26 @@ class Element:
         return memoryview(packed)[start * self.size : (start + count) * self.size]
 
 
-@functools.lru_cache(maxsize=4096)
+#: by the identity of their types, which are here as well so that no other type can come to have their ids
+_known: dict[int, tuple[ValType | None, Element]] = {}
+
+
 def element_of(type_: ValType | None) -> Element:
-    """The element traits of this type, the same for the same type."""
+    """The element traits of this type, the same for the same type.
+
+    Each stream and future that is made asks for them, and to compare a type like an error code by its structure takes
+    longer than all the rest of making one. So a type is looked up by its structure only when it is first seen.
+    """
+    known = _known.get(id(type_))
+    if known is None:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        known = _known[id(type_)] = (type_, _element(type_))
+    return known[1]
+
+
+@functools.lru_cache(maxsize=_MAX_KNOWN)
+def _element(type_: ValType | None) -> Element:
     return Element(type_)
 
 
