@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 #: From the ground up: each may import itself and the floors below it, but nothing beside it on its own floor. A folder
 #: or module that stands in the table of its own is no part of the one it is in: "serve.http", say, below "serve".
 FLOORS = [
-    ["lazy", "texts"],
+    ["lazy", "_texts"],
     ["component"],
     ["runtime"],
     ["wasi"],
@@ -39,6 +39,7 @@ def place(module: str) -> str:
     """The entry of the table that a module belongs to: the longest that it is, or is in."""
     name = module.removeprefix("wasi_trio").removeprefix(".") or "__init__"
     while name not in FLOOR_OF:
+        assert name, f"{module} has no place among the floors"
         name = name.rpartition(".")[0]
     return name
 
