@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 
+import h2.exceptions
 import h11
 import trio
 
@@ -205,7 +206,14 @@ def _reset_at_close(stream: trio.SocketStream) -> None:
 
 
 #: what a visit may fail with
-FAILURES = (AssertionError, OSError, trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError)
+FAILURES = (
+    AssertionError,
+    OSError,
+    trio.BrokenResourceError,
+    trio.TooSlowError,
+    h2.exceptions.StreamClosedError,
+    h11.RemoteProtocolError,
+)
 
 #: how many of each kind there are at a time, and the seconds between a visit's end and the next, at most
 HEALTHY: dict[str, tuple[Visit, int, float]] = {

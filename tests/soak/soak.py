@@ -179,8 +179,11 @@ async def _visits(course: Course, name: str, visit: Visit, port: int, pause: flo
         try:
             with trio.fail_after(PATIENCE):
                 await visit(port)
-        except FAILURES as error:
-            course.failures.append(f"{name}: {type(error).__name__}: {error}")
+        except* FAILURES as errors:
+            failed = errors.exceptions[0]
+            while isinstance(failed, BaseExceptionGroup):
+                failed = failed.exceptions[0]
+            course.failures.append(f"{name}: {type(failed).__name__}: {failed}")
         if time.monotonic() > end:
             return
         await trio.sleep(random.uniform(0, pause))
