@@ -73,7 +73,8 @@ class CoreInstance:
 class Options:
     """Canonical options, resolved; one object for all definitions of a part that have the same.
 
-    ``memory`` and the functions belong to that part.
+    ``memory`` and the functions belong to that part. ``adopts`` says that lifted ends of streams and futures are
+    wrapped for Python (``Context.adopt``).
     """
 
     encoding: d.StringEncoding
@@ -82,6 +83,7 @@ class Options:
     post_return: CoreItem | None
     is_async: bool = False
     callback: CoreItem | None = None
+    adopts: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from wasi_trio.component import _types as t
@@ -15,6 +16,7 @@ from wasi_trio.component._plan import (
     HostFunc,
     Lifted,
     Lower,
+    Options,
     Plan,
     ResourceBuiltin,
 )
@@ -48,6 +50,8 @@ class Functions:
         self._binding = binding
         self._exports: dict[Lifted, Export] = {}
         self._functions: dict[Lifted, LiftedFunction] = {}
+        #: the options of calls whose ends of streams and futures are not wrapped, by those that the component has
+        self._unwrapped: dict[Options, Options] = {}
 
     def export(self, lifted: Lifted) -> Export:
         export = self._exports.get(lifted)
@@ -77,7 +81,7 @@ class Functions:
                 call = _guest(self._plan, canon.part, self.export(canon.func))
                 return lower_trampoline(self._engine, canon, call, waits=True, runs_guest=True)
             callee, waits = self._host_callee(canon.func)
-            return lower_trampoline(self._engine, canon, callee, waits)
+            return lower_trampoline(self._engine, self._as_taken(canon, canon.func), callee, waits)
         destroy, waits = destructor(self._plan, canon)
         return resource_trampoline(self._engine, canon, destroy, waits)
 
@@ -93,6 +97,16 @@ class Functions:
             call, _ = self._host_callee(canon.func)
             return lowering_trampoline(self._engine, Lowering(canon, BoundHostFunction(self._engine, call, canon.func)))
         return None
+
+    def _as_taken(self, lower: Lower, func: HostFunc) -> Lower:
+        """With the options that the host's function wants: one that ``_takes_ends`` is given them unwrapped."""
+        provider = self._binding.provider(func.interface)
+        if provider is None or not getattr(provider.implementation, "_takes_ends", False):
+            return lower
+        options = self._unwrapped.get(lower.options)
+        if options is None:
+            options = self._unwrapped[lower.options] = replace(lower.options, adopts=False)
+        return replace(lower, options=options)
 
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
         call = self._binding.calls[func]

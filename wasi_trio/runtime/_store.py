@@ -378,7 +378,8 @@ class Store(ComponentInstance):
         memory = None if options.memory is None else self.memory(options.memory)
         realloc = None if options.realloc is None else self.realloc(options.realloc)
         context = Context(self.handles, memory, realloc, self, self.limits.call_data)
-        context.adopt = adopt
+        if options.adopts:
+            context.adopt = adopt
         return context
 
     def memory(self, item: CoreItem) -> LinearMemory:

@@ -23,6 +23,9 @@ Answer = Callable[[messages.Request], Awaitable[messages.Response]]
 class Types:
     """The interface wasi:http/types."""
 
+    #: ends of streams and futures come as they are: wrapping them for Python costs each message several objects
+    _takes_ends = True
+
     Fields = Fields
     Request = Request
     RequestOptions = RequestOptions
