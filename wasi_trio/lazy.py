@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 
 def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -26,3 +28,37 @@ def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], ob
         return sorted({*vars(sys.modules[package]), *modules})
 
     return getattribute, directory
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Something by its place: its module, and the name that it has there."""
+
+    module: str
+    name: str
+
+    def load(self) -> Any:
+        """The thing itself; imports its module."""
+        return getattr(importlib.import_module(self.module), self.name)
+
+
+class LocatedMapping(Mapping[str, Any]):
+    """A mapping whose values are imported when they are looked up; ``places`` has where they are."""
+
+    def __init__(self, places: Mapping[str, Located]) -> None:
+        self.places = places
+
+    def __getitem__(self, key: str) -> Any:
+        return self.places[key].load()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def located(package: str, places: Mapping[str, str]) -> LocatedMapping:
+    """A mapping to things of a package, each given by its dotted place in there: ``_module.Name``."""
+    split = {key: place.rpartition(".") for key, place in places.items()}
+    return LocatedMapping({key: Located(f"{package}.{module}", name) for key, (module, _, name) in split.items()})

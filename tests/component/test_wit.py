@@ -36,10 +36,10 @@ def test_every_vendored_interface_resolves() -> None:
         "wasi:sockets",
     }
     interfaces = [found for package in packages.values() for found in package.interfaces.values()]
-    assert len(interfaces) == 31
+    assert len(interfaces) == 56
     for found in interfaces:
         assert found.functions or found.types
-        assert host_wit().interface(found.name) is found
+        assert host_wit().interface(f"{found.name}@{found.version}") is found
         for name, type_ in found.functions.items():
             assert render_func(name, type_).endswith(";")
 

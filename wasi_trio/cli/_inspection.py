@@ -17,7 +17,7 @@ from wasi_trio.component._sizes import Sizes, measure
 from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
 from wasi_trio.wasi import p2, p3
-from wasi_trio.wasi._imports import wasi_imports, wit_for
+from wasi_trio.wasi._imports import wasi_imports
 from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.p3._http import handler_interface
@@ -136,7 +136,7 @@ async def _unanswered(request: Request) -> NoReturn:
 
 
 def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
-    binding = bind(planned, _provided(), wit_for(planned))
+    binding = bind(planned, _provided(), host_wit())
     names = {item.name for item in imports}
     functions: dict[str, list[str]] = {}
     for func in planned.host_funcs:
@@ -191,7 +191,7 @@ def _ways(planned: Plan) -> Iterator[Way | str]:
             lifted = planned.find_export(name, function)
             if lifted is None:
                 yield f"{name} is exported without the function {function}"
-            elif difference := host_wit(p3=True).check(name, function, lifted.type, resources):
+            elif difference := host_wit().check(name, function, lifted.type, resources):
                 yield f"{name} {function} is exported with another type than WASI's: {difference}"
             elif in_front and exported == HANDLER:
                 yield Way(command, f"wasi:http/middleware@{version}")

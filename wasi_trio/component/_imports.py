@@ -9,12 +9,12 @@ from typing import Any
 
 from wasi_trio.component._names import FunctionKind, compatible, parse_function_name, parse_import_name
 from wasi_trio.component._values import pascal_case, snake_case
+from wasi_trio.lazy import Located
 
 #: calls a host function: given the guest instance's host objects and the lifted arguments
 Call = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a user's object need not have a hash
 class Provider:
     """One implementation of an interface.
 
@@ -22,9 +22,19 @@ class Provider:
     instance, or a ready object that all instances share. ``version`` is what it implements, None for any.
     """
 
-    interface: str
-    version: str | None
-    implementation: Any
+    __slots__ = ("_implementation", "interface", "version")
+
+    def __init__(self, interface: str, version: str | None, implementation: Any) -> None:
+        self.interface = interface
+        self.version = version
+        self._implementation = implementation
+
+    @property
+    def implementation(self) -> Any:
+        """Imported now where only its place was given, as no component has asked for it before."""
+        if type(self._implementation) is Located:
+            self._implementation = self._implementation.load()
+        return self._implementation
 
     @property
     def per_instance(self) -> bool:
@@ -63,18 +73,21 @@ class Imports:
     def add(self, name: str, implementation: Any) -> None:
         """Provide an interface; what was provided under the same name and version is replaced.
 
+        A ``Located`` implementation is imported when a component first imports the interface.
         The name "" stands for functions and resources that a component imports outside any interface.
         """
         interface, version = parse_import_name(name) if name else ("", None)
-        others = [p for p in self._providers.get(interface, []) if p.version != version]
-        self._providers[interface] = [Provider(interface, version, implementation), *others]
+        self._put(Provider(interface, version, implementation))
+
+    def _put(self, provider: Provider) -> None:
+        others = [p for p in self._providers.get(provider.interface, []) if p.version != provider.version]
+        self._providers[provider.interface] = [provider, *others]
 
     def update(self, other: Imports) -> None:
         """Provide what another set provides as well."""
         for providers in other._providers.values():
             for provider in reversed(providers):
-                version = f"@{provider.version}" if provider.version else ""
-                self.add(provider.interface + version, provider.implementation)
+                self._put(provider)
 
     def find(self, name: str) -> Provider | None:
         """The provider for an import's name, by semver; None if there is none."""

@@ -9,7 +9,6 @@ from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
-from wasi_trio.wasi import p3
 from wasi_trio.wasi.wit import host_wit
 
 
@@ -28,7 +27,7 @@ def find_exported(
         if export is None:
             raise LinkError(f"{name} is exported without the function {function}")
         resources = {resource: (origin, resource.name) for origin, resource in linked.plan.resources}
-        difference = host_wit(p3=provided == p3.VERSION).check(name, function, export.type, resources)
+        difference = host_wit().check(name, function, export.type, resources)
         if difference is not None:
             raise LinkError(f"{name} {function} is exported with another type than WASI's: {difference}")
         return export

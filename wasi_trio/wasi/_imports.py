@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from wasi_trio.component._imports import Imports
-from wasi_trio.component._names import compatible, parse_import_name
-from wasi_trio.component._plan import Plan
-from wasi_trio.component.wit import Wit
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi.wit import host_wit
@@ -15,8 +12,8 @@ def wasi_imports() -> Imports:
     """Every interface of WASI 0.2 and 0.3; their objects are made with an instance's ``WasiContext``."""
     imports = Imports()
     for version, interfaces in ((p2.VERSION, p2.INTERFACES), (p3.VERSION, p3.INTERFACES)):
-        for name, implementation in interfaces.items():
-            imports.add(f"{name}@{version}", implementation)
+        for name, place in interfaces.places.items():
+            imports.add(f"{name}@{version}", place)
     return imports
 
 
@@ -28,17 +25,4 @@ def link_wasi(component: Component, imports: Imports | None = None) -> LinkedCom
     provided = wasi_imports()
     if imports is not None:
         provided.update(imports)
-    return component.link(provided, wit_for(component.plan))
-
-
-def wit_for(plan: Plan) -> Wit:
-    """The WIT of what a component may import: that of WASI 0.3 is read only for one that does."""
-    return host_wit(p3=_uses_p3(plan))
-
-
-def _uses_p3(plan: Plan) -> bool:
-    for name in plan.imports:
-        interface, version = parse_import_name(plan.interface_of(name))
-        if version is not None and interface.startswith("wasi:") and compatible(version, p3.VERSION):
-            return True
-    return False
+    return component.link(provided, host_wit())

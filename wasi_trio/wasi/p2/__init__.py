@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from wasi_trio.wasi import _cli as common_cli
-from wasi_trio.wasi.p2 import _cli as cli
-from wasi_trio.wasi.p2 import _clocks as clocks
-from wasi_trio.wasi.p2 import _filesystem as filesystem
-from wasi_trio.wasi.p2 import _io as io
-from wasi_trio.wasi.p2 import _random as random
-from wasi_trio.wasi.p2 import _sockets as sockets
-from wasi_trio.wasi.p2._http import HTTP_INTERFACES
-from wasi_trio.wasi.p2._io import InputStream, OutputStream, Pollable
+from wasi_trio.lazy import lazily, located
+
+if TYPE_CHECKING:
+    from wasi_trio.wasi.p2._io import InputStream, OutputStream, Pollable
 
 __all__ = ["INTERFACES", "VERSION", "InputStream", "OutputStream", "Pollable"]
 
 #: the version of the WIT files these implement; it meets imports of any 0.2
 VERSION = "0.2.12"
 
-INTERFACES: dict[str, type[Any]] = {
-    **HTTP_INTERFACES,
-    "wasi:cli/environment": cli.Environment,
-    "wasi:cli/exit": common_cli.Exit,
-    "wasi:cli/stderr": cli.Stderr,
-    "wasi:cli/stdin": cli.Stdin,
-    "wasi:cli/stdout": cli.Stdout,
-    "wasi:cli/terminal-input": common_cli.TerminalInput,
-    "wasi:cli/terminal-output": common_cli.TerminalOutput,
-    "wasi:cli/terminal-stderr": common_cli.TerminalStderr,
-    "wasi:cli/terminal-stdin": common_cli.TerminalStdin,
-    "wasi:cli/terminal-stdout": common_cli.TerminalStdout,
-    "wasi:clocks/monotonic-clock": clocks.MonotonicClock,
-    "wasi:clocks/wall-clock": clocks.WallClock,
-    "wasi:filesystem/preopens": filesystem.Preopens,
-    "wasi:filesystem/types": filesystem.Types,
-    "wasi:io/error": io.IoError,
-    "wasi:io/poll": io.Poll,
-    "wasi:io/streams": io.Streams,
-    "wasi:random/insecure": random.Insecure,
-    "wasi:random/insecure-seed": random.InsecureSeed,
-    "wasi:random/random": random.Random,
-    "wasi:sockets/instance-network": sockets.InstanceNetwork,
-    "wasi:sockets/ip-name-lookup": sockets.IpNameLookup,
-    "wasi:sockets/network": sockets.NetworkInterface,
-    "wasi:sockets/tcp": sockets.Tcp,
-    "wasi:sockets/tcp-create-socket": sockets.TcpCreateSocket,
-    "wasi:sockets/udp": sockets.Udp,
-    "wasi:sockets/udp-create-socket": sockets.UdpCreateSocket,
-}
+#: imported when a component first imports the interface
+INTERFACES = located(
+    "wasi_trio.wasi",
+    {
+        "wasi:cli/environment": "p2._cli.Environment",
+        "wasi:cli/exit": "_cli.Exit",
+        "wasi:cli/stderr": "p2._cli.Stderr",
+        "wasi:cli/stdin": "p2._cli.Stdin",
+        "wasi:cli/stdout": "p2._cli.Stdout",
+        "wasi:cli/terminal-input": "_cli.TerminalInput",
+        "wasi:cli/terminal-output": "_cli.TerminalOutput",
+        "wasi:cli/terminal-stderr": "_cli.TerminalStderr",
+        "wasi:cli/terminal-stdin": "_cli.TerminalStdin",
+        "wasi:cli/terminal-stdout": "_cli.TerminalStdout",
+        "wasi:clocks/monotonic-clock": "p2._clocks.MonotonicClock",
+        "wasi:clocks/wall-clock": "p2._clocks.WallClock",
+        "wasi:filesystem/preopens": "p2._filesystem.Preopens",
+        "wasi:filesystem/types": "p2._filesystem.Types",
+        "wasi:http/outgoing-handler": "p2._http.OutgoingHandler",
+        "wasi:http/types": "p2._http.Types",
+        "wasi:io/error": "p2._io.IoError",
+        "wasi:io/poll": "p2._io.Poll",
+        "wasi:io/streams": "p2._io.Streams",
+        "wasi:random/insecure": "p2._random.Insecure",
+        "wasi:random/insecure-seed": "p2._random.InsecureSeed",
+        "wasi:random/random": "p2._random.Random",
+        "wasi:sockets/instance-network": "p2._sockets.InstanceNetwork",
+        "wasi:sockets/ip-name-lookup": "p2._sockets.IpNameLookup",
+        "wasi:sockets/network": "p2._sockets.NetworkInterface",
+        "wasi:sockets/tcp": "p2._sockets.Tcp",
+        "wasi:sockets/tcp-create-socket": "p2._sockets.TcpCreateSocket",
+        "wasi:sockets/udp": "p2._sockets.Udp",
+        "wasi:sockets/udp-create-socket": "p2._sockets.UdpCreateSocket",
+    },
+)
+
+__getattr__, __dir__ = lazily(
+    __name__, dict.fromkeys(("InputStream", "OutputStream", "Pollable"), "wasi_trio.wasi.p2._io")
+)

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from wasi_trio.wasi import _cli as common_cli
-from wasi_trio.wasi.p3 import _cli as cli
-from wasi_trio.wasi.p3 import _clocks as clocks
-from wasi_trio.wasi.p3 import _filesystem as filesystem
-from wasi_trio.wasi.p3 import _random as random
-from wasi_trio.wasi.p3 import _sockets as sockets
-from wasi_trio.wasi.p3._http import HTTP_INTERFACES
+from wasi_trio.lazy import located
 
 #: the version of the WIT files these implement; it meets imports of any 0.3
 VERSION = "0.3.0"
 
-INTERFACES: dict[str, type[Any]] = {
-    **HTTP_INTERFACES,
-    "wasi:cli/environment": cli.Environment,
-    "wasi:cli/exit": common_cli.Exit,
-    "wasi:cli/stderr": cli.Stderr,
-    "wasi:cli/stdin": cli.Stdin,
-    "wasi:cli/stdout": cli.Stdout,
-    "wasi:cli/terminal-input": common_cli.TerminalInput,
-    "wasi:cli/terminal-output": common_cli.TerminalOutput,
-    "wasi:cli/terminal-stderr": common_cli.TerminalStderr,
-    "wasi:cli/terminal-stdin": common_cli.TerminalStdin,
-    "wasi:cli/terminal-stdout": common_cli.TerminalStdout,
-    "wasi:cli/types": cli.Types,
-    "wasi:clocks/monotonic-clock": clocks.MonotonicClock,
-    "wasi:clocks/system-clock": clocks.SystemClock,
-    "wasi:clocks/types": clocks.Types,
-    "wasi:filesystem/preopens": filesystem.Preopens,
-    "wasi:filesystem/types": filesystem.Types,
-    "wasi:random/insecure": random.Insecure,
-    "wasi:random/insecure-seed": random.InsecureSeed,
-    "wasi:random/random": random.Random,
-    "wasi:sockets/ip-name-lookup": sockets.IpNameLookup,
-    "wasi:sockets/types": sockets.Types,
-}
+#: imported when a component first imports the interface
+INTERFACES = located(
+    "wasi_trio.wasi",
+    {
+        "wasi:cli/environment": "p3._cli.Environment",
+        "wasi:cli/exit": "_cli.Exit",
+        "wasi:cli/stderr": "p3._cli.Stderr",
+        "wasi:cli/stdin": "p3._cli.Stdin",
+        "wasi:cli/stdout": "p3._cli.Stdout",
+        "wasi:cli/terminal-input": "_cli.TerminalInput",
+        "wasi:cli/terminal-output": "_cli.TerminalOutput",
+        "wasi:cli/terminal-stderr": "_cli.TerminalStderr",
+        "wasi:cli/terminal-stdin": "_cli.TerminalStdin",
+        "wasi:cli/terminal-stdout": "_cli.TerminalStdout",
+        "wasi:cli/types": "p3._cli.Types",
+        "wasi:clocks/monotonic-clock": "p3._clocks.MonotonicClock",
+        "wasi:clocks/system-clock": "p3._clocks.SystemClock",
+        "wasi:clocks/types": "p3._clocks.Types",
+        "wasi:filesystem/preopens": "p3._filesystem.Preopens",
+        "wasi:filesystem/types": "p3._filesystem.Types",
+        "wasi:http/client": "p3._http.Client",
+        "wasi:http/types": "p3._http.Types",
+        "wasi:random/insecure": "p3._random.Insecure",
+        "wasi:random/insecure-seed": "p3._random.InsecureSeed",
+        "wasi:random/random": "p3._random.Random",
+        "wasi:sockets/ip-name-lookup": "p3._sockets.IpNameLookup",
+        "wasi:sockets/types": "p3._sockets.Types",
+    },
+)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from wasi_trio.component.wit import Wit, load
+from wasi_trio.component.wit._packed import unpack
 
 #: those ``@unstable`` features whose functions the host has all the same
 FEATURES = ("informational-outbound-responses", "network-error-code")
+#: what ``host_wit`` reads; ``python -m wasi_trio.wasi.wit`` makes it of the texts beside it
+PACKED = "packed.json"
 
 
-@functools.lru_cache(maxsize=2)
-def host_wit(p3: bool = False) -> Wit:
-    """The WIT of WASI 0.2 beside this module, and with ``p3`` that of 0.3 too.
+@functools.cache
+def host_wit() -> Wit:
+    """The WIT of WASI 0.2 and 0.3 beside this module.
 
-    It is read at the first call (some 25 ms, 15 more for 0.3) and the same object ever after.
+    It was parsed beforehand: to read the texts takes forty milliseconds, which is long for a program that runs a small
+    command. The same object is returned by each call.
     """
-    return extended_wit(()) if p3 else load([files(__name__) / "p2"], FEATURES)
+    return unpack(json.loads((files(__name__) / PACKED).read_bytes()))
 
 
 def extended_wit(paths: Iterable[Path | Traversable]) -> Wit:
