@@ -7,8 +7,9 @@ those spaces as they stood at that point. Nothing is resolved here: that is link
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from wasi_trio.component._record import record
 
 
 class Sort(enum.Enum):
@@ -32,7 +33,7 @@ class Sort(enum.Enum):
 # ---- types, with indices into the type space -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TypeIndex:
     index: int
 
@@ -41,101 +42,101 @@ class TypeIndex:
 ValTypeRef: TypeAlias = "str | TypeIndex"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecordDef:
     fields: tuple[tuple[str, ValTypeRef], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VariantDef:
     cases: tuple[tuple[str, ValTypeRef | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListDef:
     element: ValTypeRef
     length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TupleDef:
     types: tuple[ValTypeRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FlagsDef:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnumDef:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptionDef:
     type: ValTypeRef
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultDef:
     ok: ValTypeRef | None
     err: ValTypeRef | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MapDef:
     key: ValTypeRef
     value: ValTypeRef
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OwnDef:
     resource: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BorrowDef:
     resource: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StreamDef:
     element: ValTypeRef | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FutureDef:
     element: ValTypeRef | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PrimitiveDef:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FuncTypeDef:
     params: tuple[tuple[str, ValTypeRef], ...]
     result: ValTypeRef | None
     is_async: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResourceTypeDef:
     """A resource type a component implements; ``dtor`` is a core func index or None."""
 
     dtor: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstanceTypeDef:
     """Its declarations are a scope of their own: types, aliases and ``ExportDecl``."""
 
     declarations: tuple[Declaration, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ComponentTypeDef:
     """Like an instance type, with ``ImportDecl`` too."""
 
@@ -166,7 +167,7 @@ class TypeBound(enum.Enum):
     SUB_RESOURCE = "sub resource"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExternType:
     """What an import or export is declared to be.
 
@@ -179,13 +180,13 @@ class ExternType:
     bound: TypeBound | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ImportDecl:
     name: str
     type: ExternType
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExportDecl:
     name: str
     type: ExternType
@@ -194,14 +195,14 @@ class ExportDecl:
 # ---- definitions -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreModule:
     """A core module's bytes, a slice of the component's."""
 
     code: memoryview
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreInstantiate:
     """``args`` pairs an import module name with a core instance index."""
 
@@ -209,19 +210,19 @@ class CoreInstantiate:
     args: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreInlineInstance:
     """A core instance made of what the core index spaces already hold."""
 
     exports: tuple[tuple[str, Sort, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CoreTypeDefinition:
     """A core type. Nothing here reads one (wasmtime validates them), so its content is not kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instantiate:
     """``args`` are (import name, sort, index)."""
 
@@ -229,26 +230,26 @@ class Instantiate:
     args: tuple[tuple[str, Sort, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InlineInstance:
     exports: tuple[tuple[str, Sort, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AliasExport:
     sort: Sort
     instance: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AliasCoreExport:
     sort: Sort
     instance: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AliasOuter:
     """``count`` scopes outward (0 is the scope it stands in)."""
 
@@ -257,7 +258,7 @@ class AliasOuter:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TypeDefinition:
     type: DefType
 
@@ -268,7 +269,7 @@ class StringEncoding(enum.Enum):
     LATIN1_UTF16 = "latin1+utf16"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CanonOptions:
     """Core indices of the canonical options; ``is_async`` and ``callback`` belong to WASI 0.3."""
 
@@ -280,7 +281,7 @@ class CanonOptions:
     callback: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CanonLift:
     """Adds a func."""
 
@@ -289,7 +290,7 @@ class CanonLift:
     type: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CanonLower:
     """Adds a core func."""
 
@@ -297,7 +298,7 @@ class CanonLower:
     options: CanonOptions
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CanonBuiltin:
     """Every other canonical definition; adds a core func.
 
@@ -309,7 +310,7 @@ class CanonBuiltin:
 
     name: str
     type: int | None = None
-    options: CanonOptions = field(default_factory=CanonOptions)
+    options: CanonOptions = CanonOptions()
     result: ValTypeRef | None = None
     flag: bool = False
     memory: int | None = None
@@ -317,7 +318,7 @@ class CanonBuiltin:
     core_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """``implements`` is the interface that an instance with a plain name is one of, where the import says so."""
 
@@ -326,7 +327,7 @@ class Import:
     implements: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Export:
     """Adds to the index space of its sort as well."""
 
@@ -336,7 +337,7 @@ class Export:
     type: ExternType | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Component:
     """A component, or one nested in another."""
 

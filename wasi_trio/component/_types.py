@@ -7,8 +7,10 @@ Model's Explainer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, dataclass_transform
+
+from wasi_trio.component._record import record
 
 T = TypeVar("T")
 
@@ -22,12 +24,12 @@ class _Hashed:
 
 @dataclass_transform(frozen_default=True)
 def _structural(class_: type[T]) -> type[T]:
-    """An immutable dataclass that compares by structure and works its hash out once.
+    """An immutable record that compares by structure and works its hash out once.
 
     Types share parts, so that a small graph of them can be an enormous tree. To compare two takes as long as their
     parts are many, each counted once.
     """
-    made = dataclass(frozen=True, slots=True)(class_)
+    made = record(class_)
     work_out = made.__hash__
 
     def equal(self: Any, other: object) -> bool:
@@ -187,7 +189,7 @@ class FuncType(_Hashed):
 
     params: tuple[tuple[str, ValType], ...]
     result: ValType | None = None
-    is_async: bool = field(default=False)
+    is_async: bool = False
 
 
 def children(type_: ValType) -> tuple[ValType, ...]:
