@@ -7,6 +7,7 @@ those spaces as they stood at that point. Nothing is resolved here: that is link
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from wasi_trio.component._record import record
@@ -269,7 +270,7 @@ class StringEncoding(enum.Enum):
     LATIN1_UTF16 = "latin1+utf16"
 
 
-@record
+@dataclass(frozen=True, slots=True)  # as some are replaced
 class CanonOptions:
     """Core indices of the canonical options; ``is_async`` and ``callback`` belong to WASI 0.3."""
 
