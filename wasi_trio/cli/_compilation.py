@@ -108,7 +108,7 @@ def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callabl
             unmet = str(error)
     except ComponentError as error:
         raise refused(path, error) from None
-    tell(Compiled(path, len(set(component.modules)), size, folder, unmet))
+    tell(Compiled(path, len({id(step.module) for step in component.steps}), size, folder, unmet))
 
 
 __all__ = ["CacheError", "Compiled", "Compiling", "LoadError", "compile_components"]

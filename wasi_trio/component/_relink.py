@@ -37,20 +37,27 @@ _SORTS = (Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL, S
 
 
 @dataclass(frozen=True, slots=True)
-class Relinked:
-    """What to compile for one core instantiation, and what it imports.
+class Wiring:
+    """What a relinked module imports, and by which of its exports the host finds what it defines.
 
     A ``CoreExport`` is imported from the module that ``slot_name`` gives, under its own name, a ``CanonFunc`` from
     ``CANON`` under its number.
     """
 
-    code: bytes
     imports: tuple[CoreItem, ...]
     #: the exports by which the memories and the tables that it defines are found
     memories: tuple[bytes, ...]
     tables: tuple[bytes, ...]
     #: bytes that its memories have at first
     memory_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relinked:
+    """What to compile for one core instantiation."""
+
+    code: bytes
+    wiring: Wiring
 
 
 def slot_name(slot: int) -> str:
@@ -143,7 +150,7 @@ def _rewrite(code: memoryview, imports: list[tuple[CoreItem, bytes]], used: set[
         parts.append(_export_section(exports))
     found = tuple(item for item, _ in imports)
     rewritten = sliced(b"".join(parts))
-    return Relinked(rewritten, found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]), memory_size)
+    return Relinked(rewritten, Wiring(found, tuple(defined[_MEMORY]), tuple(defined[_TABLE]), memory_size))
 
 
 def _export_section(entries: list[bytes]) -> bytes:

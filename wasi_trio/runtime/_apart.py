@@ -83,10 +83,11 @@ def assemble_apart(text: bytes, limits: CompileLimits) -> bytes:
     Raises MalformedComponent with all that is wrong, in several lines, or CompilationFailed.
     """
     verdicts = Verdicts((), kept=True)
-    if verdicts.has(text):
+    name = verdicts.name(text)
+    if verdicts.has(name):
         return assemble(text)
     (binary,) = _Job(ASSEMBLE, text, limits).run().values()
-    verdicts.add(text)
+    verdicts.add(name)
     return binary
 
 

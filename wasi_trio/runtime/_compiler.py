@@ -10,7 +10,7 @@ import ctypes
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import wasmtime
@@ -21,7 +21,7 @@ from wasi_trio.component import _features as features
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Unsupported
 from wasi_trio.component._plan import Plan, plan
-from wasi_trio.component._relink import Relinked, relink
+from wasi_trio.component._relink import Wiring, relink
 from wasi_trio.component._skeleton import skeleton
 from wasi_trio.runtime import _address_space as address_space
 from wasi_trio.runtime import _ffi as ffi
@@ -112,12 +112,26 @@ class Compiler:
 
 
 @dataclass(frozen=True, slots=True)
+class CompiledStep:
+    """A step of a plan: its module, how that is linked, and how many bytes of WebAssembly it was.
+
+    ``code`` is those bytes, where they are still there.
+    """
+
+    module: wasmtime.Module
+    wiring: Wiring
+    size: int
+    code: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
-    """A component's plan, its core modules as they were relinked for it, and what those were compiled to, by code."""
+    """A component's plan, and its steps with their core modules. ``modules`` has those by the digest of their code,
+    what no step instantiates among them, unless the component was compiled before."""
 
     plan: Plan
-    relinked: list[Relinked]
-    modules: dict[bytes, wasmtime.Module]
+    steps: list[CompiledStep]
+    modules: dict[bytes, wasmtime.Module] = field(default_factory=dict)
 
 
 def compile_component(
@@ -138,7 +152,9 @@ def compile_component(
         # A module that nothing instantiates must be valid too, and to be compiled checks it.
         unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
         codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
-        return Compiled(made, relinked, dict(_modules(compiler, codes, progress, ready or {})))
+        modules = dict(_modules(compiler, codes, progress, ready or {}))
+        steps = [CompiledStep(modules[step.code], step.wiring, len(step.code), step.code) for step in relinked]
+        return Compiled(made, steps, {digest(code): module for code, module in modules.items()})
 
 
 def validate_component(compiler: Compiler, data: bytes) -> None:

@@ -72,8 +72,8 @@ def _work(orders: dict[str, Any], data: bytes, send: Any) -> None:
     def progress(done: int, total: int) -> None:
         send(PROGRESS, json.dumps([done, total]).encode())
 
-    for code, module in compile_component(compiler, data, progress).modules.items():
-        send(MODULE, digest(code), module.serialize())
+    for name, module in compile_component(compiler, data, progress).modules.items():
+        send(MODULE, name, module.serialize())
 
 
 def _end_with_parent() -> NoReturn:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import wasmtime
-
 from wasi_trio.component._binding import bind
 from wasi_trio.component._imports import Imports, resource_class
-from wasi_trio.component._plan import CoreExport, Plan
-from wasi_trio.component._relink import Relinked
+from wasi_trio.component._plan import CoreExport
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.wit import Wit
 from wasi_trio.runtime._calls import Export
-from wasi_trio.runtime._compiler import Progress
+from wasi_trio.runtime._compiler import Compiled, Progress
 from wasi_trio.runtime._core_linking import Adapter, BaseLinker, CoreStep
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._functions import Functions, called_canons
@@ -32,19 +29,17 @@ class Component:
     with no limits.
     """
 
-    def __init__(self, engine: Engine, plan: Plan, relinked: list[Relinked], modules: list[wasmtime.Module]) -> None:
+    def __init__(self, engine: Engine, compiled: Compiled) -> None:
         self.engine = engine
-        self.plan = plan
-        #: for each step of the plan its module, before and after it was compiled
-        self.relinked = relinked
-        self.modules = modules
+        self.plan = compiled.plan
+        #: those of the plan with their modules, in order
+        self.steps = compiled.steps
 
     @classmethod
     def compile(
         cls, engine: Engine, data: bytes, progress: Progress | None = None, *, trusted: bool = False
     ) -> Component:
-        made = engine.compile_component(data, progress, trusted=trusted)
-        return cls(engine, made.plan, made.relinked, [made.modules[step.code] for step in made.relinked])
+        return cls(engine, engine.compile_component(data, progress, trusted=trusted))
 
     @classmethod
     def load(cls, engine: Engine, path: str | os.PathLike[str], *, trusted: bool = False) -> Component:
@@ -103,11 +98,11 @@ class LinkedComponent:
         #: of each part what never waits
         self.linkers = [BaseLinker(self.engine, functions) for functions in plain]
         imported = {
-            item.slot for relinked in component.relinked for item in relinked.imports if isinstance(item, CoreExport)
+            item.slot for step in component.steps for item in step.wiring.imports if isinstance(item, CoreExport)
         }
         self.steps = [
-            CoreStep(step, module, relinked, step.slot in imported, self.linkers[step.part], adapted)
-            for step, module, relinked in zip(self.plan.steps, component.modules, component.relinked, strict=True)
+            CoreStep(step, compiled, step.slot in imported, self.linkers[step.part], adapted)
+            for step, compiled in zip(self.plan.steps, component.steps, strict=True)
         ]
         #: parts that have built-ins to be called, and nothing else
         self.without_modules = sorted(

@@ -10,9 +10,10 @@ import wasmtime
 
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._plan import CanonFunc, InstantiateModule
-from wasi_trio.component._relink import CANON, Relinked, slot_name
+from wasi_trio.component._relink import CANON, slot_name
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._adapters import adapter_module
+from wasi_trio.runtime._compiler import CompiledStep
 from wasi_trio.runtime._engine import Engine, as_pointer
 from wasi_trio.runtime._trampolines import Trampoline
 
@@ -94,7 +95,7 @@ def _suspend_callback(engine: Engine) -> Any:
 class CoreStep:
     """One core instantiation, prepared as far as the component alone allows.
 
-    ``relinked`` is its module before it was compiled; ``imported`` says whether a later step imports something of it.
+    ``compiled`` is its module; ``imported`` says whether a later step imports something of it.
 
     A module whose imports are all host functions that never wait is instantiated from ``pre``. Any other comes out
     of the instance's own linker, which has what the core instances before it export.
@@ -103,8 +104,7 @@ class CoreStep:
     def __init__(
         self,
         step: InstantiateModule,
-        module: wasmtime.Module,
-        relinked: Relinked,
+        compiled: CompiledStep,
         imported: bool,
         base: BaseLinker,
         adapted: Collection[int],
@@ -112,14 +112,14 @@ class CoreStep:
         self.slot = step.slot
         self.part = step.part
         self.name = slot_name(step.slot).encode()
-        self.module = module
-        self.module_pointer = as_pointer(module.ptr())
-        self.memory_size = relinked.memory_size
-        self.memories = relinked.memories
-        self.tables = relinked.tables
+        self.module = compiled.module
+        self.module_pointer = as_pointer(self.module.ptr())
+        self.memory_size = compiled.wiring.memory_size
+        self.memories = compiled.wiring.memories
+        self.tables = compiled.wiring.tables
         self.imported = imported
-        plain = all(isinstance(item, CanonFunc) and item.index not in adapted for item in relinked.imports)
-        self.pre = _instance_pre(base.pointer, module) if plain else None
+        plain = all(isinstance(item, CanonFunc) and item.index not in adapted for item in compiled.wiring.imports)
+        self.pre = _instance_pre(base.pointer, self.module) if plain else None
 
     def __del__(self) -> None:
         if getattr(self, "pre", None):

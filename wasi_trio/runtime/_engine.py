@@ -6,20 +6,23 @@ import ctypes
 import platform
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import wasmtime
 
 from wasi_trio.component._account import Budget
+from wasi_trio.component._binary import decode
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import BY_NAME
+from wasi_trio.component._plan import plan
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._apart import compile_apart, validate_apart
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
+from wasi_trio.runtime._kept_code import KeptCode
 from wasi_trio.runtime._profile_options import GuestProfile, NativeProfile, Profiling
 from wasi_trio.runtime._profile_sampling import Profiler
 from wasi_trio.runtime._running import Running
@@ -89,6 +92,8 @@ class Engine(Running):
         self.compiler = Compiler(cache, features, profiler=native)
         self.compile_limits = compile_limits
         self._verdicts = Verdicts(self.compiler.features, kept=cache)
+        # What profiles guests wants their code, or is told of it where that is compiled.
+        self._kept_code = KeptCode(self.compiler, kept=cache and profile is None)
         self.wasmtime = self.compiler.wasmtime
         pointer = self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
@@ -147,7 +152,7 @@ class Engine(Running):
         """
         if self.compile_limits is None:
             validate_component(self.compiler, data)
-        elif not self._verdicts.has(data):
+        elif not self._verdicts.has(self._verdicts.name(data)):
             validate_apart(self.compiler, data, self.compile_limits)
 
     def compile(self, code: bytes) -> wasmtime.Module:
@@ -159,13 +164,29 @@ class Engine(Running):
 
         Raises MalformedComponent, Unsupported, LinkError, or CompilationFailed where that takes more than the limits.
         """
+        compiled = self._compile_component(data, progress, trusted=trusted)
+        if self.profiler is None:
+            # Nobody looks at the component's bytes again, of which there may be many.
+            compiled.plan.modules.clear()
+            compiled = Compiled(compiled.plan, [replace(step, code=b"") for step in compiled.steps])
+        return compiled
+
+    def _compile_component(self, data: bytes, progress: Progress | None, *, trusted: bool) -> Compiled:
         if trusted or self.compile_limits is None:
             return compile_component(self.compiler, data, progress)
-        if self._verdicts.has(data):
-            return compile_component(self.compiler, data, progress, ready={})
+        name = self._verdicts.name(data)
+        if self._verdicts.has(name):
+            kept = self._kept_code.load(name, plan(decode(data)))
+            if kept is not None:
+                return kept
+            compiled = compile_component(self.compiler, data, progress, ready={})
+            self._kept_code.add(name, compiled, {})
+            return compiled
         ready = compile_apart(self.compiler, data, self.compile_limits, progress)
         compiled = compile_component(self.compiler, data, ready=ready)
-        self._verdicts.add(data)
+        serialized = {id(module): ready[code] for code, module in compiled.modules.items() if code in ready}
+        self._kept_code.add(name, compiled, serialized)
+        self._verdicts.add(name)
         return compiled
 
 

@@ -292,8 +292,8 @@ class Profiler:
         known = self._components.get(id(linked))
         if known is None:
             component = linked.component
-            codes = [step.code for step in component.relinked]
-            made = ComponentProfile(self, self._label(linked.name), component.modules, codes)
+            modules, codes = zip(*[(step.module, step.code) for step in component.steps], strict=True)
+            made = ComponentProfile(self, self._label(linked.name), modules, codes)
             known = self._components[id(linked)] = linked, made
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wasi_trio profiles", daemon=True)

@@ -22,27 +22,33 @@ class Verdicts:
 
     def __init__(self, features: Collection[str], kept: bool) -> None:
         library = os.stat(ffi.LIBRARY)
-        self._compiler = f"1 {library.st_size} {library.st_mtime_ns} {','.join(sorted(features))}\n".encode()
+        self._compiler = f"2 {library.st_size} {library.st_mtime_ns} {','.join(sorted(features))}\n".encode()
         self._kept = kept
 
-    def has(self, data: bytes) -> bool:
-        """Whether a component has been compiled before."""
-        path = self._path(data)
+    def name(self, data: bytes) -> str:
+        """The name of the verdict on a component."""
+        digest = hashlib.sha256(self._compiler)
+        digest.update(data)
+        return digest.hexdigest()
+
+    def has(self, name: str) -> bool:
+        """Whether a component has been compiled before, by its name."""
+        path = self._path(name)
         return path is not None and path.exists()
 
-    def add(self, data: bytes) -> None:
+    def add(self, name: str) -> None:
         """Remember that a component has been compiled. Where there is no place for that, it will be asked again."""
-        path = self._path(data)
+        path = self._path(name)
         if path is not None:
             with contextlib.suppress(OSError):
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
-    def _path(self, data: bytes) -> Path | None:
+    def _path(self, name: str) -> Path | None:
         if not self._kept:
             return None
         try:
             folder = own_cache_folder()
         except CacheError:
             return None
-        return folder / "compiled" / hashlib.sha256(self._compiler + data).hexdigest()
+        return folder / "compiled" / name
