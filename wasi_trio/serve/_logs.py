@@ -80,9 +80,9 @@ def _configure(path: str) -> None:
             content = json.load(file) if path.endswith(".json") else tomllib.load(file)
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         kind = "JSON" if path.endswith(".json") else "TOML"
-        raise SettingError(f"{path} is not {kind}: {error}") from None
+        raise SettingError(f"{path} is not {kind}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SettingError(f"{path} is not an object with the keys of logging.config")
     # By default all loggers that there are already would be switched off, ours among them.
