@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.support import engine, request
+from tests.e2e.support import engine
 from tests.guests import wat
 from tests.guests.raising import LATER, Raising
 from tests.serve.support import guest
