@@ -423,7 +423,9 @@ class Profiler:
         path = profile.path
         beside = path.with_name(path.name + ".part")
         try:
-            with beside.open("w", encoding="utf-8", buffering=_BUFFERED) as file:
+            beside.unlink(missing_ok=True)
+            # Never what somebody else has put there, as a link in a directory that many may write to.
+            with beside.open("x", encoding="utf-8", buffering=_BUFFERED) as file:
                 file.writelines(write(profile.recorded()))
             os.replace(beside, path)
             self.wrote = True
