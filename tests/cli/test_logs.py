@@ -100,6 +100,15 @@ def test_a_file_that_says_how_to_log(tmp_path: Path, name: str, content: str) ->
     assert (line["service"], line["instance"], line["request"]) == ("shop", "1", "GET /")
 
 
+def test_a_file_that_says_how_several_workers_log(tmp_path: Path) -> None:
+    log, config = tmp_path / "log", tmp_path / "logs.toml"
+    config.write_text(TOML.replace("FILE", str(log)))
+    printed(guest(tmp_path, "hello"), "", "--log-config", str(config), "--workers", "2")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (line,) = (line for line in lines if line["message"].startswith("GET / 200"))
+    assert line["instance"] == f"{line['worker']}.1"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
