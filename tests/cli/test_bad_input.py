@@ -57,6 +57,8 @@ def component(tmp_path: Path) -> str:
         (["serve", "--profile", "nonsense"], "--profile.*'nonsense' is not of the form guest"),
         (["serve", "--profile", "guest,"], "--profile.*'' is not a file's path"),
         (["serve", "--profile", "guest,/tmp"], "--profile.*'/tmp' is a directory"),
+        (["serve", "--profile", "guest,/dev/null"], "--profile.*'/dev/null' is no regular file"),
+        (["run", "--profile", "guest,/dev/stdout", "x"], "--profile.*'/dev/stdout' is no regular file"),
         (["serve", "--profile", "guest,/nope/p.json"], "--profile.*there is no directory '/nope'"),
         (["serve", "--profile", f"guest,{'p' * 151}"], "--profile.*is longer than 150 bytes"),
         (["serve", "--profile", "guest,p.json,soon"], "--profile.*'soon' is not a duration"),

@@ -244,6 +244,8 @@ def _writable(path: str) -> str:
         raise ValueError(f"{path!r} is a directory, and has to be a file's path")
     if not os.path.isdir(folder):
         raise ValueError(f"there is no directory {folder!r} for {path!r}")
+    if os.path.exists(path) and not os.path.isfile(path):  # such as /dev/null, in whose place a file would be put
+        raise ValueError(f"{path!r} is no regular file")
     if os.path.exists(path) and not os.access(path, os.W_OK):
         raise ValueError(f"{path!r} cannot be written")
     if not _takes_files(folder):
