@@ -71,7 +71,7 @@ def written(server: servers.Server, files: Path) -> list[Path]:
 def shares(folder: Path, firefox: FirefoxProfiler) -> Iterator[str]:
     """The share of a function in 16 requests at once, for us and for wasmtime: yields what is wrong."""
     component = guest(folder, "p3_shares")
-    with profiled(folder, component) as (server, files):
+    with profiled(folder, component, "--max-instance-reuse-count", str(REUSE)) as (server, files):
         done = server.get("/20", CONNECTIONS, 10)
         (path,) = written(server, files)
     opened = firefox.open(path)
