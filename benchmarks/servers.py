@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +57,21 @@ class Server:
             yield watch
         finally:
             watch.stop()
+
+    def wait(self) -> None:
+        """Return when it has ended, as it was told to."""
+        self._process.wait(60)
+
+    def until(self, happened: Callable[[], bool]) -> None:
+        """Return when something has happened that it does; RuntimeError if it ends before, or takes a minute."""
+        for _ in range(1200):
+            if happened():
+                return
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.05)
+                break
+        self._output.seek(0)
+        raise RuntimeError(f"{self._process.args!r} did not do what was waited for: {self._output.read()}")
 
     def processor_time(self) -> float:
         """Seconds of processor time it has used; nan where the system does not tell finely enough."""

@@ -12,6 +12,7 @@ import pytest
 import wasmtime
 
 from tests.guests import wat
+from tests.guests.build import ROOT
 
 
 def fails(*arguments: str) -> str:
@@ -56,7 +57,10 @@ def component(tmp_path: Path) -> str:
         (["serve", "--profile", "nonsense"], "--profile.*'nonsense' is not of the form guest"),
         (["serve", "--profile", "guest,"], "--profile.*'' is not a file's path"),
         (["serve", "--profile", "guest,/tmp"], "--profile.*'/tmp' is a directory"),
+        (["serve", "--profile", "guest,/dev/null"], "--profile.*'/dev/null' is no regular file"),
+        (["run", "--profile", "guest,/dev/stdout", "x"], "--profile.*'/dev/stdout' is no regular file"),
         (["serve", "--profile", "guest,/nope/p.json"], "--profile.*there is no directory '/nope'"),
+        (["serve", "--profile", f"guest,{'p' * 151}"], "--profile.*is longer than 150 bytes"),
         (["serve", "--profile", "guest,p.json,soon"], "--profile.*'soon' is not a duration"),
         (["run", "--profile", "guest,p.json,0s", "x"], "--profile.*'0s' is shorter than 1ms"),
         (["serve", "--profile", "guest,p.json,1s,2s"], "--profile.*is not of the form guest"),
@@ -210,3 +214,11 @@ def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
     message = f"{hello} cannot stand in front of {p3_hello}: it does not import wasi:http/handler"
     assert fails("serve", hello, p3_hello) == f"{message}, which WASI 0.2 does not have"
     assert "cannot read none.wasm" in fails("serve", files["p3_middleware"], "none.wasm")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no directory in which nobody can make files, root neither")
+@pytest.mark.parametrize("profile", ["guest", "guest,/proc/p.json", "jitdump"])
+def test_a_profile_that_could_not_be_written(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir("/proc")
+    assert "cannot be written: no file can be made in " in fails("serve", "--profile", profile)

@@ -121,6 +121,9 @@ def test_what_is_no_profile(tmp_path: Path) -> None:
         ("samples", "stack", 10**9),
         ("frameTable", "func", 10**9),
         ("funcTable", "name", None),
+        ("funcTable", "resource", "x"),
+        ("frameTable", "category", [1]),
+        ("stackTable", "frame", 0.5),
     ],
 )
 def test_a_profile_that_makes_no_sense(table: str, column: str, value: object, tmp_path: Path) -> None:
@@ -130,6 +133,14 @@ def test_a_profile_that_makes_no_sense(table: str, column: str, value: object, t
     cells[:] = [value] * len(cells)
     Path(file).write_text(json.dumps(content))
     assert "p.json: no profile in the processed format" in fails("profile", file)
+
+
+def test_names_that_are_none(tmp_path: Path) -> None:
+    file = profile(tmp_path / "p.json", {("handle",): 1})
+    content = json.loads(Path(file).read_text())
+    content["threads"][0]["stringArray"] = [["<b>"]] * len(content["threads"][0]["stringArray"])
+    Path(file).write_text(json.dumps(content))
+    assert "[&#x27;&lt;b&gt;&#x27;]" in drawn(file)
 
 
 def test_an_interval_that_makes_no_sense(tmp_path: Path) -> None:

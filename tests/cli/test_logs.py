@@ -100,11 +100,25 @@ def test_a_file_that_says_how_to_log(tmp_path: Path, name: str, content: str) ->
     assert (line["service"], line["instance"], line["request"]) == ("shop", "1", "GET /")
 
 
+def test_a_file_that_says_how_several_workers_log(tmp_path: Path) -> None:
+    log, config = tmp_path / "log", tmp_path / "logs.toml"
+    config.write_text(TOML.replace("FILE", str(log)))
+    printed(guest(tmp_path, "hello"), "", "--log-config", str(config), "--workers", "2")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    (line,) = (line for line in lines if line["message"].startswith("GET / 200"))
+    assert line["instance"] == f"{line['worker']}.1"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--access-log", "app.wasm"), "'app.wasm' is neither text nor json, nor has it an atom such as %(r)s"),
         (("--access-log", "%(r)"), "'%(r)' is no format: incomplete format"),
+        (("--access-log", "%(s)d"), "'%(s)d' is no format: "),
+        (("--hypercorn-config", "access.toml"), "cannot log as access.toml says: '%(s)d' is no format: "),
+        (("--hypercorn-config", "deep.toml"), "deep.toml is not TOML: "),
+        (("--log-config", "deep.toml"), "deep.toml is not TOML: "),
+        (("--log-config", "deep.json"), "deep.json is not JSON: "),
         (("--log-format", "xml"), "'xml' is neither text nor json"),
         (("--log-config", "/none.toml"), "cannot read /none.toml: No such file or directory"),
         (("--log-config", "bad.json"), "bad.json is not JSON: "),
@@ -118,6 +132,9 @@ def test_what_is_refused(tmp_path: Path, options: tuple[str, str], message: str)
         "bad.json": "{",
         "bad.toml": "=",
         "list.json": "[]",
+        "deep.json": "[" * 100_000,
+        "deep.toml": f"a={'[' * 100_000}",
+        "access.toml": "accesslog = '-'\naccess_log_format = '%(s)d'\n",
         "wrong.json": json.dumps({"handlers": {"file": {"class": "none.Such"}}}),
     }.items():
         (tmp_path / name).write_text(content)

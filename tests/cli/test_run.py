@@ -17,6 +17,7 @@ from tests.guests import wat
 from tests.guests.build import build
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._profile_file import read
 from wasi_trio.wasi._command import find_run, run
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._loading import link_component
@@ -183,6 +184,46 @@ def test_an_interrupt_while_it_computes(command: str) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)]
+)
+def test_a_signal_leaves_a_profile(number: signal.Signals, code: int, command: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    run = [*RUN, "--profile", f"guest,{path},1ms", command, "spin"]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"spinning\n"
+        process.send_signal(number)
+        assert process.wait(timeout=60) == code
+        assert process.stderr.read() == b""
+    assert not list(tmp_path.glob("*.part"))
+    read(path.read_bytes())
+
+
+def test_a_hang_up_that_is_ignored_ends_nothing(command: str) -> None:
+    run = ["nohup", *RUN, command, "cat"]
+    with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"first\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"first\n"
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write(b"second\n")
+        process.stdin.close()
+        assert process.stdout.readline() == b"second\n"
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(("action", "code"), [("trap", 134), ("fail", 1), ("args", 0)])
+def test_a_short_command_has_a_profile_too(action: str, code: int, command: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    done = subprocess.run([*RUN, "--profile", f"guest,{path},1s", command, action], capture_output=True, timeout=60)
+    assert done.returncode == code
+    assert read(path.read_bytes()).name == Path(command).stem
 
 
 def test_an_interrupt_while_nobody_reads_what_it_wrote(command: str) -> None:

@@ -524,3 +524,18 @@ async def test_a_composition_has_a_thread_for_each_component_instance(tmp_path: 
 def test_a_name_section_that_makes_no_sense(content: bytes) -> None:
     """The specification has such a module valid all the same."""
     assert module_name(b"\0asm\x01\0\0\0" + b"\0" + bytes([len(content)]) + content) == ""
+
+
+async def test_a_link_that_somebody_has_put_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("kept")
+    path = tmp_path / "p.json"
+    for name in ("p.json", "p.json.part"):
+        (tmp_path / name).symlink_to(kept)
+    with Engine(cache=False, profile=GuestProfile(str(path), 3600, numbered=False)) as engine:
+        instance = await Instance.instantiate(linked(engine))
+        await instance.call("work")
+        instance.close()
+    assert kept.read_text() == "kept"
+    assert not path.is_symlink()
+    read(path.read_text())

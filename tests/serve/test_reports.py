@@ -109,3 +109,20 @@ async def test_one_that_ends_in_the_middle() -> None:
     totals = Totals()
     await hear(totals, 1, Report(None).encode(), b"\0\0\1\0{")
     assert totals.obstacle is None
+
+
+async def test_one_that_reports_no_more_wants_no_requests() -> None:
+    now = 0.0
+    totals = Totals(lambda: now)
+    pool = [{"worker": None, "obstacle": None, "handlers": []}]
+    for number in (1, 2):
+        await hear(totals, number, Report(None, [], pool).encode())
+    now = 4.0
+    await hear(totals, 2, Report(None, [], pool).encode())
+    now = 8.0
+    assert totals.obstacle is None
+    assert [(process["worker"], process["obstacle"]) for process in totals.pool()] == [(1, "silent"), (2, None)]
+    now = 10.0
+    assert totals.obstacle == "silent"
+    await hear(totals, 1, Report(None, [], pool).encode())
+    assert totals.obstacle is None

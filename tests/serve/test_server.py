@@ -9,6 +9,7 @@ import struct
 from contextlib import suppress
 from typing import Any
 
+import h2.events
 import httpx
 import pytest
 import trio
@@ -17,6 +18,7 @@ import trio.testing
 from tests.guests import wat
 from tests.serve.support import (
     Answering,
+    Http2,
     ask,
     connect,
     engine,
@@ -526,3 +528,21 @@ def test_addresses() -> None:
     if socket.has_ipv6:
         with bind(("::1", 0)) as listener:
             assert address_of(listener).startswith("[::1]:")
+
+
+async def test_what_is_no_request_is_told_in_a_quiet_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wasi_trio")
+    async with serving_guest("hello") as port:
+        async with await connect(port) as stream:
+            await stream.send_all(b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
+        async with await connect(port) as stream:
+            client = Http2(stream)
+            fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "no path")]
+            client.protocol.send_headers(1, fields, end_stream=True)
+            await client.flush()
+            while not any(isinstance(event, h2.events.StreamReset) for event in await client.receive()):
+                pass
+    lines = [record for record in caplog.records if "refused as no request" in record.getMessage()]
+    assert [record.levelname for record in lines] == ["INFO", "INFO"]
+    assert lines[0].getMessage().startswith("what 127.0.0.1 sent is refused as no request (400): ")

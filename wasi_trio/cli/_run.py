@@ -36,6 +36,8 @@ from wasi_trio.wasi.sockets._context import NetworkOptions
 #: the exit codes of a shell's command that was ended by SIGABRT and by SIGINT
 TRAPPED = 134
 INTERRUPTED = 130
+#: the signals that end a command, unless they are ignored
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_command(
@@ -49,7 +51,7 @@ def run_command(
     """Run a component's file with the standard streams of this process, and give the exit code.
 
     Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
-    command. For the main thread only: Ctrl-C ends the command.
+    command. For the main thread only: Ctrl-C ends the command, as do SIGTERM and SIGHUP, of which the process dies.
     """
     check_address_space()
     with engine_options.open() as engine:
@@ -75,6 +77,10 @@ def run_command(
             preopens=open_directories(directories),
         )
         outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
+    if isinstance(outcome, signal.Signals):
+        if outcome is not signal.SIGINT:
+            signal.raise_signal(outcome)
+        return INTERRUPTED
     if isinstance(outcome, Trap):
         print(f"wasi_trio: error: {path} trapped: {shown_lines(str(outcome))}", file=sys.stderr)
         return TRAPPED
@@ -99,20 +105,26 @@ def process_outputs() -> tuple[ProcessOutput, ProcessOutput]:
 
 async def _run_until_interrupted(
     linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions, outputs: set[ProcessOutput]
-) -> int | Trap:
-    outcome: int | Trap = INTERRUPTED
+) -> int | Trap | signal.Signals:
+    outcome: int | Trap | None = None
+    received: list[signal.Signals] = []
+    ending = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
     # Not as KeyboardInterrupt: that could be raised anywhere, also between the guest and a host function.
-    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+    with trio.open_signal_receiver(*ending) as interrupts:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when_interrupted, interrupts, nursery.cancel_scope)
+            nursery.start_soon(_cancel_when_interrupted, interrupts, received, nursery.cancel_scope)
             ended = await run(linked, export, options)
             for output in outputs:
                 await output.drain()
             outcome = ended
             nursery.cancel_scope.cancel()
-    return outcome
+    return received[0] if outcome is None else outcome
 
 
-async def _cancel_when_interrupted(interrupts: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    await anext(interrupts)
+async def _cancel_when_interrupted(
+    interrupts: AsyncIterator[int], received: list[signal.Signals], scope: trio.CancelScope
+) -> None:
+    number = signal.Signals(await anext(interrupts))
+    received.append(number)
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process, whatever it waits for
     scope.cancel()

@@ -68,7 +68,7 @@ def _configured() -> Path | None:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CacheError(f"cannot read {path}: {error}") from None
     cache = content.get("cache", {})
     directory = cache.get("directory") if isinstance(cache, dict) else None

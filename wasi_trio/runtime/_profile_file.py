@@ -495,8 +495,9 @@ def stack_reader(thread: dict[str, Any], libs: Sequence[str]) -> Any:
         part = ""
         if resource is not None and resource >= 0:
             lib = resources["lib"][resource]
-            part = strings[resources["name"][resource]] if lib is None else libs[lib]
-        return str(strings[functions["name"][function]])[:LONGEST], part[:LONGEST], frame_table["category"][number] or 0
+            part = str(strings[resources["name"][resource]] if lib is None else libs[lib])
+        name = str(strings[functions["name"][function]])
+        return name[:LONGEST], part[:LONGEST], int(frame_table["category"][number] or 0)
 
     frames: dict[int, Frame] = {}
 

@@ -10,6 +10,8 @@ FILE = "wasmtime-guest-profile.json"
 INTERVAL = 0.010
 #: as few seconds as there may be between two samples: the thread that asks for them competes with guests
 SHORTEST = 0.001
+#: bytes of the name of a file: as long as one may be, less what tells instances apart
+LONGEST_NAME = 150
 
 
 @dataclass(frozen=True, slots=True)

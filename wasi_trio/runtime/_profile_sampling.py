@@ -200,8 +200,11 @@ class InstanceProfile:
 
     @property
     def tells(self) -> bool:
-        """Whether there is anything to see: a sample, or a request that took long, if only by waiting."""
-        if self.parts:
+        """Whether there is anything to see: a sample, or a request that took long, if only by waiting.
+
+        A single file is written in any case, by the first to end.
+        """
+        if self.parts or (not self.profiler.options.numbered and not self.profiler.wrote):
             return True
         end = time.perf_counter() if self.ended is None else self.ended
         return any((end if span.ended is None else span.ended) - span.began > LONG for span in self.requests)
@@ -276,6 +279,8 @@ class Profiler:
         self._files: dict[Path, None] = {}
         #: the number of the next instance, by which a pool knows its instances; it may say another
         self.next = 1
+        #: whether there is a file
+        self.wrote = False
         self._failed = False
         self._wake = threading.Event()
         self._stopped = False
@@ -418,9 +423,12 @@ class Profiler:
         path = profile.path
         beside = path.with_name(path.name + ".part")
         try:
-            with beside.open("w", encoding="utf-8", buffering=_BUFFERED) as file:
+            beside.unlink(missing_ok=True)
+            # Never what somebody else has put there, as a link in a directory that many may write to.
+            with beside.open("x", encoding="utf-8", buffering=_BUFFERED) as file:
                 file.writelines(write(profile.recorded()))
             os.replace(beside, path)
+            self.wrote = True
             if self.options.numbered:
                 self._files.pop(path, None)
                 self._files[path] = None

@@ -29,7 +29,7 @@ def read_config_file(path: str) -> ConfigFile:
             content = tomllib.load(file)
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingError(f"{path} is not TOML: {' '.join(str(error).split())}") from None
     table = content.pop(TABLE, None)
     return ConfigFile(path, table, content)

@@ -19,7 +19,7 @@ from wasi_trio.serve._listening import SocketOptions
 from wasi_trio.serve._settings import SettingError, Settings
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._limits import ConnectionLimits
-from wasi_trio.wasi._arguments import ListenAddress, parse_listen_address
+from wasi_trio.wasi._arguments import ListenAddress, check_access_format, parse_listen_address
 
 logger = get_logger("wasi_trio.serve")
 
@@ -230,6 +230,7 @@ def _config(file: ConfigFile | None, settings: Settings) -> Config:
         # OpenSSL would ask for one on the terminal.
         config.keyfile_password = ""
     try:
+        check_access_format(config.access_log_format)
         _ = config.log
     except (OSError, ValueError) as error:
         raise SettingError(f"cannot log as {file.path if file else ''} says: {error}") from None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TIME: Final = "[%Y-%m-%d %H:%M:%S %z]"
 #: the attribute of a record that says what the line is about: the instance, the request, the trace
 ABOUT: Final = "about"
+#: what a configuration calls the formatter below
+_FORMATTER: Final = "wasi_trio.serve.JsonFormatter"
 
 
 class JsonFormatter(logging.Formatter):
@@ -53,7 +55,7 @@ def set_up_logs(settings: Settings, worker: str | None = None) -> None:
     """Have the process log as settings say; raises SettingError. ``worker`` is its number, where there are several."""
     file = settings["log-config"]
     if file is not None:
-        _configure(file)
+        _configure(file, worker)
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_formatter(settings["log-format"], worker))
@@ -74,22 +76,32 @@ def _formatter(kind: str, worker: str | None) -> logging.Formatter:
     return text_formatter(worker)
 
 
-def _configure(path: str) -> None:
+def _configure(path: str, worker: str | None) -> None:
     try:
         with open(path, "rb") as file:
             content = json.load(file) if path.endswith(".json") else tomllib.load(file)
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         kind = "JSON" if path.endswith(".json") else "TOML"
-        raise SettingError(f"{path} is not {kind}: {error}") from None
+        raise SettingError(f"{path} is not {kind}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SettingError(f"{path} is not an object with the keys of logging.config")
     # By default all loggers that there are already would be switched off, ours among them.
     content = {"version": 1, "disable_existing_loggers": False, **content}
+    if worker is not None:
+        _name_worker(content.get("formatters"), worker)
     try:
         logging.config.dictConfig(content)
     except Exception as error:  # whatever the classes raise that the file names
         cause = error.__cause__
         why = f"{error}" if cause is None else f"{error}: {cause}"
         raise SettingError(f"cannot log as {path} says: {shown(why)}") from None
+
+
+def _name_worker(formatters: Any, worker: str) -> None:
+    """Have formatters of a configuration name the worker, where they are ours; whatever else it is stays as it is."""
+    if isinstance(formatters, dict):
+        for formatter in formatters.values():
+            if isinstance(formatter, dict) and formatter.get("()") == _FORMATTER:
+                formatter.setdefault("worker", worker)

@@ -7,14 +7,22 @@ import math
 import os
 import re
 import sys
-from collections import defaultdict
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from wasi_trio.component import _features as features
-from wasi_trio.runtime._profile_options import SHORTEST, GuestProfile, NativeProfile, Profiling
+from wasi_trio.runtime._profile_options import (
+    FILE,
+    INTERVAL,
+    LONGEST_NAME,
+    SHORTEST,
+    GuestProfile,
+    NativeProfile,
+    Profiling,
+)
 
 T = TypeVar("T")
 
@@ -148,13 +156,25 @@ def parse_path(text: str) -> str:
 def parse_access_log(text: str) -> str:
     """``text``, ``json``, or a format with atoms."""
     if text not in ("text", "json"):
-        try:
-            text % defaultdict(int)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{text!r} is no format: {error}") from None
+        check_access_format(text)
         if not re.search(r"%\([^)]+\)", text):
             raise ValueError(f"{text!r} is neither text nor json, nor has it an atom such as %(r)s")
     return text
+
+
+def check_access_format(text: str) -> None:
+    """That lines can be made with a format, whatever its atoms are."""
+    try:
+        text % _Atoms()
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{text!r} is no format: {error}") from None
+
+
+class _Atoms(dict[str, Any]):
+    """A value for each atom, of the type that it has in a line: two are numbers."""
+
+    def __missing__(self, name: str) -> Any:
+        return 0 if name in ("T", "D") else "-"
 
 
 def parse_log_format(text: str) -> str:
@@ -197,31 +217,49 @@ def parse_profile(text: str) -> Profiling:
     if kind in ("perfmap", "jitdump") and not rest:
         if not sys.platform.startswith("linux"):
             raise ValueError(f"{kind} is for perf, which only Linux has")
+        folder = "/tmp" if kind == "perfmap" else "."
+        if not _takes_files(folder):  # wasmtime ends the process then
+            raise ValueError(f"{kind} cannot be written: no file can be made in {os.path.abspath(folder)}")
         return NativeProfile(kind)
     if kind in ("vtune", "pulley"):
         raise ValueError(f"{kind} is not available here: guest, perfmap and jitdump are")
     if kind != "guest" or len(rest) > 2:
         raise ValueError(f"{text!r} is not of the form guest[,PATH[,INTERVAL]], perfmap or jitdump")
-    given: dict[str, Any] = {}
+    path, interval = FILE, INTERVAL
     if rest:
-        given["path"] = _writable(parse_path(rest[0]))
+        path = parse_path(rest[0])
     if len(rest) == 2:
-        given["interval"] = parse_duration(rest[1])
-        if given["interval"] < SHORTEST:
+        interval = parse_duration(rest[1])
+        if interval < SHORTEST:
             raise ValueError(f"{rest[1]!r} is shorter than {SHORTEST * 1000:g}ms, which samples are at least apart")
-    return GuestProfile(**given)
+    return GuestProfile(_writable(path), interval)
 
 
 def _writable(path: str) -> str:
-    """The path of a file that could be written."""
+    """The path of a file that could be written, and others beside it whose names begin so."""
     folder = os.path.dirname(path) or "."
+    if len(os.fsencode(os.path.basename(path))) > LONGEST_NAME:
+        raise ValueError(f"the name of {path[:40]!r}... is longer than {LONGEST_NAME} bytes")
     if os.path.isdir(path):
         raise ValueError(f"{path!r} is a directory, and has to be a file's path")
     if not os.path.isdir(folder):
         raise ValueError(f"there is no directory {folder!r} for {path!r}")
-    if not os.access(folder, os.W_OK | os.X_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
+    if os.path.exists(path) and not os.path.isfile(path):  # such as /dev/null, in whose place a file would be put
+        raise ValueError(f"{path!r} is no regular file")
+    if os.path.exists(path) and not os.access(path, os.W_OK):
         raise ValueError(f"{path!r} cannot be written")
+    if not _takes_files(folder):
+        raise ValueError(f"{path!r} cannot be written: no file can be made in its directory")
     return path
+
+
+def _takes_files(folder: str) -> bool:
+    """Whether a file can be made in a directory. Its permissions alone do not say that."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

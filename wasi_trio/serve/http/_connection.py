@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import trio
 
-from wasi_trio._texts import get_logger
+from wasi_trio._texts import get_logger, shown
 from wasi_trio.component._account import Account
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
+from wasi_trio.serve.http._heads import BadRequest
 from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._stream import HttpStream, ResponseHead
 from wasi_trio.serve.http._transport import Input, Output, Stream, has_ended, is_broken, reset, socket_of
@@ -140,6 +141,11 @@ class Connection(ABC):
         )
         stream.about = None
         self.front.access_log(record)
+
+    def tell_refused(self, error: BadRequest) -> None:
+        """A client has sent what is no request: nothing else tells of that, the access log neither."""
+        who = "a client" if self.peer is None else self.peer[0]
+        logger.info("what %s sent is refused as no request (%d): %s", who, error.status, shown(str(error)))
 
     def look_up(self) -> None:
         """See whether the client has left, where what it sends is not read; called now and then."""

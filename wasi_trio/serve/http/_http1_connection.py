@@ -171,6 +171,7 @@ class Http1Connection(Connection):
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer a malformed request, and end the connection."""
+        self.tell_refused(error)
         protocol = self.protocol
         protocol.receive_end()
         if protocol.sending is Sending.CONTENT:

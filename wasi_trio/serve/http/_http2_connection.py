@@ -149,6 +149,7 @@ class Http2Connection(Connection):
         try:
             request = self._read_request(event.headers or (), event.stream_ended is not None)
         except BadRequest as error:
+            self.tell_refused(error)
             if error.status == 400:  # malformed: RFC 9113, section 8.1.1
                 self.protocol.reset(number, ErrorCodes.PROTOCOL_ERROR)
                 return

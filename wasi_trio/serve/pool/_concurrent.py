@@ -64,9 +64,9 @@ class Concurrent:
         #: the guest goes on for too long with a request that is over: nothing but other requests is waited for
         self._given_up = False
         #: calls whose requests are over, but which the guest may go on with, since it last was at leisure
-        self._over: list[Call] = []
-        #: those that it was seen to go on with, and until when it may
-        self._lingering: deque[tuple[float, Call]] = deque()
+        self._over: list[tuple[Call, Exchange]] = []
+        #: those that it was seen to go on with, until when it may, and what the log says of the request
+        self._lingering: deque[tuple[float, Call, dict[str, str]]] = deque()
         #: a task of it computes, or holds up all others
         self._computes = False
 
@@ -250,21 +250,23 @@ class Concurrent:
         limit = self._worker.pool.options.post_response_timeout
         if limit is None:
             return
-        going_on = [call for call in over if pump.works_on(call)]
+        going_on = [(call, exchange.about(self._worker.name)) for call, exchange in over if pump.works_on(call)]
         if going_on:
             if not self._lingering:
                 pump.nursery.start_soon(self._end_lingering)
             until = trio.current_time() + limit
-            self._lingering.extend((until, call) for call in going_on)
+            self._lingering.extend((until, call, about) for call, about in going_on)
 
     async def _end_lingering(self) -> None:
         pump = self._pump
         while self._lingering:
-            until, call = self._lingering[0]
+            until, call, about = self._lingering[0]
             if pump.works_on(call):
                 await trio.sleep_until(until)
                 if pump.works_on(call) and not self._given_up:
-                    log.warning("instance %s: %s", self._worker.name, TOO_LONG)
+                    log.warning(
+                        "instance %s: %s: %s", self._worker.name, about["request"], TOO_LONG, extra={"about": about}
+                    )
                     self._give_up(Retirement.DEADLINE)
             self._lingering.popleft()
 
@@ -282,7 +284,7 @@ class Concurrent:
             return
         pump = self._pump
         call.on_done = _nothing  # or it and the exchange would keep one another
-        self._over.append(call)
+        self._over.append((call, exchange))
         if pump.asleep:
             self._bound_rests()
         # In the middle of a step it remains to be seen whether the guest is busy; if so the inbox goes back.
@@ -311,7 +313,9 @@ class Concurrent:
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"
-            log.error("instance %s: %s: a host function failed", worker.name, named(self._exchanges), exc_info=failure)
+            requests = named(self._exchanges)
+            extra = {"about": {"instance": worker.name, "request": requests}}
+            log.error("instance %s: %s: a host function failed", worker.name, requests, exc_info=failure, extra=extra)
         else:
             worker.retire(Retirement.SHUTDOWN)
         for exchange in list(self._exchanges):

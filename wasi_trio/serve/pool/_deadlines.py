@@ -74,5 +74,5 @@ class Deadlines:
             exchange = watched.popleft()
             if exchange.expected:
                 failure = DeadlinePassed(f"no response within {self._timeout:g} s")
-                log.warning("%r: %s", exchange.request, failure)
+                log.warning("%s: %s", exchange, failure, extra={"about": exchange.about()})
                 exchange.expire(failure, HttpError("internal-error", str(failure)))

@@ -385,7 +385,7 @@ class Exchange:
 
         def late() -> None:
             failure = f"the guest's response paused for more than {seconds:g} s"
-            log.warning("%r: %s", self.request, failure)
+            log.warning("%s: %s", self, failure, extra={"about": self.about()})
             if self.advance(Event.EXPIRE):
                 self._stop(late=True)
             body.abort(HttpError("HTTP-response-timeout"))

@@ -209,7 +209,7 @@ class ProxyHandler:
 
     def _overloaded(self, exchange: Exchange, reason: str) -> None:
         failure = Overloaded(reason)
-        log.warning("%r: %s", exchange.request, failure)
+        log.warning("%s: %s", exchange, failure, extra={"about": exchange.about()})
         exchange.fail(failure, HttpError("internal-error", reason))
 
     def _has_memory(self) -> bool:
@@ -272,7 +272,8 @@ class ProxyHandler:
             failure, passing = split(error)
             if failure is not None:
                 worker.retire(Retirement.HOST_ERROR)
-                log.error("instance %s failed in the host", worker.name, exc_info=failure)
+                about = {"instance": worker.name}
+                log.error("instance %s failed in the host", worker.name, exc_info=failure, extra={"about": about})
             if passing is not None:
                 raise passing from None
         finally:

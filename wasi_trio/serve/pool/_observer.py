@@ -106,7 +106,7 @@ class Observer:
         if self._metrics is not None:
             self._metrics.started += 1
         self._tell(lambda listener: listener.instance_started(number))
-        log.info("instance %s%d of %s starts", self._prefix, number, self._component)
+        log.info("instance %s%d of %s starts", self._prefix, number, self._component, extra=self._about(number))
 
     def instance_ended(self, number: int, taken: int | None, reason: Retirement) -> None:
         """An instance that took so many requests is gone; None where it could not be made."""
@@ -124,7 +124,11 @@ class Observer:
             taken or 0,
             "request" if taken == 1 else "requests",
             reason.value,
+            extra=self._about(number),
         )
+
+    def _about(self, number: int) -> dict[str, dict[str, str]]:
+        return {"about": {"instance": f"{self._prefix}{number}"}}
 
     def idle(self) -> None:
         """The handler has no request under way any more."""

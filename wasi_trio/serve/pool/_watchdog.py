@@ -199,6 +199,7 @@ class Watchdog:
             what,
             named(requests),
             Lines(stack),
+            extra={"about": {"instance": instance.name, "request": named(requests)}},
         )
 
     def _stack(self) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -26,6 +27,8 @@ logger = get_logger("wasi_trio.serve")
 
 #: seconds between two reports of a worker
 INTERVAL: Final = 1.0
+#: seconds after which a worker that has not reported is held up as a whole, as C code can that keeps Python's lock
+SILENCE: Final = 5.0
 #: bytes of a report; a supervisor hears no more of a worker that sends a larger one
 MOST: Final = 16 << 20
 #: what is added up when its worker has ended: the others say how something is at the moment
@@ -132,19 +135,28 @@ class _Reporter(threading.Thread):
 # ---- the supervisor ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What is known of workers; replaced as a whole, as it is read on another thread."""
+
+    #: of each that lives, the latest report and when it came
+    latest: Mapping[int, tuple[Report, float]] = field(default_factory=dict)
+    #: what those had counted that have ended, and how many were replaced
+    past: Mapping[str, Family] = field(default_factory=dict)
+    replaced: int = 0
+
+
 class Totals:
     """What workers have reported, added up: the admin address shows it as it would one process.
 
-    A worker is told from others by its number. What is counted goes on with whoever takes its place.
+    A worker is told from others by its number. What is counted goes on with whoever takes its place. ``clock`` gives
+    seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.draining = False
-        self._replaced = 0
-        #: of each that lives, the latest report
-        self._latest: dict[int, Report] = {}
-        #: what those had counted that have ended
-        self._past: dict[str, Family] = {}
+        self._clock = clock
+        self._heard = _Heard()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -160,7 +172,9 @@ class Totals:
                         raise ValueError(f"a report of {size} bytes")
                     if len(data) < 4 + size:
                         break
-                    self._latest[number] = Report.decode(bytes(data[4 : 4 + size]))
+                    heard = self._heard
+                    report = Report.decode(bytes(data[4 : 4 + size]))
+                    self._heard = replace(heard, latest={**heard.latest, number: (report, self._clock())})
                     del data[: 4 + size]
         except trio.BrokenResourceError:
             logger.debug("worker %d has ended in the middle of a report", number)
@@ -169,26 +183,37 @@ class Totals:
 
     def ended(self, number: int) -> None:
         """A worker is gone, and will be replaced unless all of them are to end."""
-        report = self._latest.pop(number, None)
-        if not self.draining:
-            self._replaced += 1
+        heard = self._heard
+        latest, past = dict(heard.latest), heard.past
+        report, _ = latest.pop(number, (None, 0.0))
         if report is not None:
-            past = [family for family in report.families if family.kind in _COUNTS and not _is_of_process(family)]
-            self._past = _added([*self._past.values(), *past])
+            counts = [family for family in report.families if family.kind in _COUNTS and not _is_of_process(family)]
+            past = _added([*past.values(), *counts])
+        self._heard = _Heard(latest, past, heard.replaced + (not self.draining))
 
     @property
     def obstacle(self) -> str | None:
         """Why no requests should be sent here; None while a worker wants them."""
         if self.draining:
             return "draining"
-        obstacles = [report.obstacle for report in self._latest.values()]
+        obstacles = [obstacle for _, _, obstacle in self._reports()]
         if not obstacles or None in obstacles:
             return None if obstacles else "starting"
         return "stalled" if "stalled" in obstacles else obstacles[0]
 
     def pool(self) -> list[dict[str, Any]]:
         return [
-            {**process, "worker": number} for number, report in sorted(self._latest.items()) for process in report.pool
+            {**process, "worker": number, "obstacle": obstacle}
+            for number, report, obstacle in self._reports()
+            for process in report.pool
+        ]
+
+    def _reports(self) -> list[tuple[int, Report, str | None]]:
+        """Of each worker its number, its latest report, and why no requests should be sent to it."""
+        now = self._clock()
+        return [
+            (number, report, "silent" if now - came > SILENCE else report.obstacle)
+            for number, (report, came) in sorted(self._heard.latest.items())
         ]
 
     def exposition(self) -> bytes:
@@ -200,12 +225,13 @@ class Totals:
 
     def collect(self) -> Iterator[Metric]:
         """For the registry."""
+        heard = self._heard
         meaning = "Worker processes that live and have reported."
-        yield GaugeMetricFamily("wasi_trio_workers", meaning, len(self._latest))
+        yield GaugeMetricFamily("wasi_trio_workers", meaning, len(heard.latest))
         meaning = "Worker processes that ended before they were told to."
-        yield CounterMetricFamily("wasi_trio_workers_replaced", meaning, self._replaced)
-        families = list(self._past.values())
-        for number, report in sorted(self._latest.items()):
+        yield CounterMetricFamily("wasi_trio_workers_replaced", meaning, heard.replaced)
+        families = list(heard.past.values())
+        for number, (report, _) in sorted(heard.latest.items()):
             families += (_of_worker(family, number) if _is_of_process(family) else family for family in report.families)
         for family in _added(families).values():
             metric = Metric(family.name, family.meaning, family.kind)
