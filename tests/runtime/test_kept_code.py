@@ -1,0 +1,183 @@
+"""Components that are kept ready to be linked: what is taken from there, and what is as good as nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import wasmtime
+
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime import _compiler, _kept_code
+from wasi_trio.runtime._compile_limits import CompileLimits
+from wasi_trio.runtime._component import Component
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._instance import Instance
+
+ANSWER = """(component
+    (core module $m
+      (memory (export "memory") 2) (table 3 funcref) (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+        unreachable)
+      (func (export "f") (result i32) (i32.const 42)))
+    (core module $n (import "m" "f" (func $f (result i32))) (func (export "g") (result i32) (call $f)))
+    (core instance $i (instantiate $m))
+    (core instance $j (instantiate $n (with "m" (instance $i))))
+    (func (export "answer") (result u32) (canon lift (core func $j "g"))))"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "cache" / "wasi_trio" / "code"
+
+
+@pytest.fixture
+def relinked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The plans whose modules were looked through in this process."""
+    found: list[Any] = []
+    relink = _compiler.relink
+
+    def noted(plan: Any) -> Any:
+        found.append(plan)
+        return relink(plan)
+
+    monkeypatch.setattr(_compiler, "relink", noted)
+    return found
+
+
+def answer(**options: Any) -> object:
+    return trio.run(partial(_answer, **options))
+
+
+async def _answer(**options: Any) -> object:
+    with Engine(compile_limits=CompileLimits(), **options) as engine:
+        component = Component.compile(engine, bytes(wasmtime.wat2wasm(ANSWER)))
+        instance = await Instance.instantiate(component.link(Imports()))
+        try:
+            assert instance.account.used >= 128 << 10, "its memory is measured"
+            return await instance.call("answer")
+        finally:
+            instance.close()
+
+
+def test_the_second_time_nothing_is_looked_through(folder: Path, relinked: list[Any]) -> None:
+    assert answer() == 42
+    (entry,) = folder.iterdir()
+    assert sorted(file.name for file in entry.iterdir()) == ["0", "1", "linking.json"]
+    assert (entry.stat().st_mode & 0o777, (entry / "0").stat().st_mode & 0o777) == (0o700, 0o600)
+    relinked.clear()
+    assert answer() == 42
+    assert not relinked
+    assert [entry] == list(folder.iterdir())
+
+
+def test_without_a_cache_nothing_is_kept(folder: Path, relinked: list[Any]) -> None:
+    assert answer(cache=False) == 42
+    assert not folder.exists()
+
+
+def test_code_with_other_features_is_another_entry(folder: Path) -> None:
+    answer()
+    answer(features=["gc"])
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_code_of_another_version_of_ours_is_not_taken(
+    folder: Path, relinked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer()
+    relinked.clear()
+    monkeypatch.setattr(_kept_code, "_makers", lambda: "0")
+    assert answer() == 42
+    assert relinked
+    assert len(list(folder.iterdir())) == 2
+
+
+def no_linking(entry: Path) -> None:
+    (entry / "linking.json").unlink()
+
+
+def half_a_linking(entry: Path) -> None:
+    content = (entry / "linking.json").read_bytes()
+    (entry / "linking.json").write_bytes(content[: len(content) // 2])
+
+
+def another_shape(entry: Path) -> None:
+    (entry / "linking.json").write_text("[]")
+
+
+def a_step_less(entry: Path) -> None:
+    linking = json.loads((entry / "linking.json").read_bytes())
+    linking["steps"].pop()
+    (entry / "linking.json").write_text(json.dumps(linking))
+
+
+def a_canon_that_is_not_there(entry: Path) -> None:
+    linking = json.loads((entry / "linking.json").read_bytes())
+    linking["steps"][1]["imports"] = [[7]]
+    (entry / "linking.json").write_text(json.dumps(linking))
+
+
+def a_module_less(entry: Path) -> None:
+    (entry / "1").unlink()
+
+
+def an_empty_module(entry: Path) -> None:
+    (entry / "0").write_bytes(b"")
+
+
+def no_code(entry: Path) -> None:
+    (entry / "0").write_bytes(bytes(1000))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        no_linking,
+        half_a_linking,
+        another_shape,
+        a_step_less,
+        a_canon_that_is_not_there,
+        a_module_less,
+        an_empty_module,
+        no_code,
+    ],
+)
+def test_an_entry_that_is_not_whole_is_made_again(
+    folder: Path, relinked: list[Any], spoil: Callable[[Path], None]
+) -> None:
+    answer()
+    (entry,) = folder.iterdir()
+    spoil(entry)
+    relinked.clear()
+    assert answer() == 42
+    assert len(relinked) == 1
+    assert answer() == 42
+    assert len(relinked) == 1, "it is whole again"
+
+
+def test_without_a_place_it_is_compiled_all_the_same(folder: Path, relinked: list[Any]) -> None:
+    folder.parent.mkdir(parents=True)
+    folder.write_text("in the way")
+    assert answer() == 42
+    assert answer() == 42
+    assert len(relinked) == 2
+
+
+def test_those_not_used_for_longest_go(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "0").write_bytes(bytes(100))
+        os.utime(tmp_path / str(number), (number, number))
+    _kept_code._trim(tmp_path, 250)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["2", "3"]
+    _kept_code._trim(tmp_path, 0)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["3"], "the last is in use"
