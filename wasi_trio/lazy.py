@@ -7,10 +7,11 @@ import, and pytest imports the plugin of every package that is installed.
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, AnyStr, Generic
 
 
 def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
@@ -28,6 +29,22 @@ def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], ob
         return sorted({*vars(sys.modules[package]), *modules})
 
     return getattribute, directory
+
+
+class Pattern(Generic[AnyStr]):
+    """A regular expression that is compiled when it is first used; for those that take milliseconds."""
+
+    match: Callable[..., re.Match[AnyStr] | None]
+    fullmatch: Callable[..., re.Match[AnyStr] | None]
+
+    def __init__(self, pattern: AnyStr, flags: int = 0) -> None:
+        self._pattern: AnyStr = pattern
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        compiled = re.compile(self._pattern, self._flags)
+        self.match, self.fullmatch = compiled.match, compiled.fullmatch
+        return getattr(compiled, name)
 
 
 @dataclass(frozen=True, slots=True)

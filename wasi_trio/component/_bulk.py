@@ -23,6 +23,7 @@ from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
+from wasi_trio.lazy import Pattern
 
 #: bytes that one instruction may set or copy; where each page is touched for the first time, that is about 1 ms
 SLICE = 256 << 10
@@ -97,7 +98,7 @@ _SIMPLE = (
 )
 #: Some hundred instructions of those that it takes to have decoded. It goes back over none, but a repetition that says
 #: so (``*+``) is one that the first releases of CPython 3.11 do wrong (CPython issue 106052).
-_RUN = re.compile(rb"(?:" + rb"|".join(_SIMPLE) + rb"){0,500}")
+_RUN = Pattern(rb"(?:" + rb"|".join(_SIMPLE) + rb"){0,500}")
 _BULK = re.compile(rb"\xfc" + _codes(_INIT, _COPY, _FILL))
 _TABLE = re.compile(rb"\xfc(?:" + _codes(0x0C, 0x0E) + _LEB + rb"|" + _codes(0x11) + rb")" + _LEB)
 #: the opcodes of those two, wherever
@@ -114,7 +115,7 @@ class _Unknown(Exception):
     """What is in a body cannot be decoded."""
 
 
-def _after(pattern: re.Pattern[bytes], data: bytes, at: int, end: int) -> int:
+def _after(pattern: re.Pattern[bytes] | Pattern[bytes], data: bytes, at: int, end: int) -> int:
     match = pattern.match(data, at, end)
     if match is None:
         raise _Unknown

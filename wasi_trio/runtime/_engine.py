@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wasmtime
 
@@ -17,17 +17,18 @@ from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import BY_NAME
 from wasi_trio.component._plan import plan
 from wasi_trio.runtime import _ffi as ffi
-from wasi_trio.runtime._apart import compile_apart, validate_apart
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
 from wasi_trio.runtime._kept_code import KeptCode
 from wasi_trio.runtime._profile_options import GuestProfile, NativeProfile, Profiling
-from wasi_trio.runtime._profile_sampling import Profiler
 from wasi_trio.runtime._running import Running
 from wasi_trio.runtime._ticker import Ticker
 from wasi_trio.runtime._verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from wasi_trio.runtime._profile_sampling import Profiler
 
 #: What an engine may be told to admit: features of core modules (``gc``, ``exceptions``, ``tail-call`` and others), and
 #: of the component model the type ``map``, the import attribute ``implements``, the synchronous forms and cancellations
@@ -102,6 +103,8 @@ class Engine(Running):
         #: samples the guests, where that was asked for
         self.profiler: Profiler | None = None
         if isinstance(profile, GuestProfile):
+            from wasi_trio.runtime._profile_sampling import Profiler
+
             self.profiler = Profiler(self, profile)
             self.ticker.beats, self.ticker.beat = profile.interval, self.profiler.beat
         self.epoch_callback = ffi.EpochCallback(self._at_epoch if self.profiler is None else self._at_profiled_epoch)
@@ -153,6 +156,8 @@ class Engine(Running):
         if self.compile_limits is None:
             validate_component(self.compiler, data)
         elif not self._verdicts.has(self._verdicts.name(data)):
+            from wasi_trio.runtime._apart import validate_apart
+
             validate_apart(self.compiler, data, self.compile_limits)
 
     def compile(self, code: bytes) -> wasmtime.Module:
@@ -182,6 +187,8 @@ class Engine(Running):
             compiled = compile_component(self.compiler, data, progress, ready={})
             self._kept_code.add(name, compiled, {})
             return compiled
+        from wasi_trio.runtime._apart import compile_apart
+
         ready = compile_apart(self.compiler, data, self.compile_limits, progress)
         compiled = compile_component(self.compiler, data, ready=ready)
         serialized = {id(module): ready[code] for code, module in compiled.modules.items() if code in ready}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from wasi_trio.component import _features as features
+from wasi_trio.lazy import Pattern
 from wasi_trio.runtime._profile_options import (
     FILE,
     INTERVAL,
@@ -26,10 +27,10 @@ from wasi_trio.runtime._profile_options import (
 
 T = TypeVar("T")
 
-_duration = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|ms|us|[\u00b5\u03bc]s|ns)?", re.ASCII).fullmatch
+_DURATION = Pattern(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|ms|us|[\u00b5\u03bc]s|ns)?", re.ASCII)
 #: how many of a unit make a second; divided by, because 500 / 1000 is exact where 500 * 1e-3 is not
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "\u00b5s": 10**6, "\u03bcs": 10**6, "ns": 10**9}
-_size = re.compile(r"(\d+)\s*([KMG])?(?:(?<=[KMG])iB)?", re.ASCII | re.IGNORECASE).fullmatch
+_SIZE = Pattern(r"(\d+)\s*([KMG])?(?:(?<=[KMG])iB)?", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _token = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
@@ -92,7 +93,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def parse_duration(text: str) -> float:
     """Seconds from a number with the unit s, ms, us or ns, or without one: seconds."""
-    match = _duration(text.strip())
+    match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) / _PER_SECOND[match[2] or "s"] if match else math.inf
     if not math.isfinite(seconds):
         raise ValueError(f"{text!r} is not a duration such as 1s, 500ms or 2.5")
@@ -117,7 +118,7 @@ def parse_count(text: str) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes, from 1 on, from a number of them or with the unit KiB, MiB or GiB."""
-    match = _size(text.strip())
+    match = _SIZE.fullmatch(text.strip())
     number = int(match[1]) * _BYTES[(match[2] or "").upper()] if match and len(match[1]) <= 18 else 0
     if number == 0:
         raise ValueError(f"{text!r} is not a size in bytes such as 1048576, 64MiB or 2GiB")
