@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -279,3 +280,25 @@ async def test_a_coroutine_that_was_left_in_its_middle_is_ended(function: Any) -
     await abandon(coroutine, trap)
     assert coroutine.cr_frame is None
     await trio.lowlevel.checkpoint()  # the task is registered nowhere any more
+
+
+_PROFILED = """
+import subprocess
+import sys
+from wasi_trio.runtime._host_calls import _take_back
+
+def work():
+    return 7
+
+_take_back()
+sys.setprofile(lambda frame, event, argument: None)
+result = work()
+sys.setprofile(None)
+print(result)
+"""
+
+
+def test_a_program_can_be_profiled_after_an_interruption_was_taken_back() -> None:
+    """In a process of its own, as one that CPython goes on looking for has it stand still."""
+    ran = subprocess.run([sys.executable, "-c", _PROFILED], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.returncode) == ("7\n", 0), ran.stderr
