@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,8 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._imports import link_wasi
 
+#: what guests are called that have an instance for each request, as they cannot have a second
+_FRESH = "0.2, fresh"
 #: requests that are counted; what most of them have is what is reported
 COUNTED = 25
 
@@ -94,16 +97,24 @@ def _guests() -> list[tuple[str, Callable[[], bytes], str]]:
         ("0.3, componentize-py", lambda: build.build("python_p3").read_bytes(), "/hello"),
         ("0.2, by hand", lambda: wat.load("hello"), "/"),
         ("0.2, componentize-py", lambda: build.build("python_p2").read_bytes(), "/hello"),
+        *((f"{_FRESH}, componentize-js", path.read_bytes, "/") for path in _javascript()),
     ]
 
 
+def _javascript() -> list[Path]:
+    """The example in JavaScript, where the tests have built it, which takes node."""
+    built = build.cache_folder().glob("example-hello-js-*/app.wasm")
+    return sorted(built, key=lambda path: path.stat().st_mtime)[-1:]
+
+
 async def _measure(settings: Settings) -> Report:
-    report = Report("What one request to a reused instance costs, without a socket")
+    report = Report("What one request costs, without a socket; instances are reused but where they cannot be")
     with Engine() as engine:
         for name, load, path in _guests()[: 2 if settings.quick else None]:
             linked = link_wasi(Component.compile(engine, load()))
             scope = {**SCOPE, "path": path, "raw_path": path.encode()}
-            async with ProxyHandler(linked, HandlerOptions(max_instance_reuse_count=REUSE)) as handler:
+            reuse = 1 if name.startswith(_FRESH) else REUSE
+            async with ProxyHandler(linked, HandlerOptions(max_instance_reuse_count=reuse)) as handler:
                 application = Application(handler, adds_date=True)
                 for _ in range(COUNTED):
                     await request(application, dict(scope))
