@@ -15,6 +15,7 @@ from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi._exports import find_exported
+from wasi_trio.wasi.http._connections import Connections
 
 #: a command has its process to itself: all the memory that it can address
 LIMITS = Limits(memory=1 << 32)
@@ -39,7 +40,8 @@ async def run(linked: LinkedComponent, export: Export | LiftedFunction, options:
     context: WasiContext | None = None
     try:
         async with trio.open_nursery() as nursery:
-            context = WasiContext(options, nursery=nursery)
+            connections = Connections(nursery, options.http.keep_alive)
+            context = WasiContext(options, nursery=nursery, connections=connections)
             try:
                 instance = await Instance.instantiate(linked, context, LIMITS)
                 if instance.pump is not None:

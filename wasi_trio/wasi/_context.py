@@ -12,6 +12,7 @@ import trio
 from wasi_trio.wasi._stdio import BytesSource, NullSink, StdinSource, StdoutSink
 from wasi_trio.wasi.filesystem._opened import MAX_DESCRIPTORS, Files
 from wasi_trio.wasi.filesystem._preopens import Preopen
+from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._context import DEFAULT_HTTP_OPTIONS, HttpContext, HttpOptions
 from wasi_trio.wasi.sockets._context import NetworkContext, NetworkOptions
 
@@ -51,7 +52,8 @@ class WasiContext:
     """The state of one guest instance that its interfaces share.
 
     ``nursery`` is where an interface may start tasks that are to end with the instance; None where the guest
-    is given no such thing. Streams default to those of the options.
+    is given no such thing. Streams default to those of the options. ``connections`` keeps those of outgoing requests;
+    without, each request has one of its own.
     """
 
     __slots__ = ("_network", "_seed", "files", "http", "nursery", "options", "stderr", "stdin", "stdout")
@@ -64,10 +66,11 @@ class WasiContext:
         stdin: StdinSource | None = None,
         stdout: StdoutSink | None = None,
         stderr: StdoutSink | None = None,
+        connections: Connections | None = None,
     ) -> None:
         self.options = options
         self.nursery = nursery
-        self.http = HttpContext(options.http, options.network.destinations)
+        self.http = HttpContext(options.http, options.network.destinations, connections)
         self.files = Files(options.preopens, options.max_descriptors)
         self._network: NetworkContext | None = None
         self.stdin = options.stdin if stdin is None else stdin

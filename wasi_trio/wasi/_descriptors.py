@@ -12,6 +12,7 @@ import math
 import os
 import resource
 import threading
+from collections.abc import Callable
 
 #: of each four descriptors of the process, the number that guests may have
 _OF_FOUR = 3
@@ -22,11 +23,13 @@ _MOST = 1 << 20
 class Share:
     """The descriptors of all guests: at most three quarters of those that the system lets the process have."""
 
-    __slots__ = ("_lock", "count")
+    __slots__ = ("_lock", "count", "spare")
 
     def __init__(self) -> None:
         #: how many there are
         self.count = 0
+        #: those that hold some for later use: asked for one, each closes it, which releases it, and says whether it did
+        self.spare: dict[object, Callable[[], bool]] = {}
         self._lock = threading.RLock()  # a handle may be collected, and closed, anywhere
 
     @property
@@ -38,7 +41,7 @@ class Share:
     def reserve(self) -> None:
         """Count one more, which is about to be opened; raises OSError (EMFILE) where there are as many as may be."""
         with self._lock:
-            if self.count >= self.limit:
+            if self.count >= self.limit and not any(give() for give in list(self.spare.values())):
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self.count += 1
 

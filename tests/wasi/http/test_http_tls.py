@@ -11,6 +11,7 @@ from wasi_trio.component._values import Variant
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._client import Client
 from wasi_trio.wasi.http._connect import default_tls_context
+from wasi_trio.wasi.http._connections import Connections
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +135,81 @@ async def test_a_connection_cut_below_tls(origin, authority):
     assert await response.body.receive_some() == b"some"
     await response.body.wait_readable()
     assert response.body.error.code == Variant("HTTP-response-incomplete")
+
+
+def replies(*pieces):
+    """A handler that answers each request with these bytes, each in a record of its own that is sent along."""
+    seen = []
+
+    async def handler(stream):
+        count = 0
+        try:
+            while (await read_head(stream))[0]:
+                count += 1
+                seen.append(count)
+                raw = stream.transport_stream
+                held = _Held(raw)
+                stream.transport_stream = held
+                for piece in pieces:
+                    await stream.send_all(piece)
+                stream.transport_stream = raw
+                await raw.send_all(held.data)
+        except trio.BrokenResourceError:
+            pass  # the client has left
+
+    return handler, seen
+
+
+class _Held:
+    """Holds what is sent until it is sent in one go."""
+
+    def __init__(self, stream):
+        self.data = b""
+        self._stream = stream
+
+    async def send_all(self, data):
+        self.data += data
+
+    async def receive_some(self, size=None):
+        return await self._stream.receive_some(size)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_connection_is_kept(origin, authority, version):
+    handler, seen = replies(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+    await origin.start(handler, server_side(authority))
+    origin.client = trusting(authority)
+    origin.client.tls.minimum_version = origin.client.tls.maximum_version = version
+    connections = Connections(origin.nursery)
+    for _ in range(3):
+        response = await origin.send(origin.request(scheme="https"), connections=connections)
+        assert await content(response.body) == b"hello"
+    assert seen == [1, 2, 3]
+    assert (connections.opened, connections.reused) == (1, 2)
+
+
+async def test_what_tls_has_left_answers_no_request(origin, authority):
+    """A response that comes along unasked, in a record of its own: the socket has nothing more, but TLS has."""
+    handler, seen = replies(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    )
+    await origin.start(handler, server_side(authority))
+    origin.client = trusting(authority)
+    connections = Connections(origin.nursery)
+    for _ in range(2):
+        response = await origin.send(origin.request(scheme="https"), connections=connections)
+        assert await content(response.body) == b"hello"
+    assert seen == [1, 1]
+
+
+async def test_plain_and_secure_connections_are_not_mixed_up(origin, authority):
+    handler, _ = replies(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+    await origin.start(handler, server_side(authority))
+    origin.client = trusting(authority)
+    connections = Connections(origin.nursery)
+    response = await origin.send(origin.request(scheme="https"), connections=connections)
+    assert await content(response.body) == b"hello"
+    assert connections.idle == 1
+    with trio.fail_after(10):
+        await failure(origin.send(origin.request(scheme="http"), connections=connections))
+    assert connections.reused == 0

@@ -26,6 +26,7 @@ from wasi_trio.serve.pool._profiled import ProfiledWorker
 from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
+from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
@@ -78,6 +79,8 @@ class ProxyHandler:
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
         #: what it counts, if it does
         self.metrics: HandlerMetrics | None = None
+        #: those of its guests' requests, kept for further ones: no other handler's guests have them
+        self.connections: Connections | None = None
         self._observer: Observer | None = None
         self._profiler = component.engine.profiler
         self._worker = Worker if self._profiler is None else ProfiledWorker
@@ -87,6 +90,7 @@ class ProxyHandler:
 
     async def __aenter__(self) -> ProxyHandler:
         self._nursery = await self._nursery_manager.__aenter__()
+        self.connections = Connections(self._nursery, self.options.wasi.http.keep_alive)
         self._observer = self._new_observer()
         if self.options.request_timeout is not None:
             self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
@@ -312,3 +316,5 @@ class ProxyHandler:
                 self._deadlines.stop()
             if self._shortage is not None:
                 self._shortage.stop()
+            if self.connections is not None:
+                self.connections.close()

@@ -33,6 +33,7 @@ from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi._stdio import LinePrefixSink, TailSink
+from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 
 log = get_logger("wasi_trio.serve")
@@ -51,6 +52,8 @@ class Pool(Protocol):
     calls: GuestCalls
     admission: Admission[Exchange]
     watchdog: Watchdog
+    #: of the guests' requests
+    connections: Connections | None
     #: there may be requests yet, but none that another should wait for
     draining: bool
 
@@ -183,7 +186,8 @@ class Worker:
             stdout = LinePrefixSink(stdout, f"stdout [{self.name}] :: ")
             stderr = LinePrefixSink(stderr, f"stderr [{self.name}] :: ")
         self._stderr = TailSink(stderr)
-        return WasiContext(wasi, nursery=nursery, stdout=stdout, stderr=self._stderr)
+        connections = self.pool.connections
+        return WasiContext(wasi, nursery=nursery, stdout=stdout, stderr=self._stderr, connections=connections)
 
     def report(self, trap: Trap) -> Lines:
         """All that is known of a trap: its cause, what the guest printed of it if it is Python, the wasm backtrace."""

@@ -1,10 +1,11 @@
-"""HTTP/1.1 as a client: one connection for each request, on h11 and trio."""
+"""HTTP/1.1 as a client, on h11 and trio."""
 
 from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -15,17 +16,16 @@ from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi._outbound import Outbound
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed
 from wasi_trio.wasi.http._connect import AllowAddress, connect, default_tls_context, from_broken, from_os_error
+from wasi_trio.wasi.http._connections import Connection, Connections
 from wasi_trio.wasi.http._errors import HttpError
-from wasi_trio.wasi.http._fields import FORBIDDEN
 from wasi_trio.wasi.http._messages import Request, Response
-from wasi_trio.wasi.http._uri import destination, encode_target
+from wasi_trio.wasi.http._request_head import is_repeatable, request_head
+from wasi_trio.wasi.http._uri import destination
 
 #: bytes asked of the network at once
 RECEIVE_SIZE = 64 << 10
-#: seconds a TLS connection's good-bye may take
-CLOSE_TIMEOUT = 1.0
-#: methods for which even an empty request states its length (RFC 9110, section 8.6)
-_METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
+#: bytes of a request's content that are sent before the response is waited for: a socket that is idle holds as much
+_SMALL = 8 << 10
 #: events handled in a row before other tasks get a turn: a server may send a byte to a chunk
 _BURST = 64
 
@@ -39,6 +39,8 @@ class RequestOptions:
     between_bytes_timeout: float | None = None
     #: where the request may go; it was looked at already, but for the addresses of a host that is not on it by name
     outbound: Outbound | None = None
+    #: where connections are kept for further requests; without, the request has one of its own
+    connections: Connections | None = None
 
     @classmethod
     def from_nanoseconds(cls, connect: int | None, first_byte: int | None, between_bytes: int | None) -> RequestOptions:
@@ -69,10 +71,14 @@ class Client:
     async def send(self, request: Request, options: RequestOptions, nursery: trio.Nursery) -> Response:
         """Send a request and return its response as soon as its header section is there.
 
-        Both bodies are streamed by a task in ``nursery`` from then on, independently of each other. The
-        connection is closed when the response has ended, when the reader of its body closes it, and when
+        Both bodies are streamed by a task in ``nursery`` from then on, independently of each other. When the
+        response has ended, the connection is kept if the options say where and both sides allow it (RFC 9112,
+        section 9.3). It is closed otherwise, and when the reader of the response's body closes that, and when
         the nursery or, before there is a response, this call is cancelled; the request's body is closed
         with it. Raises HttpError; a failure after the header section aborts the response's body instead.
+
+        A request is sent a second time, on a new connection, only where the first was a kept one, which its server
+        closed before any of a response, and the request is idempotent and has no content.
         """
         try:
             exchange = _Exchange(self, request, options)
@@ -83,19 +89,28 @@ class Client:
 
 
 class _Exchange:
-    """One request and its response on a connection of their own."""
+    """One request and its response, on a connection that was kept or on a new one."""
 
     def __init__(self, client: Client, request: Request, options: RequestOptions) -> None:
         self.request = request
         self.client = client
         self.options = options
         self.destination = destination(request)
-        self.connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=client.max_head)
-        self.stream: trio.abc.Stream
+        self.connection: Connection
+        #: where the connection is kept for further requests, if anywhere
+        self.connections = options.connections
         self.scope = trio.CancelScope()
         self.response_body: Body | None = None
         self.failure: HttpError | None = None
+        #: seconds that are left for the response to begin
+        self.patience = self._timeout(options.first_byte_timeout)
+        #: the request has gone out to its end
+        self.sent = False
+        #: some of a response has come
         self.received = False
+        #: the connection is not this exchange's any more
+        self.kept = False
+        self.repeatable = is_repeatable(request)
 
     async def run(self, *, task_status: trio.TaskStatus[Response]) -> None:
         """Do all of it; the response is the task's started value."""
@@ -114,39 +129,103 @@ class _Exchange:
             if self.response_body is not None:
                 self.response_body.abort(HttpError("connection-terminated"))
 
+    # ---- the connection ----------------------------------------------------------------------------------
+
     async def _communicate(self, task_status: trio.TaskStatus[Response]) -> None:
-        """Connect, do the exchange and close: with one of the descriptors that guests may have."""
+        key = self.client, self.destination
+        if self.connections is not None:
+            kept = await self.connections.take(key, self._allows)
+            if kept is not None:
+                began = trio.current_time()
+                await self._use(kept, task_status)
+                if not self._was_lost:
+                    return
+                self.failure = None
+                self.patience -= trio.current_time() - began
+        await self._use(await self._connect(key), task_status)
+
+    @property
+    def _was_lost(self) -> bool:
+        """Whether the server has closed a connection that was kept, and the request may be sent once more.
+
+        RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1: it has to be idempotent. That the server has not answered
+        does not say that it has not read it.
+        """
+        failure = self.failure
+        return (
+            self.repeatable
+            and not self.received
+            and failure is not None
+            and failure.code.case == "connection-terminated"
+        )
+
+    async def _connect(self, key: Hashable) -> Connection:
+        """A new connection, which is one of the descriptors that guests may have."""
+        secure, host, port = self.destination
+        tls = self.client.tls or default_tls_context() if secure else None
         try:
             GUESTS.reserve()
         except OSError as error:
             raise from_os_error(error) from None
         try:
-            self.stream = await self._connect()
-            try:
-                await self._exchange(task_status)
-            finally:
-                await self._close()
-        finally:
+            connected = await connect(host, port, tls, self._timeout(self.options.connect_timeout), self._allows)
+        except BaseException:
             GUESTS.release()
+            raise
+        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=self.client.max_head)
+        if self.connections is None:
+            return Connection(connected, key, protocol, GUESTS.release)
+        return self.connections.adopt(connected, key, protocol)
 
-    async def _connect(self) -> trio.abc.Stream:
-        secure, host, port = self.destination
-        tls = self.client.tls or default_tls_context() if secure else None
-        seconds = self._timeout(self.options.connect_timeout)
-        allow = self.client.allow_address
-        outbound = self.options.outbound
-        scheme = "https" if secure else "http"
+    def _allows(self, address: str) -> bool:
+        """Whether the request may go to an IP address: that of a new connection, or of one that was kept."""
+        outbound, allow = self.options.outbound, self.client.allow_address
         if outbound is not None:
+            secure, host, port = self.destination
+            if not outbound.admits_connection("https" if secure else "http", host, address, port):
+                return False
+        return allow is None or allow(address)
 
-            def allow_both(address: str) -> bool:
-                return outbound.admits_connection(scheme, host, address, port) and (
-                    self.client.allow_address is None or self.client.allow_address(address)
-                )
+    async def _use(self, connection: Connection, task_status: trio.TaskStatus[Response]) -> None:
+        """Send the request, receive the response, and close the connection unless it is kept; a failure is noted."""
+        self.connection, self.sent = connection, False
+        try:
+            if self._is_small:
+                await self._exchange_in_turn(task_status)
+            else:
+                await self._exchange_at_once(task_status)
+        finally:
+            if not self.kept:
+                connection.close()
 
-            allow = allow_both
-        return await connect(host, port, tls, seconds, allow)
+    @property
+    def _is_small(self) -> bool:
+        body = self.request.body
+        return body.finished and body.error is None and body.trailers is None and body.buffered <= _SMALL
 
-    async def _exchange(self, task_status: trio.TaskStatus[Response]) -> None:
+    async def _exchange_in_turn(self, task_status: trio.TaskStatus[Response]) -> None:
+        """Receive after sending: the system takes so much by itself, and one task costs less than two."""
+        body = self.request.body
+        size = body.buffered
+        try:
+            head, _ = request_head(self.request, keep=self._may_keep)
+            events: list[h11.Event] = [head]
+            if size:
+                events.append(h11.Data(data=body.take(size)))
+            data = b"".join(self.connection.protocol.send(event) or b"" for event in (*events, h11.EndOfMessage()))
+        except HttpError as error:
+            self.failure = error
+            return
+        except h11.LocalProtocolError:
+            self.failure = HttpError("HTTP-request-body-size", size)
+            return
+        try:
+            await self._download(task_status, data)
+        except HttpError as error:
+            self.failure = error
+
+    async def _exchange_at_once(self, task_status: trio.TaskStatus[Response]) -> None:
+        """Receive while sending, as either may be long or wait for the other."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._upload, nursery.cancel_scope)
             try:
@@ -156,9 +235,9 @@ class _Exchange:
             # A server that has answered in full wants no more of the request.
             nursery.cancel_scope.cancel()
 
-    async def _close(self) -> None:
-        with trio.move_on_after(CLOSE_TIMEOUT):
-            await self.stream.aclose()
+    @property
+    def _may_keep(self) -> bool:
+        return self.connections is not None and not self.connections.closed
 
     def _timeout(self, seconds: float | None) -> float:
         return self.client.timeout if seconds is None else seconds
@@ -167,24 +246,25 @@ class _Exchange:
 
     async def _upload(self, scope: trio.CancelScope) -> None:
         """Send the request. What stops it, other than the guest, is for the response to tell."""
-        body = self.request.body
-        send = self.connection.send
+        body, stream = self.request.body, self.connection.stream
+        send = self.connection.protocol.send
         sent, chunked = 0, True
         try:
-            head, chunked = _head(self.request)
+            head, chunked = request_head(self.request, keep=self._may_keep)
             pending = send(head) or b""
             while True:
                 if pending and not body.buffered and not body.finished:
                     # Nothing to send along with it: let it go out before waiting.
-                    await self.stream.send_all(pending)
+                    await stream.send_all(pending)
                     pending = b""
                 chunk = await body.receive_some()
                 if not chunk:
                     break
                 sent += len(chunk)
-                await self.stream.send_all(pending + (send(h11.Data(data=chunk)) or b""))
+                await stream.send_all(pending + (send(h11.Data(data=chunk)) or b""))
                 pending = b""
-            await self.stream.send_all(pending + (send(self._end(chunked)) or b""))
+            await stream.send_all(pending + (send(self._end(chunked)) or b""))
+            self.sent = True
         except BodyAborted as aborted:
             self.failure = aborted.error
             scope.cancel()
@@ -209,9 +289,15 @@ class _Exchange:
 
     # ---- the response ------------------------------------------------------------------------------------
 
-    async def _download(self, task_status: trio.TaskStatus[Response]) -> None:
+    async def _download(self, task_status: trio.TaskStatus[Response], request: bytes = b"") -> None:
+        """Receive the response, after sending a request that is there as bytes."""
         head: h11.Response | None = None
-        with trio.move_on_after(self._timeout(self.options.first_byte_timeout)):
+        with trio.move_on_after(max(self.patience, 0)):
+            if request:
+                # A server that takes no more of it may have answered.
+                with suppress(trio.BrokenResourceError):
+                    await self.connection.stream.send_all(request)
+                    self.sent = True
             head = await self._receive_head()
         if head is None:
             raise HttpError("connection-read-timeout")
@@ -223,7 +309,7 @@ class _Exchange:
         body.subscribe_left(self.scope.cancel)
         task_status.started(Response(head.status_code, headers, body))
         try:
-            await self._receive_body(body)
+            await self._receive_body(body, headers)
         except BodyClosed:
             # The reader left together with the last of it, which ends the exchange.
             return
@@ -234,7 +320,7 @@ class _Exchange:
             if isinstance(event, h11.Response):
                 return event
 
-    async def _receive_body(self, body: Body) -> None:
+    async def _receive_body(self, body: Body, headers: list[tuple[str, bytes]]) -> None:
         timeout = self._timeout(self.options.between_bytes_timeout)
         burst = 0
         while True:
@@ -246,16 +332,22 @@ class _Exchange:
                     await trio.lowlevel.checkpoint()
             elif isinstance(event, h11.EndOfMessage):
                 trailers = [(name.decode("ascii"), bytes(value)) for name, value in event.headers.raw_items()]
+                # First, so that whoever hears of the end and sends another request finds the connection.
+                if self.connections is not None:
+                    if not self.sent:
+                        # The last of the request may have gone out in this turn of the loop.
+                        await trio.lowlevel.checkpoint()
+                    self.kept = self.sent and self.connections.keep(self.connection, headers)
                 body.finish(trailers or None)
                 return
 
     async def _next_event(self, seconds: float) -> h11.Event:
         """What the server says next, each wait for its bytes bounded by so many ``seconds``."""
-        connection = self.connection
+        protocol, stream = self.connection.protocol, self.connection.stream
         eof = False
         while True:
             try:
-                event = connection.next_event()
+                event = protocol.next_event()
             except h11.RemoteProtocolError as error:
                 raise self._protocol_error(error, eof) from error
             if isinstance(event, h11.Event):
@@ -263,14 +355,14 @@ class _Exchange:
             data: bytes | None = None
             try:
                 with trio.move_on_after(seconds):
-                    data = bytes(await self.stream.receive_some(RECEIVE_SIZE))
+                    data = bytes(await stream.receive_some(RECEIVE_SIZE))
             except trio.BrokenResourceError as error:
                 raise from_broken(error) from error
             if data is None:
                 raise HttpError("connection-read-timeout")
             eof = not data
             self.received = self.received or not eof
-            connection.receive_data(data)
+            protocol.receive_data(data)
 
     def _protocol_error(self, error: h11.RemoteProtocolError, eof: bool) -> HttpError:
         in_body = self.response_body is not None
@@ -281,30 +373,3 @@ class _Exchange:
         if error.error_status_hint == 501:
             return HttpError("HTTP-response-transfer-coding")
         return HttpError("HTTP-protocol-error")
-
-
-def _head(request: Request) -> tuple[h11.Request, bool]:
-    """The request's header section, and whether its body is chunked."""
-    target = encode_target(request.path_with_query or "/")
-    if target.startswith("?"):
-        target = "/" + target
-    headers = [(b"Host", (request.authority or "").encode()), (b"Connection", b"close")]
-    has_length = False
-    for name, value in request.headers:
-        key = name.lower()
-        if key in FORBIDDEN:
-            continue
-        has_length = has_length or key == "content-length"
-        headers.append((name.encode(), value))
-    body = request.body
-    chunked = False
-    if not has_length:
-        if not body.finished or body.error is not None or body.trailers:
-            chunked = True
-            headers.append((b"Transfer-Encoding", b"chunked"))
-        elif body.buffered or request.method in _METHODS_WITH_CONTENT:
-            headers.append((b"Content-Length", b"%d" % body.buffered))
-    try:
-        return h11.Request(method=request.method, target=target, headers=headers), chunked
-    except h11.LocalProtocolError as error:
-        raise HttpError("HTTP-protocol-error") from error

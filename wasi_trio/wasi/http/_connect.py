@@ -7,7 +7,7 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import trio
 
@@ -19,6 +19,45 @@ ATTEMPT_DELAY = 0.25
 
 #: decides whether a guest may connect to this IP address
 AllowAddress = Callable[[str], bool]
+
+#: bytes read at once below TLS
+_TLS_PIECE = 64 << 10
+
+
+class Beneath(trio.abc.Stream):
+    """The socket beneath TLS, which can be told not to wait."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self.socket = stream.socket
+        #: whether receiving waits for bytes; it raises trio.WouldBlock otherwise
+        self.waits = True
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if not self.waits:
+            raise trio.WouldBlock
+        return bytes(await self._stream.receive_some(max_bytes or _TLS_PIECE))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+#: what bytes come and go by
+Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[Beneath]"
+
+
+class Connected(NamedTuple):
+    """A stream to a host, and the IP address that it was connected to."""
+
+    stream: Stream
+    address: str
+
 
 _CASES = {
     errno.ECONNREFUSED: "connection-refused",
@@ -44,7 +83,7 @@ def default_tls_context() -> ssl.SSLContext:
 
 async def connect(
     host: str, port: int, tls: ssl.SSLContext | None, seconds: float, allow_address: AllowAddress | None = None
-) -> trio.abc.Stream:
+) -> Connected:
     """A stream to a host, with TLS over it where ``tls`` is a context.
 
     All of it takes at most so many ``seconds``. Raises HttpError. When cancelled, nothing stays open.
@@ -57,10 +96,11 @@ async def connect(
             addresses = [address for address in addresses if allow_address(address[1][0])]
             if not addresses:
                 raise HttpError("destination-IP-prohibited")
-        stream = trio.SocketStream(await _connect_any(addresses))
+        sock, address = await _connect_any(addresses)
+        stream = trio.SocketStream(sock)
         if tls is None:
-            return stream
-        return await _handshake(stream, tls, host)
+            return Connected(stream, address)
+        return Connected(await _handshake(stream, tls, host), address)
     raise HttpError("connection-timeout" if looked_up else "DNS-timeout")
 
 
@@ -77,17 +117,18 @@ async def _look_up(host: str, port: int) -> list[tuple[int, Any]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-async def _connect_any(addresses: list[tuple[int, Any]]) -> trio.socket.SocketType:
-    """A socket connected to the first address that answers; each gets a head start over the next.
+async def _connect_any(addresses: list[tuple[int, Any]]) -> tuple[trio.socket.SocketType, str]:
+    """A socket connected to the first address that answers, and that address; each gets a head start over the next.
 
     Attempts beside the first count among the descriptors that guests may have; the first is its caller's.
     """
     winner: trio.socket.SocketType | None = None
+    where = ""
     failures: list[OSError] = []
     scope = trio.CancelScope()
 
     async def attempt(family: int, address: Any, failed: trio.Event, counted: bool) -> None:
-        nonlocal winner
+        nonlocal winner, where
         try:
             if counted:
                 GUESTS.reserve()
@@ -100,7 +141,7 @@ async def _connect_any(addresses: list[tuple[int, Any]]) -> trio.socket.SocketTy
             try:
                 await sock.connect(address)
                 if winner is None:
-                    winner = sock
+                    winner, where = sock, address[0]
                     scope.cancel()
             finally:
                 if sock is not winner:
@@ -128,11 +169,11 @@ async def _connect_any(addresses: list[tuple[int, Any]]) -> trio.socket.SocketTy
     if winner is None:
         # The last says most: where IPv6 is not to be had, the first is about that.
         raise from_os_error(failures[-1]) from failures[-1]
-    return winner
+    return winner, where
 
 
-async def _handshake(stream: trio.SocketStream, context: ssl.SSLContext, host: str) -> trio.abc.Stream:
-    secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+async def _handshake(stream: trio.SocketStream, context: ssl.SSLContext, host: str) -> trio.SSLStream[Beneath]:
+    secure = trio.SSLStream(Beneath(stream), context, server_hostname=host, https_compatible=True)
     try:
         await secure.do_handshake()
     except BaseException as error:

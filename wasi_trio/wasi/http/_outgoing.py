@@ -84,7 +84,7 @@ async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions
                 try:
                     if http.outbound is not None:
                         check(http.outbound, request)
-                        timeouts = replace(timeouts, outbound=http.outbound)
+                    timeouts = replace(timeouts, outbound=http.outbound, connections=http.connections)
                     pending.settle(await http.options.send(request, timeouts, nursery))
                 except HttpError as error:
                     pending.settle(error)

@@ -1,0 +1,324 @@
+"""Connections that are kept between requests, those that are not, and requests that meet one that was closed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+from http_kept import OK, Server, fixed
+from http_origin import abortion, content, failure, read_head
+
+from wasi_trio.component._values import Variant
+from wasi_trio.wasi._descriptors import GUESTS
+from wasi_trio.wasi.http._body import Body
+
+
+@pytest.fixture
+async def server(nursery: trio.Nursery) -> Server:
+    return Server(nursery)
+
+
+# ---- kept, and not kept ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        OK,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nSum: 1\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK,
+        b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=60, max=5\r\nContent-Length: 2\r\n\r\nok",
+    ],
+)
+async def test_one_connection_for_requests_that_follow_each_other(server: Server, raw: bytes) -> None:
+    await server.serving(fixed(raw))
+    for _ in range(5):
+        assert await server.get() == b"ok"
+    assert [len(requests) for requests in server.seen] == [5]
+    assert (server.connections.opened, server.connections.reused) == (1, 4)
+    assert (server.connections.open, server.connections.idle, GUESTS.count) == (1, 1, 1)
+    server.connections.close()
+    assert (server.connections.open, server.connections.idle, GUESTS.count) == (0, 0, 0)
+
+
+async def test_no_close_is_announced_that_is_not_meant(server: Server) -> None:
+    heads = []
+
+    async def handler(stream: trio.SocketStream) -> None:
+        heads.append((await read_head(stream))[0].lower())
+        await stream.send_all(OK)
+
+    await server.start(handler)
+    await server.get()
+    server.connections.close()
+    await server.get()
+    assert [b"connection: close" in head for head in heads] == [False, True]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PROPFIND"])
+async def test_requests_with_content_use_a_kept_connection_too(server: Server, method: str) -> None:
+    await server.serving(fixed(OK))
+    for _ in range(3):
+        assert await server.get(method, Body.of(b"content")) == b"ok"
+    assert [len(requests) for requests in server.seen] == [3]
+
+
+async def test_no_more_connections_than_requests_at_once(server: Server) -> None:
+    await server.serving(fixed(OK))
+
+    async def ask() -> None:
+        for _ in range(50):
+            assert await server.get() == b"ok"
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(ask)
+    assert len(server.seen) <= 4
+    assert sum(map(len, server.seen)) == 200
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive, Close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 2\r\n\r\nok",
+        # More than was announced: it would be taken for the next request's response.
+        OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        OK + b"\r\n",
+    ],
+)
+async def test_connections_that_are_not_kept(server: Server, raw: bytes) -> None:
+    await server.serving(fixed(raw))
+    for _ in range(2):
+        assert await server.get() == b"ok"
+    assert [len(requests) for requests in server.seen] == [1, 1]
+    assert (server.connections.open, server.connections.idle) == (0, 0)
+
+
+async def test_a_response_to_head_with_content_does_not_answer_the_next_request(server: Server) -> None:
+    await server.serving(
+        fixed(b"HTTP/1.1 200 OK\r\nContent-Length: 38\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    )
+    assert await server.get("HEAD") == b""
+    await server.get()
+    assert [len(requests) for requests in server.seen] == [1, 1]
+
+
+async def test_a_response_that_ends_with_its_connection(server: Server) -> None:
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\nok")
+        await stream.aclose()
+
+    await server.serving(reply)
+    for _ in range(2):
+        assert await server.get() == b"ok"
+    assert server.connections.idle == 0
+
+
+async def test_a_response_that_is_not_read_to_its_end(server: Server) -> None:
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        await stream.send_all(OK if connection > 1 else b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome")
+
+    await server.serving(reply)
+    response = await server.send(connections=server.connections)
+    assert await response.body.receive_some() == b"some"
+    response.body.close()
+    assert await server.get() == b"ok"
+    assert [len(requests) for requests in server.seen] == [1, 1]
+
+
+async def test_a_response_nobody_reads_that_has_come_leaves_its_connection(server: Server) -> None:
+    await server.serving(fixed(OK))
+    for _ in range(3):
+        response = await server.send(connections=server.connections)
+        response.body.close()
+    assert [len(requests) for requests in server.seen] == [3]
+
+
+async def test_a_request_that_is_answered_before_its_end(server: Server) -> None:
+    await server.serving(fixed(OK))
+    body = Body()
+    response = await server.send(server.request("POST", body=body), connections=server.connections)
+    assert await content(response.body) == b"ok"
+    assert server.connections.idle == 0
+    assert await server.get() == b"ok"
+    assert [len(requests) for requests in server.seen] == [1, 1]
+
+
+async def test_a_request_whose_content_comes_in_pieces(server: Server) -> None:
+    async def handler(stream: trio.SocketStream) -> None:
+        server.seen.append([])
+        while True:
+            head, rest = await read_head(stream)
+            if not head:
+                return
+            while not rest.endswith(b"0\r\n\r\n"):
+                rest += await stream.receive_some()
+            server.seen[-1].append(rest)
+            await stream.send_all(OK)
+
+    await server.start(handler)
+    for _ in range(2):
+        body = Body()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(server.get, "POST", body))
+            await trio.testing.wait_all_tasks_blocked()
+            body.try_write(b"piece")
+            body.finish()
+    assert server.seen == [[b"5\r\npiece\r\n0\r\n\r\n"] * 2]
+
+
+async def test_a_request_that_is_cancelled_takes_its_connection_with_it(server: Server) -> None:
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        if request == 1:
+            await stream.send_all(OK)
+
+    await server.serving(reply)
+    assert await server.get() == b"ok"
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def cancel() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+
+            nursery.start_soon(cancel)
+            await server.get()
+    assert (server.connections.open, server.connections.idle, GUESTS.count) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "raw", "case"),
+    [
+        ("first_byte_timeout", b"HTTP/1.1 100 Continue\r\n\r\n", "connection-read-timeout"),
+        ("between_bytes_timeout", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome", "connection-read-timeout"),
+    ],
+)
+async def test_timeouts_hold_on_a_kept_connection(server: Server, option: str, raw: bytes, case: str) -> None:
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        await stream.send_all(OK if request == 1 else raw)
+
+    await server.serving(reply)
+    assert await server.get() == b"ok"
+    options = {option: 0.01, "connections": server.connections}
+    if option == "first_byte_timeout":
+        assert await failure(server.send(**options)) == Variant(case)
+    else:
+        assert await abortion((await server.send(**options)).body) == Variant(case)
+    assert [len(requests) for requests in server.seen] == [2]
+    assert server.connections.open == 0
+
+
+# ---- servers that leave ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unasked", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
+async def test_an_idle_connection_that_its_server_ends_or_sends_on(server: Server, unasked: bytes) -> None:
+    """Bytes that nobody asked for are no response to what is asked next."""
+    await server.serving(fixed(OK))
+    assert await server.get("POST") == b"ok"
+    stream = server.streams[0]
+    if unasked:
+        await stream.send_all(unasked)
+    else:
+        await stream.send_eof()
+    with trio.fail_after(10):
+        await readable(server)
+    assert await server.get("POST") == b"ok"
+    assert [len(requests) for requests in server.seen] == [1, 1]
+
+
+async def readable(server: Server) -> None:
+    """Return when something has come on the connection that is kept."""
+    (connection,) = server.connections._idle
+    await trio.lowlevel.wait_readable(connection.socket.fileno())
+
+
+def closing(first: bytes = b"", *, reset: bool = False) -> Callable[[trio.SocketStream, int, int], Awaitable[None]]:
+    """Answer each connection's first request, and close on what comes as the second, after sending ``first``."""
+
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        if request == 1:
+            await stream.send_all(OK)
+            return
+        await stream.send_all(first)
+        if reset:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await stream.aclose()
+
+    return reply
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+async def test_what_may_be_repeated_is_sent_once_more(server: Server, method: str, reset: bool) -> None:
+    await server.serving(closing(reset=reset))
+    await server.get()
+    await server.get(method)
+    assert [len(requests) for requests in server.seen] == [2, 1]
+    assert server.seen[0][1] == server.seen[1][0] == f"{method} / HTTP/1.1".encode()
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "headers"),
+    [
+        ("POST", b"", []),
+        ("PATCH", b"", []),
+        ("LINK", b"", []),
+        ("PUT", b"content", []),
+        ("DELETE", b"content", []),
+        ("PUT", b"content", [("content-length", b"7")]),
+    ],
+)
+async def test_what_may_not_be_repeated_fails(server: Server, method: str, body: bytes, headers: list) -> None:  # type: ignore[type-arg]
+    await server.serving(closing())
+    await server.get()
+    assert await failure(server.get(method, Body.of(body), headers)) == Variant("connection-terminated")
+    assert [len(requests) for requests in server.seen] == [2]
+
+
+@pytest.mark.parametrize("first", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\n"])
+async def test_a_response_that_has_begun_is_not_asked_for_again(server: Server, first: bytes) -> None:
+    await server.serving(closing(first))
+    await server.get()
+    assert (await failure(server.get())).case == "HTTP-response-incomplete"
+    assert [len(requests) for requests in server.seen] == [2]
+
+
+async def test_a_request_is_repeated_once(server: Server) -> None:
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        if connection == request == 1:
+            await stream.send_all(OK)
+        else:
+            await stream.aclose()
+
+    await server.serving(reply)
+    await server.get()
+    assert await failure(server.get()) == Variant("connection-terminated")
+    assert [len(requests) for requests in server.seen] == [2, 1]
+
+
+async def test_a_first_request_is_not_repeated(server: Server) -> None:
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        await stream.aclose()
+
+    await server.serving(reply)
+    assert await failure(server.get()) == Variant("connection-terminated")
+    assert [len(requests) for requests in server.seen] == [1]
+
+
+async def test_a_server_that_does_not_answer_is_not_asked_again(server: Server) -> None:
+    async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
+        if request == 1:
+            await stream.send_all(OK)
+
+    await server.serving(reply)
+    await server.get()
+    assert await failure(server.get(first_byte_timeout=0.01)) == Variant("connection-read-timeout")
+    assert [len(requests) for requests in server.seen] == [2]

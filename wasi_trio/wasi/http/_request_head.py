@@ -1,0 +1,63 @@
+"""The header section of a request as HTTP/1.1 has it."""
+
+from __future__ import annotations
+
+import h11
+
+from wasi_trio.wasi.http._errors import HttpError
+from wasi_trio.wasi.http._fields import FORBIDDEN
+from wasi_trio.wasi.http._messages import Request
+from wasi_trio.wasi.http._uri import encode_target
+
+#: methods for which even an empty request states its length (RFC 9110, section 8.6)
+_METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
+#: those that mean the same when they are repeated (RFC 9110, section 9.2.2)
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+def request_head(request: Request, keep: bool) -> tuple[h11.Request, bool]:
+    """The request's header section, and whether its body is chunked. ``keep``: its connection is for further requests.
+
+    Raises HttpError where it cannot be sent.
+    """
+    target = encode_target(request.path_with_query or "/")
+    if target.startswith("?"):
+        target = "/" + target
+    headers = [(b"Host", (request.authority or "").encode())]
+    if not keep:
+        headers.append((b"Connection", b"close"))
+    has_length = False
+    for name, value in request.headers:
+        key = name.lower()
+        if key in FORBIDDEN:
+            continue
+        has_length = has_length or key == "content-length"
+        headers.append((name.encode(), value))
+    body = request.body
+    chunked = False
+    if not has_length:
+        if not body.finished or body.error is not None or body.trailers:
+            chunked = True
+            headers.append((b"Transfer-Encoding", b"chunked"))
+        elif body.buffered or request.method in _METHODS_WITH_CONTENT:
+            headers.append((b"Content-Length", b"%d" % body.buffered))
+    try:
+        return h11.Request(method=request.method, target=target, headers=headers), chunked
+    except h11.LocalProtocolError as error:
+        raise HttpError("HTTP-protocol-error") from error
+
+
+def is_repeatable(request: Request) -> bool:
+    """Whether the request may be sent once more where nobody knows whether the server has seen it: it is idempotent.
+
+    One with content is not among them, though HTTP would admit that: the content is gone once it is sent.
+    """
+    body = request.body
+    return (
+        request.method in _IDEMPOTENT
+        and body.finished
+        and body.error is None
+        and not body.buffered
+        and not body.trailers
+        and not any(name.lower() == "content-length" and value != b"0" for name, value in request.headers)
+    )
