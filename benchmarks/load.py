@@ -30,9 +30,14 @@ def connect(port: int) -> socket.socket:
     return connection
 
 
-def get(port: int, path: str, connections: int, seconds: float) -> dict[str, float]:
-    """GET a path over connections that are kept, one request after the other on each, for so many seconds."""
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: */*\r\n\r\n".encode()
+def get(
+    port: int, path: str, connections: int, seconds: float, host: str | None = None, most: float = math.inf
+) -> dict[str, float]:
+    """GET a path over connections that are kept, one request after the other on each, for so many seconds.
+
+    Requests are for ``host``, by default the server itself. It ends after ``most`` of them.
+    """
+    request = f"GET {path} HTTP/1.1\r\nHost: {host or f'localhost:{port}'}\r\nAccept: */*\r\n\r\n".encode()
     sockets: dict[int, socket.socket] = {}
     poll = select.poll()
     for _ in range(connections):
@@ -48,7 +53,7 @@ def get(port: int, path: str, connections: int, seconds: float) -> dict[str, flo
     done = 0
     start = now = time.perf_counter()
     end = start + seconds
-    while now < end:
+    while now < end and done < most:
         for fileno, _ in poll.poll(1000):
             connection = sockets[fileno]
             data = connection.recv(BLOCK)
@@ -250,6 +255,8 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["get", port, path, connections, seconds]:
             result = get(int(port), path, int(connections), float(seconds))
+        case ["get", port, path, connections, seconds, host, most]:
+            result = get(int(port), path, int(connections), float(seconds), host, float(most))
         case ["get-http2", port, path, connections, streams, seconds]:
             result = get_http2(int(port), path, int(connections), int(streams), float(seconds))
         case ["post", port, path, size, framing]:

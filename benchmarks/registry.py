@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks import application, calls, crossings, deadlines, echo, files, instances, pool, profile, serving, sockets
+from benchmarks import (
+    application,
+    calls,
+    crossings,
+    deadlines,
+    echo,
+    files,
+    instances,
+    outbound,
+    pool,
+    profile,
+    serving,
+    sockets,
+)
 from benchmarks.measure import Settings
 from benchmarks.report import Report
 
@@ -17,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "echo": echo.report,
     "sockets": sockets.report,
     "files": files.report,
+    "outbound": outbound.report,
     "pool": pool.report,
     "deadlines": deadlines.report,
     "profile": profile.report,

@@ -84,6 +84,10 @@ class Server:
     def get(self, path: str, connections: int, seconds: float) -> dict[str, float]:
         return load("get", str(self.port), path, str(connections), str(seconds))
 
+    def get_through(self, host: str, connections: int, requests: int) -> dict[str, float]:
+        """So many requests, of which the server is to ask another host."""
+        return load("get", str(self.port), "/", str(connections), "600", host, str(requests))
+
     def get_http2(self, path: str, connections: int, streams: int, seconds: float) -> dict[str, float]:
         return load("get-http2", str(self.port), path, str(connections), str(streams), str(seconds))
 
@@ -162,6 +166,11 @@ def ours(component: Path, *options: str) -> Any:
 def bare() -> Any:
     """hypercorn with nothing behind it."""
     return running([sys.executable, "-m", "benchmarks.bare"])
+
+
+def upstream() -> Any:
+    """What guests ask."""
+    return running([sys.executable, "-m", "benchmarks.upstream"])
 
 
 def floor() -> Any:

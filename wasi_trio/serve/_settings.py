@@ -40,8 +40,8 @@ class SettingError(Exception):
 class Setting:
     """One setting. ``parse`` makes its value out of text and raises ValueError; ``default`` is such a text.
 
-    ``field`` is what it sets in HandlerOptions, or in their ``limits``, ``wasi`` or its ``network``; one without is the
-    server's.
+    ``field`` is what it sets in HandlerOptions, or in their ``limits``, ``wasi``, its ``network`` or its
+    ``http.keep_alive``; one without is the server's.
     ``shown`` stands for the default in the help. A ``switch`` is on or off. ``several`` may be given many times: a list
     in TOML, and ``between`` each two of them in the environment. ``option`` is its name on the command line where that
     is not ``name``. One that is not for ``everywhere`` means something to the server of ``wasi_trio serve`` alone.
@@ -170,6 +170,39 @@ SETTINGS = (
         default="false",
         field="wasi.network.block_private",
         switch=True,
+    ),
+    Setting(
+        "outbound-idle-timeout",
+        arguments.parse_duration,
+        "How long a connection of guests' requests is kept for a further one to the same host; 0s closes each after its "
+        "request.",
+        "DURATION",
+        default="4s",
+        field="wasi.http.keep_alive.idle_timeout",
+    ),
+    Setting(
+        "outbound-max-age",
+        _limit,
+        "How long after it was opened such a connection is used for further requests.",
+        "DURATION",
+        default="60s",
+        field="wasi.http.keep_alive.max_age",
+    ),
+    Setting(
+        "outbound-max-idle",
+        arguments.parse_count,
+        "Maximum number of such connections that are kept while no request uses them.",
+        "N",
+        default="256",
+        field="wasi.http.keep_alive.max_idle",
+    ),
+    Setting(
+        "outbound-max-idle-per-host",
+        arguments.parse_count,
+        "Maximum number of them to one host and port.",
+        "N",
+        default="128",
+        field="wasi.http.keep_alive.max_idle_per_host",
     ),
     Setting(
         "headers",
@@ -486,6 +519,8 @@ class Settings:
         from wasi_trio.serve.pool._options import HandlerOptions
         from wasi_trio.wasi._context import WasiOptions
         from wasi_trio.wasi.filesystem._preopens import open_directories
+        from wasi_trio.wasi.http._connections import KeepAlive
+        from wasi_trio.wasi.http._context import HttpOptions
         from wasi_trio.wasi.sockets._context import NetworkOptions
 
         outputs = {"stdout": _output(1), "stderr": _output(2)}
@@ -494,6 +529,7 @@ class Settings:
             "limits": {},
             "wasi": outputs,
             "wasi.network": {},
+            "wasi.http.keep_alive": {},
         }
         for setting in SETTINGS:
             if setting.field is not None:
@@ -505,7 +541,8 @@ class Settings:
         fields["wasi"]["preopens"] = open_directories(self["dirs"])
         network = fields["wasi.network"]
         network["outbound"] = Outbound(network["outbound"]) if network["outbound"] else None
-        wasi = WasiOptions(network=NetworkOptions(**network), **fields["wasi"])
+        http = HttpOptions(keep_alive=KeepAlive(**fields["wasi.http.keep_alive"]))
+        wasi = WasiOptions(network=NetworkOptions(**network), http=http, **fields["wasi"])
         return HandlerOptions(limits=Limits(**fields["limits"]), wasi=wasi, **fields[""])
 
 

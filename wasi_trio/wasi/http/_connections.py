@@ -31,13 +31,13 @@ class KeepAlive:
     """For how long connections are kept, in seconds, and how many.
 
     One that nobody uses is closed after ``idle_timeout``; zero keeps none. ``max_age`` counts from the connecting: what
-    is older serves no further request, so that changes in DNS are followed. ``max_idle`` bounds the connections that
+    is older serves no further request, so that changes in DNS are followed; None is no limit. ``max_idle`` bounds the connections that
     nobody uses, and ``max_idle_per_host`` those of them to one host and port. The oldest are closed first.
     """
 
     # Many servers close after 5 s (Node.js, Apache, uvicorn, hypercorn), and a request that is sent just then is lost.
     idle_timeout: float = 4.0
-    max_age: float = 60.0
+    max_age: float | None = 60.0
     max_idle: int = 256
     max_idle_per_host: int = 128
 
@@ -159,7 +159,9 @@ class Connections:
             return False
         now, bounds = trio.current_time(), self.bounds
         seconds = min(bounds.idle_timeout, _announced(headers))
-        connection.idle_until = min(now + seconds, connection.opened_at + bounds.max_age)
+        connection.idle_until = now + seconds
+        if bounds.max_age is not None:
+            connection.idle_until = min(connection.idle_until, connection.opened_at + bounds.max_age)
         if connection.idle_until <= now or not bounds.max_idle or not bounds.max_idle_per_host:
             return False
         connections = self._by_key.setdefault(connection.key, OrderedDict())

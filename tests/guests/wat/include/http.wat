@@ -1,8 +1,10 @@
-  ;; wasi:http/types: the server's half of it, and the little of the client's that gluttons need. An instance type must
+  ;; wasi:http/types: the server's half of it, and the little of the client's that gluttons and forward.wat need. An instance type must
   ;; spell out every type that its functions use, so error-code is here in full although no guest below looks inside one.
   (import "wasi:http/types@0.2.0" (instance $http
     (alias outer 1 $input-stream (type $input-stream'))
     (export "input-stream" (type $input-stream (eq $input-stream')))
+    (alias outer 1 $pollable (type $pollable-resource))
+    (export "pollable" (type $pollable (eq $pollable-resource)))
     (alias outer 1 $output-stream (type $output-stream'))
     (export "output-stream" (type $output-stream (eq $output-stream')))
 
@@ -10,6 +12,8 @@
       (case "get") (case "head") (case "post") (case "put") (case "delete") (case "connect") (case "options")
       (case "trace") (case "patch") (case "other" string)))
     (export "method" (type $method (eq $method')))
+    (type $scheme' (variant (case "HTTP") (case "HTTPS") (case "other" string)))
+    (export "scheme" (type $scheme (eq $scheme')))
     (type $DNS' (record (field "rcode" (option string)) (field "info-code" (option u16))))
     (export "DNS-error-payload" (type $DNS (eq $DNS')))
     (type $TLS' (record (field "alert-id" (option u8)) (field "alert-message" (option string))))
@@ -80,6 +84,7 @@
     (type $request (borrow $incoming-request))
     (export "[method]incoming-request.method" (func (param "self" $request) (result $method)))
     (export "[method]incoming-request.path-with-query" (func (param "self" $request) (result (option string))))
+    (export "[method]incoming-request.authority" (func (param "self" $request) (result (option string))))
     (export "[method]incoming-request.headers" (func (param "self" $request) (result (own $fields))))
     (export "[method]incoming-request.consume" (func (param "self" $request) (result (result (own $incoming-body)))))
     (export "[method]incoming-body.stream"
@@ -92,6 +97,19 @@
     (export "[constructor]outgoing-request" (func (param "headers" (own $fields)) (result (own $outgoing-request))))
     (export "[method]outgoing-request.set-path-with-query"
       (func (param "self" (borrow $outgoing-request)) (param "path-with-query" (option string)) (result (result))))
+    (export "[method]outgoing-request.set-scheme"
+      (func (param "self" (borrow $outgoing-request)) (param "scheme" (option $scheme)) (result (result))))
+    (export "[method]outgoing-request.set-authority"
+      (func (param "self" (borrow $outgoing-request)) (param "authority" (option string)) (result (result))))
+    (export "request-options" (type $request-options (sub resource)))
+    (export "incoming-response" (type $incoming-response (sub resource)))
+    (export "future-incoming-response" (type $future-response (sub resource)))
+    (type $pollable' (own $pollable))
+    (export "[method]future-incoming-response.subscribe"
+      (func (param "self" (borrow $future-response)) (result $pollable')))
+    (export "[method]future-incoming-response.get"
+      (func (param "self" (borrow $future-response))
+        (result (option (result (result (own $incoming-response) (error $error-code)))))))
 
     (export "outgoing-response" (type $outgoing-response (sub resource)))
     (export "outgoing-body" (type $outgoing-body (sub resource)))
