@@ -174,7 +174,7 @@ SETTINGS = (
     Setting(
         "outbound-idle-timeout",
         arguments.parse_duration,
-        "How long a connection of guests' requests is kept for a further one to the same host; 0s closes each after its "
+        "How long a connection of guests' requests is kept for another one to the same host; 0s closes each after its "
         "request.",
         "DURATION",
         default="4s",

@@ -224,6 +224,7 @@ async def test_an_idle_connection_that_its_server_ends_or_sends_on(server: Serve
     await server.serving(fixed(OK))
     assert await server.get("POST") == b"ok"
     stream = server.streams[0]
+    await trio.testing.wait_all_tasks_blocked()
     if unasked:
         await stream.send_all(unasked)
     else:

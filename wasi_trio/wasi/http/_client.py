@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import ssl
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -15,15 +14,14 @@ import trio
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi._outbound import Outbound
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed
-from wasi_trio.wasi.http._connect import AllowAddress, connect, default_tls_context, from_broken, from_os_error
-from wasi_trio.wasi.http._connections import Connection, Connections
+from wasi_trio.wasi.http._connect import AllowAddress, connect, default_tls_context, from_os_error
+from wasi_trio.wasi.http._connection import Connection
+from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.http._request_head import is_repeatable, request_head
 from wasi_trio.wasi.http._uri import destination
 
-#: bytes asked of the network at once
-RECEIVE_SIZE = 64 << 10
 #: bytes of a request's content that are sent before the response is waited for: a socket that is idle holds as much
 _SMALL = 8 << 10
 #: events handled in a row before other tasks get a turn: a server may send a byte to a chunk
@@ -50,6 +48,7 @@ class RequestOptions:
         return cls(to_connect, to_first_byte, to_next)
 
 
+Headers: TypeAlias = list[tuple[str, bytes]]
 #: what answers outgoing requests: the network (``Client.send``), or anything else that can
 Send: TypeAlias = Callable[[Request, RequestOptions, trio.Nursery], Awaitable[Response]]
 
@@ -74,7 +73,7 @@ class Client:
         Both bodies are streamed by a task in ``nursery`` from then on, independently of each other. When the
         response has ended, the connection is kept if the options say where and both sides allow it (RFC 9112,
         section 9.3). It is closed otherwise, and when the reader of the response's body closes that, and when
-        the nursery or, before there is a response, this call is cancelled; the request's body is closed
+        this call or, once there is a response, the nursery is cancelled; the request's body is closed
         with it. Raises HttpError; a failure after the header section aborts the response's body instead.
 
         A request is sent a second time, on a new connection, only where the first was a kept one, which its server
@@ -85,7 +84,7 @@ class Client:
         except HttpError as error:
             request.body.close(error)
             raise
-        return cast(Response, await nursery.start(exchange.run))
+        return await exchange.begin(nursery)
 
 
 class _Exchange:
@@ -99,68 +98,39 @@ class _Exchange:
         self.connection: Connection
         #: where the connection is kept for further requests, if anywhere
         self.connections = options.connections
+        #: around what goes on when there is a response
         self.scope = trio.CancelScope()
         self.response_body: Body | None = None
+        #: what the request or the response came to, where they go on at once
         self.failure: HttpError | None = None
-        #: seconds that are left for the response to begin
-        self.patience = self._timeout(options.first_byte_timeout)
         #: the request has gone out to its end
         self.sent = False
-        #: some of a response has come
-        self.received = False
         #: the connection is not this exchange's any more
         self.kept = False
-        self.repeatable = is_repeatable(request)
 
-    async def run(self, *, task_status: trio.TaskStatus[Response]) -> None:
-        """Do all of it; the response is the task's started value."""
+    async def begin(self, nursery: trio.Nursery) -> Response:
+        """Send the request and return the response; what is left to do then is done in ``nursery``."""
+        body = self.request.body
         try:
-            with self.scope:
-                await self._communicate(task_status)
-            if self.failure is not None:
-                if self.response_body is None:
-                    raise self.failure
-                self.response_body.abort(self.failure)
+            if body.finished and body.error is None and body.trailers is None and body.buffered <= _SMALL:
+                return await self._ask_small(nursery)
+            return cast(Response, await nursery.start(self._run))
         except HttpError as error:
-            self.failure = error
+            body.close(error)
             raise
-        finally:
-            self.request.body.close(self.failure)
-            if self.response_body is not None:
-                self.response_body.abort(HttpError("connection-terminated"))
+        except BaseException:
+            body.close()
+            raise
 
     # ---- the connection ----------------------------------------------------------------------------------
 
-    async def _communicate(self, task_status: trio.TaskStatus[Response]) -> None:
-        key = self.client, self.destination
-        if self.connections is not None:
-            kept = await self.connections.take(key, self._allows)
-            if kept is not None:
-                began = trio.current_time()
-                await self._use(kept, task_status)
-                if not self._was_lost:
-                    return
-                self.failure = None
-                self.patience -= trio.current_time() - began
-        await self._use(await self._connect(key), task_status)
+    async def _kept_connection(self) -> Connection | None:
+        if self.connections is None:
+            return None
+        return await self.connections.take((self.client, self.destination), self._allows)
 
-    @property
-    def _was_lost(self) -> bool:
-        """Whether the server has closed a connection that was kept, and the request may be sent once more.
-
-        RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1: it has to be idempotent. That the server has not answered
-        does not say that it has not read it.
-        """
-        failure = self.failure
-        return (
-            self.repeatable
-            and not self.received
-            and failure is not None
-            and failure.code.case == "connection-terminated"
-        )
-
-    async def _connect(self, key: Hashable) -> Connection:
-        """A new connection, which is one of the descriptors that guests may have."""
+    async def _new_connection(self) -> Connection:
+        """One of the descriptors that guests may have."""
         secure, host, port = self.destination
         tls = self.client.tls or default_tls_context() if secure else None
         try:
@@ -172,10 +142,10 @@ class _Exchange:
         except BaseException:
             GUESTS.release()
             raise
-        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=self.client.max_head)
+        key, max_head = (self.client, self.destination), self.client.max_head
         if self.connections is None:
-            return Connection(connected, key, protocol, GUESTS.release)
-        return self.connections.adopt(connected, key, protocol)
+            return Connection(connected, key, max_head, GUESTS.release)
+        return self.connections.adopt(connected, key, max_head)
 
     def _allows(self, address: str) -> bool:
         """Whether the request may go to an IP address: that of a new connection, or of one that was kept."""
@@ -186,55 +156,6 @@ class _Exchange:
                 return False
         return allow is None or allow(address)
 
-    async def _use(self, connection: Connection, task_status: trio.TaskStatus[Response]) -> None:
-        """Send the request, receive the response, and close the connection unless it is kept; a failure is noted."""
-        self.connection, self.sent = connection, False
-        try:
-            if self._is_small:
-                await self._exchange_in_turn(task_status)
-            else:
-                await self._exchange_at_once(task_status)
-        finally:
-            if not self.kept:
-                connection.close()
-
-    @property
-    def _is_small(self) -> bool:
-        body = self.request.body
-        return body.finished and body.error is None and body.trailers is None and body.buffered <= _SMALL
-
-    async def _exchange_in_turn(self, task_status: trio.TaskStatus[Response]) -> None:
-        """Receive after sending: the system takes so much by itself, and one task costs less than two."""
-        body = self.request.body
-        size = body.buffered
-        try:
-            head, _ = request_head(self.request, keep=self._may_keep)
-            events: list[h11.Event] = [head]
-            if size:
-                events.append(h11.Data(data=body.take(size)))
-            data = b"".join(self.connection.protocol.send(event) or b"" for event in (*events, h11.EndOfMessage()))
-        except HttpError as error:
-            self.failure = error
-            return
-        except h11.LocalProtocolError:
-            self.failure = HttpError("HTTP-request-body-size", size)
-            return
-        try:
-            await self._download(task_status, data)
-        except HttpError as error:
-            self.failure = error
-
-    async def _exchange_at_once(self, task_status: trio.TaskStatus[Response]) -> None:
-        """Receive while sending, as either may be long or wait for the other."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._upload, nursery.cancel_scope)
-            try:
-                await self._download(task_status)
-            except HttpError as error:
-                self.failure = self.failure or error
-            # A server that has answered in full wants no more of the request.
-            nursery.cancel_scope.cancel()
-
     @property
     def _may_keep(self) -> bool:
         return self.connections is not None and not self.connections.closed
@@ -242,7 +163,93 @@ class _Exchange:
     def _timeout(self, seconds: float | None) -> float:
         return self.client.timeout if seconds is None else seconds
 
-    # ---- the request -------------------------------------------------------------------------------------
+    # ---- a small request ---------------------------------------------------------------------------------
+
+    async def _ask_small(self, nursery: trio.Nursery) -> Response:
+        """Send first and receive then: the system takes so much by itself, and that costs no task."""
+        body = self.request.body
+        patience = self._timeout(self.options.first_byte_timeout)
+        repeatable = is_repeatable(self.request)
+        content = body.take(body.buffered)
+        connection = await self._kept_connection()
+        if connection is not None:
+            began = trio.current_time()
+            try:
+                return await self._ask_on(connection, content, patience, nursery)
+            except HttpError as error:
+                # RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1: the server has closed a connection that it had
+                # kept, and may have read the request all the same.
+                if error.code.case != "connection-terminated" or connection.received or not repeatable:
+                    raise
+            patience = max(patience - (trio.current_time() - began), 0)
+        return await self._ask_on(await self._new_connection(), content, patience, nursery)
+
+    async def _ask_on(self, connection: Connection, content: bytes, patience: float, nursery: trio.Nursery) -> Response:
+        self.connection = connection
+        try:
+            request = self._whole_request(content)
+            head: h11.Response | None = None
+            with trio.move_on_after(patience):
+                # A server that takes no more of it may have answered.
+                with suppress(trio.BrokenResourceError):
+                    await connection.send(request)
+                    self.sent = True
+                head = await self._receive_head()
+            response, body = self._begin_response(head)
+            if not self._take_received(body, response.headers):
+                nursery.start_soon(self._go_on, body, response.headers)
+            return response
+        except BaseException:
+            connection.close()
+            raise
+
+    def _whole_request(self, content: bytes) -> bytes:
+        send = self.connection.protocol.send
+        try:
+            head, _ = request_head(self.request, len(content), keep=self._may_keep)
+            events: tuple[h11.Event, ...] = (head, h11.Data(data=content)) if content else (head,)
+            return b"".join(send(event) or b"" for event in (*events, h11.EndOfMessage()))
+        except h11.LocalProtocolError:
+            raise HttpError("HTTP-request-body-size", len(content)) from None
+
+    async def _go_on(self, body: Body, headers: Headers) -> None:
+        """The rest of a response."""
+        try:
+            with self.scope:
+                await self._receive_body(body, headers)
+        except HttpError as error:
+            body.abort(error)
+        finally:
+            self._end(body)
+
+    def _end(self, body: Body | None) -> None:
+        if not self.kept:
+            self.connection.close()
+        self.request.body.close(self.failure)
+        if body is not None:
+            body.abort(HttpError("connection-terminated"))
+
+    # ---- any other request -------------------------------------------------------------------------------
+
+    async def _run(self, *, task_status: trio.TaskStatus[Response]) -> None:
+        """Send and receive at once, as either may be long or wait for the other; the response is the started value."""
+        with self.scope:
+            self.connection = await self._kept_connection() or await self._new_connection()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._upload, nursery.cancel_scope)
+                    try:
+                        await self._download(task_status)
+                    except HttpError as error:
+                        self.failure = self.failure or error
+                    # A server that has answered in full wants no more of the request.
+                    nursery.cancel_scope.cancel()
+                if self.failure is not None and self.response_body is not None:
+                    self.response_body.abort(self.failure)
+            finally:
+                self._end(self.response_body)
+        if self.failure is not None and self.response_body is None:
+            raise self.failure
 
     async def _upload(self, scope: trio.CancelScope) -> None:
         """Send the request. What stops it, other than the guest, is for the response to tell."""
@@ -250,7 +257,7 @@ class _Exchange:
         send = self.connection.protocol.send
         sent, chunked = 0, True
         try:
-            head, chunked = request_head(self.request, keep=self._may_keep)
+            head, chunked = request_head(self.request, body.buffered, keep=self._may_keep)
             pending = send(head) or b""
             while True:
                 if pending and not body.buffered and not body.finished:
@@ -263,7 +270,7 @@ class _Exchange:
                 sent += len(chunk)
                 await stream.send_all(pending + (send(h11.Data(data=chunk)) or b""))
                 pending = b""
-            await stream.send_all(pending + (send(self._end(chunked)) or b""))
+            await stream.send_all(pending + (send(self._end_of_request(chunked)) or b""))
             self.sent = True
         except BodyAborted as aborted:
             self.failure = aborted.error
@@ -278,7 +285,7 @@ class _Exchange:
         except trio.BrokenResourceError:
             body.close()
 
-    def _end(self, chunked: bool) -> h11.EndOfMessage:
+    def _end_of_request(self, chunked: bool) -> h11.EndOfMessage:
         trailers = self.request.body.trailers
         # Only chunked framing has a place for trailers, and a length among them would contradict it.
         if not trailers or not chunked:
@@ -287,18 +294,18 @@ class _Exchange:
             headers=[(name.encode(), value) for name, value in trailers if name.lower() != "content-length"]
         )
 
+    async def _download(self, task_status: trio.TaskStatus[Response]) -> None:
+        head: h11.Response | None = None
+        with trio.move_on_after(self._timeout(self.options.first_byte_timeout)):
+            head = await self._receive_head()
+        response, body = self._begin_response(head)
+        task_status.started(response)
+        await self._receive_body(body, response.headers)
+
     # ---- the response ------------------------------------------------------------------------------------
 
-    async def _download(self, task_status: trio.TaskStatus[Response], request: bytes = b"") -> None:
-        """Receive the response, after sending a request that is there as bytes."""
-        head: h11.Response | None = None
-        with trio.move_on_after(max(self.patience, 0)):
-            if request:
-                # A server that takes no more of it may have answered.
-                with suppress(trio.BrokenResourceError):
-                    await self.connection.stream.send_all(request)
-                    self.sent = True
-            head = await self._receive_head()
+    def _begin_response(self, head: h11.Response | None) -> tuple[Response, Body]:
+        """A response without its content, and the body for that; raises HttpError where it has not come in time."""
         if head is None:
             raise HttpError("connection-read-timeout")
         headers = [(name.decode("ascii"), bytes(value)) for name, value in head.headers.raw_items()]
@@ -307,69 +314,59 @@ class _Exchange:
             raise HttpError("HTTP-response-header-section-size", size)
         body = self.response_body = Body()
         body.subscribe_left(self.scope.cancel)
-        task_status.started(Response(head.status_code, headers, body))
-        try:
-            await self._receive_body(body, headers)
-        except BodyClosed:
-            # The reader left together with the last of it, which ends the exchange.
-            return
+        return Response(head.status_code, headers, body), body
 
     async def _receive_head(self) -> h11.Response:
         while True:
-            event = await self._next_event(math.inf)
-            if isinstance(event, h11.Response):
+            event = self.connection.next_event(in_body=False)
+            if event is None:
+                await self.connection.receive()
+            elif isinstance(event, h11.Response):
                 return event
 
-    async def _receive_body(self, body: Body, headers: list[tuple[str, bytes]]) -> None:
+    def _take_received(self, body: Body, headers: Headers) -> bool:
+        """Put what has come of the content into the body; whether that was all of it, and the exchange is over."""
+        try:
+            while (event := self.connection.next_event(in_body=True)) is not None:
+                if isinstance(event, h11.Data):
+                    # There is room: less was received than a body holds.
+                    body.write_pieces([event.data])
+                elif isinstance(event, h11.EndOfMessage):
+                    self._finish(body, headers, event)
+                    self._end(body)
+                    return True
+        except HttpError as error:
+            body.abort(error)
+            self._end(body)
+            return True
+        return False
+
+    async def _receive_body(self, body: Body, headers: Headers) -> None:
         timeout = self._timeout(self.options.between_bytes_timeout)
         burst = 0
         while True:
-            event = await self._next_event(timeout)
-            if isinstance(event, h11.Data):
-                await body.send_all(event.data)
+            event = self.connection.next_event(in_body=True)
+            if event is None:
+                await self.connection.receive(timeout)
+            elif isinstance(event, h11.Data):
+                try:
+                    await body.send_all(event.data)
+                except BodyClosed:
+                    # The reader left together with the last of it, which ends the exchange.
+                    return
                 burst += 1
                 if burst % _BURST == 0:
                     await trio.lowlevel.checkpoint()
             elif isinstance(event, h11.EndOfMessage):
-                trailers = [(name.decode("ascii"), bytes(value)) for name, value in event.headers.raw_items()]
-                # First, so that whoever hears of the end and sends another request finds the connection.
-                if self.connections is not None:
-                    if not self.sent:
-                        # The last of the request may have gone out in this turn of the loop.
-                        await trio.lowlevel.checkpoint()
-                    self.kept = self.sent and self.connections.keep(self.connection, headers)
-                body.finish(trailers or None)
+                if not self.sent and self.connections is not None:
+                    # The last of the request may have gone out in this turn of the loop.
+                    await trio.lowlevel.checkpoint()
+                self._finish(body, headers, event)
                 return
 
-    async def _next_event(self, seconds: float) -> h11.Event:
-        """What the server says next, each wait for its bytes bounded by so many ``seconds``."""
-        protocol, stream = self.connection.protocol, self.connection.stream
-        eof = False
-        while True:
-            try:
-                event = protocol.next_event()
-            except h11.RemoteProtocolError as error:
-                raise self._protocol_error(error, eof) from error
-            if isinstance(event, h11.Event):
-                return event
-            data: bytes | None = None
-            try:
-                with trio.move_on_after(seconds):
-                    data = bytes(await stream.receive_some(RECEIVE_SIZE))
-            except trio.BrokenResourceError as error:
-                raise from_broken(error) from error
-            if data is None:
-                raise HttpError("connection-read-timeout")
-            eof = not data
-            self.received = self.received or not eof
-            protocol.receive_data(data)
-
-    def _protocol_error(self, error: h11.RemoteProtocolError, eof: bool) -> HttpError:
-        in_body = self.response_body is not None
-        if eof:
-            return HttpError("HTTP-response-incomplete" if self.received else "connection-terminated")
-        if error.error_status_hint == 431:
-            return HttpError("HTTP-response-trailer-section-size" if in_body else "HTTP-response-header-section-size")
-        if error.error_status_hint == 501:
-            return HttpError("HTTP-response-transfer-coding")
-        return HttpError("HTTP-protocol-error")
+    def _finish(self, body: Body, headers: Headers, event: h11.EndOfMessage) -> None:
+        # The connection first, so that whoever hears of the end and sends another request finds it.
+        if self.connections is not None and self.sent:
+            self.kept = self.connections.keep(self.connection, headers)
+        trailers = [(name.decode("ascii"), bytes(value)) for name, value in event.headers.raw_items()]
+        body.finish(trailers or None)

@@ -6,19 +6,17 @@ connection is one of the descriptors that guests may have, and the first to go w
 
 from __future__ import annotations
 
-import os
 import re
-import ssl
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
-import h11
 import trio
 
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._connect import AllowAddress, Connected
+from wasi_trio.wasi.http._connection import Connection
 
 #: seconds between two looks at the connections that nobody uses
 INTERVAL = 1.0
@@ -31,8 +29,9 @@ class KeepAlive:
     """For how long connections are kept, in seconds, and how many.
 
     One that nobody uses is closed after ``idle_timeout``; zero keeps none. ``max_age`` counts from the connecting: what
-    is older serves no further request, so that changes in DNS are followed; None is no limit. ``max_idle`` bounds the connections that
-    nobody uses, and ``max_idle_per_host`` those of them to one host and port. The oldest are closed first.
+    is older serves no further request, so that changes in DNS are followed; None is no limit. ``max_idle`` bounds the
+    connections that nobody uses, and ``max_idle_per_host`` those of them to one host and port. The oldest are closed
+    first.
     """
 
     # Many servers close after 5 s (Node.js, Apache, uvicorn, hypercorn), and a request that is sent just then is lost.
@@ -40,53 +39,6 @@ class KeepAlive:
     max_age: float | None = 60.0
     max_idle: int = 256
     max_idle_per_host: int = 128
-
-
-class Connection:
-    """A connection, with what HTTP/1.1 is at there. ``key`` says to whom it leads, and on whose terms."""
-
-    __slots__ = ("_close", "address", "idle_until", "key", "opened_at", "protocol", "reused", "stream")
-
-    def __init__(
-        self, connected: Connected, key: Hashable, protocol: h11.Connection, close: Callable[[], None]
-    ) -> None:
-        self.stream = connected.stream
-        #: the IP address of the server
-        self.address = connected.address
-        self.key = key
-        self.protocol = protocol
-        self.opened_at = trio.current_time()
-        #: it has served a request before the present one
-        self.reused = False
-        #: when, in trio's time, it is given up unless somebody uses it
-        self.idle_until = 0.0
-        self._close: Callable[[], None] | None = close
-
-    @property
-    def socket(self) -> trio.socket.SocketType:
-        return self.stream.socket if isinstance(self.stream, trio.SocketStream) else self.stream.transport_stream.socket
-
-    def close(self) -> None:
-        """Close it, at once and without a word: neither TCP nor HTTP has one to wait for."""
-        close, self._close = self._close, None
-        if close is not None:
-            self.socket.close()
-            close()
-
-    def is_clean(self) -> bool:
-        """Whether both messages of a request have ended, nothing followed, and neither side announced the end."""
-        protocol = self.protocol
-        return protocol.our_state is protocol.their_state is h11.DONE and protocol.trailing_data == (b"", False)
-
-    def is_silent(self) -> bool:
-        """Whether the server has neither closed it nor sent anything that nobody asked for."""
-        try:
-            os.read(self.socket.fileno(), 1)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
 
 
 class Connections:
@@ -114,11 +66,11 @@ class Connections:
         """How many nobody uses."""
         return len(self._idle)
 
-    def adopt(self, connected: Connected, key: Hashable, protocol: h11.Connection) -> Connection:
+    def adopt(self, connected: Connected, key: Hashable, max_head: int) -> Connection:
         """A connection that is new, and counted among the descriptors of guests already."""
         self.open += 1
         self.opened += 1
-        return Connection(connected, key, protocol, self._closed)
+        return Connection(connected, key, max_head, self._closed)
 
     def _closed(self) -> None:
         self.open -= 1
@@ -130,10 +82,9 @@ class Connections:
             connection = next(reversed(connections))
             self._remove(connection)
             try:
-                if self._is_good(connection, allow_address) and await _holds_nothing(connection):
-                    connection.reused = True
+                if self._is_good(connection, allow_address) and await connection.holds_nothing():
                     self.reused += 1
-                    connection.protocol.start_next_cycle()
+                    connection.next_cycle()
                     return connection
             except BaseException:
                 connection.close()
@@ -222,23 +173,6 @@ class Connections:
             return False
         self._drop(next(iter(self._idle)))
         return True
-
-
-async def _holds_nothing(connection: Connection) -> bool:
-    """Whether TLS has nothing left that came behind the last response, or the server's good-bye."""
-    stream = connection.stream
-    if not isinstance(stream, trio.SSLStream):
-        return True
-    stream.transport_stream.waits = False
-    try:
-        await stream.receive_some(1)
-    except trio.WouldBlock:
-        return True
-    except (trio.BrokenResourceError, ssl.SSLError):
-        return False
-    finally:
-        stream.transport_stream.waits = True
-    return False
 
 
 def _announced(headers: list[tuple[str, bytes]]) -> float:

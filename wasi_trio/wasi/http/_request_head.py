@@ -15,8 +15,10 @@ _METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
-def request_head(request: Request, keep: bool) -> tuple[h11.Request, bool]:
-    """The request's header section, and whether its body is chunked. ``keep``: its connection is for further requests.
+def request_head(request: Request, size: int, keep: bool) -> tuple[h11.Request, bool]:
+    """The request's header section, and whether its body is chunked.
+
+    ``size`` is that of the content that is there. ``keep`` says that the connection is for further requests.
 
     Raises HttpError where it cannot be sent.
     """
@@ -39,8 +41,8 @@ def request_head(request: Request, keep: bool) -> tuple[h11.Request, bool]:
         if not body.finished or body.error is not None or body.trailers:
             chunked = True
             headers.append((b"Transfer-Encoding", b"chunked"))
-        elif body.buffered or request.method in _METHODS_WITH_CONTENT:
-            headers.append((b"Content-Length", b"%d" % body.buffered))
+        elif size or request.method in _METHODS_WITH_CONTENT:
+            headers.append((b"Content-Length", b"%d" % size))
     try:
         return h11.Request(method=request.method, target=target, headers=headers), chunked
     except h11.LocalProtocolError as error:
