@@ -110,6 +110,7 @@ class ProxyHandler:
             self.options.metrics.budget = self._budget
             metrics.stalls = lambda: self.watchdog.stalls
             metrics.interruptions = lambda: self.watchdog.interruptions
+            metrics.outbound = self.connections
         elif not listeners and not self.options.observed and not log.isEnabledFor(logging.INFO):
             return None
         return Observer(self.component.name, metrics, listeners, self.options.instance_prefix)

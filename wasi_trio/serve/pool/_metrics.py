@@ -13,6 +13,7 @@ from prometheus_client.exposition import generate_latest
 
 from wasi_trio.component._account import Budget
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
+from wasi_trio.wasi.http._connections import Connections
 
 #: bounds, in seconds, of the times that are measured
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -68,6 +69,8 @@ class HandlerMetrics:
         self.waiting: Callable[[], int] = int
         self.stalls: Callable[[], int] = int
         self.interruptions: Callable[[], int] = int
+        #: those of the guests' requests to other servers, once the handler is entered
+        self.outbound: Connections | None = None
 
     @property
     def live(self) -> int:
@@ -133,6 +136,11 @@ class Metrics:
         in_progress = _gauge("requests_in_progress", "Requests that instances have at the moment.")
         waiting = _gauge("requests_waiting", "Requests that wait because others are under way.")
         live = _gauge("instances_live", "Instances that there are at the moment.")
+        connections = _gauge("outbound_connections", "Connections of guests' requests to other servers.", "state")
+        opened = _counter("outbound_connections_opened", "Connections of guests' requests that were opened.")
+        reused = _counter(
+            "outbound_connections_reused", "Requests of guests that went over one that was kept."
+        )
         response = _histogram("response_seconds", "From a request's arrival to the head of the guest's response.")
         wait = _histogram("queue_wait_seconds", "From a request's arrival until a guest was called with it.")
         reuse = _histogram("instance_requests", "Requests that an instance took, counted when it ends.")
@@ -148,6 +156,13 @@ class Metrics:
             in_progress.add_metric(name, handler.in_progress())
             waiting.add_metric(name, handler.waiting())
             live.add_metric(name, handler.live)
+            outbound = handler.outbound
+            if outbound is not None:
+                idle = outbound.idle
+                connections.add_metric([*name, "active"], max(outbound.open - idle, 0))
+                connections.add_metric([*name, "idle"], idle)
+                opened.add_metric(name, outbound.opened)
+                reused.add_metric(name, outbound.reused)
             for family, distribution in (
                 (response, handler.response_seconds),
                 (wait, handler.wait_seconds),
@@ -173,6 +188,9 @@ class Metrics:
             reuse,
             stalls,
             interruptions,
+            connections,
+            opened,
+            reused,
         )
 
 
@@ -180,8 +198,8 @@ def _counter(name: str, meaning: str, *labels: str) -> CounterMetricFamily:
     return CounterMetricFamily(_PREFIX + name, meaning, labels=("component", *labels))
 
 
-def _gauge(name: str, meaning: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(_PREFIX + name, meaning, labels=("component",))
+def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, meaning, labels=("component", *labels))
 
 
 def _histogram(name: str, meaning: str) -> HistogramMetricFamily:
