@@ -41,6 +41,13 @@ def test_those_of_the_handler_run():
         assert title in result.stdout
 
 
+def test_that_of_requests_to_other_servers_runs():
+    result = run("--quick", "outbound")
+    assert result.returncode == 0, result.stderr
+    for title in ("through a guest to one other server", "WASI 0.2, connections kept", "WASI 0.3, connections opened"):
+        assert title in result.stdout
+
+
 def test_that_of_sockets_runs():
     result = run("--quick", "sockets")
     assert result.returncode == 0, result.stderr

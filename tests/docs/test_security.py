@@ -73,6 +73,7 @@ def rows(heading: str) -> dict[str, str]:
 
 def test_the_bounds_are_those_of_the_code() -> None:
     limits, options, http, network = Limits(), HandlerOptions(), HttpOptions(), NetworkOptions()
+    kept = http.keep_alive
     table = rows("What a guest can use up")
     for what, number, words in [
         ("linear memory", limits.memory, f"{limits.memory >> 30} GiB for each memory, {limits.memories} memories"),
@@ -121,6 +122,12 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("one set of header fields", MAX_SIZE, f"{MAX_SIZE >> 10} KiB, each field counting {FIELD_OVERHEAD} bytes"),
         ("a body that nobody takes", CAPACITY, f"{CAPACITY >> 10} KiB"),
         ("requests sent at once", http.max_outgoing, f"{http.max_outgoing}, and all"),
+        (
+            "connections kept for further requests while nobody uses them",
+            kept.max_idle,
+            f"{kept.max_idle} for each component in each process, {kept.max_idle_per_host} of them to one host, for"
+            f" {kept.idle_timeout:g} s",
+        ),
         ("sockets", network.max_sockets, f"{network.max_sockets:,} for each instance"),
         ("descriptors of the process, for files, sockets and requests of all instances together", 3, "three quarters"),
         ("bytes that wait to be sent over a connection of the system", host.CHUNK, f"{host.CHUNK >> 10} KiB"),

@@ -138,9 +138,7 @@ class Metrics:
         live = _gauge("instances_live", "Instances that there are at the moment.")
         connections = _gauge("outbound_connections", "Connections of guests' requests to other servers.", "state")
         opened = _counter("outbound_connections_opened", "Connections of guests' requests that were opened.")
-        reused = _counter(
-            "outbound_connections_reused", "Requests of guests that went over one that was kept."
-        )
+        reused = _counter("outbound_connections_reused", "Requests of guests that went over one that was kept.")
         response = _histogram("response_seconds", "From a request's arrival to the head of the guest's response.")
         wait = _histogram("queue_wait_seconds", "From a request's arrival until a guest was called with it.")
         reuse = _histogram("instance_requests", "Requests that an instance took, counted when it ends.")
