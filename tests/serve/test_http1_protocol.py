@@ -141,7 +141,7 @@ class Ours(Reader):
 
 def answer(protocol: Http1Protocol) -> bytes:
     """An empty response; gives what is sent."""
-    return protocol.start(ResponseHead(200, [(b"content-length", b"0")], 0), whole=True) + protocol.finish(None)
+    return protocol.start(ResponseHead(200, [(b"content-length", b"0")], 0), unread=True) + protocol.finish(None)
 
 
 @st.composite
@@ -443,7 +443,7 @@ def asked(head: bytes = GET) -> Http1Protocol:
 
 def test_content_of_a_response_is_framed_and_not_copied() -> None:
     protocol = asked()
-    assert b"transfer-encoding: chunked\r\n" in protocol.start(ResponseHead(200, []), whole=False)
+    assert b"transfer-encoding: chunked\r\n" in protocol.start(ResponseHead(200, []), unread=False)
     one, two = b"abc", memoryview(b"defgh")
     framed = protocol.frame([one, two])
     assert b"".join(framed) == b"8\r\nabcdefgh\r\n"
@@ -456,7 +456,7 @@ def test_content_of_a_response_is_framed_and_not_copied() -> None:
 
 def test_content_with_a_length() -> None:
     protocol = asked()
-    start = protocol.start(ResponseHead(200, [(b"content-length", b"2")], 2), whole=False)
+    start = protocol.start(ResponseHead(200, [(b"content-length", b"2")], 2), unread=False)
     assert start == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
     assert protocol.frame([b"ab"]) == [b"ab"]
     assert protocol.finish([("x-t", b"1")]) == b""
@@ -464,14 +464,14 @@ def test_content_with_a_length() -> None:
 
 def test_a_response_without_content() -> None:
     protocol = asked()
-    assert protocol.start(ResponseHead(299, [], bodiless=True), whole=False) == b"HTTP/1.1 299 \r\n\r\n"
+    assert protocol.start(ResponseHead(299, [], bodiless=True), unread=False) == b"HTTP/1.1 299 \r\n\r\n"
     assert protocol.frame([b"ab"]) == []
     assert protocol.finish(None) == b""
 
 
 def test_content_that_ends_with_the_connection() -> None:
     protocol = asked(b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
-    assert protocol.start(ResponseHead(200, []), whole=False) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
+    assert protocol.start(ResponseHead(200, []), unread=False) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
     assert protocol.frame([b"ab"]) == [b"ab"]
     assert protocol.ends_with_connection
     assert protocol.finish(None) == b""

@@ -286,6 +286,15 @@ SETTINGS = (
         field="post_response_timeout",
     ),
     Setting(
+        "drain-delay",
+        arguments.parse_duration,
+        "How long requests are still accepted when the server is told to shut down, while /readyz says 503 and clients "
+        "are told to go elsewhere.",
+        "DURATION",
+        default="0s",
+        everywhere=False,
+    ),
+    Setting(
         "drain-timeout",
         or_none(arguments.parse_duration),
         "How long requests under way are waited for when the server shuts down.",

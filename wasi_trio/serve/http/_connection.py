@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import IntEnum
 
 import trio
 
@@ -29,6 +30,16 @@ LINGER = 2.0
 MOST_LINGERED = 256 << 10
 
 
+class Phase(IntEnum):
+    """How far a server is with its end."""
+
+    SERVING = 0
+    #: requests are taken, and clients told to send further ones elsewhere
+    LEAVING = 1
+    #: requests under way are the last
+    STOPPING = 2
+
+
 @dataclass(slots=True)
 class Front:
     """What the connections of a server share. ``service`` answers a request; it must not wait."""
@@ -39,8 +50,7 @@ class Front:
     #: what connections hold is counted in
     account: Account
     access_log: AccessLog | None = None
-    #: requests under way are the last
-    stopping: bool = False
+    phase: Phase = Phase.SERVING
 
 
 class Connection(ABC):
@@ -77,6 +87,10 @@ class Connection(ABC):
     @abstractmethod
     def expire(self) -> None:
         """The deadline has passed."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """The server ends soon: tell the client, as soon as the protocol can, to send further requests elsewhere."""
 
     @abstractmethod
     def stop(self) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 import trio
 
 from wasi_trio._texts import get_logger
-from wasi_trio.serve.http._connection import Connection, Front
+from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._heads import BadRequest, Http1Head
 from wasi_trio.serve.http._http1_protocol import CONTINUE, MOST_DRAINED, Http1Protocol, Receiving, Sending
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
@@ -49,8 +49,10 @@ class Http1Connection(Connection):
         self._body: Body | None = None
         #: content was received that may not have been decoded yet
         self._decodable = False
-        #: bytes of content that nobody wanted
-        self._dropped = 0
+        #: bytes of content that nobody wanted, and those that were given to the body
+        self._dropped = self._given = 0
+        #: the guest has asked for some
+        self._asked = False
         self._requests_left = self.limits.max_requests
         #: for how long the guest has received by itself, and sent
         self._stretch = Stretch()
@@ -153,7 +155,7 @@ class Http1Connection(Connection):
             return False
         self.deadline = math.inf
         self._requests_left -= 1
-        if self._requests_left <= 0 or self.front.stopping:
+        if self._requests_left <= 0 or self.front.phase is not Phase.SERVING:
             protocol.close = True
         if protocol.content is None:
             body = Body.empty()
@@ -180,7 +182,7 @@ class Http1Connection(Connection):
             content = f"{error}\n".encode()
             headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content))]
             head = ResponseHead(error.status, headers, len(content))
-            self.output.write([protocol.start(head, whole=True) + content + protocol.finish(None)])
+            self.output.write([protocol.start(head, unread=True) + content + protocol.finish(None)])
         self._leave()
 
     def _leave(self) -> None:
@@ -195,7 +197,8 @@ class Http1Connection(Connection):
         """Give the content of the request that has just begun to a body."""
         if self.protocol.receiving is Receiving.CONTENT:
             self._body = body
-            self._dropped = 0
+            self._dropped = self._given = 0
+            self._asked = False
             self._decodable = self.protocol.buffered > 0
             body.on_starved = self._starved
 
@@ -262,6 +265,7 @@ class Http1Connection(Connection):
         if body is None or body.closed or body.finished:
             self._dropped += sum(map(len, pieces))
         else:
+            self._given += sum(map(len, pieces))
             with suppress(BodyClosed):
                 body.write_pieces(pieces)
         if protocol.receiving is Receiving.DONE:
@@ -289,6 +293,7 @@ class Http1Connection(Connection):
     def _starved(self) -> None:
         """The guest finds nothing in its request's body."""
         stream = self.current
+        self._asked = True
         self.ask_for_content()
         if self.output.broken or not self.input.is_plain or not self._stretch.goes_on():
             return
@@ -305,6 +310,12 @@ class Http1Connection(Connection):
             # A host function that is interrupted in the middle of this: nobody knows what was lost of the content.
             self.cut()
             raise
+
+    @property
+    def reads_content(self) -> bool:
+        """Whether the guest has read, or waits for, some of the content that is being received, and wants more."""
+        body = self._body
+        return body is not None and not body.closed and (self._asked or self._given > body.buffered)
 
     def ask_for_content(self) -> None:
         """Tell a client that waits for it that its content is wanted (RFC 9110, section 10.1.1)."""
@@ -351,11 +362,26 @@ class Http1Connection(Connection):
             self.protocol.receive_end()
         self.moved()
 
+    def leave(self) -> None:
+        # What has begun cannot say so any more; the response to the next request will.
+        if self.protocol.sending is Sending.HEAD:
+            self.protocol.close = True
+
     def stop(self) -> None:
         self.protocol.close = True
-        if self.protocol.receiving is Receiving.HEAD:
+        if self.protocol.receiving is Receiving.HEAD and not self._has_request():
             self.protocol.receive_end()
             self.moved()
+
+    def _has_request(self) -> bool:
+        """Whether some of a request has come, which is answered yet: its client could not know that it is too late."""
+        if not self.protocol.buffered and self.input.is_plain:
+            with suppress(trio.BrokenResourceError):  # the task finds that as well
+                data = self.input.receive_now()
+                if data is not None:
+                    self._accept(data)
+                    self.moved()
+        return self.protocol.begun
 
 
 def _has_room(body: Body) -> bool:
@@ -366,7 +392,7 @@ def _has_room(body: Body) -> bool:
 class Http1Stream(HttpStream):
     """One request of a connection over HTTP/1."""
 
-    __slots__ = ("_began_at", "_connection", "_content", "_head", "_is_over", "_pending", "_request_head")
+    __slots__ = ("_began_at", "_connection", "_content", "_head", "_is_over", "_is_pending", "_request_head")
 
     def __init__(self, request: Request, connection: Http1Connection, head: Http1Head) -> None:
         super().__init__(request)
@@ -378,8 +404,8 @@ class Http1Stream(HttpStream):
         self._head: ResponseHead | None = None
         #: the response was sent, or nobody waits for it
         self._is_over = False
-        #: a head that goes out with what follows it
-        self._pending: list[Piece] = []
+        #: whether the head is still to go out, with what follows it
+        self._is_pending = False
         #: the content of a response that has begun
         self._content: ResponseContent | None = None
 
@@ -396,7 +422,7 @@ class Http1Stream(HttpStream):
         if head.length is None and not head.bodiless and not trailers:
             head.headers.append((b"content-length", b"%d" % len(content)))
             head.length = len(content)
-        start = protocol.start(head, whole=True)
+        start = protocol.start(head, unread=True)
         if len(content) <= _WORTH_APART and not trailers:
             self._end([start + content, protocol.finish(None)])
         else:
@@ -413,9 +439,7 @@ class Http1Stream(HttpStream):
         if self._is_over:
             return
         self._head = head
-        # The guest may want to read yet, and behind the head nothing can say so any more.
-        self._connection.ask_for_content()
-        self._pending = [self._connection.protocol.start(head, whole=False)]
+        self._is_pending = True
         self._content = content
         content.body.on_full = self.send_now
 
@@ -430,8 +454,17 @@ class Http1Stream(HttpStream):
             raise ClientLeft
 
     def _framed(self, pieces: list[Piece]) -> list[Piece]:
-        pending, self._pending = self._pending, []
-        return pending + self._connection.protocol.frame(pieces)
+        return [*self._pending_head(), *self._connection.protocol.frame(pieces)]
+
+    def _pending_head(self) -> list[Piece]:
+        if not self._is_pending or self._head is None:
+            return []
+        self._is_pending = False
+        connection = self._connection
+        # The guest may want to read yet, and behind the head nothing can say so any more.
+        if not self.request.body.closed:
+            connection.ask_for_content()
+        return [connection.protocol.start(self._head, unread=not connection.reads_content)]
 
     def send_now(self) -> bool:
         """The guest is about to wait: send what it has written, if that can be done at once; whether it was."""
@@ -460,12 +493,10 @@ class Http1Stream(HttpStream):
     async def end(self, trailers: Trailers | None) -> None:
         if self._is_over:
             raise ClientLeft
-        finish = self._connection.protocol.finish(trailers if self._request_head.accepts_trailers else None)
-        self._end([*self._framed_rest(), finish])
-
-    def _framed_rest(self) -> list[Piece]:
-        pending, self._pending = self._pending, []
-        return pending
+        pending = self._pending_head()
+        self._end(
+            [*pending, self._connection.protocol.finish(trailers if self._request_head.accepts_trailers else None)]
+        )
 
     def _end(self, pieces: list[Piece]) -> None:
         self._is_over = True
@@ -479,7 +510,7 @@ class Http1Stream(HttpStream):
         self._is_over = True
         self._detach()
         # What the guest wrote before still reaches the client.
-        self._connection.output.write(self._framed_rest())
+        self._connection.output.write(self._pending_head())
         self._connection.protocol.abort()
         self._connection.responded()
 

@@ -240,11 +240,11 @@ class Http1Protocol:
 
     # ---- sending -----------------------------------------------------------------------------------------
 
-    def start(self, response: ResponseHead, whole: bool) -> bytes:
+    def start(self, response: ResponseHead, unread: bool) -> bytes:
         """The head of a response.
 
-        ``whole`` says that everything else follows at once, so that the close of a connection can be announced whose
-        client still has too much to send.
+        ``unread`` says that nobody reads what is still to come of the request. If that is too much to drop, or nobody
+        knows how much it is, the head announces that the connection closes.
         """
         head = self.head
         minor_version = 1 if head is None else head.minor_version
@@ -260,7 +260,7 @@ class Http1Protocol:
         else:
             self._framing = Framing.CLOSE
             self.close = True
-        if whole and self.receiving is Receiving.CONTENT and not self.is_drainable:
+        if unread and self.receiving is Receiving.CONTENT and not self.is_drainable:
             self.close = True
         if self.close:
             lines.append(b"connection: close\r\n")

@@ -14,9 +14,9 @@ from h2.errors import ErrorCodes
 
 from wasi_trio._texts import get_logger
 from wasi_trio.serve.http import _heads as heads
-from wasi_trio.serve.http._connection import Connection, Front
+from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._heads import BadRequest, Fields
-from wasi_trio.serve.http._http2_protocol import WINDOW, FrameReader, Http2Protocol, StreamFailed, TooMuch
+from wasi_trio.serve.http._http2_protocol import LEAVING, WINDOW, FrameReader, Http2Protocol, StreamFailed, TooMuch
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.http._transport import Stream
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
@@ -142,7 +142,7 @@ class Http2Connection(Connection):
     def _on_request(self, event: h2.events.RequestReceived) -> None:
         number = event.stream_id
         assert number is not None
-        if self._is_closing or self.front.stopping or len(self.streams) >= self.limits.max_streams:
+        if self._is_closing or self.front.phase is Phase.STOPPING or len(self.streams) >= self.limits.max_streams:
             self.protocol.reset(number, ErrorCodes.REFUSED_STREAM)
             return
         stream: Http2Stream | None = None
@@ -315,6 +315,12 @@ class Http2Connection(Connection):
     def expire(self) -> None:
         if not self.streams:
             self.stop()
+
+    def leave(self) -> None:
+        # Not by h2, for which nothing follows a GOAWAY frame. This one refuses nothing yet (RFC 9113, section 6.8).
+        if not self._is_closing and not self.output.broken:
+            self._flush()
+            self.output.write([LEAVING])
 
     def stop(self) -> None:
         self._is_closing = True

@@ -17,7 +17,7 @@ import h2.exceptions
 import h2.settings
 import hpack
 from h2.errors import ErrorCodes
-from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
 #: bytes that a client may send of one request before any of them was read
 WINDOW = 64 << 10
@@ -25,6 +25,9 @@ WINDOW = 64 << 10
 MOST_WINDOW = 512 << 10
 #: bytes that it may send of all its requests
 _CONNECTION_WINDOW = 1 << 30
+
+#: what says that requests should go elsewhere, and that those that have been sent are all answered
+LEAVING = GoAwayFrame(0, last_stream_id=(1 << 31) - 1, error_code=ErrorCodes.NO_ERROR).serialize()
 
 PREFACE_SIZE = 24
 _FRAME_HEADER = 9

@@ -14,7 +14,7 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Account, Budget
 from wasi_trio.serve.http._access_log import AccessLog
-from wasi_trio.serve.http._connection import Connection, Front
+from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._http1_connection import Http1Connection
 from wasi_trio.serve.http._http2_connection import Http2Connection
 from wasi_trio.serve.http._limits import ConnectionLimits
@@ -67,10 +67,15 @@ class Server:
         listeners: Sequence[socket.socket],
         stop: trio.Event,
         *,
+        leave: trio.Event | None = None,
         secure: Sequence[socket.socket] = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Serve on listening sockets until ``stop`` is set; returns when the requests under way then are answered.
+
+        From ``leave`` on, if that is set before, connections and requests are accepted as ever, and clients are told to
+        send further ones elsewhere: responses over HTTP/1 have ``connection: close``, connections over HTTP/2 get a
+        GOAWAY frame.
 
         Those in ``secure`` are served over TLS, with the context ``tls``. All are closed. Cancelling this drops every
         connection.
@@ -84,6 +89,8 @@ class Server:
                         accepting.start_soon(self._accept, listener, None, connections)
                     for listener in secure:
                         accepting.start_soon(self._accept, listener, tls, connections)
+                    if leave is not None:
+                        accepting.start_soon(self._leave, leave)
                     await stop.wait()
                     accepting.cancel_scope.cancel()
                 self._stop()
@@ -93,9 +100,15 @@ class Server:
                 self._tell_dropped()
             helpers.cancel_scope.cancel()
 
+    async def _leave(self, leave: trio.Event) -> None:
+        await leave.wait()
+        self._front.phase = Phase.LEAVING
+        for connection in list(self._connections):
+            connection.leave()
+
     def _stop(self) -> None:
         """Close idle connections now, and busy ones after their response."""
-        self._front.stopping = True
+        self._front.phase = Phase.STOPPING
         for handshake in self._handshakes:
             handshake.cancel()
         for connection in list(self._connections):
@@ -157,7 +170,7 @@ class Server:
             if len(self._handshakes) > MOST_HANDSHAKES:
                 self._handshakes.popitem(last=False)[0].cancel()
             try:
-                if self._front.stopping:
+                if self._front.phase is Phase.STOPPING:
                     return False
                 await stream.do_handshake()
                 return True
@@ -181,8 +194,10 @@ class Server:
     async def _run(self, connection: Connection, data: bytes) -> bytes | None:
         self._connections.add(connection)
         self._arrived.set()
-        if self._front.stopping:
+        if self._front.phase is Phase.STOPPING:
             connection.stop()
+        elif self._front.phase is Phase.LEAVING:
+            connection.leave()
         try:
             return await connection.run(data)
         except trio.Cancelled:

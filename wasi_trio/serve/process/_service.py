@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -66,8 +66,12 @@ class Service:
         """What the event loop is to be run with."""
         return () if self.metrics is None or self.metrics.tasks is None else (self.metrics.tasks,)
 
-    async def run(self, stop: trio.Event) -> None:
-        """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
+    async def run(self, stop: trio.Event, ready: Callable[[], object] | None = None) -> None:
+        """Serve until ``stop`` is set, then for the setting ``drain-delay``, and what is under way then to its end.
+
+        ``ready`` is called when requests are accepted. Cancelling this ends it at once.
+        """
+        drain = trio.Event()
         settings, protocols = self.orders.settings, self.protocols
         options = replace(
             settings.handler_options(self.metrics),
@@ -81,7 +85,7 @@ class Service:
             self.chain.open(options) as handlers,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(self._begin_to_drain, stop, handlers)
+            nursery.start_soon(self._leave, stop, drain, handlers)
             if self.chain.engine.profiler is not None:
                 nursery.start_soon(profiles_on_signal, self.write_profiles)
             self.readiness.handlers = handlers
@@ -106,9 +110,12 @@ class Service:
                 budget=budget,
                 drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
             )
+            if ready is not None:
+                ready()
             await server.run(
                 [listener.sock for listener in self.listeners if not listener.secure],
-                stop,
+                drain,
+                leave=stop,
                 secure=[listener.sock for listener in self.listeners if listener.secure],
                 tls=protocols.tls,
             )
@@ -120,9 +127,12 @@ class Service:
         if profiler is not None:
             await trio.to_thread.run_sync(profiler.flush)
 
-    async def _begin_to_drain(self, stop: trio.Event, handlers: Sequence[ProxyHandler]) -> None:
+    async def _leave(self, stop: trio.Event, drain: trio.Event, handlers: Sequence[ProxyHandler]) -> None:
+        """Tell those who ask, and whoever sends a request, not to send more; begin to drain when they have had time."""
         await stop.wait()
         self.readiness.end()
+        await trio.sleep(self.orders.settings["drain-delay"])
+        drain.set()
         for handler in handlers:
             handler.begin_to_drain()
 
