@@ -18,6 +18,7 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
+from wasi_trio.serve.process._notify import ServiceManager
 from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
 from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._loading import check_address_space
@@ -37,6 +38,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
     """
     raise_limit()
     ignore_hang_up()
+    manager = ServiceManager.from_environment(os.environ)
     try:
         orders = understand(given, os.environ, config_file)
         set_up_logs(orders.settings)
@@ -64,12 +66,12 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 del chain
                 engine.close()
                 supervisor = Supervisor(orders, protocols.workers, listeners, admin_socket)
-                trio.run(_main, supervisor.run, shutdown_socket)
+                trio.run(_main, supervisor.run, shutdown_socket, manager)
             else:
                 metrics = None if admin_socket is None else new_metrics()
                 service = Service(orders, chain, protocols, listeners, metrics)
                 with administered(service, admin_socket):
-                    trio.run(_main, service.run, shutdown_socket, instruments=service.instruments)
+                    trio.run(_main, service.run, shutdown_socket, manager, instruments=service.instruments)
     except (SettingError, LoadError, ListenError) as error:
         raise CommandError(str(error)) from None
 
@@ -81,12 +83,17 @@ def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_
     return Orders(gather(given, environment, file), file)
 
 
-async def _main(serve: Callable[[trio.Event], Awaitable[None]], shutdown_socket: socket.socket | None) -> None:
+async def _main(
+    serve: Callable[[trio.Event, Callable[[], object]], Awaitable[None]],
+    shutdown_socket: socket.socket | None,
+    manager: ServiceManager,
+) -> None:
     """Run what serves until a signal, or a connection to the shutdown address, sets its event."""
     async with shutdown_on_signals() as stop, trio.open_nursery() as nursery:
+        nursery.start_soon(manager.run, stop)
         if shutdown_socket is not None:
             nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)
-        await serve(stop)
+        await serve(stop, manager.ready)
         nursery.cancel_scope.cancel()
 
 

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
@@ -74,6 +74,8 @@ class Supervisor:
         self._inherited = [descriptor for descriptor, _ in sockets]
         self._profiled = isinstance(orders.settings["profile"], GuestProfile)
         self._running: set[_Worker] = set()
+        #: set when one of them serves
+        self._serving = trio.Event()
         #: what workers report, where somebody may ask for it
         self._totals: Totals | None = None
         if admin_socket is not None:
@@ -84,9 +86,14 @@ class Supervisor:
         #: held while a process is started, for which the sockets have to be open
         self._starting = trio.Lock()
 
-    async def run(self, stop: trio.Event) -> None:
-        """Serve until ``stop`` is set, and what is under way then to its end. Cancelling this ends it at once."""
+    async def run(self, stop: trio.Event, ready: Callable[[], object] | None = None) -> None:
+        """Serve until ``stop`` is set, and what is under way then to its end.
+
+        ``ready`` is called when the first worker accepts requests. Cancelling this ends it at once.
+        """
         async with trio.open_nursery() as beside:
+            if ready is not None:
+                beside.start_soon(self._tell_ready, ready)
             if self._profiled:
                 beside.start_soon(profiles_on_signal, self._have_profiles_written)
             if self._admin_socket is not None and self._totals is not None:
@@ -105,6 +112,10 @@ class Supervisor:
                         listener.sock.close()
             beside.cancel_scope.cancel()
 
+    async def _tell_ready(self, ready: Callable[[], object]) -> None:
+        await self._serving.wait()
+        ready()
+
     async def _have_profiles_written(self) -> None:
         async with trio.open_nursery() as nursery:
             for worker in self._running:
@@ -115,7 +126,7 @@ class Supervisor:
         for life in count():
             if stop.is_set():
                 return
-            worker = _Worker(number, life, stop, self._interval, self._limit, self._totals)
+            worker = _Worker(number, life, stop, self._serving, self._interval, self._limit, self._totals)
             began = trio.current_time()
             self._running.add(worker)
             try:
@@ -144,6 +155,7 @@ class _Worker:
         number: int,
         life: int,
         stop: trio.Event,
+        begun: trio.Event,
         interval: float | None,
         limit: float,
         totals: Totals | None,
@@ -155,6 +167,8 @@ class _Worker:
         self.serving = False
         self.code: int | None = None
         self._stop = stop
+        #: set when it serves, or another does
+        self._begun = begun
         self._interval = interval
         self._limit = limit
         self._totals = totals
@@ -242,6 +256,7 @@ class _Worker:
             async for said in control:
                 if SERVING in said:
                     self.serving = True
+                    self._begun.set()
                     logger.info("%s serves", self)
                 self._beats += 1
         except trio.BrokenResourceError:

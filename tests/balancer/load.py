@@ -1,0 +1,125 @@
+"""Clients that keep connections and reuse them, and count every request that got no answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import trio
+
+#: content of the POSTs, by turns: little, and more than a server reads that nobody wants
+SIZES = (10, 100_000)
+
+
+class Lost(Exception):
+    """A request that was not answered; the message says how far it came."""
+
+
+class Load:
+    """Sends GET and POST by turns, ``clients`` at a time, each to the port that ``choose`` gives.
+
+    A connection is kept and used again unless its response says ``connection: close``. No request is repeated.
+    """
+
+    def __init__(self, choose: Callable[[], int], clients: int = 8) -> None:
+        self.answered: Counter[str] = Counter()
+        self.lost: list[str] = []
+        self._choose = choose
+        self._clients = clients
+        self._idle: dict[int, list[trio.SocketStream]] = {}
+
+    @property
+    def sent(self) -> int:
+        return self.answered.total() + len(self.lost)
+
+    async def run(self, requests: int) -> None:
+        """Send so many requests."""
+        left = iter(range(requests))
+
+        async def client() -> None:
+            for number in left:
+                method, size = ("GET", 0) if number % 2 else ("POST", SIZES[number // 2 % len(SIZES)])
+                try:
+                    await self._ask(method, size)
+                    self.answered[method] += 1
+                except (Lost, OSError, trio.BrokenResourceError) as error:
+                    self.lost.append(f"{method} of {size} bytes: {error!r}")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(self._clients):
+                nursery.start_soon(client)
+        for streams in self._idle.values():
+            while streams:
+                await trio.aclose_forcefully(streams.pop())
+
+    async def _ask(self, method: str, size: int) -> None:
+        port = self._choose()
+        idle = self._idle.setdefault(port, [])
+        stream = idle.pop() if idle else await trio.open_tcp_stream("127.0.0.1", port)
+        kept = False
+        failure: Exception | None = None
+        try:
+            length = f"content-length: {size}\r\n" if method == "POST" else ""
+            head = f"{method} / HTTP/1.1\r\nhost: example.test\r\n{length}\r\n".encode()
+            async with trio.open_nursery() as nursery:
+                sending = _Sending(stream, head, bytes(size))
+                nursery.start_soon(sending.run)
+                try:
+                    kept = await _answer(stream)
+                except (Lost, trio.BrokenResourceError) as error:
+                    failure = error
+                if not kept:
+                    # A server that has announced its end may read no more.
+                    nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
+            kept = kept and sending.done
+        finally:
+            if kept:
+                idle.append(stream)
+            else:
+                await trio.aclose_forcefully(stream)
+
+
+class _Sending:
+    """The head by itself, and the content behind it, as clients and balancers do."""
+
+    def __init__(self, stream: trio.SocketStream, head: bytes, content: bytes) -> None:
+        self.done = False
+        self._stream = stream
+        self._pieces = (head, content)
+
+    async def run(self) -> None:
+        try:
+            for piece in self._pieces:
+                if piece:
+                    await self._stream.send_all(piece)
+            self.done = True
+        except trio.BrokenResourceError:
+            return  # what was received tells whether that was a loss
+
+
+async def _answer(stream: trio.SocketStream) -> bool:
+    """Whether the connection goes on behind a response that is read to its end; raises Lost."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += await _more(stream, received)
+    head, _, content = received.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    if not lines[0].startswith(b"http/1.1 200 "):
+        raise Lost(f"answered with {head[:80]!r}")
+    if b"transfer-encoding: chunked" in lines:
+        while not content.endswith(b"0\r\n\r\n"):
+            content += await _more(stream, content)
+    else:
+        length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+        while len(content) < length:
+            content += await _more(stream, content)
+    return b"connection: close" not in lines
+
+
+async def _more(stream: trio.SocketStream, so_far: bytes) -> bytes:
+    data = bytes(await stream.receive_some())
+    if not data:
+        raise Lost(f"closed after {so_far[:80]!r}")
+    return data
