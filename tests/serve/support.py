@@ -77,12 +77,15 @@ def server(service: Service, *, max_connections: int | None = None, **limits: An
 
 
 @asynccontextmanager
-async def serving(service: Service, stop: trio.Event | None = None, **options: Any) -> AsyncIterator[int]:
+async def serving(
+    service: Service, stop: trio.Event | None = None, *, leave: trio.Event | None = None, **options: Any
+) -> AsyncIterator[int]:
     """A server for a service; gives its port. It is dropped with every connection in the end."""
     listener = bind(("127.0.0.1", 0))
     port: int = listener.getsockname()[1]
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(server(service, **options).run, [listener], stop or trio.Event())
+        run = functools.partial(server(service, **options).run, leave=leave)
+        nursery.start_soon(run, [listener], trio.Event() if stop is None else stop)
         yield port
         nursery.cancel_scope.cancel()
 

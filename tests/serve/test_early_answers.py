@@ -1,0 +1,207 @@
+"""Responses that go out before the request's content has come: the connection is kept, or its close announced."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import pytest
+import trio
+import trio.testing
+
+from tests.serve.support import Answering, Http2, connect, read_to_end, read_until, server, serving
+from wasi_trio.serve._listening import bind
+from wasi_trio.serve.http._stream import HttpStream, ResponseContent, ResponseHead
+from wasi_trio.wasi.http._body import Body, BodyClosed
+from wasi_trio.wasi.http._messages import Response
+
+LARGE = 1_000_000
+
+
+class Guest:
+    """Answers piece by piece. ``reads`` bytes of content are read before, and the rest is kept or dropped."""
+
+    def __init__(self, reads: int = 0, drops: bool = False) -> None:
+        self._reads = reads
+        self._drops = drops
+
+    def __call__(self, stream: HttpStream) -> None:
+        body = stream.request.body
+        if not body.finished:
+            stream.receive_into(body)
+        stream.send_later(functools.partial(self._answer, stream))
+
+    async def _answer(self, stream: HttpStream) -> None:
+        body = stream.request.body
+        read = 0
+        while read < self._reads:
+            read += len(await body.receive_some(self._reads - read))
+        if self._drops:
+            body.close()
+        content = Body()
+        stream.send_head(ResponseHead(200, []), ResponseContent(content, None))
+        await stream.send_pieces([stream.request.method.encode()])
+        await stream.end(None)
+
+
+def post(length: int | None) -> bytes:
+    framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+    return b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("guest", [Guest(), Guest(drops=True), Guest(reads=5, drops=True)])
+@pytest.mark.parametrize("length", [LARGE, None])
+async def test_the_close_is_announced_where_too_much_may_come(guest: Guest, length: int | None) -> None:
+    async with serving(guest) as port, await connect(port) as stream:
+        await stream.send_all(post(length) + (b"5\r\nfirst\r\n" if length is None else b"first"))
+        assert b"connection: close\r\n" in await read_to_end(stream)
+
+
+@pytest.mark.parametrize("length", [5, 64 << 10])
+@pytest.mark.parametrize("guest", [Guest(), Guest(drops=True)])
+async def test_a_little_is_dropped(guest: Guest, length: int) -> None:
+    async with serving(guest) as port, await connect(port) as stream:
+        await stream.send_all(post(length))
+        assert b"connection: close" not in await read_until(stream, b"0\r\n\r\n")
+        await stream.send_all(bytes(length) + b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await read_until(stream, b"GET")
+
+
+async def test_a_little_that_does_not_come_ends_the_connection_soon() -> None:
+    async with serving(Guest(), keep_alive_timeout=0.05) as port, await connect(port) as stream:
+        await stream.send_all(post(5))
+        with trio.fail_after(30):
+            await read_to_end(stream)
+
+
+@pytest.mark.parametrize("length", [LARGE, None])
+async def test_a_guest_that_reads_is_given_the_connection_s_further_requests(length: int | None) -> None:
+    """As an echo is, whose response begins in the middle of the request."""
+    content = bytes(LARGE)
+    async with serving(Echo()) as port, await connect(port) as stream, trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            await stream.send_all(post(length))
+            framed = content if length else b"%x\r\n%b\r\n0\r\n\r\n" % (LARGE, content)
+            await stream.send_all(framed)
+
+        nursery.start_soon(send)
+        received = await read_until(stream, b"0\r\n\r\n")
+        assert b"connection: close" not in received
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"connection: close" not in await read_until(stream, b"0\r\n\r\n")
+
+
+class Echo(Guest):
+    async def _answer(self, stream: HttpStream) -> None:
+        body, content = stream.request.body, Body()
+        stream.send_head(ResponseHead(200, []), ResponseContent(content, None))
+        try:
+            while data := await body.receive_some(65536):
+                await stream.send_pieces([b"x" * len(data)])
+            await stream.end(None)
+        except BodyClosed:
+            return
+
+
+async def test_a_client_is_not_told_to_send_what_nobody_wants() -> None:
+    async with serving(Guest(drops=True)) as port, await connect(port) as stream:
+        await stream.send_all(post(5).replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n"))
+        received = await read_to_end(stream)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in received
+
+
+# ---- the server leaves ---------------------------------------------------------------------------------------
+
+
+async def test_a_response_that_has_not_begun_announces_the_close() -> None:
+    leave = trio.Event()
+    service = Answering()
+    async with serving(service, leave=leave) as port, await connect(port) as stream:
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        while not service.exchanges:
+            await trio.lowlevel.checkpoint()
+        leave.set()
+        await trio.testing.wait_all_tasks_blocked()
+        service.exchanges[0].respond(Response(200, [], Body.of(b"ok")))
+        assert b"connection: close\r\n" in await read_to_end(stream)
+
+
+async def test_an_idle_connection_is_open_until_the_server_stops() -> None:
+    leave, stop = trio.Event(), trio.Event()
+    async with serving(Guest(), stop, leave=leave) as port, await connect(port) as idle, await connect(port) as kept:
+        leave.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await kept.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"connection: close\r\n" in await read_to_end(kept)
+        async with await connect(port) as fresh:
+            await fresh.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b"connection: close\r\n" in await read_to_end(fresh)
+        stop.set()
+        assert await read_to_end(idle) == b""
+
+
+async def test_what_has_come_when_the_server_stops_is_answered() -> None:
+    """The client could not know yet; before, its request was read by nobody."""
+    listener = bind(("127.0.0.1", 0))
+    served = server(Guest())
+    async with trio.open_nursery() as nursery, await connect(listener.getsockname()[1]) as stream:
+        nursery.start_soon(served.run, [listener], trio.Event())
+        await trio.testing.wait_all_tasks_blocked()
+        # In one turn of the loop: the server has not looked at its socket when it is told.
+        os.write(stream.socket.fileno(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        served._stop()
+        received = await read_to_end(stream)
+        nursery.cancel_scope.cancel()
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in received
+
+
+async def frames(stream: trio.SocketStream, kind: int) -> list[tuple[int, int, bytes]]:
+    """Type, stream and content of each frame that comes, up to one of this type."""
+    data, found = b"", []
+    while True:
+        while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3])):
+            found.append((data[3], int.from_bytes(data[5:9]), data[9:end]))
+            data = data[end:]
+            if found[-1][0] == kind:
+                return found
+        more = await stream.receive_some()
+        assert more, found
+        data += more
+
+
+async def test_http2_is_told_at_once_and_served_on() -> None:
+    """Requests that were on their way are answered, until the server stops and says which was the last."""
+    leave, stop = trio.Event(), trio.Event()
+    async with serving(Guest(), stop, leave=leave) as port, await connect(port) as stream:
+        client = Http2(stream)
+        assert await client.content(await client.ask("/")) == b"GET"
+        # What h2 makes of a request, while it has heard of no end yet.
+        number = client.protocol.get_next_available_stream_id()
+        headers = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")]
+        client.protocol.send_headers(number, headers, end_stream=True)
+        late = client.protocol.data_to_send()
+        leave.set()
+        with trio.fail_after(30):
+            goaway, data = 7, 0
+            assert (await frames(stream, goaway))[-1] == (goaway, 0, b"\x7f\xff\xff\xff" + bytes(4))
+            await stream.send_all(late)
+            assert (await frames(stream, data))[-1] == (data, number, b"GET")
+            stop.set()
+            assert (await frames(stream, goaway))[-1] == (goaway, 0, number.to_bytes(4) + bytes(4))
+
+
+async def test_http2_that_begins_while_the_server_leaves() -> None:
+    leave = trio.Event()
+    leave.set()
+    async with serving(Guest(), leave=leave) as port, await connect(port) as stream:
+        await trio.testing.wait_all_tasks_blocked()
+        client = Http2(stream)
+        await client.ask("/")
+        with trio.fail_after(30):
+            found = await frames(stream, 0)
+        # Its settings first (RFC 9113, section 3.4).
+        assert [kind for kind, _, _ in found if kind in (4, 7)][:2] == [4, 7]
+        assert found[-1][2] == b"GET"
