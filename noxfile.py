@@ -92,3 +92,10 @@ def spec(session: nox.Session) -> None:
     """The specification's own tests: ``nox -s spec -- DIR``, DIR being component-model's ``test/`` folder."""
     session.install(".")
     session.run("python", "-m", "tests.spec", *session.posargs)
+
+
+@nox.session
+def balancer(session: nox.Session) -> None:
+    """End servers behind a real HAProxy, which has to be installed."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.balancer", *session.posargs)

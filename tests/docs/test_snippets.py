@@ -28,6 +28,10 @@ SHOWN = {
     "jco new --wasi-command program.wasm -o command.wasm",
     # lines of the log
     "[2026-11-28 14:55:04 +0000] INFO wasi_trio.serve: instance 1 of hello.wasm starts",
+    # what HAProxy is told, in which the ports alone are others than in tests/balancer
+    "backend servers",
+    # a unit of systemd's, whose protocol tests/e2e/test_service_manager.py speaks
+    "[Service]",
     # what goes into the files of shells, whose scripts tests/cli/test_help.py tries
     'eval "$(wasi-trio completion bash)"',
     "wasi-trio completion fish > ~/.config/fish/completions/wasi-trio.fish",

@@ -1,0 +1,82 @@
+"""``python -m tests.balancer``: one of two servers behind a real HAProxy ends under load.
+
+In each of HAProxy's modes of reusing connections nothing may be lost; no request is repeated, by it or by the clients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import trio
+from rich.console import Console
+from rich.table import Table
+
+from tests.balancer.haproxy import MODES, haproxy, program
+from tests.balancer.load import Load
+from tests.e2e.process import command, on_disk
+
+GUESTS = ("hello", "p3_hello")
+#: a multiple of the time between two of HAProxy's checks
+OPTIONS = ("--admin-addr", "127.0.0.1:0", "--drain-delay", "1s", "--max-instance-reuse-count", "1000000")
+
+
+async def drained(guest: str, mode: str, requests: int) -> Load:
+    """What became of at least so many requests, in the middle of which one server ended."""
+    with tempfile.TemporaryDirectory() as name:
+        folders = [Path(name) / "one", Path(name) / "other"]
+        for folder in folders:
+            folder.mkdir()
+        component = on_disk(Path(name), guest)
+        async with (
+            command(folders[0], component, *OPTIONS, patience=600) as one,
+            command(folders[1], component, *OPTIONS, patience=600) as other,
+            haproxy(Path(name), mode, [one, other]) as port,
+        ):
+            load = Load(lambda: port, clients=16)
+            ended = trio.Event()
+
+            async def end() -> None:
+                while load.sent < requests / 4:  # noqa: ASYNC110 - it counts without telling
+                    await trio.sleep(0.01)
+                one.signal(signal.SIGTERM)
+                if await one.ended():
+                    raise RuntimeError(f"the server ended badly: {one.stderr}")
+                ended.set()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end)
+                while not ended.is_set() or load.sent < requests:
+                    await load.run(500)
+            return load
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.balancer", description=__doc__)
+    parser.add_argument("--requests", type=int, default=5000, help="in each mode, for each guest")
+    parser.add_argument("--mode", choices=MODES, action="append", help="only this one; may be repeated")
+    options = parser.parse_args()
+    if program() is None:
+        print("haproxy is not installed: apt-get install haproxy", file=sys.stderr)
+        return 2
+    table = Table(title="One of two servers ends behind HAProxy")
+    for heading in ("guest", "http-reuse", "GET", "POST", "lost"):
+        table.add_column(heading, justify="right")
+    lost: list[str] = []
+    for guest in GUESTS:
+        for mode in options.mode or MODES:
+            load = trio.run(partial(drained, guest, mode, options.requests))
+            lost += [f"{guest}, {mode}: {what}" for what in load.lost]
+            table.add_row(guest, mode, str(load.answered["GET"]), str(load.answered["POST"]), str(len(load.lost)))
+    Console().print(table)
+    for what in lost[:20]:
+        print(what)
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
