@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -125,3 +126,17 @@ async def test_the_command_line(tmp_path: Path, options: tuple[str, ...], expect
                     received += more
                 assert received.startswith(b"HTTP/1.1 200 ")
         assert server.requests == expected
+
+
+@pytest.mark.parametrize("name", GUESTS_OF_BOTH)
+async def test_no_request_leaves_objects_in_cycles(name: str) -> None:
+    """To look for them would stop the event loop now and then."""
+    async with upstream() as server, ProxyHandler(guest(name), HandlerOptions(**OFTEN)) as handler:
+        await ask(handler, server, 5)
+        gc.collect()
+        gc.disable()
+        try:
+            await ask(handler, server, 200)
+            assert gc.collect() < 100
+        finally:
+            gc.enable()

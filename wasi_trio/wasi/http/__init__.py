@@ -9,6 +9,7 @@ from wasi_trio.lazy import lazily
 if TYPE_CHECKING:
     from wasi_trio.wasi.http._body import Body, BodyAborted
     from wasi_trio.wasi.http._client import Client
+    from wasi_trio.wasi.http._connections import KeepAlive
     from wasi_trio.wasi.http._context import HttpOptions
     from wasi_trio.wasi.http._errors import HttpError
     from wasi_trio.wasi.http._messages import Request, Response
@@ -19,6 +20,7 @@ __all__ = [
     "Client",
     "HttpError",
     "HttpOptions",
+    "KeepAlive",
     "Request",
     "Response",
 ]
@@ -31,6 +33,7 @@ __getattr__, __dir__ = lazily(
         "Client": "wasi_trio.wasi.http._client",
         "HttpError": "wasi_trio.wasi.http._errors",
         "HttpOptions": "wasi_trio.wasi.http._context",
+        "KeepAlive": "wasi_trio.wasi.http._connections",
         "Request": "wasi_trio.wasi.http._messages",
         "Response": "wasi_trio.wasi.http._messages",
     },
