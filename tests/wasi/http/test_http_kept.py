@@ -15,6 +15,9 @@ from http_origin import abortion, content, failure, read_head
 from wasi_trio.component._values import Variant
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._client import RequestOptions
+from wasi_trio.wasi.http._connection import Connection
+from wasi_trio.wasi.http._errors import HttpError
 
 
 @pytest.fixture
@@ -323,3 +326,65 @@ async def test_a_server_that_does_not_answer_is_not_asked_again(server: Server) 
     await server.get()
     assert await failure(server.get(first_byte_timeout=0.01)) == Variant("connection-read-timeout")
     assert [len(requests) for requests in server.seen] == [2]
+
+
+# ---- requests whose content comes later --------------------------------------------------------------------
+
+
+async def test_a_request_is_repeated_that_turns_out_to_have_no_content(server: Server) -> None:
+    """As guests of some toolchains send a GET: its body is ended after it was sent."""
+    await server.serving(closing())
+    await server.get()
+    body = Body()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.get, "GET", body)
+        while len(server.seen) < 2:
+            await trio.lowlevel.checkpoint()
+        body.finish()
+    assert server.seen[0][1] == server.seen[1][0] == b"GET / HTTP/1.1"
+
+
+async def test_a_post_is_not_repeated_though_none_of_its_content_was_sent(server: Server) -> None:
+    await server.serving(closing())
+    await server.get()
+    assert await failure(server.get("POST", Body())) == Variant("connection-terminated")
+    assert [len(requests) for requests in server.seen] == [2]
+
+
+async def test_what_was_begun_is_not_repeated(server: Server) -> None:
+    await server.serving(closing())
+    await server.get()
+    body = Body()
+    body.try_write(b"some")
+    assert await failure(server.get("PUT", body)) == Variant("connection-terminated")
+    assert [len(requests) for requests in server.seen] == [2]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_connection_that_ends_before_the_request_has_gone_out(
+    server: Server, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends nothing but that, and is not waited for; what the server cannot have seen is sent again."""
+    await server.serving(fixed(OK))
+    for _ in range(20):  # which of the two tasks is first is chance
+        await server.get()
+        await trio.testing.wait_all_tasks_blocked()
+        before = len(server.seen)
+        await server.streams[-1].aclose()
+        await readable(server)
+        # As if the end had come just behind that look.
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "is_silent", lambda self: True)
+            body = Body()
+            async with trio.open_nursery() as nursery:
+                try:
+                    response = await server.client.send(
+                        server.request(method, body=body), RequestOptions(connections=server.connections), nursery
+                    )
+                    response.body.close()
+                except HttpError as error:
+                    # It had gone out.
+                    assert method == "POST"
+                    assert error.code.case == "connection-terminated"
+                    continue
+        assert len(server.seen) == before + 1

@@ -19,7 +19,7 @@ from wasi_trio.wasi.http._connection import Connection
 from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
-from wasi_trio.wasi.http._request_head import is_repeatable, request_head
+from wasi_trio.wasi.http._request_head import IDEMPOTENT, is_repeatable, request_head
 from wasi_trio.wasi.http._uri import destination
 
 #: bytes of a request's content that are sent before the response is waited for: a socket that is idle holds as much
@@ -77,7 +77,8 @@ class Client:
         with it. Raises HttpError; a failure after the header section aborts the response's body instead.
 
         A request is sent a second time, on a new connection, only where the first was a kept one, which its server
-        closed before any of a response, and the request is idempotent and has no content.
+        closed before any of a response, and either none of it had gone out, or it is idempotent and no content of it
+        was taken.
         """
         try:
             exchange = _Exchange(self, request, options)
@@ -107,6 +108,8 @@ class _Exchange:
         self.sent = False
         #: the connection is not this exchange's any more
         self.kept = False
+        #: none of the request's content was taken, so that it can be sent once more
+        self.may_repeat = False
 
     async def begin(self, nursery: trio.Nursery) -> Response:
         """Send the request and return the response; what is left to do then is done in ``nursery``."""
@@ -222,40 +225,75 @@ class _Exchange:
         finally:
             self._end(body)
 
-    def _end(self, body: Body | None) -> None:
+    def _end(self, body: Body) -> None:
         if not self.kept:
             self.connection.close()
-        self.request.body.close(self.failure)
-        if body is not None:
-            body.abort(HttpError("connection-terminated"))
+        self.request.body.close()
+        body.abort(HttpError("connection-terminated"))
 
     # ---- any other request -------------------------------------------------------------------------------
 
     async def _run(self, *, task_status: trio.TaskStatus[Response]) -> None:
         """Send and receive at once, as either may be long or wait for the other; the response is the started value."""
-        with self.scope:
-            self.connection = await self._kept_connection() or await self._new_connection()
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._upload, nursery.cancel_scope)
-                    try:
-                        await self._download(task_status)
-                    except HttpError as error:
-                        self.failure = self.failure or error
-                    # A server that has answered in full wants no more of the request.
-                    nursery.cancel_scope.cancel()
-                if self.failure is not None and self.response_body is not None:
-                    self.response_body.abort(self.failure)
-            finally:
-                self._end(self.response_body)
-        if self.failure is not None and self.response_body is None:
-            raise self.failure
+        try:
+            with self.scope:
+                kept = await self._kept_connection()
+                if kept is not None:
+                    self.may_repeat = True
+                    await self._exchange_on(kept, task_status)
+                if kept is None or self._was_lost(kept):
+                    self.failure, self.may_repeat = None, False
+                    await self._exchange_on(await self._new_connection(), task_status)
+            if self.failure is not None and self.response_body is None:
+                raise self.failure
+        except HttpError as error:
+            self.failure = error
+            raise
+        finally:
+            self.request.body.close(self.failure)
+            if self.response_body is not None:
+                self.response_body.abort(HttpError("connection-terminated"))
+
+    def _was_lost(self, connection: Connection) -> bool:
+        """Whether a kept connection turned out to be closed, and the request may be sent on another.
+
+        It is as for a small one. What has not begun to go out may be sent whatever it is.
+        """
+        failure = self.failure
+        return (
+            failure is not None
+            and failure.code.case == "connection-terminated"
+            and not connection.received
+            and self.may_repeat
+            and self.request.body.error is None
+            and (self.request.method in IDEMPOTENT or connection.protocol.our_state is h11.IDLE)
+        )
+
+    async def _exchange_on(self, connection: Connection, task_status: trio.TaskStatus[Response]) -> None:
+        """Send and receive; a failure is noted, and the connection closed unless it is kept."""
+        self.connection = connection
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._upload, nursery.cancel_scope)
+                try:
+                    await self._download(task_status)
+                except HttpError as error:
+                    self.failure = self.failure or error
+                # A server that has answered in full wants no more of the request.
+                nursery.cancel_scope.cancel()
+            if self.failure is not None and self.response_body is not None:
+                self.response_body.abort(self.failure)
+        finally:
+            if not self.kept:
+                connection.close()
 
     async def _upload(self, scope: trio.CancelScope) -> None:
         """Send the request. What stops it, other than the guest, is for the response to tell."""
         body, stream = self.request.body, self.connection.stream
         send = self.connection.protocol.send
         sent, chunked = 0, True
+        if self.failure is not None:
+            return  # the server had closed the connection
         try:
             head, chunked = request_head(self.request, body.buffered, keep=self._may_keep)
             pending = send(head) or b""
@@ -267,6 +305,7 @@ class _Exchange:
                 chunk = await body.receive_some()
                 if not chunk:
                     break
+                self.may_repeat = False
                 sent += len(chunk)
                 await stream.send_all(pending + (send(h11.Data(data=chunk)) or b""))
                 pending = b""
@@ -283,7 +322,8 @@ class _Exchange:
             self.failure = HttpError("HTTP-protocol-error") if chunked else HttpError("HTTP-request-body-size", sent)
             scope.cancel()
         except trio.BrokenResourceError:
-            body.close()
+            if not self.may_repeat:
+                body.close()
 
     def _end_of_request(self, chunked: bool) -> h11.EndOfMessage:
         trailers = self.request.body.trailers

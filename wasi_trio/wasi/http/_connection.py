@@ -89,6 +89,9 @@ class Connection:
             event = self.protocol.next_event()
         except h11.RemoteProtocolError as error:
             raise self._no_response(error, in_body) from error
+        if isinstance(event, h11.ConnectionClosed):
+            # Before the request went out.
+            raise HttpError("connection-terminated")
         return event if isinstance(event, h11.Event) else None
 
     def _no_response(self, error: h11.RemoteProtocolError, in_body: bool) -> HttpError:

@@ -12,7 +12,7 @@ from wasi_trio.wasi.http._uri import encode_target
 #: methods for which even an empty request states its length (RFC 9110, section 8.6)
 _METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 #: those that mean the same when they are repeated (RFC 9110, section 9.2.2)
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 def request_head(request: Request, size: int, keep: bool) -> tuple[h11.Request, bool]:
@@ -56,7 +56,7 @@ def is_repeatable(request: Request) -> bool:
     """
     body = request.body
     return (
-        request.method in _IDEMPOTENT
+        request.method in IDEMPOTENT
         and body.finished
         and body.error is None
         and not body.buffered
