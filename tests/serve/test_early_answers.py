@@ -172,7 +172,7 @@ async def frames(stream: trio.SocketStream, kind: int) -> list[tuple[int, int, b
         data += more
 
 
-async def test_http2_is_told_at_once_and_served_on() -> None:
+async def test_http2_that_is_idle_is_told_at_once_and_served_on() -> None:
     """Requests that were on their way are answered, until the server stops and says which was the last."""
     leave, stop = trio.Event(), trio.Event()
     async with serving(Guest(), stop, leave=leave) as port, await connect(port) as stream:
@@ -194,6 +194,7 @@ async def test_http2_is_told_at_once_and_served_on() -> None:
 
 
 async def test_http2_that_begins_while_the_server_leaves() -> None:
+    """It is told when its first request is answered."""
     leave = trio.Event()
     leave.set()
     async with serving(Guest(), leave=leave) as port, await connect(port) as stream:
@@ -201,7 +202,23 @@ async def test_http2_that_begins_while_the_server_leaves() -> None:
         client = Http2(stream)
         await client.ask("/")
         with trio.fail_after(30):
-            found = await frames(stream, 0)
-        # Its settings first (RFC 9113, section 3.4).
-        assert [kind for kind, _, _ in found if kind in (4, 7)][:2] == [4, 7]
-        assert found[-1][2] == b"GET"
+            found = await frames(stream, 7)
+        assert [content for kind, _, content in found if kind == 0 and content] == [b"GET"]
+
+
+async def test_http2_is_told_when_nothing_is_under_way() -> None:
+    leave = trio.Event()
+    service = Answering()
+    async with serving(service, leave=leave) as port, await connect(port) as stream:
+        client = Http2(stream)
+        await client.ask("/")
+        await client.ask("/")
+        while len(service.exchanges) < 2:
+            await trio.lowlevel.checkpoint()
+        leave.set()
+        await trio.testing.wait_all_tasks_blocked()
+        for exchange in service.exchanges:
+            exchange.respond(Response(200, [], Body.of(b"ok")))
+        with trio.fail_after(30):
+            found = await frames(stream, 7)
+        assert [content for kind, _, content in found if kind == 0 and content] == [b"ok", b"ok"]

@@ -56,6 +56,8 @@ class Http2Connection(Connection):
         self._requests_left = limits.max_requests
         #: no further request is taken
         self._is_closing = False
+        #: its client is to be told that the server leaves
+        self._is_leaving = False
         #: it has said so, because of an error
         self._has_failed = False
         self._reading = trio.CancelScope()
@@ -121,6 +123,8 @@ class Http2Connection(Connection):
             self._flush()
             if self._is_over:
                 self._end()
+            elif self._is_leaving:
+                self._tell_leaving()
         except Exception:
             self.cut()
             raise
@@ -287,7 +291,7 @@ class Http2Connection(Connection):
         if self.streams.pop(stream.number, None) is None or self.streams:
             return
         self.deadline = trio.current_time() + self.limits.keep_alive_timeout
-        if self._is_closing and not self._turn_is_due:
+        if (self._is_closing or self._is_leaving) and not self._turn_is_due:
             self._turn_is_due = True
             self.front.turns.call(self._take_turn)
 
@@ -317,9 +321,17 @@ class Http2Connection(Connection):
             self.stop()
 
     def leave(self) -> None:
-        # Not by h2, for which nothing follows a GOAWAY frame. This one refuses nothing yet (RFC 9113, section 6.8).
+        self._is_leaving = True
+        self._tell_leaving()
+
+    def _tell_leaving(self) -> None:
+        """Say that the server leaves, and refuses nothing yet (RFC 9113, section 6.8), when that disturbs nobody."""
+        # Some clients give up what is under way when they hear it; one that has asked for nothing yet is about to.
+        if self.streams or not self.protocol.highest_inbound_stream_id:
+            return
+        self._is_leaving = False
+        # Not by h2, for which nothing follows a GOAWAY frame.
         if not self._is_closing and not self.output.broken:
-            self._flush()
             self.output.write([LEAVING])
 
     def stop(self) -> None:
