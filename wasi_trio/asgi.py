@@ -30,6 +30,7 @@ from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send,
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import EngineOptions, check_address_space
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -106,7 +107,10 @@ class App:
         paths, options, headers, engine_options = self._understand()
         check_address_space()
         with engine_options.open() as engine:
-            chain = Chain(engine, paths, self._imports)
+            imports = state_imports(options.wasi.state)
+            if self._imports is not None:
+                imports.update(self._imports)
+            chain = Chain(engine, paths, imports)
             async with chain.open(options) as handlers:
                 self._application = Application(handlers[0], headers=headers)
                 try:

@@ -19,6 +19,7 @@ PAGE = ROOT / "docs" / "testing.md"
 GUESTS = {
     "counter.wasm": "counter",
     "worker.wasm": "host_call",
+    "state.wasm": "state",
     "outer.wasm": "p3_middleware",
     "inner.wasm": "hello",
     "command.wasm": "command",

@@ -25,7 +25,7 @@ _RESULT, _BUFFER, _BUFFER_SIZE = 1024, 1 << 20, 1 << 20
 
 @functools.cache
 def described(version: str) -> wit.Wit:
-    """The WIT of WASI ``p2`` or ``p3``."""
+    """The WIT of WASI ``p2`` or ``p3``, or of ``proposals``."""
     return wit.load([_ROOT / version], ("cli-exit-with-code", "network-error-code"))
 
 
@@ -42,7 +42,7 @@ class Declarations:
 
     def __init__(self, version: str, release: str | None = None) -> None:
         self.wit = described(version)
-        self.version = "0.2.12" if version == "p2" else "0.3.0"
+        self.version = {"p2": "0.2.12", "p3": "0.3.0"}.get(version, release)
         #: what the component says that it was made for
         self.release = release or self.version
         self.lines: list[str] = []

@@ -13,11 +13,19 @@ import click
 from wasi_trio._texts import MOST, shown
 from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._help import add_help
-from wasi_trio.cli._options import engine_options, given_engine, given_settings, option, parsed
+from wasi_trio.cli._options import (
+    engine_options,
+    given_engine,
+    given_settings,
+    given_state,
+    option,
+    parsed,
+    state_options,
+)
 from wasi_trio.cli._standard_streams import open_standard_streams
 from wasi_trio.runtime._profile_options import Profiling, single
 from wasi_trio.serve._config_file import VARIABLE
-from wasi_trio.serve._settings import BY_NAME, SETTINGS
+from wasi_trio.serve._settings import BY_NAME, SETTINGS, SettingError
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._outbound import Entry, Outbound
 
@@ -125,6 +133,7 @@ _profile = click.option(
 @cli.command(context_settings={"allow_interspersed_args": False})
 @_env
 @_dir
+@state_options
 @_network
 @_profile
 @_debug
@@ -141,7 +150,7 @@ def run(
     allow_outbound: tuple[Entry, ...],
     block_private: bool,
     profile: Profiling | None,
-    **engine: Any,
+    **others: Any,
 ) -> int:
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
     if any(entry.own for entry in allow_outbound):
@@ -158,9 +167,9 @@ def run(
         block_private=block_private,
     )
     try:
-        options = replace(given_engine(engine), profile=single(profile))
-        return run_command(component, args, env, network, directories, options)
-    except LoadError as error:
+        options = replace(given_engine(others), profile=single(profile))
+        return run_command(component, args, env, network, directories, options, given_state(others))
+    except (LoadError, SettingError) as error:
         raise click.UsageError(str(error)) from None
 
 

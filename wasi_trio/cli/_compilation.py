@@ -18,7 +18,7 @@ from wasi_trio.runtime._code_cache import CacheError, check_cache
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._middleware import NextHandler
-from wasi_trio.wasi._imports import link_wasi
+from wasi_trio.wasi._imports import EVERY_STATE, link_wasi, state_imports
 from wasi_trio.wasi._loading import DEFAULT, EngineOptions, LoadError, check_is_component, read_component, refused
 
 
@@ -103,6 +103,7 @@ def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callabl
         imports = Imports()
         NextHandler().provide(imports)
         try:
+            imports.update(state_imports(EVERY_STATE))
             link_wasi(component, imports)
         except LinkError as error:
             unmet = str(error)

@@ -16,8 +16,8 @@ from wasi_trio.component._plan import Plan, plan
 from wasi_trio.component._sizes import Sizes, measure
 from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
-from wasi_trio.wasi import p2, p3
-from wasi_trio.wasi._imports import wasi_imports
+from wasi_trio.wasi import p2, p3, proposals
+from wasi_trio.wasi._imports import EVERY_STATE, state_imports, wasi_imports
 from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.p3._http import handler_interface
@@ -29,6 +29,9 @@ HANDLER = "wasi:http/handler"
 MET = "met"
 #: by the component that `serve` is given after this one
 NEXT = "next"
+#: by what these options give
+CONFIG = "config"
+KEYVALUE = "keyvalue"
 MISSING = "missing"
 MISMATCHED = "mismatched"
 #: where the component has an import that no host could provide, the others are not looked at
@@ -125,8 +128,9 @@ def _is_own(package: str) -> bool:
 
 
 def _provided() -> Imports:
-    """What the host has for a component that another one stands behind."""
+    """What the host has for a component that another one stands behind, and that is given all that there is."""
     imports = wasi_imports()
+    imports.update(state_imports(EVERY_STATE))
     imports.add(f"{HANDLER}@{p3.VERSION}", handler_interface(_unanswered))
     return imports
 
@@ -153,6 +157,8 @@ def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
             details = tuple(f"{unmet.name}: {unmet.difference}" for unmet in mismatched[item.name])
         elif parse_import_name(planned.interface_of(item.name))[0] == HANDLER:
             status = NEXT
+        elif (interface := planned.interface_of(item.name)) in proposals.CONFIG or interface in proposals.KEYVALUE:
+            status = CONFIG if interface in proposals.CONFIG else KEYVALUE
         yield ImportReport(item.name, tuple(functions.get(item.name, ())), status, details)
 
 

@@ -15,9 +15,12 @@ from wasi_trio.wasi._arguments import parse_features
 
 if TYPE_CHECKING:
     from wasi_trio.wasi._loading import EngineOptions
+    from wasi_trio.wasi._state import State
 
 #: the settings of the engine, which every command has that takes a component
 _ENGINE = ("wasm", "compile-timeout", "compile-memory")
+#: those of variables and buckets
+_STATE = ("config-var", "keyvalue", "keyvalue-timeout", "keyvalue-max-value", "keyvalue-memory", "wasi")
 
 
 def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -60,6 +63,18 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def given_engine(given: dict[str, Any]) -> EngineOptions:
     """What the options of the engine come to, with which a command was called."""
     return Settings(given_settings(given, (BY_NAME[name] for name in _ENGINE))).engine_options()
+
+
+def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what guests are given that outlives them; ``given_state`` makes something of them."""
+    for name in reversed(_STATE):
+        command = option(BY_NAME[name])(command)
+    return command
+
+
+def given_state(given: dict[str, Any]) -> State:
+    """What the options of state come to, with which a command was called; raises SettingError."""
+    return Settings(given_settings(given, (BY_NAME[name] for name in _STATE))).state
 
 
 def given_settings(given: dict[str, Any], settings: Iterable[Setting]) -> dict[str, Any]:

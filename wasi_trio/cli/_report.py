@@ -13,10 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from wasi_trio._texts import shown, shown_document
-from wasi_trio.cli._inspection import MET, MISMATCHED, MISSING, NEXT, ImportReport, Inspection
+from wasi_trio.cli._inspection import CONFIG, KEYVALUE, MET, MISMATCHED, MISSING, NEXT, ImportReport, Inspection
 
-_STYLES = {MET: "green", NEXT: "green", MISSING: "red", MISMATCHED: "red"}
-_WORDS = {NEXT: "met by the component behind", MISMATCHED: "of another type"}
+_STYLES = {MET: "green", NEXT: "green", CONFIG: "green", KEYVALUE: "green", MISSING: "red", MISMATCHED: "red"}
+_WORDS = {
+    NEXT: "met by the component behind",
+    CONFIG: "met with --config-var",
+    KEYVALUE: "met with --keyvalue",
+    MISMATCHED: "of another type",
+}
 
 
 # ---- for other programs ----------------------------------------------------------------------------------

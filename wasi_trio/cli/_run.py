@@ -19,6 +19,7 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.wasi._arguments import Directory
 from wasi_trio.wasi._command import find_run, run
 from wasi_trio.wasi._context import WasiOptions
+from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import (
     DEFAULT,
     CoreModule,
@@ -30,6 +31,7 @@ from wasi_trio.wasi._loading import (
     refused,
 )
 from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
+from wasi_trio.wasi._state import NO_STATE, State
 from wasi_trio.wasi.filesystem._preopens import open_directories
 from wasi_trio.wasi.sockets._context import NetworkOptions
 
@@ -47,6 +49,7 @@ def run_command(
     network: NetworkOptions | None = None,
     directories: Sequence[Directory] = (),
     engine_options: EngineOptions = DEFAULT,
+    state: State = NO_STATE,
 ) -> int:
     """Run a component's file with the standard streams of this process, and give the exit code.
 
@@ -56,7 +59,9 @@ def run_command(
     check_address_space()
     with engine_options.open() as engine:
         try:
-            linked = link_component(engine, read_component(path, engine_options.compile_limits), path)
+            linked = link_component(
+                engine, read_component(path, engine_options.compile_limits), path, state_imports(state)
+            )
         except CoreModule as error:
             raise LoadError(
                 f"{error}: `jco new --wasi-command` makes one of a command for WASI preview 1, and so does "
@@ -75,6 +80,7 @@ def run_command(
             stderr=stderr,
             network=(network or NetworkOptions()).prepared(),
             preopens=open_directories(directories),
+            state=state,
         )
         outcome = trio.run(_run_until_interrupted, linked, export, options, {stdout, stderr})
     if isinstance(outcome, signal.Signals):

@@ -45,6 +45,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
         protocols = orders.protocol_options()
         settings = orders.settings
         supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
+        settings.check_processes(protocols.workers)
         check_address_space()
         if isinstance(settings["profile"], GuestProfile):
             # It is to end no process in which nothing takes it yet, or any more. Workers have this from here.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TypeAlias
 
 from wasi_trio.component._imports import Imports
@@ -15,6 +16,7 @@ from wasi_trio.serve.pool._exchange import ExchangeFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi import p3
+from wasi_trio.wasi._state import opened
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.p3._http import handler_interface
@@ -82,11 +84,14 @@ class Chain:
 
     @asynccontextmanager
     async def open(self, options: HandlerOptions | None = None) -> AsyncIterator[list[ProxyHandler]]:
-        """Run a handler for each component; they are given in the order of the components.
+        """Run a handler for each component; they are given in the order of the components, and share their state.
 
         Leaving it is as with a ProxyHandler; each lets its requests finish before the one behind it is closed.
         """
         async with AsyncExitStack() as stack:
+            options = options or HandlerOptions()
+            state = await stack.enter_async_context(opened(options.wasi.state, self.engine.budget))
+            options = replace(options, wasi=replace(options.wasi, state=state))
             handlers: list[ProxyHandler] = []
             for linked, answer in self._links:
                 if handlers:

@@ -8,6 +8,7 @@ What the command line says comes first, then the environment, then the file, the
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ from wasi_trio.component._features import chosen
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
 from wasi_trio.wasi._outbound import Outbound, parse_entry
+from wasi_trio.wasi._state_arguments import StateArguments, parse_config_variable, parse_keyvalue, parse_switches
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._options import HandlerOptions
     from wasi_trio.wasi._loading import EngineOptions
+    from wasi_trio.wasi._state import State
     from wasi_trio.wasi._stdio import StdoutSink
 
 #: how the name of each environment variable begins
@@ -43,8 +46,9 @@ class Setting:
     ``field`` is what it sets in HandlerOptions, or in their ``limits``, ``wasi``, its ``network`` or its
     ``http.keep_alive``; one without is the server's.
     ``shown`` stands for the default in the help. A ``switch`` is on or off. ``several`` may be given many times: a list
-    in TOML, and ``between`` each two of them in the environment. ``option`` is its name on the command line where that
-    is not ``name``. One that is not for ``everywhere`` means something to the server of ``wasi_trio serve`` alone.
+    in TOML, or a ``table`` of NAME = "VALUE", and ``between`` each two of them in the environment. ``option`` is its
+    name on the command line where that is not ``name``. One that is not for ``everywhere`` means something to the
+    server of ``wasi_trio serve`` alone.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Setting:
     short: str | None = None
     switch: bool = False
     several: bool = False
+    table: bool = False
     between: str = "\n"
     everywhere: bool = True
 
@@ -128,6 +133,7 @@ SETTINGS = (
         "NAME[=VALUE]",
         field="wasi.env",
         several=True,
+        table=True,
     ),
     Setting(
         "dirs",
@@ -136,6 +142,52 @@ SETTINGS = (
         "anything there. May be repeated.",
         "HOST[::GUEST]",
         option="dir",
+        several=True,
+    ),
+    Setting(
+        "config-var",
+        parse_config_variable,
+        "Give the guest a variable of wasi:config; without a value, that of the environment variable. May be repeated.",
+        "NAME[=VALUE]",
+        several=True,
+        table=True,
+    ),
+    Setting(
+        "keyvalue",
+        parse_keyvalue,
+        "Give the guest a bucket of wasi:keyvalue, kept in memory:, sqlite:FILE or redis://HOST. May be repeated.",
+        "NAME=URL",
+        several=True,
+        table=True,
+    ),
+    Setting(
+        "keyvalue-timeout",
+        _limit,
+        "How long an operation on a bucket may take until the guest is told that it failed.",
+        "DURATION",
+        shown="5s, or half of --request-timeout where that is less",
+    ),
+    Setting(
+        "keyvalue-max-value",
+        arguments.parse_size,
+        "Maximum size of a value in a bucket.",
+        "SIZE",
+        default="1MiB",
+    ),
+    Setting(
+        "keyvalue-memory",
+        arguments.parse_size,
+        "Maximum memory that each bucket in memory: holds.",
+        "SIZE",
+        default="64MiB",
+    ),
+    Setting(
+        "wasi",
+        parse_switches,
+        "Give the guest wasi:config or wasi:keyvalue, as wasmtime spells it: config, config-var=NAME=VALUE, keyvalue, "
+        "keyvalue-in-memory-data=NAME=VALUE. May be repeated.",
+        "NAME[=VALUE],...",
+        short="S",
         several=True,
     ),
     Setting(
@@ -504,6 +556,32 @@ class Settings:
         """The header fields to put in every request."""
         return [header for part in self["headers"] for header in part]
 
+    @functools.cached_property
+    def state(self) -> State:
+        """The variables and buckets of guests, the same object each time; raises SettingError."""
+        arguments = StateArguments(
+            [switch for switches in self["wasi"] for switch in switches],
+            self["config-var"],
+            self["keyvalue"],
+            self["keyvalue-timeout"],
+            self["keyvalue-max-value"],
+            self["keyvalue-memory"],
+            self["request-timeout"],
+        )
+        try:
+            return arguments.state()
+        except ValueError as error:
+            raise SettingError(str(error)) from None
+
+    def check_processes(self, processes: int) -> None:
+        """Raise SettingError where several would have a state each that is meant to be one."""
+        for name, store in (self.state.keyvalue or {}).items():
+            if processes > 1 and store.per_process:
+                raise SettingError(
+                    f"the bucket {name} is kept in the memory of each process, and with {processes} workers each would "
+                    "have another: use sqlite:FILE or redis://HOST, or one worker"
+                )
+
     def _total_memory(self) -> int | None:
         """The bytes that all instances of one process may hold."""
         from wasi_trio.serve import _memory as memory
@@ -548,6 +626,7 @@ class Settings:
                 fields[part][field] = tuple(filter(None, value)) if setting.several else value
         fields[""]["total_memory"] = self._total_memory()
         fields["wasi"]["preopens"] = open_directories(self["dirs"])
+        fields["wasi"]["state"] = self.state
         network = fields["wasi.network"]
         network["outbound"] = Outbound(network["outbound"]) if network["outbound"] else None
         http = HttpOptions(keep_alive=KeepAlive(**fields["wasi.http.keep_alive"]))
@@ -603,14 +682,15 @@ def _value(setting: Setting, where: str, texts: list[str]) -> Any:
 
 def _texts(setting: Setting, content: Any) -> list[str]:
     """A value of TOML as the texts that would be on the command line."""
-    if setting.name == "env":
+    if setting.table:
+        # No value is repeated: it may be a secret.
         if not isinstance(content, dict):
-            raise ValueError(f"{content!r} is not a table")
+            raise ValueError('it is not a table of NAME = "VALUE"')
         for name, value in content.items():
             if not isinstance(value, str):
-                raise ValueError(f"{value!r}, which is for {name}, is not a string")
+                raise ValueError(f"the value of {name} is not a string")
             if "=" in name:
-                raise ValueError(f"{name!r} is not a variable's name")
+                raise ValueError(f"{name!r} is not a name: it has a '='")
         return [f"{name}={value}" for name, value in content.items()]
     if setting.several:
         parts = [content] if isinstance(content, str) and setting.name == "component" else content

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wasi_trio.testing._sources import Source
     from wasi_trio.wasi._loading import LoadError
     from wasi_trio.wasi.http._errors import HttpError
+    from wasi_trio.wasi.keyvalue._memory import MemoryStore
 
 __all__ = [
     "Answer",
@@ -59,6 +60,7 @@ __all__ = [
     "Listener",
     "LiveServer",
     "LoadError",
+    "MemoryStore",
     "MemoryStream",
     "Network",
     "Opener",
@@ -97,6 +99,7 @@ __getattr__, __dir__ = lazily(
         "Listener": "wasi_trio.testing._network",
         "LiveServer": "wasi_trio.testing._live",
         "LoadError": "wasi_trio.wasi._loading",
+        "MemoryStore": "wasi_trio.wasi.keyvalue._memory",
         "MemoryStream": "wasi_trio.testing._network",
         "Network": "wasi_trio.testing._network",
         "Opener": "wasi_trio.testing._opener",

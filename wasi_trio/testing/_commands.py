@@ -71,13 +71,14 @@ async def run(
     """
     __tracebackhide__ = True
     ((name, data),) = read([source])
-    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings))
+    base = settings.get("wasi", WasiOptions())
+    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings, base))
     try:
         export = command.find_run(linked)
     except LinkError as error:
         raise refused(name, error) from None
     options = replace(
-        settings.get("wasi", WasiOptions()),
+        base,
         args=(PurePath(name).name, *arguments),
         stdin=BytesSource(stdin.encode() if isinstance(stdin, str) else stdin),
     )

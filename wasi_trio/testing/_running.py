@@ -14,6 +14,7 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link_http
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing._outgoing import Outgoing
 from wasi_trio.testing._pool import InstanceRecord, Pools
@@ -186,11 +187,12 @@ def load(sources: Sequence[Source], settings: Settings) -> tuple[list[str], Chai
         return link_http(cache.compiled(data[name], name, features), name, imports)
 
     names = [name for name, _ in named]
+    base = settings.get("wasi", settings.get("options", HandlerOptions()).wasi)
     own = None
     if "profile" in settings:
         own = EngineOptions(cache.engine(features).compiler.features, profile=parse_profile(settings["profile"])).open()
     try:
-        return names, Chain(own or cache.engine(features), names, imports_of(settings), link)
+        return names, Chain(own or cache.engine(features), names, imports_of(settings, base), link)
     except BaseException:
         if own is not None:
             own.close()

@@ -13,6 +13,8 @@ from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._context import WasiOptions, trio_wall_clock
+from wasi_trio.wasi._imports import state_imports
+from wasi_trio.wasi._state import State
 from wasi_trio.wasi.filesystem._preopens import Preopen
 from wasi_trio.wasi.http._context import DEFAULT_HTTP_OPTIONS
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from wasi_trio.testing._network import Network
     from wasi_trio.testing._outgoing import Outgoing, OutgoingHandler
     from wasi_trio.wasi._stdio import StdoutSink
+    from wasi_trio.wasi.keyvalue._bucket import Store
 
 
 class GuestSettings(TypedDict, total=False):
@@ -33,6 +36,8 @@ class GuestSettings(TypedDict, total=False):
     of; without it they reach each other and nothing else. ``seed`` is that of its random numbers, which are the same in
     every run: by default it is 0, and None makes them different in each. ``preopens`` are the directories that it
     finds, by what it calls them: pytest's ``tmp_path``, ``scratch_directory()``, or a ``Preopen`` that is read-only.
+    ``config`` are its variables of wasi:config, and ``keyvalue`` its buckets by name: a ``MemoryStore()`` is a mapping,
+    which a test can fill before and look into afterwards. Without them it is given neither interface.
     ``wasi`` is what else there is to set, in whose place the others go; its ``http`` is kept if it is given, and with
     it the network. A guest's clocks, the wall clock included, follow trio's.
     ``features`` are those of WebAssembly that it may use beside the usual ones, as of ``Engine``.
@@ -44,6 +49,8 @@ class GuestSettings(TypedDict, total=False):
     network: Network
     seed: int | None
     preopens: Mapping[str, str | os.PathLike[str] | Preopen]
+    config: Mapping[str, str]
+    keyvalue: Mapping[str, Store]
     wasi: WasiOptions
     features: Collection[str]
 
@@ -85,17 +92,24 @@ def features_of(settings: GuestSettings) -> frozenset[str]:
     return USUAL | frozenset(settings.get("features", ()))
 
 
-def imports_of(settings: GuestSettings) -> Imports | None:
-    """The host interfaces of a test, if it has any."""
+def imports_of(settings: GuestSettings, base: WasiOptions) -> Imports:
+    """The host interfaces of a test beside WASI, those of the state that it gives included."""
+    imports = state_imports(_state(settings, base.state))
     given = settings.get("imports")
-    return Imports(dict(given)) if isinstance(given, Mapping) else given
+    if given is not None:
+        imports.update(Imports(dict(given)) if isinstance(given, Mapping) else given)
+    return imports
+
+
+def _state(settings: GuestSettings, base: State) -> State:
+    return replace(base, config=settings.get("config", base.config), keyvalue=settings.get("keyvalue", base.keyvalue))
 
 
 def wasi_options(
     settings: GuestSettings, base: WasiOptions, stdout: StdoutSink, stderr: StdoutSink, outgoing: Outgoing
 ) -> WasiOptions:
     """The options of a guest, made of others. To be called inside trio."""
-    options = replace(base, stdout=stdout, stderr=stderr)
+    options = replace(base, stdout=stdout, stderr=stderr, state=_state(settings, base.state))
     if "env" in settings:
         options = replace(options, env=tuple(settings["env"].items()))
     if "network" in settings:

@@ -9,11 +9,15 @@ from wasi_trio.lazy import lazily
 if TYPE_CHECKING:
     from wasi_trio.wasi._context import WasiContext, WasiOptions, trio_wall_clock
     from wasi_trio.wasi._exit import Exit
-    from wasi_trio.wasi._imports import link_wasi, wasi_imports
+    from wasi_trio.wasi._imports import link_wasi, state_imports, wasi_imports
     from wasi_trio.wasi._loading import LoadError
     from wasi_trio.wasi._outbound import Outbound
     from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
+    from wasi_trio.wasi._state import State, opened
     from wasi_trio.wasi._stdio import BytesSource, CapturedOutput, StdinSource, StdoutSink
+    from wasi_trio.wasi.keyvalue._memory import MemoryStore
+    from wasi_trio.wasi.keyvalue._redis import RedisStore
+    from wasi_trio.wasi.keyvalue._sqlite import SqliteStore
     from wasi_trio.wasi.sockets._context import NetworkOptions
     from wasi_trio.wasi.sockets._host import HostNetwork
 
@@ -23,15 +27,21 @@ __all__ = [
     "Exit",
     "HostNetwork",
     "LoadError",
+    "MemoryStore",
     "NetworkOptions",
     "Outbound",
     "ProcessOutput",
     "ProcessStdin",
+    "RedisStore",
+    "SqliteStore",
+    "State",
     "StdinSource",
     "StdoutSink",
     "WasiContext",
     "WasiOptions",
     "link_wasi",
+    "opened",
+    "state_imports",
     "trio_wall_clock",
     "wasi_imports",
 ]
@@ -44,15 +54,21 @@ __getattr__, __dir__ = lazily(
         "Exit": "wasi_trio.wasi._exit",
         "HostNetwork": "wasi_trio.wasi.sockets._host",
         "LoadError": "wasi_trio.wasi._loading",
+        "MemoryStore": "wasi_trio.wasi.keyvalue._memory",
         "NetworkOptions": "wasi_trio.wasi.sockets._context",
         "Outbound": "wasi_trio.wasi._outbound",
         "ProcessOutput": "wasi_trio.wasi._process_stdio",
         "ProcessStdin": "wasi_trio.wasi._process_stdio",
+        "RedisStore": "wasi_trio.wasi.keyvalue._redis",
+        "SqliteStore": "wasi_trio.wasi.keyvalue._sqlite",
+        "State": "wasi_trio.wasi._state",
         "StdinSource": "wasi_trio.wasi._stdio",
         "StdoutSink": "wasi_trio.wasi._stdio",
         "WasiContext": "wasi_trio.wasi._context",
         "WasiOptions": "wasi_trio.wasi._context",
         "link_wasi": "wasi_trio.wasi._imports",
+        "opened": "wasi_trio.wasi._state",
+        "state_imports": "wasi_trio.wasi._imports",
         "trio_wall_clock": "wasi_trio.wasi._context",
         "wasi_imports": "wasi_trio.wasi._imports",
     },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import trio
 
 from wasi_trio.component._errors import LinkError, Trap
@@ -15,6 +17,7 @@ from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._exit import Exit
 from wasi_trio.wasi._exports import find_exported
+from wasi_trio.wasi._state import opened
 from wasi_trio.wasi.http._connections import Connections
 
 #: a command has its process to itself: all the memory that it can address
@@ -39,9 +42,9 @@ async def run(linked: LinkedComponent, export: Export | LiftedFunction, options:
     instance: Instance | None = None
     context: WasiContext | None = None
     try:
-        async with trio.open_nursery() as nursery:
+        async with opened(options.state) as state, trio.open_nursery() as nursery:
             connections = Connections(nursery, options.http.keep_alive)
-            context = WasiContext(options, nursery=nursery, connections=connections)
+            context = WasiContext(replace(options, state=state), nursery=nursery, connections=connections)
             try:
                 instance = await Instance.instantiate(linked, context, LIMITS)
                 if instance.pump is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
+from wasi_trio.wasi._state import NO_STATE, State
 from wasi_trio.wasi._stdio import BytesSource, NullSink, StdinSource, StdoutSink
 from wasi_trio.wasi.filesystem._opened import MAX_DESCRIPTORS, Files
 from wasi_trio.wasi.filesystem._preopens import Preopen
@@ -29,6 +30,7 @@ class WasiOptions:
     ``http`` answers the requests that guests make, and ``network`` says what their sockets may do, and where both may
     go.
     ``preopens`` are the directories that guests find; an instance may have ``max_descriptors`` files open.
+    ``state`` has the variables and the buckets that guests find; these are open within ``opened``.
     """
 
     args: Sequence[str] = ()
@@ -43,6 +45,7 @@ class WasiOptions:
     network: NetworkOptions = field(default_factory=NetworkOptions)
     preopens: Sequence[Preopen] = ()
     max_descriptors: int = MAX_DESCRIPTORS
+    state: State = NO_STATE
 
 
 DEFAULT_OPTIONS = WasiOptions()
@@ -53,10 +56,10 @@ class WasiContext:
 
     ``nursery`` is where an interface may start tasks that are to end with the instance; None where the guest
     is given no such thing. Streams default to those of the options. ``connections`` keeps those of outgoing requests;
-    without, each request has one of its own.
+    without, each request has one of its own. ``about`` is what the log lines of the guest are about, by field.
     """
 
-    __slots__ = ("_network", "_seed", "files", "http", "nursery", "options", "stderr", "stdin", "stdout")
+    __slots__ = ("_network", "_seed", "about", "files", "http", "nursery", "options", "stderr", "stdin", "stdout")
 
     def __init__(
         self,
@@ -67,8 +70,10 @@ class WasiContext:
         stdout: StdoutSink | None = None,
         stderr: StdoutSink | None = None,
         connections: Connections | None = None,
+        about: Mapping[str, str] | None = None,
     ) -> None:
         self.options = options
+        self.about: Mapping[str, str] = about or {}
         self.nursery = nursery
         self.http = HttpContext(options.http, options.network.destinations, connections)
         self.files = Files(options.preopens, options.max_descriptors)

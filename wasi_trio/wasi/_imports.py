@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from wasi_trio.component._imports import Imports
+from wasi_trio.lazy import Located
 from wasi_trio.runtime._component import Component, LinkedComponent
-from wasi_trio.wasi import p2, p3
+from wasi_trio.wasi import p2, p3, proposals
+from wasi_trio.wasi._state import State
 from wasi_trio.wasi.wit import host_wit
 
 
 def wasi_imports() -> Imports:
-    """Every interface of WASI 0.2 and 0.3; their objects are made with an instance's ``WasiContext``."""
+    """WASI 0.2, 0.3 and wasi:logging; the interfaces' objects are made with an instance's ``WasiContext``."""
     imports = Imports()
     for version, interfaces in ((p2.VERSION, p2.INTERFACES), (p3.VERSION, p3.INTERFACES)):
-        for name, place in interfaces.places.items():
-            imports.add(f"{name}@{version}", place)
+        _adding(imports, {f"{name}@{version}": place for name, place in interfaces.places.items()})
+    return _adding(imports, proposals.LOGGING.places)
+
+
+#: what there could be for a guest, for whoever does not know yet
+EVERY_STATE = State(config={}, keyvalue={})
+
+
+def state_imports(state: State) -> Imports:
+    """wasi:config and wasi:keyvalue as far as ``state`` gives them to guests."""
+    imports = Imports()
+    if state.config is not None:
+        _adding(imports, proposals.CONFIG.places)
+    if state.keyvalue is not None:
+        _adding(imports, proposals.KEYVALUE.places)
+    return imports
+
+
+def _adding(imports: Imports, interfaces: Mapping[str, Located]) -> Imports:
+    for name, place in interfaces.items():
+        imports.add(name, place)
     return imports
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._profile_options import Profiling
+from wasi_trio.wasi import proposals
 from wasi_trio.wasi._imports import link_wasi
 
 logger = get_logger("wasi_trio")
@@ -154,4 +156,13 @@ def link_compiled(component: Component, name: str, imports: Imports | None = Non
 def refused(name: str, error: ComponentError) -> LoadError:
     """The LoadError for what is wrong with the component ``name``."""
     missing = error.missing if isinstance(error, LinkError) else ()
-    return LoadError(shown(f"{name}: {' '.join(str(error).split())}", 8 * MOST), missing)
+    line = "; ".join((" ".join(str(error).split()), *_options_for(missing)))
+    return LoadError(shown(f"{name}: {line}", 8 * MOST), missing)
+
+
+def _options_for(missing: Iterable[str]) -> Iterator[str]:
+    """Which options give what is missing."""
+    interfaces = {line.split()[0] for line in missing}
+    for given, option in ((proposals.CONFIG, "--config-var NAME=VALUE"), (proposals.KEYVALUE, "--keyvalue NAME=URL")):
+        if not interfaces.isdisjoint(given):
+            yield f"{next(iter(given)).partition('/')[0]} is given with {option}"

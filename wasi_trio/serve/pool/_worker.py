@@ -186,8 +186,10 @@ class Worker:
             stdout = LinePrefixSink(stdout, f"stdout [{self.name}] :: ")
             stderr = LinePrefixSink(stderr, f"stderr [{self.name}] :: ")
         self._stderr = TailSink(stderr)
-        connections = self.pool.connections
-        return WasiContext(wasi, nursery=nursery, stdout=stdout, stderr=self._stderr, connections=connections)
+        connections, about = self.pool.connections, {"instance": self.name}
+        return WasiContext(
+            wasi, nursery=nursery, stdout=stdout, stderr=self._stderr, connections=connections, about=about
+        )
 
     def report(self, trap: Trap) -> Lines:
         """All that is known of a trap: its cause, what the guest printed of it if it is Python, the wasm backtrace."""

@@ -21,6 +21,7 @@ from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.process._readiness import Readiness
+from wasi_trio.wasi._imports import state_imports
 
 if TYPE_CHECKING:
     import socket
@@ -40,8 +41,8 @@ class Orders:
     file: ConfigFile | None = None
 
     def load(self, engine: Engine) -> Chain:
-        """The components, compiled and linked; raises LoadError."""
-        return Chain(engine, self.settings["component"] or (None,))
+        """The components, compiled and linked; raises LoadError and SettingError."""
+        return Chain(engine, self.settings["component"] or (None,), state_imports(self.settings.state))
 
     def protocol_options(self) -> ProtocolOptions:
         """Raises SettingError."""

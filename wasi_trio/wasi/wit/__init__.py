@@ -20,7 +20,7 @@ PACKED = "packed.json"
 
 @functools.cache
 def host_wit() -> Wit:
-    """The WIT of WASI 0.2 and 0.3 beside this module.
+    """The WIT of WASI 0.2, 0.3 and proposals beside this module.
 
     It was parsed beforehand: to read the texts takes forty milliseconds, which is long for a program that runs a small
     command. The same object is returned by each call.
@@ -29,8 +29,8 @@ def host_wit() -> Wit:
 
 
 def extended_wit(paths: Iterable[Path | Traversable]) -> Wit:
-    """WIT of your own, in files or folders, together with that of WASI 0.2 and 0.3, which it may use.
+    """WIT of your own, in files or folders, together with that of WASI 0.2, 0.3 and proposals, which it may use.
 
     Raises WitError, or OSError for a file that cannot be read.
     """
-    return load([files(__name__) / "p2", files(__name__) / "p3", *paths], FEATURES)
+    return load([*(files(__name__) / folder for folder in ("p2", "p3", "proposals")), *paths], FEATURES)

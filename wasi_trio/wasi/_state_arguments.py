@@ -1,0 +1,154 @@
+"""What the options of configuration, keys and values mean. A message repeats no value: that may be a secret."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from wasi_trio.wasi._arguments import parse_switch
+from wasi_trio.wasi._state import State
+from wasi_trio.wasi.keyvalue._bucket import MAX_VALUE, TIMEOUT, Store, StoreError
+from wasi_trio.wasi.keyvalue._memory import LIMIT, MemoryStore
+from wasi_trio.wasi.keyvalue._urls import parse_store
+
+#: the bucket that ``-S keyvalue`` is for, which guests also open by the empty name
+DEFAULT: Final = "default"
+
+_SWITCHES: Final = {"y": "true", "n": "false", "": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class WasiSwitch:
+    """One of the things that ``-S`` says: ``value`` is a bool, or a pair of texts."""
+
+    name: str
+    value: bool | tuple[str, str]
+
+    def __repr__(self) -> str:
+        return f"WasiSwitch({self.name!r})"
+
+
+def parse_switches(text: str) -> tuple[WasiSwitch, ...]:
+    """``NAME[=VALUE],...``, in wasmtime's spelling."""
+    return tuple(_parse_switch(part) for part in text.split(","))
+
+
+def _parse_switch(part: str) -> WasiSwitch:
+    name, _, value = part.partition("=")
+    match name:
+        case "config" | "keyvalue":
+            try:
+                return WasiSwitch(name, parse_switch(_SWITCHES.get(value, value)))
+            except ValueError:
+                raise ValueError(f"{name} is y or n") from None
+        case "config-var" | "keyvalue-in-memory-data":
+            key, _, content = value.partition("=")
+            if not key:
+                raise ValueError(f"{name} has to be of the form {name}=NAME=VALUE")
+            return WasiSwitch(name, (_checked(name, key), _checked(name, content)))
+    raise ValueError(
+        f"{name!r} is not available: config, config-var=NAME=VALUE, keyvalue, keyvalue-in-memory-data=NAME=VALUE are; "
+        "the page 'Compared with wasmtime' has what stands for the others"
+    )
+
+
+def parse_config_variable(text: str) -> tuple[str, str] | None:
+    """``NAME=VALUE``, or ``NAME`` for the value of the environment variable; None where there is no such variable."""
+    name, equals, value = text.partition("=")
+    if not name:
+        raise ValueError("it is not of the form NAME or NAME=VALUE")
+    if equals:
+        return _checked("the name", name), _checked(f"the value of {name}", value)
+    inherited = os.environ.get(_checked("the name", name))
+    return None if inherited is None else (name, _checked(f"the value that {name} has here", inherited))
+
+
+def _checked(what: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} is not text in UTF-8") from None
+    return text
+
+
+def parse_keyvalue(text: str) -> tuple[str, Store]:
+    """``NAME=URL``: the name of a bucket and where it is kept; a URL alone is for ``default``."""
+    name, equals, url = text.partition("=")
+    if not equals or ":" in name:
+        name, url = DEFAULT, text
+    if not name or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+        raise ValueError("the name of a bucket has letters, digits, '.', '_' and '-'")
+    return name, parse_store(url, name)
+
+
+def unique(pairs: Iterable[tuple[str, Store]]) -> dict[str, Store]:
+    """Stores by the names of their buckets; raises ValueError where a name stands for two."""
+    found: dict[str, Store] = {}
+    for name, store in pairs:
+        if name in found:
+            raise ValueError(f"the bucket {name} is given twice")
+        found[name] = store
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class StateArguments:
+    """All that options say of the state of guests. ``timeout`` is None where it follows the deadline of requests."""
+
+    switches: Iterable[WasiSwitch] = ()
+    config: Iterable[tuple[str, str] | None] = ()
+    stores: Iterable[tuple[str, Store]] = ()
+    timeout: float | None = None
+    max_value: int = MAX_VALUE
+    memory: int = LIMIT
+    deadline: float | None = None
+
+    def state(self) -> State:
+        """What guests are given; raises ValueError with one line for what could not be."""
+        on: dict[str, bool] = {}
+        pairs: dict[str, list[tuple[str, str]]] = {"config-var": [], "keyvalue-in-memory-data": []}
+        for switch in self.switches:
+            if isinstance(switch.value, bool):
+                on[switch.name] = switch.value
+            else:
+                pairs[switch.name].append(switch.value)
+        variables = dict([*pairs["config-var"], *filter(None, self.config)])
+        stores = unique(self.stores)
+        data = pairs["keyvalue-in-memory-data"]
+        if on.get("keyvalue") or data:
+            stores.setdefault(DEFAULT, MemoryStore())
+        self._fill(stores, data)
+        timeout = self.timeout
+        if timeout is None:
+            # The guest is to be told of it while it still can answer.
+            timeout = TIMEOUT if self.deadline is None else min(TIMEOUT, self.deadline / 2)
+        return State(
+            variables if on.get("config", bool(variables or self._names_variables)) else None,
+            stores if on.get("keyvalue", bool(stores)) else None,
+            timeout,
+            self.max_value,
+        )
+
+    @property
+    def _names_variables(self) -> bool:
+        """Whether there are variables that have no value here: the guest finds none of that name then."""
+        return any(True for _ in self.config)
+
+    def _fill(self, stores: Mapping[str, Store], data: Iterable[tuple[str, str]]) -> None:
+        for name, store in stores.items():
+            if isinstance(store, MemoryStore):
+                store.limit = self.memory
+            try:
+                store.check()
+            except ValueError as error:
+                raise ValueError(f"the bucket {name}: {error}") from None
+        for key, value in data:
+            store = stores[DEFAULT]
+            if not isinstance(store, MemoryStore):
+                raise ValueError("keyvalue-in-memory-data is for a bucket in memory:, and default is kept elsewhere")
+            try:
+                store[key] = value.encode()
+            except StoreError as error:
+                raise ValueError(f"keyvalue-in-memory-data: {error}") from None

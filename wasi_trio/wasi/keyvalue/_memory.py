@@ -1,0 +1,170 @@
+"""A bucket in the memory of this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from wasi_trio.component._account import Budget, as_size
+from wasi_trio.wasi.keyvalue._bucket import (
+    MAX_ANSWER,
+    PAGE,
+    PAGE_BYTES,
+    TOO_MUCH,
+    Numbers,
+    Page,
+    StoreError,
+    added,
+)
+
+#: the most bytes of a store unless another number is given
+LIMIT: Final = 64 << 20
+#: bytes that Python needs for an entry beside its key and value
+OVERHEAD: Final = 256
+#: the most places that one page of a listing looks at: of many deleted keys there may be none in between
+_PLACES: Final = 20 * PAGE
+
+
+class _Entry(NamedTuple):
+    place: int
+    value: bytes
+
+
+class MemoryStore(MutableMapping[str, bytes]):
+    """A bucket that lives as long as this object, and a mapping of its keys to its values.
+
+    What it holds is bounded by ``limit`` bytes, of keys, values and ``OVERHEAD`` for each; guests are refused more, and
+    so is Python (StoreError). Each process has its own.
+    """
+
+    per_process = True
+
+    def __init__(self, values: Mapping[str, bytes] | None = None, *, limit: int = LIMIT) -> None:
+        self.limit = limit
+        #: bytes that it holds
+        self.used = 0
+        self._entries: dict[str, _Entry] = {}
+        #: the key at each place, None where one was deleted. A key stays at its place, which is what cursors count.
+        self._places: list[str | None] = []
+        self._vacant: list[int] = []
+        self._budgets: list[Budget] = []
+        for key, value in (values or {}).items():
+            self[key] = value
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore of {len(self)} keys>"
+
+    def __getitem__(self, key: str) -> bytes:
+        return self._entries[key].value
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._count(len(value) - len(entry.value))
+            self._entries[key] = entry._replace(value=value)
+            return
+        self._count(len(key.encode()) + len(value) + OVERHEAD)
+        if self._vacant:
+            place = self._vacant.pop()
+            self._places[place] = key
+        else:
+            place = len(self._places)
+            self._places.append(key)
+        self._entries[key] = _Entry(place, value)
+
+    def __delitem__(self, key: str) -> None:
+        entry = self._entries.pop(key)
+        self._count(-len(key.encode()) - len(entry.value) - OVERHEAD)
+        self._places[entry.place] = None
+        self._vacant.append(entry.place)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _count(self, size: int) -> None:
+        if size > 0 and self.used + size > self.limit:
+            raise StoreError(f"the store is full: it holds up to {as_size(self.limit)}")
+        self.used += size
+        for budget in self._budgets:
+            budget.add(size)
+
+    def page(self, cursor: int) -> Page:
+        """As of ``Bucket``."""
+        keys: list[str] = []
+        size = 0
+        end = min(len(self._places), cursor + _PLACES)
+        while cursor < end and len(keys) < PAGE and size < PAGE_BYTES:
+            key = self._places[cursor]
+            cursor += 1
+            if key is not None:
+                keys.append(key)
+                size += len(key)
+        return Page(keys, cursor if cursor < len(self._places) else None)
+
+    def check(self) -> None:
+        """There is nothing that could be wrong with it."""
+
+    @asynccontextmanager
+    async def open(self, patience: float, budget: Budget | None = None) -> AsyncIterator[MemoryBucket]:
+        """The bucket. What the store holds counts in ``budget`` inside of the block."""
+        if budget is not None:
+            budget.add(self.used)
+            self._budgets.append(budget)
+        try:
+            yield MemoryBucket(self)
+        finally:
+            if budget is not None:
+                self._budgets.remove(budget)
+                budget.add(-self.used)
+
+
+class MemoryBucket:
+    """A bucket of a MemoryStore. Nothing in it waits."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def get(self, key: str) -> bytes | None:
+        return self._store.get(key)
+
+    async def set(self, key: str, value: bytes) -> None:
+        self._store[key] = value
+
+    async def delete(self, key: str) -> None:
+        self._store.pop(key, None)
+
+    async def exists(self, key: str) -> bool:
+        return key in self._store
+
+    async def page(self, cursor: int) -> Page:
+        return self._store.page(cursor)
+
+    async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
+        total = added(self._store.get(key), delta, numbers)
+        self._store[key] = b"%d" % total
+        return total
+
+    async def swap(self, key: str, expected: bytes | None, value: bytes) -> tuple[bool, bytes | None]:
+        present = self._store.get(key)
+        if present != expected:
+            return False, present
+        self._store[key] = value
+        return True, None
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        values = [self._store.get(key) for key in keys]
+        if sum(len(value) for value in values if value is not None) > MAX_ANSWER:
+            raise StoreError(TOO_MUCH)
+        return values
+
+    async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        for key, value in items:
+            self._store[key] = value
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._store.pop(key, None)

@@ -1,0 +1,323 @@
+"""A bucket in Redis or Valkey: keys with a prefix, over one connection that all guests of the process share.
+
+coredis speaks the protocol. Its pool is not used: a task that is cancelled while the pool connects for it takes its
+place with it, and with the last one the pool would wait for ever. Here one task connects, and whoever waits can leave.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from wasi_trio._texts import get_logger
+from wasi_trio.component._account import Budget
+from wasi_trio.wasi.keyvalue._bucket import (
+    MAX_ANSWER,
+    NO_NUMBER,
+    PAGE,
+    SIGNED,
+    TOO_LATE,
+    TOO_MUCH,
+    UNREACHABLE,
+    Numbers,
+    Page,
+    StoreError,
+)
+
+if TYPE_CHECKING:
+    from coredis.connection import TCPConnection
+
+logger = get_logger("wasi_trio.wasi")
+
+#: seconds after an attempt that failed in which no other is made, and operations fail at once
+PAUSE: Final = 0.1
+#: bytes sent for operations that were cancelled, and not answered yet, after which the connection is given up
+MAX_UNANSWERED: Final = 8 << 20
+#: what an operation counts beside its keys and values
+_COST: Final = 512
+#: calls of SCAN for one page: with other keys around there may be none of the bucket's in an answer
+_SCANS: Final = 20
+
+# Both are atomic in the server, which runs nothing else meanwhile.
+_SWAP: Final = """
+local present = redis.call('GET', KEYS[1])
+if (ARGV[1] == '1' and present == ARGV[2]) or (ARGV[1] == '0' and not present) then
+  redis.call('SET', KEYS[1], ARGV[3])
+  return {1}
+end
+return {0, present}
+"""
+_GET_MANY: Final = """
+local size = 0
+for _, key in ipairs(KEYS) do
+  size = size + redis.call('STRLEN', key)
+end
+if size > tonumber(ARGV[1]) then
+  return false
+end
+return redis.call('MGET', unpack(KEYS))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStore:
+    """The bucket of the keys that begin with ``prefix`` in the database ``database`` of a server."""
+
+    host: str
+    port: int = 6379
+    database: int = 0
+    prefix: str = "default:"
+    tls: bool = False
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    per_process = False
+
+    def check(self) -> None:
+        """A server that is down may come up; there is nothing else to be wrong."""
+
+    def connection(self, patience: float) -> TCPConnection:
+        """A connection of coredis's that is not made yet."""
+        from coredis.connection import TCPConnection, TCPLocation
+
+        _quiet()
+        return TCPConnection(
+            TCPLocation(self.host, self.port),
+            username=self.username,
+            password=self.password,
+            db=self.database,
+            ssl_context=ssl.create_default_context() if self.tls else None,
+            connect_timeout=patience,
+            # Of commands there is no limit here: those of its handshake are under that of the attempt.
+        )
+
+    @asynccontextmanager
+    async def open(self, patience: float, budget: Budget | None = None) -> AsyncIterator[RedisBucket]:
+        """The bucket. The connection is made when an operation first needs it."""
+        async with trio.open_nursery() as nursery:
+            bucket = RedisBucket(self, patience)
+            nursery.start_soon(bucket.keep_connected)
+            yield bucket
+            nursery.cancel_scope.cancel()
+
+
+def _quiet() -> None:
+    """Keep coredis from writing a traceback for each attempt to connect; what is to be said is said here."""
+    theirs = logging.getLogger("coredis")
+    if theirs.level == logging.NOTSET:
+        theirs.setLevel(logging.CRITICAL)
+
+
+class RedisBucket:
+    """A bucket of a RedisStore that is open."""
+
+    def __init__(self, store: RedisStore, patience: float) -> None:
+        self._store = store
+        self._patience = patience
+        self._connection: TCPConnection | None = None
+        #: set by an operation that finds no connection
+        self._wanted = trio.Event()
+        #: set when an attempt to connect is over
+        self._settled = trio.Event()
+        self._not_before = 0.0
+        self._unanswered = 0
+        self._down = False
+        #: the kinds of refusals that were logged
+        self._told: set[str] = set()
+
+    # ---- the connection ----------------------------------------------------------------------------------
+
+    async def keep_connected(self) -> None:
+        """Connect whenever an operation wants it and there is no connection."""
+        while True:
+            await self._wanted.wait()
+            try:
+                await self._connect_once()
+            except* Exception as group:  # in closing one that is lost already
+                logger.info("the connection to the store at %s:%d ended: %s", *self._address, _why(group))
+            finally:
+                self._connection = None
+
+    async def _connect_once(self) -> None:
+        async with trio.open_nursery() as nursery:
+            connection = self._store.connection(self._patience)
+            try:
+                with trio.fail_after(self._patience):
+                    await nursery.start(connection.run)
+                self._connected(connection)
+            except Exception as error:  # whatever its parts raise where a server is no Redis
+                self._failed(error)
+                nursery.cancel_scope.cancel()
+
+    def _connected(self, connection: TCPConnection) -> None:
+        self._connection = connection
+        self._unanswered = 0
+        self._told.clear()
+        if self._down:
+            logger.warning("the store at %s:%d is there again", *self._address)
+        self._down = False
+        self._settle()
+
+    def _failed(self, error: Exception) -> None:
+        self._not_before = trio.current_time() + PAUSE
+        if not self._down:
+            logger.warning("cannot connect to the store at %s:%d: %s", *self._address, _why(error))
+        self._down = True
+        self._settle()
+
+    def _settle(self) -> None:
+        self._wanted = trio.Event()
+        settled, self._settled = self._settled, trio.Event()
+        settled.set()
+
+    @property
+    def _address(self) -> tuple[str, int]:
+        return self._store.host, self._store.port
+
+    async def _usable(self) -> TCPConnection:
+        """The connection, made if there is none. Raises StoreError."""
+        connection = self._connection
+        if connection is not None and connection.usable:
+            return connection
+        if trio.current_time() >= self._not_before:
+            settled = self._settled
+            self._wanted.set()
+            await settled.wait()
+            connection = self._connection
+            if connection is not None and connection.usable:
+                return connection
+        raise StoreError(UNREACHABLE)
+
+    async def _ask(self, command: bytes, *arguments: str | bytes | int, size: int = 0) -> Any:
+        """The answer to a command, of which keys and values have ``size`` bytes."""
+        from anyio import BrokenResourceError, ClosedResourceError
+        from coredis.exceptions import RedisError, ResponseError
+
+        connection: TCPConnection | None = None
+        answered = False
+        scope = trio.move_on_after(self._patience)
+        try:
+            with scope:
+                connection = await self._usable()
+                answer = await connection.create_request(command, *arguments)
+                answered = True
+                # Answers come in order, so all that was sent before is answered as well.
+                self._unanswered = 0
+                return answer
+        except ResponseError as error:
+            answered = True
+            raise self._refused(error) from None
+        except (RedisError, OSError, BrokenResourceError, ClosedResourceError) as error:
+            answered = True
+            if not self._down:
+                logger.warning("the store at %s:%d fails: %s", *self._address, _why(error))
+            self._down = True
+            raise StoreError(UNREACHABLE) from None
+        finally:
+            if not answered and connection is not None:
+                self._left(connection, scope, size)
+        raise StoreError(TOO_LATE)
+
+    def _left(self, connection: TCPConnection, scope: trio.CancelScope, size: int) -> None:
+        """An operation has ended without its answer."""
+        self._unanswered += size + _COST
+        if scope.cancelled_caught or self._unanswered > MAX_UNANSWERED:
+            # What is behind it in the connection would come late, too.
+            connection.invalidate()
+
+    def _refused(self, error: Exception) -> StoreError:
+        text = str(error)
+        if "integer or out of range" in text or "overflow" in text:
+            return StoreError(NO_NUMBER)
+        if "maxmemory" in text:
+            return StoreError("the store is full")
+        kind = type(error).__name__  # not its text, which may repeat a value
+        if kind not in self._told:
+            self._told.add(kind)
+            logger.warning("the store at %s:%d refuses an operation: %s", *self._address, kind)
+        return StoreError("the store refuses the operation")
+
+    # ---- the bucket --------------------------------------------------------------------------------------
+
+    def _key(self, key: str) -> str:
+        return self._store.prefix + key
+
+    async def get(self, key: str) -> bytes | None:
+        answer: bytes | None = await self._ask(b"GET", self._key(key), size=len(key))
+        return answer
+
+    async def set(self, key: str, value: bytes) -> None:
+        await self._ask(b"SET", self._key(key), value, size=len(key) + len(value))
+
+    async def delete(self, key: str) -> None:
+        await self._ask(b"DEL", self._key(key), size=len(key))
+
+    async def exists(self, key: str) -> bool:
+        return bool(await self._ask(b"EXISTS", self._key(key), size=len(key)))
+
+    async def page(self, cursor: int) -> Page:
+        """Cursors are those of SCAN, which may give a key twice."""
+        keys: list[str] = []
+        for _ in range(_SCANS):
+            answer = await self._ask(b"SCAN", cursor, b"MATCH", f"{self._store.prefix}*", b"COUNT", PAGE)
+            cursor = int(answer[0])
+            for key in answer[1]:
+                try:
+                    keys.append(key.decode()[len(self._store.prefix) :])
+                except UnicodeDecodeError:
+                    continue  # another program's
+            if keys or not cursor:
+                break
+        return Page(keys, cursor or None)
+
+    async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
+        """By INCRBY, whose numbers have 64 bits with a sign: the half of those that an unsigned counter could have."""
+        if not SIGNED.least <= delta <= SIGNED.most:
+            raise StoreError(NO_NUMBER)
+        total = int(await self._ask(b"INCRBY", self._key(key), delta, size=len(key)))
+        if total < numbers.least:
+            raise StoreError(NO_NUMBER)
+        return total
+
+    async def swap(self, key: str, expected: bytes | None, value: bytes) -> tuple[bool, bytes | None]:
+        known = (1, expected) if expected is not None else (0, b"")
+        size = len(key) + len(known[1]) + len(value)
+        swapped, *present = await self._ask(b"EVAL", _SWAP, 1, self._key(key), *known, value, size=size)
+        return bool(swapped), present[0] if present else None
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        if not keys:
+            return []
+        names = map(self._key, keys)
+        values: list[bytes | None] | None = await self._ask(
+            b"EVAL", _GET_MANY, len(keys), *names, MAX_ANSWER, size=sum(map(len, keys))
+        )
+        if values is None:
+            raise StoreError(TOO_MUCH)
+        return values
+
+    async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        if items:
+            flat = [part for key, value in items for part in (self._key(key), value)]
+            await self._ask(b"MSET", *flat, size=sum(map(len, flat)))
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        if keys:
+            await self._ask(b"DEL", *map(self._key, keys), size=sum(map(len, keys)))
+
+
+def _why(error: BaseException) -> str:
+    """What is wrong, by the innermost cause; no message of a server's, which may repeat what it was sent."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, BaseExceptionGroup):
+        return _why(error.exceptions[0])
+    return type(error).__name__

@@ -1,0 +1,324 @@
+"""A bucket in a SQLite file, which any number of processes of one machine may share.
+
+Each operation is a transaction, in a thread: a few read at once, and one at a time writes. The file keeps a write-ahead
+log, so that readers and the writer do not wait for each other. A connection is used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import trio
+
+from wasi_trio._texts import get_logger
+from wasi_trio.component._account import Budget
+from wasi_trio.wasi.keyvalue._bucket import (
+    MAX_ANSWER,
+    PAGE,
+    PAGE_BYTES,
+    TOO_LATE,
+    TOO_MUCH,
+    UNREACHABLE,
+    Numbers,
+    Page,
+    StoreError,
+    added,
+)
+
+T = TypeVar("T")
+
+logger = get_logger("wasi_trio.wasi")
+
+#: threads that read at once
+READERS: Final = 4
+#: keys of one SELECT of a batch
+_AT_ONCE: Final = 100
+#: The key stands before the value, so that to list keys reads no values. A cursor is an id: AUTOINCREMENT gives none
+#: twice.
+_SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS wasi_keyvalue (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX IF NOT EXISTS wasi_keyvalue_keys ON wasi_keyvalue (bucket, key);
+    CREATE INDEX IF NOT EXISTS wasi_keyvalue_pages ON wasi_keyvalue (bucket, id);
+"""
+_SET: Final = (
+    "INSERT INTO wasi_keyvalue (bucket, key, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (bucket, key) DO UPDATE SET value = excluded.value"
+)
+_GET: Final = "SELECT value FROM wasi_keyvalue WHERE bucket = ? AND key = ?"
+_DELETE: Final = "DELETE FROM wasi_keyvalue WHERE bucket = ? AND key = ?"
+_LIST: Final = "SELECT id, key FROM wasi_keyvalue WHERE bucket = ? AND id > ? ORDER BY id LIMIT ?"
+#: the largest id
+_LAST: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteStore:
+    """The bucket ``bucket`` in the file ``path``, which is made when there is none."""
+
+    path: str
+    bucket: str = "default"
+
+    per_process = False
+
+    def connect(self, patience: float) -> sqlite3.Connection:
+        """A connection, on which a lock is waited for as long as that. Raises sqlite3.Error."""
+        # What is not known to be in use by one thread alone is locked by SQLite itself.
+        connection = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def check(self) -> None:
+        """Make the file where there is none. Raises ValueError where it could not be written."""
+        try:
+            connection = self.connect(1.0)
+            try:
+                with _transaction(connection):
+                    pass
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise ValueError(f"cannot use {self.path!r} as a SQLite file: {error}") from None
+        if not os.access(self.path, os.W_OK):
+            raise ValueError(f"cannot use {self.path!r} as a SQLite file: it cannot be written")
+
+    @asynccontextmanager
+    async def open(self, patience: float, budget: Budget | None = None) -> AsyncIterator[SqliteBucket]:
+        connections = _Connections(self, patience)
+        try:
+            yield SqliteBucket(self, connections, patience)
+        finally:
+            # The last one to close writes the log into the file, which may take long.
+            with trio.move_on_after(patience, shield=True):
+                await trio.to_thread.run_sync(connections.close, abandon_on_cancel=True)
+
+
+class _Connections:
+    """Connections that no thread uses. May be used in any thread."""
+
+    def __init__(self, store: SqliteStore, patience: float) -> None:
+        self._store = store
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+
+    def take(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._store.connect(self._patience)
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close them. One that an abandoned thread still uses is closed when it gives it back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+class _Work:
+    """One operation in a thread, which can be told to end."""
+
+    def __init__(self, connections: _Connections, function: Callable[[sqlite3.Connection], T]) -> None:
+        self._connections = connections
+        self._function = function
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._abandoned = False
+
+    def run(self) -> object:
+        connection = self._connections.take()
+        try:
+            with self._lock:
+                if self._abandoned:
+                    raise sqlite3.OperationalError("interrupted")
+                self._connection = connection
+            result = self._function(connection)
+        except sqlite3.OperationalError:
+            self._let_go()
+            self._connections.give_back(connection)  # it was locked, interrupted or full, and may not be next time
+            raise
+        except BaseException as error:
+            self._let_go()
+            if isinstance(error, StoreError):
+                self._connections.give_back(connection)
+            else:
+                connection.close()
+            raise
+        self._let_go()
+        self._connections.give_back(connection)
+        return result
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._connection = None
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: interrupt it. Without effect when it is done."""
+        with self._lock:
+            self._abandoned = True
+            if self._connection is not None:
+                self._connection.interrupt()
+
+
+class SqliteBucket:
+    """A bucket of a SqliteStore that is open."""
+
+    def __init__(self, store: SqliteStore, connections: _Connections, patience: float) -> None:
+        self._bucket = store.bucket
+        self._connections = connections
+        self._patience = patience
+        self._readers = trio.CapacityLimiter(READERS)
+        self._writer = trio.CapacityLimiter(1)
+        self._fails = False
+
+    async def _run(self, limiter: trio.CapacityLimiter, function: Callable[[sqlite3.Connection], T]) -> T:
+        work = _Work(self._connections, function)
+        try:
+            with trio.move_on_after(self._patience):
+                result = await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=limiter)
+                self._fails = False
+                return result  # type: ignore[return-value]
+        except sqlite3.Error as error:
+            raise self._failure(error) from None
+        finally:
+            work.abandon()
+        raise StoreError(TOO_LATE)
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        if error.sqlite_errorname in ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT"):
+            return StoreError(TOO_LATE)
+        if not self._fails:
+            self._fails = True
+            logger.warning("the bucket %s fails: %s", self._bucket, error)
+        return StoreError("the store is full" if error.sqlite_errorname == "SQLITE_FULL" else UNREACHABLE)
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._run(self._readers, function)
+
+    async def _write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        def write(connection: sqlite3.Connection) -> T:
+            with _transaction(connection):
+                return function(connection)
+
+        return await self._run(self._writer, write)
+
+    def _value(self, connection: sqlite3.Connection, key: str) -> bytes | None:
+        row = connection.execute(_GET, (self._bucket, key)).fetchone()
+        return None if row is None else row[0]
+
+    async def get(self, key: str) -> bytes | None:
+        return await self._read(lambda connection: self._value(connection, key))
+
+    async def set(self, key: str, value: bytes) -> None:
+        await self.set_many([(key, value)])
+
+    async def delete(self, key: str) -> None:
+        await self.delete_many([key])
+
+    async def exists(self, key: str) -> bool:
+        def exists(connection: sqlite3.Connection) -> bool:
+            query = "SELECT 1 FROM wasi_keyvalue WHERE bucket = ? AND key = ?"
+            return connection.execute(query, (self._bucket, key)).fetchone() is not None
+
+        return await self._read(exists)
+
+    async def page(self, cursor: int) -> Page:
+        """Cursors are ids of rows."""
+        if cursor > _LAST:
+            return Page([], None)
+
+        def page(connection: sqlite3.Connection) -> Page:
+            keys: list[str] = []
+            size, last = 0, cursor
+            for last, key in connection.execute(_LIST, (self._bucket, cursor, PAGE)):
+                keys.append(key)
+                size += len(key)
+                if size >= PAGE_BYTES:
+                    return Page(keys, last)
+            return Page(keys, last if len(keys) == PAGE else None)
+
+        return await self._read(page)
+
+    async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
+        def increment(connection: sqlite3.Connection) -> int:
+            total = added(self._value(connection, key), delta, numbers)
+            connection.execute(_SET, (self._bucket, key, b"%d" % total))
+            return total
+
+        return await self._write(increment)
+
+    async def swap(self, key: str, expected: bytes | None, value: bytes) -> tuple[bool, bytes | None]:
+        def swap(connection: sqlite3.Connection) -> tuple[bool, bytes | None]:
+            present = self._value(connection, key)
+            if present != expected:
+                return False, present
+            connection.execute(_SET, (self._bucket, key, value))
+            return True, None
+
+        return await self._write(swap)
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        def get_many(connection: sqlite3.Connection) -> list[bytes | None]:
+            found: dict[str, bytes] = {}
+            size = 0
+            wanted = list(dict.fromkeys(keys))
+            for start in range(0, len(wanted), _AT_ONCE):
+                part = wanted[start : start + _AT_ONCE]
+                query = (
+                    f"SELECT key, value FROM wasi_keyvalue WHERE bucket = ? AND key IN ({','.join('?' * len(part))})"
+                )
+                for key, value in connection.execute(query, (self._bucket, *part)):
+                    size += len(value)
+                    if size > MAX_ANSWER:
+                        raise StoreError(TOO_MUCH)
+                    found[key] = value
+            values = [found.get(key) for key in keys]
+            if sum(len(value) for value in values if value is not None) > MAX_ANSWER:
+                raise StoreError(TOO_MUCH)
+            return values
+
+        return await self._read(get_many)
+
+    async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
+        rows = [(self._bucket, key, value) for key, value in items]
+        await self._write(lambda connection: connection.executemany(_SET, rows))
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        rows = [(self._bucket, key) for key in keys]
+        await self._write(lambda connection: connection.executemany(_DELETE, rows))
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is done in the block, or nothing. It has the only lock for writing from the start."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

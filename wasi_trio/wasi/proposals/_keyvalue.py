@@ -1,0 +1,233 @@
+"""wasi:keyvalue 0.2.0-draft and 0.2.0-draft2: ``store``, ``atomics`` and ``batch``.
+
+The two differ in what cursors and counters are, and the second has compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from wasi_trio.component._account import Account, Charge, OverBudget, as_size
+from wasi_trio.component._values import Err, Ok, Variant
+from wasi_trio.wasi._context import WasiContext
+from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_KEY, SIGNED, UNSIGNED, Bucket, Numbers, StoreError
+
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+
+#: what the empty identifier stands for
+DEFAULT = "default"
+_MOST_CURSOR = (1 << 64) - 1
+
+
+class KeyResponse(NamedTuple):
+    keys: list[str]
+    cursor: int | str | None
+
+
+def _failed(error: StoreError) -> Variant:
+    return Variant("other", str(error))
+
+
+def _told(function: F) -> F:
+    """A host function that gives what another gives, as ``Ok``, and tells the guest of a StoreError."""
+
+    @functools.wraps(function)
+    async def answer(*arguments: Any) -> Ok[Any] | Err[Any]:
+        try:
+            return Ok(await function(*arguments))
+        except StoreError as error:
+            return Err(_failed(error))
+
+    return answer  # type: ignore[return-value]
+
+
+class _Bucket:
+    """A bucket that a guest has opened. What waits for the store counts as the instance's."""
+
+    __slots__ = ("_account", "max_value", "store")
+
+    def __init__(self, store: Bucket, max_value: int) -> None:
+        self.store = store
+        self.max_value = max_value
+        self._account: Account | None = None
+
+    def bill(self, account: Account) -> None:
+        self._account = account
+
+    def held(self, key: str, value: bytes = b"") -> Charge | None:
+        """Count a key and a value for as long as the answer lives. Raises StoreError where they may not be."""
+        self.check(key, value)
+        return self._charge(len(key) + len(value))
+
+    def held_many(self, keys: Sequence[str], values: Sequence[bytes] = ()) -> Charge | None:
+        if len(keys) > MAX_BATCH:
+            raise StoreError(f"a batch has up to {MAX_BATCH} keys, and this one has {len(keys)}")
+        for key in keys:
+            self.check(key)
+        for value in values:
+            self.check("", value)
+        return self._charge(sum(map(len, keys)) + sum(map(len, values)))
+
+    def check(self, key: str, value: bytes = b"") -> None:
+        if len(key) > MAX_KEY or (not key.isascii() and len(key.encode()) > MAX_KEY):
+            raise StoreError(f"a key has up to {MAX_KEY} bytes, and this one has {len(key.encode())}")
+        if len(value) > self.max_value:
+            raise StoreError(f"a value has up to {as_size(self.max_value)}, and this one has {as_size(len(value))}")
+
+    def _charge(self, size: int) -> Charge | None:
+        if self._account is None:
+            return None
+        try:
+            return Charge(self._account, size)
+        except OverBudget as error:
+            raise StoreError(str(error)) from None
+
+    @_told
+    async def get(self, key: str) -> bytes | None:
+        _held = self.held(key)
+        return await self.store.get(key)
+
+    @_told
+    async def set(self, key: str, value: bytes) -> None:
+        _held = self.held(key, value)
+        await self.store.set(key, value)
+
+    @_told
+    async def delete(self, key: str) -> None:
+        _held = self.held(key)
+        await self.store.delete(key)
+
+    @_told
+    async def exists(self, key: str) -> bool:
+        _held = self.held(key)
+        return await self.store.exists(key)
+
+
+class Store:
+    """The interface wasi:keyvalue/store@0.2.0-draft. The empty identifier is ``default``."""
+
+    class Bucket(_Bucket):
+        """Cursors are numbers."""
+
+        __slots__ = ()
+
+        @_told
+        async def list_keys(self, cursor: int | None) -> KeyResponse:
+            return KeyResponse(*await self.store.page(cursor or 0))
+
+    def __init__(self, context: WasiContext) -> None:
+        self._state = context.options.state
+
+    def open(self, identifier: str) -> Ok[_Bucket] | Err[Variant]:
+        """A handle for a bucket; Err, ``no-such-store``, for a name that there is none of."""
+        found = self._state.buckets.get(identifier or DEFAULT)
+        if found is None:
+            return Err(Variant("no-such-store"))
+        return Ok(self.Bucket(found, self._state.max_value))
+
+
+class Draft2Store(Store):
+    """The interface wasi:keyvalue/store@0.2.0-draft2."""
+
+    class Bucket(_Bucket):
+        """Cursors are texts: the numbers in decimal."""
+
+        __slots__ = ()
+
+        @_told
+        async def list_keys(self, cursor: str | None) -> KeyResponse:
+            keys, after = await self.store.page(0 if cursor is None else _cursor(cursor))
+            return KeyResponse(keys, None if after is None else str(after))
+
+
+def _cursor(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 20 and (number := int(text)) <= _MOST_CURSOR:
+        return number
+    raise StoreError("this cursor is of no listing")
+
+
+@_told
+async def _increment(bucket: _Bucket, key: str, delta: int, numbers: Numbers) -> int:
+    _held = bucket.held(key)
+    return await bucket.store.increment(key, delta, numbers)
+
+
+class Atomics:
+    """The interface wasi:keyvalue/atomics@0.2.0-draft."""
+
+    def __init__(self, context: WasiContext) -> None:
+        pass
+
+    async def increment(self, bucket: _Bucket, key: str, delta: int) -> Any:
+        return await _increment(bucket, key, delta, UNSIGNED)
+
+
+class _Cas:
+    """What a value was at a time, to be swapped for another if it still is."""
+
+    __slots__ = ("_charge", "bucket", "key", "value")
+
+    def __init__(self, bucket: _Bucket, key: str, value: bytes | None) -> None:
+        self.bucket = bucket
+        self.key = key
+        self.value = value
+
+    def bill(self, account: Account) -> None:
+        """Count the value for as long as the guest has this. Raises OverBudget."""
+        self._charge = Charge(account, len(self.key) + len(self.value or b""))
+
+    @staticmethod
+    @_told
+    async def new(bucket: _Bucket, key: str) -> _Cas:
+        _held = bucket.held(key)
+        return _Cas(bucket, key, await bucket.store.get(key))
+
+    def current(self) -> Ok[bytes | None]:
+        return Ok(self.value)
+
+
+class Draft2Atomics:
+    """The interface wasi:keyvalue/atomics@0.2.0-draft2. To swap compares values."""
+
+    Cas = _Cas
+
+    def __init__(self, context: WasiContext) -> None:
+        pass
+
+    async def increment(self, bucket: _Bucket, key: str, delta: int) -> Any:
+        return await _increment(bucket, key, delta, SIGNED)
+
+    async def swap(self, cas: _Cas, value: bytes) -> Ok[None] | Err[Variant]:
+        """Err, ``cas-failed`` with the present value, where it is another by now."""
+        bucket = cas.bucket
+        try:
+            _held = bucket.held(cas.key, value)
+            swapped, present = await bucket.store.swap(cas.key, cas.value, value)
+        except StoreError as error:
+            return Err(Variant("store-error", _failed(error)))
+        return Ok(None) if swapped else Err(Variant("cas-failed", _Cas(bucket, cas.key, present)))
+
+
+class Batch:
+    """The interface wasi:keyvalue/batch, which is the same in both versions."""
+
+    def __init__(self, context: WasiContext) -> None:
+        pass
+
+    @_told
+    async def get_many(self, bucket: _Bucket, keys: list[str]) -> list[tuple[str, bytes] | None]:
+        _held = bucket.held_many(keys)
+        values = await bucket.store.get_many(keys)
+        return [None if value is None else (key, value) for key, value in zip(keys, values, strict=True)]
+
+    @_told
+    async def set_many(self, bucket: _Bucket, key_values: list[tuple[str, bytes]]) -> None:
+        _held = bucket.held_many([key for key, _ in key_values], [value for _, value in key_values])
+        await bucket.store.set_many(key_values)
+
+    @_told
+    async def delete_many(self, bucket: _Bucket, keys: list[str]) -> None:
+        _held = bucket.held_many(keys)
+        await bucket.store.delete_many(keys)
