@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -83,6 +84,32 @@ def component(tmp_path: Path) -> str:
         (["run", "-W", "gc=maybe", "x"], "'-W' / '--wasm': gc is y or n, not 'maybe'"),
         (["compile", "--compile-timeout", "0", "x"], "--compile-timeout.*longer than 0"),
         (["inspect", "--compile-memory", "much", "x"], "--compile-memory.*'much' is not a size"),
+        (["serve", "-S", "nn"], "'-S' / '--wasi': 'nn' is not available: config, "),
+        (["run", "-S", "config=maybe", "x"], "'-S' / '--wasi': config is y or n$"),
+        (["serve", "-S", "config-var"], "config-var has to be of the form config-var=NAME=VALUE"),
+        (["serve", "--config-var", "=hunter2"], "--config-var.*: it is not of the form NAME or NAME=VALUE$"),
+        (["serve", "--config-var", "a=\udcff"], "--config-var.*: the value of a is not text in UTF-8$"),
+        (
+            ["serve", "--keyvalue", "a=ftp://:hunter2@h"],
+            "the URL of the bucket a is not of the form memory:, sqlite:FILE",
+        ),
+        (["serve", "--keyvalue", "a/b=memory:"], "the name of a bucket has letters, digits"),
+        (["serve", "--keyvalue", "a=memory:x"], "the URL of the bucket a is not of the form"),
+        (["serve", "--keyvalue", "a=redis://h:99999"], "the URL of the bucket a has no valid host and port$"),
+        (["serve", "--keyvalue", "a=redis://h/x"], "the URL of the bucket a is not of the form"),
+        (["serve", "--keyvalue", "a=redis://h?timeout=1"], "the URL of the bucket a has a query other than "),
+        (["serve", "--keyvalue", "a=redis://h?prefix=*"], "the URL of the bucket a has a query other than "),
+        (["serve", "--keyvalue", "a=memory:", "--keyvalue", "a=memory:"], "the bucket a is given twice$"),
+        (["run", "--keyvalue", "a=sqlite:/nope/a.db", "x"], "the bucket a: cannot use '/nope/a.db' as a SQLite file: "),
+        (
+            ["serve", "--keyvalue", "memory:", "--workers", "2"],
+            "the bucket default is kept in the memory of each process",
+        ),
+        (["serve", "-S", "keyvalue", "--workers", "2"], "with 2 workers each would have another"),
+        (
+            ["serve", "--keyvalue", "sqlite:/tmp/a.db", "-S", "keyvalue-in-memory-data=a=b"],
+            "keyvalue-in-memory-data is for a bucket in memory:, and default is kept elsewhere$",
+        ),
         (["run"], "Missing argument 'COMPONENT'"),
         (["run", "--nonsense", "app.wasm"], "No such option.*--nonsense"),
         (["run", "--env", "", "app.wasm"], "--env.*'' is not of the form NAME or NAME=VALUE"),
@@ -92,6 +119,27 @@ def component(tmp_path: Path) -> str:
 )
 def test_options(arguments: list[str], message: str) -> None:
     assert re.search(message, fails(*arguments))
+
+
+def test_no_message_has_a_secret() -> None:
+    for arguments in (
+        ["--config-var", "=hunter2"],
+        ["--config-var", "a=hunter2\udcff"],
+        ["-S", "config-var=a=hunter2\udcff"],
+        ["--keyvalue", "a=ftp://:hunter2@h"],
+        ["--keyvalue", "a=redis://:hunter2@h:x"],
+        ["--keyvalue", "redis://:hunter2@h?a=b"],
+        ["--keyvalue", "redis://:hunter2@"],
+    ):
+        assert "hunter2" not in fails("serve", *arguments)
+
+
+def test_a_store_that_needs_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As if coredis were not installed: a package of this name that Python does not find."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['coredis'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    line = fails("serve", "--keyvalue", "a=redis://h")
+    assert line.endswith("the bucket a needs coredis: pip install 'wasi-trio[redis]'")
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:

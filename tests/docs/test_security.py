@@ -10,6 +10,7 @@ import pytest
 from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
 from wasi_trio import CompileLimits, Engine, Limits
+from wasi_trio._texts import MOST
 from wasi_trio.component import _plan, _relink
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import USUAL, option_name
@@ -25,10 +26,15 @@ from wasi_trio.wasi.http._body import CAPACITY
 from wasi_trio.wasi.http._client import Client
 from wasi_trio.wasi.http._context import HttpOptions
 from wasi_trio.wasi.http._fields import FIELD_OVERHEAD, MAX_SIZE
+from wasi_trio.wasi.keyvalue._bucket import MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_VALUE, PAGE_BYTES, TIMEOUT
+from wasi_trio.wasi.keyvalue._bucket import PAGE as KEYS
+from wasi_trio.wasi.keyvalue._memory import LIMIT as STORE_LIMIT
+from wasi_trio.wasi.keyvalue._sqlite import READERS
 from wasi_trio.wasi.p2 import _io as io
 from wasi_trio.wasi.p2 import _random as p2_random
 from wasi_trio.wasi.p2._sockets import DATAGRAM_BYTES, DATAGRAMS
 from wasi_trio.wasi.p3 import _random as p3_random
+from wasi_trio.wasi.proposals._logging import MOST_CONTEXT
 from wasi_trio.wasi.sockets import _host as host
 from wasi_trio.wasi.sockets import _memory as memory
 from wasi_trio.wasi.sockets._context import ADDRESSES, LOOK_UPS, PIPE, WAITING, NetworkOptions
@@ -139,6 +145,17 @@ def test_the_bounds_are_those_of_the_code() -> None:
             f"{memory.DATAGRAMS}, and {memory.DATAGRAM_BYTES >> 10} KiB; {memory.ALL_DATAGRAM_BYTES >> 20} MiB at all",
         ),
         ("datagrams in one call (0.2)", DATAGRAMS, f"{DATAGRAMS}, and {DATAGRAM_BYTES >> 10} KiB"),
+        ("a key, a value of `wasi:keyvalue`", MAX_KEY, f"{MAX_KEY >> 10} KiB, {MAX_VALUE >> 20} MiB |"),
+        (
+            "keys of one batch, and the values that one gives",
+            MAX_BATCH,
+            f"{MAX_BATCH:,}, {MAX_ANSWER >> 20} MiB",
+        ),
+        ("keys of one page of a listing", KEYS, f"{KEYS:,} and {PAGE_BYTES >> 10} KiB"),
+        ("time of an operation on a bucket", TIMEOUT, f"{TIMEOUT:g} s, or half"),
+        ("a bucket in memory", STORE_LIMIT, f"{STORE_LIMIT >> 20} MiB"),
+        ("threads that work on one bucket in SQLite", READERS, f"{READERS + 1} for each process"),
+        ("a log message of `wasi:logging`, its context", MOST, f"{MOST:,} characters, {MOST_CONTEXT} |"),
         ("look-ups at once", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),
         ("addresses of one look-up", ADDRESSES, f"{ADDRESSES} |"),
         ("time to send the written bytes of a socket after the instance has ended", LINGER, f"{LINGER:g} s"),

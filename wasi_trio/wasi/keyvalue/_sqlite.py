@@ -141,9 +141,12 @@ class _Connections:
 class _Work:
     """One operation in a thread, which can be told to end."""
 
-    def __init__(self, connections: _Connections, function: Callable[[sqlite3.Connection], T]) -> None:
+    def __init__(
+        self, connections: _Connections, function: Callable[[sqlite3.Connection], object], *, writes: bool
+    ) -> None:
         self._connections = connections
         self._function = function
+        self._writes = writes
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._abandoned = False
@@ -152,10 +155,8 @@ class _Work:
         connection = self._connections.take()
         try:
             with self._lock:
-                if self._abandoned:
-                    raise sqlite3.OperationalError("interrupted")
                 self._connection = connection
-            result = self._function(connection)
+            result = self._transact(connection) if self._writes else self._function(connection)
         except sqlite3.OperationalError:
             self._let_go()
             self._connections.give_back(connection)  # it was locked, interrupted or full, and may not be next time
@@ -170,6 +171,19 @@ class _Work:
         self._let_go()
         self._connections.give_back(connection)
         return result
+
+    def _transact(self, connection: sqlite3.Connection) -> object:
+        with _transaction(connection):
+            # A guest that was told that this is too late may have gone on to something else.
+            self._check_wanted()
+            result = self._function(connection)
+            self._check_wanted()
+            return result
+
+    def _check_wanted(self) -> None:
+        with self._lock:
+            if self._abandoned:
+                raise StoreError(TOO_LATE)
 
     def _let_go(self) -> None:
         with self._lock:
@@ -194,8 +208,9 @@ class SqliteBucket:
         self._writer = trio.CapacityLimiter(1)
         self._fails = False
 
-    async def _run(self, limiter: trio.CapacityLimiter, function: Callable[[sqlite3.Connection], T]) -> T:
-        work = _Work(self._connections, function)
+    async def _run(self, function: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
+        work = _Work(self._connections, function, writes=writes)
+        limiter = self._writer if writes else self._readers
         try:
             with trio.move_on_after(self._patience):
                 result = await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=limiter)
@@ -216,14 +231,10 @@ class SqliteBucket:
         return StoreError("the store is full" if error.sqlite_errorname == "SQLITE_FULL" else UNREACHABLE)
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._run(self._readers, function)
+        return await self._run(function, writes=False)
 
     async def _write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        def write(connection: sqlite3.Connection) -> T:
-            with _transaction(connection):
-                return function(connection)
-
-        return await self._run(self._writer, write)
+        return await self._run(function, writes=True)
 
     def _value(self, connection: sqlite3.Connection, key: str) -> bytes | None:
         row = connection.execute(_GET, (self._bucket, key)).fetchone()

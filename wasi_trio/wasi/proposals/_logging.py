@@ -19,7 +19,7 @@ _LEVELS: Final = {
     "critical": logging.CRITICAL,
 }
 #: characters of a context that are shown
-_MOST_CONTEXT: Final = 128
+MOST_CONTEXT: Final = 128
 
 logging.addLevelName(TRACE, "TRACE")
 logger = get_logger("wasi_trio.guest")
@@ -41,6 +41,6 @@ class Logging:
         if not context:
             logger.log(number, "%s", message, extra={"context": "", "about": self._about})
             return
-        shortened = shown(context, _MOST_CONTEXT)
+        shortened = shown(context, MOST_CONTEXT)
         extra = {"context": shortened, "about": {**self._about, "context": shortened}}
         logger.log(number, "%s: %s", shortened, message, extra=extra)

@@ -1,0 +1,320 @@
+"""Stores that are down, locked, slow or broken: each operation ends, and the guest is told."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.wasi.state.state_guest import DRAFT2, Opened, bucket
+from tests.wasi.state.valkey import Valkey
+from wasi_trio.component._account import Account
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.wasi.keyvalue._bucket import TOO_LATE, UNREACHABLE, Store, StoreError
+from wasi_trio.wasi.keyvalue._redis import MAX_UNANSWERED, RedisStore
+from wasi_trio.wasi.keyvalue._sqlite import READERS, SqliteStore
+from wasi_trio.wasi.proposals._keyvalue import _Bucket
+
+LATE, AWAY = f"E:{TOO_LATE}", f"E:{UNREACHABLE}"
+pytestmark = pytest.mark.usefixtures("patience")
+
+
+@pytest.fixture
+async def patience():  # type: ignore[no-untyped-def]
+    """A test that hangs fails."""
+    with trio.fail_after(60):
+        yield
+
+
+@contextmanager
+def locked(path: str) -> Iterator[sqlite3.Connection]:
+    """Another process that writes, and does not come to an end with it."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+async def back(opened: Opened, *call: Any) -> Any:
+    """The first answer that the store gives again. For a moment after an attempt to connect there is no other."""
+    while True:
+        answer = await opened(*call)
+        if answer not in (LATE, AWAY):
+            return answer
+        await trio.sleep(0.01)
+
+
+# ---- SQLite ----------------------------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_locked(engine: Engine, tmp_path: Path) -> None:
+    path = str(tmp_path / "state.db")
+    async with bucket(engine, SqliteStore(path), timeout=0.3) as opened:
+        await opened("set", "a", b"1")
+        with locked(path):
+            assert await opened("increment", "n", 1) == LATE
+            assert await opened("get", "a") == b"1"  # readers do not wait for a writer
+        assert await opened("increment", "n", 1) == 1
+
+
+async def test_other_tasks_run_while_a_file_is_locked(engine: Engine, tmp_path: Path) -> None:
+    path = str(tmp_path / "state.db")
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with bucket(engine, SqliteStore(path), timeout=0.3) as opened, trio.open_nursery() as nursery:
+        await opened("set", "a", b"1")
+        with locked(path):
+            nursery.start_soon(count_turns)
+            assert await opened("set", "a", b"2") == LATE
+            nursery.cancel_scope.cancel()
+    assert turns > 100
+
+
+async def test_cancelled_operations_of_sqlite_leave_nothing(tmp_path: Path) -> None:
+    """Their threads end, are within their number, and give their connections back."""
+    path = str(tmp_path / "state.db")
+    store = SqliteStore(path)
+    async with store.open(0.5) as opened:
+        await opened.set("a", b"1")
+        with locked(path):
+            for _ in range(20):
+                with trio.move_on_after(0.01):
+                    await opened.set("a", b"2")
+        # The one that has the only place for a writer ends when it has waited for the lock as long as it may.
+        await opened.set("a", b"3")
+        assert await opened.get("a") == b"3"
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(opened.get, "a")
+        assert len(opened._connections._idle) <= READERS + 1
+    assert opened._connections._idle == []
+
+
+async def test_a_query_that_nobody_waits_for_is_interrupted(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "state.db"))
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    async with store.open(0.1) as opened:
+        for _ in range(READERS):  # each would take a thread for ever
+            with pytest.raises(StoreError, match=TOO_LATE):
+                await opened._read(lambda connection: connection.execute(endless).fetchone())
+        for _ in range(READERS):  # a thread that was interrupted gives its place to the next
+            await opened._readers.acquire_on_behalf_of(object())
+        opened._readers.total_tokens += READERS
+        assert await opened.get("a") is None
+
+
+async def test_a_file_that_is_broken(engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(b"this is no database, and far from being one" * 100)
+    with pytest.raises(ValueError, match=r"cannot use '.*state\.db' as a SQLite file: file is not a database"):
+        SqliteStore(str(path)).check()
+    async with bucket(engine, SqliteStore(str(path))) as opened:
+        for _ in range(3):
+            assert await opened("get", "a") == AWAY
+    assert [record.getMessage() for record in caplog.records] == ["the bucket default fails: file is not a database"]
+
+
+async def test_files_that_can_not_be_written(tmp_path: Path) -> None:
+    for path in (str(tmp_path), str(tmp_path / "none" / "state.db")):
+        with pytest.raises(ValueError, match="as a SQLite file: unable to open database file"):
+            SqliteStore(path).check()
+
+
+async def test_a_disk_that_is_full(engine: Engine, tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "state.db"))
+    async with store.open(5) as opened:
+        await opened.set("a", b"1")
+        for connection in opened._connections._idle:
+            connection.execute("PRAGMA max_page_count = 20")
+        with pytest.raises(StoreError, match="the store is full"):
+            await opened.set("b", b"v" * 1_000_000)
+        assert await opened.get("a") == b"1"
+        assert await opened.get("b") is None
+        await opened.set("c", b"3")
+
+
+# ---- Redis -----------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_away_and_comes_back(
+    engine: Engine, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bucket(engine, valkey.store(), DRAFT2) as opened:
+        assert await opened("increment", "n", 1) == 1
+        valkey.kill()
+        for _ in range(20):
+            assert await opened("increment", "n", 1) == AWAY
+        valkey.start()
+        assert await back(opened, "increment", "n", 1) == 2
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 2
+    assert said[0].startswith((f"cannot connect to the store at 127.0.0.1:{valkey.port}", "the store at"))
+    assert said[1] == f"the store at 127.0.0.1:{valkey.port} is there again"
+
+
+async def test_a_server_that_was_away_from_the_start(engine: Engine, valkey: Valkey) -> None:
+    valkey.kill()
+    async with bucket(engine, valkey.store()) as opened:
+        assert await opened("get", "a") == AWAY
+        valkey.start()
+        assert await back(opened, "set", "a", b"1") is None
+        assert await opened("get", "a") == b"1"
+
+
+async def test_a_server_that_stands_still(engine: Engine, valkey: Valkey) -> None:
+    async with bucket(engine, valkey.store(), timeout=0.3) as opened:
+        await opened("set", "a", b"1")
+        valkey.signal(signal.SIGSTOP)
+        assert await opened("get", "a") == LATE
+        assert await opened("get", "a") in (LATE, AWAY)  # in connecting anew
+        valkey.signal(signal.SIGCONT)
+        assert await back(opened, "get", "a") == b"1"
+
+
+async def test_those_that_leave_while_it_connects_take_nothing_with_them(valkey: Valkey) -> None:
+    valkey.kill()
+    with socket.socket() as silent:  # connections wait there for ever
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        silent.bind(("127.0.0.1", valkey.port))
+        silent.listen(128)
+        async with valkey.store().open(0.5) as opened:
+            for _ in range(200):
+                with trio.move_on_after(0.001):
+                    await opened.get("a")
+            with pytest.raises(StoreError):
+                await opened.get("a")
+            silent.close()
+            valkey.start()
+            while True:
+                try:
+                    assert await opened.get("a") is None
+                    break
+                except StoreError:
+                    await trio.sleep(0.01)
+
+
+async def test_answers_that_nobody_waits_for_go_to_nobody(valkey: Valkey) -> None:
+    async with valkey.store().open(5) as opened:
+        for number in range(50):
+            await opened.set(f"{number}", b"%d" % number)
+        for number in range(50):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await opened.get(f"{number}")
+            assert await opened.get(f"{49 - number}") == b"%d" % (49 - number)
+
+
+async def test_what_is_sent_for_those_that_left_is_bounded(valkey: Valkey) -> None:
+    """While the server stands still, clients come and go, each with a value."""
+    async with valkey.store().open(30) as opened:
+        await opened.set("a", b"1")
+        first = opened._connection
+        assert first is not None
+        valkey.signal(signal.SIGSTOP)
+        most = 0
+        value = b"v" * (1 << 20)
+        while first.usable:
+            with trio.move_on_after(0.001):
+                await opened.set("a", value)
+            most = max(most, opened._unanswered)
+            assert most <= MAX_UNANSWERED + 2 * len(value)
+        valkey.signal(signal.SIGCONT)
+
+
+async def test_a_wrong_password_is_told_to_nobody(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Valkey(tmp_path, "--requirepass", "hunter2")
+    try:
+        async with bucket(engine, server.store(password="hunter2")) as opened:
+            assert await opened("set", "a", b"1") is None
+        for wrong in (server.store(password="swordfish"), server.store()):
+            async with bucket(engine, wrong) as opened:
+                answer = await opened("get", "a")
+                assert answer == AWAY
+        assert "cannot connect to the store at" in caplog.text
+        assert "swordfish" not in caplog.text + repr(server.store(password="swordfish"))
+    finally:
+        server.kill()
+
+
+async def test_what_a_server_refuses_is_told_without_its_words(
+    engine: Engine, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    valkey.ask("LPUSH", "default:list", "x")
+    async with bucket(engine, valkey.store()) as opened:
+        for _ in range(3):
+            assert await opened("get", "list") == "E:the store refuses the operation"
+        valkey.ask("CONFIG", "SET", "maxmemory", "1")
+        assert await opened("set", "a", b"hunter2") == "E:the store is full"
+    assert "hunter2" not in caplog.text
+    assert len([record for record in caplog.records if "refuses" in record.getMessage()]) == 1
+
+
+async def test_a_server_that_is_no_redis(engine: Engine) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1)
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(functools.partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        async with bucket(engine, RedisStore("127.0.0.1", port), timeout=0.5) as opened:
+            assert await opened("get", "a") in (AWAY, LATE)
+        nursery.cancel_scope.cancel()
+
+
+async def test_other_programs_keys_are_left_alone(engine: Engine, valkey: Valkey) -> None:
+    valkey.ask("SET", "foreign", "1")
+    valkey.ask("SET", b"default:\xff\xfe", "1")
+    async with bucket(engine, valkey.store()) as opened:
+        await opened("set", "a", b"1")
+        assert await opened.keys() == ["a"]
+        assert await opened("get", "foreign") is None
+    assert b"$1\r\n1" in valkey.ask("GET", "default:a")
+
+
+# ---- any -------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_for_a_store_counts_as_the_instance_s(valkey: Valkey) -> None:
+    account = Account(limit=3_000_000)
+    async with valkey.store().open(30) as store, trio.open_nursery() as nursery:
+        opened = _Bucket(store, 1 << 20)
+        opened.bill(account)
+        await opened.set("a", b"v" * (1 << 20))
+        assert account.used == 0
+        valkey.signal(signal.SIGSTOP)
+        for _ in range(2):
+            nursery.start_soon(opened.set, "a", b"v" * (1 << 20))
+        await trio.testing.wait_all_tasks_blocked()
+        assert account.used > 2 << 20
+        refused = await opened.set("a", b"v" * (1 << 20))
+        assert "no more than 2.861 MiB" in refused.value.value
+        valkey.signal(signal.SIGCONT)
+    assert account.used == 0
+
+
+async def test_closing_with_operations_under_way(store: Store) -> None:
+    async with trio.open_nursery() as nursery, store.open(5) as opened:
+        for number in range(20):
+            nursery.start_soon(opened.set, f"{number}", b"")
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
