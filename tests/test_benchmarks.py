@@ -22,7 +22,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_run():
-    result = run("--quick", "calls", "instances", "application", "files")
+    result = run("--quick", "calls", "instances", "application", "files", "state")
     assert result.returncode == 0, result.stderr
     for title in (
         "Floors",
@@ -30,6 +30,7 @@ def test_the_cheap_ones_run():
         "Instances, made and dropped",
         "Hello through the ASGI",
         "small files",
+        "sqlite: increment",
     ):
         assert title in result.stdout
 

@@ -260,3 +260,33 @@ def test_memory_that_control_groups_leave(
         file.write_text(content)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert available(tmp_path) == (limit or machine)
+
+
+def test_state_from_the_environment_and_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INHERITED", "from here")
+    environment = {
+        "WASI_TRIO_CONFIG_VAR": "a=1\nINHERITED\nNOT_SET_ANYWHERE",
+        "WASI_TRIO_KEYVALUE": f"default=sqlite:{tmp_path}/state.db\nother=memory:",
+        "WASI_TRIO_REQUEST_TIMEOUT": "3s",
+        "WASI_TRIO_KEYVALUE_MEMORY": "1MiB",
+    }
+    state = Settings(dict(from_environment(environment))).state
+    assert state.config == {"a": "1", "INHERITED": "from here"}
+    assert state.keyvalue is not None
+    assert {name: type(store).__name__ for name, store in state.keyvalue.items()} == {
+        "default": "SqliteStore",
+        "other": "MemoryStore",
+    }
+    assert state.keyvalue["other"].limit == 1 << 20  # type: ignore[attr-defined]
+    assert state.timeout == 1.5
+    table = {"config_var": {"a": "1=2"}, "wasi": ["keyvalue", "keyvalue-in-memory-data=k=v"]}
+    state = Settings(dict(from_table(table, "hypercorn.toml"))).state
+    assert state.config == {"a": "1=2"}
+    assert {name: dict(store) for name, store in (state.keyvalue or {}).items()} == {"default": {"k": b"v"}}  # type: ignore[call-overload]
+    nothing = Settings({}).state
+    assert (nothing.config, nothing.keyvalue) == (None, None)
+    table = {"config_var": {"a": "1"}, "keyvalue": {"default": "memory:"}, "wasi": "config=n,keyvalue=n"}
+    off = Settings(dict(from_table({**table, "wasi": ["config=n,keyvalue=n"]}, "hypercorn.toml"))).state
+    assert (off.config, off.keyvalue) == (None, None)
+    given = Settings(dict(from_environment({"WASI_TRIO_CONFIG_VAR": "NOT_SET_ANYWHERE"}))).state
+    assert given.config == {}

@@ -36,9 +36,9 @@ NO_STATE = State()
 async def opened(state: State, budget: Budget | None = None) -> AsyncIterator[State]:
     """The state with its buckets open inside of the block, for guests that run there.
 
-    The memory that stores hold counts in ``budget``.
+    The memory that stores hold counts in ``budget``. A state whose buckets are open already is given as it is.
     """
-    if not state.keyvalue:
+    if not state.keyvalue or state.buckets:
         yield state
         return
     async with AsyncExitStack() as stack:

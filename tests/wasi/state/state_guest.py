@@ -93,6 +93,12 @@ async def instance_of(
 @asynccontextmanager
 async def bucket(engine: Engine, store: Store, release: str = DRAFT, **state: Any) -> AsyncIterator[Opened]:
     """The default bucket, kept in a store, opened by a guest."""
-    given = State(keyvalue={"default": store}, **state)
+    async with bucket_of(engine, State(keyvalue={"default": store}, **state), release) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def bucket_of(engine: Engine, given: State, release: str = DRAFT) -> AsyncIterator[Opened]:
+    """The default bucket of a state, opened by a guest."""
     async with instance_of(engine, release, _KEYVALUE, given) as guest:
         yield Opened(guest, await guest("open", ""))

@@ -120,6 +120,23 @@ async def test_a_query_that_nobody_waits_for_is_interrupted(tmp_path: Path) -> N
         assert await opened.get("a") is None
 
 
+async def test_no_cursor_leaves_its_thread(tmp_path: Path) -> None:
+    """In another thread its end would reset a statement that may be in use again by then."""
+    async with SqliteStore(str(tmp_path / "state.db")).open(5) as opened:
+        with pytest.raises(AssertionError):
+            await opened._read(lambda connection: connection.execute("SELECT 1"))
+
+        def fail(connection: sqlite3.Connection) -> None:
+            for _ in connection.execute("SELECT 1"):
+                raise StoreError("in the middle")
+
+        with pytest.raises(StoreError, match="in the middle") as caught:
+            await opened._read(fail)
+        frames = [entry.frame.code.name for entry in caught.traceback]
+        assert "fail" not in frames
+        await opened.set("a", b"1")
+
+
 async def test_a_file_that_is_broken(engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "state.db"
     path.write_bytes(b"this is no database, and far from being one" * 100)

@@ -30,13 +30,14 @@ def _program() -> str:
 
 
 class Valkey:
-    """A server on a port of its own of 127.0.0.1, which keeps what it acknowledges across a kill."""
+    """A server on a port of its own of 127.0.0.1; ``durable`` has it keep what it acknowledges across a kill."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, durable: bool = True) -> None:
         pytest.importorskip("coredis", reason="coredis is not installed")
         self._program = _program()
         self._folder = folder
         self._options = options
+        self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
@@ -48,7 +49,7 @@ class Valkey:
 
     def start(self) -> None:
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", "")
-        durable = ("--appendonly", "yes", "--appendfsync", "always")
+        durable = ("--appendonly", "yes", "--appendfsync", "always") if self._durable else ()
         with open(self._folder / "valkey.log", "ab") as log:
             command = [self._program, *options, *durable, *self._options]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

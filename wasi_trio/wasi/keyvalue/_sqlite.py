@@ -153,24 +153,26 @@ class _Work:
 
     def run(self) -> object:
         connection = self._connections.take()
+        usable = True
         try:
             with self._lock:
                 self._connection = connection
             result = self._transact(connection) if self._writes else self._function(connection)
-        except sqlite3.OperationalError:
-            self._let_go()
-            self._connections.give_back(connection)  # it was locked, interrupted or full, and may not be next time
-            raise
+            # A cursor that is collected in another thread resets its statement, which may be in use again by then.
+            assert not isinstance(result, sqlite3.Cursor)
+            return result
         except BaseException as error:
-            self._let_go()
-            if isinstance(error, StoreError):
+            # It was locked, interrupted or full, and may not be next time.
+            usable = isinstance(error, StoreError | sqlite3.OperationalError)
+            # Its frames have cursors.
+            raise error.with_traceback(None) from None
+        finally:
+            with self._lock:
+                self._connection = None
+            if usable:
                 self._connections.give_back(connection)
             else:
                 connection.close()
-            raise
-        self._let_go()
-        self._connections.give_back(connection)
-        return result
 
     def _transact(self, connection: sqlite3.Connection) -> object:
         with _transaction(connection):
@@ -184,10 +186,6 @@ class _Work:
         with self._lock:
             if self._abandoned:
                 raise StoreError(TOO_LATE)
-
-    def _let_go(self) -> None:
-        with self._lock:
-            self._connection = None
 
     def abandon(self) -> None:
         """Nobody waits for it any more: interrupt it. Without effect when it is done."""
@@ -314,12 +312,16 @@ class SqliteBucket:
         return await self._read(get_many)
 
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
-        rows = [(self._bucket, key, value) for key, value in items]
-        await self._write(lambda connection: connection.executemany(_SET, rows))
+        await self._write_all(_SET, [(self._bucket, key, value) for key, value in items])
 
     async def delete_many(self, keys: Sequence[str]) -> None:
-        rows = [(self._bucket, key) for key in keys]
-        await self._write(lambda connection: connection.executemany(_DELETE, rows))
+        await self._write_all(_DELETE, [(self._bucket, key) for key in keys])
+
+    async def _write_all(self, statement: str, rows: Sequence[tuple[str | bytes, ...]]) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(statement, rows)
+
+        await self._write(write)
 
 
 @contextmanager
