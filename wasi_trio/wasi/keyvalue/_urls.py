@@ -9,7 +9,6 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from wasi_trio.wasi.keyvalue._bucket import Store
 from wasi_trio.wasi.keyvalue._memory import MemoryStore
-from wasi_trio.wasi.keyvalue._sqlite import SqliteStore
 
 FORMS: Final = "memory:, sqlite:FILE, redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE] or rediss://..."
 
@@ -24,6 +23,8 @@ def parse_store(url: str, bucket: str) -> Store:
         case "memory" if not rest:
             return MemoryStore()
         case "sqlite" if rest and "\0" not in rest:
+            from wasi_trio.wasi.keyvalue._sqlite import SqliteStore
+
             # As a URL the path of a file has an authority, which is empty.
             return SqliteStore(rest.removeprefix("//") if rest.startswith("///") else rest, bucket)
         case "redis" | "rediss" | "valkey" | "valkeys":
