@@ -29,9 +29,12 @@ def test_every_vendored_interface_resolves() -> None:
     assert {name.partition("@")[0] for name in packages} == {
         "wasi:cli",
         "wasi:clocks",
+        "wasi:config",
         "wasi:filesystem",
         "wasi:http",
         "wasi:io",
+        "wasi:keyvalue",
+        "wasi:logging",
         "wasi:random",
         "wasi:sockets",
     }

@@ -157,10 +157,10 @@ def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
             details = tuple(f"{unmet.name}: {unmet.difference}" for unmet in mismatched[item.name])
         elif parse_import_name(planned.interface_of(item.name))[0] == HANDLER:
             status = NEXT
-        elif (
-            interface := planned.interface_of(item.name)
-        ) in proposals.CONFIG.places or interface in proposals.KEYVALUE.places:
-            status = CONFIG if interface in proposals.CONFIG.places else KEYVALUE
+        elif planned.interface_of(item.name) in proposals.CONFIG.places:
+            status = CONFIG
+        elif planned.interface_of(item.name) in proposals.KEYVALUE.places:
+            status = KEYVALUE
         yield ImportReport(item.name, tuple(functions.get(item.name, ())), status, details)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wasi_trio.wasi._arguments import parse_switch
-from wasi_trio.wasi._state import State
-from wasi_trio.wasi.keyvalue._bucket import MAX_VALUE, TIMEOUT, Store, StoreError
-from wasi_trio.wasi.keyvalue._memory import LIMIT, MemoryStore
-from wasi_trio.wasi.keyvalue._urls import parse_store
+
+if TYPE_CHECKING:
+    from wasi_trio.wasi._state import State
+    from wasi_trio.wasi.keyvalue._bucket import Store
 
 #: the bucket that ``-S keyvalue`` is for, which guests also open by the empty name
 DEFAULT: Final = "default"
@@ -80,6 +80,9 @@ def parse_keyvalue(text: str) -> tuple[str, Store]:
         name, url = DEFAULT, text
     if not name or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
         raise ValueError("the name of a bucket has letters, digits, '.', '_' and '-'")
+    # Here and below, because a command line that has nothing of this needs none of it.
+    from wasi_trio.wasi.keyvalue._urls import parse_store
+
     return name, parse_store(url, name)
 
 
@@ -95,18 +98,22 @@ def unique(pairs: Iterable[tuple[str, Store]]) -> dict[str, Store]:
 
 @dataclass(frozen=True, slots=True)
 class StateArguments:
-    """All that options say of the state of guests. ``timeout`` is None where it follows the deadline of requests."""
+    """All that options say of the state of guests; None for the default, which for ``timeout`` follows ``deadline``."""
 
     switches: Iterable[WasiSwitch] = ()
     config: Iterable[tuple[str, str] | None] = ()
     stores: Iterable[tuple[str, Store]] = ()
     timeout: float | None = None
-    max_value: int = MAX_VALUE
-    memory: int = LIMIT
+    max_value: int | None = None
+    memory: int | None = None
     deadline: float | None = None
 
     def state(self) -> State:
         """What guests are given; raises ValueError with one line for what could not be."""
+        from wasi_trio.wasi._state import State
+        from wasi_trio.wasi.keyvalue._bucket import MAX_VALUE, TIMEOUT
+        from wasi_trio.wasi.keyvalue._memory import MemoryStore
+
         on: dict[str, bool] = {}
         pairs: dict[str, list[tuple[str, str]]] = {"config-var": [], "keyvalue-in-memory-data": []}
         for switch in self.switches:
@@ -128,7 +135,7 @@ class StateArguments:
             variables if on.get("config", bool(variables or self._names_variables)) else None,
             stores if on.get("keyvalue", bool(stores)) else None,
             timeout,
-            self.max_value,
+            MAX_VALUE if self.max_value is None else self.max_value,
         )
 
     @property
@@ -137,8 +144,11 @@ class StateArguments:
         return any(True for _ in self.config)
 
     def _fill(self, stores: Mapping[str, Store], data: Iterable[tuple[str, str]]) -> None:
+        from wasi_trio.wasi.keyvalue._bucket import StoreError
+        from wasi_trio.wasi.keyvalue._memory import MemoryStore
+
         for name, store in stores.items():
-            if isinstance(store, MemoryStore):
+            if isinstance(store, MemoryStore) and self.memory is not None:
                 store.limit = self.memory
             try:
                 store.check()
