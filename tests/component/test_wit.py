@@ -39,7 +39,7 @@ def test_every_vendored_interface_resolves() -> None:
         "wasi:sockets",
     }
     interfaces = [found for package in packages.values() for found in package.interfaces.values()]
-    assert len(interfaces) == 56
+    assert len(interfaces) == 66
     for found in interfaces:
         assert found.functions or found.types
         assert host_wit().interface(f"{found.name}@{found.version}") is found
