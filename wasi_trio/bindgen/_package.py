@@ -1,0 +1,218 @@
+"""The package of bindings: its files, and their place on disk."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from wasi_trio.bindgen import _layout as layout
+from wasi_trio.bindgen._exports_module import ExportsModule
+from wasi_trio.bindgen._imports_module import ImportsModule
+from wasi_trio.bindgen._module import HEADER, BindgenError, MemberNames, import_lines
+from wasi_trio.bindgen._names import Names
+from wasi_trio.bindgen._world import PACKAGE, Member, Side, World, without_docs
+from wasi_trio.component._names import parse_import_name
+from wasi_trio.component._values import snake_case
+from wasi_trio.component.wit import _tree as tree
+from wasi_trio.component.wit._lexer import Source
+from wasi_trio.component.wit._text import write
+
+
+def package(world: World, title: str, provided: Callable[[str], bool]) -> dict[str, str]:
+    """The files of the bindings of a world, by their paths in the package.
+
+    ``title`` says of what they are. ``provided`` says whether the host has an interface already, so that its user may
+    do without an implementation. Raises BindgenError where things cannot be told apart in Python.
+    """
+    names = _names(world)
+    aliases: dict[Member, list[tuple[str, tree.TypeNode]]] = {}
+    files: dict[str, str] = {}
+    for member in world.members():
+        module = (ImportsModule if member.side is Side.IMPORTS else ExportsModule)(member, names)
+        files[f"{member.side.value}/{names[member].module}.py"] = module.write()
+        aliases[member] = module.aliases
+    for side in Side:
+        docs = f"The interfaces that are {side.value}."
+        files[f"{side.value}/__init__.py"] = "\n".join([*layout.docstring(docs), "", HEADER, ""])
+    files["_wit.py"] = _wit(world, aliases)
+    files["__init__.py"] = _root(world, title, names, provided)
+    return dict(sorted(files.items()))
+
+
+def _names(world: World) -> dict[Member, MemberNames]:
+    """The names of each interface's module, and in it: with the version where there are several of one interface."""
+    found: dict[Member, MemberNames] = {}
+    for side in (world.imports, world.exports):
+        versions: dict[str, int] = {}
+        for member in side:
+            name, _ = parse_import_name(member.name)
+            versions[name] = versions.get(name, 0) + 1
+        modules = Names()
+        for member in side:
+            name, version = parse_import_name(member.name)
+            wanted = name if version is None or versions[name] == 1 else f"{name}_{version}"
+            wanted = re.sub(r"[^A-Za-z0-9]", "_", wanted) or "world"
+            found[member] = MemberNames(member, modules.new(wanted))
+    return found
+
+
+def _wit(world: World, aliases: dict[Member, list[tuple[str, tree.TypeNode]]]) -> str:
+    root = tree.PackageNode(Source(PACKAGE, ""))
+    text = write([root, *without_docs(world.members(), aliases)])
+    assert text.isascii() and '"' not in text and "\\" not in text, "WIT without comments and strings is made of names"
+    docs = layout.docstring("The WIT that these bindings are of, with which components are compared.")
+    imports = ["from __future__ import annotations"], ["from wasi_trio.bindings import WitText"]
+    lines = layout.spaced([docs, [HEADER], *imports, ['WIT = WitText("""\\', *text.splitlines(), '""")']], 1)
+    return "\n".join([*lines, ""])
+
+
+def _root(world: World, title: str, names: dict[Member, MemberNames], provided: Callable[[str], bool]) -> str:
+    docs = layout.docstring(f"{title}\n\n{world.docs}".strip())
+    functions = [_imports_function(world, names, provided), _client(world, names)]
+    bindings = ["Imports"]
+    if any(map(_has_functions, world.imports)):
+        bindings.append("Implementation")
+    if not (world.exports and world.exports[-1].is_root) or len(world.exports) > 1:
+        bindings.append("Instance")
+    local: dict[str, list[str]] = {}
+    for member in filter(_has_functions, world.members()):
+        local.setdefault(f".{member.side.value}", []).append(_module_alias(member, names))
+    heads = [docs, [HEADER], ["from __future__ import annotations"]]
+    heads += [import_lines({"wasi_trio.bindings": bindings}), import_lines(local)]
+    return "\n".join([*layout.spaced(heads, 1), "", "", *layout.spaced(functions, 2), ""])
+
+
+def _module_alias(member: Member, names: dict[Member, MemberNames]) -> str:
+    module, here = names[member].module, _module(member, names)
+    return module if here == module else f"{module} as {here}"
+
+
+def _module(member: Member, names: dict[Member, MemberNames]) -> str:
+    """What the root calls a module: there may be one of that name on either side."""
+    module = names[member].module
+    both = [other for other, found in names.items() if found.module == module and _has_functions(other)]
+    return f"exported_{module}" if member.side is Side.EXPORTS and len(both) > 1 else module
+
+
+def _short_names(members: list[Member], names: dict[Member, MemberNames], taken: set[str]) -> dict[Member, str]:
+    """The names of interfaces without their packages, where these are told apart by them."""
+    shorts = [snake_case(member.node.name.text) for member in members]
+    given = Names(taken)
+    return {
+        member: given.new(short if shorts.count(short) == 1 and not member.is_root else names[member].module)
+        for member, short in zip(members, shorts, strict=True)
+    }
+
+
+def _has_functions(member: Member) -> bool:
+    return bool(member.node.functions)
+
+
+def _imports_function(world: World, names: dict[Member, MemberNames], provided: Callable[[str], bool]) -> list[str]:
+    members = [member for member in world.imports if _has_functions(member)]
+    short = _short_names(members, names, {"found", *(_module(member, names) for member in members)})
+    optional = {member for member in members if not member.is_root and provided(member.name)}
+    parameters = []
+    body = layout.docstring(
+        "What a component of this world imports, to be linked with it.\n\n"
+        "A class is called with the instance's context, for each instance; any other object is shared by all of them."
+    )
+    body.append("found = Imports()")
+    for member in sorted(members, key=lambda member: member in optional):
+        protocol = f"{_module(member, names)}.{names[member].interface}"
+        either = f"Implementation[{protocol}]"
+        parameters.append(f"{short[member]}: {either}{' | None = None' if member in optional else ''}")
+        arguments = [layout.string(member.name), short[member], f"{_module(member, names)}.INTERFACE"]
+        lines = layout.bracketed("found.add(", arguments, ")", depth=2 if member in optional else 1)
+        if member in optional:
+            body += [f"if {short[member]} is not None:", *layout.indented(lines)]
+        else:
+            body += lines
+    body.append("return found")
+    return layout.function("def imports", ["*", *parameters] if parameters else [], "Imports", body)
+
+
+def _client(world: World, names: dict[Member, MemberNames]) -> list[str]:
+    root = next((member for member in world.exports if member.is_root), None)
+    members = [member for member in world.exports if not member.is_root and _has_functions(member)]
+    functions = set() if root is None else set(names[root].attributes.values())
+    short = _short_names(members, names, {"INTERFACE", *functions})
+    head = "class Client" if root is None else f"class Client({_module(root, names)}.{names[root].interface})"
+    docs = layout.docstring(
+        "What one instance exports. Raises LinkError where the component does not export all of it."
+    )
+    lines = [f"{head}:", *layout.indented(docs)]
+    if root is None or members:
+        body = [] if root is None else ["super().__init__(instance)"]
+        body += [
+            f"self.{short[member]} = {_module(member, names)}.{names[member].interface}(instance)" for member in members
+        ]
+        lines += [
+            "",
+            *layout.indented(layout.function("def __init__", ["self", "instance: Instance"], "None", body or ["pass"])),
+        ]
+    return lines
+
+
+# ---- on disk ---------------------------------------------------------------------------------------------
+
+
+def save(files: dict[str, str], folder: Path) -> None:
+    """Write a package, in place of one that was written before; raises BindgenError, before anything is changed.
+
+    Of what else is in the folder nothing is overwritten.
+    """
+    if not folder.name.isidentifier() or keyword.iskeyword(folder.name):
+        raise BindgenError(f"{folder} cannot be imported by its name: choose one like my_bindings")
+    try:
+        old = _earlier(folder)
+        for name in files:
+            path = folder / name
+            if path.exists() and name not in old:
+                raise BindgenError(f"{path} is in the way: bindgen did not write it")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            _replace(folder / name, text)
+        for name in old - files.keys():
+            (folder / name).unlink()
+    except OSError as error:
+        raise BindgenError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+
+
+def _earlier(folder: Path) -> set[str]:
+    """The files of earlier bindings in a folder; raises BindgenError where there are none but something else."""
+    if not folder.exists():
+        return set()
+    if not folder.is_dir():
+        raise BindgenError(f"{folder} is no folder")
+    folders = [folder, *(folder / side.value for side in Side)]
+    found = [path for one in folders for path in one.glob("*.py")]
+    ours = {path.relative_to(folder).as_posix() for path in found if HEADER in path.read_text("utf-8", "replace")}
+    if "__init__.py" not in ours and any(folder.iterdir()):
+        raise BindgenError(f"{folder} is not empty, and has no earlier bindings in it: choose a folder of its own")
+    return ours
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".bindgen-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(scratch, 0o666 & ~_umask())
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
