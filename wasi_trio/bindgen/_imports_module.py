@@ -82,6 +82,6 @@ class ImportsModule(Module):
         else:
             result = self.placed(f"Returns[{self.result(function, Way.FROM_PYTHON)}]", hidden)
         name = "__call__" if constructor else snake_case(function.name.text)
-        body = layout.docstring(function.name.docs) if function.name.docs else ["..."]
+        body = [*layout.docstring(function.name.docs), "..."] if function.name.docs else ["..."]
         given = ["self", *parameters, "/"]
         return layout.function(f"def {name}", given, result, body, depth=1)

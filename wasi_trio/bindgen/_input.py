@@ -11,7 +11,7 @@ from wasi_trio.bindgen._world import World, elaborate
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import ComponentError
 from wasi_trio.component.wit import _tree as tree
-from wasi_trio.component.wit._interfaces import Resolver, load_nodes, package_key
+from wasi_trio.component.wit._interfaces import Resolver, have_package, load_nodes, package_key
 from wasi_trio.component.wit._lexer import Source, WitError
 from wasi_trio.component.wit._parser import parse_file
 from wasi_trio.component.wit._text import write
@@ -48,7 +48,7 @@ def read_world(path: str, name: str | None = None, options: EngineOptions = DEFA
 def _of_wit(path: Path, name: str | None) -> tuple[World, str]:
     try:
         own = load_nodes([path], FEATURES)
-        nodes = _with_wasi(path)
+        nodes = [*own, *_wasi_without(own)]
         Resolver(nodes).wit()
         world, home = _choose(own, path, name)
         full = _full_name(world, home)
@@ -59,9 +59,11 @@ def _of_wit(path: Path, name: str | None) -> tuple[World, str]:
         raise BindgenError(f"cannot read {error.filename or path}: {error.strerror}") from None
 
 
-def _with_wasi(path: Path) -> list[tree.PackageNode]:
-    """A path's packages, and those of WASI that it does not bring itself."""
-    return load_nodes([path, files(bundled) / "p2", files(bundled) / "p3"], FEATURES)
+def _wasi_without(own: list[tree.PackageNode]) -> list[tree.PackageNode]:
+    """The packages of WASI that are not brought along."""
+    brought = [package_key(node) for node in own]
+    nodes = load_nodes([files(bundled) / "p2", files(bundled) / "p3"], FEATURES)
+    return [node for node in nodes if not have_package(brought, package_key(node))]
 
 
 def _choose(nodes: list[tree.PackageNode], path: Path, name: str | None) -> tuple[tree.WorldNode, tree.PackageNode]:

@@ -129,11 +129,12 @@ def load_nodes(paths: Iterable[Path | Traversable], features: Collection[str] = 
         folders.setdefault(folder, []).append(source)
     for sources in folders.values():
         earlier = {package_key(node) for node in nodes}
-        nodes += [node for node in _folder(sources, features) if not _have(earlier, package_key(node))]
+        nodes += [node for node in _folder(sources, features) if not have_package(earlier, package_key(node))]
     return nodes
 
 
-def _have(packages: Iterable[Key], wanted: Key) -> bool:
+def have_package(packages: Iterable[Key], wanted: Key) -> bool:
+    """Whether a package is among these in a version compatible with the wanted one."""
     return any(name == wanted[0] and compatible(wanted[1], version) for name, version in packages)
 
 
