@@ -104,12 +104,15 @@ def plain_cases(type_: ValType) -> tuple[Any, ...]:
 
 
 def converter(type_: ValType) -> Callable[[Any], Any]:
-    """A function that makes of a value, lifted without classes, what its type says: for elements of pipes."""
+    """A function that makes of a value what its type says: for elements of pipes.
+
+    These were lifted without classes, or are as another function of the host's has written them.
+    """
     match type_:
         case t.Record(fields, class_) if class_ is not None:
-            parts = [converter(of) for _, of in fields]
+            parts = [(name, converter(of)) for name, (_, of) in zip(_attributes(class_), fields, strict=True)]
             record: type[Any] = class_
-            return lambda value: tuple.__new__(record, [part(item) for part, item in zip(parts, value, strict=True)])
+            return lambda value: tuple.__new__(record, [part(getattr(value, name)) for name, part in parts])
         case t.Tuple(items):
             parts = [converter(of) for of in items]
             return lambda value: tuple(part(item) for part, item in zip(parts, value, strict=True))
@@ -120,8 +123,9 @@ def converter(type_: ValType) -> Callable[[Any], Any]:
             }
 
             def variant(value: Any) -> Any:
-                class_, part = by_case[value[0]]
-                return tuple.__new__(class_, (value[0], part(value[1])))
+                name, payload = (value, None) if isinstance(value, str) else value
+                class_, part = by_case[name]
+                return tuple.__new__(class_, (name, part(payload)))
 
             return variant
         case t.Enum(_, class_) if class_ is not None:
@@ -145,6 +149,11 @@ def converter(type_: ValType) -> Callable[[Any], Any]:
             return lambda value: {of_key(key): of_value(item) for key, item in value.items()}
         case _:
             return _same
+
+
+def _attributes(class_: type[Any]) -> tuple[str, ...]:
+    fields: tuple[str, ...] = class_._fields
+    return fields
 
 
 def _same(value: Any) -> Any:

@@ -1,0 +1,220 @@
+"""Host functions whose arguments are of the classes of bindings, called by a real guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from tests.bindgen.support import HERE, Written, running
+from tests.guests.passing import passing
+from wasi_trio import Component, Engine, Err, LinkError, Ok, link_wasi
+from wasi_trio.component import _types as t
+from wasi_trio.component.wit import load
+from wasi_trio.runtime import make_future, make_stream
+
+DESK = load([HERE / "desk.wit"]).interface("acme:desk/desk@1.2.0")
+
+
+def guest(*functions: str) -> bytes:
+    return passing([(DESK, functions)])
+
+
+class Desk:
+    """What the guest passes on."""
+
+    seen: list[Any]
+    made: Any
+
+    def __init__(self, context: object) -> None:
+        self.seen.append(type(context).__name__)
+
+    def mirror(self, p: Any, s: Any) -> Any:
+        self.seen += [p, s]
+        return type(p)(-p.x, -p.y)
+
+    def pick(self, f: Any, points: Any) -> Any:
+        self.seen += [f, *points]
+        return f
+
+    async def later(self, ms: int) -> int:
+        await trio.sleep(ms / 1000)
+        return ms + 1
+
+    async def points(self, given: Any, end: Any) -> Any:
+        self.seen += await given.receive()
+        self.seen.append(await end.get())
+        writer, reader = self.made.make_stream_u8()
+        writer.close()
+        return reader
+
+    class Drawing:
+        def __init__(self, title: str) -> None:
+            self.content: list[Any] = [title]
+
+        def put(self, at: Any, what: Any) -> Ok[int] | Err[Any]:
+            self.content += [at, what]
+            return Ok(len(self.content))
+
+        @staticmethod
+        def merge(into: Desk.Drawing, other: Desk.Drawing) -> Desk.Drawing:
+            into.content += other.content
+            return into
+
+
+@pytest.fixture
+def made(bindings: Written) -> Any:
+    return bindings(HERE / "desk.wit")
+
+
+@pytest.fixture
+def desk(made: Any, bindings: Written) -> Any:
+    return bindings.part("made.imported.acme_desk_desk")
+
+
+@pytest.fixture
+def host(desk: Any) -> type[Desk]:
+    return type("Host", (Desk,), {"seen": [], "made": desk})
+
+
+async def test_records_and_enums(made: Any, desk: Any, host: type[Desk]) -> None:
+    async with running(guest("mirror"), made.imports(desk=host)) as instance:
+        assert await instance.call("desk-mirror", None, desk.Point(3, 4), "zero") == (-3, -4)
+    context, point, sign = host.seen
+    assert context == "WasiContext"
+    assert type(point) is desk.Point
+    assert sign is desk.Sign.ZERO
+
+
+async def test_variants_in_and_out(made: Any, desk: Any, host: type[Desk]) -> None:
+    figures = [desk.Figure_Nothing(), desk.Figure_Circle(2), desk.Figure_Labels(["a"])]
+    async with running(guest("pick"), made.imports(desk=host(None))) as instance:
+        for figure in figures:
+            assert await instance.call("desk-pick", None, figure, [SimpleNamespace(x=1, y=2)]) == figure
+    assert host.seen[1::2] == figures
+    assert [type(figure) for figure in host.seen[1::2]] == [type(figure) for figure in figures]
+    assert [type(point) for point in host.seen[2::2]] == [desk.Point] * 3
+
+
+async def test_waiting(made: Any, host: type[Desk], autojump_clock: object) -> None:
+    async with running(guest("later"), made.imports(desk=host)) as instance:
+        assert await instance.call("desk-later", None, 60_000) == 60_001
+
+
+async def test_resources(made: Any, desk: Any, host: type[Desk]) -> None:
+    names = ("[constructor]drawing", "[method]drawing.put", "[static]drawing.merge")
+    async with running(guest(*names), made.imports(desk=host)) as instance:
+        first = await instance.call("desk-drawing", None, "one")
+        second = await instance.call("desk-drawing", None, "two")
+        assert await instance.call("desk-drawing-put", None, first, desk.Point(1, 2), desk.Figure_Circle(7)) == Ok(3)
+        merged = await instance.call("desk-drawing-merge", None, second, first)
+    assert merged is second
+    assert merged.content == ["two", "one", desk.Point(1, 2), desk.Figure_Circle(7)]
+    assert type(merged.content[2]) is desk.Point
+
+
+async def test_pipes(made: Any, desk: Any, host: type[Desk]) -> None:
+    """Elements of streams, and the values of futures, are of the classes as well."""
+    (_, of_points), (_, of_figure) = DESK.functions["points"].params
+    assert isinstance(of_points, t.Stream)
+    assert isinstance(of_figure, t.Future)
+    writer, points = make_stream(of_points.element)
+    setter, end = make_future(of_figure.element)
+    async with running(guest("points"), made.imports(desk=host)) as instance, trio.open_nursery() as nursery:
+        nursery.start_soon(writer.send_all, [SimpleNamespace(x=1, y=2), desk.Point(3, 4)])
+        setter.set("nothing")
+        reader = await instance.call("desk-points", None, points, end)
+        assert await reader.receive() == b""
+    assert [type(one) for one in host.seen[1:]] == [desk.Point, desk.Point, desk.Figure_Nothing]
+
+
+# ---- what does not fit, told when linking ----------------------------------------------------------------
+
+
+def refused(made: Any, implementation: Any, *functions: str) -> LinkError:
+    with Engine() as engine, pytest.raises(LinkError) as caught:
+        link_wasi(Component.compile(engine, guest(*functions)), made.imports(desk=implementation))
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_function_that_is_missing(made: Any, host: type[Desk]) -> None:
+    class Lacking:
+        def mirror(self, p: Any) -> Any: ...
+
+    error = refused(made, Lacking, "mirror", "later")
+    assert error.missing == ("acme:desk/desk@1.2.0 later",)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "said"),
+    [
+        ("mirror", lambda self, p: p, "Wrong.mirror takes 1 where WIT has 2 arguments (p, s)"),
+        ("mirror", lambda self, p, s, more: p, "Wrong.mirror takes 3 where WIT has 2 arguments (p, s)"),
+        ("mirror", staticmethod(lambda self, p, s: p), "Wrong.mirror takes 3 where WIT has 2 arguments (p, s)"),
+        ("mirror", lambda self, p, s, *, how: p, "Wrong.mirror takes at least 3 where WIT has 2 arguments (p, s)"),
+        ("later", lambda self: 0, "Wrong.later takes 0 where WIT has 1 argument (ms)"),
+    ],
+)
+def test_a_function_with_other_parameters(made: Any, name: str, function: Any, said: str) -> None:
+    wrong = type("Wrong", (), {name: function})
+    for implementation in (wrong, wrong()):
+        if isinstance(function, staticmethod) or implementation is wrong:
+            error = refused(made, implementation, name)
+            assert error.mismatched == (f"acme:desk/desk@1.2.0 {name}: {said}",)
+            assert f"acme:desk/desk@1.2.0 {name}: {said}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda self, p, s: p,
+        lambda self, *arguments: arguments[0],
+        lambda self, p, s, more=None: p,
+        staticmethod(lambda p, s: p),
+        classmethod(lambda cls, p, s: p),
+        dict,  # nobody knows what it takes
+    ],
+)
+def test_functions_that_fit(made: Any, function: Any) -> None:
+    fits = type("Fits", (), {"mirror": function})
+    with Engine() as engine:
+        for implementation in (fits, fits()):
+            link_wasi(Component.compile(engine, guest("mirror")), made.imports(desk=implementation))
+
+
+def test_resources_with_other_parameters(made: Any) -> None:
+    class Wrong:
+        class Drawing:
+            def put(self, at: Any) -> Any: ...
+
+            @staticmethod
+            def merge(into: Any) -> Any: ...
+
+    names = ("[constructor]drawing", "[method]drawing.put", "[static]drawing.merge")
+    path = "acme:desk/desk@1.2.0"
+    drawing = Wrong.Drawing.__qualname__
+    assert refused(made, Wrong, *names).mismatched == (
+        f"{path} [constructor]drawing: {drawing} takes 0 where WIT has 1 argument (title)",
+        f"{path} [method]drawing.put: {drawing}.put takes 1 where WIT has 2 arguments (at, what)",
+        f"{path} [static]drawing.merge: {drawing}.merge takes 1 where WIT has 2 arguments (into, other)",
+    )
+
+
+def test_a_protocol_implements_nothing(made: Any, desk: Any) -> None:
+    class Declared(desk.Desk):  # type: ignore[misc]
+        def mirror(self, p: Any, s: Any) -> Any:
+            return p
+
+    assert refused(made, Declared, "mirror", "later").missing == ("acme:desk/desk@1.2.0 later",)
+
+
+def test_a_component_of_other_types(bindings: Written, host: type[Desk], tmp_path: Path) -> None:
+    text = (HERE / "desk.wit").read_text().replace("ms: u32", "ms: u64")
+    other = bindings(text, name="other")
+    with Engine() as engine, pytest.raises(LinkError) as caught:
+        link_wasi(Component.compile(engine, guest("later")), other.imports(desk=host))
+    assert caught.value.mismatched == ("acme:desk/desk@1.2.0 later: parameter ms: component has u32, host has u64",)
