@@ -147,7 +147,9 @@ class Module:
         head = layout.spaced([docs, [HEADER], ["from __future__ import annotations"], *self._imports()], 1)
         # Behind all else: only type checkers look these up.
         body = layout.spaced([*blocks, *asides], 2)
-        return "\n".join([*head, "", "", *body, ""])
+        # Linters want two lines before a class or function, and one before all else.
+        between = [""] * (2 if body[0].startswith(("class ", "def ")) else 1)
+        return "\n".join([*head, *between, *body, ""])
 
     def _imports(self) -> Iterable[list[str]]:
         found: dict[str, list[str]] = {}
@@ -382,11 +384,9 @@ def import_lines(modules: dict[str, list[str]]) -> list[str]:
     for module in sorted(modules, key=lambda name: (-len(name) + len(name.lstrip(".")), name)):
         names = sorted(set(modules[module]), key=_import_order)
         plain = [name for name in names if " as " not in name]
-        renamed = [name for name in names if " as " in name]
-        for name in renamed:
-            lines += layout.import_from(module, [name])
-        if plain:
-            lines += layout.import_from(module, plain)
+        groups = [[name] for name in names if " as " in name] + ([plain] if plain else [])
+        for group in sorted(groups, key=lambda group: _import_order(group[0])):
+            lines += layout.import_from(module, group)
     return lines
 
 

@@ -39,7 +39,7 @@ def package(world: World, title: str, provided: Callable[[str], bool]) -> dict[s
         docs = f"The interfaces that are {side.value}."
         files[f"{side.value}/__init__.py"] = "\n".join([*layout.docstring(docs), "", HEADER, ""])
     files["_wit.py"] = _wit(world, aliases)
-    files["__init__.py"] = _root(world, title, names, provided)
+    files["__init__.py"] = _Root(world, title, names, provided).text()
     return dict(sorted(files.items()))
 
 
@@ -70,32 +70,84 @@ def _wit(world: World, aliases: dict[Member, list[tuple[str, tree.TypeNode]]]) -
     return "\n".join([*lines, ""])
 
 
-def _root(world: World, title: str, names: dict[Member, MemberNames], provided: Callable[[str], bool]) -> str:
-    docs = layout.docstring(f"{title}\n\n{world.docs}".strip())
-    functions = [_imports_function(world, names, provided), _client(world, names)]
-    bindings = ["Imports"]
-    if any(map(_has_functions, world.imports)):
-        bindings.append("Implementation")
-    if not (world.exports and world.exports[-1].is_root) or len(world.exports) > 1:
-        bindings.append("Instance")
-    local: dict[str, list[str]] = {}
-    for member in filter(_has_functions, world.members()):
-        local.setdefault(f".{member.side.value}", []).append(_module_alias(member, names))
-    heads = [docs, [HEADER], ["from __future__ import annotations"]]
-    heads += [import_lines({"wasi_trio.bindings": bindings}), import_lines(local)]
-    return "\n".join([*layout.spaced(heads, 1), "", "", *layout.spaced(functions, 2), ""])
+class _Root:
+    """The package's own module."""
 
+    def __init__(self, world: World, title: str, names: dict[Member, MemberNames], provided: Callable[[str], bool]):
+        self.world = world
+        self.title = title
+        self.names = names
+        self.imported = [member for member in world.imports if _has_functions(member)]
+        self.exported = [member for member in world.exports if _has_functions(member)]
+        self.root = next((member for member in self.exported if member.is_root), None)
+        #: those that the host has, so that nobody has to provide them
+        self.optional = {member for member in self.imported if not member.is_root and provided(member.name)}
+        self.parameters = _short_names(self.imported, names, {"found"})
+        functions = set() if self.root is None else set(names[self.root].attributes.values())
+        clients = [member for member in self.exported if not member.is_root]
+        self.attributes = _short_names(clients, names, {"INTERFACE", *functions})
 
-def _module_alias(member: Member, names: dict[Member, MemberNames]) -> str:
-    module, here = names[member].module, _module(member, names)
-    return module if here == module else f"{module} as {here}"
+    def text(self) -> str:
+        docs = layout.docstring(f"{self.title}\n\n{self.world.docs}".strip())
+        bindings = ["Imports"]
+        if self.imported:
+            bindings.append("Implementation")
+        if self.attributes or self.root is None:
+            bindings.append("Instance")
+        local: dict[str, list[str]] = {}
+        for member in (*self.imported, *self.exported):
+            module, here = self.names[member].module, self.module(member)
+            imported = module if here == module else f"{module} as {here}"
+            local.setdefault(f".{member.side.value}", []).append(imported)
+        heads = [docs, [HEADER], ["from __future__ import annotations"]]
+        heads += [import_lines({"wasi_trio.bindings": bindings}), import_lines(local)]
+        functions = [self.imports(), self.client()]
+        return "\n".join([*layout.spaced(heads, 1), "", "", *layout.spaced(functions, 2), ""])
 
+    def module(self, member: Member) -> str:
+        """What a module is called here, where there may be one of that name on either side, or a parameter."""
+        module = self.names[member].module
+        same = [other for other in (*self.imported, *self.exported) if self.names[other].module == module]
+        if member.side is Side.EXPORTS:
+            return f"exported_{module}" if len(same) > 1 else module
+        return f"imported_{module}" if module in self.parameters.values() else module
 
-def _module(member: Member, names: dict[Member, MemberNames]) -> str:
-    """What the root calls a module: there may be one of that name on either side."""
-    module = names[member].module
-    both = [other for other, found in names.items() if found.module == module and _has_functions(other)]
-    return f"exported_{module}" if member.side is Side.EXPORTS and len(both) > 1 else module
+    def imports(self) -> list[str]:
+        """The function that takes what a host provides."""
+        parameters = []
+        body = layout.docstring(
+            "What a component of this world imports, to be linked with it.\n\n"
+            "A class is called with the instance's context, for each instance; any other object is shared by all."
+        )
+        body.append("found = Imports()")
+        for member in sorted(self.imported, key=lambda member: member in self.optional):
+            parameter, module = self.parameters[member], self.module(member)
+            either = f"Implementation[{module}.{self.names[member].interface}]"
+            arguments = [layout.string(member.name), parameter, f"{module}.INTERFACE"]
+            if member in self.optional:
+                parameters.append(f"{parameter}: {either} | None = None")
+                lines = layout.bracketed("found.add(", arguments, ")", depth=2)
+                body += [f"if {parameter} is not None:", *layout.indented(lines)]
+            else:
+                parameters.append(f"{parameter}: {either}")
+                body += layout.bracketed("found.add(", arguments, ")", depth=1)
+        body.append("return found")
+        return layout.function("def imports", ["*", *parameters] if parameters else [], "Imports", body)
+
+    def client(self) -> list[str]:
+        root = self.root
+        head = "class Client" if root is None else f"class Client({self.module(root)}.{self.names[root].interface})"
+        docs = "What one instance exports. Raises LinkError where the component does not export all of it."
+        lines = [f"{head}:", *layout.indented(layout.docstring(docs))]
+        if self.attributes or root is None:
+            body = [] if root is None else ["super().__init__(instance)"]
+            body += [
+                f"self.{attribute} = {self.module(member)}.{self.names[member].interface}(instance)"
+                for member, attribute in self.attributes.items()
+            ]
+            made = layout.function("def __init__", ["self", "instance: Instance"], "None", body or ["pass"])
+            lines += ["", *layout.indented(made)]
+        return lines
 
 
 def _short_names(members: list[Member], names: dict[Member, MemberNames], taken: set[str]) -> dict[Member, str]:
@@ -110,52 +162,6 @@ def _short_names(members: list[Member], names: dict[Member, MemberNames], taken:
 
 def _has_functions(member: Member) -> bool:
     return bool(member.node.functions)
-
-
-def _imports_function(world: World, names: dict[Member, MemberNames], provided: Callable[[str], bool]) -> list[str]:
-    members = [member for member in world.imports if _has_functions(member)]
-    short = _short_names(members, names, {"found", *(_module(member, names) for member in members)})
-    optional = {member for member in members if not member.is_root and provided(member.name)}
-    parameters = []
-    body = layout.docstring(
-        "What a component of this world imports, to be linked with it.\n\n"
-        "A class is called with the instance's context, for each instance; any other object is shared by all of them."
-    )
-    body.append("found = Imports()")
-    for member in sorted(members, key=lambda member: member in optional):
-        protocol = f"{_module(member, names)}.{names[member].interface}"
-        either = f"Implementation[{protocol}]"
-        parameters.append(f"{short[member]}: {either}{' | None = None' if member in optional else ''}")
-        arguments = [layout.string(member.name), short[member], f"{_module(member, names)}.INTERFACE"]
-        lines = layout.bracketed("found.add(", arguments, ")", depth=2 if member in optional else 1)
-        if member in optional:
-            body += [f"if {short[member]} is not None:", *layout.indented(lines)]
-        else:
-            body += lines
-    body.append("return found")
-    return layout.function("def imports", ["*", *parameters] if parameters else [], "Imports", body)
-
-
-def _client(world: World, names: dict[Member, MemberNames]) -> list[str]:
-    root = next((member for member in world.exports if member.is_root), None)
-    members = [member for member in world.exports if not member.is_root and _has_functions(member)]
-    functions = set() if root is None else set(names[root].attributes.values())
-    short = _short_names(members, names, {"INTERFACE", *functions})
-    head = "class Client" if root is None else f"class Client({_module(root, names)}.{names[root].interface})"
-    docs = layout.docstring(
-        "What one instance exports. Raises LinkError where the component does not export all of it."
-    )
-    lines = [f"{head}:", *layout.indented(docs)]
-    if root is None or members:
-        body = [] if root is None else ["super().__init__(instance)"]
-        body += [
-            f"self.{short[member]} = {_module(member, names)}.{names[member].interface}(instance)" for member in members
-        ]
-        lines += [
-            "",
-            *layout.indented(layout.function("def __init__", ["self", "instance: Instance"], "None", body or ["pass"])),
-        ]
-    return lines
 
 
 # ---- on disk ---------------------------------------------------------------------------------------------

@@ -110,9 +110,9 @@ def converter(type_: ValType) -> Callable[[Any], Any]:
     """
     match type_:
         case t.Record(fields, class_) if class_ is not None:
-            parts = [(name, converter(of)) for name, (_, of) in zip(_attributes(class_), fields, strict=True)]
+            members = [(name, converter(of)) for name, (_, of) in zip(_attributes(class_), fields, strict=True)]
             record: type[Any] = class_
-            return lambda value: tuple.__new__(record, [part(getattr(value, name)) for name, part in parts])
+            return lambda value: tuple.__new__(record, [part(getattr(value, name)) for name, part in members])
         case t.Tuple(items):
             parts = [converter(of) for of in items]
             return lambda value: tuple(part(item) for part, item in zip(parts, value, strict=True))
