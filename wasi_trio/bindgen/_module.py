@@ -284,10 +284,11 @@ class Module:
     def pipes(self) -> list[list[str]]:
         """Functions that make the streams and futures which Python gives to a component."""
         found: dict[str, tree.TypeForm] = {}
+        seen: set[str] = set()
         for function in self.member.node.functions:
             nodes = [function.result] if self.member.side is Side.IMPORTS else [node for _, node in function.params]
             for node in nodes:
-                for pipe in self._pipes_in(self.member, node):
+                for pipe in self._pipes_in(node, seen):
                     found.setdefault(_spelled(pipe), pipe)
         blocks = []
         for spelled, pipe in found.items():
@@ -309,21 +310,23 @@ class Module:
             blocks.append(layout.function(f"def {name}", [], self.placed(result), body))
         return blocks
 
-    def _pipes_in(self, member: Member, node: tree.TypeNode | None) -> Iterable[tree.TypeForm]:
+    def _pipes_in(self, node: tree.TypeNode | None, seen: set[str]) -> Iterable[tree.TypeForm]:
+        """The streams and futures in a type, those in types that are named here included, each name once."""
         match node:
-            case tree.NamedType(name) if member is self.member:
-                source, _, definition = member.definition(name)
-                if source is member and definition is not None:
-                    yield from self._pipes_in(member, definition)
+            case tree.NamedType(name) if name not in seen:
+                seen.add(name)
+                source, _, definition = self.member.definition(name)
+                if source is self.member:
+                    yield from self._pipes_in(definition, seen)
             case tree.TypeForm("stream" | "future", (element,)):
-                if not any(member.resource(name) for name in _names_in(element)):
+                if not any(self.member.resource(name) for name in _names_in(element)):
                     yield node
             case tree.TypeForm(_, args):
                 for arg in args:
-                    yield from self._pipes_in(member, arg)
+                    yield from self._pipes_in(arg, seen)
             case tree.TypeBody(_, members):
                 for _, of in members:
-                    yield from self._pipes_in(member, of)
+                    yield from self._pipes_in(of, seen)
 
     def interface_block(self) -> list[str]:
         """The object by which the linker knows the interface and its classes."""

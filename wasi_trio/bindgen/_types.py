@@ -60,6 +60,8 @@ _PRIMITIVES = {
     "string": "str",
 }
 
+#: characters of what an alias stands for; beyond that only its name is written, as aliases multiply what is in them
+_LONGEST = 400
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -89,6 +91,7 @@ class Annotations:
         self._member = member
         self._name_of = name_of
         self._resource_of = resource_of
+        self._aliases: dict[tuple[Member, str, Way], str] = {}
 
     def of(self, node: tree.TypeNode | None, way: Way) -> str:
         return "None" if node is None else self._of(self._member, node, way)
@@ -149,10 +152,19 @@ class Annotations:
                 return f"{'AbstractSet' if way is Way.FROM_PYTHON else 'frozenset'}[{name}]"
             return name
         assert node is not None, "a resource was found before"
+        key = (source, there, way)
+        known = self._aliases.get(key)
+        if known is None:
+            known = self._aliases[key] = self._alias(source, there, node, way)
+        return known
+
+    def _alias(self, source: Member, name: str, node: tree.TypeNode, way: Way) -> str:
+        """An alias by its name, or as what it stands for where Python may give more than the name says."""
         spelled = self._of(source, node, way)
-        # Where Python may give more, the alias is not spelled as what it stands for.
-        if spelled == self._of(source, node, Way.STORED) and not isinstance(node, tree.NamedType):
-            return self._name_of(source, there)
+        if isinstance(node, tree.NamedType):
+            return spelled
+        if len(spelled) > _LONGEST or way is Way.STORED or spelled == self._of(source, node, Way.STORED):
+            return self._name_of(source, name)
         return spelled
 
     def _is_byte(self, member: Member, node: tree.TypeNode) -> bool:
