@@ -96,9 +96,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(folder: Path, program: str, *command: str) -> subprocess.CompletedProcess[str]:
-    (folder / "program.py").write_text(program)
+    # Of one name, programs of the same length might be taken for one that was checked before.
+    path = folder / f"program_{len(list(folder.glob('program_*.py')))}.py"
+    path.write_text(program)
     return subprocess.run(
-        [sys.executable, "-m", *command, "program.py"],
+        [sys.executable, "-m", *command, path.name],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
