@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import trio
+import wasmtime
 
 from tests.bindgen.support import HERE, Written, running
 from tests.guests.passing import passing
 from wasi_trio import Component, Engine, Err, LinkError, Ok, link_wasi
 from wasi_trio.component import _types as t
+from wasi_trio.component._features import USUAL
 from wasi_trio.component.wit import load
 from wasi_trio.runtime import make_future, make_stream
 
@@ -218,3 +220,36 @@ def test_a_component_of_other_types(bindings: Written, host: type[Desk], tmp_pat
     with Engine() as engine, pytest.raises(LinkError) as caught:
         link_wasi(Component.compile(engine, guest("later")), other.imports(desk=host))
     assert caught.value.mismatched == ("acme:desk/desk@1.2.0 later: parameter ms: component has u32, host has u64",)
+
+
+PLAIN = """(component
+  (import "primary" (implements "acme:desk/desk@1.2.0") (instance $primary
+    (export "drawing" (type $drawing (sub resource)))
+    (export "[constructor]drawing" (func (param "title" string) (result (own $drawing))))
+    (export "[static]drawing.merge"
+      (func (param "into" (own $drawing)) (param "other" (borrow $drawing)) (result (own $drawing))))))
+  (import "acme:desk/desk@1.2.0" (instance $desk
+    (export "later" (func (param "ms" u32) (result u32)))
+    (export "drawing" (type (sub resource))))))"""
+
+
+def test_an_interface_under_a_plain_name(bindings: Written, host: type[Desk]) -> None:
+    """Its resources are others than those of the interface under its own name."""
+    text = (HERE / "desk.wit").read_text().replace("import desk;", "import desk; import primary: desk;")
+    both = bindings(text, name="both")
+    with Engine(features=USUAL | {"implements"}) as engine:
+        linked = link_wasi(
+            Component.compile(engine, bytes(wasmtime.wat2wasm(PLAIN))), both.imports(desk=host, primary=host(None))
+        )
+    assert len(linked.plan.resources) == 2
+
+
+def test_a_resource_alone(bindings: Written) -> None:
+    """An interface without functions has to be provided as well: its resource is from there."""
+    made = bindings("package a:b; interface i { resource r; } world w { import i; }")
+    text = '(component (import "a:b/i" (instance (export "r" (type (sub resource))))))'
+    with Engine() as engine:
+        component = Component.compile(engine, bytes(wasmtime.wat2wasm(text)))
+        link_wasi(component, made.imports(i=object()))
+        with pytest.raises(LinkError):
+            link_wasi(component)

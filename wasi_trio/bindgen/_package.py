@@ -77,7 +77,7 @@ class _Root:
         self.world = world
         self.title = title
         self.names = names
-        self.imported = [member for member in world.imports if _has_functions(member)]
+        self.imported = [member for member in world.imports if _has_functions(member) or _has_resources(member)]
         self.exported = [member for member in world.exports if _has_functions(member)]
         self.root = next((member for member in self.exported if member.is_root), None)
         #: those that the host has, so that nobody has to provide them
@@ -162,6 +162,10 @@ def _short_names(members: list[Member], names: dict[Member, MemberNames], taken:
 
 def _has_functions(member: Member) -> bool:
     return bool(member.node.functions)
+
+
+def _has_resources(member: Member) -> bool:
+    return any(node is None for _, node in member.node.types)
 
 
 # ---- on disk ---------------------------------------------------------------------------------------------

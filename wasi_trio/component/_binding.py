@@ -71,7 +71,8 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
     The functions of interfaces that ``wit`` has must be declared by the component as they are there.
     """
     binding = Binding(plan, imports)
-    resources = {resource: (plan.interface_of(interface), resource.name) for interface, resource in plan.resources}
+    places = {resource: (interface, resource.name) for interface, resource in plan.resources}
+    resources = {resource: (plan.interface_of(interface), name) for resource, (interface, name) in places.items()}
     for func in plan.host_funcs:
         interface = plan.interface_of(func.interface)
         provider = binding.provider(func.interface)
@@ -82,7 +83,7 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
         assert provider is not None
         typed = provider.typed
         if typed is not None:
-            difference = typed.difference(func.name, func.type, resources)
+            difference = typed.difference(func.name, func.type, places)
         else:
             difference = None if wit is None else wit.check(interface, func.name, func.type, resources)
         difference = difference or arity_difference(provider.implementation, func.name, func.type)

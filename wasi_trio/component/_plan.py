@@ -237,8 +237,8 @@ class Plan:
         return None
 
     def resource_places(self) -> dict[t.ResourceType, tuple[str, str]]:
-        """The interface and the name in it of each resource type that is imported or exported."""
-        places = {resource: (self.interface_of(interface), resource.name) for interface, resource in self.resources}
+        """The import or export that has each resource type, and the name of the type there."""
+        places = {resource: (interface, resource.name) for interface, resource in self.resources}
         for exported, (sort, item) in self.exports.items():
             named = item.exports.items() if sort is Sort.INSTANCE else ()
             for name, (kind, found) in named:
