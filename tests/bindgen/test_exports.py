@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import wasmtime
 
 from tests.bindgen.support import HERE, Written, assembled, running
 from wasi_trio import Err, HostError, LinkError, Ok
@@ -105,3 +106,62 @@ async def test_a_component_that_lacks_an_export(bindings: Written) -> None:
         with pytest.raises(LinkError, match=r"^the component does not export acme:math/math@1\.0\.0 sub$") as caught:
             made.Client(instance)
     assert caught.value.missing == ("acme:math/math@1.0.0 sub",)
+
+
+LATER = """(component
+  (component $Later
+    (core module $Memory (memory (export "memory") 1)
+      (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
+    (core instance $memory (instantiate $Memory))
+    (type $point' (record (field "x" s32) (field "y" s32)))
+    (export $point "point" (type $point'))
+    (type $clock' (resource (rep i32)))
+    (export $clock "clock" (type $clock'))
+    (core func $return (canon task.return (result $point)))
+    (core func $return-clock (canon task.return (result (own $clock'))))
+    (core func $new (canon resource.new $clock'))
+    (core module $Main
+      (import "" "return" (func $return (param i32 i32)))
+      (import "" "return-clock" (func $return-clock (param i32)))
+      (import "" "new" (func $new (param i32) (result i32)))
+      (func (export "swap") (param i32 i32) (result i32)
+        (call $return (local.get 1) (local.get 0))
+        (i32.const 0))
+      (func (export "start") (result i32) (call $return-clock (call $new (i32.const 7))) (i32.const 0))
+      (func (export "rep") (param i32) (result i32) (local.get 0))
+      (func (export "callback") (param i32 i32 i32) (result i32) (i32.const 0)))
+    (core instance $main (instantiate $Main (with "" (instance
+      (export "return" (func $return)) (export "return-clock" (func $return-clock)) (export "new" (func $new))))))
+    (func (export "swap") async (param "p" $point) (result $point)
+      (canon lift (core func $main "swap") async (callback (core func $main "callback"))))
+    (func $start async (result (own $clock'))
+      (canon lift (core func $main "start") async (callback (core func $main "callback"))))
+    (export "start" (func $start) (func async (result (own $clock))))
+    (func $rep (param "self" (borrow $clock')) (result u32) (canon lift (core func $main "rep")))
+    (export "[method]clock.rep" (func $rep) (func (param "self" (borrow $clock)) (result u32))))
+  (instance $later (instantiate $Later))
+  (export "a:b/later" (instance $later)))"""
+
+
+async def test_results_of_async_functions(bindings: Written) -> None:
+    """The guest gives them by a built-in, which lifts them."""
+    made = bindings(
+        """package a:b;
+        interface later {
+            record point { x: s32, y: s32 }
+            resource clock { rep: func() -> u32; }
+            swap: async func(p: point) -> point;
+            start: async func() -> clock;
+        }
+        world w { export later; }"""
+    )
+    later = bindings.part("made.exported.a_b_later")
+    async with running(bytes(wasmtime.wat2wasm(LATER))) as instance:
+        app = made.Client(instance)
+        swapped = await app.later.swap(later.Point(1, 2))
+        assert swapped == later.Point(2, 1)
+        assert type(swapped) is later.Point
+        async with await app.later.start() as clock:
+            assert type(clock) is later.Clock
+            assert await clock.rep_() == 7
+        assert clock.rep is None

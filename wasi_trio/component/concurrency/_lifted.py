@@ -23,6 +23,7 @@ class LiftedFunction:
         "results",
         "stackful",
         "type",
+        "typed",
     )
 
     def __init__(self, lifted: Lifted, typed: ValType | None = None) -> None:
@@ -30,6 +31,7 @@ class LiftedFunction:
         type_, options = lifted.type, lifted.options
         result = () if type_.result is None else (typed or type_.result,)
         self.type = type_
+        self.typed = typed
         self.part = lifted.part
         self.options = options
         self.core = lifted.core
