@@ -253,3 +253,57 @@ def test_a_resource_alone(bindings: Written) -> None:
         link_wasi(component, made.imports(i=object()))
         with pytest.raises(LinkError):
             link_wasi(component)
+
+
+ROOT = """(component
+  (type $pair' (record (field "a" u32) (field "b" u32)))
+  (import "pair" (type $pair (eq $pair')))
+  (import "sum" (func $sum (param "p" $pair) (result u32)))
+  (core func $lowered (canon lower (func $sum)))
+  (core module $M
+    (import "" "sum" (func $sum (param i32 i32) (result i32)))
+    (func (export "run") (param i32 i32) (result i32) (call $sum (local.get 0) (local.get 1))))
+  (core instance $m (instantiate $M (with "" (instance (export "sum" (func $lowered))))))
+  (func (export "run") (param "p" $pair) (result u32) (canon lift (core func $m "run"))))"""
+
+
+async def test_the_world_itself(bindings: Written) -> None:
+    made = bindings(
+        """package a:b;
+        world w {
+            record pair { a: u32, b: u32 }
+            import sum: func(p: pair) -> u32;
+            export run: func(p: pair) -> u32;
+        }"""
+    )
+    world = bindings.part("made.imported.world")
+    seen = []
+
+    class World:
+        def sum(self, p: Any) -> int:
+            seen.append(p)
+            return int(p.a + p.b)
+
+    async with running(bytes(wasmtime.wat2wasm(ROOT)), made.imports(world=World())) as instance:
+        assert await made.Client(instance).run(world.Pair(1, 2)) == 3
+    assert [type(pair) for pair in seen] == [world.Pair]
+
+    class Wrong:
+        def sum(self) -> int: ...
+
+    with Engine() as engine, pytest.raises(LinkError) as caught:
+        link_wasi(Component.compile(engine, bytes(wasmtime.wat2wasm(ROOT))), made.imports(world=Wrong))
+    path = Wrong.__qualname__
+    assert caught.value.mismatched == (f"sum: {path}.sum takes 0 where WIT has 1 argument (p)",)
+
+
+def test_a_type_with_the_name_of_its_interface(bindings: Written) -> None:
+    made = bindings(
+        """package a:b;
+        interface color { enum color { red } mix: func(c: color) -> color; }
+        world w { import color; export color; }"""
+    )
+    imported, exported = (bindings.part(f"made.{side}.a_b_color") for side in ("imported", "exported"))
+    assert imported.Color.RED == exported.Color.RED == "red"
+    assert imported.ColorInterface._is_protocol
+    assert made.Client

@@ -30,12 +30,7 @@ class MemberNames:
     def __init__(self, member: Member, module: str) -> None:
         self.module = module
         names = Names(_RESERVED)
-        short = member.node.name.text
         imported = member.side is Side.IMPORTS
-        suffix = "" if imported else "Client"
-        #: the Protocol of an imported interface, or the client of an exported one
-        self.interface = ("World" if member.is_root else names.class_(short)) + suffix
-        names.new(self.interface)
         #: the classes and aliases of types
         self.types: dict[str, str] = {}
         self.cases: dict[str, list[str]] = {}
@@ -44,7 +39,18 @@ class MemberNames:
         self.statics: dict[str, str] = {}
         for name, node in member.node.types:
             self._name(names, name.text, node, imported)
+        #: the Protocol of an imported interface, or the client of an exported one
+        self.interface = self._interface(names, member, imported)
         self._members(member)
+
+    def _interface(self, names: Names, member: Member, imported: bool) -> str:
+        suffix = "" if imported else "Client"
+        if member.is_root:
+            return f"World{suffix}"  # no type is called that
+        wanted = pascal_case(member.node.name.text)
+        if imported and wanted in self.types.values():
+            suffix = "Interface"
+        return names.new(f"{wanted}{suffix}")
 
     def _name(self, names: Names, name: str, node: tree.TypeNode | None, imported: bool) -> None:
         if node is None:
