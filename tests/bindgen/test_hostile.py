@@ -206,3 +206,23 @@ def test_aliases_without_end(tmp_path: Path) -> None:
     )
     generate(path, tmp_path / "made")
     assert max(len(text) for _, text in files(tmp_path / "made")) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("worlds", "said"),
+    [
+        ([f"world w{i} {{ include w{i - 1}; include w{i - 1}; }}" for i in range(1, 61)], None),
+        ([f"world w{i} {{ include w{i - 1}; }}" for i in range(1, 400)], "worlds include each other deeper than 100"),
+        (["world w1 { include w2; }", "world w2 { include w1; }"], "includes itself"),
+    ],
+)
+def test_worlds_without_end(tmp_path: Path, worlds: list[str], said: str | None) -> None:
+    path = tmp_path / "a.wit"
+    path.write_text("package a:b; world w0 { import f: func(); }\n" + "\n".join(worlds))
+    done = command(str(path), "-o", str(tmp_path / "made"), "--world", f"w{len(worlds)}")
+    if said is None:
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert said in line

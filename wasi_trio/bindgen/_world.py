@@ -8,6 +8,7 @@ from enum import Enum
 
 from wasi_trio.component.wit import _tree as tree
 from wasi_trio.component.wit._interfaces import Key, Resolver, package_key
+from wasi_trio.component.wit._parser import MAX_DEPTH
 
 #: the package and the interfaces in which the WIT of bindings keeps what has no interface in the world's WIT
 PACKAGE = "bindings:world"
@@ -89,6 +90,8 @@ class _Elaboration:
         self.exported: set[tuple[Key, str]] = set()
         self.members: dict[Side, list[Member]] = {side: [] for side in Side}
         self.names: dict[Side, set[str]] = {side: set() for side in Side}
+        #: the worlds that are included, with the names that they are given
+        self.seen: set[tuple[int, frozenset[tuple[str, str]]]] = set()
 
     def world(self, world: tree.WorldNode, home: tree.PackageNode) -> World:
         root = Member(Side.IMPORTS, "", f"{PACKAGE}/{ROOT}", tree.InterfaceNode(tree.Name(ROOT, 0)), home)
@@ -121,6 +124,12 @@ class _Elaboration:
         """A world and those that it includes, each with the new names of what has a plain one."""
         if any(world is other for other in active):
             raise home.source.error(world.name.at, f"the world `{world.name.text}` includes itself")
+        if len(active) > MAX_DEPTH:
+            raise home.source.error(world.name.at, f"worlds include each other deeper than {MAX_DEPTH}")
+        key = (id(world), frozenset(renamed.items()))
+        if key in self.seen:
+            return
+        self.seen.add(key)
         for path in world.includes:
             found, node = self.worlds[self.resolver.find(path, home, self.resolver.worlds)]
             names = {old.text: renamed.get(new.text, new.text) for old, new in path.renamings}
