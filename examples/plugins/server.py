@@ -83,7 +83,7 @@ async def main() -> None:
             handler = await stack.enter_async_context(ProxyHandler(component, tenant.options()))
             plugins[tenant.name.encode()] = Application(handler)
 
-        async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
             """Hands /alice/some/path to Alice's plugin, for which that is /some/path."""
             if scope["type"] == "lifespan":
                 for phase in ("startup", "shutdown"):  # the plugins are started and ended around the server

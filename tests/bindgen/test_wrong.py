@@ -126,3 +126,12 @@ def test_what_does_not(folder: Path, what: str) -> None:
     done = check(folder, FITS.replace(right, wrong), "mypy", "--strict")
     assert done.returncode == 1
     assert said in done.stdout
+
+
+def test_the_example_of_plugins(tmp_path: Path) -> None:
+    example = ROOT / "examples" / "plugins"
+    generate(example / "wit", tmp_path / "bindings")
+    server = (example / "server.py").read_text()
+    assert check(tmp_path, server, "mypy", "--strict").returncode == 0
+    done = check(tmp_path, server.replace("def get(self, key: str)", "def get(self, key: int)"), "mypy", "--strict")
+    assert 'Argument "store" to "imports" has incompatible type' in done.stdout
