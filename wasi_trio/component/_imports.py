@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wasi_trio.component._bindings import TypedInterface
 from wasi_trio.component._names import FunctionKind, compatible, parse_function_name, parse_import_name
 from wasi_trio.component._values import pascal_case, snake_case
 from wasi_trio.lazy import Located
+
+if TYPE_CHECKING:
+    from wasi_trio.component._bindings import TypedInterface
 
 #: calls a host function: given the guest instance's host objects and the lifted arguments
 Call = Callable[..., Any]

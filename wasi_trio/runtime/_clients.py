@@ -6,11 +6,11 @@ from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from wasi_trio.component._bindings import TypedInterface
 from wasi_trio.component._types import ResourceType
 from wasi_trio.component._values import GuestResource
 
 if TYPE_CHECKING:
+    from wasi_trio.component._bindings import TypedInterface
     from wasi_trio.component._context import Context
     from wasi_trio.component.concurrency._lifted import LiftedFunction
     from wasi_trio.runtime._calls import Export

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wasi_trio.component._binding import bind
-from wasi_trio.component._bindings import TypedInterface
 from wasi_trio.component._imports import Imports, resource_class
 from wasi_trio.component._plan import CoreExport
 from wasi_trio.component._types import ResourceType
@@ -19,6 +19,9 @@ from wasi_trio.runtime._core_linking import Adapter, BaseLinker, CoreStep
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._functions import Functions, called_canons
 from wasi_trio.runtime._trampolines import Trampoline
+
+if TYPE_CHECKING:
+    from wasi_trio.component._bindings import TypedInterface
 
 
 class Component:

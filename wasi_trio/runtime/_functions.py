@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component import _types as t
 from wasi_trio.component._binding import Binding
-from wasi_trio.component._bindings import TypedInterface
 from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component._plan import (
@@ -38,6 +37,9 @@ from wasi_trio.runtime._concurrent import (
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._store import Store
 from wasi_trio.runtime._trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
+
+if TYPE_CHECKING:
+    from wasi_trio.component._bindings import TypedInterface
 
 _NO_OPTIONS = Options(StringEncoding.UTF8, None, None, None)
 
