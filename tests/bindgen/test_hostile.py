@@ -16,7 +16,6 @@ from tests.bindgen.support import HERE, Written, files
 from tests.docs.blocks import ROOT
 from wasi_trio.bindgen import _layout as layout
 from wasi_trio.bindgen import generate
-from wasi_trio.bindgen._module import comments
 
 NASTY = st.text(st.sampled_from(['"', "'", "\\", "\n", " ", "\t", "#", "a", "\r", "\x00", "\u2028", "{", "\x0c", "é"]))
 
@@ -35,8 +34,8 @@ def test_docstrings_hold_any_text(text: str) -> None:
 
 @given(NASTY)
 def test_comments_hold_any_text(text: str) -> None:
-    assert ast.parse("\n".join(comments(text))).body == []
-    assert all(line.startswith("#:") for line in "\n".join(comments(text)).splitlines())
+    assert ast.parse("\n".join(layout.comments(text))).body == []
+    assert all(line.startswith("#:") for line in "\n".join(layout.comments(text)).splitlines())
 
 
 def test_doc_comments_of_wit(bindings: Written) -> None:

@@ -8,11 +8,11 @@ from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
     from wasi_trio.bindgen._generate import generate
-    from wasi_trio.bindgen._module import BindgenError
+    from wasi_trio.bindgen._members import BindgenError
 
 __all__ = ["BindgenError", "generate"]
 
 __getattr__, __dir__ = lazily(
     __name__,
-    {"BindgenError": "wasi_trio.bindgen._module", "generate": "wasi_trio.bindgen._generate"},
+    {"BindgenError": "wasi_trio.bindgen._members", "generate": "wasi_trio.bindgen._generate"},
 )

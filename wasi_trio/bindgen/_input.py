@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import wasi_trio.wasi.wit as bundled
-from wasi_trio.bindgen._module import BindgenError
+from wasi_trio.bindgen._members import BindgenError
 from wasi_trio.bindgen._world import World, elaborate
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import ComponentError

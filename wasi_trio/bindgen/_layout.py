@@ -87,3 +87,30 @@ def import_from(module: str, names: Sequence[str]) -> list[str]:
     if len(flat) <= WIDTH:
         return [flat]
     return [f"from {module} import (", *(f"{INDENT}{name}," for name in names), ")"]
+
+
+def comments(docs: str) -> list[str]:
+    """What doc comments say, as comments of Python's."""
+    if not docs:
+        return []
+    lines = [line.expandtabs(4).rstrip() for line in docs.split("\n")]
+    lines = ["".join(character if character.isprintable() else "?" for character in line) for line in lines]
+    return [f"#: {line}" if line else "#:" for line in lines]
+
+
+def import_lines(modules: dict[str, list[str]]) -> list[str]:
+    """``from`` statements, in the order that linters want: relative ones from the farthest on, names by their case."""
+    lines: list[str] = []
+    for module in sorted(modules, key=lambda name: (-len(name) + len(name.lstrip(".")), name)):
+        names = sorted(set(modules[module]), key=_import_order)
+        plain = [name for name in names if " as " not in name]
+        groups = [[name] for name in names if " as " in name] + ([plain] if plain else [])
+        for group in sorted(groups, key=lambda group: _import_order(group[0])):
+            lines += import_from(module, group)
+    return lines
+
+
+def _import_order(name: str) -> tuple[int, str]:
+    first = name.partition(" ")[0]
+    kind = 0 if first.isupper() and len(first) > 1 else 1 if first[0].isupper() else 2
+    return kind, name

@@ -6,77 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 from wasi_trio.bindgen import _layout as layout
+from wasi_trio.bindgen._members import RESERVED, MemberNames
 from wasi_trio.bindgen._names import Names, constant_case, parameter_names
 from wasi_trio.bindgen._types import BUILTINS, ORIGINS, RENAMED, Annotations, Way, aside, words
 from wasi_trio.bindgen._world import Member, Side
 from wasi_trio.component._names import FunctionKind
-from wasi_trio.component._values import pascal_case, snake_case
+from wasi_trio.component._values import snake_case
 from wasi_trio.component.wit import _tree as tree
 
 #: how every file begins, by which it is known again
 HEADER = "# Written by wasi_trio bindgen, and overwritten when that is run again."
-
-#: names that no type of WIT gets in a module
-_RESERVED = {*ORIGINS, *BUILTINS, "INTERFACE", "WIT", "World", "WorldClient"}
-
-
-class BindgenError(Exception):
-    """Bindings cannot be made of this; the message is one line."""
-
-
-class MemberNames:
-    """The names in Python that belong to one interface."""
-
-    def __init__(self, member: Member, module: str) -> None:
-        self.module = module
-        names = Names(_RESERVED)
-        imported = member.side is Side.IMPORTS
-        #: the classes and aliases of types
-        self.types: dict[str, str] = {}
-        self.cases: dict[str, list[str]] = {}
-        self.any: dict[str, str] = {}
-        self.resources: dict[str, str] = {}
-        self.statics: dict[str, str] = {}
-        for name, node in member.node.types:
-            self._name(names, name.text, node, imported)
-        #: the Protocol of an imported interface, or the client of an exported one
-        self.interface = self._interface(names, member, imported)
-        self._members(member)
-
-    def _interface(self, names: Names, member: Member, imported: bool) -> str:
-        suffix = "" if imported else "Client"
-        if member.is_root:
-            return f"World{suffix}"  # no type is called that
-        wanted = pascal_case(member.node.name.text)
-        if imported and wanted in self.types.values():
-            suffix = "Interface"
-        return names.new(f"{wanted}{suffix}")
-
-    def _name(self, names: Names, name: str, node: tree.TypeNode | None, imported: bool) -> None:
-        if node is None:
-            self.any[name] = names.new(f"Any{pascal_case(name)}") if imported else ""
-            self.resources[name] = names.new(f"{pascal_case(name)}{'Resource' if imported else ''}")
-            self.statics[name] = names.new(f"{pascal_case(name)}Class")
-            return
-        class_ = self.types[name] = names.class_(name)
-        if isinstance(node, tree.TypeBody) and node.form == "variant":
-            self.cases[name] = [names.new(f"{class_}_{pascal_case(case.text)}") for case, _ in node.members]
-
-    def _members(self, member: Member) -> None:
-        """Names of functions and resources of the interface's object; for imports, those that the linker looks up."""
-        names = Names({"INTERFACE"} if member.side is Side.EXPORTS else None)
-        self.attributes: dict[str, str] = {}
-        for name, node in member.node.types:
-            if node is None:
-                self.attributes[f"resource {name.text}"] = names.class_(name.text)
-        for function in member.node.functions:
-            if function.resource is None:
-                self.attributes[function.name.text] = names.function(function.name.text)
-        if member.side is Side.IMPORTS:
-            for key, given in self.attributes.items():
-                wanted = pascal_case(key.removeprefix("resource ")) if " " in key else snake_case(key)
-                if given != wanted:
-                    raise BindgenError(f"{member.name or 'the world'} has two things whose name in Python is {wanted}")
 
 
 class Module:
@@ -89,7 +28,7 @@ class Module:
         self.annotations = Annotations(member, self.name_of, self.resource_of)
         own = self.names
         self._locals = Names(
-            {*_RESERVED, own.interface, *own.types.values(), *own.any.values(), *own.resources.values()}
+            {*RESERVED, own.interface, *own.types.values(), *own.any.values(), *own.resources.values()}
             | {*own.statics.values(), *(case for cases in own.cases.values() for case in cases)}
         )
         #: names from other modules of these bindings: (module, name there) and the name here
@@ -168,13 +107,13 @@ class Module:
         for name in self._aside & BUILTINS:
             found.setdefault("builtins", []).append(f"{name} as _{name}")
         ours = {module: names for module, names in found.items() if module.startswith("wasi_trio")}
-        yield import_lines({module: names for module, names in found.items() if module not in ours})
-        yield import_lines(ours)
+        yield layout.import_lines({module: names for module, names in found.items() if module not in ours})
+        yield layout.import_lines(ours)
         local: dict[str, list[str]] = {}
         for (module, name), here in self._borrowed.items():
             local.setdefault(module, []).append(name if name == here else f"{name} as {here}")
         local.setdefault(".._wit", []).append("WIT")
-        yield import_lines(local)
+        yield layout.import_lines(local)
 
     # ---- types -------------------------------------------------------------------------------------------
 
@@ -212,7 +151,7 @@ class Module:
             return []
         self.want("TypeAlias")
         annotation = self.annotation(node, Way.STORED)
-        comment = comments(name.docs)
+        comment = layout.comments(name.docs)
         return [[*comment, *layout.assignment(f"{class_}: TypeAlias = ", annotation.split(" | "))]]
 
     def resource(self, name: tree.Name) -> list[list[str]]:
@@ -226,7 +165,7 @@ class Module:
         body = layout.docstring(name.docs or f"The record ``{name.text}``.")
         body.append("")
         for field, node in members:
-            body += comments(field.docs)
+            body += layout.comments(field.docs)
             attribute = snake_case(field.text)
             # These are methods of every tuple.
             ignored = "  # type: ignore[assignment]" if attribute in ("count", "index") else ""
@@ -251,7 +190,7 @@ class Module:
                 ]
             )
         self.want("TypeAlias")
-        return [*blocks, [*comments(name.docs), *layout.assignment(f"{class_}: TypeAlias = ", cases)]]
+        return [*blocks, [*layout.comments(name.docs), *layout.assignment(f"{class_}: TypeAlias = ", cases)]]
 
     def _enum(
         self, class_: str, name: tree.Name, form: str, members: tuple[tuple[tree.Name, tree.TypeNode | None], ...]
@@ -261,7 +200,7 @@ class Module:
         body = layout.docstring(name.docs or fallback)
         body.append("")
         for member, _ in members:
-            body += comments(member.docs)
+            body += layout.comments(member.docs)
             body.append(f"{constant_case(member.text)} = {layout.string(member.text)}")
         return [f"class {class_}(StrEnum):", *layout.indented(body)]
 
@@ -376,33 +315,6 @@ def has_statics(member: Member, resource: str) -> bool:
     return any(
         function.resource == resource and function.kind is not FunctionKind.METHOD for function in member.node.functions
     )
-
-
-def comments(docs: str) -> list[str]:
-    """What doc comments say, as comments of Python's."""
-    if not docs:
-        return []
-    lines = [line.expandtabs(4).rstrip() for line in docs.split("\n")]
-    lines = ["".join(character if character.isprintable() else "?" for character in line) for line in lines]
-    return [f"#: {line}" if line else "#:" for line in lines]
-
-
-def import_lines(modules: dict[str, list[str]]) -> list[str]:
-    """``from`` statements, in the order that linters want: relative ones from the farthest on, names by their case."""
-    lines: list[str] = []
-    for module in sorted(modules, key=lambda name: (-len(name) + len(name.lstrip(".")), name)):
-        names = sorted(set(modules[module]), key=_import_order)
-        plain = [name for name in names if " as " not in name]
-        groups = [[name] for name in names if " as " in name] + ([plain] if plain else [])
-        for group in sorted(groups, key=lambda group: _import_order(group[0])):
-            lines += layout.import_from(module, group)
-    return lines
-
-
-def _import_order(name: str) -> tuple[int, str]:
-    first = name.partition(" ")[0]
-    kind = 0 if first.isupper() and len(first) > 1 else 1 if first[0].isupper() else 2
-    return kind, name
 
 
 def _names_in(node: tree.TypeNode | None) -> Iterable[str]:

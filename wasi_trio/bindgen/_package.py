@@ -12,7 +12,8 @@ from pathlib import Path
 from wasi_trio.bindgen import _layout as layout
 from wasi_trio.bindgen._exports_module import ExportsModule
 from wasi_trio.bindgen._imports_module import ImportsModule
-from wasi_trio.bindgen._module import HEADER, BindgenError, MemberNames, import_lines
+from wasi_trio.bindgen._members import BindgenError, MemberNames
+from wasi_trio.bindgen._module import HEADER
 from wasi_trio.bindgen._names import Names
 from wasi_trio.bindgen._world import PACKAGE, Member, Side, World, without_docs
 from wasi_trio.component._names import parse_import_name
@@ -100,7 +101,7 @@ class _Root:
             imported = module if here == module else f"{module} as {here}"
             local.setdefault(f".{member.side.value}", []).append(imported)
         heads = [docs, [HEADER], ["from __future__ import annotations"]]
-        heads += [import_lines({"wasi_trio.bindings": bindings}), import_lines(local)]
+        heads += [layout.import_lines({"wasi_trio.bindings": bindings}), layout.import_lines(local)]
         functions = [self.imports(), self.client()]
         return "\n".join([*layout.spaced(heads, 1), "", "", *layout.spaced(functions, 2), ""])
 
