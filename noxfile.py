@@ -39,6 +39,14 @@ def typing(session: nox.Session) -> None:
 
 
 @nox.session
+def bindings(session: nox.Session) -> None:
+    """Bindings of all of WASI and of every component that tests and examples have, for mypy, pyright and ruff."""
+    session.install("-e", ".[test]", "pyright[nodejs]")
+    session.run("python", "-m", "tests.guests.build")
+    session.run("python", "-m", "pytest", "tests/examples", "tests/bindgen", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The pages of docs/ as a site, in build/docs; a warning is an error."""
     session.install("-e", ".[docs]")

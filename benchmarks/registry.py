@@ -18,12 +18,14 @@ from benchmarks import (
     serving,
     sockets,
     state,
+    typed,
 )
 from benchmarks.measure import Settings
 from benchmarks.report import Report
 
 BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "calls": calls.report,
+    "typed": typed.report,
     "instances": instances.report,
     "application": application.report,
     "crossings": crossings.report,

@@ -22,11 +22,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_run():
-    result = run("--quick", "calls", "instances", "application", "files", "state")
+    result = run("--quick", "calls", "typed", "instances", "application", "files", "state")
     assert result.returncode == 0, result.stderr
     for title in (
         "Floors",
         "Host calls from a guest",
+        "Exports called through their typed client",
         "Instances, made and dropped",
         "Hello through the ASGI",
         "small files",

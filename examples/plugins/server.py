@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trio
+from bindings import imports
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
@@ -18,6 +19,8 @@ from wasi_trio.wasi.http import HttpOptions
 @dataclass
 class Store:
     """The interface acme:plugins/store for one tenant: one object for all instances of the tenant's plugin.
+
+    ``imports`` of the bindings takes it, and says by its type what it has to be like.
 
     A plugin may ask for anything, any number of times, so what it can make this process keep is bounded.
     """
@@ -50,7 +53,7 @@ class Tenant:
     request_timeout: float = 10
 
     def imports(self) -> Imports:
-        return Imports({"acme:plugins/store@1.0.0": Store(self.store_capacity)})
+        return imports(store=Store(self.store_capacity))
 
     def options(self) -> HandlerOptions:
         return HandlerOptions(
@@ -80,7 +83,7 @@ async def main() -> None:
             handler = await stack.enter_async_context(ProxyHandler(component, tenant.options()))
             plugins[tenant.name.encode()] = Application(handler)
 
-        async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
             """Hands /alice/some/path to Alice's plugin, for which that is /some/path."""
             if scope["type"] == "lifespan":
                 for phase in ("startup", "shutdown"):  # the plugins are started and ended around the server

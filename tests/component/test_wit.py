@@ -6,6 +6,9 @@ import pytest
 
 from wasi_trio.component import _types as t
 from wasi_trio.component.wit import Interface, load, parse, render_func
+from wasi_trio.component.wit._lexer import Source
+from wasi_trio.component.wit._parser import parse_file
+from wasi_trio.component.wit._tree import TypeBody
 from wasi_trio.wasi.wit import extended_wit, host_wit
 
 U32_LIST = t.List(t.U32)
@@ -412,3 +415,46 @@ def test_a_function_that_wit_does_not_have_is_a_mismatch() -> None:
 @pytest.mark.parametrize("interface", ["wasi:io/poll@0.3.0", "wasi:io/other@0.2.0", "acme:app/db", "db", ""])
 def test_nothing_is_known_of_other_interfaces(interface: str) -> None:
     assert host_wit().check(interface, "poll", t.FuncType(()), {}) is None
+
+
+def test_doc_comments() -> None:
+    text = """\
+        /// The package.
+        package a:b@1.0.0; // of nobody's
+
+        /// An interface,
+        ///   indented.
+        // left out
+        //// as well
+        /// Its end.
+        @since(version = 1.0.0)
+        interface i {
+          /** A block
+           *  of /* nested */ lines.
+           */
+          record r { /// a field
+            a: u32, b: u8, /// of nothing
+          }
+          @deprecated(version = 1.0.0)
+          /// Behind its gate.
+          f: func();
+          /* no doc */ g: func(/// of a parameter
+            a: u8);
+          resource z {
+            /// Makes one.
+            constructor();
+            /** Does it. */ m: func();
+          }
+        }
+    """
+    (package,) = parse_file(Source("a.wit", text))
+    (interface,) = package.interfaces
+    assert package.name is not None
+    assert package.name.docs == "The package."
+    assert interface.name.docs == "An interface,\n  indented.\nIts end."
+    (record, body), (resource, _) = interface.types
+    assert isinstance(body, TypeBody)
+    assert [record.docs, resource.docs] == ["A block\n of /* nested */ lines.", ""]
+    assert [name.docs for name, _ in body.members] == ["a field", ""]
+    found = {function.name.text: function.name.docs for function in interface.functions}
+    assert found == {"f": "Behind its gate.", "g": "", "": "Makes one.", "m": "Does it."}

@@ -43,7 +43,10 @@ def without_offsets(tree: Any) -> Any:
 
 #: keywords among them; "error-context" is a type's name and no other's
 labels = st.sampled_from([*sorted(KEYWORDS), "a", "b1", "long-name", "x-2", "HTTP", "TLS-alert-3", "to-URL"])
-names = st.builds(Name, labels, st.just(0))
+names = st.builds(Name, labels, st.just(0), st.just(""))
+docs = st.sampled_from(["", "One line.", 'Two\n\nparagraphs, "quoted" \\ """.'])
+#: where doc comments may stand in front
+documented = st.builds(Name, labels, st.just(0), docs)
 versions = st.sampled_from(["1.2.3", "0.2.9", "0.3.0-rc-2025-09-16", "2.0.0+build.7"])
 words = st.sampled_from(["a", "acme", "my-pkg", *sorted(KEYWORDS)])
 
@@ -80,9 +83,9 @@ def forms(inner: st.SearchStrategy[TypeNode]) -> st.SearchStrategy[TypeNode]:
 
 types = st.recursive(primitives | named_types, forms, max_leaves=4)
 bodies = st.one_of(
-    st.builds(TypeBody, st.just("record"), distinct(st.tuples(names, types), 1), st.just(0)),
-    st.builds(TypeBody, st.just("variant"), distinct(st.tuples(names, st.none() | types), 1), st.just(0)),
-    st.builds(TypeBody, st.sampled_from(["enum", "flags"]), distinct(st.tuples(names, st.none()), 1), st.just(0)),
+    st.builds(TypeBody, st.just("record"), distinct(st.tuples(documented, types), 1), st.just(0)),
+    st.builds(TypeBody, st.just("variant"), distinct(st.tuples(documented, st.none() | types), 1), st.just(0)),
+    st.builds(TypeBody, st.sampled_from(["enum", "flags"]), distinct(st.tuples(documented, st.none()), 1), st.just(0)),
 )
 
 
@@ -92,7 +95,7 @@ def functions(draw: st.DrawFn, kind: FunctionKind = FunctionKind.FREE, resource:
     return FunctionNode(
         kind,
         resource,
-        Name("", 0) if constructor else draw(names),
+        Name("", 0, draw(docs)) if constructor else draw(documented),
         draw(distinct(st.tuples(names, types))),
         draw(st.none() | types),
         False if constructor else draw(st.booleans()),
@@ -102,24 +105,28 @@ def functions(draw: st.DrawFn, kind: FunctionKind = FunctionKind.FREE, resource:
 KINDS = (FunctionKind.CONSTRUCTOR, FunctionKind.METHOD, FunctionKind.STATIC)
 
 paths = st.one_of(
-    st.builds(Path, st.none(), labels, st.none(), st.just(0)),
+    st.builds(Path, st.none(), labels, st.none(), st.just(0), st.just(())),
     st.builds(
         Path,
         st.builds("{}:{}".format, words, words),
         labels,
         st.none() | versions,
         st.just(0),
+        st.just(()),
     ),
 )
 renamings = st.builds(lambda old, new: (old, new or old), names, st.none() | names)
+included = st.builds(
+    lambda path, renamed: path._replace(renamings=tuple(renamed)), paths, st.lists(renamings, max_size=2)
+)
 uses = st.builds(Use, paths, st.lists(renamings, min_size=1, max_size=3).map(tuple))
 
 
 @st.composite
 def interfaces(draw: st.DrawFn, in_world: bool = False) -> InterfaceNode:
     """Functions in the order that a text has them in: those of resources first."""
-    interface = InterfaceNode(draw(names), draw(st.lists(uses, max_size=2)))
-    interface.types += draw(distinct(st.tuples(names, st.none() | bodies | types)))
+    interface = InterfaceNode(draw(documented), draw(st.lists(uses, max_size=2)))
+    interface.types += draw(distinct(st.tuples(documented, st.none() | bodies | types)))
     for name, node in interface.types:
         if node is None:
             for kind in draw(st.lists(st.sampled_from(KINDS), max_size=3)):
@@ -130,7 +137,7 @@ def interfaces(draw: st.DrawFn, in_world: bool = False) -> InterfaceNode:
 
 
 externs: st.SearchStrategy[Extern] = st.one_of(
-    paths, functions(), interfaces(), st.builds(NamedInterface, names, paths)
+    paths, functions(), interfaces(), st.builds(NamedInterface, documented, paths)
 )
 
 
@@ -138,12 +145,12 @@ externs: st.SearchStrategy[Extern] = st.one_of(
 def worlds(draw: st.DrawFn) -> WorldNode:
     own = draw(interfaces(in_world=True))
     sides = [draw(st.lists(externs, max_size=3)) for _ in range(2)]
-    return WorldNode(own.name, own, *sides, draw(st.lists(paths, max_size=2)))
+    return WorldNode(own.name, own, *sides, draw(st.lists(included, max_size=2)))
 
 
 @st.composite
 def packages(draw: st.DrawFn, is_file: bool) -> PackageNode:
-    name = draw(st.builds("{}:{}".format, words, words).map(lambda text: Name(text, 0)))
+    name = draw(st.builds("{}:{}".format, words, words).map(lambda text: Name(text, 0, draw(docs))))
     package = PackageNode(Source("", ""), name, draw(st.none() | versions), is_file)
     if is_file and draw(st.booleans()):
         package.name = package.version = None

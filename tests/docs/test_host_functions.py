@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import wasmtime
 
+from tests.bindgen.support import assembled, running
 from tests.docs.blocks import ROOT, fenced
 from tests.guests import wat
 from wasi_trio import Component, Engine, Imports, Instance, LinkError, Ok, WasiContext, link_wasi
@@ -88,6 +89,12 @@ async def test_an_object_for_all_instances(page: dict[str, Any], shop: str) -> N
             finally:
                 instance.close()
             assert catalog.lookups == lookups
+
+
+async def test_calls_of_exports(page: dict[str, Any]) -> None:
+    async with running(assembled("math.wat")) as instance:
+        assert await page["count"](instance) == 6
+        assert await instance.call("acme:math/math@1.0.0", "[static]counter.live") == 0
 
 
 def test_types_are_compared_with_the_wit(page: dict[str, Any], shop: str) -> None:

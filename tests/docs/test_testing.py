@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.bindgen.support import HERE, assembled
 from tests.docs.blocks import ROOT, Block, fenced
 from tests.guests import wat
 from tests.guests.build import build
+from wasi_trio.bindgen import generate
 
 pytest_plugins = ["pytester"]
 
@@ -35,6 +37,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     (pytester.path / "files.wasm").symlink_to(build("python_files_p2"))
     for name, guest in GUESTS.items():
         (pytester.path / name).write_bytes(wat.load(guest))
+    (pytester.path / "math.wasm").write_bytes(assembled("math.wat"))
+    generate(HERE / "math.wit", pytester.path / "app_bindings")
     (configuration,) = [block.text for block in fenced(PAGE) if block.language == "ini"]
     (pytester.path / "pytest.ini").write_text(configuration)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -61,7 +61,9 @@ def port() -> int:
 
 
 #: what trying the examples by hand leaves behind
-IGNORED = shutil.ignore_patterns("*.wasm", "*.pem", "*.key", "__pycache__", "node_modules", "package-lock.json", "deps")
+IGNORED = shutil.ignore_patterns(
+    "*.wasm", "*.pem", "*.key", "__pycache__", "node_modules", "package-lock.json", "deps", "bindings"
+)
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def run(
         raise click.UsageError(str(error)) from None
 
 
-for command in (tools.inspect, tools.compile_, tools.profile, tools.completion):
+for command in (tools.inspect, tools.compile_, tools.bindgen, tools.profile, tools.completion):
     cli.add_command(command)
 add_help(cli)
 

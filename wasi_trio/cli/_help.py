@@ -47,6 +47,11 @@ Examples:
 Example, in what builds an image of a container:
   wasi_trio compile app.wasm
 """,
+    "bindgen": """\b
+Examples:
+  wasi_trio bindgen app.wasm -o app_bindings
+  wasi_trio bindgen wit -o bindings --world plugin
+""",
     "profile": """\b
 Example:
   wasi_trio serve --profile guest app.wasm

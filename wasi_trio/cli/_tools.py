@@ -97,6 +97,27 @@ def compile_(components: tuple[str, ...], **engine: Any) -> None:
         os._exit(130)
 
 
+@click.command(short_help="Write typed Python bindings for a component or a world.")
+@click.option(
+    "-o", "--output", required=True, metavar="DIR", help="The package to write: a new folder, or an earlier one."
+)
+@click.option("--world", metavar="NAME", help="Which world of the WIT, where there are several.")
+@engine_options
+@click.argument("source", metavar="WORLD_OR_COMPONENT", type=click.Path())
+def bindgen(source: str, output: str, world: str | None, **engine: Any) -> None:
+    """Write a Python package with types for what a component imports and exports.
+
+    WORLD_OR_COMPONENT is a component, a WIT file, or a folder with WIT and all that it uses; WASI's WIT is here.
+    """
+    from wasi_trio.bindgen import BindgenError, generate
+    from wasi_trio.wasi._loading import LoadError
+
+    try:
+        generate(source, output, world, given_engine(engine))
+    except (BindgenError, LoadError) as error:
+        raise click.UsageError(str(error)) from None
+
+
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A function to tell how far a component is: shown where standard error is a terminal."""

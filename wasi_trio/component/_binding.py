@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from wasi_trio.component._arity import arity_difference
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._imports import HostCall, Imports, Provider, host_call
 from wasi_trio.component._plan import HostFunc, Plan
+from wasi_trio.component._types import ValType
 from wasi_trio.component.wit import Wit
 
 
@@ -33,6 +35,8 @@ class Binding:
     plan: Plan
     imports: Imports
     calls: dict[HostFunc, HostCall] = field(default_factory=dict)
+    #: of imports that come with bindings, the types of their parameters with the classes of those
+    typed: dict[HostFunc, tuple[ValType, ...]] = field(default_factory=dict)
     missing: list[Unmet] = field(default_factory=list)
     mismatched: list[Unmet] = field(default_factory=list)
 
@@ -67,17 +71,28 @@ def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
     The functions of interfaces that ``wit`` has must be declared by the component as they are there.
     """
     binding = Binding(plan, imports)
-    resources = {resource: (plan.interface_of(interface), resource.name) for interface, resource in plan.resources}
+    places = {resource: (interface, resource.name) for interface, resource in plan.resources}
+    resources = {resource: (plan.interface_of(interface), name) for resource, (interface, name) in places.items()}
     for func in plan.host_funcs:
         interface = plan.interface_of(func.interface)
         provider = binding.provider(func.interface)
         call = None if provider is None else host_call(provider.implementation, func.name)
         if call is None:
             binding.missing.append(Unmet(func.interface, func.name))
-        elif wit is not None and (difference := wit.check(interface, func.name, func.type, resources)):
-            binding.mismatched.append(Unmet(func.interface, func.name, difference))
+            continue
+        assert provider is not None
+        typed = provider.typed
+        if typed is not None:
+            difference = typed.difference(func.name, func.type, places)
         else:
-            binding.calls[func] = call
+            difference = None if wit is None else wit.check(interface, func.name, func.type, resources)
+        difference = difference or arity_difference(provider.implementation, func.name, func.type)
+        if difference is not None:
+            binding.mismatched.append(Unmet(func.interface, func.name, difference))
+            continue
+        binding.calls[func] = call
+        if typed is not None:
+            binding.typed[func] = typed.typing.parameters(func.type, typed.function(func.name))
     for interface, resource in plan.resources:
         if binding.provider(interface) is None:
             binding.missing.append(Unmet(interface, resource.name))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component._names import FunctionKind, compatible, parse_function_name, parse_import_name
 from wasi_trio.component._values import pascal_case, snake_case
 from wasi_trio.lazy import Located
+
+if TYPE_CHECKING:
+    from wasi_trio.component._bindings import TypedInterface
 
 #: calls a host function: given the guest instance's host objects and the lifted arguments
 Call = Callable[..., Any]
@@ -22,12 +25,16 @@ class Provider:
     instance, or a ready object that all instances share. ``version`` is what it implements, None for any.
     """
 
-    __slots__ = ("_implementation", "interface", "version")
+    __slots__ = ("_implementation", "interface", "typed", "version")
 
-    def __init__(self, interface: str, version: str | None, implementation: Any) -> None:
+    def __init__(
+        self, interface: str, version: str | None, implementation: Any, typed: TypedInterface | None = None
+    ) -> None:
         self.interface = interface
         self.version = version
         self._implementation = implementation
+        #: what generated bindings say of the interface's types
+        self.typed = typed
 
     @property
     def implementation(self) -> Any:
@@ -70,14 +77,15 @@ class Imports:
         for name, implementation in (interfaces or {}).items():
             self.add(name, implementation)
 
-    def add(self, name: str, implementation: Any) -> None:
+    def add(self, name: str, implementation: Any, typed: TypedInterface | None = None) -> None:
         """Provide an interface; what was provided under the same name and version is replaced.
 
         A ``Located`` implementation is imported when a component first imports the interface.
-        The name "" stands for functions and resources that a component imports outside any interface.
+        The name "" stands for functions and resources that a component imports outside any interface. ``typed`` is the
+        ``INTERFACE`` of a generated module, whose classes arguments then are of.
         """
         interface, version = parse_import_name(name) if name else ("", None)
-        self._put(Provider(interface, version, implementation))
+        self._put(Provider(interface, version, implementation, typed))
 
     def _put(self, provider: Provider) -> None:
         others = [p for p in self._providers.get(provider.interface, []) if p.version != provider.version]
@@ -108,7 +116,7 @@ def host_call(implementation: Any, function: str) -> HostCall | None:
     name = parse_function_name(function)
     attribute = snake_case(name.name)
     if name.resource is None:
-        found = getattr(implementation, attribute, None)
+        found = _implemented(implementation, attribute)
         return None if found is None else HostCall((attribute,), False, _waits(found))
     resource = pascal_case(name.resource)
     class_ = getattr(implementation, resource, None)
@@ -116,12 +124,22 @@ def host_call(implementation: Any, function: str) -> HostCall | None:
         return None
     if name.kind is FunctionKind.CONSTRUCTOR:
         return HostCall((resource,), False, _waits(class_))
-    found = getattr(class_, attribute, None)
+    found = _implemented(class_, attribute)
     if found is None:
         return None
     if name.kind is FunctionKind.STATIC:
         return HostCall((resource, attribute), False, _waits(found))
     return HostCall((attribute,), True, _waits(found))
+
+
+def _implemented(owner: Any, attribute: str) -> Any:
+    """An attribute; None where there is none, or only what a Protocol says of it."""
+    found = getattr(owner, attribute, None)
+    if found is not None:
+        for class_ in (owner if isinstance(owner, type) else type(owner)).__mro__:
+            if attribute in vars(class_):
+                return None if getattr(class_, "_is_protocol", False) else found
+    return found
 
 
 def resource_class(implementation: Any, resource: str) -> type[Any] | None:

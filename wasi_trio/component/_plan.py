@@ -15,7 +15,7 @@ from wasi_trio.component import _definitions as d
 from wasi_trio.component import _types as t
 from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import LinkError, Unsupported
-from wasi_trio.component._names import parse_import_name
+from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component._resolve import Scope, resolve, resolve_reference
 
 #: parts and core instances that one component may come to; nesting can multiply them without end
@@ -223,6 +223,28 @@ class Plan:
             if isinstance(item, Lifted):
                 return item
         return None
+
+    def find_typed_export(self, interface: str, function: str) -> Lifted | None:
+        """An exported function, of an interface in a compatible version; ``interface`` is "" for one of the world."""
+        if not interface:
+            return self.find_export(function)
+        name, version = parse_import_name(interface)
+        for exported, (sort, item) in self.exports.items():
+            other, other_version = parse_import_name(exported)
+            if sort is Sort.INSTANCE and other == name and compatible(version, other_version):
+                found = item.exports.get(function, (None, None))[1]
+                return found if isinstance(found, Lifted) else None
+        return None
+
+    def resource_places(self) -> dict[t.ResourceType, tuple[str, str]]:
+        """The import or export that has each resource type, and the name of the type there."""
+        places = {resource: (interface, resource.name) for interface, resource in self.resources}
+        for exported, (sort, item) in self.exports.items():
+            named = item.exports.items() if sort is Sort.INSTANCE else ()
+            for name, (kind, found) in named:
+                if kind is Sort.TYPE and isinstance(found, t.ResourceType):
+                    places.setdefault(found, (exported, name))
+        return places
 
     def encloses(self, outer: int, inner: int) -> bool:
         """Whether a part is another or contains it; such parts cannot call each other ("trap-on-reenter")."""

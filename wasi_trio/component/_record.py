@@ -20,12 +20,17 @@ class Record:
     __match_args__: ClassVar[tuple[str, ...]] = ()
     _setters: ClassVar[tuple[Callable[[Any, Any], None], ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
+    #: by how many values are given, the defaults of the others and what sets them, if these all have one
+    _rest: ClassVar[dict[int, tuple[tuple[Callable[[Any, Any], None], Any], ...]]] = {}
 
     def __init__(self, *values: Any, **named: Any) -> None:
         setters = self._setters
         for setter, value in zip(setters, values, strict=False):
             setter(self, value)
-        if len(values) == len(setters) and not named:
+        rest = self._rest.get(len(values))
+        if rest is not None and not named:
+            for setter, value in rest:
+                setter(self, value)
             return
         names = self.__match_args__
         for name, setter in zip(names[len(values) :], setters[len(values) :], strict=True):
@@ -67,5 +72,10 @@ def record(class_: type[T]) -> type[T]:
     made: Any = type(class_.__name__, bases, namespace)
     made._setters = tuple(vars(made)[name].__set__ for name in names)
     made._defaults = {name: vars(class_)[name] for name in names if name in vars(class_)}
+    made._rest = {
+        given: tuple(zip(made._setters[given:], map(made._defaults.get, names[given:]), strict=True))
+        for given in range(len(names) + 1)
+        if made._defaults.keys() >= set(names[given:])
+    }
     found: type[T] = made
     return found

@@ -3,6 +3,9 @@
 Value types are immutable and compare by structure, resource types by identity (they are generative: each
 instantiation of a component that defines one makes a new type). See "Type Definitions" in the Component
 Model's Explainer.
+
+Types that have names in WIT may come with the Python classes of their values (``component._typed``). Two types with
+different classes are not equal; types as components declare them have none.
 """
 
 from __future__ import annotations
@@ -104,6 +107,7 @@ class Record(_Hashed):
     """``fields`` pairs each WIT name with its type."""
 
     fields: tuple[tuple[str, ValType], ...]
+    python_class: type[Any] | None = None
 
 
 @_structural
@@ -113,19 +117,22 @@ class Tuple(_Hashed):
 
 @_structural
 class Variant(_Hashed):
-    """``cases`` pairs each WIT name with its payload's type, or None."""
+    """``cases`` pairs each WIT name with its payload's type, or None; there may be a Python class for each case."""
 
     cases: tuple[tuple[str, ValType | None], ...]
+    python_classes: tuple[type[Any], ...] | None = None
 
 
 @_structural
 class Enum(_Hashed):
     names: tuple[str, ...]
+    python_class: type[Any] | None = None
 
 
 @_structural
 class Flags(_Hashed):
     names: tuple[str, ...]
+    python_class: type[Any] | None = None
 
 
 @_structural
@@ -147,7 +154,10 @@ class Map(_Hashed):
 
 @_structural
 class Own(_Hashed):
+    """``python_class`` is a subclass of GuestResource, for a resource that a guest implements."""
+
     resource: ResourceType
+    python_class: type[Any] | None = None
 
 
 @_structural
@@ -157,12 +167,18 @@ class Borrow(_Hashed):
 
 @_structural
 class Stream(_Hashed):
+    """``typed`` is the element's type with Python classes: pipes themselves know nothing of those."""
+
     element: ValType | None
+    typed: ValType | None = None
 
 
 @_structural
 class Future(_Hashed):
+    """``typed`` as a stream's."""
+
     element: ValType | None
+    typed: ValType | None = None
 
 
 ValType: TypeAlias = (

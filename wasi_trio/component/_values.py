@@ -17,6 +17,9 @@
 | own<R>, borrow<R> of a host's R    | the host's own object                                               |
 | own<R>, borrow<R> of a guest's R   | GuestResource                                                       |
 
+Classes that ``wasi_trio bindgen`` has written for the types of an interface are kinds of these: a named tuple of its
+own for a record, ``Case`` for each case of a variant, a ``StrEnum`` for an enum and for the names of flags.
+
 Field and parameter names turn from kebab-case to snake_case, with an underscore appended to a Python keyword.
 """
 
@@ -25,20 +28,20 @@ from __future__ import annotations
 import functools
 import keyword
 from collections import namedtuple
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from wasi_trio.component._types import ResourceType
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Ok(Generic[T]):
+class Ok(Generic[T_co]):
     """The good half of a ``result``."""
 
     __slots__ = ("value",)
     __match_args__ = ("value",)
 
-    def __init__(self, value: T = None) -> None:  # type: ignore[assignment]
+    def __init__(self, value: T_co = None) -> None:  # type: ignore[assignment]
         self.value = value
 
     def __repr__(self) -> str:
@@ -51,12 +54,12 @@ class Ok(Generic[T]):
         return hash((Ok, self.value))
 
 
-class Err(Exception, Generic[T]):
+class Err(Exception, Generic[T_co]):
     """The bad half of a ``result``; a host function may return it or raise it."""
 
     __match_args__ = ("value",)
 
-    def __init__(self, value: T = None) -> None:  # type: ignore[assignment]
+    def __init__(self, value: T_co = None) -> None:  # type: ignore[assignment]
         super().__init__(value)
         self.value = value
 
@@ -81,6 +84,64 @@ class Variant(NamedTuple):
 
     case: str
     value: Any = None
+
+
+if TYPE_CHECKING:
+    # Type checkers have ideas of their own about subclasses of named tuples in patterns.
+    class Case(Generic[T_co]):
+        """The base of a generated class for one case of a variant, with a payload of type ``T_co``."""
+
+        __match_args__ = ("value",)
+        wit_case: ClassVar[str]
+
+        def __init__(self, value: T_co) -> None: ...
+
+        @property
+        def case(self) -> str: ...
+
+        @property
+        def value(self) -> T_co: ...
+
+    class PlainCase(Case[None]):
+        """The base of a generated class for one case of a variant that has no payload."""
+
+        def __init__(self) -> None: ...
+
+else:
+
+    class Case(Variant):
+        """The base of a generated class for one case of a variant, with a payload."""
+
+        __slots__ = ()
+        __match_args__ = ("value",)
+        #: the case's name as WIT spells it
+        wit_case: ClassVar[str]
+
+        def __new__(cls, value):
+            return tuple.__new__(cls, (cls.wit_case, value))
+
+        def __class_getitem__(cls, item):
+            return cls
+
+        def __repr__(self):
+            return f"{type(self).__name__}({self[1]!r})"
+
+        def __reduce__(self):
+            return type(self), (self[1],)
+
+    class PlainCase(Case):
+        """The base of a generated class for one case of a variant that has no payload."""
+
+        __slots__ = ()
+
+        def __new__(cls):
+            return tuple.__new__(cls, (cls.wit_case, None))
+
+        def __repr__(self):
+            return f"{type(self).__name__}()"
+
+        def __reduce__(self):
+            return type(self), ()
 
 
 class GuestResource:

@@ -22,10 +22,11 @@ class Export:
 
     __slots__ = ("borrows", "core", "lift", "lower", "options", "params", "part", "post_return", "results", "type")
 
-    def __init__(self, lifted: Lifted) -> None:
+    def __init__(self, lifted: Lifted, typed: t.ValType | None = None) -> None:
+        """``typed`` is the type of the result with Python classes."""
         type_, options = lifted.type, lifted.options
         types = tuple(type_ for _, type_ in type_.params)
-        result = () if type_.result is None else (type_.result,)
+        result = () if type_.result is None else (typed or type_.result,)
         self.type = type_
         self.part = lifted.part
         self.core = lifted.core

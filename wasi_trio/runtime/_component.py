@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wasi_trio.component._binding import bind
 from wasi_trio.component._imports import Imports, resource_class
 from wasi_trio.component._plan import CoreExport
+from wasi_trio.component._types import ResourceType
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.wit import Wit
 from wasi_trio.runtime._calls import Export
@@ -16,6 +19,9 @@ from wasi_trio.runtime._core_linking import Adapter, BaseLinker, CoreStep
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._functions import Functions, called_canons
 from wasi_trio.runtime._trampolines import Trampoline
+
+if TYPE_CHECKING:
+    from wasi_trio.component._bindings import TypedInterface
 
 
 class Component:
@@ -128,3 +134,14 @@ class LinkedComponent:
         if lifted is None:
             return None
         return self._functions.function(lifted) if self.concurrent else self._functions.export(lifted)
+
+    def destructor(self, resource: ResourceType) -> Export | LiftedFunction | None:
+        """The function that ends a resource which the component implements; None where it has none."""
+        return self._functions.destructor(resource)
+
+    def typed_exports(self, interface: TypedInterface) -> Mapping[str, Export | LiftedFunction]:
+        """The functions of an exported interface for a client that ``wasi_trio bindgen`` has made.
+
+        Raises LinkError where the component lacks one, or has it with another type than the bindings.
+        """
+        return self._functions.typed(interface)

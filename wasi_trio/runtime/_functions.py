@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component import _types as t
 from wasi_trio.component._binding import Binding
-from wasi_trio.component._errors import Trap
+from wasi_trio.component._definitions import StringEncoding
+from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component._plan import (
     AsyncBuiltin,
     Canon,
@@ -36,6 +38,11 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._store import Store
 from wasi_trio.runtime._trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
 
+if TYPE_CHECKING:
+    from wasi_trio.component._bindings import TypedInterface
+
+_NO_OPTIONS = Options(StringEncoding.UTF8, None, None, None)
+
 
 class Functions:
     """Makes the functions of one component, whose imports are bound.
@@ -52,6 +59,8 @@ class Functions:
         self._functions: dict[Lifted, LiftedFunction] = {}
         #: the options of calls whose ends of streams and futures are not wrapped, by those that the component has
         self._unwrapped: dict[Options, Options] = {}
+        self._destructors: dict[t.ResourceType, Export | LiftedFunction] = {}
+        self._typed: dict[TypedInterface, dict[str, Export | LiftedFunction]] = {}
 
     def export(self, lifted: Lifted) -> Export:
         export = self._exports.get(lifted)
@@ -64,6 +73,41 @@ class Functions:
         found = self._functions.get(lifted)
         if found is None:
             found = self._functions[lifted] = LiftedFunction(lifted)
+        return found
+
+    def typed(self, interface: TypedInterface) -> dict[str, Export | LiftedFunction]:
+        """The functions of an exported interface, whose results are of the classes that bindings bring.
+
+        Raises LinkError where the component does not have them all as they are in WIT.
+        """
+        found = self._typed.get(interface)
+        if found is None:
+            found = self._typed[interface] = dict(self._typed_exports(interface))
+        return found
+
+    def _typed_exports(self, interface: TypedInterface) -> Iterator[tuple[str, Export | LiftedFunction]]:
+        places = self._plan.resource_places()
+        for name, ours in interface.interface.functions.items():
+            path = f"{interface.name} {name}".strip()
+            lifted = self._plan.find_typed_export(interface.name, name)
+            if lifted is None:
+                raise LinkError(f"the component does not export {path}", missing=(path,))
+            difference = interface.difference(name, lifted.type, places)
+            if difference is not None:
+                line = f"{path}: {difference}"
+                raise LinkError(f"the component exports another function than the bindings have: {line}", (), (line,))
+            result = interface.typing.maybe(lifted.type.result, ours.result)
+            yield name, (LiftedFunction if self.concurrent else Export)(lifted, result)
+
+    def destructor(self, resource: t.ResourceType) -> Export | LiftedFunction | None:
+        """What ends a resource of a guest's, given its representation; None where there is nothing to do."""
+        core = self._plan.destructors.get(resource)
+        if core is None or resource.owner is None:
+            return None
+        found = self._destructors.get(resource)
+        if found is None:
+            lifted = Lifted(resource.owner, core, t.FuncType((("rep", t.U32),)), _NO_OPTIONS)
+            found = self._destructors[resource] = (LiftedFunction if self.concurrent else Export)(lifted)
         return found
 
     # ---- canonical definitions -----------------------------------------------------------------------------
@@ -81,7 +125,8 @@ class Functions:
                 call = _guest(self._plan, canon.part, self.export(canon.func))
                 return lower_trampoline(self._engine, canon, call, waits=True, runs_guest=True)
             callee, waits = self._host_callee(canon.func)
-            return lower_trampoline(self._engine, self._as_taken(canon, canon.func), callee, waits)
+            typed = self._binding.typed.get(canon.func)
+            return lower_trampoline(self._engine, self._as_taken(canon, canon.func), callee, waits, typed=typed)
         destroy, waits = destructor(self._plan, canon)
         return resource_trampoline(self._engine, canon, destroy, waits)
 
@@ -95,7 +140,9 @@ class Functions:
             return lowering_trampoline(self._engine, Lowering(canon, guest_callee(self.function(canon.func))))
         if canon.options.is_async or canon.func.type.is_async:
             call, _ = self._host_callee(canon.func)
-            return lowering_trampoline(self._engine, Lowering(canon, BoundHostFunction(self._engine, call, canon.func)))
+            callee = BoundHostFunction(self._engine, call, canon.func)
+            lowering = Lowering(canon, callee, self._binding.typed.get(canon.func))
+            return lowering_trampoline(self._engine, lowering)
         return None
 
     def _as_taken(self, lower: Lower, func: HostFunc) -> Lower:

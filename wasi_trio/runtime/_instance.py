@@ -9,9 +9,10 @@ from typing import Any
 import trio
 
 from wasi_trio.component._account import Account
-from wasi_trio.component._errors import LinkError, Trap
+from wasi_trio.component._errors import HostError, LinkError, Trap
 from wasi_trio.component._imports import Provider
 from wasi_trio.component._relink import CANON
+from wasi_trio.component._values import GuestResource
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._calls import Export, call_export
@@ -128,6 +129,19 @@ class Instance:
             raise Trap(f"cannot enter component instance: {self.dead}")
         store.depth = 0
         return await call_export(store, export, arguments)
+
+    async def drop(self, resource: GuestResource) -> None:
+        """Drop a resource that the component implements and that the host owns: its destructor runs.
+
+        ``resource`` stands for nothing from then on. Raises HostError if it did already, Trap, and what host functions
+        raise that the destructor calls.
+        """
+        rep, resource.rep = resource.rep, None
+        if rep is None:
+            raise HostError(f"{resource.resource.name} cannot be dropped: it was given away or dropped before")
+        destructor = self.linked.destructor(resource.resource)
+        if destructor is not None:
+            await self.call_export(destructor, (rep,))
 
     async def _call_concurrently(self, function: LiftedFunction, arguments: Sequence[Any]) -> Any:
         pump = self.pump

@@ -9,6 +9,7 @@ trio's own streams these are for one task at a time, else trio.BusyResourceError
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -109,13 +110,15 @@ class StreamReader(_Half, Generic[T]):
     ``async for`` gives what ``receive`` gives, to the end.
     """
 
-    __slots__ = ()
+    __slots__ = ("converter",)
 
     _end: HostReader
 
     def __init__(self, stream: SharedStream) -> None:
         super().__init__()
         self._end = HostReader(stream)
+        #: makes of each element what ``receive`` gives, where there is something to make
+        self.converter: Callable[[Any], Any] | None = None
 
     async def receive(self, max_items: int = RECEIVE_SIZE) -> T:
         """At least one element and at most ``max_items``; b"" or [] once the writer has closed the stream.
@@ -133,7 +136,8 @@ class StreamReader(_Half, Generic[T]):
             if self._closed:
                 raise trio.ClosedResourceError("this end was closed")
             if operation.data or result is CopyResult.DROPPED:
-                return cast(T, operation.data)
+                data = operation.data
+                return cast(T, data if self.converter is None else [self.converter(element) for element in data])
 
     def __aiter__(self) -> Self:
         return self
@@ -184,13 +188,15 @@ class StreamWriter(_Half, Generic[T]):
 class FutureReader(_Half, Generic[T]):
     """The readable half of a future."""
 
-    __slots__ = ("_outcome",)
+    __slots__ = ("_outcome", "converter")
 
     _end: HostFutureReader
 
     def __init__(self, future: SharedFuture) -> None:
         super().__init__()
         self._end = HostFutureReader(future)
+        #: makes of the value what ``get`` gives, where there is something to make
+        self.converter: Callable[[Any], Any] | None = None
         self._outcome: _Operation | None = None
 
     async def get(self) -> T:
@@ -207,6 +213,8 @@ class FutureReader(_Half, Generic[T]):
             if self._closed:
                 raise trio.ClosedResourceError("this end was closed")
             assert result is not CopyResult.CANCELLED
+            if self.converter is not None and result is not CopyResult.DROPPED:
+                operation.data = self.converter(operation.data)
             self._outcome = operation
         else:
             await trio.lowlevel.checkpoint()

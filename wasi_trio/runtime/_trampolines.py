@@ -203,18 +203,25 @@ def _finish(store: Store, raw: Any) -> None:
 
 
 def lower_trampoline(
-    engine: Engine, lower: Lower, callee: Callee, waits: bool, *, runs_guest: bool = False
+    engine: Engine,
+    lower: Lower,
+    callee: Callee,
+    waits: bool,
+    *,
+    runs_guest: bool = False,
+    typed: tuple[t.ValType, ...] | None = None,
 ) -> Trampoline:
     """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower").
 
-    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function.
+    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function. ``typed`` are the types of
+    the parameters with Python classes.
     """
     func, options = lower.func, lower.options
     type_ = func.type
     types = tuple(type_ for _, type_ in type_.params)
     # Nothing else happens in an instance while it is in a host call, so only a call's own arguments could clash.
     lends = isinstance(func, Lifted) or abi.needs_lends(type_)
-    lift = abi.lift_values(types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=lends)
+    lift = abi.lift_values(typed or types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=lends)
     store_result = abi.lower_results(
         type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
     )

@@ -7,8 +7,8 @@
         assert response.status == 200
         assert await response.text() == "hello"
 
-``server`` puts the component behind a real server, ``run`` runs commands. pytest finds the fixtures ``wasi_component``
-and ``wasi_server`` by itself.
+``server`` puts the component behind a real server, ``run`` runs commands, ``exports`` calls what else one exports.
+pytest finds the fixtures ``wasi_component`` and ``wasi_server`` by itself.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wasi_trio.serve.pool._outcomes import Retirement
     from wasi_trio.testing._app import App, RequestParts, Response, component
     from wasi_trio.testing._commands import CommandResult, run
+    from wasi_trio.testing._exports import exports
     from wasi_trio.testing._failures import ResponseCut
     from wasi_trio.testing._live import LiveServer, server
     from wasi_trio.testing._messages import Headers
@@ -75,6 +76,7 @@ __all__ = [
     "Source",
     "UnexpectedRequest",
     "component",
+    "exports",
     "run",
     "scratch_directory",
     "server",
@@ -114,6 +116,7 @@ __getattr__, __dir__ = lazily(
         "Source": "wasi_trio.testing._sources",
         "UnexpectedRequest": "wasi_trio.testing._outgoing",
         "component": "wasi_trio.testing._app",
+        "exports": "wasi_trio.testing._exports",
         "run": "wasi_trio.testing._commands",
         "scratch_directory": "wasi_trio.testing._scratch",
         "server": "wasi_trio.testing._live",

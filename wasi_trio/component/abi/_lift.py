@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from wasi_trio.component._context import Context
 from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
+from wasi_trio.component._typed import converter, plain_cases
 from wasi_trio.component._types import (
     BOOL,
     CHAR,
@@ -383,21 +384,32 @@ class _Lifter:
             case Map(key, value):
                 return f"{source.use(from_pairs)}({self.list(Tuple((key, value)), slots)})"
             case Flags(names):
-                return f"{source.constant(_flag_sets(names), 'flags')}({first} & {2 ** len(names) - 1})"
-            case Own(resource):
+                sets = _flag_sets(names, type_.python_class)  # type: ignore[arg-type]  # classes are hashable
+                return f"{source.constant(sets, 'flags')}({first} & {2 ** len(names) - 1})"
+            case Own(resource, class_):
                 rep = f"cx.handles.lift_own({first}, {source.constant(resource, 'resource')})"
+                if class_ is not None:
+                    made = f"{source.constant(class_, 'Resource')}({source.constant(resource, 'resource')}, {rep}, cx)"
+                    return self.keep(made)
                 return self.keep(self.resource(type_, rep))
             case Borrow(resource):
                 name = source.constant(resource, "resource")
                 if self.track_lends:
                     return self.keep(self.resource(type_, f"cx.lend({first}, {name})"))
                 return self.keep(self.resource(type_, f"cx.handles.resource({first}, {name}).rep"))
-            case Stream(maybe):
-                return self.keep(f"cx.lift_stream({first}, {source.constant(maybe, 'element')})")
-            case Future(maybe):
-                return self.keep(f"cx.lift_future({first}, {source.constant(maybe, 'element')})")
+            case Stream(maybe, typed):
+                return self.readable(f"cx.lift_stream({first}, {source.constant(maybe, 'element')})", typed)
+            case Future(maybe, typed):
+                return self.readable(f"cx.lift_future({first}, {source.constant(maybe, 'element')})", typed)
             case _:
                 raise AssertionError(type_)
+
+    def readable(self, expression: str, typed: ValType | None) -> str:
+        """The readable end of a stream or future, which makes of its elements what their type says."""
+        end = self.keep(expression)
+        if typed is not None:
+            self.source.line(f"{end}.converter = {self.source.constant(converter(typed), 'convert')}")
+        return end
 
     def list(self, element: ValType, slots: list[str]) -> str:
         if element == U8:
@@ -413,7 +425,7 @@ class _Lifter:
     def record(self, type_: Record | Tuple, values: str) -> str:
         if isinstance(type_, Tuple):
             return values
-        class_ = record_class(tuple(name for name, _ in type_.fields))
+        class_ = type_.python_class or record_class(tuple(name for name, _ in type_.fields))
         return f"{self.source.constant(tuple.__new__, 'new')}({self.source.constant(class_, 'Record')}, {values})"
 
     def variant(
@@ -437,14 +449,17 @@ class _Lifter:
             with source.block(f"if {case} in {with_payload}:"):
                 lifted = table(tuple(t for _, t in cases)).format(case)
                 names = source.constant(tuple(name for name, _ in cases), "names")
-                source.line(f"{result} = {self.make(Variant, f'{names}[{case}], {lifted}')}")
+                class_ = source.use(Variant)
+                if type_.python_classes is not None:
+                    class_ = f"{source.constant(type_.python_classes, 'classes')}[{case}]"
+                source.line(f"{result} = {self.make(class_, f'{names}[{case}], {lifted}')}")
             keyword = "elif"
         else:
             for i in payloads:
                 name, t = cases[i]
                 assert t is not None
                 with source.block(f"{keyword} {case} == {i}:"):
-                    source.line(f"{result} = {self.wrap(type_, name, payload(t))}")
+                    source.line(f"{result} = {self.wrap(type_, i, name, payload(t))}")
                 keyword = "elif"
         match type_:
             case Option():
@@ -455,38 +470,40 @@ class _Lifter:
                 for i, (name, t) in enumerate(cases):
                     if t is None:
                         with source.block(f"{keyword} {case} == {i}:"):
-                            source.line(f"{result} = {self.wrap(type_, name, '')}")
+                            source.line(f"{result} = {self.wrap(type_, i, name, '')}")
                         keyword = "elif"
             case VariantType() | Enum() if len(payloads) < len(cases):
-                plain: tuple[Any, ...] = tuple(name if isinstance(type_, Enum) else Variant(name) for name, _ in cases)
                 with source.block(f"{keyword} {case} < {len(cases)}:"):
-                    source.line(f"{result} = {source.constant(plain, 'cases')}[{case}]")
+                    source.line(f"{result} = {source.constant(plain_cases(type_), 'cases')}[{case}]")
                 keyword = "elif"
         with source.block("else:"):
             source.line(f"raise {source.use(Trap)}('invalid variant discriminant ({kind})')")
         return result
 
-    def wrap(self, type_: VariantType | Enum | Option | Result, case: str, payload: str) -> str:
+    def wrap(self, type_: VariantType | Enum | Option | Result, index: int, case: str, payload: str) -> str:
         match type_:
             case Option(inner):
-                return self.make(Some, payload) if isinstance(inner, Option) else payload
+                return self.make(self.source.use(Some), payload) if isinstance(inner, Option) else payload
             case Result():
                 return f"{self.source.use(Ok if case == 'ok' else Err)}({payload})"
+            case VariantType(_, classes) if classes is not None:
+                return self.make(self.source.constant(classes[index], "Case"), f"{case!r}, {payload}")
             case _:
-                return self.make(Variant, f"{case!r}, {payload}")
+                return self.make(self.source.use(Variant), f"{case!r}, {payload}")
 
-    def make(self, class_: type[tuple[Any, ...]], items: str) -> str:
+    def make(self, class_: str, items: str) -> str:
         """An instance of a named tuple, made without the detour through its Python constructor."""
-        return f"{self.source.constant(tuple.__new__, 'new')}({self.source.use(class_)}, ({items},))"
+        return f"{self.source.constant(tuple.__new__, 'new')}({class_}, ({items},))"
 
 
 @functools.lru_cache(maxsize=1024)
-def _flag_sets(names: tuple[str, ...]) -> Callable[[int], frozenset[str]]:
+def _flag_sets(names: tuple[str, ...], class_: Any) -> Callable[[int], frozenset[str]]:
     """From bit vectors to sets of names; those in use are kept, a bounded number of them."""
+    members: tuple[Any, ...] = names if class_ is None else tuple(map(class_, names))
 
     @functools.lru_cache(maxsize=256)
     def flag_set(bits: int) -> frozenset[str]:
-        return frozenset(name for i, name in enumerate(names) if bits >> i & 1)
+        return frozenset(member for i, member in enumerate(members) if bits >> i & 1)
 
     return flag_set
 

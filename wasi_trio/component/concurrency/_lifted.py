@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wasi_trio.component import abi
 from wasi_trio.component._plan import Lifted
+from wasi_trio.component._types import ValType
 
 
 class LiftedFunction:
@@ -22,12 +23,15 @@ class LiftedFunction:
         "results",
         "stackful",
         "type",
+        "typed",
     )
 
-    def __init__(self, lifted: Lifted) -> None:
+    def __init__(self, lifted: Lifted, typed: ValType | None = None) -> None:
+        """``typed`` is the type of the result with Python classes."""
         type_, options = lifted.type, lifted.options
-        result = () if type_.result is None else (type_.result,)
+        result = () if type_.result is None else (typed or type_.result,)
         self.type = type_
+        self.typed = typed
         self.part = lifted.part
         self.options = options
         self.core = lifted.core

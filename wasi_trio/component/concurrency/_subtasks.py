@@ -16,6 +16,7 @@ from wasi_trio.component._account import Charge
 from wasi_trio.component._context import Context
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._plan import Lower
+from wasi_trio.component._types import ValType
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._tasks import CANCELLED, Task, start_task
@@ -101,7 +102,8 @@ class Lowering:
         "varies",
     )
 
-    def __init__(self, lower: Lower, callee: Callee) -> None:
+    def __init__(self, lower: Lower, callee: Callee, typed: tuple[ValType, ...] | None = None) -> None:
+        """``typed`` are the types of the parameters with Python classes."""
         type_, options = lower.func.type, lower.options
         self.callee = callee
         self.type = type_
@@ -112,7 +114,7 @@ class Lowering:
         limit = abi.MAX_FLAT_ASYNC_PARAMS if options.is_async else abi.MAX_FLAT_PARAMS
         self.params, self.results = abi.core_signature(type_, "lower", options.is_async)
         self.lift = abi.lift_values(
-            types, options.encoding, limit, track_lends=options.is_async or abi.needs_lends(type_)
+            typed or types, options.encoding, limit, track_lends=options.is_async or abi.needs_lends(type_)
         )
         self.lower = abi.lower_results(
             type_.result,

@@ -30,7 +30,13 @@ def task_return(builtin: AsyncBuiltin) -> Any:
             different_memory = options.memory is not None and own.memory is not context.memory
             if function.options.encoding is not options.encoding or different_memory:
                 raise Trap(_WRONG_RETURN)
-        task.return_(lift(context, flats)[0] if types else None)
+        if not types:
+            task.return_(None)
+        elif function.typed is None:
+            task.return_(lift(context, flats)[0])
+        else:
+            typed = abi.lift_values((function.typed,), options.encoding, abi.MAX_FLAT_PARAMS)
+            task.return_(typed(context, flats)[0])
 
     return call
 

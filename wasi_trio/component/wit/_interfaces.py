@@ -16,7 +16,7 @@ from wasi_trio.component.wit._lexer import Source
 from wasi_trio.component.wit._parser import MAX_DEPTH, PRIMITIVES, parse_file
 
 #: a package's name and version
-_Key = tuple[str, "str | None"]
+Key = tuple[str, "str | None"]
 
 _MAP_KEYS = frozenset(PRIMITIVES.values()) - {t.F32, t.F64, t.ERROR_CONTEXT}
 
@@ -118,23 +118,29 @@ def load(paths: Iterable[Path | Traversable], features: Collection[str] = ()) ->
     compatible version is not taken again: copies of dependencies mean the same types. Raises WitError, or OSError
     for a file that cannot be read.
     """
+    return Resolver(load_nodes(paths, features)).wit()
+
+
+def load_nodes(paths: Iterable[Path | Traversable], features: Collection[str] = ()) -> list[tree.PackageNode]:
+    """What ``load`` reads, not resolved."""
     nodes: list[tree.PackageNode] = []
     folders: dict[str, list[Source]] = {}
     for folder, source in _sources(paths):
         folders.setdefault(folder, []).append(source)
     for sources in folders.values():
-        earlier = {_key(node) for node in nodes}
-        nodes += [node for node in _folder(sources, features) if not _have(earlier, _key(node))]
-    return _Resolver(nodes).wit()
+        earlier = {package_key(node) for node in nodes}
+        nodes += [node for node in _folder(sources, features) if not have_package(earlier, package_key(node))]
+    return nodes
 
 
-def _have(packages: Iterable[_Key], wanted: _Key) -> bool:
+def have_package(packages: Iterable[Key], wanted: Key) -> bool:
+    """Whether a package is among these in a version compatible with the wanted one."""
     return any(name == wanted[0] and compatible(wanted[1], version) for name, version in packages)
 
 
 def parse(text: str, name: str = "input.wit", features: Collection[str] = ()) -> Wit:
     """Resolve a WIT text that needs no other; ``name`` is what errors call it. Raises WitError."""
-    return _Resolver(_folder([Source(name, text)], features)).wit()
+    return Resolver(_folder([Source(name, text)], features)).wit()
 
 
 def _sources(paths: Iterable[Path | Traversable]) -> Iterator[tuple[str, Source]]:
@@ -180,20 +186,20 @@ def _versioned(name: str, version: str | None) -> str:
     return name if version is None else f"{name}@{version}"
 
 
-class _Resolver:
+class Resolver:
     """Resolves interfaces in the order in which they use each other."""
 
     def __init__(self, nodes: Iterable[tree.PackageNode]) -> None:
         self.nodes = list(nodes)
         #: package, then short name: the interface and the file it is in
-        self.interfaces: dict[_Key, dict[str, tuple[tree.InterfaceNode, tree.PackageNode]]] = {}
-        self.worlds: dict[_Key, dict[str, tree.WorldNode]] = {}
-        self.done: dict[tuple[_Key, str], Interface] = {}
-        self.active: set[tuple[_Key, str]] = set()
+        self.interfaces: dict[Key, dict[str, tuple[tree.InterfaceNode, tree.PackageNode]]] = {}
+        self.worlds: dict[Key, dict[str, tree.WorldNode]] = {}
+        self.done: dict[tuple[Key, str], Interface] = {}
+        self.active: set[tuple[Key, str]] = set()
         self.origins: dict[ResourceType, tuple[str, str]] = {}
         for node in self.nodes:
-            interfaces = self.interfaces.setdefault(_key(node), {})
-            worlds = self.worlds.setdefault(_key(node), {})
+            interfaces = self.interfaces.setdefault(package_key(node), {})
+            worlds = self.worlds.setdefault(package_key(node), {})
             for interface in node.interfaces:
                 self.unique(node, interface.name)
                 interfaces[interface.name.text] = (interface, node)
@@ -202,7 +208,7 @@ class _Resolver:
                 worlds[world.name.text] = world
 
     def unique(self, node: tree.PackageNode, name: tree.Name) -> None:
-        if name.text in self.interfaces[_key(node)] or name.text in self.worlds[_key(node)]:
+        if name.text in self.interfaces[package_key(node)] or name.text in self.worlds[package_key(node)]:
             raise node.source.error(name.at, f"the package has two `{name.text}`")
 
     def wit(self) -> Wit:
@@ -212,11 +218,11 @@ class _Resolver:
                 packages[key].interfaces[name] = self.interface(key, name, node, interface.name.at)
         for node in self.nodes:
             for world in node.worlds:
-                packages[_key(node)].worlds[world.name.text] = self.world(world, node)
+                packages[package_key(node)].worlds[world.name.text] = self.world(world, node)
         return Wit(packages.values(), self.origins)
 
     def world(self, world: tree.WorldNode, node: tree.PackageNode) -> World:
-        package, version = _key(node)
+        package, version = package_key(node)
 
         name = f"{package}/{world.name.text}"
         for side in (world.imports, world.exports):
@@ -239,7 +245,7 @@ class _Resolver:
         (package, version), name = self.find(path, node, self.worlds if of_worlds else self.interfaces)
         return _versioned(f"{package}/{name}", version)
 
-    def find(self, path: tree.Path, node: tree.PackageNode, items: Mapping[_Key, Collection[str]]) -> tuple[_Key, str]:
+    def find(self, path: tree.Path, node: tree.PackageNode, items: Mapping[Key, Collection[str]]) -> tuple[Key, str]:
         """What a path points at from within a file, among ``items``: a package's interfaces or its worlds."""
         if path.package is None:
             for alias, target in node.aliases:
@@ -247,7 +253,7 @@ class _Resolver:
                     path = target
                     break
         if path.package is None:
-            key: _Key | None = _key(node)
+            key: Key | None = package_key(node)
         else:
             known = [key for key in self.interfaces if key[0] == path.package]
             exact = [key for key in known if key[1] == path.version]
@@ -264,7 +270,7 @@ class _Resolver:
         key, name = self.find(path, node, self.interfaces)
         return self.interface(key, name, node, path.at)
 
-    def interface(self, key: _Key, name: str, node: tree.PackageNode, at: int) -> Interface:
+    def interface(self, key: Key, name: str, node: tree.PackageNode, at: int) -> Interface:
         """The interface of this name; ``node`` and ``at`` are where it is asked for."""
         found = self.done.get((key, name))
         if found is not None:
@@ -281,7 +287,8 @@ class _Resolver:
         return found
 
 
-def _key(node: tree.PackageNode) -> _Key:
+def package_key(node: tree.PackageNode) -> Key:
+    """The name and version of the package that a node is part of."""
     assert node.name is not None
     return node.name.text, node.version
 
@@ -289,7 +296,7 @@ def _key(node: tree.PackageNode) -> _Key:
 class _Scope:
     """The names of one interface, resolved when they are first asked for: order does not matter in WIT."""
 
-    def __init__(self, resolver: _Resolver, node: tree.PackageNode, interface: tree.InterfaceNode, name: str) -> None:
+    def __init__(self, resolver: Resolver, node: tree.PackageNode, interface: tree.InterfaceNode, name: str) -> None:
         self.resolver = resolver
         self.node = node
         self.tree = interface

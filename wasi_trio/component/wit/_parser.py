@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from wasi_trio.component import _types as types
 from wasi_trio.component._names import FunctionKind
+from wasi_trio.component.wit._docs import doc_comment
 from wasi_trio.component.wit._lexer import Source, Token, WitError, tokens
 from wasi_trio.component.wit._tree import (
     Extern,
@@ -54,6 +55,8 @@ class _Parser:
         self.tokens = tokens(source)
         self.index = 0
         self.depth = 0
+        #: the doc comments of the item or member that is being read
+        self.docs = ""
 
     # -- tokens
 
@@ -93,6 +96,16 @@ class _Parser:
         self.index += 1
         return Name(token.text, token.offset)
 
+    def documented(self, what: str) -> Name:
+        """A name that an item or member is given, with the doc comments in front of that."""
+        return self.name(what)._replace(docs=self.docs)
+
+    def read_docs(self) -> None:
+        """The cursor is where an item or member begins: keep what the doc comments in front of it say."""
+        end = self.tokens[self.index].offset
+        before = self.tokens[self.index - 1] if self.index else Token("operator", "", 0)
+        self.docs = doc_comment(self.source.text[before.offset + len(before.text) : end])
+
     def listed(self, item: Callable[[], T], end: str) -> list[T]:
         """Items with commas between them and perhaps one behind, up to and with the closing token."""
         found: list[T] = []
@@ -111,7 +124,10 @@ class _Parser:
         first = True
         while self.tokens[self.index].kind != "end":
             if self.peek("package"):
+                self.read_docs()
+                docs = self.docs
                 name, version = self.package_name()
+                name = name._replace(docs=docs)
                 if self.accept("{"):
                     block = PackageNode(self.source, name, version, is_file=False)
                     while not self.accept("}"):
@@ -170,7 +186,7 @@ class _Parser:
             if wanted:
                 package.aliases.append((alias, path))
         elif self.accept("interface"):
-            interface = InterfaceNode(self.name("the interface's name"))
+            interface = InterfaceNode(self.documented("the interface's name"))
             self.interface_body(interface)
             if wanted:
                 package.interfaces.append(interface)
@@ -187,6 +203,7 @@ class _Parser:
         """Read the annotations of an item and say whether it is to be kept."""
         wanted = True
         seen: dict[str, int] = {}
+        self.read_docs()
         while self.accept("@"):
             name = self.name("`since`, `unstable`, `deprecated` or `external-id`")
             if name.text in seen:
@@ -206,6 +223,8 @@ class _Parser:
                 self.gate_field("version", "version")
         if "since" in seen and "unstable" in seen:
             raise self.source.error(seen["unstable"], "an item is either `@since` or `@unstable`, not both")
+        if seen and not self.docs:
+            self.read_docs()
         return wanted
 
     def gate_field(self, field_name: str, kind: str) -> str:
@@ -222,7 +241,7 @@ class _Parser:
     # -- worlds
 
     def world(self) -> WorldNode:
-        name = self.name("the world's name")
+        name = self.documented("the world's name")
         world = WorldNode(name, InterfaceNode(name))
         self.expect("{", "behind the world's name")
         while not self.accept("}"):
@@ -249,7 +268,7 @@ class _Parser:
             path = self.path()
             self.expect(";", "behind the interface's name")
             return path
-        name = self.name("a name")
+        name = self.documented("a name")
         self.expect(":", "behind the name")
         if self.peek("func", "async"):
             return self.function(FunctionKind.FREE, None, name)
@@ -265,7 +284,7 @@ class _Parser:
         path = self.path()
         if self.accept("with"):
             self.expect("{", "behind `with`")
-            self.listed(self.renaming, "}")
+            path = path._replace(renamings=tuple(self.listed(self.renaming, "}")))
             self.accept(";")
         else:
             self.expect(";", "behind `include`")
@@ -283,7 +302,7 @@ class _Parser:
         while not self.accept("}"):
             target = interface if self.gate() else InterfaceNode(interface.name)
             if not self.type_item(target):
-                name = self.name("a function, a type, `use` or `}`")
+                name = self.documented("a function, a type, `use` or `}`")
                 self.expect(":", "behind the function's name")
                 target.functions.append(self.function(FunctionKind.FREE, None, name))
 
@@ -292,13 +311,13 @@ class _Parser:
         if self.accept("use"):
             interface.uses.append(self.use())
         elif self.accept("type"):
-            name = self.name("the type's name")
+            name = self.documented("the type's name")
             self.expect("=", "behind the type's name")
             interface.types.append((name, self.type()))
             self.expect(";", "behind the type")
         elif self.peek("record", "variant", "enum", "flags"):
             form = self.next().text
-            name = self.name(f"the name of the {form}")
+            name = self.documented(f"the name of the {form}")
             interface.types.append((name, self.type_body(form, name)))
         elif self.accept("resource"):
             self.resource(interface)
@@ -330,12 +349,14 @@ class _Parser:
         return TypeBody(form, tuple(members), name.at)
 
     def record_field(self) -> tuple[Name, TypeNode | None]:
-        name = self.name("a field's name")
+        self.read_docs()
+        name = self.documented("a field's name")
         self.expect(":", "and the field's type")
         return name, self.type()
 
     def variant_case(self) -> tuple[Name, TypeNode | None]:
-        name = self.name("a case's name")
+        self.read_docs()
+        name = self.documented("a case's name")
         if not self.accept("("):
             return name, None
         payload = self.type()
@@ -343,7 +364,8 @@ class _Parser:
         return name, payload
 
     def bare_member(self) -> tuple[Name, TypeNode | None]:
-        return self.name("a name"), None
+        self.read_docs()
+        return self.documented("a name"), None
 
     def distinct(self, what: str, names: list[Name]) -> None:
         """Names in one scope differ in more than case."""
@@ -355,7 +377,7 @@ class _Parser:
             seen.add(folded)
 
     def resource(self, interface: InterfaceNode) -> None:
-        resource = self.name("the resource's name")
+        resource = self.documented("the resource's name")
         interface.types.append((resource, None))
         if self.accept(";"):
             return
@@ -364,10 +386,10 @@ class _Parser:
             target = interface if self.gate() else InterfaceNode(interface.name)
             if self.peek("constructor"):
                 token = self.next()
-                name = Name("", token.offset)
+                name = Name("", token.offset, self.docs)
                 function = self.signature(FunctionKind.CONSTRUCTOR, resource.text, name, False)
             else:
-                name = self.name("a function, `constructor` or `}`")
+                name = self.documented("a function, `constructor` or `}`")
                 self.expect(":", "behind the function's name")
                 kind = FunctionKind.STATIC if self.accept("static") else FunctionKind.METHOD
                 function = self.function(kind, resource.text, name)

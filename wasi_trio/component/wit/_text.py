@@ -34,10 +34,12 @@ def write(packages: Iterable[PackageNode], notes: Iterable[str] = ()) -> str:
     groups = [[f"// {' '.join(note.split())}" for note in notes]]
     for package in packages:
         if not package.is_file:
-            groups.append([f"package {_package_name(package)} {{", *_indented(_items(package)), "}"])
+            assert package.name is not None
+            head = [*_docs(package.name), f"package {_package_name(package)} {{"]
+            groups.append([*head, *_indented(_items(package)), "}"])
             continue
         if package.name is not None:
-            groups.append([f"package {_package_name(package)};"])
+            groups.append([*_docs(package.name), f"package {_package_name(package)};"])
         groups.append(_items(package))
     return "".join(f"{line}\n" for line in _separated(groups))
 
@@ -66,6 +68,11 @@ def _renamed(old: Name, new: Name) -> str:
     return escape(old.text) if old.text == new.text else f"{escape(old.text)} as {escape(new.text)}"
 
 
+def _docs(name: Name) -> list[str]:
+    """The doc comments in front of what has this name."""
+    return [f"/// {line}" if line else "///" for line in name.docs.split("\n")] if name.docs else []
+
+
 def _indented(lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
         yield f"  {line}" if line else ""
@@ -91,10 +98,16 @@ def _items(package: PackageNode) -> list[str]:
         for alias, path in package.aliases
     ]
     interfaces = [
-        _block(f"interface {escape(interface.name.text)}", interface_lines(interface))
+        [
+            *_docs(interface.name),
+            *_block(f"interface {escape(interface.name.text)}", interface_lines(interface)),
+        ]
         for interface in package.interfaces
     ]
-    worlds = [_block(f"world {escape(world.name.text)}", world_lines(world)) for world in package.worlds]
+    worlds = [
+        [*_docs(world.name), *_block(f"world {escape(world.name.text)}", world_lines(world))]
+        for world in package.worlds
+    ]
     return _separated([aliases, *worlds, *interfaces])
 
 
@@ -103,21 +116,29 @@ def _items(package: PackageNode) -> list[str]:
 
 def world_lines(world: WorldNode) -> list[str]:
     """What stands between a world's braces, without indentation."""
-    includes = [f"include {_path(path)};" for path in world.includes]
+    includes = [_include(path) for path in world.includes]
     imports = [line for item in world.imports for line in _extern("import", item)]
     exports = [line for item in world.exports for line in _extern("export", item)]
     return _separated([includes, interface_lines(world.own), imports, exports])
+
+
+def _include(path: Path) -> str:
+    if not path.renamings:
+        return f"include {_path(path)};"
+    renamed = ", ".join(f"{escape(old.text)} as {escape(new.text)}" for old, new in path.renamings)
+    return f"include {_path(path)} with {{ {renamed} }}"
 
 
 def _extern(keyword: str, item: Extern) -> list[str]:
     if isinstance(item, Path):
         return [f"{keyword} {_path(item)};"]
     head = f"{keyword} {escape(item.name.text)}:"
+    docs = _docs(item.name)
     if isinstance(item, FunctionNode):
-        return [f"{head} {_signature(item)};"]
+        return [*docs, f"{head} {_signature(item)};"]
     if isinstance(item, InterfaceNode):
-        return _block(f"{head} interface", interface_lines(item))
-    return [f"{head} {_path(item.path)};"]
+        return [*docs, *_block(f"{head} interface", interface_lines(item))]
+    return [*docs, f"{head} {_path(item.path)};"]
 
 
 # ---- interfaces ------------------------------------------------------------------------------------------
@@ -127,7 +148,9 @@ def interface_lines(interface: InterfaceNode) -> list[str]:
     """What stands between an interface's braces, without indentation."""
     groups = [[_use(use) for use in interface.uses]]
     groups += [_definition(name, node, interface) for name, node in interface.types]
-    groups.append([_function(function) for function in interface.functions if function.resource is None])
+    groups.append(
+        [line for function in interface.functions if function.resource is None for line in _function(function)]
+    )
     return _separated(groups)
 
 
@@ -136,15 +159,17 @@ def _use(use: Use) -> str:
 
 
 def _definition(name: Name, node: TypeNode | None, interface: InterfaceNode) -> list[str]:
+    docs = _docs(name)
     if node is None:
-        functions = [_function(function) for function in interface.functions if function.resource == name.text]
+        functions = [
+            line for function in interface.functions if function.resource == name.text for line in _function(function)
+        ]
         head = f"resource {escape(name.text)}"
-        return _block(head, functions) if functions else [f"{head};"]
+        return [*docs, *(_block(head, functions) if functions else [f"{head};"])]
     if isinstance(node, TypeBody):
-        return _block(
-            f"{node.form} {escape(name.text)}", [f"{_member(node.form, *member)}," for member in node.members]
-        )
-    return [f"type {escape(name.text)} = {_type(node)};"]
+        members = [line for member in node.members for line in (*_docs(member[0]), f"{_member(node.form, *member)},")]
+        return [*docs, *_block(f"{node.form} {escape(name.text)}", members)]
+    return [*docs, f"type {escape(name.text)} = {_type(node)};"]
 
 
 def _member(form: str, name: Name, type_: TypeNode | None) -> str:
@@ -153,11 +178,12 @@ def _member(form: str, name: Name, type_: TypeNode | None) -> str:
     return f"{escape(name.text)}: {_type(type_)}" if form == "record" else f"{escape(name.text)}({_type(type_)})"
 
 
-def _function(function: FunctionNode) -> str:
+def _function(function: FunctionNode) -> list[str]:
+    docs = _docs(function.name)
     if function.kind is FunctionKind.CONSTRUCTOR:
-        return f"constructor{_params_and_result(function)};"
+        return [*docs, f"constructor{_params_and_result(function)};"]
     static = "static " if function.kind is FunctionKind.STATIC else ""
-    return f"{escape(function.name.text)}: {static}{_signature(function)};"
+    return [*docs, f"{escape(function.name.text)}: {static}{_signature(function)};"]
 
 
 def _signature(function: FunctionNode) -> str:

@@ -10,17 +10,24 @@ from wasi_trio.component.wit._lexer import Source
 
 
 class Name(NamedTuple):
+    """A name where something gets it; ``docs`` is the text of the doc comments in front of that."""
+
     text: str
     at: int
+    docs: str = ""
 
 
 class Path(NamedTuple):
-    """What ``use``, ``import``, ``export`` and ``include`` point at; ``package`` is None for this very package."""
+    """What ``use``, ``import``, ``export`` and ``include`` point at; ``package`` is None for this very package.
+
+    ``renamings`` are those of an ``include``, old names and new ones.
+    """
 
     package: str | None
     name: str
     version: str | None
     at: int
+    renamings: tuple[tuple[Name, Name], ...] = ()
 
 
 class NamedType(NamedTuple):

@@ -1,0 +1,3 @@
+"""The interfaces that are exported."""
+
+# Written by wasi_trio bindgen, and overwritten when that is run again.

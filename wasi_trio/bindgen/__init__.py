@@ -1,0 +1,18 @@
+"""Typed bindings for Python: classes for what a component imports, clients for what it exports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wasi_trio.lazy import lazily
+
+if TYPE_CHECKING:
+    from wasi_trio.bindgen._generate import generate
+    from wasi_trio.bindgen._members import BindgenError
+
+__all__ = ["BindgenError", "generate"]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {"BindgenError": "wasi_trio.bindgen._members", "generate": "wasi_trio.bindgen._generate"},
+)

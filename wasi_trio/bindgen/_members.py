@@ -1,0 +1,71 @@
+"""The names that the interfaces of a world get in Python."""
+
+from __future__ import annotations
+
+from wasi_trio.bindgen._names import Names
+from wasi_trio.bindgen._types import BUILTINS, ORIGINS
+from wasi_trio.bindgen._world import Member, Side
+from wasi_trio.component._values import pascal_case, snake_case
+from wasi_trio.component.wit import _tree as tree
+
+#: names that no type of WIT gets in a module
+RESERVED = {*ORIGINS, *BUILTINS, "INTERFACE", "WIT", "World", "WorldClient"}
+
+
+class BindgenError(Exception):
+    """Bindings cannot be made of this; the message is one line."""
+
+
+class MemberNames:
+    """The names in Python that belong to one interface."""
+
+    def __init__(self, member: Member, module: str) -> None:
+        self.module = module
+        names = Names(RESERVED)
+        imported = member.side is Side.IMPORTS
+        #: the classes and aliases of types
+        self.types: dict[str, str] = {}
+        self.cases: dict[str, list[str]] = {}
+        self.any: dict[str, str] = {}
+        self.resources: dict[str, str] = {}
+        self.statics: dict[str, str] = {}
+        for name, node in member.node.types:
+            self._name(names, name.text, node, imported)
+        #: the Protocol of an imported interface, or the client of an exported one
+        self.interface = self._interface(names, member, imported)
+        self._members(member)
+
+    def _interface(self, names: Names, member: Member, imported: bool) -> str:
+        suffix = "" if imported else "Client"
+        if member.is_root:
+            return f"World{suffix}"  # no type is called that
+        wanted = pascal_case(member.node.name.text)
+        if imported and wanted in self.types.values():
+            suffix = "Interface"
+        return names.new(f"{wanted}{suffix}")
+
+    def _name(self, names: Names, name: str, node: tree.TypeNode | None, imported: bool) -> None:
+        if node is None:
+            self.any[name] = names.new(f"Any{pascal_case(name)}") if imported else ""
+            self.resources[name] = names.new(f"{pascal_case(name)}{'Resource' if imported else ''}")
+            self.statics[name] = names.new(f"{pascal_case(name)}Class")
+            return
+        class_ = self.types[name] = names.class_(name)
+        if isinstance(node, tree.TypeBody) and node.form == "variant":
+            self.cases[name] = [names.new(f"{class_}_{pascal_case(case.text)}") for case, _ in node.members]
+
+    def _members(self, member: Member) -> None:
+        """Names of functions and resources of the interface's object; for imports, those that the linker looks up."""
+        names = Names({"INTERFACE"} if member.side is Side.EXPORTS else None)
+        self.attributes: dict[str, str] = {}
+        for name, node in member.node.types:
+            if node is None:
+                self.attributes[f"resource {name.text}"] = names.class_(name.text)
+        for function in member.node.functions:
+            if function.resource is None:
+                self.attributes[function.name.text] = names.function(function.name.text)
+        if member.side is Side.IMPORTS:
+            for key, given in self.attributes.items():
+                wanted = pascal_case(key.removeprefix("resource ")) if " " in key else snake_case(key)
+                if given != wanted:
+                    raise BindgenError(f"{member.name or 'the world'} has two things whose name in Python is {wanted}")

@@ -1,0 +1,184 @@
+"""Annotations: the Python types of WIT's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum, auto
+
+from wasi_trio.bindgen._world import Member
+from wasi_trio.component.wit import _tree as tree
+
+
+class Way(Enum):
+    """Which way a value goes. What Python gives may be of more types than what it is given."""
+
+    TO_PYTHON = auto()
+    FROM_PYTHON = auto()
+    #: part of a class, whose objects go both ways
+    STORED = auto()
+
+
+#: what is imported, from where, by the name that annotations use
+ORIGINS = {
+    **dict.fromkeys(("Mapping", "Sequence"), "collections.abc"),
+    "AbstractSet": "collections.abc",
+    "StrEnum": "enum",
+    **dict.fromkeys(("Any", "NamedTuple", "Protocol", "TypeAlias"), "typing"),
+    **dict.fromkeys(
+        (
+            *("Case", "Err", "ErrorContext", "ExportedResource", "FutureReader", "FutureWriter", "GuestResource"),
+            *(
+                "Imports",
+                "Instance",
+                "InterfaceClient",
+                "Ok",
+                "PlainCase",
+                "Returns",
+                "Some",
+                "StreamReader",
+                "StreamWriter",
+            ),
+            *("TypedInterface", "future_pair", "stream_pair"),
+        ),
+        "wasi_trio.bindings",
+    ),
+}
+#: names that differ from those where they are imported from
+RENAMED = {"AbstractSet": "Set"}
+BUILTINS = frozenset(
+    ("bool", "bytearray", "bytes", "dict", "float", "frozenset", "int", "list", "memoryview", "str", "tuple", "type")
+)
+
+_PRIMITIVES = {
+    **dict.fromkeys(("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64"), "int"),
+    "bool": "bool",
+    "char": "str",
+    "error-context": "ErrorContext",
+    "f32": "float",
+    "f64": "float",
+    "string": "str",
+}
+
+#: characters of what an alias stands for; beyond that only its name is written, as aliases multiply what is in them
+_LONGEST = 400
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def words(annotation: str) -> set[str]:
+    """The names in an annotation."""
+    return set(_WORD.findall(annotation))
+
+
+def aside(annotation: str, hidden: set[str]) -> str:
+    """An annotation for a scope in which some names mean something else: those get an underscore in front."""
+    return _WORD.sub(lambda match: f"_{match[0]}" if match[0] in hidden else match[0], annotation)
+
+
+class Annotations:
+    """The annotations of one module.
+
+    ``name_of`` gives the name in this module of a type that an interface defines, and ``resource_of`` that of a
+    resource for a value that goes a certain way.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        name_of: Callable[[Member, str], str],
+        resource_of: Callable[[Member, str, Way], str],
+    ) -> None:
+        self._member = member
+        self._name_of = name_of
+        self._resource_of = resource_of
+        self._aliases: dict[tuple[Member, str, Way], str] = {}
+
+    def of(self, node: tree.TypeNode | None, way: Way) -> str:
+        return "None" if node is None else self._of(self._member, node, way)
+
+    def _of(self, member: Member, node: tree.TypeNode, way: Way) -> str:
+        match node:
+            case tree.NamedType(name):
+                return self._named(member, name, way)
+            case tree.TypeForm("own" | "borrow", (tree.NamedType(name),)):
+                return self._named(member, name, way)
+            case tree.TypeForm(form) if form in _PRIMITIVES:
+                return _PRIMITIVES[form]
+            case tree.TypeForm("list", (element,)) if element is not None:
+                return self._list(member, element, way)
+            case tree.TypeForm("option", (inner,)) if inner is not None:
+                if self._is_option(member, inner):
+                    return "Some | None"
+                return f"{self._of(member, inner, way)} | None"
+            case tree.TypeForm("result", (ok, err)):
+                good, bad = (self._maybe(member, part, way) for part in (ok, err))
+                return f"Ok[{good}] | Err[{bad}]"
+            case tree.TypeForm("tuple", items):
+                return f"tuple[{', '.join(self._maybe(member, item, way) for item in items)}]"
+            case tree.TypeForm("map", (key, value)) if key is not None and value is not None:
+                form = "Mapping" if way is Way.FROM_PYTHON else "dict"
+                return f"{form}[{self._of(member, key, way)}, {self._of(member, value, way)}]"
+            case tree.TypeForm("stream", (element,)):
+                return f"StreamReader[{self.chunk(element, member)}]"
+            case tree.TypeForm("future", (element,)):
+                return f"FutureReader[{self._maybe(member, element, Way.STORED)}]"
+        raise AssertionError(f"{node.form} has no name")
+
+    def chunk(self, element: tree.TypeNode | None, member: Member | None = None) -> str:
+        """What a stream's elements are read and written as."""
+        if element is None:
+            return "int"
+        if _is_u8(element):
+            return "bytes"
+        return f"list[{self._of(member or self._member, element, Way.STORED)}]"
+
+    def _maybe(self, member: Member, node: tree.TypeNode | None, way: Way) -> str:
+        return "None" if node is None else self._of(member, node, way)
+
+    def _list(self, member: Member, element: tree.TypeNode, way: Way) -> str:
+        if self._is_byte(member, element):
+            return "bytes | bytearray | memoryview" if way is Way.FROM_PYTHON else "bytes"
+        form = "Sequence" if way is Way.FROM_PYTHON else "list"
+        return f"{form}[{self._of(member, element, way)}]"
+
+    def _named(self, member: Member, name: str, way: Way) -> str:
+        resource = member.resource(name)
+        if resource is not None:
+            return self._resource_of(*resource, way)
+        source, there, node = member.definition(name)
+        if isinstance(node, tree.TypeBody):
+            name = self._name_of(source, there)
+            if node.form == "flags":
+                return f"{'AbstractSet' if way is Way.FROM_PYTHON else 'frozenset'}[{name}]"
+            return name
+        assert node is not None, "a resource was found before"
+        key = (source, there, way)
+        known = self._aliases.get(key)
+        if known is None:
+            known = self._aliases[key] = self._alias(source, there, node, way)
+        return known
+
+    def _alias(self, source: Member, name: str, node: tree.TypeNode, way: Way) -> str:
+        """An alias by its name, or as what it stands for where Python may give more than the name says."""
+        spelled = self._of(source, node, way)
+        if isinstance(node, tree.NamedType):
+            return spelled
+        if len(spelled) > _LONGEST or way is Way.STORED or spelled == self._of(source, node, Way.STORED):
+            return self._name_of(source, name)
+        return spelled
+
+    def _is_byte(self, member: Member, node: tree.TypeNode) -> bool:
+        if isinstance(node, tree.NamedType) and member.resource(node.name) is None:
+            source, _, definition = member.definition(node.name)
+            return definition is not None and self._is_byte(source, definition)
+        return _is_u8(node)
+
+    def _is_option(self, member: Member, node: tree.TypeNode) -> bool:
+        if isinstance(node, tree.NamedType) and member.resource(node.name) is None:
+            source, _, definition = member.definition(node.name)
+            return definition is not None and self._is_option(source, definition)
+        return isinstance(node, tree.TypeForm) and node.form == "option"
+
+
+def _is_u8(node: tree.TypeNode) -> bool:
+    return isinstance(node, tree.TypeForm) and node.form == "u8"

@@ -1,0 +1,79 @@
+"""Whether a host's Python function takes as many arguments as WIT has: seen when linking, not when it is called."""
+
+from __future__ import annotations
+
+import inspect
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+from wasi_trio.component._names import FunctionKind, parse_function_name
+from wasi_trio.component._types import FuncType
+from wasi_trio.component._values import pascal_case, snake_case
+
+
+class _Callable(NamedTuple):
+    """A Python function, and how many arguments it is given beside those of WIT."""
+
+    function: Any
+    bound: int
+
+
+def arity_difference(implementation: Any, name: str, type_: FuncType) -> str | None:
+    """How the function that implements the WIT function ``name`` differs in its parameters; None if it does not.
+
+    Nothing is said of what is no plain function, as nobody can tell how it may be called.
+    """
+    kind, resource, plain = parse_function_name(name)
+    owner = implementation if resource is None else getattr(implementation, pascal_case(resource))
+    params = [param for param, _ in type_.params]
+    if kind is FunctionKind.CONSTRUCTOR:
+        found = _constructor(owner)
+        label = owner.__qualname__ if isinstance(owner, type) else pascal_case(resource or "")
+    else:
+        found = _method(owner, snake_case(plain), binds=kind is not FunctionKind.STATIC)
+        label = f"{(owner if isinstance(owner, type) else type(owner)).__qualname__}.{snake_case(plain)}"
+        if kind is FunctionKind.METHOD:
+            params = params[1:]
+    if found is None:
+        return None
+    fewest, most = _takes(found)
+    if fewest <= len(params) <= most:
+        return None
+    takes = str(fewest) if fewest == most else f"at least {fewest}" if len(params) < fewest else f"at most {most:g}"
+    names = f" ({', '.join(params)})" if params else ""
+    given = f"{len(params)} argument{'' if len(params) == 1 else 's'}{names}"
+    return f"{label} takes {takes} where WIT has {given}"
+
+
+def _constructor(class_: Any) -> _Callable | None:
+    init = getattr(class_, "__init__", None)
+    if isinstance(init, FunctionType):
+        return _Callable(init, 1)
+    if init is object.__init__ and class_.__new__ is object.__new__:
+        return _Callable(_nothing, 0)
+    return None
+
+
+def _nothing() -> None:
+    """Stands for the constructor of a class that has none, which takes no arguments."""
+
+
+def _method(owner: Any, attribute: str, binds: bool) -> _Callable | None:
+    found = getattr(owner, attribute)
+    if isinstance(found, MethodType) and isinstance(found.__func__, FunctionType):
+        return _Callable(found.__func__, 1)
+    if not isinstance(found, FunctionType):
+        return None
+    # Of a class this is the bare function, which is bound when it is looked up on the object; a static one is not.
+    bare = isinstance(owner, type) and not isinstance(inspect.getattr_static(owner, attribute), staticmethod)
+    return _Callable(found, 1 if bare and binds else 0)
+
+
+def _takes(found: _Callable) -> tuple[int, float]:
+    """The fewest and the most arguments that a function may be given beside those that are bound."""
+    function, bound = found
+    code = function.__code__
+    required = code.co_argcount - len(function.__defaults__ or ())
+    missing = code.co_kwonlyargcount - len(function.__kwdefaults__ or ())
+    most = float("inf") if code.co_flags & inspect.CO_VARARGS else code.co_argcount - bound
+    return max(required - bound, 0) + missing, most if not missing else -1

@@ -1,0 +1,76 @@
+"""The exports of a component, called by a test through the client that ``wasi_trio bindgen`` has written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from wasi_trio.runtime._instance import Instance
+from wasi_trio.testing import _cache as cache
+from wasi_trio.testing._recording import record
+from wasi_trio.testing._running import Failable, Outputs
+from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
+from wasi_trio.testing._sources import Source, read
+from wasi_trio.testing._tasks import open_nursery
+from wasi_trio.wasi._context import WasiContext, WasiOptions
+from wasi_trio.wasi._loading import link_compiled
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from wasi_trio.runtime._component import LinkedComponent
+
+T = TypeVar("T")
+
+
+class _Called(Outputs):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    @asynccontextmanager
+    async def open(self, linked: LinkedComponent, settings: GuestSettings) -> AsyncIterator[Instance]:
+        __tracebackhide__ = True
+        block = Failable()
+        options = self._wasi(settings, settings.get("wasi", WasiOptions()), block.fail)
+        async with open_nursery() as nursery:
+            context = WasiContext(options, nursery=nursery)
+            instance: Instance | None = None
+            try:
+                instance = await Instance.instantiate(linked, context)
+                if instance.pump is not None:
+                    nursery.start_soon(instance.pump.run)
+                with block.block():
+                    yield instance
+            finally:
+                if instance is not None:
+                    with trio.CancelScope(shield=True):
+                        await instance.aclose()
+                context.finish()
+                nursery.cancel_scope.cancel()
+
+    def report(self) -> list[tuple[str, str]]:
+        """What to show of it when a test has failed: titles and texts."""
+        outputs = (("stdout", self.stdout), ("stderr", self.stderr))
+        return [(f"wasi_trio: {self._name}: {name}", text) for name, text in outputs if text]
+
+
+@asynccontextmanager
+async def exports(
+    client: Callable[[Instance], T], source: Source, **settings: Unpack[GuestSettings]
+) -> AsyncIterator[T]:
+    """The exports of a new instance: ``client`` is the class ``Client`` of its bindings, of which this gives an object.
+
+    The instance ends with the block. Of what there is to set see ``GuestSettings``. Raises LoadError, LinkError where
+    the component does not export what its bindings have, Trap, and what a host function raises.
+    """
+    __tracebackhide__ = True
+    ((name, data),) = read([source])
+    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings))
+    called = _Called(name)
+    record(called)
+    async with called.open(linked, settings) as instance:
+        yield client(instance)
