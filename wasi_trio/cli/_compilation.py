@@ -89,11 +89,7 @@ def _engine(options: EngineOptions) -> Engine:
 
 
 def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callable[[_Event], None]) -> None:
-    size = 0
-
     def progress(done: int, total: int) -> None:
-        nonlocal size
-        size = total
         tell(Compiling(path, done, total))
 
     unmet: str | None = None
@@ -109,7 +105,8 @@ def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callabl
             unmet = str(error)
     except ComponentError as error:
         raise refused(path, error) from None
-    tell(Compiled(path, len({id(step.module) for step in component.steps}), size, folder, unmet))
+    sizes = {id(step.module): step.size for step in component.steps}
+    tell(Compiled(path, len(sizes), sum(sizes.values()), folder, unmet))
 
 
 __all__ = ["CacheError", "Compiled", "Compiling", "LoadError", "compile_components"]

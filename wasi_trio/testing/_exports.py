@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -17,6 +18,7 @@ from wasi_trio.testing._sources import Source, read
 from wasi_trio.testing._tasks import open_nursery
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._loading import link_compiled
+from wasi_trio.wasi._state import opened
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -36,8 +38,8 @@ class _Called(Outputs):
         __tracebackhide__ = True
         block = Failable()
         options = self._wasi(settings, settings.get("wasi", WasiOptions()), block.fail)
-        async with open_nursery() as nursery:
-            context = WasiContext(options, nursery=nursery)
+        async with opened(options.state) as state, open_nursery() as nursery:
+            context = WasiContext(replace(options, state=state), nursery=nursery)
             instance: Instance | None = None
             try:
                 instance = await Instance.instantiate(linked, context)
@@ -69,7 +71,8 @@ async def exports(
     """
     __tracebackhide__ = True
     ((name, data),) = read([source])
-    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings))
+    base = settings.get("wasi", WasiOptions())
+    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings, base))
     called = _Called(name)
     record(called)
     async with called.open(linked, settings) as instance:
