@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -85,6 +84,8 @@ class Engine(Running):
         profile: Profiling | None = None,
     ) -> None:
         if sys.implementation.name != "cpython":
+            import platform
+
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
