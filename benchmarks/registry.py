@@ -17,6 +17,7 @@ from benchmarks import (
     profile,
     serving,
     sockets,
+    start,
 )
 from benchmarks.measure import Settings
 from benchmarks.report import Report
@@ -34,4 +35,5 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "pool": pool.report,
     "deadlines": deadlines.report,
     "profile": profile.report,
+    "start": start.report,
 }
