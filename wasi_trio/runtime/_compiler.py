@@ -135,6 +135,8 @@ class Compiled:
     plan: Plan
     steps: list[CompiledStep]
     modules: dict[bytes, wasmtime.Module] = field(default_factory=dict)
+    #: bytes of all those modules before they were compiled
+    size: int = 0
 
 
 def compile_component(
@@ -157,7 +159,7 @@ def compile_component(
         codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
         modules = dict(_modules(compiler, codes, progress, ready or {}))
         steps = [CompiledStep(modules[step.code], step.wiring, len(step.code), step.code) for step in relinked]
-        return Compiled(made, steps, {digest(code): module for code, module in modules.items()})
+        return Compiled(made, steps, {digest(code): module for code, module in modules.items()}, sum(map(len, codes)))
 
 
 def validate_component(compiler: Compiler, data: bytes) -> None:

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import wasmtime
 
 from wasi_trio.component._account import Budget
-from wasi_trio.component._binary import decode
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import BY_NAME
-from wasi_trio.component._plan import plan
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
@@ -182,8 +180,10 @@ class Engine(Running):
             return compile_component(self.compiler, data, progress)
         name = self._verdicts.name(data)
         if self._verdicts.has(name):
-            kept = self._kept_code.load(name, plan(decode(data)))
+            kept = self._kept_code.load(name)
             if kept is not None:
+                if progress is not None:
+                    progress(kept.size, kept.size)
                 return kept
             compiled = compile_component(self.compiler, data, progress, ready={})
             self._kept_code.add(name, compiled, {})
