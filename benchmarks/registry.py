@@ -17,6 +17,7 @@ from benchmarks import (
     profile,
     serving,
     sockets,
+    start,
     state,
     typed,
 )
@@ -38,4 +39,5 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "deadlines": deadlines.report,
     "profile": profile.report,
     "state": state.report,
+    "start": start.report,
 }

@@ -62,6 +62,14 @@ def test_that_of_sockets_runs():
         assert title in result.stdout
 
 
+def test_that_of_warm_starts_runs():
+    result = run("--quick", "start")
+    assert result.returncode == 0, result.stderr
+    for title in ("Warm starts", "python -c pass", "run a small command"):
+        assert title in result.stdout
+    assert ("first answer" in result.stdout) != ("hello-js is not built" in result.stdout)
+
+
 def test_a_name_that_there_is_not():
     result = run("calls", "cals")
     assert result.returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -71,12 +72,33 @@ async def _answer(**options: Any) -> object:
 def test_the_second_time_nothing_is_looked_through(folder: Path, relinked: list[Any]) -> None:
     assert answer() == 42
     (entry,) = folder.iterdir()
-    assert sorted(file.name for file in entry.iterdir()) == ["0", "1", "linking.json"]
+    assert sorted(file.name for file in entry.iterdir()) == ["0", "1", "linking"]
     assert (entry.stat().st_mode & 0o777, (entry / "0").stat().st_mode & 0o777) == (0o700, 0o600)
     relinked.clear()
     assert answer() == 42
     assert not relinked
     assert [entry] == list(folder.iterdir())
+
+
+def test_the_second_time_nothing_is_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert answer() == 42
+
+    def never(*_: Any) -> None:
+        raise AssertionError("a component that is kept is decoded")
+
+    for name in ("decode", "plan"):
+        monkeypatch.setattr(_compiler, name, never)
+    assert answer() == 42
+
+
+def test_progress_is_told_of_what_is_kept(folder: Path) -> None:
+    told: list[list[tuple[int, int]]] = []
+    for _ in range(2):
+        told.append([])
+        with Engine(compile_limits=CompileLimits()) as engine:
+            data = bytes(wasmtime.wat2wasm(ANSWER))
+            Component.compile(engine, data, lambda done, total: told[-1].append((done, total)))
+    assert told[1] == told[0][-1:]
 
 
 def test_without_a_cache_nothing_is_kept(folder: Path, relinked: list[Any]) -> None:
@@ -102,28 +124,57 @@ def test_code_of_another_version_of_ours_is_not_taken(
 
 
 def no_linking(entry: Path) -> None:
-    (entry / "linking.json").unlink()
+    (entry / "linking").unlink()
 
 
 def half_a_linking(entry: Path) -> None:
-    content = (entry / "linking.json").read_bytes()
-    (entry / "linking.json").write_bytes(content[: len(content) // 2])
+    content = (entry / "linking").read_bytes()
+    (entry / "linking").write_bytes(content[: len(content) // 2])
+
+
+def less_than_a_checksum(entry: Path) -> None:
+    (entry / "linking").write_bytes(b"12")
+
+
+def _replaced(entry: Path, change: Callable[[Any], Any]) -> None:
+    """With a checksum that is right, so that it is the content that is refused."""
+    linking = json.dumps(change(json.loads((entry / "linking").read_bytes()[4:]))).encode()
+    (entry / "linking").write_bytes(zlib.crc32(linking).to_bytes(4, "big") + linking)
 
 
 def another_shape(entry: Path) -> None:
-    (entry / "linking.json").write_text("[]")
+    _replaced(entry, lambda linking: [])
 
 
 def a_step_less(entry: Path) -> None:
-    linking = json.loads((entry / "linking.json").read_bytes())
-    linking["steps"].pop()
-    (entry / "linking.json").write_text(json.dumps(linking))
+    _replaced(entry, lambda linking: linking | {"steps": linking["steps"][1:]})
 
 
-def a_canon_that_is_not_there(entry: Path) -> None:
-    linking = json.loads((entry / "linking.json").read_bytes())
-    linking["steps"][1]["imports"] = [[7]]
-    (entry / "linking.json").write_text(json.dumps(linking))
+def no_plan(entry: Path) -> None:
+    _replaced(entry, lambda linking: linking | {"plan": [["Popen", "true"]]})
+
+
+def a_bit_of_the_plan(entry: Path) -> None:
+    _flip(entry / "linking")
+
+
+def a_bit_of_the_code(entry: Path) -> None:
+    _flip(entry / "0")
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def others_may_write(entry: Path) -> None:
+    (entry / "0").chmod(0o666)
+
+
+def a_link(entry: Path) -> None:
+    (entry / "0").rename(entry / "elsewhere")
+    (entry / "0").symlink_to("elsewhere")
 
 
 def a_module_less(entry: Path) -> None:
@@ -143,9 +194,14 @@ def no_code(entry: Path) -> None:
     [
         no_linking,
         half_a_linking,
+        less_than_a_checksum,
         another_shape,
         a_step_less,
-        a_canon_that_is_not_there,
+        no_plan,
+        a_bit_of_the_plan,
+        a_bit_of_the_code,
+        others_may_write,
+        a_link,
         a_module_less,
         an_empty_module,
         no_code,

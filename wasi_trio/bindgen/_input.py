@@ -11,9 +11,9 @@ from wasi_trio.bindgen._world import World, elaborate
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import ComponentError
 from wasi_trio.component.wit import _tree as tree
-from wasi_trio.component.wit._interfaces import Resolver, have_package, load_nodes, package_key
 from wasi_trio.component.wit._lexer import Source, WitError
 from wasi_trio.component.wit._parser import parse_file
+from wasi_trio.component.wit._resolution import Resolver, have_package, load_nodes, package_key
 from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
 from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from wasi_trio.component.wit import _tree as tree
-from wasi_trio.component.wit._interfaces import Key, Resolver, package_key
 from wasi_trio.component.wit._parser import MAX_DEPTH
+from wasi_trio.component.wit._resolution import Key, Resolver, package_key
 
 #: the package and the interfaces in which the WIT of bindings keeps what has no interface in the world's WIT
 PACKAGE = "bindings:world"

@@ -12,6 +12,7 @@ import click
 
 from wasi_trio._texts import MOST, shown
 from wasi_trio.cli import _tools as tools
+from wasi_trio.cli._collector import lasting, leave_to_system
 from wasi_trio.cli._help import add_help
 from wasi_trio.cli._options import (
     engine_options,
@@ -103,7 +104,8 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
     What the command line says comes first, then the environment, then the file.
     """
     # Here, because this takes in hypercorn, which --help has no need of.
-    from wasi_trio.serve._command import CommandError, run_server
+    with lasting():
+        from wasi_trio.serve._command import CommandError, run_server
 
     given = given_settings(options, (setting for setting in SETTINGS if setting.name != "component"))
     if components:
@@ -155,9 +157,10 @@ def run(
     """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
     if any(entry.own for entry in allow_outbound):
         raise click.UsageError("--allow-outbound: self is a server's own address, and a command has none")
-    from wasi_trio.cli._run import run_command
-    from wasi_trio.wasi._loading import LoadError
-    from wasi_trio.wasi.sockets._context import NetworkOptions
+    with lasting():
+        from wasi_trio.cli._run import run_command
+        from wasi_trio.wasi._loading import LoadError
+        from wasi_trio.wasi.sockets._context import NetworkOptions
 
     _log_to_stderr()
     network = NetworkOptions(
@@ -196,4 +199,5 @@ def main() -> NoReturn:
         _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    leave_to_system()
     sys.exit(code if isinstance(code, int) else 0)

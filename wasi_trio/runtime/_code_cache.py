@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
 #: what wasmtime calls itself among a user's folders, and where caches are
@@ -63,6 +62,8 @@ def _user_configuration() -> Path:
 
 
 def _configured() -> Path | None:
+    import tomllib
+
     path = _user_configuration()
     try:
         content = tomllib.loads(path.read_text("utf-8"))

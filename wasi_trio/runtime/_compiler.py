@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import wasmtime
-import wasmtime.component
 
 from wasi_trio.component import _definitions as d
 from wasi_trio.component import _features as features
@@ -71,8 +70,10 @@ class Compiler:
 
         Raises MalformedComponent, which says what is wrong. ``compile`` checks the modules.
         """
+        from wasmtime.component import Component  # its module is large, and what was validated before has no need of it
+
         try:
-            wasmtime.component.Component(self._validator, skeleton(data)).close()
+            Component(self._validator, skeleton(data)).close()
         except wasmtime.WasmtimeError as error:
             raise MalformedComponent(_one_line(str(error))) from None
 
@@ -93,6 +94,8 @@ class Compiler:
         ``codes`` are its core modules, which are only validated for this.
         """
 
+        from wasmtime.component import Component
+
         def valid_modules(names: frozenset[str]) -> bool:
             engine = _engine(self.features | names)
             return engine is not None and all(_is_valid(engine, code) for code in codes)
@@ -102,7 +105,7 @@ class Compiler:
             if engine is None:
                 return False
             try:
-                wasmtime.component.Component(engine, skeleton(data)).close()
+                Component(engine, skeleton(data)).close()
             except wasmtime.WasmtimeError:
                 return False
             return True
@@ -132,6 +135,8 @@ class Compiled:
     plan: Plan
     steps: list[CompiledStep]
     modules: dict[bytes, wasmtime.Module] = field(default_factory=dict)
+    #: bytes of all those modules before they were compiled
+    size: int = 0
 
 
 def compile_component(
@@ -154,7 +159,7 @@ def compile_component(
         codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
         modules = dict(_modules(compiler, codes, progress, ready or {}))
         steps = [CompiledStep(modules[step.code], step.wiring, len(step.code), step.code) for step in relinked]
-        return Compiled(made, steps, {digest(code): module for code, module in modules.items()})
+        return Compiled(made, steps, {digest(code): module for code, module in modules.items()}, sum(map(len, codes)))
 
 
 def validate_component(compiler: Compiler, data: bytes) -> None:

@@ -17,6 +17,9 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
+# To validate takes it, and memory may be too short by then to import it.
+import wasmtime.component  # noqa: F401
+
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.runtime._compiler import Compiler, assemble, compile_component, digest, validate_component
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -12,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import wasmtime
 
 from wasi_trio.component._account import Budget
-from wasi_trio.component._binary import decode
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import BY_NAME
-from wasi_trio.component._plan import plan
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
@@ -85,6 +82,8 @@ class Engine(Running):
         profile: Profiling | None = None,
     ) -> None:
         if sys.implementation.name != "cpython":
+            import platform
+
             raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
             # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
@@ -181,8 +180,10 @@ class Engine(Running):
             return compile_component(self.compiler, data, progress)
         name = self._verdicts.name(data)
         if self._verdicts.has(name):
-            kept = self._kept_code.load(name, plan(decode(data)))
+            kept = self._kept_code.load(name)
             if kept is not None:
+                if progress is not None:
+                    progress(kept.size, kept.size)
                 return kept
             compiled = compile_component(self.compiler, data, progress, ready={})
             self._kept_code.add(name, compiled, {})

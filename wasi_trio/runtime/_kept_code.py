@@ -4,9 +4,11 @@ wasmtime's own cache keeps code compressed, by module. To have a component out o
 first, which is to be looked through, and its code decompressed: for a guest of 13 MB of JavaScript a fifth of a second
 and 40 MB of memory in each process. Here processes share the code's pages, and read those alone that run.
 
+The plan is kept with them, so that the component is not decoded either.
+
 An entry is a folder, which is made under another name and then renamed: it is there as a whole or not at all. Whoever
 can write to it can have machine code run, as with wasmtime's cache; both are folders of the user's own. An entry that
-cannot be read, or that wasmtime does not take, is as good as none.
+is not whole, as its checksums tell, or into which others can write, or that wasmtime does not take, is as good as none.
 """
 
 from __future__ import annotations
@@ -14,25 +16,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import mmap
 import os
 import shutil
+import stat
+import struct
 import tempfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import wasmtime
 
-from wasi_trio.component import _bulk, _plan, _relink
-from wasi_trio.component._definitions import Sort
-from wasi_trio.component._plan import CanonFunc, CoreExport, CoreItem, Plan
-from wasi_trio.component._relink import Wiring
+from wasi_trio import component
+from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
 from wasi_trio.runtime._compiler import Compiled, CompiledStep, Compiler
 
 #: bytes that all entries may come to; those that were not used for longest go
 LIMIT = 2 << 30
-_LINKING = "linking.json"
+#: the plan and how its steps are linked: a checksum, and JSON
+_LINKING = "linking"
+_CHECKSUM = struct.Struct(">I")
 
 
 class KeptCode:
@@ -43,23 +48,34 @@ class KeptCode:
         self._kept = kept
         self._suffix = f"-{_makers()}-{compiler.reservation:x}{'-details' if _details() else ''}"
 
-    def load(self, name: str, plan: Plan) -> Compiled | None:
-        """What was kept of the component that has this plan, under its name; None if there is nothing."""
+    def load(self, name: str) -> Compiled | None:
+        """What was kept of a component, by its name; None if there is nothing, or nothing whole."""
         folder = self._folder(name)
         if folder is None:
             return None
         try:
-            linking = json.loads((folder / _LINKING).read_bytes())
-            engine = self._compiler.wasmtime
-            modules = [
-                wasmtime.Module.deserialize_file(engine, str(folder / str(number)))
-                for number in range(linking["modules"])
+            with _own(folder / _LINKING) as content:
+                text = content[_CHECKSUM.size :]
+                if zlib.crc32(text) != _CHECKSUM.unpack_from(content)[0]:
+                    raise ValueError("it is not whole")
+            linking = json.loads(text)
+            plan, wiring = unpack(linking["plan"])
+            modules = [self._module(folder / str(number), checksum) for number, checksum in enumerate(linking["code"])]
+            steps = [
+                CompiledStep(modules[number], wired, size)
+                for wired, (number, size) in zip(wiring, linking["steps"], strict=True)
             ]
-            steps = [_unpacked(step, plan, modules) for step in linking["steps"]]
+            compiled = Compiled(plan, steps, size=int(linking["size"]))
             os.utime(folder)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, wasmtime.WasmtimeError):
+        except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, wasmtime.WasmtimeError):
             return None
-        return Compiled(plan, steps) if len(steps) == len(plan.steps) else None
+        return compiled
+
+    def _module(self, path: Path, checksum: int) -> wasmtime.Module:
+        with _own(path) as code:
+            if zlib.crc32(code) != checksum:
+                raise ValueError(f"{path} is not whole")
+        return wasmtime.Module.deserialize_file(self._compiler.wasmtime, str(path))
 
     def add(self, name: str, compiled: Compiled, serialized: Mapping[int, bytes]) -> None:
         """Keep a component that was compiled; where there is no place for it, it will be compiled again.
@@ -71,18 +87,25 @@ class KeptCode:
             return
         modules = list({id(step.module): step.module for step in compiled.steps}.values())
         numbers = {id(module): number for number, module in enumerate(modules)}
-        linking = {
-            "modules": len(modules),
-            "steps": [_packed(step, numbers[id(step.module)]) for step in compiled.steps],
-        }
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deep to be packed
+            packed = pack(compiled.plan, [step.wiring for step in compiled.steps])
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
             try:
+                checksums = []
                 for number, module in enumerate(modules):
-                    code = serialized.get(id(module))
-                    _write(made / str(number), module.serialize() if code is None else code)
-                _write(made / _LINKING, json.dumps(linking, separators=(",", ":")).encode())
+                    known = serialized.get(id(module))
+                    code = module.serialize() if known is None else known
+                    _write(made / str(number), code)
+                    checksums.append(zlib.crc32(code))
+                linking = {
+                    "plan": packed,
+                    "code": checksums,
+                    "steps": [(numbers[id(step.module)], step.size) for step in compiled.steps],
+                    "size": compiled.size,
+                }
+                text = json.dumps(linking, separators=(",", ":")).encode()
+                _write(made / _LINKING, _CHECKSUM.pack(zlib.crc32(text)) + text)
                 shutil.rmtree(folder, ignore_errors=True)
                 made.rename(folder)
             except OSError:
@@ -101,14 +124,27 @@ class KeptCode:
 
 def _makers() -> str:
     """What stands for the code of ours that makes such an entry."""
-    files = [module.__file__ for module in (_bulk, _plan, _relink)]
-    stats = [os.stat(file) for file in files if file is not None]
+    stats = [path.stat() for path in sorted(Path(component.__path__[0]).glob("*.py"))]
     return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]
 
 
 def _details() -> bool:
     """Whether code is compiled with what wasmtime needs to show the lines of backtraces."""
     return os.environ.get("WASMTIME_BACKTRACE_DETAILS", "0") not in ("", "0")
+
+
+@contextlib.contextmanager
+def _own(path: Path) -> Iterator[mmap.mmap]:
+    """What is in a file of this user's, into which nobody else may write; raises ValueError for any other."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise ValueError(f"{path} may be somebody else's")
+        with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
+            yield content
+    finally:
+        os.close(file)
 
 
 def _write(path: Path, content: bytes | bytearray) -> None:
@@ -132,36 +168,3 @@ def _trim(folder: Path, limit: int) -> None:
             return
         shutil.rmtree(entry, ignore_errors=True)
         total -= size
-
-
-def _packed(step: CompiledStep, module: int) -> dict[str, Any]:
-    wiring = step.wiring
-    return {
-        "module": module,
-        "imports": [
-            [item.index] if isinstance(item, CanonFunc) else [item.slot, item.name, item.sort.value]
-            for item in wiring.imports
-        ],
-        "memories": [name.hex() for name in wiring.memories],
-        "tables": [name.hex() for name in wiring.tables],
-        "memory_size": wiring.memory_size,
-        "size": step.size,
-    }
-
-
-def _unpacked(packed: Mapping[str, Any], plan: Plan, modules: list[wasmtime.Module]) -> CompiledStep:
-    wiring = Wiring(
-        tuple(_item(item, plan) for item in packed["imports"]),
-        tuple(map(bytes.fromhex, packed["memories"])),
-        tuple(map(bytes.fromhex, packed["tables"])),
-        int(packed["memory_size"]),
-    )
-    return CompiledStep(modules[packed["module"]], wiring, int(packed["size"]))
-
-
-def _item(packed: list[Any], plan: Plan) -> CoreItem:
-    if len(packed) == 1:
-        plan.canons[packed[0]]  # or it is of another plan
-        return CanonFunc(packed[0])
-    slot, name, sort = packed
-    return CoreExport(slot, name, Sort(sort))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,8 @@ class ConfigFile:
 
 def read_config_file(path: str) -> ConfigFile:
     """Read a TOML file; raises SettingError."""
+    import tomllib
+
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)

@@ -14,7 +14,6 @@ from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkE
 from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime import _address_space as address_space
-from wasi_trio.runtime._apart import assemble_apart
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import assemble
 from wasi_trio.runtime._component import Component, LinkedComponent
@@ -108,6 +107,9 @@ def assembled(data: bytes, name: str, limits: CompileLimits | None = DEFAULT.com
     """
     if not data.lstrip().startswith((b"(", b";;")):
         return data
+    # Here, because few components are text, and a process to read one in takes a good deal of Python.
+    from wasi_trio.runtime._apart import assemble_apart
+
     try:
         return assemble(data) if limits is None else assemble_apart(data, limits)
     except CompilationFailed as error:

@@ -12,8 +12,9 @@ from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
     from wasi_trio.component._signatures import mismatch, render, render_definition, render_func
-    from wasi_trio.component.wit._interfaces import Interface, Package, Wit, World, load, parse
+    from wasi_trio.component.wit._interfaces import Interface, Package, Wit, World
     from wasi_trio.component.wit._lexer import WitError
+    from wasi_trio.component.wit._resolution import load, parse
 
 __all__ = [
     "Interface",
@@ -37,9 +38,9 @@ __getattr__, __dir__ = lazily(
         "Wit": "wasi_trio.component.wit._interfaces",
         "WitError": "wasi_trio.component.wit._lexer",
         "World": "wasi_trio.component.wit._interfaces",
-        "load": "wasi_trio.component.wit._interfaces",
+        "load": "wasi_trio.component.wit._resolution",
         "mismatch": "wasi_trio.component._signatures",
-        "parse": "wasi_trio.component.wit._interfaces",
+        "parse": "wasi_trio.component.wit._resolution",
         "render": "wasi_trio.component._signatures",
         "render_definition": "wasi_trio.component._signatures",
         "render_func": "wasi_trio.component._signatures",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wasi_trio.component.wit import Wit, load
+from wasi_trio.component.wit import Wit
 from wasi_trio.component.wit._packed import unpack
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 #: those ``@unstable`` features whose functions the host has all the same
 FEATURES = ("informational-outbound-responses", "network-error-code")
@@ -25,7 +27,7 @@ def host_wit() -> Wit:
     It was parsed beforehand: to read the texts takes forty milliseconds, which is long for a program that runs a small
     command. The same object is returned by each call.
     """
-    return unpack(json.loads((files(__name__) / PACKED).read_bytes()))
+    return unpack(json.loads(Path(__file__).with_name(PACKED).read_bytes()))
 
 
 def extended_wit(paths: Iterable[Path | Traversable]) -> Wit:
@@ -33,4 +35,9 @@ def extended_wit(paths: Iterable[Path | Traversable]) -> Wit:
 
     Raises WitError, or OSError for a file that cannot be read.
     """
+    # Here, because what is parsed beforehand has no need of it.
+    from importlib.resources import files
+
+    from wasi_trio.component.wit import load
+
     return load([*(files(__name__) / folder for folder in ("p2", "p3", "proposals")), *paths], FEATURES)
