@@ -11,6 +11,7 @@ from benchmarks import (
     deadlines,
     echo,
     files,
+    insight,
     instances,
     outbound,
     pool,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "pool": pool.report,
     "deadlines": deadlines.report,
     "profile": profile.report,
+    "insight": insight.report,
     "state": state.report,
     "start": start.report,
 }

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -32,21 +32,30 @@ class Server:
         self._output = output
         self._admin_port: int | None = None
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def resident(self) -> float:
         """MB of memory it holds now."""
         return resident(self.pid)
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels but the component, of a server that has an admin address."""
-        if self._admin_port is None:
-            self._admin_port = _port(self._process, self._output, r"Metrics and health on http://[\d.]+:(\d+)")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self._admin_port}/metrics", timeout=60) as response:
+        with opener.open(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=60) as response:
             text = response.read().decode()
         found = re.search(rf"^wasi_trio_{name}\{{.*\}} (\S+)$", text, re.MULTILINE)
         if not found:
             raise RuntimeError(f"there is no metric {name}: {text}")
         return float(found[1])
+
+    @property
+    def admin_port(self) -> int:
+        """Where a server tells of itself that has an admin address."""
+        if self._admin_port is None:
+            self._admin_port = _port(self._process, self._output, r"Metrics and health on http://[\d.]+:(\d+)")
+        return self._admin_port
 
     @contextmanager
     def watched(self) -> Iterator[Watch]:
@@ -132,11 +141,20 @@ def load(*arguments: str) -> dict[str, float]:
 
 
 @contextmanager
-def running(command: list[str]) -> Iterator[Server]:
-    """Run a server until the block ends. What it prints goes to a file: a full pipe would stop it."""
+def running(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run a server until the block ends, with more in its ``environment`` if given.
+
+    What it prints goes to a file: a full pipe would stop it.
+    """
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+            command,
+            cwd=(environment or {}).get("PYTHONPATH", ROOT),
+            env={**os.environ, **(environment or {})},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
         )
         try:
             yield Server(process, output)
@@ -158,9 +176,15 @@ def _port(process: subprocess.Popen[str], output: IO[str], pattern: str) -> int:
             raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {text}")
 
 
-def ours(component: Path, *options: str) -> Any:
+def ours(component: Path, *options: str, environment: Mapping[str, str] | None = None) -> Any:
     """``python -m wasi_trio serve`` on a component."""
-    return running([sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options, str(component)])
+    command = [sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options, str(component)]
+    return running(command, environment)
+
+
+def collector() -> Any:
+    """A collector of OpenTelemetry's that looks at nothing."""
+    return running([sys.executable, "-m", "benchmarks.collector"])
 
 
 def bare() -> Any:

@@ -21,6 +21,7 @@ FLOORS = [
     ["serve.http"],
     ["serve.pool"],
     ["serve"],
+    ["serve.telemetry"],
     ["serve.asgi", "serve.process"],
     ["serve._command"],
     ["testing"],

@@ -30,6 +30,7 @@ from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send,
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.telemetry._switch import Wanted, wanted
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import EngineOptions, check_address_space
 
@@ -105,13 +106,14 @@ class App:
         if self._application is not None:
             raise RuntimeError("the application runs already")
         paths, options, headers, engine_options = self._understand()
+        telemetry = wanted(os.environ)
         check_address_space()
         with engine_options.open() as engine:
             imports = state_imports(options.wasi.state)
             if self._imports is not None:
                 imports.update(self._imports)
             chain = Chain(engine, paths, imports)
-            async with chain.open(options) as handlers:
+            async with _exported(telemetry, options) as options, chain.open(options) as handlers:
                 self._application = Application(handlers[0], headers=headers)
                 try:
                     yield self
@@ -170,6 +172,29 @@ class App:
         if self._compile_limits is not None:
             engine = replace(engine, compile_limits=self._compile_limits)
         return _paths(component), options, headers or (), engine
+
+
+@asynccontextmanager
+async def _exported(telemetry: Wanted, options: HandlerOptions) -> AsyncIterator[HandlerOptions]:
+    """Export what the environment asks for within the block; gives the options with what is told of requests.
+
+    Raises SettingError.
+    """
+    if not telemetry or options.tracer is not None:
+        yield options
+        return
+    from wasi_trio.serve.telemetry._telemetry import begin
+
+    if telemetry.metrics and options.metrics is None:
+        from wasi_trio.serve.pool._metrics import Metrics
+
+        options = replace(options, metrics=Metrics())
+    exports = begin(telemetry, options.metrics)
+    try:
+        yield replace(options, tracer=exports.tracer)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(exports.close)
 
 
 def _paths(component: StrPath | Sequence[StrPath]) -> list[str]:

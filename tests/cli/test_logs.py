@@ -46,7 +46,7 @@ def test_an_access_log_in_json(tmp_path: Path) -> None:
 
 
 def test_an_access_log_of_a_format(tmp_path: Path) -> None:
-    form = "%(m)s %(Uq)s %(s)s %({host}i)s %(instance)s %(request_id)s %(trace)s %(nothing)s"
+    form = "%(m)s %(Uq)s %(s)s %({host}i)s %(instance)s %(request_id)s %(trace_id)s %(nothing)s"
     stdout, _ = printed(guest(tmp_path, "hello"), "path?query", "--access-log", form)
     (line,) = stdout
     assert "GET /path?query 200 127.0.0.1:" in line

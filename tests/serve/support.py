@@ -57,7 +57,7 @@ class Answering:
         self._answer = answer
         self._service = HandlerService(cast(ProxyHandler, self), **{"adds_date": False, **options})
 
-    def submit(self, request: Request) -> Exchange:
+    def submit(self, request: Request, carrier: HttpStream | None = None) -> Exchange:
         exchange = Exchange(request)
         # As where an instance has begun it.
         exchange.advance(Event.PLACE)

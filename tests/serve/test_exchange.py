@@ -142,3 +142,19 @@ def test_a_client_that_leaves_after_its_response_has_ended_early() -> None:
     log = Log(exchange)
     exchange.cancel()
     assert log.told == [("stop", State.ENDED, False)]
+
+
+@pytest.mark.parametrize(("content", "status"), [(b"", 500), (b"some", 200)])
+def test_the_status_of_a_response_that_is_broken_off_before_it_is_sent(content: bytes, status: int) -> None:
+    """Content that is there goes out, with the guest's status before it; else the client can be told another."""
+    exchange = new()
+    exchange.advance(Event.PLACE)
+    exchange.advance(Event.BEGIN)
+    body = Body()
+    if content:
+        body.write_pieces([content])
+    exchange.respond(Response(200, [], body))
+    exchange.fallback = 500
+    assert exchange.status == 200
+    body.abort(ERROR)
+    assert exchange.status == status

@@ -14,7 +14,8 @@ import trio
 
 from wasi_trio.component._values import Err
 from wasi_trio.runtime import _ffi as ffi
-from wasi_trio.runtime._host_calls import leave
+from wasi_trio.runtime._host_calls import leave, wait_for
+from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._store import Func, Store
 
 #: is told of the processor time, in seconds, that a call has used, given its task in WASI 0.3; may raise Trap
@@ -131,6 +132,7 @@ async def instantiate(store: Store, start: Callable[[Any, Any], int]) -> None:
 async def _drive(fiber: Fiber) -> None:
     store = fiber.store
     engine, queue, meter = store.engine, store.queue, store.root.meter
+    origin = ORIGIN.get()
     computed = 0.0
     try:
         if perf_counter() > queue.turn_ends:
@@ -145,7 +147,7 @@ async def _drive(fiber: Fiber) -> None:
                 computed += thread_time() - before
             else:
                 try:
-                    pending.value = await pending.rest(engine)
+                    pending.value = await wait_for(pending, engine, origin)
                 except Err as error:
                     pending.value = pending.failed(error)
                 await trio.lowlevel.checkpoint_if_cancelled()  # it may have ended in spite of that

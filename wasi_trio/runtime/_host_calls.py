@@ -35,6 +35,8 @@ from contextlib import contextmanager
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
@@ -45,6 +47,7 @@ from wasi_trio.runtime._running import Interruption, Running
 if TYPE_CHECKING:
     from wasi_trio.component._context import Context
     from wasi_trio.component._handles import ResourceHandle
+    from wasi_trio.runtime._origins import Origin
     from wasi_trio.runtime._running import HostCall
 
 #: ignored by default, so that a stray one does no harm, and sent by hardly anything
@@ -304,6 +307,21 @@ class Pending:
         if not self.fallible:
             raise error
         return error.with_traceback(None)
+
+
+def wait_for(pending: Pending, engine: Running, origin: Origin | None) -> Awaitable[Any]:
+    """``Pending.rest``, of which ``origin`` is told if the guest runs on behalf of one."""
+    if origin is None or pending.call is None:
+        return pending.rest(engine)
+    return _followed(pending, engine, pending.call, origin)
+
+
+async def _followed(pending: Pending, engine: Running, call: HostCall, origin: Origin) -> Any:
+    began = trio.current_time()
+    try:
+        return await pending.rest(engine)
+    finally:
+        origin.waited(call[0], began)
 
 
 def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:

@@ -30,7 +30,8 @@ from wasi_trio.component.concurrency._threads import DEADLOCK, Body, CallCore, G
 from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._fiber import Fiber, Meter, metered
-from wasi_trio.runtime._host_calls import Pending, steps
+from wasi_trio.runtime._host_calls import Pending, steps, wait_for
+from wasi_trio.runtime._origins import ORIGIN, Origin
 from wasi_trio.runtime._run_queue import COMPUTES, run_queue
 from wasi_trio.runtime._store import Store
 from wasi_trio.runtime._ticker import Ticker
@@ -45,7 +46,7 @@ _CANCELLED_AT_ONCE = 100
 class Thread(threads.Thread):
     """A guest thread and, while it is in core wasm, its fiber."""
 
-    __slots__ = ("computed", "fiber", "pending")
+    __slots__ = ("computed", "fiber", "origin", "pending")
 
     def __init__(self, body: Body, task: Task) -> None:
         super().__init__(body, task)
@@ -56,6 +57,8 @@ class Thread(threads.Thread):
         self.computed: float | None = None
         #: the synchronous host call it waits in
         self.pending: Pending | None = None
+        #: on whose behalf it runs
+        self.origin: Origin | None = None
 
 
 class _Suspended:
@@ -90,6 +93,8 @@ class HostOperation(subtasks.HostOperation):
     async def run(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> None:
         pump = self._pump
         outcome: Any = CANCELLED
+        origin = ORIGIN.get()
+        began = 0.0 if origin is None else trio.current_time()
         try:
             with self._scope:
                 outcome = await steps(pump.instance.linked.engine, call, coroutine)
@@ -103,6 +108,8 @@ class HostOperation(subtasks.HostOperation):
             return
         finally:
             pump.operations.discard(self)
+            if origin is not None:
+                origin.waited(call[0], began)
         try:
             self.resolve(outcome)
         except Trap as error:  # the guest holds more than it may
@@ -173,6 +180,8 @@ class Pump:
         self.on_idle: Callable[[], bool] | None = None
         #: called in ``run``'s task before others get their turn while a thread computes or holds up the instance
         self.on_busy: Callable[[], None] | None = None
+        #: on whose behalf a thread runs at the moment; those that it starts do so for the same
+        self.origin: Origin | None = None
         #: why it stopped running guest code
         self.failure: BaseException | None = None
         self._threads: set[Thread] = set()
@@ -197,6 +206,7 @@ class Pump:
     def spawn(self, body: Body, task: GuestTask) -> Thread:
         assert isinstance(task, Task)
         thread = task.thread = Thread(body, task)
+        thread.origin = self.origin
         self._threads.add(thread)
         self._advance(thread, None)
         return thread
@@ -222,14 +232,31 @@ class Pump:
 
     # ---- for the host ------------------------------------------------------------------------------------
 
-    def call(self, function: LiftedFunction, arguments: Sequence[Any], on_done: Callable[[], None]) -> Call:
-        """Call an export; its thread starts as soon as the pump gets to it."""
+    def call(
+        self,
+        function: LiftedFunction,
+        arguments: Sequence[Any],
+        on_done: Callable[[], None],
+        origin: Origin | None = None,
+    ) -> Call:
+        """Call an export, on behalf of ``origin``; its thread starts as soon as the pump gets to it."""
         call = Call(self, on_done)
         store = self.instance.stores[function.part]
         assert store is not None
         self.calls.add(call)
         task = call.task = Task(function, store, lambda: arguments, call.resolve)
-        self.post(lambda: start_task(task, None))
+
+        def begin() -> None:
+            if origin is None:
+                start_task(task, None)
+                return
+            self._set_origin(origin)
+            try:
+                start_task(task, None)
+            finally:
+                self._set_origin(None)
+
+        self.post(begin)
         return call
 
     def start(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> HostOperation:
@@ -371,6 +398,10 @@ class Pump:
         self._sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
 
+    def _set_origin(self, origin: Origin | None) -> None:
+        self.origin = origin
+        ORIGIN.set(origin)
+
     # ---- steps -------------------------------------------------------------------------------------------
 
     def _park(self, thread: Thread, until: Until) -> None:
@@ -423,10 +454,15 @@ class Pump:
         store = thread.fiber.store
         outer, store.task = store.task, thread.task
         meter = self.instance.meter
+        before, origin = self.origin, thread.origin
+        if origin is not before:
+            self._set_origin(origin)
         try:
             done = run() if meter is None else metered(thread.fiber, run, meter, thread.task)
         finally:
             store.task = outer
+            if origin is not before:
+                self._set_origin(before)
         if done:
             return thread.fiber.results()
         if store.until is not None:
@@ -446,10 +482,16 @@ class Pump:
         """Wait in a synchronous host call, with the whole instance."""
         pending = thread.pending
         assert pending is not None
+        origin = thread.origin
+        if origin is not None:
+            ORIGIN.set(origin)
         try:
-            pending.value = await pending.rest(self.instance.linked.engine)
+            pending.value = await wait_for(pending, self.instance.linked.engine, origin)
         except Err as error:
             pending.value = pending.failed(error)
+        finally:
+            if origin is not None:
+                ORIGIN.set(None)
         await trio.lowlevel.checkpoint_if_cancelled()  # it may have ended in spite of that
         queue = thread.fiber.store.queue
         if perf_counter() > queue.turn_ends:

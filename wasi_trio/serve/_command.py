@@ -19,7 +19,8 @@ from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._notify import ServiceManager
-from wasi_trio.serve.process._service import Orders, Service, administered, new_metrics
+from wasi_trio.serve.process._service import Orders, Service, administered, exported, new_metrics
+from wasi_trio.serve.telemetry._switch import wanted
 from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._loading import check_address_space
 
@@ -41,6 +42,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
     manager = ServiceManager.from_environment(os.environ)
     try:
         orders = understand(given, os.environ, config_file)
+        telemetry = wanted(os.environ)
         set_up_logs(orders.settings)
         protocols = orders.protocol_options()
         settings = orders.settings
@@ -69,10 +71,11 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 supervisor = Supervisor(orders, protocols.workers, listeners, admin_socket)
                 trio.run(_main, supervisor.run, shutdown_socket, manager)
             else:
-                metrics = None if admin_socket is None else new_metrics()
-                service = Service(orders, chain, protocols, listeners, metrics)
-                with administered(service, admin_socket):
-                    trio.run(_main, service.run, shutdown_socket, manager, instruments=service.instruments)
+                metrics = None if admin_socket is None and not telemetry.metrics else new_metrics()
+                with exported(telemetry, metrics) as tracer:
+                    service = Service(orders, chain, protocols, listeners, metrics, tracer=tracer)
+                    with administered(service, admin_socket):
+                        trio.run(_main, service.run, shutdown_socket, manager, instruments=service.instruments)
     except (SettingError, LoadError, ListenError) as error:
         raise CommandError(str(error)) from None
 

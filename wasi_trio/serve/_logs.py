@@ -26,9 +26,9 @@ _FORMATTER: Final = "wasi_trio.serve.JsonFormatter"
 class JsonFormatter(logging.Formatter):
     """A line of JSON for each record, for programs to read.
 
-    ``time``, ``level``, ``logger`` and ``message`` are in all; ``instance``, ``request``, ``request_id`` and ``trace``
-    where the line is about such; ``traceback`` where there is one; what is given to this in all lines as well, such as
-    the ``worker``.
+    ``time``, ``level``, ``logger`` and ``message`` are in all; ``instance``, ``request``, ``request_id``, ``trace_id``
+    and ``span_id`` where the line is about such; ``traceback`` where there is one; what is given to this in all lines
+    as well, such as the ``worker``.
     """
 
     def __init__(self, **always: Any) -> None:

@@ -120,7 +120,7 @@ class Responder:
         if not request.body.finished:
             stream.receive_into(request.body)
         stream.on_left = self._left
-        self._exchange = exchange = service.handler.submit(request)
+        self._exchange = exchange = service.handler.submit(request, stream)
         if service.observed:
             stream.about = exchange.about
         if exchange.answered:

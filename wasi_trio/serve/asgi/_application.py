@@ -66,6 +66,7 @@ class AsgiStream(HttpStream):
         "_in_event",
         "_intake",
         "_is_over",
+        "_scope",
         "_send",
         "_send_later",
         "_trailers_wanted",
@@ -76,6 +77,7 @@ class AsgiStream(HttpStream):
 
     def __init__(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(request)
+        self._scope = scope
         self._send = send
         # Asked for before anything is read, so that it sees everything.
         self._intake = http2.intake(send) if scope["http_version"] == "2" else None
@@ -97,6 +99,16 @@ class AsgiStream(HttpStream):
         self._in_event = False
         #: has ``run`` go on, while it receives
         self._wake: Callable[[], None] | None = None
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        client = self._scope.get("client")
+        return None if client is None else (client[0], client[1])
+
+    @property
+    def version(self) -> str:
+        version: str = self._scope["http_version"]
+        return version
 
     async def run(self, service: Callable[[HttpStream], None]) -> None:
         """Have a service answer the request; returns when the response is sent, or the client has left."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from wasi_trio.serve.http._heads import Fields
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRecord:
+class AccessRecord(NamedTuple):
     """A request and its response, which has gone out or was cut; ``seconds`` is the time between both."""
 
     client: tuple[str, int] | None

@@ -136,14 +136,14 @@ class Connection(ABC):
         self.output.release()
         del self.nursery
 
-    def log(self, stream: HttpStream, version: str, head: ResponseHead, began_at: float) -> None:
+    def log(self, stream: HttpStream, head: ResponseHead, began_at: float) -> None:
         """Tell the access log, if there is one, of a response that is over."""
         if self.front.access_log is None:
             return
         request = stream.request
         record = AccessRecord(
-            self.peer,
-            version,
+            stream.client,
+            stream.version,
             request.method,
             request.scheme or self.scheme,
             request.path_with_query or "/",

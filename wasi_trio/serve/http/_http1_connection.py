@@ -409,6 +409,14 @@ class Http1Stream(HttpStream):
         #: the content of a response that has begun
         self._content: ResponseContent | None = None
 
+    @property
+    def client(self) -> tuple[str, int] | None:
+        return self._connection.peer
+
+    @property
+    def version(self) -> str:
+        return f"1.{self._request_head.minor_version}"
+
     def receive_into(self, body: Body) -> None:
         self._connection.receive_into(body)
 
@@ -525,4 +533,4 @@ class Http1Stream(HttpStream):
             self._content.body.on_full = None
             self._content = None
         if self._head is not None:
-            self._connection.log(self, f"1.{self._request_head.minor_version}", self._head, self._began_at)
+            self._connection.log(self, self._head, self._began_at)

@@ -432,6 +432,14 @@ class Http2Stream(HttpStream):
         #: set when everything queued is out
         self._room: trio.Event | None = None
 
+    @property
+    def client(self) -> tuple[str, int] | None:
+        return self._connection.peer
+
+    @property
+    def version(self) -> str:
+        return "2"
+
     # ---- the request -------------------------------------------------------------------------------------
 
     def receive_into(self, body: Body) -> None:
@@ -617,7 +625,7 @@ class Http2Stream(HttpStream):
             return
         self._is_over = True
         if self._response is not None:
-            self._connection.log(self, "2", self._response, self._began_at)
+            self._connection.log(self, self._response, self._began_at)
         self._queue = []
         if self._room is not None:
             self._room.set()

@@ -93,6 +93,16 @@ class HttpStream(ABC):
         #: what else the access log is told of the request; asked when its response is over
         self.about: Callable[[], Mapping[str, str]] | None = None
 
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """The client's address and port, where it has any."""
+        return None
+
+    @property
+    def version(self) -> str:
+        """HTTP's version, such as 1.1 or 2."""
+        return ""
+
     def tell_left(self, reason: HttpError) -> None:
         """Call ``on_left``, unless that was done."""
         on_left, self.on_left = self.on_left, None

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from wasi_trio._texts import get_logger
+from wasi_trio.runtime._origins import Origin
 from wasi_trio.serve.pool._outcomes import Outcome
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
@@ -209,6 +210,26 @@ class Witness(Protocol):
     def ended(self, exchange: Exchange, left: bool = False) -> None: ...
 
 
+class RequestTrace(Origin, Protocol):
+    """Follows one request. What is told is told once, as it happens; all times are trio's."""
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """What tells the request's trace and span from others in logs: ``trace_id`` and ``span_id``, or nothing."""
+
+    def instance_made(self, began: float) -> None:
+        """An instance has been made for the request, since ``began``."""
+
+    def began(self, instance: str) -> None:
+        """A guest is about to be called with it."""
+
+    def responded(self, exchange: Exchange) -> None:
+        """The head of the guest's response is there."""
+
+    def ended(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Nothing more will be told but of what the guest goes on with."""
+
+
 class Exchange:
     """A request that was submitted, and what becomes of it.
 
@@ -238,12 +259,11 @@ class Exchange:
     )
 
     #: when, in trio's time, it was submitted, the number of the instance that works on it, one that tells it from all
-    #: others of its handler, what stands before both in logs, and the trace it is part of; an observer sets these
+    #: others of its handler, and what stands before both in logs; an observer sets these
     submitted: float
     instance: int | None
     serial: int
     prefix: str
-    trace: str | None
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -266,6 +286,8 @@ class Exchange:
         self.work: Any = None
         #: who is told what becomes of it; none any more once it has ended
         self.observer: Witness | None = None
+        #: follows it, where requests are traced
+        self.trace: RequestTrace | None = None
 
     # ---- its state ---------------------------------------------------------------------------------------
 
@@ -309,10 +331,13 @@ class Exchange:
     @property
     def is_replaced(self) -> bool:
         """Whether its client is told something else than the response that the guest began."""
+        if self.refused:
+            return True
         response = self.response
-        return self.refused or (
-            self.fallback is not None and response is not None and response.body.error is not None and not self.left
-        )
+        if self.fallback is None or response is None or self.left:
+            return False
+        # What there is of the content goes out yet, and with it the guest's status.
+        return response.body.error is not None and not response.body.buffered
 
     @property
     def status(self) -> int | None:
@@ -328,7 +353,7 @@ class Exchange:
         if hasattr(self, "submitted"):  # it is observed, or was
             about["request_id"] = f"{self.prefix}{self.serial}"
             if self.trace is not None:
-                about["trace"] = self.trace
+                about.update(self.trace.ids)
             if instance is None and self.instance is not None:
                 instance = f"{self.prefix}{self.instance}"
         if instance is not None:

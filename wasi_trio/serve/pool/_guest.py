@@ -74,7 +74,7 @@ class ServiceHandler:
         """Have the guest's handler run for one request; ``on_done`` is called when it has returned or failed."""
         pump = instance.pump
         assert pump is not None
-        return pump.call(self.export, (incoming_request(exchange.request),), on_done)
+        return pump.call(self.export, (incoming_request(exchange.request),), on_done, exchange.trace)
 
 
 def guest_calls(component: LinkedComponent) -> GuestCalls:

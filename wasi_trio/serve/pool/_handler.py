@@ -32,6 +32,7 @@ from wasi_trio.wasi.http._messages import Request, Response
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import HandlerMetrics
+    from wasi_trio.serve.pool._tracing import Carrier
 
 log = get_logger("wasi_trio.serve")
 
@@ -111,9 +112,14 @@ class ProxyHandler:
             metrics.stalls = lambda: self.watchdog.stalls
             metrics.interruptions = lambda: self.watchdog.interruptions
             metrics.outbound = self.connections
-        elif not listeners and not self.options.observed and not log.isEnabledFor(logging.INFO):
+        elif (
+            not listeners
+            and not self.options.observed
+            and self.options.tracer is None
+            and not log.isEnabledFor(logging.INFO)
+        ):
             return None
-        return Observer(self.component.name, metrics, listeners, self.options.instance_prefix)
+        return Observer(self.component.name, metrics, listeners, self.options.instance_prefix, self.options.tracer)
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -175,11 +181,11 @@ class ProxyHandler:
         """
         return await self.submit(request).wait()
 
-    def submit(self, request: Request) -> Exchange:
-        """Hand a request over without waiting for its response."""
+    def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
+        """Hand a request over without waiting for its response; ``carrier`` tells where it came from."""
         exchange = Exchange(request)
         if self._observer is not None:
-            self._observer.submitted(exchange)
+            self._observer.submitted(exchange, carrier)
         timeout = self.options.request_timeout
         if timeout is not None:
             exchange.deadline = trio.current_time() + timeout

@@ -13,6 +13,7 @@ from wasi_trio._texts import get_logger
 from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
+from wasi_trio.serve.pool._tracing import Carrier, Tracer
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import HandlerMetrics
@@ -42,8 +43,8 @@ class Listener(Protocol):
 class Observer:
     """Sees the requests and instances of one handler come and go.
 
-    A handler has one only where there are metrics or listeners, or lines of the level INFO are logged. ``submitted`` is
-    called first for a request and ``ended`` last; what is told of it after that is ignored.
+    A handler has one only where there are metrics, a tracer or listeners, or lines of the level INFO are logged.
+    ``submitted`` is called first for a request and ``ended`` last; what is told of it after that is ignored.
     """
 
     def __init__(
@@ -52,33 +53,42 @@ class Observer:
         metrics: HandlerMetrics | None,
         listeners: Sequence[Listener] = (),
         prefix: str = "",
+        tracer: Tracer | None = None,
     ) -> None:
         self._component = component
         #: what comes before an instance's number in logs
         self._prefix = prefix
         self._metrics = metrics
         self._listeners = listeners
+        self._tracer = tracer
         self._serials = count(1)
 
-    def submitted(self, exchange: Exchange) -> None:
+    def submitted(self, exchange: Exchange, carrier: Carrier | None = None) -> None:
         """A request has come to the handler."""
         exchange.observer = self
         exchange.submitted = trio.current_time()
-        exchange.instance = exchange.trace = None
+        exchange.instance = None
         exchange.serial = next(self._serials)
         exchange.prefix = self._prefix
+        if self._tracer is not None:
+            exchange.trace = self._tracer.begin(exchange, carrier)
 
     def began(self, exchange: Exchange, instance: int) -> None:
         """A guest is about to be called with it."""
         exchange.instance = instance
         if self._metrics is not None:
             self._metrics.wait_seconds.observe(trio.current_time() - exchange.submitted)
-        self._tell(lambda listener: listener.began(instance))
+        if exchange.trace is not None:
+            exchange.trace.began(f"{self._prefix}{instance}")
+        if self._listeners:
+            self._tell(lambda listener: listener.began(instance))
 
     def responded(self, exchange: Exchange) -> None:
         """The head of the guest's response is there."""
         if self._metrics is not None:
             self._metrics.response_seconds.observe(trio.current_time() - exchange.submitted)
+        if exchange.trace is not None:
+            exchange.trace.responded(exchange)
 
     def ended(self, exchange: Exchange, left: bool = False) -> None:
         """It failed, the guest is done with a request that it answered, or (``left``) nobody wants the response."""
@@ -88,6 +98,8 @@ class Observer:
         if metrics is not None:
             key = outcome, _status_class(exchange)
             metrics.requests[key] = metrics.requests.get(key, 0) + 1
+        if exchange.trace is not None:
+            exchange.trace.ended(exchange, outcome)
         if log.isEnabledFor(logging.INFO):
             request = exchange.request
             log.info(

@@ -10,6 +10,7 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
 from wasi_trio.serve.pool._guest import IncomingHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
@@ -82,6 +83,8 @@ class OneAtATime:
         worker = self._worker
         reason: str | None = None
         exchange.keeper = self
+        if exchange.trace is not None:
+            ORIGIN.set(exchange.trace)
         self._serving = (exchange,)
         scope = self._scope = trio.CancelScope()
         try:

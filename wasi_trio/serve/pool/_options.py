@@ -12,6 +12,7 @@ from wasi_trio.wasi._context import WasiOptions
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._observer import Listener
+    from wasi_trio.serve.pool._tracing import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class HandlerOptions:
     another instance while there is no room for one waits for up to ``memory_timeout``, and is refused then.
     ``instance_prefix`` comes before the numbers of instances in logs and in the lines of guests' output.
     ``observed`` has requests numbered, for logs that tell which request and instance a line is about.
-    ``metrics`` is where handlers count what they do. Each of ``listeners`` is called with the component's name when a
-    handler starts, and gives who is told of its requests and instances.
+    ``metrics`` is where handlers count what they do, and ``tracer`` follows requests. Each of ``listeners`` is
+    called with the component's name when a handler starts, and gives who is told of its requests and instances.
     """
 
     max_instance_reuse_count: int | None = None
@@ -60,4 +61,5 @@ class HandlerOptions:
     instance_prefix: str = ""
     observed: bool = False
     metrics: Metrics | None = None
+    tracer: Tracer | None = None
     listeners: Sequence[Callable[[str], Listener]] = ()

@@ -12,6 +12,7 @@ from wasi_trio._texts import Lines, get_logger
 from wasi_trio.component._errors import ComponentError, Trap
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._instance import Instance
+from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._running import Guest
 from wasi_trio.serve.pool._admission import Admission, Slot
@@ -145,6 +146,8 @@ class Worker:
         self.born, self._task = trio.current_time(), trio.lowlevel.current_task()
         self._queue = run_queue()
         admission, slot = self.pool.admission, self.slot
+        if first.trace is not None:
+            ORIGIN.set(first.trace)  # or it would be that of the request whose end has made room for this worker
         admission.set_ready(slot, False)  # not before the instance is there: making it may take long
         ended = False
         try:
@@ -155,6 +158,8 @@ class Worker:
                     instance = await self._make(first, context)
                     if instance is not None:
                         self.made = True
+                        if first.trace is not None:
+                            first.trace.instance_made(self.born)
                         self.instance = instance
                         try:
                             assert self.strategy is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from wasi_trio.serve.pool._handler import ProxyHandler
     from wasi_trio.serve.pool._metrics import Metrics
+    from wasi_trio.serve.pool._tracing import Tracer
+    from wasi_trio.serve.telemetry._switch import Wanted
 
 #: seconds for clients to be told, after the time for draining, that their requests will not be answered
 _LAST_WORDS = 1.0
@@ -61,6 +63,7 @@ class Service:
     readiness: Readiness = field(default_factory=Readiness)
     #: what the numbers of its instances begin with, so that those of several processes differ
     prefix: str = ""
+    tracer: Tracer | None = None
 
     @property
     def instruments(self) -> Sequence[trio.abc.Instrument]:
@@ -79,6 +82,7 @@ class Service:
             drain_timeout=protocols.drain_timeout,
             instance_prefix=self.prefix,
             observed=protocols.access_log is not None or settings["log-format"] == "json",
+            tracer=self.tracer,
         )
         own = own_addresses([listener.sock for listener in self.listeners])
         options = replace(options, wasi=replace(options.wasi, network=options.wasi.network.prepared(own)))
@@ -155,6 +159,21 @@ def new_metrics() -> Metrics:
     metrics.tasks = LivingTasks()
     ProcessCollector(registry=metrics.registry)
     return metrics
+
+
+def exported(
+    telemetry: Wanted, metrics: Metrics | None, worker: str | None = None
+) -> AbstractContextManager[Tracer | None]:
+    """Export what the environment asks for within the block; gives what is to be told of requests, if anybody is.
+
+    Raises SettingError.
+    """
+    if not telemetry:
+        return nullcontext()
+    # Here, because nothing of OpenTelemetry is to be imported, nor need be installed, where nobody asks for it.
+    from wasi_trio.serve.telemetry._telemetry import exporting
+
+    return exporting(telemetry, metrics, worker)
 
 
 @contextmanager

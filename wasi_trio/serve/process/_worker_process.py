@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import pickle
 import signal
 import socket
@@ -17,8 +18,9 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
-from wasi_trio.serve.process._service import Orders, Service, new_metrics, reported
+from wasi_trio.serve.process._service import Orders, Service, exported, new_metrics, reported
 from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING, WRITE_PROFILES
+from wasi_trio.serve.telemetry._switch import wanted
 
 logger = get_logger("wasi_trio.serve")
 
@@ -43,7 +45,7 @@ def main(number: str, prefix: str, descriptor: str, reports: str | None = None) 
     orders, sockets, interval = pickle.loads(_receive(control, size))
     try:
         set_up_logs(orders.settings, number)
-        _serve(control, channel, prefix, orders, sockets, interval)
+        _serve(control, channel, number, prefix, orders, sockets, interval)
     except (LoadError, SettingError) as error:
         logger.error("%s", error)
         sys.exit(CAN_NOT)
@@ -63,6 +65,7 @@ def _receive(control: socket.socket, size: int) -> bytes:
 def _serve(
     control: socket.socket,
     channel: socket.socket | None,
+    number: str,
     prefix: str,
     orders: Orders,
     sockets: list[tuple[int, bool]],
@@ -71,10 +74,14 @@ def _serve(
     listeners = [Listener(_inherited(descriptor), secure) for descriptor, secure in sockets]
     with orders.settings.engine_options().open() as engine:
         chain = orders.load(engine)
-        metrics = None if channel is None else new_metrics()
-        service = Service(orders, chain, orders.protocol_options(), listeners, metrics, prefix=prefix)
-        with reported(service, channel):
-            trio.run(_main, service, control, interval, instruments=service.instruments)
+        telemetry = wanted(os.environ)
+        metrics = None if channel is None and not telemetry.metrics else new_metrics()
+        with exported(telemetry, metrics, number) as tracer:
+            service = Service(
+                orders, chain, orders.protocol_options(), listeners, metrics, prefix=prefix, tracer=tracer
+            )
+            with reported(service, channel):
+                trio.run(_main, service, control, interval, instruments=service.instruments)
 
 
 def _inherited(descriptor: int) -> socket.socket:

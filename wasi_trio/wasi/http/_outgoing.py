@@ -8,6 +8,7 @@ import trio
 
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._containment import split
+from wasi_trio.runtime._origins import ORIGIN, Sent
 from wasi_trio.wasi._outbound import Outbound, plain_address
 from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._context import HttpContext
@@ -53,7 +54,9 @@ def start(
     if http.outgoing >= http.options.max_outgoing:
         raise HttpError("connection-limit-reached")
     http.outgoing += 1
-    nursery.start_soon(_perform, http, request, timeouts, pending)
+    origin = ORIGIN.get()
+    sent = None if origin is None else origin.sends(request)
+    nursery.start_soon(_perform, http, request, timeouts, pending, sent)
 
 
 def check(outbound: Outbound, request: Request) -> None:
@@ -76,7 +79,9 @@ def _break_off(pending: PendingResponse) -> None:
         pending.settle(error)
 
 
-async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions, pending: PendingResponse) -> None:
+async def _perform(
+    http: HttpContext, request: Request, timeouts: RequestOptions, pending: PendingResponse, sent: Sent | None
+) -> None:
     """Carry out a request, in a nursery of its own that is left when its response has ended."""
     try:
         with pending.scope:
@@ -97,6 +102,8 @@ async def _perform(http: HttpContext, request: Request, timeouts: RequestOptions
             raise passing from None
     finally:
         http.outgoing -= 1
+        if sent is not None:
+            sent.ended(pending.outcome)
         # Nobody is left to read the request, unless what answered it gave the content back as the response's.
         if not (isinstance(pending.outcome, Response) and pending.outcome.body is request.body):
             request.body.close(pending.outcome if isinstance(pending.outcome, HttpError) else None)

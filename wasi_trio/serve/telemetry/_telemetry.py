@@ -1,0 +1,126 @@
+"""What exports a process's spans and metrics, from its beginning to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+
+from wasi_trio._texts import get_logger, shown
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.telemetry._durations import Durations
+from wasi_trio.serve.telemetry._exporting import SpanCounts, SpanThread, quieten, span_thread
+from wasi_trio.serve.telemetry._metrics import MetricsThread
+from wasi_trio.serve.telemetry._propagation import Propagation
+from wasi_trio.serve.telemetry._requests import SpanTracer
+from wasi_trio.serve.telemetry._switch import Wanted
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.pool._metrics import Metrics
+
+logger = get_logger("wasi_trio.serve")
+
+#: seconds that the end of a process waits for what is still to be exported
+FLUSH: Final = 3.0
+_NAME: Final = "wasi_trio"
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """``tracer`` is for handlers; ``threads`` export what is told."""
+
+    tracer: SpanTracer
+    threads: tuple[SpanThread | MetricsThread, ...]
+    #: takes what is counted here out of the registry
+    forget: Callable[[], object]
+
+    def close(self) -> None:
+        """Export what there is, for up to ``FLUSH`` seconds; what is not done then is lost.
+
+        A thread that a collector holds up is left to itself, and ends with the process.
+        """
+        for thread in self.threads:
+            thread.stop()
+        until = time.monotonic() + FLUSH
+        for thread in self.threads:
+            thread.join(max(until - time.monotonic(), 0))
+        if any(thread.is_alive() for thread in self.threads):
+            logger.warning("the last spans or metrics could not be exported within %g s", FLUSH)
+        self.forget()
+
+
+def begin(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) -> Telemetry:
+    """Export as the environment asks, until ``Telemetry.close``; raises SettingError.
+
+    ``metrics`` are what is exported where metrics are ``wanted``. ``worker`` is the process's number, of several.
+    """
+    quieten()
+    try:
+        return _begin(wanted, metrics, worker)
+    except Exception as error:  # whatever exporters raise about what the environment says
+        raise SettingError(f"cannot export as the OTEL_ variables say: {shown(str(error))}") from error
+
+
+def _begin(wanted: Wanted, metrics: Metrics | None, worker: str | None) -> Telemetry:
+    resource = _resource(worker)
+    spans = tuple(span_thread(point.load(), resource, wanted.batches) for point in wanted.traces)
+    # Only for its sampler and the like. By itself it would wait for half a minute at the end of the process.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False) if spans else None
+    forget: Callable[[], object] = _nothing
+    if metrics is not None and spans:
+        counts = SpanCounts(spans)
+        metrics.registry.register(counts)
+        forget = partial(metrics.registry.unregister, counts)
+    durations: Durations | None = None
+    readers: tuple[MetricsThread, ...] = ()
+    if wanted.metrics:
+        assert metrics is not None
+        durations = Durations()
+        registry, interval, timeout = metrics.registry, wanted.interval, wanted.timeout
+        exporters = [_metric_exporter(point.load()) for point in wanted.metrics]
+        readers = tuple(MetricsThread(one, resource, registry, durations, interval, timeout) for one in exporters)
+    limit = SpanLimits().max_span_attribute_length
+    tracer = SpanTracer(provider, tuple(thread.put for thread in spans), Propagation(wanted), durations, limit)
+    threads: tuple[SpanThread | MetricsThread, ...] = (*spans, *readers)
+    for thread in threads:
+        thread.start()
+    return Telemetry(tracer, threads, forget)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _metric_exporter(made: Any) -> Any:
+    """An exporter that is given data; one that is asked for it would show the SDK's own, of which there is none."""
+    from opentelemetry.sdk.metrics.export import MetricExporter
+
+    if not issubclass(made, MetricExporter):
+        raise SettingError(f"{made.__name__} takes no metrics of others; prometheus' are at --admin-addr")
+    return made()
+
+
+def _resource(worker: str | None) -> Resource:
+    resource = Resource.create()
+    own: dict[str, Any] = {}
+    if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
+        own[SERVICE_NAME] = _NAME
+    if worker is not None:
+        own["wasi_trio.worker"] = worker
+    return resource.merge(Resource(own))
+
+
+@contextmanager
+def exporting(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) -> Iterator[SpanTracer]:
+    """``begin``, and ``close`` at the end of the block; gives the tracer for handlers."""
+    telemetry = begin(wanted, metrics, worker)
+    try:
+        yield telemetry.tracer
+    finally:
+        telemetry.close()
