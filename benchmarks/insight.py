@@ -33,6 +33,7 @@ _GUESTS: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("WASI 0.3, hello", "p3_hello", "/", ()),
     ("WASI 0.3, 4 ms of computing", "p3_compute", "/1", ()),
     ("WASI 0.2, a fresh instance each", "hello", "/", ()),
+    ("componentize-py, as by default", "python_p2", "/hello", ()),
     ("componentize-py, reused", "python_p2", "/hello", ("--max-instance-reuse-count", str(REUSE))),
 ]
 
