@@ -15,6 +15,7 @@ from benchmarks import (
     outbound,
     pool,
     profile,
+    routes,
     serving,
     sockets,
     start,
@@ -40,4 +41,5 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "profile": profile.report,
     "state": state.report,
     "start": start.report,
+    "routes": routes.report,
 }
