@@ -16,6 +16,7 @@ from benchmarks import (
     outbound,
     pool,
     profile,
+    routes,
     serving,
     sockets,
     start,
@@ -42,4 +43,5 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "insight": insight.report,
     "state": state.report,
     "start": start.report,
+    "routes": routes.report,
 }

@@ -132,6 +132,11 @@ class Load:
             self._costs.append((self._server.processor_time() - before) / done["requests"] * 1e6)
 
     @property
+    def latest(self) -> tuple[float, float]:
+        """The rate, and the cost, that were measured last; 0 where nothing was."""
+        return (self._rates[-1], self._costs[-1]) if self._rates else (0.0, 0.0)
+
+    @property
     def rate(self) -> float:
         """Requests a second."""
         return statistics.median(self._rates or [0.0])

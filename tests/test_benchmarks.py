@@ -57,6 +57,13 @@ def test_that_of_insight_runs():
         assert title in result.stdout
 
 
+def test_that_of_routes_runs():
+    result = run("--quick", "routes")
+    assert result.returncode == 0, result.stderr
+    for title in ("One of 100 routes", "by host and prefix", "processor time a request"):
+        assert title in result.stdout
+
+
 def test_that_of_sockets_runs():
     result = run("--quick", "sockets")
     assert result.returncode == 0, result.stderr

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Self, TypeAlias
 
@@ -21,18 +21,24 @@ import trio
 from wasi_trio._texts import MOST, get_logger, shown
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._compile_limits import CompileLimits
+from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._garbage import freeze_garbage_collection
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import text_formatter
 from wasi_trio.serve._middleware import Chain
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve._responder import OwnAnswers
+from wasi_trio.serve._settings import SettingError, Settings
 from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send, pass_lifespan
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
+from wasi_trio.serve.pool._admission import Places
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.routing._pools import Common, Pools
+from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
 from wasi_trio.serve.telemetry._switch import Wanted, wanted
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import EngineOptions, check_address_space
+from wasi_trio.wasi._state import opened
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -43,6 +49,17 @@ NO_COMPONENT = (
     "no component is named: set the environment variable WASI_TRIO_COMPONENT, or component in the table [wasi_trio] "
     "of hypercorn's configuration file"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an application is to do; ``routes`` are the settings that have some, where components are not all."""
+
+    components: list[str]
+    options: HandlerOptions
+    headers: Sequence[tuple[bytes, bytes]]
+    engine: EngineOptions
+    routes: Settings | None
 
 
 class App:
@@ -105,20 +122,49 @@ class App:
             raise RuntimeError(WRONG_WORKER)
         if self._application is not None:
             raise RuntimeError("the application runs already")
-        paths, options, headers, engine_options = self._understand()
+        plan = self._understand()
         telemetry = wanted(os.environ)
         check_address_space()
-        with engine_options.open() as engine:
-            imports = state_imports(options.wasi.state)
-            if self._imports is not None:
-                imports.update(self._imports)
-            chain = Chain(engine, paths, imports)
-            async with _exported(telemetry, options) as options, chain.open(options) as handlers:
-                self._application = Application(handlers[0], headers=headers)
-                try:
-                    yield self
-                finally:
-                    self._application = None
+        with plan.engine.open() as engine:
+            async with _exported(telemetry, plan.options) as options:
+                plan = replace(plan, options=options)
+                answering = self._routed(engine, plan) if plan.routes is not None else self._alone(engine, plan)
+                async with answering as application:
+                    self._application = application
+                    try:
+                        yield self
+                    finally:
+                        self._application = None
+
+    @asynccontextmanager
+    async def _alone(self, engine: Engine, plan: _Plan) -> AsyncIterator[Application]:
+        """Components that answer all requests."""
+        imports = state_imports(plan.options.wasi.state)
+        if self._imports is not None:
+            imports.update(self._imports)
+        async with Chain(engine, plan.components, imports).open(plan.options) as handlers:
+            yield Application(handlers[0], headers=plan.headers)
+
+    @asynccontextmanager
+    async def _routed(self, engine: Engine, plan: _Plan) -> AsyncIterator[Application]:
+        """Routes, as the settings have them."""
+        settings = plan.routes
+        assert settings is not None
+        loader = Loader(engine)
+        loaded = [loader.load(version, settings, self._imports) for version in read_versions(settings)]
+        places = Places(settings["max-concurrent-requests"])
+
+        def adapt(route: LoadedRoute) -> HandlerOptions:
+            wasi = replace(route.options.wasi, state=state)
+            given = plan.options
+            return replace(route.options, places=places, wasi=wasi, metrics=given.metrics, tracer=given.tracer)
+
+        async with opened(settings.state, engine.budget) as state, trio.open_nursery() as nursery:
+            pools = Pools(nursery, Common(adapt, OwnAnswers(adds_date=False)))
+            pools.routed = True
+            await pools.adopt(loaded)
+            yield Application.of(pools)
+            pools.end()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         if self._application is not None:
@@ -151,27 +197,32 @@ class App:
         logger.error("%s", message)
         await send({"type": "lifespan.startup.failed", "message": message})
 
-    def _understand(self) -> tuple[list[str], HandlerOptions, Sequence[tuple[bytes, bytes]], EngineOptions]:
+    def _understand(self) -> _Plan:
         """The components and options, out of what was given and what else says so."""
         engine = EngineOptions()
         component, options, headers = self._component, self._options, self._headers
+        routes: Settings | None = None
         if component is None or options is None:
             settings = settings_elsewhere(os.environ, sys.argv)
             if component is None:
                 component = settings["component"]
+                if settings.has_routes:
+                    if options is not None:
+                        raise SettingError("routes have their options from where they are set: give none to App")
+                    routes = settings
             if options is None:
                 options = settings.handler_options()
                 headers = settings.headers if headers is None else headers
                 engine = settings.engine_options()
                 if settings["verbose"]:
                     logging.getLogger("wasi_trio").setLevel(logging.INFO)
-        if not component:
+        if not component and routes is None:
             raise LoadError(NO_COMPONENT)
         if self._features is not None:
             engine = replace(engine, features=frozenset(self._features))
         if self._compile_limits is not None:
             engine = replace(engine, compile_limits=self._compile_limits)
-        return _paths(component), options, headers or (), engine
+        return _Plan(_paths(component), options, headers or (), engine, routes)
 
 
 @asynccontextmanager
@@ -204,7 +255,11 @@ def _paths(component: StrPath | Sequence[StrPath]) -> list[str]:
 def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
     """Have hypercorn --reload see when a component or the configuration changes: it watches the files of modules."""
     try:
-        files = _paths(settings_elsewhere(os.environ, sys.argv)["component"] if component is None else component)
+        if component is None:
+            routes = settings_elsewhere(os.environ, sys.argv).routes
+            files = [path for route in routes for path in (*route.components, *([route.files] if route.files else []))]
+        else:
+            files = _paths(component)
     except SettingError:
         return  # the worker tells what is wrong
     config = config_path(os.environ, sys.argv)
@@ -221,7 +276,7 @@ class _Main(App):
         if is_hypercorn(sys.argv):
             freeze_garbage_collection()
 
-    def _understand(self) -> tuple[list[str], HandlerOptions, Sequence[tuple[bytes, bytes]], EngineOptions]:
+    def _understand(self) -> _Plan:
         ours = logging.getLogger("wasi_trio")
         if not ours.hasHandlers():
             # Where nobody has set up anything lines would come without a time, and those below warnings not at all.

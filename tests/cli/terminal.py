@@ -41,6 +41,13 @@ class Terminal:
         self.process = process
         self.end = end
         self.said = b""
+        self._is_open = True
+
+    def close(self) -> None:
+        """Have it see that nobody is there any more; harmless when repeated."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self.end)
 
     def read(self) -> bool:
         """Wait for more of what it says; False when it has closed the terminal."""
@@ -72,9 +79,10 @@ def at_a_terminal(*arguments: str, **env: str) -> Iterator[Terminal]:
         [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment(env)
     )
     os.close(theirs)
+    terminal = Terminal(process, ours)
     try:
-        yield Terminal(process, ours)
+        yield terminal
     finally:
         process.kill()
         process.wait()
-        os.close(ours)
+        terminal.close()

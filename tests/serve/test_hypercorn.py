@@ -120,6 +120,26 @@ def test_tls_http2_unix_sockets_and_the_table(folder: Path) -> None:
     assert "Traceback" not in said
 
 
+def test_routes(folder: Path) -> None:
+    for name in ("hello", "counter"):
+        (folder / f"{name}.wasm").write_bytes(wat.load(name))
+    (folder / "hypercorn.toml").write_text(
+        'worker_class = "trio"\nbind = ["127.0.0.1:0"]\n[wasi_trio]\ncomponent = "hello.wasm"\n'
+        '[[wasi_trio.route]]\nprefix = "/count"\ncomponent = "counter.wasm"\nmax-instance-reuse-count = 2\n'
+        "idle-instance-timeout = 1000\n"
+    )
+    with hypercorn(folder, "-c", "hypercorn.toml") as server:
+        (url,) = server.find(r"Running on (http://127\.0\.0\.1:\d+)")
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            assert [client.get(f"{url}/count").text for _ in range(3)] == ["1\n", "2\n", "1\n"]
+            assert client.get(f"{url}/other").text == "Hello, world!\n"
+            assert client.get(f"{url}/%63ount/x").text == "2\n"
+        server.process.send_signal(signal.SIGTERM)
+        code, said = server.ends()
+    assert code == 0
+    assert "Traceback" not in said
+
+
 def test_a_trap_is_told_with_its_time_and_request(folder: Path) -> None:
     component(folder, "trap")
     (folder / "hypercorn.toml").write_text(

@@ -46,9 +46,11 @@ def test_the_defaults_are_those_of_the_handler() -> None:
 def test_every_handler_option_can_be_set() -> None:
     settable = {setting.field.partition(".")[0] for setting in SETTINGS if setting.field}
     # Some are objects of a program or follow from others, and nobody has needed another time than 5 s so far.
-    assert settable | {"metrics", "tracer", "listeners", "memory_timeout", "instance_prefix", "observed"} == {
-        field.name for field in dataclasses.fields(HandlerOptions)
-    }
+    assert settable | {"metrics", "tracer", "listeners", "memory_timeout", "instance_prefix", "observed"} | {
+        "places",
+        "route",
+        "generation",
+    } == {field.name for field in dataclasses.fields(HandlerOptions)}
 
 
 #: for each of a few settings: as text, in TOML, and the value

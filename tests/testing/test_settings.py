@@ -24,7 +24,12 @@ BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
 def test_every_option_of_the_handler_is_one_here() -> None:
     """A new field of HandlerOptions belongs into Settings as well."""
     own = Settings.__optional_keys__ - GuestSettings.__optional_keys__ - {"options", "profile"}
-    assert {field.name for field in dataclasses.fields(HandlerOptions)} == own | {"wasi"}
+    assert {field.name for field in dataclasses.fields(HandlerOptions)} == own | {
+        "wasi",
+        "places",
+        "route",
+        "generation",
+    }
     for name in own:
         assert Settings.__annotations__[name].__forward_arg__ == HandlerOptions.__annotations__[name], name
 

@@ -76,8 +76,12 @@ class Ticker:
                 self.asleep = False
             seen = self.runs
             self.tick(period)
-            for watch in self.watchers:
-                watch()
+            self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        # Not in the loop above, whose variables would keep the last one while the thread sleeps.
+        for watch in self.watchers:
+            watch()
 
     def _rest(self, period: float) -> bool:
         """Wait until the next tick; true if there is to be none."""

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from wasi_trio.runtime._profile_options import GuestProfile
-from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._notify import ServiceManager
-from wasi_trio.serve.process._service import Orders, Service, administered, exported, new_metrics
+from wasi_trio.serve.process._orders import understand
+from wasi_trio.serve.process._reloading import Reloading
+from wasi_trio.serve.process._service import Service, administered, exported, new_metrics
+from wasi_trio.serve.process._watching import check_watching
+from wasi_trio.serve.routing._versions import Loader
 from wasi_trio.serve.telemetry._switch import wanted
 from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._loading import check_address_space
@@ -49,12 +52,17 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
         supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
         settings.check_processes(protocols.workers)
         check_address_space()
+        if settings["watch"]:
+            check_watching()
         if isinstance(settings["profile"], GuestProfile):
             # It is to end no process in which nothing takes it yet, or any more. Workers have this from here.
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         with ExitStack() as stack:
             engine = stack.enter_context(settings.engine_options().open())
-            chain = orders.load(engine)
+            versions = orders.read()
+            loader = Loader(engine)
+            loaded = [loader.load(version, settings) for version in versions]
+            reloading = Reloading()
             sockets = protocols.sockets
             listeners = stack.enter_context(listening(protocols.secure, protocols.plain, sockets))
             shutdown = settings["shutdown-addr"]
@@ -66,34 +74,39 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
                 from wasi_trio.serve.process._supervisor import Supervisor
 
                 # What the workers load was compiled by this, and is in wasmtime's cache.
-                del chain
+                del loaded, loader
                 engine.close()
-                supervisor = Supervisor(orders, protocols.workers, listeners, admin_socket)
-                trio.run(_main, supervisor.run, shutdown_socket, manager)
+                supervisor = Supervisor(orders, versions, protocols.workers, listeners, admin_socket, reloading)
+                trio.run(_main, supervisor.run, shutdown_socket, manager, reloading)
             else:
                 metrics = None if admin_socket is None and not telemetry.metrics else new_metrics()
                 with exported(telemetry, metrics) as tracer:
-                    service = Service(orders, chain, protocols, listeners, metrics, tracer=tracer)
+                    service = Service(
+                        orders,
+                        versions,
+                        loader,
+                        loaded,
+                        protocols,
+                        listeners,
+                        metrics,
+                        tracer=tracer,
+                        reloading=reloading,
+                    )
+                    instruments = service.instruments
                     with administered(service, admin_socket):
-                        trio.run(_main, service.run, shutdown_socket, manager, instruments=service.instruments)
+                        trio.run(_main, service.run, shutdown_socket, manager, reloading, instruments=instruments)
     except (SettingError, LoadError, ListenError) as error:
         raise CommandError(str(error)) from None
-
-
-def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None) -> Orders:
-    """All that says what to do, brought together; raises SettingError."""
-    path = config_file or environment.get(VARIABLE)
-    file = read_config_file(path) if path else None
-    return Orders(gather(given, environment, file), file)
 
 
 async def _main(
     serve: Callable[[trio.Event, Callable[[], object]], Awaitable[None]],
     shutdown_socket: socket.socket | None,
     manager: ServiceManager,
+    reloading: Reloading,
 ) -> None:
     """Run what serves until a signal, or a connection to the shutdown address, sets its event."""
-    async with shutdown_on_signals() as stop, trio.open_nursery() as nursery:
+    async with shutdown_on_signals(reloading.want_all) as stop, trio.open_nursery() as nursery:
         nursery.start_soon(manager.run, stop)
         if shutdown_socket is not None:
             nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 
 import trio
 
 from wasi_trio._texts import get_logger
+from wasi_trio.serve._middleware import Answerer
 from wasi_trio.serve._mounting import below
 from wasi_trio.serve.http._stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
-from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.wasi.http._body import Body, BodyAborted, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._lengths import may_announce_length, may_have_content
@@ -44,43 +45,12 @@ class ExtraHeaders:
                 request.authority = self._authority
 
 
-class HandlerService:
-    """Has a handler answer the request of each stream that it is called with.
+@dataclass(frozen=True, slots=True)
+class OwnAnswers:
+    """What a server itself puts in its answers: ``response_headers``, and the date unless others do (``adds_date``)."""
 
-    ``headers`` replace those of the same name in every request (names in lower case); ``response_headers`` are added to
-    every response. ``adds_date`` is for servers that give responses no ``date`` field. A request for another host than
-    ``server_names``, if there are any, is not found. A guest sees the path below ``root_path``. ``observed`` says that
-    the handler numbers requests, for the access log to tell which instance had each.
-    """
-
-    def __init__(
-        self,
-        handler: ProxyHandler,
-        *,
-        headers: Sequence[tuple[bytes, bytes]] = (),
-        response_headers: Sequence[tuple[bytes, bytes]] = (),
-        adds_date: bool = True,
-        server_names: Collection[str] = (),
-        root_path: str = "",
-        observed: bool = False,
-    ) -> None:
-        self.handler = handler
-        self.extra = ExtraHeaders(headers)
-        self.response_headers = tuple(response_headers)
-        self.adds_date = adds_date
-        self.observed = observed
-        self._server_names = server_names
-        self._root_path = root_path
-
-    def __call__(self, stream: HttpStream) -> None:
-        request = stream.request
-        if self._server_names and request.authority not in self._server_names:
-            stream.send_whole(*self.error(404, request.method))
-            return
-        if self._root_path:
-            request.path_with_query = below(self._root_path, request.path_with_query or "/")
-        self.extra.apply(request)
-        Responder(stream, self)
+    response_headers: tuple[tuple[bytes, bytes], ...] = ()
+    adds_date: bool = True
 
     def error(
         self, status: int, method: str, retry_after: int | None = None
@@ -98,6 +68,50 @@ class HandlerService:
             headers.append((b"date", current_date()))
         bodiless = method == "HEAD"
         return ResponseHead(status, headers, len(content), bodiless), b"" if bodiless else content, None
+
+
+class HandlerService:
+    """Has a handler answer the request of each stream that it is called with.
+
+    ``headers`` replace those of the same name in every request (names in lower case); ``response_headers`` are added to
+    every response. ``adds_date`` is for servers that give responses no ``date`` field. A request for another host than
+    ``server_names``, if there are any, is not found. A guest sees the path below ``root_path``. ``observed`` says that
+    the handler numbers requests, for the access log to tell which instance had each.
+    """
+
+    def __init__(
+        self,
+        handler: Answerer,
+        *,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        response_headers: Sequence[tuple[bytes, bytes]] = (),
+        adds_date: bool = True,
+        server_names: Collection[str] = (),
+        root_path: str = "",
+        observed: bool = False,
+    ) -> None:
+        self.handler = handler
+        self.extra = ExtraHeaders(headers)
+        self.answers = OwnAnswers(tuple(response_headers), adds_date)
+        self.response_headers = self.answers.response_headers
+        self.adds_date = adds_date
+        self.observed = observed
+        self._server_names = server_names
+        self._root_path = root_path
+
+    def __call__(self, stream: HttpStream) -> None:
+        request = stream.request
+        if self._server_names and request.authority not in self._server_names:
+            stream.send_whole(*self.answers.error(404, request.method))
+            return
+        self.prepare(request)
+        Responder(stream, self)
+
+    def prepare(self, request: Request) -> None:
+        """Change a request as the handler is to have it."""
+        if self._root_path:
+            request.path_with_query = below(self._root_path, request.path_with_query or "/")
+        self.extra.apply(request)
 
 
 class Responder:
@@ -217,7 +231,7 @@ class Responder:
         self._send_error(500, None)
 
     def _send_error(self, status: int, retry_after: int | None) -> None:
-        self._stream.send_whole(*self._service.error(status, self._stream.request.method, retry_after))
+        self._stream.send_whole(*self._service.answers.error(status, self._stream.request.method, retry_after))
         self._end()
 
     def _end(self, reason: HttpError | None = None) -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from wasi_trio._texts import get_logger
 from wasi_trio.component._features import chosen
+from wasi_trio.serve.routing._orders import RouteOrder, all_routes, make_route, parse_route
+from wasi_trio.serve.routing._patterns import parse_pattern
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
 from wasi_trio.wasi._outbound import Outbound, parse_entry
@@ -71,6 +73,11 @@ class Setting:
         """The environment variable that sets it."""
         return PREFIX + self.name.upper().replace("-", "_")
 
+    @property
+    def for_routes(self) -> bool:
+        """Whether each route may have a value of its own."""
+        return self.name in ("dirs", "headers") or (self.field is not None and self.field != "total_memory")
+
 
 def _off(text: str) -> bool:
     return not arguments.parse_switch(text)
@@ -86,6 +93,22 @@ SETTINGS = (
         "Files of components: each answers what the one before it asks of wasi:http/handler.",
         several=True,
         between=os.pathsep,
+    ),
+    Setting(
+        "route",
+        parse_route,
+        "Have requests for a host, and for paths below a prefix, answered by other components, or by the files in a "
+        "folder where FILE ends with a slash. May be repeated.",
+        "HOST/PREFIX=FILE[,FILE]...",
+        several=True,
+    ),
+    Setting(
+        "watch",
+        arguments.parse_switch,
+        "Serve components that change without a restart, and the configuration file likewise; SIGHUP does it by hand.",
+        default="false",
+        switch=True,
+        everywhere=False,
     ),
     Setting(
         "addr",
@@ -582,6 +605,32 @@ class Settings:
                     "have another: use sqlite:FILE or redis://HOST, or one worker"
                 )
 
+    @property
+    def routes(self) -> tuple[RouteOrder, ...]:
+        """The routes, of which there is one where there is nothing but components; raises SettingError."""
+        try:
+            return all_routes(self["route"], self["component"])
+        except ValueError as error:
+            raise SettingError(str(error)) from None
+
+    @property
+    def has_routes(self) -> bool:
+        """Whether there is more than components that answer all requests."""
+        return bool(self["route"])
+
+    def keeping(self, others: Settings, names: Iterable[str]) -> Settings:
+        """These, but for ``names``, which are as the others say."""
+        values = dict(self._values)
+        for name in names:
+            values.pop(name, None)
+            if name in others:
+                values[name] = others[name]
+        return Settings(values)
+
+    def of_route(self, route: RouteOrder) -> Settings:
+        """Those that hold for a route."""
+        return Settings({**self._values, **route.settings})
+
     def _total_memory(self) -> int | None:
         """The bytes that all instances of one process may hold."""
         from wasi_trio.serve import _memory as memory
@@ -654,6 +703,21 @@ def from_table(table: object, file: str, *, ours: bool = True) -> Iterator[tuple
     place = f"[{TABLE}] of {file}"
     if not isinstance(table, dict):
         raise SettingError(f"{TABLE} in {file} is not a table")
+    for setting, key, content in _entries(table, place):
+        if setting.name == "route" and isinstance(content, list) and all(isinstance(part, dict) for part in content):
+            yield (
+                setting.name,
+                tuple(
+                    _route(part, f"[[{TABLE}.{key}]] number {number} of {file}", ours)
+                    for number, part in enumerate(content, 1)
+                ),
+            )
+        else:
+            yield setting.name, _content(setting, key, content, place, ours)
+
+
+def _entries(table: dict[str, Any], place: str) -> Iterator[tuple[Setting, str, Any]]:
+    """The settings of a table, each with its key and what it is set to."""
     seen: set[str] = set()
     for key, content in table.items():
         name = key.replace("_", "-")
@@ -663,13 +727,61 @@ def from_table(table: object, file: str, *, ours: bool = True) -> Iterator[tuple
         if name in seen:
             raise SettingError(f"{place}: {name} is set twice")
         seen.add(name)
-        where = f"{key} in {place}"
-        _refuse_elsewhere(setting, where, ours)
-        try:
-            texts = _texts(setting, content)
-        except ValueError as error:
-            raise _invalid(where, error) from None
-        yield name, _value(setting, where, texts)
+        yield setting, key, content
+
+
+def _content(setting: Setting, key: str, content: Any, place: str, ours: bool) -> Any:
+    where = f"{key} in {place}"
+    _refuse_elsewhere(setting, where, ours)
+    try:
+        texts = _texts(setting, content)
+    except ValueError as error:
+        raise _invalid(where, error) from None
+    return _value(setting, where, texts)
+
+
+#: what a route has beside settings, and of which types
+_OF_ROUTES: dict[str, type] = {"host": str, "prefix": str, "files": str, "strip-prefix": bool, "name": str}
+
+
+def _route(table: dict[str, Any], place: str, ours: bool) -> RouteOrder:
+    """A route as TOML has it."""
+    own: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for key, content in table.items():
+        kind = _OF_ROUTES.get(key.replace("_", "-"))
+        if kind is None:
+            others[key] = content
+        elif not isinstance(content, kind):
+            raise SettingError(f"{place}: {key} is not {'true or false' if kind is bool else 'a string'}")
+        else:
+            own[key.replace("_", "-")] = content
+    components: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
+    for setting, key, content in _entries(others, place):
+        value = _content(setting, key, content, place, ours)
+        if setting.name == "component":
+            components = value
+        elif not setting.for_routes:
+            raise SettingError(f"{place}: {key} is for the whole server, and not for one route")
+        else:
+            settings[setting.name] = value
+    prefix = own.get("prefix", "/")
+    try:
+        if not prefix.startswith("/"):
+            raise ValueError(f"the prefix {prefix!r} does not begin with a slash")
+        if "/" in own.get("host", ""):
+            raise ValueError(f"the host {own['host']!r} has a slash in it")
+        return make_route(
+            parse_pattern(own.get("host", "") + prefix),
+            components,
+            own.get("files"),
+            strip_prefix=own.get("strip-prefix", False),
+            label=own.get("name", ""),
+            settings=settings,
+        )
+    except ValueError as error:
+        raise SettingError(f"{place}: {error}") from None
 
 
 def _value(setting: Setting, where: str, texts: list[str]) -> Any:

@@ -22,37 +22,40 @@ def ignore_hang_up() -> None:
 
 
 def _tell_ignored() -> None:
-    logger.warning("SIGHUP is ignored: nothing is reloaded; SIGTERM ends the server")
+    logger.warning("SIGHUP is ignored while the server starts")
 
 
 @asynccontextmanager
-async def shutdown_on_signals() -> AsyncIterator[trio.Event]:
+async def shutdown_on_signals(reload: Callable[[], None] | None = None) -> AsyncIterator[trio.Event]:
     """Within this block the first SIGTERM or SIGINT sets the event it gives, and the second cancels the block.
 
-    SIGHUP from a terminal that is closed is as the first of them: nobody is there any more to end the server. One that
-    was not started at a terminal is sent SIGHUP to reload something, of which there is nothing, so it is told and
-    ignored. Where it is ignored already (``nohup``), so it stays.
+    SIGHUP calls ``reload``. From a terminal that is closed it is as the first of the others: nobody is there any more
+    to end the server. Where it is ignored already (``nohup``), or without ``reload``, so it stays.
     For the main thread only, where signals arrive.
     """
     stop = trio.Event()
     numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    if reload is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     at_terminal = os.isatty(2)
     with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_signals, signals, stop, nursery.cancel_scope, at_terminal)
+            nursery.start_soon(_watch_signals, signals, stop, nursery.cancel_scope, at_terminal, reload)
             yield stop
             nursery.cancel_scope.cancel()
 
 
 async def _watch_signals(
-    signals: AsyncIterator[int], stop: trio.Event, scope: trio.CancelScope, at_terminal: bool
+    signals: AsyncIterator[int],
+    stop: trio.Event,
+    scope: trio.CancelScope,
+    at_terminal: bool,
+    reload: Callable[[], None] | None,
 ) -> None:
     async for number in signals:
         hung_up = number == signal.SIGHUP
-        if hung_up and not at_terminal:
-            _tell_ignored()
+        if hung_up and reload is not None and not (at_terminal and not os.isatty(2)):
+            reload()
         elif not stop.is_set():
             logger.warning("shutting down when the requests under way are answered; a second signal ends at once")
             stop.set()

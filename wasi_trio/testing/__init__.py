@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from wasi_trio.testing._opener import Opener
     from wasi_trio.testing._outgoing import Answer, OutgoingHandler, OutgoingRequest, UnexpectedRequest
     from wasi_trio.testing._pool import InstanceRecord
+    from wasi_trio.testing._routes import routes
     from wasi_trio.testing._scratch import scratch_directory
     from wasi_trio.testing._settings import GuestSettings, Settings
     from wasi_trio.testing._sources import Source
@@ -77,6 +78,7 @@ __all__ = [
     "UnexpectedRequest",
     "component",
     "exports",
+    "routes",
     "run",
     "scratch_directory",
     "server",
@@ -117,6 +119,7 @@ __getattr__, __dir__ = lazily(
         "UnexpectedRequest": "wasi_trio.testing._outgoing",
         "component": "wasi_trio.testing._app",
         "exports": "wasi_trio.testing._exports",
+        "routes": "wasi_trio.testing._routes",
         "run": "wasi_trio.testing._commands",
         "scratch_directory": "wasi_trio.testing._scratch",
         "server": "wasi_trio.testing._live",

@@ -21,7 +21,7 @@ from wasi_trio.wasi.http._lengths import may_have_content
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from wasi_trio.serve.pool._handler import ProxyHandler
+    from wasi_trio.serve._middleware import Answerer
 
 
 class RequestParts(TypedDict, total=False):
@@ -44,7 +44,7 @@ class Response(Incoming):
         super().__init__(message.body, message.headers)
         self.status = message.status
         #: the number of the instance that answered, as in ``App.instances``
-        self.instance = exchange.instance
+        self.instance = getattr(exchange, "instance", None)  # none where no guest was asked
         self._exchange = exchange
         self._app = app
         if not may_have_content(exchange.request.method, message.status):
@@ -73,7 +73,7 @@ class App(Running):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names)
-        self._handler: ProxyHandler | None = None
+        self._handler: Answerer | None = None
         self._requests: dict[Failable, None] = {}
 
     def _fail(self, error: BaseException) -> None:

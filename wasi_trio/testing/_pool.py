@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import trio
 
@@ -42,7 +42,7 @@ class Pools:
     def __init__(self) -> None:
         #: in the order in which they were started
         self.instances: list[InstanceRecord] = []
-        self.handlers: Sequence[ProxyHandler] = ()
+        self.handlers: Iterable[ProxyHandler] = ()
         self._changed = trio.lowlevel.ParkingLot()
 
     def listen(self, component: str) -> _Pool:

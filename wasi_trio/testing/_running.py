@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import trio
 
@@ -25,6 +26,8 @@ from wasi_trio.wasi._arguments import parse_profile
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._loading import EngineOptions, compile_component
 from wasi_trio.wasi._stdio import CapturedOutput
+
+H = TypeVar("H", bound=Iterable[ProxyHandler])
 
 #: bytes of each of the outputs that are kept; then the guest finds it closed
 CAPTURED = 16 << 20
@@ -144,30 +147,39 @@ class Running(Outputs):
         """Something in the test's own code has failed beside the test: end the block with it."""
         self._block.fail(error)
 
+    def _options(self, settings: GuestSettings, options: HandlerOptions) -> HandlerOptions:
+        """The options of handlers whose guests are those of this test."""
+        wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
+        return replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
+
     @asynccontextmanager
     async def _open(self, chain: Chain, settings: Settings) -> AsyncIterator[ProxyHandler]:
-        """Run the components; in the end all is dropped as it stands.
+        """Run the components, as ``_run`` does."""
+        __tracebackhide__ = True
+        async with self._run(chain.open(self._options(settings, handler_options(settings))), chain.engine) as handlers:
+            yield handlers[0]
+
+    @asynccontextmanager
+    async def _run(self, running: AbstractAsyncContextManager[H], engine: Engine) -> AsyncIterator[H]:
+        """Have handlers run; in the end all is dropped as it stands.
 
         What a block raises comes out as it is: here it passes by the nurseries of the handlers, which would put it in
         groups.
         """
         __tracebackhide__ = True
-        options = handler_options(settings)
-        wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
-        options = replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
         record(self)
         raised: BaseException | None = None
         with trio.CancelScope() as everything:
-            async with chain.open(options) as handlers:
+            async with running as handlers:
                 self._pools.handlers = handlers
                 try:
                     with self._block.block():
-                        yield handlers[0]
+                        yield handlers
                 except BaseException as error:
                     raised = error
                 everything.cancel()
-        if chain.engine.profiler is not None:  # one for this test alone
-            chain.engine.close()
+        if engine.profiler is not None:  # one for this test alone
+            engine.close()
         if raised is not None:
             raise raised
 

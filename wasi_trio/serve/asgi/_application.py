@@ -42,7 +42,14 @@ class Application:
         headers: Sequence[tuple[bytes, bytes]] = (),
         adds_date: bool = False,
     ) -> None:
-        self._service = HandlerService(handler, headers=headers, adds_date=adds_date)
+        self._service: Callable[[HttpStream], None] = HandlerService(handler, headers=headers, adds_date=adds_date)
+
+    @classmethod
+    def of(cls, service: Callable[[HttpStream], None]) -> Application:
+        """One that has a service answer each request, which may choose among handlers."""
+        application = cls.__new__(cls)
+        application._service = service
+        return application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]

@@ -51,6 +51,33 @@ class Bounds:
     at_once: int = 1
 
 
+class Places:
+    """Bounds the requests that several handlers work on together; None is no bound.
+
+    Who has requests that wait says so in ``waiting``, with what places one of them, if there is a place for it.
+    """
+
+    __slots__ = ("limit", "taken", "waiting")
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit: float = math.inf if limit is None else limit
+        self.taken = 0
+        self.waiting: dict[object, Callable[[], bool]] = {}
+
+    @property
+    def free(self) -> bool:
+        return self.taken < self.limit
+
+    def fill(self) -> None:
+        """Give places that have become free to requests that wait, one to each handler in turn."""
+        idle = 0
+        while self.waiting and self.free and idle < len(self.waiting):
+            who, place = next(iter(self.waiting.items()))
+            del self.waiting[who]
+            self.waiting[who] = place
+            idle = 0 if place() else idle + 1
+
+
 class Slot:
     """What admission knows of one instance."""
 
@@ -72,13 +99,17 @@ class Slot:
 class Admission(Generic[R]):
     """Counts requests and instances, and decides by that alone.
 
-    A request that was given a place keeps it until ``release``. One that needs another instance has to wait while there
-    is no memory for that. An instance has room while it is ``ready`` and its
-    bounds admit one request more; the one that has had room for longest is asked first.
+    A request that was given a place keeps it until ``release``; it counts among ``places``, too, if there are any. One
+    that needs another instance has to wait while there is no memory for that. An instance has room while it is
+    ``ready`` and its bounds admit one request more; the one that has had room for longest is asked first.
     """
 
-    def __init__(self, bounds: Bounds, has_memory: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, bounds: Bounds, has_memory: Callable[[], bool] = lambda: True, places: Places | None = None
+    ) -> None:
         self.bounds = bounds
+        #: those that it has in common with others
+        self.places = places
         #: whether there is memory for one instance more
         self._has_memory = has_memory
         #: requests that have a place
@@ -103,12 +134,15 @@ class Admission(Generic[R]):
 
     def can_place(self) -> bool:
         """Whether a request could be given a place now."""
-        return self.active < self.bounds.requests and (bool(self._roomy) or self._has_memory())
+        return self._has_place() and (bool(self._roomy) or self._has_memory())
+
+    def _has_place(self) -> bool:
+        return self.active < self.bounds.requests and (self.places is None or self.places.free)
 
     @property
     def short(self) -> bool:
         """Whether it is for want of memory alone that none can."""
-        return self.active < self.bounds.requests and not self.can_place()
+        return self._has_place() and not self.can_place()
 
     def hold(self, request: R) -> None:
         """Have a request wait, however many do."""
@@ -117,6 +151,8 @@ class Admission(Generic[R]):
     def place(self) -> tuple[Verdict, Slot]:
         """Give a request a place: ACCEPT with an instance that has room, or START with a new one."""
         self.active += 1
+        if self.places is not None:
+            self.places.taken += 1
         verdict, slot = Verdict.ACCEPT, next(iter(self._roomy), None)
         if slot is None:
             verdict = Verdict.START
@@ -132,6 +168,8 @@ class Admission(Generic[R]):
     def release(self) -> None:
         """A request is over, and its place free."""
         self.active -= 1
+        if self.places is not None:
+            self.places.taken -= 1
 
     def next_held(self) -> R | None:
         """The request that waits for longest, if there is a place for it now; it is to be placed."""
@@ -157,6 +195,8 @@ class Admission(Generic[R]):
         """So many requests, which the instance has not begun, are off its hands, and have no place any more."""
         self.undo(slot, count)
         self.active -= count
+        if self.places is not None:
+            self.places.taken -= count
 
     def undo(self, slot: Slot, count: int = 1) -> None:
         """So many requests of the instance's count for nothing: it has not begun them."""

@@ -57,6 +57,7 @@ class ProxyHandler:
         if at_once is None or not component.concurrent:  # a guest of WASI 0.2 cannot take more
             at_once = self.calls.default_concurrent_count
         self.concurrent_count = at_once
+        budget = self._budget = component.engine.budget
         limit, queue = self.options.max_concurrent_requests, self.options.max_queued_requests
         self.admission: Admission[Exchange] = Admission(
             Bounds(
@@ -65,9 +66,10 @@ class ProxyHandler:
                 reuse=self.reuse_count,
                 at_once=self.concurrent_count,
             ),
-            self._has_memory,
+            # Not a method, as that would be a cycle, which is not collected where the handler was made at the start.
+            lambda: budget.admits(component.instance_size),
+            self.options.places,
         )
-        self._budget = component.engine.budget
         if self.options.total_memory is not None:
             self._budget.limit = self.options.total_memory
         self._shortage: Shortage | None = None
@@ -96,7 +98,6 @@ class ProxyHandler:
         if self.options.request_timeout is not None:
             self._deadlines = Deadlines(self._nursery, self.options.request_timeout)
         self._shortage = Shortage(self._nursery, self.options.memory_timeout, self._refuse_for_memory)
-        self._budget.on_freed[self] = self._place_held
         self._nursery.start_soon(self._answer_when_cancelled)
         self.watchdog.start()
         return self
@@ -105,13 +106,10 @@ class ProxyHandler:
         metrics = None
         listeners = [listen(self.component.name) for listen in self.options.listeners]
         if self.options.metrics is not None:
-            metrics = self.metrics = self.options.metrics.of(self.component.name)
-            metrics.in_progress = lambda: self.active
-            metrics.waiting = lambda: self.waiting
+            options = self.options
+            metrics = self.metrics = self.options.metrics.of(self.component.name, options.route, options.generation)
+            metrics.sources.append(self)
             self.options.metrics.budget = self._budget
-            metrics.stalls = lambda: self.watchdog.stalls
-            metrics.interruptions = lambda: self.watchdog.interruptions
-            metrics.outbound = self.connections
         elif (
             not listeners
             and not self.options.observed
@@ -137,6 +135,16 @@ class ProxyHandler:
         return len(self.admission.held)
 
     @property
+    def stalls(self) -> int:
+        """Host calls that held up the event loop and were logged."""
+        return self.watchdog.stalls
+
+    @property
+    def interruptions(self) -> int:
+        """Host calls that held up the event loop and were interrupted."""
+        return self.watchdog.interruptions
+
+    @property
     def started(self) -> int:
         """Instances whose making was begun so far, which is also the number of the latest."""
         return self.admission.started
@@ -155,7 +163,12 @@ class ProxyHandler:
             return await self._nursery_manager.__aexit__(kind, error, traceback)
         finally:
             self.watchdog.stop()
-            del self._budget.on_freed[self]
+            self._shortage = None
+            self._budget.on_freed.pop(self, None)
+            if self.options.places is not None:
+                self.options.places.waiting.pop(self, None)
+            if self.metrics is not None:
+                self.metrics.ended(self)
             if self._profiler is not None:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._profiler.flush)
@@ -204,6 +217,10 @@ class ProxyHandler:
 
     def _hold(self, exchange: Exchange) -> None:
         exchange.keeper = self
+        # Only now, as a server may have many handlers, and each end of an instance would ask all of them.
+        self._budget.on_freed[self] = self._place_held
+        if self.options.places is not None:
+            self.options.places.waiting.setdefault(self, self._place_one)
         if self.admission.short:
             assert self._shortage is not None
             self._shortage.watch((exchange,))
@@ -222,9 +239,6 @@ class ProxyHandler:
         failure = Overloaded(reason)
         log.warning("%s: %s", exchange, failure, extra={"about": exchange.about()})
         exchange.fail(failure, HttpError("internal-error", reason))
-
-    def _has_memory(self) -> bool:
-        return self._budget.admits(self.component.instance_size)
 
     def responded(self, exchange: Exchange) -> None:
         """Of a request that is held there are no responses."""
@@ -268,12 +282,26 @@ class ProxyHandler:
 
     def _place_held(self) -> None:
         """Place the requests that wait, as far as there is a place now."""
+        if self.options.places is not None:
+            self.options.places.fill()
+        while self._place_one():
+            pass
         admission = self.admission
-        while (exchange := admission.next_held()) is not None:
-            self._place(exchange, *admission.place())
-        if admission.held and admission.short and self._shortage is not None:
+        if not admission.held:
+            self._budget.on_freed.pop(self, None)
+        elif admission.short and self._shortage is not None:
             # They may have waited for places so far, and wait for memory now.
             self._shortage.watch(admission.held)
+
+    def _place_one(self) -> bool:
+        """Place the request that waits for longest, if there is a place for it; whether there was."""
+        admission, places = self.admission, self.options.places
+        exchange = admission.next_held()
+        if exchange is not None:
+            self._place(exchange, *admission.place())
+        if places is not None and not admission.held:
+            places.waiting.pop(self, None)
+        return exchange is not None
 
     async def _run_worker(self, worker: Worker, exchange: Exchange, expected: int) -> None:
         self._budget.unreserve(expected)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import trio
 from prometheus_client import CollectorRegistry
@@ -48,15 +49,45 @@ class Distribution:
         return buckets
 
 
+class Watched(Protocol):
+    """What a handler is asked when the metrics are read, on any thread."""
+
+    @property
+    def active(self) -> int: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+    @property
+    def stalls(self) -> int: ...
+
+    @property
+    def interruptions(self) -> int: ...
+
+    @property
+    def connections(self) -> Connections | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Connections that are open, those of them that wait for a request, and how often one was opened and used again."""
+
+    open: int
+    idle: int
+    opened: int
+    reused: int
+
+
 class HandlerMetrics:
-    """The numbers of one handler, which counts here directly.
+    """The numbers of one handler, and of those that take its place, which count here directly.
 
     prometheus-client's own counters take a lock for each increment, which costs microseconds per request; these are
     only ever written on the handler's thread.
     """
 
-    def __init__(self, component: str) -> None:
+    def __init__(self, component: str, route: str = "") -> None:
         self.component = component
+        self.route = route
         #: by outcome and the class of the status, such as "2xx", or "none"
         self.requests: dict[tuple[Outcome, str], int] = {}
         self.response_seconds = Distribution(SECONDS)
@@ -64,13 +95,46 @@ class HandlerMetrics:
         self.started = 0
         self.retired = dict.fromkeys(Retirement, 0)
         self.reuse = Distribution(REQUESTS)
-        #: what the handler is asked for when the metrics are read
-        self.in_progress: Callable[[], int] = int
-        self.waiting: Callable[[], int] = int
-        self.stalls: Callable[[], int] = int
-        self.interruptions: Callable[[], int] = int
-        #: those of the guests' requests to other servers, once the handler is entered
-        self.outbound: Connections | None = None
+        #: the handlers that there are
+        self.sources: list[Watched] = []
+        #: what those counted that have ended
+        self._past = [0, 0, 0, 0]
+
+    def ended(self, handler: Watched) -> None:
+        """A handler is no more."""
+        self.sources.remove(handler)
+        self._past[0] += handler.stalls
+        self._past[1] += handler.interruptions
+        if handler.connections is not None:
+            self._past[2] += handler.connections.opened
+            self._past[3] += handler.connections.reused
+
+    @property
+    def in_progress(self) -> int:
+        return sum(handler.active for handler in list(self.sources))
+
+    @property
+    def waiting(self) -> int:
+        return sum(handler.waiting for handler in list(self.sources))
+
+    @property
+    def stalls(self) -> int:
+        return self._past[0] + sum(handler.stalls for handler in list(self.sources))
+
+    @property
+    def interruptions(self) -> int:
+        return self._past[1] + sum(handler.interruptions for handler in list(self.sources))
+
+    @property
+    def outbound(self) -> Outbound:
+        """The connections of the guests' requests to other servers."""
+        connections = [handler.connections for handler in list(self.sources) if handler.connections is not None]
+        return Outbound(
+            open=sum(each.open for each in connections),
+            idle=sum(each.idle for each in connections),
+            opened=self._past[2] + sum(each.opened for each in connections),
+            reused=self._past[3] + sum(each.reused for each in connections),
+        )
 
     @property
     def live(self) -> int:
@@ -94,26 +158,48 @@ class LivingTasks(trio.abc.Instrument):
 class Metrics:
     """The metrics of the handlers that are given it in their options, in a registry of their own.
 
-    A handler's are told from others' by the label ``component``. docs/metrics.md says what each means.
+    A handler's are told from others' by the label ``component``, and where there are routes by the label ``route``,
+    too. docs/metrics.md says what each means.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
+        #: whether there are routes
+        self.routed = False
+        #: takeovers of changed components and settings, by how they went; None where there can be none
+        self.reloads: dict[str, int] | None = None
         #: the tasks of the loop that the handlers are on, where somebody counts them
         self.tasks: LivingTasks | None = None
         #: what the handlers' instances hold together
         self.budget: Budget | None = None
-        self._handlers: dict[str, HandlerMetrics] = {}
+        self._handlers: dict[tuple[str, str], HandlerMetrics] = {}
+        #: the names that each generation of a route has taken
+        self._taken: dict[tuple[str, int], set[str]] = {}
         self.registry.register(self)
 
-    def of(self, component: str) -> HandlerMetrics:
-        """Numbers for one more handler of a component; the second of the same name is called ``NAME#2``."""
+    def of(self, component: str, route: str = "", generation: int = 0) -> HandlerMetrics:
+        """Numbers for one more handler of a component.
+
+        The second of the same name is called ``NAME#2``. The next generation of a route counts on where it has the same
+        components.
+        """
+        taken = self._taken.setdefault((route, generation), set())
         name, count = component, 1
-        while name in self._handlers:
+        while name in taken:
             count += 1
             name = f"{component}#{count}"
-        metrics = self._handlers[name] = HandlerMetrics(name)
+        taken.add(name)
+        metrics = self._handlers.get((route, name))
+        if metrics is None:
+            metrics = self._handlers[route, name] = HandlerMetrics(name, route)
         return metrics
+
+    def forget(self, route: str, generation: int) -> None:
+        """A generation of a route is no more, and with the last one what it counted."""
+        names = self._taken.pop((route, generation), set())
+        kept = {name for (other, _), others in self._taken.items() if other == route for name in others}
+        for name in names - kept:
+            del self._handlers[route, name]
 
     def exposition(self) -> bytes:
         """All of the registry in prometheus' text format; may be called on any thread."""
@@ -126,47 +212,47 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """For the registry; may be called on any thread."""
         handlers = list(self._handlers.values())
-        requests = _counter("requests", "Requests that have ended, by what became of them.", "outcome", "status")
-        started = _counter("instances_started", "Instances whose making was begun.")
-        retired = _counter("instances_retired", "Instances that have ended, by why.", "reason")
-        stalls = _counter("stalls", "Host calls that held up the event loop and were logged.")
-        interruptions = _counter(
+        requests = self._counter("requests", "Requests that have ended, by what became of them.", "outcome", "status")
+        started = self._counter("instances_started", "Instances whose making was begun.")
+        retired = self._counter("instances_retired", "Instances that have ended, by why.", "reason")
+        stalls = self._counter("stalls", "Host calls that held up the event loop and were logged.")
+        interruptions = self._counter(
             "host_calls_interrupted", "Host calls that held up the event loop and were interrupted."
         )
-        in_progress = _gauge("requests_in_progress", "Requests that instances have at the moment.")
-        waiting = _gauge("requests_waiting", "Requests that wait because others are under way.")
-        live = _gauge("instances_live", "Instances that there are at the moment.")
-        connections = _gauge("outbound_connections", "Connections of guests' requests to other servers.", "state")
-        opened = _counter("outbound_connections_opened", "Connections of guests' requests that were opened.")
-        reused = _counter("outbound_connections_reused", "Requests of guests that went over one that was kept.")
-        response = _histogram("response_seconds", "From a request's arrival to the head of the guest's response.")
-        wait = _histogram("queue_wait_seconds", "From a request's arrival until a guest was called with it.")
-        reuse = _histogram("instance_requests", "Requests that an instance took, counted when it ends.")
+        in_progress = self._gauge("requests_in_progress", "Requests that instances have at the moment.")
+        waiting = self._gauge("requests_waiting", "Requests that wait because others are under way.")
+        live = self._gauge("instances_live", "Instances that there are at the moment.")
+        connections = self._gauge("outbound_connections", "Connections of guests' requests to other servers.", "state")
+        opened = self._counter("outbound_connections_opened", "Connections of guests' requests that were opened.")
+        reused = self._counter("outbound_connections_reused", "Requests of guests that went over one that was kept.")
+        response = self._histogram("response_seconds", "From a request's arrival to the head of the guest's response.")
+        wait = self._histogram("queue_wait_seconds", "From a request's arrival until a guest was called with it.")
+        reuse = self._histogram("instance_requests", "Requests that an instance took, counted when it ends.")
         for handler in handlers:
-            name = [handler.component]
+            name = [handler.route, handler.component] if self.routed else [handler.component]
             for (outcome, status), count in list(handler.requests.items()):
                 requests.add_metric([*name, outcome.value, status], count)
             started.add_metric(name, handler.started)
             for reason, count in handler.retired.items():
                 retired.add_metric([*name, reason.value], count)
-            stalls.add_metric(name, handler.stalls())
-            interruptions.add_metric(name, handler.interruptions())
-            in_progress.add_metric(name, handler.in_progress())
-            waiting.add_metric(name, handler.waiting())
+            stalls.add_metric(name, handler.stalls)
+            interruptions.add_metric(name, handler.interruptions)
+            in_progress.add_metric(name, handler.in_progress)
+            waiting.add_metric(name, handler.waiting)
             live.add_metric(name, handler.live)
             outbound = handler.outbound
-            if outbound is not None:
-                idle = outbound.idle
-                connections.add_metric([*name, "active"], max(outbound.open - idle, 0))
-                connections.add_metric([*name, "idle"], idle)
-                opened.add_metric(name, outbound.opened)
-                reused.add_metric(name, outbound.reused)
+            connections.add_metric([*name, "active"], max(outbound.open - outbound.idle, 0))
+            connections.add_metric([*name, "idle"], outbound.idle)
+            opened.add_metric(name, outbound.opened)
+            reused.add_metric(name, outbound.reused)
             for family, distribution in (
                 (response, handler.response_seconds),
                 (wait, handler.wait_seconds),
                 (reuse, handler.reuse),
             ):
                 family.add_metric(name, distribution.buckets(), distribution.total)
+        if self.reloads is not None:
+            yield reloads_family(self.reloads)
         if self.tasks is not None:
             yield GaugeMetricFamily(_PREFIX + "tasks", "Tasks of the guests' event loop.", self.tasks.count)
         if self.budget is not None:
@@ -191,14 +277,24 @@ class Metrics:
             reused,
         )
 
+    @property
+    def _labels(self) -> Sequence[str]:
+        return ("route", "component") if self.routed else ("component",)
 
-def _counter(name: str, meaning: str, *labels: str) -> CounterMetricFamily:
-    return CounterMetricFamily(_PREFIX + name, meaning, labels=("component", *labels))
+    def _counter(self, name: str, meaning: str, *labels: str) -> CounterMetricFamily:
+        return CounterMetricFamily(_PREFIX + name, meaning, labels=(*self._labels, *labels))
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(_PREFIX + name, meaning, labels=(*self._labels, *labels))
+
+    def _histogram(self, name: str, meaning: str) -> HistogramMetricFamily:
+        return HistogramMetricFamily(_PREFIX + name, meaning, labels=self._labels)
 
 
-def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(_PREFIX + name, meaning, labels=("component", *labels))
-
-
-def _histogram(name: str, meaning: str) -> HistogramMetricFamily:
-    return HistogramMetricFamily(_PREFIX + name, meaning, labels=("component",))
+def reloads_family(reloads: Mapping[str, int]) -> CounterMetricFamily:
+    """How often a server that runs has taken over what has changed, by how that went."""
+    meaning = "Takeovers of changed components and settings, by how they went."
+    family = CounterMetricFamily(_PREFIX + "reloads", meaning, labels=("outcome",))
+    for outcome, count in reloads.items():
+        family.add_metric([outcome], count)
+    return family

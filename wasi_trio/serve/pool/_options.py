@@ -10,6 +10,7 @@ from wasi_trio.runtime._engine import Limits
 from wasi_trio.wasi._context import WasiOptions
 
 if TYPE_CHECKING:
+    from wasi_trio.serve.pool._admission import Places
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._observer import Listener
     from wasi_trio.serve.pool._tracing import Tracer
@@ -36,6 +37,9 @@ class HandlerOptions:
     another instance while there is no room for one waits for up to ``memory_timeout``, and is refused then.
     ``instance_prefix`` comes before the numbers of instances in logs and in the lines of guests' output.
     ``observed`` has requests numbered, for logs that tell which request and instance a line is about.
+    ``places`` bounds the requests that several handlers work on together. ``route`` is the name of the route that the
+    handler is for, where there are routes, and ``generation`` the number of its version; metrics go on from one to the
+    next.
     ``metrics`` is where handlers count what they do, and ``tracer`` follows requests. Each of ``listeners`` is
     called with the component's name when a handler starts, and gives who is told of its requests and instances.
     """
@@ -60,6 +64,9 @@ class HandlerOptions:
     logging_prefix: bool = True
     instance_prefix: str = ""
     observed: bool = False
+    places: Places | None = None
+    route: str = ""
+    generation: int = 0
     metrics: Metrics | None = None
     tracer: Tracer | None = None
     listeners: Sequence[Callable[[str], Listener]] = ()

@@ -24,6 +24,8 @@ def snapshot(handler: ProxyHandler) -> dict[str, Any]:
     metrics = handler.metrics
     return {
         "component": shown(handler.component.name),
+        "route": handler.options.route or None,
+        "generation": handler.options.generation or 1,
         "draining": handler.draining,
         "in_progress": handler.active,
         "queue": handler.waiting,

@@ -97,8 +97,6 @@ class Watchdog:
     def start(self) -> None:
         self._clock = trio.lowlevel.current_clock()
         self._engine.interrupter.attach()
-        self._thread = threading.Thread(target=self._run, name="wasi_trio watchdog", daemon=True)
-        self._thread.start()
         self._engine.ticker.watchers += (self._look,)
 
     def stop(self) -> None:
@@ -110,7 +108,7 @@ class Watchdog:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-            self._engine.interrupter.detach()
+        self._engine.interrupter.detach()
 
     @property
     def now(self) -> float:
@@ -132,6 +130,10 @@ class Watchdog:
         elif call is not None and (self._held is None or self._held.call is not call):
             self._held = _Held(call, self._since)
             self._alarm.set()
+            if self._thread is None and not self._stopping:
+                # Few handlers ever need one, and a server may have many handlers.
+                self._thread = threading.Thread(target=self._run, name="wasi_trio watchdog", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         timeout: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from wasi_trio.serve.pool._handler import ProxyHandler
 
@@ -11,7 +11,8 @@ class Readiness:
     """Whether requests should be sent here; written on the event loop's thread and asked on any."""
 
     def __init__(self) -> None:
-        self.handlers: Sequence[ProxyHandler] = ()
+        #: those that there are at the moment; one that is false is none yet
+        self.handlers: Iterable[ProxyHandler] = ()
         self._draining = False
 
     @property

@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 
 from wasi_trio._texts import get_logger
+from wasi_trio.serve.pool._metrics import reloads_family
 from wasi_trio.serve.process._admin import Site
 
 logger = get_logger("wasi_trio.serve")
@@ -157,6 +158,8 @@ class Totals:
         self.draining = False
         self._clock = clock
         self._heard = _Heard()
+        #: takeovers of what has changed, by how they went
+        self.reloads = {"ok": 0, "failed": 0}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -230,6 +233,7 @@ class Totals:
         yield GaugeMetricFamily("wasi_trio_workers", meaning, len(heard.latest))
         meaning = "Worker processes that ended before they were told to."
         yield CounterMetricFamily("wasi_trio_workers_replaced", meaning, heard.replaced)
+        yield reloads_family(self.reloads)
         families = list(heard.past.values())
         for number, (report, _) in sorted(heard.latest.items()):
             families += (_of_worker(family, number) if _is_of_process(family) else family for family in report.families)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -9,24 +10,26 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from wasi_trio.runtime._engine import Engine
-from wasi_trio.serve._config_file import ConfigFile
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import Listener
-from wasi_trio.serve._middleware import Chain
-from wasi_trio.serve._responder import HandlerService
+from wasi_trio.serve._responder import OwnAnswers
 from wasi_trio.serve._settings import Settings
 from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
+from wasi_trio.serve.pool._admission import Places
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._readiness import Readiness
-from wasi_trio.wasi._imports import state_imports
+from wasi_trio.serve.process._reloading import Reloading
+from wasi_trio.serve.routing._pools import Common, Pools
+from wasi_trio.serve.routing._versions import LoadedRoute, Loader, RouteVersion
+from wasi_trio.wasi._state import State, opened
 
 if TYPE_CHECKING:
     import socket
 
-    from wasi_trio.serve.pool._handler import ProxyHandler
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._tracing import Tracer
     from wasi_trio.serve.telemetry._switch import Wanted
@@ -36,27 +39,17 @@ _LAST_WORDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """What a server is to do; can be pickled, for the processes that are to do it."""
-
-    settings: Settings
-    file: ConfigFile | None = None
-
-    def load(self, engine: Engine) -> Chain:
-        """The components, compiled and linked; raises LoadError and SettingError."""
-        return Chain(engine, self.settings["component"] or (None,), state_imports(self.settings.state))
-
-    def protocol_options(self) -> ProtocolOptions:
-        """Raises SettingError."""
-        return ProtocolOptions(self.file, self.settings)
-
-
-@dataclass(frozen=True, slots=True)
 class Service:
-    """One process's share of the serving: what to serve, how, and on what sockets."""
+    """One process's share of the serving: what to serve, how, and on what sockets.
+
+    ``versions`` are the routes to begin with, and ``loaded`` what they were made into by ``loader``. Within ``run``
+    others may be adopted.
+    """
 
     orders: Orders
-    chain: Chain
+    versions: Sequence[RouteVersion]
+    loader: Loader
+    loaded: Sequence[LoadedRoute]
     protocols: ProtocolOptions
     listeners: Sequence[Listener]
     metrics: Metrics | None = None
@@ -64,11 +57,20 @@ class Service:
     #: what the numbers of its instances begin with, so that those of several processes differ
     prefix: str = ""
     tracer: Tracer | None = None
+    #: what is asked to take over what has changed, where this process does so by itself
+    reloading: Reloading | None = None
+    places: Places = field(default_factory=Places)
+    _pools: list[Pools] = field(default_factory=list)
+    _adopting: trio.Lock = field(default_factory=trio.Lock)
 
     @property
     def instruments(self) -> Sequence[trio.abc.Instrument]:
         """What the event loop is to be run with."""
         return () if self.metrics is None or self.metrics.tasks is None else (self.metrics.tasks,)
+
+    @property
+    def _is_observed(self) -> bool:
+        return self.protocols.access_log is not None or self.orders.settings["log-format"] == "json"
 
     async def run(self, stop: trio.Event, ready: Callable[[], object] | None = None) -> None:
         """Serve until ``stop`` is set, then for the setting ``drain-delay``, and what is under way then to its end.
@@ -77,69 +79,132 @@ class Service:
         """
         drain = trio.Event()
         settings, protocols = self.orders.settings, self.protocols
-        options = replace(
-            settings.handler_options(self.metrics),
-            drain_timeout=protocols.drain_timeout,
-            instance_prefix=self.prefix,
-            observed=protocols.access_log is not None or settings["log-format"] == "json",
-            tracer=self.tracer,
-        )
+        budget, profiler = self.loader.engine.budget, self.loader.engine.profiler
+        if self.metrics is not None:
+            self.metrics.budget = budget
+        # One state for all routes and all their versions.
+        async with opened(settings.state, budget) as state, trio.open_nursery() as running:
+            pools = Pools(running, self._common(state))
+            self._pools.append(pools)
+            self.places.limit = _limit(settings)
+            if settings.has_routes:
+                self._tell_routes(pools)
+            await pools.adopt(self.loaded)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._leave, stop, drain, pools)
+                if profiler is not None:
+                    nursery.start_soon(profiles_on_signal, self.write_profiles)
+                self.readiness.handlers = pools
+                freeze_garbage_collection()
+                nursery.start_soon(FullCollections(budget).run)
+                nursery.start_soon(Trimming(budget).run)
+                if self.reloading is not None:
+                    nursery.start_soon(self.reloading.run, self.orders, self.versions, self.adopt, self._count)
+                server = Server(
+                    pools,
+                    limits=protocols.limits,
+                    max_connections=settings["max-concurrent-connections"],
+                    access_log=protocols.access_log,
+                    budget=budget,
+                    drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
+                )
+                if ready is not None:
+                    ready()
+                await server.run(
+                    [listener.sock for listener in self.listeners if not listener.secure],
+                    drain,
+                    leave=stop,
+                    secure=[listener.sock for listener in self.listeners if listener.secure],
+                    tls=protocols.tls,
+                )
+                nursery.cancel_scope.cancel()
+            pools.end()
+
+    def _common(self, state: State) -> Common:
+        """What all routes have in common in this process."""
+        protocols = self.protocols
         own = own_addresses([listener.sock for listener in self.listeners])
-        options = replace(options, wasi=replace(options.wasi, network=options.wasi.network.prepared(own)))
-        async with (
-            self.chain.open(options) as handlers,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(self._leave, stop, drain, handlers)
-            if self.chain.engine.profiler is not None:
-                nursery.start_soon(profiles_on_signal, self.write_profiles)
-            self.readiness.handlers = handlers
-            freeze_garbage_collection()
-            budget = handlers[0].component.engine.budget
-            nursery.start_soon(FullCollections(budget).run)
-            nursery.start_soon(Trimming(budget).run)
-            service = HandlerService(
-                handlers[0],
-                headers=settings.headers,
-                response_headers=protocols.response_headers,
-                adds_date=protocols.adds_date,
-                server_names=protocols.server_names,
-                root_path=protocols.root_path,
-                observed=options.observed,
+        # One for all, as what is printed is to stay in order.
+        first = self.loaded[0].options.wasi
+
+        def adapt(loaded: LoadedRoute) -> HandlerOptions:
+            options = loaded.options
+            wasi = replace(
+                options.wasi,
+                network=options.wasi.network.prepared(own),
+                state=state,
+                stdout=first.stdout,
+                stderr=first.stderr,
             )
-            server = Server(
-                service,
-                limits=protocols.limits,
-                max_connections=settings["max-concurrent-connections"],
-                access_log=protocols.access_log,
-                budget=budget,
-                drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
+            has_own = "drain-timeout" in loaded.version.order.settings
+            return replace(
+                options,
+                wasi=wasi,
+                drain_timeout=options.drain_timeout if has_own else protocols.drain_timeout,
+                instance_prefix=self.prefix,
+                observed=self._is_observed,
+                metrics=self.metrics,
+                places=self.places,
             )
-            if ready is not None:
-                ready()
-            await server.run(
-                [listener.sock for listener in self.listeners if not listener.secure],
-                drain,
-                leave=stop,
-                secure=[listener.sock for listener in self.listeners if listener.secure],
-                tls=protocols.tls,
-            )
-            nursery.cancel_scope.cancel()
+
+        return Common(
+            adapt,
+            OwnAnswers(tuple(protocols.response_headers), protocols.adds_date),
+            protocols.server_names,
+            protocols.root_path,
+            self._is_observed,
+            self.metrics,
+        )
+
+    async def adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
+        """Have new requests answered by these routes, and let the others drain.
+
+        Raises LoadError or SettingError, with nothing changed.
+        """
+        async with self._adopting:
+            await self._adopt(orders, versions)
+
+    async def _adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
+        (pools,) = self._pools
+        kept = [pool for pool in pools.current if pool.version in versions]
+        known = {pool.name for pool in kept}
+        loaded = [
+            await trio.to_thread.run_sync(self.loader.load, version, orders.settings)
+            for version in versions
+            if version.order.name not in known
+        ]
+        self.places.limit = _limit(orders.settings)
+        if orders.settings.has_routes:
+            self._tell_routes(pools)
+        await pools.adopt(loaded, kept)
+
+    def _tell_routes(self, pools: Pools) -> None:
+        pools.routed = True
+        if self.metrics is not None:
+            self.metrics.routed = True
+
+    def _count(self, successful: bool) -> None:
+        if self.metrics is not None and self.metrics.reloads is not None:
+            self.metrics.reloads["ok" if successful else "failed"] += 1
 
     async def write_profiles(self) -> None:
         """Write what is known of where guests compute, where they are profiled."""
-        profiler = self.chain.engine.profiler
+        profiler = self.loader.engine.profiler
         if profiler is not None:
             await trio.to_thread.run_sync(profiler.flush)
 
-    async def _leave(self, stop: trio.Event, drain: trio.Event, handlers: Sequence[ProxyHandler]) -> None:
+    async def _leave(self, stop: trio.Event, drain: trio.Event, pools: Pools) -> None:
         """Tell those who ask, and whoever sends a request, not to send more; begin to drain when they have had time."""
         await stop.wait()
         self.readiness.end()
         await trio.sleep(self.orders.settings["drain-delay"])
         drain.set()
-        for handler in handlers:
-            handler.begin_to_drain()
+        pools.begin_to_drain()
+
+
+def _limit(settings: Settings) -> float:
+    limit = settings["max-concurrent-requests"]
+    return math.inf if limit is None else limit
 
 
 def own_addresses(sockets: Iterable[socket.socket]) -> set[tuple[str, int]]:
@@ -157,6 +222,7 @@ def new_metrics() -> Metrics:
 
     metrics = Metrics()
     metrics.tasks = LivingTasks()
+    metrics.reloads = {"ok": 0, "failed": 0}
     ProcessCollector(registry=metrics.registry)
     return metrics
 

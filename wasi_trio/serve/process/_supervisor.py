@@ -25,23 +25,30 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener
+from wasi_trio.serve._settings import Settings
 from wasi_trio.serve._signals import profiles_on_signal
+from wasi_trio.serve.process._orders import Orders
+from wasi_trio.serve.process._reloading import Reloading
+from wasi_trio.serve.routing._versions import Loader, RouteVersion
 
 if TYPE_CHECKING:
     from wasi_trio.serve.process._reports import Totals
-    from wasi_trio.serve.process._service import Orders
 
 logger = get_logger("wasi_trio.serve")
 
 #: what a supervisor tells a worker: to finish what is under way, and to leave at once
 DRAIN, LEAVE, WRITE_PROFILES = b"D", b"L", b"P"
-#: what a worker tells: that it serves, and that its event loop turns
-SERVING, BEAT = b"S", b"."
+#: and to serve what comes behind this and its length
+RELOAD = b"R"
+#: what a worker tells: that it serves, that its event loop turns, and that it serves what it was told to last
+SERVING, BEAT, TAKEN_OVER = b"S", b".", b"T"
 #: beats of which a worker must miss this many in a row until it counts as held up
 BEATS = 4
 #: seconds that a worker has to leave at once, and to say where it is held up
 PATIENCE = 1.0
 LAST_WORDS = 5.0
+#: seconds that a worker has to take over what the supervisor has checked
+TAKEOVER = 60.0
 #: seconds before a worker is replaced that served for less than ``STEADY`` seconds, at first and at most
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 STEADY = 10.0
@@ -53,15 +60,23 @@ class Supervisor:
     A worker that ends is replaced; at once, or after a pause that grows while they end soon after their start. One
     whose event loop stands still for longer than the setting ``stall-kill-limit`` is ended by SIGABRT, at which it
     writes its stack to standard error, and replaced.
+
+    What ``reloading`` finds changed is checked here, and then told to all workers. One that does not take it over is
+    replaced, so that all come to serve the same, ``versions`` in the beginning.
     """
 
     def __init__(
         self,
         orders: Orders,
+        versions: Sequence[RouteVersion],
         workers: int,
         listeners: Sequence[Listener],
         admin_socket: socket.socket | None = None,
+        reloading: Reloading | None = None,
     ) -> None:
+        self._orders = orders
+        self._versions = versions
+        self._reloading = reloading
         self._workers = workers
         self._listeners = listeners
         self._admin_socket = admin_socket
@@ -69,9 +84,8 @@ class Supervisor:
         #: seconds between two beats, and two looks whether there was one
         self._interval: float | None = None if limit is None else min(limit / BEATS, 1.0)
         self._limit = math.inf if limit is None else limit
-        sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
-        self._share = pickle.dumps((orders, sockets, self._interval))
-        self._inherited = [descriptor for descriptor, _ in sockets]
+        self._sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
+        self._inherited = [descriptor for descriptor, _ in self._sockets]
         self._profiled = isinstance(orders.settings["profile"], GuestProfile)
         self._running: set[_Worker] = set()
         #: set when one of them serves
@@ -100,6 +114,8 @@ class Supervisor:
                 from wasi_trio.serve.process._admin import serve_site
 
                 beside.start_soon(serve_site, self._admin_socket, self._totals)
+            if self._reloading is not None:
+                beside.start_soon(self._reloading.run, self._orders, self._versions, self._adopt, self._count)
             async with trio.open_nursery() as nursery:
                 for number in range(1, self._workers + 1):
                     nursery.start_soon(self._keep, number, stop)
@@ -121,6 +137,25 @@ class Supervisor:
             for worker in self._running:
                 nursery.start_soon(worker.write_profiles)
 
+    @property
+    def _share(self) -> bytes:
+        """What a worker is to serve, and how. It has the contents of all files, which may be others now."""
+        return pickle.dumps((self._orders, self._versions, self._sockets, self._interval))
+
+    async def _adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
+        """Have all workers serve these routes; raises LoadError or SettingError where they cannot be served."""
+        changed = [version for version in versions if version not in self._versions]
+        await trio.to_thread.run_sync(_check, orders.settings, changed)
+        self._orders, self._versions = orders, versions
+        order = RELOAD + _with_length(pickle.dumps((orders, versions)))
+        async with trio.open_nursery() as nursery:
+            for worker in list(self._running):
+                nursery.start_soon(worker.reload, order)
+
+    def _count(self, successful: bool) -> None:
+        if self._totals is not None:
+            self._totals.reloads["ok" if successful else "failed"] += 1
+
     async def _keep(self, number: int, stop: trio.Event) -> None:
         pause = 0.0
         for life in count():
@@ -130,11 +165,13 @@ class Supervisor:
             began = trio.current_time()
             self._running.add(worker)
             try:
-                ended = await worker.run(self._share, self._inherited, self._starting)
+                ended = await worker.run(lambda: self._share, self._inherited, self._starting)
             finally:
                 self._running.discard(worker)
                 if self._totals is not None:
                     self._totals.ended(number)
+            if worker.given_up and not stop.is_set():
+                continue
             if stop.is_set():
                 if worker.code:
                     logger.error("%s ended with %s", worker, ended)
@@ -176,13 +213,20 @@ class _Worker:
         self._process: trio.Process | None = None
         self._control: trio.SocketStream | None = None
         self._speaking = trio.Lock()
+        #: it is told to end, and to be replaced, as it has not taken over what it was told to
+        self.given_up = False
+        self._told = False
+        #: how often it was told to serve something else, and has come to do so
+        self._takeovers = self._done = 0
+        self._is_over = False
+        self._taken_over = trio.Event()
         #: set when all that it had to report was heard
         self._heard = trio.Event()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self._process.pid if self._process else '?'})"
 
-    async def run(self, share: bytes, inherited: Sequence[int], starting: trio.Lock) -> str:
+    async def run(self, share: Callable[[], bytes], inherited: Sequence[int], starting: trio.Lock) -> str:
         """Run it to its end; what it ended with, in words. When this is cancelled it is ended."""
         control, theirs = _channel()
         self._control = control
@@ -239,8 +283,28 @@ class _Worker:
         if self._control is not None and self.serving:
             await self._say(self._control, WRITE_PROFILES)
 
-    async def _share(self, control: trio.SocketStream, share: bytes) -> None:
-        await self._say(control, len(share).to_bytes(4) + share)
+    async def reload(self, order: bytes) -> None:
+        """Have it serve something else; where it does not come to do so, it is ended when it is done, and replaced."""
+        if self._control is None or not self._told:
+            return  # it is told what to serve later, and then that is it
+        expected = self._takeovers = self._takeovers + 1
+        with trio.move_on_after(TAKEOVER):
+            await self._say(self._control, order)
+            while self._done < expected and not self._is_over:
+                await self._taken_over.wait()
+        if self._done < expected and not self._is_over and not self._stop.is_set():
+            logger.error("%s has not taken over what has changed: it ends, and is replaced", self)
+            self.given_up = True
+            await self._say(self._control, DRAIN)
+
+    def _notify(self) -> None:
+        taken_over, self._taken_over = self._taken_over, trio.Event()
+        taken_over.set()
+
+    async def _share(self, control: trio.SocketStream, share: Callable[[], bytes]) -> None:
+        # From here on it has to be told of changes.
+        self._told = True
+        await self._say(control, _with_length(share()))
         await self._stop.wait()
         await self._say(control, DRAIN)
 
@@ -258,9 +322,15 @@ class _Worker:
                     self.serving = True
                     self._begun.set()
                     logger.info("%s serves", self)
+                if TAKEN_OVER in said:
+                    self._done += said.count(TAKEN_OVER)
+                    self._notify()
                 self._beats += 1
         except trio.BrokenResourceError:
             logger.debug("%s has ended without its last words", self)
+        finally:
+            self._is_over = True
+            self._notify()
 
     async def _watch(self, process: trio.Process, interval: float) -> None:
         """End it when its loop stands still.
@@ -294,6 +364,19 @@ class _Worker:
             await process.wait()
             return
         process.kill()
+
+
+def _with_length(data: bytes) -> bytes:
+    return len(data).to_bytes(4) + data
+
+
+def _check(settings: Settings, versions: Sequence[RouteVersion]) -> None:
+    """Load routes, to have them refused here and their code in wasmtime's cache; raises LoadError, SettingError."""
+    with settings.engine_options().open() as engine:
+        loader = Loader(engine)
+        # All are kept until the end, as one may be compiled from the same as the next.
+        kept = [loader.load(version, settings) for version in versions]
+        del kept
 
 
 def _channel() -> tuple[trio.SocketStream, socket.socket]:

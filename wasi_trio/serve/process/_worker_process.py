@@ -8,6 +8,7 @@ import pickle
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn
 
 import trio
@@ -18,8 +19,18 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
-from wasi_trio.serve.process._service import Orders, Service, exported, new_metrics, reported
-from wasi_trio.serve.process._supervisor import BEAT, DRAIN, LEAVE, SERVING, WRITE_PROFILES
+from wasi_trio.serve.process._orders import Orders
+from wasi_trio.serve.process._service import Service, exported, new_metrics, reported
+from wasi_trio.serve.process._supervisor import (
+    BEAT,
+    DRAIN,
+    LEAVE,
+    RELOAD,
+    SERVING,
+    TAKEN_OVER,
+    WRITE_PROFILES,
+)
+from wasi_trio.serve.routing._versions import Loader, RouteVersion
 from wasi_trio.serve.telemetry._switch import wanted
 
 logger = get_logger("wasi_trio.serve")
@@ -42,10 +53,10 @@ def main(number: str, prefix: str, descriptor: str, reports: str | None = None) 
     control = _inherited(int(descriptor))
     channel = None if reports is None else _inherited(int(reports))
     size = int.from_bytes(_receive(control, 4))
-    orders, sockets, interval = pickle.loads(_receive(control, size))
+    orders, versions, sockets, interval = pickle.loads(_receive(control, size))
     try:
         set_up_logs(orders.settings, number)
-        _serve(control, channel, number, prefix, orders, sockets, interval)
+        _serve(control, channel, number, prefix, orders, versions, sockets, interval)
     except (LoadError, SettingError) as error:
         logger.error("%s", error)
         sys.exit(CAN_NOT)
@@ -68,17 +79,24 @@ def _serve(
     number: str,
     prefix: str,
     orders: Orders,
+    versions: Sequence[RouteVersion],
     sockets: list[tuple[int, bool]],
     interval: float | None,
 ) -> None:
     listeners = [Listener(_inherited(descriptor), secure) for descriptor, secure in sockets]
     with orders.settings.engine_options().open() as engine:
-        chain = orders.load(engine)
+        loader = Loader(engine)
+        loaded = [loader.load(version, orders.settings) for version in versions]
         telemetry = wanted(os.environ)
-        metrics = None if channel is None and not telemetry.metrics else new_metrics()
+        metrics = None
+        if channel is not None or telemetry.metrics:
+            metrics = new_metrics()
+            # The supervisor counts them.
+            metrics.reloads = None
+        protocols = orders.protocol_options()
         with exported(telemetry, metrics, number) as tracer:
             service = Service(
-                orders, chain, orders.protocol_options(), listeners, metrics, prefix=prefix, tracer=tracer
+                orders, versions, loader, loaded, protocols, listeners, metrics, prefix=prefix, tracer=tracer
             )
             with reported(service, channel):
                 trio.run(_main, service, control, interval, instruments=service.instruments)
@@ -95,27 +113,59 @@ async def _main(service: Service, control: socket.socket, interval: float | None
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
     # The whole is cancelled by a second signal to this process, and by the supervisor.
     async with stream, shutdown_on_signals() as stop, trio.open_nursery() as nursery:
-        nursery.start_soon(_obey, stream, service, stop, nursery.cancel_scope)
+        nursery.start_soon(_obey, stream, service, stop, nursery)
         nursery.start_soon(_report, stream, interval)
         await service.run(stop)
         nursery.cancel_scope.cancel()
 
 
-async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, scope: trio.CancelScope) -> None:
+async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, nursery: trio.Nursery) -> None:
     try:
-        async for told in control:
-            if WRITE_PROFILES in told:
+        async for told, content in _told(control):
+            if told == WRITE_PROFILES:
                 await service.write_profiles()
-            if LEAVE in told:
-                scope.cancel()
-            if DRAIN in told:
+            elif told == LEAVE:
+                nursery.cancel_scope.cancel()
+            elif told == DRAIN:
                 stop.set()
+            elif told == RELOAD:
+                nursery.start_soon(_take_over, control, service, content)
     except trio.BrokenResourceError:
         logger.debug("the supervisor has ended in the middle of something")
     logger.error("the supervisor is gone: requests under way have %g s", ORPHANED)
     stop.set()
     await trio.sleep(ORPHANED)
-    scope.cancel()
+    nursery.cancel_scope.cancel()
+
+
+async def _told(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]]:
+    """What the supervisor says: single letters, of which one comes with something behind its length."""
+    data = bytearray()
+    async for more in control:
+        data += more
+        while data:
+            letter, end = bytes(data[:1]), 1
+            if letter == RELOAD:
+                end = 5 + int.from_bytes(data[1:5])
+                if len(data) < 5 or len(data) < end:
+                    break
+            content = bytes(data[5:end])
+            del data[:end]
+            yield letter, content
+
+
+async def _take_over(control: trio.SocketStream, service: Service, content: bytes) -> None:
+    """Serve what the supervisor has checked. Where that fails here, the supervisor has this process replaced."""
+    orders, versions = pickle.loads(content)
+    try:
+        await service.adopt(orders, versions)
+    except (LoadError, SettingError) as error:
+        logger.error("%s", error)
+        return
+    try:
+        await control.send_all(TAKEN_OVER)
+    except trio.BrokenResourceError:
+        logger.debug("the supervisor is gone and does not listen")
 
 
 async def _report(control: trio.SocketStream, interval: float | None) -> None:

@@ -430,6 +430,16 @@ class Opened:
         emptying = opened._empty(found[1]) if flags.emptied_later else None
         return opened if emptying is None else opened._emptied(emptying)
 
+    def open_now(self, path: str, *, follow: bool) -> Opened | None:
+        """Open what is at a path for reading, as ``open_at`` does, unless that is better done in a thread."""
+        self.check_directory()
+        flags = OpenFlags(read=True)
+        found = self.perform(functools.partial(self._open, path, flags, follow))
+        if isinstance(found, Coroutine):
+            found.close()
+            return None
+        return Opened(self.files, *found, flags, self.changeable)
+
     async def _open_later(self, found: Later[_Found], path: str, flags: OpenFlags, follow: bool) -> Opened:
         try:
             handle, status, volume = await found

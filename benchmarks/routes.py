@@ -1,0 +1,108 @@
+"""What routes cost: a server with a hundred of them, beside one that has none, asked the same."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import trio
+
+from benchmarks import servers
+from benchmarks.measure import Settings
+from benchmarks.report import Report, Row
+from benchmarks.serving import CONNECTIONS, Load
+from tests.guests import wat
+from wasi_trio.runtime import Engine
+from wasi_trio.serve._settings import Settings as ServerSettings
+from wasi_trio.serve.routing._orders import parse_route
+from wasi_trio.serve.routing._pools import Common, Pools
+from wasi_trio.serve.routing._versions import Loader, read_versions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request
+
+ROUTES = 100
+PATH = f"/service/{ROUTES // 2}/items?page=2"
+
+
+def report(settings: Settings) -> Report:
+    """Requests per second to one of a hundred routes, beside a server without any."""
+    report = Report(f"One of {ROUTES} routes, over {CONNECTIONS} connections")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pairs: dict[str, tuple[Load, Load]] = {}
+        for name, what in (
+            ("p3_hello", "WASI 0.3, reused as by default"),
+            ("hello", "WASI 0.2, a fresh instance each"),
+        ):
+            guest = folder / f"{name}.wasm"
+            guest.write_bytes(wat.load(name))
+            routes = [f"/service/{number}" for number in range(ROUTES)]
+            options = [word for prefix in routes for word in ("--route", f"{prefix}={guest}")]
+            plain = stack.enter_context(servers.ours(guest))
+            routed = stack.enter_context(servers.ours(guest, *options))
+            hosts = [word for route in routes for word in ("--route", f"localhost{route}={guest}")]
+            by_host = stack.enter_context(servers.ours(guest, *hosts))
+            beside = Load(plain, PATH)
+            pairs[what] = Load(routed, PATH), beside
+            pairs[f"{what}, by host and prefix"] = Load(by_host, PATH), beside
+        for load in dict.fromkeys(load for pair in pairs.values() for load in pair):
+            load.run(settings.seconds(1.0))
+        for what, (routed_load, plain_load) in pairs.items():
+            rates, costs = _ratios(routed_load, plain_load, settings)
+            # What else the machine does changes from one moment to the next: of two that were measured one after the
+            # other the ratio is what counts.
+            beside = ("without routes", plain_load.rate)
+            report.rows.append(Row(what, rates * plain_load.rate, "req/s", beside, ratio_at_least=0.97))
+            cost = ("without routes", plain_load.cost)
+            report.rows.append(Row("  processor time a request", costs * plain_load.cost, "µs", cost))
+        guest = folder / "p3_hello.wasm"
+        routed, plain, ratio = trio.run(_without_sockets, guest, settings)
+        aside = ("without routes", plain)
+        what = "processor time a request, in one process without sockets"
+        report.rows.append(Row(what, plain * ratio, "µs", aside, ratio_at_most=1.03))
+        report.notes.append(
+            "Where other work is on the machine the rates of two servers differ by more than routes cost, be they the "
+            f"same. The last row does not depend on that: with {ROUTES} routes it was {routed:.1f} µs."
+        )
+    return report
+
+
+async def _without_sockets(guest: Path, settings: Settings) -> tuple[float, float, float]:
+    """Microseconds of processor time with routes and without, and the median of the ratios of neighbours."""
+    with Engine() as engine:
+        loader = Loader(engine)
+        async with trio.open_nursery() as nursery:
+            routed, plain = Pools(nursery, Common()), Pools(nursery, Common())
+            orders = tuple(parse_route(f"/service/{number}={guest}") for number in range(ROUTES))
+            for pools, told in ((routed, {"route": orders}), (plain, {"component": (str(guest),)})):
+                asked = ServerSettings(told)
+                await pools.adopt([loader.load(version, asked) for version in read_versions(asked)])
+            count = 20 if settings.quick else 400
+            taken: dict[Pools, list[float]] = {routed: [], plain: []}
+            for turn in range(settings.repetitions(60) + 1):
+                for pools in (routed, plain) if turn % 2 else (plain, routed):
+                    start = time.process_time()
+                    for _ in range(count):
+                        request = Request("GET", "http", "localhost:8080", PATH, [], Body.empty())
+                        (await pools.submit(request).wait()).body.close()
+                    taken[pools].append((time.process_time() - start) / count * 1e6)
+            ratios = [one / other for one, other in zip(taken[routed], taken[plain], strict=True)]
+            nursery.cancel_scope.cancel()
+    return statistics.median(taken[routed]), statistics.median(taken[plain]), statistics.median(ratios)
+
+
+def _ratios(load: Load, beside: Load, settings: Settings) -> tuple[float, float]:
+    """The medians of the ratios of rates, and of processor time, each of two measured one after the other."""
+    rates: list[float] = []
+    costs: list[float] = []
+    for turn in range(settings.repetitions(20)):
+        for each in (load, beside) if turn % 2 else (beside, load):
+            each.measure(settings.seconds(0.4))
+        if load.latest[0] and beside.latest[0]:
+            rates.append(load.latest[0] / beside.latest[0])
+            costs.append(load.latest[1] / beside.latest[1])
+    return statistics.median(rates or [math.nan]), statistics.median(costs or [math.nan])

@@ -1,0 +1,84 @@
+"""What several handlers work on together."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock
+
+from tests.serve.support import guest
+from wasi_trio.serve.pool._admission import Places
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.wasi.http._body import Body
+from wasi_trio.wasi.http._messages import Request
+
+
+def request(path: str) -> Request:
+    return Request("GET", "http", "x", path, [], Body.empty())
+
+
+async def test_no_more_than_there_are_places_for(autojump_clock: MockClock) -> None:
+    """Each handler's own bound would admit all of these."""
+    places = Places(3)
+    options = HandlerOptions(places=places)
+    most = 0
+    async with ProxyHandler(guest("sleep"), options) as first, ProxyHandler(guest("sleep"), options) as second:
+
+        async def ask(handler: ProxyHandler) -> None:
+            nonlocal most
+            response = await handler.handle(request("/100"))
+            most = max(most, first.active + second.active)
+            assert places.taken == first.active + second.active
+            assert await response.body.receive_some() == b"slept\n"
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask, first)
+                nursery.start_soon(ask, second)
+    assert most == 3
+    assert (places.taken, places.waiting) == (0, {})
+
+
+async def test_each_handler_has_its_turn(autojump_clock: MockClock) -> None:
+    """However many requests wait for one of them, the next places go to the others, too."""
+    options = HandlerOptions(places=Places(1))
+    done: list[str] = []
+    async with ProxyHandler(guest("sleep"), options) as busy, ProxyHandler(guest("sleep"), options) as quiet:
+
+        async def ask(handler: ProxyHandler, name: str) -> None:
+            await handler.handle(request("/100"))
+            done.append(name)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(ask, busy, "busy")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(ask, quiet, "quiet")
+    assert sorted(done) == [*["busy"] * 6, "quiet"]
+    assert done.index("quiet") <= 2
+
+
+async def test_a_request_that_is_given_up_frees_its_place(autojump_clock: MockClock) -> None:
+    places = Places(1)
+    options = HandlerOptions(places=places)
+    async with ProxyHandler(guest("sleep"), options) as first, ProxyHandler(guest("sleep"), options) as second:
+        with trio.move_on_after(1):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(first.handle, request("/3600000"))
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(second.handle, request("/3600000"))
+                await trio.sleep_forever()
+        response = await second.handle(request("/1"))
+        assert response.status == 200
+        response.body.close()
+    assert (places.taken, places.waiting) == (0, {})
+
+
+async def test_another_limit() -> None:
+    places = Places(1)
+    options = HandlerOptions(places=places)
+    async with ProxyHandler(guest("hello"), options) as handler:
+        places.limit = 2
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(handler.handle, request("/"))

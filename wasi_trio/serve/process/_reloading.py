@@ -1,0 +1,167 @@
+"""Has a server that runs take over what has changed: its configuration file, and the files of its components.
+
+What is told to be read again (SIGHUP), or the configuration file that changes, is taken over as a whole or not at all.
+A file of a component that changes by itself concerns the routes that have it, and each of them for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeAlias
+
+import trio
+
+from wasi_trio._texts import get_logger
+from wasi_trio.serve._config_file import read_config_file
+from wasi_trio.serve._loading import LoadError
+from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.process._orders import Orders
+from wasi_trio.serve.process._watching import watch
+from wasi_trio.serve.routing._versions import Contents, RouteVersion, version_of
+
+logger = get_logger("wasi_trio.serve")
+
+#: has other versions of routes served from here on; raises LoadError or SettingError with nothing changed
+Adopt: TypeAlias = Callable[[Orders, Sequence[RouteVersion]], Awaitable[None]]
+
+
+class Reloading:
+    """Takes over what has changed, one thing after the other.
+
+    ``want_all`` has everything read again, and may be called before this runs. ``count`` is told how each went.
+    """
+
+    def __init__(self) -> None:
+        self._all = False
+        self._paths: set[str] = set()
+        self._wanted = trio.Event()
+
+    def want_all(self) -> None:
+        """Read the configuration file and all others again."""
+        self._all = True
+        self._wanted.set()
+
+    def _changed(self, paths: set[str]) -> None:
+        self._paths |= paths
+        self._wanted.set()
+
+    async def run(
+        self, orders: Orders, versions: Sequence[RouteVersion], adopt: Adopt, count: Callable[[bool], None]
+    ) -> None:
+        """Have ``adopt`` take over what has changed since ``versions`` were read, until this is cancelled."""
+        job = _Job(orders, versions, adopt, count)
+        async with trio.open_nursery() as nursery:
+            if orders.settings["watch"]:
+                nursery.start_soon(watch, job.watched, self._changed)
+            while True:
+                await self._wanted.wait()
+                self._wanted = trio.Event()
+                everything, self._all = self._all, False
+                paths, self._paths = self._paths, set()
+                if everything or (job.orders.path in paths and job.config_changed()):
+                    await job.reload_all()
+                else:
+                    await job.reload_changed()
+
+
+class _Job:
+    def __init__(
+        self, orders: Orders, versions: Sequence[RouteVersion], adopt: Adopt, count: Callable[[bool], None]
+    ) -> None:
+        self.orders = orders
+        self.versions = list(versions)
+        self._config = orders.file
+        self._adopt = adopt
+        self._count = count
+        #: by route, what was refused: it is not tried again as long as it stays the same
+        self._refused: dict[str, RouteVersion | None] = {}
+
+    def watched(self) -> Collection[str]:
+        """The files and folders of which a change is one of what is served."""
+        paths = {path for version in self.versions for path in version.files}
+        return paths if self.orders.path is None else paths | {self.orders.path}
+
+    def config_changed(self) -> bool:
+        """Whether the configuration file says something else than when it was last read, or cannot be read."""
+        if self.orders.path is None:
+            return False
+        before = self._config
+        try:
+            self._config = read_config_file(self.orders.path)
+        except SettingError:
+            return True
+        return self._config != before
+
+    async def reload_all(self) -> None:
+        """The configuration and all files, as a whole."""
+        try:
+            orders, fixed = self.orders.revised(os.environ)
+            versions = await trio.to_thread.run_sync(orders.read, self.versions)
+            if fixed:
+                logger.warning("these settings change when the server is started again: %s", ", ".join(fixed))
+            changed = _names(versions) ^ _names(self.versions)
+            changed |= {new.order.name for new in versions if new not in self.versions}
+            if changed:
+                await self._adopt(orders, versions)
+        except (LoadError, SettingError) as error:
+            self._failed(error)
+            return
+        self.orders, self.versions = orders, list(versions)
+        self._refused.clear()
+        self._took_over(changed)
+
+    async def reload_changed(self) -> None:
+        """The routes of which files have changed, each by itself."""
+        contents = Contents(self.versions)
+        changed: list[RouteVersion] = []
+        for old in self.versions:
+            try:
+                new = await trio.to_thread.run_sync(version_of, old.order, self.orders.settings, contents)
+            except LoadError as error:
+                if self._refused.get(old.order.name, old) is not None:
+                    self._refused[old.order.name] = None
+                    self._failed(error)
+                continue
+            if new == old:
+                self._refused.pop(old.order.name, None)
+            elif new != self._refused.get(old.order.name):
+                changed.append(new)
+        if len(changed) > 1 and await self._replace(changed, say=False):
+            return
+        for version in changed:
+            await self._replace([version])
+
+    async def _replace(self, changed: Sequence[RouteVersion], say: bool = True) -> bool:
+        """Have new versions of routes served; whether they are."""
+        by_name = {version.order.name: version for version in changed}
+        versions = [by_name.get(old.order.name, old) for old in self.versions]
+        try:
+            await self._adopt(self.orders, versions)
+        except (LoadError, SettingError) as error:
+            if say:
+                self._refused.update(by_name)
+                self._failed(error)
+            return False
+        self.versions = versions
+        for name in by_name:
+            self._refused.pop(name, None)
+        self._took_over(by_name.keys())
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self._count(False)
+        logger.error("nothing is taken over, and what was served is served on: %s", error)
+
+    def _took_over(self, names: Collection[str]) -> None:
+        self._count(True)
+        if not names:
+            logger.warning("reloaded: nothing has changed")
+        else:
+            some = sorted(names)
+            more = f" and {len(some) - 8} more" if len(some) > 8 else ""
+            logger.warning("reloaded: new requests go to the new version of %s%s", ", ".join(some[:8]), more)
+
+
+def _names(versions: Collection[RouteVersion]) -> set[str]:
+    return {version.order.name for version in versions}

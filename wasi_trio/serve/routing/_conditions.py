@@ -1,0 +1,106 @@
+"""Conditional and range requests (RFC 9110, sections 13 and 14) for what has an entity tag, a date and a length.
+
+How fields are read, and what they mean for each other, is werkzeug's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from werkzeug.http import http_date, parse_date, parse_etags, parse_range_header, quote_etag
+from werkzeug.sansio.http import is_resource_modified
+
+#: characters of a condition that is looked at: to read one takes time that grows with its square
+MOST = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """What a file holds at a moment. ``modified`` is in nanoseconds since 1970."""
+
+    size: int
+    modified: int
+
+    @property
+    def tag(self) -> str:
+        return f"{self.modified:x}-{self.size:x}"
+
+    @property
+    def date(self) -> datetime:
+        return datetime.fromtimestamp(self.modified // 10**9, UTC)
+
+    def validators(self) -> list[tuple[str, bytes]]:
+        """The fields that tell a client which representation it has."""
+        return [("etag", quote_etag(self.tag).encode()), ("last-modified", http_date(self.date).encode())]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to answer: a status, and the part of the content from ``start`` to ``end``."""
+
+    status: HTTPStatus
+    start: int = 0
+    end: int = 0
+
+
+def judge(method: str, headers: Iterable[tuple[str, bytes]], what: Representation) -> Verdict:
+    """What a GET or HEAD request asks for. Conditions that cannot be understood are none."""
+    fields = _fields(headers)
+    whole = Verdict(HTTPStatus.OK, 0, what.size)
+    if not fields:
+        return whole
+    if _precondition_failed(fields, what):
+        return Verdict(HTTPStatus.PRECONDITION_FAILED)
+    if not is_resource_modified(
+        http_if_modified_since=fields.get("if-modified-since"),
+        http_if_none_match=fields.get("if-none-match"),
+        etag=quote_etag(what.tag),
+        last_modified=what.date,
+    ):
+        return Verdict(HTTPStatus.NOT_MODIFIED)
+    return whole if method != "GET" else _part(fields, what) or whole
+
+
+_READ = frozenset({"if-match", "if-unmodified-since", "if-none-match", "if-modified-since", "range", "if-range"})
+
+
+def _fields(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        if name in _READ:
+            before = f"{fields[name]}, " if name in fields else ""
+            fields[name] = before + value.decode("latin-1")
+    return {name: value for name, value in fields.items() if len(value) <= MOST}
+
+
+def _precondition_failed(fields: dict[str, str], what: Representation) -> bool:
+    if "if-match" in fields:
+        return not parse_etags(fields["if-match"]).contains(what.tag)
+    until = parse_date(fields.get("if-unmodified-since"))
+    return until is not None and what.date > until
+
+
+def _part(fields: dict[str, str], what: Representation) -> Verdict | None:
+    """The part that is asked for; None for the whole. Of several parts the whole is given (section 14.2)."""
+    wanted = parse_range_header(fields.get("range"))
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        return None
+    if "if-range" in fields and is_resource_modified(
+        http_range=fields["range"],
+        http_if_range=fields["if-range"],
+        etag=quote_etag(what.tag),
+        last_modified=what.date,
+        ignore_if_range=False,
+    ):
+        return None
+    start, _ = wanted.ranges[0]
+    if start < -what.size:  # the last bytes, of which there are not so many
+        return Verdict(HTTPStatus.PARTIAL_CONTENT, 0, what.size) if what.size else None
+    found = wanted.range_for_length(what.size)
+    if found is None:
+        return Verdict(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
+    return Verdict(HTTPStatus.PARTIAL_CONTENT, *found)

@@ -1,0 +1,170 @@
+"""Versions of routes: what is to be served at a moment, read from files, and what that is made into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import wasmtime
+
+from wasi_trio.component._imports import Imports
+from wasi_trio.runtime._component import Component, LinkedComponent
+from wasi_trio.runtime._engine import Engine
+from wasi_trio.serve._loading import link_http
+from wasi_trio.serve._middleware import Answerer, Chain
+from wasi_trio.serve._settings import SETTINGS, Settings
+from wasi_trio.serve.pool._handler import ProxyHandler
+from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.routing._orders import RouteOrder
+from wasi_trio.wasi._imports import state_imports
+from wasi_trio.wasi._loading import LoadError, assembled, compile_component
+from wasi_trio.wasi.filesystem._preopens import Preopen
+
+if TYPE_CHECKING:
+    from wasi_trio.serve.routing._static import StaticFiles
+
+BUILT_IN = "the built-in component"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteVersion:
+    """A route with all that it depends on: two that are equal answer alike.
+
+    ``values`` are the settings that routes have. ``contents`` are those of the files of its components, and ``folder``
+    the identity of that of its files. It can be pickled.
+    """
+
+    order: RouteOrder
+    values: Mapping[str, Any]
+    contents: tuple[bytes, ...] = ()
+    folder: tuple[int, int] | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files and folders that it was read from."""
+        return (*self.order.components, *([self.order.files] if self.order.files else []))
+
+
+class Contents:
+    """Reads files; of the same content each has the same object."""
+
+    def __init__(self, known: Iterable[RouteVersion] = ()) -> None:
+        self._objects = {content: content for version in known for content in version.contents}
+        self._read: dict[str, bytes] = {}
+
+    def of(self, path: str) -> bytes:
+        """What is in a file, read once; raises LoadError."""
+        content = self._read.get(path)
+        if content is None:
+            try:
+                content = Path(path).read_bytes()
+            except OSError as error:
+                raise LoadError(f"cannot read {path}: {error.strerror}") from None
+            content = self._read[path] = self._objects.setdefault(content, content)
+        return content
+
+
+def version_of(order: RouteOrder, settings: Settings, contents: Contents) -> RouteVersion:
+    """A route as it is now; raises LoadError."""
+    own = settings.of_route(order)
+    values = {each.name: own[each.name] for each in SETTINGS if each.for_routes}
+    folder = None
+    if order.files is not None:
+        try:
+            status = os.stat(order.files)
+        except OSError as error:
+            raise LoadError(f"cannot open {order.files}: {error.strerror}") from None
+        folder = (status.st_dev, status.st_ino)
+    return RouteVersion(order, values, tuple(contents.of(path) for path in order.components), folder)
+
+
+def read_versions(settings: Settings, known: Iterable[RouteVersion] = ()) -> tuple[RouteVersion, ...]:
+    """All routes as they are now; raises LoadError and SettingError."""
+    contents = Contents(known)
+    return tuple(version_of(order, settings, contents) for order in settings.routes)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRoute:
+    """A route that can be served: components that are compiled and linked, a folder that is open, or both."""
+
+    version: RouteVersion
+    options: HandlerOptions
+    headers: list[tuple[bytes, bytes]]
+    chain: Chain | None
+    folder: Preopen | None
+
+    @asynccontextmanager
+    async def open(self, options: HandlerOptions) -> AsyncIterator[tuple[Answerer, list[ProxyHandler]]]:
+        """Run what answers, which is given first, and all handlers among it. Leaving it is as with a ProxyHandler."""
+        async with AsyncExitStack() as stack:
+            files: StaticFiles | None = None
+            if self.folder is not None:
+                # Here, because werkzeug is slow to import and most servers have no files.
+                from wasi_trio.serve.routing._static import StaticFiles
+
+                order = self.version.order
+                prefix = "" if order.strip_prefix else order.pattern.root_path
+                files = await stack.enter_async_context(StaticFiles(self.folder, prefix, options))
+            handlers: list[ProxyHandler] = []
+            if self.chain is not None:
+                handlers = await stack.enter_async_context(self.chain.open(options, files))
+            answerer = handlers[0] if handlers else files
+            assert answerer is not None, "a route has components or files"
+            yield answerer, handlers
+
+
+class Loader:
+    """Makes versions of routes into what can be served, with one engine.
+
+    A component that is used twice is compiled once.
+
+    To be called on one thread at a time, which may be another than that of the engine's guests.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._compiled: WeakValueDictionary[bytes, Component] = WeakValueDictionary()
+
+    def load(self, version: RouteVersion, settings: Settings, imports: Imports | None = None) -> LoadedRoute:
+        """Raises LoadError, and SettingError for a directory that guests are to have and cannot be opened."""
+        order = version.order
+        own = settings.of_route(order)
+        folder: Preopen | None = None
+        try:
+            options = own.handler_options()
+            if order.files is not None:
+                folder = Preopen(order.files, read_only=True)
+        except OSError as error:
+            raise LoadError(f"cannot open {error.filename}: {error.strerror}") from None
+        provided_to_all = state_imports(settings.state)
+        if imports is not None:
+            provided_to_all.update(imports)
+        chain: Chain | None = None
+        if order.components or folder is None:
+            named = dict(zip(order.components, version.contents, strict=True))
+
+            def load(engine: Engine, path: str | None, provided: Imports) -> LinkedComponent:
+                if path is None:
+                    return link_http(self._built_in(), BUILT_IN, provided)
+                return link_http(self._compile(named[path], path), path, provided)
+
+            chain = Chain(self.engine, order.components or (None,), provided_to_all, load, order.files)
+        return LoadedRoute(version, options, own.headers, chain, folder)
+
+    def _compile(self, content: bytes, name: str) -> Component:
+        component = self._compiled.get(content)
+        if component is None:
+            data = assembled(content, name, self.engine.compile_limits)
+            component = self._compiled[content] = compile_component(self.engine, data, name)
+        return component
+
+    def _built_in(self) -> Component:
+        text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
+        return compile_component(self.engine, bytes(wasmtime.wat2wasm(text)), BUILT_IN, trusted=True)
