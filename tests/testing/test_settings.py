@@ -26,6 +26,7 @@ def test_every_option_of_the_handler_is_one_here() -> None:
     own = Settings.__optional_keys__ - GuestSettings.__optional_keys__ - {"options", "profile"}
     assert {field.name for field in dataclasses.fields(HandlerOptions)} == own | {
         "wasi",
+        "tracer",
         "places",
         "route",
         "generation",

@@ -144,6 +144,7 @@ class Service:
                 instance_prefix=self.prefix,
                 observed=self._is_observed,
                 metrics=self.metrics,
+                tracer=self.tracer,
                 places=self.places,
             )
 
