@@ -493,7 +493,7 @@ async def test_workers(tmp_path: Path, collector: Collector) -> None:
         workers = {resource["wasi_trio.worker"] for resource in collector.resources}
         assert workers == {"1", "2"}
         assert len({resource["service.instance.id"] for resource in collector.resources}) == 2
-        assert len(collector.metrics["wasi_trio_instances_live"]) == 2
+        await collector.until(lambda: len(collector.metrics.get("wasi_trio_instances_live", ())) == 2)
 
 
 async def test_hypercorn(tmp_path: Path, collector: Collector) -> None:
