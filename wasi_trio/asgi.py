@@ -34,11 +34,12 @@ from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._admission import Places
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._pools import Common, Pools
-from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
+from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions, tell_pins
 from wasi_trio.serve.telemetry._switch import Wanted, wanted
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import EngineOptions, check_address_space
 from wasi_trio.wasi._state import opened
+from wasi_trio.wasi.registry._references import is_reference
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -151,7 +152,9 @@ class App:
         settings = plan.routes
         assert settings is not None
         loader = Loader(engine)
-        loaded = [loader.load(version, settings, self._imports) for version in read_versions(settings)]
+        versions = read_versions(settings)
+        tell_pins(versions)
+        loaded = [loader.load(version, settings, self._imports) for version in versions]
         places = Places(settings["max-concurrent-requests"])
 
         def adapt(route: LoadedRoute) -> HandlerOptions:
@@ -257,9 +260,9 @@ def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
     try:
         if component is None:
             routes = settings_elsewhere(os.environ, sys.argv).routes
-            files = [path for route in routes for path in (*route.components, *([route.files] if route.files else []))]
+            files = [path for route in routes for path in route.watched]
         else:
-            files = _paths(component)
+            files = [path for path in _paths(component) if not is_reference(path)]
     except SettingError:
         return  # the worker tells what is wrong
     config = config_path(os.environ, sys.argv)

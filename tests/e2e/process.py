@@ -70,7 +70,7 @@ class Process:
 
 @asynccontextmanager
 async def command(
-    folder: Path, component: Path | None, *options: str, patience: float = PATIENCE, before: Sequence[str] = ()
+    folder: Path, component: Path | str | None, *options: str, patience: float = PATIENCE, before: Sequence[str] = ()
 ) -> AsyncIterator[Process]:
     """Run ``wasi_trio serve`` until its address is known; it is killed in the end if it still runs.
 
@@ -98,7 +98,7 @@ async def command(
 
 
 def _start(
-    folder: Path, component: Path | None, options: Sequence[str], before: Sequence[str]
+    folder: Path, component: Path | str | None, options: Sequence[str], before: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     arguments = [*before, sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options]
     if component is not None:

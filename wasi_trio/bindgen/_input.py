@@ -17,6 +17,7 @@ from wasi_trio.component.wit._resolution import Resolver, have_package, load_nod
 from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
 from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused
+from wasi_trio.wasi.registry._references import file_name, is_reference
 from wasi_trio.wasi.wit import FEATURES
 
 
@@ -26,7 +27,7 @@ def read_world(path: str, name: str | None = None, options: EngineOptions = DEFA
     ``path`` is a component's file, binary or text, a WIT file, or a folder with all that is needed. Raises BindgenError
     or LoadError.
     """
-    if Path(path).is_dir() or path.endswith(".wit"):
+    if not is_reference(path) and (Path(path).is_dir() or path.endswith(".wit")):
         return _of_wit(Path(path), name)
     if name is not None:
         raise BindgenError(f"{path} is a component, which has one world alone: --world is for WIT")
@@ -42,7 +43,7 @@ def read_world(path: str, name: str | None = None, options: EngineOptions = DEFA
     except ComponentError as error:
         raise refused(path, error) from None
     root = nodes[0]
-    return elaborate(nodes, root.worlds[0], root), f"Bindings of the component {Path(path).name}."
+    return elaborate(nodes, root.worlds[0], root), f"Bindings of the component {file_name(path)}."
 
 
 def _of_wit(path: Path, name: str | None) -> tuple[World, str]:

@@ -7,7 +7,6 @@ import signal
 import stat
 import sys
 from collections.abc import AsyncIterator, Sequence
-from pathlib import PurePath
 
 import trio
 
@@ -33,6 +32,7 @@ from wasi_trio.wasi._loading import (
 from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
 from wasi_trio.wasi._state import NO_STATE, State
 from wasi_trio.wasi.filesystem._preopens import open_directories
+from wasi_trio.wasi.registry._references import file_name
 from wasi_trio.wasi.sockets._context import NetworkOptions
 
 #: the exit codes of a shell's command that was ended by SIGABRT and by SIGINT
@@ -73,7 +73,7 @@ def run_command(
             raise refused(path, error) from None
         stdout, stderr = process_outputs()
         options = WasiOptions(
-            args=(PurePath(path).name, *arguments),
+            args=(file_name(path), *arguments),
             env=tuple(env),
             stdin=ProcessStdin(),
             stdout=stdout,

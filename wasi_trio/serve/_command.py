@@ -21,8 +21,8 @@ from wasi_trio.serve.process._notify import ServiceManager
 from wasi_trio.serve.process._orders import understand
 from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.process._service import Service, administered, exported, new_metrics
-from wasi_trio.serve.process._watching import check_watching
-from wasi_trio.serve.routing._versions import Loader
+from wasi_trio.serve.process._watching import check_watching, tell_unwatched
+from wasi_trio.serve.routing._versions import Loader, tell_pins
 from wasi_trio.serve.telemetry._switch import wanted
 from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._loading import check_address_space
@@ -70,6 +70,8 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             admin = settings["admin-addr"]
             admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
             _announce(listeners, shutdown_socket, admin_socket)
+            tell_pins(versions)
+            tell_unwatched(orders.settings)
             if supervised:
                 from wasi_trio.serve.process._supervisor import Supervisor
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,6 +22,7 @@ from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
 from wasi_trio.wasi._outbound import Outbound, parse_entry
 from wasi_trio.wasi._state_arguments import StateArguments, parse_config_variable, parse_keyvalue, parse_switches
+from wasi_trio.wasi.registry._references import split_paths
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import Metrics
@@ -41,6 +41,10 @@ class SettingError(Exception):
     """A setting that cannot be obeyed; the message is one line that says where it stands."""
 
 
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting. ``parse`` makes its value out of text and raises ValueError; ``default`` is such a text.
@@ -48,7 +52,7 @@ class Setting:
     ``field`` is what it sets in HandlerOptions, or in their ``limits``, ``wasi``, its ``network`` or its
     ``http.keep_alive``; one without is the server's.
     ``shown`` stands for the default in the help. A ``switch`` is on or off. ``several`` may be given many times: a list
-    in TOML, or a ``table`` of NAME = "VALUE", and ``between`` each two of them in the environment. ``option`` is its
+    in TOML, or a ``table`` of NAME = "VALUE", and text that ``split`` takes apart in the environment. ``option`` is its
     name on the command line where that is not ``name``. One that is not for ``everywhere`` means something to the
     server of ``wasi_trio serve`` alone.
     """
@@ -65,7 +69,7 @@ class Setting:
     switch: bool = False
     several: bool = False
     table: bool = False
-    between: str = "\n"
+    split: Callable[[str], list[str]] = _lines
     everywhere: bool = True
 
     @property
@@ -89,10 +93,10 @@ _limit = or_none(arguments.parse_limit)
 SETTINGS = (
     Setting(
         "component",
-        arguments.parse_path,
-        "Files of components: each answers what the one before it asks of wasi:http/handler.",
+        arguments.parse_component,
+        "Files of components, or references to them: each answers what the one before it asks of wasi:http/handler.",
         several=True,
-        between=os.pathsep,
+        split=split_paths,
     ),
     Setting(
         "route",
@@ -694,7 +698,7 @@ def from_environment(environment: Mapping[str, str], *, ours: bool = True) -> It
         if text:
             where = setting.variable
             _refuse_elsewhere(setting, where, ours)
-            with_parts = [part for part in text.split(setting.between) if part.strip()] if setting.several else [text]
+            with_parts = [part for part in setting.split(text) if part.strip()] if setting.several else [text]
             yield setting.name, _value(setting, where, with_parts)
 
 
@@ -809,7 +813,7 @@ def _texts(setting: Setting, content: Any) -> list[str]:
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
             raise ValueError(f"{content!r} is not a list of strings")
         return parts
-    if setting.parse is arguments.parse_path and not isinstance(content, str):
+    if setting.parse in (arguments.parse_path, arguments.parse_component) and not isinstance(content, str):
         raise ValueError(f"{content!r} is not a string")
     if isinstance(content, bool):
         return ["true" if content else "false"]

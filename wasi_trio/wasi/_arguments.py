@@ -24,6 +24,8 @@ from wasi_trio.runtime._profile_options import (
     NativeProfile,
     Profiling,
 )
+from wasi_trio.wasi.registry._errors import RegistryError
+from wasi_trio.wasi.registry._references import is_reference, parse_reference
 
 T = TypeVar("T")
 
@@ -152,6 +154,17 @@ def parse_path(text: str) -> str:
     if not text or "\0" in text:
         raise ValueError(f"{text!r} is not a file's path")
     return text
+
+
+def parse_component(text: str) -> str:
+    """The path of a component's file, or a reference to a component in a registry."""
+    if is_reference(text):
+        try:
+            parse_reference(text)
+        except RegistryError as error:
+            raise ValueError(str(error)) from None
+        return text
+    return parse_path(text)
 
 
 def parse_access_log(text: str) -> str:

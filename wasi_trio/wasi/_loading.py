@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import wasmtime
 
@@ -21,6 +22,8 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._profile_options import Profiling
 from wasi_trio.wasi import proposals
 from wasi_trio.wasi._imports import link_wasi
+from wasi_trio.wasi.registry._errors import RegistryError
+from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_reference, pinned
 
 logger = get_logger("wasi_trio")
 
@@ -91,13 +94,43 @@ class CoreModule(LoadError):
     """It is a core module, and no component."""
 
 
-def read_component(path: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:
-    """What is in a file, WebAssembly text assembled within limits, if there are any; raises LoadError."""
+class Content(NamedTuple):
+    """What is in a file, or what a reference to a registry stands for.
+
+    ``pin`` is the reference with its digest, where it came without one and so may stand for something else tomorrow.
+    """
+
+    data: bytes
+    pin: str | None = None
+
+    def tell(self, path: str) -> None:
+        """Tell what was read, where it may be something else the next time."""
+        if self.pin is not None:
+            logger.warning("%s is now what %s stands for; that is the same for ever", path, self.pin)
+
+
+def read_content(path: str) -> Content:
+    """What is in a component's file, or what a reference to it stands for; raises LoadError."""
+    if is_reference(path):
+        # Here, because components are files mostly.
+        from wasi_trio.wasi.registry._fetching import fetch
+
+        try:
+            data, digest = fetch(parse_reference(path))
+        except RegistryError as error:
+            raise LoadError(shown(str(error), 8 * MOST)) from None
+        return Content(data, None if is_pinned(path) else pinned(path, digest))
     try:
-        data = Path(path).read_bytes()
+        return Content(Path(path).read_bytes())
     except OSError as error:
         raise LoadError(f"cannot read {path}: {error.strerror}") from None
-    return assembled(data, path, limits)
+
+
+def read_component(path: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:
+    """A component's content, WebAssembly text assembled within limits, if there are any; raises LoadError."""
+    content = read_content(path)
+    content.tell(path)
+    return assembled(content.data, path, limits)
 
 
 def assembled(data: bytes, name: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:

@@ -18,7 +18,7 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._watching import watch
-from wasi_trio.serve.routing._versions import Contents, RouteVersion, version_of
+from wasi_trio.serve.routing._versions import Contents, RouteVersion, tell_pins, version_of
 
 logger = get_logger("wasi_trio.serve")
 
@@ -97,7 +97,8 @@ class _Job:
         """The configuration and all files, as a whole."""
         try:
             orders, fixed = self.orders.revised(os.environ)
-            versions = await trio.to_thread.run_sync(orders.read, self.versions)
+            # A registry may be slow, and a server that ends does not wait for it.
+            versions = await trio.to_thread.run_sync(orders.read, self.versions, abandon_on_cancel=True)
             if fixed:
                 logger.warning("these settings change when the server is started again: %s", ", ".join(fixed))
             changed = _names(versions) ^ _names(self.versions)
@@ -110,10 +111,11 @@ class _Job:
         self.orders, self.versions = orders, list(versions)
         self._refused.clear()
         self._took_over(changed)
+        tell_pins(version for version in versions if version.order.name in changed)
 
     async def reload_changed(self) -> None:
-        """The routes of which files have changed, each by itself."""
-        contents = Contents(self.versions)
+        """The routes of which files have changed, each by itself. No registry is asked anything."""
+        contents = Contents(self.versions, again=False)
         changed: list[RouteVersion] = []
         for old in self.versions:
             try:

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import trio
 
 from wasi_trio._texts import get_logger
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve._settings import SettingError, Settings
+from wasi_trio.wasi.registry._references import is_pinned, is_reference
 
 logger = get_logger("wasi_trio.serve")
 
@@ -36,6 +37,14 @@ def check_watching() -> None:
         import watchfiles  # noqa: F401
     except ImportError:
         raise SettingError("--watch needs watchfiles: pip install 'wasi-trio[watch]'") from None
+
+
+def tell_unwatched(settings: Settings) -> None:
+    """Tell which components ``watch`` is not about: it looks at files, and not at registries."""
+    if settings["watch"]:
+        paths = [path for route in settings.routes for path in route.components if is_reference(path)]
+        for path in dict.fromkeys(path for path in paths if not is_pinned(path)):
+            logger.warning("%s is not watched: SIGHUP looks up what it stands for", path)
 
 
 def signature(path: str) -> Signature:

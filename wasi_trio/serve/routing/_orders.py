@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wasi_trio.serve.routing._patterns import Pattern, parse_pattern
+from wasi_trio.wasi._arguments import parse_component
+from wasi_trio.wasi.registry._references import is_reference
 
 #: what a route may be called, as the label of metrics
 _LABEL = re.compile(r"[\x21-\x7e]{1,200}\Z")
@@ -38,6 +40,12 @@ class RouteOrder:
         """What it is called in metrics and logs."""
         return self.label or str(self.pattern)
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The files and folders that it is read from: not the components that are in a registry."""
+        files = [path for path in self.components if not is_reference(path)]
+        return (*files, *([self.files] if self.files else []))
+
 
 def parse_route(text: str) -> RouteOrder:
     """``HOST/PREFIX=FILE[,FILE...]``, where a last FILE that ends with a slash is a folder; raises ValueError."""
@@ -45,7 +53,7 @@ def parse_route(text: str) -> RouteOrder:
     paths = what.split(",")
     if not equals or not pattern or not all(paths):
         raise ValueError(f"{text!r} is not of the form HOST/PREFIX=FILE or HOST/PREFIX=FOLDER/")
-    files = paths.pop() if paths[-1].endswith("/") else None
+    files = paths.pop() if paths[-1].endswith("/") and not is_reference(paths[-1]) else None
     return make_route(parse_pattern(pattern), paths, files)
 
 
@@ -60,9 +68,8 @@ def make_route(
 ) -> RouteOrder:
     """Raises ValueError for what is no route."""
     for path in components:
-        if "\0" in path or not path:
-            raise ValueError(f"{path!r} is not a file's path")
-        if path.endswith("/"):
+        parse_component(path)
+        if path.endswith("/") and not is_reference(path):
             raise ValueError(f"{path!r}: a folder of files can only be the last that answers a route")
     if files is not None:
         _check_folder(files)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -23,8 +22,9 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._orders import RouteOrder
 from wasi_trio.wasi._imports import state_imports
-from wasi_trio.wasi._loading import LoadError, assembled, compile_component
+from wasi_trio.wasi._loading import Content, LoadError, assembled, compile_component, read_content
 from wasi_trio.wasi.filesystem._preopens import Preopen
+from wasi_trio.wasi.registry._references import is_reference
 
 if TYPE_CHECKING:
     from wasi_trio.serve.routing._static import StaticFiles
@@ -37,36 +37,50 @@ class RouteVersion:
     """A route with all that it depends on: two that are equal answer alike.
 
     ``values`` are the settings that routes have. ``contents`` are those of the files of its components, and ``folder``
-    the identity of that of its files. It can be pickled.
+    the identity of that of its files. ``pins`` are the references to the components with their digests, where those
+    that were given have none. It can be pickled.
     """
 
     order: RouteOrder
     values: Mapping[str, Any]
     contents: tuple[bytes, ...] = ()
     folder: tuple[int, int] | None = None
+    pins: tuple[str | None, ...] = field(default=(), compare=False)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files and folders that it was read from."""
-        return (*self.order.components, *([self.order.files] if self.order.files else []))
+        """The files and folders that it was read from, and that can be watched."""
+        return self.order.watched
+
+    def components(self) -> Iterator[tuple[str, Content]]:
+        """Its components as they were given, and what they are."""
+        for path, data, pin in zip(self.order.components, self.contents, self.pins, strict=True):
+            yield path, Content(data, pin)
+
+
+def tell_pins(versions: Iterable[RouteVersion]) -> None:
+    """Tell, once for each, which components were read by references that may stand for others tomorrow."""
+    for path, content in {path: content for version in versions for path, content in version.components()}.items():
+        content.tell(path)
 
 
 class Contents:
-    """Reads files; of the same content each has the same object."""
+    """Reads components; of the same content each has the same object.
 
-    def __init__(self, known: Iterable[RouteVersion] = ()) -> None:
-        self._objects = {content: content for version in known for content in version.contents}
-        self._read: dict[str, bytes] = {}
+    What a reference to a registry stands for in ``known`` is looked up ``again``, or else taken from there.
+    """
 
-    def of(self, path: str) -> bytes:
+    def __init__(self, known: Iterable[RouteVersion] = (), *, again: bool = True) -> None:
+        before = {path: content for version in known for path, content in version.components()}
+        self._objects = {content.data: content.data for content in before.values()}
+        self._read = {} if again else {path: content for path, content in before.items() if is_reference(path)}
+
+    def of(self, path: str) -> Content:
         """What is in a file, read once; raises LoadError."""
         content = self._read.get(path)
         if content is None:
-            try:
-                content = Path(path).read_bytes()
-            except OSError as error:
-                raise LoadError(f"cannot read {path}: {error.strerror}") from None
-            content = self._read[path] = self._objects.setdefault(content, content)
+            data, pin = read_content(path)
+            content = self._read[path] = Content(self._objects.setdefault(data, data), pin)
         return content
 
 
@@ -81,7 +95,9 @@ def version_of(order: RouteOrder, settings: Settings, contents: Contents) -> Rou
         except OSError as error:
             raise LoadError(f"cannot open {order.files}: {error.strerror}") from None
         folder = (status.st_dev, status.st_ino)
-    return RouteVersion(order, values, tuple(contents.of(path) for path in order.components), folder)
+    found = [contents.of(path) for path in order.components]
+    data, pins = tuple(content.data for content in found), tuple(content.pin for content in found)
+    return RouteVersion(order, values, data, folder, pins)
 
 
 def read_versions(settings: Settings, known: Iterable[RouteVersion] = ()) -> tuple[RouteVersion, ...]:

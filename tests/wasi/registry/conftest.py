@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.wasi.registry.server import BASIC, Registry, serving
+from wasi_trio.wasi.registry._kept import Kept
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with serving() as registry:
+        yield registry
+
+
+@pytest.fixture
+def other() -> Iterator[Registry]:
+    """Another host, as far as HTTP is concerned."""
+    with serving() as registry:
+        yield registry
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path / "kept")
+
+
+@pytest.fixture(autouse=True)
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of Docker's configuration, in which there is nothing yet."""
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    monkeypatch.delenv("DOCKER_AUTH_CONFIG", raising=False)
+    return folder
+
+
+@pytest.fixture
+def log_in(docker: Path) -> Callable[[str], None]:
+    """Leave credentials for a host, as ``docker login`` does."""
+
+    def log_in(host: str) -> None:
+        (docker / "config.json").write_text(json.dumps({"auths": {host: {"auth": BASIC.removeprefix("Basic ")}}}))
+
+    return log_in

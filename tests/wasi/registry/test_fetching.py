@@ -1,0 +1,541 @@
+"""Components out of a registry over HTTP and out of folders: the right ones, or a line that says why there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+
+from tests.guests import wat
+from tests.wasi.registry.server import (
+    BASIC,
+    MANIFEST,
+    PASSWORD,
+    TOKEN,
+    Handler,
+    Registry,
+    descriptor,
+    digest_of,
+    index_of,
+    lay_out,
+    manifest_of,
+    serving,
+)
+from wasi_trio.wasi._loading import LoadError, read_component
+from wasi_trio.wasi.registry._errors import RegistryError
+from wasi_trio.wasi.registry._fetching import Fetched, fetch
+from wasi_trio.wasi.registry._kept import Kept
+from wasi_trio.wasi.registry._limits import LIMITS, Limits
+from wasi_trio.wasi.registry._references import Remote, parse_reference
+
+HELLO = wat.load("hello")
+NOWHERE = Kept()
+
+
+def get(registry: Registry, end: str = ":1", limits: Limits = LIMITS, kept: Kept = NOWHERE) -> Fetched:
+    return fetch(parse_reference(f"oci://{registry.host}/app{end}"), limits, kept)
+
+
+def refused(registry: Registry, end: str = ":1", limits: Limits = LIMITS) -> str:
+    """The line that says why there is no component."""
+    with pytest.raises(RegistryError) as caught:
+        get(registry, end, limits)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(f"{registry.host}/app: ")
+    return line
+
+
+# ---- what is found -----------------------------------------------------------------------------------------
+
+
+def test_by_tag_and_by_digest(registry: Registry) -> None:
+    digest = registry.push(HELLO)
+    assert get(registry) == (HELLO, digest)
+    assert get(registry, f"@{digest}") == (HELLO, digest)
+    assert get(registry, f":moved@{digest}") == (HELLO, digest)
+
+
+def test_where_an_event_loop_runs(registry: Registry) -> None:
+    digest = registry.push(HELLO)
+
+    async def main() -> Fetched:
+        return get(registry)
+
+    assert trio.run(main) == (HELLO, digest)
+
+
+def test_what_oras_pushes(registry: Registry) -> None:
+    """`oras push HOST/app:1 readme.md app.wasm:application/wasm`"""
+    readme = b"# app"
+    layers = [
+        descriptor(readme, "text/markdown", annotations={"org.opencontainers.image.title": "readme.md"}),
+        descriptor(HELLO, annotations={"org.opencontainers.image.title": "app.wasm"}),
+    ]
+    registry.push_blob(HELLO)
+    empty = {**descriptor(b"{}", "application/vnd.oci.empty.v1+json"), "data": "e30="}
+    registry.push_manifest(manifest_of(layers, config=empty, artifactType="application/vnd.unknown.artifact.v1"))
+    assert get(registry).data == HELLO
+
+
+@pytest.mark.parametrize("platforms", [[None], ["wasm/wasip2"], ["wasm/wasip1", "wasm/wasip2", "amd64/linux"]])
+def test_an_index(registry: Registry, platforms: list[str | None]) -> None:
+    entries = []
+    for platform in platforms:
+        right = platform in (None, "wasm/wasip2")
+        data = HELLO if right else f"for {platform}".encode()
+        registry.push_blob(data)
+        manifest = manifest_of([descriptor(data)])
+        registry.push_manifest(manifest, tag=None)
+        architecture, _, system = (platform or "/").partition("/")
+        more = {"platform": {"architecture": architecture, "os": system}} if platform else {}
+        entries.append(descriptor(manifest, MANIFEST, **more))
+    digest = registry.push_manifest(index_of(entries))
+    assert get(registry) == (HELLO, digest)
+    assert get(registry, f"@{digest}") == (HELLO, digest)
+
+
+def test_a_layout(tmp_path: Path) -> None:
+    digests = lay_out(tmp_path / "layout", {"1": HELLO, "2": b"other"})
+    place = f"oci-layout:{tmp_path}/layout"
+    assert fetch(parse_reference(f"{place}:1")) == (HELLO, digests["1"])
+    assert fetch(parse_reference(f"{place}@{digests['1']}")) == (HELLO, digests["1"])
+    with pytest.raises(RegistryError, match="no manifest with the tag 3; its tags are: 1, 2"):
+        fetch(parse_reference(f"{place}:3"))
+    with pytest.raises(RegistryError, match=f"of 2 manifests; say by its digest .*{digests['1']}, {digests['2']}"):
+        fetch(parse_reference(place))
+    lay_out(tmp_path / "one", {"x": HELLO})
+    assert fetch(parse_reference(f"oci-layout:{tmp_path}/one")).data == HELLO
+
+
+def test_a_layout_that_was_changed(tmp_path: Path) -> None:
+    digests = lay_out(tmp_path / "layout", {"1": HELLO})
+    place = f"oci-layout:{tmp_path}/layout@{digests['1']}"
+    blob = tmp_path / "layout" / "blobs" / "sha256" / digest_of(HELLO).partition(":")[2]
+    blob.write_bytes(HELLO.replace(b"Hello", b"Hullo"))
+    with pytest.raises(RegistryError, match="the component is not what was asked for"):
+        fetch(parse_reference(place))
+    blob.unlink()
+    with pytest.raises(RegistryError, match=f"cannot read {blob}: No such file"):
+        fetch(parse_reference(place))
+    manifest = blob.with_name(digests["1"].partition(":")[2])
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(RegistryError, match="the manifest is not what was asked for"):
+        fetch(parse_reference(place))
+    with pytest.raises(RegistryError, match=r"cannot read .*oci-layout: No such file"):
+        fetch(parse_reference(f"oci-layout:{tmp_path}"))
+
+
+# ---- what is not what it should be -------------------------------------------------------------------------
+
+
+def test_another_manifest_than_was_asked_for(registry: Registry) -> None:
+    digest = registry.push(HELLO)
+    other = manifest_of([descriptor(HELLO)], annotations={"x": "y"})
+    registry.content[f"/v2/app/manifests/{digest}"] = other
+    line = refused(registry, f"@{digest}")
+    assert f"the manifest is not what was asked for: its digest is {digest_of(other)}, and not {digest}" in line
+    assert [path for path in registry.paths if "blobs" in path] == []
+
+
+def test_another_component_than_the_manifest_has(registry: Registry) -> None:
+    digest = registry.push(HELLO)
+    registry.content[f"/v2/app/blobs/{digest_of(HELLO)}"] = HELLO.replace(b"Hello", b"Hullo")
+    assert "the component is not what was asked for" in refused(registry, f"@{digest}")
+    assert "the component is not what was asked for" in refused(registry)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (b"", "is neither a manifest nor an index"),
+        (b"[" * 100_000, "is neither a manifest nor an index"),
+        (b'{"schemaVersion": 1, "layers": []}', "is neither a manifest nor an index"),
+        (b'{"schemaVersion": 2}', "is neither a manifest nor an index"),
+        (b'{"schemaVersion": 2, "layers": [], "manifests": []}', "is both a manifest and an index"),
+        (b'{"schemaVersion": 2, "layers": {}}', "is neither a manifest nor an index"),
+        (b'{"schemaVersion": 2, "layers": [{"mediaType": "application/wasm"}]}', "is neither a manifest nor an index"),
+        (manifest_of([]), "no layer of the type application/wasm; its layers are: none at all"),
+        (manifest_of([descriptor(b"x", "application/x\n\x1b")]), r"its layers are: application/x\\n\\x1b"),
+        (manifest_of([descriptor(b"x"), descriptor(b"y")]), "has 2 layers of the type application/wasm"),
+        (manifest_of([{**descriptor(b"x"), "digest": "sha512:" + "0" * 128}]), "those of SHA-256 alone"),
+        (manifest_of([{**descriptor(b"x"), "digest": "sha256:../../x"}]), "those of SHA-256 alone"),
+        (manifest_of([{**descriptor(b"x"), "size": -1}]), "is neither a manifest nor an index"),
+        (manifest_of([{**descriptor(b"x"), "size": 1 << 40}]), "the component has 1099511627776 bytes, of 536870912"),
+        (index_of([]), "is an index without a manifest for wasm"),
+        (index_of([descriptor(b"a", MANIFEST), descriptor(b"b", MANIFEST)]), "is an index of 2 manifests"),
+    ],
+)
+def test_what_is_no_manifest_of_a_component(registry: Registry, manifest: bytes, message: str) -> None:
+    registry.push_manifest(manifest)
+    assert re.search(message, refused(registry))
+
+
+def test_an_index_in_an_index(registry: Registry) -> None:
+    inner = index_of([descriptor(b"x", MANIFEST)])
+    registry.push_manifest(inner, tag=None)
+    registry.push_manifest(index_of([descriptor(inner, MANIFEST)]))
+    assert "is an index within an index" in refused(registry)
+
+
+def chunked(size: int) -> Callable[[Handler], object]:
+    """An answer of unknown length."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("transfer-encoding", "chunked")
+        handler.end_headers()
+        piece = b" " * 0x4000
+        for _ in range(size // len(piece)):
+            handler.wfile.write(b"4000\r\n" + piece + b"\r\n")
+        handler.wfile.write(b"0\r\n\r\n")
+
+    return answer
+
+
+def test_what_is_too_large(registry: Registry) -> None:
+    registry.push(HELLO)
+    manifest = "/v2/app/manifests/1"
+    registry.answers[manifest] = lambda handler: handler.answer(200, b" " * (LIMITS.manifest + 1))
+    assert "the manifest 1 has more than the 4194304 bytes that it may have" in refused(registry)
+    registry.answers[manifest] = chunked(LIMITS.manifest + 0x4000)
+    assert "the manifest 1 has more than the 4194304 bytes that it may have" in refused(registry)
+    del registry.answers[manifest]
+    assert f"the component has {len(HELLO)} bytes, of 100 that it" in refused(registry, limits=Limits(component=100))
+    registry.content[f"/v2/app/blobs/{digest_of(HELLO)}"] = HELLO + b"x"
+    assert f"has more than the {len(HELLO)} bytes that it may have" in refused(registry)
+
+
+def test_what_is_cut(registry: Registry) -> None:
+    registry.push(HELLO)
+    blob = f"/v2/app/blobs/{digest_of(HELLO)}"
+
+    def cut(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", str(len(HELLO)))
+        handler.end_headers()
+        handler.wfile.write(HELLO[:100])
+        handler.close_connection = True
+
+    registry.answers[blob] = cut
+    assert f"no whole answer from {registry.host}: " in refused(registry)
+    registry.answers[blob] = lambda handler: handler.answer(200, HELLO[:100])
+    assert f"ends after 100 of {len(HELLO)} bytes" in refused(registry)
+    registry.answers[blob] = lambda handler: handler.answer(200, HELLO, ("content-encoding", "gzip"))
+    assert "encoded, which was not asked for" in refused(registry)
+
+
+def test_who_is_slow(registry: Registry) -> None:
+    registry.push(HELLO)
+    done = threading.Event()
+    registry.answers["/v2/app/manifests/1"] = lambda handler: bool(done.wait(60))
+    try:
+        assert f"{registry.host} has been silent for 0.2 s" in refused(registry, limits=Limits(idle=0.2))
+        assert "was not fetched within 0.3 s" in refused(registry, limits=Limits(seconds=0.3))
+    finally:
+        done.set()
+
+
+def test_who_sends_bytes_one_by_one(registry: Registry) -> None:
+    """Never silent for long, and never done."""
+    registry.push(HELLO)
+    done = threading.Event()
+
+    def drip(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "1000000")
+        handler.end_headers()
+        try:
+            while not done.wait(0.02):
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+        except OSError:
+            handler.close_connection = True
+
+    registry.answers["/v2/app/manifests/1"] = drip
+    try:
+        assert "was not fetched within 1 s" in refused(registry, limits=Limits(seconds=1.0, idle=30.0))
+    finally:
+        done.set()
+
+
+def test_what_is_not_there(registry: Registry) -> None:
+    digest = registry.push(HELLO)
+    assert f"{registry.host} does not have the manifest 2" in refused(registry, ":2")
+    del registry.content[f"/v2/app/blobs/{digest_of(HELLO)}"]
+    assert f"does not have the layer {digest_of(HELLO)}" in refused(registry, f"@{digest}")
+    registry.answers["/v2/app/manifests/1"] = lambda handler: handler.answer(503, b"")
+    assert "answers with the status 503 to a request for the manifest 1" in refused(registry)
+
+
+def test_nobody_there() -> None:
+    with serving() as registry:
+        pass
+    assert f"no whole answer from {registry.host}: " in refused(registry)
+    with pytest.raises(RegistryError, match=r"no whole answer from registry\.invalid: "):
+        fetch(parse_reference("oci://registry.invalid/app:1"), kept=NOWHERE)
+
+
+# ---- who may -----------------------------------------------------------------------------------------------
+
+
+def test_a_token_for_anybody(registry: Registry) -> None:
+    digest = registry.push(HELLO)
+    registry.ask_for_tokens(credentials=False)
+    assert get(registry) == (HELLO, digest)
+    assert registry.queries == ["service=registry%2C+of+a+test&scope=repository%3Aapp%3Apull"]
+    assert [asked.authorization for asked in registry.asked] == [None, None, f"Bearer {TOKEN}", f"Bearer {TOKEN}"]
+
+
+def test_a_token_for_credentials(registry: Registry, log_in: Callable[[str], None]) -> None:
+    digest = registry.push(HELLO)
+    registry.ask_for_tokens()
+    assert f"{registry.host} gives no token without credentials (status 401)" in refused(registry)
+    registry.asked.clear()
+    log_in(registry.host)
+    assert get(registry) == (HELLO, digest)
+    assert [asked.authorization for asked in registry.asked] == [None, BASIC, f"Bearer {TOKEN}", f"Bearer {TOKEN}"]
+
+
+def test_basic_authentication(registry: Registry, log_in: Callable[[str], None]) -> None:
+    digest = registry.push(HELLO)
+    registry.challenge, registry.accepted = 'Basic realm="x"', (BASIC,)
+    assert "does not let anybody without credentials read the manifest 1 (status 401)" in refused(registry)
+    log_in(f"http://{registry.host}/v1/")
+    assert get(registry) == (HELLO, digest)
+    registry.accepted = ()
+    assert "does not let these credentials read the manifest 1 (status 401)" in refused(registry)
+
+
+def test_credentials_in_the_environment(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.push(HELLO)
+    registry.challenge, registry.accepted = "Basic", (BASIC,)
+    auths = {registry.host: {"username": "ada", "password": PASSWORD}}
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": auths}))
+    assert get(registry).data == HELLO
+
+
+def test_a_credential_helper(registry: Registry, docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.push(HELLO)
+    registry.challenge, registry.accepted = "Basic", (BASIC,)
+    config = docker / "config.json"
+    config.write_text(json.dumps({"credHelpers": {registry.host: "of-a-test"}}))
+    assert "cannot run docker-credential-of-a-test, which" in str(refused_anyhow(registry))
+    program = docker / "docker-credential-of-a-test"
+    program.write_text(
+        f"""#!/bin/sh
+test "$1" = get && read host
+test "$host" = {registry.host} || exit 1
+echo '{json.dumps({"Username": "ada", "Secret": PASSWORD})}'
+"""
+    )
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(docker), prepend=os.pathsep)
+    assert get(registry).data == HELLO
+    config.write_text(json.dumps({"credsStore": "of-a-test"}))
+    assert get(registry).data == HELLO
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert "does not let anybody without credentials" in refused(registry)
+    program.write_text("#!/bin/sh\necho nonsense\n")
+    assert "has answered with something other than credentials" in refused_anyhow(registry)
+    config.write_text(json.dumps({"credsStore": "../x"}))
+    assert "names a credential helper that is none" in refused_anyhow(registry)
+    config.write_text(json.dumps({"credsStore": "not-there"}))
+    assert "does not let anybody without credentials" in refused(registry)
+
+
+def refused_anyhow(registry: Registry) -> str:
+    with pytest.raises(RegistryError) as caught:
+        get(registry)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("hunter2", "config.json is not JSON"),
+        ({"auths": {"HOST": {"auth": "hunter2"}}}, "has an auth that is not USER:PASSWORD in Base64"),
+        ({"auths": {"HOST": {"identitytoken": "hunter2"}}}, "are an identity token, which is not supported"),
+    ],
+)
+def test_a_configuration_that_is_wrong(registry: Registry, docker: Path, content: object, message: str) -> None:
+    registry.ask_for_tokens()
+    text = content if isinstance(content, str) else json.dumps(content).replace("HOST", registry.host)
+    (docker / "config.json").write_text(text)
+    line = refused_anyhow(registry)
+    assert message in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("challenge", "message"),
+    [
+        ("", "authentication of a kind other than Bearer and Basic"),
+        ("Negotiate abc", "authentication of a kind other than Bearer and Basic"),
+        ("Bearer", "names no URL to get a token at"),
+        ('Bearer realm="file:///etc/passwd"', "names no URL to get a token at"),
+        ('Bearer realm="http://u:p@127.0.0.1/token"', "names no URL to get a token at"),
+        ('Bearer realm="http://far.test/token"', "has its tokens at far.test over plain HTTP"),
+    ],
+)
+def test_a_challenge_that_is_wrong(
+    registry: Registry, challenge: str, message: str, log_in: Callable[[str], None]
+) -> None:
+    log_in(registry.host)
+    registry.challenge = challenge
+    assert message in refused(registry)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"token": 1}', b'{"token": "a b"}', b'{"token": "a\\r\\nx: y"}'])
+def test_a_token_that_is_none(registry: Registry, content: bytes) -> None:
+    registry.ask_for_tokens()
+    registry.answers["/token"] = lambda handler: handler.answer(200, content)
+    assert "answers with something other than a token" in refused(registry)
+    registry.answers["/token"] = chunked(1 << 20)
+    assert "the token has more than the 65536 bytes" in refused(registry)
+    registry.answers["/token"] = lambda handler: handler.answer(302, b"", ("location", "/elsewhere"))
+    assert "answers with the status 302 to a request for a token" in refused(registry)
+
+
+# ---- redirects ---------------------------------------------------------------------------------------------
+
+
+def redirect(url: str) -> Callable[[Handler], object]:
+    return lambda handler: handler.answer(307, b"", ("location", url))
+
+
+def test_credentials_stay_where_they_belong(registry: Registry, other: Registry, log_in: Callable[[str], None]) -> None:
+    log_in(registry.host)
+    digest = registry.push(HELLO)
+    registry.ask_for_tokens()
+    blob = f"/v2/app/blobs/{digest_of(HELLO)}"
+    other.content["/storage?signature=x"] = b""
+    other.content["/storage"] = HELLO
+    registry.answers[blob] = redirect(f"{other.url}/storage?signature=x")
+    assert get(registry) == (HELLO, digest)
+    assert registry.asked[-1] == (blob, f"Bearer {TOKEN}")
+    assert other.asked == [("/storage?signature=x", None)]
+    # Nor do they come back: whoever was redirected to says where that leads.
+    other.answers["/storage"] = redirect(f"{registry.url}/again")
+    registry.content["/again"] = HELLO
+    registry.asked.clear()
+    refused(registry)
+    assert registry.asked[-1] == ("/again", None)
+
+
+def test_a_redirect_on_the_same_host(registry: Registry) -> None:
+    registry.push(HELLO)
+    registry.ask_for_tokens(credentials=False)
+    registry.answers["/v2/app/manifests/1"] = redirect("/v2/app/manifests/moved")
+    registry.content["/v2/app/manifests/moved"] = manifest_of([descriptor(HELLO)])
+    assert get(registry).data == HELLO
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("", "redirects to something that is no URL of HTTP"),
+        ("file:///etc/passwd", "redirects to something that is no URL of HTTP"),
+        ("http://u:p@127.0.0.1/", "redirects to something that is no URL of HTTP"),
+        ("http://h:x/", "Invalid URL in location header"),
+        ("http://far.test/", "redirects to far.test over plain HTTP, which is not followed"),
+        ("/v2/app/manifests/1", "more than 5 redirects"),
+    ],
+)
+def test_a_redirect_that_is_not_followed(registry: Registry, location: str, message: str) -> None:
+    registry.answers["/v2/app/manifests/1"] = redirect(location)
+    assert message in refused(registry)
+
+
+def test_over_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with serving(context) as secure:
+        digest = secure.push(HELLO)
+        reference = Remote(secure.host, "app", "1", None)
+        with pytest.raises(RegistryError, match=r"no whole answer from .*certificate verify failed"):
+            fetch(reference, kept=NOWHERE)
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert fetch(reference, kept=NOWHERE) == (HELLO, digest)
+        # From TLS to plain HTTP, even on this machine.
+        secure.answers[f"/v2/app/blobs/{digest_of(HELLO)}"] = redirect(f"{registry.url}/x")
+        with pytest.raises(RegistryError, match="over plain HTTP, which is not followed"):
+            fetch(reference, kept=NOWHERE)
+        assert registry.asked == []
+
+
+# ---- what is kept ------------------------------------------------------------------------------------------
+
+
+def test_what_was_fetched_is_kept(registry: Registry, kept: Kept, tmp_path: Path) -> None:
+    digest = registry.push(HELLO)
+    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    registry.asked.clear()
+    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    assert registry.asked == []
+    # A tag is asked for, what it stands for is not.
+    assert get(registry, kept=kept) == (HELLO, digest)
+    assert registry.paths == ["/v2/app/manifests/1"]
+
+
+def test_what_is_kept_is_checked(registry: Registry, kept: Kept, tmp_path: Path) -> None:
+    digest = registry.push(HELLO)
+    get(registry, f"@{digest}", kept=kept)
+    for path in (tmp_path / "kept").iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+    registry.asked.clear()
+    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    assert len(registry.asked) == 2
+    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    assert len(registry.asked) == 2
+
+
+def test_nothing_wrong_is_kept(registry: Registry, kept: Kept, tmp_path: Path) -> None:
+    digest = registry.push(HELLO)
+    registry.content[f"/v2/app/blobs/{digest_of(HELLO)}"] = HELLO[::-1]
+    with pytest.raises(RegistryError):
+        get(registry, f"@{digest}", kept=kept)
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [digest.replace(":", "-")]
+
+
+def test_what_is_kept_is_bounded(registry: Registry, tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "kept", limit=len(HELLO) + 2000)
+    for number in range(5):
+        registry.push(HELLO + b"\0" * number, tag=str(number))
+        get(registry, f":{number}", kept=kept)
+        assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) <= len(HELLO) + 2000
+
+
+def test_without_a_place(registry: Registry, tmp_path: Path) -> None:
+    digest = registry.push(HELLO)
+    (tmp_path / "file").write_bytes(b"")
+    assert get(registry, kept=Kept(tmp_path / "file" / "kept")) == (HELLO, digest)
+
+
+# ---- where components are read -----------------------------------------------------------------------------
+
+
+def test_a_tag_is_told_with_its_digest(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    digest = registry.push(HELLO)
+    reference = f"oci://{registry.host}/app:1"
+    assert read_component(reference) == HELLO
+    assert f"{reference}@{digest}" in caplog.text
+    caplog.clear()
+    assert read_component(f"{reference}@{digest}") == HELLO
+    assert caplog.text == ""
+
+
+def test_an_error_is_a_load_error(registry: Registry) -> None:
+    with pytest.raises(LoadError, match="does not have the manifest 1"):
+        read_component(f"oci://{registry.host}/app:1")

@@ -1,0 +1,154 @@
+"""Credentials for registries, from where Docker's programs, and others, keep them.
+
+That is ``config.json`` in the folder that ``DOCKER_CONFIG`` names, or else in ``~/.docker``; ``DOCKER_AUTH_CONFIG`` has
+the content of such a file, and comes first. A file may name programs that keep them (docker-credential-NAME).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from wasi_trio._texts import get_logger
+from wasi_trio.wasi.registry._errors import RegistryError
+
+logger = get_logger("wasi_trio")
+
+VARIABLE = "DOCKER_AUTH_CONFIG"
+#: what the file's entry for Docker's own registry is called
+_DOCKER_KEY = "index.docker.io"
+#: bytes of such a file, and seconds that a program has
+_MOST = 1 << 20
+_PATIENCE = 30.0
+#: the user's name that says that the secret is an identity token
+_TOKEN = "<token>"
+_HELPER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user's name and password, neither of which is ever shown."""
+
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The value of the field Authorization (RFC 7617)."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+
+async def find_credentials(host: str, environment: Mapping[str, str]) -> Credentials | None:
+    """Those for a registry, if there are any; raises RegistryError for what cannot be understood."""
+    content, place = _configuration(environment)
+    wanted = _DOCKER_KEY if host == "docker.io" else host
+    helpers = _table(content, "credHelpers")
+    for key, helper in helpers.items():
+        if _host_of(key) in (host, wanted):
+            return await _ask(helper, key, place, required=True)
+    for key, entry in _table(content, "auths").items():
+        if _host_of(key) == wanted and isinstance(entry, dict) and (found := _inline(entry, key, place)):
+            return found
+    store = content.get("credsStore")
+    if store:
+        server = f"https://{_DOCKER_KEY}/v1/" if wanted == _DOCKER_KEY else host
+        return await _ask(store, server, place, required=False)
+    return None
+
+
+def _configuration(environment: Mapping[str, str]) -> tuple[Mapping[str, Any], str]:
+    text = environment.get(VARIABLE)
+    place = VARIABLE
+    if not text:
+        folder = environment.get("DOCKER_CONFIG")
+        try:
+            path = Path(folder) / "config.json" if folder else Path.home() / ".docker" / "config.json"
+            place = str(path)
+            with open(path, "rb") as file:
+                text = file.read(_MOST).decode()
+        except (FileNotFoundError, NotADirectoryError, RuntimeError):
+            return {}, place
+        except OSError as error:
+            raise RegistryError(f"cannot read {place}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise RegistryError(f"{place} is not JSON") from None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        # Without what the error says, which may repeat a part of it.
+        raise RegistryError(f"{place} is not JSON") from None
+    return (content if isinstance(content, dict) else {}), place
+
+
+def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = content.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _host_of(key: str) -> str:
+    """The host of an entry, which may be a URL."""
+    return key.partition("://")[2].partition("/")[0].lower() if "://" in key else key.partition("/")[0].lower()
+
+
+def _inline(entry: Mapping[str, Any], key: str, place: str) -> Credentials | None:
+    if entry.get("identitytoken"):
+        raise _no_identity_tokens(key, place)
+    encoded = entry.get("auth")
+    if isinstance(encoded, str) and encoded:
+        try:
+            user, colon, password = base64.b64decode(encoded).decode().partition(":")
+        except (binascii.Error, ValueError):
+            colon = ""
+        if not colon:
+            raise RegistryError(f"the entry {key} in {place} has an auth that is not USER:PASSWORD in Base64")
+        return Credentials(user, password)
+    name, secret = entry.get("username"), entry.get("password")
+    return Credentials(name, secret) if isinstance(name, str) and isinstance(secret, str) and name else None
+
+
+async def _ask(helper: Any, server: str, place: str, *, required: bool) -> Credentials | None:
+    """What a program keeps for a server; None where it keeps nothing, or, if it is not required, is not there."""
+    if not isinstance(helper, str) or _HELPER.fullmatch(helper) is None:
+        raise RegistryError(f"{place} names a credential helper that is none")
+    program = f"docker-credential-{helper}"
+    try:
+        with trio.fail_after(_PATIENCE):
+            done = await trio.run_process(
+                [program, "get"],
+                stdin=server.encode(),
+                capture_stdout=True,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+    except trio.TooSlowError:
+        raise RegistryError(f"{program}, which {place} names, has not answered for {_PATIENCE:g} s") from None
+    except OSError as error:
+        if required:
+            raise RegistryError(f"cannot run {program}, which {place} names: {error.strerror}") from None
+        logger.info("cannot run %s, which %s names: %s", program, place, error.strerror)
+        return None
+    if done.returncode:
+        return None
+    try:
+        found = json.loads(done.stdout)
+        user, secret = found["Username"], found["Secret"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        user = secret = None
+    if not isinstance(user, str) or not isinstance(secret, str):
+        raise RegistryError(f"{program}, which {place} names, has answered with something other than credentials")
+    if user == _TOKEN:
+        raise _no_identity_tokens(server, place)
+    return Credentials(user, secret)
+
+
+def _no_identity_tokens(key: str, place: str) -> RegistryError:
+    return RegistryError(f"the credentials for {key} in {place} are an identity token, which is not supported")

@@ -1,0 +1,52 @@
+"""Folders laid out as the OCI image specification says (image-layout.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from wasi_trio.wasi.registry._errors import RegistryError
+
+
+class LayoutFolder:
+    """Reads from such a folder; making it raises RegistryError where there is none."""
+
+    def __init__(self, folder: str, most_manifest: int) -> None:
+        self._folder = Path(folder)
+        self._most = most_manifest
+        marker = self._read(self._folder / "oci-layout", most_manifest)
+        try:
+            version = json.loads(marker)["imageLayoutVersion"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            version = None
+        if not isinstance(version, str) or not version.startswith("1."):
+            raise RegistryError(f"{folder} is not an OCI image layout of version 1: its file oci-layout says otherwise")
+
+    def index(self) -> bytes:
+        return self._read(self._folder / "index.json", self._most)
+
+    async def manifest(self, digest: str) -> bytes:
+        return self._read(self._blob(digest), self._most)
+
+    async def blob(self, digest: str, size: int) -> bytes:
+        return self._read(self._blob(digest), size)
+
+    def _blob(self, digest: str) -> Path:
+        algorithm, _, digits = digest.partition(":")
+        return self._folder / "blobs" / algorithm / digits
+
+    @staticmethod
+    def _read(path: Path, most: int) -> bytes:
+        try:
+            # Nothing is waited for, should it be a pipe.
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise RegistryError(f"{path} is not a regular file")
+                content = file.read(most + 1)
+        except (OSError, ValueError) as error:
+            raise RegistryError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+        if len(content) > most:
+            raise RegistryError(f"{path} has more than {most} bytes")
+        return content

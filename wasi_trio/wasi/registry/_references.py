@@ -1,0 +1,149 @@
+"""References to components that are in a registry, or in a folder that is laid out like one.
+
+    oci://HOST[:PORT]/NAME[:TAG][@sha256:DIGEST]
+    oci-layout:FOLDER[:TAG][@sha256:DIGEST]
+
+Where there is a digest, it alone counts: the tag is for readers. ``oci+http://`` is ``oci://`` without TLS. Anything
+else that names a component is the path of a file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final, TypeAlias
+
+from wasi_trio.lazy import Pattern
+from wasi_trio.wasi.registry._errors import RegistryError
+
+FORMS: Final = "oci://HOST/NAME[:TAG][@sha256:DIGEST] or oci-layout:FOLDER[:TAG][@sha256:DIGEST]"
+#: the tag of a reference to a registry that has neither a tag nor a digest
+LATEST = "latest"
+
+_SCHEMES = ("oci://", "oci+http://", "oci-layout:")
+#: of Docker's registry, which is at another host than its name says
+_DOCKER, _DOCKER_HOST = "docker.io", "registry-1.docker.io"
+#: as the distribution specification has names and tags
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_END = rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_REMOTE = Pattern(rf"(?P<scheme>oci|oci\+http)://(?P<host>{_HOST})/(?P<name>{_PART}(?:/{_PART})*){_END}")
+#: a folder's path has no colon here where it could be a tag's
+_LAYOUT = Pattern(rf"oci-layout:(?P<folder>.+?){_END}")
+#: what is between colons in a list of paths: a reference, which has colons of its own, or a path
+_LISTED = Pattern(
+    rf"(?:oci(?:\+http)?://{_HOST}/{_PART}(?:/{_PART})*|oci-layout:[^:]+)(?::{_TAG})?(?:@{_DIGEST})?(?=:|\Z)|oci(?:\+http)?://[^:]*|[^:]*"
+)
+_PINNED = Pattern(rf"@{_DIGEST}\Z")
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A component in the registry at ``host``, which is a name or address and may have a port."""
+
+    host: str
+    name: str
+    tag: str | None
+    digest: str | None
+    secure: bool = True
+
+    @property
+    def base(self) -> str:
+        """The URL below which the registry has what is called ``name``."""
+        host = _DOCKER_HOST if self.host == _DOCKER else self.host
+        name = f"library/{self.name}" if self.host == _DOCKER and "/" not in self.name else self.name
+        return f"{'https' if self.secure else 'http'}://{host}/v2/{name}"
+
+    @property
+    def place(self) -> str:
+        """What it is called in messages, without tag and digest."""
+        return f"{self.host}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A component in a folder."""
+
+    folder: str
+    tag: str | None
+    digest: str | None
+
+    @property
+    def place(self) -> str:
+        return self.folder
+
+
+Reference: TypeAlias = Remote | Layout
+
+
+def is_reference(text: str) -> bool:
+    """Whether this is, or is meant to be, a reference, and not a path."""
+    return text.startswith(_SCHEMES)
+
+
+def parse_reference(text: str) -> Reference:
+    """Raises RegistryError for what is no reference."""
+    if text.startswith("oci-layout:"):
+        match = _LAYOUT.fullmatch(text)
+        if match is None or "@sha256" in match["folder"] or "\0" in text:
+            raise _malformed(text)
+        return Layout(match["folder"], match["tag"], match["digest"])
+    match = _REMOTE.fullmatch(text)
+    if match is None or len(match["name"]) > _LONGEST_NAME:
+        raise _malformed(text)
+    host = match["host"].lower()
+    secure = match["scheme"] == "oci" and not is_loopback(host)
+    tag, digest = match["tag"], match["digest"]
+    return Remote(host, match["name"], tag if tag or digest else LATEST, digest, secure)
+
+
+def pinned(text: str, digest: str) -> str:
+    """A reference without a digest, with one."""
+    return f"{text}@{digest}"
+
+
+def is_pinned(text: str) -> bool:
+    """Whether a reference stands for the same component for ever."""
+    return _PINNED.search(text) is not None
+
+
+def file_name(text: str) -> str:
+    """What a component's file is called, or would be."""
+    if not is_reference(text):
+        return PurePath(text).name
+    reference = parse_reference(text)
+    return PurePath(reference.name if isinstance(reference, Remote) else reference.folder).name
+
+
+def split_paths(text: str) -> list[str]:
+    """The paths and references of a list with colons in between."""
+    found: list[str] = []
+    at = 0
+    while at <= len(text):
+        match = _LISTED.match(text, at)
+        assert match is not None, "a path without colons always matches"
+        found.append(match[0])
+        at = match.end() + 1
+    return [part for part in found if part.strip()]
+
+
+def is_loopback(authority: str) -> bool:
+    """Whether a host, which may have a port, is this machine."""
+    host = authority[: authority.index("]") + 1] if authority.startswith("[") else authority.partition(":")[0]
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _malformed(text: str) -> RegistryError:
+    # What may be a password is not repeated.
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        return RegistryError(f"a reference to a component has no credentials in it: it is of the form {FORMS}")
+    return RegistryError(f"{text!r} is not of the form {FORMS}")
