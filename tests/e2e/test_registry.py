@@ -175,9 +175,9 @@ def test_without_the_extra(tmp_path: Path, registry: Registry, monkeypatch: pyte
 
 
 async def test_in_the_environment(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry.push(wat.load("forward"))
-    file = tmp_path / "hello.wasm"
-    file.write_bytes(wat.load("hello"))
+    registry.push(wat.load("p3_middleware"))
+    file = tmp_path / "p3_hello.wasm"
+    file.write_bytes(wat.load("p3_hello"))
     monkeypatch.setenv("WASI_TRIO_COMPONENT", f"oci://{registry.host}/app:1:{file}")
     async with command(tmp_path, None) as server:
         assert (await ask(server, "/")).status == 200

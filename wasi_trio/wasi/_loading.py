@@ -106,7 +106,7 @@ class Content(NamedTuple):
     def tell(self, path: str) -> None:
         """Tell what was read, where it may be something else the next time."""
         if self.pin is not None:
-            logger.warning("%s is now what %s stands for; that is the same for ever", path, self.pin)
+            logger.warning("%s has no digest: it stands for %s", path, self.pin)
 
 
 def read_content(path: str) -> Content:

@@ -25,7 +25,7 @@ from wasi_trio.wasi.registry._references import Remote, is_loopback
 #: redirects from one to the next
 MOST_REDIRECTS = 5
 #: bytes of an answer with a token
-_MOST_TOKEN = 64 << 10
+MOST_TOKEN = 64 << 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: what a token may consist of, to be in a field of a request (RFC 6750)
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -188,7 +188,7 @@ class Registry:
                 raise self._error(f"{host} gives {who} (status {answer.status_code})")
             if answer.status_code != 200:
                 raise self._error(f"{host} answers with the status {answer.status_code} to a request for a token")
-            content = await self._read(answer, "the token", _MOST_TOKEN)
+            content = await self._read(answer, "the token", MOST_TOKEN)
         return f"Bearer {self._token_in(content, host)}"
 
     def _token_in(self, content: bytes, host: str) -> str:
