@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
@@ -17,6 +18,9 @@ from tests.e2e.test_reload import RELOADED, greeting, put, serves, version
 from tests.e2e.test_routes import ask, write
 from tests.guests import wat
 from tests.wasi.registry.server import Registry, lay_out, serving
+from wasi_trio.asgi import App
+from wasi_trio.testing import component
+from wasi_trio.wasi._loading import LoadError
 
 HELLO = b"Hello, world!\n"
 
@@ -172,6 +176,21 @@ def test_without_the_extra(tmp_path: Path, registry: Registry, monkeypatch: pyte
     assert ran("inspect", reference)[0] == 0
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['httpx'] = None\n")
     assert ran("inspect", reference)[0] == 0
+
+
+async def test_in_a_program_and_in_a_test(registry: Registry) -> None:
+    registry.push(wat.load("hello"))
+    reference = f"oci://{registry.host}/app:1"
+    app = App(reference)
+    async with app.running():
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x.test") as client:
+            assert (await client.get("/")).content == HELLO
+    async with component(reference) as tested:
+        assert await (await tested.get("/")).read() == HELLO
+    with pytest.raises(LoadError, match="does not have the manifest 2"):
+        async with component(f"oci://{registry.host}/app:2"):
+            pass
 
 
 async def test_in_the_environment(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +61,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         registry = self.registry
         registry.asked.append(Asked(self.path, self.headers["authorization"]))
-        path, _, query = self.path.partition("?")
+        # The whole URL comes to a proxy.
+        path, _, query = re.sub(r"^http://[^/]+", "", self.path).partition("?")
         if path in registry.answers:
             registry.answers[path](self)
         elif path == "/token":

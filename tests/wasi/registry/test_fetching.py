@@ -405,6 +405,48 @@ def test_a_token_that_is_none(registry: Registry, content: bytes) -> None:
     assert "answers with the status 302 to a request for a token" in refused(registry)
 
 
+def test_plain_http_to_another_machine(
+    registry: Registry, log_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy stands for it."""
+    digest = registry.push(HELLO)
+    monkeypatch.setenv("HTTP_PROXY", registry.url)
+    reference = parse_reference("oci+http://far.test/app:1")
+    assert fetch(reference, kept=NOWHERE) == (HELLO, digest)
+    assert registry.paths[0] == "http://far.test/v2/app/manifests/1"
+    log_in("far.test")
+    registry.challenge = 'Basic realm="x"'
+    with pytest.raises(RegistryError, match="credentials are not sent over plain HTTP to another machine"):
+        fetch(reference, kept=NOWHERE)
+    assert [asked for asked in registry.asked if asked.authorization is not None] == []
+
+
+def test_this_machine_is_behind_no_proxy(
+    registry: Registry, other: Registry, log_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = registry.push(HELLO)
+    registry.ask_for_tokens()
+    log_in(registry.host)
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, other.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert get(registry) == (HELLO, digest)
+    assert other.asked == []
+
+
+def test_a_proxy_that_is_none(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://x")
+    assert "HTTP cannot be set up: " in refused(registry)
+
+
+def test_hosts_that_cannot_be(registry: Registry) -> None:
+    for host in ("h.test:99999", "a..b", "x" * 70 + ".test"):
+        with pytest.raises(RegistryError) as caught:
+            fetch(parse_reference(f"oci://{host}/app:1"), kept=NOWHERE)
+        assert "\n" not in str(caught.value)
+
+
 # ---- redirects ---------------------------------------------------------------------------------------------
 
 
@@ -429,6 +471,18 @@ def test_credentials_stay_where_they_belong(registry: Registry, other: Registry,
     registry.asked.clear()
     refused(registry)
     assert registry.asked[-1] == ("/again", None)
+
+
+def test_who_was_redirected_to_is_not_told_who_asks(
+    registry: Registry, other: Registry, log_in: Callable[[str], None]
+) -> None:
+    log_in(registry.host)
+    registry.push(HELLO)
+    registry.answers["/v2/app/manifests/1"] = redirect(f"{other.url}/v2/app/manifests/1")
+    for challenge in (f'Bearer realm="{other.url}/token"', 'Basic realm="x"'):
+        other.challenge = challenge
+        assert f"{other.host} does not let anybody without credentials read the manifest 1" in refused(registry)
+    assert other.asked == [("/v2/app/manifests/1", None)] * 2
 
 
 def test_a_redirect_on_the_same_host(registry: Registry) -> None:

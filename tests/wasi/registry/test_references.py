@@ -30,6 +30,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         ("oci://127.0.0.1/app:1", Remote("127.0.0.1", "app", "1", None, secure=False)),
         ("oci://[::1]:5000/app:1", Remote("[::1]:5000", "app", "1", None, secure=False)),
         ("oci://[2001:db8::1]:5000/app:1", Remote("[2001:db8::1]:5000", "app", "1", None)),
+        ("oci://127.0.0.2/app:1", Remote("127.0.0.2", "app", "1", None)),
         ("oci://localhost.test/app:1", Remote("localhost.test", "app", "1", None)),
         ("oci-layout:app", Layout("app", None, None)),
         ("oci-layout:/a:b/app:1", Layout("/a:b/app", "1", None)),

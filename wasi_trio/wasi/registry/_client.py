@@ -20,7 +20,7 @@ from wasi_trio.wasi.registry._credentials import find_credentials
 from wasi_trio.wasi.registry._errors import RegistryError
 from wasi_trio.wasi.registry._limits import Limits
 from wasi_trio.wasi.registry._manifests import ACCEPTED
-from wasi_trio.wasi.registry._references import Remote, is_loopback
+from wasi_trio.wasi.registry._references import LOOPBACK, Remote, is_loopback
 
 #: redirects from one to the next
 MOST_REDIRECTS = 5
@@ -35,7 +35,11 @@ _PARAMETER = re.compile(r'\s*([A-Za-z_]+)="([^"]*)"\s*(?:,|$)')
 
 def new_client(limits: Limits) -> httpx.AsyncClient:
     """One that follows no redirects by itself, and uses the proxies and certificates that the environment says."""
-    return httpx.AsyncClient(timeout=limits.idle, follow_redirects=False, headers={"User-Agent": "wasi_trio"})
+    # What is for this machine, credentials over plain HTTP included, is for no proxy, whatever NO_PROXY says.
+    direct = {f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK}
+    return httpx.AsyncClient(
+        timeout=limits.idle, follow_redirects=False, headers={"User-Agent": "wasi_trio"}, mounts=direct
+    )
 
 
 class Registry:
@@ -70,7 +74,8 @@ class Registry:
         except httpx.InvalidURL as error:
             raise self._error(f"there can be no such host: {error}") from None
         async with self._answer(where, fields, self._authorization) as answer:
-            if answer.status_code != 401:
+            # Only the registry itself is told who asks: not who it redirects to.
+            if answer.status_code != 401 or not _same_origin(answer.url, where):
                 return await self._content(answer, what, most)
             challenge = answer.headers.get("www-authenticate", "")
         self._authorization = await self._authorize(challenge)
@@ -133,7 +138,7 @@ class Registry:
                 raise self._error(f"{_shown_host(url)} has been silent for {self._limits.idle:g} s") from None
             except (httpx.HTTPError, UnicodeError) as error:  # a name may be none that DNS could have
                 raise self._error(f"no whole answer from {_shown_host(url)}: {_reason(error)}") from None
-            if (url.scheme, url.host, url.port) != (origin.scheme, origin.host, origin.port):
+            if not _same_origin(url, origin):
                 authorization = None
         raise self._error(f"there are more than {MOST_REDIRECTS} redirects")
 
@@ -200,6 +205,10 @@ class Registry:
         if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
             raise self._error(f"{host} answers with something other than a token")
         return token
+
+
+def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def _reason(error: BaseException) -> str:

@@ -56,7 +56,7 @@ async def find_credentials(host: str, environment: Mapping[str, str]) -> Credent
         if _host_of(key) in (host, wanted):
             return await _ask(helper, key, place, required=True)
     for key, entry in _table(content, "auths").items():
-        if _host_of(key) == wanted and isinstance(entry, dict) and (found := _inline(entry, key, place)):
+        if _host_of(key) in (host, wanted) and isinstance(entry, dict) and (found := _inline(entry, key, place)):
             return found
     store = content.get("credsStore")
     if store:

@@ -9,7 +9,6 @@ else that names a component is the path of a file.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, TypeAlias
@@ -20,6 +19,9 @@ from wasi_trio.wasi.registry._errors import RegistryError
 FORMS: Final = "oci://HOST/NAME[:TAG][@sha256:DIGEST] or oci-layout:FOLDER[:TAG][@sha256:DIGEST]"
 #: the tag of a reference to a registry that has neither a tag nor a digest
 LATEST = "latest"
+
+#: this machine, as far as plain HTTP is concerned
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 _SCHEMES = ("oci://", "oci+http://", "oci-layout:")
 #: of Docker's registry, which is at another host than its name says
@@ -133,13 +135,8 @@ def split_paths(text: str) -> list[str]:
 
 def is_loopback(authority: str) -> bool:
     """Whether a host, which may have a port, is this machine."""
-    host = authority[: authority.index("]") + 1] if authority.startswith("[") else authority.partition(":")[0]
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    host = authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
+    return host in LOOPBACK or authority in LOOPBACK
 
 
 def _malformed(text: str) -> RegistryError:
