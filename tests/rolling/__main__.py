@@ -1,7 +1,7 @@
 """``python -m tests.rolling``: three replicas behind a real HAProxy are replaced, killed and stopped, their store also.
 
 All is under a bounded load of GET and POST on kept connections. A table at the end says what was lost, which is nothing
-but what was in flight at a replica that was killed.
+but what was in flight at a replica that was killed or stopped.
 """
 
 from __future__ import annotations
