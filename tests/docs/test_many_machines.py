@@ -94,7 +94,7 @@ async def test_replicas_of_one_machine_are_replaced_without_a_loss(tmp_path: Pat
 
     load = Load(lambda: int(ports["8000"]), paths={"GET": "/", "POST": "/1"})
     try:
-        with trio.fail_after(120):
+        with trio.fail_after(240):
             # The last block is what is done under load.
             while said().count("BLOCK\n") < len(HERE):
                 assert shell.poll() is None, said()
