@@ -107,3 +107,10 @@ def balancer(session: nox.Session) -> None:
     """End servers behind a real HAProxy, which has to be installed."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.balancer", *session.posargs)
+
+
+@nox.session
+def rolling(session: nox.Session) -> None:
+    """Replace, kill and stop three replicas and their store, behind a real HAProxy, which has to be installed."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.rolling", *session.posargs)

@@ -35,9 +35,9 @@ async def drained(guest: str, mode: str, requests: int) -> Load:
         async with (
             command(folders[0], component, *OPTIONS, patience=600) as one,
             command(folders[1], component, *OPTIONS, patience=600) as other,
-            haproxy(Path(name), mode, [one, other]) as port,
+            haproxy(Path(name), mode, [one, other]) as balancer,
         ):
-            load = Load(lambda: port, clients=16)
+            load = Load(lambda: balancer.port, clients=16)
             ended = trio.Event()
 
             async def end() -> None:

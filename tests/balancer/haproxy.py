@@ -1,7 +1,9 @@
-"""HAProxy in front of two servers, as Debian has it."""
+"""HAProxy in front of several servers, as Debian has it."""
 
 from __future__ import annotations
 
+import csv
+import re
 import shutil
 import socket
 import subprocess
@@ -12,11 +14,14 @@ from pathlib import Path
 import trio
 
 from tests.e2e.process import Process
+from tests.guests.build import ROOT
 
 #: how it may use a connection to a server for requests of other clients (http-reuse)
 MODES = ("never", "safe", "aggressive", "always")
 
-_CONFIG = """
+_STRICT = """
+global
+
 defaults
     mode http
     timeout connect 5s
@@ -24,20 +29,40 @@ defaults
     timeout server 60s
     # What a server loses is to be seen.
     retries 0
-    http-reuse {mode}
+    http-reuse safe
 
 frontend front
-    bind fd@{descriptor}
+    bind :8080
     default_backend servers
 
 backend servers
     balance roundrobin
     option httpchk
     http-check send meth GET uri /readyz
-{servers}
+    default-server check inter 100ms fall 1 rise 1
 """
+_SHIPPED = ROOT / "deploy" / "haproxy.cfg"
 
-_SERVER = "    server s{number} 127.0.0.1:{port} check port {admin} inter 100ms fall 1 rise 1"
+
+class Balancer:
+    """HAProxy at work, on ``port`` of 127.0.0.1; its servers are called by their numbers."""
+
+    def __init__(self, port: int, control: Path) -> None:
+        self.port = port
+        self._control = str(control)
+
+    async def servers(self) -> list[dict[str, str]]:
+        """What HAProxy tells of each server, by the names of its statistics: ``status``, ``stot``, ``eresp``..."""
+        async with await trio.open_unix_socket(self._control) as stream:
+            await stream.send_all(b"show stat\n")
+            text = b"".join([piece async for piece in stream]).decode()
+        rows = list(csv.DictReader(text.removeprefix("# ").splitlines()))
+        return [row for row in rows if row["svname"].isdecimal()]
+
+    async def until(self, number: int, status: str) -> None:
+        """Return when a server is UP or DOWN."""
+        while not (await self.servers())[number]["status"].startswith(status):  # noqa: ASYNC110 - it tells when asked
+            await trio.sleep(0.02)
 
 
 def program() -> str | None:
@@ -46,24 +71,38 @@ def program() -> str | None:
 
 
 @asynccontextmanager
-async def haproxy(folder: Path, mode: str, servers: Sequence[Process]) -> AsyncIterator[int]:
-    """Run it in front of servers until the block ends; gives its port, once it answers there."""
+async def haproxy(
+    folder: Path, mode: str, servers: Sequence[Process], shipped: bool = False
+) -> AsyncIterator[Balancer]:
+    """Run it in front of servers until the block ends, from when it answers there.
+
+    It repeats no request, and looks at the servers ten times a second; where ``shipped`` is true it is configured as
+    deploy/haproxy.cfg says, but for addresses.
+    """
     path = program()
     assert path is not None, "haproxy is not installed: apt-get install haproxy"
+    control = folder / "control"
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        lines = [
-            _SERVER.format(number=number, port=server.port, admin=server.admin_port)
-            for number, server in enumerate(servers)
-        ]
+        text = _SHIPPED.read_text() if shipped else _STRICT
+        text = re.sub(r"\n    server .*", "", text)
+        for old, new in (
+            ("\nglobal\n", f"\nglobal\n    stats socket {control}\n"),
+            ("bind :8080", f"bind fd@{listener.fileno()}"),
+            ("http-reuse safe", f"http-reuse {mode}"),
+        ):
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        for number, server in enumerate(servers):
+            text += f"    server {number} 127.0.0.1:{server.port} port {server.admin_port}\n"
         config = folder / "haproxy.cfg"
-        config.write_text(_CONFIG.format(mode=mode, descriptor=listener.fileno(), servers="\n".join(lines)))
+        config.write_text(text)
         process = _start([path, "-db", "-f", str(config)], folder / "haproxy.log", listener.fileno())
         try:
             port = listener.getsockname()[1]
             while not await _answers(port):
                 assert process.poll() is None, (folder / "haproxy.log").read_text()
                 await trio.sleep(0.05)
-            yield port
+            yield Balancer(port, control)
         finally:
             process.kill()
             process.wait()

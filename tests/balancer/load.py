@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import trio
 
@@ -19,18 +20,33 @@ class Load:
     """Sends GET and POST by turns, ``clients`` at a time, each to the port that ``choose`` gives.
 
     A connection is kept and used again unless its response says ``connection: close``. No request is repeated.
+    ``paths`` has those of each method. Answers of 503 are ``refused``, by method and content, where ``refusals`` is
+    true; otherwise all but 200 are lost. So is what is not answered within ``patience`` seconds.
     """
 
-    def __init__(self, choose: Callable[[], int], clients: int = 8) -> None:
+    def __init__(
+        self,
+        choose: Callable[[], int],
+        clients: int = 8,
+        paths: Mapping[str, str] | None = None,
+        refusals: bool = False,
+        patience: float = 60,
+    ) -> None:
         self.answered: Counter[str] = Counter()
+        self.refused: Counter[tuple[str, bytes]] = Counter()
         self.lost: list[str] = []
+        #: requests that wait for their answers
+        self.in_flight = 0
+        self._paths = paths or {"GET": "/", "POST": "/"}
+        self._refusals = refusals
+        self._patience = patience
         self._choose = choose
         self._clients = clients
         self._idle: dict[int, list[trio.SocketStream]] = {}
 
     @property
     def sent(self) -> int:
-        return self.answered.total() + len(self.lost)
+        return self.answered.total() + self.refused.total() + len(self.lost)
 
     async def run(self, requests: int) -> None:
         """Send so many requests."""
@@ -39,11 +55,18 @@ class Load:
         async def client() -> None:
             for number in left:
                 method, size = ("GET", 0) if number % 2 else ("POST", SIZES[number // 2 % len(SIZES)])
+                self.in_flight += 1
                 try:
-                    await self._ask(method, size)
-                    self.answered[method] += 1
-                except (Lost, OSError, trio.BrokenResourceError) as error:
+                    with trio.fail_after(self._patience):
+                        answer = await self._ask(method, size)
+                    if answer.status == b"200":
+                        self.answered[method] += 1
+                    else:
+                        self.refused[method, answer.content] += 1
+                except (Lost, OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
                     self.lost.append(f"{method} of {size} bytes: {error!r}")
+                finally:
+                    self.in_flight -= 1
 
         async with trio.open_nursery() as nursery:
             for _ in range(self._clients):
@@ -52,33 +75,45 @@ class Load:
             while streams:
                 await trio.aclose_forcefully(streams.pop())
 
-    async def _ask(self, method: str, size: int) -> None:
+    async def _ask(self, method: str, size: int) -> _Answer:
         port = self._choose()
         idle = self._idle.setdefault(port, [])
         stream = idle.pop() if idle else await trio.open_tcp_stream("127.0.0.1", port)
         kept = False
-        failure: Exception | None = None
+        answer: _Answer | Lost | trio.BrokenResourceError
         try:
             length = f"content-length: {size}\r\n" if method == "POST" else ""
-            head = f"{method} / HTTP/1.1\r\nhost: example.test\r\n{length}\r\n".encode()
+            head = f"{method} {self._paths[method]} HTTP/1.1\r\nhost: example.test\r\n{length}\r\n".encode()
             async with trio.open_nursery() as nursery:
                 sending = _Sending(stream, head, bytes(size))
                 nursery.start_soon(sending.run)
                 try:
-                    kept = await _answer(stream)
+                    answer = await _answer(stream)
+                    kept = answer.kept
                 except (Lost, trio.BrokenResourceError) as error:
-                    failure = error
+                    answer = error
                 if not kept:
                     # A server that has announced its end may read no more.
                     nursery.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
+            if not isinstance(answer, _Answer):
+                raise answer
+            if answer.status != b"200" and not (self._refusals and answer.status == b"503"):
+                raise Lost(f"answered with {answer.status!r}: {answer.content[:80]!r}")
             kept = kept and sending.done
+            return answer
         finally:
             if kept:
                 idle.append(stream)
             else:
                 await trio.aclose_forcefully(stream)
+
+
+class _Answer(NamedTuple):
+    """A whole response. ``kept`` says that its connection goes on behind it; content may be in chunks still."""
+
+    status: bytes
+    content: bytes
+    kept: bool
 
 
 class _Sending:
@@ -99,15 +134,13 @@ class _Sending:
             return  # what was received tells whether that was a loss
 
 
-async def _answer(stream: trio.SocketStream) -> bool:
-    """Whether the connection goes on behind a response that is read to its end; raises Lost."""
+async def _answer(stream: trio.SocketStream) -> _Answer:
+    """A response that is read to its end; raises Lost."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += await _more(stream, received)
     head, _, content = received.partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
-    if not lines[0].startswith(b"http/1.1 200 "):
-        raise Lost(f"answered with {head[:80]!r}")
     if b"transfer-encoding: chunked" in lines:
         while not content.endswith(b"0\r\n\r\n"):
             content += await _more(stream, content)
@@ -115,7 +148,7 @@ async def _answer(stream: trio.SocketStream) -> bool:
         length = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
         while len(content) < length:
             content += await _more(stream, content)
-    return b"connection: close" not in lines
+    return _Answer(lines[0].split()[1], content, b"connection: close" not in lines)
 
 
 async def _more(stream: trio.SocketStream, so_far: bytes) -> bytes:

