@@ -104,7 +104,11 @@ async def command(
 
 
 def _start(
-    folder: Path, component: Path | str | None, options: Sequence[str], before: Sequence[str], descriptors: Sequence[int]
+    folder: Path,
+    component: Path | str | None,
+    options: Sequence[str],
+    before: Sequence[str],
+    descriptors: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     arguments = [*before, sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options]
     if component is not None:
