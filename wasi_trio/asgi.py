@@ -230,7 +230,7 @@ class App:
 
 @asynccontextmanager
 async def _exported(telemetry: Wanted, options: HandlerOptions) -> AsyncIterator[HandlerOptions]:
-    """Export what the environment asks for within the block; gives the options with what is told of requests.
+    """Export what the environment asks for within the block; yields the options, with a tracer if any.
 
     Raises SettingError.
     """

@@ -16,6 +16,11 @@ def table(*patterns: str) -> RouteTable[str]:
     return RouteTable((parse_pattern(pattern), pattern) for pattern in patterns)
 
 
+@pytest.mark.parametrize("path", ["/", "*", "/%2e%2e//x", "/%zz", "/a/../b"])
+def test_a_server_without_routes_refuses_no_path(path: str) -> None:
+    assert table("/").find("example.org", path) == "/"
+
+
 @pytest.mark.parametrize(
     ("path", "route"),
     [

@@ -76,7 +76,7 @@ class ImportsModule(Module):
         _, parameters = self.parameters(function, Way.TO_PYTHON, hidden)
         constructor = function.kind is FunctionKind.CONSTRUCTOR
         if constructor:
-            # What a call of the class gives is the object, also where WIT says that it can fail.
+            # A call of the class returns the object, also where WIT says that it can fail.
             assert function.resource is not None
             result = self.annotation(tree.NamedType(function.resource, 0), Way.FROM_PYTHON, hidden)
         else:

@@ -220,7 +220,7 @@ class Module:
         return names, [f"{name}: {self.annotation(node, way, hidden)}" for name, node in zip(names, nodes, strict=True)]
 
     def result(self, function: tree.FunctionNode, way: Way) -> str:
-        """What a function gives back; a constructor that cannot fail gives its resource."""
+        """The type that a function returns; a constructor that cannot fail returns its resource."""
         if function.kind is FunctionKind.CONSTRUCTOR and function.result is None:
             assert function.resource is not None
             return self.annotations.of(tree.NamedType(function.resource, 0), way)

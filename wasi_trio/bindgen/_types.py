@@ -78,7 +78,7 @@ def aside(annotation: str, hidden: set[str]) -> str:
 class Annotations:
     """The annotations of one module.
 
-    ``name_of`` gives the name in this module of a type that an interface defines, and ``resource_of`` that of a
+    ``name_of`` returns the name in this module of a type that an interface defines, and ``resource_of`` that of a
     resource for a value that goes a certain way.
     """
 

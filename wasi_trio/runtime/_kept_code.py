@@ -69,6 +69,8 @@ class KeptCode:
             os.utime(folder)
         except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, wasmtime.WasmtimeError):
             return None
+        except RecursionError:  # the plan nests deeper than there is room for where this is called
+            return None
         return compiled
 
     def _module(self, path: Path, checksum: int) -> wasmtime.Module:

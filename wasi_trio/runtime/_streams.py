@@ -117,7 +117,7 @@ class StreamReader(_Half, Generic[T]):
     def __init__(self, stream: SharedStream) -> None:
         super().__init__()
         self._end = HostReader(stream)
-        #: makes of each element what ``receive`` gives, where there is something to make
+        #: converts each element for ``receive``, where elements need converting
         self.converter: Callable[[Any], Any] | None = None
 
     async def receive(self, max_items: int = RECEIVE_SIZE) -> T:
@@ -195,7 +195,7 @@ class FutureReader(_Half, Generic[T]):
     def __init__(self, future: SharedFuture) -> None:
         super().__init__()
         self._end = HostFutureReader(future)
-        #: makes of the value what ``get`` gives, where there is something to make
+        #: converts the value for ``get``, where it needs converting
         self.converter: Callable[[Any], Any] | None = None
         self._outcome: _Operation | None = None
 

@@ -64,7 +64,7 @@ class _Called(Outputs):
 async def exports(
     client: Callable[[Instance], T], source: Source, **settings: Unpack[GuestSettings]
 ) -> AsyncIterator[T]:
-    """The exports of a new instance: ``client`` is the class ``Client`` of its bindings, of which this gives an object.
+    """The exports of a new instance, called by an object of ``client``, the class ``Client`` of its bindings.
 
     The instance ends with the block. Of what there is to set see ``GuestSettings``. Raises LoadError, LinkError where
     the component does not export what its bindings have, Trap, and what a host function raises.

@@ -41,7 +41,8 @@ class HandlerOptions:
     handler is for, where there are routes, and ``generation`` the number of its version; metrics go on from one to the
     next.
     ``metrics`` is where handlers count what they do, and ``tracer`` follows requests. Each of ``listeners`` is
-    called with the component's name when a handler starts, and gives who is told of its requests and instances.
+    called with the component's name when a handler starts, and returns the object that is told of its requests and
+    instances.
     """
 
     max_instance_reuse_count: int | None = None

@@ -231,7 +231,7 @@ def new_metrics() -> Metrics:
 def exported(
     telemetry: Wanted, metrics: Metrics | None, worker: str | None = None
 ) -> AbstractContextManager[Tracer | None]:
-    """Export what the environment asks for within the block; gives what is to be told of requests, if anybody is.
+    """Export what the environment asks for within the block; yields the tracer of requests, if they are traced.
 
     Raises SettingError.
     """

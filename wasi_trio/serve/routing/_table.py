@@ -56,7 +56,10 @@ class RouteTable(Generic[T]):
 
     def __init__(self, routes: Iterable[tuple[Pattern, T]]) -> None:
         self._hosts: dict[str, _Prefixes[T]] = {}
-        for pattern, route in routes:
+        given = list(routes)
+        #: the one route of a table whose route is for all requests, as of a server without routes
+        self._for_all = given[0][1] if len(given) == 1 and given[0][0] == Pattern("", "") else None
+        for pattern, route in given:
             self._hosts.setdefault(pattern.host, _Prefixes()).add(pattern.prefix, route)
         #: labels of the longest wildcard
         self._labels = max((host.count(".") for host in self._hosts if host.startswith("*.")), default=0)
@@ -70,6 +73,8 @@ class RouteTable(Generic[T]):
         a slash. What has dot segments, empty ones or encoded slashes must lead to the same route whether a program
         takes notice of them or not: the guest is given the path as it was sent, and nobody knows what it makes of them.
         """
+        if self._for_all is not None:
+            return self._for_all
         if not path.startswith("/"):  # the asterisk of OPTIONS
             path = "/"
         hosts = self._of(authority)

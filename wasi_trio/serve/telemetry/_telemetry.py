@@ -118,7 +118,7 @@ def _resource(worker: str | None) -> Resource:
 
 @contextmanager
 def exporting(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) -> Iterator[SpanTracer]:
-    """``begin``, and ``close`` at the end of the block; gives the tracer for handlers."""
+    """``begin``, and ``close`` at the end of the block; yields the tracer for handlers."""
     telemetry = begin(wanted, metrics, worker)
     try:
         yield telemetry.tracer

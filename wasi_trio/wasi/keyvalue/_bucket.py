@@ -73,7 +73,7 @@ class Bucket(Protocol):
         """Keys from a cursor on, 0 for the first page. A key that is there all the time is in one of the pages."""
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
-        """Add to the number that a value is in decimal digits, none being 0; gives the sum."""
+        """Add to the number that a value is in decimal digits, none being 0; returns the sum."""
 
     async def swap(self, key: str, expected: bytes | None, value: bytes) -> tuple[bool, bytes | None]:
         """Set a value if the present one is ``expected``, None for none.

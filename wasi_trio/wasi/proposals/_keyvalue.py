@@ -31,7 +31,7 @@ def _failed(error: StoreError) -> Variant:
 
 
 def _told(function: F) -> F:
-    """A host function that gives what another gives, as ``Ok``, and tells the guest of a StoreError."""
+    """A host function that returns another's result as ``Ok``, and a StoreError as ``Err``."""
 
     @functools.wraps(function)
     async def answer(*arguments: Any) -> Ok[Any] | Err[Any]:
