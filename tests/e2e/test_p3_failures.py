@@ -243,4 +243,6 @@ async def test_two_that_yield_let_others_in() -> None:
         assert pool.handler.started == 1
         pump = pool.instances[0].pump
         assert pump is not None
-        assert len(pump._resting) + len(pump._woken) <= 3
+        # Hundreds of turns have gone by. A tick may have come between any two, so some conditions that no thread is
+        # parked on any more are still in line.
+        assert len(pump._resting) + len(pump._woken) < 20

@@ -145,9 +145,13 @@ async def test_one_element_at_a_time(name: str, count: int, arguments: tuple[Any
                 assert Host.taken == count
 
         await move(count // 100)
-        before = resident()
-        objects = len(gc.get_objects())
-        await move(count)
-        assert resident() - before < GROWTH
-        assert len(gc.get_objects()) - objects < 1000
+        # In a process that ran thousands of tests, memory also grows for other reasons. A leak shows each time.
+        grown = []
+        while not grown or (grown[-1] >= GROWTH and len(grown) < 3):
+            before = resident()
+            objects = len(gc.get_objects())
+            await move(count)
+            grown.append(resident() - before)
+            assert len(gc.get_objects()) - objects < 1000
+        assert grown[-1] < GROWTH, grown
         assert pump.idle
