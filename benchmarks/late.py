@@ -27,7 +27,7 @@ async def serve(seconds: float) -> None:
             services = []
             for late in LATE:
                 # Calls that cannot be suspended are ended before the deadline, unless they have more time than that.
-                limits = Limits(nested_seconds=2 * seconds, pinned_seconds=2 * seconds)
+                limits = Limits(nested_seconds=2 * seconds, non_preemptible_seconds=2 * seconds)
                 options = HandlerOptions(request_timeout=seconds, cancel_grace=0.1, limits=limits)
                 handler = ProxyHandler(late.link(engine), options)
                 services.append(HandlerService(await stack.enter_async_context(handler)))

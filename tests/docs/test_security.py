@@ -105,8 +105,8 @@ def test_the_bounds_are_those_of_the_code() -> None:
         (
             "that which a component computes in an asynchronous call from another of its composition, before it first"
             " waits",
-            limits.pinned_seconds,
-            f"{limits.pinned_seconds:g} s",
+            limits.non_preemptible_seconds,
+            f"{limits.non_preemptible_seconds:g} s",
         ),
         ("processor time for a request, that of host functions in its guest's calls included", None, "none |"),
         ("machine stack", FIBER_STACK, f"{FIBER_STACK >> 20} MiB"),

@@ -117,7 +117,7 @@ async def test_called_from_the_host_it_is_interrupted() -> None:
 
 
 async def test_a_callee_that_never_waits_traps_in_the_end() -> None:
-    async with running(CALLER, Limits(pinned_seconds=0)) as instance:
+    async with running(CALLER, Limits(non_preemptible_seconds=0)) as instance:
         with pytest.raises(Trap, match="an asynchronous call from another component ran for"):
             await instance.call("run")
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
-from wasi_trio.runtime._run_queue import COMPUTES, SHORT_TICK, TURNS, Line, run_queue
+from wasi_trio.runtime._run_queue import CPU_BOUND, SHORT_TICK, TURNS, Line, run_queue
 from wasi_trio.runtime._ticker import TICK, Ticker
 
 
@@ -20,7 +20,7 @@ class Course:
         self.steps: list[str] = []
         self.ticker = Ticker(lambda: None)
 
-    async def compute(self, name: str, component: str, computed: float = COMPUTES) -> None:
+    async def compute(self, name: str, component: str, computed: float = CPU_BOUND) -> None:
         """A guest that computes without end."""
         while True:
             await run_queue().go_on(component, self.ticker, computed)

@@ -21,7 +21,7 @@ from tests.serve.support import Answering, connect, read_to_end, serving, tcp_pa
 from wasi_trio.serve.http import _transport as transport
 from wasi_trio.serve.http._transport import LEAST_READ, MOST_READ, Input, Output
 from wasi_trio.serve.pool._exchange import Exchange
-from wasi_trio.wasi import _stretch as stretch
+from wasi_trio.wasi import _time_slice
 from wasi_trio.wasi.http._body import Body, BodyAborted
 from wasi_trio.wasi.http._messages import Response
 
@@ -38,7 +38,7 @@ CONTENT = b"".join(number.to_bytes(4, "big") for number in range(1 << 20))
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guest may go on for as long as it likes."""
-    monkeypatch.setattr(stretch, "_LONGEST", math.inf)
+    monkeypatch.setattr(_time_slice, "_LONGEST", math.inf)
 
 
 class Interrupted(BaseException):
@@ -462,7 +462,7 @@ async def test_a_connection_that_breaks(reader_first: bool, caplog: pytest.LogCa
 
 
 async def test_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stretch, "_LONGEST", 0.0)
+    monkeypatch.setattr(_time_slice, "_LONGEST", 0.0)
     async with receiving(SIZED) as request:
         request.send(b"one")
         assert request.take() == b"one"
@@ -576,5 +576,5 @@ def test_content_is_whole_whoever_receives_it(chunk: int | None, steps: list[tup
             assert received == content
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stretch, "_LONGEST", longest)
+        patch.setattr(_time_slice, "_LONGEST", longest)
         trio.run(main)

@@ -89,24 +89,24 @@ def guest_callee(function: LiftedFunction) -> GuestCallee:
 
 def lowering_trampoline(engine: Engine, lowering: Lowering) -> Trampoline:
     """``canon lower`` of any function but a host's synchronous one."""
-    act = pinned(engine, lowering) if lowering.is_async else lowering
+    act = non_preemptible(engine, lowering) if lowering.is_async else lowering
     return trampoline(engine, lowering.params, lowering.results, act, blocks=not lowering.is_async)
 
 
-def pinned(engine: Engine, act: Act) -> Act:
+def non_preemptible(engine: Engine, act: Act) -> Act:
     """``act`` on behalf of a guest that has its answer at once: what other guests do in it is not interrupted.
 
     If one were, the guest would take it to be waiting, and could come upon it in the middle of something.
     """
 
     def call(store: Store, *arguments: Any) -> int | Until | None:
-        before = engine.pinned_since
+        before = engine.non_preemptible_since
         if before is None:
-            engine.pinned_since = engine.ticker.ticked
+            engine.non_preemptible_since = engine.ticker.ticked
         try:
             return act(store, *arguments)
         finally:
-            engine.pinned_since = before
+            engine.non_preemptible_since = before
 
     return call
 
@@ -189,5 +189,5 @@ def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
     act = bind(builtin)
     blocks = may_wait(builtin)
     if builtin.name == "subtask.cancel" and not blocks:
-        act = pinned(engine, act)  # it runs others
+        act = non_preemptible(engine, act)  # it runs others
     return trampoline(engine, params, results, act, blocks=blocks, spread=True)

@@ -41,8 +41,9 @@ class Limits:
     ``memory`` is in bytes and for each linear memory; ``table_elements`` is for each table. ``handles`` bounds
     its handle table, ``calls`` how many calls it has under way, ``call_data`` the bytes that it passes in one of them,
     counting what Python holds them in. A call that cannot be suspended (``realloc``, a destructor, ``post-return``)
-    traps after about ``nested_seconds`` of processor time, as nothing else runs meanwhile; what a component computes in
-    an asynchronous call from another component of its composition, before it first waits, after ``pinned_seconds``.
+    traps after about ``nested_seconds`` of processor time, because nothing else can run meanwhile. A component that
+    computes in an asynchronous call from another component of its composition, before it first waits, traps after
+    ``non_preemptible_seconds``.
 
     ``instance_memory`` bounds the bytes of all that the instance makes the host hold: its memories and tables, its
     handles and what is behind them, calls, values and contents under way. A composition of components is one instance.
@@ -57,7 +58,7 @@ class Limits:
     calls: int = 10_000
     call_data: int = LIFT_FUEL
     nested_seconds: float = 0.03
-    pinned_seconds: float = 1.0
+    non_preemptible_seconds: float = 1.0
     instance_memory: int = 1 << 30
 
 

@@ -32,7 +32,7 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._fiber import Fiber, Meter, metered
 from wasi_trio.runtime._host_calls import Pending, steps, wait_for
 from wasi_trio.runtime._origins import ORIGIN, Origin
-from wasi_trio.runtime._run_queue import COMPUTES, run_queue
+from wasi_trio.runtime._run_queue import CPU_BOUND, run_queue
 from wasi_trio.runtime._store import Store
 from wasi_trio.runtime._ticker import Ticker
 
@@ -348,7 +348,7 @@ class Pump:
             # middle of something, in which no other thread of the instance may get between.
             if interrupted:
                 computed = interrupted[0].computed or 0.0
-                if self.on_busy is not None and computed >= COMPUTES:
+                if self.on_busy is not None and computed >= CPU_BOUND:
                     self.on_busy()
                 await queue.go_on(component, ticker, computed)
                 turn = ticker.ticks

@@ -34,7 +34,7 @@ FEW_FRESH = 2
 #: seconds between two ticks while several guests compute
 SHORT_TICK = TICK / 5
 #: seconds of processor time after which a guest counts as one that computes: to be pre-empted once may be chance
-COMPUTES = TICK
+CPU_BOUND = TICK
 #: so many guests wait that were pre-empted, or two that are known to compute: then ticks become short
 MANY = 8
 #: seconds for which they are after that
@@ -133,7 +133,7 @@ class RunQueue(trio.abc.Instrument):
         ``computed`` are the seconds of processor time that it has used since it was first pre-empted.
         """
         self.turn_ends = 0.0  # no further guest in this turn
-        known = computed >= COMPUTES
+        known = computed >= CPU_BOUND
         if known or self._pre_empted >= MANY:  # a few may be chance
             self._alert_until = perf_counter() + QUICK
         if self._pre_empted >= MANY or (known and self._computing):

@@ -42,8 +42,8 @@ class Running:
 
     While a guest runs, ``current`` is its store: host functions find the instance that called them there.
     ``nested`` is true while the innermost guest call was made out of a host function, so cannot be suspended.
-    ``pinned_since`` is when, in the ticker's seconds, a guest began to wait for what others do in an asynchronous call
-    of its, None if there is none such: they may wait then, but are not to be interrupted. ``host_call`` is the host
+    ``non_preemptible_since`` is the time, in the ticker's seconds, at which a guest made an asynchronous call into
+    another component, or None. Until the callee first waits it cannot be interrupted. ``host_call`` is the host
     function that runs for a guest and ``interruption`` an attempt to interrupt it: see ``runtime._host_calls``.
     """
 
@@ -51,7 +51,7 @@ class Running:
         self.ticker = ticker
         self.current: Guest | None = None
         self.nested = False
-        self.pinned_since: float | None = None
+        self.non_preemptible_since: float | None = None
         self.host_call: HostCall | None = None
         self.interruption: Interruption | None = None
         #: coroutines that began to wait where none may, with what they asked of trio

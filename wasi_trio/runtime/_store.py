@@ -290,9 +290,9 @@ class Store(ComponentInstance):
         if engine.nested:
             what = "a call from the host that cannot be suspended"
             return self._bounded(self._nested_since, self.limits.nested_seconds, what)
-        if engine.pinned_since is not None:
+        if engine.non_preemptible_since is not None:
             what = "an asynchronous call from another component"
-            return self._bounded(engine.pinned_since, self.limits.pinned_seconds, what)
+            return self._bounded(engine.non_preemptible_since, self.limits.non_preemptible_seconds, what)
         if engine.ticker.ticks - self.poll_tick < 1:
             return None
         return ""

@@ -46,7 +46,7 @@ def test_a_single_write_is_not_copied():
 def test_the_host_does_its_part_where_the_guest_would_have_to_wait():
     body = Body(10)
     to_come = [b"hello", b"world!"]
-    body.on_starved = lambda: to_come and body.try_write(to_come.pop(0))
+    body.on_underflow = lambda: to_come and body.try_write(to_come.pop(0))
     assert body.available() == 5
     assert body.available() == 5
     assert body.take(5) == b"hello"
@@ -55,7 +55,7 @@ def test_the_host_does_its_part_where_the_guest_would_have_to_wait():
     assert body.available() == 0
 
     gone = []
-    body.on_starved = None
+    body.on_underflow = None
     body.on_full = lambda: gone.append(body.take(4))
     body.try_write(b"0123456789")
     assert body.permit() == 4

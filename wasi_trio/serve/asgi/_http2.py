@@ -55,11 +55,11 @@ def intake(send: Any) -> Intake | None:
     if found is None:
         return None
     protocol, stream_id = found
-    return Intake(mend(protocol), stream_id)
+    return Intake(patch_protocol(protocol), stream_id)
 
 
-def mend(protocol: H2Protocol) -> Http2Connection:
-    """What mends this protocol; the same each time. The sooner it is asked for, the more it sees."""
+def patch_protocol(protocol: H2Protocol) -> Http2Connection:
+    """The patches of this protocol; the same each time. The sooner it is asked for, the more it sees."""
     streams = protocol.streams
     if not isinstance(streams, _Streams):
         streams = protocol.streams = _Streams(protocol)

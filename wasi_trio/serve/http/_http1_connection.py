@@ -15,7 +15,7 @@ from wasi_trio.serve.http._heads import BadRequest, Http1Head
 from wasi_trio.serve.http._http1_protocol import CONTINUE, MOST_DRAINED, Http1Protocol, Receiving, Sending
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
 from wasi_trio.serve.http._transport import MOST_READ, Stream
-from wasi_trio.wasi._stretch import Stretch
+from wasi_trio.wasi._time_slice import TimeSlice
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request
@@ -55,8 +55,8 @@ class Http1Connection(Connection):
         self._asked = False
         self._requests_left = self.limits.max_requests
         #: for how long the guest has received by itself, and sent
-        self._stretch = Stretch()
-        self.stretch = Stretch()
+        self._time_slice = TimeSlice()
+        self.time_slice = TimeSlice()
         #: around what the task does; cancelled to have it look again while it is parked
         self._turn = trio.CancelScope()
         self._parked = False
@@ -200,7 +200,7 @@ class Http1Connection(Connection):
             self._dropped = self._given = 0
             self._asked = False
             self._decodable = self.protocol.buffered > 0
-            body.on_starved = self._starved
+            body.on_underflow = self._underflow
 
     async def _receive_content(self) -> None:
         """Take some content, or wait for some or for room for it."""
@@ -276,7 +276,7 @@ class Http1Connection(Connection):
 
     def _forget_body(self) -> None:
         if self._body is not None:
-            self._body.on_starved = None
+            self._body.on_underflow = None
             self._body = None
 
     async def _wait_for_room(self, body: Body) -> None:
@@ -290,12 +290,12 @@ class Http1Connection(Connection):
             self._parked = False
         self.look_up()
 
-    def _starved(self) -> None:
+    def _underflow(self) -> None:
         """The guest finds nothing in its request's body."""
         stream = self.current
         self._asked = True
         self.ask_for_content()
-        if self.output.broken or not self.input.is_plain or not self._stretch.goes_on():
+        if self.output.broken or not self.input.is_plain or not self._time_slice.goes_on():
             return
         try:
             if self._decodable:
@@ -303,7 +303,7 @@ class Http1Connection(Connection):
             elif not self._receive_directly() and not (
                 stream is not None and stream.send_now() and self._receive_directly()
             ):
-                self._stretch.end()
+                self._time_slice.end()
         except trio.BrokenResourceError:
             return  # the task finds it as well
         except BaseException:
@@ -485,7 +485,7 @@ class Http1Stream(HttpStream):
             or output.broken
             or not connection.input.is_plain
             or not content.can_take()
-            or not connection.stretch.goes_on()
+            or not connection.time_slice.goes_on()
         ):
             return False
         try:
@@ -495,7 +495,7 @@ class Http1Stream(HttpStream):
             connection.cut()
             raise
         if output.size:
-            connection.stretch.end()
+            connection.time_slice.end()
         return True
 
     async def end(self, trailers: Trailers | None) -> None:

@@ -446,11 +446,11 @@ class Http2Stream(HttpStream):
         if not body.finished:
             self._body = body
             if any(name == "expect" for name, _ in self.request.headers):
-                body.on_starved = self._ask_for_content
+                body.on_underflow = self._ask_for_content
 
     def _ask_for_content(self) -> None:
         """The guest finds nothing to read: tell a client that waits for it that its content is wanted."""
-        self.request.body.on_starved = None
+        self.request.body.on_underflow = None
         self._continues = True
         self._connection.turn_soon(self)
 
@@ -478,7 +478,7 @@ class Http2Stream(HttpStream):
         self._is_incomplete = False
         body, self._body = self._body, None
         if body is not None:
-            body.on_permit = body.on_starved = None
+            body.on_permit = body.on_underflow = None
             body.finish(self.trailers)
 
     # ---- the response ------------------------------------------------------------------------------------
@@ -632,6 +632,6 @@ class Http2Stream(HttpStream):
             self._room = None
         body, self._body = self._body, None
         if body is not None:
-            body.on_permit = body.on_starved = None
+            body.on_permit = body.on_underflow = None
             body.abort(HttpError("connection-terminated"))
         self._connection.finished(self)

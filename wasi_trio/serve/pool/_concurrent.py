@@ -74,7 +74,7 @@ class Concurrent:
         return list(self._exchanges)
 
     @property
-    def computes(self) -> bool:
+    def cpu_bound(self) -> bool:
         return self._computes
 
     @property

@@ -415,8 +415,8 @@ class Exchange:
                 self._stop(late=True)
             body.abort(HttpError("HTTP-response-timeout"))
 
-        body.patience = seconds
-        body.on_late = late
+        body.read_timeout = seconds
+        body.on_read_timeout = late
 
     def cancel(self) -> None:
         """Nobody wants the response any more: stop the guest's work, now or before it begins."""

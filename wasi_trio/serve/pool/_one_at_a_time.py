@@ -25,7 +25,7 @@ log = get_logger("wasi_trio.serve")
 class OneAtATime:
     """The strategy of an instance that takes one request at a time."""
 
-    computes = False
+    cpu_bound = False
     asks_for_backpressure = False
 
     def __init__(self, worker: Worker) -> None:

@@ -10,15 +10,15 @@ from wasi_trio.serve.pool._exchange import Exchange, State
 
 
 class Shortage:
-    """Gives up exchanges that have waited for ``patience`` seconds and wait still.
+    """Gives up exchanges that have waited for ``timeout`` seconds and wait still.
 
     They all have the same time, so they come in the order of their ends, and one task is enough, which runs in
     ``nursery`` while there is any.
     """
 
-    def __init__(self, nursery: trio.Nursery, patience: float, give_up: Callable[[Exchange], None]) -> None:
+    def __init__(self, nursery: trio.Nursery, timeout: float, give_up: Callable[[Exchange], None]) -> None:
         self._nursery = nursery
-        self._patience = patience
+        self._timeout = timeout
         self._give_up = give_up
         #: those that wait, or did, and until when
         self._watched: dict[Exchange, float] = {}
@@ -26,7 +26,7 @@ class Shortage:
 
     def watch(self, exchanges: Iterable[Exchange]) -> None:
         """These wait for memory, from now on unless they have done so before."""
-        end = trio.current_time() + self._patience
+        end = trio.current_time() + self._timeout
         for exchange in exchanges:
             self._watched.setdefault(exchange, end)
         if self._scope is None:

@@ -62,7 +62,7 @@ def _state(handler: ProxyHandler, worker: Worker) -> str:
         return "starting"
     if worker.slot.retired is not None:
         return "draining"
-    if worker.computes(handler.component.engine.current):
+    if worker.cpu_bound(handler.component.engine.current):
         return "computing"
     strategy = worker.strategy
     if strategy is not None and strategy.asks_for_backpressure:

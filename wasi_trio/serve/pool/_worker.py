@@ -75,7 +75,7 @@ class Strategy(Protocol):
         """The requests that the guest works on; may be asked on any thread, as what follows."""
 
     @property
-    def computes(self) -> bool:
+    def cpu_bound(self) -> bool:
         """Whether a task of the guest computes, as far as this knows."""
 
     @property
@@ -132,14 +132,14 @@ class Worker:
         strategy = self.strategy
         return self._making or (() if strategy is None else strategy.in_flight())
 
-    def computes(self, current: Guest | None) -> bool:
+    def cpu_bound(self, current: Guest | None) -> bool:
         """Whether the guest computes at the moment, or could; ``current`` is what runs. May be asked on any thread."""
         if current is not None and current.root is self.instance:
             return True
         task, strategy = self._task, self.strategy
         if task is not None and self._queue.has(self.pool.component, task):
             return True
-        return strategy is not None and strategy.computes
+        return strategy is not None and strategy.cpu_bound
 
     async def run(self, first: Exchange) -> None:
         """Make the instance, serve ``first`` and what comes after; returns when the instance is gone."""

@@ -62,10 +62,11 @@ class Body:
     ``on_readable`` where ``wait_readable`` would return, ``on_permit`` where ``wait_permit`` would. Each is forgotten
     when it is called.
 
-    Where the other end is the host's it may do its part at once: ``on_starved`` is called where ``available`` finds
+    Where the other end is the host's it may do its part at once: ``on_underflow`` is called where ``available`` finds
     nothing, and may write, and ``on_full`` where ``permit`` finds no room, and may take.
 
-    A task that waits longer than ``patience`` seconds for something to read calls ``on_late``, which ends the body.
+    A task that waits longer than ``read_timeout`` seconds for something to read calls ``on_read_timeout``, which ends
+    the body.
 
     A body that belongs to a guest's message is counted in an account (``bill``): in steps, so that what is written does
     not cost much more.
@@ -92,11 +93,11 @@ class Body:
         "error",
         "finished",
         "on_full",
-        "on_late",
         "on_permit",
+        "on_read_timeout",
         "on_readable",
-        "on_starved",
-        "patience",
+        "on_underflow",
+        "read_timeout",
         "refusal",
         "trailers",
     )
@@ -129,10 +130,10 @@ class Body:
         self.trailers: Trailers | None = None
         self.on_readable: Callable[[], None] | None = None
         self.on_permit: Callable[[], None] | None = None
-        self.on_starved: Callable[[], None] | None = None
+        self.on_underflow: Callable[[], None] | None = None
         self.on_full: Callable[[], object] | None = None
-        self.patience = math.inf
-        self.on_late: Callable[[], None] | None = None
+        self.read_timeout = math.inf
+        self.on_read_timeout: Callable[[], None] | None = None
 
     @classmethod
     def empty(cls) -> Body:
@@ -322,8 +323,8 @@ class Body:
 
     def available(self) -> int:
         """How many bytes can be taken now."""
-        if not self.buffered and self.on_starved is not None:
-            self.on_starved()
+        if not self.buffered and self.on_underflow is not None:
+            self.on_underflow()
         return self.buffered
 
     def take(self, max_bytes: int) -> bytes:
@@ -403,13 +404,13 @@ class Body:
         while not self.buffered and not self.finished and not self.closed:
             if self._reader_wakeup is None:
                 self._reader_wakeup = trio.Event()
-            if self.patience == math.inf:
+            if self.read_timeout == math.inf:
                 await self._reader_wakeup.wait()
                 continue
-            with trio.move_on_after(self.patience) as scope:
+            with trio.move_on_after(self.read_timeout) as scope:
                 await self._reader_wakeup.wait()
-            if scope.cancelled_caught and self.on_late is not None:
-                self.on_late()
+            if scope.cancelled_caught and self.on_read_timeout is not None:
+                self.on_read_timeout()
 
     async def receive_some(self, max_bytes: int = CAPACITY) -> bytes:
         """Up to so many bytes, waiting for the first; b"" at the body's end, or once the reader closed it.

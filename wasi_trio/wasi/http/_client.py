@@ -171,28 +171,30 @@ class _Exchange:
     async def _ask_small(self, nursery: trio.Nursery) -> Response:
         """Send first and receive then: the system takes so much by itself, and that costs no task."""
         body = self.request.body
-        patience = self._timeout(self.options.first_byte_timeout)
+        head_timeout = self._timeout(self.options.first_byte_timeout)
         repeatable = is_repeatable(self.request)
         content = body.take(body.buffered)
         connection = await self._kept_connection()
         if connection is not None:
             began = trio.current_time()
             try:
-                return await self._ask_on(connection, content, patience, nursery)
+                return await self._ask_on(connection, content, head_timeout, nursery)
             except HttpError as error:
                 # RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1: the server has closed a connection that it had
                 # kept, and may have read the request all the same.
                 if error.code.case != "connection-terminated" or connection.received or not repeatable:
                     raise
-            patience = max(patience - (trio.current_time() - began), 0)
-        return await self._ask_on(await self._new_connection(), content, patience, nursery)
+            head_timeout = max(head_timeout - (trio.current_time() - began), 0)
+        return await self._ask_on(await self._new_connection(), content, head_timeout, nursery)
 
-    async def _ask_on(self, connection: Connection, content: bytes, patience: float, nursery: trio.Nursery) -> Response:
+    async def _ask_on(
+        self, connection: Connection, content: bytes, head_timeout: float, nursery: trio.Nursery
+    ) -> Response:
         self.connection = connection
         try:
             request = self._whole_request(content)
             head: h11.Response | None = None
-            with trio.move_on_after(patience):
+            with trio.move_on_after(head_timeout):
                 # A server that takes no more of it may have answered.
                 with suppress(trio.BrokenResourceError):
                     await connection.send(request)

@@ -97,8 +97,8 @@ class Store(Protocol):
     def check(self) -> None:
         """Raise ValueError, with one line without secrets, for what could never be opened."""
 
-    def open(self, patience: float, budget: Budget | None = None) -> AbstractAsyncContextManager[Bucket]:
-        """The bucket, open inside of the block. An operation takes up to ``patience`` seconds.
+    def open(self, operation_timeout: float, budget: Budget | None = None) -> AbstractAsyncContextManager[Bucket]:
+        """The bucket, open inside of the block. An operation takes up to ``operation_timeout`` seconds.
 
         Held memory counts in ``budget``. A store that is down is no error: operations say so.
         """

@@ -109,7 +109,7 @@ class MemoryStore(MutableMapping[str, bytes]):
         """There is nothing that could be wrong with it."""
 
     @asynccontextmanager
-    async def open(self, patience: float, budget: Budget | None = None) -> AsyncIterator[MemoryBucket]:
+    async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[MemoryBucket]:
         """The bucket. What the store holds counts in ``budget`` inside of the block."""
         if budget is not None:
             budget.add(self.used)

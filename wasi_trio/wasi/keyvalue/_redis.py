@@ -82,7 +82,7 @@ class RedisStore:
     def check(self) -> None:
         """A server that is down may come up; there is nothing else to be wrong."""
 
-    def connection(self, patience: float) -> TCPConnection:
+    def connection(self, operation_timeout: float) -> TCPConnection:
         """A connection of coredis's that is not made yet."""
         from coredis.connection import TCPConnection, TCPLocation
 
@@ -93,15 +93,15 @@ class RedisStore:
             password=self.password,
             db=self.database,
             ssl_context=ssl.create_default_context() if self.tls else None,
-            connect_timeout=patience,
+            connect_timeout=operation_timeout,
             # Of commands there is no limit here: those of its handshake are under that of the attempt.
         )
 
     @asynccontextmanager
-    async def open(self, patience: float, budget: Budget | None = None) -> AsyncIterator[RedisBucket]:
+    async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[RedisBucket]:
         """The bucket. The connection is made when an operation first needs it."""
         async with trio.open_nursery() as nursery:
-            bucket = RedisBucket(self, patience)
+            bucket = RedisBucket(self, operation_timeout)
             nursery.start_soon(bucket.keep_connected)
             yield bucket
             nursery.cancel_scope.cancel()
@@ -117,9 +117,9 @@ def _quiet() -> None:
 class RedisBucket:
     """A bucket of a RedisStore that is open."""
 
-    def __init__(self, store: RedisStore, patience: float) -> None:
+    def __init__(self, store: RedisStore, operation_timeout: float) -> None:
         self._store = store
-        self._patience = patience
+        self._operation_timeout = operation_timeout
         self._connection: TCPConnection | None = None
         #: set by an operation that finds no connection
         self._wanted = trio.Event()
@@ -146,9 +146,9 @@ class RedisBucket:
 
     async def _connect_once(self) -> None:
         async with trio.open_nursery() as nursery:
-            connection = self._store.connection(self._patience)
+            connection = self._store.connection(self._operation_timeout)
             try:
-                with trio.fail_after(self._patience):
+                with trio.fail_after(self._operation_timeout):
                     await nursery.start(connection.run)
                 self._connected(connection)
             except Exception as error:  # whatever its parts raise where a server is no Redis
@@ -201,7 +201,7 @@ class RedisBucket:
 
         connection: TCPConnection | None = None
         answered = False
-        scope = trio.move_on_after(self._patience)
+        scope = trio.move_on_after(self._operation_timeout)
         try:
             with scope:
                 connection = await self._usable()

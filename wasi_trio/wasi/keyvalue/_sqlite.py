@@ -68,10 +68,12 @@ class SqliteStore:
 
     per_process = False
 
-    def connect(self, patience: float) -> sqlite3.Connection:
+    def connect(self, operation_timeout: float) -> sqlite3.Connection:
         """A connection, on which a lock is waited for as long as that. Raises sqlite3.Error."""
         # What is not known to be in use by one thread alone is locked by SQLite itself.
-        connection = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self.path, timeout=operation_timeout, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -96,22 +98,22 @@ class SqliteStore:
             raise ValueError(f"cannot use {self.path!r} as a SQLite file: it cannot be written")
 
     @asynccontextmanager
-    async def open(self, patience: float, budget: Budget | None = None) -> AsyncIterator[SqliteBucket]:
-        connections = _Connections(self, patience)
+    async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[SqliteBucket]:
+        connections = _Connections(self, operation_timeout)
         try:
-            yield SqliteBucket(self, connections, patience)
+            yield SqliteBucket(self, connections, operation_timeout)
         finally:
             # The last one to close writes the log into the file, which may take long.
-            with trio.move_on_after(patience, shield=True):
+            with trio.move_on_after(operation_timeout, shield=True):
                 await trio.to_thread.run_sync(connections.close, abandon_on_cancel=True)
 
 
 class _Connections:
     """Connections that no thread uses. May be used in any thread."""
 
-    def __init__(self, store: SqliteStore, patience: float) -> None:
+    def __init__(self, store: SqliteStore, operation_timeout: float) -> None:
         self._store = store
-        self._patience = patience
+        self._operation_timeout = operation_timeout
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
@@ -120,7 +122,7 @@ class _Connections:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return self._store.connect(self._patience)
+        return self._store.connect(self._operation_timeout)
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
@@ -198,10 +200,10 @@ class _Work:
 class SqliteBucket:
     """A bucket of a SqliteStore that is open."""
 
-    def __init__(self, store: SqliteStore, connections: _Connections, patience: float) -> None:
+    def __init__(self, store: SqliteStore, connections: _Connections, operation_timeout: float) -> None:
         self._bucket = store.bucket
         self._connections = connections
-        self._patience = patience
+        self._operation_timeout = operation_timeout
         self._readers = trio.CapacityLimiter(READERS)
         self._writer = trio.CapacityLimiter(1)
         self._fails = False
@@ -210,7 +212,7 @@ class SqliteBucket:
         work = _Work(self._connections, function, writes=writes)
         limiter = self._writer if writes else self._readers
         try:
-            with trio.move_on_after(self._patience):
+            with trio.move_on_after(self._operation_timeout):
                 result = await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=limiter)
                 self._fails = False
                 return result  # type: ignore[return-value]

@@ -15,7 +15,7 @@ from wasi_trio.component.concurrency._futures import SharedFuture
 from wasi_trio.component.concurrency._streams import SharedStream
 from wasi_trio.runtime._streams import discard
 from wasi_trio.wasi._context import WasiContext
-from wasi_trio.wasi._stretch import Stretch
+from wasi_trio.wasi._time_slice import TimeSlice
 from wasi_trio.wasi.p3._stdio import InputSource, Outcome, OutputDrain
 from wasi_trio.wasi.sockets import _tcp as tcp
 from wasi_trio.wasi.sockets import _udp as udp
@@ -161,7 +161,7 @@ class TcpSocket(_Socket):
             stream = SharedStream(U8)
             stream.drop()
             return stream, _failed(error)
-        receiving.stretch = Stretch()
+        receiving.time_slice = TimeSlice()
         outcome = Outcome(RESULT, _named)
         source = InputSource(receiving, self._context.nursery, outcome, on_end=receiving.close)
         return source.stream, source.future
@@ -233,16 +233,16 @@ class _Incoming(tcp.Incoming):
 class _Upload(OutputDrain):
     """Sends the bytes of a guest's stream, and its end."""
 
-    __slots__ = ("_stretch",)
+    __slots__ = ("_time_slice",)
 
     _sink: Sending
 
     def __init__(self, stream: SharedStream, sending: Sending, nursery: trio.Nursery | None) -> None:
-        self._stretch = Stretch()
+        self._time_slice = TimeSlice()
         super().__init__(stream, sending, nursery, Outcome(RESULT, _named))
 
     def copied(self) -> None:
-        if self._stretch.goes_on() or self._nursery is None:
+        if self._time_slice.goes_on() or self._nursery is None:
             super().copied()
         else:
             # Other tasks of the instance get their turn first.

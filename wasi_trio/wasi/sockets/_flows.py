@@ -8,7 +8,7 @@ from __future__ import annotations
 import trio
 
 from wasi_trio.wasi._stdio import StdinSource, StdoutSink
-from wasi_trio.wasi._stretch import Stretch
+from wasi_trio.wasi._time_slice import TimeSlice
 from wasi_trio.wasi.sockets._context import NetworkContext
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 from wasi_trio.wasi.sockets._transports import Direction, TcpTransport
@@ -39,14 +39,14 @@ class Connection:
 
 
 class Receiving(StdinSource):
-    """Receives from the peer. ``stretch`` makes a guest wait now and then although bytes are there."""
+    """Receives from the peer. ``time_slice`` makes a guest wait now and then although bytes are there."""
 
-    __slots__ = ("_connection", "_data", "_done", "_error", "stretch")
+    __slots__ = ("_connection", "_data", "_done", "_error", "time_slice")
 
     def __init__(self, connection: Connection) -> None:
         connection.hold()
         self._connection = connection
-        self.stretch: Stretch | None = None
+        self.time_slice: TimeSlice | None = None
         #: received when it was asked whether there is anything
         self._data = b""
         self._done = False
@@ -69,14 +69,14 @@ class Receiving(StdinSource):
         return self._receive(limit)
 
     def _receive(self, limit: int) -> bytes | None:
-        stretch = self.stretch
-        if stretch is not None and not stretch.goes_on():
+        time_slice = self.time_slice
+        if time_slice is not None and not time_slice.goes_on():
             return b""
         try:
             data = self._connection.transport.receive(limit)
         except BlockingIOError:
-            if stretch is not None:
-                stretch.end()
+            if time_slice is not None:
+                time_slice.end()
             return b""
         except OSError as error:
             self._error = error

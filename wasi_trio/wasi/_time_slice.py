@@ -9,7 +9,7 @@ import time
 _LONGEST = 0.002
 
 
-class Stretch:
+class TimeSlice:
     """What a guest does in one go with one end of a stream, which its host moves meanwhile, in host functions."""
 
     __slots__ = ("_end",)
