@@ -43,6 +43,7 @@ from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime._containment import contained
 from wasi_trio.runtime._coroutines import abandon, resume
 from wasi_trio.runtime._running import Interruption, Running
+from wasi_trio.runtime._trio_internals import trap_of
 
 if TYPE_CHECKING:
     from wasi_trio.component._context import Context
@@ -260,7 +261,7 @@ def steps(
                 if failure is error:
                     raise
                 if coroutine.cr_suspended:
-                    yield from abandon(coroutine, suspended_at(coroutine))
+                    yield from abandon(coroutine, trap_of(coroutine))
                 raise failure from failure.__cause__
             finally:
                 del failure  # its traceback leads back here, as above
@@ -322,16 +323,3 @@ async def _followed(pending: Pending, engine: Running, call: HostCall, origin: O
         return await pending.rest(engine)
     finally:
         origin.waited(call[0], began)
-
-
-def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """What a suspended coroutine asked of trio when it was suspended.
-
-    For the case that the interruption struck just between that and whoever was to be told.
-    """
-    innermost: Any = coroutine
-    while True:
-        inner = getattr(innermost, "cr_await", None) or getattr(innermost, "gi_yieldfrom", None)
-        if inner is None:
-            return innermost.gi_frame.f_locals["obj"]  # of trio's one function that has a yield of its own
-        innermost = inner
