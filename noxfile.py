@@ -5,7 +5,7 @@ from __future__ import annotations
 import nox
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["tests", "lint", "typing", "docs"]
+nox.options.sessions = ["tests", "lint", "prose", "typing", "docs"]
 # A Python that is not installed is skipped, and nox says so in the session's line of its summary.
 nox.options.error_on_missing_interpreters = False
 
@@ -27,6 +27,13 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
     session.run("mypy")
+
+
+@nox.session
+def prose(session: nox.Session) -> None:
+    """Check the pages against the rules of docs/style.md: ``nox -s prose [-- PATH...]``."""
+    session.install("markdown-it-py")
+    session.run("python", "-m", "tests.docs.prose", *session.posargs)
 
 
 @nox.session
