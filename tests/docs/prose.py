@@ -22,7 +22,7 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parent.parent.parent
 
 #: Every file or folder in which ``test_prose.py`` enforces the rules.
-ENFORCED = ["docs/style.md"]
+ENFORCED = ["docs/command-line.md", "docs/style.md"]
 
 #: The WIT of WASI is the text of its authors.
 VENDORED = ROOT / "wasi_trio" / "wasi" / "wit"
@@ -121,7 +121,9 @@ def _without_code(text: str) -> str:
     text = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", _one_word, text, flags=re.DOTALL)
     text = re.sub(r"\]\([^)\s]*\)", "]", text)
     text = re.sub(r"<?https?://\S+", _CODE, text)
-    return re.sub(r'(?<![\w"])"[^"\n]{1,200}"(?!\w)', _CODE, text)
+    text = re.sub(r'(?<![\w"])"[^"\n]{1,200}"(?!\w)', _CODE, text)
+    # A list of names counts as one word.
+    return re.sub(rf"{_CODE}(?:,(\s){_CODE})+", rf"{_CODE}\1", text)
 
 
 def _one_word(match: re.Match[str]) -> str:
