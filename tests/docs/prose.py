@@ -44,7 +44,7 @@ PATTERNS = {
     r"(?:is|are|was|were|be|has|have|had) to be(?! (?:able|certain|sure))": 'write "must be"',
     r"so as to|in order to": 'write "to"',
     r"as to (?:how|what|whether|which|who|why)": 'write "about", or drop it',
-    r"what (?:is(?! wrong)|are|was|were|has|have|had|he|she|others|one|comes|goes|stands|a guest|the guest)": (
+    r"what (?:is(?! wrong)|are|was|were|has|have|had|he|she|others|one|comes|goes|stands|(?:a|the) guest(?! can))": (
         "use a noun for the thing"
     ),
     r"what (?:it|they) (?:is|are|was|were|has|have|had|holds?|takes?|gives?|gets?|got|may|must)": "use a noun",
