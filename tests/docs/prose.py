@@ -22,15 +22,7 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parent.parent.parent
 
 #: Every file or folder in which ``test_prose.py`` enforces the rules.
-ENFORCED = [
-    "README.md",
-    "docs/bindings.md",
-    "docs/command-line.md",
-    "docs/host-functions.md",
-    "docs/hypercorn.md",
-    "docs/style.md",
-    "docs/testing.md",
-]
+ENFORCED = ["README.md", ".ci/run", "deploy", "docs", "examples", "findings", "noxfile.py", "pyproject.toml"]
 
 #: The WIT of WASI is the text of its authors.
 VENDORED = ROOT / "wasi_trio" / "wasi" / "wit"
