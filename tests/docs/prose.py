@@ -124,7 +124,7 @@ def _without_code(text: str) -> str:
     text = re.sub(r"(`+)(?!`).+?(?<!`)\1(?!`)", _one_word, text, flags=re.DOTALL)
     text = re.sub(r"\]\([^)\s]*\)", "]", text)
     text = re.sub(r"<?https?://\S+", _CODE, text)
-    text = re.sub(r'(?<![\w"])"[^"\n]{1,200}"(?!\w)', _CODE, text)
+    text = re.sub(r'(?<![\w"])"[^"]{1,200}"(?!\w)', _one_word, text)
     # A list of names counts as one word.
     return re.sub(rf"{_CODE}(?:,(\s){_CODE})+", rf"{_CODE}\1", text)
 
