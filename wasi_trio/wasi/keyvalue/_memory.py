@@ -18,11 +18,11 @@ from wasi_trio.wasi.keyvalue._bucket import (
     added,
 )
 
-#: the most bytes of a store unless another number is given
+#: default maximum bytes of a store
 LIMIT: Final = 64 << 20
-#: bytes that Python needs for an entry beside its key and value
+#: bytes of an entry beside its key and value in Python
 OVERHEAD: Final = 256
-#: the most places that one page of a listing looks at: of many deleted keys there may be none in between
+#: maximum slots that one page examines, because deleted keys leave vacant slots
 _PLACES: Final = 20 * PAGE
 
 
@@ -32,20 +32,20 @@ class _Entry(NamedTuple):
 
 
 class MemoryStore(MutableMapping[str, bytes]):
-    """A bucket that lives as long as this object, and a mapping of its keys to its values.
+    """A bucket in memory that lives as long as this object, and a mapping of its keys to its values.
 
-    What it holds is bounded by ``limit`` bytes, of keys, values and ``OVERHEAD`` for each; guests are refused more, and
-    so is Python (StoreError). Each process has its own.
+    ``limit`` bounds the bytes of keys and values, with ``OVERHEAD`` for each. Beyond it, operations of guests and of
+    Python raise StoreError. Each process has its own.
     """
 
     per_process = True
 
     def __init__(self, values: Mapping[str, bytes] | None = None, *, limit: int = LIMIT) -> None:
         self.limit = limit
-        #: bytes that it holds
+        #: bytes in use
         self.used = 0
         self._entries: dict[str, _Entry] = {}
-        #: the key at each place, None where one was deleted. A key stays at its place, which is what cursors count.
+        #: the key in each slot, or None after its deletion. A key keeps its slot, because cursors count slots.
         self._places: list[str | None] = []
         self._vacant: list[int] = []
         self._budgets: list[Budget] = []
@@ -87,13 +87,13 @@ class MemoryStore(MutableMapping[str, bytes]):
 
     def _count(self, size: int) -> None:
         if size > 0 and self.used + size > self.limit:
-            raise StoreError(f"the store is full: it holds up to {as_size(self.limit)}")
+            raise StoreError(f"the store is full: its limit is {as_size(self.limit)}")
         self.used += size
         for budget in self._budgets:
             budget.add(size)
 
     def page(self, cursor: int) -> Page:
-        """As of ``Bucket``."""
+        """Implement ``Bucket.page``."""
         keys: list[str] = []
         size = 0
         end = min(len(self._places), cursor + _PLACES)
@@ -106,11 +106,11 @@ class MemoryStore(MutableMapping[str, bytes]):
         return Page(keys, cursor if cursor < len(self._places) else None)
 
     def check(self) -> None:
-        """There is nothing that could be wrong with it."""
+        """Do nothing: a store in memory can always be opened."""
 
     @asynccontextmanager
     async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[MemoryBucket]:
-        """The bucket. What the store holds counts in ``budget`` inside of the block."""
+        """Open the bucket. The content of the store counts in ``budget`` within the block."""
         if budget is not None:
             budget.add(self.used)
             self._budgets.append(budget)
@@ -123,7 +123,7 @@ class MemoryStore(MutableMapping[str, bytes]):
 
 
 class MemoryBucket:
-    """A bucket of a MemoryStore. Nothing in it waits."""
+    """A bucket of a MemoryStore. Its operations do not wait."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store

@@ -1,7 +1,8 @@
-"""A bucket in Redis or Valkey: keys with a prefix, over one connection that all guests of the process share.
+"""A bucket in Redis or Valkey: keys with a prefix, over one connection for all guests of the process.
 
-coredis speaks the protocol. Its pool is not used: a task that is cancelled while the pool connects for it takes its
-place with it, and with the last one the pool would wait for ever. Here one task connects, and whoever waits can leave.
+coredis implements the protocol. Its connection pool is unsuitable: if a task is cancelled while the pool connects for
+it, the pool loses one of its places, and it waits forever after it has lost the last one. Here one task connects, and
+waiting tasks can be cancelled.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ if TYPE_CHECKING:
 
 logger = get_logger("wasi_trio.wasi")
 
-#: seconds after an attempt that failed in which no other is made, and operations fail at once
+#: seconds after a failed attempt to connect during which all operations fail at once
 PAUSE: Final = 0.1
-#: bytes sent for operations that were cancelled, and not answered yet, after which the connection is given up
+#: maximum bytes of cancelled operations without a reply; beyond that the connection is closed
 MAX_UNANSWERED: Final = 8 << 20
-#: what an operation counts beside its keys and values
+#: bytes that an operation counts beside its keys and values
 _COST: Final = 512
-#: calls of SCAN for one page: with other keys around there may be none of the bucket's in an answer
+#: maximum SCAN calls for one page, because a reply may contain only keys outside of the bucket
 _SCANS: Final = 20
 
-# Both are atomic in the server, which runs nothing else meanwhile.
+# Both scripts are atomic, because the server executes nothing else meanwhile.
 _SWAP: Final = """
 local present = redis.call('GET', KEYS[1])
 if (ARGV[1] == '1' and present == ARGV[2]) or (ARGV[1] == '0' and not present) then
@@ -67,7 +68,7 @@ return redis.call('MGET', unpack(KEYS))
 
 @dataclass(frozen=True, slots=True)
 class RedisStore:
-    """The bucket of the keys that begin with ``prefix`` in the database ``database`` of a server."""
+    """A bucket of the keys with ``prefix`` in the database ``database`` of a server."""
 
     host: str
     port: int = 6379
@@ -80,10 +81,10 @@ class RedisStore:
     per_process = False
 
     def check(self) -> None:
-        """A server that is down may come up; there is nothing else to be wrong."""
+        """Do nothing: a server that is down may come up."""
 
     def connection(self, operation_timeout: float) -> TCPConnection:
-        """A connection of coredis's that is not made yet."""
+        """Return a connection of coredis that is not yet established."""
         from coredis.connection import TCPConnection, TCPLocation
 
         _quiet()
@@ -94,12 +95,12 @@ class RedisStore:
             db=self.database,
             ssl_context=ssl.create_default_context() if self.tls else None,
             connect_timeout=operation_timeout,
-            # Of commands there is no limit here: those of its handshake are under that of the attempt.
+            # No timeout for commands: the timeout of the attempt covers those of the handshake.
         )
 
     @asynccontextmanager
     async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[RedisBucket]:
-        """The bucket. The connection is made when an operation first needs it."""
+        """Open the bucket. The first operation establishes the connection."""
         async with trio.open_nursery() as nursery:
             bucket = RedisBucket(self, operation_timeout)
             nursery.start_soon(bucket.keep_connected)
@@ -108,22 +109,22 @@ class RedisStore:
 
 
 def _quiet() -> None:
-    """Keep coredis from writing a traceback for each attempt to connect; what is to be said is said here."""
+    """Suppress coredis's log of each failed attempt to connect. This module logs failures."""
     theirs = logging.getLogger("coredis")
     if theirs.level == logging.NOTSET:
         theirs.setLevel(logging.CRITICAL)
 
 
 class RedisBucket:
-    """A bucket of a RedisStore that is open."""
+    """An open bucket of a RedisStore."""
 
     def __init__(self, store: RedisStore, operation_timeout: float) -> None:
         self._store = store
         self._operation_timeout = operation_timeout
         self._connection: TCPConnection | None = None
-        #: set by an operation that finds no connection
+        #: set by an operation that requires a connection
         self._wanted = trio.Event()
-        #: set when an attempt to connect is over
+        #: set after each attempt to connect
         self._settled = trio.Event()
         self._not_before = 0.0
         self._unanswered = 0
@@ -134,13 +135,13 @@ class RedisBucket:
     # ---- the connection ----------------------------------------------------------------------------------
 
     async def keep_connected(self) -> None:
-        """Connect whenever an operation wants it and there is no connection."""
+        """Connect whenever an operation requires a connection and none exists."""
         while True:
             await self._wanted.wait()
             try:
                 await self._connect_once()
-            except* Exception as group:  # in closing one that is lost already
-                logger.info("the connection to the store at %s:%d ended: %s", *self._address, _why(group))
+            except* Exception as group:  # from closing a connection that is already lost
+                logger.info("The connection to the store at %s:%d ended: %s", *self._address, _why(group))
             finally:
                 self._connection = None
 
@@ -151,7 +152,7 @@ class RedisBucket:
                 with trio.fail_after(self._operation_timeout):
                     await nursery.start(connection.run)
                 self._connected(connection)
-            except Exception as error:  # whatever its parts raise where a server is no Redis
+            except Exception as error:  # coredis may raise any exception if the server is not a Redis
                 self._failed(error)
                 nursery.cancel_scope.cancel()
 
@@ -160,14 +161,14 @@ class RedisBucket:
         self._unanswered = 0
         self._told.clear()
         if self._down:
-            logger.warning("the store at %s:%d is there again", *self._address)
+            logger.warning("The store at %s:%d is available again", *self._address)
         self._down = False
         self._settle()
 
     def _failed(self, error: Exception) -> None:
         self._not_before = trio.current_time() + PAUSE
         if not self._down:
-            logger.warning("cannot connect to the store at %s:%d: %s", *self._address, _why(error))
+            logger.warning("Cannot connect to the store at %s:%d: %s", *self._address, _why(error))
         self._down = True
         self._settle()
 
@@ -181,7 +182,7 @@ class RedisBucket:
         return self._store.host, self._store.port
 
     async def _usable(self) -> TCPConnection:
-        """The connection, made if there is none. Raises StoreError."""
+        """Return the connection, and establish it if necessary. Raises StoreError."""
         connection = self._connection
         if connection is not None and connection.usable:
             return connection
@@ -195,7 +196,7 @@ class RedisBucket:
         raise StoreError(UNREACHABLE)
 
     async def _ask(self, command: bytes, *arguments: str | bytes | int, size: int = 0) -> Any:
-        """The answer to a command, of which keys and values have ``size`` bytes."""
+        """Return the reply to a command whose keys and values have ``size`` bytes."""
         from anyio import BrokenResourceError, ClosedResourceError
         from coredis.exceptions import RedisError, ResponseError
 
@@ -207,7 +208,7 @@ class RedisBucket:
                 connection = await self._usable()
                 answer = await connection.create_request(command, *arguments)
                 answered = True
-                # Answers come in order, so all that was sent before is answered as well.
+                # Replies arrive in order, so all earlier commands have their replies.
                 self._unanswered = 0
                 return answer
         except ResponseError as error:
@@ -216,7 +217,7 @@ class RedisBucket:
         except (RedisError, OSError, BrokenResourceError, ClosedResourceError) as error:
             answered = True
             if not self._down:
-                logger.warning("the store at %s:%d fails: %s", *self._address, _why(error))
+                logger.warning("The store at %s:%d failed: %s", *self._address, _why(error))
             self._down = True
             raise StoreError(UNREACHABLE) from None
         finally:
@@ -225,10 +226,10 @@ class RedisBucket:
         raise StoreError(TOO_LATE)
 
     def _left(self, connection: TCPConnection, scope: trio.CancelScope, size: int) -> None:
-        """An operation has ended without its answer."""
+        """Record that an operation has ended without its reply."""
         self._unanswered += size + _COST
         if scope.cancelled_caught or self._unanswered > MAX_UNANSWERED:
-            # What is behind it in the connection would come late, too.
+            # Replies to later commands would also be late.
             connection.invalidate()
 
     def _refused(self, error: Exception) -> StoreError:
@@ -240,7 +241,7 @@ class RedisBucket:
         kind = type(error).__name__  # not its text, which may repeat a value
         if kind not in self._told:
             self._told.add(kind)
-            logger.warning("the store at %s:%d refuses an operation: %s", *self._address, kind)
+            logger.warning("The store at %s:%d refused an operation: %s", *self._address, kind)
         return StoreError("the store refuses the operation")
 
     # ---- the bucket --------------------------------------------------------------------------------------
@@ -262,7 +263,7 @@ class RedisBucket:
         return bool(await self._ask(b"EXISTS", self._key(key), size=len(key)))
 
     async def page(self, cursor: int) -> Page:
-        """Cursors are those of SCAN, which may give a key twice."""
+        """Return a page. Its cursors are those of SCAN, which may return a key twice."""
         keys: list[str] = []
         for _ in range(_SCANS):
             answer = await self._ask(b"SCAN", cursor, b"MATCH", f"{self._store.prefix}*", b"COUNT", PAGE)
@@ -271,13 +272,13 @@ class RedisBucket:
                 try:
                     keys.append(key.decode()[len(self._store.prefix) :])
                 except UnicodeDecodeError:
-                    continue  # another program's
+                    continue  # a key of another program
             if keys or not cursor:
                 break
         return Page(keys, cursor or None)
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
-        """By INCRBY, whose numbers have 64 bits with a sign: the half of those that an unsigned counter could have."""
+        """Increment with INCRBY. Its signed 64-bit numbers cover half the range of an unsigned counter."""
         if not SIGNED.least <= delta <= SIGNED.most:
             raise StoreError(NO_NUMBER)
         total = int(await self._ask(b"INCRBY", self._key(key), delta, size=len(key)))
@@ -313,7 +314,7 @@ class RedisBucket:
 
 
 def _why(error: BaseException) -> str:
-    """What is wrong, by the innermost cause; no message of a server's, which may repeat what it was sent."""
+    """Describe an error by its innermost cause, without messages of servers, which may repeat a value."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OSError) and error.strerror:

@@ -1,6 +1,6 @@
 """wasi:keyvalue 0.2.0-draft and 0.2.0-draft2: ``store``, ``atomics`` and ``batch``.
 
-The two differ in what cursors and counters are, and the second has compare-and-swap.
+The versions differ in the types of cursors and counters. Only the second has compare-and-swap.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_KEY, SIGNED, UNSIGNED
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
-#: what the empty identifier stands for
+#: the meaning of the empty identifier
 DEFAULT = "default"
 _MOST_CURSOR = (1 << 64) - 1
 
@@ -31,7 +31,7 @@ def _failed(error: StoreError) -> Variant:
 
 
 def _told(function: F) -> F:
-    """A host function that returns another's result as ``Ok``, and a StoreError as ``Err``."""
+    """Wrap a host function: return its result as ``Ok``, and a StoreError as ``Err``."""
 
     @functools.wraps(function)
     async def answer(*arguments: Any) -> Ok[Any] | Err[Any]:
@@ -44,7 +44,7 @@ def _told(function: F) -> F:
 
 
 class _Bucket:
-    """A bucket that a guest has opened. What waits for the store counts as the instance's."""
+    """A bucket that a guest has opened. Its pending operations are charged to the instance."""
 
     __slots__ = ("_account", "max_value", "store")
 
@@ -57,13 +57,13 @@ class _Bucket:
         self._account = account
 
     def held(self, key: str, value: bytes = b"") -> Charge | None:
-        """Count a key and a value for as long as the answer lives. Raises StoreError where they may not be."""
+        """Charge a key and a value while the result is referenced. Raises StoreError if they exceed a limit."""
         self.check(key, value)
         return self._charge(len(key) + len(value))
 
     def held_many(self, keys: Sequence[str], values: Sequence[bytes] = ()) -> Charge | None:
         if len(keys) > MAX_BATCH:
-            raise StoreError(f"a batch has up to {MAX_BATCH} keys, and this one has {len(keys)}")
+            raise StoreError(f"a batch may have at most {MAX_BATCH} keys, but this one has {len(keys)}")
         for key in keys:
             self.check(key)
         for value in values:
@@ -72,9 +72,11 @@ class _Bucket:
 
     def check(self, key: str, value: bytes = b"") -> None:
         if len(key) > MAX_KEY or (not key.isascii() and len(key.encode()) > MAX_KEY):
-            raise StoreError(f"a key has up to {MAX_KEY} bytes, and this one has {len(key.encode())}")
+            raise StoreError(f"a key may have at most {MAX_KEY} bytes, but this one has {len(key.encode())}")
         if len(value) > self.max_value:
-            raise StoreError(f"a value has up to {as_size(self.max_value)}, and this one has {as_size(len(value))}")
+            raise StoreError(
+                f"a value may have at most {as_size(self.max_value)}, but this one has {as_size(len(value))}"
+            )
 
     def _charge(self, size: int) -> Charge | None:
         if self._account is None:
@@ -106,10 +108,10 @@ class _Bucket:
 
 
 class Store:
-    """The interface wasi:keyvalue/store@0.2.0-draft. The empty identifier is ``default``."""
+    """The interface wasi:keyvalue/store@0.2.0-draft. The empty identifier means ``default``."""
 
     class Bucket(_Bucket):
-        """Cursors are numbers."""
+        """A bucket whose cursors are numbers."""
 
         __slots__ = ()
 
@@ -121,7 +123,7 @@ class Store:
         self._state = context.options.state
 
     def open(self, identifier: str) -> Ok[_Bucket] | Err[Variant]:
-        """A handle for a bucket; Err, ``no-such-store``, for a name that there is none of."""
+        """Return a handle of a bucket, or the error ``no-such-store`` for an unknown name."""
         found = self._state.buckets.get(identifier or DEFAULT)
         if found is None:
             return Err(Variant("no-such-store"))
@@ -132,7 +134,7 @@ class Draft2Store(Store):
     """The interface wasi:keyvalue/store@0.2.0-draft2."""
 
     class Bucket(_Bucket):
-        """Cursors are texts: the numbers in decimal."""
+        """A bucket whose cursors are decimal numbers as text."""
 
         __slots__ = ()
 
@@ -145,7 +147,7 @@ class Draft2Store(Store):
 def _cursor(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 20 and (number := int(text)) <= _MOST_CURSOR:
         return number
-    raise StoreError("this cursor is of no listing")
+    raise StoreError("the cursor is invalid")
 
 
 @_told
@@ -165,7 +167,7 @@ class Atomics:
 
 
 class _Cas:
-    """What a value was at a time, to be swapped for another if it still is."""
+    """A value at one time. ``swap`` replaces it if it is unchanged."""
 
     __slots__ = ("_charge", "bucket", "key", "value")
 
@@ -175,7 +177,7 @@ class _Cas:
         self.value = value
 
     def bill(self, account: Account) -> None:
-        """Count the value for as long as the guest has this. Raises OverBudget."""
+        """Charge the value while the guest holds this. Raises OverBudget."""
         self._charge = Charge(account, len(self.key) + len(self.value or b""))
 
     @staticmethod
@@ -189,7 +191,7 @@ class _Cas:
 
 
 class Draft2Atomics:
-    """The interface wasi:keyvalue/atomics@0.2.0-draft2. To swap compares values."""
+    """The interface wasi:keyvalue/atomics@0.2.0-draft2. ``swap`` compares values."""
 
     Cas = _Cas
 
@@ -200,7 +202,7 @@ class Draft2Atomics:
         return await _increment(bucket, key, delta, SIGNED)
 
     async def swap(self, cas: _Cas, value: bytes) -> Ok[None] | Err[Variant]:
-        """Err, ``cas-failed`` with the present value, where it is another by now."""
+        """Swap the value, or return ``cas-failed`` with the current value if it has changed."""
         bucket = cas.bucket
         try:
             _held = bucket.held(cas.key, value)

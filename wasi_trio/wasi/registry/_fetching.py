@@ -1,4 +1,4 @@
-"""From a reference to the component that it stands for."""
+"""Fetches the component of a reference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Fetched(NamedTuple):
-    """A component, and the digest with which its reference stands for the same for ever."""
+    """A component, and the digest that pins its reference."""
 
     data: bytes
     digest: str
@@ -34,10 +34,10 @@ class _Source(Protocol):
 
 
 def fetch(reference: Reference, limits: Limits = LIMITS, kept: Kept | None = None) -> Fetched:
-    """The component that a reference stands for, all of it compared with its digests; raises RegistryError.
+    """Return the component of a reference, verified against its digests. Raises RegistryError.
 
-    ``kept`` is where what was fetched is kept, in the user's cache by default. May be called on any thread, whether an
-    event loop runs in it or not, and keeps that from turning: for the seconds of ``limits`` at most.
+    ``kept`` is the cache of fetched content, by default that of the user. Callable from any thread, with or without an
+    event loop. It blocks the thread for at most the seconds of ``limits``.
     """
     outcome: list[Fetched | BaseException] = []
 
@@ -47,7 +47,7 @@ def fetch(reference: Reference, limits: Limits = LIMITS, kept: Kept | None = Non
         except BaseException as error:
             outcome.append(error)
 
-    # A thread, as there may be an event loop in this one; one that ends with the process, on Ctrl-C for instance.
+    # A new thread, because this one may run an event loop. A daemon, so that Ctrl-C ends it with the process.
     thread = threading.Thread(target=work, name="wasi_trio fetch", daemon=True)
     thread.start()
     thread.join()
@@ -73,21 +73,21 @@ async def _fetch(reference: Reference, limits: Limits, kept: Kept | None) -> Fet
                 content = await registry.manifest(reference.tag)
                 return await fetching.component(content, digest_of(content))
     except trio.TooSlowError:
-        raise RegistryError(f"{reference.place}: it was not fetched within {limits.seconds:g} s") from None
+        raise RegistryError(f"{reference.place}: the fetch took longer than {limits.seconds:g} s") from None
 
 
 def _digest_in(folder: LayoutFolder, reference: Layout) -> str:
-    """The digest of a layout's manifest with a tag, or of its only one."""
+    """Return the digest of a layout's manifest with a tag, or of its only manifest."""
     what = f"{reference.place}/index.json"
     found = manifests.wasm_layer(folder.index(), what)
     if isinstance(found, Descriptor):
-        raise RegistryError(f"{what} is a manifest, and not an index")
+        raise RegistryError(f"{what} is a manifest instead of an index")
     tag = reference.tag
     return (manifests.choose(found, what) if tag is None else manifests.tagged(found, tag, what)).digest
 
 
 class _Remote:
-    """A registry, to which nothing is sent as long as nothing is asked of it."""
+    """A registry whose client is created at the first request."""
 
     def __init__(self, reference: Remote, limits: Limits, stack: AsyncExitStack) -> None:
         self._reference = reference
@@ -106,20 +106,20 @@ class _Remote:
             try:
                 import httpx
             except ImportError:
-                raise RegistryError("a component in a registry needs httpx: pip install 'wasi-trio[oci]'") from None
+                raise RegistryError("a component in a registry requires httpx: pip install 'wasi-trio[oci]'") from None
             from wasi_trio.wasi.registry._client import Registry, new_client
 
             try:
                 client = await self._stack.enter_async_context(new_client(self._limits))
-            # Of certificates, or of a proxy that the environment names.
+            # Errors of certificates, or of a proxy in the environment.
             except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-                raise RegistryError(f"{self._reference.place}: HTTP cannot be set up: {error}") from None
+                raise RegistryError(f"{self._reference.place}: cannot set up HTTP: {error}") from None
             self._registry = Registry(self._reference, client, self._limits)
         return self._registry
 
 
 class _Fetching:
-    """Fetches what digests stand for, in the end a component."""
+    """Resolves digests to a component."""
 
     def __init__(self, source: _Source, reference: Reference, limits: Limits, kept: Kept) -> None:
         self._source = source
@@ -128,11 +128,11 @@ class _Fetching:
         self._kept = kept
 
     async def run(self, digest: str) -> Fetched:
-        """The component of a manifest or index with a digest."""
+        """Return the component of a manifest or index with a digest."""
         return await self.component(await self._manifest(digest), digest)
 
     async def component(self, content: bytes, digest: str) -> Fetched:
-        """The component of a manifest or index."""
+        """Return the component of a manifest or index."""
         what = f"{self._place}: the manifest {digest}"
         found = manifests.wasm_layer(content, what)
         if not isinstance(found, Descriptor):
@@ -143,7 +143,7 @@ class _Fetching:
                 raise RegistryError(f"{what} is an index within an index")
         if found.size > self._limits.component:
             raise RegistryError(
-                f"{self._place}: the component has {found.size} bytes, of {self._limits.component} that it may have"
+                f"{self._place}: the component has {found.size} bytes, more than the limit of {self._limits.component}"
             )
         return Fetched(await self._layer(found), digest)
 
@@ -162,5 +162,5 @@ class _Fetching:
             check_digest(content, layer.digest, f"{self._place}: the component")
             self._kept.add(layer.digest, content)
         if len(content) != layer.size:
-            raise RegistryError(f"{self._place}: the component has {len(content)} bytes, and not {layer.size}")
+            raise RegistryError(f"{self._place}: the component has {len(content)} bytes instead of {layer.size}")
         return content

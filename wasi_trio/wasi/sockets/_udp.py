@@ -8,16 +8,16 @@ from wasi_trio.wasi.sockets._errors import Code, SocketError, would_block
 from wasi_trio.wasi.sockets._options import copy_options, get_option, set_option
 from wasi_trio.wasi.sockets._transports import UDP_OPTIONS, Network, Option, UdpTransport
 
-#: the most bytes of a datagram; the system refuses some that are shorter
+#: maximum bytes of a datagram; the system may have a lower limit
 LARGEST = 65535
-#: the most datagrams that one ``receive`` skips because the guest may not have them
+#: maximum datagrams that one ``receive`` skips because the guest may not receive them
 _PASSED_OVER = 64
 
 
 class UdpSocket:
     """A socket. An operation raises SocketError if the state or the options forbid it, else OSError.
 
-    It counts its users, of which the creator is the first, and is closed when the last one releases it.
+    It counts its users. The creator is the first user, and the last release closes it.
     """
 
     __slots__ = ("_bound", "_context", "_holds", "_remote", "family", "transport")
@@ -47,7 +47,7 @@ class UdpSocket:
         return self._remote is not None
 
     def connect(self, address: Address) -> None:
-        """Exchange datagrams with this address alone."""
+        """Exchange datagrams only with this address."""
         check_family(address, self.family)
         check_remote(address)
         self._move_to(self._context.to_reach("udp", address))
@@ -63,7 +63,7 @@ class UdpSocket:
         self._remote = None
 
     def send(self, data: bytes, address: Address | None) -> None:
-        """Send a datagram; raises BlockingIOError when there is no room for it."""
+        """Send a datagram. Raises BlockingIOError without room."""
         if len(data) > LARGEST:
             raise SocketError(Code.DATAGRAM_TOO_LARGE)
         if address is None:
@@ -80,7 +80,7 @@ class UdpSocket:
         self._bound = True
 
     def receive(self) -> tuple[bytes, Address]:
-        """The next datagram; raises BlockingIOError when there is none."""
+        """Return the next datagram. Raises BlockingIOError if none is available."""
         if not self._bound:
             raise SocketError(Code.INVALID_STATE)
         for _ in range(_PASSED_OVER):
@@ -90,7 +90,7 @@ class UdpSocket:
         raise would_block()
 
     def _move_to(self, network: Network) -> None:
-        """Exchange the transport for one of this network, with the same options. Only unbound sockets can move."""
+        """Replace the transport by one of another network, with the same options. Only unbound sockets can move."""
         if self.transport.network is network:
             return
         if self._bound:
