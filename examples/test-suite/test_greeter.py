@@ -10,7 +10,7 @@ from wasi_trio.testing import App, GuestFailed, LiveServer, Opener, Retirement
 
 
 class Clock:
-    """Stands in for acme:greeter/clock: it is always the same time, and takes as long to say so as it is told."""
+    """An implementation of acme:greeter/clock with a fixed hour and a configurable delay."""
 
     def __init__(self, hour: int, seconds: float = 0) -> None:
         self._hour = hour
@@ -46,7 +46,7 @@ async def test_a_slow_clock_holds_up_nobody_else(wasi_component: Opener[App], au
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(app.get, "/")
-    # an hour for all of them together, of which nothing was to be noticed
+    # the ten requests wait concurrently, so they take one hour in total
     assert trio.current_time() < 2 * 3600
     assert app.started == 10
 

@@ -1,4 +1,4 @@
-"""The component: /tea shows a product, /tea/3 what three of it cost."""
+"""The component: /tea shows a product, /tea/3 the price of three."""
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import catalog

@@ -1,4 +1,4 @@
-"""The plugin of a tenant who does all that a plugin should not: /spin, /eat, /trap and /fill; /read for the others'."""
+"""A malicious plugin: /spin, /eat, /trap and /fill attack the server, /read requests the data of another tenant."""
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import store
