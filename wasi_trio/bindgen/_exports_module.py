@@ -10,7 +10,7 @@ from wasi_trio.component._names import FunctionKind, parse_function_name
 from wasi_trio.component.wit import _tree as tree
 
 #: reserved attributes of resource classes
-_OF_RESOURCES = {"INTERFACE", "rep", "resource"}
+_RESERVED = {"INTERFACE", "rep", "resource"}
 
 
 class ExportsModule(Module):
@@ -32,7 +32,7 @@ class ExportsModule(Module):
         self.want("ExportedResource")
         docs = name.docs or f"The resource ``{name.text}``, which the component implements."
         functions = self.functions(name.text, FunctionKind.METHOD)
-        given = Names(set(_OF_RESOURCES))
+        given = Names(set(_RESERVED))
         named = [(given.function(function.name.text), function) for function in functions]
         hidden = {name for name, _ in named}
         methods = [self._method(name, function, hidden, ["self"]) for name, function in named]

@@ -16,7 +16,7 @@ from wasi_trio.component.wit._parser import parse_file
 from wasi_trio.component.wit._resolution import Resolver, have_package, load_nodes, package_key
 from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
-from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused
+from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, load_error, read_component
 from wasi_trio.wasi.registry._references import file_name, is_reference
 from wasi_trio.wasi.wit import FEATURES
 
@@ -28,7 +28,7 @@ def read_world(path: str, name: str | None = None, options: EngineOptions = DEFA
     BindgenError or LoadError.
     """
     if not is_reference(path) and (Path(path).is_dir() or path.endswith(".wit")):
-        return _of_wit(Path(path), name)
+        return _read_wit(Path(path), name)
     if name is not None:
         raise BindgenError(f"{path} is a component, which has only one world: use --world only with WIT")
     data = read_component(path, options.compile_limits)
@@ -41,15 +41,15 @@ def read_world(path: str, name: str | None = None, options: EngineOptions = DEFA
         nodes = parse_file(Source(path, write(describe(component).packages)))
         Resolver(nodes).wit()
     except ComponentError as error:
-        raise refused(path, error) from None
+        raise load_error(path, error) from None
     root = nodes[0]
     return elaborate(nodes, root.worlds[0], root), f"Bindings of the component {file_name(path)}."
 
 
-def _of_wit(path: Path, name: str | None) -> tuple[World, str]:
+def _read_wit(path: Path, name: str | None) -> tuple[World, str]:
     try:
         own = load_nodes([path], FEATURES)
-        nodes = [*own, *_wasi_without(own)]
+        nodes = [*own, *_missing_wasi(own)]
         Resolver(nodes).wit()
         world, home = _choose(own, path, name)
         full = _full_name(world, home)
@@ -60,7 +60,7 @@ def _of_wit(path: Path, name: str | None) -> tuple[World, str]:
         raise BindgenError(f"cannot read {error.filename or path}: {error.strerror}") from None
 
 
-def _wasi_without(own: list[tree.PackageNode]) -> list[tree.PackageNode]:
+def _missing_wasi(own: list[tree.PackageNode]) -> list[tree.PackageNode]:
     """Return the packages of WASI that the input does not contain."""
     brought = [package_key(node) for node in own]
     nodes = load_nodes([files(bundled) / "p2", files(bundled) / "p3"], FEATURES)

@@ -9,7 +9,7 @@ WIDTH = 120
 INDENT = "    "
 
 #: protects unbreakable long lines from a formatter
-_AS_IT_IS = "  # fmt: skip"
+_FMT_SKIP = "  # fmt: skip"
 
 
 def indented(lines: Sequence[str]) -> list[str]:
@@ -42,10 +42,10 @@ def bracketed(head: str, items: Sequence[str], tail: str, depth: int = 0) -> lis
     """
     flat = f"{head}{', '.join(items)}{tail}"
     if len(flat) + depth * len(INDENT) <= WIDTH or not items:
-        return [flat if len(flat) + depth * len(INDENT) <= WIDTH else flat + _AS_IT_IS]
+        return [flat if len(flat) + depth * len(INDENT) <= WIDTH else flat + _FMT_SKIP]
     lines = [head, *(f"{INDENT}{item}," for item in items), tail]
     if any(len(line) + depth * len(INDENT) > WIDTH for line in lines):
-        lines[-1] += _AS_IT_IS
+        lines[-1] += _FMT_SKIP
     return lines
 
 
@@ -63,12 +63,12 @@ def assignment(head: str, operands: Sequence[str], depth: int = 0) -> list[str]:
     if len(head) + len(flat) <= room:
         return [head + flat]
     if len(operands) == 1:
-        return [head + flat + _AS_IT_IS]
+        return [head + flat + _FMT_SKIP]
     if len(INDENT) + len(flat) <= room:
         return [f"{head}(", INDENT + flat, ")"]
     lines = [f"{head}(", INDENT + operands[0], *(f"{INDENT}| {operand}" for operand in operands[1:]), ")"]
     if any(len(line) > room for line in lines):
-        lines[-1] += _AS_IT_IS
+        lines[-1] += _FMT_SKIP
     return lines
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from wasi_trio.bindgen import _layout as layout
 from wasi_trio.bindgen._members import RESERVED, MemberNames
 from wasi_trio.bindgen._names import Names, constant_case, parameter_names
-from wasi_trio.bindgen._types import BUILTINS, ORIGINS, RENAMED, Annotations, Way, aside, words
+from wasi_trio.bindgen._types import BUILTINS, ORIGINS, RENAMED, Annotations, Way, names_in, rename_hidden
 from wasi_trio.bindgen._world import Member, Side
 from wasi_trio.component._names import FunctionKind
 from wasi_trio.component._values import snake_case
@@ -72,11 +72,11 @@ class Module:
 
     def placed(self, annotation: str, hidden: set[str] | None = None) -> str:
         """Return an annotation for a scope in which ``hidden`` names have other meanings, and import its names."""
-        found = words(annotation)
+        found = names_in(annotation)
         if hidden:
             away = found & hidden
             self._aside |= away
-            annotation = aside(annotation, away)
+            annotation = rename_hidden(annotation, away)
             found -= away
         self._wanted |= found & ORIGINS.keys()
         return annotation
@@ -234,7 +234,7 @@ class Module:
             nodes = [function.result] if self.member.side is Side.IMPORTS else [node for _, node in function.params]
             for node in nodes:
                 for pipe in self._pipes_in(node, seen):
-                    found.setdefault(_spelled(pipe), pipe)
+                    found.setdefault(_spell(pipe), pipe)
         blocks = []
         for spelled, pipe in found.items():
             name = self._locals.new(f"make_{re.sub(r'[^a-z0-9]+', '_', spelled.lower()).strip('_')}")
@@ -329,7 +329,7 @@ def _names_in(node: tree.TypeNode | None) -> Iterable[str]:
                 yield from _names_in(of)
 
 
-def _spelled(node: tree.TypeNode | None) -> str:
+def _spell(node: tree.TypeNode | None) -> str:
     match node:
         case None:
             return "_"
@@ -338,6 +338,6 @@ def _spelled(node: tree.TypeNode | None) -> str:
         case tree.TypeForm(form, args, _, length):
             if form == "result":
                 args = args if args[1] is not None else args[:1] if args[0] is not None else ()
-            inside = [_spelled(arg) for arg in args] if any(args) else []
+            inside = [_spell(arg) for arg in args] if any(args) else []
             return f"{form}<{', '.join([*inside, *([str(length)] if length else [])])}>" if inside else form
     raise AssertionError(node.form)

@@ -183,7 +183,7 @@ def save(files: dict[str, str], folder: Path) -> None:
     if not folder.name.isidentifier() or keyword.iskeyword(folder.name):
         raise BindgenError(f"{folder} is not a valid package name: choose a name such as my_bindings")
     try:
-        old = _earlier(folder)
+        old = _find_earlier(folder)
         for name in files:
             path = folder / name
             if path.exists() and name not in old:
@@ -197,7 +197,7 @@ def save(files: dict[str, str], folder: Path) -> None:
         raise BindgenError(f"cannot write {error.filename or folder}: {error.strerror}") from None
 
 
-def _earlier(folder: Path) -> set[str]:
+def _find_earlier(folder: Path) -> set[str]:
     """Return the files of earlier bindings in a directory. Raises BindgenError if it contains only other files."""
     if not folder.exists():
         return set()

@@ -61,16 +61,16 @@ _PRIMITIVES = {
 }
 
 #: maximum characters of an alias's expansion; beyond that, the alias's name is used, because expansions multiply
-_LONGEST = 400
+_MAX_EXPANSION = 400
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-def words(annotation: str) -> set[str]:
+def names_in(annotation: str) -> set[str]:
     """Return the names in an annotation."""
     return set(_WORD.findall(annotation))
 
 
-def aside(annotation: str, hidden: set[str]) -> str:
+def rename_hidden(annotation: str, hidden: set[str]) -> str:
     """Return an annotation for a scope in which some names have other meanings: they get a leading underscore."""
     return _WORD.sub(lambda match: f"_{match[0]}" if match[0] in hidden else match[0], annotation)
 
@@ -111,17 +111,17 @@ class Annotations:
                     return "Some | None"
                 return f"{self._of(member, inner, way)} | None"
             case tree.TypeForm("result", (ok, err)):
-                good, bad = (self._maybe(member, part, way) for part in (ok, err))
+                good, bad = (self._optional(member, part, way) for part in (ok, err))
                 return f"Ok[{good}] | Err[{bad}]"
             case tree.TypeForm("tuple", items):
-                return f"tuple[{', '.join(self._maybe(member, item, way) for item in items)}]"
+                return f"tuple[{', '.join(self._optional(member, item, way) for item in items)}]"
             case tree.TypeForm("map", (key, value)) if key is not None and value is not None:
                 form = "Mapping" if way is Way.FROM_PYTHON else "dict"
                 return f"{form}[{self._of(member, key, way)}, {self._of(member, value, way)}]"
             case tree.TypeForm("stream", (element,)):
                 return f"StreamReader[{self.chunk(element, member)}]"
             case tree.TypeForm("future", (element,)):
-                return f"FutureReader[{self._maybe(member, element, Way.STORED)}]"
+                return f"FutureReader[{self._optional(member, element, Way.STORED)}]"
         raise AssertionError(f"{node.form} has no name")
 
     def chunk(self, element: tree.TypeNode | None, member: Member | None = None) -> str:
@@ -132,7 +132,7 @@ class Annotations:
             return "bytes"
         return f"list[{self._of(member or self._member, element, Way.STORED)}]"
 
-    def _maybe(self, member: Member, node: tree.TypeNode | None, way: Way) -> str:
+    def _optional(self, member: Member, node: tree.TypeNode | None, way: Way) -> str:
         return "None" if node is None else self._of(member, node, way)
 
     def _list(self, member: Member, element: tree.TypeNode, way: Way) -> str:
@@ -163,7 +163,7 @@ class Annotations:
         spelled = self._of(source, node, way)
         if isinstance(node, tree.NamedType):
             return spelled
-        if len(spelled) > _LONGEST or way is Way.STORED or spelled == self._of(source, node, Way.STORED):
+        if len(spelled) > _MAX_EXPANSION or way is Way.STORED or spelled == self._of(source, node, Way.STORED):
             return self._name_of(source, name)
         return spelled
 

@@ -215,10 +215,10 @@ def parse_variable(text: str) -> tuple[str, str] | None:
     if equals:
         return name, value
     inherited = os.environ.get(name)
-    return None if inherited is None else (name, _text_of(name, inherited))
+    return None if inherited is None else (name, _parse_inherited(name, inherited))
 
 
-def _text_of(name: str, value: str) -> str:
+def _parse_inherited(name: str, value: str) -> str:
     try:
         return parse_text(value)
     except ValueError:
@@ -232,7 +232,7 @@ def parse_profile(text: str) -> Profiling:
         if not sys.platform.startswith("linux"):
             raise ValueError(f"{kind} is for perf and requires Linux")
         folder = "/tmp" if kind == "perfmap" else "."
-        if not _takes_files(folder):  # wasmtime would end the process
+        if not _accepts_files(folder):  # wasmtime would end the process
             raise ValueError(f"cannot write {kind}: {os.path.abspath(folder)} does not accept new files")
         return NativeProfile(kind)
     if kind in ("vtune", "pulley"):
@@ -246,10 +246,10 @@ def parse_profile(text: str) -> Profiling:
         interval = parse_duration(rest[1])
         if interval < SHORTEST:
             raise ValueError(f"{rest[1]!r} is shorter than {SHORTEST * 1000:g}ms, the shortest sampling interval")
-    return GuestProfile(_writable(path), interval)
+    return GuestProfile(_writable_path(path), interval)
 
 
-def _writable(path: str) -> str:
+def _writable_path(path: str) -> str:
     """Return a path after checks that its file, and files with longer names beside it, can be written."""
     folder = os.path.dirname(path) or "."
     if len(os.fsencode(os.path.basename(path))) > LONGEST_NAME:
@@ -262,12 +262,12 @@ def _writable(path: str) -> str:
         raise ValueError(f"{path!r} is not a regular file")
     if os.path.exists(path) and not os.access(path, os.W_OK):
         raise ValueError(f"cannot write {path!r}")
-    if not _takes_files(folder):
+    if not _accepts_files(folder):
         raise ValueError(f"cannot write {path!r}: its directory does not accept new files")
     return path
 
 
-def _takes_files(folder: str) -> bool:
+def _accepts_files(folder: str) -> bool:
     """Return whether a directory accepts new files. Its permissions alone do not tell."""
     try:
         with tempfile.TemporaryFile(dir=folder):

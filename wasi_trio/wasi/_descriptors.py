@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 
 #: the share of guests, in quarters of the process's descriptors
-_OF_FOUR = 3
+_QUARTERS = 3
 #: the highest limit to request from the system
-_MOST = 1 << 20
+_MAX_LIMIT = 1 << 20
 
 
 class Share:
@@ -36,7 +36,7 @@ class Share:
     def limit(self) -> float:
         """The current limit. The system's limit can change at any time."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return math.inf if limit == resource.RLIM_INFINITY else limit * _OF_FOUR // 4
+        return math.inf if limit == resource.RLIM_INFINITY else limit * _QUARTERS // 4
 
     def reserve(self) -> None:
         """Reserve a descriptor before it is opened. Raises OSError (EMFILE) at the limit."""
@@ -57,7 +57,7 @@ GUESTS = Share()
 def raise_limit() -> None:
     """Raise this process's limit of file descriptors to its hard limit, at most 1,048,576."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    wanted = _MAX_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _MAX_LIMIT)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         # macOS may refuse its own hard limit.
         with contextlib.suppress(OSError, ValueError):

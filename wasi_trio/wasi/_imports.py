@@ -16,8 +16,8 @@ def wasi_imports() -> Imports:
     """Return the imports of WASI 0.2, WASI 0.3 and wasi:logging. Their objects are made from a ``WasiContext``."""
     imports = Imports()
     for version, interfaces in ((p2.VERSION, p2.INTERFACES), (p3.VERSION, p3.INTERFACES)):
-        _adding(imports, {f"{name}@{version}": place for name, place in interfaces.places.items()})
-    return _adding(imports, proposals.LOGGING.places)
+        _add_all(imports, {f"{name}@{version}": place for name, place in interfaces.places.items()})
+    return _add_all(imports, proposals.LOGGING.places)
 
 
 #: all interfaces for state, to link before the real state is known
@@ -28,13 +28,13 @@ def state_imports(state: State) -> Imports:
     """Return the imports of wasi:config and wasi:keyvalue that ``state`` enables."""
     imports = Imports()
     if state.config is not None:
-        _adding(imports, proposals.CONFIG.places)
+        _add_all(imports, proposals.CONFIG.places)
     if state.keyvalue is not None:
-        _adding(imports, proposals.KEYVALUE.places)
+        _add_all(imports, proposals.KEYVALUE.places)
     return imports
 
 
-def _adding(imports: Imports, interfaces: Mapping[str, Located]) -> Imports:
+def _add_all(imports: Imports, interfaces: Mapping[str, Located]) -> Imports:
     for name, place in interfaces.items():
         imports.add(name, place)
     return imports

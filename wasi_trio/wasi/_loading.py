@@ -23,14 +23,14 @@ from wasi_trio.runtime._profile_options import Profiling
 from wasi_trio.wasi import proposals
 from wasi_trio.wasi._imports import link_wasi
 from wasi_trio.wasi.registry._errors import RegistryError
-from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_reference, pinned
+from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_reference, pin
 
 logger = get_logger("wasi_trio")
 
 #: the preamble of a core module; that of a component has another version (Binary.md of the Component Model)
 _CORE_MODULE = b"\0asm\x01\0\0\0"
 #: the location of an error in wasmtime's messages about text
-_PLACE = re.compile(r"--> <anon>:(\d+):(\d+)")
+_ERROR_LOCATION = re.compile(r"--> <anon>:(\d+):(\d+)")
 
 
 class LoadError(Exception):
@@ -58,12 +58,12 @@ class EngineOptions:
     def open(self) -> Engine:
         """Return an engine that caches compiled code on disk, or one without a cache if the disk is not writable."""
         try:
-            return self.caching()
+            return self.open_cached()
         except wasmtime.WasmtimeError as error:
             logger.info("Compiled code is not cached: %s", error)
             return self._make(cache=False)
 
-    def caching(self) -> Engine:
+    def open_cached(self) -> Engine:
         """Return an engine that caches compiled code on disk. Raises WasmtimeError if the cache is unusable."""
         return self._make(cache=True)
 
@@ -103,7 +103,7 @@ class Content(NamedTuple):
     data: bytes
     pin: str | None = None
 
-    def tell(self, path: str) -> None:
+    def warn_if_unpinned(self, path: str) -> None:
         """Log the digest of a reference that may change its content."""
         if self.pin is not None:
             logger.warning("%s has no digest; it resolved to %s", path, self.pin)
@@ -119,7 +119,7 @@ def read_content(path: str) -> Content:
             data, digest = fetch(parse_reference(path))
         except RegistryError as error:
             raise LoadError(shown(str(error), 8 * MOST)) from None
-        return Content(data, None if is_pinned(path) else pinned(path, digest))
+        return Content(data, None if is_pinned(path) else pin(path, digest))
     try:
         return Content(Path(path).read_bytes())
     except OSError as error:
@@ -129,7 +129,7 @@ def read_content(path: str) -> Content:
 def read_component(path: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:
     """Return a component in binary form, and assemble text within the limits, if any. Raises LoadError."""
     content = read_content(path)
-    content.tell(path)
+    content.warn_if_unpinned(path)
     return assembled(content.data, path, limits)
 
 
@@ -146,10 +146,10 @@ def assembled(data: bytes, name: str, limits: CompileLimits | None = DEFAULT.com
     try:
         return assemble(data) if limits is None else assemble_apart(data, limits)
     except CompilationFailed as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
     except MalformedComponent as error:
         message = str(error)
-        place = _PLACE.search(message)
+        place = _ERROR_LOCATION.search(message)
         where = f", line {place[1]}, column {place[2]}" if place else ""
         malformed = LoadError(f"{name} is not well-formed text: {message.splitlines()[0]}{where}")
         malformed.add_note(message)
@@ -175,7 +175,7 @@ def compile_component(engine: Engine, data: bytes, name: str, *, trusted: bool =
     try:
         return Component.compile(engine, data, trusted=trusted)
     except ComponentError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
 
 
 def link_compiled(component: Component, name: str, imports: Imports | None = None) -> LinkedComponent:
@@ -183,12 +183,12 @@ def link_compiled(component: Component, name: str, imports: Imports | None = Non
     try:
         linked = link_wasi(component, imports)
     except ComponentError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
     linked.name = name
     return linked
 
 
-def refused(name: str, error: ComponentError) -> LoadError:
+def load_error(name: str, error: ComponentError) -> LoadError:
     """Return a LoadError for an error in the component ``name``."""
     missing = error.missing if isinstance(error, LinkError) else ()
     line = "; ".join((" ".join(str(error).split()), *_options_for(missing)))

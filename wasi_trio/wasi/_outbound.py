@@ -122,7 +122,7 @@ class Outbound:
             return True
         if entry.network is not None:
             return ip.version == entry.network.version and ip in entry.network
-        return entry.own and any(port == own and _is_at(ip, host) for host, own in self.own)
+        return entry.own and any(port == own and _reaches(ip, host) for host, own in self.own)
 
 
 def is_public(ip: IpAddress) -> bool:
@@ -146,7 +146,7 @@ def _has_no_public(network: IpNetwork | None) -> bool:
     return network is not None and (not network.is_global or network.is_multicast)
 
 
-def _is_at(ip: IpAddress, host: str) -> bool:
+def _reaches(ip: IpAddress, host: str) -> bool:
     """Return whether a connection from this machine to ``ip`` reaches a server that listens on ``host``."""
     listening = plain_address(host)
     if listening is not None and listening.is_unspecified:

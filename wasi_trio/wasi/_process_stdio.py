@@ -80,19 +80,19 @@ class ProcessStdin(StdinSource):
     def ready(self) -> bool:
         """Return whether input is available, and start a read if it is not, so that polling alone makes progress."""
         with self._waiters.lock:
-            if not self._nothing_yet():
+            if not self._is_pending():
                 return True
             if self._reading:
                 return False
             self._reading = True
-        trio.lowlevel.start_thread_soon(self._read, self._arrived)
+        trio.lowlevel.start_thread_soon(self._read, self._on_read)
         return False
 
     async def wait(self) -> None:
         if not self.ready():
-            await self._waiters.wait_while(self._nothing_yet)
+            await self._waiters.wait_while(self._is_pending)
 
-    def _nothing_yet(self) -> bool:
+    def _is_pending(self) -> bool:
         return not (self._data or self._ended or self._error)
 
     def _read(self) -> bytes:
@@ -102,7 +102,7 @@ class ProcessStdin(StdinSource):
             except BlockingIOError:  # another process may make the descriptor non-blocking
                 select.select([self._fd], [], [])
 
-    def _arrived(self, result: outcome.Outcome[bytes]) -> None:
+    def _on_read(self, result: outcome.Outcome[bytes]) -> None:
         with self._waiters.lock:
             self._reading = False
             try:
@@ -121,7 +121,7 @@ class ProcessOutput(StdoutSink):
     the end of the failure.
     """
 
-    __slots__ = ("_error", "_fd", "_log", "_lost", "_midline", "_queue", "_queued", "_waiters", "is_terminal")
+    __slots__ = ("_error", "_fd", "_log", "_lost", "_mid_line", "_queue", "_queued", "_waiters", "is_terminal")
 
     def __init__(self, fd: int, log: logging.Logger | None = None) -> None:
         self._fd = fd
@@ -129,7 +129,7 @@ class ProcessOutput(StdoutSink):
         #: bytes lost since the last successful write, with ``log``
         self._lost = 0
         #: whether the last write ended within a line
-        self._midline = False
+        self._mid_line = False
         self.is_terminal = os.isatty(fd)
         self._error: OSError | None = None
         self._queue: list[bytes] = []
@@ -174,11 +174,11 @@ class ProcessOutput(StdoutSink):
         """Write as much as the kernel accepts without blocking, and return the rest."""
         try:
             while data and select.select([], [self._fd], [], 0)[1]:
-                data = data[self._try(data[: select.PIPE_BUF]) :]
+                data = data[self._write_some(data[: select.PIPE_BUF]) :]
         except BlockingIOError:  # a non-blocking descriptor with less room than PIPE_BUF
             return data
         except OSError as error:
-            if self._gives_up(error, len(data)):
+            if self._record_failure(error, len(data)):
                 raise
             return b""
         return data
@@ -193,7 +193,7 @@ class ProcessOutput(StdoutSink):
                 while data:
                     data = data[self._write(data) :]
             except OSError as error:
-                if self._gives_up(error, len(data)):
+                if self._record_failure(error, len(data)):
                     with self._waiters.lock:
                         self._queue.clear()
                         self._queued = 0
@@ -209,24 +209,24 @@ class ProcessOutput(StdoutSink):
     def _write(self, data: bytes) -> int:
         while True:
             try:
-                return self._try(data)
+                return self._write_some(data)
             except BlockingIOError:
                 select.select([], [self._fd], [])
 
-    def _try(self, data: bytes) -> int:
-        if self._lost and self._midline:
+    def _write_some(self, data: bytes) -> int:
+        if self._lost and self._mid_line:
             os.write(self._fd, b"\n")  # only the first part of the line was written
-            self._midline = False
+            self._mid_line = False
         count = os.write(self._fd, data)
         if count:
-            self._midline = data[count - 1] != _LINE_END
+            self._mid_line = data[count - 1] != _LINE_END
             if self._lost:
                 lost, self._lost = self._lost, 0
                 if self._log is not None:
                     self._log.warning("Writing to %s works again; %d bytes from guests were lost", self._name(), lost)
         return count
 
-    def _gives_up(self, error: OSError, lost: int) -> bool:
+    def _record_failure(self, error: OSError, lost: int) -> bool:
         """Return whether a failed write ends the output. Otherwise count the lost bytes, and log the first failure."""
         if self._log is None:
             self._error = error

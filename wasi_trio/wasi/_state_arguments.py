@@ -47,7 +47,7 @@ def _parse_switch(part: str) -> WasiSwitch:
             key, _, content = value.partition("=")
             if not key:
                 raise ValueError(f"{name} must have the form {name}=NAME=VALUE")
-            return WasiSwitch(name, (_checked(name, key), _checked(name, content)))
+            return WasiSwitch(name, (_check_utf8(name, key), _check_utf8(name, content)))
     raise ValueError(
         f"{name!r} is not supported; use config, config-var=NAME=VALUE, keyvalue, keyvalue-in-memory-data=NAME=VALUE; "
         "the page 'Compared with wasmtime' lists alternatives for other settings"
@@ -60,12 +60,12 @@ def parse_config_variable(text: str) -> tuple[str, str] | None:
     if not name:
         raise ValueError("it is not of the form NAME or NAME=VALUE")
     if equals:
-        return _checked("the name", name), _checked(f"the value of {name}", value)
-    inherited = os.environ.get(_checked("the name", name))
-    return None if inherited is None else (name, _checked(f"the environment variable {name}", inherited))
+        return _check_utf8("the name", name), _check_utf8(f"the value of {name}", value)
+    inherited = os.environ.get(_check_utf8("the name", name))
+    return None if inherited is None else (name, _check_utf8(f"the environment variable {name}", inherited))
 
 
-def _checked(what: str, text: str) -> str:
+def _check_utf8(what: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:

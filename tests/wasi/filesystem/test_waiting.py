@@ -20,7 +20,7 @@ from wasi_trio.wasi.filesystem import _volumes as volumes
 from wasi_trio.wasi.filesystem._handles import Handle
 from wasi_trio.wasi.filesystem._opened import Opened, OpenFlags
 from wasi_trio.wasi.filesystem._preopens import Preopen
-from wasi_trio.wasi.filesystem._volumes import LONG, PROBATION, THREADS, Volume
+from wasi_trio.wasi.filesystem._volumes import PROBATION, SLOW_SECONDS, THREADS, Volume
 
 T = TypeVar("T")
 
@@ -288,31 +288,31 @@ async def test_one_volume_has_so_many_threads(engine: Engine, slow: tuple[Preope
 async def test_a_disk_that_was_slow_is_used_in_threads_for_a_while() -> None:
     volume = Volume(-1, local=True, in_memory=False)
     assert volume.quick
-    volume.took(LONG / 2)
+    volume.record_duration(SLOW_SECONDS / 2)
     assert volume.quick
 
     def until_quick() -> int:
         count = 0
         while not volume.quick:
-            volume.took(LONG / 2)
+            volume.record_duration(SLOW_SECONDS / 2)
             count += 1
         return count
 
-    volume.took(2 * LONG)
+    volume.record_duration(2 * SLOW_SECONDS)
     first = until_quick()
     assert PROBATION[0] <= first <= 2 * PROBATION[0]
-    volume.took(2 * LONG)
+    volume.record_duration(2 * SLOW_SECONDS)
     assert until_quick() == 2 * first
-    volume.took(2 * LONG)
-    volume.took(2 * LONG)  # in a thread, because the volume is slow
+    volume.record_duration(2 * SLOW_SECONDS)
+    volume.record_duration(2 * SLOW_SECONDS)  # in a thread, because the volume is slow
     assert until_quick() == 4 * first
     for _ in range(20):
-        volume.took(2 * LONG)
+        volume.record_duration(2 * SLOW_SECONDS)
         last = until_quick()
     assert last == PROBATION[1]
     for _ in range(PROBATION[1]):
-        volume.took(LONG / 2)
-    volume.took(2 * LONG)
+        volume.record_duration(SLOW_SECONDS / 2)
+    volume.record_duration(2 * SLOW_SECONDS)
     assert until_quick() == first
 
 
@@ -355,7 +355,7 @@ async def test_a_filesystem_that_does_not_tell(
     async with guest(engine, version, Preopen(tree, "/")) as fs:
         file = await fs.open(await fs.root(), "a.txt")
         assert await fs.read(file) == (b"hello\n", "ok")
-        assert not fs.context.options.preopens[0].volume.tells_what_waits
+        assert not fs.context.options.preopens[0].volume.supports_nowait
 
 
 async def test_a_test_s_clock_does_not_jump_while_the_disk_works(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.wasi.registry.server import BASIC, Registry, serving
-from wasi_trio.wasi.registry._kept import Kept
+from wasi_trio.wasi.registry._cache import Cache
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def other() -> Iterator[Registry]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Kept:
-    return Kept(tmp_path / "kept")
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "kept")
 
 
 @pytest.fixture(autouse=True)

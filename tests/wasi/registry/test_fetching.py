@@ -30,18 +30,18 @@ from tests.wasi.registry.server import (
     serving,
 )
 from wasi_trio.wasi._loading import LoadError, read_component
+from wasi_trio.wasi.registry._cache import Cache
 from wasi_trio.wasi.registry._errors import RegistryError
 from wasi_trio.wasi.registry._fetching import Fetched, fetch
-from wasi_trio.wasi.registry._kept import Kept
 from wasi_trio.wasi.registry._limits import LIMITS, Limits
 from wasi_trio.wasi.registry._references import Remote, parse_reference
 
 HELLO = wat.load("hello")
-NOWHERE = Kept()
+NOWHERE = Cache()
 
 
-def get(registry: Registry, end: str = ":1", limits: Limits = LIMITS, kept: Kept = NOWHERE) -> Fetched:
-    return fetch(parse_reference(f"oci://{registry.host}/app{end}"), limits, kept)
+def get(registry: Registry, end: str = ":1", limits: Limits = LIMITS, cache: Cache = NOWHERE) -> Fetched:
+    return fetch(parse_reference(f"oci://{registry.host}/app{end}"), limits, cache)
 
 
 def refused(registry: Registry, end: str = ":1", limits: Limits = LIMITS) -> str:
@@ -288,7 +288,7 @@ def test_nobody_there() -> None:
         pass
     assert f"no complete response from {registry.host}: " in refused(registry)
     with pytest.raises(RegistryError, match=r"no complete response from registry\.invalid: "):
-        fetch(parse_reference("oci://registry.invalid/app:1"), kept=NOWHERE)
+        fetch(parse_reference("oci://registry.invalid/app:1"), cache=NOWHERE)
 
 
 # ---- authentication ----------------------------------------------------------------------------------------
@@ -419,12 +419,12 @@ def test_plain_http_to_another_machine(
     digest = registry.push(HELLO)
     monkeypatch.setenv("HTTP_PROXY", registry.url)
     reference = parse_reference("oci+http://far.test/app:1")
-    assert fetch(reference, kept=NOWHERE) == (HELLO, digest)
+    assert fetch(reference, cache=NOWHERE) == (HELLO, digest)
     assert registry.paths[0] == "http://far.test/v2/app/manifests/1"
     log_in("far.test")
     registry.challenge = 'Basic realm="x"'
     with pytest.raises(RegistryError, match="credentials are not sent over plain HTTP to another machine"):
-        fetch(reference, kept=NOWHERE)
+        fetch(reference, cache=NOWHERE)
     assert [asked for asked in registry.asked if asked.authorization is not None] == []
 
 
@@ -450,7 +450,7 @@ def test_a_proxy_that_is_none(registry: Registry, monkeypatch: pytest.MonkeyPatc
 def test_hosts_that_cannot_be(registry: Registry) -> None:
     for host in ("h.test:99999", "a..b", "x" * 70 + ".test"):
         with pytest.raises(RegistryError) as caught:
-            fetch(parse_reference(f"oci://{host}/app:1"), kept=NOWHERE)
+            fetch(parse_reference(f"oci://{host}/app:1"), cache=NOWHERE)
         assert "\n" not in str(caught.value)
 
 
@@ -524,64 +524,64 @@ def test_over_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.Monkey
         digest = secure.push(HELLO)
         reference = Remote(secure.host, "app", "1", None)
         with pytest.raises(RegistryError, match=r"no complete response from .*certificate verify failed"):
-            fetch(reference, kept=NOWHERE)
+            fetch(reference, cache=NOWHERE)
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        assert fetch(reference, kept=NOWHERE) == (HELLO, digest)
+        assert fetch(reference, cache=NOWHERE) == (HELLO, digest)
         # From TLS to plain HTTP, even on this machine.
         secure.answers[f"/v2/app/blobs/{digest_of(HELLO)}"] = redirect(f"{registry.url}/x")
         with pytest.raises(RegistryError, match="over plain HTTP, which is not followed"):
-            fetch(reference, kept=NOWHERE)
+            fetch(reference, cache=NOWHERE)
         assert registry.asked == []
 
 
 # ---- the cache ---------------------------------------------------------------------------------------------
 
 
-def test_what_was_fetched_is_kept(registry: Registry, kept: Kept, tmp_path: Path) -> None:
+def test_what_was_fetched_is_kept(registry: Registry, cache: Cache, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
-    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    assert get(registry, f"@{digest}", cache=cache) == (HELLO, digest)
     registry.asked.clear()
-    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    assert get(registry, f"@{digest}", cache=cache) == (HELLO, digest)
     assert registry.asked == []
     # The tag is resolved again, the content is not fetched.
-    assert get(registry, kept=kept) == (HELLO, digest)
+    assert get(registry, cache=cache) == (HELLO, digest)
     assert registry.paths == ["/v2/app/manifests/1"]
 
 
-def test_what_is_kept_is_checked(registry: Registry, kept: Kept, tmp_path: Path) -> None:
+def test_what_is_kept_is_checked(registry: Registry, cache: Cache, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
-    get(registry, f"@{digest}", kept=kept)
+    get(registry, f"@{digest}", cache=cache)
     for path in (tmp_path / "kept").iterdir():
         assert path.stat().st_mode & 0o077 == 0
         path.write_bytes(b"x" + path.read_bytes()[1:])
     registry.asked.clear()
-    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    assert get(registry, f"@{digest}", cache=cache) == (HELLO, digest)
     assert len(registry.asked) == 2
-    assert get(registry, f"@{digest}", kept=kept) == (HELLO, digest)
+    assert get(registry, f"@{digest}", cache=cache) == (HELLO, digest)
     assert len(registry.asked) == 2
 
 
-def test_nothing_wrong_is_kept(registry: Registry, kept: Kept, tmp_path: Path) -> None:
+def test_nothing_wrong_is_kept(registry: Registry, cache: Cache, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
     registry.content[f"/v2/app/blobs/{digest_of(HELLO)}"] = HELLO[::-1]
     with pytest.raises(RegistryError):
-        get(registry, f"@{digest}", kept=kept)
+        get(registry, f"@{digest}", cache=cache)
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [digest.replace(":", "-")]
 
 
 def test_what_is_kept_is_bounded(registry: Registry, tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "kept", limit=len(HELLO) + 2000)
+    cache = Cache(tmp_path / "kept", limit=len(HELLO) + 2000)
     for number in range(5):
         registry.push(HELLO + b"\0" * number, tag=str(number))
-        get(registry, f":{number}", kept=kept)
+        get(registry, f":{number}", cache=cache)
         assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) <= len(HELLO) + 2000
 
 
 def test_without_a_place(registry: Registry, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
     (tmp_path / "file").write_bytes(b"")
-    assert get(registry, kept=Kept(tmp_path / "file" / "kept")) == (HELLO, digest)
+    assert get(registry, cache=Cache(tmp_path / "file" / "kept")) == (HELLO, digest)
 
 
 # ---- components as input -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.wasi.state.valkey import Valkey
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.wasi._state import State
-from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_KEY, NO_NUMBER, PAGE, TOO_MUCH, Store
+from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_KEY, NOT_A_NUMBER, PAGE, TOO_LARGE, Store
 from wasi_trio.wasi.keyvalue._memory import MemoryStore
 from wasi_trio.wasi.keyvalue._redis import RedisStore
 from wasi_trio.wasi.keyvalue._sqlite import SqliteStore
@@ -66,14 +66,14 @@ async def test_counters(engine: Engine, store: Store) -> None:
         assert await opened("increment", "n", 7) == 12
         assert await opened("get", "n") == b"12"
         await opened("set", "text", b"12 eggs")
-        assert await opened("increment", "text", 1) == f"E:{NO_NUMBER}"
+        assert await opened("increment", "text", 1) == f"E:{NOT_A_NUMBER}"
         assert await opened("get", "text") == b"12 eggs"
         most = (1 << 63) - 1
         assert await opened("increment", "large", most) == most
         if not isinstance(store, RedisStore):  # its counters are signed
             assert await opened("increment", "large", most + 1) == (1 << 64) - 1
-            assert await opened("increment", "large", 1) == f"E:{NO_NUMBER}"
-        assert await opened("increment", "large", (1 << 64) - 1) == f"E:{NO_NUMBER}"
+            assert await opened("increment", "large", 1) == f"E:{NOT_A_NUMBER}"
+        assert await opened("increment", "large", (1 << 64) - 1) == f"E:{NOT_A_NUMBER}"
 
 
 async def test_counters_with_a_sign(engine: Engine, store: Store) -> None:
@@ -82,7 +82,7 @@ async def test_counters_with_a_sign(engine: Engine, store: Store) -> None:
         assert await opened("increment", "n", 2) == -3
         least = -(1 << 63)
         assert await opened("increment", "low", least) == least
-        assert await opened("increment", "low", -1) == f"E:{NO_NUMBER}"
+        assert await opened("increment", "low", -1) == f"E:{NOT_A_NUMBER}"
 
 
 async def test_compare_and_swap(engine: Engine, store: Store) -> None:
@@ -186,10 +186,10 @@ async def test_sizes_are_bounded(engine: Engine, store: Store) -> None:
 async def test_what_a_batch_gives_is_bounded(engine: Engine, store: Store) -> None:
     async with bucket(engine, store) as opened:
         await opened("set", "k", b"v" * (1 << 20))
-        assert await opened("get-many", ["k"] * 9) == f"E:{TOO_MUCH}"
+        assert await opened("get-many", ["k"] * 9) == f"E:{TOO_LARGE}"
         for number in range(9):
             await opened("set", f"{number}", b"v" * (1 << 20))
-        assert await opened("get-many", [f"{number}" for number in range(9)]) == f"E:{TOO_MUCH}"
+        assert await opened("get-many", [f"{number}" for number in range(9)]) == f"E:{TOO_LARGE}"
 
 
 async def test_buckets_by_name(engine: Engine) -> None:
@@ -249,7 +249,7 @@ def test_places_of_a_memory_store_are_used_again() -> None:
             store[f"{round} {number}"] = b""
         store.clear()
     assert store.used == 0
-    assert len(store._places) == 1000
+    assert len(store._slots) == 1000
     assert store.page(0) == ([], None)
 
 

@@ -32,12 +32,12 @@ T = TypeVar("T")
 Later: TypeAlias = Coroutine[Any, Any, T]
 
 #: the result of opening a path
-_Found: TypeAlias = tuple[Handle, os.stat_result, Volume]
+_OpenResult: TypeAlias = tuple[Handle, os.stat_result, Volume]
 
 #: maximum bytes of one read, and of one write to a file without offsets
 PIECE = 256 * 1024
 #: maximum bytes that a stream buffers while the guest or the system is not ready
-KEPT = 64 * 1024
+BUFFER_SIZE = 64 * 1024
 #: truncation by more bytes may take long, even on a fast disk
 LARGE = 16 << 20
 #: default limit of host descriptors of an instance
@@ -78,7 +78,7 @@ class OpenFlags:
         return self.write or self.create or self.truncate or self.change_directory
 
     @property
-    def emptied_later(self) -> bool:
+    def truncate_later(self) -> bool:
         """Whether to truncate after opening, because truncation may take long. That requires a writable descriptor."""
         return self.truncate and self.write
 
@@ -92,7 +92,7 @@ class OpenFlags:
             (self.create, os.O_CREAT),
             (self.directory, os.O_DIRECTORY),
             (self.create and self.exclusive, os.O_EXCL),
-            (self.truncate and not self.emptied_later, os.O_TRUNC),
+            (self.truncate and not self.truncate_later, os.O_TRUNC),
             (self.file_sync, os.O_SYNC),
             (self.data_sync, os.O_DSYNC),
             (self.read_sync, getattr(os, "O_RSYNC", os.O_SYNC)),
@@ -231,7 +231,7 @@ class Opened:
         except Elsewhere:
             return self.in_thread(work)
         finally:
-            volume.took(perf_counter() - began)
+            volume.record_duration(perf_counter() - began)
 
     async def in_thread(self, work: Callable[[Sandbox, int], T]) -> T:
         """Call ``work`` in a thread. The file stays open until the thread has finished."""
@@ -243,7 +243,7 @@ class Opened:
             try:
                 return work(sandboxes()[1], lease.fd)
             finally:
-                volume.took(perf_counter() - began)
+                volume.record_duration(perf_counter() - began)
 
         act = functools.partial(run, lease)
         del lease  # only the thread's work may hold the lease
@@ -290,7 +290,7 @@ class Opened:
             return None
         began = perf_counter()
         try:
-            if volume.tells_what_waits:
+            if volume.supports_nowait:
                 try:
                     return os.preadv(fd, (buffer,), offset, os.RWF_NOWAIT)
                 except BlockingIOError:
@@ -298,10 +298,10 @@ class Opened:
                 except OSError as error:
                     if error.errno != errno.EOPNOTSUPP:
                         raise
-                    volume.tells_what_waits = False
+                    volume.supports_nowait = False
             return _preadv(fd, buffer, offset)
         finally:
-            volume.took(perf_counter() - began)
+            volume.record_duration(perf_counter() - began)
 
     def read_now(self, size: int, offset: int) -> bytearray | None:
         """Read like ``read_into``, and return a new buffer, which is empty at the end."""
@@ -350,7 +350,7 @@ class Opened:
             try:
                 return os.pwrite(self.handle.fd, data, offset)
             finally:
-                self.volume.took(perf_counter() - began)
+                self.volume.record_duration(perf_counter() - began)
         work = functools.partial(_write, data=data, offset=offset)
         return self.in_thread(work) if self.writes_wait else self.perform(work)
 
@@ -427,8 +427,8 @@ class Opened:
         if isinstance(found, Coroutine):
             return self._open_later(found, path, flags, follow)
         opened = Opened(self.files, *found, flags, self.changeable)
-        emptying = opened._empty(found[1]) if flags.emptied_later else None
-        return opened if emptying is None else opened._emptied(emptying)
+        emptying = opened._truncate(found[1]) if flags.truncate_later else None
+        return opened if emptying is None else opened._finish_truncation(emptying)
 
     def open_now(self, path: str, *, follow: bool) -> Opened | None:
         """Open a path for reading as ``open_at`` does. Return None if the work needs a thread."""
@@ -440,7 +440,7 @@ class Opened:
             return None
         return Opened(self.files, *found, flags, self.changeable)
 
-    async def _open_later(self, found: Later[_Found], path: str, flags: OpenFlags, follow: bool) -> Opened:
+    async def _open_later(self, found: Later[_OpenResult], path: str, flags: OpenFlags, follow: bool) -> Opened:
         try:
             handle, status, volume = await found
         except OSError as error:
@@ -448,10 +448,10 @@ class Opened:
                 raise
             return await self._open_fifo(path, flags, follow)
         opened = Opened(self.files, handle, status, volume, flags, self.changeable)
-        emptying = opened._empty(status) if flags.emptied_later else None
-        return opened if emptying is None else await opened._emptied(emptying)
+        emptying = opened._truncate(status) if flags.truncate_later else None
+        return opened if emptying is None else await opened._finish_truncation(emptying)
 
-    def _empty(self, status: os.stat_result) -> Later[None] | None:
+    def _truncate(self, status: os.stat_result) -> Later[None] | None:
         """Truncate a file after it was opened. If that raises OSError, the file is closed."""
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -461,7 +461,7 @@ class Opened:
             self.close()
             raise
 
-    async def _emptied(self, emptying: Later[None]) -> Opened:
+    async def _finish_truncation(self, emptying: Later[None]) -> Opened:
         try:
             await emptying
         except BaseException:
@@ -486,7 +486,7 @@ class Opened:
             else:
                 return Opened(self.files, *found, flags, self.changeable)
 
-    def _open(self, path: str, flags: OpenFlags, follow: bool, sandbox: Sandbox, fd: int) -> _Found:
+    def _open(self, path: str, flags: OpenFlags, follow: bool, sandbox: Sandbox, fd: int) -> _OpenResult:
         # Only the task registers the file with the instance, because the instance may end before the thread.
         handle = self.files.open(lambda: sandbox.open(fd, path, flags.for_system(), follow=follow))
         try:

@@ -60,7 +60,7 @@ NO_CHANGE = Time(0, libc.UTIME_OMIT)
 NOW = Time(0, libc.UTIME_NOW)
 
 
-def encoded(path: str) -> bytes:
+def encode_path(path: str) -> bytes:
     """Encode a guest's path for the system. Raises OSError for invalid paths, and Outside for absolute ones."""
     if not path:
         raise failure(errno.ENOENT)
@@ -127,19 +127,19 @@ class Walk(Resolver):
 
     def open(self, root: int, path: bytes, flags: int, mode: int, follow: bool) -> int:
         pending = _components(path)
-        came_by: list[int] = []
+        ancestors: list[int] = []
         links = 0
         try:
             while True:
                 name = pending.pop()
-                at = came_by[-1] if came_by else root
+                at = ancestors[-1] if ancestors else root
                 last = not pending
                 if name == b"..":
-                    if not came_by:
+                    if not ancestors:
                         raise Outside
-                    os.close(came_by.pop())
+                    os.close(ancestors.pop())
                     name = b"."
-                    at = came_by[-1] if came_by else root
+                    at = ancestors[-1] if ancestors else root
                 if name == b".":
                     if last:
                         if flags & os.O_CREAT:
@@ -149,9 +149,9 @@ class Walk(Resolver):
                 try:
                     if last:
                         return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=at)
-                    if len(came_by) == MAX_DEPTH:
+                    if len(ancestors) == MAX_DEPTH:
                         raise failure(errno.ENAMETOOLONG)
-                    came_by.append(os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=at))
+                    ancestors.append(os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=at))
                     continue
                 except OSError as error:
                     if error.errno not in _MAY_BE_LINK or (last and not follow):
@@ -169,11 +169,11 @@ class Walk(Resolver):
                     raise Outside
                 pending += _components(target)
         finally:
-            for fd in came_by:
+            for fd in ancestors:
                 os.close(fd)
 
     def stat(self, root: int, path: bytes, follow: bool) -> os.stat_result:
-        with _place(self, root, path, follow) as (at, name):
+        with _resolve_parent(self, root, path, follow) as (at, name):
             return os.stat(name, dir_fd=at, follow_symlinks=False)
 
 
@@ -197,7 +197,7 @@ def _link_target(at: int, name: bytes) -> bytes | None:
 
 
 @contextmanager
-def _place(resolver: Resolver, root: int, path: bytes, follow: bool = False) -> Iterator[tuple[int, bytes]]:
+def _resolve_parent(resolver: Resolver, root: int, path: bytes, follow: bool = False) -> Iterator[tuple[int, bytes]]:
     """Open the parent directory of a path, and yield it with the last name, or ``.`` if the path ends in no name.
 
     With ``follow``, links at the path are followed, so the name is not a link. Another process may replace it by a
@@ -234,31 +234,31 @@ class Sandbox:
 
     def open(self, root: int, path: str, flags: int, *, follow: bool, mode: int = 0o666) -> int:
         """Open a path and return its descriptor. ``flags`` are those of ``os.open``."""
-        return self._resolver.open(root, encoded(path), flags, mode, follow)
+        return self._resolver.open(root, encode_path(path), flags, mode, follow)
 
     def stat(self, root: int, path: str, *, follow: bool) -> os.stat_result:
-        return self._resolver.stat(root, encoded(path), follow)
+        return self._resolver.stat(root, encode_path(path), follow)
 
     def set_times(self, root: int, path: str, access: Time, modification: Time, *, follow: bool) -> None:
-        with _place(self._resolver, root, encoded(path), follow) as (at, name):
+        with _resolve_parent(self._resolver, root, encode_path(path), follow) as (at, name):
             libc.set_times(at, access, modification, name)
 
     def make_directory(self, root: int, path: str) -> None:
-        with _place(self._resolver, root, _without_slash(encoded(path))) as (at, name):
+        with _resolve_parent(self._resolver, root, _without_slash(encode_path(path))) as (at, name):
             if name == b".":
                 raise failure(errno.EEXIST)
             os.mkdir(name, 0o777, dir_fd=at)
 
     def remove_directory(self, root: int, path: str) -> None:
         """Remove an empty directory. A path that ends in ``/`` or ``.`` is refused."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             if name == b".":
                 raise failure(errno.EINVAL)
             os.rmdir(name, dir_fd=at)
 
     def unlink(self, root: int, path: str) -> None:
         """Remove a file that is not a directory."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             if name == b".":
                 raise failure(errno.EISDIR)
             try:
@@ -270,10 +270,10 @@ class Sandbox:
                 raise
 
     def rename(self, root: int, path: str, new_root: int, new_path: str) -> None:
-        old, new = encoded(path), encoded(new_path)
+        old, new = encode_path(path), encode_path(new_path)
         with (
-            _place(self._resolver, root, _without_slash(old)) as (at, name),
-            _place(self._resolver, new_root, _without_slash(new)) as (new_at, new_name),
+            _resolve_parent(self._resolver, root, _without_slash(old)) as (at, name),
+            _resolve_parent(self._resolver, new_root, _without_slash(new)) as (new_at, new_name),
         ):
             if b"." in (name, new_name):
                 raise failure(errno.EBUSY)
@@ -286,8 +286,8 @@ class Sandbox:
     def link(self, root: int, path: str, new_root: int, new_path: str) -> None:
         """Create a hard link to a file, or to a symbolic link itself."""
         with (
-            _place(self._resolver, root, encoded(path)) as (at, name),
-            _place(self._resolver, new_root, encoded(new_path)) as (new_at, new_name),
+            _resolve_parent(self._resolver, root, encode_path(path)) as (at, name),
+            _resolve_parent(self._resolver, new_root, encode_path(new_path)) as (new_at, new_name),
         ):
             if new_name == b".":
                 raise failure(errno.EEXIST)
@@ -297,14 +297,14 @@ class Sandbox:
 
     def symlink(self, target: str, root: int, path: str) -> None:
         """Create a symbolic link. ``target`` must not be absolute, but may be missing or outside of the directory."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             if name == b".":
                 raise failure(errno.EEXIST)
-            os.symlink(encoded(target), name, dir_fd=at)
+            os.symlink(encode_path(target), name, dir_fd=at)
 
     def read_link(self, root: int, path: str) -> str:
         """Return the target of a link. Raises Outside for an absolute path, EILSEQ if it is not UTF-8."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             target = _link_target(at, name) if name != b"." else None
         if target is None:
             raise failure(errno.EINVAL)

@@ -14,7 +14,7 @@ import trio
 
 from wasi_trio.wasi._stdio import StdinSource, StdoutSink
 from wasi_trio.wasi.filesystem._errors import failure
-from wasi_trio.wasi.filesystem._opened import KEPT, PIECE, Opened, check_offset
+from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, PIECE, Opened, check_offset
 from wasi_trio.wasi.filesystem._sandbox import Sandbox
 
 #: maximum number of directory entries of one read
@@ -104,7 +104,7 @@ class FileSource(StdinSource):
             return
         position = self._position
         try:
-            data = await opened.read_later(KEPT, position)
+            data = await opened.read_later(BUFFER_SIZE, position)
         except OSError as error:
             if self._waits:
                 self._waits = False
@@ -157,7 +157,7 @@ class FileSink(StdoutSink):
             return 0
         opened = self._opened
         at_once = opened.has_offsets and opened.volume.quick and not opened.writes_wait
-        return PIECE if at_once else KEPT
+        return PIECE if at_once else BUFFER_SIZE
 
     def put(self, data: bytes) -> None:
         self._check()
@@ -200,10 +200,10 @@ class FileSink(StdoutSink):
         opened = self._opened
         written = opened.write(data, self._position) if opened.has_offsets else opened.write_now(data)
         if isinstance(written, int):
-            self._moved(written)
+            self._advance(written)
         return written
 
-    def _moved(self, count: int) -> None:
+    def _advance(self, count: int) -> None:
         if self._position is not None:
             self._position += count
 
@@ -216,7 +216,7 @@ class FileSink(StdoutSink):
                 written = self._write(data)
                 if isinstance(written, Coroutine):
                     written = await written
-                    self._moved(written)
+                    self._advance(written)
                 self._queue = self._queue[written:]
         except OSError as error:
             self._error = error
@@ -273,13 +273,13 @@ class Entries:
         outcome = self._opened.perform(functools.partial(_read_entries, self._stream, self._opened))
         if isinstance(outcome, Coroutine):
             return self._read_later(outcome)
-        self._have(*outcome)
+        self._record(*outcome)
         return None
 
     async def _read_later(self, outcome: Coroutine[object, object, _Batch]) -> None:
-        self._have(*await outcome)
+        self._record(*await outcome)
 
-    def _have(self, stream: _Stream | None, entries: list[Entry], error: OSError | None) -> None:
+    def _record(self, stream: _Stream | None, entries: list[Entry], error: OSError | None) -> None:
         if self.ended:  # closed meanwhile
             return
         self._stream = stream

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 #: seconds. After an operation that takes longer, work on the volume goes to threads. A smaller limit would confuse a
 #: slow disk with a busy processor, or with a thread that holds Python's lock.
-LONG = 0.02
+SLOW_SECONDS = 0.02
 #: the number of consecutive short operations that end this: initially, and at most
 PROBATION = (8, 64)
 #: maximum number of threads of a volume, per trio.run
@@ -61,30 +61,30 @@ class Volume:
     ``local`` means that operations are short, unless recent ones were not. ``in_memory`` means that even ``sync`` is.
     """
 
-    __slots__ = ("_left", "_probation", "device", "in_memory", "local", "tells_what_waits")
+    __slots__ = ("_probation", "_remaining", "device", "in_memory", "local", "supports_nowait")
 
     def __init__(self, device: int, *, local: bool, in_memory: bool) -> None:
         self.device = device
         self.local = local
         self.in_memory = in_memory
         #: whether reads support RWF_NOWAIT; the first attempt tells
-        self.tells_what_waits = hasattr(os, "RWF_NOWAIT")
+        self.supports_nowait = hasattr(os, "RWF_NOWAIT")
         self._probation = PROBATION[0]
-        self._left = 0
+        self._remaining = 0
 
     @property
     def quick(self) -> bool:
         """Whether work may run on the loop."""
-        return self.local and not self._left
+        return self.local and not self._remaining
 
-    def took(self, seconds: float) -> None:
+    def record_duration(self, seconds: float) -> None:
         """Record the duration of an operation. Callable from any thread."""
-        if seconds > LONG:
-            if not self._left:  # on the loop: avoid the loop for longer than before
+        if seconds > SLOW_SECONDS:
+            if not self._remaining:  # on the loop: avoid the loop for longer than before
                 self._probation = min(2 * self._probation, PROBATION[1])
-            self._left = self._probation
-        elif self._left:
-            self._left -= 1
+            self._remaining = self._probation
+        elif self._remaining:
+            self._remaining -= 1
         elif self._probation > PROBATION[0]:
             self._probation -= 1
 
@@ -94,7 +94,7 @@ class Volume:
         Under a MockClock, call it here. Such a clock would consider the loop idle during the thread's work, and jump
         ahead.
         """
-        if _time_is_a_test_s():
+        if _uses_mock_clock():
             return work()
         limiters = _limiters.get({})
         limiter = limiters.get(self.device)
@@ -104,7 +104,7 @@ class Volume:
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 
 
-def _time_is_a_test_s() -> bool:
+def _uses_mock_clock() -> bool:
     testing = sys.modules.get("trio.testing")
     return testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock)
 

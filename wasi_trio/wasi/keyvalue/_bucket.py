@@ -18,7 +18,7 @@ PAGE: Final = 1000
 PAGE_BYTES: Final = 256 << 10
 #: maximum keys of one batch, and maximum bytes of the values that one batch returns
 MAX_BATCH: Final = 1000
-MAX_ANSWER: Final = 8 << 20
+MAX_BATCH_BYTES: Final = 8 << 20
 #: default maximum seconds of an operation
 TIMEOUT: Final = 5.0
 
@@ -32,8 +32,8 @@ class StoreError(Exception):
 #: messages of failures that all stores have
 TOO_LATE: Final = "the store did not answer in time"
 UNREACHABLE: Final = "the store cannot be reached"
-NO_NUMBER: Final = "the value is not a whole number, or the sum is out of range"
-TOO_MUCH: Final = f"the values exceed {MAX_ANSWER >> 20} MiB together"
+NOT_A_NUMBER: Final = "the value is not a whole number, or the sum is out of range"
+TOO_LARGE: Final = f"the values exceed {MAX_BATCH_BYTES >> 20} MiB together"
 
 
 class Page(NamedTuple):
@@ -82,7 +82,7 @@ class Bucket(Protocol):
         """
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the value of each key. Fails if they exceed ``MAX_ANSWER`` bytes."""
+        """Return the value of each key. Fails if they exceed ``MAX_BATCH_BYTES`` bytes."""
 
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None: ...
 
@@ -104,21 +104,21 @@ class Store(Protocol):
         """
 
 
-def number(value: bytes | None) -> int:
+def parse_number(value: bytes | None) -> int:
     """Return the decimal number in a value, or 0 without a value. Raises StoreError."""
     if value is None:
         return 0
     if _decimal(value) is None:
-        raise StoreError(NO_NUMBER)
+        raise StoreError(NOT_A_NUMBER)
     return int(value)
 
 
-def added(value: bytes | None, delta: int, numbers: Numbers) -> int:
+def add(value: bytes | None, delta: int, numbers: Numbers) -> int:
     """Return the sum of a value and a number.
 
     Raises StoreError if the value is not a number or the sum out of range.
     """
-    total = number(value) + delta
+    total = parse_number(value) + delta
     if not numbers.least <= total <= numbers.most:
-        raise StoreError(NO_NUMBER)
+        raise StoreError(NOT_A_NUMBER)
     return total

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 
 from wasi_trio.component._account import Budget, as_size
 from wasi_trio.wasi.keyvalue._bucket import (
-    MAX_ANSWER,
+    MAX_BATCH_BYTES,
     PAGE,
     PAGE_BYTES,
-    TOO_MUCH,
+    TOO_LARGE,
     Numbers,
     Page,
     StoreError,
-    added,
+    add,
 )
 
 #: default maximum bytes of a store
@@ -23,11 +23,11 @@ LIMIT: Final = 64 << 20
 #: bytes of an entry beside its key and value in Python
 OVERHEAD: Final = 256
 #: maximum slots that one page examines, because deleted keys leave vacant slots
-_PLACES: Final = 20 * PAGE
+_MAX_SLOTS: Final = 20 * PAGE
 
 
 class _Entry(NamedTuple):
-    place: int
+    slot: int
     value: bytes
 
 
@@ -46,7 +46,7 @@ class MemoryStore(MutableMapping[str, bytes]):
         self.used = 0
         self._entries: dict[str, _Entry] = {}
         #: the key in each slot, or None after its deletion. A key keeps its slot, because cursors count slots.
-        self._places: list[str | None] = []
+        self._slots: list[str | None] = []
         self._vacant: list[int] = []
         self._budgets: list[Budget] = []
         for key, value in (values or {}).items():
@@ -66,18 +66,18 @@ class MemoryStore(MutableMapping[str, bytes]):
             return
         self._count(len(key.encode()) + len(value) + OVERHEAD)
         if self._vacant:
-            place = self._vacant.pop()
-            self._places[place] = key
+            slot = self._vacant.pop()
+            self._slots[slot] = key
         else:
-            place = len(self._places)
-            self._places.append(key)
-        self._entries[key] = _Entry(place, value)
+            slot = len(self._slots)
+            self._slots.append(key)
+        self._entries[key] = _Entry(slot, value)
 
     def __delitem__(self, key: str) -> None:
         entry = self._entries.pop(key)
         self._count(-len(key.encode()) - len(entry.value) - OVERHEAD)
-        self._places[entry.place] = None
-        self._vacant.append(entry.place)
+        self._slots[entry.slot] = None
+        self._vacant.append(entry.slot)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -96,14 +96,14 @@ class MemoryStore(MutableMapping[str, bytes]):
         """Implement ``Bucket.page``."""
         keys: list[str] = []
         size = 0
-        end = min(len(self._places), cursor + _PLACES)
+        end = min(len(self._slots), cursor + _MAX_SLOTS)
         while cursor < end and len(keys) < PAGE and size < PAGE_BYTES:
-            key = self._places[cursor]
+            key = self._slots[cursor]
             cursor += 1
             if key is not None:
                 keys.append(key)
                 size += len(key)
-        return Page(keys, cursor if cursor < len(self._places) else None)
+        return Page(keys, cursor if cursor < len(self._slots) else None)
 
     def check(self) -> None:
         """Do nothing: a store in memory can always be opened."""
@@ -144,7 +144,7 @@ class MemoryBucket:
         return self._store.page(cursor)
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
-        total = added(self._store.get(key), delta, numbers)
+        total = add(self._store.get(key), delta, numbers)
         self._store[key] = b"%d" % total
         return total
 
@@ -157,8 +157,8 @@ class MemoryBucket:
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         values = [self._store.get(key) for key in keys]
-        if sum(len(value) for value in values if value is not None) > MAX_ANSWER:
-            raise StoreError(TOO_MUCH)
+        if sum(len(value) for value in values if value is not None) > MAX_BATCH_BYTES:
+            raise StoreError(TOO_LARGE)
         return values
 
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:

@@ -19,12 +19,12 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Budget
 from wasi_trio.wasi.keyvalue._bucket import (
-    MAX_ANSWER,
-    NO_NUMBER,
+    MAX_BATCH_BYTES,
+    NOT_A_NUMBER,
     PAGE,
     SIGNED,
+    TOO_LARGE,
     TOO_LATE,
-    TOO_MUCH,
     UNREACHABLE,
     Numbers,
     Page,
@@ -41,9 +41,9 @@ PAUSE: Final = 0.1
 #: maximum bytes of cancelled operations without a reply; beyond that the connection is closed
 MAX_UNANSWERED: Final = 8 << 20
 #: bytes that an operation counts beside its keys and values
-_COST: Final = 512
+_OVERHEAD: Final = 512
 #: maximum SCAN calls for one page, because a reply may contain only keys outside of the bucket
-_SCANS: Final = 20
+_MAX_SCANS: Final = 20
 
 # Both scripts are atomic, because the server executes nothing else meanwhile.
 _SWAP: Final = """
@@ -87,7 +87,7 @@ class RedisStore:
         """Return a connection of coredis that is not yet established."""
         from coredis.connection import TCPConnection, TCPLocation
 
-        _quiet()
+        _silence_coredis()
         return TCPConnection(
             TCPLocation(self.host, self.port),
             username=self.username,
@@ -108,7 +108,7 @@ class RedisStore:
             nursery.cancel_scope.cancel()
 
 
-def _quiet() -> None:
+def _silence_coredis() -> None:
     """Suppress coredis's log of each failed attempt to connect. This module logs failures."""
     theirs = logging.getLogger("coredis")
     if theirs.level == logging.NOTSET:
@@ -130,7 +130,7 @@ class RedisBucket:
         self._unanswered = 0
         self._down = False
         #: the kinds of refusals that were logged
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     # ---- the connection ----------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class RedisBucket:
             try:
                 await self._connect_once()
             except* Exception as group:  # from closing a connection that is already lost
-                logger.info("The connection to the store at %s:%d ended: %s", *self._address, _why(group))
+                logger.info("The connection to the store at %s:%d ended: %s", *self._address, _describe(group))
             finally:
                 self._connection = None
 
@@ -159,7 +159,7 @@ class RedisBucket:
     def _connected(self, connection: TCPConnection) -> None:
         self._connection = connection
         self._unanswered = 0
-        self._told.clear()
+        self._logged.clear()
         if self._down:
             logger.warning("The store at %s:%d is available again", *self._address)
         self._down = False
@@ -168,7 +168,7 @@ class RedisBucket:
     def _failed(self, error: Exception) -> None:
         self._not_before = trio.current_time() + PAUSE
         if not self._down:
-            logger.warning("Cannot connect to the store at %s:%d: %s", *self._address, _why(error))
+            logger.warning("Cannot connect to the store at %s:%d: %s", *self._address, _describe(error))
         self._down = True
         self._settle()
 
@@ -181,7 +181,7 @@ class RedisBucket:
     def _address(self) -> tuple[str, int]:
         return self._store.host, self._store.port
 
-    async def _usable(self) -> TCPConnection:
+    async def _ensure_connected(self) -> TCPConnection:
         """Return the connection, and establish it if necessary. Raises StoreError."""
         connection = self._connection
         if connection is not None and connection.usable:
@@ -195,7 +195,7 @@ class RedisBucket:
                 return connection
         raise StoreError(UNREACHABLE)
 
-    async def _ask(self, command: bytes, *arguments: str | bytes | int, size: int = 0) -> Any:
+    async def _execute(self, command: bytes, *arguments: str | bytes | int, size: int = 0) -> Any:
         """Return the reply to a command whose keys and values have ``size`` bytes."""
         from anyio import BrokenResourceError, ClosedResourceError
         from coredis.exceptions import RedisError, ResponseError
@@ -205,7 +205,7 @@ class RedisBucket:
         scope = trio.move_on_after(self._operation_timeout)
         try:
             with scope:
-                connection = await self._usable()
+                connection = await self._ensure_connected()
                 answer = await connection.create_request(command, *arguments)
                 answered = True
                 # Replies arrive in order, so all earlier commands have their replies.
@@ -213,34 +213,34 @@ class RedisBucket:
                 return answer
         except ResponseError as error:
             answered = True
-            raise self._refused(error) from None
+            raise self._refusal(error) from None
         except (RedisError, OSError, BrokenResourceError, ClosedResourceError) as error:
             answered = True
             if not self._down:
-                logger.warning("The store at %s:%d failed: %s", *self._address, _why(error))
+                logger.warning("The store at %s:%d failed: %s", *self._address, _describe(error))
             self._down = True
             raise StoreError(UNREACHABLE) from None
         finally:
             if not answered and connection is not None:
-                self._left(connection, scope, size)
+                self._record_unanswered(connection, scope, size)
         raise StoreError(TOO_LATE)
 
-    def _left(self, connection: TCPConnection, scope: trio.CancelScope, size: int) -> None:
+    def _record_unanswered(self, connection: TCPConnection, scope: trio.CancelScope, size: int) -> None:
         """Record that an operation has ended without its reply."""
-        self._unanswered += size + _COST
+        self._unanswered += size + _OVERHEAD
         if scope.cancelled_caught or self._unanswered > MAX_UNANSWERED:
             # Replies to later commands would also be late.
             connection.invalidate()
 
-    def _refused(self, error: Exception) -> StoreError:
+    def _refusal(self, error: Exception) -> StoreError:
         text = str(error)
         if "integer or out of range" in text or "overflow" in text:
-            return StoreError(NO_NUMBER)
+            return StoreError(NOT_A_NUMBER)
         if "maxmemory" in text:
             return StoreError("the store is full")
         kind = type(error).__name__  # not its text, which may repeat a value
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._logged:
+            self._logged.add(kind)
             logger.warning("The store at %s:%d refused an operation: %s", *self._address, kind)
         return StoreError("the store refuses the operation")
 
@@ -250,23 +250,23 @@ class RedisBucket:
         return self._store.prefix + key
 
     async def get(self, key: str) -> bytes | None:
-        answer: bytes | None = await self._ask(b"GET", self._key(key), size=len(key))
+        answer: bytes | None = await self._execute(b"GET", self._key(key), size=len(key))
         return answer
 
     async def set(self, key: str, value: bytes) -> None:
-        await self._ask(b"SET", self._key(key), value, size=len(key) + len(value))
+        await self._execute(b"SET", self._key(key), value, size=len(key) + len(value))
 
     async def delete(self, key: str) -> None:
-        await self._ask(b"DEL", self._key(key), size=len(key))
+        await self._execute(b"DEL", self._key(key), size=len(key))
 
     async def exists(self, key: str) -> bool:
-        return bool(await self._ask(b"EXISTS", self._key(key), size=len(key)))
+        return bool(await self._execute(b"EXISTS", self._key(key), size=len(key)))
 
     async def page(self, cursor: int) -> Page:
         """Return a page. Its cursors are those of SCAN, which may return a key twice."""
         keys: list[str] = []
-        for _ in range(_SCANS):
-            answer = await self._ask(b"SCAN", cursor, b"MATCH", f"{self._store.prefix}*", b"COUNT", PAGE)
+        for _ in range(_MAX_SCANS):
+            answer = await self._execute(b"SCAN", cursor, b"MATCH", f"{self._store.prefix}*", b"COUNT", PAGE)
             cursor = int(answer[0])
             for key in answer[1]:
                 try:
@@ -280,45 +280,45 @@ class RedisBucket:
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
         """Increment with INCRBY. Its signed 64-bit numbers cover half the range of an unsigned counter."""
         if not SIGNED.least <= delta <= SIGNED.most:
-            raise StoreError(NO_NUMBER)
-        total = int(await self._ask(b"INCRBY", self._key(key), delta, size=len(key)))
+            raise StoreError(NOT_A_NUMBER)
+        total = int(await self._execute(b"INCRBY", self._key(key), delta, size=len(key)))
         if total < numbers.least:
-            raise StoreError(NO_NUMBER)
+            raise StoreError(NOT_A_NUMBER)
         return total
 
     async def swap(self, key: str, expected: bytes | None, value: bytes) -> tuple[bool, bytes | None]:
         known = (1, expected) if expected is not None else (0, b"")
         size = len(key) + len(known[1]) + len(value)
-        swapped, *present = await self._ask(b"EVAL", _SWAP, 1, self._key(key), *known, value, size=size)
+        swapped, *present = await self._execute(b"EVAL", _SWAP, 1, self._key(key), *known, value, size=size)
         return bool(swapped), present[0] if present else None
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
             return []
         names = map(self._key, keys)
-        values: list[bytes | None] | None = await self._ask(
-            b"EVAL", _GET_MANY, len(keys), *names, MAX_ANSWER, size=sum(map(len, keys))
+        values: list[bytes | None] | None = await self._execute(
+            b"EVAL", _GET_MANY, len(keys), *names, MAX_BATCH_BYTES, size=sum(map(len, keys))
         )
         if values is None:
-            raise StoreError(TOO_MUCH)
+            raise StoreError(TOO_LARGE)
         return values
 
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
         if items:
             flat = [part for key, value in items for part in (self._key(key), value)]
-            await self._ask(b"MSET", *flat, size=sum(map(len, flat)))
+            await self._execute(b"MSET", *flat, size=sum(map(len, flat)))
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         if keys:
-            await self._ask(b"DEL", *map(self._key, keys), size=sum(map(len, keys)))
+            await self._execute(b"DEL", *map(self._key, keys), size=sum(map(len, keys)))
 
 
-def _why(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Describe an error by its innermost cause, without messages of servers, which may repeat a value."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, BaseExceptionGroup):
-        return _why(error.exceptions[0])
+        return _describe(error.exceptions[0])
     return type(error).__name__

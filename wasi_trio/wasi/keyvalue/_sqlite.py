@@ -19,16 +19,16 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Budget
 from wasi_trio.wasi.keyvalue._bucket import (
-    MAX_ANSWER,
+    MAX_BATCH_BYTES,
     PAGE,
     PAGE_BYTES,
+    TOO_LARGE,
     TOO_LATE,
-    TOO_MUCH,
     UNREACHABLE,
     Numbers,
     Page,
     StoreError,
-    added,
+    add,
 )
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ logger = get_logger("wasi_trio.wasi")
 #: maximum threads that read at once
 READERS: Final = 4
 #: maximum keys of one SELECT of a batch
-_AT_ONCE: Final = 100
+_KEYS_PER_SELECT: Final = 100
 #: The key precedes the value in the table, so that listing keys reads no values. A cursor is an id, which AUTOINCREMENT
 #: never reuses.
 _SCHEMA: Final = """
@@ -140,7 +140,7 @@ class _Connections:
             connection.close()
 
 
-class _Work:
+class _Operation:
     """An operation in a thread, which can be abandoned."""
 
     def __init__(
@@ -206,15 +206,15 @@ class SqliteBucket:
         self._operation_timeout = operation_timeout
         self._readers = trio.CapacityLimiter(READERS)
         self._writer = trio.CapacityLimiter(1)
-        self._fails = False
+        self._has_failed = False
 
     async def _run(self, function: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
-        work = _Work(self._connections, function, writes=writes)
+        work = _Operation(self._connections, function, writes=writes)
         limiter = self._writer if writes else self._readers
         try:
             with trio.move_on_after(self._operation_timeout):
                 result = await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=limiter)
-                self._fails = False
+                self._has_failed = False
                 return result  # type: ignore[return-value]
         except sqlite3.Error as error:
             raise self._failure(error) from None
@@ -225,8 +225,8 @@ class SqliteBucket:
     def _failure(self, error: sqlite3.Error) -> StoreError:
         if error.sqlite_errorname in ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT"):
             return StoreError(TOO_LATE)
-        if not self._fails:
-            self._fails = True
+        if not self._has_failed:
+            self._has_failed = True
             logger.warning("The bucket %s failed: %s", self._bucket, error)
         return StoreError("the store is full" if error.sqlite_errorname == "SQLITE_FULL" else UNREACHABLE)
 
@@ -275,7 +275,7 @@ class SqliteBucket:
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
         def increment(connection: sqlite3.Connection) -> int:
-            total = added(self._value(connection, key), delta, numbers)
+            total = add(self._value(connection, key), delta, numbers)
             connection.execute(_SET, (self._bucket, key, b"%d" % total))
             return total
 
@@ -296,19 +296,19 @@ class SqliteBucket:
             found: dict[str, bytes] = {}
             size = 0
             wanted = list(dict.fromkeys(keys))
-            for start in range(0, len(wanted), _AT_ONCE):
-                part = wanted[start : start + _AT_ONCE]
+            for start in range(0, len(wanted), _KEYS_PER_SELECT):
+                part = wanted[start : start + _KEYS_PER_SELECT]
                 query = (
                     f"SELECT key, value FROM wasi_keyvalue WHERE bucket = ? AND key IN ({','.join('?' * len(part))})"
                 )
                 for key, value in connection.execute(query, (self._bucket, *part)):
                     size += len(value)
-                    if size > MAX_ANSWER:
-                        raise StoreError(TOO_MUCH)
+                    if size > MAX_BATCH_BYTES:
+                        raise StoreError(TOO_LARGE)
                     found[key] = value
             values = [found.get(key) for key in keys]
-            if sum(len(value) for value in values if value is not None) > MAX_ANSWER:
-                raise StoreError(TOO_MUCH)
+            if sum(len(value) for value in values if value is not None) > MAX_BATCH_BYTES:
+                raise StoreError(TOO_LARGE)
             return values
 
         return await self._read(get_many)

@@ -10,7 +10,7 @@ from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.wasi._clocks import SECOND
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.filesystem._errors import code_of
-from wasi_trio.wasi.filesystem._opened import KEPT, Opened, identity_hash
+from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, Opened, identity_hash
 from wasi_trio.wasi.filesystem._sandbox import Sandbox
 from wasi_trio.wasi.filesystem._streams import Entries, FileSink, FileSource
 from wasi_trio.wasi.filesystem._words import flags_of, flags_to_open, kind_name, time_to_set
@@ -114,7 +114,7 @@ class Descriptor(Billed):
     __slots__ = ("_context", "_opened")
 
     #: the size of a stream's buffer
-    COST = KEPT
+    COST = BUFFER_SIZE
 
     def __init__(self, opened: Opened, context: WasiContext) -> None:
         self._opened = opened

@@ -95,7 +95,7 @@ class FutureTrailers:
         if self.consumed:
             return Err(None)
         body = self.body
-        if not _skipped(body):
+        if not _skip_content(body):
             return None
         self.consumed = True
         if body.error is not None:
@@ -115,14 +115,14 @@ class TrailersReady(Pollable):
         self.body = body
 
     def ready(self) -> bool:
-        return _skipped(self.body)
+        return _skip_content(self.body)
 
     async def block(self) -> None:
-        while not _skipped(self.body):
+        while not _skip_content(self.body):
             await self.body.wait_readable()
 
 
-def _skipped(body: Body) -> bool:
+def _skip_content(body: Body) -> bool:
     """Discard the available content. Return whether the body has ended."""
     if body.buffered:
         body.take(body.buffered)

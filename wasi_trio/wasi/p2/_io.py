@@ -411,10 +411,10 @@ class Poll:
             ready = [index for index, pollable in enumerate(in_) if pollable.ready()]
             if ready:
                 return ready
-            await _any_event(in_)
+            await _wait_for_any(in_)
 
 
-async def _any_event(pollables: Iterable[Pollable]) -> None:
+async def _wait_for_any(pollables: Iterable[Pollable]) -> None:
     """Wait until one of the pollables may be ready."""
     deadline = math.inf
     waits: dict[int, Pollable] = {}
@@ -429,10 +429,10 @@ async def _any_event(pollables: Iterable[Pollable]) -> None:
         elif len(waits) == 1:
             await next(iter(waits.values())).block()
         else:
-            await _first(waits.values())
+            await _wait_for_first(waits.values())
 
 
-async def _first(pollables: Collection[Pollable]) -> None:
+async def _wait_for_first(pollables: Collection[Pollable]) -> None:
     failures: list[Exception] = []
 
     async def wait(pollable: Pollable) -> None:

@@ -19,7 +19,7 @@ from wasi_trio.wasi.sockets._answers import Answers
 from wasi_trio.wasi.sockets._context import NetworkContext
 from wasi_trio.wasi.sockets._errors import Code, SocketError, code_of, would_block
 from wasi_trio.wasi.sockets._flows import Receiving, Sending
-from wasi_trio.wasi.sockets._states import Step, after
+from wasi_trio.wasi.sockets._states import Step, next_state
 from wasi_trio.wasi.sockets._transports import Option
 from wasi_trio.wasi.sockets._values import FAMILIES, FAMILY_NAMES, from_socket_address, to_ip_address, to_socket_address
 
@@ -237,7 +237,7 @@ class TcpSocket(_Socket):
     def start_listen(self) -> None:
         self._progress.check_none()
         if not self._socket.is_bound:
-            after(self._socket.state, Step.LISTEN)
+            next_state(self._socket.state, Step.LISTEN)
             # Later versions bind the socket to a free port.
             raise SocketError(Code.INVALID_STATE)
         self._socket.listen()

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 #: the meaning of the empty identifier
 DEFAULT = "default"
-_MOST_CURSOR = (1 << 64) - 1
+_MAX_CURSOR = (1 << 64) - 1
 
 
 class KeyResponse(NamedTuple):
@@ -30,7 +30,7 @@ def _failed(error: StoreError) -> Variant:
     return Variant("other", str(error))
 
 
-def _told(function: F) -> F:
+def _with_result(function: F) -> F:
     """Wrap a host function: return its result as ``Ok``, and a StoreError as ``Err``."""
 
     @functools.wraps(function)
@@ -56,12 +56,12 @@ class _Bucket:
     def bill(self, account: Account) -> None:
         self._account = account
 
-    def held(self, key: str, value: bytes = b"") -> Charge | None:
+    def hold(self, key: str, value: bytes = b"") -> Charge | None:
         """Charge a key and a value while the result is referenced. Raises StoreError if they exceed a limit."""
         self.check(key, value)
         return self._charge(len(key) + len(value))
 
-    def held_many(self, keys: Sequence[str], values: Sequence[bytes] = ()) -> Charge | None:
+    def hold_many(self, keys: Sequence[str], values: Sequence[bytes] = ()) -> Charge | None:
         if len(keys) > MAX_BATCH:
             raise StoreError(f"a batch may have at most {MAX_BATCH} keys, but this one has {len(keys)}")
         for key in keys:
@@ -86,24 +86,24 @@ class _Bucket:
         except OverBudget as error:
             raise StoreError(str(error)) from None
 
-    @_told
+    @_with_result
     async def get(self, key: str) -> bytes | None:
-        _held = self.held(key)
+        _held = self.hold(key)
         return await self.store.get(key)
 
-    @_told
+    @_with_result
     async def set(self, key: str, value: bytes) -> None:
-        _held = self.held(key, value)
+        _held = self.hold(key, value)
         await self.store.set(key, value)
 
-    @_told
+    @_with_result
     async def delete(self, key: str) -> None:
-        _held = self.held(key)
+        _held = self.hold(key)
         await self.store.delete(key)
 
-    @_told
+    @_with_result
     async def exists(self, key: str) -> bool:
-        _held = self.held(key)
+        _held = self.hold(key)
         return await self.store.exists(key)
 
 
@@ -115,7 +115,7 @@ class Store:
 
         __slots__ = ()
 
-        @_told
+        @_with_result
         async def list_keys(self, cursor: int | None) -> KeyResponse:
             return KeyResponse(*await self.store.page(cursor or 0))
 
@@ -138,21 +138,21 @@ class Draft2Store(Store):
 
         __slots__ = ()
 
-        @_told
+        @_with_result
         async def list_keys(self, cursor: str | None) -> KeyResponse:
             keys, after = await self.store.page(0 if cursor is None else _cursor(cursor))
             return KeyResponse(keys, None if after is None else str(after))
 
 
 def _cursor(text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) <= 20 and (number := int(text)) <= _MOST_CURSOR:
+    if text.isascii() and text.isdigit() and len(text) <= 20 and (number := int(text)) <= _MAX_CURSOR:
         return number
     raise StoreError("the cursor is invalid")
 
 
-@_told
+@_with_result
 async def _increment(bucket: _Bucket, key: str, delta: int, numbers: Numbers) -> int:
-    _held = bucket.held(key)
+    _held = bucket.hold(key)
     return await bucket.store.increment(key, delta, numbers)
 
 
@@ -181,9 +181,9 @@ class _Cas:
         self._charge = Charge(account, len(self.key) + len(self.value or b""))
 
     @staticmethod
-    @_told
+    @_with_result
     async def new(bucket: _Bucket, key: str) -> _Cas:
-        _held = bucket.held(key)
+        _held = bucket.hold(key)
         return _Cas(bucket, key, await bucket.store.get(key))
 
     def current(self) -> Ok[bytes | None]:
@@ -205,7 +205,7 @@ class Draft2Atomics:
         """Swap the value, or return ``cas-failed`` with the current value if it has changed."""
         bucket = cas.bucket
         try:
-            _held = bucket.held(cas.key, value)
+            _held = bucket.hold(cas.key, value)
             swapped, present = await bucket.store.swap(cas.key, cas.value, value)
         except StoreError as error:
             return Err(Variant("store-error", _failed(error)))
@@ -218,18 +218,18 @@ class Batch:
     def __init__(self, context: WasiContext) -> None:
         pass
 
-    @_told
+    @_with_result
     async def get_many(self, bucket: _Bucket, keys: list[str]) -> list[tuple[str, bytes] | None]:
-        _held = bucket.held_many(keys)
+        _held = bucket.hold_many(keys)
         values = await bucket.store.get_many(keys)
         return [None if value is None else (key, value) for key, value in zip(keys, values, strict=True)]
 
-    @_told
+    @_with_result
     async def set_many(self, bucket: _Bucket, key_values: list[tuple[str, bytes]]) -> None:
-        _held = bucket.held_many([key for key, _ in key_values], [value for _, value in key_values])
+        _held = bucket.hold_many([key for key, _ in key_values], [value for _, value in key_values])
         await bucket.store.set_many(key_values)
 
-    @_told
+    @_with_result
     async def delete_many(self, bucket: _Bucket, keys: list[str]) -> None:
-        _held = bucket.held_many(keys)
+        _held = bucket.hold_many(keys)
         await bucket.store.delete_many(keys)

@@ -73,40 +73,40 @@ class Registry:
             where = httpx.URL(url)
         except httpx.InvalidURL as error:
             raise self._error(f"the host is invalid: {error}") from None
-        async with self._answer(where, fields, self._authorization) as answer:
+        async with self._get(where, fields, self._authorization) as response:
             # Only the registry itself receives credentials, not the target of a redirect.
-            if answer.status_code != 401 or not _same_origin(answer.url, where):
-                return await self._content(answer, what, most)
-            challenge = answer.headers.get("www-authenticate", "")
+            if response.status_code != 401 or not _same_origin(response.url, where):
+                return await self._content(response, what, most)
+            challenge = response.headers.get("www-authenticate", "")
         self._authorization = await self._authorize(challenge)
-        async with self._answer(where, fields, self._authorization) as answer:
-            return await self._content(answer, what, most)
+        async with self._get(where, fields, self._authorization) as response:
+            return await self._content(response, what, most)
 
-    async def _content(self, answer: httpx.Response, what: str, most: int) -> bytes:
-        host = _shown_host(answer.url)
-        match answer.status_code:
+    async def _content(self, response: httpx.Response, what: str, most: int) -> bytes:
+        host = _shown_host(response.url)
+        match response.status_code:
             case 200:
-                return await self._read(answer, what, most)
+                return await self._read(response, what, most)
             case 401 | 403:
-                raise self._error(f"{host} denies {self._who} access to {what} (status {answer.status_code})")
+                raise self._error(f"{host} denies {self._client_name} access to {what} (status {response.status_code})")
             case 404:
                 raise self._error(f"{host} does not have {what}")
             case status:
                 raise self._error(f"{host} answered a request for {what} with the status {status}")
 
     @property
-    def _who(self) -> str:
+    def _client_name(self) -> str:
         return "clients without credentials" if self._authorization is None else "these credentials"
 
-    async def _read(self, answer: httpx.Response, what: str, most: int) -> bytes:
-        if answer.headers.get("content-encoding", "identity").lower() != "identity":
-            raise self._error(f"{_shown_host(answer.url)} sent {what} with an encoding that was not requested")
-        length = answer.headers.get("content-length", "")
+    async def _read(self, response: httpx.Response, what: str, most: int) -> bytes:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise self._error(f"{_shown_host(response.url)} sent {what} with an encoding that was not requested")
+        length = response.headers.get("content-length", "")
         pieces: list[bytes] = []
         size = int(length) if length.isdecimal() else 0
         if size <= most:
             size = 0
-            async for piece in answer.aiter_raw():
+            async for piece in response.aiter_raw():
                 pieces.append(piece)
                 size += len(piece)
                 if size > most:
@@ -116,7 +116,7 @@ class Registry:
         return b"".join(pieces)
 
     @asynccontextmanager
-    async def _answer(
+    async def _get(
         self, url: httpx.URL, fields: dict[str, str], authorization: str | None, *, redirected: bool = True
     ) -> AsyncIterator[httpx.Response]:
         """Yield the response to GET after all redirects. The credentials are only for the origin of ``url``."""
@@ -126,14 +126,14 @@ class Registry:
             sent = fields if authorization is None else {**fields, "Authorization": authorization}
             request = self._client.build_request("GET", url, headers=sent)
             try:
-                answer = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+                response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
                 try:
-                    if answer.status_code not in _REDIRECTS or not redirected:
-                        yield answer
+                    if response.status_code not in _REDIRECTS or not redirected:
+                        yield response
                         return
-                    url = self._target(url, answer.headers.get("location", ""))
+                    url = self._target(url, response.headers.get("location", ""))
                 finally:
-                    await answer.aclose()
+                    await response.aclose()
             except httpx.TimeoutException:
                 raise self._error(f"{_shown_host(url)} has sent nothing for {self._limits.idle:g} s") from None
             except (httpx.HTTPError, UnicodeError) as error:  # the name may be invalid in DNS
@@ -154,19 +154,19 @@ class Registry:
 
     def _check_plain(self, url: httpx.URL, does: str) -> None:
         """Raise RegistryError for plain HTTP, unless it leads to this machine or the reference requests it."""
-        if url.scheme == "https" or (not self._reference.secure and (self._is_far or is_loopback(url.host))):
+        if url.scheme == "https" or (not self._reference.secure and (self._is_insecure or is_loopback(url.host))):
             return
         raise self._error(f"the registry {does} {_shown_host(url)} over plain HTTP, which is not followed")
 
     @property
-    def _is_far(self) -> bool:
+    def _is_insecure(self) -> bool:
         """Whether the reference uses plain HTTP to another machine."""
         return not self._reference.secure and not is_loopback(self._reference.host)
 
     async def _authorize(self, challenge: str) -> str | None:
-        """Return the answer to a challenge (RFC 9110, section 11.6.1, and the distribution's token authentication)."""
+        """Return credentials for a challenge (RFC 9110, section 11.6.1, and the distribution's tokens)."""
         credentials = await find_credentials(self._reference.host, os.environ)
-        if credentials is not None and self._is_far:
+        if credentials is not None and self._is_insecure:
             raise self._error("credentials are not sent over plain HTTP to another machine: use oci:// and TLS")
         challenges = _challenges(challenge)
         if "bearer" in challenges:
@@ -187,16 +187,16 @@ class Registry:
             if name in challenge:
                 realm = realm.copy_add_param(name, challenge[name])
         host = _shown_host(realm)
-        async with self._answer(realm, {"Accept": "application/json"}, basic, redirected=False) as answer:
-            if answer.status_code in (401, 403):
+        async with self._get(realm, {"Accept": "application/json"}, basic, redirected=False) as response:
+            if response.status_code in (401, 403):
                 who = "clients without credentials" if basic is None else "these credentials"
-                raise self._error(f"{host} denies {who} a token (status {answer.status_code})")
-            if answer.status_code != 200:
-                raise self._error(f"{host} answered a request for a token with the status {answer.status_code}")
-            content = await self._read(answer, "the token", MOST_TOKEN)
-        return f"Bearer {self._token_in(content, host)}"
+                raise self._error(f"{host} denies {who} a token (status {response.status_code})")
+            if response.status_code != 200:
+                raise self._error(f"{host} answered a request for a token with the status {response.status_code}")
+            content = await self._read(response, "the token", MOST_TOKEN)
+        return f"Bearer {self._parse_token(content, host)}"
 
-    def _token_in(self, content: bytes, host: str) -> str:
+    def _parse_token(self, content: bytes, host: str) -> str:
         try:
             found = json.loads(content)
         except (ValueError, RecursionError):

@@ -27,8 +27,8 @@ VARIABLE = "DOCKER_AUTH_CONFIG"
 #: the key of Docker's own registry in the file
 _DOCKER_KEY = "index.docker.io"
 #: maximum bytes of the file, and maximum seconds of a credential helper
-_MOST = 1 << 20
-_PATIENCE = 30.0
+_MAX_BYTES = 1 << 20
+_HELPER_TIMEOUT = 30.0
 #: the user name that marks an identity token
 _TOKEN = "<token>"
 _HELPER = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -54,14 +54,14 @@ async def find_credentials(host: str, environment: Mapping[str, str]) -> Credent
     helpers = _table(content, "credHelpers")
     for key, helper in helpers.items():
         if _host_of(key) in (host, wanted):
-            return await _ask(helper, key, place, required=True)
+            return await _run_helper(helper, key, place, required=True)
     for key, entry in _table(content, "auths").items():
-        if _host_of(key) in (host, wanted) and isinstance(entry, dict) and (found := _inline(entry, key, place)):
+        if _host_of(key) in (host, wanted) and isinstance(entry, dict) and (found := _decode_entry(entry, key, place)):
             return found
     store = content.get("credsStore")
     if store:
         server = f"https://{_DOCKER_KEY}/v1/" if wanted == _DOCKER_KEY else host
-        return await _ask(store, server, place, required=False)
+        return await _run_helper(store, server, place, required=False)
     return None
 
 
@@ -74,7 +74,7 @@ def _configuration(environment: Mapping[str, str]) -> tuple[Mapping[str, Any], s
             path = Path(folder) / "config.json" if folder else Path.home() / ".docker" / "config.json"
             place = str(path)
             with open(path, "rb") as file:
-                text = file.read(_MOST).decode()
+                text = file.read(_MAX_BYTES).decode()
         except (FileNotFoundError, NotADirectoryError, RuntimeError):
             return {}, place
         except OSError as error:
@@ -99,9 +99,9 @@ def _host_of(key: str) -> str:
     return key.partition("://")[2].partition("/")[0].lower() if "://" in key else key.partition("/")[0].lower()
 
 
-def _inline(entry: Mapping[str, Any], key: str, place: str) -> Credentials | None:
+def _decode_entry(entry: Mapping[str, Any], key: str, place: str) -> Credentials | None:
     if entry.get("identitytoken"):
-        raise _no_identity_tokens(key, place)
+        raise _identity_token_error(key, place)
     encoded = entry.get("auth")
     if isinstance(encoded, str) and encoded:
         try:
@@ -115,13 +115,13 @@ def _inline(entry: Mapping[str, Any], key: str, place: str) -> Credentials | Non
     return Credentials(name, secret) if isinstance(name, str) and isinstance(secret, str) and name else None
 
 
-async def _ask(helper: Any, server: str, place: str, *, required: bool) -> Credentials | None:
+async def _run_helper(helper: Any, server: str, place: str, *, required: bool) -> Credentials | None:
     """Return the credentials of a helper for a server, or None. A helper that is not ``required`` may be missing."""
     if not isinstance(helper, str) or _HELPER.fullmatch(helper) is None:
         raise RegistryError(f"{place} has an invalid name of a credential helper")
     program = f"docker-credential-{helper}"
     try:
-        with trio.fail_after(_PATIENCE):
+        with trio.fail_after(_HELPER_TIMEOUT):
             done = await trio.run_process(
                 [program, "get"],
                 stdin=server.encode(),
@@ -130,7 +130,7 @@ async def _ask(helper: Any, server: str, place: str, *, required: bool) -> Crede
                 check=False,
             )
     except trio.TooSlowError:
-        raise RegistryError(f"{program} from {place} has not answered for {_PATIENCE:g} s") from None
+        raise RegistryError(f"{program} from {place} has not answered for {_HELPER_TIMEOUT:g} s") from None
     except OSError as error:
         if required:
             raise RegistryError(f"cannot run {program} from {place}: {error.strerror}") from None
@@ -146,9 +146,9 @@ async def _ask(helper: Any, server: str, place: str, *, required: bool) -> Crede
     if not isinstance(user, str) or not isinstance(secret, str):
         raise RegistryError(f"{program} from {place} returned no valid credentials")
     if user == _TOKEN:
-        raise _no_identity_tokens(server, place)
+        raise _identity_token_error(server, place)
     return Credentials(user, secret)
 
 
-def _no_identity_tokens(key: str, place: str) -> RegistryError:
+def _identity_token_error(key: str, place: str) -> RegistryError:
     return RegistryError(f"the credentials for {key} in {place} are an identity token, which is not supported")

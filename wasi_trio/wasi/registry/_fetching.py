@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import trio
 
 from wasi_trio.wasi.registry import _manifests as manifests
+from wasi_trio.wasi.registry._cache import Cache
 from wasi_trio.wasi.registry._errors import RegistryError
-from wasi_trio.wasi.registry._kept import Kept
 from wasi_trio.wasi.registry._layout import LayoutFolder
 from wasi_trio.wasi.registry._limits import LIMITS, Limits
 from wasi_trio.wasi.registry._manifests import Descriptor, check_digest, digest_of
@@ -33,17 +33,17 @@ class _Source(Protocol):
     async def blob(self, digest: str, size: int) -> bytes: ...
 
 
-def fetch(reference: Reference, limits: Limits = LIMITS, kept: Kept | None = None) -> Fetched:
+def fetch(reference: Reference, limits: Limits = LIMITS, cache: Cache | None = None) -> Fetched:
     """Return the component of a reference, verified against its digests. Raises RegistryError.
 
-    ``kept`` is the cache of fetched content, by default that of the user. Callable from any thread, with or without an
+    ``cache`` is the cache of fetched content, by default that of the user. Callable from any thread, with or without an
     event loop. It blocks the thread for at most the seconds of ``limits``.
     """
     outcome: list[Fetched | BaseException] = []
 
     def work() -> None:
         try:
-            outcome.append(trio.run(_fetch, reference, limits, kept))
+            outcome.append(trio.run(_fetch, reference, limits, cache))
         except BaseException as error:
             outcome.append(error)
 
@@ -57,16 +57,16 @@ def fetch(reference: Reference, limits: Limits = LIMITS, kept: Kept | None = Non
     return result
 
 
-async def _fetch(reference: Reference, limits: Limits, kept: Kept | None) -> Fetched:
+async def _fetch(reference: Reference, limits: Limits, cache: Cache | None) -> Fetched:
     try:
         with trio.fail_after(limits.seconds):
             if isinstance(reference, Layout):
                 folder = LayoutFolder(reference.folder, limits.manifest)
                 digest = reference.digest or _digest_in(folder, reference)
-                return await _Fetching(folder, reference, limits, Kept()).run(digest)
+                return await _Fetching(folder, reference, limits, Cache()).run(digest)
             async with AsyncExitStack() as stack:
                 registry = _Remote(reference, limits, stack)
-                fetching = _Fetching(registry, reference, limits, Kept.of_user() if kept is None else kept)
+                fetching = _Fetching(registry, reference, limits, Cache.of_user() if cache is None else cache)
                 if reference.digest is not None:
                     return await fetching.run(reference.digest)
                 assert reference.tag is not None, "a reference has a tag or a digest"
@@ -83,7 +83,7 @@ def _digest_in(folder: LayoutFolder, reference: Layout) -> str:
     if isinstance(found, Descriptor):
         raise RegistryError(f"{what} is a manifest instead of an index")
     tag = reference.tag
-    return (manifests.choose(found, what) if tag is None else manifests.tagged(found, tag, what)).digest
+    return (manifests.choose(found, what) if tag is None else manifests.find_tagged(found, tag, what)).digest
 
 
 class _Remote:
@@ -121,11 +121,11 @@ class _Remote:
 class _Fetching:
     """Resolves digests to a component."""
 
-    def __init__(self, source: _Source, reference: Reference, limits: Limits, kept: Kept) -> None:
+    def __init__(self, source: _Source, reference: Reference, limits: Limits, cache: Cache) -> None:
         self._source = source
         self._place = reference.place
         self._limits = limits
-        self._kept = kept
+        self._cache = cache
 
     async def run(self, digest: str) -> Fetched:
         """Return the component of a manifest or index with a digest."""
@@ -148,19 +148,19 @@ class _Fetching:
         return Fetched(await self._layer(found), digest)
 
     async def _manifest(self, digest: str) -> bytes:
-        content = self._kept.load(digest, self._limits.manifest)
+        content = self._cache.load(digest, self._limits.manifest)
         if content is None:
             content = await self._source.manifest(digest)
             check_digest(content, digest, f"{self._place}: the manifest")
-            self._kept.add(digest, content)
+            self._cache.add(digest, content)
         return content
 
     async def _layer(self, layer: Descriptor) -> bytes:
-        content = self._kept.load(layer.digest, layer.size)
+        content = self._cache.load(layer.digest, layer.size)
         if content is None:
             content = await self._source.blob(layer.digest, layer.size)
             check_digest(content, layer.digest, f"{self._place}: the component")
-            self._kept.add(layer.digest, content)
+            self._cache.add(layer.digest, content)
         if len(content) != layer.size:
             raise RegistryError(f"{self._place}: the component has {len(content)} bytes instead of {layer.size}")
         return content

@@ -15,7 +15,7 @@ class LayoutFolder:
 
     def __init__(self, folder: str, most_manifest: int) -> None:
         self._folder = Path(folder)
-        self._most = most_manifest
+        self._max_manifest = most_manifest
         marker = self._read(self._folder / "oci-layout", most_manifest)
         try:
             version = json.loads(marker)["imageLayoutVersion"]
@@ -25,10 +25,10 @@ class LayoutFolder:
             raise RegistryError(f"{folder} is not an OCI image layout of version 1, according to its file oci-layout")
 
     def index(self) -> bytes:
-        return self._read(self._folder / "index.json", self._most)
+        return self._read(self._folder / "index.json", self._max_manifest)
 
     async def manifest(self, digest: str) -> bytes:
-        return self._read(self._blob(digest), self._most)
+        return self._read(self._blob(digest), self._max_manifest)
 
     async def blob(self, digest: str, size: int) -> bytes:
         return self._read(self._blob(digest), size)

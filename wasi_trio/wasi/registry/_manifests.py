@@ -30,7 +30,7 @@ TAG = "org.opencontainers.image.ref.name"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 #: maximum number of items that a message lists
-_SHOWN = 8
+_MAX_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,15 @@ def wasm_layer(content: bytes, what: str) -> Descriptor | Sequence[Descriptor]:
     document = _document(content, what)
     if ("manifests" in document) == ("layers" in document):
         # Other readers might interpret such a document differently.
-        raise RegistryError(f"{what} is both a manifest and an index" if "layers" in document else _no_manifest(what))
+        raise RegistryError(
+            f"{what} is both a manifest and an index" if "layers" in document else _not_a_manifest(what)
+        )
     if "manifests" in document:
         return _descriptors(document["manifests"], what)
     layers = _descriptors(document["layers"], what)
     wasm = [layer for layer in layers if layer.media_type in WASM]
     if not wasm:
-        types = ", ".join(dict.fromkeys(layer.media_type for layer in layers[:_SHOWN])) or "none at all"
+        types = ", ".join(dict.fromkeys(layer.media_type for layer in layers[:_MAX_LISTED])) or "none at all"
         raise RegistryError(shown(f"{what} has no layer of the type application/wasm; its layers are: {types}"))
     if len(wasm) > 1:
         raise RegistryError(f"{what} has {len(wasm)} layers of the type application/wasm; one is required")
@@ -87,26 +89,26 @@ def choose(manifests: Sequence[Descriptor], what: str) -> Descriptor:
     if not fitting:
         raise RegistryError(f"{what} is an index without a manifest for wasm")
     if len(fitting) > 1:
-        more = ", ..." if len(fitting) > _SHOWN else ""
-        digests = ", ".join(each.digest for each in fitting[:_SHOWN])
+        more = ", ..." if len(fitting) > _MAX_LISTED else ""
+        digests = ", ".join(each.digest for each in fitting[:_MAX_LISTED])
         raise RegistryError(
             f"{what} is an index of {len(fitting)} manifests; select one by its digest: {digests}{more}"
         )
     return fitting[0]
 
 
-def tagged(manifests: Sequence[Descriptor], tag: str, what: str) -> Descriptor:
+def find_tagged(manifests: Sequence[Descriptor], tag: str, what: str) -> Descriptor:
     """Return the manifest of a layout's index with a tag. Raises RegistryError."""
     fitting = [each for each in manifests if each.tag == tag]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise RegistryError(f"{what} has {len(fitting)} manifests with the tag {tag}")
-    tags = ", ".join(sorted({each.tag for each in manifests if each.tag})[:_SHOWN])
+    tags = ", ".join(sorted({each.tag for each in manifests if each.tag})[:_MAX_LISTED])
     raise RegistryError(shown(f"{what} has no manifest with the tag {tag}; its tags are: {tags or 'none'}"))
 
 
-def _no_manifest(what: str) -> str:
+def _not_a_manifest(what: str) -> str:
     return f"{what} is neither a manifest nor an index of the OCI image specification"
 
 
@@ -114,24 +116,24 @@ def _document(content: bytes, what: str) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        raise RegistryError(_no_manifest(what)) from None
+        raise RegistryError(_not_a_manifest(what)) from None
     if not isinstance(document, dict) or document.get("schemaVersion") != 2:
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     return document
 
 
 def _descriptors(found: Any, what: str) -> list[Descriptor]:
     if not isinstance(found, list):
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     return [_descriptor(each, what) for each in found]
 
 
 def _descriptor(found: Any, what: str) -> Descriptor:
     if not isinstance(found, dict):
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     media_type, digest, size = found.get("mediaType"), found.get("digest"), found.get("size")
     if not isinstance(media_type, str) or not isinstance(digest, str) or type(size) is not int or size < 0:
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     if _DIGEST.fullmatch(digest) is None:
         raise RegistryError(f"{what} has the digest {shown(repr(digest), 100)}; only SHA-256 is supported")
     platform, annotations = found.get("platform"), found.get("annotations")

@@ -30,13 +30,13 @@ _DOCKER, _DOCKER_HOST = "docker.io", "registry-1.docker.io"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
-_END = rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
+_SUFFIX = rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-_REMOTE = Pattern(rf"(?P<scheme>oci|oci\+http)://(?P<host>{_HOST})/(?P<name>{_PART}(?:/{_PART})*){_END}")
+_REMOTE = Pattern(rf"(?P<scheme>oci|oci\+http)://(?P<host>{_HOST})/(?P<name>{_PART}(?:/{_PART})*){_SUFFIX}")
 #: the path must not contain a colon that could precede a tag
-_LAYOUT = Pattern(rf"oci-layout:(?P<folder>.+?){_END}")
+_LAYOUT = Pattern(rf"oci-layout:(?P<folder>.+?){_SUFFIX}")
 #: an element of a colon-separated list of paths: a reference, which contains colons, or a path
-_LISTED = Pattern(
+_LIST_ELEMENT = Pattern(
     rf"(?:oci(?:\+http)?://{_HOST}/{_PART}(?:/{_PART})*|oci-layout:[^:]+)(?::{_TAG})?(?:@{_DIGEST})?(?=:|\Z)|oci(?:\+http)?://[^:]*|[^:]*"
 )
 _PINNED = Pattern(rf"@{_DIGEST}\Z")
@@ -103,7 +103,7 @@ def parse_reference(text: str) -> Reference:
     return Remote(host, match["name"], tag if tag or digest else LATEST, digest, secure)
 
 
-def pinned(text: str, digest: str) -> str:
+def pin(text: str, digest: str) -> str:
     """Return a reference with a digest."""
     return f"{text}@{digest}"
 
@@ -126,7 +126,7 @@ def split_paths(text: str) -> list[str]:
     found: list[str] = []
     at = 0
     while at <= len(text):
-        match = _LISTED.match(text, at)
+        match = _LIST_ELEMENT.match(text, at)
         assert match is not None, "a path without colons always matches"
         found.append(match[0])
         at = match.end() + 1

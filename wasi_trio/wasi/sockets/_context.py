@@ -21,7 +21,7 @@ LOOK_UPS = 64
 #: maximum addresses of one name resolution
 ADDRESSES = 256
 #: maximum addresses whose names an instance remembers
-_REMEMBERED = 1024
+_MAX_REMEMBERED = 1024
 #: bytes of a pipe, the buffer of one direction of a connection within an instance
 PIPE = 16 << 10
 #: maximum connections within an instance that wait for accept
@@ -85,7 +85,7 @@ class NetworkContext:
         """Open a socket. Raises SocketError at the limit, and OSError."""
         self._count()
         try:
-            return (network or self._usual()).tcp(family)
+            return (network or self._default_network()).tcp(family)
         except OSError:
             self._uncount()
             raise
@@ -93,7 +93,7 @@ class NetworkContext:
     def open_udp(self, family: Family, network: Network | None = None) -> UdpTransport:
         self._count()
         try:
-            return (network or self._usual()).udp(family)
+            return (network or self._default_network()).udp(family)
         except OSError:
             self._uncount()
             raise
@@ -113,7 +113,7 @@ class NetworkContext:
             transport.close()
             self._uncount()
 
-    def listens(self, transport: TcpTransport) -> None:
+    def record_listener(self, transport: TcpTransport) -> None:
         """Record that a socket listens, so that this instance may connect to it."""
         local = transport.local_address()
         self._listening[transport] = Address(local.host, local.port)
@@ -127,18 +127,18 @@ class NetworkContext:
         self._sockets -= 1
         self.freed.unpark()
 
-    def _usual(self) -> Network:
+    def _default_network(self) -> Network:
         options = self.options
-        return options.network if options.inherit or options.outbound is not None else self._inside()
+        return options.network if options.inherit or options.outbound is not None else self._memory_network()
 
-    def _inside(self) -> MemoryNetwork:
+    def _memory_network(self) -> MemoryNetwork:
         if self._loopback is None:
             self._loopback = MemoryNetwork(capacity=PIPE, most_waiting=WAITING)
         return self._loopback
 
     # ---- permissions -------------------------------------------------------------------------------------
 
-    def to_bind(self, address: Address, *, to_receive_answers: bool = False) -> Network:
+    def network_to_bind(self, address: Address, *, to_receive_answers: bool = False) -> Network:
         """Return the network for a socket that binds an address. Raises SocketError if that is not allowed.
 
         ``to_receive_answers`` is for a UDP socket, which must be bound before it can send.
@@ -147,18 +147,18 @@ class NetworkContext:
         if options.inherit:
             return options.network
         if address.is_loopback:
-            return self._inside()
+            return self._memory_network()
         if to_receive_answers and address.is_any and address.port == 0 and options.outbound is not None:
             return options.network
         raise SocketError(Code.ACCESS_DENIED)
 
-    def to_listen(self) -> Network:
+    def network_to_listen(self) -> Network:
         """Return the network for an unbound socket that listens on all addresses. Raises SocketError if not allowed."""
         if self.options.inherit:
             return self.options.network
         raise SocketError(Code.ACCESS_DENIED)
 
-    def to_reach(self, scheme: str, address: Address) -> Network:
+    def network_to_reach(self, scheme: str, address: Address) -> Network:
         """Return the network to connect or send to an address. Raises SocketError if that is not allowed."""
         options = self.options
         allowed = options.destinations
@@ -167,7 +167,7 @@ class NetworkContext:
             if admitted or (options.inherit and self._is_own(address)):
                 return options.network
         if address.is_loopback and not options.inherit:
-            return self._inside()
+            return self._memory_network()
         raise SocketError(Code.ACCESS_DENIED)
 
     def may_receive(self, network: Network, address: Address) -> bool:
@@ -230,7 +230,7 @@ class NetworkContext:
         if not found:
             raise SocketError(Code.NAME_UNRESOLVABLE)
         for address in found:
-            if address in self._looked_up or len(self._looked_up) < _REMEMBERED:
+            if address in self._looked_up or len(self._looked_up) < _MAX_REMEMBERED:
                 names = self._looked_up.setdefault(address, set())
                 if len(names) < 16:
                     names.add(name)

@@ -84,9 +84,9 @@ _GONE = (
     "ECONNABORTED ECONNRESET ENETRESET EHOSTUNREACH EHOSTDOWN ENETDOWN ENETUNREACH EPROTO ENOPROTOOPT ENONET EOPNOTSUPP"
     " EINTR EPERM"
 )
-_OF_A_CONNECTION = {getattr(errno, name) for name in _GONE.split() if hasattr(errno, name)}
+_CONNECTION_ERRORS = {getattr(errno, name) for name in _GONE.split() if hasattr(errno, name)}
 
 
-def is_of_a_connection(error: OSError) -> bool:
+def is_connection_error(error: OSError) -> bool:
     """Return whether ``accept`` failed because the next connection has already closed."""
-    return error.errno in _OF_A_CONNECTION
+    return error.errno in _CONNECTION_ERRORS

@@ -123,12 +123,12 @@ class Sending(StdoutSink):
     that the data is written.
     """
 
-    __slots__ = ("_changed", "_connection", "_error", "_finished", "_pushing", "_rest", "_shut")
+    __slots__ = ("_changed", "_connection", "_error", "_finished", "_pushing", "_shut", "_unsent")
 
     def __init__(self, connection: Connection) -> None:
         connection.hold()
         self._connection = connection
-        self._rest = bytearray()
+        self._unsent = bytearray()
         self._pushing = False
         self._changed = trio.lowlevel.ParkingLot()
         self._error: OSError | None = None
@@ -144,12 +144,12 @@ class Sending(StdoutSink):
 
     def permit(self) -> int:
         self._check()
-        return 0 if self._rest else self._connection.transport.room()
+        return 0 if self._unsent else self._connection.transport.room()
 
     def put(self, data: bytes) -> None:
         self._check()
-        if self._rest:
-            self._rest += data
+        if self._unsent:
+            self._unsent += data
             return
         try:
             sent = self._connection.transport.send(data) if data else 0
@@ -159,7 +159,7 @@ class Sending(StdoutSink):
             self._fail(error)
             raise
         if sent < len(data):
-            self._rest += memoryview(data)[sent:]
+            self._unsent += memoryview(data)[sent:]
             nursery = self._connection.context.nursery
             if nursery is not None:
                 self._pushing = True
@@ -167,12 +167,12 @@ class Sending(StdoutSink):
 
     def flushed(self) -> bool:
         self._check()
-        return not self._rest
+        return not self._unsent
 
     async def wait(self) -> None:
         if self._pushing:
             await self._changed.park()
-        elif self._rest or not self._connection.transport.room():
+        elif self._unsent or not self._connection.transport.room():
             await self._connection.transport.wait_writable()
             self._push()
         else:
@@ -195,16 +195,16 @@ class Sending(StdoutSink):
     def _fail(self, error: OSError) -> None:
         self._error = error
         # Not cleared, because the error's traceback may hold a view of it.
-        self._rest = bytearray()
+        self._unsent = bytearray()
         self._release()
 
     def _push(self) -> bool:
         """Send as much as the system accepts. Return whether all data is sent or sending has failed."""
         try:
-            while self._rest and not self._shut:
-                with memoryview(self._rest) as view:
+            while self._unsent and not self._shut:
+                with memoryview(self._unsent) as view:
                     sent = self._connection.transport.send(view[:CHUNK])
-                del self._rest[:sent]
+                del self._unsent[:sent]
         except BlockingIOError:
             return False
         except OSError as error:

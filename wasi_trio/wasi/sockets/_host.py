@@ -41,7 +41,7 @@ _HOP_LIMIT = {
 }
 _BUFFERS = (Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
 #: options that not every system passes from a listener to its connections
-_PASSED_ON = (Option.KEEP_ALIVE_IDLE, Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
+_INHERITED = (Option.KEEP_ALIVE_IDLE, Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
 _SHUTDOWN = {Direction.RECEIVE: socket.SHUT_RD, Direction.SEND: socket.SHUT_WR}
 
 
@@ -113,7 +113,7 @@ class _HostTransport(Transport):
         if not self.closed:
             await self._writable.wait()
 
-    def _is(self, event: int) -> bool:
+    def _is_ready(self, event: int) -> bool:
         if self.closed:
             return True
         poll = select.poll()
@@ -121,10 +121,10 @@ class _HostTransport(Transport):
         return bool(poll.poll(0))
 
     def can_receive(self) -> bool:
-        return self._is(select.POLLIN)
+        return self._is_ready(select.POLLIN)
 
     def can_send(self) -> bool:
-        return self._is(select.POLLOUT)
+        return self._is_ready(select.POLLOUT)
 
     def close(self) -> None:
         if not self.closed:
@@ -145,12 +145,12 @@ class HostTcp(_HostTransport, TcpTransport):
     def connect(self, address: Address) -> None:
         number = self._sock.connect_ex(address.for_system)
         if number not in (errno.EINPROGRESS, errno.EINTR):
-            _raise(_unbindable(number))
+            _raise(_connect_error(number))
 
     def connected(self) -> bool:
-        if not self._is(select.POLLOUT):
+        if not self._is_ready(select.POLLOUT):
             return False
-        _raise(_unbindable(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+        _raise(_connect_error(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
         return True
 
     def listen(self, backlog: int) -> None:
@@ -165,7 +165,7 @@ class HostTcp(_HostTransport, TcpTransport):
             self.network.closed()
             raise
         if _DARWIN:
-            for option in _PASSED_ON:
+            for option in _INHERITED:
                 accepted.set(option, self.get(option))
         return accepted
 
@@ -293,7 +293,7 @@ _RESOLVER = {
 }
 
 
-def _unbindable(number: int) -> int:
+def _connect_error(number: int) -> int:
     """Return the error of ``connect``. Linux reports a lack of free ports as EADDRNOTAVAIL."""
     return errno.EADDRINUSE if number == errno.EADDRNOTAVAIL else number
 

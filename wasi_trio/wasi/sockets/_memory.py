@@ -389,19 +389,19 @@ class MemoryNetwork(Network):
         """Bind a socket, and return the address with its port."""
         if address.port == 0:
             address = address._replace(port=self._free_port(bound, address.host))
-        elif self._taken(bound, address.host, address.port):
+        elif self._is_bound(bound, address.host, address.port):
             raise _error(errno.EADDRINUSE)
         bound[address.host, address.port] = transport
         return address
 
-    def _taken(self, bound: Bound, host: str, port: int) -> bool:
+    def _is_bound(self, bound: Bound, host: str, port: int) -> bool:
         return (host, port) in bound
 
     def _free_port(self, bound: Bound, host: str) -> int:
         for _ in EPHEMERAL:
             port = EPHEMERAL[self._next % len(EPHEMERAL)]
             self._next += 1
-            if not self._taken(bound, host, port):
+            if not self._is_bound(bound, host, port):
                 return port
         raise _error(errno.EADDRINUSE)
 

@@ -7,9 +7,9 @@ from wasi_trio.wasi.sockets._transports import Option, Transport
 
 SECOND = 1_000_000_000
 #: Linux has the smallest ranges: 16 and 8 bits
-MOST_SECONDS = 32_767
-MOST_PROBES = 127
-_MOST = 2**31 - 1
+MAX_SECONDS = 32_767
+MAX_PROBES = 127
+_MAX_VALUE = 2**31 - 1
 
 TIMES = (Option.KEEP_ALIVE_IDLE, Option.KEEP_ALIVE_INTERVAL)
 
@@ -25,10 +25,10 @@ def set_option(transport: Transport, option: Option, value: int) -> None:
     if option is not Option.KEEP_ALIVE and value == 0:
         raise SocketError(Code.INVALID_ARGUMENT)
     if option in TIMES:
-        value = min(-(-value // SECOND), MOST_SECONDS)
+        value = min(-(-value // SECOND), MAX_SECONDS)
     elif option is Option.KEEP_ALIVE_COUNT:
-        value = min(value, MOST_PROBES)
-    transport.set(option, min(value, _MOST))
+        value = min(value, MAX_PROBES)
+    transport.set(option, min(value, _MAX_VALUE))
 
 
 def copy_options(source: Transport, target: Transport, options: tuple[Option, ...]) -> None:

@@ -39,7 +39,7 @@ TRANSITIONS = {
 }
 
 
-def after(state: TcpState, step: Step) -> TcpState:
+def next_state(state: TcpState, step: Step) -> TcpState:
     """Return the state after a step. Raises SocketError if the step is invalid in this state."""
     try:
         return TRANSITIONS[state, step]

@@ -6,17 +6,17 @@ import trio
 
 from wasi_trio.wasi.sockets._addresses import Address, Family, check_family, check_remote, check_unicast
 from wasi_trio.wasi.sockets._context import NetworkContext
-from wasi_trio.wasi.sockets._errors import Code, SocketError, code_of, is_of_a_connection, would_block
+from wasi_trio.wasi.sockets._errors import Code, SocketError, code_of, is_connection_error, would_block
 from wasi_trio.wasi.sockets._flows import Connection, Receiving, Sending
 from wasi_trio.wasi.sockets._options import copy_options, get_option, set_option
-from wasi_trio.wasi.sockets._states import Step, TcpState, after
+from wasi_trio.wasi.sockets._states import Step, TcpState, next_state
 from wasi_trio.wasi.sockets._transports import Network, Option, TcpTransport
 
 #: the default number of connections that may wait at a listening socket
 BACKLOG = 128
-_MOST_BACKLOG = 2**31 - 1
+_MAX_BACKLOG = 2**31 - 1
 #: maximum closed connections that one ``accept`` skips
-_GONE = 64
+_MAX_SKIPPED = 64
 #: seconds before the next attempt to accept, after the limit of sockets was reached
 RETRY = 0.1
 
@@ -57,20 +57,20 @@ class TcpSocket:
     # ---- from unbound to connected -----------------------------------------------------------------------
 
     def bind(self, address: Address) -> None:
-        state = after(self.state, Step.BIND)
+        state = next_state(self.state, Step.BIND)
         check_family(address, self.family)
         check_unicast(address)
-        self._move_to(self._context.to_bind(address))
+        self._move_to(self._context.network_to_bind(address))
         self.transport.bind(address)
         self.state = state
 
     def connect(self, address: Address) -> None:
         """Start to connect. ``finish_connect`` reports the outcome."""
-        state = after(self.state, Step.CONNECT)
+        state = next_state(self.state, Step.CONNECT)
         check_family(address, self.family)
         check_unicast(address)
         check_remote(address)
-        self._move_to(self._context.to_reach("tcp", address))
+        self._move_to(self._context.network_to_reach("tcp", address))
         self.state = state
         try:
             self.transport.connect(address)
@@ -87,7 +87,7 @@ class TcpSocket:
         except OSError:
             self._failed()
             raise
-        self.state = after(self.state, Step.ESTABLISH)
+        self.state = next_state(self.state, Step.ESTABLISH)
         return True
 
     async def connect_and_wait(self, address: Address) -> None:
@@ -104,8 +104,8 @@ class TcpSocket:
 
     def _failed(self) -> None:
         if self.state is TcpState.CONNECTING:
-            self.state = after(self.state, Step.FAIL)
-            self._let_go()
+            self.state = next_state(self.state, Step.FAIL)
+            self._release()
 
     def _move_to(self, network: Network) -> None:
         """Replace the transport by one of another network, with the same options. Only unbound sockets can move."""
@@ -122,13 +122,13 @@ class TcpSocket:
 
     def listen(self) -> None:
         """Listen for connections. An unbound socket is first bound to a free port."""
-        state = after(self.state, Step.LISTEN)
+        state = next_state(self.state, Step.LISTEN)
         if self.state is TcpState.UNBOUND:
-            self._move_to(self._context.to_listen())
+            self._move_to(self._context.network_to_listen())
             self.transport.bind(Address(self.family.any, 0))
         self.transport.listen(self._backlog)
         self.state = state
-        self._context.listens(self.transport)
+        self._context.record_listener(self.transport)
 
     def accept(self) -> TcpSocket:
         """Accept the next connection.
@@ -137,13 +137,13 @@ class TcpSocket:
         """
         if self.state is not TcpState.LISTENING:
             raise SocketError(Code.INVALID_STATE)
-        for _ in range(_GONE):
+        for _ in range(_MAX_SKIPPED):
             try:
                 return TcpSocket(self._context, self.family, self._context.accept(self.transport))
             except BlockingIOError:
                 raise
             except OSError as error:
-                if not is_of_a_connection(error):
+                if not is_connection_error(error):
                     raise
         raise would_block()
 
@@ -161,7 +161,7 @@ class TcpSocket:
             raise SocketError(Code.INVALID_ARGUMENT)
         if self.state not in (TcpState.UNBOUND, TcpState.BOUND, TcpState.LISTENING):
             raise SocketError(Code.INVALID_STATE)
-        self._backlog = min(size, _MOST_BACKLOG)
+        self._backlog = min(size, _MAX_BACKLOG)
         if self.is_listening:
             self.transport.listen(self._backlog)
 
@@ -230,9 +230,9 @@ class TcpSocket:
 
     def drop(self) -> None:
         """Release the socket for the guest's handle. Its streams continue."""
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._held:
             self._held = False
             self._connection.release()

@@ -11,7 +11,7 @@ from wasi_trio.wasi.sockets._transports import UDP_OPTIONS, Network, Option, Udp
 #: maximum bytes of a datagram; the system may have a lower limit
 LARGEST = 65535
 #: maximum datagrams that one ``receive`` skips because the guest may not receive them
-_PASSED_OVER = 64
+_MAX_SKIPPED = 64
 
 
 class UdpSocket:
@@ -34,7 +34,7 @@ class UdpSocket:
         if self._bound:
             raise SocketError(Code.INVALID_STATE)
         check_family(address, self.family)
-        self._move_to(self._context.to_bind(address, to_receive_answers=True))
+        self._move_to(self._context.network_to_bind(address, to_receive_answers=True))
         self.transport.bind(address)
         self._bound = True
 
@@ -50,7 +50,7 @@ class UdpSocket:
         """Exchange datagrams only with this address."""
         check_family(address, self.family)
         check_remote(address)
-        self._move_to(self._context.to_reach("udp", address))
+        self._move_to(self._context.network_to_reach("udp", address))
         self._remote = None
         self.transport.connect(address)
         self._bound = True
@@ -75,7 +75,7 @@ class UdpSocket:
             if self._remote not in (None, address):
                 raise SocketError(Code.INVALID_ARGUMENT)
             if self._remote is None:
-                self._move_to(self._context.to_reach("udp", address))
+                self._move_to(self._context.network_to_reach("udp", address))
         self.transport.send(data, None if self._remote is not None else address)
         self._bound = True
 
@@ -83,7 +83,7 @@ class UdpSocket:
         """Return the next datagram. Raises BlockingIOError if none is available."""
         if not self._bound:
             raise SocketError(Code.INVALID_STATE)
-        for _ in range(_PASSED_OVER):
+        for _ in range(_MAX_SKIPPED):
             data, address = self.transport.receive()
             if self._context.may_receive(self.transport.network, address):
                 return data, address

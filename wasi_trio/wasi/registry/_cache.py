@@ -17,10 +17,10 @@ logger = get_logger("wasi_trio")
 #: maximum bytes of the cache; the least recently used content is removed
 LIMIT = 2 << 30
 #: the prefix of incomplete files
-_BEGUN = "."
+_TEMPORARY_PREFIX = "."
 
 
-class Kept:
+class Cache:
     """Manifests and components in a directory. Without a usable directory, the cache stays empty."""
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT) -> None:
@@ -28,7 +28,7 @@ class Kept:
         self._limit = limit
 
     @classmethod
-    def of_user(cls) -> Kept:
+    def of_user(cls) -> Cache:
         try:
             return cls(own_cache_folder() / "oci")
         except CacheError:
@@ -61,7 +61,7 @@ class Kept:
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, made = tempfile.mkstemp(dir=self._folder, prefix=_BEGUN)
+            descriptor, made = tempfile.mkstemp(dir=self._folder, prefix=_TEMPORARY_PREFIX)
             try:
                 with open(descriptor, "wb") as file:
                     file.write(content)
