@@ -1,4 +1,4 @@
-"""Files: 256 MiB written and read in pieces of 64 KiB, and many small files, beside ``wasmtime run``."""
+"""Files: 256 MiB written and read in pieces of 64 KiB, and many small files, compared with ``wasmtime run``."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _instances() -> Any:
 
 
 def report(settings: Settings) -> Report:
-    """Report the floors beside those of the reference machine. The ratios scale the aims for times."""
+    """Report the floors compared with those of the reference machine. The ratios scale the aims for times."""
     return Report(
         "Floors",
         [

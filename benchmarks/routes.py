@@ -1,4 +1,4 @@
-"""The cost of routes: a server with a hundred routes, beside one without, under the same load."""
+"""The cost of routes: a server with a hundred routes, compared with one without, under the same load."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATH = f"/service/{ROUTES // 2}/items?page=2"
 
 
 def report(settings: Settings) -> Report:
-    """Measure the request rate of one of a hundred routes, beside a server without routes."""
+    """Measure the request rate of one of a hundred routes, compared with a server without routes."""
     report = Report(f"One of {ROUTES} routes, over {CONNECTIONS} connections")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

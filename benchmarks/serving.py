@@ -1,4 +1,4 @@
-"""``serve`` with hello guests, beside hypercorn with a trivial application and the wasmtime command line."""
+"""``serve`` with hello guests, compared with hypercorn with a trivial application and the wasmtime command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The duration of a warm start and the memory of an idle server, beside the wasmtime command line."""
+"""The duration of a warm start and the memory of an idle server, compared with the wasmtime command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wasi:keyvalue in a guest, by store, beside direct calls of the library in Python."""
+"""wasi:keyvalue in a guest, by store, compared with direct calls of the library in Python."""
 
 from __future__ import annotations
 

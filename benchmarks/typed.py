@@ -1,4 +1,4 @@
-"""Calls of exports through bindgen's client, beside untyped calls and alternatives."""
+"""Calls of exports through bindgen's client, compared with untyped calls and alternatives."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def _measure(settings: Settings, made: Any, math: Any) -> Report:
 
 
 def report(settings: Settings) -> Report:
-    """Measure a typed client beside untyped calls of the same instance."""
+    """Measure a typed client compared with untyped calls of the same instance."""
     with tempfile.TemporaryDirectory() as folder:
         generate(HERE / "math.wit", Path(folder) / "typed_math")
         sys.path.insert(0, folder)

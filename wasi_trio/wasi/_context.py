@@ -116,7 +116,7 @@ def trio_wall_clock(start: int | None = None) -> Callable[[], int]:
 def trio_nanoseconds() -> int:
     """Return trio's time in nanoseconds.
 
-    The value is rounded, not truncated. A float of seconds of this size is exact to a fraction of a nanosecond, so a
+    The value is rounded, not truncated. A float of seconds of this size is exact to a fraction of a nanosecond. So a
     guest that waited for an instant never reads an earlier one.
     """
     return round(trio.current_time() * 1e9)

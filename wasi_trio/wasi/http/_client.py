@@ -25,7 +25,7 @@ from wasi_trio.wasi.http._uri import destination
 #: maximum content, in bytes, that is sent before the client waits for the response; an idle socket buffers as much
 _SMALL = 8 << 10
 #: events between checkpoints, because a server may send chunks of one byte
-_BURST = 64
+_CHECKPOINT_INTERVAL = 64
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class _Exchange:
         body = self.request.body
         try:
             if body.finished and body.error is None and body.trailers is None and body.buffered <= _SMALL:
-                return await self._ask_small(nursery)
+                return await self._send_small(nursery)
             return cast(Response, await nursery.start(self._run))
         except HttpError as error:
             body.close(error)
@@ -168,7 +168,7 @@ class _Exchange:
 
     # ---- a small request ---------------------------------------------------------------------------------
 
-    async def _ask_small(self, nursery: trio.Nursery) -> Response:
+    async def _send_small(self, nursery: trio.Nursery) -> Response:
         """Send first, then receive. The system buffers a small request, so this needs no task."""
         body = self.request.body
         head_timeout = self._timeout(self.options.first_byte_timeout)
@@ -178,16 +178,16 @@ class _Exchange:
         if connection is not None:
             began = trio.current_time()
             try:
-                return await self._ask_on(connection, content, head_timeout, nursery)
+                return await self._send_on(connection, content, head_timeout, nursery)
             except HttpError as error:
                 # RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1: the server has closed a kept connection, and may
                 # still have read the request.
                 if error.code.case != "connection-terminated" or connection.received or not repeatable:
                     raise
             head_timeout = max(head_timeout - (trio.current_time() - began), 0)
-        return await self._ask_on(await self._new_connection(), content, head_timeout, nursery)
+        return await self._send_on(await self._new_connection(), content, head_timeout, nursery)
 
-    async def _ask_on(
+    async def _send_on(
         self, connection: Connection, content: bytes, head_timeout: float, nursery: trio.Nursery
     ) -> Response:
         self.connection = connection
@@ -202,7 +202,7 @@ class _Exchange:
                 head = await self._receive_head()
             response, body = self._begin_response(head)
             if not self._take_received(body, response.headers):
-                nursery.start_soon(self._go_on, body, response.headers)
+                nursery.start_soon(self._receive_rest, body, response.headers)
             return response
         except BaseException:
             connection.close()
@@ -217,7 +217,7 @@ class _Exchange:
         except h11.LocalProtocolError:
             raise HttpError("HTTP-request-body-size", len(content)) from None
 
-    async def _go_on(self, body: Body, headers: Headers) -> None:
+    async def _receive_rest(self, body: Body, headers: Headers) -> None:
         """Receive the rest of a response."""
         try:
             with self.scope:
@@ -243,7 +243,7 @@ class _Exchange:
                 if kept is not None:
                     self.may_repeat = True
                     await self._exchange_on(kept, task_status)
-                if kept is None or self._was_lost(kept):
+                if kept is None or self._may_retry(kept):
                     self.failure, self.may_repeat = None, False
                     await self._exchange_on(await self._new_connection(), task_status)
             if self.failure is not None and self.response_body is None:
@@ -256,7 +256,7 @@ class _Exchange:
             if self.response_body is not None:
                 self.response_body.abort(HttpError("connection-terminated"))
 
-    def _was_lost(self, connection: Connection) -> bool:
+    def _may_retry(self, connection: Connection) -> bool:
         """Return whether the server had closed a kept connection and the request may use another one.
 
         The rules are those of small requests. In addition, any request that was not sent at all may use another
@@ -398,7 +398,7 @@ class _Exchange:
                     # The reader closed the body while its last data arrived, which ends the exchange.
                     return
                 burst += 1
-                if burst % _BURST == 0:
+                if burst % _CHECKPOINT_INTERVAL == 0:
                     await trio.lowlevel.checkpoint()
             elif isinstance(event, h11.EndOfMessage):
                 if not self.sent and self.connections is not None:

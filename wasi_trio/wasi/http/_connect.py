@@ -21,7 +21,7 @@ ATTEMPT_DELAY = 0.25
 AllowAddress = Callable[[str], bool]
 
 #: bytes of one read below TLS
-_TLS_PIECE = 64 << 10
+_TLS_READ_SIZE = 64 << 10
 
 
 class Beneath(trio.abc.Stream):
@@ -36,7 +36,7 @@ class Beneath(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if not self.waits:
             raise trio.WouldBlock
-        return bytes(await self._stream.receive_some(max_bytes or _TLS_PIECE))
+        return bytes(await self._stream.receive_some(max_bytes or _TLS_READ_SIZE))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)

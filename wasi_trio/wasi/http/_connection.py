@@ -25,7 +25,7 @@ class Connection:
 
     __slots__ = (
         "_ended",
-        "_file",
+        "_fd",
         "_on_closed",
         "_plain",
         "address",
@@ -49,7 +49,7 @@ class Connection:
         #: whether any byte of the current response has arrived
         self.received = False
         self._plain = isinstance(connected.stream, trio.SocketStream)
-        self._file = self.socket.fileno()
+        self._fd = self.socket.fileno()
         #: the server has closed its direction
         self._ended = False
         self._on_closed: Callable[[], None] | None = on_closed
@@ -72,7 +72,7 @@ class Connection:
         sent = 0
         if self._plain:
             try:
-                sent = os.write(self._file, data)
+                sent = os.write(self._fd, data)
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -88,13 +88,13 @@ class Connection:
         try:
             event = self.protocol.next_event()
         except h11.RemoteProtocolError as error:
-            raise self._no_response(error, in_body) from error
+            raise self._response_error(error, in_body) from error
         if isinstance(event, h11.ConnectionClosed):
             # The connection was closed before the request was sent.
             raise HttpError("connection-terminated")
         return event if isinstance(event, h11.Event) else None
 
-    def _no_response(self, error: h11.RemoteProtocolError, in_body: bool) -> HttpError:
+    def _response_error(self, error: h11.RemoteProtocolError, in_body: bool) -> HttpError:
         if self._ended:
             return HttpError("HTTP-response-incomplete" if self.received else "connection-terminated")
         if error.error_status_hint == 431:
@@ -125,9 +125,9 @@ class Connection:
             return bytes(await self.stream.receive_some(RECEIVE_SIZE))
         # Not with the stream, whose overhead exceeds the cost of the system call.
         while True:
-            await trio.lowlevel.wait_readable(self._file)
+            await trio.lowlevel.wait_readable(self._fd)
             try:
-                return os.read(self._file, RECEIVE_SIZE)
+                return os.read(self._fd, RECEIVE_SIZE)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -148,14 +148,14 @@ class Connection:
     def is_silent(self) -> bool:
         """Return whether the server has neither closed the connection nor sent unrequested data."""
         try:
-            os.read(self._file, 1)
+            os.read(self._fd, 1)
         except BlockingIOError:
             return True
         except OSError:
             return False
         return False
 
-    async def holds_nothing(self) -> bool:
+    async def has_empty_tls_buffer(self) -> bool:
         """Return whether TLS buffers nothing after the last response, neither data nor close_notify."""
         stream = self.stream
         if not isinstance(stream, trio.SSLStream):

@@ -21,7 +21,7 @@ from wasi_trio.wasi.http._connection import Connection
 #: seconds between two inspections of idle connections
 INTERVAL = 1.0
 
-_timeout = re.compile(rb"(?:.*,)?[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\b", re.IGNORECASE).match
+_match_timeout = re.compile(rb"(?:.*,)?[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\b", re.IGNORECASE).match
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Connections:
         """Return a new connection, which already counts as a descriptor of guests."""
         self.open += 1
         self.opened += 1
-        return Connection(connected, key, max_head, self._closed)
+        return Connection(connected, key, max_head, self._on_closed)
 
-    def _closed(self) -> None:
+    def _on_closed(self) -> None:
         self.open -= 1
         GUESTS.release()
 
@@ -82,7 +82,7 @@ class Connections:
             connection = next(reversed(connections))
             self._remove(connection)
             try:
-                if self._is_good(connection, allow_address) and await connection.holds_nothing():
+                if self._is_good(connection, allow_address) and await connection.has_empty_tls_buffer():
                     self.reused += 1
                     connection.next_cycle()
                     return connection
@@ -109,7 +109,7 @@ class Connections:
         if self.closed or not connection.is_clean():
             return False
         now, bounds = trio.current_time(), self.bounds
-        seconds = min(bounds.idle_timeout, _announced(headers))
+        seconds = min(bounds.idle_timeout, _announced_timeout(headers))
         connection.idle_until = now + seconds
         if bounds.max_age is not None:
             connection.idle_until = min(connection.idle_until, connection.opened_at + bounds.max_age)
@@ -123,8 +123,8 @@ class Connections:
             self._drop(next(iter(self._idle)))
         if self._scope is None:
             self._scope = trio.CancelScope()
-            GUESTS.spare[self] = self._give_one
-            self._nursery.start_soon(self._look_after, self._scope)
+            GUESTS.spare[self] = self._close_one
+            self._nursery.start_soon(self._close_expired, self._scope)
         return True
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class Connections:
         if self._scope is not None:
             self._scope.cancel()
 
-    async def _look_after(self, scope: trio.CancelScope) -> None:
+    async def _close_expired(self, scope: trio.CancelScope) -> None:
         """Close connections that have expired or that their servers have closed."""
         try:
             with scope:
@@ -167,7 +167,7 @@ class Connections:
         for connection in list(self._idle):
             self._drop(connection)
 
-    def _give_one(self) -> bool:
+    def _close_one(self) -> bool:
         """Close one idle connection to free a descriptor, on this loop's thread only. Return whether one was closed."""
         if not self._idle or threading.get_ident() != self._thread:
             return False
@@ -175,11 +175,11 @@ class Connections:
         return True
 
 
-def _announced(headers: list[tuple[str, bytes]]) -> float:
+def _announced_timeout(headers: list[tuple[str, bytes]]) -> float:
     """Return half of the idle time that the server announces, because the server's clock starts earlier."""
     for name, value in headers:
         if name.lower() == "keep-alive":
-            match = _timeout(value)
+            match = _match_timeout(value)
             if match is not None:
                 return int(match[1]) / 2
     return float("inf")

@@ -71,7 +71,7 @@ def check(outbound: Outbound, request: Request) -> None:
         raise HttpError("HTTP-request-denied")
 
 
-def _break_off(pending: PendingResponse) -> None:
+def _fail_pending(pending: PendingResponse) -> None:
     error = HttpError("internal-error")
     if isinstance(pending.outcome, Response):
         pending.outcome.body.abort(error)
@@ -97,7 +97,7 @@ async def _perform(
         failure, passing = split(error)
         if failure is not None:
             log.error("The function that answers outgoing requests failed", exc_info=failure)
-            _break_off(pending)
+            _fail_pending(pending)
         if passing is not None:
             raise passing from None
     finally:

@@ -1,8 +1,8 @@
 """A bucket in Redis or Valkey: keys with a prefix, over one connection for all guests of the process.
 
 coredis implements the protocol. Its connection pool is unsuitable: if a task is cancelled while the pool connects for
-it, the pool loses one of its places, and it waits forever after it has lost the last one. Here one task connects, and
-waiting tasks can be cancelled.
+it, the pool loses one of its places. After the last one, it waits forever. Here one task connects, and waiting tasks
+can be cancelled.
 """
 
 from __future__ import annotations

@@ -336,8 +336,8 @@ class MemoryNetwork(Network):
     """A network whose sockets reach only each other.
 
     ``names`` maps host names to addresses. ``source`` holds the source addresses, for IPv4 and IPv6, to destinations
-    other than loopback. ``capacity`` bounds the bytes in one direction of a connection, ``backlog`` the connections
-    that wait at one listening socket, and ``most_waiting`` those that wait at all of them.
+    other than loopback. ``capacity`` bounds the bytes in one direction of a connection. ``backlog`` bounds the
+    connections that wait at one listening socket, and ``most_waiting`` those that wait at all of them.
     """
 
     def __init__(
