@@ -82,7 +82,7 @@ def lateness(latencies: Latencies, deadline: float, at_most: float = 100.0) -> l
     ]
 
 
-# ---- kind 3: many CPU-bound guests --------------------------------------------------------------------------
+# ---- kind 3: many CPU-bound guests -------------------------------------------------------------------------
 
 DEADLINE = 0.5
 SPINNING = {"request-timeout": f"{DEADLINE:g}s"}

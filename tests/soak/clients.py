@@ -21,7 +21,7 @@ HOUR = "/sleep?ms=3600000"
 BLOCK = bytes(range(256)) * 64
 
 
-# ---- clients whose requests must all succeed -----------------------------------------------------------------
+# ---- clients whose requests must all succeed ---------------------------------------------------------------
 
 
 async def fast(port: int) -> None:
@@ -68,7 +68,7 @@ async def multiplexed(port: int) -> None:
         assert withheld not in client.ended
 
 
-# ---- clients that receive errors ----------------------------------------------------------------------------
+# ---- clients that receive errors ---------------------------------------------------------------------------
 
 
 async def trapping(port: int) -> None:
@@ -87,7 +87,7 @@ async def late(port: int) -> None:
         assert (await client.ask(HOUR)).status == 504
 
 
-# ---- clients of the guests hoard and p3_hoard ---------------------------------------------------------------
+# ---- clients of the guests hoard and p3_hoard --------------------------------------------------------------
 
 
 async def surviving(port: int) -> None:
@@ -104,7 +104,7 @@ async def hoarding(port: int) -> None:
         assert answer.status in (500, 504), answer.status
 
 
-# ---- clients that break off, each at one of several stages --------------------------------------------------
+# ---- clients that break off, each at one of several stages -------------------------------------------------
 
 
 async def leaving(port: int) -> None:

@@ -126,7 +126,7 @@ class Outbound:
 
 
 def is_public(ip: IpAddress) -> bool:
-    """Return whether an address is public: not of a host, a private network, a link or a multicast group.
+    """Return whether an address is public: not loopback, private, link-local, multicast or the like.
 
     An IPv6 address with an embedded IPv4 address (mapped, 6to4, NAT64 with the well-known prefix) is judged by the
     latter.

@@ -28,7 +28,7 @@ class StdinSource(ABC):
 
     @abstractmethod
     def take(self, limit: int) -> bytes | None:
-        """Return at most ``limit`` available bytes, none if no bytes are available, or None at the end."""
+        """Return at most ``limit`` available bytes, empty if none are available, or None at the end."""
 
     @abstractmethod
     def ready(self) -> bool:

@@ -210,7 +210,7 @@ class Opened:
         if self.files.forget(self):
             self.handle.release()
 
-    # ---- doing things -----------------------------------------------------------------------------------------
+    # ---- work -------------------------------------------------------------------------------------------------
 
     def perform(
         self, work: Callable[[Sandbox, int], T], frees: Callable[[Sandbox, int], int] | None = None
@@ -249,7 +249,7 @@ class Opened:
         del lease  # only the thread's work may hold the lease
         return await volume.in_thread(act)
 
-    # ---- what it is -------------------------------------------------------------------------------------------
+    # ---- status -----------------------------------------------------------------------------------------------
 
     def stat(self) -> os.stat_result | Later[os.stat_result]:
         return self.perform(lambda sandbox, fd: os.fstat(fd))
@@ -278,7 +278,7 @@ class Opened:
             raise failure(errno.ENOTDIR)
 
     def read_into(self, buffer: bytearray | memoryview, offset: int) -> int | None:
-        """Read without waiting. Return 0 at the end, or None if the read would wait."""
+        """Read without waiting. Return the number of bytes, 0 at the end, or None if the read would wait."""
         fd = self.handle.fd
         if not self.has_offsets:
             try:
@@ -404,7 +404,7 @@ class Opened:
             return None
         return self.perform(work) if self.volume.in_memory else self.in_thread(work)
 
-    # ---- what a directory holds -------------------------------------------------------------------------------
+    # ---- directories ------------------------------------------------------------------------------------------
 
     def open_at(self, path: str, flags: OpenFlags, *, follow: bool) -> Opened | Later[Opened]:
         """Open a path beneath this directory.

@@ -62,8 +62,8 @@ class Body:
     ``wait_readable`` would return, ``on_permit`` when ``wait_permit`` would return. Each callback is cleared when it is
     called.
 
-    An end of the host can act at once: ``available`` calls ``on_underflow`` if the body is empty, which may write.
-    ``permit`` calls ``on_full`` if the body has no room, which may take.
+    An end of the host can act at once. If the body is empty, ``available`` calls ``on_underflow``, which may write.
+    If it has no room, ``permit`` calls ``on_full``, which may take.
 
     A task that waits longer than ``read_timeout`` seconds for data calls ``on_read_timeout``, which ends the body.
 

@@ -76,9 +76,9 @@ class Client:
         the nursery is cancelled. Closing the connection closes the request's body. Raises HttpError. A failure after
         the header section aborts the response's body instead.
 
-        A request is retried once, on a new connection, if a kept connection was closed by its server before any byte of
-        the response. In addition, none of the request may have been sent, or it must be idempotent with none of its
-        content taken.
+        A request is retried at most once, on a new connection, under two conditions. A kept connection was closed by
+        its server before any byte of the response. And none of the request was sent, or the request is idempotent
+        and none of its content was taken.
         """
         try:
             exchange = _Exchange(self, request, options)

@@ -45,7 +45,7 @@ class Connections:
     """Keeps idle connections between requests. Connections in use belong to their requests.
 
     A task in ``nursery`` inspects the idle connections, while any exist. Its cancellation and ``close`` close all idle
-    connections, and disable the pool. An instance serves one event loop.
+    connections, and disable the pool. A pool serves one event loop.
     """
 
     def __init__(self, nursery: trio.Nursery, bounds: KeepAlive | None = None) -> None:

@@ -19,9 +19,9 @@ def _network() -> Send:
 class HttpOptions:
     """HTTP options that all guest instances share.
 
-    ``send`` answers outgoing requests: over the network, or as a test decides. It fails a request with HttpError. Any
-    other exception ends the instance. It receives a nursery, which lasts as long as the tasks in it. The nursery is
-    cancelled when the guest drops the request or the instance ends.
+    ``send`` answers outgoing requests: over the network, or as a test decides. It raises HttpError to fail a request.
+    Other exceptions are logged, and fail the request as well. It receives a nursery, which lasts as long as the tasks
+    in it. The nursery is cancelled when the guest drops the request or the instance ends.
 
     ``allow`` decides whether a guest may send a request at all. ``max_outgoing`` bounds the concurrent requests of one
     instance; each counts until its response has ended. ``keep_alive`` limits the kept connections of the application.

@@ -20,7 +20,7 @@ from wasi_trio.wasi.keyvalue._bucket import (
 
 #: default maximum bytes of a store
 LIMIT: Final = 64 << 20
-#: bytes of an entry beside its key and value in Python
+#: bytes of an entry in Python, in addition to its key and value
 OVERHEAD: Final = 256
 #: maximum slots that one page examines, because deleted keys leave vacant slots
 _MAX_SLOTS: Final = 20 * PAGE

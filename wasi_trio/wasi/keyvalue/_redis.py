@@ -40,7 +40,7 @@ logger = get_logger("wasi_trio.wasi")
 PAUSE: Final = 0.1
 #: maximum bytes of cancelled operations without a reply; beyond that the connection is closed
 MAX_UNANSWERED: Final = 8 << 20
-#: bytes that an operation counts beside its keys and values
+#: bytes that an operation counts in addition to its keys and values
 _OVERHEAD: Final = 512
 #: maximum SCAN calls for one page, because a reply may contain only keys outside of the bucket
 _MAX_SCANS: Final = 20

@@ -109,7 +109,7 @@ class InputStream(ABC):
 
     @abstractmethod
     def _take(self, limit: int) -> bytes | None:
-        """Return at most ``limit`` (possibly 0) available bytes, none if no bytes are available, or None at the end."""
+        """Return at most ``limit`` (possibly 0) available bytes, empty if none are available, or None at the end."""
 
     @abstractmethod
     def _ready(self) -> bool:

@@ -394,7 +394,7 @@ class _BodyFeed:
             self.source.close()
 
 
-# ---- contents, by their origin ---------------------------------------------------------------------------
+# ---- contents, by their origin -----------------------------------------------------------------------------
 
 
 class Contents(ABC):
