@@ -111,7 +111,7 @@ def component(tmp_path: Path) -> str:
         (["serve", "-S", "keyvalue", "--workers", "2"], "with 2 workers each would have another"),
         (
             ["serve", "--keyvalue", "sqlite:/tmp/a.db", "-S", "keyvalue-in-memory-data=a=b"],
-            "keyvalue-in-memory-data requires the bucket default to be in memory:$",
+            "keyvalue-in-memory-data requires the URL memory: for the bucket default$",
         ),
         (["run"], "Missing argument 'COMPONENT'"),
         (["run", "--nonsense", "app.wasm"], "No such option.*--nonsense"),

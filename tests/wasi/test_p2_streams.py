@@ -157,12 +157,12 @@ def test_writing_more_than_permitted_traps() -> None:
     sink = CapturedOutput(limit=10)
     stream = SinkStream(sink)
     assert stream.check_write() == Ok(10)
-    with pytest.raises(Trap, match="11 bytes where check-write permits 10"):
+    with pytest.raises(Trap, match="11 bytes, but check-write permits 10"):
         stream.write(b"x" * 11)
     with pytest.raises(Trap, match=f"{U64_MAX} bytes"):
         stream.write_zeroes(U64_MAX)
     assert stream.write(b"x" * 6) == Ok()
-    with pytest.raises(Trap, match="5 bytes where check-write permits 4"):
+    with pytest.raises(Trap, match="5 bytes, but check-write permits 4"):
         stream.write(b"x" * 5)
     assert sink.getvalue() == b"x" * 6
 

@@ -157,7 +157,7 @@ class StateArguments:
         for key, value in data:
             store = stores[DEFAULT]
             if not isinstance(store, MemoryStore):
-                raise ValueError("keyvalue-in-memory-data requires the bucket default to be in memory:")
+                raise ValueError("keyvalue-in-memory-data requires the URL memory: for the bucket default")
             try:
                 store[key] = value.encode()
             except StoreError as error:

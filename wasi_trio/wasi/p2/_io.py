@@ -339,7 +339,7 @@ class OutputStream(ABC):
         if size > self._granted:
             self._granted = self._available()
             if size > self._granted:
-                raise Trap(f"write of {size} bytes where check-write permits {self._granted}")
+                raise Trap(f"write of {size} bytes, but check-write permits {self._granted}")
         self._granted -= size
 
     def _failed(self, error: Err[StreamError]) -> Err[StreamError]:

@@ -388,7 +388,7 @@ class OutgoingDatagramStream(_DatagramStream):
         """Send datagrams. Raises Trap for more datagrams than permitted."""
         self._check()
         if len(datagrams) > self._permitted:
-            raise Trap(f"send of {len(datagrams)} datagrams where check-send permits {self._permitted}")
+            raise Trap(f"send of {len(datagrams)} datagrams, but check-send permits {self._permitted}")
         self._permitted = 0
         sent = 0
         for datagram in datagrams:

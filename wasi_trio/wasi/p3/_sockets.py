@@ -129,7 +129,7 @@ class TcpSocket(_Socket):
 
     @staticmethod
     def create(address_family: str) -> Any:
-        raise AssertionError("each instance replaces this by its _Creator")
+        raise AssertionError("each instance has its own _Creator")
 
     @_answers.now
     def bind(self, local_address: Variant) -> None:
@@ -266,7 +266,7 @@ class UdpSocket(_Socket):
 
     @staticmethod
     def create(address_family: str) -> Any:
-        raise AssertionError("each instance replaces this by its _Creator")
+        raise AssertionError("each instance has its own _Creator")
 
     @_answers.now
     def bind(self, local_address: Variant) -> None:
