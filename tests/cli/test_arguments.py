@@ -87,7 +87,7 @@ def test_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_text() -> None:
     assert arguments.parse_text("ü=\n") == "ü=\n"
-    with pytest.raises(ValueError, match=r"'\\udcff' is not text in UTF-8"):
+    with pytest.raises(ValueError, match=r"'\\udcff' is not UTF-8 text"):
         arguments.parse_text("\udcff")
     with pytest.raises(ValueError, match="UTF-8"):
         arguments.parse_variable("A=\udcff")

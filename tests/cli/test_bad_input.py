@@ -43,29 +43,32 @@ def component(tmp_path: Path) -> str:
         ([], "Missing command"),
         (["nonsense"], "No such command 'nonsense'"),
         (["serve", "--nonsense"], "No such option.*--nonsense"),
-        (["serve", "--env", "A=\udcff"], "--env.*is not text in UTF-8"),
+        (["serve", "--env", "A=\udcff"], "--env.*is not UTF-8 text"),
         (["serve", "--addr"], "--addr.*requires an argument"),
         (["serve", "--addr", "nonsense"], "--addr.*'nonsense' is not an address"),
         (["serve", "--addr", "127.0.0.1:99999"], "--addr.*is not an address"),
         (["serve", "--shutdown-addr", "8080"], "--shutdown-addr.*'8080' is not an address"),
         (["serve", "--env", "=VALUE"], "--env.*'=VALUE' is not of the form NAME or NAME=VALUE"),
         (["serve", "--dir", "::"], "--dir.*'::' is not of the form HOST::GUEST"),
-        (["serve", "--allow-outbound", "ftp://a"], "--allow-outbound.*'ftp://a' is of no protocol that is known"),
+        (
+            ["serve", "--allow-outbound", "ftp://a"],
+            "--allow-outbound.*'ftp://a' has an unknown protocol; use one of http, https",
+        ),
         (["run", "--allow-outbound", "a:b:c"], "--allow-outbound.*'a:b:c' is not of the form HOST, HOST:PORT"),
         (["run", "--allow-outbound", "self", "x"], "--allow-outbound: self is a server's own address"),
         (["serve", "--dir", "/tmp::/::rw"], "--dir.*is not of the form HOST::GUEST or HOST::GUEST::ro"),
         (["serve", "--dir", "/nope::/"], "--dir.*cannot open '/nope' as a directory: No such file or directory"),
         (["serve", "--profile", "nonsense"], "--profile.*'nonsense' is not of the form guest"),
-        (["serve", "--profile", "guest,"], "--profile.*'' is not a file's path"),
+        (["serve", "--profile", "guest,"], "--profile.*'' is not the path of a file"),
         (["serve", "--profile", "guest,/tmp"], "--profile.*'/tmp' is a directory"),
-        (["serve", "--profile", "guest,/dev/null"], "--profile.*'/dev/null' is no regular file"),
-        (["run", "--profile", "guest,/dev/stdout", "x"], "--profile.*'/dev/stdout' is no regular file"),
-        (["serve", "--profile", "guest,/nope/p.json"], "--profile.*there is no directory '/nope'"),
+        (["serve", "--profile", "guest,/dev/null"], "--profile.*'/dev/null' is not a regular file"),
+        (["run", "--profile", "guest,/dev/stdout", "x"], "--profile.*'/dev/stdout' is not a regular file"),
+        (["serve", "--profile", "guest,/nope/p.json"], "--profile.*the directory '/nope' of"),
         (["serve", "--profile", f"guest,{'p' * 151}"], "--profile.*is longer than 150 bytes"),
         (["serve", "--profile", "guest,p.json,soon"], "--profile.*'soon' is not a duration"),
         (["run", "--profile", "guest,p.json,0s", "x"], "--profile.*'0s' is shorter than 1ms"),
         (["serve", "--profile", "guest,p.json,1s,2s"], "--profile.*is not of the form guest"),
-        (["run", "--profile", "vtune", "x"], "--profile.*vtune is not available here"),
+        (["run", "--profile", "vtune", "x"], "--profile.*vtune is not supported; use guest,"),
         (["serve", "-H", "nonsense"], "'-H' / '--header': 'nonsense' is not of the form 'name: value'"),
         (["serve", "--header", "a: b\r\nc: d"], r"--header.*'a: b\\r\\nc: d'.*not visible ASCII"),
         (["serve", "--header", "@/nonsense"], "--header.*cannot read '/nonsense': No such file"),
@@ -84,21 +87,21 @@ def component(tmp_path: Path) -> str:
         (["run", "-W", "gc=maybe", "x"], "'-W' / '--wasm': gc is y or n, not 'maybe'"),
         (["compile", "--compile-timeout", "0", "x"], "--compile-timeout.*longer than 0"),
         (["inspect", "--compile-memory", "much", "x"], "--compile-memory.*'much' is not a size"),
-        (["serve", "-S", "nn"], "'-S' / '--wasi': 'nn' is not available: config, "),
-        (["run", "-S", "config=maybe", "x"], "'-S' / '--wasi': config is y or n$"),
-        (["serve", "-S", "config-var"], "config-var has to be of the form config-var=NAME=VALUE"),
+        (["serve", "-S", "nn"], "'-S' / '--wasi': 'nn' is not supported; use config, "),
+        (["run", "-S", "config=maybe", "x"], "'-S' / '--wasi': config must be y or n$"),
+        (["serve", "-S", "config-var"], "config-var must have the form config-var=NAME=VALUE"),
         (["serve", "--config-var", "=hunter2"], "--config-var.*: it is not of the form NAME or NAME=VALUE$"),
-        (["serve", "--config-var", "a=\udcff"], "--config-var.*: the value of a is not text in UTF-8$"),
+        (["serve", "--config-var", "a=\udcff"], "--config-var.*: the value of a is not UTF-8 text$"),
         (
             ["serve", "--keyvalue", "a=ftp://:hunter2@h"],
-            "the URL of the bucket a is not of the form memory:, sqlite:FILE",
+            "the URL of the bucket a must have the form memory:, sqlite:FILE",
         ),
-        (["serve", "--keyvalue", "a/b=memory:"], "the name of a bucket has letters, digits"),
-        (["serve", "--keyvalue", "a=memory:x"], "the URL of the bucket a is not of the form"),
+        (["serve", "--keyvalue", "a/b=memory:"], "the name of a bucket may contain only letters, digits"),
+        (["serve", "--keyvalue", "a=memory:x"], "the URL of the bucket a must have the form"),
         (["serve", "--keyvalue", "a=redis://h:99999"], "the URL of the bucket a has no valid host and port$"),
-        (["serve", "--keyvalue", "a=redis://h/x"], "the URL of the bucket a is not of the form"),
-        (["serve", "--keyvalue", "a=redis://h?timeout=1"], "the URL of the bucket a has a query other than "),
-        (["serve", "--keyvalue", "a=redis://h?prefix=*"], "the URL of the bucket a has a query other than "),
+        (["serve", "--keyvalue", "a=redis://h/x"], "the URL of the bucket a must have the form"),
+        (["serve", "--keyvalue", "a=redis://h?timeout=1"], "the query of the URL of the bucket a must be "),
+        (["serve", "--keyvalue", "a=redis://h?prefix=*"], "the query of the URL of the bucket a must be "),
         (["serve", "--keyvalue", "a=memory:", "--keyvalue", "a=memory:"], "the bucket a is given twice$"),
         (["run", "--keyvalue", "a=sqlite:/nope/a.db", "x"], "the bucket a: cannot use '/nope/a.db' as a SQLite file: "),
         (
@@ -108,13 +111,13 @@ def component(tmp_path: Path) -> str:
         (["serve", "-S", "keyvalue", "--workers", "2"], "with 2 workers each would have another"),
         (
             ["serve", "--keyvalue", "sqlite:/tmp/a.db", "-S", "keyvalue-in-memory-data=a=b"],
-            "keyvalue-in-memory-data is for a bucket in memory:, and default is kept elsewhere$",
+            "keyvalue-in-memory-data requires the URL memory: for the bucket default$",
         ),
         (["run"], "Missing argument 'COMPONENT'"),
         (["run", "--nonsense", "app.wasm"], "No such option.*--nonsense"),
         (["run", "--env", "", "app.wasm"], "--env.*'' is not of the form NAME or NAME=VALUE"),
         (["run", "--dir", f"{__file__}::/", "app.wasm"], "--dir.*cannot open '.*' as a directory: Not a directory"),
-        (["run", "app.wasm", "\udcff"], "is not text in UTF-8"),
+        (["run", "app.wasm", "\udcff"], "is not UTF-8 text"),
     ],
 )
 def test_options(arguments: list[str], message: str) -> None:
@@ -139,7 +142,7 @@ def test_a_store_that_needs_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['coredis'] = None\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     line = fails("serve", "--keyvalue", "a=redis://h")
-    assert line.endswith("the bucket a needs coredis: pip install 'wasi-trio[redis]'")
+    assert line.endswith("the bucket a requires coredis: pip install 'wasi-trio[redis]'")
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ COMPONENT = b"\0asm\x0d\0\1\0"
         (b"(component", r"app\.wasm is not well-formed text: expected `\)`, line 1, column 11$"),
         (b"(component)", "exports no wasi:http/incoming-handler"),
         (b"\0asm", "app.wasm: "),
-        (CORE, "is a core WebAssembly module; a component is needed"),
+        (CORE, "is a core WebAssembly module; wasi_trio requires a component"),
         (COMPONENT + b"\xff" * 40, "app.wasm: "),
         (COMPONENT, "exports no wasi:http/incoming-handler"),
         (wat.load("hello")[:-40], "app.wasm: "),
@@ -179,12 +182,12 @@ def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, messag
         (b"", "is not a WebAssembly component: it is empty"),
         (
             CORE,
-            "is a core WebAssembly module; a component is needed: .*jco new --wasi-command.*wasm-tools component new",
+            "is a core WebAssembly module; .*jco new --wasi-command.*wasm-tools component new",
         ),
-        (b"(module)", "a component is needed: .*jco new --wasi-command"),
-        (b";; text\n(component)", "exports no wasi:cli/run"),
-        (COMPONENT, "exports no wasi:cli/run: it is no command, but exports nothing"),
-        (wat.load("hello"), "exports no wasi:cli/run: it is no command, but exports wasi:http/incoming-handler@0.2.0"),
+        (b"(module)", "wasi_trio requires a component: .*jco new --wasi-command"),
+        (b";; text\n(component)", "does not export wasi:cli/run"),
+        (COMPONENT, "the component is not a command: it does not export wasi:cli/run .its exports: none"),
+        (wat.load("hello"), "it does not export wasi:cli/run .its exports: wasi:http/incoming-handler@0.2.0"),
         (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0"),
         (
             wasmtime.wat2wasm(
@@ -269,4 +272,4 @@ def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
 def test_a_profile_that_could_not_be_written(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir("/proc")
-    assert "cannot be written: no file can be made in " in fails("serve", "--profile", profile)
+    assert "does not accept new files" in fails("serve", "--profile", profile)

@@ -284,7 +284,7 @@ def test_a_reader_that_leaves() -> None:
     [
         (b"", "is not a WebAssembly component: it is empty"),
         (b"(component", "app.wasm is not well-formed text: "),
-        (b"\0asm\1\0\0\0", "is a core WebAssembly module; a component is needed"),
+        (b"\0asm\1\0\0\0", "is a core WebAssembly module; wasi_trio requires a component"),
         (wat.load("hello")[:-40], "app.wasm: malformed component: "),
         (bytes(wasmtime.wat2wasm('(component (import "f" (func)) (import "f" (func)))')), "app.wasm: .*`f` conflicts"),
     ],

@@ -123,7 +123,7 @@ def test_a_variable_whose_value_no_guest_can_be_given(command: str, monkeypatch:
     monkeypatch.setenv("INHERITED", "\udcff")
     code, out, err = ran("--env", "INHERITED", command, "env")
     assert (code, out) == (2, "")
-    assert err.endswith("'--env': the value that INHERITED has here is not text in UTF-8\n")
+    assert err.endswith("'--env': the environment variable INHERITED does not hold UTF-8 text\n")
 
 
 def test_what_it_prints_keeps_its_order(command: str) -> None:

@@ -159,7 +159,7 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, registry: Registry, name: s
     registry.ask_for_tokens()
     code, _, err = ran(name, f"oci://{registry.host}/app:1")
     assert code == 2
-    assert err.endswith("gives no token without credentials (status 401)\n")
+    assert err.endswith("denies clients without credentials a token (status 401)\n")
 
 
 def test_without_the_extra(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_without_the_extra(tmp_path: Path, registry: Registry, monkeypatch: pyte
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{path}" if path else str(tmp_path))
     code, _, err = ran("inspect", reference)
     assert code == 2
-    assert err == "wasi_trio: error: a component in a registry needs httpx: pip install 'wasi-trio[oci]'\n"
+    assert err == "wasi_trio: error: a component in a registry requires httpx: pip install 'wasi-trio[oci]'\n"
     (tmp_path / "sitecustomize.py").unlink()
     assert ran("inspect", reference)[0] == 0
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['httpx'] = None\n")

@@ -156,7 +156,7 @@ async def test_secrets_are_nowhere_to_be_read(tmp_path: Path, valkey: Valkey) ->
         for path in ("/pool", "/metrics", "/readyz"):
             pages += (await Process.ask(_admin(server), path)).body.decode()
         said = server.stderr + server.stdout + pages
-        assert "cannot connect to the store at 127.0.0.1" in said
+        assert "Cannot connect to the store at 127.0.0.1" in said
         assert "wasi_trio.guest: shop: sold out\\nERROR forged: \\x1b[2J" in said
     for secret in ("swordfish", "opensesame", "hunter2"):
         assert secret not in said

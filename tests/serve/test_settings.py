@@ -83,7 +83,7 @@ def test_a_value_in_the_environment_and_in_toml(name: str, text: str, content: A
 BAD: list[tuple[str, str, Any, str]] = [
     ("request-timeout", "1h", "1h", "'1h' is not a duration such as 1s, 500ms or 2.5"),
     ("request-timeout", "-1", -1, "'-1' is not a duration such as 1s, 500ms or 2.5"),
-    ("request-timeout", "0", 0, "'0' has to be longer than 0"),
+    ("request-timeout", "0", 0, "'0' must be longer than 0"),
     ("request-timeout", "true", True, "'true' is not a duration such as 1s, 500ms or 2.5"),
     ("max-instance-reuse-count", "0", 0, "'0' is not a whole number of 1 or more"),
     ("max-instance-reuse-count", "1.5", 1.5, "'1.5' is not a whole number of 1 or more"),
@@ -119,7 +119,7 @@ def test_a_bad_value_is_told_in_the_same_words(name: str, text: str, content: An
         ({"component": 5}, f"Invalid value for component in {PLACE}: 5 is not a list of strings"),
         ({"component": [5]}, f"Invalid value for component in {PLACE}: [5] is not a list of strings"),
         ({"certfile": 5}, f"Invalid value for certfile in {PLACE}: 5 is not a string"),
-        ({"certfile": ""}, f"Invalid value for certfile in {PLACE}: '' is not a file's path"),
+        ({"certfile": ""}, f"Invalid value for certfile in {PLACE}: '' is not the path of a file"),
         ([1], "wasi_trio in hypercorn.toml is not a table"),
     ],
 )

@@ -19,7 +19,7 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._middleware import NextHandler
 from wasi_trio.wasi._imports import EVERY_STATE, link_wasi, state_imports
-from wasi_trio.wasi._loading import DEFAULT, EngineOptions, LoadError, check_is_component, read_component, refused
+from wasi_trio.wasi._loading import DEFAULT, EngineOptions, LoadError, check_is_component, load_error, read_component
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -
 
 def _engine(options: EngineOptions) -> Engine:
     try:
-        return options.caching()
+        return options.open_cached()
     except wasmtime.WasmtimeError as error:
         raise CacheError(f"compiled code cannot be kept: {' '.join(str(error).split())}") from None
 
@@ -104,7 +104,7 @@ def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callabl
         except LinkError as error:
             unmet = str(error)
     except ComponentError as error:
-        raise refused(path, error) from None
+        raise load_error(path, error) from None
     sizes = {id(step.module): step.size for step in component.steps}
     tell(Compiled(path, len(sizes), sum(sizes.values()), folder, unmet))
 

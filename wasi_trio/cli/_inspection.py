@@ -18,7 +18,7 @@ from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
 from wasi_trio.wasi import p2, p3, proposals
 from wasi_trio.wasi._imports import EVERY_STATE, state_imports, wasi_imports
-from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused
+from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, load_error, read_component
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.p3._http import handler_interface
 from wasi_trio.wasi.wit import host_wit
@@ -83,7 +83,7 @@ def inspect_component(path: str, options: EngineOptions = DEFAULT) -> Inspection
             engine.validate(data)
         return _inspect(path, component, measure(data))
     except ComponentError as error:
-        raise refused(path, error) from None
+        raise load_error(path, error) from None
 
 
 def _inspect(path: str, component: d.Component, sizes: Sizes) -> Inspection:

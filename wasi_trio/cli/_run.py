@@ -26,8 +26,8 @@ from wasi_trio.wasi._loading import (
     LoadError,
     check_address_space,
     link_component,
+    load_error,
     read_component,
-    refused,
 )
 from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
 from wasi_trio.wasi._state import NO_STATE, State
@@ -70,7 +70,7 @@ def run_command(
         try:
             export = find_run(linked)
         except LinkError as error:
-            raise refused(path, error) from None
+            raise load_error(path, error) from None
         stdout, stderr = process_outputs()
         options = WasiOptions(
             args=(file_name(path), *arguments),

@@ -12,7 +12,7 @@ from wasi_trio.component._names import parse_import_name
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve.pool._guest import guest_calls
-from wasi_trio.wasi._loading import LoadError, compile_component, link_compiled, read_component, refused
+from wasi_trio.wasi._loading import LoadError, compile_component, link_compiled, load_error, read_component
 
 __all__ = ["LoadError", "link", "link_http", "load"]
 
@@ -45,4 +45,4 @@ def link_http(component: Component, name: str, imports: Imports | None = None) -
             raise LoadError(f"{error}; name the component that is to answer wasi:http/handler after {name}") from None
         raise
     except LinkError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None

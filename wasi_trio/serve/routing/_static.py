@@ -20,7 +20,7 @@ from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._tracing import Carrier
 from wasi_trio.serve.routing._conditions import Representation, Verdict, judge
-from wasi_trio.wasi.filesystem._opened import KEPT, Files, Opened, OpenFlags
+from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, Files, Opened, OpenFlags
 from wasi_trio.wasi.filesystem._preopens import Preopen
 from wasi_trio.wasi.filesystem._streams import FileSource
 from wasi_trio.wasi.http._body import Body, BodyClosed
@@ -198,13 +198,13 @@ class StaticFiles:
             headers.append(("content-range", b"bytes %d-%d/%d" % (verdict.start, verdict.end - 1, what.size)))
         if request.method == "HEAD" or not length:
             return Response(verdict.status, headers, Body.empty()), None, 0
-        if length <= KEPT:
+        if length <= BUFFER_SIZE:
             content = bytes(await _result(_read(opened, verdict), at_once))
             if len(content) == length:
                 return Response(verdict.status, headers, Body.of(content)), None, 0
         if at_once:
             raise _Wait
-        return Response(verdict.status, headers, Body(KEPT)), FileSource(opened, verdict.start), length
+        return Response(verdict.status, headers, Body(BUFFER_SIZE)), FileSource(opened, verdict.start), length
 
     async def _send(self, source: FileSource, body: Body, left: int) -> None:
         """Write a part of a file to a response's body; one that the file has no longer is cut short."""

@@ -61,7 +61,7 @@ class RouteVersion:
 def tell_pins(versions: Iterable[RouteVersion]) -> None:
     """Tell, once for each, which components were read by references that may stand for others tomorrow."""
     for path, content in {path: content for version in versions for path, content in version.components()}.items():
-        content.tell(path)
+        content.warn_if_unpinned(path)
 
 
 class Contents:
