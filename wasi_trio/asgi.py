@@ -27,7 +27,6 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import text_formatter
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._responder import OwnAnswers
-from wasi_trio.serve._settings import SettingError, Settings
 from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send, pass_lifespan
 from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
@@ -35,6 +34,8 @@ from wasi_trio.serve.pool._admission import Places
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions, tell_pins
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.telemetry._switch import Wanted, wanted
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import EngineOptions, check_address_space

@@ -105,7 +105,7 @@ def component(tmp_path: Path) -> str:
             ["serve", "--keyvalue", "memory:", "--workers", "2"],
             "the bucket default is kept in the memory of each process",
         ),
-        (["serve", "-S", "keyvalue", "--workers", "2"], "with 2 workers each would have another"),
+        (["serve", "-S", "keyvalue", "--workers", "2"], "each of the 2 workers would have its own"),
         (
             ["serve", "--keyvalue", "sqlite:/tmp/a.db", "-S", "keyvalue-in-memory-data=a=b"],
             "keyvalue-in-memory-data is for a bucket in memory:, and default is kept elsewhere$",

@@ -121,9 +121,7 @@ def test_files_and_combinations_that_are_refused(folder: Path, monkeypatch: pyte
     file = folder / "hypercorn.toml"
     file.write_text("[wasi_trio]\nrequest-timout = 1\n")
     monkeypatch.setenv("WASI_TRIO_CONFIG", str(file))
-    assert fails("serve") == (
-        f"[wasi_trio] of {file}: there is no setting 'request-timout', did you mean request-timeout?"
-    )
+    assert fails("serve") == (f"[wasi_trio] of {file}: unknown setting 'request-timout', did you mean request-timeout?")
 
 
 def test_a_component_that_does_not_link_with_several_workers(folder: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from wasi_trio.serve._config_file import ConfigFile, gather
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._listening import Listener, ListenError, SocketOptions, listening, open_listener
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.wasi._arguments import InheritedSocket, UnixAddress
 
 

@@ -13,12 +13,12 @@ import trio
 from tests.e2e.support import until
 from tests.guests import wat
 from tests.serve.support import engine, get, serving
-from wasi_trio.serve._settings import Settings
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._orders import parse_route
 from wasi_trio.serve.routing._pools import MOST_DRAINING, Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request
 

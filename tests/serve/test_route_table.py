@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from wasi_trio.serve._settings import SettingError, Settings, from_environment, from_table
 from wasi_trio.serve.routing._orders import RouteOrder, parse_route
 from wasi_trio.serve.routing._patterns import Pattern, parse_pattern
 from wasi_trio.serve.routing._table import MOST_KNOWN, Ambiguous, RouteTable
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._sources import from_environment, from_table
 
 
 def table(*patterns: str) -> RouteTable[str]:
@@ -183,9 +185,9 @@ def test_routes_of_toml() -> None:
     assert (api.pattern, api.components, api.strip_prefix) == (Pattern("", "/api"), ("auth.wasm", "api.wasm"), True)
     assert (site.pattern, site.name) == (Pattern("a.test", ""), "site")
     assert (rest.pattern, rest.components) == (Pattern("", ""), ("rest.wasm",))
-    assert [settings.of_route(route)["request-timeout"] for route in settings.routes] == [2.0, 5.0, 5.0]
-    assert settings.of_route(site)["env"] == (("A", "1"),)
-    assert settings.of_route(rest)["env"] == ()
+    assert [settings.for_route(route)["request-timeout"] for route in settings.routes] == [2.0, 5.0, 5.0]
+    assert settings.for_route(site)["env"] == (("A", "1"),)
+    assert settings.for_route(rest)["env"] == ()
 
 
 def test_routes_of_the_environment() -> None:
@@ -198,12 +200,15 @@ def test_routes_of_the_environment() -> None:
     [
         ({}, "has neither a component nor files"),
         ({"component": "a.wasm", "prefix": "api"}, "the prefix 'api' does not begin with a slash"),
-        ({"component": "a.wasm", "host": "a/b"}, "has a slash in it"),
+        ({"component": "a.wasm", "host": "a/b"}, "contains a slash"),
         ({"component": "a.wasm", "host": 1}, "host is not a string"),
         ({"component": "a.wasm", "strip_prefix": "yes"}, "strip_prefix is not true or false"),
-        ({"component": "a.wasm", "adr": "x"}, "there is no setting 'adr', did you mean"),
-        ({"component": "a.wasm", "addr": "127.0.0.1:1"}, "addr is for the whole server, and not for one route"),
-        ({"component": "a.wasm", "max-total-memory": "1GiB"}, "is for the whole server"),
+        ({"component": "a.wasm", "adr": "x"}, "unknown setting 'adr', did you mean"),
+        (
+            {"component": "a.wasm", "addr": "127.0.0.1:1"},
+            "addr applies to the whole server and cannot be set for a route",
+        ),
+        ({"component": "a.wasm", "max-total-memory": "1GiB"}, "applies to the whole server"),
         ({"component": "a.wasm", "request-timeout": "soon"}, "Invalid value for request-timeout in"),
         ({"component": "a.wasm", "name": "a b"}, "is not a route's name"),
         ({"files": "/none/such"}, "cannot open '/none/such' as a directory"),

@@ -14,9 +14,12 @@ from wasi_trio.runtime import CompileLimits
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
 from wasi_trio.serve._memory import available
-from wasi_trio.serve._settings import SETTINGS, SettingError, Settings, from_environment, from_table
 from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_elsewhere
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._sources import from_environment, from_table
+from wasi_trio.serve.settings._table import SETTINGS
 from wasi_trio.wasi._arguments import UnixAddress
 from wasi_trio.wasi._loading import EngineOptions
 from wasi_trio.wasi._outbound import Outbound
@@ -109,12 +112,12 @@ def test_a_bad_value_is_told_in_the_same_words(name: str, text: str, content: An
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"request-timout": 1}, f"{PLACE}: there is no setting 'request-timout', did you mean request-timeout?"),
-        ({"Colour": 1}, f"{PLACE}: there is no setting 'Colour'"),
+        ({"request-timout": 1}, f"{PLACE}: unknown setting 'request-timout', did you mean request-timeout?"),
+        ({"Colour": 1}, f"{PLACE}: unknown setting 'Colour'"),
         ({"request-timeout": 1, "request_timeout": 2}, f"{PLACE}: request-timeout is set twice"),
         ({"env": ["A=1"]}, f'Invalid value for env in {PLACE}: it is not a table of NAME = "VALUE"'),
         ({"env": {"A": 1}}, f"Invalid value for env in {PLACE}: the value of A is not a string"),
-        ({"env": {"A=B": "1"}}, f"Invalid value for env in {PLACE}: 'A=B' is not a name: it has a '='"),
+        ({"env": {"A=B": "1"}}, f"Invalid value for env in {PLACE}: 'A=B' is not a name: it contains '='"),
         ({"headers": "x: 1"}, f"Invalid value for headers in {PLACE}: 'x: 1' is not a list of strings"),
         ({"component": 5}, f"Invalid value for component in {PLACE}: 5 is not a list of strings"),
         ({"component": [5]}, f"Invalid value for component in {PLACE}: [5] is not a list of strings"),
@@ -183,10 +186,10 @@ def test_what_the_engine_is_told() -> None:
 
 
 def test_what_only_our_server_can_obey() -> None:
-    with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS is for wasi_trio serve alone"):
+    with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS applies only to wasi_trio serve"):
         settings_elsewhere({"WASI_TRIO_WORKERS": "2"}, ["program"])
-    with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x is for wasi_trio serve alone"):
-        dict(from_table({"admin_addr": "127.0.0.1:1"}, "x", ours=False))
+    with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x applies only to wasi_trio serve"):
+        dict(from_table({"admin_addr": "127.0.0.1:1"}, "x", standalone=False))
 
 
 def test_a_variable_that_no_setting_has() -> None:

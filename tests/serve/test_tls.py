@@ -22,10 +22,10 @@ from wasi_trio.serve._config_file import gather
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._listening import address_of, listening
 from wasi_trio.serve._responder import HandlerService
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve.http._server import MOST_HANDSHAKES, Server
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.settings._setting import SettingError
 
 
 class Certificates(NamedTuple):

@@ -26,7 +26,8 @@ from wasi_trio.cli._options import (
 from wasi_trio.cli._standard_streams import open_standard_streams
 from wasi_trio.runtime._profile_options import Profiling, single
 from wasi_trio.serve._config_file import VARIABLE
-from wasi_trio.serve._settings import BY_NAME, SETTINGS, SettingError
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._table import BY_NAME, SETTINGS
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._outbound import Entry, Outbound
 

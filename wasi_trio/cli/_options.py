@@ -10,7 +10,9 @@ from click.core import ParameterSource
 
 from wasi_trio.cli._printing import write_out
 from wasi_trio.component._features import listing
-from wasi_trio.serve._settings import BY_NAME, Setting, Settings
+from wasi_trio.serve.settings._setting import Setting
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._table import BY_NAME
 from wasi_trio.wasi._arguments import parse_features
 
 if TYPE_CHECKING:
@@ -43,12 +45,12 @@ def option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any
     names += [f"--{setting.option or setting.name}", setting.name.replace("-", "_")]
     if setting.switch:
         return click.option(*names, is_flag=True, help=setting.help)
-    shown = setting.shown or setting.default
+    shown = setting.default_text or setting.default
     return click.option(
         *names,
         type=parsed(setting.parse),
         metavar=setting.metavar,
-        multiple=setting.several,
+        multiple=setting.repeatable,
         help=setting.help if shown is None else f"{setting.help}  [default: {shown}]",
     )
 

@@ -15,7 +15,6 @@ from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._notify import ServiceManager
 from wasi_trio.serve.process._orders import understand
@@ -23,6 +22,7 @@ from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.process._service import Service, administered, exported, new_metrics
 from wasi_trio.serve.process._watching import check_watching, tell_unwatched
 from wasi_trio.serve.routing._versions import Loader, tell_pins
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._switch import wanted
 from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._loading import check_address_space

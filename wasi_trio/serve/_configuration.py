@@ -17,9 +17,10 @@ from hypercorn.config import Config
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.serve._config_file import ConfigFile
 from wasi_trio.serve._listening import SocketOptions
-from wasi_trio.serve._settings import SettingError, Settings
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi._arguments import ListenAddress, check_access_format, parse_listen_address
 
 logger = get_logger("wasi_trio.serve")

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from wasi_trio._texts import shown
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 
 if TYPE_CHECKING:
-    from wasi_trio.serve._settings import Settings
+    from wasi_trio.serve.settings._settings import Settings
 
 TIME: Final = "[%Y-%m-%d %H:%M:%S %z]"
 #: the attribute of a record that says what the line is about: the instance, the request, the trace

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry import _switch as switch
 from wasi_trio.serve.telemetry._switch import Wanted, wanted
 

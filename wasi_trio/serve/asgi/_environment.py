@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from wasi_trio.serve._config_file import VARIABLE, gather, read_config_file
-from wasi_trio.serve._settings import Settings
+from wasi_trio.serve.settings._settings import Settings
 
 
 def settings_elsewhere(environment: Mapping[str, str], arguments: Sequence[str]) -> Settings:
     """The settings where the server is another, whose command line ``arguments`` is; raises SettingError."""
     path = config_path(environment, arguments)
-    return gather({}, environment, read_config_file(path) if path else None, ours=False)
+    return gather({}, environment, read_config_file(path) if path else None, standalone=False)
 
 
 def config_path(environment: Mapping[str, str], arguments: Sequence[str]) -> str | None:

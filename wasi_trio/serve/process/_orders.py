@@ -8,8 +8,10 @@ from typing import Any
 
 from wasi_trio.serve._config_file import VARIABLE, ConfigFile, gather, read_config_file
 from wasi_trio.serve._configuration import ProtocolOptions
-from wasi_trio.serve._settings import SETTINGS, Setting, Settings
 from wasi_trio.serve.routing._versions import RouteVersion, read_versions
+from wasi_trio.serve.settings._setting import Setting
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._table import SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Orders:
             keys = {**file.server, **self.file.server}
             refused += [key for key in keys if file.server.get(key) != self.file.server.get(key)]
             file = replace(file, server=self.file.server)
-        return replace(new, settings=new.settings.keeping(self.settings, stays), file=file), refused
+        return replace(new, settings=new.settings.with_values_of(self.settings, stays), file=file), refused
 
 
 def _is_fixed(setting: Setting) -> bool:

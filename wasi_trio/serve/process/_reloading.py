@@ -15,10 +15,10 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.serve._config_file import read_config_file
 from wasi_trio.serve._loading import LoadError
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._watching import watch
 from wasi_trio.serve.routing._versions import Contents, RouteVersion, tell_pins, version_of
+from wasi_trio.serve.settings._setting import SettingError
 
 logger = get_logger("wasi_trio.serve")
 

@@ -14,7 +14,6 @@ from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._responder import OwnAnswers
-from wasi_trio.serve._settings import Settings
 from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
@@ -25,6 +24,7 @@ from wasi_trio.serve.process._readiness import Readiness
 from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, RouteVersion
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi._state import State, opened
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener
-from wasi_trio.serve._settings import Settings
 from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.routing._versions import Loader, RouteVersion
+from wasi_trio.serve.settings._settings import Settings
 
 if TYPE_CHECKING:
     from wasi_trio.serve.process._reports import Totals

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import trio
 
 from wasi_trio._texts import get_logger
-from wasi_trio.serve._settings import SettingError, Settings
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi.registry._references import is_pinned, is_reference
 
 logger = get_logger("wasi_trio.serve")

@@ -17,7 +17,6 @@ from wasi_trio._texts import get_logger
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._service import Service, exported, new_metrics, reported
@@ -31,6 +30,7 @@ from wasi_trio.serve.process._supervisor import (
     WRITE_PROFILES,
 )
 from wasi_trio.serve.routing._versions import Loader, RouteVersion
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._switch import wanted
 
 logger = get_logger("wasi_trio.serve")

@@ -17,10 +17,11 @@ from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link_http
 from wasi_trio.serve._middleware import Answerer, Chain
-from wasi_trio.serve._settings import SETTINGS, Settings
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._orders import RouteOrder
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._table import SETTINGS
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import Content, LoadError, assembled, compile_component, read_content
 from wasi_trio.wasi.filesystem._preopens import Preopen
@@ -86,7 +87,7 @@ class Contents:
 
 def version_of(order: RouteOrder, settings: Settings, contents: Contents) -> RouteVersion:
     """A route as it is now; raises LoadError."""
-    own = settings.of_route(order)
+    own = settings.for_route(order)
     values = {each.name: own[each.name] for each in SETTINGS if each.for_routes}
     folder = None
     if order.files is not None:
@@ -151,7 +152,7 @@ class Loader:
     def load(self, version: RouteVersion, settings: Settings, imports: Imports | None = None) -> LoadedRoute:
         """Raises LoadError, and SettingError for a directory that guests are to have and cannot be opened."""
         order = version.order
-        own = settings.of_route(order)
+        own = settings.for_route(order)
         folder: Preopen | None = None
         try:
             options = own.handler_options()

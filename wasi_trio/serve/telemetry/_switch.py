@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from wasi_trio._texts import get_logger, shown
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._durations import Durations
 from wasi_trio.serve.telemetry._exporting import SpanCounts, SpanThread, quieten, span_thread
 from wasi_trio.serve.telemetry._metrics import MetricsThread
