@@ -159,11 +159,11 @@ COMPONENT = b"\0asm\x0d\0\1\0"
         (b"", "is not a WebAssembly component: it is empty"),
         (b"#!/bin/sh\n\xff\xfe", "is not a WebAssembly component$"),
         (b"(component", r"app\.wasm is not well-formed text: expected `\)`, line 1, column 11$"),
-        (b"(component)", "exports no wasi:http/incoming-handler"),
+        (b"(component)", "exports neither wasi:http/incoming-handler"),
         (b"\0asm", "app.wasm: "),
         (CORE, "is a core WebAssembly module; a component is needed"),
         (COMPONENT + b"\xff" * 40, "app.wasm: "),
-        (COMPONENT, "exports no wasi:http/incoming-handler"),
+        (COMPONENT, "exports neither wasi:http/incoming-handler"),
         (wat.load("hello")[:-40], "app.wasm: "),
     ],
 )
@@ -251,7 +251,7 @@ def test_components_that_stand_in_front_of_nothing(files: dict[str, str]) -> Non
     for chain in ([outer], [outer, outer]):
         assert fails("serve", *chain) == (
             f"{outer}: nothing provides these imports of the component: wasi:http/handler@0.3.0; "
-            f"name the component that is to answer wasi:http/handler after {outer}"
+            f"name the component that answers wasi:http/handler after {outer}"
         )
 
 

@@ -115,7 +115,7 @@ def test_a_file_that_says_how_several_workers_log(tmp_path: Path) -> None:
         (("--access-log", "app.wasm"), "'app.wasm' is neither text nor json, nor has it an atom such as %(r)s"),
         (("--access-log", "%(r)"), "'%(r)' is no format: incomplete format"),
         (("--access-log", "%(s)d"), "'%(s)d' is no format: "),
-        (("--hypercorn-config", "access.toml"), "cannot log as access.toml says: '%(s)d' is no format: "),
+        (("--hypercorn-config", "access.toml"), "cannot set up the access log of access.toml: '%(s)d' is no format: "),
         (("--hypercorn-config", "deep.toml"), "deep.toml is not TOML: "),
         (("--log-config", "deep.toml"), "deep.toml is not TOML: "),
         (("--log-config", "deep.json"), "deep.json is not JSON: "),
@@ -124,7 +124,7 @@ def test_a_file_that_says_how_several_workers_log(tmp_path: Path) -> None:
         (("--log-config", "bad.json"), "bad.json is not JSON: "),
         (("--log-config", "bad.toml"), "bad.toml is not TOML: "),
         (("--log-config", "list.json"), "list.json is not an object"),
-        (("--log-config", "wrong.json"), "cannot log as wrong.json says: Unable to configure handler 'file': "),
+        (("--log-config", "wrong.json"), "cannot set up logging from wrong.json: Unable to configure handler 'file': "),
     ],
 )
 def test_what_is_refused(tmp_path: Path, options: tuple[str, str], message: str) -> None:

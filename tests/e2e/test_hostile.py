@@ -39,7 +39,7 @@ async def test_wild_calls(family: str, reuse: int, caplog: pytest.LogCaptureFixt
     ("name", "path", "reason"),
     [
         ("trap", "/", "trapped: wasm trap: wasm `unreachable` instruction executed"),
-        ("trap_in_start", "/", "could not be made"),
+        ("trap_in_start", "/", "could not be created"),
         ("no_response", "/", "returned without setting a response"),
         ("no_response", "/1", "dropped the response-outparam without setting it"),
         ("exit", "/", "exited with code 0"),

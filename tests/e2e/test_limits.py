@@ -111,7 +111,9 @@ async def test_work_after_a_response_is_bounded(
         assert await pool.get("/hello") == b"Hello, world!\n"
         assert pool.handler.started == 1
         await trio.sleep(1)
-        assert told(caplog, "instance 1: GET /background?ms=3600000: the guest went on after its response for too long")
+        assert told(
+            caplog, "instance 1: GET /background?ms=3600000: the guest continued for too long after its response"
+        )
         assert await pool.get("/hello") == b"Hello, world!\n"
         assert (pool.handler.started, pool.live) == (2, 2)
         await trio.sleep(20)

@@ -93,7 +93,7 @@ REFUSED = {
     "a handler of another WASI": (
         f"""(component {EMPTY} (func $f (canon lift (core func $m "f")))
           (instance $h (export "handle" (func $f))) (export "wasi:http/handler@0.4.0" (instance $h)))""",
-        "the component exports wasi:http/handler@0.4.0, but what is served is",
+        "the component exports wasi:http/handler@0.4.0, but the server supports",
     ),
 }
 

@@ -46,7 +46,7 @@ async def test_a_call_that_blocks_is_answered_for_at_the_deadline(
             assert (await site.ask("/0")).status in (200, 204)
         await until(lambda: site.instances[0].dead is not None)
         assert site.handler.watchdog.interruptions == 2
-    assert f"of {name}: the host function acme:host/work work holds up the event loop" in caplog.text
+    assert f"of {name}: the host function acme:host/work work blocks the event loop" in caplog.text
     assert f"GET {path}" in caplog.text
 
 

@@ -18,16 +18,16 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(
         requests=st.sampled_from([1, 2, 5, math.inf]),
-        held=st.sampled_from([0, 1, 3, math.inf]),
+        queued=st.sampled_from([0, 1, 3, math.inf]),
         reuse=st.integers(1, 5),
         at_once=st.integers(1, 4),
     )
-    def begin(self, requests: float, held: float, reuse: int, at_once: int) -> None:
-        self.bounds = Bounds(requests, held, reuse, at_once)
+    def begin(self, requests: float, queued: float, reuse: int, at_once: int) -> None:
+        self.bounds = Bounds(requests, queued, reuse, at_once)
         self.has_memory = True
         self.admission: Admission[int] = Admission(self.bounds, lambda: self.has_memory)
         self.requests = 0
-        self.held: list[int] = []
+        self.queued: list[int] = []
         #: what each instance has, and has had
         self.has: dict[Slot, list[int]] = {}
         self.had: dict[Slot, int] = {}
@@ -65,9 +65,9 @@ class Machine(RuleBasedStateMachine):
         return self.active() < self.bounds.requests and (bool(self.roomy) or self.has_memory)
 
     def fill_places(self) -> None:
-        while (request := self.admission.next_held()) is not None:
+        while (request := self.admission.next_queued()) is not None:
             assert self.can_place()
-            assert request == self.held.pop(0), "in the order in which they came"
+            assert request == self.queued.pop(0), "in the order in which they came"
             self.placed(request, *self.admission.place())
 
     def slot(self, data: st.DataObject, busy: bool = False) -> Slot:
@@ -85,9 +85,9 @@ class Machine(RuleBasedStateMachine):
         if possible:
             assert slot is not None
             self.placed(self.requests, verdict, slot)
-        elif len(self.held) < self.bounds.held:
-            assert (verdict, slot) == (Verdict.HOLD, None)
-            self.held.append(self.requests)
+        elif len(self.queued) < self.bounds.queued:
+            assert (verdict, slot) == (Verdict.QUEUE, None)
+            self.queued.append(self.requests)
         else:
             assert (verdict, slot) == (Verdict.REFUSE, None)
 
@@ -115,8 +115,8 @@ class Machine(RuleBasedStateMachine):
             if self.can_place():
                 self.placed(request, *self.admission.place())
             else:
-                self.admission.hold(request)
-                self.held.append(request)
+                self.admission.enqueue(request)
+                self.queued.append(request)
         self.fill_places()
 
     @precondition(lambda self: self.has)
@@ -143,11 +143,11 @@ class Machine(RuleBasedStateMachine):
         assert slot.retired is (reason if stronger else before)
         self.review(slot)
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.queued)
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
-        request = data.draw(st.sampled_from(self.held))
-        self.held.remove(request)
+        request = data.draw(st.sampled_from(self.queued))
+        self.queued.remove(request)
         self.admission.withdraw(request)
         self.admission.withdraw(request)
 
@@ -162,8 +162,8 @@ class Machine(RuleBasedStateMachine):
     def counts(self) -> None:
         admission, bounds = self.admission, self.bounds
         assert admission.active == self.active() <= bounds.requests
-        assert list(admission.held) == self.held
-        assert not self.held or not self.can_place(), "nobody waits for nothing"
+        assert list(admission.queued) == self.queued
+        assert not self.queued or not self.can_place(), "nobody waits for nothing"
         assert admission.started == len(self.has)
         for slot, has in self.has.items():
             assert (slot.load, slot.taken) == (len(has), self.had[slot])

@@ -28,11 +28,11 @@ def new() -> Exchange:
 
 
 class Log:
-    """A keeper that writes down what it is told, and in which state."""
+    """A owner that writes down what it is told, and in which state."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.told: list[object] = []
-        exchange.keeper = self
+        exchange.owner = self
         exchange.notify = lambda: self.told.append(("notified", exchange.state))
 
     def responded(self, exchange: Exchange) -> None:
@@ -52,7 +52,7 @@ def test_each_state_and_event(state: State, event: Event) -> None:
         assert exchange.state is after
         # What has been answered stays so. (Who leaves while held is answered by who makes that transition.)
         assert after.answered or not state.answered
-    elif event in (Event.RESPOND, Event.FAIL, Event.LEAVE, Event.EXPIRE):
+    elif event in (Event.RESPOND, Event.FAIL, Event.ABANDON, Event.EXPIRE):
         assert not exchange.advance(event)
         assert exchange.state is state
     else:
@@ -61,7 +61,7 @@ def test_each_state_and_event(state: State, event: Event) -> None:
 
 
 def test_every_state_is_reached_and_leads_to_the_end() -> None:
-    reached, new_ones = {State.HELD}, {State.HELD}
+    reached, new_ones = {State.QUEUED}, {State.QUEUED}
     while new_ones:
         new_ones = {after for state in new_ones for after in TABLE[state].values()} - reached
         reached |= new_ones
@@ -107,15 +107,15 @@ def test_a_client_that_leaves_is_no_answer_yet(begun: bool) -> None:
         exchange.advance(Event.BEGIN)
     log = Log(exchange)
     exchange.cancel()
-    assert (exchange.answered, exchange.left, exchange.expected) == (False, True, False)
+    assert (exchange.answered, exchange.abandoned, exchange.expected) == (False, True, False)
     response = Response(200, [], Body())
     exchange.respond(response)
     assert response.body.closed and exchange.response is None
     exchange.expire(DeadlinePassed("late"), ERROR)
     exchange.fail(GuestFailed("its client left"), ERROR)
-    assert log.told == [("stop", State.LEFT, False), ("notified", State.DROPPED)]
-    exchange.advance(Event.END)
-    assert exchange.over
+    assert log.told == [("stop", State.ABANDONED, False), ("notified", State.DROPPED)]
+    exchange.advance(Event.GUEST_DONE)
+    assert exchange.place_released
 
 
 @pytest.mark.parametrize("events", [[], [Event.PLACE], [Event.PLACE, Event.BEGIN]])
@@ -138,7 +138,7 @@ def test_a_client_that_leaves_after_its_response_has_ended_early() -> None:
     exchange.advance(Event.BEGIN)
     exchange.respond(Response(200, [], Body()))
     exchange.advance(Event.CLOSE)
-    assert exchange.over and not exchange.left
+    assert exchange.place_released and not exchange.abandoned
     log = Log(exchange)
     exchange.cancel()
     assert log.told == [("stop", State.ENDED, False)]

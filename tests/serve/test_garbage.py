@@ -61,13 +61,13 @@ async def test_where_much_is_held_it_waits_for_long(
     collections = FullCollections(budget)
     older_generations_have_been_collected()
     now = trio.current_time()
-    assert not collections.due(now) and not collections.due(now + 2 * garbage.PATIENCE)
+    assert not collections.due(now) and not collections.due(now + 2 * garbage.DOUBLED_INTERVAL)
     blocks[0] = 3000
-    assert not collections.due(garbage.PATIENCE - 1)
-    assert collections.due(garbage.PATIENCE + 1)
-    collections.collect(garbage.PATIENCE + 1)
+    assert not collections.due(garbage.DOUBLED_INTERVAL - 1)
+    assert collections.due(garbage.DOUBLED_INTERVAL + 1)
+    collections.collect(garbage.DOUBLED_INTERVAL + 1)
     older_generations_have_been_collected()
-    assert not collections.due(3 * garbage.PATIENCE), "no more is held than then"
+    assert not collections.due(3 * garbage.DOUBLED_INTERVAL), "no more is held than then"
 
 
 async def test_where_guests_hold_little_many_objects_are_garbage(monkeypatch: pytest.MonkeyPatch) -> None:

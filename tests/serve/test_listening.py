@@ -96,7 +96,7 @@ def test_what_is_no_socket_to_listen_on() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, open(os.devnull) as file:
         for number, why in (
             (os.dup(file.fileno()), "Socket operation on non-socket"),
-            (os.dup(datagrams.fileno()), "it is no stream socket"),
+            (os.dup(datagrams.fileno()), "it is not a stream socket"),
             (1 << 20, "Bad file descriptor"),
         ):
             with (
@@ -148,7 +148,7 @@ def test_other_settings_of_the_file() -> None:
 def test_settings_that_are_not_used_are_named(caplog: pytest.LogCaptureFixture) -> None:
     protocols(pid_path="x", nonsense=1, backlog=7, worker_class="trio")
     (record,) = caplog.records
-    assert record.getMessage() == "h.toml: wasi_trio serve makes no use of pid_path, nonsense"
+    assert record.getMessage() == "h.toml: wasi_trio serve ignores pid_path, nonsense"
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,12 @@ def test_settings_that_are_not_used_are_named(caplog: pytest.LogCaptureFixture) 
         ({"keep_alive_timeout": "1s"}, "Invalid value for keep_alive_timeout in h.toml: '1s' is not a number"),
         ({"verify_mode": "SOME"}, "Invalid value for verify_mode in h.toml: 'SOME' is none of CERT_NONE, "),
         ({"worker_class": "asyncio"}, 'worker_class in h.toml: wasi_trio runs on trio, set worker_class = "trio"'),
-        ({"quic_bind": "x"}, "quic_bind in h.toml: QUIC is served by hypercorn alone: run hypercorn -c h.toml "),
-        ({"use_reloader": True}, "use_reloader in h.toml: only hypercorn itself reloads: run hypercorn -c h.toml "),
-        ({"accesslog": "/none/log"}, "cannot log as h.toml says: "),
+        ({"quic_bind": "x"}, "quic_bind in h.toml: only hypercorn serves QUIC: run hypercorn -c h.toml "),
+        (
+            {"use_reloader": True},
+            "use_reloader in h.toml: only hypercorn reloads with this key: run hypercorn -c h.toml ",
+        ),
+        ({"accesslog": "/none/log"}, "cannot set up the access log of h.toml: "),
         ({"certfile": "/none"}, "cannot read /none: No such file or directory"),
     ],
 )

@@ -153,7 +153,7 @@ async def test_that_it_does_is_said(caplog: pytest.LogCaptureFixture) -> None:
     async with counting("spin_in_post_return", post_response_timeout=0.1) as (handler, metrics):
         await ask(handler)
     assert read(metrics, "requests_total") == {("ok", "2xx"): 1}
-    assert "instance 1: GET /: the guest went on after its response for too long" in caplog.messages
+    assert "instance 1: GET /: the guest continued for too long after its response" in caplog.messages
 
 
 async def test_requests_that_wait(autojump_clock: trio.testing.MockClock) -> None:
@@ -268,7 +268,7 @@ async def test_a_task_of_the_hosts_that_fails(name: str, caplog: pytest.LogCaptu
     metrics = Metrics()
     linked = link(engine(), wat.load(name), name, Imports({"acme:host/work": FailsInTheBackground}))
     async with ProxyHandler(linked, HandlerOptions(metrics=metrics)) as handler:
-        with pytest.raises(GuestFailed, match="a task failed that the host ran for the instance"):
+        with pytest.raises(GuestFailed, match="a background task of the instance failed in the host"):
             await handler.handle(request("/100"))
         assert (await handler.handle(request("/0"))).status in (200, 204)
     assert "ValueError: the user's mistake" in caplog.text

@@ -252,7 +252,7 @@ async def test_what_a_guest_wrote_before_it_failed_is_sent(when: str, caplog: py
     assert stream.later is not None
     await stream.later()
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
-    assert exchange.left
+    assert exchange.abandoned
     (record,) = caplog.records
     assert record.getMessage() == "GET /: the guest broke off its response: internal-error: it trapped"
 
@@ -317,7 +317,7 @@ async def test_stream() -> None:
     assert stream.state is State.ENDED
     assert stream.content == [b"begun", b"cd"]
     assert stream.trailers == [("X-T", b"1")]
-    assert not exchange.left
+    assert not exchange.abandoned
     assert body.closed
 
 
@@ -326,7 +326,7 @@ async def test_a_stream_that_breaks_off(caplog: pytest.LogCaptureFixture) -> Non
         body.abort(HttpError("internal-error", "it trapped"))
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     (record,) = caplog.records
     assert record.getMessage() == "GET /: the guest broke off its response: internal-error: it trapped"
 
@@ -335,7 +335,7 @@ async def test_a_stream_shorter_than_its_length(caplog: pytest.LogCaptureFixture
     async with streaming([("content-length", b"7")]) as (stream, body, exchange):
         body.finish()
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
-    assert exchange.left
+    assert exchange.abandoned
     assert "2 bytes before the length" in caplog.text
 
 
@@ -344,7 +344,7 @@ async def test_a_stream_longer_than_its_length(caplog: pytest.LogCaptureFixture)
         pass
     assert (stream.state, stream.content) == (State.ABORTED, [])
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     assert "more content than the length" in caplog.text
 
 
@@ -356,7 +356,7 @@ async def test_the_client_leaves_during_a_stream(
         stream.leave()
     assert stream.state is State.ABORTED
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     assert not caplog.records
 
 
@@ -366,7 +366,7 @@ async def test_the_stream_tells_that_the_client_has_left(caplog: pytest.LogCaptu
         body.try_write(b"more")
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     assert not caplog.records
 
 
@@ -379,7 +379,7 @@ def test_the_client_leaves_before_a_response_is_begun(responds: bool) -> None:
     if responds:
         exchange.respond(Response(200, [], body))
     stream.leave()
-    assert exchange.left
+    assert exchange.abandoned
     assert body.closed is responds
     assert str(request.error) == "connection-terminated"
     assert stream.state is State.NOTHING

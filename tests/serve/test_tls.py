@@ -216,7 +216,7 @@ async def test_curl(certificates: Certificates, option: str, version: str) -> No
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"keyfile": "key"}, "there is a keyfile, but no certfile: TLS needs both"),
+        ({"keyfile": "key"}, "keyfile is set without certfile: TLS needs both"),
         ({"certfile": "/none/cert.pem"}, "cannot read /none/cert.pem: No such file or directory"),
         ({"certfile": "cert", "keyfile": "ca"}, "cannot serve over TLS with {cert} and {ca}: "),
         ({"certfile": "cert"}, "cannot serve over TLS with {cert} and {cert}: "),

@@ -172,8 +172,8 @@ def test_a_call_that_blocks_is_ended_at_the_deadline(which: int, guest: str, run
     head, *stack = record.split("\n")
     function = "later" if which >= 100 else "work"
     assert head == (
-        f"instance 1 of {guest}: the host function acme:host/work {function} holds up the event loop past a "
-        f"request's deadline and is interrupted, while these requests are under way: GET /{which}?some"
+        f"instance 1 of {guest}: the host function acme:host/work {function} blocks the event loop past a "
+        f"request's deadline and is interrupted, with these active requests: GET /{which}?some"
     )
     assert stack[0] == "Stack of the stalled thread (most recent call last):"
     assert f", in {function}" in stack[1]
@@ -200,7 +200,7 @@ def test_without_a_deadline_a_stall_is_only_logged(run: Run, work: Work) -> None
     with logged() as records:
         run(main)
     (record,) = records
-    assert record.startswith("instance 1 of host_call: the host function acme:host/work work has held up the event")
+    assert record.startswith("instance 1 of host_call: the host function acme:host/work work has blocked the event")
     assert "pbkdf2_hmac" in record
 
 

@@ -1,4 +1,4 @@
-"""Serving HTTP components: the request handler and what it takes and gives."""
+"""The request handler for HTTP components, its options and its messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``wasi_trio serve`` does once its command line is understood."""
+"""The ``wasi_trio serve`` command after its command line has been parsed."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class CommandError(Exception):
-    """The server cannot be started; the message is one line."""
+    """The server cannot start. The message is one line."""
 
 
 def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None:
-    """Serve components until told to stop; raises CommandError.
+    """Serve components until told to stop. Raise CommandError if the server cannot start.
 
-    ``given`` are settings by name, as the command line has them. Others come from the environment and ``config_file``.
+    ``given`` are the settings from the command line. Others come from the environment and from ``config_file``.
     """
     raise_limit()
     ignore_hang_up()
@@ -55,7 +55,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
         if settings["watch"]:
             check_watching()
         if isinstance(settings["profile"], GuestProfile):
-            # It is to end no process in which nothing takes it yet, or any more. Workers have this from here.
+            # Without a handler SIGUSR2 would kill the process. Workers inherit this.
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         with ExitStack() as stack:
             engine = stack.enter_context(settings.engine_options().open())
@@ -75,7 +75,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             if supervised:
                 from wasi_trio.serve.process._supervisor import Supervisor
 
-                # What the workers load was compiled by this, and is in wasmtime's cache.
+                # Compiling has put the workers' code into wasmtime's cache.
                 del loaded, loader
                 engine.close()
                 supervisor = Supervisor(orders, versions, protocols.workers, listeners, admin_socket, reloading)
@@ -107,7 +107,7 @@ async def _main(
     manager: ServiceManager,
     reloading: Reloading,
 ) -> None:
-    """Run what serves until a signal, or a connection to the shutdown address, sets its event."""
+    """Run the server until a signal, or a connection to the shutdown address, sets its event."""
     async with shutdown_on_signals(reloading.want_all) as stop, trio.open_nursery() as nursery:
         nursery.start_soon(manager.run, stop)
         if shutdown_socket is not None:
