@@ -196,7 +196,7 @@ def test_a_client_that_leaves_anywhere(sent: bytes, data: st.DataObject) -> None
 #: what we do not take, and h11 does
 STRICTER = re.compile(
     r"a malformed request target|HTTP/\d\.\d is not supported|transfer-encoding in HTTP/1\.0"
-    r"|a head with lines that do not end in CRLF"
+    r"|a head whose lines do not end in CRLF"
     r"|a malformed head: (.* in url|Invalid HTTP version)"
 )
 

@@ -630,7 +630,7 @@ async def test_frames_that_ask_for_nothing(frame: bytes, caplog: pytest.LogCaptu
                             ended = event.error_code
                 nursery.cancel_scope.cancel()
     assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
-    assert "too many frames that ask for nothing" in caplog.text
+    assert "too many frames without effect" in caplog.text
 
 
 async def test_empty_content_without_an_end() -> None:

@@ -543,6 +543,6 @@ async def test_what_is_no_request_is_told_in_a_quiet_line(caplog: pytest.LogCapt
             await client.flush()
             while not any(isinstance(event, h2.events.StreamReset) for event in await client.receive()):
                 pass
-    lines = [record for record in caplog.records if "refused as no request" in record.getMessage()]
+    lines = [record for record in caplog.records if "refused a malformed request" in record.getMessage()]
     assert [record.levelname for record in lines] == ["INFO", "INFO"]
-    assert lines[0].getMessage().startswith("what 127.0.0.1 sent is refused as no request (400): ")
+    assert lines[0].getMessage().startswith("refused a malformed request of 127.0.0.1 (400): ")

@@ -527,7 +527,7 @@ async def test_nothing_comes_for_too_long(mock_clock: trio.testing.MockClock, ca
         assert request.exchange.left
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(request.client)
-    assert "a connection is closed: its client sent nothing for 10 s" in caplog.text
+    assert "closed a connection: its client sent nothing for 10 s" in caplog.text
 
 
 @settings(deadline=None, max_examples=50)

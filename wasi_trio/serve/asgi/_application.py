@@ -250,7 +250,7 @@ class AsgiStream(HttpStream):
         if self._in_event:
             return  # what sends it finds out
         self._is_over = True
-        self.tell_left(HttpError("connection-terminated"))
+        self.report_left(HttpError("connection-terminated"))
 
 
 async def refuse_websocket(receive: Receive, send: Send) -> None:
