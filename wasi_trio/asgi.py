@@ -33,7 +33,7 @@ from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._admission import Places
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._pools import Common, Pools
-from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions, tell_pins
+from wasi_trio.serve.routing._versions import LoadedRoute, Loader, log_pins, read_versions
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.telemetry._switch import Wanted, wanted
@@ -154,7 +154,7 @@ class App:
         assert settings is not None
         loader = Loader(engine)
         versions = read_versions(settings)
-        tell_pins(versions)
+        log_pins(versions)
         loaded = [loader.load(version, settings, self._imports) for version in versions]
         places = Places(settings["max-concurrent-requests"])
 

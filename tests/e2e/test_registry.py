@@ -96,7 +96,7 @@ async def test_workers_and_a_tag_that_moves(tmp_path: Path, registry: Registry) 
         # What is not there any more leaves what is served alone.
         registry.content.clear()
         server.signal(signal.SIGHUP)
-        await server.said("nothing is taken over, and what was served is served on: ")
+        await server.said("reload failed, and the old version stays in service: ")
         assert f"{registry.host} does not have the manifest 1" in server.stderr
         assert (await ask(server, "/")).body == greeting(2)
         assert server.stderr.count(RELOADED) == 2

@@ -93,14 +93,14 @@ async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, holding_up:
     async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
         killed, hanging = await process_of(server, 1), await process_of(server, 2)
         os.kill(killed, signal.SIGKILL)
-        await server.said(f"worker 1 (process {killed}) ended with signal SIGKILL, and is replaced")
+        await server.said(f"worker 1 (process {killed}) ended with signal SIGKILL; its replacement starts")
         assert await process_of(server, 1, killed) not in (killed, hanging)
 
         os.kill(hanging, signal.SIGUSR1)
-        await server.said(f"worker 2 (process {hanging}) has held up its event loop for 4 s: it is ended")
-        await server.said(f"worker 2 (process {hanging}) ended with signal SIGABRT, and is replaced")
+        await server.said(f"worker 2 (process {hanging}) has blocked its event loop for 4 s: killing it")
+        await server.said(f"worker 2 (process {hanging}) ended with signal SIGABRT; its replacement starts")
         told = server.stderr
-        assert told.index("has held up") < told.index("in hold_up") < told.index("ended with signal SIGABRT")
+        assert told.index("has blocked") < told.index("in hold_up") < told.index("ended with signal SIGABRT")
         assert await process_of(server, 2, hanging) != hanging
 
         stopped = await process_of(server, 2, hanging)
@@ -128,7 +128,7 @@ async def test_workers_that_are_told_to_end_are_replaced(tmp_path: Path) -> None
             await server.said("[worker 2]: shutting down")
             await finish_echo(client)
         for number, worker in zip((1, 2), workers, strict=True):
-            await server.said(f"worker {number} (process {worker}) ended with exit code 0, and is replaced")
+            await server.said(f"worker {number} (process {worker}) ended with exit code 0; its replacement starts")
             await process_of(server, number, worker)
         assert (await server.ask("/")).status == 200
         async with await trio.open_tcp_stream("127.0.0.1", server.shutdown_port):
@@ -145,7 +145,7 @@ async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
         for worker in workers:
             while _runs(worker):  # noqa: ASYNC110 - it is no child of this process
                 await trio.sleep(0.005)
-        assert server.stderr.count("the supervisor is gone") == 2
+        assert server.stderr.count("the supervisor has ended") == 2
 
 
 def _runs(process: int) -> bool:

@@ -137,4 +137,4 @@ def test_an_address_that_can_not_be_served_any_more_is_logged(caplog: pytest.Log
     listener.close()
     with admin_server(listener, OwnSite(Metrics(), Readiness())):
         pass
-    assert "the admin address is not served any more" in caplog.text
+    assert "the admin address has failed and stays closed" in caplog.text

@@ -249,5 +249,5 @@ async def test_a_response_that_is_written_in_one_go_is_held_to_its_length(declar
     assert CONTENT.startswith(content)
     assert (len(content) == declared) == whole
     (exchange,) = service.exchanges
-    assert exchange.left is not whole, "it is cancelled where the response is cut"
+    assert exchange.abandoned is not whole, "it is cancelled where the response is cut"
     assert at_once > 2 * CAPACITY, "no more than its body holds, so nothing was sent meanwhile"

@@ -217,7 +217,7 @@ async def test_a_response_that_nobody_wants_any_more_holds_back_no_other() -> No
         await client.flush()
         await trio.testing.wait_all_tasks_blocked(0.05)
         (exchange,) = service.exchanges
-        assert exchange.left
+        assert exchange.abandoned
         exchange.respond(Response(200, [], Body.of(b"late")))
         with trio.fail_after(30):
             await client.until(h2.events.ResponseReceived, await client.ask("/"))

@@ -101,7 +101,7 @@ async def test_ready_while_one_is() -> None:
 async def test_what_is_no_report(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     totals = Totals()
     await hear(totals, 1, sent)
-    assert "worker 1 sends what is no report" in caplog.text
+    assert "worker 1 sent an invalid report" in caplog.text
     assert "wasi_trio_workers 0.0" in lines(totals)
 
 

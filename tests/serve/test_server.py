@@ -497,7 +497,7 @@ async def test_a_client_that_has_ended_its_side_gets_its_response() -> None:
         await stream.send_eof()
         await trio.testing.wait_all_tasks_blocked(0.05)
         (exchange,) = service.exchanges
-        assert not exchange.left
+        assert not exchange.abandoned
         exchange.respond(Response(200, [], Body.of(b"answer")))
         assert (await read_to_end(stream)).endswith(b"answer")
 
@@ -511,10 +511,10 @@ async def test_a_client_that_has_ended_its_side_is_not_waited_for_for_long(mock_
         mock_clock.jump(29)
         await trio.testing.wait_all_tasks_blocked(0.05)
         (exchange,) = service.exchanges
-        assert not exchange.left
+        assert not exchange.abandoned
         mock_clock.jump(2)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert exchange.left
+        assert exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(stream)
 

@@ -422,9 +422,9 @@ async def test_chunks_that_are_too_many_to_be_decoded_in_one_go() -> None:
 async def test_chunks_that_go_wrong() -> None:
     async with receiving(CHUNKED) as request:
         request.send(b"3\r\nabc\r\nno chunk\r\n")
-        assert request.take() == b"abc" or request.exchange.left
+        assert request.take() == b"abc" or request.exchange.abandoned
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert request.exchange.left
+        assert request.exchange.abandoned
         assert b"HTTP/1.1 400" in await request.client.receive_some()
         assert_cut_short(request.body)
 
@@ -444,7 +444,7 @@ async def test_a_client_that_ends_in_the_middle(reader_first: bool) -> None:
             assert request.take() == b""
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert_cut_short(request.body)
-        assert request.exchange.left
+        assert request.exchange.abandoned
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -457,7 +457,7 @@ async def test_a_connection_that_breaks(reader_first: bool, caplog: pytest.LogCa
             assert request.take() == b""
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert_cut_short(request.body)
-        assert request.exchange.left
+        assert request.exchange.abandoned
     assert not caplog.records
 
 
@@ -483,7 +483,7 @@ async def test_a_reader_that_is_interrupted() -> None:
         with pytest.raises(Interrupted):
             request.take()
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert request.exchange.left
+        assert request.exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(request.client)
 
@@ -507,7 +507,7 @@ async def test_a_response_whose_guest_is_interrupted_breaks_off() -> None:
             # Room is made by sending, and somebody waits for room.
             body.permit()
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert exchange.left
+        assert exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(client)
 
@@ -521,10 +521,10 @@ async def test_nothing_comes_for_too_long(mock_clock: trio.testing.MockClock, ca
             assert request.take() == b"x"
         mock_clock.jump(9)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert not request.exchange.left
+        assert not request.exchange.abandoned
         mock_clock.jump(2)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert request.exchange.left
+        assert request.exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(request.client)
     assert "closed a connection: its client sent nothing for 10 s" in caplog.text

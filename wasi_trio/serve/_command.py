@@ -20,8 +20,8 @@ from wasi_trio.serve.process._notify import ServiceManager
 from wasi_trio.serve.process._orders import understand
 from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.process._service import Service, administered, exported, new_metrics
-from wasi_trio.serve.process._watching import check_watching, tell_unwatched
-from wasi_trio.serve.routing._versions import Loader, tell_pins
+from wasi_trio.serve.process._watching import check_watching, warn_unwatched
+from wasi_trio.serve.routing._versions import Loader, log_pins
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._switch import wanted
 from wasi_trio.wasi._descriptors import raise_limit
@@ -70,8 +70,8 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             admin = settings["admin-addr"]
             admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
             _announce(listeners, shutdown_socket, admin_socket)
-            tell_pins(versions)
-            tell_unwatched(orders.settings)
+            log_pins(versions)
+            warn_unwatched(orders.settings)
             if supervised:
                 from wasi_trio.serve.process._supervisor import Supervisor
 
@@ -108,7 +108,7 @@ async def _main(
     reloading: Reloading,
 ) -> None:
     """Run the server until a signal, or a connection to the shutdown address, sets its event."""
-    async with shutdown_on_signals(reloading.want_all) as stop, trio.open_nursery() as nursery:
+    async with shutdown_on_signals(reloading.request_all) as stop, trio.open_nursery() as nursery:
         nursery.start_soon(manager.run, stop)
         if shutdown_socket is not None:
             nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)
