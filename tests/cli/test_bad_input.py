@@ -52,7 +52,7 @@ def component(tmp_path: Path) -> str:
         (["serve", "--dir", "::"], "--dir.*'::' is not of the form HOST::GUEST"),
         (["serve", "--allow-outbound", "ftp://a"], "--allow-outbound.*'ftp://a' is of no protocol that is known"),
         (["run", "--allow-outbound", "a:b:c"], "--allow-outbound.*'a:b:c' is not of the form HOST, HOST:PORT"),
-        (["run", "--allow-outbound", "self", "x"], "--allow-outbound: self is a server's own address"),
+        (["run", "--allow-outbound", "self", "x"], "--allow-outbound: 'self' means the address of a server"),
         (["serve", "--dir", "/tmp::/::rw"], "--dir.*is not of the form HOST::GUEST or HOST::GUEST::ro"),
         (["serve", "--dir", "/nope::/"], "--dir.*cannot open '/nope' as a directory: No such file or directory"),
         (["serve", "--profile", "nonsense"], "--profile.*'nonsense' is not of the form guest"),

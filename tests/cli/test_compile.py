@@ -40,7 +40,7 @@ def test_what_runs_later_finds_all_that_it_needs(tmp_path: Path, cache: Path, na
     component = write(tmp_path, name)
     code, out, err = ran("compile", component)
     assert (code, err) == (0, "")
-    assert re.fullmatch(rf"{re.escape(component)}: compiled, \d core modules? of \d+ bytes, kept in {cache}\n", out)
+    assert re.fullmatch(rf"{re.escape(component)}: compiled \d core modules? of \d+ bytes, stored in {cache}\n", out)
     before = kept(cache)
     assert before
     assert ran("run", component)[:2] == (0, "Hello, world!\n")

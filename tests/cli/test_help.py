@@ -86,7 +86,7 @@ def test_the_help_has_no_colours_in_a_pipe() -> None:
         (["inspect"], "Missing argument 'COMPONENT'."),
         (["compile"], "Missing argument 'COMPONENT...'."),
         (["inspect", "a", "b"], "Got unexpected extra argument (b)"),
-        (["inspect", "--wit", "--json", "a"], "--wit and --json exclude each other: the JSON has the WIT text in it"),
+        (["inspect", "--wit", "--json", "a"], "--wit and --json exclude each other; the JSON includes the WIT text"),
         (["inspect", "/none.wasm"], "cannot read /none.wasm: No such file or directory"),
         (["compile", "/none.wasm"], "cannot read /none.wasm: No such file or directory"),
     ],
@@ -115,7 +115,7 @@ def test_the_script_for_a_shell(shell: str) -> None:
 
 
 def test_a_shell_that_there_is_no_script_for() -> None:
-    expected = "wasi_trio: error: $SHELL names none of the shells there is a script for: say bash, zsh or fish\n"
+    expected = "wasi_trio: error: $SHELL is not a supported shell: choose bash, zsh or fish\n"
     assert ran("completion", SHELL="/bin/sh") == (2, "", expected)
     assert ran("completion", SHELL="") == (2, "", expected)
 

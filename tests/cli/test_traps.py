@@ -34,4 +34,4 @@ def test_core_dumps_are_refused_by_name(command: str) -> None:
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("wasi_trio: error: -D coredump is not available here: wasmtime's C API")
+    assert line.startswith("wasi_trio: error: -D coredump is not supported: wasmtime's C API")

@@ -164,7 +164,7 @@ def test_settings_that_are_not_used_are_named(caplog: pytest.LogCaptureFixture) 
         ({"backlog": "many"}, "Invalid value for backlog in h.toml: 'many' is not a whole number"),
         ({"workers": True}, "Invalid value for workers in h.toml: True is not a whole number"),
         ({"keep_alive_timeout": "1s"}, "Invalid value for keep_alive_timeout in h.toml: '1s' is not a number"),
-        ({"verify_mode": "SOME"}, "Invalid value for verify_mode in h.toml: 'SOME' is none of CERT_NONE, "),
+        ({"verify_mode": "SOME"}, "Invalid value for verify_mode in h.toml: 'SOME' is not one of CERT_NONE, "),
         ({"worker_class": "asyncio"}, 'worker_class in h.toml: wasi_trio runs on trio, set worker_class = "trio"'),
         ({"quic_bind": "x"}, "quic_bind in h.toml: only hypercorn serves QUIC: run hypercorn -c h.toml "),
         (

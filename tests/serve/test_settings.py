@@ -14,7 +14,7 @@ from wasi_trio.runtime import CompileLimits
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
 from wasi_trio.serve._memory import available
-from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_elsewhere
+from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_under_asgi
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.settings._settings import Settings
@@ -187,7 +187,7 @@ def test_what_the_engine_is_told() -> None:
 
 def test_what_only_our_server_can_obey() -> None:
     with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS applies only to wasi_trio serve"):
-        settings_elsewhere({"WASI_TRIO_WORKERS": "2"}, ["program"])
+        settings_under_asgi({"WASI_TRIO_WORKERS": "2"}, ["program"])
     with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x applies only to wasi_trio serve"):
         dict(from_table({"admin_addr": "127.0.0.1:1"}, "x", standalone=False))
 
@@ -221,8 +221,8 @@ def test_the_file_that_the_environment_names_comes_first(tmp_path: Path) -> None
     for name in ("one", "two"):
         (tmp_path / name).write_text(f'[wasi_trio]\ncomponent = "{name}.wasm"\n')
     arguments = ["hypercorn", "--config", str(tmp_path / "one"), "app"]
-    assert settings_elsewhere({}, arguments)["component"] == ("one.wasm",)
-    assert settings_elsewhere({"WASI_TRIO_CONFIG": str(tmp_path / "two")}, arguments)["component"] == ("two.wasm",)
+    assert settings_under_asgi({}, arguments)["component"] == ("one.wasm",)
+    assert settings_under_asgi({"WASI_TRIO_CONFIG": str(tmp_path / "two")}, arguments)["component"] == ("two.wasm",)
 
 
 def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:

@@ -299,7 +299,7 @@ def _verify_mode(file: ConfigFile, value: Any) -> ssl.VerifyMode:
         return ssl.VerifyMode[value] if isinstance(value, str) else ssl.VerifyMode(value)
     except (KeyError, ValueError):
         names = ", ".join(mode.name for mode in ssl.VerifyMode)
-        raise SettingError(f"Invalid value for verify_mode in {file.path}: {value!r} is none of {names}") from None
+        raise SettingError(f"Invalid value for verify_mode in {file.path}: {value!r} is not one of {names}") from None
 
 
 def _addresses(file: ConfigFile | None, key: str) -> list[ListenAddress]:

@@ -52,14 +52,14 @@ def test_propagators() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("OTEL_TRACES_EXPORTER", "jaegr", "'jaegr' is not installed; there are console"),
+        ("OTEL_TRACES_EXPORTER", "jaegr", "'jaegr' is not installed; available: console"),
         ("OTEL_PROPAGATORS", "tracecontext,bx", "'bx' is not installed"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "'http/json' is none of http/protobuf, grpc"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "'http/json' is not one of http/protobuf, grpc"),
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc", "'otlp_proto_grpc' is not installed"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "is not a URL of http or https"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "is not an http or https URL"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "'many' is not a whole number of at least 1"),
         ("OTEL_BSP_SCHEDULE_DELAY", "0", "'0' is not a whole number of at least 1"),
-        ("OTEL_TRACES_SAMPLER", "some", "'some' is none of always_on"),
+        ("OTEL_TRACES_SAMPLER", "some", "'some' is not one of always_on"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "metrics are cumulative"),
     ],
 )
@@ -82,7 +82,7 @@ def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError) as raised:
         wanted(ENDPOINT)
     assert str(raised.value) == (
-        "OTEL_EXPORTER_OTLP_ENDPOINT asks for OpenTelemetry, which is not installed: pip install 'wasi-trio[otel]', "
+        "OTEL_EXPORTER_OTLP_ENDPOINT requires OpenTelemetry, which is not installed: pip install 'wasi-trio[otel]', "
         "or set OTEL_SDK_DISABLED=true"
     )
 
