@@ -1,4 +1,4 @@
-"""Whatever is wrong on the command line: one line on standard error that says what, and exit code 2."""
+"""Errors on the command line: one line on standard error that says what is wrong, and exit code 2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.guests.build import ROOT
 
 
 def fails(*arguments: str) -> str:
-    """What the one line says that the command fails with."""
+    """Run a command that must fail. Return its line on standard error."""
     command = [sys.executable, "-m", "wasi_trio", *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
@@ -121,7 +121,7 @@ def test_options(arguments: list[str], message: str) -> None:
     assert re.search(message, fails(*arguments))
 
 
-def test_no_message_has_a_secret() -> None:
+def test_messages_reveal_no_secret() -> None:
     for arguments in (
         ["--config-var", "=hunter2"],
         ["--config-var", "a=hunter2\udcff"],
@@ -135,14 +135,14 @@ def test_no_message_has_a_secret() -> None:
 
 
 def test_a_store_that_needs_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As if coredis were not installed: a package of this name that Python does not find."""
+    """A package of this name that raises ImportError stands for a missing coredis."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['coredis'] = None\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     line = fails("serve", "--keyvalue", "a=redis://h")
     assert line.endswith("the bucket a needs coredis: pip install 'wasi-trio[redis]'")
 
 
-def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file(tmp_path: Path) -> None:
     assert fails("serve", str(tmp_path / "none.wasm")).endswith("none.wasm: No such file or directory")
     assert fails("serve", str(tmp_path)).endswith(f"{tmp_path}: Is a directory")
     assert fails("run", str(tmp_path / "none.wasm")).endswith("none.wasm: No such file or directory")
@@ -167,7 +167,7 @@ COMPONENT = b"\0asm\x0d\0\1\0"
         (wat.load("hello")[:-40], "app.wasm: "),
     ],
 )
-def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_an_http_component(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(content)
     assert re.search(message, fails("serve", str(path)))
@@ -199,13 +199,13 @@ def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, messag
         ),
     ],
 )
-def test_a_file_that_is_no_command(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_command(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(content)
     assert re.search(message, fails("run", str(path)))
 
 
-def test_imports_that_nothing_provides(tmp_path: Path) -> None:
+def test_unmet_imports(tmp_path: Path) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(
         wasmtime.wat2wasm(
@@ -220,7 +220,7 @@ def test_imports_that_nothing_provides(tmp_path: Path) -> None:
         assert name in message
 
 
-def test_an_import_of_an_http_component_that_nothing_provides(tmp_path: Path) -> None:
+def test_an_unmet_import_of_an_http_component(tmp_path: Path) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(wat.load("unknown_import"))
     assert "tests:nowhere/nothing@1.0.0" in fails("serve", str(path))
@@ -246,7 +246,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / f"{name}.wasm") for name in names}
 
 
-def test_components_that_stand_in_front_of_nothing(files: dict[str, str]) -> None:
+def test_the_last_component_needs_a_next_one(files: dict[str, str]) -> None:
     outer = files["p3_middleware"]
     for chain in ([outer], [outer, outer]):
         assert fails("serve", *chain) == (
@@ -255,7 +255,7 @@ def test_components_that_stand_in_front_of_nothing(files: dict[str, str]) -> Non
         )
 
 
-def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
+def test_components_without_a_handler_import(files: dict[str, str]) -> None:
     hello, p3_hello = files["hello"], files["p3_hello"]
     message = f"{p3_hello} cannot stand in front of {hello}: it does not import wasi:http/handler"
     assert fails("serve", p3_hello, hello) == message
@@ -266,7 +266,7 @@ def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no directory in which nobody can make files, root neither")
 @pytest.mark.parametrize("profile", ["guest", "guest,/proc/p.json", "jitdump"])
-def test_a_profile_that_could_not_be_written(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_profile(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir("/proc")
     assert "cannot be written: no file can be made in " in fails("serve", "--profile", profile)

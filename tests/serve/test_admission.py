@@ -1,4 +1,4 @@
-"""Admission against a model of it: any order of what can happen, without wasm and without trio."""
+"""Admission against a model, with any order of events. It uses neither wasm nor trio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wasi_trio.serve.pool._outcomes import Retirement
 
 
 class Machine(RuleBasedStateMachine):
-    """Keeps lists of requests, where admission keeps counts."""
+    """A model that keeps lists of requests, where admission keeps counts."""
 
     @initialize(
         requests=st.sampled_from([1, 2, 5, math.inf]),
@@ -28,10 +28,10 @@ class Machine(RuleBasedStateMachine):
         self.admission: Admission[int] = Admission(self.bounds, lambda: self.has_memory)
         self.requests = 0
         self.queued: list[int] = []
-        #: what each instance has, and has had
+        #: The active requests of each instance, and the number of all its requests.
         self.has: dict[Slot, list[int]] = {}
         self.had: dict[Slot, int] = {}
-        #: those with room, that which has had it for longest first
+        #: The available instances. The one that has been available for longest comes first.
         self.roomy: list[Slot] = []
         self.draining = False
 
@@ -73,7 +73,7 @@ class Machine(RuleBasedStateMachine):
     def slot(self, data: st.DataObject, busy: bool = False) -> Slot:
         return data.draw(st.sampled_from([slot for slot, has in self.has.items() if has or not busy]))
 
-    # ---- what happens ----
+    # ---- events ----
 
     @rule()
     def submit(self) -> None:
@@ -156,7 +156,7 @@ class Machine(RuleBasedStateMachine):
         self.draining = True
         self.admission.drain()
 
-    # ---- what always holds ----
+    # ---- invariants ----
 
     @invariant()
     def counts(self) -> None:
@@ -181,7 +181,7 @@ def test_every_reason_has_its_strength() -> None:
 
 
 @pytest.mark.parametrize(("count", "reuse", "at_once", "started"), [(17, 128, 16, 2), (40, 2, 40, 20), (5, 1, 16, 5)])
-def test_requests_that_come_together_fill_instances(count: int, reuse: int, at_once: int, started: int) -> None:
+def test_simultaneous_requests_fill_instances(count: int, reuse: int, at_once: int, started: int) -> None:
     admission: Admission[int] = Admission(Bounds(reuse=reuse, at_once=at_once))
     slots = [admission.submit(number)[1] for number in range(count)]
     assert admission.started == len(set(slots)) == started

@@ -1,4 +1,4 @@
-"""The states of an exchange."""
+"""The states and transitions of an exchange."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new() -> Exchange:
 
 
 class Log:
-    """A owner that writes down what it is told, and in which state."""
+    """An owner that records its calls with the exchange's state."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.told: list[object] = []
@@ -50,7 +50,7 @@ def test_each_state_and_event(state: State, event: Event) -> None:
     if after is not None:
         assert exchange.advance(event)
         assert exchange.state is after
-        # What has been answered stays so. (Who leaves while held is answered by who makes that transition.)
+        # An answer is final. An exchange abandoned in the queue is answered by the code that abandons it.
         assert after.answered or not state.answered
     elif event in (Event.RESPOND, Event.FAIL, Event.ABANDON, Event.EXPIRE):
         assert not exchange.advance(event)
@@ -60,7 +60,7 @@ def test_each_state_and_event(state: State, event: Event) -> None:
             exchange.advance(event)
 
 
-def test_every_state_is_reached_and_leads_to_the_end() -> None:
+def test_every_state_is_reachable_and_leads_to_the_end() -> None:
     reached, new_ones = {State.QUEUED}, {State.QUEUED}
     while new_ones:
         new_ones = {after for state in new_ones for after in TABLE[state].values()} - reached
@@ -91,7 +91,7 @@ def test_a_response() -> None:
     assert log.told[2:] == [("stop", State.DROPPED, False)]
 
 
-def test_a_request_that_nobody_wants_before_it_is_placed() -> None:
+def test_a_request_abandoned_before_its_placement() -> None:
     exchange = new()
     log = Log(exchange)
     exchange.cancel()
@@ -100,7 +100,7 @@ def test_a_request_that_nobody_wants_before_it_is_placed() -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_client_that_leaves_is_no_answer_yet(begun: bool) -> None:
+def test_an_abandoned_request_is_not_answered(begun: bool) -> None:
     exchange = new()
     exchange.advance(Event.PLACE)
     if begun:
@@ -132,7 +132,7 @@ def test_a_deadline(events: list[Event]) -> None:
     assert exchange.failure is failure and failure.error is ERROR
 
 
-def test_a_client_that_leaves_after_its_response_has_ended_early() -> None:
+def test_abandonment_after_an_early_end_of_the_response() -> None:
     exchange = new()
     exchange.advance(Event.PLACE)
     exchange.advance(Event.BEGIN)
@@ -145,8 +145,8 @@ def test_a_client_that_leaves_after_its_response_has_ended_early() -> None:
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"", 500), (b"some", 200)])
-def test_the_status_of_a_response_that_is_broken_off_before_it_is_sent(content: bytes, status: int) -> None:
-    """Content that is there goes out, with the guest's status before it; else the client can be told another."""
+def test_the_status_of_a_response_cut_before_it_is_sent(content: bytes, status: int) -> None:
+    """Buffered content is sent after the guest's status. Without any, the client receives another status."""
     exchange = new()
     exchange.advance(Event.PLACE)
     exchange.advance(Event.BEGIN)

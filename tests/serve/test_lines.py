@@ -1,4 +1,4 @@
-"""Each line of the log that is about an instance or a request says so to programs as well."""
+"""Log lines about an instance or a request identify it in structured logs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def raising(name: str) -> LinkedComponent:
         ("p3_hello", "/", {"max_concurrent_requests": 0, "max_queued_requests": 0}, "requests are already waiting"),
     ],
 )
-async def test_lines_say_what_they_are_about(
+async def test_lines_name_their_subject(
     name: str, path: str, options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "wasi_trio")

@@ -1,4 +1,4 @@
-"""Which route a request goes to, and what is refused because nobody could know."""
+"""The choice of a route, and requests that are refused because they are ambiguous."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def table(*patterns: str) -> RouteTable[str]:
 
 
 @pytest.mark.parametrize("path", ["/", "*", "/%2e%2e//x", "/%zz", "/a/../b"])
-def test_a_server_without_routes_refuses_no_path(path: str) -> None:
+def test_a_server_without_routes_accepts_every_path(path: str) -> None:
     assert table("/").find("example.org", path) == "/"
 
 
@@ -37,14 +37,14 @@ def test_a_server_without_routes_refuses_no_path(path: str) -> None:
         ("/api/v1/a/b/c", "/api/v1"),
         ("/API", "/"),
         ("*", "/"),
-        # The same, percent-encoded (RFC 3986, section 6.2.2.2).
+        # Percent-encoding does not change the path (RFC 3986, section 6.2.2.2).
         ("/%61pi/x", "/api"),
         ("/ap%69", "/api"),
         ("/caf%c3%a9/x", "/caf%C3%A9"),
         ("/caf%C3%A9", "/caf%C3%A9"),
-        # What is encoded twice is something else.
+        # Double encoding does.
         ("/%2561pi", "/"),
-        # However they are read, these lead to one route.
+        # All interpretations of these lead to the same route.
         ("/x/../y", "/"),
         ("/api/x/../y", "/api"),
         ("/api/a%2Fb", "/api"),
@@ -73,12 +73,12 @@ def test_the_longest_prefix(path: str, route: str) -> None:
         "/api//v1",
     ],
 )
-def test_a_path_that_may_be_read_in_two_ways(path: str) -> None:
+def test_an_ambiguous_path(path: str) -> None:
     with pytest.raises(Ambiguous):
         table("/", "/api", "/api/v1").find(None, path)
 
 
-def test_where_only_some_paths_have_a_route() -> None:
+def test_paths_without_a_route() -> None:
     routes = table("/api")
     assert routes.find(None, "/") is None
     assert routes.find(None, "/apis") is None
@@ -95,13 +95,13 @@ def test_where_only_some_paths_have_a_route() -> None:
         ("a.test.", "/", "a.test/"),
         ("a.test.:443", "/", "a.test/"),
         ("%61.test", "/", "a.test/"),
-        # The host comes before the prefix.
+        # The host takes precedence over the prefix.
         ("a.test", "/api/v1", "a.test/"),
         ("b.test", "/api", "*.test/api"),
         ("b.test", "/", "/"),
         ("x.b.test", "/api", "*.b.test/"),
         ("x.y.b.test", "/", "*.b.test/"),
-        # A wildcard is for what is below a name.
+        # A wildcard only matches names below its own.
         ("test", "/api", "/api"),
         ("only.test", "/", "/"),
         ("only.test", "/only", "only.test/only"),
@@ -119,7 +119,7 @@ def test_hosts(authority: str | None, path: str, route: str) -> None:
     assert table(*patterns).find(authority, path) == route
 
 
-def test_what_is_remembered_of_clients_is_bounded() -> None:
+def test_the_cache_of_hosts_is_bounded() -> None:
     routes = table("/", "a.test")
     for number in range(3 * MOST_KNOWN):
         assert routes.find(f"x{number}.test", "/") == "/"
@@ -127,10 +127,10 @@ def test_what_is_remembered_of_clients_is_bounded() -> None:
     assert routes.find("a.test", "/") == "a.test"
 
 
-# ---- what an operator says -------------------------------------------------------------------------------
+# ---- configuration ---------------------------------------------------------------------------------------
 
 
-def test_routes_of_the_command_line() -> None:
+def test_routes_on_the_command_line() -> None:
     assert parse_route("/=a.wasm") == RouteOrder(Pattern("", ""), ("a.wasm",))
     assert parse_route("/a/=a.wasm,b.wasm") == RouteOrder(Pattern("", "/a"), ("a.wasm", "b.wasm"))
     assert parse_route("*.A.test=a.wasm").pattern == Pattern("*.a.test", "")
@@ -164,7 +164,7 @@ def test_a_folder_behind_a_component(tmp_path: Any) -> None:
         ("/a=/none/such/", "cannot open '/none/such/' as a directory"),
     ],
 )
-def test_what_is_no_route(text: str, said: str) -> None:
+def test_invalid_routes(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said) as raised:
         parse_route(text)
     assert "\n" not in str(raised.value)
@@ -174,7 +174,7 @@ def toml(*routes: dict[str, Any], **others: Any) -> Settings:
     return Settings(dict(from_table({"route": list(routes), **others}, "x.toml")))
 
 
-def test_routes_of_toml() -> None:
+def test_routes_in_toml() -> None:
     settings = toml(
         {"prefix": "/api", "component": ["auth.wasm", "api.wasm"], "strip_prefix": True, "request-timeout": 2},
         {"host": "a.test", "component": "a.wasm", "name": "site", "env": {"A": "1"}},
@@ -190,7 +190,7 @@ def test_routes_of_toml() -> None:
     assert settings.for_route(rest)["env"] == ()
 
 
-def test_routes_of_the_environment() -> None:
+def test_routes_in_the_environment() -> None:
     settings = Settings(dict(from_environment({"WASI_TRIO_ROUTE": "/a=a.wasm\nb.test=b.wasm"})))
     assert [str(route.pattern) for route in settings.routes] == ["/a", "b.test/"]
 
@@ -214,7 +214,7 @@ def test_routes_of_the_environment() -> None:
         ({"files": "/none/such"}, "cannot open '/none/such' as a directory"),
     ],
 )
-def test_what_is_wrong_in_toml(route: dict[str, Any], said: str) -> None:
+def test_errors_in_toml(route: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError) as raised:
         toml({"component": "first.wasm"}, route)
     assert str(raised.value).count("\n") == 0
@@ -222,7 +222,7 @@ def test_what_is_wrong_in_toml(route: dict[str, Any], said: str) -> None:
     assert said in str(raised.value)
 
 
-def test_two_for_the_same_requests() -> None:
+def test_two_routes_for_the_same_requests() -> None:
     with pytest.raises(SettingError, match=r"there are two routes for '/a'$"):
         _ = toml({"component": "a.wasm", "prefix": "/a"}, {"component": "b.wasm", "prefix": "/%61/"}).routes
     with pytest.raises(SettingError, match="which the components without a route also answer"):

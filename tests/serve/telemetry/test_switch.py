@@ -1,4 +1,4 @@
-"""What the environment asks for."""
+"""The configuration in the environment."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_mistakes(variable: str, value: str, why: str) -> None:
     assert variable in str(raised.value) or "asks" in str(raised.value) or variable.endswith("PROTOCOL")
 
 
-def test_a_ratio_that_is_none() -> None:
+def test_an_invalid_ratio() -> None:
     environment = {**ENDPOINT, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "half"}
     with pytest.raises(SettingError, match="'half' is not a number from 0 to 1"):
         wanted(environment)
@@ -87,7 +87,7 @@ def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_nothing_is_imported_where_nobody_asks() -> None:
+def test_nothing_is_imported_by_default() -> None:
     code = (
         "import sys; import wasi_trio.serve._command, wasi_trio.asgi, wasi_trio.serve.pool._handler;"
         "from wasi_trio.serve.telemetry._switch import wanted; wanted({});"
