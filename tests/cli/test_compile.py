@@ -53,8 +53,8 @@ def test_several(tmp_path: Path, cache: Path) -> None:
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert [line.partition(":")[0] for line in lines] == components
-    assert lines[0].endswith(f"kept in {cache}")
-    assert lines[1].endswith(f"kept in {cache}")
+    assert lines[0].endswith(f"stored in {cache}")
+    assert lines[1].endswith(f"stored in {cache}")
     assert "; but nothing provides these imports of the component: tests:nowhere/nothing@1.0.0" in lines[2]
     again = kept(cache)
     assert ran("compile", *components) == (0, out, "")
@@ -95,7 +95,7 @@ def test_the_folder_in_wasmtimes_configuration(tmp_path: Path, cache: Path, monk
     component = write(tmp_path, "command")
     code, out, _ = ran("compile", component)
     assert code == 0
-    assert out.endswith(f"kept in {other}\n")
+    assert out.endswith(f"stored in {other}\n")
     assert kept(other)
 
 
@@ -129,4 +129,4 @@ def test_an_interrupt(tmp_path: Path, cache: Path) -> None:
         assert terminal.finish() == 130
     assert terminal.said.rindex(b"\x1b[?25h") > terminal.said.rindex(b"\x1b[?25l")
     assert "Traceback" not in terminal.text
-    assert f"kept in {cache}" not in terminal.text
+    assert f"stored in {cache}" not in terminal.text

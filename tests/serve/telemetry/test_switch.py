@@ -60,7 +60,7 @@ def test_propagators() -> None:
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "'many' is not a whole number of at least 1"),
         ("OTEL_BSP_SCHEDULE_DELAY", "0", "'0' is not a whole number of at least 1"),
         ("OTEL_TRACES_SAMPLER", "some", "'some' is not one of always_on"),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "metrics are cumulative"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "use cumulative"),
     ],
 )
 def test_mistakes(variable: str, value: str, why: str) -> None:
