@@ -137,7 +137,7 @@ def test_header_file_with_a_bad_line(tmp_path: Path) -> None:
         arguments.parse_headers(f"@{path}")
 
 
-def test_header_file_that_can_not_be_read(tmp_path: Path) -> None:
+def test_unreadable_header_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No such file"):
         arguments.parse_headers(f"@{tmp_path / 'none'}")
     with pytest.raises(ValueError, match="directory"):

@@ -1,4 +1,4 @@
-"""Whatever is wrong on the command line: one line on standard error that says what, and exit code 2."""
+"""Errors on the command line: one line on standard error that says what is wrong, and exit code 2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.guests.build import ROOT
 
 
 def fails(*arguments: str) -> str:
-    """What the one line says that the command fails with."""
+    """Run a command that must fail. Return its line on standard error."""
     command = [sys.executable, "-m", "wasi_trio", *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
@@ -55,7 +55,7 @@ def component(tmp_path: Path) -> str:
             "--allow-outbound.*'ftp://a' has an unknown protocol; use one of http, https",
         ),
         (["run", "--allow-outbound", "a:b:c"], "--allow-outbound.*'a:b:c' is not of the form HOST, HOST:PORT"),
-        (["run", "--allow-outbound", "self", "x"], "--allow-outbound: self is a server's own address"),
+        (["run", "--allow-outbound", "self", "x"], "--allow-outbound: 'self' means the address of a server"),
         (["serve", "--dir", "/tmp::/::rw"], "--dir.*is not of the form HOST::GUEST or HOST::GUEST::ro"),
         (["serve", "--dir", "/nope::/"], "--dir.*cannot open '/nope' as a directory: No such file or directory"),
         (["serve", "--profile", "nonsense"], "--profile.*'nonsense' is not of the form guest"),
@@ -108,7 +108,7 @@ def component(tmp_path: Path) -> str:
             ["serve", "--keyvalue", "memory:", "--workers", "2"],
             "the bucket default is kept in the memory of each process",
         ),
-        (["serve", "-S", "keyvalue", "--workers", "2"], "with 2 workers each would have another"),
+        (["serve", "-S", "keyvalue", "--workers", "2"], "each of the 2 workers would have its own"),
         (
             ["serve", "--keyvalue", "sqlite:/tmp/a.db", "-S", "keyvalue-in-memory-data=a=b"],
             "keyvalue-in-memory-data requires the URL memory: for the bucket default$",
@@ -124,7 +124,7 @@ def test_options(arguments: list[str], message: str) -> None:
     assert re.search(message, fails(*arguments))
 
 
-def test_no_message_has_a_secret() -> None:
+def test_messages_reveal_no_secret() -> None:
     for arguments in (
         ["--config-var", "=hunter2"],
         ["--config-var", "a=hunter2\udcff"],
@@ -138,14 +138,14 @@ def test_no_message_has_a_secret() -> None:
 
 
 def test_a_store_that_needs_a_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As if coredis were not installed: a package of this name that Python does not find."""
+    """A package of this name that raises ImportError stands for a missing coredis."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['coredis'] = None\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     line = fails("serve", "--keyvalue", "a=redis://h")
     assert line.endswith("the bucket a requires coredis: pip install 'wasi-trio[redis]'")
 
 
-def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file(tmp_path: Path) -> None:
     assert fails("serve", str(tmp_path / "none.wasm")).endswith("none.wasm: No such file or directory")
     assert fails("serve", str(tmp_path)).endswith(f"{tmp_path}: Is a directory")
     assert fails("run", str(tmp_path / "none.wasm")).endswith("none.wasm: No such file or directory")
@@ -162,15 +162,15 @@ COMPONENT = b"\0asm\x0d\0\1\0"
         (b"", "is not a WebAssembly component: it is empty"),
         (b"#!/bin/sh\n\xff\xfe", "is not a WebAssembly component$"),
         (b"(component", r"app\.wasm is not well-formed text: expected `\)`, line 1, column 11$"),
-        (b"(component)", "exports no wasi:http/incoming-handler"),
+        (b"(component)", "exports neither wasi:http/incoming-handler"),
         (b"\0asm", "app.wasm: "),
         (CORE, "is a core WebAssembly module; wasi_trio requires a component"),
         (COMPONENT + b"\xff" * 40, "app.wasm: "),
-        (COMPONENT, "exports no wasi:http/incoming-handler"),
+        (COMPONENT, "exports neither wasi:http/incoming-handler"),
         (wat.load("hello")[:-40], "app.wasm: "),
     ],
 )
-def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_an_http_component(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(content)
     assert re.search(message, fails("serve", str(path)))
@@ -202,13 +202,13 @@ def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, messag
         ),
     ],
 )
-def test_a_file_that_is_no_command(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_command(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(content)
     assert re.search(message, fails("run", str(path)))
 
 
-def test_imports_that_nothing_provides(tmp_path: Path) -> None:
+def test_unmet_imports(tmp_path: Path) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(
         wasmtime.wat2wasm(
@@ -223,7 +223,7 @@ def test_imports_that_nothing_provides(tmp_path: Path) -> None:
         assert name in message
 
 
-def test_an_import_of_an_http_component_that_nothing_provides(tmp_path: Path) -> None:
+def test_an_unmet_import_of_an_http_component(tmp_path: Path) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(wat.load("unknown_import"))
     assert "tests:nowhere/nothing@1.0.0" in fails("serve", str(path))
@@ -249,16 +249,16 @@ def files(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / f"{name}.wasm") for name in names}
 
 
-def test_components_that_stand_in_front_of_nothing(files: dict[str, str]) -> None:
+def test_the_last_component_needs_a_next_one(files: dict[str, str]) -> None:
     outer = files["p3_middleware"]
     for chain in ([outer], [outer, outer]):
         assert fails("serve", *chain) == (
             f"{outer}: nothing provides these imports of the component: wasi:http/handler@0.3.0; "
-            f"name the component that is to answer wasi:http/handler after {outer}"
+            f"name the component that answers wasi:http/handler after {outer}"
         )
 
 
-def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
+def test_components_without_a_handler_import(files: dict[str, str]) -> None:
     hello, p3_hello = files["hello"], files["p3_hello"]
     message = f"{p3_hello} cannot stand in front of {hello}: it does not import wasi:http/handler"
     assert fails("serve", p3_hello, hello) == message
@@ -269,7 +269,7 @@ def test_components_that_can_not_stand_in_front(files: dict[str, str]) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no directory in which nobody can make files, root neither")
 @pytest.mark.parametrize("profile", ["guest", "guest,/proc/p.json", "jitdump"])
-def test_a_profile_that_could_not_be_written(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_profile(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir("/proc")
     assert "does not accept new files" in fails("serve", "--profile", profile)
