@@ -85,7 +85,7 @@ def _engine(options: EngineOptions) -> Engine:
     try:
         return options.caching()
     except wasmtime.WasmtimeError as error:
-        raise CacheError(f"compiled code cannot be kept: {' '.join(str(error).split())}") from None
+        raise CacheError(f"compiled code cannot be stored: {' '.join(str(error).split())}") from None
 
 
 def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callable[[_Event], None]) -> None:

@@ -1,4 +1,7 @@
-"""Reads types, names, externtypes and aliases ("Type Definitions", "Alias Definitions", "nameattributes" in Binary.md)."""
+"""Reads types, names, externtypes and aliases.
+
+See "Type Definitions", "Alias Definitions" and ``nameattributes`` in Binary.md.
+"""
 
 from __future__ import annotations
 
