@@ -83,7 +83,7 @@ def test_an_unusable_cache(tmp_path: Path, cache: Path) -> None:
     (cache / "modules").write_text("no folder")
     code, out, err = ran("compile", write(tmp_path, "hello"))
     assert (code, out) == (2, "")
-    assert err == f"wasi_trio: error: compiled code cannot be kept in {cache}: File exists\n"
+    assert err == f"wasi_trio: error: compiled code cannot be stored in {cache}: File exists\n"
 
 
 def test_the_folder_in_wasmtimes_configuration(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

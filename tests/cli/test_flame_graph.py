@@ -104,7 +104,7 @@ def test_a_deep_stack(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_a_profile(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text("{}")
-    assert "p.json: no profile in the processed format" in fails("profile", str(tmp_path / "p.json"))
+    assert "p.json: not a profile in the processed format" in fails("profile", str(tmp_path / "p.json"))
     assert "cannot read /nonsense" in fails("profile", "/nonsense")
     file = profile(tmp_path / "q.json", {("handle",): 1})
     assert "cannot write" in fails("profile", file, "-o", "/nonsense/flame.html")
@@ -132,7 +132,7 @@ def test_an_inconsistent_profile(table: str, column: str, value: object, tmp_pat
     cells = content["threads"][0][table][column]
     cells[:] = [value] * len(cells)
     Path(file).write_text(json.dumps(content))
-    assert "p.json: no profile in the processed format" in fails("profile", file)
+    assert "p.json: not a profile in the processed format" in fails("profile", file)
 
 
 def test_invalid_names(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_an_invalid_interval(tmp_path: Path) -> None:
     content = json.loads(Path(file).read_text())
     content["meta"]["interval"] = math.inf
     Path(file).write_text(json.dumps(content))
-    assert "no profile in the processed format" in fails("profile", file)
+    assert "not a profile in the processed format" in fails("profile", file)
 
 
 def test_a_command_writes_its_profile_to_the_given_file(tmp_path: Path) -> None:

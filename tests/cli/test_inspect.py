@@ -302,7 +302,7 @@ def test_a_truncated_core_module(tmp_path: Path) -> None:
     cut = bytes(content).replace(b"\x03own", b"\x7fown")
     path = tmp_path / "app.wasm"
     path.write_bytes(cut)
-    with pytest.raises(LoadError, match=r"app\.wasm: a name reaches past the end of its section"):
+    with pytest.raises(LoadError, match=r"app\.wasm: a name extends past the end of its section"):
         inspect_component(str(path))
 
 

@@ -68,7 +68,7 @@ async def test_active_calls_have_their_own_limit(caplog: pytest.LogCaptureFixtur
     async with serve("p3_hoard", HandlerOptions(limits=Limits(calls=100))) as site:
         number = wat.cases("p3_hoard").index("calls")
         assert (await site.ask(f"/{number}")).status == 500
-        assert told(caplog, "too many calls are under way: an instance may have 100")
+        assert told(caplog, "too many calls in progress: an instance may have at most 100")
         await site.all_gone()
         assert (await site.ask("/0")).body == b"survived\n"
 

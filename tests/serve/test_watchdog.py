@@ -207,7 +207,7 @@ def test_without_a_deadline_a_stall_is_only_logged(run: Run, work: Work) -> None
 def test_a_stall_is_interrupted_if_configured(run: Run, work: Work) -> None:
     async def main() -> None:
         async with handler(work, "host_call", stall_limit=0.05, interrupt_stalls=True) as proxy:
-            with pytest.raises(GuestFailed, match="held up the event loop"):
+            with pytest.raises(GuestFailed, match="blocked the event loop"):
                 await get(proxy, LOOP)
             assert (await get(proxy, 0)).status == 200
 
