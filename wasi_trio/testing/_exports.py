@@ -47,6 +47,7 @@ class _Called(Outputs):
                     nursery.start_soon(instance.pump.run)
                 with block.block():
                     yield instance
+                self._save_tape()
             finally:
                 if instance is not None:
                     with trio.CancelScope(shield=True):
