@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wasi_trio.testing._app import App, RequestParts, Response, component
     from wasi_trio.testing._cassette import Cassette, UnrecordedRequest, cassette
     from wasi_trio.testing._commands import CommandResult, run
-    from wasi_trio.testing._exports import exports
+    from wasi_trio.testing._exports import Exports, exports
     from wasi_trio.testing._failures import ResponseCut
     from wasi_trio.testing._interactions import CassetteError
     from wasi_trio.testing._live import LiveServer, server
@@ -57,6 +57,7 @@ __all__ = [
     "Datagrams",
     "DeadlinePassed",
     "ExchangeFailed",
+    "Exports",
     "GuestFailed",
     "GuestSettings",
     "Headers",
@@ -102,6 +103,7 @@ __getattr__, __dir__ = lazily(
         "CpuTimeExceeded": "wasi_trio.serve.pool._exchange",
         "DeadlinePassed": "wasi_trio.serve.pool._exchange",
         "ExchangeFailed": "wasi_trio.serve.pool._exchange",
+        "Exports": "wasi_trio.testing._exports",
         "GuestFailed": "wasi_trio.serve.pool._exchange",
         "GuestSettings": "wasi_trio.testing._settings",
         "Headers": "wasi_trio.testing._messages",

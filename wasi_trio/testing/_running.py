@@ -151,6 +151,10 @@ class Running(Outputs):
                 sections.append((f"{title}: {name}", text))
         return sections
 
+    def _linked(self) -> list[LinkedComponent]:
+        """The components, each as it is linked."""
+        return [handler.component for handler in self._pools.handlers]
+
     def _fail(self, error: BaseException) -> None:
         """Something in the test's own code has failed beside the test: end the block with it."""
         self._block.fail(error)
