@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
 
 import trio
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from wasi_trio.runtime._component import LinkedComponent
 
 T = TypeVar("T")
+#: the name of an export, and of the function in it if it is an interface
+_Place: TypeAlias = "tuple[str, str | None]"
 
 
 class _Called(Outputs):
@@ -75,8 +77,8 @@ class Exports:
     async def call(self, function: str, *arguments: Any) -> Any:
         """Call a function: ``call("run")``, or ``call("acme:math/math.add", 1, 2)`` for one of an interface.
 
-        An interface may go without its version, and without its package where no other has its name. Raises ValueError
-        for a name that the component does not export, Trap, and what a host function raises.
+        An interface may go without its version, and without its package or as a whole where nothing else has the name.
+        Raises ValueError for a name that the component does not export, Trap, and what a host function raises.
         """
         __tracebackhide__ = True
         if function not in self._found:
@@ -86,24 +88,32 @@ class Exports:
 
 def _find(instance: Instance, function: str) -> Export | LiftedFunction:
     interface, _, name = function.rpartition(".")
-    known: list[tuple[str, str | None]] = []
+    own: list[_Place] = []
+    others: list[_Place] = []
     for exported, (sort, item) in instance.linked.plan.exports.items():
         if sort is Sort.FUNC and not interface:
-            known.append((exported, None))
-        elif sort is Sort.INSTANCE and interface in _names_of(exported):
-            known += [(exported, inner) for inner, (kind, _) in item.exports.items() if kind is Sort.FUNC]
-    places = [place for place in known if name in ((place[1] or place[0]), snake_case(place[1] or place[0]))]
+            own.append((exported, None))
+        elif sort is Sort.INSTANCE and (not interface or interface in _names_of(exported)):
+            others += [(exported, inner) for inner, (kind, _) in item.exports.items() if kind is Sort.FUNC]
+    places = [place for place in own if _is_called(place, name)] or [
+        place for place in others if _is_called(place, name)
+    ]
     if len(places) > 1:
         listed = ", ".join(map(_spelled, places))
         raise ValueError(f"{instance.linked.name} exports several functions {function}: {listed}")
     found = instance.linked.find_export(*places[0]) if places else None
     if found is None:
-        near = ", ".join(sorted(map(_spelled, known)) or sorted(instance.linked.plan.exports)) or "no exports"
-        raise ValueError(f"{instance.linked.name} does not export {function}; it has {near}")
+        known = ", ".join(map(_spelled, [*own, *others])) or ", ".join(instance.linked.plan.exports) or "no exports"
+        raise ValueError(f"{instance.linked.name} does not export {function}; it has {known}")
     return found
 
 
-def _spelled(place: tuple[str, str | None]) -> str:
+def _is_called(place: _Place, name: str) -> bool:
+    own = place[1] or place[0]
+    return name in (own, snake_case(own))
+
+
+def _spelled(place: _Place) -> str:
     return place[0] if place[1] is None else f"{place[0]}.{place[1]}"
 
 

@@ -88,6 +88,9 @@ class Names:
             near = get_close_matches(name, spelled, _LISTED, cutoff=0.5) or sorted(spelled)[:_LISTED]
             said = f"; it has {', '.join(near)}" if near else ""
             raise ValueError(f"{self.origin} has no {what} {name}{said}")
+        own = [place for place in places if not place[0].name]
+        if own:
+            return own[0]  # what is the world's itself has no longer name
         if len({id(found) for _, _, found in places}) > 1:
             listed = ", ".join(sorted({_full(scope, short) for scope, short, _ in places}))
             raise ValueError(f"{self.origin} has several {what}s {name}: {listed}")
