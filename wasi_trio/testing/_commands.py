@@ -88,4 +88,5 @@ async def run(
     if isinstance(outcome, Trap):
         explain(outcome, None, running.stderr)
         raise outcome
+    running._save_tape()
     return CommandResult(outcome, running.stdout, running.stderr)
