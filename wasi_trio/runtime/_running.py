@@ -22,8 +22,8 @@ class Guest(Protocol):
 
 
 if TYPE_CHECKING:
-    #: a host call that runs
-    HostCall = tuple[HostFunc | Lifted, Guest]
+    #: a host call that runs, and whether it may be interrupted from the keyboard
+    HostCall = tuple[HostFunc | Lifted, Guest, bool]
 
 
 class Interruption:

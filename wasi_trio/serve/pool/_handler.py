@@ -13,6 +13,7 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._containment import split
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
@@ -194,6 +195,7 @@ class ProxyHandler:
         """
         return await self.submit(request).wait()
 
+    @uninterrupted
     def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
         """Hand a request over without waiting for its response; ``carrier`` tells where it came from."""
         exchange = Exchange(request)
@@ -303,6 +305,7 @@ class ProxyHandler:
             places.waiting.pop(self, None)
         return exchange is not None
 
+    @uninterrupted
     async def _run_worker(self, worker: Worker, exchange: Exchange, expected: int) -> None:
         self._budget.unreserve(expected)
         try:
