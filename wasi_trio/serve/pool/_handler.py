@@ -131,6 +131,11 @@ class ProxyHandler:
         return self.admission.active
 
     @property
+    def lingers(self) -> bool:
+        """Whether some guest goes on with what it does after its responses."""
+        return any(worker.lingers for worker in self.workers)
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for others to be done."""
         return len(self.admission.held)
@@ -330,9 +335,13 @@ class ProxyHandler:
         admission = self.admission
         admission.release()
         self._place_held()
-        if not admission.active and self._observer is not None:
-            self._observer.idle()
+        self.note_rest()
         self._leave()
+
+    def note_rest(self) -> None:
+        """Tell if no request is under way."""
+        if not self.admission.active and self._observer is not None:
+            self._observer.idle()
 
     async def _answer_when_cancelled(self) -> None:
         """When the handler is cancelled fail what is under way at once: a host function may take its time to end."""

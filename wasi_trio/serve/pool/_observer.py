@@ -37,7 +37,7 @@ class Listener(Protocol):
         """An instance is gone, or could not be made."""
 
     def idle(self) -> None:
-        """No request is under way any more."""
+        """No request is under way, or no guest goes on after its responses any more; may be told more than once."""
 
 
 class Observer:

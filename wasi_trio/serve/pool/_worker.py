@@ -64,6 +64,9 @@ class Pool(Protocol):
     def release(self) -> None:
         """A worker is done with a request."""
 
+    def note_rest(self) -> None:
+        """The guest of a worker has nothing left to do after its responses."""
+
     def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
         """A worker gives back requests that it has not begun, and that have no place any more."""
 
@@ -81,6 +84,10 @@ class Strategy(Protocol):
     @property
     def asks_for_backpressure(self) -> bool:
         """Whether the guest wants no further request for now."""
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the guest goes on with something although no request is under way."""
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         """Serve a request and those that come to the worker's inbox; returns when the instance is used up.
@@ -131,6 +138,11 @@ class Worker:
         """The requests that the instance works on; may be asked on any thread."""
         strategy = self.strategy
         return self._making or (() if strategy is None else strategy.in_flight())
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the guest goes on with something although no request is under way."""
+        return self.strategy is not None and self.strategy.lingers
 
     def cpu_bound(self, current: Guest | None) -> bool:
         """Whether the guest computes at the moment, or could; ``current`` is what runs. May be asked on any thread."""
