@@ -12,6 +12,7 @@ from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._engine import Limits
+from wasi_trio.runtime._fiber import Meter
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._context import WasiContext, WasiOptions
@@ -34,10 +35,12 @@ def find_run(linked: LinkedComponent) -> Export | LiftedFunction:
     raise LinkError(f"the component exports no wasi:cli/run: it is no command, but exports {exports}")
 
 
-async def run(linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions) -> int | Trap:
+async def run(
+    linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions, meter: Meter | None = None
+) -> int | Trap:
     """Run a command in an instance of its own, and give its exit code, or the trap that it ended in.
 
-    It has ended when its ``run`` has returned: tasks that it left are dropped.
+    ``meter`` is told of the processor time that it uses. It has ended when its ``run`` has returned: tasks that it left are dropped.
     """
     instance: Instance | None = None
     context: WasiContext | None = None
@@ -46,7 +49,7 @@ async def run(linked: LinkedComponent, export: Export | LiftedFunction, options:
             connections = Connections(nursery, options.http.keep_alive)
             context = WasiContext(replace(options, state=state), nursery=nursery, connections=connections)
             try:
-                instance = await Instance.instantiate(linked, context, LIMITS)
+                instance = await Instance.instantiate(linked, context, LIMITS, meter)
                 if instance.pump is not None:
                     nursery.start_soon(instance.pump.run)
                 return 0 if isinstance(await instance.call_export(export, ()), Ok) else 1
