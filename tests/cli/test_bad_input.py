@@ -71,7 +71,10 @@ def component(tmp_path: Path) -> str:
         (["serve", "--header", "@/nonsense"], "--header.*cannot read '/nonsense': No such file"),
         (["serve", "--idle-instance-timeout", "soon"], "--idle-instance-timeout.*'soon' is not a duration"),
         (["serve", "--idle-instance-timeout", "-1s"], "--idle-instance-timeout.*'-1s' is not a duration"),
-        (["serve", "--request-timeout", "1h"], "--request-timeout.*'1h' is not a duration"),
+        (
+            ["serve", "--request-timeout", "1d"],
+            "--request-timeout.*'1d' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m",
+        ),
         (["serve", "--request-timeout", "0"], "--request-timeout.*longer than 0"),
         (
             ["serve", "--max-instance-reuse-count", "0"],
@@ -150,6 +153,13 @@ def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
 
 
 CORE = b"\0asm\1\0\0\0"
+PREVIEW1 = bytes(wasmtime.wat2wasm('(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32))))'))
+PREVIEW1_COMMAND = bytes(
+    wasmtime.wat2wasm(
+        """(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32))) (func (export "_start")))"""
+    )
+)
+EMBEDDED = CORE + b"\0\x10\x0fcomponent-type:"
 COMPONENT = b"\0asm\x0d\0\1\0"
 
 
@@ -161,7 +171,15 @@ COMPONENT = b"\0asm\x0d\0\1\0"
         (b"(component", r"app\.wasm is not well-formed text: expected `\)`, line 1, column 11$"),
         (b"(component)", "exports no wasi:http/incoming-handler"),
         (b"\0asm", "app.wasm: "),
-        (CORE, "is a core WebAssembly module; a component is needed"),
+        (
+            CORE,
+            "is a core WebAssembly module; a component is needed: `wasm-tools component embed` and .*componentize-py",
+        ),
+        (PREVIEW1, "it is for WASI preview 1. .*--adapt wasi_snapshot_preview1.reactor.wasm` .*wasm32-wasip2"),
+        (EMBEDDED, "a component is needed: `wasm-tools component new` makes one of it$"),
+        (CORE + b"\0\xff", "a core WebAssembly module; a component is needed: and this one is malformed"),
+        (wat.load("command"), "it is not an HTTP component; it is a command, which `wasi_trio run` runs$"),
+        (wat.load("p3_command"), "it is not an HTTP component; it is a command, which `wasi_trio run` runs$"),
         (COMPONENT + b"\xff" * 40, "app.wasm: "),
         (COMPONENT, "exports no wasi:http/incoming-handler"),
         (wat.load("hello")[:-40], "app.wasm: "),
@@ -178,13 +196,18 @@ def test_a_file_that_is_no_http_component(tmp_path: Path, content: bytes, messag
     [
         (b"", "is not a WebAssembly component: it is empty"),
         (
-            CORE,
-            "is a core WebAssembly module; a component is needed: .*jco new --wasi-command.*wasm-tools component new",
+            PREVIEW1_COMMAND,
+            "is a core WebAssembly module; a component is needed: it is for WASI preview 1. `wasm-tools component new "
+            "--adapt wasi_snapshot_preview1.command.wasm` makes one of it",
         ),
-        (b"(module)", "a component is needed: .*jco new --wasi-command"),
+        (b"(module)", "a component is needed: `wasm-tools component embed`"),
         (b";; text\n(component)", "exports no wasi:cli/run"),
-        (COMPONENT, "exports no wasi:cli/run: it is no command, but exports nothing"),
-        (wat.load("hello"), "exports no wasi:cli/run: it is no command, but exports wasi:http/incoming-handler@0.2.0"),
+        (COMPONENT, "exports no wasi:cli/run: it is no command, but exports nothing$"),
+        (wat.load("hello"), "but exports wasi:http/incoming-handler@0.2.0; `wasi_trio serve` is for components"),
+        (
+            wat.load("p3_hello"),
+            "it is no command, but exports wasi:http/handler@.*; `wasi_trio serve` is for components",
+        ),
         (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0"),
         (
             wasmtime.wat2wasm(

@@ -1,4 +1,6 @@
-"""Runs a guest again and again in one process, each time until SIGINT ends it: ``python -m tests.interrupts.rounds CASE N``.
+"""Runs a guest again and again in one process, each time until SIGINT ends it.
+
+``python -m tests.interrupts.rounds CASE N`` is how to call it.
 
 It prints ``ready`` when a guest runs, and after that what has come out of ``trio.run``.
 """
@@ -32,7 +34,7 @@ def _guest(version: str, start: str = "") -> str:
     asynchronous = "async" if version == "0.3" else ""
     options = 'async (callback (core func $i "callback"))' if asynchronous else ""
     result = "" if asynchronous else "(result u32)"
-    kept = '(core func $return (canon task.return))' if asynchronous else ""
+    kept = "(core func $return (canon task.return))" if asynchronous else ""
     lifted = "\n".join(
         f'(func (export "{name}") {asynchronous} {result} (canon lift (core func $i "{name}") {options}))'
         for name in _FUNCTIONS
@@ -156,7 +158,11 @@ CASES: dict[str, Callable[[Engine], Awaitable[None]]] = {
         for version in ("0.2", "0.3")
         for name, call in (("spin", "(nop)"), ("work", "(call $work)"))
     },
-    **{f"{version} blocks in {name}": _calls(version, name, Blocking) for version in ("0.2", "0.3") for name in ("work", "later")},
+    **{
+        f"{version} blocks in {name}": _calls(version, name, Blocking)
+        for version in ("0.2", "0.3")
+        for name in ("work", "later")
+    },
     **{f"{version} blocks late": _calls(version, "later", BlockingLater) for version in ("0.2", "0.3")},
     "app spin": _answers("spin", "/"),
     "app spin in start": _answers("spin_in_start", "/"),

@@ -41,5 +41,3 @@ def test_none_is_lost(case: str) -> None:
     assert not output
     assert "Exception ignored" not in errors
     assert process.returncode == 0
-
-

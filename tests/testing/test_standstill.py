@@ -39,7 +39,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standstill, "LIMIT", 0.2)
 
 
-@pytest.mark.parametrize(("name", "path"), [("spin", "/"), ("spin_in_start", "/"), ("p3_spin", "/0"), ("p3_spin", "/3")])
+@pytest.mark.parametrize(
+    ("name", "path"), [("spin", "/"), ("spin_in_start", "/"), ("p3_spin", "/0"), ("p3_spin", "/3")]
+)
 async def test_a_request(name: str, path: str, autojump_clock: MockClock) -> None:
     """Its timeout counts in the clock's time, and never comes."""
     async with component(wat.source(name), request_timeout=5) as app:
@@ -58,7 +60,7 @@ async def test_a_limit_of_the_test_s_own(autojump_clock: MockClock) -> None:
 
 
 async def test_a_command(autojump_clock: MockClock) -> None:
-    with pytest.raises(Trap, match="while the clock stood still. The MockClock of the test stands still while a guest"):
+    with pytest.raises(Trap, match=r"while the clock stood still\. The test's MockClock stands still while a guest"):
         await run(COMMAND)
 
 

@@ -1,12 +1,12 @@
 """Ctrl-C, which trio raises as KeyboardInterrupt in whatever Python code the main thread runs.
 
-In a callback of wasmtime's it would be lost: ctypes drops what is raised before the callback's own ``try``, and the guest
-goes on with garbage for an answer. Between two steps of a fiber it would leave the engine in the middle of one. So
-whatever runs guests is ``uninterrupted``, together with all that it calls: trio delivers the interrupt to the main task
-at its next checkpoint, and a guest that computes is at one when it is pre-empted.
+A callback of wasmtime's would lose it: ctypes drops an exception that strikes before the callback's own ``try``, and
+the guest goes on with garbage for an answer. Between two steps of a fiber it would leave the engine halfway. So code
+that runs guests is ``uninterrupted``, together with all that it calls. trio then delivers the interrupt to the main
+task, at its next checkpoint. A guest that computes is at a checkpoint after each tick.
 
-Host functions of users' own are ``interruptible``, because they may block the event loop for good. What is raised in
-one comes out of the guest's call. Ours never block.
+Users' host functions are ``interruptible``, because they may block the event loop for good. An interrupt of one comes
+out of the guest's call. Our own host functions do not block.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def uninterrupted(function: F) -> F:
-    """Have no KeyboardInterrupt raised in a function, or in what it calls: the main task gets it."""
-    return trio.lowlevel.enable_ki_protection(function)  # type: ignore[type-var]
+    """Keep KeyboardInterrupt out of a function and of what it calls; the main task gets it."""
+    return trio.lowlevel.enable_ki_protection(function)
 
 
 def interruptible(function: F) -> F:
-    """A function that may be interrupted, and that does what ``function`` does.
+    """Return a copy of ``function`` that KeyboardInterrupt may strike, whoever calls it.
 
-    Protection goes by code objects, so it has one of its own.
+    trio's protection goes by code objects, so the copy has one of its own.
     """
     assert isinstance(function, FunctionType)
     code = function.__code__.replace()

@@ -192,7 +192,9 @@ def _write_first_step(source: Source, waits: bool, interruptible: bool) -> None:
         with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
             source.line("coroutine = value")
             with source.block("try:"):
-                step = f"{source.use(_interruptible_first_step)}(coroutine)" if interruptible else "coroutine.send(None)"
+                step = (
+                    f"{source.use(_interruptible_first_step)}(coroutine)" if interruptible else "coroutine.send(None)"
+                )
                 source.line(f"trap = {step}")
             with source.block("except StopIteration as stop:"):
                 source.line("value = stop.value")
@@ -232,8 +234,8 @@ def lower_trampoline(
 ) -> Trampoline:
     """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower").
 
-    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function, ``interruptible`` that it is a
-    host function of a user's. ``typed`` are the types of the parameters with Python classes.
+    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function. ``interruptible`` says that
+    it is a user's host function. ``typed`` are the types of the parameters with Python classes.
     """
     func, options = lower.func, lower.options
     type_ = func.type

@@ -16,7 +16,7 @@ from wasi_trio.runtime._fiber import Meter
 LIMIT = 60.0
 
 EXPLANATION = (
-    "The MockClock of the test stands still while a guest computes, and so do all timeouts. A guest that waits by reading"
+    "The test's MockClock stands still while a guest computes, and so do all timeouts. A guest that waits by reading"
     " the clock in a loop waits for ever: have it sleep or poll, or test it without a MockClock."
 )
 

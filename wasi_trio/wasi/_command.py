@@ -17,10 +17,12 @@ from wasi_trio.runtime._instance import Instance
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._exit import Exit
-from wasi_trio.wasi._exports import find_exported
+from wasi_trio.wasi._exports import find_exported, other_versions
 from wasi_trio.wasi._state import opened
 from wasi_trio.wasi.http._connections import Connections
 
+#: what components export that are for ``serve``
+HTTP_HANDLERS = ("wasi:http/incoming-handler", "wasi:http/handler")
 #: a command has its process to itself: all the memory that it can address
 LIMITS = Limits(memory=1 << 32)
 
@@ -32,7 +34,9 @@ def find_run(linked: LinkedComponent) -> Export | LiftedFunction:
         if export is not None:
             return export
     exports = ", ".join(linked.component.exports) or "nothing"
-    raise LinkError(f"the component exports no wasi:cli/run: it is no command, but exports {exports}")
+    served = other_versions(linked, HTTP_HANDLERS)
+    hint = "; `wasi_trio serve` is for components that answer HTTP requests" if served else ""
+    raise LinkError(f"the component exports no wasi:cli/run: it is no command, but exports {exports}{hint}")
 
 
 async def run(
@@ -40,7 +44,8 @@ async def run(
 ) -> int | Trap:
     """Run a command in an instance of its own, and give its exit code, or the trap that it ended in.
 
-    ``meter`` is told of the processor time that it uses. It has ended when its ``run`` has returned: tasks that it left are dropped.
+    ``meter`` is told of the processor time that it uses.
+    It has ended when its ``run`` has returned: tasks that it left are dropped.
     """
     instance: Instance | None = None
     context: WasiContext | None = None

@@ -89,4 +89,5 @@ def guest_calls(component: LinkedComponent) -> GuestCalls:
             f"the component exports {', '.join(others)}, but what is served is {INCOMING_HANDLER}@0.2.x "
             f"and {HANDLER}@{p3.VERSION}"
         )
-    raise LinkError(f"the component exports no {INCOMING_HANDLER}, and no {HANDLER}: it is not an HTTP component")
+    hint = "; it is a command, which `wasi_trio run` runs" if other_versions(component, ("wasi:cli/run",)) else ""
+    raise LinkError(f"the component exports no {INCOMING_HANDLER}, and no {HANDLER}: it is not an HTTP component{hint}")
