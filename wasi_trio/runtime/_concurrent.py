@@ -19,7 +19,7 @@ from wasi_trio.component.concurrency._builtins import bind, core_signature, may_
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import GuestCallee, Lowering
-from wasi_trio.component.concurrency._tasks import Task, TaskState, start_task
+from wasi_trio.component.concurrency._tasks import Task, start_task
 from wasi_trio.component.concurrency._threads import Until
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
@@ -111,6 +111,27 @@ def non_preemptible(engine: Engine, act: Act) -> Act:
     return call
 
 
+class _Destroyed(Until):
+    """The wait for a destructor to return."""
+
+    __slots__ = ("_resolved", "_store")
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(False)
+        self._store = store
+        self._resolved = False
+
+    def on_resolve(self, outcome: Any) -> None:
+        self._resolved = True
+        self._store.scheduler.wake(self)
+
+    def ready(self) -> bool:
+        return self._resolved
+
+    def finish(self, cancelled: bool) -> None:
+        pass
+
+
 def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) -> Trampoline:
     """``resource.drop`` of a resource that another component implements, whose destructor is ``core``."""
     resource = builtin.resource
@@ -122,18 +143,10 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
         rep = take_resource(store, arguments[0], resource)
         if rep is None:
             return None
-        until: Until | None = None
-
-        def on_resolve(outcome: Any) -> None:
-            if until is not None:
-                store.scheduler.wake(until)
-
-        task = Task(destructor, store.root.stores[destructor.part], lambda: (rep,), on_resolve)
+        until = _Destroyed(store)
+        task = Task(destructor, store.root.stores[destructor.part], lambda: (rep,), until.on_resolve)
         start_task(task, store)
-        if task.state is TaskState.RESOLVED:
-            return None
-        until = Until(lambda: task.state is TaskState.RESOLVED, False, lambda cancelled: None)
-        return until
+        return None if until.ready() else until
 
     return trampoline(engine, ("i32",), (), drop, blocks=True)
 
@@ -149,7 +162,7 @@ def _calling(
         with callback(source):
             source.line(f"outcome = act(store, {arguments if spread else f'[{arguments}]'})")
             if blocks:
-                with source.block(f"if type(outcome) is {source.use(Until)}:"):
+                with source.block(f"if isinstance(outcome, {source.use(Until)}):"):
                     source.line("store.until = outcome")
                     suspend(source, pending_slot)
             if has_result:

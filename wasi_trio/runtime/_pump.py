@@ -84,6 +84,7 @@ class HostOperation(subtasks.HostOperation):
     __slots__ = ("_pump", "_scope")
 
     def __init__(self, pump: Pump) -> None:
+        super().__init__()
         self._pump = pump
         self._scope = trio.CancelScope()
 
@@ -422,7 +423,7 @@ class Pump:
                     thread.fiber.store.end_thread()
                 _part(thread)
                 return
-            if type(request) is Until:
+            if isinstance(request, Until):
                 self._park(thread, request)
                 return
             assert isinstance(request, CallCore)

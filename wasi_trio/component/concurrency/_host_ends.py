@@ -12,7 +12,7 @@ are not even copied.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Generic, TypeVar
 
 from wasi_trio.component._errors import HostError
 from wasi_trio.component._types import ValType
@@ -22,17 +22,19 @@ from wasi_trio.component.concurrency._futures import SharedFuture
 from wasi_trio.component.concurrency._streams import SharedStream
 
 OnDone = Callable[[CopyResult, Any], None]
+S = TypeVar("S", bound=Shared)
 
 
-class HostEnd:
+class HostEnd(Generic[S]):
     """An end that the host holds. At most one operation at a time."""
 
     __slots__ = ("_block", "_on_done", "_watcher", "length", "progress", "shared")
 
-    instance = None
-    shared: Shared
+    #: none: the host's
+    instance: ClassVar[None] = None
 
-    def __init__(self) -> None:
+    def __init__(self, shared: S) -> None:
+        self.shared = shared
         self.length = self.progress = 0
         self._block: Any = None
         self._on_done: OnDone | None = None
@@ -82,16 +84,13 @@ class HostEnd:
             on_done(result, data)
 
 
-class HostReader(HostEnd):
+class HostReader(HostEnd[SharedStream]):
     """The host's readable end of a stream that it was given. Raises HostError if something else holds it."""
 
     __slots__ = ()
 
-    shared: SharedStream
-
     def __init__(self, shared: SharedStream) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         shared.hold()
 
     def start_read(self, max_items: int, on_done: OnDone) -> None:
@@ -123,17 +122,14 @@ class HostReader(HostEnd):
         self._end(result, self.progress if element.type is None else element.unpack(self._block))
 
 
-class HostWriter(HostEnd):
+class HostWriter(HostEnd[SharedStream]):
     """The host's writable end of a stream; ``HostWriter(SharedStream(type_))`` makes one, whose ``shared`` is a value
     that can be passed to a guest as a ``stream`` of that type."""
 
     __slots__ = ("_outcome", "_starting", "_stopped")
 
-    shared: SharedStream
-
     def __init__(self, shared: SharedStream) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         self._starting = False
         self._stopped = False
         self._outcome: CopyResult | None = None
@@ -183,16 +179,13 @@ class HostWriter(HostEnd):
             self._end(result, self.progress)
 
 
-class HostFutureReader(HostEnd):
+class HostFutureReader(HostEnd[SharedFuture]):
     """The host's readable end of a future that it was given. Raises HostError if something else holds it."""
 
     __slots__ = ()
 
-    shared: SharedFuture
-
     def __init__(self, shared: SharedFuture) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         shared.hold()
 
     def start_read(self, on_done: OnDone) -> None:
@@ -227,7 +220,7 @@ class Given:
 
     __slots__ = ("_block", "length")
 
-    instance: Final = None
+    instance: ClassVar[None] = None
 
     def __init__(self, type_: ValType | None, value: Any) -> None:
         """Raises HostError where the value does not fit the type."""
@@ -252,19 +245,13 @@ class Given:
         pass
 
 
-class HostFutureWriter(HostEnd):
+class HostFutureWriter(HostEnd[SharedFuture]):
     """The host's writable end of a future; ``HostFutureWriter(SharedFuture(type_))`` makes one.
 
     To drop it unwritten makes a guest that reads the future trap: there is no value for it to go on with.
     """
 
     __slots__ = ()
-
-    shared: SharedFuture
-
-    def __init__(self, shared: SharedFuture) -> None:
-        super().__init__()
-        self.shared = shared
 
     def start_write(self, value: Any, on_done: OnDone) -> None:
         """Write the value; the callback gets COMPLETED once it is read, or DROPPED if it never will be.

@@ -42,12 +42,14 @@ class HostOperation:
 
     __slots__ = ("on_resolve",)
 
-    on_resolve: Callable[[Any], None]
+    def __init__(self) -> None:
+        self.on_resolve: Callable[[Any], None] | None = None
 
     def resolve(self, outcome: Any) -> None:
         """The operation is over, with a value or with CANCELLED."""
-        on_resolve = self.on_resolve
-        del self.on_resolve  # or the subtask and this would keep each other until garbage is collected
+        # Taken away, or the subtask and this would keep each other until garbage is collected.
+        on_resolve, self.on_resolve = self.on_resolve, None
+        assert on_resolve is not None
         on_resolve(outcome)
 
     def cancel(self) -> None:
@@ -149,7 +151,7 @@ class Lowering:
             result = subtask.deliver()
             return int(subtask.state) if self.is_async else result
         if not self.is_async:
-            return subtask.wait(lambda: subtask.resolved, subtask.deliver)
+            return subtask.wait(subtask.deliver)
         return subtask.expose()
 
 
@@ -190,6 +192,10 @@ class Subtask(Waitable):
     @property
     def resolved(self) -> bool:
         return self.state >= SubtaskState.RETURNED
+
+    @property
+    def settled(self) -> bool:
+        return self.resolved
 
     # ---- what happens to the callee ----------------------------------------------------------------------
 

@@ -257,28 +257,36 @@ def _loop(task: Task, packed: int) -> Any:
 def _come_back(task: Task, joined: WaitableSet | None) -> Until:
     """Give up exclusive entry, and what to wait for before the callback is called: an event, or merely one's turn."""
     instance = task.instance
-    until: Until
-
-    def ready() -> bool:
-        return instance.free and (joined is None or bool(joined.ready))
-
-    def finish(cancelled: bool) -> Event:
-        nonlocal until
-        if joined is not None:
-            joined.waiters.remove(until)
-        instance.returning.pop(until, None)
-        del until  # or this function and it would keep each other, and much else, until garbage is collected
-        instance.exclusive = task
-        if cancelled:
-            return TASK_CANCELLED
-        return NO_EVENT if joined is None else joined.take_event()
-
-    until = Until(ready, True, finish)
-    until.enters = True
-    until.source = joined
+    until = ComesBack(task, joined)
     instance.release()
     if joined is not None:
         joined.waiters.append(until)
     if joined is None or joined.ready:
         instance.returning[until] = None
     return until
+
+
+class ComesBack(Until):
+    """The wait of a call, outside of core code, for an event of ``joined`` and its turn, or for its turn alone."""
+
+    __slots__ = ("joined", "task")
+
+    def __init__(self, task: Task, joined: WaitableSet | None) -> None:
+        super().__init__(True, joined)
+        self.enters = True
+        self.task = task
+        self.joined = joined
+
+    def ready(self) -> bool:
+        return self.task.instance.free and (self.joined is None or bool(self.joined.ready))
+
+    def finish(self, cancelled: bool) -> Event:
+        task, joined = self.task, self.joined
+        instance = task.instance
+        if joined is not None:
+            joined.waiters.remove(self)
+        instance.returning.pop(self, None)
+        instance.exclusive = task
+        if cancelled:
+            return TASK_CANCELLED
+        return NO_EVENT if joined is None else joined.take_event()

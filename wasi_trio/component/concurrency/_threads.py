@@ -36,6 +36,8 @@ class CallCore:
 class Until:
     """Asks for the thread to be parked until ``ready()``, or until its task is cancelled if ``cancellable``.
 
+    Each kind of wait is a subclass, which provides ``ready`` and ``finish``.
+
     A thread's generator yields it, and a built-in or lowered import returns it, to park the thread it was called on.
     When the thread goes on, ``finish(cancelled)`` is called, once: its value is sent to the generator, or is the
     built-in's core result. It may call the guest's ``realloc``, so for a built-in it must be called on the guest's
@@ -45,17 +47,23 @@ class Until:
     ``thread`` is set while a thread is parked on this.
     """
 
-    __slots__ = ("cancellable", "enters", "finish", "ready", "source", "thread")
+    __slots__ = ("cancellable", "enters", "source", "thread")
 
-    def __init__(self, ready: Callable[[], bool], cancellable: bool, finish: Callable[[bool], Any]) -> None:
-        self.ready = ready
+    def __init__(self, cancellable: bool, source: Any = None) -> None:
         self.cancellable = cancellable
-        self.finish = finish
         self.thread: Thread | None = None
         #: going on means to take the instance's exclusive entry again (``ComponentInstance.alert``)
         self.enters = False
         #: the waitable set, or the one waitable, whose events are waited for, if any
-        self.source: Any = None
+        self.source = source
+
+    def ready(self) -> bool:
+        """Whether the thread can go on."""
+        raise NotImplementedError
+
+    def finish(self, cancelled: bool) -> Any:
+        """Take what was waited for: the answer to the thread."""
+        raise NotImplementedError
 
     @property
     def awaits_host(self) -> bool:
