@@ -19,7 +19,7 @@ from wasi_trio.component.concurrency._builtins import bind, core_signature, may_
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import GuestCallee, Lowering
-from wasi_trio.component.concurrency._tasks import Task, start_task
+from wasi_trio.component.concurrency._tasks import Resolves, Task, start_task
 from wasi_trio.component.concurrency._threads import Until
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
@@ -111,27 +111,6 @@ def non_preemptible(engine: Engine, act: Act) -> Act:
     return call
 
 
-class _Destroyed(Until):
-    """The wait for a destructor to return."""
-
-    __slots__ = ("_resolved", "_store")
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(False)
-        self._store = store
-        self._resolved = False
-
-    def on_resolve(self, outcome: Any) -> None:
-        self._resolved = True
-        self._store.scheduler.wake(self)
-
-    def ready(self) -> bool:
-        return self._resolved
-
-    def finish(self, cancelled: bool) -> None:
-        pass
-
-
 def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) -> Trampoline:
     """``resource.drop`` of a resource that another component implements, whose destructor is ``core``."""
     resource = builtin.resource
@@ -143,7 +122,7 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
         rep = take_resource(store, arguments[0], resource)
         if rep is None:
             return None
-        until = _Destroyed(store)
+        until = Resolves(store)
         task = Task(destructor, store.root.stores[destructor.part], lambda: (rep,), until.on_resolve)
         start_task(task, store)
         return None if until.ready() else until

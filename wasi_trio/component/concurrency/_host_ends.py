@@ -146,9 +146,7 @@ class HostWriter(HostEnd[SharedStream]):
         self._block = block
         self._starting = True
         while True:
-            self._outcome = None
-            self._stopped = False
-            self.shared.write(self)
+            self._offer()
             if self._outcome is not CopyResult.COMPLETED or self.progress == self.length or self._stopped:
                 break
         self._starting = False
@@ -156,6 +154,12 @@ class HostWriter(HostEnd[SharedStream]):
             self._outcome = CopyResult.CANCELLED
         if self._outcome is not None:
             self._end(self._outcome, self.progress)
+
+    def _offer(self) -> None:
+        """Write what is left; ``_outcome`` is how that ended, if it has."""
+        self._outcome = None
+        self._stopped = False
+        self.shared.write(self)
 
     def cancel(self) -> None:
         """Stop the operation under way, if there is one: its callback is called with CANCELLED.

@@ -40,9 +40,11 @@ class HostOperation:
     returned. ``cancel`` is called at most once; the operation still has to resolve after it.
     """
 
-    __slots__ = ("on_resolve",)
+    __slots__ = ("cancel", "on_resolve")
 
-    def __init__(self) -> None:
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        #: called when the guest asks for an early end
+        self.cancel = cancel
         self.on_resolve: Callable[[Any], None] | None = None
 
     def resolve(self, outcome: Any) -> None:
@@ -51,10 +53,6 @@ class HostOperation:
         on_resolve, self.on_resolve = self.on_resolve, None
         assert on_resolve is not None
         on_resolve(outcome)
-
-    def cancel(self) -> None:
-        """The guest asks for an early end."""
-        raise NotImplementedError
 
 
 class HostCallee(Protocol):

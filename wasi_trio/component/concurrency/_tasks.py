@@ -290,3 +290,24 @@ class ComesBack(Until):
         if cancelled:
             return TASK_CANCELLED
         return NO_EVENT if joined is None else joined.take_event()
+
+
+class Resolves(Until):
+    """The wait of a thread of ``instance`` for a task whose ``on_resolve`` is that of this object."""
+
+    __slots__ = ("_instance", "_resolved")
+
+    def __init__(self, instance: ComponentInstance) -> None:
+        super().__init__(False)
+        self._instance = instance
+        self._resolved = False
+
+    def on_resolve(self, outcome: Any) -> None:
+        self._resolved = True
+        self._instance.scheduler.wake(self)
+
+    def ready(self) -> bool:
+        return self._resolved
+
+    def finish(self, cancelled: bool) -> None:
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -111,7 +112,7 @@ class Body:
         self._account: Account | None = None
         self._charge: Charge | None = None
         #: how many bytes it may hold before they have to be counted
-        self._counted = math.inf
+        self._counted = sys.maxsize
         self.capacity = capacity
         #: bytes written and not yet taken
         self.buffered = 0
@@ -171,7 +172,7 @@ class Body:
         step = _STEP if self.buffered <= _STEP else max(self.capacity, self.buffered)
         self._charge = None
         self._charge = Charge(self._account, step, present=True)
-        self._counted = step if step < self.capacity else math.inf
+        self._counted = step if step < self.capacity else sys.maxsize
 
     # ---- the writer's end --------------------------------------------------------------------------------
 
@@ -470,7 +471,7 @@ class Body:
             return
         self.end = end
         self._charge = None
-        self._counted = math.inf
+        self._counted = sys.maxsize
         subscribers, self._subscribers = self._subscribers, None
         for callback in subscribers or ():
             callback(end)
