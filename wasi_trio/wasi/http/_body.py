@@ -281,7 +281,8 @@ class Body:
         rest = memoryview(data)[sent:]
         while rest:
             await self.wait_permit()
-            rest = rest[self.try_write(rest) :]
+            sent = self.try_write(rest)
+            rest = rest[sent:]
 
     def finish(self, trailers: Trailers | None = None) -> None:
         """End the body well. Does nothing to a body that has ended."""
