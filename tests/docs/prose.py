@@ -22,7 +22,17 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parent.parent.parent
 
 #: Every file or folder in which ``test_prose.py`` enforces the rules.
-ENFORCED = ["README.md", ".ci/run", "deploy", "docs", "examples", "findings", "noxfile.py", "pyproject.toml"]
+ENFORCED = [
+    "README.md",
+    ".ci/run",
+    "deploy",
+    "docs",
+    "examples",
+    "findings",
+    "noxfile.py",
+    "pyproject.toml",
+    "tests/guests/README.md",
+]
 
 #: The WIT of WASI is the text of its authors.
 VENDORED = ROOT / "wasi_trio" / "wasi" / "wit"
@@ -40,7 +50,7 @@ PATTERNS = {
         "use a noun for the thing"
     ),
     r"what (?:it|they) (?:is|are|was|were|has|have|had|holds?|takes?|gives?|gets?|got|may|must)": "use a noun",
-    r"where (?:it|they|that|this) (?:is|are|was|were|has|comes?|goes|go|stands?|belongs?)": 'write "the location"',
+    r"where (?:it|they|that|this) (?:is|are|was|were|has|comes?|goes|go|stands?|belongs?)": 'write "if", or "the location"',
     r"(?:others|somebody|anybody|someone else) (?:wrote|has written|have written|made|has made)": "name the actor",
     r"(?:nobody|nothing|none|no one)(?: \w+){0,4} (?:any more|anymore|any longer)": "say what is the case",
     r"any ?more(?! than)|any longer|hitherto|heretofore": "describe the present only",
