@@ -51,7 +51,9 @@ PATTERNS = {
         "use a noun for the thing"
     ),
     r"what (?:it|they) (?:is|are|was|were|has|have|had|holds?|takes?|gives?|gets?|got|may|must)": "use a noun",
-    r"where (?:it|they|that|this) (?:is|are|was|were|has|comes?|goes|go|stands?|belongs?)": 'write "if", or "the location"',
+    r"where (?:it|they|that|this) (?:is|are|was|were|has|comes?|goes|go|stands?|belongs?)": (
+        'write "if", or "the location"'
+    ),
     r"(?:others|somebody|anybody|someone else) (?:wrote|has written|have written|made|has made)": "name the actor",
     r"(?:nobody|nothing|none|no one)(?: \w+){0,4} (?:any more|anymore|any longer)": "say what is the case",
     r"any ?more(?! than)|any longer|hitherto|heretofore": "describe the present only",
