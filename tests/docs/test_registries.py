@@ -14,7 +14,7 @@ from tests.e2e.process import command
 from tests.guests import wat
 from tests.wasi.registry.server import Registry, serving
 from wasi_trio.wasi.registry import _client as client
-from wasi_trio.wasi.registry._kept import LIMIT
+from wasi_trio.wasi.registry._cache import LIMIT
 from wasi_trio.wasi.registry._limits import LIMITS
 
 PAGE = ROOT / "docs" / "registries.md"

@@ -26,7 +26,7 @@ from wasi_trio.wasi.http._body import CAPACITY
 from wasi_trio.wasi.http._client import Client
 from wasi_trio.wasi.http._context import HttpOptions
 from wasi_trio.wasi.http._fields import FIELD_OVERHEAD, MAX_SIZE
-from wasi_trio.wasi.keyvalue._bucket import MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_VALUE, PAGE_BYTES, TIMEOUT
+from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_BATCH_BYTES, MAX_KEY, MAX_VALUE, PAGE_BYTES, TIMEOUT
 from wasi_trio.wasi.keyvalue._bucket import PAGE as KEYS
 from wasi_trio.wasi.keyvalue._memory import LIMIT as STORE_LIMIT
 from wasi_trio.wasi.keyvalue._sqlite import READERS
@@ -148,7 +148,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         (
             "keys of one batch, and their values",
             MAX_BATCH,
-            f"{MAX_BATCH:,}, {MAX_ANSWER >> 20} MiB",
+            f"{MAX_BATCH:,}, {MAX_BATCH_BYTES >> 20} MiB",
         ),
         ("keys of one page of a listing", KEYS, f"{KEYS:,} and {PAGE_BYTES >> 10} KiB"),
         ("time of an operation on a bucket", TIMEOUT, f"{TIMEOUT:g} s, or half"),
