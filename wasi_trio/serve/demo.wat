@@ -1,9 +1,9 @@
-;; What `wasi-trio serve` serves when it is given no component: a page that shows the request as a guest sees it, and
-;; how many requests this instance has answered. A component for wasi:http/proxy@0.2.0, written by hand.
+;; The component that `wasi-trio serve` serves by default: a page that shows the request as a guest sees it, and the
+;; number of this instance's requests. It is written by hand, for wasi:http/proxy@0.2.0.
 
 (component $demo
   ;; ---- imports ---------------------------------------------------------------------------------------------------
-  ;; Instance types list what is used here and nothing else, but every type that a function mentions must be there.
+  ;; Instance types list only functions in use, but must have every type that those functions mention.
 
   (import "wasi:io/error@0.2.0" (instance $error
     (export "error" (type (sub resource)))))
@@ -111,20 +111,20 @@
   (alias export $http "response-outparam" (type $response-outparam))
 
   ;; ---- memory ----------------------------------------------------------------------------------------------------
-  ;; In a core instance of its own, because the imports need it before the module that calls them exists.
+  ;; In its own core instance, because the imports need it before their caller's module exists.
   ;;
-  ;;     0  results of host calls: a discriminant at 0, what it carries at 4
+  ;;     0  results of host calls: a discriminant at 0, the payload at 4
   ;;    64  the response's headers
   ;;   256  the names of the methods
-  ;;   512  the fixed parts of the page, each ended by a zero
-  ;;  4096  the piece of the page that is being filled, 4096 bytes
-  ;; 65536  what the host passes: strings and lists, laid out one behind the other
+  ;;   512  the fixed parts of the page, each with a zero at its end
+  ;;  4096  the current piece of the page, 4096 bytes
+  ;; 65536  strings and lists from the host, one after the other
 
   (core module $Memory
     (memory (export "memory") 2)
     (global $heap (export "heap") (mut i32) (i32.const 65536))
 
-    ;; The host asks for fresh room only, so what was there before never has to be moved.
+    ;; No allocation moves, because the host asks only for fresh memory.
     (func (export "realloc")
         (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
       (local $at i32)
@@ -214,10 +214,10 @@
 
     (global $count (mut i32) (i32.const 0))
     (global $stream (mut i32) (i32.const 0))
-    ;; how much of the piece at 4096 is filled
+    ;; the length of the piece at 4096
     (global $filled (mut i32) (i32.const 0))
 
-    ;; A failure to write is not looked at: it means that the client has gone, and there is nobody to tell.
+    ;; Ignore failures to write: they mean that the client has gone.
     (func $flush
       (if (global.get $filled)
         (then (call $stream.write (global.get $stream) (i32.const 4096) (global.get $filled) (i32.const 0))))
@@ -226,10 +226,10 @@
     (func $byte (param $byte i32)
       (i32.store8 (i32.add (i32.const 4096) (global.get $filled)) (local.get $byte))
       (global.set $filled (i32.add (global.get $filled) (i32.const 1)))
-      ;; the most that one blocking-write-and-flush may take
+      ;; the maximum for one blocking-write-and-flush
       (if (i32.eq (global.get $filled) (i32.const 4096)) (then (call $flush))))
 
-    ;; The text at a place, up to its zero, as it is.
+    ;; The text at an address, up to its zero, unchanged.
     (func $fixed (param $at i32)
       (local $byte i32)
       (block $done
@@ -239,7 +239,7 @@
           (local.set $at (i32.add (local.get $at) (i32.const 1)))
           (br $next))))
 
-    ;; Text from outside, with what HTML would read as its own escaped.
+    ;; Text from outside, with HTML's special characters escaped.
     (func $text (param $at i32) (param $len i32)
       (local $end i32) (local $byte i32)
       (local.set $end (i32.add (local.get $at) (local.get $len)))
@@ -291,14 +291,14 @@
           (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
           (br $next))))
 
-    ;; Set a response with status 200 and open its body; the body's handle.
+    ;; Set a response with status code 200 and open its body. The result is the body's handle.
     (func $respond (param $outparam i32) (result i32)
       (local $response i32) (local $body i32)
       (call $fields.from-list (i32.const 64) (i32.const 1) (i32.const 0))
       (local.set $response (call $response.new (i32.load (i32.const 4))))
       (call $response.body (local.get $response) (i32.const 0))
       (local.set $body (i32.load (i32.const 4)))
-      ;; ok(response); the zeros are room for the largest error-code
+      ;; ok(response); the zeros fill the place of the largest error-code
       (call $outparam.set (local.get $outparam) (i32.const 0) (local.get $response)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
       (call $body.write (local.get $body) (i32.const 0))
@@ -307,7 +307,7 @@
 
     (func (export "handle") (param $request i32) (param $outparam i32)
       (local $body i32)
-      ;; nothing of the request before this one is needed any more
+      ;; the guest needs nothing of the previous request
       (global.set $heap (i32.const 65536))
       (global.set $filled (i32.const 0))
       (global.set $count (i32.add (global.get $count) (i32.const 1)))
