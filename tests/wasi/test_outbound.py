@@ -149,7 +149,7 @@ WRONG = [
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_is_no_entry(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not of the form|no protocol"):
+    with pytest.raises(ValueError, match=r"is not of the form|unknown protocol"):
         parse_entry(text)
 
 
