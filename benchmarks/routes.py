@@ -17,10 +17,10 @@ from benchmarks.report import Report, Row
 from benchmarks.serving import CONNECTIONS, Load
 from tests.guests import wat
 from wasi_trio.runtime import Engine
-from wasi_trio.serve._settings import Settings as ServerSettings
 from wasi_trio.serve.routing._orders import parse_route
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import Loader, read_versions
+from wasi_trio.serve.settings._settings import Settings as ServerSettings
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request
 

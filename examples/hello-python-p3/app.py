@@ -1,4 +1,4 @@
-"""Counts down from the number in the path, with ten lines a second."""
+"""Counts down from the number in the path, a line every tenth of a second."""
 
 import wit_world
 import wit_world.exports
@@ -20,8 +20,7 @@ class Handler(wit_world.exports.Handler):
         # no trailers
         _, trailers = wit_world.result_option_wasi_http_types_fields_wasi_http_types_error_code_future(lambda: Ok(None))
         response, _ = Response.new(Fields.from_list([("content-type", b"text/plain")]), content, trailers)
-        # The task writes the content after the response has been returned. Meanwhile this instance accepts other
-        # requests.
+        # A task writes the content after the response. Meanwhile this instance takes other requests.
         spawn(count_down(int(number) if number.isdecimal() else 3, writer))
         return response
 

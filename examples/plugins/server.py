@@ -1,4 +1,4 @@
-"""Serves the plugins of two tenants, each under its own path, with its own API and limits."""
+"""Serves the plugins of two tenants, each at its own path, with its own store and limits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from wasi_trio.wasi.http import HttpOptions
 class Store:
     """The interface acme:plugins/store for one tenant: one object for all instances of the tenant's plugin.
 
-    ``imports`` of the bindings accepts it if it implements their protocol.
-
-    A plugin may call this with any arguments and at any rate, so the memory that it can occupy is bounded.
+    A type checker compares it with the parameter of the bindings' ``imports``. A plugin may call it with any arguments
+    any number of times, so ``capacity`` bounds its size.
     """
 
     capacity: int
@@ -44,7 +43,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Tenant:
-    """A tenant, with its plugin and the plugin's limits."""
+    """A tenant, its plugin, and the plugin's limits."""
 
     name: str
     component: str
@@ -63,7 +62,7 @@ class Tenant:
             limits=Limits(memory=self.memory),
             wasi=WasiOptions(
                 env=[("TENANT", self.name)],
-                http=HttpOptions(allow=lambda request: False),  # plugins send no outgoing requests
+                http=HttpOptions(allow=lambda request: False),  # no plugin sends requests
             ),
         )
 
@@ -84,9 +83,9 @@ async def main() -> None:
             plugins[tenant.name.encode()] = Application(handler)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            """Forwards /alice/some/path to Alice's plugin as /some/path."""
+            """Pass /alice/some/path to Alice's plugin, as /some/path."""
             if scope["type"] == "lifespan":
-                for phase in ("startup", "shutdown"):  # the plugins start and end outside of the server
+                for phase in ("startup", "shutdown"):  # main starts and ends the plugins around the server
                     await receive()
                     await send({"type": f"lifespan.{phase}.complete"})
                 return

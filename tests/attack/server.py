@@ -27,12 +27,13 @@ from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import address_of, bind
 from wasi_trio.serve._loading import link
 from wasi_trio.serve._responder import HandlerService
-from wasi_trio.serve._settings import Settings, from_table
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import LivingTasks
 from wasi_trio.serve.process._service import Orders
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._sources import from_table
 
 
 class Gauges:

@@ -79,7 +79,7 @@ async def test_resources(made, bindings: Written) -> None:
             assert [await counter.next(), await counter.next()] == [6, 7]
             assert await app.math.Counter.live() == 1
         assert await app.math.Counter.live() == 0
-        with pytest.raises(HostError, match="given away before"):
+        with pytest.raises(HostError, match="transferred earlier"):
             await counter.next()
         with pytest.raises(HostError, match="dropped before"):
             await drop(counter)

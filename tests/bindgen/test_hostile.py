@@ -131,7 +131,7 @@ def test_the_command(tmp_path: Path) -> None:
         ("none.wasm", [], "cannot read none.wasm: No such file or directory"),
         ("none.wit", [], "cannot read none.wit: No such file or directory"),
         ("bad.wit", [], "bad.wit:1:15: expected the interface's name, found `{`"),
-        ("lost.wit", [], "lost.wit:1:31: there is no package a:c"),
+        ("lost.wit", [], "lost.wit:1:31: unknown package a:c"),
         ("core.wasm", [], "core.wasm is a core WebAssembly module; wasi_trio requires a component"),
         ("text.wasm", [], "text.wasm is not a WebAssembly component"),
         ("bad.wat", [], "bad.wat is not well-formed text"),

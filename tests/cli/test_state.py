@@ -1,4 +1,4 @@
-"""``run`` and ``inspect`` of components that keep state."""
+"""``run`` and ``inspect`` with components that keep state."""
 
 from __future__ import annotations
 

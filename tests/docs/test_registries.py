@@ -55,6 +55,6 @@ def test_the_bounds() -> None:
         f"| silence | {LIMITS.idle:g} s |",
         f"| all of it | {LIMITS.seconds:g} s |",
         f"| redirects | {client.MOST_REDIRECTS}, none from TLS to plain HTTP |",
-        f"to {LIMIT >> 30} GiB;",
+        f"up to {LIMIT >> 30} GiB;",
     ):
         assert line in page

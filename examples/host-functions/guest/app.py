@@ -12,7 +12,7 @@ class IncomingHandler:
         try:
             text = price_of(product_id, int(count)) if count else describe(product_id)
         except Err:
-            status, text = 404, f"there is no {product_id}"
+            status, text = 404, f"no such product: {product_id}"
         response = OutgoingResponse(Fields())
         response.set_status_code(status)
         body = response.body()

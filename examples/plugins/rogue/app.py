@@ -1,4 +1,4 @@
-"""A malicious plugin: /spin, /eat, /trap and /fill attack the server, /read requests the data of another tenant."""
+"""The plugin of a hostile tenant: /spin, /eat, /trap and /fill exhaust resources, /read tries another's data."""
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import store
