@@ -98,7 +98,7 @@ class App:
         self._compile_limits = compile_limits
         self._application: Application | None = None
         if is_hypercorn(sys.argv):
-            _let_reload(component)
+            _watch_for_reload(component)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -258,7 +258,7 @@ def _paths(component: StrPath | Sequence[StrPath]) -> list[str]:
     return [os.fspath(path) for path in ([component] if isinstance(component, str | os.PathLike) else component)]
 
 
-def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
+def _watch_for_reload(component: StrPath | Sequence[StrPath] | None) -> None:
     """Make hypercorn --reload watch components and the configuration: it watches the files of modules."""
     try:
         if component is None:

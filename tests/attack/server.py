@@ -30,7 +30,7 @@ from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.pool._handler import ProxyHandler
-from wasi_trio.serve.pool._metrics import LivingTasks
+from wasi_trio.serve.pool._metrics import TaskCount
 from wasi_trio.serve.process._service import Orders
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_table
@@ -39,7 +39,7 @@ from wasi_trio.serve.settings._sources import from_table
 class Gauges:
     """The measurements of the process."""
 
-    def __init__(self, turns: Turns, tasks: LivingTasks, handlers: list[ProxyHandler]) -> None:
+    def __init__(self, turns: Turns, tasks: TaskCount, handlers: list[ProxyHandler]) -> None:
         self._turns = turns
         self._tasks = tasks
         self._handlers = handlers
@@ -66,7 +66,7 @@ class Gauges:
         }
 
 
-async def serve(sites: list[Any], turns: Turns, tasks: LivingTasks) -> None:
+async def serve(sites: list[Any], turns: Turns, tasks: TaskCount) -> None:
     """Serve until standard input ends."""
     ports: list[int] = []
     with Engine() as engine:
@@ -112,7 +112,7 @@ async def _obey(gauges: Gauges) -> None:
 
 def main() -> None:
     logging.getLogger("wasi_trio").setLevel(logging.ERROR)
-    turns, tasks = Turns(), LivingTasks()
+    turns, tasks = Turns(), TaskCount()
     trio.run(serve, json.loads(sys.argv[1]), turns, tasks, instruments=[turns, tasks])
 
 

@@ -93,7 +93,7 @@ async def test_old_versions_do_not_pile_up(tmp_path: Path, caplog: pytest.LogCap
 
 
 async def test_metrics_have_the_labels_of_routes(tmp_path: Path) -> None:
-    """There is one set for each route, whatever clients send and however often it is replaced, and none after that."""
+    """A route has one set, whatever clients send and however often it is replaced. A removed route has none."""
     metrics = Metrics()
     metrics.routed = True
     loader = Loader(engine())

@@ -223,11 +223,11 @@ def test_errors_in_toml(route: dict[str, Any], said: str) -> None:
 
 
 def test_two_routes_for_the_same_requests() -> None:
-    with pytest.raises(SettingError, match=r"there are two routes for '/a'$"):
+    with pytest.raises(SettingError, match=r"two routes match '/a'$"):
         _ = toml({"component": "a.wasm", "prefix": "/a"}, {"component": "b.wasm", "prefix": "/%61/"}).routes
     with pytest.raises(SettingError, match="which the components without a route also answer"):
         _ = toml({"component": "a.wasm"}, component="b.wasm").routes
-    with pytest.raises(SettingError, match="two routes with the name 'x'"):
+    with pytest.raises(SettingError, match="two routes have the name 'x'"):
         _ = toml(
             {"component": "a.wasm", "prefix": "/a", "name": "x"}, {"component": "a.wasm", "prefix": "/b", "name": "x"}
         ).routes

@@ -90,8 +90,8 @@ class Concurrent:
         assert store is not None
         self._calls, self._instance, self._store, self._pump = calls, instance, store, pump
         self._serves = True
-        pump.on_idle = self._at_leisure
-        pump.on_busy = self._when_busy
+        pump.on_idle = self._on_idle
+        pump.on_busy = self._on_busy
         instance.expired = self._runs_overdue
         if worker.pool.options.max_cpu_time is not None:
             instance.meter = partial(self._charge, worker.pool.options.max_cpu_time)
@@ -117,12 +117,12 @@ class Concurrent:
         if self._worker.slot.ready is not ready:
             self._worker.pool.set_ready(self._worker.slot, ready)
 
-    def _at_leisure(self) -> bool:
+    def _on_idle(self) -> bool:
         """Handle an idle moment of all guest threads: begin a request, or stop. Return whether more can be done."""
         worker, pump = self._worker, self._pump
         self._computes = False
         if self._over:
-            self._bound_rests()
+            self._limit_remaining_work()
         if worker.inbox:
             if not self._store.busy and not self._given_up:
                 self._begin(worker.inbox.popleft())
@@ -130,7 +130,7 @@ class Concurrent:
             worker.give_back()
         if self._exchanges:
             if pump.stalled:
-                self._see_to_unfinished()
+                self._end_unfinished()
             elif worker.stuck:
                 worker.note_stuck(None)
         if not self._exchanges and self._closed() and (pump.idle or pump.stalled or self._given_up):
@@ -140,8 +140,8 @@ class Concurrent:
         self._set_ready(not self._store.busy)
         return bool(worker.inbox)  # set_ready() may have placed a waiting request here
 
-    def _see_to_unfinished(self) -> None:
-        """End unfinished requests that only a further request could finish, if there will be none."""
+    def _end_unfinished(self) -> None:
+        """End unfinished requests that only a further request could finish, if none will arrive."""
         pool = self._worker.pool
         unfinished = [exchange for exchange in self._exchanges if _awaits_guest(exchange)]
         timeout: float | None = None
@@ -154,10 +154,10 @@ class Concurrent:
             for exchange in unfinished:
                 self._finish(exchange, STUCK)
 
-    def _when_busy(self) -> None:
+    def _on_busy(self) -> None:
         self._computes = True
         if self._over:
-            self._bound_rests()
+            self._limit_remaining_work()
         self._set_ready(False)
         self._worker.give_back()
 
@@ -244,7 +244,7 @@ class Concurrent:
             self._give_up(reason)
             self._finish(exchange, "the guest did not end it in time")
 
-    def _bound_rests(self) -> None:
+    def _limit_remaining_work(self) -> None:
         """Limit the time of the guest's work on finished requests."""
         pump = self._pump
         over, self._over = self._over, []
@@ -287,7 +287,7 @@ class Concurrent:
         call.on_done = _nothing  # breaks the reference cycle of call and exchange
         self._over.append((call, exchange))
         if pump.asleep:
-            self._bound_rests()
+            self._limit_remaining_work()
         # In the middle of a step the guest may turn out to be busy. Then the inbox goes back.
         ready = not self._computes and not (pump.asleep and self._store.busy)
         self._worker.done(exchange, reason, ready=ready, closed=closed)
@@ -310,7 +310,7 @@ class Concurrent:
             worker.retire(retirement(failure, overdue))
             reason = f"the guest trapped: {first_line(str(failure))}"
             if not isinstance(failure, UsedUp):
-                self._tell_trap(failure)
+                self._log_trap(failure)
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"
@@ -323,7 +323,7 @@ class Concurrent:
             exchange.cause = failure
             self._finish(exchange, reason)
 
-    def _tell_trap(self, trap: Trap) -> None:
+    def _log_trap(self, trap: Trap) -> None:
         name, exchanges = self._worker.name, self._exchanges
         extra = {"about": {"instance": name, "request": named(exchanges)}}
         if exchanges and all(exchange.abandoned for exchange in exchanges):

@@ -151,10 +151,12 @@ class OneAtATime:
             exchange.bound_pauses(options.body_timeout)
         if options.post_response_timeout is not None:
             assert exchange.response is not None
-            exchange.response.body.subscribe_end(partial(self._bound_rest, self._scope, options.post_response_timeout))
+            exchange.response.body.subscribe_end(
+                partial(self._limit_work_after, self._scope, options.post_response_timeout)
+            )
 
     @staticmethod
-    def _bound_rest(scope: trio.CancelScope, limit: float, end: BodyEnd) -> None:
+    def _limit_work_after(scope: trio.CancelScope, limit: float, end: BodyEnd) -> None:
         scope.deadline = trio.current_time() + limit
 
     def stop(self, exchange: Exchange, late: bool) -> None:

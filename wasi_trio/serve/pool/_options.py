@@ -44,7 +44,7 @@ class HandlerOptions:
 
     **Reports.** ``metrics`` collects counts, and ``tracer`` traces requests. Each of ``listeners`` is called with the
     component's name when a handler starts, and returns a Listener. ``observed`` numbers the requests, so that log lines
-    can name request and instance. ``route`` is the name of the handler's route, if there are routes, and ``generation``
+    can name request and instance. ``route`` is the name of the handler's route, if any, and ``generation``
     the number of its version. Metrics continue from one generation to the next.
     """
 

@@ -116,7 +116,7 @@ class Worker:
         self.instance: Instance | None = None
         self._stderr: TailSink | None = None
         #: The time of the worker's start, in trio's time.
-        self.born = 0.0
+        self.started_at = 0.0
         self._task: trio.lowlevel.Task | None = None
         #: The request for which the instance is being created, and the cancel scope of its creation.
         self._making: tuple[Exchange, ...] = ()
@@ -143,7 +143,7 @@ class Worker:
 
     async def run(self, first: Exchange) -> None:
         """Create the instance, serve ``first`` and further requests, and close the instance."""
-        self.born, self._task = trio.current_time(), trio.lowlevel.current_task()
+        self.started_at, self._task = trio.current_time(), trio.lowlevel.current_task()
         self._queue = run_queue()
         admission, slot = self.pool.admission, self.slot
         if first.trace is not None:
@@ -159,7 +159,7 @@ class Worker:
                     if instance is not None:
                         self.made = True
                         if first.trace is not None:
-                            first.trace.instance_made(self.born)
+                            first.trace.instance_made(self.started_at)
                         self.instance = instance
                         try:
                             assert self.strategy is not None
@@ -248,7 +248,7 @@ class Worker:
         return None
 
     def responded(self, exchange: Exchange) -> None:
-        """Do nothing: there is no response while the instance is being created."""
+        """Do nothing: no guest responds while the instance is being created."""
 
     def stop(self, exchange: Exchange, late: bool) -> None:
         """Cancel the creation of the instance for an abandoned request."""

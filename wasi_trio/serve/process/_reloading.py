@@ -27,7 +27,7 @@ Adopt: TypeAlias = Callable[[Orders, Sequence[RouteVersion]], Awaitable[None]]
 
 
 class Reloading:
-    """Reloads what has changed, one reload at a time.
+    """Reloads changed files, one reload at a time.
 
     ``request_all`` requests a reload of everything. It may be called before ``run``, which reports each result to
     ``count``.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wasi_trio.serve.telemetry._switch import Wanted
 
 #: The time after ``drain_timeout`` for telling clients that their requests fail, in seconds.
-_LAST_WORDS = 1.0
+_REPLY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Service:
                     max_connections=settings["max-concurrent-connections"],
                     access_log=protocols.access_log,
                     budget=budget,
-                    drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
+                    drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _REPLY_SECONDS,
                 )
                 if ready is not None:
                     ready()
@@ -219,10 +219,10 @@ def new_metrics() -> Metrics:
     """Create metrics that include those of the process. The import of prometheus-client is slow, so it is here."""
     from prometheus_client import ProcessCollector
 
-    from wasi_trio.serve.pool._metrics import LivingTasks, Metrics
+    from wasi_trio.serve.pool._metrics import Metrics, TaskCount
 
     metrics = Metrics()
-    metrics.tasks = LivingTasks()
+    metrics.tasks = TaskCount()
     metrics.reloads = {"ok": 0, "failed": 0}
     ProcessCollector(registry=metrics.registry)
     return metrics

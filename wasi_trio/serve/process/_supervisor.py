@@ -90,7 +90,7 @@ class Supervisor:
         self._running: set[_Worker] = set()
         #: Set when the first worker serves.
         self._serving = trio.Event()
-        #: The totals of workers' reports, if there is an admin address.
+        #: The totals of workers' reports, if the server has an admin address.
         self._totals: Totals | None = None
         if admin_socket is not None:
             # Imported here because prometheus-client is slow to import and optional.
@@ -105,20 +105,20 @@ class Supervisor:
 
         ``ready`` is called when the first worker accepts requests. Cancellation ends all workers at once.
         """
-        async with trio.open_nursery() as beside:
+        async with trio.open_nursery() as background:
             if ready is not None:
-                beside.start_soon(self._call_when_ready, ready)
+                background.start_soon(self._call_when_ready, ready)
             if self._profiled:
-                beside.start_soon(profiles_on_signal, self._write_profiles)
+                background.start_soon(profiles_on_signal, self._write_profiles)
             if self._admin_socket is not None and self._totals is not None:
                 from wasi_trio.serve.process._admin import serve_site
 
-                beside.start_soon(serve_site, self._admin_socket, self._totals)
+                background.start_soon(serve_site, self._admin_socket, self._totals)
             if self._reloading is not None:
-                beside.start_soon(self._reloading.run, self._orders, self._versions, self._adopt, self._count)
+                background.start_soon(self._reloading.run, self._orders, self._versions, self._adopt, self._count)
             async with trio.open_nursery() as nursery:
                 for number in range(1, self._workers + 1):
-                    nursery.start_soon(self._keep, number, stop)
+                    nursery.start_soon(self._keep_running, number, stop)
                 await stop.wait()
                 if self._totals is not None:
                     self._totals.draining = True
@@ -126,7 +126,7 @@ class Supervisor:
                 async with self._starting:
                     for listener in self._listeners:
                         listener.sock.close()
-            beside.cancel_scope.cancel()
+            background.cancel_scope.cancel()
 
     async def _call_when_ready(self, ready: Callable[[], object]) -> None:
         await self._serving.wait()
@@ -156,7 +156,7 @@ class Supervisor:
         if self._totals is not None:
             self._totals.reloads["ok" if successful else "failed"] += 1
 
-    async def _keep(self, number: int, stop: trio.Event) -> None:
+    async def _keep_running(self, number: int, stop: trio.Event) -> None:
         pause = 0.0
         for life in count():
             if stop.is_set():
@@ -212,16 +212,16 @@ class _Worker:
         self._beats = 0
         self._process: trio.Process | None = None
         self._control: trio.SocketStream | None = None
-        self._speaking = trio.Lock()
+        self._sending = trio.Lock()
         #: Whether it was told to end because it did not load the routes of an order.
         self.given_up = False
-        self._told = False
+        self._has_share = False
         #: The number of orders to serve other routes, and of those that it has carried out.
-        self._takeovers = self._done = 0
+        self._reloads_ordered = self._reloads_done = 0
         self._is_over = False
-        self._taken_over = trio.Event()
+        self._reload_done = trio.Event()
         #: Set when all its reports were received.
-        self._heard = trio.Event()
+        self._all_received = trio.Event()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self._process.pid if self._process else '?'})"
@@ -258,7 +258,7 @@ class _Worker:
                 for sock in own:
                     sock.close()
             nursery.start_soon(self._share, control, share)
-            nursery.start_soon(self._hear, control)
+            nursery.start_soon(self._receive, control)
             if reports is not None:
                 nursery.start_soon(self._take_reports, reports)
             if self._interval is not None:
@@ -267,63 +267,63 @@ class _Worker:
             self.code = code
             if reports is not None:
                 with trio.move_on_after(END_TIMEOUT):
-                    await self._heard.wait()
+                    await self._all_received.wait()
             nursery.cancel_scope.cancel()
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
     async def _take_reports(self, channel: trio.SocketStream) -> None:
         assert self._totals is not None
         async with channel:
-            await self._totals.hear(self.number, channel)
-        self._heard.set()
+            await self._totals.receive(self.number, channel)
+        self._all_received.set()
 
     async def write_profiles(self) -> None:
         """Make the worker write the profiles of its instances."""
         # Its first message must be its share, so a worker that does not serve yet receives no order.
         if self._control is not None and self.serving:
-            await self._say(self._control, WRITE_PROFILES)
+            await self._send(self._control, WRITE_PROFILES)
 
     async def reload(self, order: bytes) -> None:
         """Order the worker to serve other routes. If it does not, let it drain and replace it."""
-        if self._control is None or not self._told:
+        if self._control is None or not self._has_share:
             return  # its share will contain the new routes
-        expected = self._takeovers = self._takeovers + 1
+        expected = self._reloads_ordered = self._reloads_ordered + 1
         with trio.move_on_after(RELOAD_TIMEOUT):
-            await self._say(self._control, order)
-            while self._done < expected and not self._is_over:
-                await self._taken_over.wait()
-        if self._done < expected and not self._is_over and not self._stop.is_set():
+            await self._send(self._control, order)
+            while self._reloads_done < expected and not self._is_over:
+                await self._reload_done.wait()
+        if self._reloads_done < expected and not self._is_over and not self._stop.is_set():
             logger.error("%s did not load the changes; it drains and is replaced", self)
             self.given_up = True
-            await self._say(self._control, DRAIN)
+            await self._send(self._control, DRAIN)
 
     def _notify(self) -> None:
-        taken_over, self._taken_over = self._taken_over, trio.Event()
-        taken_over.set()
+        reload_done, self._reload_done = self._reload_done, trio.Event()
+        reload_done.set()
 
     async def _share(self, control: trio.SocketStream, share: Callable[[], bytes]) -> None:
         # From here on the worker needs orders about changes.
-        self._told = True
-        await self._say(control, _with_length(share()))
+        self._has_share = True
+        await self._send(control, _with_length(share()))
         await self._stop.wait()
-        await self._say(control, DRAIN)
+        await self._send(control, DRAIN)
 
-    async def _say(self, control: trio.SocketStream, what: bytes) -> None:
-        async with self._speaking:
+    async def _send(self, control: trio.SocketStream, what: bytes) -> None:
+        async with self._sending:
             try:
                 await control.send_all(what)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 logger.debug("%s has ended and receives no orders", self)
 
-    async def _hear(self, control: trio.SocketStream) -> None:
+    async def _receive(self, control: trio.SocketStream) -> None:
         try:
-            async for said in control:
-                if SERVING in said:
+            async for messages in control:
+                if SERVING in messages:
                     self.serving = True
                     self._begun.set()
                     logger.info("%s serves", self)
-                if TAKEN_OVER in said:
-                    self._done += said.count(TAKEN_OVER)
+                if TAKEN_OVER in messages:
+                    self._reloads_done += messages.count(TAKEN_OVER)
                     self._notify()
                 self._beats += 1
         except trio.BrokenResourceError:
@@ -358,7 +358,7 @@ class _Worker:
     async def _end(self, control: trio.SocketStream, process: trio.Process) -> None:
         """End the process at once, and kill it if it does not end by itself."""
         with trio.move_on_after(END_TIMEOUT):
-            await self._say(control, LEAVE)
+            await self._send(control, LEAVE)
             await process.wait()
             return
         process.kill()

@@ -36,7 +36,7 @@ from wasi_trio.serve.telemetry._switch import wanted
 logger = get_logger("wasi_trio.serve")
 
 #: The exit code of a worker that cannot carry out its orders.
-CAN_NOT = 2
+INVALID_ORDERS = 2
 #: The time for active requests after the supervisor's end, in seconds.
 ORPHANED = 10.0
 
@@ -59,7 +59,7 @@ def main(number: str, prefix: str, descriptor: str, reports: str | None = None) 
         _serve(control, channel, number, prefix, orders, versions, sockets, interval)
     except (LoadError, SettingError) as error:
         logger.error("%s", error)
-        sys.exit(CAN_NOT)
+        sys.exit(INVALID_ORDERS)
     sys.exit(0)
 
 
@@ -68,7 +68,7 @@ def _receive(control: socket.socket, size: int) -> bytes:
     while len(data) < size:
         more = control.recv(size - len(data))
         if not more:
-            sys.exit(CAN_NOT)  # the supervisor has ended
+            sys.exit(INVALID_ORDERS)  # the supervisor has ended
         data += more
     return data
 
@@ -121,14 +121,14 @@ async def _main(service: Service, control: socket.socket, interval: float | None
 
 async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, nursery: trio.Nursery) -> None:
     try:
-        async for told, content in _told(control):
-            if told == WRITE_PROFILES:
+        async for order, content in _orders(control):
+            if order == WRITE_PROFILES:
                 await service.write_profiles()
-            elif told == LEAVE:
+            elif order == LEAVE:
                 nursery.cancel_scope.cancel()
-            elif told == DRAIN:
+            elif order == DRAIN:
                 stop.set()
-            elif told == RELOAD:
+            elif order == RELOAD:
                 nursery.start_soon(_take_over, control, service, content)
     except trio.BrokenResourceError:
         logger.debug("the supervisor ended within an order")
@@ -138,7 +138,7 @@ async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, 
     nursery.cancel_scope.cancel()
 
 
-async def _told(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]]:
+async def _orders(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]]:
     """Yield the supervisor's orders: single letters, one of them with a length and content."""
     data = bytearray()
     async for more in control:

@@ -99,9 +99,9 @@ def all_routes(declared: Sequence[RouteOrder], components: Sequence[str]) -> tup
     for route in routes:
         if route.pattern in patterns:
             also = ", which the components without a route also answer" if components and route is routes[-1] else ""
-            raise ValueError(f"there are two routes for {str(route.pattern)!r}{also}")
+            raise ValueError(f"two routes match {str(route.pattern)!r}{also}")
         if route.name in names:
-            raise ValueError(f"there are two routes with the name {route.name!r}")
+            raise ValueError(f"two routes have the name {route.name!r}")
         patterns.add(route.pattern)
         names.add(route.name)
     return tuple(routes)

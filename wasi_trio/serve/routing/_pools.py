@@ -91,7 +91,7 @@ class Pools:
         #: The number of each route name, and its number of generations. Removed routes keep theirs.
         self._numbers: dict[str, int] = {}
         self._generations: dict[str, int] = {}
-        #: Whether there are, or were, routes. Names of instances and metrics then include them.
+        #: Whether the server has, or had, routes. Names of instances and metrics then include them.
         self.routed = False
         self._is_draining = False
         self.on_ended: Callable[[], None] = lambda: None
@@ -120,7 +120,7 @@ class Pools:
             pools[pool.name] = pool
         order = [(pool.version.order.pattern, pool) for pool in pools.values()]
         old = [pool for pool in self._current.values() if pools.get(pool.name) is not pool]
-        # The exchange is atomic: there is no checkpoint here.
+        # The exchange is atomic, because it has no checkpoint.
         self._table = RouteTable(order)
         self._current = pools
         for pool in old:
