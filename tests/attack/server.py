@@ -31,7 +31,7 @@ from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import TaskCount
-from wasi_trio.serve.process._service import Orders
+from wasi_trio.serve.process._service import ServerConfig
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_table
 
@@ -81,7 +81,7 @@ async def serve(sites: list[Any], turns: Turns, tasks: TaskCount) -> None:
                 linked = link(engine, wat.load(guest), guest, Imports(given))
                 handler = await stack.enter_async_context(ProxyHandler(linked, settings.handler_options()))
                 handlers.append(handler)
-                protocols = Orders(settings).protocol_options()
+                protocols = ServerConfig(settings).protocol_options()
                 listener = bind(("127.0.0.1", 0))
                 ports.append(int(address_of(listener).rpartition(":")[2]))
                 server = Server(

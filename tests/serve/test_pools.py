@@ -15,7 +15,7 @@ from tests.guests import wat
 from tests.serve.support import engine, get, serving
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.serve.routing._orders import parse_route
+from wasi_trio.serve.routing._declarations import parse_route
 from wasi_trio.serve.routing._pools import MOST_DRAINING, Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
 from wasi_trio.serve.settings._settings import Settings
@@ -29,13 +29,13 @@ def request(path: str) -> Request:
 
 def load(loader: Loader, folder: Path, *routes: str) -> list[LoadedRoute]:
     """Load routes such as ``/a=hello``, with the names of guests."""
-    orders = []
+    routes = []
     for route in routes:
         pattern, _, name = route.partition("=")
         path = folder / f"{name}.wasm"
         path.write_bytes(wat.load(name))
-        orders.append(parse_route(f"{pattern}={path}"))
-    settings = Settings({"route": tuple(orders)})
+        routes.append(parse_route(f"{pattern}={path}"))
+    settings = Settings({"route": tuple(routes)})
     return [loader.load(version, settings) for version in read_versions(settings)]
 
 

@@ -29,7 +29,7 @@ class HandlerOptions:
     **Time.** ``request_timeout`` limits the time from a request's arrival to its response's head. ``max_cpu_time``
     limits the processor time of the guest and its host functions for a request. ``body_timeout`` limits a pause between
     two parts of a response's body. Time in which the client does not read does not count. ``cancel_grace`` is the time
-    for a guest of WASI 0.3 to end a cancelled request, before its instance is dropped. ``post_response_timeout`` limits
+    for a guest of WASI 0.3 to end a cancelled request, before its instance is retired. ``post_response_timeout`` limits
     the guest's work on a request after its response was sent. ``drain_timeout`` limits the wait for active requests
     when
     the handler is left. Requests that are not finished by then are cut.

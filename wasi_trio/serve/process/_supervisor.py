@@ -26,8 +26,8 @@ from wasi_trio._texts import get_logger
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._signals import profiles_on_signal
-from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._reloading import Reloading
+from wasi_trio.serve.process._server_config import ServerConfig
 from wasi_trio.serve.routing._versions import Loader, RouteVersion
 from wasi_trio.serve.settings._settings import Settings
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 logger = get_logger("wasi_trio.serve")
 
-#: The supervisor's orders to a worker: finish active requests, end at once, write profiles.
+#: The supervisor's commands to a worker: finish active requests, end at once, and write profiles.
 DRAIN, LEAVE, WRITE_PROFILES = b"D", b"L", b"P"
-#: The order to serve other routes, followed by their length and their data.
+#: The command to serve other routes, followed by their length and their data.
 RELOAD = b"R"
-#: A worker's messages: it serves, its event loop is running, it serves the routes of the last order.
+#: A worker's messages: it serves, its event loop is running, it serves the routes of the last command.
 SERVING, BEAT, TAKEN_OVER = b"S", b".", b"T"
 #: The number of successive beats that a worker may miss before it counts as blocked.
 BEATS = 4
@@ -67,26 +67,26 @@ class Supervisor:
 
     def __init__(
         self,
-        orders: Orders,
+        config: ServerConfig,
         versions: Sequence[RouteVersion],
         workers: int,
         listeners: Sequence[Listener],
         admin_socket: socket.socket | None = None,
         reloading: Reloading | None = None,
     ) -> None:
-        self._orders = orders
+        self._config = config
         self._versions = versions
         self._reloading = reloading
         self._workers = workers
         self._listeners = listeners
         self._admin_socket = admin_socket
-        limit = orders.settings["stall-kill-limit"]
+        limit = config.settings["stall-kill-limit"]
         #: The interval of beats and of checks for them, in seconds.
         self._interval: float | None = None if limit is None else min(limit / BEATS, 1.0)
         self._limit = math.inf if limit is None else limit
         self._sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
         self._inherited = [descriptor for descriptor, _ in self._sockets]
-        self._profiled = isinstance(orders.settings["profile"], GuestProfile)
+        self._profiled = isinstance(config.settings["profile"], GuestProfile)
         self._running: set[_Worker] = set()
         #: Set when the first worker serves.
         self._serving = trio.Event()
@@ -115,7 +115,7 @@ class Supervisor:
 
                 background.start_soon(serve_site, self._admin_socket, self._totals)
             if self._reloading is not None:
-                background.start_soon(self._reloading.run, self._orders, self._versions, self._adopt, self._count)
+                background.start_soon(self._reloading.run, self._config, self._versions, self._adopt, self._count)
             async with trio.open_nursery() as nursery:
                 for number in range(1, self._workers + 1):
                     nursery.start_soon(self._keep_running, number, stop)
@@ -140,17 +140,17 @@ class Supervisor:
     @property
     def _share(self) -> bytes:
         """The pickled share of a worker, with the contents of all files, which may have changed on disk."""
-        return pickle.dumps((self._orders, self._versions, self._sockets, self._interval))
+        return pickle.dumps((self._config, self._versions, self._sockets, self._interval))
 
-    async def _adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
+    async def _adopt(self, config: ServerConfig, versions: Sequence[RouteVersion]) -> None:
         """Have all workers serve these routes. Raise LoadError or SettingError if they cannot be served."""
         changed = [version for version in versions if version not in self._versions]
-        await trio.to_thread.run_sync(_check, orders.settings, changed)
-        self._orders, self._versions = orders, versions
-        order = RELOAD + _with_length(pickle.dumps((orders, versions)))
+        await trio.to_thread.run_sync(_check, config.settings, changed)
+        self._config, self._versions = config, versions
+        command = RELOAD + _with_length(pickle.dumps((config, versions)))
         async with trio.open_nursery() as nursery:
             for worker in list(self._running):
-                nursery.start_soon(worker.reload, order)
+                nursery.start_soon(worker.reload, command)
 
     def _count(self, successful: bool) -> None:
         if self._totals is not None:
@@ -213,11 +213,11 @@ class _Worker:
         self._process: trio.Process | None = None
         self._control: trio.SocketStream | None = None
         self._sending = trio.Lock()
-        #: Whether it was told to end because it did not load the routes of an order.
+        #: Whether it must end because it did not carry out a reload command.
         self.given_up = False
         self._has_share = False
-        #: The number of orders to serve other routes, and of those that it has carried out.
-        self._reloads_ordered = self._reloads_done = 0
+        #: The numbers of reload commands that were sent and carried out.
+        self._reloads_sent = self._reloads_done = 0
         self._is_over = False
         self._reload_done = trio.Event()
         #: Set when all its reports were received.
@@ -279,17 +279,17 @@ class _Worker:
 
     async def write_profiles(self) -> None:
         """Make the worker write the profiles of its instances."""
-        # Its first message must be its share, so a worker that does not serve yet receives no order.
+        # Its first message must be its share, so a worker that does not serve yet receives no command.
         if self._control is not None and self.serving:
             await self._send(self._control, WRITE_PROFILES)
 
-    async def reload(self, order: bytes) -> None:
-        """Order the worker to serve other routes. If it does not, let it drain and replace it."""
+    async def reload(self, command: bytes) -> None:
+        """Command the worker to serve other routes. If it does not, let it drain, and replace it."""
         if self._control is None or not self._has_share:
             return  # its share will contain the new routes
-        expected = self._reloads_ordered = self._reloads_ordered + 1
+        expected = self._reloads_sent = self._reloads_sent + 1
         with trio.move_on_after(RELOAD_TIMEOUT):
-            await self._send(self._control, order)
+            await self._send(self._control, command)
             while self._reloads_done < expected and not self._is_over:
                 await self._reload_done.wait()
         if self._reloads_done < expected and not self._is_over and not self._stop.is_set():
@@ -302,7 +302,7 @@ class _Worker:
         reload_done.set()
 
     async def _share(self, control: trio.SocketStream, share: Callable[[], bytes]) -> None:
-        # From here on the worker needs orders about changes.
+        # From here on the worker needs a command for each change.
         self._has_share = True
         await self._send(control, _with_length(share()))
         await self._stop.wait()
@@ -313,7 +313,7 @@ class _Worker:
             try:
                 await control.send_all(what)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                logger.debug("%s has ended and receives no orders", self)
+                logger.debug("%s has ended and receives no commands", self)
 
     async def _receive(self, control: trio.SocketStream) -> None:
         try:
