@@ -225,7 +225,7 @@ class Concurrent:
         self._finish(exchange, "the guest broke off its response", closed=end is not BodyEnd.WHOLE)
 
     def stop(self, exchange: Exchange, late: bool) -> None:
-        """Tell the guest to end an abandoned request, if possible. Retire the instance if the request does not end in time.
+        """Tell the guest to end an abandoned request, if possible. Retire the instance if that takes too long.
 
         If the client has closed the response, the request is over, and the guest's work counts as work after a
         response.
