@@ -67,8 +67,7 @@ class App:
     """An ASGI application that answers requests with a component. It must run on trio.
 
     The server's start (the lifespan protocol's ``startup``) compiles and links the component. Its shutdown waits for
-    the
-    active requests. An application that mounts this one may not pass lifespan events on. It must then run this one
+    the active requests. An application that mounts this one may not pass lifespan events on. It must then run this one
     within :meth:`running`. The guest sees the path below the mount point.
 
     With several components, each answers the ``wasi:http/handler`` requests of the one before. ``imports`` supplement

@@ -106,7 +106,6 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
     configuration file. The command line overrides the environment, which overrides the file.
     """
     # Imported here because this loads hypercorn, which --help does not need.
-    # Here, because this takes in hypercorn, which --help has no need of.
     with excluded_from_collection():
         from wasi_trio.serve._command import CommandError, run_server
 

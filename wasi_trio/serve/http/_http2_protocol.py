@@ -54,8 +54,7 @@ class FrameReader:
     """Splits received bytes into batches of complete frames, and counts frames without effect.
 
     A client may send a thousand such frames, and fifty more each second. Each frame of content, received or sent,
-    allows
-    two more, and each response some more. Beyond that ``receive`` raises TooMuch.
+    allows two more, and each response some more. Beyond that ``receive`` raises TooMuch.
     """
 
     __slots__ = ("_allowance", "_buffer", "_max_frame_size", "_preface_left", "_refilled_at", "refused_updates")

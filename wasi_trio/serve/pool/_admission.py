@@ -106,8 +106,8 @@ class Admission(Generic[R]):
     """Counts requests and instances, and decides by these counts.
 
     A placed request keeps its place until ``release``. It also counts in ``places``, if given. A request that needs a
-    new instance waits while memory is short. An instance is available if it is ``ready`` and its limits
-    admit another request. The instance that has been available for longest comes first.
+    new instance waits while memory is short. An instance is available if it is ``ready`` and its limits admit another
+    request. The instance that has been available for longest comes first.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class Pool(Protocol):
         """Free the place of a finished request."""
 
     def note_rest(self) -> None:
-        """The guest of a worker has nothing left to do after its responses."""
+        """Note that a worker's guest has finished its work after its responses."""
 
     def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
         """Take requests that a worker gave back without beginning them. They have no place."""
@@ -87,7 +87,7 @@ class Strategy(Protocol):
 
     @property
     def lingers(self) -> bool:
-        """Whether the guest goes on with something although no request is under way."""
+        """Whether the guest continues to work without an active request."""
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         """Serve a request, and those that come to the worker's inbox. Return when the instance is used up.
@@ -141,7 +141,7 @@ class Worker:
 
     @property
     def lingers(self) -> bool:
-        """Whether the guest goes on with something although no request is under way."""
+        """Whether the guest continues to work without an active request."""
         return self.strategy is not None and self.strategy.lingers
 
     def cpu_bound(self, current: Guest | None) -> bool:
