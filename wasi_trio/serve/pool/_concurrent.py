@@ -27,7 +27,7 @@ from wasi_trio.wasi.p3._http import outgoing_response, refuse_response
 log = get_logger("wasi_trio.serve")
 
 #: The reason for a request whose guest returned without finishing the response, or waits for itself.
-STUCK = "the guest has left it unfinished, and nothing that runs or comes could finish it"
+STUCK = "the guest left it unfinished, and nothing can finish it"
 #: The time for which a guest may wait for another request before it answers one, in seconds. A guest may wait on
 #: purpose.
 ANSWER_BY_ANOTHER = 600.0

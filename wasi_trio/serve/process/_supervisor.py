@@ -346,7 +346,7 @@ class _Worker:
                 continue
             missed += 1
             if missed * interval >= self._limit:
-                logger.error("%s has blocked its event loop for %g s: killing it, after its stack", self, self._limit)
+                logger.error("%s has blocked its event loop for %g s: killing it after a stack dump", self, self._limit)
                 # A stopped process could neither write its stack nor end, so it is continued first. Any thread of a
                 # stopped process may receive a signal, and may crash when it writes the stack of a thread that runs.
                 process.send_signal(signal.SIGCONT)
