@@ -17,7 +17,7 @@ from benchmarks.report import Report, Row
 from benchmarks.serving import CONNECTIONS, Load
 from tests.guests import wat
 from wasi_trio.runtime import Engine
-from wasi_trio.serve.routing._orders import parse_route
+from wasi_trio.serve.routing._declarations import parse_route
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import Loader, read_versions
 from wasi_trio.serve.settings._settings import Settings as ServerSettings
@@ -76,8 +76,8 @@ async def _without_sockets(guest: Path, settings: Settings) -> tuple[float, floa
         loader = Loader(engine)
         async with trio.open_nursery() as nursery:
             routed, plain = Pools(nursery, Common()), Pools(nursery, Common())
-            orders = tuple(parse_route(f"/service/{number}={guest}") for number in range(ROUTES))
-            for pools, told in ((routed, {"route": orders}), (plain, {"component": (str(guest),)})):
+            declared = tuple(parse_route(f"/service/{number}={guest}") for number in range(ROUTES))
+            for pools, told in ((routed, {"route": declared}), (plain, {"component": (str(guest),)})):
                 asked = ServerSettings(told)
                 await pools.adopt([loader.load(version, asked) for version in read_versions(asked)])
             count = 20 if settings.quick else 400
