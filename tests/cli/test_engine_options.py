@@ -49,9 +49,7 @@ def refused(*arguments: str) -> str:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_compiling_is_ended_at_its_timeout(command: str, hello: str) -> None:
     line = refused(command, "--compile-timeout", "1ms", hello)
-    assert line == (
-        f"wasi_trio: error: {hello}: compiling it takes longer than 0.001 s; increase --compile-timeout"
-    )
+    assert line == (f"wasi_trio: error: {hello}: compiling it takes longer than 0.001 s; increase --compile-timeout")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

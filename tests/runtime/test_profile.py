@@ -1,4 +1,4 @@
-"""Guests are sampled where they compute, and what comes of it can be read."""
+"""Guests are sampled while they compute, and the resulting profiles can be read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from wasi_trio.runtime._profile_file import (
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.runtime._profile_sampling import module_name
 
-#: calls of `hot` and `warm` that wait for three samples and for one, and recursion of a depth
+#: Calls of `hot` and `warm` that wait for three samples and one sample, and recursion to a given depth.
 GUEST = """(component
   (import "sample" (func $sample))
   (import "rest" (func $rest))
@@ -62,7 +62,7 @@ GUEST = """(component
 
 
 class Host:
-    """``sample``: a sample is due of the guest, once it goes on. ``rest`` waits, and is asked for samples."""
+    """``sample`` makes a sample due for the guest. ``rest`` waits, and samples are requested meanwhile."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -86,7 +86,7 @@ class Host:
 def opened(path: Path | None) -> Engine:
     engine = Engine(cache=False, profile=None if path is None else GuestProfile(str(path), 3600))
     if path is not None:
-        engine.ticker.beat = None  # no samples are taken but those that are asked for
+        engine.ticker.beat = None  # only requested samples are taken
     return engine
 
 
@@ -143,7 +143,7 @@ async def test_an_instance_that_only_waited_has_a_file_if_that_was_long(
     for file in files(tmp_path):
         assert stacks(file) == {}
         markers = json.loads(file.read_text())["threads"][0]["markers"]["data"]
-        assert [marker["type"] for marker in markers] == ["Request"]  # at an interval of an hour this is no pause
+        assert [marker["type"] for marker in markers] == ["Request"]  # with an interval of one hour, this is no pause
 
 
 async def test_each_instance_has_its_own_samples(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_a_profile_can_be_written_while_its_instance_lives(tmp_path: Path)
 
 
 def number_of(notes: list[str], what: str) -> int:
-    """How many of them a note says were left out."""
+    """Return the number of omitted items that a note states."""
     (note,) = [note for note in notes if what in note]
     return int("".join(filter(str.isdigit, note)))
 
@@ -196,7 +196,7 @@ async def test_the_newest_samples_are_kept_and_the_file_says_so(
     kept = stacks(file)
     assert 3 <= sum(kept.values()) <= 6
     assert kept[("resting", "warm", "leaf")] == 1
-    assert number_of(read(file.read_text()).notes, "samples were left out") == 13 - sum(kept.values())
+    assert number_of(read(file.read_text()).notes, "samples were omitted") == 13 - sum(kept.values())
 
 
 async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
@@ -220,7 +220,7 @@ async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
         span = instance.profile.begin_request("GET", "/")
         for _ in range(3):
             await instance.call("work")
-        engine.profiler.interval = 0.0  # so that any time between two samples counts as waiting
+        engine.profiler.interval = 0.0  # makes any time between two samples count as waiting
         await trio.to_thread.run_sync(engine.profiler.flush)
         since = instance.profile.since
         instance.close()
@@ -271,7 +271,7 @@ async def test_the_newest_requests_are_kept(tmp_path: Path, monkeypatch: pytest.
     assert requests[0] == "GET /under-way"
     assert requests[-1] == "GET /7"
     assert len(requests) <= 4
-    assert number_of(read(file.read_text()).notes, "requests were left out") == 9 - len(requests)
+    assert number_of(read(file.read_text()).notes, "requests were omitted") == 9 - len(requests)
 
 
 async def test_stacks_that_take_too_long_are_not_taken_but_count(
@@ -296,7 +296,7 @@ async def test_the_stacks_of_all_instances_are_limited(tmp_path: Path) -> None:
         for instance in instances:
             await instance.call("deep", None, 20)
             engine.profiler.flush()
-            assert engine.profiler.room.left >= -4  # each may say once that it has no room
+            assert engine.profiler.room.left >= -4  # each may record once that it has no room
         for instance in instances:
             instance.close()
         engine.profiler.flush()
@@ -326,7 +326,7 @@ async def test_no_more_files_are_written_at_once_than_the_loop_can_bear(
 
 
 def test_a_large_profile_is_made_piece_by_piece() -> None:
-    """While one piece is made no other thread runs."""
+    """No other thread runs while one piece is made."""
     tree, samples = StackTree(), Samples()
     for number in range(10 * PIECE):
         samples.add(number / 100, tree.number([(f"f{number % 50}", "m", 1)] * 3), 1)
@@ -409,7 +409,7 @@ async def test_without_it_there_is_nothing_of_it() -> None:
         instance = await Instance.instantiate(linked(engine))
         assert (engine.profiler, engine.ticker.beat, instance.profile) == (None, None, None)
         await instance.call("work")
-        assert threading.active_count() <= before + 1  # the ticker
+        assert threading.active_count() <= before + 1  # the thread of the ticker
         instance.close()
 
 
@@ -469,7 +469,7 @@ async def test_the_tables_of_a_file_fit_together(tmp_path: Path) -> None:
     assert requests == ["GET /one", "GET /two"]
 
 
-#: a component in a component, each of which computes
+#: A component inside a component. Each computes.
 COMPOSITION = """
 (component
   (component $Inner
@@ -522,7 +522,7 @@ async def test_a_composition_has_a_thread_for_each_component_instance(tmp_path: 
     [b"", b"\x04name", b"\x04name\x00", b"\x04name\x00\x05\xff", b"\x04name\x00\x03\x02\xff\xfe", b"\xff" * 9],
 )
 def test_a_name_section_that_makes_no_sense(content: bytes) -> None:
-    """The specification has such a module valid all the same."""
+    """The specification treats such a module as valid."""
     assert module_name(b"\0asm\x01\0\0\0" + b"\0" + bytes([len(content)]) + content) == ""
 
 

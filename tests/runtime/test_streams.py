@@ -1,4 +1,4 @@
-"""Streams and futures with trio's manners."""
+"""Streams and futures in the style of trio."""
 
 from __future__ import annotations
 

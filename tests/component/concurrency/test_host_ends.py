@@ -1,4 +1,4 @@
-"""The host's ends of streams and futures, opposite guests and opposite each other."""
+"""The host's ends of streams and futures, with guests and with each other."""
 
 from __future__ import annotations
 
