@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from wasi_trio.component._core_types import skip_extern_type, skip_limits, skip_rec_type
 from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._instructions import ALIGNMENT, ALIGNMENT_AND_MEMORY, LEB, LEB64, codes, vectors
 from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
@@ -46,71 +47,48 @@ _I32, _I64 = 0x7F, 0x7E
 
 # ---- instructions ----------------------------------------------------------------------------------------
 
-_LEB = rb"(?:[\x80-\xff]{0,4}+[\x00-\x7f])"
-_LEB64 = rb"(?:[\x80-\xff]{0,9}+[\x00-\x7f])"
 #: An abstract heap type has one byte, which also matches a one-byte number. Shared types (0x65) have two bytes.
-_HEAP = rb"(?:(?!\x65)" + _LEB + rb")"
+_HEAP = rb"(?:(?!\x65)" + LEB + rb")"
 _VALUE = rb"(?:[\x63\x64]" + _HEAP + rb"|[\x66-\x7f])"
-_BLOCK = rb"(?:[\x63\x64]" + _HEAP + rb"|(?![\x63-\x65])" + _LEB + rb")"
-#: Bit 6 of the alignment means that the index of a memory follows.
-_MEMARG = (
-    rb"(?:(?:[\x00-\x3f]|[\x80-\xbf][\x80-\xff]{0,3}+[\x00-\x7f])"
-    rb"|(?:[\x40-\x7f]|[\xc0-\xff][\x80-\xff]{0,3}+[\x00-\x7f])" + _LEB + rb")" + _LEB64
-)
-
-
-def _codes(*ranges: int | tuple[int, int]) -> bytes:
-    """Return a pattern for the second part of an opcode, a 32-bit number, in each of its encodings."""
-    spans = [(span, span) if isinstance(span, int) else span for span in ranges]
-    short = "".join(f"\\x{first:02x}-\\x{last:02x}" for first, last in spans)
-    long = "".join(f"\\x{first | 0x80:02x}-\\x{last | 0x80:02x}" for first, last in spans)
-    return f"(?:[{short}]|[{long}]\\x80{{0,3}}+\\x00)".encode()
-
+_BLOCK = rb"(?:[\x63\x64]" + _HEAP + rb"|(?![\x63-\x65])" + LEB + rb")"
+_MEMARG = rb"(?:" + ALIGNMENT + rb"|" + ALIGNMENT_AND_MEMORY + rb")" + LEB64
 
 #: A constant length below 8 KiB with its instruction. This is short, and stays unchanged.
 _SHORT = rb"\x41[\x80-\xff]?[\x00-\x3f]\xfc(?:\x0b\x00|\x0a\x00\x00)"
 _SIMPLE = (
     _SHORT,
-    rb"[\x0c\x0d\x10\x12\x14\x15\x20-\x26\x3f-\x41\xd2\xd5\xd6\x08]" + _LEB,
+    rb"[\x0c\x0d\x10\x12\x14\x15\x20-\x26\x3f-\x41\xd2\xd5\xd6\x08]" + LEB,
     rb"[\x00\x01\x05\x0a\x0b\x0f\x1a\x1b\x45-\xc4\xd1\xd3\xd4]",
     rb"[\x28-\x3e]" + _MEMARG,
     rb"[\x02-\x04]" + _BLOCK,
-    rb"[\x11\x13]" + _LEB + _LEB,
-    rb"\x42" + _LEB64,
+    rb"[\x11\x13]" + LEB + LEB,
+    rb"\x42" + LEB64,
     rb"\x43[\x00-\xff]{4}",
     rb"\x44[\x00-\xff]{8}",
     rb"\xd0" + _HEAP,
     # Saturating conversions and 128-bit arithmetic, then segments and tables.
-    rb"\xfc" + _codes((0x00, 0x07), (0x13, 0x16)),
-    rb"\xfc" + _codes(0x09, 0x0D, (0x0F, 0x10)) + _LEB,
-    # Vectors.
-    rb"\xfd" + _codes((0x00, 0x0B), (0x5C, 0x5D)) + _MEMARG,
-    rb"\xfd" + _codes(0x0C, 0x0D) + rb"[\x00-\xff]{16}",
-    rb"\xfd" + _codes((0x15, 0x22)) + rb"[\x00-\xff]",
-    rb"\xfd" + _codes((0x54, 0x5B)) + _MEMARG + rb"[\x00-\xff]",
-    rb"\xfd" + _LEB,
-    # Atomics.
-    rb"\xfe" + _codes((0x00, 0x02), (0x10, 0x4E)) + _MEMARG,
-    rb"\xfe" + _codes(0x03) + rb"[\x00-\xff]",
+    rb"\xfc" + codes((0x00, 0x07), (0x13, 0x16)),
+    rb"\xfc" + codes(0x09, 0x0D, (0x0F, 0x10)) + LEB,
+    *vectors(_MEMARG),
     # Objects.
-    rb"\xfb" + _codes((0x00, 0x01), 0x06, 0x07, (0x0B, 0x0E), 0x10) + _LEB,
-    rb"\xfb" + _codes((0x02, 0x05), (0x08, 0x0A), (0x11, 0x13)) + _LEB + _LEB,
-    rb"\xfb" + _codes(0x0F, (0x1A, 0x1E)),
-    rb"\xfb" + _codes((0x14, 0x17)) + _HEAP,
-    rb"\xfb" + _codes((0x18, 0x19)) + rb"[\x00-\xff]" + _LEB + _HEAP + _HEAP,
+    rb"\xfb" + codes((0x00, 0x01), 0x06, 0x07, (0x0B, 0x0E), 0x10) + LEB,
+    rb"\xfb" + codes((0x02, 0x05), (0x08, 0x0A), (0x11, 0x13)) + LEB + LEB,
+    rb"\xfb" + codes(0x0F, (0x1A, 0x1E)),
+    rb"\xfb" + codes((0x14, 0x17)) + _HEAP,
+    rb"\xfb" + codes((0x18, 0x19)) + rb"[\x00-\xff]" + LEB + _HEAP + _HEAP,
 )
 #: Matches at most 500 instructions. It never needs to backtrack, but a possessive repetition (``*+``) fails in the
 #: first releases of CPython 3.11 (CPython issue 106052).
 _RUN = Pattern(rb"(?:" + rb"|".join(_SIMPLE) + rb"){0,500}")
-_BULK = re.compile(rb"\xfc" + _codes(_INIT, _COPY, _FILL))
-_TABLE = re.compile(rb"\xfc(?:" + _codes(0x0C, 0x0E) + _LEB + rb"|" + _codes(0x11) + rb")" + _LEB)
+_BULK = re.compile(rb"\xfc" + codes(_INIT, _COPY, _FILL))
+_TABLE = re.compile(rb"\xfc(?:" + codes(0x0C, 0x0E) + LEB + rb"|" + codes(0x11) + rb")" + LEB)
 #: The opcodes of ``_BULK`` and ``_TABLE``, at any position.
-_SUSPECT = re.compile(rb"\xfc" + _codes(_INIT, _COPY, _FILL, 0x0C, 0x0E, 0x11))
-_NUMBER = re.compile(_LEB)
-_LOCALS = re.compile(_LEB + _VALUE)
+_SUSPECT = re.compile(rb"\xfc" + codes(_INIT, _COPY, _FILL, 0x0C, 0x0E, 0x11))
+_NUMBER = re.compile(LEB)
+_LOCALS = re.compile(LEB + _VALUE)
 _VALUE_TYPE = re.compile(_VALUE)
 _BLOCK_TYPE = re.compile(_BLOCK)
-_CATCH = re.compile(rb"[\x00\x01]" + _LEB + _LEB + rb"|[\x02\x03]" + _LEB)
+_CATCH = re.compile(rb"[\x00\x01]" + LEB + LEB + rb"|[\x02\x03]" + LEB)
 _BR_TABLE, _SELECT, _TRY_TABLE = 0x0E, 0x1C, 0x1F
 
 

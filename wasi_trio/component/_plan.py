@@ -8,7 +8,9 @@ component itself, and each ``instantiate`` of a nested component is another part
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from wasi_trio.component import _definitions as d
@@ -54,16 +56,20 @@ CoreItem: TypeAlias = CoreExport | CanonFunc
 
 @dataclass(frozen=True, slots=True)
 class CoreInstance:
-    """A core instance: an instantiated slot, or only a set of named items."""
+    """A core instance: an instantiated slot, or only a set of named items.
+
+    ``prefix`` precedes the export names of a slot if its module is part of a merged module.
+    """
 
     slot: int | None
     items: dict[str, tuple[Sort, CoreItem]] | None
+    prefix: str = ""
 
     def item(self, name: str, sort: Sort) -> CoreItem:
         if self.items is not None:
             return self.items[name][1]
         assert self.slot is not None
-        return CoreExport(self.slot, name, sort)
+        return CoreExport(self.slot, self.prefix + name, sort)
 
 
 # ---- functions -------------------------------------------------------------------------------------------
@@ -256,9 +262,13 @@ class Plan:
         return False
 
 
-def plan(component: d.Component) -> Plan:
-    """Execute a valid component's definitions. Raises Unsupported for a feature that this host does not run."""
-    planner = _Planner()
+def plan(component: d.Component, places: Mapping[int, tuple[int, str]] = MappingProxyType({})) -> Plan:
+    """Execute a valid component's definitions. Raises Unsupported for a feature that this host does not run.
+
+    ``places`` maps the slot of each module that will be merged to the slot of the merged module and the prefix of the
+    module's exports there (``component._merge``).
+    """
+    planner = _Planner(places)
     arguments = _HostArguments(planner)
     planner.plan.exports = planner.instantiate(ComponentClosure(component, Scope(None)), arguments).exports
     return planner.plan
@@ -360,7 +370,8 @@ class _GivenArguments:
 
 
 class _Planner:
-    def __init__(self) -> None:
+    def __init__(self, places: Mapping[int, tuple[int, str]]) -> None:
+        self.places = places
         self.plan = Plan()
         self.module_indices: dict[int, int] = {}
         self.known_options: dict[tuple[Any, ...], Options] = {}
@@ -496,10 +507,11 @@ class _Planner:
             self.plan.modules.append(definition.code)
         slot = self.slots
         self.slots += 1
+        place, prefix = self.places.get(slot, (slot, ""))
         self.count()
         given = {name: scope.get(Sort.CORE_INSTANCE, instance) for name, instance in args}
         self.plan.steps.append(InstantiateModule(slot, part, index, given))
-        return CoreInstance(slot, None)
+        return CoreInstance(place, None, prefix)
 
 
 def define_type(definition: d.Definition | d.Declaration, scope: Scope) -> None:

@@ -19,6 +19,7 @@ from wasi_trio.component import _definitions as d
 from wasi_trio.component import _features as features
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Unsupported
+from wasi_trio.component._merge import groups, merge, places
 from wasi_trio.component._plan import Plan, plan
 from wasi_trio.component._relink import Wiring, relink
 from wasi_trio.component._skeleton import skeleton
@@ -81,6 +82,13 @@ class Compiler:
         """Compile a core module. Raises MalformedComponent if it is invalid."""
         try:
             return wasmtime.Module(self.wasmtime, code)
+        except wasmtime.WasmtimeError as error:
+            raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
+
+    def check(self, code: bytes | memoryview) -> None:
+        """Raise MalformedComponent if a core module is invalid."""
+        try:
+            wasmtime.Module.validate(self.wasmtime, bytes(code))
         except wasmtime.WasmtimeError as error:
             raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
 
@@ -155,14 +163,28 @@ def compile_component(
         if ready is None:
             compiler.validate(data)
         made = plan(definitions)
-        relinked = relink(made)
         used = set(map(id, made.modules))
+        made = _merged(compiler, definitions, made, valid=ready is not None)
+        relinked = relink(made)
         # Modules that nothing instantiates must be valid too, and compiling validates them.
         unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
         codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
         modules = dict(_modules(compiler, codes, progress, ready or {}))
         steps = [CompiledStep(modules[step.code], step.wiring, len(step.code), step.code) for step in relinked]
         return Compiled(made, steps, {digest(code): module for code, module in modules.items()}, sum(map(len, codes)))
+
+
+def _merged(compiler: Compiler, definitions: d.Component, made: Plan, *, valid: bool) -> Plan:
+    """Merge a plan's core modules. Validate each of them first, unless they are known to be ``valid``."""
+    found = groups(made)
+    if not found:
+        return made
+    if not valid:
+        for group in found:
+            for step in group:
+                compiler.check(made.modules[step.module])
+    merging = plan(definitions, places(found))
+    return merging if merge(merging, found) else made
 
 
 def validate_component(compiler: Compiler, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Running a command, a component that exports wasi:cli/run of WASI 0.2 or 0.3."""
+"""Runs a command: a component that exports wasi:cli/run of WASI 0.2 or 0.3."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from wasi_trio.wasi._exports import find_exported
 from wasi_trio.wasi._state import opened
 from wasi_trio.wasi.http._connections import Connections
 
-#: a command has its process to itself: all the memory that it can address
+#: a command has the process to itself, so it may use all memory that it can address
 LIMITS = Limits(memory=1 << 32)
 
 
 def find_run(linked: LinkedComponent) -> Export | LiftedFunction:
-    """The function that a command exports, that of the later WASI where it has both; LinkError if there is none."""
+    """Return the ``run`` function of a command, in the latest WASI version it exports. Raises LinkError without one."""
     for provided in (p3.VERSION, p2.VERSION):
         export = find_exported(linked, "wasi:cli/run", "run", provided)
         if export is not None:
             return export
-    exports = ", ".join(linked.component.exports) or "nothing"
-    raise LinkError(f"the component exports no wasi:cli/run: it is no command, but exports {exports}")
+    exports = ", ".join(linked.component.exports) or "none"
+    raise LinkError(f"the component is not a command: it does not export wasi:cli/run (its exports: {exports})")
 
 
 async def run(linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions) -> int | Trap:
-    """Run a command in an instance of its own, and give its exit code, or the trap that it ended in.
+    """Run a command in a new instance, and return its exit code or its trap.
 
-    It has ended when its ``run`` has returned: tasks that it left are dropped.
+    The command ends when its ``run`` function returns. Its remaining tasks are cancelled.
     """
     instance: Instance | None = None
     context: WasiContext | None = None
