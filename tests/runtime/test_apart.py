@@ -216,7 +216,7 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_interpreter_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "")
-    with apart() as engine, pytest.raises(CompilationFailed, match="no Python to compile it with"):
+    with apart() as engine, pytest.raises(CompilationFailed, match="without a Python executable"):
         Component.compile(engine, binary(ANSWER))
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with apart() as engine, pytest.raises(CompilationFailed, match="cannot be started: No such file or directory"):
