@@ -396,7 +396,7 @@ async def test_a_window_that_can_not_be_read_is_all_that_is_lost(
         with monkeypatch.context() as broken:
             broken.setattr(sampling, "stack_reader", fail)
             await instance.call("work")
-            await until(lambda: "is lost" in caplog.text)
+            await until(lambda: "Lost the" in caplog.text)
         await instance.call("work")
         instance.close()
     (file,) = files(tmp_path)

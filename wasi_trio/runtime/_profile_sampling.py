@@ -377,7 +377,7 @@ class Profiler:
             try:
                 self._write(living=False)
             except Exception:  # one failure must not stop the processing of later windows
-                log.exception("the samples of guests of the last second are lost")
+                log.exception("Lost the guests' samples of the last second")
 
     def _write(self, living: bool) -> None:
         with self._writing:
