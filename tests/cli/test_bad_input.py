@@ -74,7 +74,10 @@ def component(tmp_path: Path) -> str:
         (["serve", "--header", "@/nonsense"], "--header.*cannot read '/nonsense': No such file"),
         (["serve", "--idle-instance-timeout", "soon"], "--idle-instance-timeout.*'soon' is not a duration"),
         (["serve", "--idle-instance-timeout", "-1s"], "--idle-instance-timeout.*'-1s' is not a duration"),
-        (["serve", "--request-timeout", "1h"], "--request-timeout.*'1h' is not a duration"),
+        (
+            ["serve", "--request-timeout", "1d"],
+            "--request-timeout.*'1d' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m",
+        ),
         (["serve", "--request-timeout", "0"], "--request-timeout.*longer than 0"),
         (
             ["serve", "--max-instance-reuse-count", "0"],
@@ -153,6 +156,13 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 
 CORE = b"\0asm\1\0\0\0"
+PREVIEW1 = bytes(wasmtime.wat2wasm('(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32))))'))
+PREVIEW1_COMMAND = bytes(
+    wasmtime.wat2wasm(
+        """(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32))) (func (export "_start")))"""
+    )
+)
+EMBEDDED = CORE + b"\0\x10\x0fcomponent-type:"
 COMPONENT = b"\0asm\x0d\0\1\0"
 
 
@@ -164,7 +174,15 @@ COMPONENT = b"\0asm\x0d\0\1\0"
         (b"(component", r"app\.wasm is not well-formed text: expected `\)`, line 1, column 11$"),
         (b"(component)", "exports neither wasi:http/incoming-handler"),
         (b"\0asm", "app.wasm: "),
-        (CORE, "is a core WebAssembly module; wasi_trio requires a component"),
+        (
+            CORE,
+            "is a core WebAssembly module; wasi_trio requires a component: .*`wasm-tools component embed`.*-py",
+        ),
+        (PREVIEW1, "this module is for WASI preview 1. .*--adapt wasi_snapshot_preview1.reactor.wasm` .*wasm32-wasip2"),
+        (EMBEDDED, "wasi_trio requires a component: convert it with `wasm-tools component new`$"),
+        (CORE + b"\0\xff", "a core WebAssembly module; wasi_trio requires a component: this module is malformed"),
+        (wat.load("command"), "it is not an HTTP component; it is a command: use `wasi_trio run`$"),
+        (wat.load("p3_command"), "it is not an HTTP component; it is a command: use `wasi_trio run`$"),
         (COMPONENT + b"\xff" * 40, "app.wasm: "),
         (COMPONENT, "exports neither wasi:http/incoming-handler"),
         (wat.load("hello")[:-40], "app.wasm: "),
@@ -181,13 +199,21 @@ def test_a_file_that_is_not_an_http_component(tmp_path: Path, content: bytes, me
     [
         (b"", "is not a WebAssembly component: it is empty"),
         (
-            CORE,
-            "is a core WebAssembly module; .*jco new --wasi-command.*wasm-tools component new",
+            PREVIEW1_COMMAND,
+            "is a core WebAssembly module; wasi_trio requires a component: this module is for WASI preview 1. Convert "
+            "it with `wasm-tools component new --adapt wasi_snapshot_preview1.command.wasm`",
         ),
-        (b"(module)", "wasi_trio requires a component: .*jco new --wasi-command"),
+        (b"(module)", "wasi_trio requires a component: convert it with `wasm-tools component embed`"),
         (b";; text\n(component)", "does not export wasi:cli/run"),
-        (COMPONENT, "the component is not a command: it does not export wasi:cli/run .its exports: none"),
-        (wat.load("hello"), "it does not export wasi:cli/run .its exports: wasi:http/incoming-handler@0.2.0"),
+        (COMPONENT, "the component is not a command: it does not export wasi:cli/run .its exports: none.$"),
+        (
+            wat.load("hello"),
+            "its exports: wasi:http/incoming-handler@0.2.0.; it is an HTTP component: use `wasi_trio serve`",
+        ),
+        (
+            wat.load("p3_hello"),
+            "its exports: wasi:http/handler@.*; it is an HTTP component: use `wasi_trio serve`",
+        ),
         (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0"),
         (
             wasmtime.wat2wasm(

@@ -115,7 +115,10 @@ def test_a_logging_configuration_for_several_workers(tmp_path: Path) -> None:
         (("--access-log", "app.wasm"), "'app.wasm' is not text, json or a format with an atom such as %(r)s"),
         (("--access-log", "%(r)"), "'%(r)' is not a valid format: incomplete format"),
         (("--access-log", "%(s)d"), "'%(s)d' is not a valid format: "),
-        (("--hypercorn-config", "access.toml"), "cannot set up the access log of access.toml: '%(s)d' is not a valid format: "),
+        (
+            ("--hypercorn-config", "access.toml"),
+            "cannot set up the access log of access.toml: '%(s)d' is not a valid format: ",
+        ),
         (("--hypercorn-config", "deep.toml"), "deep.toml is not TOML: "),
         (("--log-config", "deep.toml"), "deep.toml is not TOML: "),
         (("--log-config", "deep.json"), "deep.json is not JSON: "),

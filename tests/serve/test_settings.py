@@ -60,6 +60,7 @@ def test_every_handler_option_can_be_set() -> None:
 SAME: list[tuple[str, str, Any, Any]] = [
     ("request-timeout", "2.5", 2.5, 2.5),
     ("request-timeout", "500ms", "500ms", 0.5),
+    ("request-timeout", "1h30m", "1h30m", 5400.0),
     ("request-timeout", "none", "none", None),
     ("cancel-grace", "0.00001", 0.00001, 0.00001),
     ("max-concurrent-requests", "7", 7, 7),
@@ -84,10 +85,10 @@ def test_a_value_in_the_environment_and_in_toml(name: str, text: str, content: A
 
 #: A bad value as text and in TOML, with the message about both.
 BAD: list[tuple[str, str, Any, str]] = [
-    ("request-timeout", "1h", "1h", "'1h' is not a duration such as 1s, 500ms or 2.5"),
-    ("request-timeout", "-1", -1, "'-1' is not a duration such as 1s, 500ms or 2.5"),
+    ("request-timeout", "1d", "1d", "'1d' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m"),
+    ("request-timeout", "-1", -1, "'-1' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m"),
     ("request-timeout", "0", 0, "'0' must be longer than 0"),
-    ("request-timeout", "true", True, "'true' is not a duration such as 1s, 500ms or 2.5"),
+    ("request-timeout", "true", True, "'true' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m"),
     ("max-instance-reuse-count", "0", 0, "'0' is not a whole number of 1 or more"),
     ("max-instance-reuse-count", "1.5", 1.5, "'1.5' is not a whole number of 1 or more"),
     ("max-memory-size", "64MB", "64MB", "'64MB' is not a size in bytes such as 1048576, 64MiB or 2GiB"),

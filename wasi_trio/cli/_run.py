@@ -21,9 +21,7 @@ from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import (
     DEFAULT,
-    CoreModule,
     EngineOptions,
-    LoadError,
     check_address_space,
     link_component,
     load_error,
@@ -59,15 +57,7 @@ def run_command(
     """
     check_address_space()
     with engine_options.open() as engine:
-        try:
-            linked = link_component(
-                engine, read_component(path, engine_options.compile_limits), path, state_imports(state)
-            )
-        except CoreModule as error:
-            raise LoadError(
-                f"{error}: `jco new --wasi-command` turns a WASI preview 1 command into a component, and so does "
-                "`wasm-tools component new` with --adapt"
-            ) from None
+        linked = link_component(engine, read_component(path, engine_options.compile_limits), path, state_imports(state))
         try:
             export = find_run(linked)
         except LinkError as error:

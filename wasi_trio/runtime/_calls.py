@@ -125,4 +125,4 @@ _DROP = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
 def _drop_host(store: Store, rep: Any) -> None:
     on_drop = getattr(rep, "on_drop", None)
     if on_drop is not None:
-        run(store.engine, (_DROP, store), on_drop)
+        run(store.engine, (_DROP, store, False), on_drop)

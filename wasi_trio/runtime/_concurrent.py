@@ -51,12 +51,12 @@ def is_concurrent(plan: Plan) -> bool:
 
 
 @functools.cache
-def _starting(*, fallible: bool) -> Callable[..., Any]:
+def _starting(*, fallible: bool, interruptible: bool) -> Callable[..., Any]:
     """Return a factory of ``BoundHostFunction.start``."""
 
     def build(source: Source) -> None:
         with source.block("def start(instance, arguments):"):
-            source.line("call = (func, instance)")
+            source.line(f"call = (func, instance, {interruptible})")
             with running(source, "call"), catching_err(source, fallible):
                 source.line("value = callee(instance, *arguments)")
             with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
@@ -72,8 +72,9 @@ class BoundHostFunction:
 
     __slots__ = ("start",)
 
-    def __init__(self, engine: Engine, callee: Callee, func: HostFunc) -> None:
-        self.start = _starting(fallible=isinstance(func.type.result, t.Result))(engine, func, callee)
+    def __init__(self, engine: Engine, callee: Callee, func: HostFunc, *, interruptible: bool) -> None:
+        make = _starting(fallible=isinstance(func.type.result, t.Result), interruptible=interruptible)
+        self.start = make(engine, func, callee)
 
 
 def guest_callee(function: LiftedFunction) -> GuestCallee:

@@ -15,6 +15,7 @@ import trio
 from wasi_trio.component._values import Err
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._host_calls import leave, wait_for
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._store import Func, Store
 
@@ -36,6 +37,7 @@ class Fiber:
         self.future: int | None = None
         self._func: Func | None = None
 
+    @uninterrupted
     def begin(self, func: Func, arguments: Sequence[int]) -> None:
         """Begin a call of a core function with the bits of its arguments. ``poll`` runs it."""
         store = self.store
@@ -56,6 +58,7 @@ class Fiber:
             store.error_out,
         )
 
+    @uninterrupted
     def poll(self) -> bool:
         """Run the guest until the call ends (True) or is suspended. The store has the reason or the outcome."""
         store = self.store
@@ -84,12 +87,14 @@ class Fiber:
         self.store.flag[0] = b"\1"
         return self.poll()
 
+    @uninterrupted
     def drop(self) -> None:
         """Free the future of a call, which unwinds the rest of the guest's stack."""
         if self.future is not None:
             future, self.future = self.future, None
             ffi.call_future_delete(future)
 
+    @uninterrupted
     def results(self) -> list[int]:
         """Return the bits of the results of a call that has ended, or raise its failure."""
         self.drop()
@@ -100,6 +105,7 @@ class Fiber:
         return self._func.take_results()
 
 
+@uninterrupted
 async def call(store: Store, func: Func, arguments: Sequence[int]) -> list[int]:
     """Call a core function on a fiber and return its results as raw bits.
 
@@ -117,6 +123,7 @@ async def call(store: Store, func: Func, arguments: Sequence[int]) -> list[int]:
     return func.take_results()
 
 
+@uninterrupted
 async def instantiate(store: Store, start: Callable[[Any, Any], int]) -> None:
     """Run an instantiation to its end. ``start`` creates the future from the pointers for the trap and the error."""
     store.check()

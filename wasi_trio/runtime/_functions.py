@@ -35,11 +35,15 @@ from wasi_trio.runtime._concurrent import (
     lowering_trampoline,
 )
 from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._store import Store
 from wasi_trio.runtime._trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
 
 if TYPE_CHECKING:
     from wasi_trio.component._bindings import TypedInterface
+
+#: the package whose host functions never block
+_OURS = __name__.partition(".")[0]
 
 _NO_OPTIONS = Options(StringEncoding.UTF8, None, None, None)
 
@@ -125,8 +129,14 @@ class Functions:
                 call = _guest(self._plan, canon.part, self.export(canon.func))
                 return lower_trampoline(self._engine, canon, call, waits=True, runs_guest=True)
             callee, waits = self._host_callee(canon.func)
-            typed = self._binding.typed.get(canon.func)
-            return lower_trampoline(self._engine, self._as_taken(canon, canon.func), callee, waits, typed=typed)
+            return lower_trampoline(
+                self._engine,
+                self._as_taken(canon, canon.func),
+                callee,
+                waits,
+                interruptible=self._is_users(canon.func),
+                typed=self._binding.typed.get(canon.func),
+            )
         destroy, waits = destructor(self._plan, canon)
         return resource_trampoline(self._engine, canon, destroy, waits)
 
@@ -140,7 +150,8 @@ class Functions:
             return lowering_trampoline(self._engine, Lowering(canon, guest_callee(self.function(canon.func))))
         if canon.options.is_async or canon.func.type.is_async:
             call, _ = self._host_callee(canon.func)
-            callee = BoundHostFunction(self._engine, call, canon.func)
+            users = self._is_users(canon.func)
+            callee = BoundHostFunction(self._engine, call, canon.func, interruptible=users)
             lowering = Lowering(canon, callee, self._binding.typed.get(canon.func))
             return lowering_trampoline(self._engine, lowering)
         return None
@@ -155,7 +166,20 @@ class Functions:
             options = self._unwrapped[lower.options] = replace(lower.options, adopts=False)
         return replace(lower, options=options)
 
+    def _is_users(self, func: HostFunc) -> bool:
+        """Whether a host function is a user's and not ours."""
+        provider = self._binding.provider(func.interface)
+        assert provider is not None
+        implementation = provider.implementation
+        class_ = implementation if isinstance(implementation, type) else type(implementation)
+        return class_.__module__.partition(".")[0] != _OURS
+
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
+        callee, waits = self._bound(func)
+        # What waits has not begun when it is called: its steps are what may be interrupted.
+        return (interruptible(callee) if not waits and self._is_users(func) else callee), waits
+
+    def _bound(self, func: HostFunc) -> tuple[Callee, bool]:
         call = self._binding.calls[func]
         if call.receiver:
             (attribute,) = call.path

@@ -3,7 +3,7 @@
 ``engine.host_call`` identifies the guest's host function that runs on the loop's thread: a new tuple for each call, or
 None. Code that runs a host function does the following, which ``running`` writes around the user's code::
 
-    engine.host_call = (func, store)
+    engine.host_call = (func, store, interruptible)
     try:
         ...                             # the user's code
     finally:
@@ -42,6 +42,7 @@ from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime._containment import contained
 from wasi_trio.runtime._coroutines import abandon, resume
+from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._running import Interruption, Running
 
 if TYPE_CHECKING:
@@ -198,8 +199,16 @@ def running(source: Source, call: str) -> Iterator[None]:
 
 
 def _write_step(source: Source) -> None:
-    with running(source, "(call[0], call[1])"):
-        source.line("return coroutine.throw(thrown.pop()) if thrown else coroutine.send(answers.pop())")
+    with running(source, "(call[0], call[1], call[2])"):
+        step = f"({source.use(_interruptible_go_on)} if call[2] else {source.use(_go_on)})"
+        source.line(f"return {step}(coroutine, answers, thrown)")
+
+
+def _go_on(coroutine: CoroutineType[Any, Any, Any], answers: list[Any], thrown: list[BaseException]) -> Any:
+    return coroutine.throw(thrown.pop()) if thrown else coroutine.send(answers.pop())
+
+
+_interruptible_go_on = interruptible(_go_on)
 
 
 def _write_run(source: Source) -> None:
@@ -257,10 +266,10 @@ def steps(
                 raise  # the coroutine ends as requested
             failure = after_failure(engine, error)
             try:
-                if failure is error:
-                    raise
                 if coroutine.cr_suspended:
                     yield from abandon(coroutine, suspended_at(coroutine))
+                if failure is error:
+                    raise
                 raise failure from failure.__cause__
             finally:
                 del failure  # its traceback refers to this frame

@@ -20,6 +20,7 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._core_linking import CoreStep
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter, instantiate
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._pump import Pump
 from wasi_trio.runtime._store import LARGE, Store
 
@@ -74,6 +75,7 @@ class Instance:
         self.bound: dict[Any, Any] = {}
 
     @classmethod
+    @uninterrupted
     async def instantiate(
         cls,
         linked: LinkedComponent,
@@ -178,6 +180,7 @@ class Instance:
             host = self.hosts[provider] = provider.make(self.context)
         return host
 
+    @uninterrupted
     def close(self) -> None:
         """Free the instance's stacks and stores, and drop the host resources that the guest still holds.
 
@@ -187,6 +190,7 @@ class Instance:
             if free is not None:
                 free()
 
+    @uninterrupted
     async def aclose(self) -> None:
         """Do the same as ``close``, with checkpoints if there is much to do. Cannot be cancelled."""
         for free in self._dismantle():

@@ -22,8 +22,8 @@ class Guest(Protocol):
 
 
 if TYPE_CHECKING:
-    #: A running host call.
-    HostCall = tuple[HostFunc | Lifted, Guest]
+    #: A running host call, and whether Ctrl-C may interrupt it.
+    HostCall = tuple[HostFunc | Lifted, Guest, bool]
 
 
 class Interruption:

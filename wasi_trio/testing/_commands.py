@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.testing import _cache as cache
+from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._failures import explain
 from wasi_trio.testing._recording import record
 from wasi_trio.testing._running import Failable, Outputs
@@ -52,7 +53,7 @@ class _Command(Outputs):
         __tracebackhide__ = True
         block = Failable()
         with block.block(), ungrouped():
-            return await command.run(linked, export, self._wasi(settings, options, block.fail))
+            return await command.run(linked, export, self._wasi(settings, options, block.fail), standstill.meter())
         raise AssertionError("a block that was cancelled raises its error")
 
     def report(self) -> list[tuple[str, str]]:

@@ -29,9 +29,14 @@ from wasi_trio.wasi.registry._references import is_reference, parse_reference
 
 T = TypeVar("T")
 
-_DURATION = Pattern(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|ms|us|[\u00b5\u03bc]s|ns)?", re.ASCII)
-#: units per second; a divisor, because 500 / 1000 is exact and 500 * 1e-3 is not
+_NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
+_DURATION = Pattern(rf"{_NUMBER}\s*(h|ms|m|s|us|[\u00b5\u03bc]s|ns)?", re.ASCII)
+#: Several numbers, each with a smaller unit than the one before.
+_SUM = Pattern(rf"(?:{_NUMBER}\s*h\s*)?(?:{_NUMBER}\s*m\s*)?(?:{_NUMBER}\s*s\s*)?(?:{_NUMBER}\s*ms)?", re.ASCII)
+#: Units per second. It is a divisor, because 500 / 1000 is exact and 500 * 1e-3 is not.
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "\u00b5s": 10**6, "\u03bcs": 10**6, "ns": 10**9}
+#: Seconds per unit.
+_SECONDS = {"h": 3600, "m": 60}
 _SIZE = Pattern(r"(\d+)\s*([KMG])?(?:(?<=[KMG])iB)?", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -94,11 +99,18 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def parse_duration(text: str) -> float:
-    """Parse a number with the unit s, ms, us or ns, and return seconds. The default unit is seconds."""
-    match = _DURATION.fullmatch(text.strip())
-    seconds = float(match[1]) / _PER_SECOND[match[2] or "s"] if match else math.inf
+    """Parse a number with the unit h, m, s (the default), ms, us or ns, or a sum such as 1h30m. Return seconds."""
+    stripped = text.strip()
+    match = _DURATION.fullmatch(stripped)
+    seconds = math.inf
+    if match is not None:
+        number, unit = float(match[1]), match[2] or "s"
+        seconds = number * _SECONDS[unit] if unit in _SECONDS else number / _PER_SECOND[unit]
+    elif stripped and (parts := _SUM.fullmatch(stripped)) is not None:
+        hours, minutes, rest, milliseconds = (float(part or 0) for part in parts.groups())
+        seconds = 3600 * hours + 60 * minutes + rest + milliseconds / 1000
     if not math.isfinite(seconds):
-        raise ValueError(f"{text!r} is not a duration such as 1s, 500ms or 2.5")
+        raise ValueError(f"{text!r} is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m")
     return seconds
 
 

@@ -12,14 +12,17 @@ from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._engine import Limits
+from wasi_trio.runtime._fiber import Meter
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._exit import Exit
-from wasi_trio.wasi._exports import find_exported
+from wasi_trio.wasi._exports import find_exported, other_versions
 from wasi_trio.wasi._state import opened
 from wasi_trio.wasi.http._connections import Connections
 
+#: Exports of components for ``serve``.
+HTTP_HANDLERS = ("wasi:http/incoming-handler", "wasi:http/handler")
 #: a command has the process to itself, so it may use all memory that it can address
 LIMITS = Limits(memory=1 << 32)
 
@@ -31,13 +34,18 @@ def find_run(linked: LinkedComponent) -> Export | LiftedFunction:
         if export is not None:
             return export
     exports = ", ".join(linked.component.exports) or "none"
-    raise LinkError(f"the component is not a command: it does not export wasi:cli/run (its exports: {exports})")
+    served = other_versions(linked, HTTP_HANDLERS)
+    hint = "; it is an HTTP component: use `wasi_trio serve`" if served else ""
+    raise LinkError(f"the component is not a command: it does not export wasi:cli/run (its exports: {exports}){hint}")
 
 
-async def run(linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions) -> int | Trap:
+async def run(
+    linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions, meter: Meter | None = None
+) -> int | Trap:
     """Run a command in a new instance, and return its exit code or its trap.
 
-    The command ends when its ``run`` function returns. Its remaining tasks are cancelled.
+    ``meter`` gets the processor time of each call. The command ends when its ``run`` function returns. Its remaining
+    tasks are cancelled.
     """
     instance: Instance | None = None
     context: WasiContext | None = None
@@ -46,7 +54,7 @@ async def run(linked: LinkedComponent, export: Export | LiftedFunction, options:
             connections = Connections(nursery, options.http.keep_alive)
             context = WasiContext(replace(options, state=state), nursery=nursery, connections=connections)
             try:
-                instance = await Instance.instantiate(linked, context, LIMITS)
+                instance = await Instance.instantiate(linked, context, LIMITS, meter)
                 if instance.pump is not None:
                     nursery.start_soon(instance.pump.run)
                 return 0 if isinstance(await instance.call_export(export, ()), Ok) else 1

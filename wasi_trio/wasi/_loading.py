@@ -21,14 +21,13 @@ from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._profile_options import Profiling
 from wasi_trio.wasi import proposals
+from wasi_trio.wasi._core_modules import PREAMBLE, remedy
 from wasi_trio.wasi._imports import link_wasi
 from wasi_trio.wasi.registry._errors import RegistryError
 from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_reference, pin
 
 logger = get_logger("wasi_trio")
 
-#: the preamble of a core module; that of a component has another version (Binary.md of the Component Model)
-_CORE_MODULE = b"\0asm\x01\0\0\0"
 #: the location of an error in wasmtime's messages about text
 _ERROR_LOCATION = re.compile(r"--> <anon>:(\d+):(\d+)")
 
@@ -88,10 +87,6 @@ def check_address_space() -> None:
         raise LoadError(str(error)) from None
     if meaning is not None:
         logger.warning("%s", meaning)
-
-
-class CoreModule(LoadError):
-    """The file is a core module, not a component."""
 
 
 class Content(NamedTuple):
@@ -158,8 +153,8 @@ def assembled(data: bytes, name: str, limits: CompileLimits | None = DEFAULT.com
 
 def check_is_component(data: bytes, name: str) -> None:
     """Raise LoadError if the data is evidently not a component."""
-    if data.startswith(_CORE_MODULE):
-        raise CoreModule(f"{name} is a core WebAssembly module; wasi_trio requires a component")
+    if data.startswith(PREAMBLE):
+        raise LoadError(f"{name} is a core WebAssembly module; wasi_trio requires a component: {remedy(data)}")
     if not data.startswith(b"\0asm"):
         raise LoadError(f"{name} is not a WebAssembly component{'' if data else ': it is empty'}")
 

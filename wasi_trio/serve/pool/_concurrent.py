@@ -82,6 +82,10 @@ class Concurrent:
     def asks_for_backpressure(self) -> bool:
         return self._serves and self._store.busy
 
+    @property
+    def lingers(self) -> bool:
+        return self._serves and not self._exchanges and not (self._pump.idle or self._pump.stalled)
+
     async def serve(self, instance: Instance, first: Exchange) -> None:
         worker, pump = self._worker, instance.pump
         calls = worker.pool.calls
@@ -133,10 +137,12 @@ class Concurrent:
                 self._see_to_unfinished()
             elif worker.stuck:
                 worker.note_stuck(None)
-        if not self._exchanges and self._closed() and (pump.idle or pump.stalled or self._given_up):
-            if worker.pool.admission.spent(worker.slot):
-                worker.retire(Retirement.REUSE_COUNT)
-            pump.stop()
+        if not self._exchanges and (pump.idle or pump.stalled or self._given_up):
+            if self._closed():
+                if worker.pool.admission.spent(worker.slot):
+                    worker.retire(Retirement.REUSE_COUNT)
+                pump.stop()
+            worker.pool.note_rest()
         self._set_ready(not self._store.busy)
         return bool(worker.inbox)  # set_ready() may have placed a waiting request here
 

@@ -13,6 +13,7 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._containment import split
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
@@ -130,6 +131,11 @@ class ProxyHandler:
         return self.admission.active
 
     @property
+    def lingers(self) -> bool:
+        """Whether a guest continues to work after its responses."""
+        return any(worker.lingers for worker in self.workers)
+
+    @property
     def waiting(self) -> int:
         """The number of waiting requests."""
         return len(self.admission.queued)
@@ -193,6 +199,7 @@ class ProxyHandler:
         """
         return await self.submit(request).wait()
 
+    @uninterrupted
     def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
         """Submit a request without waiting for its response. ``carrier`` is the stream that it came on."""
         exchange = Exchange(request)
@@ -302,6 +309,7 @@ class ProxyHandler:
             places.waiting.pop(self, None)
         return exchange is not None
 
+    @uninterrupted
     async def _run_worker(self, worker: Worker, exchange: Exchange, expected: int) -> None:
         self._budget.unreserve(expected)
         try:
@@ -326,9 +334,13 @@ class ProxyHandler:
         admission = self.admission
         admission.release()
         self._place_queued()
-        if not admission.active and self._observer is not None:
-            self._observer.idle()
+        self.note_rest()
         self._leave()
+
+    def note_rest(self) -> None:
+        """Notify the observer if no request is active."""
+        if not self.admission.active and self._observer is not None:
+            self._observer.idle()
 
     async def _answer_when_cancelled(self) -> None:
         """Fail active requests at once when the handler is cancelled. Their host functions may take time to end."""

@@ -37,7 +37,7 @@ class Listener(Protocol):
         """Handle the end of an instance, or the failure of its creation."""
 
     def idle(self) -> None:
-        """Handle the end of the last active request."""
+        """Handle the end of the last active request, or of a guest's last work after it. May be called repeatedly."""
 
 
 class Observer:

@@ -27,6 +27,7 @@ class OneAtATime:
 
     cpu_bound = False
     asks_for_backpressure = False
+    lingers = False  # a request is under way until the guest's call returns
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker

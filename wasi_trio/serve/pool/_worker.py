@@ -64,6 +64,9 @@ class Pool(Protocol):
     def release(self) -> None:
         """Free the place of a finished request."""
 
+    def note_rest(self) -> None:
+        """The guest of a worker has nothing left to do after its responses."""
+
     def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
         """Take requests that a worker gave back without beginning them. They have no place."""
 
@@ -81,6 +84,10 @@ class Strategy(Protocol):
     @property
     def asks_for_backpressure(self) -> bool:
         """Whether the guest signals backpressure."""
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the guest goes on with something although no request is under way."""
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         """Serve a request, and those that come to the worker's inbox. Return when the instance is used up.
@@ -131,6 +138,11 @@ class Worker:
         """Return the active requests of the instance. Safe to call on any thread."""
         strategy = self.strategy
         return self._making or (() if strategy is None else strategy.in_flight())
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the guest goes on with something although no request is under way."""
+        return self.strategy is not None and self.strategy.lingers
 
     def cpu_bound(self, current: Guest | None) -> bool:
         """Return whether the guest is computing, or about to. ``current`` is the current guest. Safe on any thread."""
