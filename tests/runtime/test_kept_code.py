@@ -118,7 +118,7 @@ def test_code_of_another_version_of_ours_is_not_taken(
 ) -> None:
     answer()
     relinked.clear()
-    monkeypatch.setattr(_kept_code, "_makers", lambda: "0")
+    monkeypatch.setattr(_kept_code, "_code_version", lambda: "0")
     assert answer() == 42
     assert relinked
     assert len(list(folder.iterdir())) == 2

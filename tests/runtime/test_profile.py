@@ -19,11 +19,11 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._profile_file import (
-    CROWDED,
-    CUT,
-    DEEPEST,
+    MAX_DEPTH,
+    MORE_CALLERS,
     NOT_TAKEN,
-    PIECE,
+    PIECE_SIZE,
+    TOO_MANY_STACKS,
     ProfileError,
     Recorded,
     RequestSpan,
@@ -185,7 +185,7 @@ def number_of(notes: list[str], what: str) -> int:
 async def test_the_newest_samples_are_kept_and_the_file_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "SAMPLES", 6)
+    monkeypatch.setattr(sampling, "MAX_SAMPLES", 6)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         for _ in range(3):
@@ -208,7 +208,7 @@ async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
         columns = zip(markers["data"], markers["startTime"], markers["endTime"], strict=True)
         return [(start, end) for data, start, end in columns if data["type"] == "Waiting"]
 
-    monkeypatch.setattr(sampling, "SAMPLES", 4)
+    monkeypatch.setattr(sampling, "MAX_SAMPLES", 4)
     with opened(tmp_path / "p.json") as engine:
         assert engine.profiler is not None
         instance = await Instance.instantiate(linked(engine))
@@ -235,7 +235,7 @@ async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
 async def test_what_all_instances_have_is_limited_and_free_again_when_they_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "SAMPLES_IN_ALL", 5)
+    monkeypatch.setattr(sampling, "MAX_TOTAL_SAMPLES", 5)
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
         profiler = engine.profiler
@@ -252,7 +252,7 @@ async def test_what_all_instances_have_is_limited_and_free_again_when_they_end(
 
 
 async def test_the_newest_requests_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "REQUESTS", 4)
+    monkeypatch.setattr(sampling, "MAX_REQUESTS", 4)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         assert instance.profile is not None
@@ -277,7 +277,7 @@ async def test_the_newest_requests_are_kept(tmp_path: Path, monkeypatch: pytest.
 async def test_stacks_that_take_too_long_are_not_taken_but_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "SHARE", -1)
+    monkeypatch.setattr(sampling, "MAX_SHARE", -1)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         await instance.call("work")
@@ -301,13 +301,13 @@ async def test_the_stacks_of_all_instances_are_limited(tmp_path: Path) -> None:
             instance.close()
         engine.profiler.flush()
         assert engine.profiler.room.left == 30
-    assert [(CROWDED,) in stacks(file) for file in files(tmp_path)] == [False, True, True, True]
+    assert [(TOO_MANY_STACKS,) in stacks(file) for file in files(tmp_path)] == [False, True, True, True]
 
 
 async def test_no_more_files_are_written_at_once_than_the_loop_can_bear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "FILES_AT_ONCE", 2)
+    monkeypatch.setattr(sampling, "MAX_FILES_PER_WINDOW", 2)
     monkeypatch.setattr(sampling, "WINDOW", 3600)
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
@@ -328,15 +328,15 @@ async def test_no_more_files_are_written_at_once_than_the_loop_can_bear(
 def test_a_large_profile_is_made_piece_by_piece() -> None:
     """No other thread runs while one piece is made."""
     tree, samples = StackTree(), Samples()
-    for number in range(10 * PIECE):
+    for number in range(10 * PIECE_SIZE):
         samples.add(number / 100, tree.number([(f"f{number % 50}", "m", 1)] * 3), 1)
-    requests = [RequestSpan("GET", "/" + "x" * 100, number / 100, number / 100) for number in range(5 * PIECE)]
+    requests = [RequestSpan("GET", "/" + "x" * 100, number / 100, number / 100) for number in range(5 * PIECE_SIZE)]
     pieces = list(write(Recorded("large", 1, 0.0, 0.01, 0.0, 100.0, tree, {"guest": samples}, requests)))
-    assert max(map(len, pieces)) < 250 * PIECE
-    assert sum(map(len, pieces)) > 1000 * PIECE
+    assert max(map(len, pieces)) < 250 * PIECE_SIZE
+    assert sum(map(len, pieces)) > 1000 * PIECE_SIZE
     (thread,) = json.loads("".join(pieces))["threads"]
-    assert thread["samples"]["length"] >= 10 * PIECE
-    assert thread["markers"]["length"] >= 5 * PIECE
+    assert thread["samples"]["length"] >= 10 * PIECE_SIZE
+    assert thread["markers"]["length"] >= 5 * PIECE_SIZE
 
 
 async def test_a_deep_stack_keeps_its_innermost_frames(tmp_path: Path) -> None:
@@ -346,24 +346,24 @@ async def test_a_deep_stack_keeps_its_innermost_frames(tmp_path: Path) -> None:
         instance.close()
     (file,) = files(tmp_path)
     (stack,) = stacks(file)
-    assert len(stack) == DEEPEST + 1
-    assert (stack[0], stack[-2:]) == (CUT, ("hot", "leaf"))
+    assert len(stack) == MAX_DEPTH + 1
+    assert (stack[0], stack[-2:]) == (MORE_CALLERS, ("hot", "leaf"))
 
 
 async def test_different_stacks_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wasi_trio.runtime._profile_file.MOST_STACKS", 20)
+    monkeypatch.setattr("wasi_trio.runtime._profile_file.MAX_STACKS", 20)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         for depth in range(40):
             await instance.call("deep", None, depth)
         instance.close()
     (file,) = files(tmp_path)
-    assert stacks(file)[(CROWDED,)] > 0
+    assert stacks(file)[(TOO_MANY_STACKS,)] > 0
     assert sum(stacks(file).values()) == 40
 
 
 async def test_only_the_newest_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "FILES", 2)
+    monkeypatch.setattr(sampling, "MAX_FILES", 2)
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
         for _ in range(4):
