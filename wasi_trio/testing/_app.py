@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypedDict
 
-from wasi_trio.serve.pool._exchange import Exchange, ExchangeFailed
+from wasi_trio.serve.pool._exchange import CpuTimeExceeded, Exchange, ExchangeFailed
+from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._failures import ResponseCut, explain
 from wasi_trio.testing._messages import Content, Fields, Incoming, request
 from wasi_trio.testing._running import Failable, Running, load
@@ -102,6 +103,8 @@ class App(Running):
     def _explained(self, error: ExchangeFailed, exchange: Exchange) -> ExchangeFailed:
         """The error, with notes on it."""
         explain(error, exchange.cause, self.stderr)
+        if isinstance(error, CpuTimeExceeded) and standstill.clock_may_stand_still():
+            error.add_note(f"{standstill.EXPLANATION} max_cpu_time bounds what it may use meanwhile.")
         return error
 
     async def request(self, method: str, url: str = "/", **parts: Unpack[RequestParts]) -> Response:

@@ -13,6 +13,7 @@ from wasi_trio.component._definitions import Sort
 from wasi_trio.component._values import snake_case
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.testing import _cache as cache
+from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._recording import record
 from wasi_trio.testing._running import Failable, Outputs
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
@@ -48,7 +49,7 @@ class _Called(Outputs):
             context = WasiContext(replace(options, state=state), nursery=nursery)
             instance: Instance | None = None
             try:
-                instance = await Instance.instantiate(linked, context)
+                instance = await Instance.instantiate(linked, context, meter=standstill.meter())
                 if instance.pump is not None:
                     nursery.start_soon(instance.pump.run)
                 with block.block():

@@ -17,6 +17,7 @@ from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.testing import _cache as cache
+from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._outgoing import Outgoing, Tape
 from wasi_trio.testing._pool import InstanceRecord, Pools
 from wasi_trio.testing._recording import record
@@ -162,6 +163,8 @@ class Running(Outputs):
     def _options(self, settings: GuestSettings, options: HandlerOptions) -> HandlerOptions:
         """The options of handlers whose guests are those of this test."""
         wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
+        if options.max_cpu_time is None and "max_cpu_time" not in settings and standstill.clock_may_stand_still():
+            options = replace(options, max_cpu_time=standstill.LIMIT)
         return replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
 
     @asynccontextmanager

@@ -31,7 +31,7 @@ from wasi_trio.runtime._clients import InterfaceClient
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing._running import Running
 from wasi_trio.testing._sources import Named, Source, is_path, read
-from wasi_trio.wasi._loading import check_is_component, refused
+from wasi_trio.wasi._loading import check_is_component, load_error
 from wasi_trio.wasi.wit import FEATURES
 
 T = TypeVar("T")
@@ -187,7 +187,7 @@ def _of_component(named: Named) -> Iterator[Scope]:
         # Written and read again, so that each name has passed the lexer, whoever made the component.
         nodes = parse_file(Text(named.name, write(describe(decode(named.data)).packages)))
     except ComponentError as error:
-        raise refused(named.name, error) from None
+        raise load_error(named.name, error) from None
     return _of_world(nodes, nodes[0].worlds[0], nodes[0], own_only=False)
 
 

@@ -98,6 +98,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Have Ctrl-C end the session: nurseries put KeyboardInterrupt in groups, which pytest takes for failures."""
+    try:
+        return (yield)
+    except BaseExceptionGroup as group:
+        if not recorded.get() or group.split(KeyboardInterrupt)[0] is None:
+            raise
+        raise KeyboardInterrupt from group
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:

@@ -83,7 +83,7 @@ class _Socket(Billed):
 
     __slots__ = ("_socket",)
 
-    #: what waits in it to be sent, and what it has received
+    #: the charge for data that waits to be sent, and for received data
     COST = 96 << 10
 
     _socket: tcp.TcpSocket | udp.UdpSocket
@@ -129,7 +129,7 @@ class TcpSocket(_Socket):
 
     @staticmethod
     def create(address_family: str) -> Any:
-        raise AssertionError("an instance has a creator of its own")
+        raise AssertionError("each instance has its own _Creator")
 
     @_answers.now
     def bind(self, local_address: Variant) -> None:
@@ -217,12 +217,12 @@ class TcpSocket(_Socket):
         self._socket.drop()
 
 
-#: the element type of the stream that ``listen`` gives
+#: the element type of ``listen``'s stream
 CONNECTIONS = Own(ResourceType("tcp-socket", python_class=TcpSocket))
 
 
 class _Incoming(tcp.Incoming):
-    """Connections as resources."""
+    """A supply of incoming connections as resources."""
 
     __slots__ = ()
 
@@ -231,7 +231,7 @@ class _Incoming(tcp.Incoming):
 
 
 class _Upload(OutputDrain):
-    """Sends the bytes of a guest's stream, and its end."""
+    """Sends the data of a guest's stream, and its end."""
 
     __slots__ = ("_time_slice",)
 
@@ -245,7 +245,7 @@ class _Upload(OutputDrain):
         if self._time_slice.goes_on() or self._nursery is None:
             super().copied()
         else:
-            # Other tasks of the instance get their turn first.
+            # Other tasks of the instance run first.
             self.stream.pending = None
             self._nursery.start_soon(self._wait_for_room)
 
@@ -266,7 +266,7 @@ class UdpSocket(_Socket):
 
     @staticmethod
     def create(address_family: str) -> Any:
-        raise AssertionError("an instance has a creator of its own")
+        raise AssertionError("each instance has its own _Creator")
 
     @_answers.now
     def bind(self, local_address: Variant) -> None:
