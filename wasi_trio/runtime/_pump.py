@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter, thread_time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,6 +32,7 @@ from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._fiber import Fiber, Meter, metered
 from wasi_trio.runtime._host_calls import Pending, steps, wait_for
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN, Origin
 from wasi_trio.runtime._run_queue import CPU_BOUND, run_queue
 from wasi_trio.runtime._store import Store
@@ -68,6 +70,10 @@ class _Suspended:
 _SUSPENDED = _Suspended()
 
 
+def _same(arguments: Sequence[Any]) -> Sequence[Any]:
+    return arguments
+
+
 def _resolved(outcome: Any) -> None:
     raise AssertionError("a thread that has ended resolves nothing")
 
@@ -86,10 +92,9 @@ class HostOperation(subtasks.HostOperation):
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
         self._scope = trio.CancelScope()
+        super().__init__(self._scope.cancel)
 
-    def cancel(self) -> None:
-        self._scope.cancel()
-
+    @uninterrupted
     async def run(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> None:
         pump = self._pump
         outcome: Any = CANCELLED
@@ -147,12 +152,11 @@ class Call:
 
     def cancel(self) -> None:
         """Ask the guest to end the call early (``TASK_CANCELLED``); it still has to resolve."""
+        self.pump.post(self._request_cancellation)
 
-        def request() -> None:
-            if self.task is not None and not self.resolved:
-                self.task.request_cancellation()
-
-        self.pump.post(request)
+    def _request_cancellation(self) -> None:
+        if self.task is not None and not self.resolved:
+            self.task.request_cancellation()
 
 
 class Pumped(Protocol):
@@ -244,20 +248,19 @@ class Pump:
         store = self.instance.stores[function.part]
         assert store is not None
         self.calls.add(call)
-        task = call.task = Task(function, store, lambda: arguments, call.resolve)
-
-        def begin() -> None:
-            if origin is None:
-                start_task(task, None)
-                return
-            self._set_origin(origin)
-            try:
-                start_task(task, None)
-            finally:
-                self._set_origin(None)
-
-        self.post(begin)
+        task = call.task = Task(function, store, partial(_same, arguments), call.resolve)
+        self.post(partial(self._begin, task, origin))
         return call
+
+    def _begin(self, task: Task, origin: Origin | None) -> None:
+        if origin is None:
+            start_task(task, None)
+            return
+        self._set_origin(origin)
+        try:
+            start_task(task, None)
+        finally:
+            self._set_origin(None)
 
     def start(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> HostOperation:
         """Run a host function's coroutine as a task of the instance."""
@@ -313,6 +316,7 @@ class Pump:
             return False
         return not any(thread.until is None or thread.until.awaits_host for thread in self._threads)
 
+    @uninterrupted
     async def run(self) -> None:
         """Run the instance's threads until ``stop``, or until the guest fails.
 
@@ -352,7 +356,8 @@ class Pump:
                     self.on_busy()
                 await queue.go_on(component, ticker, computed)
                 turn = ticker.ticks
-                self._go_on_computing(interrupted.popleft())
+                if interrupted:  # the instance may have been closed meanwhile
+                    self._go_on_computing(interrupted.popleft())
             elif held:
                 if self.on_busy is not None:
                     self.on_busy()
@@ -422,7 +427,7 @@ class Pump:
                     thread.fiber.store.end_thread()
                 _part(thread)
                 return
-            if type(request) is Until:
+            if isinstance(request, Until):
                 self._park(thread, request)
                 return
             assert isinstance(request, CallCore)
@@ -496,6 +501,8 @@ class Pump:
         queue = thread.fiber.store.queue
         if perf_counter() > queue.turn_ends:
             await queue.begin(self.instance.linked)
+        if self._stopping:  # its fiber may be gone
+            return
         thread.fiber.store.pending, thread.pending = pending, None
         self._continue(thread)
 
@@ -506,8 +513,13 @@ class Pump:
         for call in calls:
             call.fail(error)
 
+    @uninterrupted
     def drop_fibers(self) -> None:
-        """Unwind what is left of the guest's stacks; has to come before their stores are freed."""
+        """Unwind what is left of the guest's stacks, which ends ``run``; has to come before their stores are freed."""
+        self._stopping = True
+        self._interrupted.clear()
+        self._held.clear()
+        self.alert()
         for thread in self._threads:
             if thread.fiber.future is not None:
                 thread.fiber.drop()

@@ -18,6 +18,7 @@ from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._containment import split
 from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.runtime._host_calls import Pending, leave
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._memory import LinearMemory
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._streams import adopt
@@ -183,6 +184,7 @@ class Store(ComponentInstance):
         ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
         ffi.context_set_epoch_deadline(self.context_pointer, 1)
 
+    @uninterrupted
     def close(self) -> Callable[[], None] | None:
         """Close its windows on memory, after which nothing may use the store. What is returned frees it; None if it is
         free already.
@@ -234,6 +236,7 @@ class Store(ComponentInstance):
         if self.entered:
             raise Trap("cannot enter component instance: a call into it is in progress")
 
+    @uninterrupted
     def call_nested(self, func: Any, raw: Any, count: int) -> None:
         """Call a core function from inside a host function; ``raw`` holds arguments, then results.
 
@@ -392,16 +395,14 @@ class Store(ComponentInstance):
         """The guest's ``realloc``; during it the guest may not call out."""
         extern = self.item(item)
         held = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
-        raw = (ctypes.c_uint64 * 8)()
+        return functools.partial(self._realloc, held, (ctypes.c_uint64 * 8)())
 
-        def realloc(old: int, old_size: int, alignment: int, size: int) -> int:
-            raw[0], raw[2], raw[4], raw[6] = old, old_size, alignment, size
-            self.may_leave = False
-            self.call_nested(held, raw, 4)
-            self.may_leave = True
-            return raw[0] & _MASK32
-
-        return realloc
+    def _realloc(self, func: Any, raw: Any, old: int, old_size: int, alignment: int, size: int) -> int:
+        raw[0], raw[2], raw[4], raw[6] = old, old_size, alignment, size
+        self.may_leave = False
+        self.call_nested(func, raw, 4)
+        self.may_leave = True
+        return int(raw[0]) & _MASK32
 
 
 def _first_line(text: str) -> str:
