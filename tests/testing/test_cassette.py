@@ -34,7 +34,7 @@ NOWHERE = "http://upstream.test"
 
 @pytest.fixture(autouse=True)
 def each_block_a_run_of_its_own() -> Iterator[None]:
-    """As in programs without pytest: there, what was recorded before was recorded by another run."""
+    """As in programs without pytest: there, another run has recorded the file."""
     token = running_test.set(None)
     yield
     running_test.reset(token)
@@ -272,7 +272,7 @@ async def test_an_unknown_request_is_refused(tmp_path: Path) -> None:
         f"the nearest that it has is POST {url}/items?page=1:",
         "  the method is PUT, recorded is POST",
         "  the query is page=2, recorded is page=1",
-        "if the guest is right, record anew with --wasi-trio-record all, or add to the file with"
+        "if the guest is right, record again with --wasi-trio-record all, or add to the file with"
         " --wasi-trio-record new_episodes",
     ]
 
@@ -320,7 +320,7 @@ async def test_repeated_requests_come_in_order(tmp_path: Path) -> None:
 async def test_mode_none_without_a_file(tmp_path: Path) -> None:
     async with upstream(echo) as server:
         async with component(FORWARD, outgoing=cassette(tmp_path / "x.json", mode="none")) as app:
-            with pytest.raises(UnrecordedRequest, match="there is no such file: run the test once"):
+            with pytest.raises(UnrecordedRequest, match="the file does not exist: run the test once"):
                 await app.get(server.url)
         assert server.asked == []
     assert not (tmp_path / "x.json").exists()
@@ -359,7 +359,7 @@ def test_options_that_there_are_not(options: dict[str, Any], message: str) -> No
         cassette("x.json", **options)
 
 
-# ---- what is the same ------------------------------------------------------------------------------------
+# ---- requests that mean the same ------------------------------------------------------------------------------------
 
 
 async def test_requests_that_mean_the_same(tmp_path: Path) -> None:
@@ -441,6 +441,37 @@ async def test_recording_again_changes_what_has_changed(tmp_path: Path) -> None:
     assert [item["request"]["url"].rpartition("/")[2] for item in interactions(path)] == ["a", "d"]
 
 
+async def test_two_cassettes_of_one_file_at_once(tmp_path: Path) -> None:
+    """The second to be saved would drop what the first has recorded."""
+    path = tmp_path / "upstream.json"
+    async with upstream(echo) as server:
+        with pytest.raises(CassetteError, match=r"another cassette wrote .* at the same time: give each its own file"):
+            async with component(FORWARD, outgoing=cassette(path, mode="new_episodes")) as app:
+                await app.get(f"{server.url}/one")
+                async with component(FORWARD, outgoing=cassette(path, mode="new_episodes")) as other:
+                    await other.get(f"{server.url}/other")
+    assert [item["request"]["url"].rpartition("/")[2] for item in interactions(path)] == ["other"]
+
+
+async def test_a_response_to_get_answers_head(tmp_path: Path) -> None:
+    path = tmp_path / "upstream.json"
+    async with upstream(echo) as server, component(FORWARD, outgoing=cassette(path)) as app:
+        await app.get(f"{server.url}/x")
+    async with component(FORWARD, outgoing=cassette(path, match=["path"])) as app:
+        response = await app.head(f"{NOWHERE}/x")
+        assert (response.headers["content-length"], await response.read()) == ("2", b"")
+
+
+async def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    async with upstream(echo) as server:
+        for path, message in (("folder", "cannot read .*folder: Is a directory"), ("file/x", "cannot .*: Not a dir")):
+            with pytest.raises(CassetteError, match=message):
+                async with component(FORWARD, outgoing=cassette(tmp_path / path)) as app:
+                    await app.get(server.url)
+
+
 async def test_a_clock_that_jumps_waits_while_recording(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Else every timeout would be over as soon as all tasks wait for the network."""
     more = trio.Event()
@@ -505,7 +536,7 @@ async def test_a_file_that_is_broken(tmp_path: Path, text: object, message: str)
 
 
 async def test_every_error_with_a_value_survives(tmp_path: Path) -> None:
-    from wasi_trio.testing._cassette_file import dump, load
+    from wasi_trio.testing._cassette_file import dump, parse
     from wasi_trio.testing._interactions import Interaction, RecordedRequest
     from wasi_trio.wasi.http import HttpError
     from wasi_trio.wasi.http._errors import DNSErrorPayload, FieldSizePayload, TLSAlertReceivedPayload
@@ -518,6 +549,6 @@ async def test_every_error_with_a_value_survives(tmp_path: Path) -> None:
         HttpError("internal-error", "why"),
         HttpError("loop-detected"),
     ]
-    path = tmp_path / "x.json"
-    path.write_text(dump(Interaction(RecordedRequest("GET", "http://x/", []), None, failure) for failure in failures))
-    assert [found.failure.code for found in load(path) if found.failure] == [failure.code for failure in failures]
+    text = dump(Interaction(RecordedRequest("GET", "http://x/", []), None, failure) for failure in failures)
+    found = parse(text.encode(), tmp_path / "x.json")
+    assert [item.failure.code for item in found if item.failure] == [failure.code for failure in failures]

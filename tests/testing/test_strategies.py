@@ -78,7 +78,7 @@ NAMED = ["point", "nested", "figure", "types.sign", "axes", "alias", "table", "a
 
 
 def echo(type_: t.ValType) -> str:
-    """A component with a function that gives back what it is given: a value so often that it is passed in memory."""
+    """Return a component whose function returns its argument: 17 times a value, so that memory passes it."""
     definitions = TypeDefinitions()
     ref = definitions.ref(t.Tuple((type_,) * 17))
     return f"""(component
@@ -98,7 +98,7 @@ def echo(type_: t.ValType) -> str:
 
 
 def declared(name: str) -> t.ValType:
-    """A type of the WIT above, or one that is spelled out."""
+    """Return a type of the WIT above, or one that is spelled out."""
     text = WIT if name in NAMED else f"package test:shapes; interface types {{ type it = {name}; }}"
     types = parse(text).interface("test:shapes/types").types
     found = types[name.removeprefix("types.") if name in NAMED else "it"]
@@ -182,7 +182,7 @@ def test_same() -> None:
     assert not same(nan, 0.0)
 
 
-# ---- what has no values ----------------------------------------------------------------------------------
+# ---- types without values ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
