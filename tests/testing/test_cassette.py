@@ -13,9 +13,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.bindgen.support import HERE
 from tests.guests import wat
 from tests.guests.build import build
 from tests.testing.upstream import Asked, Said, upstream
+from wasi_trio import Trap
 from wasi_trio.testing import (
     App,
     CassetteError,
@@ -24,8 +26,14 @@ from wasi_trio.testing import (
     UnrecordedRequest,
     cassette,
     component,
+    exports,
+    routes,
+    run,
+    server,
 )
+from wasi_trio.testing._outgoing import Tape
 from wasi_trio.testing._record_mode import running_test
+from wasi_trio.wasi.http import Response
 
 #: hands the request that it is given on to its authority, and the response back
 FORWARD = wat.source("p3_forward")
@@ -552,3 +560,73 @@ async def test_every_error_with_a_value_survives(tmp_path: Path) -> None:
     text = dump(Interaction(RecordedRequest("GET", "http://x/", []), None, failure) for failure in failures)
     found = parse(text.encode(), tmp_path / "x.json")
     assert [item.failure.code for item in found if item.failure] == [failure.code for failure in failures]
+
+
+# ---- wherever outgoing= goes -----------------------------------------------------------------------------
+
+
+async def test_behind_a_real_server(tmp_path: Path) -> None:
+    path = tmp_path / "upstream.json"
+    guest = build("python_p3")
+    async with upstream(echo) as target:
+        url = target.url
+        async with server(guest, outgoing=cassette(path)) as live:
+            assert await fetched(live.port, f"/proxy?url={url}/x") == b"/x"
+    async with server(guest, outgoing=cassette(path)) as live:
+        assert await fetched(live.port, f"/proxy?url={url}/x") == b"/x"
+
+
+async def fetched(port: int, target: str) -> bytes:
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"GET {target} HTTP/1.0\r\nhost: x\r\n\r\n".encode())
+        received = b"".join([piece async for piece in stream])
+    return received.partition(b"\r\n\r\n")[2]
+
+
+async def test_behind_routes(tmp_path: Path) -> None:
+    (tmp_path / "forward.wat").write_text(FORWARD)
+    table = f"[[wasi_trio.route]]\nhost = '127.0.0.1'\ncomponent = '{tmp_path}/forward.wat'\n"
+    (tmp_path / "routes.toml").write_text(table)
+    path = tmp_path / "upstream.json"
+    async with upstream(echo) as target:
+        url = target.url
+        async with routes(tmp_path / "routes.toml", outgoing=cassette(path)) as app:
+            assert await (await app.get(f"{url}/x")).read() == b"/x"
+    async with routes(tmp_path / "routes.toml", outgoing=cassette(path)) as app:
+        assert await (await app.get(f"{url}/x")).read() == b"/x"
+
+
+class Saved(Tape):
+    """Notes when it is told to save."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def send(self, *arguments: object) -> Response:
+        raise AssertionError("these guests ask for nothing")
+
+    def save(self) -> None:
+        self.count += 1
+
+
+async def test_commands_and_exports_save_when_they_end_well() -> None:
+    tape = Saved()
+    assert (await run(wat.source("command"), ["both"], outgoing=tape)).stdout
+    assert tape.count == 1
+    async with exports((HERE / "math.wat").read_text(), outgoing=tape) as app:
+        assert await app.call("math.add", 1, 2) == 3
+    assert tape.count == 2
+    with pytest.raises(Trap):
+        await run(TRAPS, outgoing=tape)
+    with pytest.raises(RuntimeError):
+        async with exports((HERE / "math.wat").read_text(), outgoing=tape):
+            raise RuntimeError
+    assert tape.count == 2
+
+
+TRAPS = """(component
+  (core module $M (func (export "run") (result i32) unreachable))
+  (core instance $m (instantiate $M))
+  (func $run (result (result)) (canon lift (core func $m "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $cli)))"""
