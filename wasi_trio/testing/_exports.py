@@ -150,7 +150,10 @@ async def exports(
     assert callable(client)
     ((name, data),) = read([source])
     base = settings.get("wasi", WasiOptions())
-    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings, base))
+    if settings.keys().isdisjoint(("imports", "config", "keyvalue", "wasi")):
+        linked = cache.linked_with_wasi(data, name, features_of(settings))
+    else:
+        linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings, base))
     called = _Called(name)
     record(called)
     async with called.open(linked, settings) as instance:

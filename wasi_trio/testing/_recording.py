@@ -29,7 +29,7 @@ def record(opened: Recorded) -> None:
         return
     hypothesis = sys.modules.get("hypothesis")
     if hypothesis is not None and hypothesis.currently_in_test_context() and not _has_begun().get():
-        # Each example has a loop of its own; what the last one opened, which hypothesis shows, is of interest.
+        # Each example has its own loop. Only the last example, which hypothesis shows, is of interest.
         records.clear()
         _has_begun().set(True)
     records.append(opened)

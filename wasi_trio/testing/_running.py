@@ -97,7 +97,7 @@ class Outputs:
         return wasi_options(settings, base, self._stdout, self._stderr, Outgoing(handler, fail))
 
     def _save_tape(self) -> None:
-        """Save what was recorded, if anything was: the block has ended well. Raises CassetteError."""
+        """Save the recorded requests, if any: the block has ended well. Raises CassetteError."""
         if self._tape is not None:
             self._tape.save()
 
