@@ -90,7 +90,11 @@ class App(Running):
 
     def _explained(self, error: ExchangeFailed, exchange: Exchange) -> ExchangeFailed:
         """The error, with notes on it."""
-        explain(error, exchange.cause, self.stderr)
+        instance = self._pools.find(exchange.component, exchange.instance)
+        if instance is None:
+            explain(error, exchange.cause, self.stderr)
+        else:
+            explain(error, exchange.cause, instance.stderr, instance.name)
         if isinstance(error, CpuTimeExceeded) and standstill.clock_may_stand_still():
             error.add_note(f"{standstill.EXPLANATION} max_cpu_time bounds what it may use meanwhile.")
         return error

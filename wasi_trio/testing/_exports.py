@@ -13,7 +13,7 @@ from wasi_trio.runtime._instance import Instance
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._recording import record
-from wasi_trio.testing._running import Failable, Outputs
+from wasi_trio.testing._running import Failable, Outputs, written
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
 from wasi_trio.testing._sources import Source, read
 from wasi_trio.testing._tasks import open_nursery
@@ -57,8 +57,7 @@ class _Called(Outputs):
 
     def report(self) -> list[tuple[str, str]]:
         """What to show of it when a test has failed: titles and texts."""
-        outputs = (("stdout", self.stdout), ("stderr", self.stderr))
-        return [(f"wasi_trio: {self._name}: {name}", text) for name, text in outputs if text]
+        return written(f"wasi_trio: {self._name}", self)
 
 
 @asynccontextmanager

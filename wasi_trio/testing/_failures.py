@@ -15,8 +15,8 @@ class ResponseCut(GuestFailed):
     """The guest began a response and did not bring it to its end."""
 
 
-def explain(error: BaseException, cause: BaseException | None, stderr: str) -> None:
-    """Add to an exception what ended the guest, and what its component wrote to standard error."""
+def explain(error: BaseException, cause: BaseException | None, stderr: str, whose: str = "the component") -> None:
+    """Add to an exception what ended the guest, and what was written to standard error, and by whom."""
     if isinstance(cause, Trap):
         _, _, backtrace = str(cause).partition("\n")
         if backtrace.strip():
@@ -26,7 +26,7 @@ def explain(error: BaseException, cause: BaseException | None, stderr: str) -> N
     if stderr.strip():
         lines = stderr.splitlines()
         kept = lines[-LINES:]
-        heading = "standard error of the component"
+        heading = f"standard error of {whose}"
         if len(kept) < len(lines):
             heading += f" (the last {LINES} of {len(lines)} lines)"
         error.add_note(f"{heading}:\n{textwrap.indent(chr(10).join(kept), '    ')}")

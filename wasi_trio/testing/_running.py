@@ -94,6 +94,12 @@ class Outputs:
         return wasi_options(settings, base, self._stdout, self._stderr, outgoing)
 
 
+def written(title: str, by: Outputs | InstanceRecord) -> list[tuple[str, str]]:
+    """What to show of what was written."""
+    outputs = (("stdout", by.stdout), ("stderr", by.stderr))
+    return [(f"{title}: {name}", text) for name, text in outputs if text]
+
+
 class Running(Outputs):
     """Components that run in a test: one, or several that stand in front of each other."""
 
@@ -139,9 +145,15 @@ class Running(Outputs):
             if len(instances) > LISTED:
                 lines.append(f"and {len(instances) - LISTED} more\n")
             sections.append((f"{title}: instances", "".join(lines)))
-        for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
-            if text:
-                sections.append((f"{title}: {name}", text))
+        wrote = [instance for instance in instances if instance.stdout_bytes or instance.stderr_bytes]
+        if len(wrote) > 1:
+            wrote.sort(key=lambda instance: not instance.failed)
+            for instance in wrote[:LISTED]:
+                sections += written(f"wasi_trio: {instance.name}", instance)
+            if len(wrote) > LISTED:
+                sections.append((title, f"{len(wrote) - LISTED} more instances wrote something\n"))
+        else:
+            sections += written(title, self)
         return sections
 
     def _fail(self, error: BaseException) -> None:

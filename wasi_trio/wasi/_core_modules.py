@@ -30,8 +30,8 @@ def remedy(data: bytes) -> str:
         kind = "command" if wasm.name("_start") in found.get(_EXPORTS, b"") else "reactor"
         return (
             f"it is for WASI preview 1. `wasm-tools component new --adapt {_PREVIEW1}.{kind}.wasm` makes one of it,"
-            " with the adapter of that name from wasmtime's releases, and `jco new` brings one along. Or compile it for the"
-            " target wasm32-wasip2"
+            " with the adapter of that name from wasmtime's releases, and `jco new` brings one along. Or compile it for"
+            " the target wasm32-wasip2"
         )
     if embedded:
         return "`wasm-tools component new` makes one of it"

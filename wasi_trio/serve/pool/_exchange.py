@@ -239,6 +239,7 @@ class Exchange:
 
     __slots__ = (
         "cause",
+        "component",
         "deadline",
         "failure",
         "fallback",
@@ -258,9 +259,11 @@ class Exchange:
         "work",
     )
 
-    #: when, in trio's time, it was submitted, the number of the instance that works on it, one that tells it from all
-    #: others of its handler, and what stands before both in logs; an observer sets these
+    #: when, in trio's time, it was submitted, the name of the handler's component, the number of the instance that
+    #: works on it, a number that tells it from all others of its handler, and what stands before both in logs; an
+    #: observer sets these
     submitted: float
+    component: str
     instance: int | None
     serial: int
     prefix: str
