@@ -22,6 +22,7 @@ from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter, instantiate
 from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._pump import Pump
+from wasi_trio.runtime._register import REGISTER
 from wasi_trio.runtime._store import LARGE, Store
 
 _DEFAULT_LIMITS = Limits()
@@ -50,6 +51,7 @@ class Instance:
         "meter",
         "profile",
         "pump",
+        "register",
         "stores",
     )
 
@@ -71,6 +73,10 @@ class Instance:
         profiler = linked.engine.profiler
         #: what is sampled of it, where guests are profiled
         self.profile = None if profiler is None else profiler.begin(linked)
+        #: who wants to know of its end
+        self.register = REGISTER.get()
+        if self.register is not None:
+            self.register.opened(self, f"an instance of {linked.name or 'a component'}")
         self.hosts: dict[Provider, Any] = {}
         self.bound: dict[Any, Any] = {}
 
@@ -202,6 +208,8 @@ class Instance:
 
     def _dismantle(self) -> Iterator[Callable[[], None] | None]:
         """The steps of ``close``. Yields what any thread may do, and None where others should have a turn."""
+        if self.register is not None and not self.closed:
+            self.register.ending(self)
         self.retire(CLOSED)
         stores = [store for store in self.stores if store is not None]
         if self.pump is not None:
@@ -225,6 +233,8 @@ class Instance:
         self.account.close()
         # What is left refers to one another no more, and is freed now and not when garbage is collected.
         self.closed = True
+        if self.register is not None:
+            self.register.closed(self)
         self.stores = [None] * len(self.stores)
         self.pump = self.expired = None
         self.hosts.clear()

@@ -26,6 +26,7 @@ from wasi_trio.component.concurrency._host_ends import (
     HostWriter,
 )
 from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.runtime._register import REGISTER
 
 T = TypeVar("T")
 
@@ -67,19 +68,32 @@ class _Operation:
 class _Half:
     """One half of a stream or future; closing it lets the other half know."""
 
-    __slots__ = ("_closed", "_end")
+    __slots__ = ("_closed", "_end", "_register")
 
     _end: HostEnd
 
     def __init__(self) -> None:
         self._closed = False
+        self._register = REGISTER.get()
+        if self._register is not None:
+            self._register.opened(self, f"a {type(self).__name__}")
+
+    @property
+    def peer_dropped(self) -> bool:
+        """Whether the other half is gone."""
+        return self._end.peer_dropped
 
     def close(self) -> None:
         """Give up this half; harmless when repeated. A task that waits in it gets trio.ClosedResourceError."""
         if not self._closed:
-            self._closed = True
+            self._set_closed()
             self._end.cancel()
             self._end.drop()
+
+    def _set_closed(self) -> None:
+        self._closed = True
+        if self._register is not None:
+            self._register.closed(self)
 
     async def aclose(self) -> None:
         """``close``, and a checkpoint."""
@@ -150,7 +164,7 @@ class StreamReader(_Half, Generic[T]):
 
     def into_shared(self) -> SharedStream:
         """The stream itself, to be passed on; this reader is closed without the stream being closed."""
-        self._closed = True
+        self._set_closed()
         return self._end.into_shared()
 
 
@@ -224,7 +238,7 @@ class FutureReader(_Half, Generic[T]):
 
     def into_shared(self) -> SharedFuture:
         """The future itself, to be passed on; this reader is closed without the future being closed."""
-        self._closed = True
+        self._set_closed()
         return self._end.into_shared()
 
 

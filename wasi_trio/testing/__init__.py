@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from wasi_trio.serve.pool._outcomes import Retirement
     from wasi_trio.testing._app import App, RequestParts, Response, component
+    from wasi_trio.testing._builds import components
     from wasi_trio.testing._commands import CommandResult, run
     from wasi_trio.testing._exports import exports
     from wasi_trio.testing._failures import ResponseCut
@@ -77,6 +78,7 @@ __all__ = [
     "Source",
     "UnexpectedRequest",
     "component",
+    "components",
     "exports",
     "routes",
     "run",
@@ -118,6 +120,7 @@ __getattr__, __dir__ = lazily(
         "Source": "wasi_trio.testing._sources",
         "UnexpectedRequest": "wasi_trio.testing._outgoing",
         "component": "wasi_trio.testing._app",
+        "components": "wasi_trio.testing._builds",
         "exports": "wasi_trio.testing._exports",
         "routes": "wasi_trio.testing._routes",
         "run": "wasi_trio.testing._commands",

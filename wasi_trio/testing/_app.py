@@ -151,15 +151,16 @@ class App(Running):
         finally:
             del self._requests[visit]
 
-    @staticmethod
-    def _leave(exchange: Exchange) -> None:
+    def _leave(self, exchange: Exchange) -> None:
         """The client wants no more; where it had all, that is no news to the guest."""
         response = exchange.response
         if response is None:
+            self._watched = None
             return
         had_all = response.body.ended
         response.body.close()
         if not had_all:
+            self._watched = None  # the guest is told, and goes on as it likes
             exchange.cancel()
 
     async def get(self, url: str = "/", **parts: Unpack[RequestParts]) -> Response:

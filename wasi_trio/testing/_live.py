@@ -26,6 +26,7 @@ class LiveServer(Running):
     def __init__(self, names: Sequence[str], address: str) -> None:
         super().__init__(names)
         #: ``http://127.0.0.1:PORT``
+        self._watched = None  # clients leave when they like, and nobody tells the test
         self.url = f"http://{address}"
         self.port = int(address.rpartition(":")[2])
 

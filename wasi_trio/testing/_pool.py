@@ -90,6 +90,15 @@ class Pools:
     def live(self) -> int:
         return sum(instance.alive for instance in self.instances)
 
+    def lingering(self) -> list[str]:
+        """The instances that go on with what they do after their responses."""
+        found = []
+        for handler in self.handlers:
+            for worker in handler.workers:
+                if worker.lingers:
+                    found.append(f"instance {worker.number} of {handler.component.name}")
+        return found
+
     def find(self, component: str, number: int | None) -> InstanceRecord | None:
         """The instance of that number of a component; None where there is not exactly one."""
         found = [record for record in self.instances if (record.component, record.number) == (component, number)]

@@ -13,6 +13,15 @@ class Recorded(Protocol):
         """What there is to say of it when the test has failed: titles and texts."""
 
 
+class Watch(Protocol):
+    """Looks for what a test leaves behind."""
+
+    def worked_on(self, instance: str) -> None:
+        """An instance still worked when its block ended."""
+
+
+#: what looks for leaks of the test that runs, if anything does
+leaks: ContextVar[Watch | None] = ContextVar("wasi_trio_leaks", default=None)
 #: where to put what is opened; None outside of a test that the plugin watches
 recorded: ContextVar[list[Recorded] | None] = ContextVar("wasi_trio_recorded", default=None)
 

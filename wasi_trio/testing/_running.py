@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
+from time import perf_counter
 from typing import TypeVar
 
 import trio
@@ -20,7 +21,7 @@ from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._outgoing import Outgoing
 from wasi_trio.testing._pool import InstanceRecord, Pools
-from wasi_trio.testing._recording import record
+from wasi_trio.testing._recording import Watch, leaks, record
 from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
 from wasi_trio.testing._sources import Source, read
 from wasi_trio.wasi._arguments import parse_profile
@@ -32,6 +33,8 @@ H = TypeVar("H", bound=Iterable[ProxyHandler])
 
 #: bytes of each of the outputs that are kept; then the guest finds it closed
 CAPTURED = 16 << 20
+#: seconds that a guest has to return when it has answered
+MOMENT = 0.5
 #: instances that are listed when a test has failed
 LISTED = 20
 
@@ -107,6 +110,8 @@ class Running(Outputs):
         super().__init__()
         self.names = list(names)
         self._pools = Pools()
+        #: who wants to know what the test leaves behind; None where the test has left a request itself
+        self._watched = leaks.get()
         self._block = Failable()
 
     @property
@@ -174,6 +179,14 @@ class Running(Outputs):
         async with self._run(chain.open(self._options(settings, handler_options(settings))), chain.engine) as handlers:
             yield handlers[0]
 
+    async def _note_lingering(self, watched: Watch) -> None:
+        """Tell of guests that go on after their responses, for more than the moment that it takes them to return."""
+        until = perf_counter() + MOMENT
+        while (instances := self._pools.lingering()) and perf_counter() < until:
+            await trio.lowlevel.checkpoint()
+        for instance in instances:
+            watched.worked_on(instance)
+
     @asynccontextmanager
     async def _run(self, running: AbstractAsyncContextManager[H], engine: Engine) -> AsyncIterator[H]:
         """Have handlers run; in the end all is dropped as it stands.
@@ -190,6 +203,8 @@ class Running(Outputs):
                 try:
                     with self._block.block():
                         yield handlers
+                    if self._watched is not None:
+                        await self._note_lingering(self._watched)
                 except BaseException as error:
                     raised = error
                 everything.cancel()

@@ -7,12 +7,14 @@ fixture is used.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from wasi_trio.testing._recording import recorded
+from wasi_trio.testing._recording import leaks, recorded
 
 if TYPE_CHECKING:
     from wasi_trio.testing._app import App
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from wasi_trio.testing._opener import Opener
 
 FIXTURES = ("wasi_component", "wasi_server")
+#: values of the setting wasi_leaks
+LEAKS = ("error", "warn", "off")
+#: modules by which a test uses the harness
+_HARNESS = ("wasi_trio.testing._running", "wasi_trio.runtime._instance")
+#: whether a phase of the test has failed
+_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,25 +36,59 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "the folder in which wasi_component and wasi_server look for files (default: the root directory)",
         default="",
     )
+    parser.addini(
+        "wasi_leaks",
+        "what becomes of a test that leaves instances, streams or file descriptors behind: error, warn or off"
+        " (default: error)",
+        default="error",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "wasi_components(*patterns): run a test for each file; components() makes it")
+    config.addinivalue_line("markers", "wasi_allow_leaks: let a test leave instances, streams and descriptors behind")
+    if config.getini("wasi_leaks") not in LEAKS:
+        raise pytest.UsageError(f"wasi_leaks is {config.getini('wasi_leaks')!r}; it must be one of {', '.join(LEAKS)}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test for each of the components that ``components`` names."""
+    marks = list(metafunc.definition.iter_markers("wasi_components"))
+    if not marks or "wasi_source" not in metafunc.fixturenames:
+        return
+    from wasi_trio.testing._builds import find
+
+    try:
+        found = find(marks[0].args, Path(_folder(metafunc.config)))
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
+    metafunc.parametrize("wasi_source", found, indirect=True, ids=[path.stem for path in found])
 
 
 @pytest.fixture
-async def wasi_component(request: pytest.FixtureRequest) -> AsyncIterator[Opener[App]]:
+def wasi_source(request: pytest.FixtureRequest) -> Path | None:
+    """The file that a test marked with ``components`` runs for; None for any other test."""
+    source: Path | None = getattr(request, "param", None)
+    return source
+
+
+@pytest.fixture
+async def wasi_component(request: pytest.FixtureRequest, wasi_source: Path | None) -> AsyncIterator[Opener[App]]:
     """Opens components to be asked without a socket, until the test ends: `app = await wasi_component("app.wasm")`."""
     from wasi_trio.testing._app import component
     from wasi_trio.testing._opener import opener
 
-    async with opener(component, _folder(request.config)) as opens:
+    async with opener(component, _folder(request.config), wasi_source) as opens:
         yield opens
 
 
 @pytest.fixture
-async def wasi_server(request: pytest.FixtureRequest) -> AsyncIterator[Opener[LiveServer]]:
+async def wasi_server(request: pytest.FixtureRequest, wasi_source: Path | None) -> AsyncIterator[Opener[LiveServer]]:
     """Opens servers of components on free ports, until the test ends: `server = await wasi_server("app.wasm")`."""
     from wasi_trio.testing._live import server
     from wasi_trio.testing._opener import opener
 
-    async with opener(server, _folder(request.config)) as opens:
+    async with opener(server, _folder(request.config), wasi_source) as opens:
         yield opens
 
 
@@ -72,12 +114,70 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     token = recorded.set([])
+    try:
+        with _watched(item):
+            return (yield)
+    finally:
+        recorded.reset(token)
+
+
+@contextmanager
+def _watched(item: pytest.Item) -> Iterator[None]:
+    """Look for what the test leaves behind, unless that is off or the harness is not even imported."""
+    off = item.config.getini("wasi_leaks") == "off" or item.get_closest_marker("wasi_allow_leaks") is not None
+    uses = any(name in getattr(item, "fixturenames", ()) for name in FIXTURES)
+    if off or not (uses or any(name in sys.modules for name in _HARNESS)):
+        yield
+        return
+    from wasi_trio.runtime._register import REGISTER
+    from wasi_trio.testing._leaks import Leaks
+
+    found = Leaks()
+    watch, register = leaks.set(found), REGISTER.set(found)
+    try:
+        yield
+    finally:
+        leaks.reset(watch)
+        REGISTER.reset(register)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    """What a fixture for several tests opens is none of the test's for which it happens to be made."""
+    found = leaks.get()
+    if found is None or fixturedef.scope == "function":
+        return (yield)
+    from wasi_trio.runtime._register import REGISTER
+    from wasi_trio.testing._leaks import Leaks, descriptors
+
+    assert isinstance(found, Leaks)
+    before, register = descriptors(), REGISTER.set(None)
     try:
         return (yield)
     finally:
-        recorded.reset(token)
+        REGISTER.reset(register)
+        found.allow(before)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that has passed, where it has left something behind."""
+    outcome = yield
+    found = leaks.get()
+    if found is None or not recorded.get() or item.stash.get(_FAILED, False):
+        return outcome
+    from wasi_trio.testing._leaks import Leaks
+
+    assert isinstance(found, Leaks)
+    lines = found.found()
+    if lines:
+        message = f"{item.nodeid} has left something behind:\n" + "\n".join(f"  {line}" for line in lines)
+        if item.config.getini("wasi_leaks") == "error":
+            pytest.fail(f"{message}\n@pytest.mark.wasi_allow_leaks lets a test do that", pytrace=False)
+        item.warn(pytest.PytestWarning(message))
+    return outcome
 
 
 @pytest.hookimpl(wrapper=True)
@@ -92,9 +192,10 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
+        item.stash[_FAILED] = True
         for opened in recorded.get() or ():
             report.sections.extend(opened.report())
     return report
