@@ -21,6 +21,7 @@ from wasi_trio.runtime._core_linking import CoreStep
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter, instantiate
 from wasi_trio.runtime._keyboard import uninterrupted
+from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._pump import Pump
 from wasi_trio.runtime._register import REGISTER
 from wasi_trio.runtime._store import LARGE, Store
@@ -156,7 +157,7 @@ class Instance:
         if pump is None or pump.failure is not None or self.dead is not None:
             raise Trap(f"cannot enter component instance: {self.dead}")
         done = trio.Event()
-        call = pump.call(function, arguments, done.set)
+        call = pump.call(function, arguments, done.set, ORIGIN.get())
         try:
             await done.wait()
         except trio.Cancelled:

@@ -17,6 +17,7 @@ from wasi_trio.testing._running import Failable, Outputs, written
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
 from wasi_trio.testing._sources import Source, read
 from wasi_trio.testing._tasks import open_nursery
+from wasi_trio.testing._usage import metered
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._loading import link_compiled
 from wasi_trio.wasi._state import opened
@@ -39,15 +40,17 @@ class _Called(Outputs):
         __tracebackhide__ = True
         block = Failable()
         options = self._wasi(settings, settings.get("wasi", WasiOptions()), block.fail)
+        counted = metered(self._name, standstill.meter())
         async with opened(options.state) as state, open_nursery() as nursery:
             context = WasiContext(replace(options, state=state), nursery=nursery)
             instance: Instance | None = None
             try:
-                instance = await Instance.instantiate(linked, context, meter=standstill.meter())
-                if instance.pump is not None:
-                    nursery.start_soon(instance.pump.run)
-                with block.block():
-                    yield instance
+                with counted as meter:
+                    instance = await Instance.instantiate(linked, context, meter=meter)
+                    if instance.pump is not None:
+                        nursery.start_soon(instance.pump.run)
+                    with block.block():
+                        yield instance
             finally:
                 if instance is not None:
                     with trio.CancelScope(shield=True):

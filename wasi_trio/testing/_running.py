@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from wasi_trio.testing._pool import InstanceRecord, Pools
 from wasi_trio.testing._recording import Watch, leaks, record
 from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
 from wasi_trio.testing._sources import Source, read
+from wasi_trio.testing._usage import USAGE
 from wasi_trio.wasi._arguments import parse_profile
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._loading import EngineOptions, compile_component
@@ -112,6 +114,7 @@ class Running(Outputs):
         self._pools = Pools()
         #: who wants to know what the test leaves behind; None where the test has left a request itself
         self._watched = leaks.get()
+        self._usage = USAGE.get()
         self._block = Failable()
 
     @property
@@ -170,6 +173,10 @@ class Running(Outputs):
         wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
         if options.max_cpu_time is None and "max_cpu_time" not in settings and standstill.clock_may_stand_still():
             options = replace(options, max_cpu_time=standstill.LIMIT)
+        if self._usage is not None and options.tracer is None:
+            # Processor time is counted where it is bounded.
+            limit = math.inf if options.max_cpu_time is None else options.max_cpu_time
+            options = replace(options, tracer=self._usage, max_cpu_time=limit)
         return replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
 
     @asynccontextmanager
@@ -208,6 +215,8 @@ class Running(Outputs):
                 except BaseException as error:
                     raised = error
                 everything.cancel()
+        if self._usage is not None:
+            self._usage.instances.update(instance.component for instance in self._pools.instances)
         if engine.profiler is not None:  # one for this test alone
             engine.close()
         if raised is not None:

@@ -6,11 +6,12 @@ fixture is used.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,8 +27,17 @@ FIXTURES = ("wasi_component", "wasi_server")
 LEAKS = ("error", "warn", "off")
 #: modules by which a test uses the harness
 _HARNESS = ("wasi_trio.testing._running", "wasi_trio.runtime._instance")
+#: where the option --wasi-trio-slow is, and what a test has used in its report
+SLOW = "wasi_trio_slow"
+USED = "wasi_trio_used"
 #: whether a phase of the test has failed
 _FAILED = pytest.StashKey[bool]()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tests of at least 1")
+    return int(text)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +45,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "wasi_components",
         "the folder in which wasi_component and wasi_server look for files (default: the root directory)",
         default="",
+    )
+    parser.getgroup("wasi_trio").addoption(
+        "--wasi-trio-slow",
+        dest=SLOW,
+        nargs="?",
+        type=_positive,
+        const=10,
+        metavar="N",
+        help="show the N tests and components whose guests used most processor time (default: 10)",
     )
     parser.addini(
         "wasi_leaks",
@@ -47,6 +66,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "wasi_components(*patterns): run a test for each file; components() makes it")
     config.addinivalue_line("markers", "wasi_allow_leaks: let a test leave instances, streams and descriptors behind")
+    if config.getoption(SLOW) is not None:
+        config.pluginmanager.register(_Collector(), SLOW)
     if config.getini("wasi_leaks") not in LEAKS:
         raise pytest.UsageError(f"wasi_leaks is {config.getini('wasi_leaks')!r}; it must be one of {', '.join(LEAKS)}")
 
@@ -117,10 +138,53 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     token = recorded.set([])
     try:
-        with _watched(item):
+        with _counted(item.config), _watched(item):
             return (yield)
     finally:
         recorded.reset(token)
+
+
+@contextmanager
+def _counted(config: pytest.Config) -> Iterator[None]:
+    """Add up what guests use, if the report about that is wanted."""
+    if config.getoption(SLOW) is None:
+        yield
+        return
+    from wasi_trio.testing._usage import USAGE, Usage
+
+    token = USAGE.set(Usage())
+    try:
+        yield
+    finally:
+        USAGE.reset(token)
+
+
+class _Collector:
+    """Keeps what tests have used. Their reports may come from other processes, as those of pytest-xdist do."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, dict[str, Any]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        used = getattr(report, USED, None)
+        if used is not None:
+            self.tests[report.nodeid] = used
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    most = config.getoption(SLOW)
+    if most is None:
+        return
+    terminalreporter.section("wasi_trio: where guests took long")
+    collector = config.pluginmanager.get_plugin(SLOW)
+    assert isinstance(collector, _Collector)
+    if not collector.tests:
+        terminalreporter.line("no test has run a guest")
+        return
+    from wasi_trio.testing._usage import report
+
+    for line in report(collector.tests, most):
+        terminalreporter.line(line)
 
 
 @contextmanager
@@ -198,6 +262,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         item.stash[_FAILED] = True
         for opened in recorded.get() or ():
             report.sections.extend(opened.report())
+    if report.when == "teardown" and item.config.getoption(SLOW) is not None:
+        from wasi_trio.testing._usage import USAGE
+
+        usage = USAGE.get()
+        setattr(report, USED, None if usage is None else usage.summary())
     return report
 
 
