@@ -85,4 +85,14 @@ def test_no_guest(suite: Suite) -> None:
 def test_a_bad_number(suite: Suite) -> None:
     result = suite.run(TESTS, "--wasi-trio-slow=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--wasi-trio-slow*'0' is not a number of tests of at least 1*"])
+    result.stderr.fnmatch_lines(
+        ["*--wasi-trio-slow*'0' is not a number of at least 1; before a file write --wasi-trio-slow=10*"]
+    )
+
+
+def test_several_processes(suite: Suite) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not among the dependencies of these tests")
+    suite.plugins.append("xdist.plugin")
+    result = suite.run(TESTS, "--wasi-trio-slow", "-n", "2")
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(["the slowest 4 of 4 tests with guests, *", "the slowest 3 of 3 components:"])

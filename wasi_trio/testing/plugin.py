@@ -36,7 +36,9 @@ _FAILED = pytest.StashKey[bool]()
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of tests of at least 1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of at least 1; before a file write --wasi-trio-slow=10"
+        )
     return int(text)
 
 
