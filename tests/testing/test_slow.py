@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.testing.test_plugin import Suite
+from tests.testing.test_plugin import ROOT, Suite
 
 pytest_plugins = ["pytester"]
 
@@ -90,8 +92,9 @@ def test_a_bad_number(suite: Suite) -> None:
     )
 
 
-def test_several_processes(suite: Suite) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not among the dependencies of these tests")
+def test_several_processes(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    xdist = pytest.importorskip("xdist", reason="pytest-xdist is not among the dependencies of these tests")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(xdist.__file__).parent.parent)]))
     suite.plugins.append("xdist.plugin")
     result = suite.run(TESTS, "--wasi-trio-slow", "-n", "2")
     result.assert_outcomes(passed=5)
