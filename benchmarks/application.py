@@ -1,4 +1,4 @@
-"""Requests put to the ASGI application itself: no socket, no HTTP, no ASGI server."""
+"""Requests to the ASGI application itself, without sockets, HTTP or an ASGI server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._imports import link_wasi
 
 HELLO = b"Hello, world!\n"
-#: requests to one instance, where it is reused
+#: requests per instance, with reuse
 REUSE = 1_000_000
 
 SCOPE: dict[str, Any] = {
@@ -38,7 +38,7 @@ SCOPE: dict[str, Any] = {
 
 
 async def request(application: Any, scope: dict[str, Any]) -> bytes:
-    """The content of the response to one request without content."""
+    """Return the content of the response to a request without content."""
     content = b""
     asked = False
 
@@ -80,18 +80,18 @@ async def _measure(settings: Settings) -> Report:
         for guest, version, aims in (("hello", "0.2", (400, 200)), ("p3_hello", "0.3", (None, 150))):
             linked = link_wasi(Component.compile(engine, wat.load(guest)))
             values = []
-            for what, reuse, aim in zip(
-                ("a fresh instance each", "one instance, reused"), (1, REUSE), aims, strict=True
-            ):
+            for what, reuse, aim in zip(("a new instance each", "one instance, reused"), (1, REUSE), aims, strict=True):
                 async with ProxyHandler(linked, HandlerOptions(max_instance_reuse_count=reuse)) as handler:
                     values.append(await _requests(Application(handler, adds_date=True), settings))
                 bound = None if aim is None else settings.instance_aim(aim)
                 report.rows.append(Row(f"WASI {version}, {what}", values[-1], "µs", beside, at_most=bound))
             fresh, reused = values
-            report.rows.append(Row(f"WASI {version}, with reuse beside without", reused, "µs", ("fresh", fresh)))
+            report.rows.append(
+                Row(f"WASI {version}, with reuse, compared with without", reused, "µs", ("fresh", fresh))
+            )
     return report
 
 
 def report(settings: Settings) -> Report:
-    """The hand-written hello guests, with a fresh instance for each request and with one for all."""
+    """Measure the hand-written hello guests, with a new instance for each request and with one for all."""
     return trio.run(_measure, settings)

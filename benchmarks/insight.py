@@ -1,6 +1,6 @@
-"""What it costs to see inside: traces, and everything at once, beside a server that tells nothing.
+"""The cost of telemetry: traces, and all telemetry at once, beside a server without.
 
-With OTEL_BASELINE, the path of another checkout, that one's server is measured as well, with everything off.
+If OTEL_BASELINE is the path of another checkout, its server is also measured, without telemetry.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from tests.e2e.process import on_disk
 
 #: seconds between two scrapes of the metrics
 SCRAPED_EVERY = 1.0
-#: another checkout, such as the commit before
+#: the environment variable with another checkout, such as the previous commit
 BASELINE = "OTEL_BASELINE"
 
 
-#: between two turns no instance is to end, as the making of new ones would count in the next
+#: keeps instances alive between turns, because creating new ones would count
 _KEPT = ("--idle-instance-timeout", "3600s")
-#: what it does, its name, the path that is asked for, options of its server
+#: a description, the name of the guest, the requested path, and options of the server
 _GUESTS: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("WASI 0.3, hello", "p3_hello", "/", ()),
     ("WASI 0.3, 4 ms of computing", "p3_compute", "/1", ()),
-    ("WASI 0.2, a fresh instance each", "hello", "/", ()),
-    ("componentize-py, as by default", "python_p2", "/hello", ()),
+    ("WASI 0.2, a new instance each", "hello", "/", ()),
+    ("componentize-py (default)", "python_p2", "/hello", ()),
     ("componentize-py, reused", "python_p2", "/hello", ("--max-instance-reuse-count", str(REUSE))),
 ]
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second, and processor time for each, of guests that say hello."""
-    report = Report("To see inside: traces, and everything at once")
+    """Measure the request rate and the processor time per request of hello guests."""
+    report = Report("Telemetry: traces, and everything at once")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         collector = stack.enter_context(servers.collector())
@@ -85,7 +85,7 @@ def report(settings: Settings) -> Report:
                 running.enter_context(_scraping(scraped))
                 for load in loads.values():
                     load.run(settings.seconds(0.5))
-                # By many short turns, so that what else the machine does falls on all.
+                # Many short alternating turns, so that other load on the machine affects all of them.
                 for _ in range(settings.repetitions(12)):
                     for load in loads.values():
                         load.measure(settings.seconds(0.4))
@@ -107,17 +107,17 @@ def _rows(what: str, loads: dict[str, Load]) -> list[Row]:
         rows.append(Row("off", off.rate, "req/s", ("before", loads["before"].rate), ratio_at_least=0.98))
     if not math.isnan(off.cost):
         rows += [
-            Row(f"processor time a request, {key}", loads[key].cost, "µs", ("off", off.cost))
+            Row(f"processor time per request, {key}", loads[key].cost, "µs", ("off", off.cost))
             for key in ("traced", "a hundredth", "everything")
         ]
         if "before" in loads:
-            rows.append(Row("processor time a request, off", off.cost, "µs", ("before", loads["before"].cost)))
+            rows.append(Row("processor time per request, off", off.cost, "µs", ("before", loads["before"].cost)))
     return rows
 
 
 @contextmanager
 def _scraping(server: servers.Server) -> Iterator[None]:
-    """Ask a server for its metrics again and again."""
+    """Scrape the metrics of a server repeatedly."""
     done = threading.Event()
     url = f"http://127.0.0.1:{server.admin_port}/metrics"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

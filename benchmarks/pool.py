@@ -1,4 +1,4 @@
-"""What reusing instances at once saves for guests that wait, and what deadlines cost those that do not."""
+"""The benefit of concurrent reuse for guests that wait, and the cost of deadlines for guests that do not."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from benchmarks.servers import Server
 from benchmarks.serving import REUSE, Load
 from tests.guests import wat
 
-#: connections to the guest that waits, and the milliseconds that it waits for
+#: connections to the waiting guest, and its wait in milliseconds
 CONNECTIONS = 64
 WAIT = 40
 
 
 def report(settings: Settings) -> Report:
-    """Instances that there are at a time under load, and requests per second with deadlines beside without."""
-    report = Report("The pool: instances reused at once, and deadlines")
+    """Measure the number of instances under load, and request rates with and without deadlines."""
+    report = Report("The pool: concurrent reuse of instances, and deadlines")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         report.rows += _instances(folder, settings)
@@ -51,12 +51,12 @@ def _instances(folder: Path, settings: Settings) -> list[Row]:
     one = ("one request each", live["1"])
     return [
         Row(f"instances at a time, {CONNECTIONS} connections that wait for {WAIT} ms", live["16"], "", one),
-        Row("instances saved by reusing them at once", saved, "%", ("the seed", 64.0), at_least=90),
+        Row("instances saved by concurrent reuse", saved, "%", ("the seed", 64.0), at_least=90),
     ]
 
 
 class _Instances(threading.Thread):
-    """Counts a server's instances again and again in its block."""
+    """Counts a server's instances repeatedly within its block."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
@@ -92,7 +92,7 @@ def _deadlines(folder: Path, settings: Settings) -> list[Row]:
             loads = Load(free), Load(bound)
             for load in loads:
                 load.run(settings.seconds(0.5))
-            # By many short turns, so that what else the machine does falls on both.
+            # Many short alternating turns, so that other load on the machine affects both.
             for _ in range(settings.repetitions(25)):
                 for load in loads:
                     load.measure(settings.seconds(0.4))
@@ -100,5 +100,5 @@ def _deadlines(folder: Path, settings: Settings) -> list[Row]:
         what = f"WASI {version}, with --request-timeout 1s"
         rows.append(Row(what, with_.rate, "req/s", ("without", without.rate), ratio_at_least=0.95))
         if not math.isnan(without.cost):
-            rows.append(Row("processor time a request", with_.cost, "µs", ("without", without.cost)))
+            rows.append(Row("processor time per request", with_.cost, "µs", ("without", without.cost)))
     return rows

@@ -1,4 +1,4 @@
-"""What it costs to have guests profiled: requests per second with it beside without."""
+"""The cost of profiling: request rates with and without."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.guests.build import build
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second of guests that say hello, that compute, and that are Python, with and without profiles."""
+    """Measure the request rates of hello guests, CPU-bound guests and Python guests, with and without profiles."""
     report = Report("Profiles: serve --profile guest")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for what, guest, path, options in (
             ("WASI 0.3, hello", _guest(folder, "p3_hello"), "/", ()),
             ("WASI 0.3, 4 ms of computing", _guest(folder, "p3_compute"), "/1", ()),
-            ("WASI 0.2, a fresh instance each", _guest(folder, "hello"), "/", ()),
+            ("WASI 0.2, a new instance each", _guest(folder, "hello"), "/", ()),
             ("componentize-py, reused", build("python_p2"), "/hello", ("--max-instance-reuse-count", str(REUSE))),
-            ("componentize-py, a fresh instance each", build("python_p2"), "/hello", ()),
+            ("componentize-py, a new instance each", build("python_p2"), "/hello", ()),
         ):
             report.rows += _rows(what, folder, guest, path, options, settings)
     return report
@@ -43,12 +43,12 @@ def _rows(what: str, folder: Path, guest: Path, path: str, options: tuple[str, .
         loads = Load(plain, path), Load(profiled, path)
         for load in loads:
             load.run(settings.seconds(0.5))
-        # By many short turns, so that what else the machine does falls on both.
+        # Many short alternating turns, so that other load on the machine affects both.
         for _ in range(settings.repetitions(12)):
             for load in loads:
                 load.measure(settings.seconds(0.4))
     without, with_ = loads
     rows = [Row(what, with_.rate, "req/s", ("without", without.rate), ratio_at_least=0.9)]
     if not math.isnan(without.cost):
-        rows.append(Row("processor time a request", with_.cost, "µs", ("without", without.cost)))
+        rows.append(Row("processor time per request", with_.cost, "µs", ("without", without.cost)))
     return rows

@@ -1,4 +1,4 @@
-"""What routes cost: a server with a hundred of them, beside one that has none, asked the same."""
+"""The cost of routes: a server with a hundred routes, compared with one without, under the same load."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from benchmarks.report import Report, Row
 from benchmarks.serving import CONNECTIONS, Load
 from tests.guests import wat
 from wasi_trio.runtime import Engine
-from wasi_trio.serve._settings import Settings as ServerSettings
-from wasi_trio.serve.routing._orders import parse_route
+from wasi_trio.serve.routing._declarations import parse_route
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import Loader, read_versions
+from wasi_trio.serve.settings._settings import Settings as ServerSettings
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request
 
@@ -29,14 +29,14 @@ PATH = f"/service/{ROUTES // 2}/items?page=2"
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second to one of a hundred routes, beside a server without any."""
+    """Measure the request rate of one of a hundred routes, compared with a server without routes."""
     report = Report(f"One of {ROUTES} routes, over {CONNECTIONS} connections")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pairs: dict[str, tuple[Load, Load]] = {}
         for name, what in (
-            ("p3_hello", "WASI 0.3, reused as by default"),
-            ("hello", "WASI 0.2, a fresh instance each"),
+            ("p3_hello", "WASI 0.3, reused (default)"),
+            ("hello", "WASI 0.2, a new instance each"),
         ):
             guest = folder / f"{name}.wasm"
             guest.write_bytes(wat.load(name))
@@ -53,32 +53,31 @@ def report(settings: Settings) -> Report:
             load.run(settings.seconds(1.0))
         for what, (routed_load, plain_load) in pairs.items():
             rates, costs = _ratios(routed_load, plain_load, settings)
-            # What else the machine does changes from one moment to the next: of two that were measured one after the
-            # other the ratio is what counts.
+            # The load of the machine varies, so the report has ratios of consecutive measurements.
             beside = ("without routes", plain_load.rate)
             report.rows.append(Row(what, rates * plain_load.rate, "req/s", beside, ratio_at_least=0.97))
             cost = ("without routes", plain_load.cost)
-            report.rows.append(Row("  processor time a request", costs * plain_load.cost, "µs", cost))
+            report.rows.append(Row("  processor time per request", costs * plain_load.cost, "µs", cost))
         guest = folder / "p3_hello.wasm"
         routed, plain, ratio = trio.run(_without_sockets, guest, settings)
         aside = ("without routes", plain)
-        what = "processor time a request, in one process without sockets"
+        what = "processor time per request, in one process without sockets"
         report.rows.append(Row(what, plain * ratio, "µs", aside, ratio_at_most=1.03))
         report.notes.append(
-            "Where other work is on the machine the rates of two servers differ by more than routes cost, be they the "
-            f"same. The last row does not depend on that: with {ROUTES} routes it was {routed:.1f} µs."
+            "On a busy machine, the rates of two equal servers differ by more than the cost of routes. The last row "
+            f"does not depend on that: with {ROUTES} routes it was {routed:.1f} µs."
         )
     return report
 
 
 async def _without_sockets(guest: Path, settings: Settings) -> tuple[float, float, float]:
-    """Microseconds of processor time with routes and without, and the median of the ratios of neighbours."""
+    """Return microseconds of processor time with and without routes, and the median of consecutive ratios."""
     with Engine() as engine:
         loader = Loader(engine)
         async with trio.open_nursery() as nursery:
             routed, plain = Pools(nursery, Common()), Pools(nursery, Common())
-            orders = tuple(parse_route(f"/service/{number}={guest}") for number in range(ROUTES))
-            for pools, told in ((routed, {"route": orders}), (plain, {"component": (str(guest),)})):
+            declared = tuple(parse_route(f"/service/{number}={guest}") for number in range(ROUTES))
+            for pools, told in ((routed, {"route": declared}), (plain, {"component": (str(guest),)})):
                 asked = ServerSettings(told)
                 await pools.adopt([loader.load(version, asked) for version in read_versions(asked)])
             count = 20 if settings.quick else 400
@@ -96,7 +95,7 @@ async def _without_sockets(guest: Path, settings: Settings) -> tuple[float, floa
 
 
 def _ratios(load: Load, beside: Load, settings: Settings) -> tuple[float, float]:
-    """The medians of the ratios of rates, and of processor time, each of two measured one after the other."""
+    """Return the median ratios of rates and of processor time, of consecutive measurements."""
     rates: list[float] = []
     costs: list[float] = []
     for turn in range(settings.repetitions(20)):

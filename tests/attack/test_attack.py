@@ -1,4 +1,4 @@
-"""A tenth of each attack. Held to is what does not depend on the machine's speed; ``nox -s attack`` does the rest."""
+"""A tenth of each attack, with the figures that do not depend on the machine; ``nox -s attack`` checks all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def test_it_is_survived(attack: Attack, tmp_path: Path) -> None:
     assert course.problems(always=True) == []
 
 
-def test_what_does_not_hold_is_a_problem() -> None:
+def test_violations_are_problems() -> None:
     course = Course(ATTACKS[0])
     course.figures = [
         Figure("right", 1, at_most=1, at_least=1, always=True),

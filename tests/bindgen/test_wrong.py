@@ -1,4 +1,4 @@
-"""A wrong host function, and a wrong call of an export, are found by type checkers before anything runs."""
+"""Type checkers find wrong host functions and wrong calls of exports before anything runs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(folder: Path, program: str, *command: str) -> subprocess.CompletedProcess[str]:
-    # Of one name, programs of the same length might be taken for one that was checked before.
+    # A unique name, because a type checker could confuse programs of the same name and length.
     path = folder / f"program_{len(list(folder.glob('program_*.py')))}.py"
     path.write_text(program)
     return subprocess.run(
@@ -108,19 +108,19 @@ def check(folder: Path, program: str, *command: str) -> subprocess.CompletedProc
     )
 
 
-def test_what_fits(folder: Path) -> None:
+def test_correct_programs(folder: Path) -> None:
     done = check(folder, FITS, "mypy", "--strict")
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="pyright is not installed")
-def test_what_fits_for_pyright(folder: Path) -> None:
+def test_correct_programs_pass_pyright(folder: Path) -> None:
     done = check(folder, FITS, "pyright", "--pythonpath", sys.executable)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_does_not(folder: Path, what: str) -> None:
+def test_wrong_programs(folder: Path, what: str) -> None:
     right, wrong, said = WRONG[what]
     assert right in FITS
     done = check(folder, FITS.replace(right, wrong), "mypy", "--strict")

@@ -95,7 +95,7 @@ def test_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_text() -> None:
     assert arguments.parse_text("ü=\n") == "ü=\n"
-    with pytest.raises(ValueError, match=r"'\\udcff' is not text in UTF-8"):
+    with pytest.raises(ValueError, match=r"'\\udcff' is not UTF-8 text"):
         arguments.parse_text("\udcff")
     with pytest.raises(ValueError, match="UTF-8"):
         arguments.parse_variable("A=\udcff")
@@ -145,7 +145,7 @@ def test_header_file_with_a_bad_line(tmp_path: Path) -> None:
         arguments.parse_headers(f"@{path}")
 
 
-def test_header_file_that_can_not_be_read(tmp_path: Path) -> None:
+def test_unreadable_header_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No such file"):
         arguments.parse_headers(f"@{tmp_path / 'none'}")
     with pytest.raises(ValueError, match="directory"):

@@ -1,4 +1,4 @@
-"""What imports make is kept from the garbage collector; what comes after is not."""
+"""Objects created by imports are excluded from garbage collection. Later objects are not."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from wasi_trio.cli._collector import lasting
+from wasi_trio.cli._collector import excluded_from_collection
 
 
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
-    """As it was before: the objects of other tests are to be collected."""
+    """Undo the exclusion, so that objects of other tests can be collected."""
     yield
     gc.unfreeze()
     gc.enable()
@@ -28,8 +28,8 @@ def rings() -> int:
     return sum(type(one) is Ring for one in gc.get_objects())
 
 
-def test_what_is_made_in_there_is_not_looked_at_again() -> None:
-    with lasting():
+def test_objects_created_in_the_block_are_not_visited() -> None:
+    with excluded_from_collection():
         assert not gc.isenabled()
         Ring()
     assert gc.isenabled()
@@ -39,15 +39,15 @@ def test_what_is_made_in_there_is_not_looked_at_again() -> None:
     assert any(type(one) is Ring for one in gc.get_objects()), "it was kept until now"
 
 
-def test_what_is_made_afterwards_is_collected() -> None:
-    with lasting():
+def test_objects_created_later_are_collected() -> None:
+    with excluded_from_collection():
         pass
     Ring()
     assert rings() == 0
 
 
-def test_a_collector_that_was_off_stays_off() -> None:
+def test_a_disabled_collector_stays_disabled() -> None:
     gc.disable()
-    with pytest.raises(ImportError), lasting():
+    with pytest.raises(ImportError), excluded_from_collection():
         raise ImportError
     assert not gc.isenabled()

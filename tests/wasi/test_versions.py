@@ -1,4 +1,4 @@
-"""Components of any 0.2 and 0.3, and what those of 0.3.1 may have in them."""
+"""Components of any 0.2 and 0.3 version, and the additions of 0.3.1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wasi_trio.wasi._loading import compile_component, open_engine
 
 
 def of_version(name: str, track: str, version: str) -> str:
-    """A guest as a toolchain of another release would have made it."""
+    """Return a guest as the toolchain of another release would build it."""
     return re.sub(rf"@{re.escape(track)}\.\d+", f"@{version}", wat.source(name))
 
 
@@ -44,8 +44,8 @@ async def test_others_are_refused(version: str) -> None:
             raise AssertionError("it cannot be run")
 
 
-async def test_what_a_later_release_adds_is_what_is_missing() -> None:
-    """And it is named alone, since the rest of its interface is there."""
+async def test_additions_of_later_releases_are_missing() -> None:
+    """Only the addition is reported, because the host implements the rest of its interface."""
     text = """(component
       (import "wasi:random/random@0.3.1" (instance $random
         (export "get-random-u64" (func (result u64)))
@@ -57,7 +57,7 @@ async def test_what_a_later_release_adds_is_what_is_missing() -> None:
     assert caught.value.missing == ("wasi:random/random@0.3.1 get-random-u65",)
 
 
-# ---- what 0.3.1 admits -------------------------------------------------------------------------------------
+# ---- additions of 0.3.1 ------------------------------------------------------------------------------------
 
 IMPLEMENTS = """(component
   (import "primary" (implements "wasi:random/random@{version}") (external-id "a source of its own") (instance $one
@@ -76,8 +76,8 @@ class Seven:
 
 
 @pytest.mark.parametrize("version", ["0.2.12", "0.3.0", "0.3.1"])
-async def test_an_import_may_say_what_it_implements(version: str) -> None:
-    """It is met by that interface, unless the host has something for its own name."""
+async def test_an_import_may_name_its_interface(version: str) -> None:
+    """That interface satisfies it, unless the host has an implementation for its own name."""
     data = bytes(wasmtime.wat2wasm(IMPLEMENTS.format(version=version, type="u64")))
     with open_engine() as engine:
         compiled = compile_component(engine, data, "it")
@@ -90,7 +90,7 @@ async def test_an_import_may_say_what_it_implements(version: str) -> None:
         instance.close()
 
 
-def test_it_has_the_types_of_what_it_implements() -> None:
+def test_it_has_the_types_of_the_implemented_interface() -> None:
     data = bytes(wasmtime.wat2wasm(IMPLEMENTS.format(version="0.3.1", type="u32")))
     with open_engine() as engine, pytest.raises(LinkError) as caught:
         link_wasi(compile_component(engine, data, "it"))
@@ -98,7 +98,7 @@ def test_it_has_the_types_of_what_it_implements() -> None:
     assert named == ["primary get-random-u64", "secondary get-random-u64"]
 
 
-def test_what_it_implements_may_be_missing() -> None:
+def test_the_implemented_interface_may_be_missing() -> None:
     data = bytes(wasmtime.wat2wasm(IMPLEMENTS.format(version="0.4.0", type="u64")))
     with open_engine() as engine, pytest.raises(LinkError, match="primary, secondary"):
         link_wasi(compile_component(engine, data, "it"))

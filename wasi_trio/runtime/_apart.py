@@ -1,9 +1,9 @@
-"""Compiling in a process of its own, so that no component takes this one along.
+"""Compiles components in a separate process, to protect this one.
 
-A component of a kilobyte can keep wasmtime's validator busy for seconds, and have it take gigabytes; a fault in the
-compiler would end the process it is in. So a process is started for each component (``_compiler_process.py``), with
-limits of time and memory, and does all that is done to load it: what this process does afterwards with the component's
-bytes was done there before, and wasmtime's validator and compiler see them only there.
+A component of one kilobyte can occupy wasmtime's validator for seconds and make it allocate gigabytes. A fault in the
+compiler would end its process. So each component gets a process of its own (``_compiler_process.py``) with limits of
+time and memory. That process performs all steps of loading. This process repeats only steps that succeeded there, and
+never runs wasmtime's validator and compiler on the component's bytes.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from wasi_trio.runtime._compiler_process import (
 )
 from wasi_trio.runtime._verdicts import Verdicts
 
-#: seconds between two looks whether whoever waits for this has been cancelled
-_GLANCE = 0.1
-#: bytes of the process's standard error that are kept
-_LAST_WORDS = 4096
-#: bytes in which a compiled component has to come where its memory has no limit
-_MOST = 4 << 30
-#: The search path comes from here, as for a fork, and not from the environment or the working directory.
+#: Interval in seconds between checks for the cancellation of the waiting task.
+_CHECK_INTERVAL = 0.1
+#: Maximum number of bytes kept of the process's standard error.
+_MAX_STDERR = 4096
+#: Maximum size in bytes of a compiled component if its memory has no limit.
+_MAX_RESULT = 4 << 30
+#: The module search path comes from this process, as in a fork, and not from the environment or the working directory.
 _PROGRAM = (
     "import sys; sys.path[:] = eval(sys.argv[2]); "
     "from wasi_trio.runtime._compiler_process import main; main(sys.argv[1])"
 )
-#: what wasmtime says where it gets no memory, or no thread for want of memory
+#: wasmtime's messages if it gets no memory, or no thread because of that.
 _out_of_memory = re.compile(
     r"memory allocation|out of memory|cannot allocate|temporarily unavailable|os error 1[12]", re.IGNORECASE
 )
@@ -64,23 +64,23 @@ _FAULTS: dict[str, type[ComponentError]] = {"MalformedComponent": MalformedCompo
 def compile_apart(
     compiler: Compiler, data: bytes, limits: CompileLimits, progress: Progress | None = None
 ) -> Mapping[bytes, bytes]:
-    """Compile a component in a process of its own; gives its modules, serialized, by the digest of their code.
+    """Compile a component in a separate process. Return its serialized modules by the digest of their code.
 
-    Raises what ``compile_component`` raises, and CompilationFailed where it does not stay within the limits, or ends
-    that process. In a thread of trio's this ends when its task is cancelled.
+    Raises the errors of ``compile_component``. Raises CompilationFailed if the process exceeds its limits or crashes.
+    In a trio worker thread, cancellation of the waiting task ends the process.
     """
     return _Job(COMPILE, data, limits, compiler, progress).run()
 
 
 def validate_apart(compiler: Compiler, data: bytes, limits: CompileLimits) -> None:
-    """Check a component, but for its code, in a process of its own; raises as ``compile_apart`` does."""
+    """Validate a component without its code in a separate process. Raises the errors of ``compile_apart``."""
     _Job(VALIDATE, data, limits, compiler).run()
 
 
 def assemble_apart(text: bytes, limits: CompileLimits) -> bytes:
-    """The binary of WebAssembly text, which is read in a process of its own unless it is known from before.
+    """Assemble WebAssembly text to a binary, in a separate process unless an earlier run has accepted the text.
 
-    Raises MalformedComponent with all that is wrong, in several lines, or CompilationFailed.
+    Raises CompilationFailed, or MalformedComponent whose message lists all faults in several lines.
     """
     verdicts = Verdicts((), kept=True)
     name = verdicts.name(text)
@@ -111,16 +111,16 @@ class _Job:
                 "reservation": compiler.reservation,
             }
         self.modules: dict[bytes, bytes] = {}
-        self.most = limits.memory or _MOST
-        #: what has come and is no whole frame yet
+        self.remaining = limits.memory or _MAX_RESULT
+        #: The received bytes that do not form a complete frame yet.
         self.received = bytearray()
-        self.last_words = b""
+        self.stderr = b""
         self.done = False
 
     def run(self) -> dict[bytes, bytes]:
         if not sys.executable:
-            raise CompilationFailed("there is no Python to compile it with: sys.executable is empty")
-        with _file(json.dumps(self.orders).encode() + b"\n", self.data) as orders:
+            raise CompilationFailed("it cannot be compiled without a Python executable: sys.executable is empty")
+        with _anonymous_file(json.dumps(self.orders).encode() + b"\n", self.data) as orders:
             try:
                 process = subprocess.Popen(
                     [sys.executable, "-c", _PROGRAM, str(orders.fileno()), repr(list(map(str, sys.path)))],
@@ -131,66 +131,64 @@ class _Job:
                     stderr=subprocess.PIPE,
                 )
             except OSError as error:
-                raise CompilationFailed(f"the process to compile it in cannot be started: {error.strerror}") from None
+                raise CompilationFailed(f"the process to compile it cannot be started: {error.strerror}") from None
         with process:
             try:
-                self._listen(process)
+                self._read_output(process)
                 code = process.wait()
             finally:
                 process.kill()
         if not self.done:
-            raise self._ended(code)
+            raise self._crash(code)
         return self.modules
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        """Read what the process writes until it ends."""
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
+        """Read the process's output until it ends."""
         assert process.stdout is not None
         assert process.stderr is not None
-        check_cancelled = _cancellation()
+        check_cancelled = _cancellation_check()
         seconds = math.inf if self.limits.seconds is None else self.limits.seconds
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ, self._take)
-            selector.register(process.stderr, selectors.EVENT_READ, self._note)
+            selector.register(process.stdout, selectors.EVENT_READ, self._on_stdout)
+            selector.register(process.stderr, selectors.EVENT_READ, self._on_stderr)
             while selector.get_map():
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise CompilationFailed(
-                        f"compiling it takes longer than {seconds:g} s; --compile-timeout gives it more"
-                    )
+                    raise CompilationFailed(f"compiling it takes longer than {seconds:g} s; increase --compile-timeout")
                 check_cancelled()
-                for key, _ in selector.select(min(_GLANCE, left)):
-                    some = os.read(key.fd, 1 << 20)
-                    if some:
-                        key.data(some)
+                for key, _ in selector.select(min(_CHECK_INTERVAL, left)):
+                    chunk = os.read(key.fd, 1 << 20)
+                    if chunk:
+                        key.data(chunk)
                     else:
                         selector.unregister(key.fileobj)
 
-    def _note(self, some: bytes) -> None:
-        self.last_words = (self.last_words + some)[-_LAST_WORDS:]
-        if _failed_allocation.search(self.last_words) and self.limits.memory is not None:
-            # It may not come to its end, as it wants memory for that, too.
+    def _on_stderr(self, chunk: bytes) -> None:
+        self.stderr = (self.stderr + chunk)[-_MAX_STDERR:]
+        if _failed_allocation.search(self.stderr) and self.limits.memory is not None:
+            # The process may hang, because ending it needs memory too.
             raise self._too_large()
 
-    def _take(self, some: bytes) -> None:
-        self.received += some
+    def _on_stdout(self, chunk: bytes) -> None:
+        self.received += chunk
         while len(self.received) >= HEADER.size:
             letter, size = HEADER.unpack_from(self.received)
-            if size > self.most:
-                raise CompilationFailed(f"its compiled code has more than {self.most} bytes")
+            if size > self.remaining:
+                raise CompilationFailed(f"its compiled code has more than {self.remaining} bytes")
             if len(self.received) - HEADER.size < size:
                 return
             content = bytes(self.received[HEADER.size : HEADER.size + size])
             del self.received[: HEADER.size + size]
-            self._obey(letter, content)
+            self._handle(letter, content)
 
-    def _obey(self, letter: bytes, content: bytes) -> None:
+    def _handle(self, letter: bytes, content: bytes) -> None:
         match letter:
             case _ if letter == PROGRESS:
                 if self.progress is not None:
                     self.progress(*json.loads(content))
             case _ if letter == MODULE:
-                self.most -= len(content)
+                self.remaining -= len(content)
                 self.modules[content[:DIGEST]] = content[DIGEST:]
             case _ if letter == DONE:
                 self.done = True
@@ -209,24 +207,24 @@ class _Job:
                 failed.add_note(text)
                 raise failed
             case _:
-                raise AssertionError(f"a frame {letter!r} of the compiler's process")
+                raise AssertionError(f"unknown frame {letter!r} from the compiler process")
 
-    def _ended(self, code: int) -> CompilationFailed:
-        """What to say of a process that ended by itself with nothing said."""
-        words = self.last_words.decode("utf-8", "replace")
+    def _crash(self, code: int) -> CompilationFailed:
+        """Return the error for a process that ended without reporting a result."""
+        words = self.stderr.decode("utf-8", "replace")
         if _out_of_memory.search(words) and self.limits.memory is not None:
             return self._too_large()
         how = f"exit code {code}" if code >= 0 else _signal_name(-code)
-        failed = CompilationFailed(f"compiling it ended the process that did it, with {how}")
+        failed = CompilationFailed(f"compiling it crashed the compiler process with {how}")
         failed.add_note(words)
         return failed
 
     def _too_large(self) -> CompilationFailed:
         limit = self.limits.memory
         if limit is None:
-            return CompilationFailed("compiling it takes more memory than there is")
+            return CompilationFailed("compiling it takes more memory than is available")
         return CompilationFailed(
-            f"compiling it takes more than {limit / (1 << 20):g} MiB of memory; --compile-memory gives it more"
+            f"compiling it takes more than {limit / (1 << 20):g} MiB of memory; increase --compile-memory"
         )
 
 
@@ -237,8 +235,8 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _cancellation() -> Callable[[], None]:
-    """What raises Cancelled when this runs in a thread of trio's, and its task has been cancelled."""
+def _cancellation_check() -> Callable[[], None]:
+    """Return a function that raises Cancelled if this is a trio worker thread whose task has been cancelled."""
     try:
         trio.from_thread.check_cancelled()
     except RuntimeError:
@@ -246,8 +244,8 @@ def _cancellation() -> Callable[[], None]:
     return trio.from_thread.check_cancelled
 
 
-def _file(*parts: bytes) -> BinaryIO:
-    """A file that is nowhere, with this in it, at its start."""
+def _anonymous_file(*parts: bytes) -> BinaryIO:
+    """Return an anonymous file with this content, positioned at its start."""
     if hasattr(os, "memfd_create"):
         file: BinaryIO = open(os.memfd_create("wasi_trio"), "w+b")  # noqa: SIM115
     else:

@@ -19,7 +19,7 @@ from wasi_trio.testing._tasks import ungrouped
 from wasi_trio.testing._usage import metered
 from wasi_trio.wasi import _command as command
 from wasi_trio.wasi._context import WasiOptions
-from wasi_trio.wasi._loading import link_compiled, refused
+from wasi_trio.wasi._loading import link_compiled, load_error
 from wasi_trio.wasi._stdio import BytesSource
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def run(
     try:
         export = command.find_run(linked)
     except LinkError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
     options = replace(
         base,
         args=(PurePath(name).name, *arguments),
@@ -89,4 +89,5 @@ async def run(
     if isinstance(outcome, Trap):
         explain(outcome, None, running.stderr)
         raise outcome
+    running._save_tape()
     return CommandResult(outcome, running.stdout, running.stderr)

@@ -1,4 +1,4 @@
-"""A network in memory between a test and its guests."""
+"""An in-memory network between a test and its guests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from wasi_trio.wasi.sockets._transports import Direction
 
 
 class Network:
-    """A network in memory, in which guests reach the test and each other.
+    """An in-memory network that connects guests with the test and with each other.
 
-    ``names`` are the hosts for look-ups, with their addresses. Guests may connect, listen, send and receive at any
-    address, unless ``options`` allow less. All waiting follows trio's clock.
+    ``names`` maps host names for look-ups to their addresses. Guests may connect, listen, send and receive at any
+    address, unless ``options`` restrict them. All waits follow trio's clock.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class Network:
         self._options = options or NetworkOptions(inherit=True, allow_ip_name_lookup=True)
 
     def options(self) -> NetworkOptions:
-        """For ``WasiOptions.network``."""
+        """Return the options for ``WasiOptions.network``."""
         return replace(self._options, network=self._memory)
 
     def listen(self, host: str, port: int) -> Listener:
-        """Listen for connections of guests at an address. Raises OSError if the address is in use."""
+        """Listen at an address for connections from guests. Raises OSError if the address is in use."""
         address = Address(host, port)
         transport = self._memory.tcp(address.family)
         transport.bind(address)
@@ -41,7 +41,7 @@ class Network:
         return Listener(transport)
 
     async def connect(self, host: str, port: int) -> MemoryStream:
-        """Connect to a guest that listens at the address, or at all addresses; waits for one."""
+        """Wait for a guest that listens at the address, or at all addresses, and connect to it."""
         address = Address(host, port)
         transport = self._memory.tcp(address.family)
         while True:
@@ -54,7 +54,7 @@ class Network:
                 return MemoryStream(transport)
 
     def datagrams(self, host: str, port: int) -> Datagrams:
-        """A UDP socket at an address. Raises OSError if the address is in use."""
+        """Return a UDP socket bound to an address. Raises OSError if the address is in use."""
         address = Address(host, port)
         transport = self._memory.udp(address.family)
         transport.bind(address)
@@ -62,7 +62,7 @@ class Network:
 
 
 class _Registered:
-    """What a test has to close: whoever looks for leaks is told of it."""
+    """A thing that a test must close. The leak check learns of it."""
 
     def __init__(self, what: str) -> None:
         self._register = REGISTER.get()
@@ -75,7 +75,7 @@ class _Registered:
 
 
 class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
-    """The test's end of a connection: as trio.SocketStream, but in memory. Each direction is for one task at a time."""
+    """The test's end of an in-memory connection, like trio.SocketStream. Each direction is for one task at a time."""
 
     def __init__(self, transport: MemoryTcp) -> None:
         super().__init__("a MemoryStream")
@@ -93,7 +93,7 @@ class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
         return self._transport.remote_address()[:2]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As of trio; waits while the connection is full."""
+        """Send all data, as in trio. Waits while the connection is full."""
         with self._sending:
             await trio.lowlevel.checkpoint()
             self._check(self._ended)
@@ -116,7 +116,7 @@ class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
                 self._check(self._ended)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As of trio; b"" when the guest has shut down its direction."""
+        """Receive data, as in trio. Returns b"" after the guest has shut down its direction."""
         limit = PIPE if max_bytes is None else operator.index(max_bytes)
         if limit < 1:
             raise ValueError("max_bytes must be at least 1")
@@ -139,7 +139,7 @@ class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
             self._transport.shut_down(Direction.SEND)
 
     def reset(self) -> None:
-        """Break off the connection, as a host that crashed does: the guest gets connection-reset."""
+        """Break the connection, as a crashed host does. The guest gets connection-reset."""
         self._transport.reset()
         self._set_closed()
 
@@ -154,7 +154,7 @@ class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
 
 
 class Listener(_Registered, trio.abc.Listener[MemoryStream]):
-    """Accepts connections of guests; for trio.serve_listeners, for instance."""
+    """Accepts connections from guests, for example for trio.serve_listeners."""
 
     def __init__(self, transport: MemoryTcp) -> None:
         super().__init__("a Listener")
@@ -177,20 +177,20 @@ class Listener(_Registered, trio.abc.Listener[MemoryStream]):
 
 
 class Datagrams(_Registered, trio.abc.AsyncResource):
-    """The test's socket for UDP."""
+    """The test's UDP socket."""
 
     def __init__(self, transport: MemoryUdp) -> None:
         super().__init__("a socket for datagrams")
         self._transport = transport
 
     async def send(self, data: bytes, host: str, port: int) -> None:
-        """Send a datagram. It is lost if there is no socket at the address, or no room."""
+        """Send a datagram. It is lost if the address has no socket, or if the socket's buffer is full."""
         await trio.lowlevel.checkpoint()
         self._check()
         self._transport.send(data, Address(host, port))
 
     async def receive(self) -> tuple[bytes, tuple[str, int]]:
-        """The next datagram, and its source."""
+        """Return the next datagram and its source."""
         await trio.lowlevel.checkpoint()
         while True:
             self._check()
@@ -212,7 +212,7 @@ class Datagrams(_Registered, trio.abc.AsyncResource):
 
 
 class _Turn:
-    """Has one task at a time do something."""
+    """Admits one task at a time. Raises trio.BusyResourceError for others."""
 
     def __init__(self, message: str) -> None:
         self._message = message

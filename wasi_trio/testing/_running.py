@@ -20,7 +20,7 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill
-from wasi_trio.testing._outgoing import Outgoing
+from wasi_trio.testing._outgoing import Outgoing, Tape
 from wasi_trio.testing._pool import InstanceRecord, Pools
 from wasi_trio.testing._recording import Watch, leaks, record
 from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
@@ -74,6 +74,7 @@ class Outputs:
     def __init__(self) -> None:
         self._stdout = CapturedOutput(CAPTURED)
         self._stderr = CapturedOutput(CAPTURED)
+        self._tape: Tape | None = None
 
     @property
     def stdout(self) -> str:
@@ -95,8 +96,15 @@ class Outputs:
 
     def _wasi(self, settings: GuestSettings, base: WasiOptions, fail: Callable[[BaseException], None]) -> WasiOptions:
         """The options of guests whose output goes here."""
-        outgoing = Outgoing(settings.get("outgoing"), fail)
-        return wasi_options(settings, base, self._stdout, self._stderr, outgoing)
+        handler = settings.get("outgoing")
+        if isinstance(handler, Tape):
+            self._tape = handler
+        return wasi_options(settings, base, self._stdout, self._stderr, Outgoing(handler, fail))
+
+    def _save_tape(self) -> None:
+        """Save what was recorded, if anything was: the block has ended well. Raises CassetteError."""
+        if self._tape is not None:
+            self._tape.save()
 
 
 def written(title: str, by: Outputs | InstanceRecord) -> list[tuple[str, str]]:
@@ -164,6 +172,10 @@ class Running(Outputs):
             sections += written(title, self)
         return sections
 
+    def _linked(self) -> list[LinkedComponent]:
+        """The components, each as it is linked."""
+        return [handler.component for handler in self._pools.handlers]
+
     def _fail(self, error: BaseException) -> None:
         """Something in the test's own code has failed beside the test: end the block with it."""
         self._block.fail(error)
@@ -210,6 +222,7 @@ class Running(Outputs):
                 try:
                     with self._block.block():
                         yield handlers
+                    self._save_tape()
                     if self._watched is not None:
                         await self._note_lingering(self._watched)
                 except BaseException as error:

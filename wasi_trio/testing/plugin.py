@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wasi_trio.testing._record_mode import RecordingSession, RecordMode, RunningTest, running_test
 from wasi_trio.testing._recording import leaks, recorded
 
 if TYPE_CHECKING:
     from wasi_trio.testing._app import App
     from wasi_trio.testing._live import LiveServer
     from wasi_trio.testing._opener import Opener
+
+_SESSION = pytest.StashKey[RecordingSession]()
 
 FIXTURES = ("wasi_component", "wasi_server")
 #: values of the setting wasi_leaks
@@ -57,6 +60,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="show the N tests and components whose guests used most processor time (default: 10)",
     )
+    parser.getgroup("wasi_trio").addoption(
+        "--wasi-trio-record",
+        metavar="MODE",
+        choices=list(RecordMode),
+        default=None,
+        help="when cassettes record guests' requests: once, none, all or new_episodes (default: as each says, or once)",
+    )
     parser.addini(
         "wasi_leaks",
         "what becomes of a test that leaves instances, streams or file descriptors behind: error, warn or off"
@@ -66,6 +76,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    mode = config.getoption("--wasi-trio-record")
+    config.stash[_SESSION] = RecordingSession(None if mode is None else RecordMode(mode))
     config.addinivalue_line("markers", "wasi_components(*patterns): run a test for each file; components() makes it")
     config.addinivalue_line("markers", "wasi_allow_leaks: let a test leave instances, streams and descriptors behind")
     if config.getoption(SLOW) is not None:
@@ -139,10 +151,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     token = recorded.set([])
+    test = running_test.set(RunningTest(item.config.stash[_SESSION], item.path.parent))
     try:
         with _counted(item.config), _watched(item):
             return (yield)
     finally:
+        running_test.reset(test)
         recorded.reset(token)
 
 

@@ -1,20 +1,20 @@
-"""How a component is made of a core module, which is what a user often has instead."""
+"""Advice for users who have a core module instead of a component."""
 
 from __future__ import annotations
 
 from wasi_trio.component import _wasm as wasm
 from wasi_trio.component._errors import MalformedComponent
 
-#: how a core module begins where a component has another version (Binary.md of the component model)
+#: The preamble of a core module. That of a component has another version (Binary.md of the component model).
 PREAMBLE = b"\0asm\x01\0\0\0"
 _CUSTOM, _IMPORTS, _EXPORTS = 0, 2, 7
 _PREVIEW1 = "wasi_snapshot_preview1"
-#: how the custom section is named in which toolchains leave a module's WIT
+#: The prefix of the custom section in which toolchains store a module's WIT.
 _COMPONENT_TYPE = "component-type"
 
 
 def remedy(data: bytes) -> str:
-    """What makes a component of this core module."""
+    """Return advice on how to turn this core module into a component."""
     found: dict[int, bytes] = {}
     embedded = False
     try:
@@ -25,17 +25,17 @@ def remedy(data: bytes) -> str:
             elif identifier in (_IMPORTS, _EXPORTS):
                 found[identifier] = bytes(content)
     except MalformedComponent:
-        return "and this one is malformed: build it again"
+        return "this module is malformed: build it again"
     if wasm.name(_PREVIEW1) in found.get(_IMPORTS, b""):
         kind = "command" if wasm.name("_start") in found.get(_EXPORTS, b"") else "reactor"
         return (
-            f"it is for WASI preview 1. `wasm-tools component new --adapt {_PREVIEW1}.{kind}.wasm` makes one of it,"
-            " with the adapter of that name from wasmtime's releases, and `jco new` brings one along. Or compile it for"
-            " the target wasm32-wasip2"
+            "this module is for WASI preview 1. Convert it with"
+            f" `wasm-tools component new --adapt {_PREVIEW1}.{kind}.wasm`"
+            " (wasmtime's releases contain the adapter) or with `jco new`, or compile it for the target wasm32-wasip2"
         )
     if embedded:
-        return "`wasm-tools component new` makes one of it"
+        return "convert it with `wasm-tools component new`"
     return (
-        "`wasm-tools component embed` and then `wasm-tools component new` make one of it and its WIT. Toolchains such"
-        " as Rust's target wasm32-wasip2, TinyGo's wasip2, componentize-py and jco build components"
+        "convert it with `wasm-tools component embed`, which adds its WIT, and `wasm-tools component new`. Rust's"
+        " target wasm32-wasip2, TinyGo's wasip2, componentize-py and jco build components directly"
     )

@@ -1,4 +1,4 @@
-"""The host's ends of streams and futures, opposite guests and opposite each other."""
+"""The host's ends of streams and futures, with guests and with each other."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_guest_learns_that_the_host_writes_no_more(world: World, log: Log) -> 
 def test_one_operation_at_a_time(world: World, log: Log) -> None:
     writer, guest, index = host_to_guest(world)
     writer.start_write(b"ab", log)
-    with pytest.raises(HostError, match="is under way"):
+    with pytest.raises(HostError, match="already has an operation in progress"):
         writer.start_write(b"cd", log)
     assert read(guest, index, 64, 4) == 2 << 4
     assert log.take() == (COMPLETED, 2)
@@ -261,7 +261,7 @@ def test_a_stream_has_one_reader(world: World, log: Log) -> None:
     with pytest.raises(HostError, match="given away before"):
         HostReader(reader.shared)
     reader.start_read(1, log)
-    with pytest.raises(HostError, match="being read"):
+    with pytest.raises(HostError, match="during a read"):
         reader.into_shared()
     reader.cancel()
     passed = context(guest).lower_stream(reader, U8)

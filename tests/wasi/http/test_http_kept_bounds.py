@@ -1,4 +1,4 @@
-"""Who is given a connection that was kept, and how many are kept for how long."""
+"""The ownership of kept connections, and the limits on their number and age."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ async def server(nursery: trio.Nursery) -> Server:
     return Server(nursery)
 
 
-# ---- whose they are ----------------------------------------------------------------------------------------
+# ---- ownership ---------------------------------------------------------------------------------------------
 
 
-async def test_what_is_not_allowed_any_more_gets_no_kept_connection(server: Server) -> None:
+async def test_kept_connections_require_a_current_permission(server: Server) -> None:
     await server.serving(fixed(OK))
     allowed = True
     server.client = Client(allow_address=lambda address: allowed)
@@ -46,7 +46,7 @@ async def test_the_allow_list_holds_for_kept_connections(server: Server, entries
 
 
 async def test_a_name_does_not_get_the_connection_of_another(server: Server) -> None:
-    """Both have the same address, and a server may tell them apart by the connection: for TLS by its name there."""
+    """Both names have the same address, but a server may distinguish them by connection, as TLS does by server name."""
 
     class Resolver(trio.abc.HostnameResolver):
         async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # type: ignore[no-untyped-def]
@@ -74,7 +74,7 @@ async def test_a_client_does_not_get_the_connection_of_one_with_other_terms(serv
 
 
 async def at_once(server: Server, count: int, **options) -> None:  # type: ignore[no-untyped-def]
-    """So many requests, each on a connection of its own."""
+    """Send ``count`` concurrent requests, each on its own connection."""
     asked = trio.Semaphore(0)
     go_on = trio.Event()
 
@@ -93,14 +93,14 @@ async def at_once(server: Server, count: int, **options) -> None:  # type: ignor
 
 
 @pytest.mark.parametrize("bounds", [KeepAlive(max_idle=2), KeepAlive(max_idle_per_host=2)])
-async def test_so_many_are_kept(nursery: trio.Nursery, bounds: KeepAlive) -> None:
+async def test_the_number_of_kept_connections_is_bounded(nursery: trio.Nursery, bounds: KeepAlive) -> None:
     server = Server(nursery, bounds)
     await at_once(server, 5)
     assert (server.connections.open, server.connections.idle, GUESTS.count) == (2, 2, 2)
 
 
 @pytest.mark.parametrize("bounds", [KeepAlive(max_idle=0), KeepAlive(max_idle_per_host=0), KeepAlive(idle_timeout=0)])
-async def test_none_are_kept(nursery: trio.Nursery, bounds: KeepAlive) -> None:
+async def test_disabled_pools_keep_nothing(nursery: trio.Nursery, bounds: KeepAlive) -> None:
     server = await Server(nursery, bounds).serving(fixed(OK))
     for _ in range(2):
         assert await server.get() == b"ok"
@@ -168,9 +168,7 @@ async def test_cancelling_the_nursery_closes_them() -> None:
 # ---- descriptors -------------------------------------------------------------------------------------------
 
 
-async def test_a_kept_connection_gives_way_to_whatever_needs_a_descriptor(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kept_connection_yields_its_descriptor(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     await at_once(server, 2)
     monkeypatch.setattr(Share, "limit", 2)
     GUESTS.reserve()
@@ -193,7 +191,7 @@ async def test_no_socket_is_closed_from_another_thread(server: Server, monkeypat
 
 
 async def test_a_server_that_sends_without_end_as_it_is_left(server: Server) -> None:
-    """Closing does not wait for it."""
+    """Closing the connection does not wait for the server."""
 
     async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
         await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -1,4 +1,4 @@
-"""wasi:config and wasi:logging as a guest finds them."""
+"""wasi:config and wasi:logging from the guest's view."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_hostile_texts_stay_one_line(engine: Engine, logged: pytest.LogCap
     assert second.getMessage().endswith(": %(secret)s {0}")
 
 
-async def test_what_no_handler_wants_is_not_made(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unwanted_messages_are_not_formatted(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "wasi_trio.guest")
     async with instance_of(engine, LOGGING, ("wasi:logging/logging",), NO_STATE) as guest:
         await guest("log", "warn", "", "x")
@@ -105,21 +105,21 @@ async def test_a_guest_that_is_served(logged: pytest.LogCaptureFixture) -> None:
     assert said["instance"].isdigit()
 
 
-async def test_what_is_not_given_is_refused_with_the_option() -> None:
+async def test_missing_interfaces_are_refused_with_their_option() -> None:
     options = {"wasi:config": "--config-var NAME=VALUE", "wasi:keyvalue": "--keyvalue NAME=URL"}
     with pytest.raises(LoadError) as caught:
         async with component(wat.source("state")):
             raise AssertionError("it is refused before")
     for package, option in options.items():
-        assert f"{package} is given with {option}" in str(caught.value)
+        assert f"{package} requires the option {option}" in str(caught.value)
     with pytest.raises(LoadError) as caught:
         async with component(wat.source("state"), config={}):
             raise AssertionError("it is refused before")
     assert "--config-var" not in str(caught.value)
-    assert "; wasi:keyvalue is given with --keyvalue NAME=URL" in str(caught.value)
+    assert "; wasi:keyvalue requires the option --keyvalue NAME=URL" in str(caught.value)
 
 
-async def test_a_bucket_that_there_is_not() -> None:
+async def test_an_unknown_bucket() -> None:
     async with component(wat.source("state"), config={}, keyvalue={"other": MemoryStore()}) as app:
         response = await app.get("/1")
         assert (response.status, await response.text()) == (503, "no such bucket\n")

@@ -1,4 +1,4 @@
-"""The built-ins about streams and futures."""
+"""The built-ins for streams and futures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._streams import ReadableStreamEnd, SharedStream, WritableStreamEnd
 from wasi_trio.component.concurrency._threads import Until
 from wasi_trio.component.concurrency._waitable_builtins import BLOCKED
-from wasi_trio.component.concurrency._waitables import Waitable
 
-_ENDS: dict[tuple[type, bool], type[GuestEnd]] = {
+_ENDS: dict[tuple[type, bool], type[GuestEnd[Any]]] = {
     (Stream, False): ReadableStreamEnd,
     (Stream, True): WritableStreamEnd,
     (Future, False): ReadableFutureEnd,
@@ -25,7 +24,7 @@ _ENDS: dict[tuple[type, bool], type[GuestEnd]] = {
 
 
 class _Ends:
-    """Finds the ends that one built-in works on: those of one class and element type."""
+    """Finds the ends that a built-in works on, which have one class and one element type."""
 
     __slots__ = ("class_", "element", "name")
 
@@ -48,7 +47,7 @@ class _Ends:
 
 
 def new(builtin: AsyncBuiltin) -> Any:
-    """``stream.new`` and ``future.new``."""
+    """Return the function for ``stream.new`` or ``future.new``."""
     type_ = builtin.type
     assert isinstance(type_, (Stream, Future))
     element = type_.element
@@ -68,7 +67,7 @@ def new(builtin: AsyncBuiltin) -> Any:
 
 
 def copy(builtin: AsyncBuiltin) -> Any:
-    """``stream.read``, ``stream.write``, ``future.read`` and ``future.write``."""
+    """Return the function for ``stream.read``, ``stream.write``, ``future.read`` or ``future.write``."""
     ends = _Ends(builtin)
     class_, element = ends.class_, ends.element
     options = builtin.options
@@ -94,13 +93,13 @@ def copy(builtin: AsyncBuiltin) -> Any:
         end.begin(instance.context(options) if context is None else context, codec, pointer, count)
         if end.pending:
             return int(end.take_event()[2])
-        return BLOCKED if is_async else _wait(end)
+        return BLOCKED if is_async else end.wait(end.take_payload)
 
     return call
 
 
 def cancel(builtin: AsyncBuiltin) -> Any:
-    """``stream.cancel-read`` and on. They never wait: what they cancel ends at once."""
+    """Return the function for ``stream.cancel-read`` and the like. It never waits, because it ends the copy at once."""
     ends = _Ends(builtin)
     is_async = builtin.options.is_async
     kind = "write" if ends.class_.writes else "read"
@@ -121,7 +120,7 @@ def cancel(builtin: AsyncBuiltin) -> Any:
 
 
 def drop(builtin: AsyncBuiltin) -> Any:
-    """``stream.drop-readable`` and on."""
+    """Return the function for ``stream.drop-readable`` and the like."""
     ends = _Ends(builtin)
 
     def call(instance: ComponentInstance, index: int) -> None:
@@ -130,7 +129,3 @@ def drop(builtin: AsyncBuiltin) -> Any:
         instance.handles.remove(index)
 
     return call
-
-
-def _wait(end: Waitable) -> Until:
-    return end.wait(lambda: end.pending, lambda: end.take_event()[2])

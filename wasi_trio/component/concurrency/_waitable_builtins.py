@@ -1,7 +1,8 @@
-"""The built-ins about waitable sets, subtasks and error contexts."""
+"""The built-ins for waitable sets, subtasks and error contexts."""
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from wasi_trio.component.concurrency._waitables import NO_EVENT, TASK_CANCELLED,
 
 BLOCKED = 0xFFFF_FFFF
 
-#: characters of an error context's message that are kept
+#: Maximum number of characters kept of an error context's message.
 MAX_DEBUG_MESSAGE = 1024
 
 _AFTER_END = "`subtask.cancel` called after terminal status delivered"
@@ -27,7 +28,7 @@ _T = TypeVar("_T")
 
 
 def entry(instance: ComponentInstance, index: int, kind: type[_T], name: str) -> _T:
-    """What a handle stands for, which must be of a certain kind."""
+    """Return the object behind a handle, which must be of the given kind. Raises Trap."""
     found = instance.handles.get(index)
     if not isinstance(found, kind):
         raise Trap(f"handle index {index} is not a {name}")
@@ -57,7 +58,7 @@ def waitable_set_wait(builtin: AsyncBuiltin) -> Any:
             return _store_event(context, pointer, TASK_CANCELLED)
         if joined.ready:
             return _store_event(context, pointer, joined.take_event())
-        return joined.wait(cancellable, lambda event: _store_event(context, pointer, event))
+        return joined.wait(cancellable, functools.partial(_store_event, context, pointer))
 
     return call
 
@@ -128,8 +129,8 @@ def subtask_cancel(builtin: AsyncBuiltin) -> Any:
             if not subtask.resolved:
                 if is_async:
                     return BLOCKED
-                return subtask.wait(lambda: subtask.resolved, lambda: subtask.take_event()[2])
-        return subtask.take_event()[2]
+                return subtask.wait(subtask.take_payload)
+        return subtask.take_payload()
 
     return call
 
@@ -150,7 +151,7 @@ def subtask_drop(builtin: AsyncBuiltin) -> Any:
 
 
 class ErrorContext:
-    """An ``error-context``: a message for people."""
+    """An ``error-context``: a debug message."""
 
     __slots__ = ("debug_message",)
 

@@ -1,4 +1,4 @@
-"""What a server is to do, and what has become of that since it was started."""
+"""The configuration of a server: its settings, their sources, and their reloading."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 from wasi_trio.serve._config_file import VARIABLE, ConfigFile, gather, read_config_file
 from wasi_trio.serve._configuration import ProtocolOptions
-from wasi_trio.serve._settings import SETTINGS, Setting, Settings
 from wasi_trio.serve.routing._versions import RouteVersion, read_versions
+from wasi_trio.serve.settings._setting import Setting
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._table import SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """What a server is to do; can be pickled, for the processes that are to do it.
+class ServerConfig:
+    """The settings of a server and their sources. They can be pickled, for the workers.
 
-    ``given`` is what its command line said, and ``path`` the configuration file.
+    ``given`` are the settings from the command line, and ``path`` is the configuration file.
     """
 
     settings: Settings
@@ -25,19 +27,19 @@ class Orders:
     path: str | None = None
 
     def read(self, known: Iterable[RouteVersion] = ()) -> tuple[RouteVersion, ...]:
-        """All routes as their files are now; raises LoadError, SettingError."""
+        """Read all routes from their files. Raise LoadError or SettingError."""
         return read_versions(self.settings, known)
 
     def protocol_options(self) -> ProtocolOptions:
-        """Raises SettingError."""
+        """Return the options for listening and for clients. Raise SettingError."""
         return ProtocolOptions(self.file, self.settings)
 
-    def revised(self, environment: Mapping[str, str]) -> tuple[Orders, list[str]]:
-        """The orders as the configuration file says now, and what it says that a server that runs cannot change.
+    def reloaded(self, environment: Mapping[str, str]) -> tuple[ServerConfig, list[str]]:
+        """Read the file again. Return the new configuration, and the names of changes that need a restart.
 
-        Those stay as they were. Raises SettingError.
+        The new configuration keeps the old values of those. Raise SettingError.
         """
-        new = understand(self.given, environment, self.path)
+        new = read_server_config(self.given, environment, self.path)
         stays = [setting.name for setting in SETTINGS if _is_fixed(setting)]
         refused = [name for name in stays if new.settings[name] != self.settings[name]]
         file = new.file
@@ -45,15 +47,17 @@ class Orders:
             keys = {**file.server, **self.file.server}
             refused += [key for key in keys if file.server.get(key) != self.file.server.get(key)]
             file = replace(file, server=self.file.server)
-        return replace(new, settings=new.settings.keeping(self.settings, stays), file=file), refused
+        return replace(new, settings=new.settings.with_values_of(self.settings, stays), file=file), refused
 
 
 def _is_fixed(setting: Setting) -> bool:
     return setting.name not in ("component", "route") and (not setting.for_routes or setting.name == "drain-timeout")
 
 
-def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None) -> Orders:
-    """All that says what to do, brought together; raises SettingError."""
+def read_server_config(
+    given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None
+) -> ServerConfig:
+    """Combine the settings of all sources. Raise SettingError."""
     path = config_file or environment.get(VARIABLE)
     file = read_config_file(path) if path else None
-    return Orders(gather(given, environment, file), file, given, path)
+    return ServerConfig(gather(given, environment, file), file, given, path)
