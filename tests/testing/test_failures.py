@@ -49,7 +49,7 @@ async def test_a_trap_comes_with_what_the_guest_wrote(name: str) -> None:
         backtrace, stderr = caught.value.__notes__
         assert "wasm backtrace" in backtrace
         assert stderr.startswith(f"standard error of instance {app.started} of {build(name)}:\n    ")
-        # With WASI 0.2 each request has an instance of its own, and only the one that failed is told of.
+        # With WASI 0.2 each request has its own instance, and the note is about the failed instance alone.
         assert ("a line on stderr" in stderr) is (app.started == 1)
         assert "a line on stderr" in app.stderr
         assert "RuntimeError: an exception that nothing in the guest catches" in stderr

@@ -1,4 +1,4 @@
-"""What tests leave behind, and what is said of it."""
+"""Tests that leave something open, and the report about each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.testing.test_plugin import Suite
 
 pytest_plugins = ["pytester"]
 
-#: a component of WASI 0.3 that gives out the readable end of a stream, and keeps the other; and takes one
+#: A component of WASI 0.3 that returns or passes on the readable end of a stream and keeps the writable end.
 STREAMS = """(component
   (import "take" (func $take (param "s" (stream u8))))
   (type $stream (stream u8))
@@ -148,7 +148,7 @@ LEFT = {
     "stream_given": "*a StreamReader was not closed*",
     "stream_taken": "*a StreamReader was not closed*",
     "connection": "*a Listener was not closed (made at */test_it.py:*, in test_connection)",
-    "work": "*instance 1 of background.wat still worked on what comes after its response*`await app.idle()`*",
+    "work": "*instance 1 of background.wat still worked after its response when its block ended*`await app.idle()`*",
 }
 
 
@@ -162,17 +162,17 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
 
 def test_what_is_left(suite: Suite) -> None:
     result = suite.run(TESTS, "-v")
-    # pytest counts the test as passed, and its teardown as an error.
+    # pytest counts the test as passed and its teardown as an error.
     result.assert_outcomes(passed=15, failed=1, errors=len(LEFT))
     for name, line in LEFT.items():
-        result.stdout.fnmatch_lines([f"test_it.py::test_{name} has left something behind:", line])
+        result.stdout.fnmatch_lines([f"test_it.py::test_{name} leaves something open:", line])
         result.stdout.fnmatch_lines([f"ERROR test_it.py::test_{name} - *"])
 
 
 def test_warnings(suite: Suite) -> None:
     result = suite.run(TESTS, "-k", "descriptor or instance", ini="[pytest]\ntrio_mode = true\nwasi_leaks = warn\n")
     result.assert_outcomes(passed=2, warnings=2)
-    result.stdout.fnmatch_lines(["*PytestWarning: test_it.py::test_descriptor has left something behind:"])
+    result.stdout.fnmatch_lines(["*PytestWarning: test_it.py::test_descriptor leaves something open:"])
 
 
 def test_off(suite: Suite) -> None:

@@ -149,7 +149,7 @@ async def test_a_listener_of_one_s_own_is_told_too() -> None:
 
 
 class Printing:
-    """A host function that prints what the guest calls it with, and fails at 9."""
+    """A host function that prints its argument, and fails at 9."""
 
     def __init__(self, context: WasiContext) -> None:
         self._context = context
@@ -181,7 +181,7 @@ async def test_what_each_instance_wrote(name: str) -> None:
     assert note == "standard error of instance 3 of the component:\n    trouble with 9"
     titles = [title for title, _ in app.report()]
     assert titles[0] == "wasi_trio: the component: instances"
-    assert titles[1] == "wasi_trio: instance 3 of the component: stdout", "the one that failed comes first"
+    assert titles[1] == "wasi_trio: instance 3 of the component: stdout", "the failed instance comes first"
     assert titles[3] == "wasi_trio: instance 1 of the component: stdout"
 
 

@@ -74,7 +74,7 @@ class Instance:
         profiler = linked.engine.profiler
         #: The profile of the instance, if guests are profiled.
         self.profile = None if profiler is None else profiler.begin(linked)
-        #: who wants to know of its end
+        #: The register that learns of its end.
         self.register = REGISTER.get()
         if self.register is not None:
             self.register.opened(self, f"an instance of {linked.name or 'a component'}")

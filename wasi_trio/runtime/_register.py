@@ -1,4 +1,4 @@
-"""Who is told of what comes into being in a context, and of its end: the leak check of a test."""
+"""The register of open instances and stream ends in a context, which a test's leak check provides."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, Protocol
 
 
 class Register(Protocol):
-    """Is told of instances and of the host's ends of streams, synchronously. It takes no time, and raises nothing."""
+    """Learns of instances and of the host's ends of streams, synchronously. Its methods are quick and do not raise."""
 
     def opened(self, thing: Any, what: str) -> None:
-        """Something came into being that has to be closed; ``what`` describes it."""
+        """Note a new thing that must be closed; ``what`` describes it."""
 
     def closed(self, thing: Any) -> None:
-        """It was closed; harmless when repeated."""
+        """Note that a thing was closed. May be called again."""
 
     def ending(self, instance: Any) -> None:
-        """An instance is about to be closed, which cuts its streams."""
+        """Note that an instance is about to close, which cuts its streams."""
 
 
-#: None where nobody wants to know
+#: None if no test checks for leaks.
 REGISTER: ContextVar[Register | None] = ContextVar("the register of what is open", default=None)

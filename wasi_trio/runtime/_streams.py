@@ -80,7 +80,7 @@ class _Half(Generic[E]):
 
     @property
     def peer_dropped(self) -> bool:
-        """Whether the other half is gone."""
+        """Whether the other half is closed."""
         return self._end.peer_dropped
 
     def close(self) -> None:

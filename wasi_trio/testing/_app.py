@@ -172,7 +172,7 @@ class App(Running):
         had_all = response.body.ended
         response.body.close()
         if not had_all:
-            self._watched = None  # the guest is told, and goes on as it likes
+            self._watched = None  # The guest may finish in its own time.
             exchange.cancel()
 
     async def get(self, url: str = "/", **parts: Unpack[RequestParts]) -> Response:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-#: the mark that ``components`` makes
+#: The name of the mark that ``components`` makes.
 MARK = "wasi_components"
 
 
 def components(*patterns: str) -> pytest.MarkDecorator:
-    """A mark for tests, or for a module as its ``pytestmark``: each test runs once for each file that matches.
+    """Return a mark for tests, or for a module as its ``pytestmark``: each test runs once for each matching file.
 
     ``wasi_component()`` and ``wasi_server()`` then open that file, and the fixture ``wasi_source`` is its path. The
     patterns are those of ``Path.glob``, in the folder in which the fixtures look for files. A pattern without a match
@@ -28,7 +28,7 @@ def components(*patterns: str) -> pytest.MarkDecorator:
 
 
 def find(patterns: tuple[str, ...], folder: Path) -> list[Path]:
-    """The files that match, in the order of the patterns and by name; raises ValueError for a pattern without any."""
+    """Return the matching files by pattern and name. Raises ValueError for a pattern without a match."""
     found: dict[Path, None] = {}
     for pattern in patterns:
         given = Path(pattern)

@@ -1,4 +1,4 @@
-"""What a test has left behind: instances, ends of streams, work of guests, and file descriptors."""
+"""The leak check: instances, ends of streams, guests' work and file descriptors that a test leaves open."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from typing import Any
 from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
 from wasi_trio.runtime._instance import Instance
 
-#: where the system lists the descriptors of this process
+#: The system's list of the open file descriptors of this process.
 _LISTING = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
-#: what wasmtime keeps open for the code of a component that is kept for the session
+#: The memory that wasmtime keeps open for compiled code, which the session shares.
 _CODE = "/memfd:wasm-memory-image"
-#: seconds in which other threads may close what they have open for a moment
+#: Time for other threads to close their short-lived descriptors, in seconds.
 _PATIENCE = 0.5
-#: what is listed of each kind
+#: The maximum number of lines.
 _LISTED = 10
 
-#: a descriptor, with the device and the file of it, as its number may be used again
+#: A descriptor with its device and file, because another file may get the same number.
 Key = tuple[int, int, int]
 
 
 def descriptors() -> dict[Key, str]:
-    """The open file descriptors of this process, each with what it is."""
+    """Return the open file descriptors of this process, each with a description."""
     found = {}
     for name in os.listdir(_LISTING):
         try:
             status = os.fstat(int(name))
             found[int(name), status.st_dev, status.st_ino] = _target(int(name), status)
-        except OSError:  # that of the listing itself, or one of another thread
+        except OSError:  # The listing's own descriptor, or one that another thread has closed.
             continue
     return found
 
@@ -50,15 +50,15 @@ def _target(descriptor: int, status: os.stat_result) -> str:
 
 
 class Leaks:
-    """Watches one test. It is the ``Register`` of what is made in the test's context."""
+    """The check of one test. It is the ``Register`` of the test's context."""
 
     def __init__(self) -> None:
         self._before = descriptors()
-        #: what is open, with what it is and where it was made
+        #: Open things, each with its description and the place that made it.
         self._open: dict[Any, tuple[str, str]] = {}
-        #: the host's ends of streams whose other ends an instance that is about to be closed may have
+        #: The host's open ends of streams that an instance which is about to close may share.
         self._suspects: list[Any] = []
-        #: those that an instance had when it was closed
+        #: The host's ends whose other end an instance kept until it closed.
         self._severed: set[Any] = set()
         self._working: list[str] = []
 
@@ -74,30 +74,30 @@ class Leaks:
             self._suspects = []
 
     def ending(self, instance: Any) -> None:
-        if instance.dead is None:  # of one that failed or was cancelled nothing better can be expected
+        if instance.dead is None:  # An instance that failed or was cancelled could not close its ends.
             self._suspects = [half for half in self._open if not getattr(half, "peer_dropped", True)]
 
     # ---- other things ------------------------------------------------------------------------------------
 
     def worked_on(self, instance: str) -> None:
-        """An instance still worked when its block ended."""
+        """Note that an instance still worked when its block ended."""
         self._working.append(instance)
 
     def allow(self, before: dict[Key, str]) -> None:
-        """Take all descriptors for the session's that were not open before."""
+        """Accept all descriptors that were not open ``before``: the session owns them."""
         self._before.update((key, what) for key, what in descriptors().items() if key not in before)
 
     def found(self) -> list[str]:
-        """A line for each thing that the test has left behind."""
+        """Return a line for each thing that the test has left open."""
         lines = []
         for instance in self._working:
             lines.append(
-                f"{instance} still worked on what comes after its response when its block ended:"
-                " `await app.idle()` waits for that"
+                f"{instance} still worked after its response when its block ended:"
+                " `await app.idle()` waits for that work"
             )
         for thing, (what, place) in self._open.items():
             if getattr(thing, "peer_dropped", None) is True and thing not in self._severed:
-                continue  # the guest has closed its end, and nobody waits for this one
+                continue  # The guest has closed its end, and waits for nobody.
             lines.append(f"{what} was not closed{place}")
         lines += self._descriptors()
         if len(lines) > _LISTED:
@@ -107,7 +107,7 @@ class Leaks:
     def _descriptors(self) -> list[str]:
         left = self._new()
         if left:
-            gc.collect()  # what nothing refers to is closed then
+            gc.collect()  # Collecting closes files without references.
             until = time.monotonic() + _PATIENCE
             while (left := self._new()) and time.monotonic() < until:
                 time.sleep(0.01)
@@ -127,7 +127,7 @@ def _is_code(what: str) -> bool:
 
 
 def _place() -> str:
-    """Where in the test's own code something is made; empty if that is not on the stack."""
+    """Return the line of the test that makes something; empty if no such line is on the stack."""
     frame = sys._getframe(2)
     while frame is not None:  # type: ignore[redundant-expr, unused-ignore]
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -10,7 +10,7 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.wasi._stdio import CopyingSink, StdoutSink
 
-#: the ends of instances that went wrong
+#: The reasons that make an instance a failed one.
 _FAILED = frozenset(Retirement) - {Retirement.SHUTDOWN, Retirement.REUSE_COUNT, Retirement.IDLE, Retirement.CANCELLED}
 
 
@@ -31,12 +31,12 @@ class InstanceRecord:
 
     @property
     def stdout(self) -> str:
-        """What it has written to standard output so far, as UTF-8 with what is none replaced."""
+        """Its standard output so far, as UTF-8. Invalid bytes are replaced."""
         return self.stdout_bytes.decode(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What it has written to standard error so far, likewise."""
+        """Its standard error so far, decoded likewise."""
         return self.stderr_bytes.decode(errors="replace")
 
     @property
@@ -49,7 +49,7 @@ class InstanceRecord:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended as none should: by a trap, for one."""
+        """Whether it ended by a failure, for example a trap."""
         return self.retired in _FAILED
 
     @property
@@ -58,7 +58,7 @@ class InstanceRecord:
 
     @property
     def name(self) -> str:
-        """What it is called in reports."""
+        """Its name in reports."""
         return f"instance {self.number} of {self.component}"
 
     def __repr__(self) -> str:
@@ -91,7 +91,7 @@ class Pools:
         return sum(instance.alive for instance in self.instances)
 
     def lingering(self) -> list[str]:
-        """The instances that go on with what they do after their responses."""
+        """Return the names of the instances that still work after their responses."""
         found = []
         for handler in self.handlers:
             for worker in handler.workers:
@@ -100,7 +100,7 @@ class Pools:
         return found
 
     def find(self, component: str, number: int | None) -> InstanceRecord | None:
-        """The instance of that number of a component; None where there is not exactly one."""
+        """Return the instance with that number of a component; None unless exactly one has it."""
         found = [record for record in self.instances if (record.component, record.number) == (component, number)]
         return found[0] if len(found) == 1 else None
 

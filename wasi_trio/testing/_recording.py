@@ -19,13 +19,13 @@ class Recorded(Protocol):
 
 
 class Watch(Protocol):
-    """Looks for what a test leaves behind."""
+    """The leak check of a test."""
 
     def worked_on(self, instance: str) -> None:
-        """An instance still worked when its block ended."""
+        """Note that an instance still worked when its block ended."""
 
 
-#: what looks for leaks of the test that runs, if anything does
+#: The leak check of the current test; None without a check.
 leaks: ContextVar[Watch | None] = ContextVar("wasi_trio_leaks", default=None)
 #: where to put what is opened; None outside of a test that the plugin watches
 recorded: ContextVar[list[Recorded] | None] = ContextVar("wasi_trio_recorded", default=None)

@@ -35,7 +35,7 @@ H = TypeVar("H", bound=Iterable[ProxyHandler])
 
 #: bytes of each of the outputs that are kept; then the guest finds it closed
 CAPTURED = 16 << 20
-#: seconds that a guest has to return when it has answered
+#: Time for a guest to return after its response, in seconds.
 MOMENT = 0.5
 #: instances that are listed when a test has failed
 LISTED = 20
@@ -108,7 +108,7 @@ class Outputs:
 
 
 def written(title: str, by: Outputs | InstanceRecord) -> list[tuple[str, str]]:
-    """What to show of what was written."""
+    """Return the titles and texts that show the output."""
     outputs = (("stdout", by.stdout), ("stderr", by.stderr))
     return [(f"{title}: {name}", text) for name, text in outputs if text]
 
@@ -120,7 +120,7 @@ class Running(Outputs):
         super().__init__()
         self.names = list(names)
         self._pools = Pools()
-        #: who wants to know what the test leaves behind; None where the test has left a request itself
+        #: The leak check; None after the test has abandoned a request.
         self._watched = leaks.get()
         self._usage = USAGE.get()
         self._block = Failable()
@@ -186,7 +186,7 @@ class Running(Outputs):
         if options.max_cpu_time is None and "max_cpu_time" not in settings and standstill.clock_may_stand_still():
             options = replace(options, max_cpu_time=standstill.LIMIT)
         if self._usage is not None and options.tracer is None:
-            # Processor time is counted where it is bounded.
+            # The handler counts processor time only with a bound.
             limit = math.inf if options.max_cpu_time is None else options.max_cpu_time
             options = replace(options, tracer=self._usage, max_cpu_time=limit)
         return replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
@@ -199,7 +199,7 @@ class Running(Outputs):
             yield handlers[0]
 
     async def _note_lingering(self, watched: Watch) -> None:
-        """Tell of guests that go on after their responses, for more than the moment that it takes them to return."""
+        """Note the guests that still work after their responses, except for the moment that a return takes."""
         until = perf_counter() + MOMENT
         while (instances := self._pools.lingering()) and perf_counter() < until:
             await trio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""What guests of a test used, for the report of ``--wasi-trio-slow``."""
+"""Processor time, instances and host calls of a test's guests, for the report of ``--wasi-trio-slow``."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from wasi_trio.serve.pool._outcomes import Outcome
     from wasi_trio.serve.pool._tracing import Carrier
 
-#: host functions that are told apart for each test; of others only the sum is kept
+#: The maximum number of host functions for each test. Further ones share one entry.
 MOST_FUNCTIONS = 100
 _OTHERS = "others"
 
 
 class Usage:
-    """Adds up what the guests of one test use. It is the ``Tracer`` of their requests, and the ``Origin`` of calls."""
+    """The sums for the guests of one test. It is the ``Tracer`` of their requests, and the ``Origin`` of calls."""
 
     def __init__(self) -> None:
-        #: seconds of processor time, and instances, by component
+        #: Seconds of processor time, and instances, by component.
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.instances: Counter[str] = Counter()
-        #: calls that were waited for, and the seconds of that in the test's clock, by host function
+        #: Calls that waited, and their seconds in the test's clock, by host function.
         self.waits: Counter[str] = Counter()
         self.waited_seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -45,10 +45,10 @@ class Usage:
         self.waited_seconds[name] += trio.current_time() - began
 
     def sends(self, request: Any) -> None:
-        """Requests of guests are host calls like others."""
+        """Return no follower: a guest's request is a host call like any other."""
 
     def meter(self, component: str, other: Meter | None) -> Meter:
-        """What counts the processor time of an instance, and tells another meter of it."""
+        """Return a meter that counts the processor time of an instance and passes it to another meter."""
 
         def count(task: object, seconds: float) -> None:
             self.seconds[component] += seconds
@@ -58,7 +58,7 @@ class Usage:
         return count
 
     def summary(self) -> dict[str, Any] | None:
-        """All of it, of types that JSON has; None where no guest was run."""
+        """Return all sums in JSON types; None if no guest ran."""
         if not self.instances:
             return None
         waits = sorted(((self.waited_seconds[name], count, name) for name, count in self.waits.items()), reverse=True)
@@ -69,7 +69,7 @@ class Usage:
 
 
 class _Request:
-    """Follows one request."""
+    """The trace of one request."""
 
     __slots__ = ("_usage",)
 
@@ -99,13 +99,13 @@ class _Request:
         pass
 
 
-#: that of the test that runs; None where nobody asked for the report
+#: The sums of the current test; None without the report.
 USAGE: ContextVar[Usage | None] = ContextVar("wasi_trio_usage", default=None)
 
 
 @contextmanager
 def metered(component: str, meter: Meter | None) -> Iterator[Meter | None]:
-    """Count what an instance uses that is called in this block; gives the meter that it needs."""
+    """Count the calls of an instance in this block, and yield the meter for the instance."""
     usage = USAGE.get()
     if usage is None:
         yield meter
@@ -122,7 +122,7 @@ def metered(component: str, meter: Meter | None) -> Iterator[Meter | None]:
 
 
 def report(tests: Mapping[str, dict[str, Any]], most: int) -> Iterator[str]:
-    """Lines about the tests and the components whose guests took longest."""
+    """Yield lines about the tests and the components whose guests used most processor time."""
     times = {test: sum(seconds for seconds, _ in used["components"].values()) for test, used in tests.items()}
     slowest = sorted(times, key=lambda test: times[test], reverse=True)[:most]
     yield f"the slowest {len(slowest)} of {len(tests)} tests with guests, by the processor time of those:"

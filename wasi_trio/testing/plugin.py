@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 _SESSION = pytest.StashKey[RecordingSession]()
 
 FIXTURES = ("wasi_component", "wasi_server")
-#: values of the setting wasi_leaks
+#: The values of the setting wasi_leaks.
 LEAKS = ("error", "warn", "off")
-#: modules by which a test uses the harness
+#: The modules that every user of the harness has imported.
 _HARNESS = ("wasi_trio.testing._running", "wasi_trio.runtime._instance")
-#: where the option --wasi-trio-slow is, and what a test has used in its report
+#: The name of the option --wasi-trio-slow, and the attribute of a test's report that has its sums.
 SLOW = "wasi_trio_slow"
 USED = "wasi_trio_used"
-#: whether a phase of the test has failed
+#: Whether a phase of the test has failed.
 _FAILED = pytest.StashKey[bool]()
 
 
@@ -69,7 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini(
         "wasi_leaks",
-        "what becomes of a test that leaves instances, streams or file descriptors behind: error, warn or off"
+        "how to treat a test that leaves instances, streams or file descriptors open: error, warn or off"
         " (default: error)",
         default="error",
     )
@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     mode = config.getoption("--wasi-trio-record")
     config.stash[_SESSION] = RecordingSession(None if mode is None else RecordMode(mode))
     config.addinivalue_line("markers", "wasi_components(*patterns): run a test for each file; components() makes it")
-    config.addinivalue_line("markers", "wasi_allow_leaks: let a test leave instances, streams and descriptors behind")
+    config.addinivalue_line("markers", "wasi_allow_leaks: allow a test to leave instances and descriptors open")
     if config.getoption(SLOW) is not None:
         config.pluginmanager.register(_Collector(), SLOW)
     if config.getini("wasi_leaks") not in LEAKS:
@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test for each of the components that ``components`` names."""
+    """Run a marked test once for each file that its patterns match."""
     marks = list(metafunc.definition.iter_markers("wasi_components"))
     if not marks or "wasi_source" not in metafunc.fixturenames:
         return
@@ -102,7 +102,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def wasi_source(request: pytest.FixtureRequest) -> Path | None:
-    """The file that a test marked with ``components`` runs for; None for any other test."""
+    """The file for which a test with the mark of ``components`` runs; None for any other test."""
     source: Path | None = getattr(request, "param", None)
     return source
 
@@ -162,7 +162,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @contextmanager
 def _counted(config: pytest.Config) -> Iterator[None]:
-    """Add up what guests use, if the report about that is wanted."""
+    """Count the guests' processor time and calls, if the option asks for the report."""
     if config.getoption(SLOW) is None:
         yield
         return
@@ -176,7 +176,7 @@ def _counted(config: pytest.Config) -> Iterator[None]:
 
 
 class _Collector:
-    """Keeps what tests have used. Their reports may come from other processes, as those of pytest-xdist do."""
+    """The sums of all tests. The reports may come from other processes, as those of pytest-xdist do."""
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[str, Any]] = {}
@@ -195,7 +195,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     collector = config.pluginmanager.get_plugin(SLOW)
     assert isinstance(collector, _Collector)
     if not collector.tests:
-        terminalreporter.line("no test has run a guest")
+        terminalreporter.line("no test ran a guest")
         return
     from wasi_trio.testing._usage import report
 
@@ -205,7 +205,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @contextmanager
 def _watched(item: pytest.Item) -> Iterator[None]:
-    """Look for what the test leaves behind, unless that is off or the harness is not even imported."""
+    """Check the test for leaks, unless the check is off or nothing has imported the harness."""
     off = item.config.getini("wasi_leaks") == "off" or item.get_closest_marker("wasi_allow_leaks") is not None
     uses = any(name in getattr(item, "fixturenames", ()) for name in FIXTURES)
     if off or not (uses or any(name in sys.modules for name in _HARNESS)):
@@ -225,7 +225,7 @@ def _watched(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
-    """What a fixture for several tests opens is none of the test's for which it happens to be made."""
+    """Exempt everything that a fixture for several tests opens, because the first test does not own it."""
     found = leaks.get()
     if found is None or fixturedef.scope == "function":
         return (yield)
@@ -243,7 +243,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[Non
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that has passed, where it has left something behind."""
+    """Fail a test that has passed but leaves something open."""
     outcome = yield
     found = leaks.get()
     if found is None or not recorded.get() or item.stash.get(_FAILED, False):
@@ -253,9 +253,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     assert isinstance(found, Leaks)
     lines = found.found()
     if lines:
-        message = f"{item.nodeid} has left something behind:\n" + "\n".join(f"  {line}" for line in lines)
+        message = f"{item.nodeid} leaves something open:\n" + "\n".join(f"  {line}" for line in lines)
         if item.config.getini("wasi_leaks") == "error":
-            pytest.fail(f"{message}\n@pytest.mark.wasi_allow_leaks lets a test do that", pytrace=False)
+            pytest.fail(f"{message}\n@pytest.mark.wasi_allow_leaks allows that", pytrace=False)
         item.warn(pytest.PytestWarning(message))
     return outcome
 

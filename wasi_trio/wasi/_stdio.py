@@ -140,7 +140,7 @@ class CapturedOutput(StdoutSink):
 
 
 class CopyingSink(StdoutSink):
-    """Writes to another sink, and keeps all that this has taken. What bounds the other bounds what is kept."""
+    """Writes to another sink, and keeps a copy of its own input. The other sink's limit bounds the copy."""
 
     __slots__ = ("_kept", "_target", "is_terminal")
 

@@ -339,7 +339,7 @@ class ProxyHandler:
         self._leave()
 
     def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
-        """What an instance writes to in the place of these."""
+        """Return the sinks for an instance, in the place of these."""
         return (stdout, stderr) if self._observer is None else self._observer.sinks(instance, stdout, stderr)
 
     def note_rest(self) -> None:

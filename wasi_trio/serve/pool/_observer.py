@@ -43,10 +43,10 @@ class Listener(Protocol):
 
 @runtime_checkable
 class Eavesdropper(Protocol):
-    """A listener that also wants what each instance writes."""
+    """A listener that also reads the output of each instance."""
 
     def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
-        """What an instance is to write to in the place of these."""
+        """Return the sinks for an instance, in the place of these."""
 
 
 class Observer:
@@ -73,7 +73,7 @@ class Observer:
         self._serials = count(1)
 
     def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
-        """What an instance writes to in the place of these."""
+        """Return the sinks for an instance, in the place of these."""
         for listener in self._listeners:
             if isinstance(listener, Eavesdropper):
                 stdout, stderr = listener.sinks(instance, stdout, stderr)

@@ -65,7 +65,7 @@ class Pool(Protocol):
         """Free the place of a finished request."""
 
     def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
-        """What an instance writes to in the place of these."""
+        """Return the sinks for an instance, in the place of these."""
 
     def note_rest(self) -> None:
         """Note that a worker's guest has finished its work after its responses."""
