@@ -81,7 +81,7 @@ def test_a_number(suite: Suite) -> None:
 
 def test_no_guest(suite: Suite) -> None:
     result = suite.run("def test_it(): pass", "--wasi-trio-slow=3")
-    result.stdout.fnmatch_lines(["*where guests took long*", "no test has run a guest"])
+    result.stdout.fnmatch_lines(["*where guests took long*", "no test ran a guest"])
 
 
 def test_a_bad_number(suite: Suite) -> None:
