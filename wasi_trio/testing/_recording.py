@@ -18,6 +18,15 @@ class Recorded(Protocol):
         """What there is to say of it when the test has failed: titles and texts."""
 
 
+class Watch(Protocol):
+    """The leak check of a test."""
+
+    def worked_on(self, instance: str) -> None:
+        """Note that an instance still worked when its block ended."""
+
+
+#: The leak check of the current test; None without a check.
+leaks: ContextVar[Watch | None] = ContextVar("wasi_trio_leaks", default=None)
 #: where to put what is opened; None outside of a test that the plugin watches
 recorded: ContextVar[list[Recorded] | None] = ContextVar("wasi_trio_recorded", default=None)
 
