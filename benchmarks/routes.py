@@ -64,8 +64,8 @@ def report(settings: Settings) -> Report:
         what = "processor time a request, in one process without sockets"
         report.rows.append(Row(what, plain * ratio, "µs", aside, ratio_at_most=1.03))
         report.notes.append(
-            "Where other work is on the machine the rates of two servers differ by more than routes cost, be they the "
-            f"same. The last row does not depend on that: with {ROUTES} routes it was {routed:.1f} µs."
+            "If the machine has other work, the rates of two equal servers differ by more than the cost of routes. The "
+            f"last row does not depend on that: with {ROUTES} routes it was {routed:.1f} µs."
         )
     return report
 

