@@ -33,7 +33,9 @@ Operations = dict[str, Callable[[], Awaitable[object]]]
 
 
 def report(settings: Settings) -> Report:
-    report = Report(f"wasi:keyvalue: a guest, and {AT_ONCE} at once, values of {SIZE} bytes, beside the library itself")
+    report = Report(
+        f"wasi:keyvalue: a guest, and {AT_ONCE} at once, values of {SIZE} bytes, compared with the library itself"
+    )
     report.notes.append(
         "Python calls a guest, which calls its bucket; the value includes the guest's call. The peer of sqlite: is "
         "sqlite3 in the loop's thread, where it blocks all tasks. The peer of redis:// is coredis with its pool."
