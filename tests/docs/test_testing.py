@@ -1,4 +1,4 @@
-"""docs/testing.md: its Python is a test suite, which is run by a pytest of its own."""
+"""docs/testing.md: its Python is a test suite, which a separate pytest runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytest_plugins = ["pytester"]
 
 PAGE = ROOT / "docs" / "testing.md"
 
-#: the components that the page has, by what guest each is; app.wasm is python_p3
+#: the guests by the page's file names; app.wasm is python_p3
 GUESTS = {
     "counter.wasm": "counter",
     "worker.wasm": "host_call",
@@ -52,7 +52,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def write(path: Path, blocks: Sequence[Block]) -> None:
-    """A module of these, each at the line where it is in the page."""
+    """Write a module of these blocks, each at its line in the page."""
     lines: list[str] = []
     for block in blocks:
         lines += [""] * (block.line - 1 - len(lines))
@@ -60,7 +60,7 @@ def write(path: Path, blocks: Sequence[Block]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def test_every_block_is_of_a_kind_that_is_tried() -> None:
+def test_every_block_is_of_a_known_kind() -> None:
     assert {block.language for block in fenced(PAGE)} == {"ini", "json", "python", "text"}
 
 
