@@ -1,7 +1,7 @@
-"""Components that are compiled in a process of their own, and what becomes of those that it does not survive.
+"""Compilation in a separate process, and components that crash it.
 
-What makes wasmtime slow or large is not kept here: limits that are too small for anything, and programs in the place of
-the compiler's, do what it would do.
+These tests contain no input that makes wasmtime slow or large. Instead, limits that are too small, and programs in
+place of the compiler's, have the same effect.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The processes that were started to compile in."""
+    """The processes that were started to compile."""
     found: list[Any] = []
 
     class Process(subprocess.Popen[bytes]):
@@ -64,12 +64,12 @@ def apart(**limits: Any) -> Engine:
 
 
 def program(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Have another program in the place of the compiler's."""
+    """Replace the compiler's program."""
     monkeypatch.setattr(_apart, "_PROGRAM", text)
 
 
 def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Have the compiler's program do something else in the place of compiling."""
+    """Make the compiler's program do something else instead of compiling."""
     program(
         monkeypatch,
         "import os, sys; sys.path[:] = eval(sys.argv[2])\n"
@@ -123,7 +123,7 @@ def test_what_was_compiled_once_is_known(home: Path, started: list[Any]) -> None
     assert len(started) == 1
     with Engine(features=["gc"], compile_limits=CompileLimits()) as engine:
         Component.compile(engine, data)
-    assert len(started) == 2  # a verdict is on what a compiler does with these features
+    assert len(started) == 2  # a verdict depends on the compiler and its features
 
 
 def test_what_is_refused_is_not_known(home: Path, started: list[Any]) -> None:
@@ -216,7 +216,7 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_interpreter_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "")
-    with apart() as engine, pytest.raises(CompilationFailed, match="no Python to compile it with"):
+    with apart() as engine, pytest.raises(CompilationFailed, match="without a Python executable"):
         Component.compile(engine, binary(ANSWER))
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with apart() as engine, pytest.raises(CompilationFailed, match="cannot be started: No such file or directory"):
@@ -264,7 +264,7 @@ def test_what_is_wrong_with_text_is_told_whole(home: Path, started: list[Any]) -
 
 # ---- its end ---------------------------------------------------------------------------------------------
 
-#: tells its process id as progress, and waits
+#: Sends its process id as progress, and waits.
 WAITING = "progress(os.getpid(), 0); import signal; signal.pause()"
 
 
@@ -312,7 +312,7 @@ Engine(cache=False, compile_limits=CompileLimits()).compile_component({binary(AN
     with open(ours, "rb") as told:
         number = int(told.readline())
     if sys.platform == "linux":
-        # It is no child of this process, which so cannot wait for it, but a descriptor of it becomes readable.
+        # It is not a child of this process, so waiting for it is impossible. But its descriptor becomes readable.
         try:
             descriptor = os.pidfd_open(number)
         except ProcessLookupError:

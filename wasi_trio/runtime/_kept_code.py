@@ -46,7 +46,7 @@ class KeptCode:
     def __init__(self, compiler: Compiler, kept: bool) -> None:
         self._compiler = compiler
         self._kept = kept
-        self._suffix = f"-{_makers()}-{compiler.reservation:x}{'-details' if _details() else ''}"
+        self._suffix = f"-{_code_version()}-{compiler.reservation:x}{'-details' if _has_backtrace_details() else ''}"
 
     def load(self, name: str) -> Compiled | None:
         """Load a component by its name. Return None if there is no valid entry."""
@@ -54,7 +54,7 @@ class KeptCode:
         if folder is None:
             return None
         try:
-            with _own(folder / _LINKING) as content:
+            with _open_own(folder / _LINKING) as content:
                 text = content[_CHECKSUM.size :]
                 if zlib.crc32(text) != _CHECKSUM.unpack_from(content)[0]:
                     raise ValueError("its checksum does not match")
@@ -74,7 +74,7 @@ class KeptCode:
         return compiled
 
     def _module(self, path: Path, checksum: int) -> wasmtime.Module:
-        with _own(path) as code:
+        with _open_own(path) as code:
             if zlib.crc32(code) != checksum:
                 raise ValueError(f"the checksum of {path} does not match")
         return wasmtime.Module.deserialize_file(self._compiler.wasmtime, str(path))
@@ -124,19 +124,19 @@ class KeptCode:
             return None
 
 
-def _makers() -> str:
+def _code_version() -> str:
     """Return a hash that identifies the version of our code that creates entries."""
     stats = [path.stat() for path in sorted(Path(component.__path__[0]).glob("*.py"))]
     return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]
 
 
-def _details() -> bool:
+def _has_backtrace_details() -> bool:
     """Return whether code is compiled with the information that wasmtime needs for line numbers in backtraces."""
     return os.environ.get("WASMTIME_BACKTRACE_DETAILS", "0") not in ("", "0")
 
 
 @contextlib.contextmanager
-def _own(path: Path) -> Iterator[mmap.mmap]:
+def _open_own(path: Path) -> Iterator[mmap.mmap]:
     """Yield the content of a file that only this user can write. Raises ValueError for any other file."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

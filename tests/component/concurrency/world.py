@@ -1,7 +1,8 @@
-"""Guests without wasm: core functions are Python, and a small scheduler runs their threads.
+"""Guests without wasm: core functions are Python functions, and a small scheduler runs their threads.
 
-A core function is called with its instance and arguments. One that may wait is a generator: it calls built-ins with
-``yield from guest.do(...)``. Plain functions call them with ``guest.call(...)``, which fails if they would wait.
+A core function is called with its instance and arguments. A core function that may wait is a generator, which calls
+built-ins with ``yield from guest.do(...)``. Plain functions call them with ``guest.call(...)``, which fails if a
+built-in would wait.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ EXIT, YIELD = 0, 1
 
 
 def wait_on(index: int) -> int:
-    """The callback code WAIT."""
+    """Return the callback code WAIT."""
     return 2 | index << 4
 
 
@@ -53,11 +54,12 @@ class Memory:
 
 
 class Scheduler:
-    """Runs threads one step after the other; ``run`` until nothing can go on."""
+    """Runs threads one step at a time. ``run`` continues until no thread can continue."""
 
     def __init__(self) -> None:
         self.woken: deque[Until] = deque()
         self.threads: list[Thread] = []
+        self.guests: dict[ComponentInstance, Guest] = {}
 
     def spawn(self, body: Any, task: Task) -> Thread:
         thread = task.thread = Thread(self.drive(body, task), task)
@@ -104,13 +106,13 @@ class Scheduler:
 
     def core(self, call: CallCore, task: Task) -> Generator[Any, Any, list[int]]:
         instance = task.instance
-        assert isinstance(instance, Guest)
-        function = instance.cores[call.item]
+        guest = self.guests[instance]
+        function = guest.cores[call.item]
         assert len(call.args) == len(call.params)
         outer, instance.task = instance.task, task
         assert outer is None
         try:
-            result = function(instance, *call.args)
+            result = function(guest, *call.args)
             if isinstance(result, GeneratorType):
                 value = None
                 while True:
@@ -130,12 +132,12 @@ class Scheduler:
         return results
 
     def run(self) -> None:
-        """Go on until nothing is ready."""
+        """Continue until no thread is ready."""
         while self.woken:
             until = self.woken.popleft()
             if until.thread is not None and until.ready():
                 self.resume(until.thread, False)
-        # Nothing was forgotten: who is parked is not ready.
+        # Checks for missed wake-ups: no parked thread may be ready.
         for thread in self.threads:
             assert thread.until is not None and not thread.until.ready(), "a thread was not woken"
 
@@ -159,20 +161,20 @@ class Call:
         self.outcome, self.resolved = outcome, True
 
 
-class Guest(ComponentInstance):
-    """An instance with one memory of 64 KiB; ``scratch`` hands out unused addresses of it."""
+class Guest:
+    """An instance with one memory of 64 KiB. ``scratch`` returns unused addresses in it."""
 
-    def __init__(self, scheduler: Any, index: int = 0, parent: ComponentInstance | None = None) -> None:
-        super().__init__(index, HandleTable(), scheduler, parent)
+    def __init__(self, scheduler: Scheduler, index: int = 0, parent: Guest | None = None) -> None:
+        self.handles = HandleTable()
+        self.instance = ComponentInstance(index, self.handles, scheduler, None if parent is None else parent.instance)
+        scheduler.guests[self.instance] = self
+        self.index = index
         self.memory = Memory(1 << 16)
         self.next = 1024
         self.cores: dict[Any, Callable[..., Any]] = {}
         self.known: dict[tuple[Any, ...], Options] = {}
         self.bound: dict[tuple[Any, ...], Any] = {}
         self.reallocations = 0
-
-    def new_context(self, options: Options) -> Context:
-        return Context(self.handles, self.memory, self.realloc, self)
 
     def realloc(self, old: int, old_size: int, alignment: int, size: int) -> int:
         self.reallocations += 1
@@ -206,9 +208,10 @@ class Guest(ComponentInstance):
         key = (encoding, is_async, callback, post_return)
         if key not in self.known:
             item = CoreExport(self.index, "memory", Sort.CORE_MEMORY)
-            self.known[key] = Options(
+            options = self.known[key] = Options(
                 encoding, item, self.core(self.realloc), self.core(post_return), is_async, self.core(callback)
             )
+            self.instance.contexts[options] = Context(self.handles, self.memory, self.realloc, self.instance)
         return self.known[key]
 
     def core(self, function: Callable[..., Any] | None) -> Any:
@@ -246,18 +249,18 @@ class Guest(ComponentInstance):
     # ---- what core functions do ----
 
     def call(self, name: str, *args: int, **definition: Any) -> Any:
-        """Call a built-in that must not have to wait."""
-        result = self.builtin(name, **definition)(self, *args)
+        """Call a built-in that must not wait."""
+        result = self.builtin(name, **definition)(self.instance, *args)
         assert not isinstance(result, Until), f"{name} waits"
         return result
 
     def do(self, name: str, *args: int, **definition: Any) -> Generator[Until, Any, Any]:
         """Call a built-in that may have to wait."""
-        return (yield from wait(self.builtin(name, **definition)(self, *args)))
+        return (yield from wait(self.builtin(name, **definition)(self.instance, *args)))
 
     def imported(self, lowering: Lowering, *args: int) -> Generator[Until, Any, Any]:
         """Call a lowered function."""
-        return (yield from wait(lowering(self, list(args))))
+        return (yield from wait(lowering(self.instance, list(args))))
 
 
 def wait(result: Any) -> Generator[Until, Any, Any]:
@@ -277,8 +280,10 @@ class World:
         return guest
 
     def start(self, function: LiftedFunction, *arguments: Any) -> Call:
-        """A call from the host, which has run as far as it could without waiting."""
-        task = Task(function, self.guests[function.part], lambda: arguments, lambda outcome: call.resolve(outcome))
+        """Start a call from the host, which runs inline until it waits."""
+        task = Task(
+            function, self.guests[function.part].instance, lambda: arguments, lambda outcome: call.resolve(outcome)
+        )
         call = Call(task)
         start_task(task, None)
         return call
@@ -287,7 +292,7 @@ class World:
         return self.scheduler.finish(self.start(function, *arguments))
 
     def callee(self, function: LiftedFunction) -> GuestCallee:
-        return GuestCallee(function, lambda caller: self.guests[function.part])
+        return GuestCallee(function, lambda caller: self.guests[function.part].instance)
 
     def inside(self, guest: Guest, function: Callable[[], Any]) -> Any:
         """Run plain Python as core code of a call of an ``async`` function."""
@@ -301,7 +306,7 @@ class World:
 
 
 class Host:
-    """A host function. ``act`` gives the value, or a HostOperation."""
+    """A host function. ``act`` returns the value or a HostOperation."""
 
     def __init__(self, act: Callable[..., Any]) -> None:
         self.act = act
@@ -310,11 +315,13 @@ class Host:
         return self.act(*arguments)
 
 
-class Operation(HostOperation):
-    """A host operation in a test's hands."""
+class Operation:
+    """A host operation that the test controls."""
 
     def __init__(self) -> None:
         self.cancels = 0
+        self.started = HostOperation(self.cancel)
+        self.resolve = self.started.resolve
 
     def cancel(self) -> None:
         self.cancels += 1
@@ -324,7 +331,7 @@ FUTURE = Future(None)
 
 
 class Gate:
-    """A waitable set in which an event can be made to appear: a future that is read."""
+    """A waitable set in which a test can cause an event. It contains a future that is being read."""
 
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
@@ -343,7 +350,7 @@ def never(guest: Guest, *event: int) -> int:
 
 
 def blocker(guest: Guest, gate: Gate, log: list[str], name: str):  # type: ignore[no-untyped-def]
-    """A core function that keeps exclusive entry while it waits."""
+    """Return a core function that keeps exclusive entry while it waits."""
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         log.append(f"{name} starts")
