@@ -453,7 +453,7 @@ def test_events_are_delivered_once_wherever_waitables_move(count: int, steps: li
         guest.call("waitable-set.drop", joined)
 
 
-def test_the_sides_are_all_tried() -> None:
+def test_all_pairs_of_sides_copy_values() -> None:
     """Each pair of holders moves values in both orders."""
     for readable, writable, element in itertools.product(("guest", "host"), ("guest", "host"), (U8, U16, STRING)):
         for first in ("read", "write"):

@@ -33,7 +33,7 @@ from wasi_trio.component._types import (
 
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("write_first", [False, True])
-def test_whoever_comes_second_completes_at_once(world: World, same: bool, write_first: bool) -> None:
+def test_the_second_party_completes_at_once(world: World, same: bool, write_first: bool) -> None:
     pipe = Pipe(world, same=same)
     source, target = pipe.w.put(b"abcd"), pipe.r.scratch(4)
     if write_first:
@@ -48,7 +48,7 @@ def test_whoever_comes_second_completes_at_once(world: World, same: bool, write_
     assert pipe.write_event() is None and pipe.read_event() is None
 
 
-def test_a_reader_takes_what_there_is(world: World) -> None:
+def test_a_reader_takes_the_available_elements(world: World) -> None:
     pipe = Pipe(world)
     target = pipe.r.scratch(16)
     assert pipe.write(pipe.w.put(b"abcd"), 4) == BLOCKED
@@ -56,7 +56,7 @@ def test_a_reader_takes_what_there_is(world: World) -> None:
     assert pipe.read(target, 16) == BLOCKED
 
 
-def test_a_reader_that_has_something_is_filled_until_it_takes_its_event(world: World) -> None:
+def test_a_reader_receives_more_until_it_takes_its_event(world: World) -> None:
     pipe = Pipe(world)
     target = pipe.r.scratch(12)
     assert pipe.read(target, 12) == BLOCKED
@@ -69,7 +69,7 @@ def test_a_reader_that_has_something_is_filled_until_it_takes_its_event(world: W
     assert pipe.read(target, 12) == done(COMPLETED, 2)
 
 
-def test_a_reader_that_took_its_event_is_filled_no_more(world: World) -> None:
+def test_a_reader_receives_no_more_after_its_event(world: World) -> None:
     pipe = Pipe(world)
     target = pipe.r.scratch(12)
     pipe.read(target, 12)
@@ -79,7 +79,7 @@ def test_a_reader_that_took_its_event_is_filled_no_more(world: World) -> None:
     assert pipe.r.read(target, 8) == b"abcd\0\0\0\0"
 
 
-def test_a_writer_is_emptied_by_many_reads(world: World) -> None:
+def test_many_reads_complete_a_write(world: World) -> None:
     pipe = Pipe(world)
     assert pipe.write(pipe.w.put(b"abcdefgh"), 8) == BLOCKED
     target = pipe.r.scratch(8)
@@ -122,7 +122,7 @@ def test_a_write_of_no_length_meets_a_read(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_cancelling_what_has_copied_nothing(world: World, is_async: bool) -> None:
+def test_cancelling_a_copy_without_progress(world: World, is_async: bool) -> None:
     pipe = Pipe(world)
 
     def core() -> None:
@@ -147,7 +147,7 @@ def core_of_nothing(guest: Guest) -> None:
     return None
 
 
-def test_cancelling_what_has_copied_something(world: World) -> None:
+def test_cancelling_a_copy_with_progress(world: World) -> None:
     pipe = Pipe(world)
     pipe.read(0, 8)
     pipe.write(0, 3)
@@ -167,7 +167,7 @@ def test_cancelling_after_the_other_end_was_dropped(world: World) -> None:
     pipe.drop_reader()
 
 
-def test_there_must_be_something_to_cancel(world: World) -> None:
+def test_cancelling_without_a_pending_copy_traps(world: World) -> None:
     pipe = Pipe(world)
     with pytest.raises(Trap, match="read cancelled when no read is pending"):
         pipe.cancel_read()
@@ -178,7 +178,7 @@ def test_there_must_be_something_to_cancel(world: World) -> None:
 # ---- dropping --------------------------------------------------------------------------------------------
 
 
-def test_the_other_end_is_told_when_one_is_dropped(world: World) -> None:
+def test_dropping_an_end_notifies_the_other(world: World) -> None:
     pipe = Pipe(world)
     pipe.read(0, 8)
     pipe.write(0, 3)
@@ -192,7 +192,7 @@ def test_the_other_end_is_told_when_one_is_dropped(world: World) -> None:
     assert len(pipe.r.handles) == len(pipe.w.handles) == 0
 
 
-def test_operations_on_what_was_dropped_before(world: World) -> None:
+def test_operations_after_the_other_end_was_dropped(world: World) -> None:
     pipe = Pipe(world)
     pipe.drop_reader()
     assert pipe.write(0, 4) == done(DROPPED, 0)
@@ -204,7 +204,7 @@ def test_operations_on_what_was_dropped_before(world: World) -> None:
     assert other.read(0, 4) == done(DROPPED, 0)
 
 
-def test_a_busy_end_is_neither_dropped_nor_used_nor_passed_on(world: World) -> None:
+def test_a_busy_end_cannot_be_dropped_used_or_transferred(world: World) -> None:
     pipe = Pipe(world)
     pipe.read(0, 8)
     concurrent = "cannot have concurrent operations active on a future/stream"
@@ -227,7 +227,7 @@ def test_a_busy_end_is_neither_dropped_nor_used_nor_passed_on(world: World) -> N
 # ---- passing on ------------------------------------------------------------------------------------------
 
 
-def test_a_readable_end_travels(world: World) -> None:
+def test_a_readable_end_is_transferred(world: World) -> None:
     pipe = Pipe(world)
     third = world.guest()
     pipe.write(pipe.w.put(b"abcd"), 4)
@@ -242,7 +242,7 @@ def test_a_readable_end_travels(world: World) -> None:
         context(pipe.w).lower_stream(shared, U8)
 
 
-def test_what_does_not_travel(world: World) -> None:
+def test_ends_that_cannot_be_transferred(world: World) -> None:
     pipe = Pipe(world)
     guest = pipe.r
     joined = guest.call("waitable-set.new")
@@ -286,7 +286,7 @@ def test_lifted_streams_can_be_wrapped_for_python(world: World) -> None:
     assert pipe.read(0, 1) == done(DROPPED, 0)
 
 
-def test_a_stream_that_the_host_does_not_want(world: World) -> None:
+def test_the_host_discards_a_stream(world: World) -> None:
     pipe = Pipe(world)
     lift(pipe.r, pipe.reader, U8).discard()
     assert pipe.write(0, 4) == done(DROPPED, 0)

@@ -174,7 +174,7 @@ def test_a_subtask_in_a_set_is_not_cancelled_synchronously(world: World) -> None
     world.inside(caller, core)
 
 
-def test_lists_are_weighed_too(world: World) -> None:
+def test_list_results_are_weighed_too(world: World) -> None:
     caller = world.guest()
     operation = Operation()
     type_ = FuncType((), List(U32), is_async=True)
@@ -190,7 +190,7 @@ def test_wait_gives_plain_results_through() -> None:
         next(wait(5))
 
 
-def test_who_could_go_on_does_so_before_a_call_is_held_back(world: World) -> None:
+def test_a_ready_task_runs_before_a_call_is_held_back(world: World) -> None:
     callee, caller = world.guest(), world.guest()
     gate = callee.call("waitable-set.new")
     log: list[str] = []

@@ -163,7 +163,7 @@ def test_results_are_lowered_with_realloc_on_delivery(world: World, is_async: bo
     assert caller.read(caller.word(pointer), caller.word(pointer + 4)) == b"result"
 
 
-def test_what_waits_for_delivery_is_bounded(world: World) -> None:
+def test_results_that_wait_for_delivery_are_bounded(world: World) -> None:
     callee, caller = Blocking(world, ASYNC_STRING), world.guest()
     callee.flats = (callee.guest.put(b"x" * 400), 400)
     lowering = caller.lower(world.callee(callee.function), ASYNC_STRING, is_async=True)
@@ -199,7 +199,7 @@ def test_more_than_four_arguments_of_an_asynchronous_call_are_in_memory(world: W
     assert run(world, caller, run_).resolved
 
 
-def test_lent_handles_are_given_back_when_the_return_is_delivered(world: World) -> None:
+def test_lends_end_when_the_return_is_delivered(world: World) -> None:
     resource = ResourceType("thing")
     type_ = FuncType((("x", Borrow(resource)),), None, is_async=True)
     callee, caller = world.guest(), world.guest()
@@ -236,7 +236,7 @@ def test_lent_handles_are_given_back_when_the_return_is_delivered(world: World) 
     assert handle.lends == 0
 
 
-def test_components_that_contain_one_another_do_not_call_each_other(world: World) -> None:
+def test_nested_components_cannot_call_each_other(world: World) -> None:
     parent = world.guest()
     child = world.guest(parent)
     grandchild = world.guest(child)
@@ -261,7 +261,7 @@ def test_components_that_contain_one_another_do_not_call_each_other(world: World
         attempt(caller, callee)
 
 
-def test_a_guest_that_may_not_leave_calls_nothing(world: World) -> None:
+def test_a_guest_that_may_not_leave_cannot_call(world: World) -> None:
     caller = world.guest()
     caller.may_leave = False
     with pytest.raises(Trap, match="cannot leave component instance"):
@@ -272,7 +272,7 @@ def test_a_guest_that_may_not_leave_calls_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_host_function_that_gives_a_value_has_returned(world: World, is_async: bool) -> None:
+def test_a_host_function_with_a_value_has_returned(world: World, is_async: bool) -> None:
     caller = world.guest()
     lowering = caller.lower(Host(lambda x: x.upper()), ASYNC_STRING, is_async)
 
@@ -318,7 +318,7 @@ def test_an_asynchronous_call_of_a_host_operation(world: World) -> None:
     assert call.resolved
 
 
-def test_what_a_host_function_raises_is_the_callers(world: World) -> None:
+def test_exceptions_of_host_functions_reach_the_caller(world: World) -> None:
     caller = world.guest()
 
     def fail() -> None:
@@ -328,7 +328,7 @@ def test_what_a_host_function_raises_is_the_callers(world: World) -> None:
         caller.lower(Host(fail), ASYNC, is_async=True)(caller, [])
 
 
-def test_a_value_that_does_not_fit_is_the_hosts_error(world: World) -> None:
+def test_a_value_that_does_not_fit_is_a_host_error(world: World) -> None:
     caller = world.guest()
     lowering = caller.lower(Host(lambda x: "text"), ASYNC_U32, is_async=True)
     with pytest.raises(HostError, match="u32 cannot be made from a Python str"):
@@ -343,6 +343,6 @@ def test_a_bad_return_pointer_traps(world: World) -> None:
             lowering(caller, [1, pointer])
 
 
-def test_operations_must_say_how_they_are_cancelled() -> None:
+def test_host_operations_must_implement_cancel() -> None:
     with pytest.raises(NotImplementedError):
         HostOperation().cancel()

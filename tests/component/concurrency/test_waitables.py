@@ -65,7 +65,7 @@ def test_a_waitable_takes_its_event_from_set_to_set(world: World) -> None:
     assert poll(guest, second) == (4, readable, 0)
 
 
-def test_joining_wakes_who_waits_for_the_set(world: World) -> None:
+def test_joining_wakes_the_waiters_of_the_set(world: World) -> None:
     guest = world.guest()
     joined = guest.call("waitable-set.new")
     readable, writable = reading(guest)
@@ -80,7 +80,7 @@ def test_joining_wakes_who_waits_for_the_set(world: World) -> None:
     assert call.resolved
 
 
-def test_an_event_that_is_pending_is_not_waited_for(world: World) -> None:
+def test_a_pending_event_needs_no_wait(world: World) -> None:
     guest = world.guest()
     joined = guest.call("waitable-set.new")
     readable, writable = reading(guest)
@@ -112,7 +112,7 @@ def test_a_set_with_members_or_waiters_is_not_dropped(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["waitable-set.wait", "waitable-set.poll"])
-def test_where_the_event_goes_is_checked(world: World, name: str) -> None:
+def test_the_address_for_the_event_is_checked(world: World, name: str) -> None:
     guest = world.guest()
     joined = guest.call("waitable-set.new")
     readable, writable = reading(guest)
@@ -149,7 +149,7 @@ def test_handles_must_be_of_the_right_kind(world: World) -> None:
             guest.call(name, 77, *args[1:])
 
 
-def test_a_waitable_is_not_joined_while_it_is_waited_for_by_itself(world: World) -> None:
+def test_a_waitable_cannot_be_joined_during_a_synchronous_wait(world: World) -> None:
     guest = world.guest()
     ends = guest.call("future.new", type_=FUTURE)
     readable = ends & 0xFFFF_FFFF
@@ -163,7 +163,7 @@ def test_a_waitable_is_not_joined_while_it_is_waited_for_by_itself(world: World)
         guest.call("waitable.join", readable, joined)
 
 
-def test_sets_can_be_waited_for_by_callbacks_and_core_code_at_once(world: World) -> None:
+def test_callbacks_and_core_code_can_wait_for_one_set(world: World) -> None:
     guest = world.guest()
     joined = guest.call("waitable-set.new")
     ends = [reading(guest) for _ in range(2)]
@@ -200,7 +200,7 @@ def definition(name: str, is_async: bool = False) -> AsyncBuiltin:
 
 
 @pytest.mark.parametrize("name", sorted(set(_BUILTINS) - MAY_BE_CALLED_ANYWHERE))
-def test_built_ins_are_refused_where_the_guest_may_not_leave(world: World, name: str) -> None:
+def test_built_ins_are_refused_if_the_guest_may_not_leave(world: World, name: str) -> None:
     guest = world.guest()
     guest.may_leave = False
     params, _ = core_signature(definition(name))
@@ -261,7 +261,7 @@ def test_error_contexts_keep_a_message(world: World, encoding: StringEncoding) -
     assert len(guest.handles) == 0
 
 
-def test_long_messages_are_cut(world: World) -> None:
+def test_long_messages_are_truncated(world: World) -> None:
     guest = world.guest()
     index = guest.call("error-context.new", guest.put(b"x" * 5000), 5000)
     guest.call("error-context.debug-message", index, 64)
@@ -283,7 +283,7 @@ def test_error_contexts_pass_between_guest_and_host(world: World) -> None:
 # ---- the end of an instance --------------------------------------------------------------------------------
 
 
-def test_the_other_ends_learn_that_an_instance_is_gone(world: World) -> None:
+def test_the_other_ends_learn_that_an_instance_has_ended(world: World) -> None:
     guest = world.guest()
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
@@ -297,7 +297,7 @@ def test_the_other_ends_learn_that_an_instance_is_gone(world: World) -> None:
     assert results == [1] and guest.handles.get(index)
 
 
-def test_what_a_guest_was_reading_is_not_written_once_it_is_gone(world: World) -> None:
+def test_nothing_is_written_into_a_guest_that_has_ended(world: World) -> None:
     guest = world.guest()
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
@@ -310,7 +310,7 @@ def test_what_a_guest_was_reading_is_not_written_once_it_is_gone(world: World) -
     assert not guest.handles.get(index).pending
 
 
-def test_weights_count_what_values_hold() -> None:
+def test_weights_include_nested_values() -> None:
     assert weigh("x" * 1000) >= 1000
     for value in (Ok("x" * 1000), Err(["x" * 1000]), {"k": b"x" * 1000}, Variant("c", (1, "x" * 1000))):
         assert weigh(value) > weigh("x" * 1000)
