@@ -54,6 +54,13 @@ def bindings(session: nox.Session) -> None:
 
 
 @nox.session
+def stranger(session: nox.Session) -> None:
+    """From a clean environment to a property test by the lines of docs/testing.md: how many, and how long it takes."""
+    session.install("-e", ".")
+    session.run("python", "-m", "tests.stranger")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the pages of docs/ as a site in build/docs, with warnings as errors, and test its search."""
     session.install("-e", ".[dev]")

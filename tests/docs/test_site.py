@@ -114,7 +114,8 @@ def test_the_search_finds_the_section_of_every_question(html: Path) -> None:
     questions = [
         (question, page.stem)
         for page in PAGES
-        for question in re.findall("^<!-- question: (.+) -->$", page.read_text("utf-8"), re.MULTILINE)
+        for question in re.findall("<!-- question: (.+?) -->", page.read_text("utf-8"))
+        if page.stem != "style"
     ]
     assert len(questions) > 20
     found = hits(html, *(question for question, _ in questions))

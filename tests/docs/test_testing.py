@@ -41,6 +41,9 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     generate(HERE / "math.wit", pytester.path / "app_bindings")
     (configuration,) = [block.text for block in fenced(PAGE) if block.language == "ini"]
     (pytester.path / "pytest.ini").write_text(configuration)
+    (tape,) = [block.text for block in fenced(PAGE) if block.language == "json"]
+    (pytester.path / "tapes").mkdir()
+    (pytester.path / "tapes" / "rates.json").write_text(tape)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -57,7 +60,7 @@ def write(path: Path, blocks: Sequence[Block]) -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_tried() -> None:
-    assert {block.language for block in fenced(PAGE)} == {"ini", "python", "text"}
+    assert {block.language for block in fenced(PAGE)} == {"ini", "json", "python", "text"}
 
 
 def test_the_page_s_tests(project: pytest.Pytester) -> None:

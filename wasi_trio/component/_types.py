@@ -11,7 +11,7 @@ classes are not equal. The types that a component declares have no classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, dataclass_transform
+from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
 from wasi_trio.component._record import record
 
@@ -85,15 +85,20 @@ class Primitive(_Hashed):
     name: str
 
 
-BOOL = Primitive("bool")
-S8, U8 = Primitive("s8"), Primitive("u8")
-S16, U16 = Primitive("s16"), Primitive("u16")
-S32, U32 = Primitive("s32"), Primitive("u32")
-S64, U64 = Primitive("s64"), Primitive("u64")
-F32, F64 = Primitive("f32"), Primitive("f64")
-CHAR = Primitive("char")
-STRING = Primitive("string")
-ERROR_CONTEXT = Primitive("error-context")
+BOOL: Final[Primitive] = Primitive("bool")
+S8: Final[Primitive] = Primitive("s8")
+U8: Final[Primitive] = Primitive("u8")
+S16: Final[Primitive] = Primitive("s16")
+U16: Final[Primitive] = Primitive("u16")
+S32: Final[Primitive] = Primitive("s32")
+U32: Final[Primitive] = Primitive("u32")
+S64: Final[Primitive] = Primitive("s64")
+U64: Final[Primitive] = Primitive("u64")
+F32: Final[Primitive] = Primitive("f32")
+F64: Final[Primitive] = Primitive("f64")
+CHAR: Final[Primitive] = Primitive("char")
+STRING: Final[Primitive] = Primitive("string")
+ERROR_CONTEXT: Final[Primitive] = Primitive("error-context")
 
 
 @_structural

@@ -19,7 +19,7 @@ from wasi_trio.component.concurrency._builtins import bind, core_signature, may_
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import GuestCallee, Lowering
-from wasi_trio.component.concurrency._tasks import Task, TaskState, start_task
+from wasi_trio.component.concurrency._tasks import Resolves, Task, start_task
 from wasi_trio.component.concurrency._threads import Until
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
@@ -123,18 +123,10 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
         rep = take_resource(store, arguments[0], resource)
         if rep is None:
             return None
-        until: Until | None = None
-
-        def on_resolve(outcome: Any) -> None:
-            if until is not None:
-                store.scheduler.wake(until)
-
-        task = Task(destructor, store.root.stores[destructor.part], lambda: (rep,), on_resolve)
+        until = Resolves(store)
+        task = Task(destructor, store.root.stores[destructor.part], lambda: (rep,), until.on_resolve)
         start_task(task, store)
-        if task.state is TaskState.RESOLVED:
-            return None
-        until = Until(lambda: task.state is TaskState.RESOLVED, False, lambda cancelled: None)
-        return until
+        return None if until.ready() else until
 
     return trampoline(engine, ("i32",), (), drop, blocks=True)
 
@@ -150,7 +142,7 @@ def _calling(
         with callback(source):
             source.line(f"outcome = act(store, {arguments if spread else f'[{arguments}]'})")
             if blocks:
-                with source.block(f"if type(outcome) is {source.use(Until)}:"):
+                with source.block(f"if isinstance(outcome, {source.use(Until)}):"):
                     source.line("store.until = outcome")
                     suspend(source, pending_slot)
             if has_result:

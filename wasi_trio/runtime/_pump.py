@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter, thread_time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -69,6 +70,10 @@ class _Suspended:
 _SUSPENDED = _Suspended()
 
 
+def _same(arguments: Sequence[Any]) -> Sequence[Any]:
+    return arguments
+
+
 def _resolved(outcome: Any) -> None:
     raise AssertionError("a thread that has ended resolves nothing")
 
@@ -87,9 +92,7 @@ class HostOperation(subtasks.HostOperation):
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
         self._scope = trio.CancelScope()
-
-    def cancel(self) -> None:
-        self._scope.cancel()
+        super().__init__(self._scope.cancel)
 
     @uninterrupted
     async def run(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> None:
@@ -149,12 +152,11 @@ class Call:
 
     def cancel(self) -> None:
         """Ask the guest to end the call early (``TASK_CANCELLED``); it still has to resolve."""
+        self.pump.post(self._request_cancellation)
 
-        def request() -> None:
-            if self.task is not None and not self.resolved:
-                self.task.request_cancellation()
-
-        self.pump.post(request)
+    def _request_cancellation(self) -> None:
+        if self.task is not None and not self.resolved:
+            self.task.request_cancellation()
 
 
 class Pumped(Protocol):
@@ -246,20 +248,19 @@ class Pump:
         store = self.instance.stores[function.part]
         assert store is not None
         self.calls.add(call)
-        task = call.task = Task(function, store, lambda: arguments, call.resolve)
-
-        def begin() -> None:
-            if origin is None:
-                start_task(task, None)
-                return
-            self._set_origin(origin)
-            try:
-                start_task(task, None)
-            finally:
-                self._set_origin(None)
-
-        self.post(begin)
+        task = call.task = Task(function, store, partial(_same, arguments), call.resolve)
+        self.post(partial(self._begin, task, origin))
         return call
+
+    def _begin(self, task: Task, origin: Origin | None) -> None:
+        if origin is None:
+            start_task(task, None)
+            return
+        self._set_origin(origin)
+        try:
+            start_task(task, None)
+        finally:
+            self._set_origin(None)
 
     def start(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> HostOperation:
         """Run a host function's coroutine as a task of the instance."""
@@ -426,7 +427,7 @@ class Pump:
                     thread.fiber.store.end_thread()
                 _part(thread)
                 return
-            if type(request) is Until:
+            if isinstance(request, Until):
                 self._park(thread, request)
                 return
             assert isinstance(request, CallCore)

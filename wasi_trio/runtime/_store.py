@@ -395,16 +395,14 @@ class Store(ComponentInstance):
         """The guest's ``realloc``; during it the guest may not call out."""
         extern = self.item(item)
         held = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
-        raw = (ctypes.c_uint64 * 8)()
+        return functools.partial(self._realloc, held, (ctypes.c_uint64 * 8)())
 
-        def realloc(old: int, old_size: int, alignment: int, size: int) -> int:
-            raw[0], raw[2], raw[4], raw[6] = old, old_size, alignment, size
-            self.may_leave = False
-            self.call_nested(held, raw, 4)
-            self.may_leave = True
-            return raw[0] & _MASK32
-
-        return realloc
+    def _realloc(self, func: Any, raw: Any, old: int, old_size: int, alignment: int, size: int) -> int:
+        raw[0], raw[2], raw[4], raw[6] = old, old_size, alignment, size
+        self.may_leave = False
+        self.call_nested(func, raw, 4)
+        self.may_leave = True
+        return int(raw[0]) & _MASK32
 
 
 def _first_line(text: str) -> str:

@@ -28,6 +28,7 @@ from wasi_trio.component.concurrency._host_ends import (
 from wasi_trio.component.concurrency._streams import SharedStream
 
 T = TypeVar("T")
+E = TypeVar("E", bound=HostEnd[Any])
 
 #: The default maximum number of elements for ``receive``.
 RECEIVE_SIZE = 64 << 10
@@ -49,7 +50,7 @@ class _Operation:
         if self.event is not None:
             self.event.set()
 
-    async def wait(self, end: HostEnd) -> CopyResult:
+    async def wait(self, end: HostEnd[Any]) -> CopyResult:
         """Wait for the end of the operation on ``end`` and return its result. Cancellation cancels the operation."""
         if self.result is None:
             self.event = trio.Event()
@@ -64,14 +65,13 @@ class _Operation:
         return self.result
 
 
-class _Half:
+class _Half(Generic[E]):
     """One half of a stream or future. Closing it notifies the other half."""
 
     __slots__ = ("_closed", "_end")
 
-    _end: HostEnd
-
-    def __init__(self) -> None:
+    def __init__(self, end: E) -> None:
+        self._end = end
         self._closed = False
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class _Half:
             raise trio.BusyResourceError("another task is using this end")
 
 
-class StreamReader(_Half, Generic[T]):
+class StreamReader(_Half[HostReader], Generic[T]):
     """The readable half of a stream: ``StreamReader[bytes]`` for ``stream<u8>``, otherwise ``StreamReader[list[...]]``.
 
     A host function that gets a ``stream`` must read it, close it, or return it to pass it on. ``async for`` yields the
@@ -112,11 +112,8 @@ class StreamReader(_Half, Generic[T]):
 
     __slots__ = ("converter",)
 
-    _end: HostReader
-
     def __init__(self, stream: SharedStream) -> None:
-        super().__init__()
-        self._end = HostReader(stream)
+        super().__init__(HostReader(stream))
         #: Converts each element for ``receive``, or None.
         self.converter: Callable[[Any], Any] | None = None
 
@@ -154,16 +151,13 @@ class StreamReader(_Half, Generic[T]):
         return self._end.into_shared()
 
 
-class StreamWriter(_Half, Generic[T]):
+class StreamWriter(_Half[HostWriter], Generic[T]):
     """The writable half of a stream, created by ``make_stream``."""
 
     __slots__ = ()
 
-    _end: HostWriter
-
     def __init__(self, stream: SharedStream) -> None:
-        super().__init__()
-        self._end = HostWriter(stream)
+        super().__init__(HostWriter(stream))
 
     async def send_all(self, data: T) -> None:
         """Write all of ``data``, and wait until it is read.
@@ -186,16 +180,13 @@ class StreamWriter(_Half, Generic[T]):
             raise trio.BrokenResourceError("the stream's reader is closed")
 
 
-class FutureReader(_Half, Generic[T]):
+class FutureReader(_Half[HostFutureReader], Generic[T]):
     """The readable half of a future."""
 
     __slots__ = ("_outcome", "converter")
 
-    _end: HostFutureReader
-
     def __init__(self, future: SharedFuture) -> None:
-        super().__init__()
-        self._end = HostFutureReader(future)
+        super().__init__(HostFutureReader(future))
         #: Converts the value for ``get``, or None.
         self.converter: Callable[[Any], Any] | None = None
         self._outcome: _Operation | None = None

@@ -33,7 +33,7 @@ class Log:
 
 
 def context(guest: Guest) -> Context:
-    return guest.context(guest.options())
+    return guest.instance.context(guest.options())
 
 
 def read(guest: Guest, index: int, pointer: int, count: int, element: ValType | None = U8) -> int:

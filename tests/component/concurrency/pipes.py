@@ -21,7 +21,7 @@ def lift(guest: Guest, index: int, element: ValType | None) -> Any:
 
 
 def context(guest: Guest) -> Context:
-    return guest.context(guest.options())
+    return guest.instance.context(guest.options())
 
 
 class Pipe:

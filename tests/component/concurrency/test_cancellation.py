@@ -58,7 +58,7 @@ def test_a_waiting_task_learns_of_cancellation_at_once(world: World) -> None:
     call = world.start(cancellable(Gate(guest), log))
     call.task.request_cancellation()
     assert log == [6] and call.outcome is CANCELLED
-    assert call.task.state is TaskState.RESOLVED and guest.exclusive is None
+    assert call.task.state is TaskState.RESOLVED and guest.instance.exclusive is None
     assert world.scheduler.threads == []
 
 

@@ -204,11 +204,11 @@ class HostWriting(Writer):
 def stream_sides(readable: str, writable: str, element: ValType) -> tuple[Any, Any]:
     world = World()
     other = world.guest()
-    context = other.context(other.options())
+    context = other.instance.context(other.options())
     if writable == "guest":
         guest = world.guest()
         ends = guest.call("stream.new", type_=Stream(element))
-        shared = guest.context(guest.options()).lift_stream(ends & 0xFFFF_FFFF, element)
+        shared = guest.instance.context(guest.options()).lift_stream(ends & 0xFFFF_FFFF, element)
         writer: Any = GuestWriter(guest, ends >> 32, element)
     else:
         shared = SharedStream(element)
@@ -365,7 +365,7 @@ class HostFuture:
 def test_any_interleaving_on_a_future(readable: str, writable: str, steps: list[tuple[bool, str]]) -> None:
     world = World()
     guests = [world.guest(), world.guest()]
-    contexts = [guest.context(guest.options()) for guest in guests]
+    contexts = [guest.instance.context(guest.options()) for guest in guests]
     if writable == "guest":
         ends = guests[0].call("future.new", type_=Future(U8))
         shared = contexts[0].lift_future(ends & 0xFFFF_FFFF, U8)

@@ -33,12 +33,12 @@ def test_calls_wait_for_exclusive_entry_in_order(world: World) -> None:
     gates = [Gate(guest) for _ in range(3)]
     calls = [world.start(guest.lift(blocker(guest, gates[i], log, str(i)), ASYNC)) for i in range(3)]
     assert log == ["0 starts"]
-    assert guest.busy
+    assert guest.instance.busy
     for gate in reversed(gates):
         gate.open()
     world.scheduler.run()
     assert log == ["0 starts", "0 ends", "1 starts", "1 ends", "2 starts", "2 ends"]
-    assert all(call.resolved for call in calls) and not guest.busy
+    assert all(call.resolved for call in calls) and not guest.instance.busy
 
 
 def test_a_task_that_waits_outside_core_code_admits_others(world: World) -> None:
@@ -53,7 +53,7 @@ def test_a_task_that_waits_outside_core_code_admits_others(world: World) -> None
 
     function = guest.lift(lambda g, x: wait_on(gates[x].set), ASYNC_U32, is_async=True, callback=callback)
     calls = [world.start(function, i) for i in range(3)]
-    assert not guest.busy
+    assert not guest.instance.busy
     for i in (2, 0, 1):
         gates[i].open()
     world.scheduler.run()
@@ -147,7 +147,7 @@ def test_a_yielding_task_runs_after_waiting_ones(world: World) -> None:
 def test_nothing_enters_while_a_synchronous_call_is_suspended(world: World) -> None:
     guest = world.guest()
     operation = Operation()
-    waits = guest.lower(Host(lambda x: operation), SYNC_U32)  # as functions of WASI 0.2 that wait
+    waits = guest.lower(Host(lambda x: operation.started), SYNC_U32)  # as functions of WASI 0.2 that wait
 
     def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
         return (yield from guest.imported(waits, x))
@@ -191,7 +191,7 @@ def test_the_backpressure_counter_is_bounded(world: World) -> None:
     guest = world.guest()
     with pytest.raises(Trap, match="backpressure counter underflow"):
         guest.call("backpressure.dec")
-    guest.backpressure = 2**16 - 2
+    guest.instance.backpressure = 2**16 - 2
     guest.call("backpressure.inc")
     with pytest.raises(Trap, match="backpressure counter overflow"):
         guest.call("backpressure.inc")

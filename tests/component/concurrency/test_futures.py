@@ -18,7 +18,7 @@ READ, WRITE = 4, 5
 
 
 def context(guest: Guest) -> Context:
-    return guest.context(guest.options())
+    return guest.instance.context(guest.options())
 
 
 class Pipe:

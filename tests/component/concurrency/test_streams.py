@@ -27,6 +27,7 @@ from wasi_trio.component._types import (
     Future,
     Stream,
 )
+from wasi_trio.component.concurrency import Task
 
 # ---- rendezvous ------------------------------------------------------------------------------------------
 
@@ -131,20 +132,14 @@ def test_cancelling_a_copy_without_progress(world: World, is_async: bool) -> Non
             code = guest.call(f"stream.cancel-{kind}", index, type_=pipe.type, is_async=is_async)
             assert code == done(CANCELLED, 0)
 
-    running: Any = Task(pipe.w)
-    pipe.r.task = pipe.w.task = running
+    pipe.r.instance.task = pipe.w.instance.task = task_of(pipe.w)
     core()
 
 
-class Task:
-    """The part of a task that a built-in needs."""
-
-    def __init__(self, guest: Guest) -> None:
-        self.function = guest.lift(core_of_nothing, FuncType((), None, is_async=True))
-
-
-def core_of_nothing(guest: Guest) -> None:
-    return None
+def task_of(guest: Guest) -> Task:
+    """A call of an ``async`` function that does nothing, which has not been started."""
+    function = guest.lift(lambda guest: None, FuncType((), None, is_async=True))
+    return Task(function, guest.instance, tuple, lambda outcome: None)
 
 
 def test_cancelling_a_copy_with_progress(world: World) -> None:
@@ -356,7 +351,7 @@ def test_ends_in_a_set_are_not_used_synchronously(world: World, name: str) -> No
     pipe = Pipe(world, same=True)
     guest = pipe.w
     index = pipe.reader if name.endswith("read") else pipe.writer
-    guest.task = Task(guest)  # type: ignore[assignment]
+    guest.instance.task = task_of(guest)
     args: tuple[int, ...] = (0, 4)
     if "cancel" in name:
         guest.call(name.replace("cancel-", ""), index, 0, 4, type_=pipe.type, is_async=True)

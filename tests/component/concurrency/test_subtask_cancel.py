@@ -37,7 +37,7 @@ def test_cancelling_a_callee_that_ends_at_once(world: World, is_async: bool) -> 
     lowering = caller.lower(world.callee(callee.function), ASYNC_U32, is_async=True)
 
     def core(guest: Guest) -> None:
-        _, index = unpack(lowering(guest, [7, 64]))
+        _, index = unpack(lowering(guest.instance, [7, 64]))
         assert guest.call("subtask.cancel", index, is_async=is_async) == SubtaskState.CANCELLED_BEFORE_RETURNED
         with pytest.raises(Trap, match=r"`subtask.cancel` called after terminal status delivered"):
             guest.call("subtask.cancel", index, is_async=True)
@@ -53,7 +53,7 @@ def test_cancelling_a_callee_that_has_not_started(world: World) -> None:
     callee.guest.call("backpressure.inc")
 
     def core(guest: Guest) -> None:
-        state, index = unpack(lowering(guest, [7, 64]))
+        state, index = unpack(lowering(guest.instance, [7, 64]))
         assert state == STARTING
         assert guest.call("subtask.cancel", index, is_async=True) == SubtaskState.CANCELLED_BEFORE_STARTED
         guest.call("subtask.drop", index)
@@ -67,7 +67,7 @@ def test_cancelling_a_callee_that_has_returned_takes_its_event(world: World) -> 
     lowering = caller.lower(world.callee(callee.function), ASYNC_U32, is_async=True)
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
-        _, index = unpack(lowering(guest, [7, 64]))
+        _, index = unpack(lowering(guest.instance, [7, 64]))
         joined = guest.call("waitable-set.new")
         guest.call("waitable.join", index, joined)
         callee.unblock()
@@ -86,12 +86,12 @@ def test_cancelling_a_callee_that_has_returned_takes_its_event(world: World) -> 
 def test_cancelling_a_host_operation(world: World, is_async: bool, outcome: Any) -> None:
     caller = world.guest()
     operation = Operation()
-    lowering = caller.lower(Host(lambda x: operation), ASYNC_U32, is_async=True)
+    lowering = caller.lower(Host(lambda x: operation.started), ASYNC_U32, is_async=True)
     expected = SubtaskState.CANCELLED_BEFORE_RETURNED if outcome is CANCELLED else RETURNED
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         joined = guest.call("waitable-set.new")
-        _, index = unpack(lowering(guest, [1, 64]))
+        _, index = unpack(lowering(guest.instance, [1, 64]))
         code = yield from guest.do("subtask.cancel", index, is_async=is_async)
         if is_async:
             assert code == BLOCKED
@@ -125,7 +125,7 @@ def test_a_synchronous_cancel_does_not_mistake_the_start_for_the_end(world: Worl
     del callee
 
     def run_(guest: Guest):  # type: ignore[no-untyped-def]
-        _, index = unpack(lowering(guest, [7, 64]))
+        _, index = unpack(lowering(guest.instance, [7, 64]))
         stubborn.call("backpressure.dec")
         yield from guest.do("thread.yield")
         code = yield from guest.do("subtask.cancel", index)
@@ -145,8 +145,8 @@ def test_a_synchronous_cancel_does_not_mistake_the_start_for_the_end(world: Worl
 def test_subtasks_are_not_dropped_before_their_end_is_delivered(world: World) -> None:
     caller = world.guest()
     operation = Operation()
-    lowering = caller.lower(Host(lambda x: operation), ASYNC_U32, is_async=True)
-    _, index = unpack(world.inside(caller, lambda: lowering(caller, [1, 64])))
+    lowering = caller.lower(Host(lambda x: operation.started), ASYNC_U32, is_async=True)
+    _, index = unpack(world.inside(caller, lambda: lowering(caller.instance, [1, 64])))
     message = "cannot drop a subtask which has not yet resolved"
     with pytest.raises(Trap, match=message):
         caller.call("subtask.drop", index)
@@ -163,10 +163,10 @@ def test_subtasks_are_not_dropped_before_their_end_is_delivered(world: World) ->
 
 def test_a_subtask_in_a_set_is_not_cancelled_synchronously(world: World) -> None:
     caller = world.guest()
-    lowering = caller.lower(Host(lambda x: Operation()), ASYNC_U32, is_async=True)
+    lowering = caller.lower(Host(lambda x: Operation().started), ASYNC_U32, is_async=True)
 
     def core() -> None:
-        _, index = unpack(lowering(caller, [1, 64]))
+        _, index = unpack(lowering(caller.instance, [1, 64]))
         caller.call("waitable.join", index, caller.call("waitable-set.new"))
         with pytest.raises(Trap, match="waitable cannot be used synchronously while added to a waitable set"):
             caller.call("subtask.cancel", index)
@@ -178,8 +178,8 @@ def test_list_results_are_weighed_too(world: World) -> None:
     caller = world.guest()
     operation = Operation()
     type_ = FuncType((), List(U32), is_async=True)
-    lowering = caller.lower(Host(lambda: operation), type_, is_async=True)
-    assert unpack(lowering(caller, [64]))[0] == STARTED
+    lowering = caller.lower(Host(lambda: operation.started), type_, is_async=True)
+    assert unpack(lowering(caller.instance, [64]))[0] == STARTED
     caller.handles.account.limit = caller.handles.account.used - CALL + 1000
     with pytest.raises(OverBudget):
         operation.resolve([1] * 100)
@@ -203,13 +203,13 @@ def test_a_ready_task_runs_before_a_call_is_held_back(world: World) -> None:
     lowering = caller.lower(world.callee(callee.lift(lambda guest: log.append("called"), ASYNC)), ASYNC, is_async=True)
 
     def core(guest: Guest) -> None:
-        assert unpack(lowering(guest, []))[0] == STARTING
+        assert unpack(lowering(guest.instance, []))[0] == STARTING
         ends = callee.call("stream.new", type_=Stream(None))
         callee.call("stream.read", ends & 0xFFFF_FFFF, 0, 1, type_=Stream(None), is_async=True)
         callee.call("waitable.join", ends & 0xFFFF_FFFF, gate)
         callee.call("stream.drop-writable", ends >> 32, type_=Stream(None))
         assert log == []
-        lowering(guest, [])
+        lowering(guest.instance, [])
         assert log == ["holder"]
 
     run(world, caller, core)

@@ -31,7 +31,6 @@ from wasi_trio.component._account import CALL, OverBudget
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._types import U32, Borrow, FuncType, ResourceType, Stream, Tuple
-from wasi_trio.component.concurrency import HostOperation
 
 # ---- to guests -------------------------------------------------------------------------------------------
 
@@ -45,7 +44,7 @@ def test_a_call_that_returns_at_once(world: World, type_: FuncType, is_async: bo
 
     def core(guest: Guest) -> None:
         pointer = guest.scratch(4)
-        code = lowering(guest, [41, pointer] if is_async else [41])
+        code = lowering(guest.instance, [41, pointer] if is_async else [41])
         if is_async:
             assert code == RETURNED
             code = guest.word(pointer)
@@ -77,7 +76,7 @@ def test_an_asynchronous_call_has_a_handle_and_an_event(world: World) -> None:
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         pointer = guest.scratch(4)
         joined = guest.call("waitable-set.new")
-        state, index = unpack(lowering(guest, [7, pointer]))
+        state, index = unpack(lowering(guest.instance, [7, pointer]))
         assert state == STARTED
         guest.call("waitable.join", index, joined)
         assert poll(guest, joined) == (0, 0, 0)
@@ -102,7 +101,7 @@ def test_arguments_are_lifted_when_the_callee_starts_and_that_is_an_event(world:
     def core(guest: Guest) -> None:
         text = guest.put(b"then")
         joined = guest.call("waitable-set.new")
-        state, index = unpack(lowering(guest, [text, 4, guest.scratch(8)]))
+        state, index = unpack(lowering(guest.instance, [text, 4, guest.scratch(8)]))
         assert state == STARTING and callee.log == []
         guest.call("waitable.join", index, joined)
         guest.memory.view[text : text + 4] = b"now!"
@@ -123,7 +122,7 @@ def test_an_event_that_was_not_taken_tells_the_latest_state(world: World) -> Non
 
     def core(guest: Guest) -> None:
         joined = guest.call("waitable-set.new")
-        _, index = unpack(lowering(guest, [7, 64]))
+        _, index = unpack(lowering(guest.instance, [7, 64]))
         guest.call("waitable.join", index, joined)
 
     run(world, caller, core)
@@ -170,7 +169,7 @@ def test_results_that_wait_for_delivery_are_bounded(world: World) -> None:
 
     def core(guest: Guest) -> None:
         for _ in range(3):
-            lowering(guest, [0, 0, 64])
+            lowering(guest.instance, [0, 0, 64])
 
     run(world, caller, core)
     caller.handles.account.limit = caller.handles.account.used - 3 * CALL + 1000
@@ -193,7 +192,7 @@ def test_more_than_four_arguments_of_an_asynchronous_call_are_in_memory(world: W
     def run_(guest: Guest) -> None:
         arguments = guest.put(b"".join(i.to_bytes(4, "little") for i in range(1, 6)))
         pointer = guest.scratch(8)
-        assert lowering(guest, [arguments, pointer]) == RETURNED
+        assert lowering(guest.instance, [arguments, pointer]) == RETURNED
         assert (guest.word(pointer), guest.word(pointer + 4)) == (15, 5)
 
     assert run(world, caller, run_).resolved
@@ -220,7 +219,7 @@ def test_lends_end_when_the_return_is_delivered(world: World) -> None:
     handle = ResourceHandle(resource, object(), own=True)
 
     def run_(guest: Guest) -> None:
-        _, index = unpack(lowering(guest, [guest.handles.add(handle)]))
+        _, index = unpack(lowering(guest.instance, [guest.handles.add(handle)]))
         guest.call("waitable.join", index, guest.call("waitable-set.new"))
         log.append(index)
 
@@ -245,7 +244,7 @@ def test_nested_components_cannot_call_each_other(world: World) -> None:
 
     def attempt(caller: Guest, callee: Guest) -> None:
         lowering = caller.lower(world.callee(function[callee]), ASYNC)
-        world.inside(caller, lambda: lowering(caller, []))
+        world.inside(caller, lambda: lowering(caller.instance, []))
 
     for caller, callee in [
         (parent, child),
@@ -256,16 +255,16 @@ def test_nested_components_cannot_call_each_other(world: World) -> None:
     ]:
         with pytest.raises(Trap, match="cannot enter component instance"):
             attempt(caller, callee)
-        caller.exclusive = None
+        caller.instance.exclusive = None
     for caller, callee in [(child, sibling), (sibling, grandchild)]:
         attempt(caller, callee)
 
 
 def test_a_guest_that_may_not_leave_cannot_call(world: World) -> None:
     caller = world.guest()
-    caller.may_leave = False
+    caller.instance.may_leave = False
     with pytest.raises(Trap, match="cannot leave component instance"):
-        caller.lower(Host(lambda: None), ASYNC)(caller, [])
+        caller.lower(Host(lambda: None), ASYNC)(caller.instance, [])
 
 
 # ---- to the host -----------------------------------------------------------------------------------------
@@ -278,7 +277,7 @@ def test_a_host_function_with_a_value_has_returned(world: World, is_async: bool)
 
     def core(guest: Guest) -> None:
         pointer = guest.scratch(8)
-        assert lowering(guest, [guest.put(b"hi"), 2, pointer]) == (RETURNED if is_async else None)
+        assert lowering(guest.instance, [guest.put(b"hi"), 2, pointer]) == (RETURNED if is_async else None)
         assert guest.read(guest.word(pointer), 2) == b"HI"
 
     assert run(world, caller, core).resolved
@@ -288,7 +287,7 @@ def test_a_host_function_with_a_value_has_returned(world: World, is_async: bool)
 def test_a_synchronous_call_waits_for_a_host_operation(world: World, type_: FuncType) -> None:
     caller = world.guest()
     operation = Operation()
-    lowering = caller.lower(Host(lambda x: operation), type_)
+    lowering = caller.lower(Host(lambda x: operation.started), type_)
 
     def core(guest: Guest, x: int):  # type: ignore[no-untyped-def]
         return (yield from guest.imported(lowering, x))
@@ -302,11 +301,11 @@ def test_a_synchronous_call_waits_for_a_host_operation(world: World, type_: Func
 def test_an_asynchronous_call_of_a_host_operation(world: World) -> None:
     caller = world.guest()
     operation = Operation()
-    lowering = caller.lower(Host(lambda x: operation), ASYNC_U32, is_async=True)
+    lowering = caller.lower(Host(lambda x: operation.started), ASYNC_U32, is_async=True)
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         joined = guest.call("waitable-set.new")
-        state, index = unpack(lowering(guest, [1, 64]))
+        state, index = unpack(lowering(guest.instance, [1, 64]))
         assert state == STARTED
         guest.call("waitable.join", index, joined)
         assert (yield from guest.do("waitable-set.wait", joined, 0)) == 1
@@ -325,14 +324,14 @@ def test_exceptions_of_host_functions_reach_the_caller(world: World) -> None:
         raise LookupError("not here")
 
     with pytest.raises(LookupError, match="not here"):
-        caller.lower(Host(fail), ASYNC, is_async=True)(caller, [])
+        caller.lower(Host(fail), ASYNC, is_async=True)(caller.instance, [])
 
 
 def test_a_value_that_does_not_fit_is_a_host_error(world: World) -> None:
     caller = world.guest()
     lowering = caller.lower(Host(lambda x: "text"), ASYNC_U32, is_async=True)
     with pytest.raises(HostError, match="u32 cannot be made from a Python str"):
-        lowering(caller, [1, 64])
+        lowering(caller.instance, [1, 64])
 
 
 def test_a_bad_return_pointer_traps(world: World) -> None:
@@ -340,9 +339,4 @@ def test_a_bad_return_pointer_traps(world: World) -> None:
     lowering = caller.lower(Host(lambda x: x), ASYNC_U32, is_async=True)
     for pointer, message in [(65536, "out of bounds"), (2, "unaligned pointer")]:
         with pytest.raises(Trap, match=message):
-            lowering(caller, [1, pointer])
-
-
-def test_host_operations_must_implement_cancel() -> None:
-    with pytest.raises(NotImplementedError):
-        HostOperation().cancel()
+            lowering(caller.instance, [1, pointer])

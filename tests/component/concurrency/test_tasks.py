@@ -52,7 +52,7 @@ def test_post_return_is_called_with_the_results_and_may_not_call_out(world: Worl
     function = guest.lift(core, FuncType((), STRING, is_async), post_return=post_return)
     assert world.invoke(function) == "hello"
     assert len(seen) == 1
-    assert guest.may_leave
+    assert guest.instance.may_leave
 
 
 def test_a_synchronous_function_may_not_wait(world: World) -> None:
@@ -72,7 +72,7 @@ def test_a_synchronous_function_may_not_wait(world: World) -> None:
             with pytest.raises(Trap, match=ASYNC_BLOCK):
                 guest.call(name, *args, **definition)
         with pytest.raises(Trap, match=ASYNC_BLOCK):
-            guest.lower(None, ASYNC)(guest, [])
+            guest.lower(None, ASYNC)(guest.instance, [])
         return int(guest.call("thread.yield") + guest.call("waitable-set.poll", joined, 0))
 
     assert world.invoke(guest.lift(core, SYNC_U32), 0) == 0
@@ -128,7 +128,7 @@ def test_a_callback_is_called_with_events_until_it_exits(world: World) -> None:
     gates[1].open()
     assert world.scheduler.finish(call) == 42
     assert seen[2:] == [(4, gates[1].readable, 0)]
-    assert guest.exclusive is None
+    assert guest.instance.exclusive is None
 
 
 def test_work_continues_after_the_result_is_returned(world: World) -> None:
@@ -180,7 +180,7 @@ def test_waiting_on_another_handle_than_a_waitable_set_traps(world: World) -> No
     guest = world.guest()
     gate = Gate(guest)
     for index, message in [(gate.readable, "not a waitable set"), (99, "unknown handle index 99")]:
-        guest.exclusive = None
+        guest.instance.exclusive = None
         with pytest.raises(Trap, match=message):
             world.invoke(guest.lift(lambda g, i=index: wait_on(i), ASYNC, is_async=True, callback=never))
 

@@ -202,7 +202,7 @@ def definition(name: str, is_async: bool = False) -> AsyncBuiltin:
 @pytest.mark.parametrize("name", sorted(set(_BUILTINS) - MAY_BE_CALLED_ANYWHERE))
 def test_built_ins_are_refused_if_the_guest_may_not_leave(world: World, name: str) -> None:
     guest = world.guest()
-    guest.may_leave = False
+    guest.instance.may_leave = False
     params, _ = core_signature(definition(name))
     with pytest.raises(Trap, match="cannot leave component instance"):
         guest.call(name, *[0] * len(params), type_=TYPES.get(name.split(".")[0]))
@@ -272,12 +272,12 @@ def test_error_contexts_pass_between_guest_and_host(world: World) -> None:
     guest = world.guest()
     lowering = guest.lower(Host(lambda error: error), FuncType((("e", ERROR_CONTEXT),), ERROR_CONTEXT))
     index = guest.call("error-context.new", guest.put(b"why"), 3)
-    copy = lowering(guest, [index])
+    copy = lowering(guest.instance, [index])
     assert isinstance(copy, int) and guest.handles.get(copy) is guest.handles.get(index)
     with pytest.raises(Trap, match="is not an error context"):
-        lowering(guest, [guest.call("waitable-set.new")])
+        lowering(guest.instance, [guest.call("waitable-set.new")])
     with pytest.raises(HostError, match="error-context cannot be made from a Python str"):
-        guest.lower(Host(lambda: "why"), FuncType((), ERROR_CONTEXT))(guest, [])
+        guest.lower(Host(lambda: "why"), FuncType((), ERROR_CONTEXT))(guest.instance, [])
 
 
 # ---- the end of an instance --------------------------------------------------------------------------------
@@ -288,12 +288,12 @@ def test_the_other_ends_learn_that_an_instance_has_ended(world: World) -> None:
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
     results: list[Any] = []
-    context = guest.context(guest.options())
+    context = guest.instance.context(guest.options())
     index = context.lower_future(shared, U8)
     writer.start_write(5, lambda result, _: results.append(result))
-    guest.lower(Host(Operation), FuncType((), None, is_async=True), is_async=True)(guest, [])
+    guest.lower(Host(lambda: Operation().started), FuncType((), None, is_async=True), is_async=True)(guest.instance, [])
     guest.call("waitable-set.new")
-    list(guest.abandon())
+    list(guest.instance.abandon())
     assert results == [1] and guest.handles.get(index)
 
 
@@ -301,9 +301,9 @@ def test_nothing_is_written_into_a_guest_that_has_ended(world: World) -> None:
     guest = world.guest()
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
-    index = guest.context(guest.options()).lower_future(shared, U8)
+    index = guest.instance.context(guest.options()).lower_future(shared, U8)
     guest.call("future.read", index, 64, type_=Future(U8), is_async=True)
-    list(guest.abandon())
+    list(guest.instance.abandon())
     results: list[Any] = []
     writer.start_write(5, lambda result, _: results.append(result))
     assert results == [1] and guest.read(64, 1) == b"\0"

@@ -59,6 +59,7 @@ class Scheduler:
     def __init__(self) -> None:
         self.woken: deque[Until] = deque()
         self.threads: list[Thread] = []
+        self.guests: dict[ComponentInstance, Guest] = {}
 
     def spawn(self, body: Any, task: Task) -> Thread:
         thread = task.thread = Thread(self.drive(body, task), task)
@@ -105,13 +106,13 @@ class Scheduler:
 
     def core(self, call: CallCore, task: Task) -> Generator[Any, Any, list[int]]:
         instance = task.instance
-        assert isinstance(instance, Guest)
-        function = instance.cores[call.item]
+        guest = self.guests[instance]
+        function = guest.cores[call.item]
         assert len(call.args) == len(call.params)
         outer, instance.task = instance.task, task
         assert outer is None
         try:
-            result = function(instance, *call.args)
+            result = function(guest, *call.args)
             if isinstance(result, GeneratorType):
                 value = None
                 while True:
@@ -160,20 +161,20 @@ class Call:
         self.outcome, self.resolved = outcome, True
 
 
-class Guest(ComponentInstance):
+class Guest:
     """An instance with one memory of 64 KiB. ``scratch`` returns unused addresses in it."""
 
-    def __init__(self, scheduler: Any, index: int = 0, parent: ComponentInstance | None = None) -> None:
-        super().__init__(index, HandleTable(), scheduler, parent)
+    def __init__(self, scheduler: Scheduler, index: int = 0, parent: Guest | None = None) -> None:
+        self.handles = HandleTable()
+        self.instance = ComponentInstance(index, self.handles, scheduler, None if parent is None else parent.instance)
+        scheduler.guests[self.instance] = self
+        self.index = index
         self.memory = Memory(1 << 16)
         self.next = 1024
         self.cores: dict[Any, Callable[..., Any]] = {}
         self.known: dict[tuple[Any, ...], Options] = {}
         self.bound: dict[tuple[Any, ...], Any] = {}
         self.reallocations = 0
-
-    def new_context(self, options: Options) -> Context:
-        return Context(self.handles, self.memory, self.realloc, self)
 
     def realloc(self, old: int, old_size: int, alignment: int, size: int) -> int:
         self.reallocations += 1
@@ -207,9 +208,10 @@ class Guest(ComponentInstance):
         key = (encoding, is_async, callback, post_return)
         if key not in self.known:
             item = CoreExport(self.index, "memory", Sort.CORE_MEMORY)
-            self.known[key] = Options(
+            options = self.known[key] = Options(
                 encoding, item, self.core(self.realloc), self.core(post_return), is_async, self.core(callback)
             )
+            self.instance.contexts[options] = Context(self.handles, self.memory, self.realloc, self.instance)
         return self.known[key]
 
     def core(self, function: Callable[..., Any] | None) -> Any:
@@ -248,17 +250,17 @@ class Guest(ComponentInstance):
 
     def call(self, name: str, *args: int, **definition: Any) -> Any:
         """Call a built-in that must not wait."""
-        result = self.builtin(name, **definition)(self, *args)
+        result = self.builtin(name, **definition)(self.instance, *args)
         assert not isinstance(result, Until), f"{name} waits"
         return result
 
     def do(self, name: str, *args: int, **definition: Any) -> Generator[Until, Any, Any]:
-        """Call a built-in that may wait."""
-        return (yield from wait(self.builtin(name, **definition)(self, *args)))
+        """Call a built-in that may have to wait."""
+        return (yield from wait(self.builtin(name, **definition)(self.instance, *args)))
 
     def imported(self, lowering: Lowering, *args: int) -> Generator[Until, Any, Any]:
         """Call a lowered function."""
-        return (yield from wait(lowering(self, list(args))))
+        return (yield from wait(lowering(self.instance, list(args))))
 
 
 def wait(result: Any) -> Generator[Until, Any, Any]:
@@ -279,7 +281,9 @@ class World:
 
     def start(self, function: LiftedFunction, *arguments: Any) -> Call:
         """Start a call from the host, which runs inline until it waits."""
-        task = Task(function, self.guests[function.part], lambda: arguments, lambda outcome: call.resolve(outcome))
+        task = Task(
+            function, self.guests[function.part].instance, lambda: arguments, lambda outcome: call.resolve(outcome)
+        )
         call = Call(task)
         start_task(task, None)
         return call
@@ -288,7 +292,7 @@ class World:
         return self.scheduler.finish(self.start(function, *arguments))
 
     def callee(self, function: LiftedFunction) -> GuestCallee:
-        return GuestCallee(function, lambda caller: self.guests[function.part])
+        return GuestCallee(function, lambda caller: self.guests[function.part].instance)
 
     def inside(self, guest: Guest, function: Callable[[], Any]) -> Any:
         """Run plain Python as core code of a call of an ``async`` function."""
@@ -311,11 +315,13 @@ class Host:
         return self.act(*arguments)
 
 
-class Operation(HostOperation):
+class Operation:
     """A host operation that the test controls."""
 
     def __init__(self) -> None:
         self.cancels = 0
+        self.started = HostOperation(self.cancel)
+        self.resolve = self.started.resolve
 
     def cancel(self) -> None:
         self.cancels += 1

@@ -14,9 +14,8 @@ from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._streams import ReadableStreamEnd, SharedStream, WritableStreamEnd
 from wasi_trio.component.concurrency._threads import Until
 from wasi_trio.component.concurrency._waitable_builtins import BLOCKED
-from wasi_trio.component.concurrency._waitables import Waitable
 
-_ENDS: dict[tuple[type, bool], type[GuestEnd]] = {
+_ENDS: dict[tuple[type, bool], type[GuestEnd[Any]]] = {
     (Stream, False): ReadableStreamEnd,
     (Stream, True): WritableStreamEnd,
     (Future, False): ReadableFutureEnd,
@@ -94,7 +93,7 @@ def copy(builtin: AsyncBuiltin) -> Any:
         end.begin(instance.context(options) if context is None else context, codec, pointer, count)
         if end.pending:
             return int(end.take_event()[2])
-        return BLOCKED if is_async else _wait(end)
+        return BLOCKED if is_async else end.wait(end.take_payload)
 
     return call
 
@@ -130,7 +129,3 @@ def drop(builtin: AsyncBuiltin) -> Any:
         instance.handles.remove(index)
 
     return call
-
-
-def _wait(end: Waitable) -> Until:
-    return end.wait(lambda: end.pending, lambda: end.take_event()[2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from wasi_trio.component._account import Charge
 from wasi_trio.component._context import Context
@@ -131,12 +131,15 @@ class Shared:
         source.progress += count
         sink.progress += count
 
-    def readable_end(self, instance: ComponentInstance) -> GuestEnd:
+    def readable_end(self, instance: ComponentInstance) -> GuestEnd[Any]:
         """An end for a guest's handle table."""
         raise NotImplementedError
 
 
-class GuestEnd(Waitable):
+S = TypeVar("S", bound=Shared)
+
+
+class GuestEnd(Waitable, Generic[S]):
     """An end of a stream or future in a guest's handle table, together with the copy under way.
 
     ``codec`` loads or stores lists of elements that are not copied as blocks of bytes.
@@ -152,7 +155,7 @@ class GuestEnd(Waitable):
     context: Context
     codec: Any
 
-    def __init__(self, instance: ComponentInstance, shared: Any) -> None:
+    def __init__(self, instance: ComponentInstance, shared: S) -> None:
         super().__init__(instance)
         self.shared = shared
         shared.guest_ends += 1
@@ -271,7 +274,7 @@ class GuestEnd(Waitable):
 
     def give_up(self) -> Shared:
         """What stands for a readable end that leaves the guest. Raises Trap if it cannot."""
-        shared: Shared = self.shared
+        shared = self.shared
         if self.state is CopyState.DONE:
             raise Trap(self.done_message("lift"))
         if self.state is CopyState.COPYING:

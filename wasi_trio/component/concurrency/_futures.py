@@ -43,10 +43,8 @@ class SharedFuture(Shared):
         return ReadableFutureEnd(instance, self)
 
 
-class FutureEnd(GuestEnd):
+class FutureEnd(GuestEnd[SharedFuture]):
     __slots__ = ()
-
-    shared: SharedFuture
 
     def check_idle(self) -> None:
         if self.state is CopyState.DONE:

@@ -11,7 +11,7 @@ A copy between two host ends involves no guest. If the reader takes all the byte
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Generic, TypeVar
 
 from wasi_trio.component._errors import HostError
 from wasi_trio.component._types import ValType
@@ -21,17 +21,19 @@ from wasi_trio.component.concurrency._futures import SharedFuture
 from wasi_trio.component.concurrency._streams import SharedStream
 
 OnDone = Callable[[CopyResult, Any], None]
+S = TypeVar("S", bound=Shared)
 
 
-class HostEnd:
+class HostEnd(Generic[S]):
     """An end that the host holds. It has at most one operation at a time."""
 
     __slots__ = ("_block", "_on_done", "_watcher", "length", "progress", "shared")
 
-    instance = None
-    shared: Shared
+    #: none: the host's
+    instance: ClassVar[None] = None
 
-    def __init__(self) -> None:
+    def __init__(self, shared: S) -> None:
+        self.shared = shared
         self.length = self.progress = 0
         self._block: Any = None
         self._on_done: OnDone | None = None
@@ -81,16 +83,13 @@ class HostEnd:
             on_done(result, data)
 
 
-class HostReader(HostEnd):
+class HostReader(HostEnd[SharedStream]):
     """The host's readable end of a stream. Raises HostError if the readable end already has a holder."""
 
     __slots__ = ()
 
-    shared: SharedStream
-
     def __init__(self, shared: SharedStream) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         shared.hold()
 
     def start_read(self, max_items: int, on_done: OnDone) -> None:
@@ -122,7 +121,7 @@ class HostReader(HostEnd):
         self._end(result, self.progress if element.type is None else element.unpack(self._block))
 
 
-class HostWriter(HostEnd):
+class HostWriter(HostEnd[SharedStream]):
     """The host's writable end of a stream.
 
     ``HostWriter(SharedStream(type_))`` creates a stream. Its ``shared`` is a value to pass to a guest as a ``stream``
@@ -131,11 +130,8 @@ class HostWriter(HostEnd):
 
     __slots__ = ("_outcome", "_starting", "_stopped")
 
-    shared: SharedStream
-
     def __init__(self, shared: SharedStream) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         self._starting = False
         self._stopped = False
         self._outcome: CopyResult | None = None
@@ -153,9 +149,7 @@ class HostWriter(HostEnd):
         self._block = block
         self._starting = True
         while True:
-            self._outcome = None
-            self._stopped = False
-            self.shared.write(self)
+            self._offer()
             if self._outcome is not CopyResult.COMPLETED or self.progress == self.length or self._stopped:
                 break
         self._starting = False
@@ -163,6 +157,12 @@ class HostWriter(HostEnd):
             self._outcome = CopyResult.CANCELLED
         if self._outcome is not None:
             self._end(self._outcome, self.progress)
+
+    def _offer(self) -> None:
+        """Write the rest. ``_outcome`` is the result, or None if the operation continues."""
+        self._outcome = None
+        self._stopped = False
+        self.shared.write(self)
 
     def cancel(self) -> None:
         """Cancel the current operation, if any. Its callback is called with CANCELLED.
@@ -186,16 +186,13 @@ class HostWriter(HostEnd):
             self._end(result, self.progress)
 
 
-class HostFutureReader(HostEnd):
+class HostFutureReader(HostEnd[SharedFuture]):
     """The host's readable end of a future. Raises HostError if the readable end already has a holder."""
 
     __slots__ = ()
 
-    shared: SharedFuture
-
     def __init__(self, shared: SharedFuture) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         shared.hold()
 
     def start_read(self, on_done: OnDone) -> None:
@@ -230,7 +227,7 @@ class Given:
 
     __slots__ = ("_block", "length")
 
-    instance: Final = None
+    instance: ClassVar[None] = None
 
     def __init__(self, type_: ValType | None, value: Any) -> None:
         """Raise HostError if the value does not fit the type."""
@@ -255,19 +252,13 @@ class Given:
         pass
 
 
-class HostFutureWriter(HostEnd):
+class HostFutureWriter(HostEnd[SharedFuture]):
     """The host's writable end of a future. ``HostFutureWriter(SharedFuture(type_))`` creates a future.
 
     If it is dropped without a write, a guest that reads the future traps, because it has no value to continue with.
     """
 
     __slots__ = ()
-
-    shared: SharedFuture
-
-    def __init__(self, shared: SharedFuture) -> None:
-        super().__init__()
-        self.shared = shared
 
     def start_write(self, value: Any, on_done: OnDone) -> None:
         """Write the value. The callback gets COMPLETED after the value is read, or DROPPED if it never will be.

@@ -154,24 +154,8 @@ class ComponentInstance:
 
         A call that is not ``exclusive`` has its own stack, and may enter beside those that share the instance's stack.
         """
-        queue = self.entering if exclusive else self.entering_beside
-        until: Until
-
-        def ready() -> bool:
-            if self.backpressure or self.synchronous is not None:
-                return False
-            return not exclusive or (self.exclusive is None and next(iter(queue)) is until)
-
-        def finish(cancelled: bool) -> bool:
-            nonlocal until
-            del queue[until]
-            del until  # breaks the reference cycle of the two
-            if cancelled:
-                self.hand_over()
-            return cancelled
-
-        until = Until(ready, True, finish)
-        queue[until] = None
+        until = HeldBack(self, exclusive)
+        until.queue[until] = None
         return until
 
     def release(self) -> None:
@@ -239,3 +223,28 @@ class ComponentInstance:
                 abandon()
             if number % SLICE == SLICE - 1:
                 yield
+
+
+class HeldBack(Until):
+    """The wait of a call for its turn."""
+
+    __slots__ = ("exclusive", "instance", "queue")
+
+    def __init__(self, instance: ComponentInstance, exclusive: bool) -> None:
+        super().__init__(True)
+        self.instance = instance
+        self.exclusive = exclusive
+        #: those held back in the same way
+        self.queue = instance.entering if exclusive else instance.entering_beside
+
+    def ready(self) -> bool:
+        instance = self.instance
+        if instance.backpressure or instance.synchronous is not None:
+            return False
+        return not self.exclusive or (instance.exclusive is None and next(iter(self.queue)) is self)
+
+    def finish(self, cancelled: bool) -> bool:
+        del self.queue[self]
+        if cancelled:
+            self.instance.hand_over()
+        return cancelled

@@ -63,10 +63,8 @@ class SharedStream(Shared):
         return ReadableStreamEnd(instance, self)
 
 
-class StreamEnd(GuestEnd):
+class StreamEnd(GuestEnd[SharedStream]):
     __slots__ = ()
-
-    shared: SharedStream
 
     def check_idle(self) -> None:
         if self.state is CopyState.DONE:

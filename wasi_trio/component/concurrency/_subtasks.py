@@ -40,19 +40,19 @@ class HostOperation:
     ``cancel`` is called at most once. The operation must still resolve after it.
     """
 
-    __slots__ = ("on_resolve",)
+    __slots__ = ("cancel", "on_resolve")
 
-    on_resolve: Callable[[Any], None]
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        #: Called when the guest requests an early end.
+        self.cancel = cancel
+        self.on_resolve: Callable[[Any], None] | None = None
 
     def resolve(self, outcome: Any) -> None:
         """End the operation with a value or with CANCELLED."""
-        on_resolve = self.on_resolve
-        del self.on_resolve  # breaks the reference cycle with the subtask
+        # This breaks the reference cycle with the subtask.
+        on_resolve, self.on_resolve = self.on_resolve, None
+        assert on_resolve is not None
         on_resolve(outcome)
-
-    def cancel(self) -> None:
-        """Request an early end on behalf of the guest."""
-        raise NotImplementedError
 
 
 class HostCallee(Protocol):
@@ -149,7 +149,7 @@ class Lowering:
             result = subtask.deliver()
             return int(subtask.state) if self.is_async else result
         if not self.is_async:
-            return subtask.wait(lambda: subtask.resolved, subtask.deliver)
+            return subtask.wait(subtask.deliver)
         return subtask.expose()
 
 
@@ -191,7 +191,11 @@ class Subtask(Waitable):
     def resolved(self) -> bool:
         return self.state >= SubtaskState.RETURNED
 
-    # ---- events of the callee ----------------------------------------------------------------------------
+    @property
+    def settled(self) -> bool:
+        return self.resolved
+
+    # ---- events of the callee -----------------------------------------------------------------------------
 
     def start(self) -> tuple[Any, ...]:
         """Start the callee: lift its arguments."""

@@ -106,6 +106,18 @@ def thread_yield(builtin: AsyncBuiltin) -> Any:
             return 0  # a call of this kind has the instance for itself, so no other task could run
         if task.deliver_pending_cancel(cancellable):
             return 1
-        return Until(lambda: True, cancellable, int)
+        return Yields(cancellable)
 
     return call
+
+
+class Yields(Until):
+    """The wait of a thread that lets others go first."""
+
+    __slots__ = ()
+
+    def ready(self) -> bool:
+        return True
+
+    def finish(self, cancelled: bool) -> int:
+        return int(cancelled)

@@ -257,28 +257,57 @@ def _loop(task: Task, packed: int) -> Any:
 def _come_back(task: Task, joined: WaitableSet | None) -> Until:
     """Release exclusive entry. Return the request before the next callback: for an event, or only for entry."""
     instance = task.instance
-    until: Until
-
-    def ready() -> bool:
-        return instance.free and (joined is None or bool(joined.ready))
-
-    def finish(cancelled: bool) -> Event:
-        nonlocal until
-        if joined is not None:
-            joined.waiters.remove(until)
-        instance.returning.pop(until, None)
-        del until  # breaks the reference cycle with this function, which holds much else
-        instance.exclusive = task
-        if cancelled:
-            return TASK_CANCELLED
-        return NO_EVENT if joined is None else joined.take_event()
-
-    until = Until(ready, True, finish)
-    until.enters = True
-    until.source = joined
+    until = ComesBack(task, joined)
     instance.release()
     if joined is not None:
         joined.waiters.append(until)
     if joined is None or joined.ready:
         instance.returning[until] = None
     return until
+
+
+class ComesBack(Until):
+    """The wait of a call, outside of core code, for an event of ``joined`` and its turn, or for its turn alone."""
+
+    __slots__ = ("joined", "task")
+
+    def __init__(self, task: Task, joined: WaitableSet | None) -> None:
+        super().__init__(True, joined)
+        self.enters = True
+        self.task = task
+        self.joined = joined
+
+    def ready(self) -> bool:
+        return self.task.instance.free and (self.joined is None or bool(self.joined.ready))
+
+    def finish(self, cancelled: bool) -> Event:
+        task, joined = self.task, self.joined
+        instance = task.instance
+        if joined is not None:
+            joined.waiters.remove(self)
+        instance.returning.pop(self, None)
+        instance.exclusive = task
+        if cancelled:
+            return TASK_CANCELLED
+        return NO_EVENT if joined is None else joined.take_event()
+
+
+class Resolves(Until):
+    """The wait of a thread of ``instance`` for a task whose ``on_resolve`` is that of this object."""
+
+    __slots__ = ("_instance", "_resolved")
+
+    def __init__(self, instance: ComponentInstance) -> None:
+        super().__init__(False)
+        self._instance = instance
+        self._resolved = False
+
+    def on_resolve(self, outcome: Any) -> None:
+        self._resolved = True
+        self._instance.scheduler.wake(self)
+
+    def ready(self) -> bool:
+        return self._resolved
+
+    def finish(self, cancelled: bool) -> None:
+        pass

@@ -36,6 +36,8 @@ class CallCore:
 class Until:
     """A request to park the thread until ``ready()``, or until its task is cancelled if ``cancellable``.
 
+    Each kind of wait is a subclass, which provides ``ready`` and ``finish``.
+
     A thread's generator yields it. A built-in or a lowered import returns it to park the calling thread. When the
     thread continues, ``finish(cancelled)`` is called once. Its value is sent to the generator, or becomes the
     built-in's core result. It may call the guest's ``realloc``. So for a built-in it must be called on the guest's
@@ -45,17 +47,23 @@ class Until:
     each ``Scheduler.wake``. ``thread`` is set while a thread is parked on this request.
     """
 
-    __slots__ = ("cancellable", "enters", "finish", "ready", "source", "thread")
+    __slots__ = ("cancellable", "enters", "source", "thread")
 
-    def __init__(self, ready: Callable[[], bool], cancellable: bool, finish: Callable[[bool], Any]) -> None:
-        self.ready = ready
+    def __init__(self, cancellable: bool, source: Any = None) -> None:
         self.cancellable = cancellable
-        self.finish = finish
         self.thread: Thread | None = None
         #: Whether continuing takes the instance's exclusive entry again (``ComponentInstance.alert``).
         self.enters = False
         #: The waitable set or the waitable whose events the thread awaits, or None.
-        self.source: Any = None
+        self.source = source
+
+    def ready(self) -> bool:
+        """Whether the thread can continue."""
+        raise NotImplementedError
+
+    def finish(self, cancelled: bool) -> Any:
+        """Return the answer to the thread."""
+        raise NotImplementedError
 
     @property
     def awaits_host(self) -> bool:

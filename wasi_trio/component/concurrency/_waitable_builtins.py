@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any, TypeVar
 
@@ -57,7 +58,7 @@ def waitable_set_wait(builtin: AsyncBuiltin) -> Any:
             return _store_event(context, pointer, TASK_CANCELLED)
         if joined.ready:
             return _store_event(context, pointer, joined.take_event())
-        return joined.wait(cancellable, lambda event: _store_event(context, pointer, event))
+        return joined.wait(cancellable, functools.partial(_store_event, context, pointer))
 
     return call
 
@@ -128,8 +129,8 @@ def subtask_cancel(builtin: AsyncBuiltin) -> Any:
             if not subtask.resolved:
                 if is_async:
                     return BLOCKED
-                return subtask.wait(lambda: subtask.resolved, lambda: subtask.take_event()[2])
-        return subtask.take_event()[2]
+                return subtask.wait(subtask.take_payload)
+        return subtask.take_payload()
 
     return call
 

@@ -67,16 +67,19 @@ class Waitable:
         """Return the pending event, with the side effects of its delivery."""
         raise NotImplementedError
 
-    def wait(self, ready: Callable[[], bool], finish: Callable[[], Any]) -> Until:
+    @property
+    def settled(self) -> bool:
+        """Whether a synchronous built-in or call that waits for this can continue."""
+        return self.pending
+
+    def wait(self, finish: Callable[[], Any]) -> Until:
         """Return the request on which a synchronous built-in or call parks. Its answer is ``finish()``."""
+        until = self.sync_waiter = Settles(self, finish)
+        return until
 
-        def resumed(cancelled: bool) -> Any:
-            self.sync_waiter = None
-            return finish()
-
-        self.sync_waiter = Until(ready, False, resumed)
-        self.sync_waiter.source = self
-        return self.sync_waiter
+    def take_payload(self) -> int:
+        """Take the event, and return its value besides its kind and its handle."""
+        return self.take_event()[2]
 
     @property
     def awaits_host(self) -> bool:
@@ -103,6 +106,24 @@ class Waitable:
                 joined.arrived(self)
 
 
+class Settles(Until):
+    """The wait of a synchronous built-in or call for one waitable."""
+
+    __slots__ = ("_finish", "_waitable")
+
+    def __init__(self, waitable: Waitable, finish: Callable[[], Any]) -> None:
+        super().__init__(False, waitable)
+        self._waitable = waitable
+        self._finish = finish
+
+    def ready(self) -> bool:
+        return self._waitable.settled
+
+    def finish(self, cancelled: bool) -> Any:
+        self._waitable.sync_waiter = None
+        return self._finish()
+
+
 class WaitableSet:
     """A set of waitables. Their events are taken in the order of their arrival.
 
@@ -127,16 +148,7 @@ class WaitableSet:
 
     def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
         """Return the request on which a thread in core code parks. Its answer is ``finish(event)``."""
-        until: Until
-
-        def resumed(cancelled: bool) -> Any:
-            nonlocal until
-            self.waiters.remove(until)
-            del until  # breaks the reference cycle of the two
-            return finish(TASK_CANCELLED if cancelled else self.take_event())
-
-        until = Until(lambda: bool(self.ready), cancellable, resumed)
-        until.source = self
+        until = Arrives(self, cancellable, finish)
         self.waiters.append(until)
         return until
 
@@ -150,3 +162,21 @@ class WaitableSet:
             raise Trap("cannot drop waitable set with waiters")
         if self.members:
             raise Trap("cannot drop waitable set with waitables in it")
+
+
+class Arrives(Until):
+    """The wait of a thread in core code for an event of a set."""
+
+    __slots__ = ("_finish", "_joined")
+
+    def __init__(self, joined: WaitableSet, cancellable: bool, finish: Callable[[Event], Any]) -> None:
+        super().__init__(cancellable, joined)
+        self._joined = joined
+        self._finish = finish
+
+    def ready(self) -> bool:
+        return bool(self._joined.ready)
+
+    def finish(self, cancelled: bool) -> Any:
+        self._joined.waiters.remove(self)
+        return self._finish(TASK_CANCELLED if cancelled else self._joined.take_event())

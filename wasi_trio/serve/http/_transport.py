@@ -71,7 +71,7 @@ class Input:
         await trio.lowlevel.wait_readable(self._file)
 
     def receive_now(self, most: int = MOST_READ) -> bytes | None:
-        """Return available data as ``receive`` does, or None if there is none."""
+        """Return available data as ``receive`` does, or None."""
         size = min(self._size, most)
         try:
             data = os.read(self._file, size)
@@ -118,7 +118,8 @@ class Output:
         self._stream = stream
         self._file = socket_of(stream).fileno()
         self._plain = isinstance(stream, trio.SocketStream)
-        self._nursery = nursery
+        #: None after the release.
+        self._nursery: trio.Nursery | None = nursery
         self._on_broken = on_broken
         self._pending: list[Piece] = []
         #: The number of queued bytes. The account counts them.
@@ -149,6 +150,7 @@ class Output:
         self._resize(self.size + sum(map(len, pieces)))
         if not self._running:
             self._running = True
+            assert self._nursery is not None
             self._nursery.start_soon(self._run)
         elif self._wakeup is not None:
             self._wakeup.set()
@@ -233,7 +235,7 @@ class Output:
         self._resize(0)
         self.on_progress = None
         self._on_broken = _ignore
-        del self._nursery
+        self._nursery = None
 
 
 def _ignore() -> None:

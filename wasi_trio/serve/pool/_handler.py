@@ -79,7 +79,7 @@ class ProxyHandler:
         self._leaving = False
         self._deadlines: Deadlines | None = None
         #: The cancel scope of the task that fails active requests when the handler is cancelled.
-        self._last_words = trio.CancelScope()
+        self._cancel_watch = trio.CancelScope()
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
         #: The metrics of this handler, if enabled.
         self.metrics: HandlerMetrics | None = None
@@ -344,11 +344,11 @@ class ProxyHandler:
 
     async def _answer_when_cancelled(self) -> None:
         """Fail active requests at once when the handler is cancelled. Their host functions may take time to end."""
-        with self._last_words:
+        with self._cancel_watch:
             try:
                 await trio.sleep_forever()
             finally:
-                if not self._last_words.cancel_called:
+                if not self._cancel_watch.cancel_called:
                     for worker in self._workers.values():
                         for exchange in (*worker.in_flight(), *worker.inbox):
                             failure = ShuttingDown(worker.cancelled_for)
@@ -357,7 +357,7 @@ class ProxyHandler:
     def _leave(self) -> None:
         """Stop the watching tasks after the last request."""
         if self._leaving and not self.active and not self.waiting:
-            self._last_words.cancel()
+            self._cancel_watch.cancel()
             if self._deadlines is not None:
                 self._deadlines.stop()
             if self._shortage is not None:

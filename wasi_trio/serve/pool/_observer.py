@@ -43,8 +43,8 @@ class Listener(Protocol):
 class Observer:
     """Observes the requests and instances of one handler.
 
-    A handler has an observer only if there are metrics, a tracer or listeners, or if INFO lines are logged. For a
-    request, ``submitted`` comes first and ``ended`` last. Reports after ``ended`` are ignored.
+    A handler has an observer only if it has metrics, a tracer or listeners, or if INFO lines are logged. For a request,
+    ``submitted`` comes first and ``ended`` last. Reports after ``ended`` are ignored.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -109,7 +110,7 @@ class Body:
         self._account: Account | None = None
         self._charge: Charge | None = None
         #: the number of bytes that the body may hold before the next charge
-        self._counted = math.inf
+        self._counted = sys.maxsize
         self.capacity = capacity
         #: bytes that are written and not taken
         self.buffered = 0
@@ -169,7 +170,7 @@ class Body:
         step = _STEP if self.buffered <= _STEP else max(self.capacity, self.buffered)
         self._charge = None
         self._charge = Charge(self._account, step, present=True)
-        self._counted = step if step < self.capacity else math.inf
+        self._counted = step if step < self.capacity else sys.maxsize
 
     # ---- the writer's end --------------------------------------------------------------------------------
 
@@ -277,7 +278,8 @@ class Body:
         rest = memoryview(data)[sent:]
         while rest:
             await self.wait_permit()
-            rest = rest[self.try_write(rest) :]
+            sent = self.try_write(rest)
+            rest = rest[sent:]
 
     def finish(self, trailers: Trailers | None = None) -> None:
         """End the body well. Has no effect on a body that has ended."""
@@ -470,7 +472,7 @@ class Body:
             return
         self.end = end
         self._charge = None
-        self._counted = math.inf
+        self._counted = sys.maxsize
         subscribers, self._subscribers = self._subscribers, None
         for callback in subscribers or ():
             callback(end)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Iterable
-from typing import Self
+from typing import ClassVar, Self
 
 from wasi_trio.component._account import FREE, Account, Charge, OverBudget
 
@@ -68,8 +68,8 @@ class FieldMap:
     __slots__ = ("_account", "_charge", "_counted", "_entries", "_spellings", "immutable", "size")
 
     #: the limits of a map, which subclasses may override
-    max_size = MAX_SIZE
-    forbidden = FORBIDDEN
+    max_size: ClassVar[int] = MAX_SIZE
+    forbidden: ClassVar[frozenset[str]] = FORBIDDEN
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, bytes]] = []
@@ -80,7 +80,7 @@ class FieldMap:
         self._account: Account | None = None
         self._charge: Charge | None = None
         #: the size from which the map must be charged again
-        self._counted = math.inf
+        self._counted = sys.maxsize
 
     def bill(self, account: Account) -> None:
         """Charge the map to an account. Raises OverBudget."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from wasi_trio.component._account import Account
@@ -114,29 +115,28 @@ def trailers_of(body: Body, stream: BodyStream | None = None) -> SharedFuture:
     Body, the future resolves to an error.
     """
     future = SharedFuture(TRAILERS)
-
-    def resolve(end: BodyEnd) -> None:
-        if end is BodyEnd.WHOLE and body.trailers:
-            future.write(Given(TRAILERS, Ok(Fields.received(body.trailers))))
-        elif end is BodyEnd.WHOLE or (stream is not None and stream.given_up):
-            future.write(_NO_TRAILERS)
-        else:
-            error = body.error or body.refusal or HttpError("connection-terminated")
-            future.write(Given(TRAILERS, Err(error.code)))
-
-    body.subscribe_end(resolve)
+    body.subscribe_end(partial(_write_trailers, future, body, stream))
     return future
+
+
+def _write_trailers(future: SharedFuture, body: Body, stream: BodyStream | None, end: BodyEnd) -> None:
+    if end is BodyEnd.WHOLE and body.trailers:
+        future.write(Given(TRAILERS, Ok(Fields.received(body.trailers))))
+    elif end is BodyEnd.WHOLE or (stream is not None and stream.given_up):
+        future.write(_NO_TRAILERS)
+    else:
+        error = body.error or body.refusal or HttpError("connection-terminated")
+        future.write(Given(TRAILERS, Err(error.code)))
 
 
 def watch_result(future: SharedFuture, then: Callable[[HttpError | None], None]) -> None:
     """Call ``then`` with the outcome that a guest writes to a future. A dropped future also counts."""
-    reader = HostFutureReader(future)
+    HostFutureReader(future).start_read(partial(_tell_result, then))
 
-    def done(result: CopyResult, value: Any) -> None:
-        if result is not CopyResult.CANCELLED:
-            then(HttpError.of(value.value) if isinstance(value, Err) else None)
 
-    reader.start_read(done)
+def _tell_result(then: Callable[[HttpError | None], None], result: CopyResult, value: Any) -> None:
+    if result is not CopyResult.CANCELLED:
+        then(HttpError.of(value.value) if isinstance(value, Err) else None)
 
 
 class Transmission:

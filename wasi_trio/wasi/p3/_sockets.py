@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import trio
-
 from wasi_trio.component._account import Billed
 from wasi_trio.component._types import STRING, U8, Option, Own, ResourceType, Result
 from wasi_trio.component._types import Variant as VariantType
@@ -16,13 +14,13 @@ from wasi_trio.component.concurrency._streams import SharedStream
 from wasi_trio.runtime._streams import discard
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._time_slice import TimeSlice
-from wasi_trio.wasi.p3._stdio import InputSource, Outcome, OutputDrain
+from wasi_trio.wasi.p3._stdio import InputSource, Outcome
+from wasi_trio.wasi.p3._upload import Upload
 from wasi_trio.wasi.sockets import _tcp as tcp
 from wasi_trio.wasi.sockets import _udp as udp
 from wasi_trio.wasi.sockets._answers import Answers
 from wasi_trio.wasi.sockets._context import NetworkContext
 from wasi_trio.wasi.sockets._errors import Code, code_of
-from wasi_trio.wasi.sockets._flows import Sending
 from wasi_trio.wasi.sockets._transports import Option as SocketOption
 from wasi_trio.wasi.sockets._values import FAMILIES, FAMILY_NAMES, from_socket_address, to_ip_address, to_socket_address
 
@@ -152,7 +150,7 @@ class TcpSocket(_Socket):
         except OSError as error:
             discard(data)
             return _failed(error)
-        return _Upload(data.into_shared(), sending, self._context.nursery).future
+        return Upload(data.into_shared(), sending, self._context.nursery, Outcome(RESULT, _named)).future
 
     def receive(self) -> tuple[SharedStream, SharedFuture]:
         try:
@@ -228,30 +226,6 @@ class _Incoming(tcp.Incoming):
 
     def take(self, limit: int) -> Any:
         return [TcpSocket(self._context, socket) for socket in super().take(limit) or ()]
-
-
-class _Upload(OutputDrain):
-    """Sends the data of a guest's stream, and its end."""
-
-    __slots__ = ("_time_slice",)
-
-    _sink: Sending
-
-    def __init__(self, stream: SharedStream, sending: Sending, nursery: trio.Nursery | None) -> None:
-        self._time_slice = TimeSlice()
-        super().__init__(stream, sending, nursery, Outcome(RESULT, _named))
-
-    def copied(self) -> None:
-        if self._time_slice.goes_on() or self._nursery is None:
-            super().copied()
-        else:
-            # Other tasks of the instance run first.
-            self.stream.pending = None
-            self._nursery.start_soon(self._wait_for_room)
-
-    def ended(self) -> None:
-        self._sink.close()
-        super().ended()
 
 
 class UdpSocket(_Socket):
