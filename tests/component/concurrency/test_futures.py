@@ -49,9 +49,9 @@ class Pipe:
         self.r.call("future.drop-readable", self.reader, type_=self.type)
 
     def event(self, guest: Guest, index: int) -> Any:
-        joined = guest.call("waitable-set.new")
-        guest.call("waitable.join", index, joined)
-        code = guest.call("waitable-set.poll", joined, 0)
+        wset = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, wset)
+        code = guest.call("waitable-set.poll", wset, 0)
         payload = guest.word(4)
         guest.call("waitable.join", index, 0)
         return None if code == 0 else (code, payload)
@@ -164,14 +164,14 @@ def test_a_guest_traps_if_the_host_drops_an_unwritten_future(world: World, read_
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
     index = context(guest).lower_future(shared, U8)
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     if read_first:
         guest.call("future.read", index, 0, type_=Future(U8), is_async=True)
-        guest.call("waitable.join", index, joined)
+        guest.call("waitable.join", index, wset)
     writer.drop()
     with pytest.raises(Trap, match="dropped the writable end of a future without writing"):
         if read_first:
-            guest.call("waitable-set.poll", joined, 0)
+            guest.call("waitable-set.poll", wset, 0)
         else:
             guest.call("future.read", index, 0, type_=Future(U8), is_async=True)
 

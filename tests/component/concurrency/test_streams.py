@@ -240,8 +240,8 @@ def test_a_readable_end_is_transferred(world: World) -> None:
 def test_ends_that_cannot_be_transferred(world: World) -> None:
     pipe = Pipe(world)
     guest = pipe.r
-    joined = guest.call("waitable-set.new")
-    guest.call("waitable.join", pipe.reader, joined)
+    wset = guest.call("waitable-set.new")
+    guest.call("waitable.join", pipe.reader, wset)
     with pytest.raises(Trap, match="cannot lift stream while it's in a waitable set"):
         lift(guest, pipe.reader, U8)
     guest.call("waitable.join", pipe.reader, 0)
@@ -249,7 +249,7 @@ def test_ends_that_cannot_be_transferred(world: World) -> None:
         lift(guest, pipe.reader, S8)
     with pytest.raises(Trap, match="is not the readable end of a future"):
         context(guest).lift_future(pipe.reader, U8)
-    for index in (pipe.writer, joined):
+    for index in (pipe.writer, wset):
         with pytest.raises(Trap, match="is not the readable end of a stream"):
             lift(pipe.w if index == pipe.writer else guest, index, U8)
     with pytest.raises(Trap, match="unknown handle index 99"):

@@ -75,18 +75,18 @@ def test_an_asynchronous_call_has_a_handle_and_an_event(world: World) -> None:
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         pointer = guest.scratch(4)
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         state, index = unpack(lowering(guest.instance, [7, pointer]))
         assert state == STARTED
-        guest.call("waitable.join", index, joined)
-        assert poll(guest, joined) == (0, 0, 0)
+        guest.call("waitable.join", index, wset)
+        assert poll(guest, wset) == (0, 0, 0)
         callee.unblock()
         assert guest.word(pointer) == 0
-        code = yield from guest.do("waitable-set.wait", joined, 8)
+        code = yield from guest.do("waitable-set.wait", wset, 8)
         assert (code, guest.word(8), guest.word(12)) == (1, index, RETURNED)
         assert guest.word(pointer) == 42
         guest.call("subtask.drop", index)
-        guest.call("waitable-set.drop", joined)
+        guest.call("waitable-set.drop", wset)
 
     call = run(world, caller, core)
     world.scheduler.run()
@@ -100,10 +100,10 @@ def test_arguments_are_lifted_when_the_callee_starts_and_that_is_an_event(world:
 
     def core(guest: Guest) -> None:
         text = guest.put(b"then")
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         state, index = unpack(lowering(guest.instance, [text, 4, guest.scratch(8)]))
         assert state == STARTING and callee.log == []
-        guest.call("waitable.join", index, joined)
+        guest.call("waitable.join", index, wset)
         guest.memory.view[text : text + 4] = b"now!"
 
     run(world, caller, core)
@@ -121,9 +121,9 @@ def test_an_event_that_was_not_taken_tells_the_latest_state(world: World) -> Non
     callee.guest.call("backpressure.inc")
 
     def core(guest: Guest) -> None:
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         _, index = unpack(lowering(guest.instance, [7, 64]))
-        guest.call("waitable.join", index, joined)
+        guest.call("waitable.join", index, wset)
 
     run(world, caller, core)
     callee.guest.call("backpressure.dec")
@@ -145,9 +145,9 @@ def test_results_are_lowered_with_realloc_on_delivery(world: World, is_async: bo
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         code = yield from guest.imported(lowering, 0, 0, pointer)
         if is_async:
-            joined = guest.call("waitable-set.new")
-            guest.call("waitable.join", unpack(code)[1], joined)
-            yield from guest.do("waitable-set.wait", joined, 0)
+            wset = guest.call("waitable-set.new")
+            guest.call("waitable.join", unpack(code)[1], wset)
+            yield from guest.do("waitable-set.wait", wset, 0)
 
     call = run(world, caller, core)
     callee.unblock()
@@ -304,11 +304,11 @@ def test_an_asynchronous_call_of_a_host_operation(world: World) -> None:
     lowering = caller.lower(Host(lambda x: operation.started), ASYNC_U32, is_async=True)
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         state, index = unpack(lowering(guest.instance, [1, 64]))
         assert state == STARTED
-        guest.call("waitable.join", index, joined)
-        assert (yield from guest.do("waitable-set.wait", joined, 0)) == 1
+        guest.call("waitable.join", index, wset)
+        assert (yield from guest.do("waitable-set.wait", wset, 0)) == 1
         assert guest.word(64) == 5
 
     call = run(world, caller, core)

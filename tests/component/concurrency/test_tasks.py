@@ -60,10 +60,10 @@ def test_a_synchronous_function_may_not_wait(world: World) -> None:
     future = FUTURE
 
     def core(guest: Guest, x: int) -> int:
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         ends = guest.call("future.new", type_=future)
         for name, args, definition in [
-            ("waitable-set.wait", (joined, 0), {}),
+            ("waitable-set.wait", (wset, 0), {}),
             ("future.read", (ends & 0xFFFF_FFFF, 0), {"type_": future}),
             ("future.write", (ends >> 32, 0), {"type_": future}),
             ("future.cancel-read", (ends & 0xFFFF_FFFF,), {"type_": future}),
@@ -73,7 +73,7 @@ def test_a_synchronous_function_may_not_wait(world: World) -> None:
                 guest.call(name, *args, **definition)
         with pytest.raises(Trap, match=ASYNC_BLOCK):
             guest.lower(None, ASYNC)(guest.instance, [])
-        return int(guest.call("thread.yield") + guest.call("waitable-set.poll", joined, 0))
+        return int(guest.call("thread.yield") + guest.call("waitable-set.poll", wset, 0))
 
     assert world.invoke(guest.lift(core, SYNC_U32), 0) == 0
 

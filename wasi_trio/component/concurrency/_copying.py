@@ -279,7 +279,7 @@ class GuestEnd(Waitable, Generic[S]):
             raise Trap(self.done_message("lift"))
         if self.state is CopyState.COPYING:
             raise Trap(f"cannot remove busy {shared.kind}")
-        if self.joined is not None:
+        if self.wset is not None:
             raise Trap(f"cannot lift {shared.kind} while it's in a waitable set")
         shared.held = False
         shared.guest_ends -= 1

@@ -226,7 +226,7 @@ class ComponentInstance:
 
 
 class HeldBack(Until):
-    """The wait of a call for its turn."""
+    """A request of a held-back call that waits for entry."""
 
     __slots__ = ("exclusive", "instance", "queue")
 
@@ -234,7 +234,7 @@ class HeldBack(Until):
         super().__init__(True)
         self.instance = instance
         self.exclusive = exclusive
-        #: those held back in the same way
+        #: The calls that are held back in the same way.
         self.queue = instance.entering if exclusive else instance.entering_beside
 
     def ready(self) -> bool:
