@@ -154,7 +154,7 @@ class ComponentInstance:
 
         A call that is not ``exclusive`` has its own stack, and may enter beside those that share the instance's stack.
         """
-        until = HeldBack(self, exclusive)
+        until = UntilAdmitted(self, exclusive)
         until.queue[until] = None
         return until
 
@@ -225,7 +225,7 @@ class ComponentInstance:
                 yield
 
 
-class HeldBack(Until):
+class UntilAdmitted(Until):
     """A request of a held-back call that waits for entry."""
 
     __slots__ = ("exclusive", "instance", "queue")

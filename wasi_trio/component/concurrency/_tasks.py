@@ -139,7 +139,7 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
         body = lift_stackful(task)
     else:
         if caller is not None and instance.exclusive is not None:
-            _let_go_on(instance, instance.exclusive)
+            _run_holder(instance, instance.exclusive)
         body = lift_async(task)
     if caller is not None:
         instance.begin_thread()
@@ -147,7 +147,7 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
     instance.scheduler.spawn(body, task)
 
 
-def _let_go_on(instance: ComponentInstance, holder: GuestTask) -> None:
+def _run_holder(instance: ComponentInstance, holder: GuestTask) -> None:
     """Run the task with exclusive entry as far as possible, before it holds back another task.
 
     The specification leaves the order to the scheduler. wasmtime runs ready threads before it starts a call, and the
@@ -246,18 +246,18 @@ def _loop(task: Task, packed: int) -> Any:
             elif wset.ready and not instance.returning and not instance.entering:
                 event = wset.take_event()  # no other thread waits for entry
             else:
-                event = yield _come_back(task, wset)
+                event = yield _park_for_reentry(task, wset)
         elif code == _YIELD:
-            event = TASK_CANCELLED if task.deliver_pending_cancel(True) else (yield _come_back(task, None))
+            event = TASK_CANCELLED if task.deliver_pending_cancel(True) else (yield _park_for_reentry(task, None))
         else:
             raise Trap("unsupported callback code")
         (packed,) = yield CallCore(callback, event, _EVENT_PARAMS, _CODE_RESULTS)
 
 
-def _come_back(task: Task, wset: WaitableSet | None) -> Until:
+def _park_for_reentry(task: Task, wset: WaitableSet | None) -> Until:
     """Release exclusive entry. Return the request before the next callback: for an event, or only for entry."""
     instance = task.instance
-    until = ComesBack(task, wset)
+    until = UntilReentry(task, wset)
     instance.release()
     if wset is not None:
         wset.waiters.append(until)
@@ -266,7 +266,7 @@ def _come_back(task: Task, wset: WaitableSet | None) -> Until:
     return until
 
 
-class ComesBack(Until):
+class UntilReentry(Until):
     """A request of a call outside core code that waits for entry, and for an event of ``wset`` unless that is None."""
 
     __slots__ = ("task", "wset")
@@ -292,7 +292,7 @@ class ComesBack(Until):
         return NO_EVENT if wset is None else wset.take_event()
 
 
-class Resolves(Until):
+class UntilResolved(Until):
     """A request of a thread of ``instance`` that waits for a task, whose ``on_resolve`` is this object's method."""
 
     __slots__ = ("_instance", "_resolved")

@@ -74,7 +74,7 @@ class Waitable:
 
     def wait(self, finish: Callable[[], Any]) -> Until:
         """Return the request on which a synchronous built-in or call parks. Its answer is ``finish()``."""
-        until = self.sync_waiter = Settles(self, finish)
+        until = self.sync_waiter = UntilSettled(self, finish)
         return until
 
     def take_payload(self) -> int:
@@ -106,7 +106,7 @@ class Waitable:
                 wset.arrived(self)
 
 
-class Settles(Until):
+class UntilSettled(Until):
     """A request of a synchronous built-in or call that waits for one waitable."""
 
     __slots__ = ("_finish", "_waitable")
@@ -148,7 +148,7 @@ class WaitableSet:
 
     def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
         """Return the request on which a thread in core code parks. Its answer is ``finish(event)``."""
-        until = Arrives(self, cancellable, finish)
+        until = UntilEvent(self, cancellable, finish)
         self.waiters.append(until)
         return until
 
@@ -164,7 +164,7 @@ class WaitableSet:
             raise Trap("cannot drop waitable set with waitables in it")
 
 
-class Arrives(Until):
+class UntilEvent(Until):
     """A request of a thread in core code that waits for an event of a set."""
 
     __slots__ = ("_finish", "_wset")
