@@ -258,7 +258,7 @@ def test_the_reader_detects_invalid_elements(world: World, log: Log) -> None:
 
 def test_a_stream_has_one_reader(world: World, log: Log) -> None:
     guest, index, reader = guest_to_host(world)
-    with pytest.raises(HostError, match="given away before"):
+    with pytest.raises(HostError, match="transferred earlier"):
         HostReader(reader.shared)
     reader.start_read(1, log)
     with pytest.raises(HostError, match="during a read"):

@@ -233,7 +233,7 @@ def test_a_readable_end_is_transferred(world: World) -> None:
     target = third.scratch(4)
     assert pipe.read(target, 4) == done(COMPLETED, 4)
     assert third.read(target, 4) == b"abcd"
-    with pytest.raises(HostError, match="was given away before"):
+    with pytest.raises(HostError, match="was transferred earlier"):
         context(pipe.w).lower_stream(shared, U8)
 
 
