@@ -271,7 +271,7 @@ def top_level_sections(data: bytes) -> set[int]:
     return offsets | {position}
 
 
-def test_cut_off_anywhere() -> None:
+def test_truncation_at_any_offset() -> None:
     data = sample()
     whole = decode(data).definitions
     between = top_level_sections(data)
@@ -316,7 +316,7 @@ def test_any_bytes(data: bytes) -> None:
         decode(data)
 
 
-def test_what_wasmtime_admits_decodes() -> None:
+def test_components_that_wasmtime_accepts_decode() -> None:
     data = assemble(f"""{BASE}
         (canon resource.new $r1 (core func))
         (component $c

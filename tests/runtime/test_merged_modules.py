@@ -229,7 +229,7 @@ def test_vectors_and_constants() -> None:
     assert results(wat, ("f", 5), ("g", 0)) == [4, 34]
 
 
-def test_what_is_passed_on_by_a_module_in_between() -> None:
+def test_items_reexported_by_another_module() -> None:
     wat = f"""(component {LIBRARY}
       (core module $between
         (import "lib" "add" (func $add (param i32 i32) (result i32)))
@@ -303,7 +303,7 @@ PLAIN = '(core module $p (import "m" "f" (func (param i32) (result i32))) (expor
     ],
     ids=["two memories", "a tag", "exceptions", "debugging information first", "debugging information second"],
 )
-def test_modules_that_stay_apart(first: str, second: str) -> None:
+def test_modules_that_are_not_merged(first: str, second: str) -> None:
     wat = f"""(component {first} {second}
       (core instance $i (instantiate $m)) (core instance $j (instantiate $p (with "m" (instance $i))))
       {lifted("$j", f="1")})"""

@@ -29,7 +29,7 @@ class HostEnd(Generic[S]):
 
     __slots__ = ("_block", "_on_done", "_watcher", "length", "progress", "shared")
 
-    #: none: the host's
+    #: Always None, because the host holds the end.
     instance: ClassVar[None] = None
 
     def __init__(self, shared: S) -> None:

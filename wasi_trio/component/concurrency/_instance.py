@@ -154,7 +154,7 @@ class ComponentInstance:
 
         A call that is not ``exclusive`` has its own stack, and may enter beside those that share the instance's stack.
         """
-        until = HeldBack(self, exclusive)
+        until = UntilAdmitted(self, exclusive)
         until.queue[until] = None
         return until
 
@@ -225,8 +225,8 @@ class ComponentInstance:
                 yield
 
 
-class HeldBack(Until):
-    """The wait of a call for its turn."""
+class UntilAdmitted(Until):
+    """A request of a held-back call that waits for entry."""
 
     __slots__ = ("exclusive", "instance", "queue")
 
@@ -234,7 +234,7 @@ class HeldBack(Until):
         super().__init__(True)
         self.instance = instance
         self.exclusive = exclusive
-        #: those held back in the same way
+        #: The calls that are held back in the same way.
         self.queue = instance.entering if exclusive else instance.entering_beside
 
     def ready(self) -> bool:
