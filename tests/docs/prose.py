@@ -25,14 +25,25 @@ ROOT = Path(__file__).parent.parent.parent
 ENFORCED = [
     "README.md",
     ".ci/run",
+    "benchmarks",
     "deploy",
     "docs",
     "examples",
     "findings",
     "noxfile.py",
     "pyproject.toml",
+    "tests/attack",
+    "tests/balancer",
+    "tests/bindgen",
+    "tests/deploy",
     "tests/guests/README.md",
     "tests/guests/wat",
+    "tests/rolling",
+    "tests/soak",
+    "tests/wasi",
+    "wasi_trio/bindgen",
+    "wasi_trio/bindings.py",
+    "wasi_trio/wasi",
 ]
 
 #: The WIT of WASI is the text of its authors.
