@@ -27,7 +27,7 @@ logger = get_logger("wasi_trio.serve")
 #: The time for reading from a client after the end of its connection, and for the end of TLS, in seconds.
 LINGER = 2.0
 #: The number of bytes read and dropped in that time.
-MOST_LINGERED = 256 << 10
+MAX_LINGER_SIZE = 256 << 10
 
 
 class Phase(IntEnum):
@@ -195,7 +195,7 @@ class Connection(ABC):
                 return
             with suppress(OSError):
                 socket_of(self.stream).shutdown(socket.SHUT_WR)
-            left = MOST_LINGERED
+            left = MAX_LINGER_SIZE
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 while left > 0 and (data := await self.input.receive()):
                     left -= len(data)

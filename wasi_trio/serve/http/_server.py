@@ -25,12 +25,12 @@ from wasi_trio.serve.http._turns import Turns
 logger = get_logger("wasi_trio.serve")
 
 #: The maximum number of concurrent TLS handshakes. Beyond it the oldest one is dropped.
-MOST_HANDSHAKES = 256
+MAX_HANDSHAKES = 256
 #: The errors for which a waiting connection is not accepted, and the time until the next attempt, in seconds.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _RETRY = 0.1
 #: The maximum number of connections accepted in one turn of the event loop, for each listener.
-MOST_AT_ONCE = 16
+MAX_AT_ONCE = 16
 
 
 class Server:
@@ -166,7 +166,7 @@ class Server:
         """Perform the TLS handshake. Return whether it succeeded in time and before the server stops."""
         with trio.move_on_after(self._front.limits.handshake_timeout) as scope:
             self._handshakes[scope] = None
-            if len(self._handshakes) > MOST_HANDSHAKES:
+            if len(self._handshakes) > MAX_HANDSHAKES:
                 self._handshakes.popitem(last=False)[0].cancel()
             try:
                 if self._front.phase is Phase.STOPPING:
@@ -243,7 +243,7 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
         return stream
 
     def _accept_more(self) -> None:
-        for _ in range(MOST_AT_ONCE - 1):
+        for _ in range(MAX_AT_ONCE - 1):
             try:
                 if self._slots is not None:
                     self._slots.acquire_nowait()

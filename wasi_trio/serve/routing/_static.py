@@ -34,7 +34,7 @@ T = TypeVar("T")
 #: The file that answers a request for its folder.
 INDEX = "index.html"
 #: The maximum number of files of one folder that are sent at the same time.
-MOST_OPEN = 1024
+MAX_OPEN_FILES = 1024
 #: Names that begin with a dot but are visible (RFC 8615).
 _SHOWN = frozenset({".well-known"})
 #: The errors for a file that does not exist, or that clients may not see.
@@ -71,7 +71,7 @@ class StaticFiles:
         self._prefix = prefix
         self._options = options
         self._name = folder.host
-        self._files = Files((folder,), MOST_OPEN)
+        self._files = Files((folder,), MAX_OPEN_FILES)
         self._root = Opened.preopen(self._files, folder)
         self._observer: Observer | None = None
         self._nursery_manager = trio.open_nursery()
