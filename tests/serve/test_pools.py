@@ -88,7 +88,7 @@ async def test_old_versions_do_not_pile_up(tmp_path: Path, caplog: pytest.LogCap
         await until(lambda: len(pools.handlers) == MAX_DRAINING + 1)
         await until(lambda: [exchange.answered for exchange in exchanges] == [True] * 3 + [False] * MAX_DRAINING)
         assert [exchange.failure.status for exchange in exchanges[:3] if exchange.failure] == [503] * 3
-        assert "too many draining versions" in caplog.text
+        assert "has too many draining versions" in caplog.text
         nursery.cancel_scope.cancel()
 
 

@@ -527,7 +527,7 @@ async def test_the_read_timeout(mock_clock: trio.testing.MockClock, caplog: pyte
         assert request.exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(request.client)
-    assert "closed a connection: its client sent nothing for 10 s" in caplog.text
+    assert "Closed a connection: its client sent nothing for 10 s" in caplog.text
 
 
 @settings(deadline=None, max_examples=50)

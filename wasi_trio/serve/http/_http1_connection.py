@@ -352,7 +352,7 @@ class Http1Connection(Connection):
 
     def expire(self) -> None:
         if self.protocol.receiving is Receiving.CONTENT and self.protocol.sending is not Sending.DONE:
-            logger.warning("closed a connection: its client sent nothing for %g s", self.limits.read_timeout)
+            logger.warning("Closed a connection: its client sent nothing for %g s", self.limits.read_timeout)
             self.reason = HttpError("connection-read-timeout")
             self.cut()
             return

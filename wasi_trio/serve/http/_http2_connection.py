@@ -77,10 +77,10 @@ class Http2Connection(Connection):
                         # Without the client's side nothing can open the windows.
                         self.output.fail()
         except TooMuch:
-            logger.warning("closed a connection: its client sends too many frames without effect")
+            logger.warning("Closed a connection: its client sends too many frames without effect")
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
         except h2.exceptions.ProtocolError as error:
-            logger.debug("closed a connection: %s", error)
+            logger.debug("Closed a connection: %s", error)
             self._fail(None)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.output.fail()
@@ -539,7 +539,7 @@ class Http2Stream(HttpStream):
         try:
             self._send()
         except h2.exceptions.ProtocolError as error:
-            logger.debug("dropped a response: %s", error)
+            logger.debug("Dropped a response: %s", error)
             connection.protocol.reset(self.number, ErrorCodes.INTERNAL_ERROR)
             self.leave()
 

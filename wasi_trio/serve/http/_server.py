@@ -115,7 +115,7 @@ class Server:
 
     def _log_dropped(self) -> None:
         connections = "connection" if self._dropped == 1 else "connections"
-        logger.warning("closed %d %s still active %g s into shutdown", self._dropped, connections, self._drain_timeout)
+        logger.warning("Closed %d %s still active %g s into shutdown", self._dropped, connections, self._drain_timeout)
 
     async def _check_timeouts(self) -> None:
         """Check the timeouts of all connections at intervals."""
@@ -153,10 +153,10 @@ class Server:
                     has_slot = True
             await self._serve(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError, ssl.SSLError) as errors:
-            logger.info("a client's connection broke: %s", errors.exceptions[0])
+            logger.info("A client's connection broke: %s", errors.exceptions[0])
         except* Exception:
             # One client, or a mistake in the protocol code, must not end other connections.
-            logger.exception("a connection ended with an error")
+            logger.exception("A connection ended with an error")
         finally:
             if has_slot and self._slots is not None:
                 self._slots.release()
@@ -265,7 +265,7 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
                 if error.errno not in _EXHAUSTED:
                     raise
                 if not self._exhausted:
-                    logger.error("connections wait until others close: %s", error.strerror)
+                    logger.error("Connections wait until others close: %s", error.strerror)
                 self._exhausted = True
                 await trio.sleep(_RETRY)
             else:

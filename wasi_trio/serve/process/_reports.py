@@ -129,9 +129,9 @@ class _Reporter(threading.Thread):
                     last = self.ending.wait(INTERVAL)
                     self._channel.sendall(report_of(self._site).encode())
         except OSError:
-            logger.debug("the supervisor no longer receives reports")
+            logger.debug("The supervisor no longer receives reports")
         except Exception:
-            logger.exception("reports to the supervisor have ended")
+            logger.exception("Reports to the supervisor have ended")
 
 
 # ---- the supervisor ----------------------------------------------------------------------------------------

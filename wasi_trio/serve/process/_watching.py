@@ -140,7 +140,7 @@ async def watch(paths: Callable[[], Collection[str]], on_change: Callable[[set[s
                 # A folder has just gone, or the system's limit of watches is reached. Then this checks at intervals.
                 if not is_told and not isinstance(error, FileNotFoundError):
                     is_told = True
-                    logger.warning("checking files every %g s in place of watching them: %s", INTERVAL / 1000, error)
+                    logger.warning("Checking files every %g s in place of watching them: %s", INTERVAL / 1000, error)
                 await trio.sleep(INTERVAL / 1000)
                 changed = await trio.to_thread.run_sync(state.changed, abandon_on_cancel=True)
                 if changed:

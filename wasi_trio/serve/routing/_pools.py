@@ -147,7 +147,7 @@ class Pools:
         pool.retired.set()
         for oldest in list(draining)[:-MAX_DRAINING]:
             if not oldest.scope.cancel_called:
-                logger.warning("the route %s has too many draining versions; ending the oldest", pool.name)
+                logger.warning("The route %s has too many draining versions; ending the oldest", pool.name)
                 oldest.scope.cancel()
 
     async def _run(

@@ -156,7 +156,7 @@ class StaticFiles:
         except OSError as error:
             if error.errno in _ABSENT:
                 raise _Refused(HTTPStatus.NOT_FOUND) from None
-            logger.error("cannot send %s of %s: %s", name, self._name, error.strerror or error)
+            logger.error("Cannot send %s of %s: %s", name, self._name, error.strerror or error)
             if error.errno in _EXHAUSTED:
                 raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, ("retry-after", b"1")) from None
             raise _Refused(HTTPStatus.INTERNAL_SERVER_ERROR) from None
@@ -223,7 +223,7 @@ class StaticFiles:
         except BodyClosed:
             pass  # the client has left
         except OSError as error:
-            logger.error("cut the response with a file of %s: %s", self._name, error.strerror or error)
+            logger.error("Cut the response with a file of %s: %s", self._name, error.strerror or error)
         finally:
             source.close()
             if not body.finished:
