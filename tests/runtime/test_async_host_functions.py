@@ -358,7 +358,7 @@ async def test_a_result_for_which_there_is_no_memory_left() -> None:
 
     async with running(WAT, api(divide=divide)) as instance:
         instances.append(instance)
-        with pytest.raises(OverBudget, match="the instance may hold no more"):
+        with pytest.raises(OverBudget, match="the instance may hold at most"):
             await instance.call("divide", None, 1, 1)
 
 

@@ -48,7 +48,7 @@ class Binding:
             line = f"nothing provides these imports of the component: {', '.join(self._grouped())}"
             raise LinkError(line, missing, mismatched)
         if mismatched:
-            line = f"the component wants imports of other types than the host has: {'; '.join(mismatched)}"
+            line = f"the component declares imports with other types than the host's: {'; '.join(mismatched)}"
             raise LinkError(line, (), mismatched)
 
     def provider(self, name: str) -> Provider | None:

@@ -61,7 +61,7 @@ class HandleTable:
             return index
         index = len(self.entries)
         if index > self.limit:
-            raise Trap(f"too many handles: an instance may hold {self.limit}")
+            raise Trap(f"too many handles: an instance may hold at most {self.limit}")
         self.account.charge(HANDLE)
         self.entries.append(entry)
         return index
