@@ -2,8 +2,8 @@
 
 A callback from wasmtime would lose it: ctypes drops an exception that comes before the callback's own ``try``, and the
 guest continues with an undefined answer. Between two steps of a fiber, it would leave the engine in an inconsistent
-state. So code that runs guests is ``uninterrupted``, including its callees. Then trio delivers the interrupt to the main
-task at its next checkpoint. A guest that computes reaches a checkpoint after each tick.
+state. So code that runs guests is ``uninterrupted``, including its callees. Then trio delivers the interrupt to the
+main task at its next checkpoint. A guest that computes reaches a checkpoint after each tick.
 
 Users' host functions are ``interruptible``, because they may block the event loop forever. The guest's call raises the
 interrupt of such a function. Our own host functions do not block.
