@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import nox
 
 nox.needs_version = ">=2024.4.15"
@@ -9,7 +11,7 @@ nox.options.sessions = ["tests", "lint", "prose", "typing", "docs"]
 # nox skips a Python that is not installed, and its summary says so.
 nox.options.error_on_missing_interpreters = False
 
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "docs", "noxfile.py"]
 
 
@@ -18,6 +20,22 @@ def tests(session: nox.Session) -> None:
     """Run the test suite. Arguments after -- go to pytest."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+@nox.parametrize("version", ["3.14", "3.15"], ids=["3.14", "3.15"])
+def debian(session: nox.Session, version: str) -> None:
+    """The test suite with a Python of Debian's unstable suite, in a chroot; ``-- --help`` lists the options."""
+    session.run(sys.executable, "-m", "tests.debian", version, *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The core's tests with the lowest release of each dependency that pyproject.toml admits."""
+    session.install("uv")
+    session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[test]")
+    core = session.posargs or ("tests/component", "tests/runtime", "tests/wasi", "tests/testing")
+    session.run("python", "-m", "pytest", *core)
 
 
 @nox.session

@@ -19,7 +19,7 @@ import wasmtime
 
 from wasi_trio.component._errors import CompilationFailed, LinkError, MalformedComponent, Unsupported
 from wasi_trio.component._imports import Imports
-from wasi_trio.runtime import _apart, _engine
+from wasi_trio.runtime import _apart, _compiler, _engine
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiler, assemble
 from wasi_trio.runtime._component import Component
@@ -85,16 +85,33 @@ def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 async def test_separately_compiled_code_runs(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
-        raise AssertionError("wasmtime is given a component in this process")
+        raise AssertionError("this process looks into a component")
 
     with apart() as engine:
         with monkeypatch.context() as forbidden:
             forbidden.setattr(Compiler, "validate", never)
             forbidden.setattr(Compiler, "compile", never)
+            for name in ("decode", "plan", "relink"):
+                forbidden.setattr(_compiler, name, never)
             component = Component.compile(engine, binary(ANSWER))
         instance = await Instance.instantiate(component.link(Imports()))
         assert await instance.call("answer") == 42
     assert [process.returncode for process in started] == [0]
+
+
+async def test_a_component_without_a_description_is_planned_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its types are nested too deeply to be described, or the profiler needs the code of its modules."""
+    program(
+        monkeypatch,
+        "import sys; sys.path[:] = eval(sys.argv[2])\n"
+        "from wasi_trio.runtime import _compiler_process as process\n"
+        "def describe(compiled, modules): raise RecursionError\n"
+        "process.describe = describe\n"
+        "process.main(sys.argv[1])",
+    )
+    with apart() as engine:
+        instance = await Instance.instantiate(Component.compile(engine, binary(ANSWER)).link(Imports()))
+        assert await instance.call("answer") == 42
 
 
 def test_the_compiler_process_reports_progress() -> None:

@@ -29,13 +29,13 @@ def request(path: str) -> Request:
 
 def load(loader: Loader, folder: Path, *routes: str) -> list[LoadedRoute]:
     """Load routes such as ``/a=hello``, with the names of guests."""
-    routes = []
+    declared = []
     for route in routes:
         pattern, _, name = route.partition("=")
         path = folder / f"{name}.wasm"
         path.write_bytes(wat.load(name))
-        routes.append(parse_route(f"{pattern}={path}"))
-    settings = Settings({"route": tuple(routes)})
+        declared.append(parse_route(f"{pattern}={path}"))
+    settings = Settings({"route": tuple(declared)})
     return [loader.load(version, settings) for version in read_versions(settings)]
 
 
