@@ -31,8 +31,13 @@ ENFORCED = [
     "findings",
     "noxfile.py",
     "pyproject.toml",
+    "tests/component",
     "tests/guests/README.md",
     "tests/guests/wat",
+    "tests/runtime",
+    "tests/spec",
+    "wasi_trio/component",
+    "wasi_trio/runtime",
 ]
 
 #: The WIT of WASI is the text of its authors.

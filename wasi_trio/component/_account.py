@@ -109,7 +109,7 @@ class Account:
             budget.used -= size
 
     def grown(self, size: int) -> None:
-        """Count bytes that already exist, even beyond the limit. ``excess`` tells whether they are too many."""
+        """Count bytes that already exist, even beyond the limit. ``excess`` checks the limit."""
         self.refund(-size)
 
     @property

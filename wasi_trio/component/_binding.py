@@ -16,7 +16,7 @@ from wasi_trio.component.wit import Wit
 class Unmet(NamedTuple):
     """A function or resource that a component imports from ``interface`` ("" for the root) and the host lacks.
 
-    ``difference`` says how the host's function of that name differs. It is None if there is no such function.
+    ``difference`` says how the host's function of that name differs. It is None if the host has no such function.
     """
 
     interface: str

@@ -40,7 +40,7 @@ CORE = (
     Feature("tail-call", "Calls that replace the caller's frame (OCaml, Hoot). Their calling convention differs."),
     Feature("threads", "Atomic instructions. An instance with a shared memory fails in any case."),
     Feature("memory64", "Memories beyond 4 GiB. Code and not the processor checks each access."),
-    Feature("multi-memory", "Several memories in one module. Each takes address space, and has limits of its own."),
+    Feature("multi-memory", "Several memories in one module. Each takes address space, and has its own limits."),
     Feature("custom-page-sizes", "Memories of unusual sizes. The code that checks their accesses is rarely used."),
     Feature("wide-arithmetic", "128-bit arithmetic. Few compilers emit these instructions."),
     Feature(

@@ -112,5 +112,5 @@ class HandleTable:
 
 
 def _described(resource: ResourceType) -> str:
-    """Return a type's name for messages. A type that a guest defines has no name of its own."""
+    """Return a type's name for messages. A type that a guest defines has no name."""
     return resource.name if resource.owner is None else "guest-defined resource"

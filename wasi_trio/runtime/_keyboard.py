@@ -28,7 +28,7 @@ def uninterrupted(function: F) -> F:
 def interruptible(function: F) -> F:
     """Return a copy of ``function`` that KeyboardInterrupt may interrupt, regardless of the caller.
 
-    trio's protection goes by code objects, so the copy has one of its own.
+    trio's protection applies to code objects, so the copy has a separate one.
     """
     assert isinstance(function, FunctionType)
     code = function.__code__.replace()
