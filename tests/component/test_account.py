@@ -15,7 +15,7 @@ from wasi_trio.component._account import Account, Budget, Charge, OverBudget, as
 def test_a_charge_beyond_the_limit_is_refused_without_effect() -> None:
     account = Account(limit=100)
     account.charge(60)
-    with pytest.raises(OverBudget, match="the instance may hold no more than 100 bytes of memory"):
+    with pytest.raises(OverBudget, match="the instance may hold at most 100 bytes of memory"):
         account.charge(41)
     account.charge(40)
     assert account.used == 100
@@ -40,7 +40,7 @@ def test_existing_bytes_are_counted_before_they_are_judged() -> None:
     account.grown(90)
     assert account.used == 90 and account.excess is None
     account.grown(20)
-    assert account.excess == "the instance may hold no more than 100 bytes of memory"
+    assert account.excess == "the instance may hold at most 100 bytes of memory"
     account.grown(-60)
     assert account.used == 50 and account.excess is None
 

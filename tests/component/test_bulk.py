@@ -384,7 +384,7 @@ def test_added_functions_have_names() -> None:
     assert "m!start\n" in caught.value.message
 
 
-# ---- what is invalid -------------------------------------------------------------------------------------
+# ---- invalid modules -----------------------------------------------------------------------------------
 
 
 def refusal(code: bytes) -> str:

@@ -113,7 +113,7 @@ def test_inspect(make: Callable[[int], str]) -> None:
 
 
 def test_taken_names() -> None:
-    """Types with a name only at the root are defined again where they are used, under unused names."""
+    """Types with a name only at the root are defined again in the places of their use, under unused names."""
 
     def make(n: int) -> str:
         types = "".join(f'(type $t{i} (record (field "a{i}" u8)))' for i in range(n))

@@ -80,7 +80,7 @@ def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     )
 
 
-# ---- what is well ----------------------------------------------------------------------------------------
+# ---- valid components ----------------------------------------------------------------------------------
 
 
 async def test_separately_compiled_code_runs(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_trusted_components_are_compiled_in_this_process(started: list[Any]) -> 
     assert not started
 
 
-# ---- what is not -----------------------------------------------------------------------------------------
+# ---- invalid components, and failures of the process ---------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["(component (core module (func (result i32))))", "(module)"])
@@ -207,10 +207,10 @@ def test_the_memory_limit(started: list[Any]) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count no memory")
 def test_the_configured_memory_limit_applies(monkeypatch: pytest.MonkeyPatch) -> None:
-    patched(monkeypatch, "bytearray(300 << 20); raise RuntimeError('there was room')")
+    patched(monkeypatch, "bytearray(300 << 20); raise RuntimeError('enough room')")
     with apart(memory=200 << 20) as engine, pytest.raises(CompilationFailed, match="more than 200 MiB"):
         Component.compile(engine, binary(ANSWER))
-    with apart(memory=400 << 20) as engine, pytest.raises(CompilationFailed, match="there was room"):
+    with apart(memory=400 << 20) as engine, pytest.raises(CompilationFailed, match="enough room"):
         Component.compile(engine, binary(ANSWER))
 
 

@@ -339,7 +339,7 @@ async def test_an_exception_while_the_guest_is_busy(blocks: bool) -> None:
 async def test_an_err_of_a_function_without_a_result_type() -> None:
     async def add(self: Api, a: int, b: int) -> int:
         await trio.lowlevel.checkpoint()
-        raise Err("what is this?")
+        raise Err("an error")
 
     async with running(WAT, api(add=add)) as instance:
         with pytest.raises(Err):
@@ -358,7 +358,7 @@ async def test_a_result_for_which_there_is_no_memory_left() -> None:
 
     async with running(WAT, api(divide=divide)) as instance:
         instances.append(instance)
-        with pytest.raises(OverBudget, match="the instance may hold no more"):
+        with pytest.raises(OverBudget, match="the instance may hold at most"):
             await instance.call("divide", None, 1, 1)
 
 

@@ -356,7 +356,7 @@ async def test_host_resources(start: Start, dropped: list[int], files: Any) -> N
     async with start(wat, {"test:host/files": files}) as instance:
         assert await instance.call("f", None, 4) == 70
         assert dropped == [3]
-    assert dropped == [3, 7], "what the guest still held goes with it"
+    assert dropped == [3, 7], "the remaining resources are dropped with the guest"
 
 
 class StubbornFile(File):

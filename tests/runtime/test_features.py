@@ -72,7 +72,7 @@ def test_a_feature_of_modules_is_off_and_can_be_enabled(bare: Engine, name: str)
     with pytest.raises(Unsupported) as refused:
         Component.compile(bare, data)
     assert str(refused.value) == (
-        f"it uses the WebAssembly feature {name}, which is off; the option -W {name} admits it "
+        f"it uses the WebAssembly feature {name}, which is off; the option -W {name} enables it "
         "(in a program: Engine(features=...))"
     )
     with Engine(cache=False, features=[name]) as other:

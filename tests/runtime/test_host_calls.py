@@ -141,7 +141,7 @@ class Host:
 
 
 class Hunter:
-    """Interrupts every second host call that it sees, from a thread of its own, as often as possible."""
+    """Interrupts every second host call that it sees, from a separate thread, as often as possible."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

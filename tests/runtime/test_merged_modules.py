@@ -268,7 +268,7 @@ def test_strings_go_through_a_merged_memory_and_realloc() -> None:
     assert results(wat, ("echo", "abc"), ("echo", "ü"), ("posts",)) == ["abc", "ü", 2]
 
 
-# ---- what is not merged ----------------------------------------------------------------------------------
+# ---- modules that are not merged -----------------------------------------------------------------------
 
 
 def test_a_start_function_runs_before_what_comes_later() -> None:
@@ -319,7 +319,7 @@ def test_a_module_that_is_instantiated_twice_is_compiled_once() -> None:
     assert results(wat, ("f", 4), steps=3) == [4]
 
 
-# ---- what is invalid -------------------------------------------------------------------------------------
+# ---- invalid modules -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_guests_of_toolchains_are_one_module(name: str) -> None:
     wasmtime.Module.validate(EVERYTHING, bytes(merging.modules[0]))
 
 
-# ---- what is seen of them --------------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------------------------
 
 
 def test_functions_keep_their_names_in_backtraces() -> None:

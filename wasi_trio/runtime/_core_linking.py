@@ -95,7 +95,7 @@ def _suspend_callback(engine: Engine) -> Any:
 class CoreStep:
     """One core instantiation, prepared as far as possible without an instance.
 
-    ``compiled`` is its module. ``imported`` tells whether a later step imports any of its exports.
+    ``compiled`` is its module. ``imported`` is true if a later step imports any of its exports.
 
     If the module imports only host functions that never wait, it is instantiated from ``pre``. Otherwise it is
     instantiated by the instance's own linker, which contains the exports of the earlier core instances.

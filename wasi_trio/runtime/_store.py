@@ -92,13 +92,14 @@ class Func:
 
 
 class Store(ComponentInstance):
-    """One component instance with a wasmtime store of its own.
+    """One component instance with its own wasmtime store.
 
     ``core`` are the core instances by slot. ``funcs`` are the core functions called so far. ``root`` is the
     ``Instance`` that contains this store.
 
     A store that trapped, or whose call was cancelled before its end, is ``dead`` and cannot be entered again.
-    ``entered`` means that a call is in progress. In WASI 0.2 there is at most one. ``runtime._fiber`` runs guest code.
+    ``entered`` means that a call is in progress. In WASI 0.2 at most one call is in progress. ``runtime._fiber`` runs
+    guest code.
     """
 
     __slots__ = (

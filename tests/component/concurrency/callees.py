@@ -39,7 +39,7 @@ def poll(guest: Guest, set_index: int) -> tuple[int, int, int]:
 
 
 class Blocking:
-    """A callee in a guest of its own, which ends on command."""
+    """A callee in a separate guest, which ends on command."""
 
     def __init__(self, world: World, type_: FuncType = ASYNC_U32) -> None:
         self.world = world

@@ -197,7 +197,7 @@ def test_the_backpressure_counter_is_bounded(world: World) -> None:
         guest.call("backpressure.inc")
 
 
-# ---- functions with a stack of their own -----------------------------------------------------------------
+# ---- functions with their own stack --------------------------------------------------------------------
 
 
 def stackful(world: World, guest: Guest, gate: Gate):  # type: ignore[no-untyped-def]

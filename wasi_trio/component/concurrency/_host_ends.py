@@ -222,7 +222,7 @@ class HostFutureReader(HostEnd[SharedFuture]):
 class Given:
     """An existing value as the source of any number of futures of one type: ``future.write(given)``.
 
-    The host does not learn whether a future was read. So no future needs an end of its own.
+    The host does not learn whether a future was read. So the futures need no ends.
     """
 
     __slots__ = ("_block", "length")

@@ -76,7 +76,7 @@ class ComponentInstance:
         self.synchronous: GuestTask | None = None
         #: Calls held back by backpressure or by other calls, in the order of their arrival.
         self.entering: OrderedDict[Until, None] = OrderedDict()
-        #: Those calls held back that have stacks of their own.
+        #: Those calls held back that have their own stacks.
         self.entering_beside: OrderedDict[Until, None] = OrderedDict()
         #: Ready threads that need ``exclusive`` to continue, in the order of their events.
         self.returning: OrderedDict[Until, None] = OrderedDict()

@@ -173,7 +173,7 @@ def lift_sync(task: Task) -> Body:
 
 
 def lift_async(task: Task) -> Body:
-    """Return the thread of a call of an ``async`` function without a stack of its own.
+    """Return the thread of a call of an ``async`` function without its own stack.
 
     It waits for entry to the instance, and again after each event that it awaits outside core code.
     """
