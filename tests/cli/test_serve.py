@@ -169,7 +169,7 @@ def test_a_client_that_takes_nothing(tmp_path: Path) -> None:
 def test_help_and_version() -> None:
     assert prints("--help").startswith("Usage: wasi_trio")
     assert prints("serve", "--help").startswith("Usage: wasi_trio serve")
-    assert re.match(r"wasi_trio \d+\.\d+\.\d+\n", prints("--version"))
+    assert re.match(r"wasi_trio \d+\.\d+\.\d+( \(compiled\))?\n", prints("--version"))
 
 
 def test_a_component_in_front_of_another(tmp_path: Path) -> None:

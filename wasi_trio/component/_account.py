@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Final
 
 from wasi_trio.component._errors import Trap
 
@@ -156,18 +156,6 @@ class Charge:
     def __del__(self) -> None:
         if self.size:
             self._account.refund(self.size)
-
-
-class Billed:
-    """A resource that is counted with the same number of bytes for as long as it lives: ``COST``."""
-
-    __slots__ = ("_charge",)
-
-    COST: ClassVar[int]
-
-    def bill(self, account: Account) -> None:
-        """Count it in an account. Raises OverBudget."""
-        self._charge = Charge(account, self.COST)
 
 
 def as_size(size: float) -> str:

@@ -489,12 +489,12 @@ class Http1Stream(HttpStream):
         ):
             return False
         try:
-            output.write(self._framed(content.take()))
+            sent = output.write(self._framed(content.take()))
         except BaseException:
             # A host function that was interrupted in the middle of this: nobody knows what has been sent.
             connection.cut()
             raise
-        if output.size:
+        if not sent:
             connection.time_slice.end()
         return True
 

@@ -67,7 +67,7 @@ class FieldMap:
 
     __slots__ = ("_account", "_charge", "_counted", "_entries", "_spellings", "immutable", "size")
 
-    #: the bounds for one map; a subclass may set others
+    #: the bounds for one map
     max_size: ClassVar[int] = MAX_SIZE
     forbidden: ClassVar[frozenset[str]] = FORBIDDEN
 
