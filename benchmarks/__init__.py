@@ -1,1 +1,1 @@
-"""What wasi_trio costs, each figure beside a floor or a peer measured in the same run: ``python -m benchmarks``."""
+"""The costs of wasi_trio, each compared with a floor or a peer measured in the same run: ``python -m benchmarks``."""

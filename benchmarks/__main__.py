@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME...]``: run all benchmarks or those named; ``--quick`` only sees that they run."""
+"""``python -m benchmarks [NAME...]``: run all or selected benchmarks; ``--quick`` only checks that they run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks.registry import BENCHMARKS
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
-    parser.add_argument("--quick", action="store_true", help="hardly measure: only see that everything runs")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="Measure briefly, only to check that everything runs")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        parser.error(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(BENCHMARKS)})")
+        parser.error(f"unknown benchmark: {', '.join(unknown)} (choose from {', '.join(BENCHMARKS)})")
     console = Console()
     if not console.is_terminal:
         console.width = 120

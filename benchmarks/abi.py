@@ -1,7 +1,7 @@
-"""What lifting and lowering cost, without an engine: ``python -m benchmarks.abi``.
+"""The cost of lifting and lowering, without an engine: ``python -m benchmarks.abi``.
 
-Core values are read from an array of ctypes integers, two apart, as the engine's raw values are; the guest's
-allocator is a Python function that does next to nothing.
+Core values are read from an array of ctypes integers, two apart, like the engine's raw values. The guest's allocator is
+a minimal Python function.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Memory:
 
 
 class Heap:
-    """An allocator that starts again whenever it is used up."""
+    """An allocator that starts over when its memory is used up."""
 
     def __init__(self, start: int, end: int) -> None:
         self.start = self.next = start
@@ -83,7 +83,7 @@ class Heap:
 
 
 def nanoseconds(call: Callable[[], Any]) -> float:
-    """The best of several runs of a tenth of a second."""
+    """Return the best of several runs of 0.1 s."""
     timer = timeit.Timer(call)
     count = 1
     while (elapsed := timer.timeit(count)) < 0.01:

@@ -1,4 +1,4 @@
-"""Requests put to the ASGI application itself: no socket, no HTTP, no ASGI server."""
+"""Requests to the ASGI application itself, without sockets, HTTP or an ASGI server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._imports import link_wasi
 
 HELLO = b"Hello, world!\n"
-#: requests to one instance, where it is reused
+#: requests per instance, with reuse
 REUSE = 1_000_000
 
 SCOPE: dict[str, Any] = {
@@ -38,7 +38,7 @@ SCOPE: dict[str, Any] = {
 
 
 async def request(application: Any, scope: dict[str, Any]) -> bytes:
-    """The content of the response to one request without content."""
+    """Return the content of the response to a request without content."""
     content = b""
     asked = False
 
@@ -93,5 +93,5 @@ async def _measure(settings: Settings) -> Report:
 
 
 def report(settings: Settings) -> Report:
-    """The hand-written hello guests, with a fresh instance for each request and with one for all."""
+    """Measure the hand-written hello guests, with a new instance for each request and with one for all."""
     return trio.run(_measure, settings)

@@ -1,4 +1,4 @@
-"""The peer: hypercorn's trio worker with nothing behind it, ``python -m benchmarks.bare``; prints where it serves."""
+"""The peer: hypercorn's trio worker with a trivial application, ``python -m benchmarks.bare``; prints its URL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELLO = b"Hello, world!\n"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Hello at every path but /echo, which streams the request's content back."""
+    """Answer hello on all paths except /echo, which streams the request's content back."""
     if scope["type"] == "lifespan":
         while True:
             kind = (await receive())["type"]
@@ -40,7 +40,7 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = Config()
-    # As wasi_trio's own server has it.
+    # The setting of wasi_trio's own server.
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.include_server_header = False

@@ -17,14 +17,14 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
 
 MIB = 1 << 20
-#: what the wheel is given to carry as bytes: it needs half a second for a MiB
+#: the size for the wheel, which takes half a second for a MiB
 PEER_BYTES = 64 << 10
 TEXT = "hello, world"
 NUMBERS = list(range(8))
 
 
 def _guest() -> bytes:
-    """A component that calls each host function ``n`` times; lists are ``length`` long."""
+    """Return a component that calls each host function ``n`` times, with lists of ``length`` elements."""
     imports, lowered, wanted, given, loops, lifted = [], [], [], [], [], []
     for name, params, result, core, arguments in (
         ("flat", '(param "a" u32) (param "b" u32)', "u32", "i32 i32", "(local.get $n) (i32.const 7)"),
@@ -77,7 +77,7 @@ def _guest() -> bytes:
 
 
 class Host:
-    """The host functions; none waits."""
+    """The host functions, which do not wait."""
 
     def __init__(self) -> None:
         self.content = b""
@@ -118,7 +118,7 @@ class WaitingHost(Host):
 
 
 def _through_wheel(code: bytes) -> Callable[[str, int, int], object]:
-    """The guest's exports, called through wasmtime.component."""
+    """Return a function that calls the guest's exports through wasmtime.component."""
     engine = wasmtime.Engine()
     component = wasmtime.component.Component(engine, code)
     linker = wasmtime.component.Linker(engine)
@@ -214,5 +214,5 @@ def _copies(count: int) -> None:
 
 
 def report(settings: Settings) -> Report:
-    """A flat call, calls that may wait and do, strings, lists, and bytes in bulk."""
+    """Measure flat calls, calls that may wait and that do wait, strings, lists, and bytes in bulk."""
     return trio.run(_measure, settings)

@@ -1,4 +1,4 @@
-"""A collector that takes what it is sent and looks at none of it: ``python -m benchmarks.collector``."""
+"""A telemetry collector that discards its input: ``python -m benchmarks.collector``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What one request costs in calls: from wasm into Python, of Python functions, of fibers, of trio's tasks."""
+"""The cost of one request in calls from wasm to Python, Python functions, fibers and steps of trio tasks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._imports import link_wasi
 
-#: what guests are called that have an instance for each request, as they cannot have a second
+#: the name of guests that need a new instance for each request
 _FRESH = "0.2, fresh"
-#: requests that are counted; what most of them have is what is reported
+#: requests to count; the report has the most frequent result
 COUNTED = 25
 
 
 @dataclass
 class Counts:
-    """What was counted during one request."""
+    """The counts of one request."""
 
     crossings: Counter[str] = field(default_factory=Counter)
     functions: int = 0
@@ -52,7 +52,7 @@ class _Steps(trio.abc.Instrument):
 
 
 def _name(frame: FrameType) -> str:
-    """Which host function or built-in a callback is for."""
+    """Return the host function or built-in that a callback serves."""
     free = frame.f_locals
     func = free.get("func")
     if func is not None:
@@ -63,7 +63,7 @@ def _name(frame: FrameType) -> str:
 
 
 async def count(application: Any, scope: dict[str, Any]) -> Counts:
-    """Put one request to an application, and count."""
+    """Send one request to an application, and count."""
     counts, steps = Counts(), _Steps()
     begin = Fiber.begin.__code__
 
@@ -79,7 +79,7 @@ async def count(application: Any, scope: dict[str, Any]) -> Counts:
     sys.setprofile(profile)
     try:
         await request(application, dict(scope))
-        # What the guest does after its response is part of the request.
+        # The guest's work after its response is part of the request.
         for _ in range(10):
             await trio.lowlevel.checkpoint()
     finally:
@@ -90,7 +90,7 @@ async def count(application: Any, scope: dict[str, Any]) -> Counts:
 
 
 def _guests() -> list[tuple[str, Callable[[], bytes], str]]:
-    """What is measured: a name, the component, the path that says hello."""
+    """Return the guests: a name, a function that loads the component, and the path of its hello."""
     return [
         ("0.3, as wit-bindgen for Rust", lambda: wat.load("p3_hello_bindgen"), "/"),
         ("0.3, by hand", lambda: wat.load("p3_hello"), "/"),
@@ -102,13 +102,13 @@ def _guests() -> list[tuple[str, Callable[[], bytes], str]]:
 
 
 def _javascript() -> list[Path]:
-    """The example in JavaScript, where the tests have built it, which takes node."""
+    """Return the JavaScript example, if the tests have built it, which requires node."""
     built = build.cache_folder().glob("example-hello-js-*/app.wasm")
     return sorted(built, key=lambda path: path.stat().st_mtime)[-1:]
 
 
 async def _measure(settings: Settings) -> Report:
-    report = Report("What one request costs, without a socket; instances are reused but where they cannot be")
+    report = Report("The cost of one request, without a socket; instances are reused if possible")
     with Engine() as engine:
         for name, load, path in _guests()[: 2 if settings.quick else None]:
             linked = link_wasi(Component.compile(engine, load()))
@@ -142,5 +142,5 @@ def _listed(crossings: Counter[str]) -> str:
 
 
 def report(settings: Settings) -> Report:
-    """Counts for one request, and its processor time, by the kind of guest."""
+    """Report the counts and the processor time of one request, by kind of guest."""
     return trio.run(_measure, settings)

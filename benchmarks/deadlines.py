@@ -1,4 +1,4 @@
-"""How late clients are answered whose requests miss their deadlines, by what the guest is stuck in."""
+"""The delay of responses to requests that miss their deadline, by the operation in which the guest is stuck."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from benchmarks.report import Report, Row
 from benchmarks.servers import running
 from tests.guests.late import LATE
 
-#: seconds until the deadline, a tenth of which is as much as MOST_LATE
+#: seconds until the deadline; a tenth of it is MOST_LATE
 TIMEOUT = 0.5
 #: milliseconds
 MOST_LATE = 50.0
 
 
 def report(settings: Settings) -> Report:
-    """The latest answer of several to each guest, over connections of their own."""
+    """Measure the latest of several responses of each guest, over separate connections."""
     timeout = 0.1 if settings.quick else TIMEOUT
-    report = Report(f"Deadlines of {timeout * 1000:g} ms: how late the latest 504 came")
+    report = Report(f"Deadlines of {timeout * 1000:g} ms: delay of the latest 504")
     with running([sys.executable, "-m", "benchmarks.late", str(timeout)]) as server:
         for number, late in enumerate(LATE):
             latest = max(_elapsed(server.port, late.path, number) for _ in range(settings.repetitions()))
@@ -29,7 +29,7 @@ def report(settings: Settings) -> Report:
 
 
 def _elapsed(port: int, path: str, number: int) -> float:
-    """Seconds from the sending of a request to the head of its answer."""
+    """Return the seconds from sending a request to the head of its response."""
     head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nX-Late: {number}\r\nConnection: close\r\n\r\n"
     with connect(port) as connection:
         start = time.perf_counter()

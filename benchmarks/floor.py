@@ -1,6 +1,6 @@
-"""The floor: a fixed hello by trio and httptools, ``python -m benchmarks.floor``; prints where it serves.
+"""The floor: a fixed hello on trio and httptools, ``python -m benchmarks.floor``; prints its URL.
 
-No limits, no timeouts, no errors, no HTTP/2: as little as a server on trio can do.
+It has no limits, timeouts, error handling or HTTP/2: the minimum for a server on trio.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def handle(stream: trio.SocketStream) -> None:
     try:
         await Connection(stream).run()
     except trio.BrokenResourceError:
-        return  # the load is over
+        return  # the load has ended
 
 
 async def main() -> None:

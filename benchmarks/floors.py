@@ -1,4 +1,4 @@
-"""What nothing built on wasmtime's C API and ctypes can go below on this machine."""
+"""Lower bounds on this machine for anything that uses wasmtime's C API and ctypes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CALLBACK = """(module
       (call $empty)
       (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))"""
 
-#: a module with one memory, as guests have
+#: a module with one memory, like guests
 MODULE = '(module (memory (export "memory") 1) (func (export "run") (param i32) (result i32) (local.get 0)))'
 
 
 def measure(settings: Settings) -> tuple[float, float]:
-    """Microseconds for an empty callback, and for a store, an instance and a call on a fiber, all dropped again."""
+    """Return the microseconds of an empty callback, and of a store with an instance and a call on a fiber."""
     return each(_callbacks(), settings), each(_instances(), settings)
 
 
@@ -33,7 +33,7 @@ def _empty(env: Any, caller: Any, values: Any, count: Any) -> int:
 
 
 class _Machine:
-    """An engine as wasmtime configures it, and a linker."""
+    """An engine with wasmtime's configuration, and a linker."""
 
     def __init__(self, text: str) -> None:
         self.engine = wasmtime.Engine()
@@ -47,7 +47,7 @@ class _Machine:
         self.pre = pre
 
     def start(self, name: bytes) -> tuple[int, int, Any]:
-        """A new store, its context, and the function ``name`` of a new instance in it."""
+        """Return a new store, its context, and the function ``name`` of a new instance in it."""
         store = ffi.store_new(as_pointer(self.engine.ptr()), None, None)
         context = ffi.store_context(store)
         instance = ffi.InstanceStruct()
@@ -105,7 +105,7 @@ def _instances() -> Any:
 
 
 def report(settings: Settings) -> Report:
-    """The floors beside those of the machine that the aims were stated for; times are scaled by these ratios."""
+    """Report the floors compared with those of the reference machine. The ratios scale the aims for times."""
     return Report(
         "Floors",
         [

@@ -1,4 +1,4 @@
-"""Builds the guest of ``guests/echo_p2`` with componentize-py, once for each content of it."""
+"""Builds the guest in ``guests/echo_p2`` with componentize-py, once for each version of its source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent / "guests" / "echo_p2"
 
 
 def flushing_echo() -> Path:
-    """The component that echoes by ``blocking-write-and-flush``; RuntimeError if it cannot be built."""
+    """Return the guest that echoes with ``blocking-write-and-flush``. Raises RuntimeError if the build fails."""
     app = (SOURCE / "app.py").read_bytes()
     digest = hashlib.sha256(app + (SOURCE / "guest.wit").read_bytes() + metadata.version("componentize-py").encode())
     target = cache_folder() / f"echo_p2-{digest.hexdigest()[:16]}.wasm"

@@ -1,6 +1,6 @@
-"""What it costs to see inside: traces, and everything at once, beside a server that tells nothing.
+"""The cost of telemetry: traces, and all telemetry at once, beside a server without.
 
-With OTEL_BASELINE, the path of another checkout, that one's server is measured as well, with everything off.
+If OTEL_BASELINE is the path of another checkout, its server is also measured, without telemetry.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.e2e.process import on_disk
 
 #: seconds between two scrapes of the metrics
 SCRAPED_EVERY = 1.0
-#: another checkout, such as the commit before
+#: the environment variable with another checkout, such as the previous commit
 BASELINE = "OTEL_BASELINE"
 
 
-#: between two turns no instance is to end, as the making of new ones would count in the next
+#: keeps instances alive between turns, because creating new ones would count
 _KEPT = ("--idle-instance-timeout", "3600s")
-#: what it does, its name, the path that is asked for, options of its server
+#: a description, the name of the guest, the requested path, and options of the server
 _GUESTS: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("WASI 0.3, hello", "p3_hello", "/", ()),
     ("WASI 0.3, 4 ms of computing", "p3_compute", "/1", ()),
@@ -39,8 +39,8 @@ _GUESTS: list[tuple[str, str, str, tuple[str, ...]]] = [
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second, and processor time for each, of guests that say hello."""
-    report = Report("To see inside: traces, and everything at once")
+    """Measure the request rate and the processor time per request of hello guests."""
+    report = Report("Telemetry: traces, and everything at once")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         collector = stack.enter_context(servers.collector())
@@ -85,7 +85,7 @@ def report(settings: Settings) -> Report:
                 running.enter_context(_scraping(scraped))
                 for load in loads.values():
                     load.run(settings.seconds(0.5))
-                # By many short turns, so that what else the machine does falls on all.
+                # Many short alternating turns, so that other load on the machine affects all of them.
                 for _ in range(settings.repetitions(12)):
                     for load in loads.values():
                         load.measure(settings.seconds(0.4))
@@ -117,7 +117,7 @@ def _rows(what: str, loads: dict[str, Load]) -> list[Row]:
 
 @contextmanager
 def _scraping(server: servers.Server) -> Iterator[None]:
-    """Ask a server for its metrics again and again."""
+    """Scrape the metrics of a server repeatedly."""
     done = threading.Event()
     url = f"http://127.0.0.1:{server.admin_port}/metrics"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

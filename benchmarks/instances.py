@@ -1,4 +1,4 @@
-"""Instances made and dropped again, without a call."""
+"""Creation and drop of instances, without a call."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def _measure(settings: Settings) -> Report:
         value = await _instances(hello, WasiContext(), settings)
         report.rows.append(Row("the hello guest, with WASI", value, "µs", floor))
         if not settings.quick:
-            # Compiled within a second or out of wasmtime's cache, or after a minute or so.
+            # This takes a second with wasmtime's cache, and a minute without.
             python = link_wasi(Component.compile(engine, await trio.to_thread.run_sync(_python_guest)))
             value = await _instances(python, WasiContext(), settings)
             report.rows.append(Row("a componentize-py guest, with WASI", value, "µs", floor))
@@ -67,5 +67,5 @@ def _python_guest() -> bytes:
 
 
 def report(settings: Settings) -> Report:
-    """A small component, and guests."""
+    """Measure a small component, and guests."""
     return trio.run(_measure, settings)

@@ -1,6 +1,6 @@
-"""A server of guests that miss their deadlines: ``python -m benchmarks.late SECONDS``; prints where it serves.
+"""A server of guests that miss their deadlines: ``python -m benchmarks.late SECONDS``; prints its URL.
 
-The header ``x-late`` of a request says for which of ``tests.guests.late.LATE`` it is.
+The request header ``x-late`` selects one of ``tests.guests.late.LATE``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def serve(seconds: float) -> None:
         async with AsyncExitStack() as stack:
             services = []
             for late in LATE:
-                # Calls that cannot be suspended are ended before the deadline, unless they have more time than that.
+                # Calls that cannot be suspended would end before the deadline, unless they have more time.
                 limits = Limits(nested_seconds=2 * seconds, non_preemptible_seconds=2 * seconds)
                 options = HandlerOptions(request_timeout=seconds, cancel_grace=0.1, limits=limits)
                 handler = ProxyHandler(late.link(engine), options)

@@ -1,8 +1,7 @@
-"""Load for a server, from a process of its own: ``python -m benchmarks.load get|get-http2|post|echo PORT ...`` prints
-JSON.
+"""A load generator in its own process: ``python -m benchmarks.load get|get-http2|post|echo PORT ...`` prints JSON.
 
-Bare sockets, so that what is measured is the server: a request is bytes made beforehand, and a response that is as
-long as one before, and ends like it, is not looked into.
+It uses bare sockets, so that the server is the bottleneck. Requests are prepared bytes. A response with the length and
+the end of an earlier one is not parsed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ BLOCK = 64 << 10
 
 
 class BadAnswer(Exception):
-    """The server did not answer as it should; the message says with what."""
+    """The server sent an unexpected response. The message contains it."""
 
 
 def connect(port: int) -> socket.socket:
@@ -33,9 +32,9 @@ def connect(port: int) -> socket.socket:
 def get(
     port: int, path: str, connections: int, seconds: float, host: str | None = None, most: float = math.inf
 ) -> dict[str, float]:
-    """GET a path over connections that are kept, one request after the other on each, for so many seconds.
+    """GET a path repeatedly over persistent connections, one request at a time on each, for ``seconds``.
 
-    Requests are for ``host``, by default the server itself. It ends after ``most`` of them.
+    The host is ``host``, by default the server itself. The load ends after ``most`` requests.
     """
     request = f"GET {path} HTTP/1.1\r\nHost: {host or f'localhost:{port}'}\r\nAccept: */*\r\n\r\n".encode()
     sockets: dict[int, socket.socket] = {}
@@ -48,7 +47,7 @@ def get(
     received = dict.fromkeys(sockets, b"")
     asked = dict.fromkeys(sockets, time.perf_counter())
     latencies: list[float] = []
-    #: the forms that responses have had so far, as their lengths and ends
+    #: the forms of responses so far, as their lengths and ends
     known: set[tuple[int, bytes]] = set()
     done = 0
     start = now = time.perf_counter()
@@ -75,14 +74,14 @@ def get(
 
 
 def percentile(values: list[float], part: float) -> float:
-    """The value below which such a part of them is; nan of none."""
+    """Return the value below which the fraction ``part`` of the values lies, or nan without values."""
     return sorted(values)[min(int(len(values) * part), len(values) - 1)] if values else math.nan
 
 
 def get_http2(port: int, path: str, connections: int, streams: int, seconds: float) -> dict[str, float]:
-    """As ``get``, over HTTP/2 with so many requests under way on each connection."""
+    """GET a path like ``get``, over HTTP/2 with ``streams`` concurrent requests on each connection."""
     encoder = hpack.Encoder()
-    encoder.header_table_size = 0  # so that a request is the same bytes each time
+    encoder.header_table_size = 0  # makes all requests identical
     fields = [(":method", "GET"), (":scheme", "http"), (":authority", f"localhost:{port}"), (":path", path)]
     block = encoder.encode(fields)
     clients: dict[int, _Http2Client] = {}
@@ -103,7 +102,7 @@ def get_http2(port: int, path: str, connections: int, streams: int, seconds: flo
 
 
 class _Http2Client:
-    """Asks again for each response that ends."""
+    """Sends a new request for each response that ends."""
 
     def __init__(self, connection: socket.socket, block: bytes) -> None:
         self.connection = connection
@@ -112,7 +111,7 @@ class _Http2Client:
         self._data = b""
 
     def _request(self) -> bytes:
-        # HEADERS, with END_STREAM and END_HEADERS.
+        # HEADERS with END_STREAM and END_HEADERS.
         frame = len(self._block).to_bytes(3, "big") + b"\1\5" + self._number.to_bytes(4, "big") + self._block
         self._number += 2
         return frame
@@ -124,7 +123,7 @@ class _Http2Client:
         self.connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + window + requests)
 
     def receive(self) -> int:
-        """How many responses have ended; as many further requests are sent."""
+        """Return the number of responses that have ended, and send as many new requests."""
         data = self.connection.recv(BLOCK)
         if not data:
             raise BadAnswer("the server closed a connection")
@@ -152,7 +151,7 @@ class _Http2Client:
 
 
 def _complete(response: bytes) -> bool:
-    """Whether all of a response is there; BadAnswer if it is no success."""
+    """Return whether a response is complete. Raises BadAnswer if it is not a success."""
     head, separator, content = response.partition(b"\r\n\r\n")
     if not separator:
         return False
@@ -165,7 +164,7 @@ def _complete(response: bytes) -> bool:
 
 
 def post(port: int, path: str, size: int, with_length: bool) -> dict[str, float]:
-    """POST ``size`` bytes and check that they come back; the time until the last of them did."""
+    """POST ``size`` bytes, check that they come back, and return the time until the last one."""
     block = bytes(range(256)) * (BLOCK // 256)
     length = f"Content-Length: {size}" if with_length else "Transfer-Encoding: chunked"
     head = f"POST {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{length}\r\nConnection: close\r\n\r\n"
@@ -191,7 +190,7 @@ def _send(connection: socket.socket, head: bytes, block: bytes, size: int, with_
 
 
 def _receive(connection: socket.socket, block: bytes) -> int:
-    """Read one response to its end, checking that it is ``block`` over and over; how long it was."""
+    """Read one response to its end, check that it repeats ``block``, and return its size."""
     stream = connection.makefile("rb", buffering=1 << 20)
     status = stream.readline()
     if not status.startswith(b"HTTP/1.1 200"):
@@ -225,7 +224,7 @@ def _receive(connection: socket.socket, block: bytes) -> int:
 
 
 def echo(port: int, size: int) -> dict[str, float]:
-    """Send ``size`` bytes over a connection and check that they come back; the time until the last of them did."""
+    """Send ``size`` bytes over a connection, check that they come back, and return the time until the last one."""
     block = bytes(range(256)) * (BLOCK // 256)
     pattern = block * 2
     received = 0

@@ -7,14 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-#: what the floors cost, in microseconds, on the machine that the aims are for
+#: the floors of the reference machine, for which the aims were set, in microseconds
 REFERENCE_CALLBACK = 0.12
 REFERENCE_INSTANCE = 36.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How thoroughly to measure, and the floors of this machine in microseconds."""
+    """The thoroughness of measurements, and the floors of this machine in microseconds."""
 
     quick: bool = False
     callback: float = REFERENCE_CALLBACK
@@ -24,20 +24,20 @@ class Settings:
         return 1 if self.quick else usual
 
     def seconds(self, usual: float) -> float:
-        """How long one repetition takes."""
+        """Return the duration of one repetition."""
         return 0.01 if self.quick else usual
 
     def call_aim(self, microseconds: float) -> float:
-        """A bound on calls that was given for the reference machine, for this one."""
+        """Scale an aim for calls from the reference machine to this one."""
         return microseconds * self.callback / REFERENCE_CALLBACK
 
     def instance_aim(self, microseconds: float) -> float:
-        """A bound on instances that was given for the reference machine, for this one."""
+        """Scale an aim for instances from the reference machine to this one."""
         return microseconds * self.instance / REFERENCE_INSTANCE
 
 
 def each(run: Callable[[int], object], settings: Settings, seconds: float = 0.1) -> float:
-    """Microseconds of processor time for each of ``n`` operations that ``run(n)`` performs; the median."""
+    """Return the median of microseconds of processor time per operation. ``run(n)`` performs ``n`` operations."""
     count, elapsed = 1, 0.0
     run(1)
     while elapsed < settings.seconds(seconds) / 4:
@@ -55,7 +55,7 @@ def each(run: Callable[[int], object], settings: Settings, seconds: float = 0.1)
 
 
 async def each_async(run: Callable[[int], Awaitable[object]], settings: Settings, seconds: float = 0.1) -> float:
-    """``each`` for a coroutine function."""
+    """Measure a coroutine function like ``each``."""
     count, elapsed = 1, 0.0
     await run(1)
     while elapsed < settings.seconds(seconds) / 4:

@@ -1,4 +1,4 @@
-"""Requests of guests to one other server, with connections that are kept and without."""
+"""Requests of guests to another server, with and without persistent connections."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from benchmarks.servers import Server
 from tests.guests import wat
 
 REQUESTS = 5000
-#: requests at a time
+#: concurrent requests
 CONNECTIONS = 16
-#: requests to one instance
+#: requests per instance
 REUSE = 1_000_000
-#: what the guests are called, and the options for those that are to have several requests at a time
+#: the names of the guests
 GUESTS = (("WASI 0.2", "forward"), ("WASI 0.3", "p3_forward"))
-#: of the rate with a connection for each request: connecting is cheap on one machine, and all three processes share it
+#: relative to a connection for each request; connecting is cheap locally, and three processes share the machine
 AIM = 1.5
-#: how connections are closed after each request
+#: the option that closes connections after each request
 OFF = ("--outbound-idle-timeout", "0s")
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second through a guest that asks another server for each, and how many connections that takes."""
+    """Measure the request rate through a guest that sends a request for each, and the number of its connections."""
     requests = 50 if settings.quick else REQUESTS
     report = Report(f"{requests:,} requests through a guest to one other server, {CONNECTIONS} at a time")
     with ExitStack() as stack:
@@ -49,7 +49,7 @@ def report(settings: Settings) -> Report:
         for _, kept, closed in pairs:
             for through in (kept, closed):
                 through.ask(CONNECTIONS)
-        # By turns, so that what else the machine does falls on all of them.
+        # Alternating, so that other load on the machine affects all of them.
         for _ in range(settings.repetitions(3)):
             for _, kept, closed in pairs:
                 for through in (kept, closed):
@@ -66,24 +66,24 @@ def report(settings: Settings) -> Report:
 
 
 class Through:
-    """A server whose guests ask another."""
+    """A server whose guests send requests to another server."""
 
     def __init__(self, server: Server, upstream: Server) -> None:
         self._server = server
         self._upstream = upstream
         self._rates: list[float] = []
-        #: connections to the other server in one measurement, at the most
+        #: the maximum number of connections to the other server in one measurement
         self.opened = 0.0
 
     def ask(self, requests: int) -> float:
-        """Requests a second."""
+        """Return requests per second."""
         done = self._server.get_through(f"127.0.0.1:{self._upstream.port}", CONNECTIONS, requests)
         return done["requests"] / done["seconds"]
 
     def measure(self, requests: int) -> None:
         before = self._connections()
         self._rates.append(self.ask(requests))
-        # What asks for this opens one as well.
+        # The request for the count opens one connection.
         self.opened = max(self.opened, self._connections() - before - 1)
 
     def _connections(self) -> int:
@@ -93,5 +93,5 @@ class Through:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """The rate in requests per second."""
         return statistics.median(self._rates)

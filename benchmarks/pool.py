@@ -1,4 +1,4 @@
-"""What reusing instances at once saves for guests that wait, and what deadlines cost those that do not."""
+"""The benefit of concurrent reuse for guests that wait, and the cost of deadlines for guests that do not."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmarks.servers import Server
 from benchmarks.serving import REUSE, Load
 from tests.guests import wat
 
-#: connections to the guest that waits, and the milliseconds that it waits for
+#: connections to the waiting guest, and its wait in milliseconds
 CONNECTIONS = 64
 WAIT = 40
 
 
 def report(settings: Settings) -> Report:
-    """Instances that there are at a time under load, and requests per second with deadlines beside without."""
+    """Measure the number of instances under load, and request rates with and without deadlines."""
     report = Report("The pool: instances reused at once, and deadlines")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -56,7 +56,7 @@ def _instances(folder: Path, settings: Settings) -> list[Row]:
 
 
 class _Instances(threading.Thread):
-    """Counts a server's instances again and again in its block."""
+    """Counts a server's instances repeatedly within its block."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
@@ -92,7 +92,7 @@ def _deadlines(folder: Path, settings: Settings) -> list[Row]:
             loads = Load(free), Load(bound)
             for load in loads:
                 load.run(settings.seconds(0.5))
-            # By many short turns, so that what else the machine does falls on both.
+            # Many short alternating turns, so that other load on the machine affects both.
             for _ in range(settings.repetitions(25)):
                 for load in loads:
                     load.measure(settings.seconds(0.4))

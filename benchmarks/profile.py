@@ -1,4 +1,4 @@
-"""What it costs to have guests profiled: requests per second with it beside without."""
+"""The cost of profiling: request rates with and without."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.guests.build import build
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second of guests that say hello, that compute, and that are Python, with and without profiles."""
+    """Measure the request rates of hello guests, CPU-bound guests and Python guests, with and without profiles."""
     report = Report("Profiles: serve --profile guest")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -43,7 +43,7 @@ def _rows(what: str, folder: Path, guest: Path, path: str, options: tuple[str, .
         loads = Load(plain, path), Load(profiled, path)
         for load in loads:
             load.run(settings.seconds(0.5))
-        # By many short turns, so that what else the machine does falls on both.
+        # Many short alternating turns, so that other load on the machine affects both.
         for _ in range(settings.repetitions(12)):
             for load in loads:
                 load.measure(settings.seconds(0.4))

@@ -1,4 +1,4 @@
-"""Every benchmark by its name, in the order they are run."""
+"""All benchmarks by name, in the order of execution."""
 
 from __future__ import annotations
 

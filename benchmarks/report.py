@@ -1,4 +1,4 @@
-"""Measured values as tables: each beside what it is compared with, and what is aimed at."""
+"""Tables of measured values, with comparisons and aims."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rich.text import Text
 class Row:
     """One measured value.
 
-    ``beside`` is a floor or a peer: its name and its value in the same unit. The aims are bounds on the value
-    itself (``at_most``, ``at_least``) or on its ratio to ``beside`` (``ratio_at_most``, ``ratio_at_least``).
+    ``beside`` is a floor or a peer: its name, and its value in the same unit. The aims bound the value itself
+    (``at_most``, ``at_least``) or its ratio to ``beside`` (``ratio_at_most``, ``ratio_at_least``).
     """
 
     what: str
@@ -33,7 +33,7 @@ class Row:
 
     @property
     def aims(self) -> list[tuple[str, bool]]:
-        """Each aim in words, and whether it is met."""
+        """Return each aim as text, and whether it is met."""
         aims: list[tuple[str, bool]] = []
         if self.at_most is not None:
             aims.append((f"≤ {number(self.at_most)} {self.unit}", self.value <= self.at_most))
@@ -75,7 +75,7 @@ class Report:
 
 
 def number(value: float) -> str:
-    """Three significant digits, and no more than that behind the point."""
+    """Format a number with three significant digits, and at most as many decimals."""
     magnitude = abs(value)
     if magnitude >= 100:
         return f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""What routes cost: a server with a hundred of them, beside one that has none, asked the same."""
+"""The cost of routes: a server with a hundred routes, compared with one without, under the same load."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from benchmarks.report import Report, Row
 from benchmarks.serving import CONNECTIONS, Load
 from tests.guests import wat
 from wasi_trio.runtime import Engine
-from wasi_trio.serve._settings import Settings as ServerSettings
 from wasi_trio.serve.routing._orders import parse_route
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import Loader, read_versions
+from wasi_trio.serve.settings._settings import Settings as ServerSettings
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request
 
@@ -29,7 +29,7 @@ PATH = f"/service/{ROUTES // 2}/items?page=2"
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second to one of a hundred routes, beside a server without any."""
+    """Measure the request rate of one of a hundred routes, compared with a server without routes."""
     report = Report(f"One of {ROUTES} routes, over {CONNECTIONS} connections")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -53,8 +53,7 @@ def report(settings: Settings) -> Report:
             load.run(settings.seconds(1.0))
         for what, (routed_load, plain_load) in pairs.items():
             rates, costs = _ratios(routed_load, plain_load, settings)
-            # What else the machine does changes from one moment to the next: of two that were measured one after the
-            # other the ratio is what counts.
+            # The load of the machine varies, so the report has ratios of consecutive measurements.
             beside = ("without routes", plain_load.rate)
             report.rows.append(Row(what, rates * plain_load.rate, "req/s", beside, ratio_at_least=0.97))
             cost = ("without routes", plain_load.cost)
@@ -72,7 +71,7 @@ def report(settings: Settings) -> Report:
 
 
 async def _without_sockets(guest: Path, settings: Settings) -> tuple[float, float, float]:
-    """Microseconds of processor time with routes and without, and the median of the ratios of neighbours."""
+    """Return microseconds of processor time with and without routes, and the median of consecutive ratios."""
     with Engine() as engine:
         loader = Loader(engine)
         async with trio.open_nursery() as nursery:
@@ -96,7 +95,7 @@ async def _without_sockets(guest: Path, settings: Settings) -> tuple[float, floa
 
 
 def _ratios(load: Load, beside: Load, settings: Settings) -> tuple[float, float]:
-    """The medians of the ratios of rates, and of processor time, each of two measured one after the other."""
+    """Return the median ratios of rates and of processor time, of consecutive measurements."""
     rates: list[float] = []
     costs: list[float] = []
     for turn in range(settings.repetitions(20)):

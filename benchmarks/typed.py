@@ -1,4 +1,4 @@
-"""Calls of exports through the client that bindgen writes, beside untyped ones, and what other ways would cost."""
+"""Calls of exports through bindgen's client, compared with untyped calls and alternatives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Point:
 
 
 async def _pair(typed: Run, untyped: Run, settings: Settings) -> tuple[float, float]:
-    """Microseconds of a call each way, measured in turns, since a machine is not always as fast."""
+    """Return microseconds of both calls, measured alternately, because the speed of a machine varies."""
     count, elapsed = 1, 0.0
     for run in (typed, untyped):
         await run(10)
@@ -96,7 +96,7 @@ async def _measure(settings: Settings, made: Any, math: Any) -> Report:
 
 
 def report(settings: Settings) -> Report:
-    """A typed client beside untyped calls of the same instance."""
+    """Measure a typed client compared with untyped calls of the same instance."""
     with tempfile.TemporaryDirectory() as folder:
         generate(HERE / "math.wit", Path(folder) / "typed_math")
         sys.path.insert(0, folder)

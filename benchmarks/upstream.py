@@ -1,7 +1,7 @@
-"""A server that guests ask: ``python -m benchmarks.upstream``; prints where it serves.
+"""A server for guests' requests: ``python -m benchmarks.upstream``; prints its URL.
 
-Every request is answered with 14 bytes, and ``GET /connections`` with how many connections there were before its own.
-As little as asyncio can do, since what is measured is whoever asks.
+It answers every request with 14 bytes, and ``GET /connections`` with the number of earlier connections. It is a minimal
+asyncio server, because the client is what is measured.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ CONTENT = b"Hello, world!\n"
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which requests without content come over."""
+    """A connection with requests without content."""
 
     accepted = 0
 

@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: ``nox -s docs``."""
+"""Sphinx's configuration for these pages: ``nox -s docs`` builds them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from pygments.lexer import RegexLexer, words
 from pygments.token import Comment, Keyword, Name, Number, Punctuation, Whitespace
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
-# The checkout's package, also where another is installed.
+# Import the checkout's package, even if another one is installed.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 project = "wasi_trio"
@@ -32,22 +33,21 @@ source_suffix = {".md": "markdown"}
 html_theme = "furo"
 html_title = f"{project} {version}"
 
-myst_heading_anchors = 3  # so that pages can link to headings, as they do where the repository is browsed
+myst_heading_anchors = 3  # links to headings work here and where the repository is browsed
 
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 maximum_signature_line_length = 100
 autodoc_preserve_defaults = True
-# That a name in a signature is that of two things: there is an App for servers and one for tests.
+# Two classes share the name App: one for servers, one for tests.
 suppress_warnings = ["ref.python"]
 
 
 class Public(SphinxDirective):
-    """``{public} module``: what a module makes public, each name with its docstring.
+    """``{public} module``: the public names of a module, each with its docstring.
 
-    That is what its ``__all__`` lists, or, where it has none, the classes and functions that it defines. The option
-    ``without-attributes`` leaves out those that only a comment describes, where the comments are for whoever changes
-    the class.
+    These are the names in its ``__all__``, or else the classes and functions that it defines. The option
+    ``without-attributes`` omits attributes that only a comment describes, in modules whose comments are for developers.
     """
 
     required_arguments = 1
@@ -55,7 +55,7 @@ class Public(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         module = importlib.import_module(self.arguments[0])
-        #: what the page has already, as a name may be public in several modules
+        #: names that the page already describes, because a name may be public in several modules
         described: dict[int, str] = self.env.current_document.setdefault("described", {})
         lines = ["```{eval-rst}", *(inspect.getdoc(module) or "").splitlines(), ""]
         for name in _public_names(module):
@@ -97,7 +97,7 @@ def _directive(thing: object) -> str:
 
 
 def readable_defaults(app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returns: str):
-    """Defaults as they could stand in code: with the reprs of functions a signature is not read as one."""
+    """Write defaults as code, because Sphinx cannot parse a signature that contains reprs of functions."""
     if signature:
         signature = signature.replace("<factory>", "...")
         signature = re.sub(r"<built-in function (\w+)>", r"\1", signature)
@@ -106,13 +106,33 @@ def readable_defaults(app: Sphinx, what: str, name: str, obj: object, options: o
 
 
 def without_links_to_files(app: Sphinx, page: str, source: list[str]) -> None:
-    """Leave of links to the repository's other files, which the site has not, their text alone."""
+    """Replace links to the repository's other files, which the site lacks, by their text."""
     if "/" not in page:
         source[0] = re.sub(r"\[([^]]+)\]\(\.\./[^)]+\)", r"\1", source[0])
 
 
+class Question(SphinxDirective):
+    """``{question} text``: an entry of the index, which the search finds, for the section around it.
+
+    Pages write it as the comment ``<!-- question: text -->``, which is invisible where the repository is browsed. The
+    search compares a query with whole entries, so an entry is the query as a reader would type it.
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        (anchor, *_) = self.state_machine.node["ids"]
+        return [addnodes.index(entries=[("single", self.arguments[0], anchor, "main", None)])]
+
+
+def questions_in_comments(app: Sphinx, page: str, source: list[str]) -> None:
+    """Turn the comments that ask a question into directives."""
+    source[0] = re.sub(r"^<!-- question: (.+?) -->$", r"```{question} \1\n```", source[0], flags=re.MULTILINE)
+
+
 class WitLexer(RegexLexer):
-    """Colours for the language in which interfaces of components are written."""
+    """Highlights WIT, the language of components' interfaces."""
 
     name = "WIT"
     tokens = {  # noqa: RUF012
@@ -131,6 +151,8 @@ class WitLexer(RegexLexer):
 
 def setup(app: Sphinx) -> None:
     app.add_directive("public", Public)
+    app.add_directive("question", Question)
+    app.connect("source-read", questions_in_comments)
     app.connect("source-read", without_links_to_files)
     app.add_lexer("wit", WitLexer)
     app.connect("autodoc-process-signature", readable_defaults)

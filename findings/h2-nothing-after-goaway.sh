@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# h2 4.4.1 takes GOAWAY for the end of everything, on either side of a connection.
+# h2 4.4.1 ends a connection at GOAWAY, on both sides, instead of completing its streams.
 #
-# GOAWAY with NO_ERROR and the number of the last stream that the server works on is how a server ends a connection
-# gracefully: streams up to that number are completed (RFC 9113, section 6.8). Expected: a response that is under way can be
-# sent after it, and read. Seen: a server that has called close_connection can send no more of a response
-# (ProtocolError in state CLOSED), and a client that has read GOAWAY raises ProtocolError at the next frame of a response
-# that the GOAWAY names as one to be completed. Programs on h2 so lose requests at each graceful restart of such a server
-# (httpx 0.28.1 does: LocalProtocolError), and a server on h2 has to wait with GOAWAY until its last response is out.
+# A server ends a connection gracefully by GOAWAY with NO_ERROR and the number of the last stream that it processes. Both
+# sides then complete the streams up to that number (RFC 9113, section 6.8).
 #
-# Needs python3 and PyPI. Fails if this changes.
+# Expected: the server can send the rest of a response after GOAWAY, and the client can read it.
+# Actual: after close_connection, a server cannot send more of a response (ProtocolError in state CLOSED). A client that
+# has read GOAWAY raises ProtocolError at the next frame of a response that the GOAWAY includes.
+#
+# Clients on h2 therefore lose requests at each graceful restart of such a server (httpx 0.28.1 does:
+# LocalProtocolError). A server on h2 must delay GOAWAY until it has sent its last response.
+#
+# Requires python3 and PyPI. Fails if this changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

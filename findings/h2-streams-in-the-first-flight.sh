@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# h2 4.4.1 as a server ends the whole connection of a client that keeps all rules.
+# An h2 4.4.1 server ends the whole connection of a client that follows all rules.
 #
-# A client may send requests right behind its preface, before it has read anything of the server (RFC 9113, section 3.4),
-# and until it has read the server's SETTINGS there is no limit on how many (section 6.5.2). Of those beyond the server's
-# limit section 5.1.2 makes a stream error, so that the others go on and the client may repeat what was refused. Expected
-# of h2, which announces 100: 100 requests, and something about the 101st alone. Seen: TooManyStreamsError out of
-# receive_data, no event of any request, and GOAWAY queued, so that all 101 are lost. It makes no difference whether the
-# 101st comes in the same call: the connection is over then as well, with the 100 under way.
+# A client may send requests right after its preface, before it has read anything from the server (RFC 9113, section 3.4).
+# Until it has read the server's SETTINGS, no limit applies to their number (section 6.5.2). A request beyond the server's
+# limit is a stream error (section 5.1.2): the other requests continue, and the client may repeat the refused one.
 #
-# Needs python3 and PyPI. Fails if this changes.
+# Expected: h2 announces 100 streams, so it accepts 100 requests and refuses only the 101st.
+# Actual: receive_data raises TooManyStreamsError, reports no request, and queues GOAWAY, so all 101 requests are lost. If
+# the 101st request arrives in a later call, the connection ends too, with the 100 under way.
+#
+# Requires python3 and PyPI. Fails if this changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

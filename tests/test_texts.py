@@ -250,7 +250,7 @@ async def test_an_output_that_can_not_be_written_for_a_while(
         os.dup2(writer, descriptor)
         output.put(b"written\n")
         assert read(reader) == b"written\n"
-        assert "can be written again: 15 bytes of guests' are lost" in caplog.text
+        assert "works again; 15 bytes from guests were lost" in caplog.text
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, descriptor)
         os.close(full)
@@ -281,8 +281,8 @@ def test_a_line_of_which_a_part_was_written_is_ended(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out").read_bytes() == b"1234567890\nagain\n"
     assert done.stderr == (
-        "standard output cannot be written, and what guests write there is lost until it can: File too large\n"
-        "standard output can be written again: 9 bytes of guests' are lost\n"
+        "Cannot write to standard output; output of guests is lost until it recovers: File too large\n"
+        "Writing to standard output works again; 9 bytes from guests were lost\n"
     )
 
 
@@ -294,5 +294,5 @@ async def test_a_server_goes_on_when_its_disk_is_full(tmp_path: Path) -> None:
         assert (await server.ask()).status == 200
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
         assert (await server.ask()).status == 200
-        await server.said("standard output can be written again")
+        await server.said("Writing to standard output works again")
         assert "a line on stdout\n" in server.stdout

@@ -1,4 +1,4 @@
-"""WebAssembly components, HTTP ones above all, inside trio programs.
+"""WebAssembly components, above all HTTP components, in trio programs.
 
 Compile, link and run a component::
 
@@ -6,7 +6,7 @@ Compile, link and run a component::
         linked = link_wasi(Component.load(engine, "app.wasm"), Imports({"acme:kv/store": Store}))
         instance = await Instance.instantiate(linked, WasiContext())
 
-Serve one in an ASGI server, or as a part of an application there::
+Serve one in an ASGI server, or as a part of another ASGI application::
 
     app = App("app.wasm", HandlerOptions(request_timeout=5))
 

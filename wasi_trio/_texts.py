@@ -1,7 +1,7 @@
-"""Texts whose words others have chosen (a guest, a component, a client), as logs, messages and terminals show them.
+"""Safe display of texts from guests, components and clients in logs, messages and terminals.
 
-Such a text can neither end a line that is ours nor steer a terminal, and it is cut. Loggers of ``get_logger`` see to
-that for all that is put into their messages.
+A displayed text cannot start a new log line and cannot control a terminal. Its length is limited. Loggers of
+``get_logger`` apply this to all arguments of their messages.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import re
 import traceback
 from typing import Any
 
-#: characters of one text, or of one line of several, that are shown
+#: The maximum number of characters shown of one text, or of one line of several.
 MOST = 1024
-#: lines of one text, such as a backtrace
+#: The maximum number of lines shown of one text, such as a backtrace.
 MOST_LINES = 64
-#: lines of the traceback of a failure in Python
+#: The maximum number of lines shown of a Python traceback.
 _TRACEBACK_LINES = 400
-#: how a line that goes on with a text is told from one that begins something
+#: The indentation that marks a continuation line.
 INDENT = "    "
 
 
 def shown(text: str, most: int | None = MOST) -> str:
-    """A text in one line: escaped, and cut after ``most`` characters."""
+    """Return a text as one line: escaped, and cut after ``most`` characters."""
     left_out = 0 if most is None else len(text) - most
     if left_out > 0:
         text = text[:most]
@@ -32,9 +32,9 @@ def shown(text: str, most: int | None = MOST) -> str:
 
 
 def shown_lines(text: str, indent: str = INDENT, most: int | None = MOST_LINES) -> str:
-    """A text that may have several lines: each as ``shown`` has it, those after the first indented.
+    """Return a text of several lines. Each line is as by ``shown``, and all but the first are indented.
 
-    Lines beyond ``most``, and those that begin after so many times what a line may have, are left out.
+    Lines after the first ``most``, and text after ``most`` times the maximum length of a line, are left out.
     """
     room = None if most is None else most * MOST
     cut = room is not None and len(text) > room
@@ -46,19 +46,19 @@ def shown_lines(text: str, indent: str = INDENT, most: int | None = MOST_LINES) 
 
 
 def shown_document(text: str) -> str:
-    """A whole text of several lines, WIT for instance: escaped, but for the ends of lines, and not cut."""
+    """Return a whole text of several lines, such as WIT: escaped except for line ends, and not cut."""
     return "\n".join(shown(line.expandtabs(), None) for line in text.split("\n"))
 
 
 def shown_output(text: str) -> str:
-    """A piece of what a guest prints: escaped, but for tabs and the ends of lines, and not cut."""
+    """Return a part of a guest's output: escaped except for tabs and line ends, and not cut."""
     pieces = re.split(r"(\r?\n|\t)", text)
     pieces[::2] = [shown(piece, None) for piece in pieces[::2]]
     return "".join(pieces)
 
 
 class Lines:
-    """An argument of a log message that may have several lines."""
+    """A log argument that may have several lines."""
 
     def __init__(self, text: object) -> None:
         self._text = text
@@ -68,7 +68,7 @@ class Lines:
 
 
 class _Shown:
-    """An argument of a log message, as it is shown."""
+    """A log argument that is escaped and cut when it is formatted."""
 
     __slots__ = ("_value",)
 
@@ -83,7 +83,7 @@ class _Shown:
 
 
 def _escape(record: logging.LogRecord) -> bool:
-    """Have a record show the texts in it, tracebacks included; a filter that lets everything pass."""
+    """Escape the texts in a record, including its traceback. A filter that passes every record."""
     arguments: Any = record.args
     if isinstance(arguments, tuple):
         record.args = tuple(
@@ -97,7 +97,7 @@ def _escape(record: logging.LogRecord) -> bool:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of this name, which shows what its messages are given, whatever is set up for logging."""
+    """Return the logger of this name. It escapes all arguments, whatever the logging configuration."""
     logger = logging.getLogger(name)
     if _escape not in logger.filters:
         logger.addFilter(_escape)

@@ -1,8 +1,7 @@
-"""ASGI applications for a server of one's own choice; it has to run on trio, as hypercorn's trio worker does.
+"""ASGI applications for other servers, which must run on trio, as hypercorn's trio worker does.
 
-``wasi_trio.asgi:app`` serves the component that the environment variable ``WASI_TRIO_COMPONENT`` or the table
-``[wasi_trio]`` of hypercorn's configuration file names. :class:`App` is for a program, or to be mounted in another
-application.
+``wasi_trio.asgi:app`` serves the component named by the environment variable ``WASI_TRIO_COMPONENT`` or by the table
+``[wasi_trio]`` of hypercorn's configuration file. :class:`App` is for programs, and for mounting in other applications.
 """
 
 from __future__ import annotations
@@ -27,14 +26,15 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import text_formatter
 from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve._responder import OwnAnswers
-from wasi_trio.serve._settings import SettingError, Settings
 from wasi_trio.serve.asgi._application import Application, Receive, Scope, Send, pass_lifespan
-from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_elsewhere
+from wasi_trio.serve.asgi._environment import config_path, is_hypercorn, settings_under_asgi
 from wasi_trio.serve.asgi._hypercorn_worker import finishing
 from wasi_trio.serve.pool._admission import Places
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._pools import Common, Pools
-from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions, tell_pins
+from wasi_trio.serve.routing._versions import LoadedRoute, Loader, log_pins, read_versions
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.telemetry._switch import Wanted, wanted
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import EngineOptions, check_address_space
@@ -47,14 +47,14 @@ logger = get_logger("wasi_trio.serve")
 
 WRONG_WORKER = 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
 NO_COMPONENT = (
-    "no component is named: set the environment variable WASI_TRIO_COMPONENT, or component in the table [wasi_trio] "
-    "of hypercorn's configuration file"
+    "no component is named: set the environment variable WASI_TRIO_COMPONENT, or the key component in the table "
+    "[wasi_trio] of hypercorn's configuration file"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What an application is to do; ``routes`` are the settings that have some, where components are not all."""
+    """The configuration of an application. ``routes`` are the settings of a server with routes."""
 
     components: list[str]
     options: HandlerOptions
@@ -64,19 +64,20 @@ class _Plan:
 
 
 class App:
-    """An ASGI application that has a component answer requests. To be run on trio.
+    """An ASGI application that answers requests with a component. It must run on trio.
 
-    The component is compiled and linked when the server starts (the lifespan protocol's ``startup``), and the
-    requests under way are finished when it stops. An application that this is mounted in may keep the lifespan to
-    itself: then it has to be within :meth:`running`. A guest sees the path below where this is mounted.
+    The server's start (the lifespan protocol's ``startup``) compiles and links the component. Its shutdown waits for
+    the
+    active requests. An application that mounts this one may not pass lifespan events on. It must then run this one
+    within :meth:`running`. The guest sees the path below the mount point.
 
-    Of several components each answers what the one before it asks of ``wasi:http/handler``. ``imports`` are provided
-    to them beside WASI. ``headers`` replace those of the same name in every request; their names are in lower case.
-    ``features`` are those of ``Engine``, here by default what WASI 0.3.1 has; ``compile_limits`` is what it may take to
-    compile a component that was not compiled before.
+    With several components, each answers the ``wasi:http/handler`` requests of the one before. ``imports`` supplement
+    WASI for all of them. ``headers`` replace the fields of the same name in every request; their names are in lower
+    case. ``features`` are those of ``Engine``, by default the features of WASI 0.3.1. ``compile_limits`` apply to the
+    compilation of a component that is not in the cache.
 
-    A component or options that are None come from the environment and hypercorn's configuration file, as
-    docs/hypercorn.md tells, headers, features and limits with the options.
+    If the component or the options are None, they come from the environment and from hypercorn's configuration file, as
+    docs/hypercorn.md explains. So do ``headers``, ``features`` and ``compile_limits`` if the options are None.
     """
 
     def __init__(
@@ -108,22 +109,24 @@ class App:
             raise RuntimeError(WRONG_WORKER)
         else:
             raise RuntimeError(
-                "the application was not started: either its server has to support lifespans, and an application that "
-                "it is mounted in to pass them on, or requests have to come within `async with app.running():`"
+                "the application was not started: its server must support the lifespan protocol, and an application "
+                "that "
+                "mounts it must pass lifespan events on, or requests must arrive within `async with app.running():`"
             )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
-        """Serve requests within this block, wherever no server starts the application; lifespans have no effect then.
+        """Serve requests within this block, for use without a server that starts the application.
 
-        Leaving it waits for the requests under way; cancel the block around it to end them at once. Raises LoadError
-        for a component and SettingError for a setting that is not as it should be, RuntimeError if it runs already.
+        Lifespan events have no effect then. Leaving the block waits for the active requests. Cancelling the surrounding
+        block ends them at once. Raise LoadError for an invalid component, SettingError for an invalid setting, and
+        RuntimeError if the application is already running, or not under trio.
         """
         if not trio.lowlevel.in_trio_run():
             raise RuntimeError(WRONG_WORKER)
         if self._application is not None:
-            raise RuntimeError("the application runs already")
-        plan = self._understand()
+            raise RuntimeError("the application is already running")
+        plan = self._plan()
         telemetry = wanted(os.environ)
         check_address_space()
         with plan.engine.open() as engine:
@@ -139,7 +142,7 @@ class App:
 
     @asynccontextmanager
     async def _alone(self, engine: Engine, plan: _Plan) -> AsyncIterator[Application]:
-        """Components that answer all requests."""
+        """Run components that answer all requests."""
         imports = state_imports(plan.options.wasi.state)
         if self._imports is not None:
             imports.update(self._imports)
@@ -148,12 +151,12 @@ class App:
 
     @asynccontextmanager
     async def _routed(self, engine: Engine, plan: _Plan) -> AsyncIterator[Application]:
-        """Routes, as the settings have them."""
+        """Run the routes in the settings."""
         settings = plan.routes
         assert settings is not None
         loader = Loader(engine)
         versions = read_versions(settings)
-        tell_pins(versions)
+        log_pins(versions)
         loaded = [loader.load(version, settings, self._imports) for version in versions]
         places = Places(settings["max-concurrent-requests"])
 
@@ -179,11 +182,11 @@ class App:
             return
         started = False
         try:
-            # What guests do after their responses is waited for when it stops running.
+            # Stopping also waits for the guests' work after their responses.
             with finishing():
                 async with self.running():
                     started = True
-                    self._settle()
+                    self._on_started()
                     await send({"type": "lifespan.startup.complete"})
                     await receive()
         except (LoadError, SettingError) as error:
@@ -193,25 +196,25 @@ class App:
             return
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _settle(self) -> None:
-        """Everything is loaded that lives as long as the application does."""
+    def _on_started(self) -> None:
+        """Called when everything is loaded that lasts as long as the application."""
 
     async def _fail(self, message: str, send: Send) -> None:
         logger.error("%s", message)
         await send({"type": "lifespan.startup.failed", "message": message})
 
-    def _understand(self) -> _Plan:
-        """The components and options, out of what was given and what else says so."""
+    def _plan(self) -> _Plan:
+        """Determine the components and options from the arguments, the environment and the configuration file."""
         engine = EngineOptions()
         component, options, headers = self._component, self._options, self._headers
         routes: Settings | None = None
         if component is None or options is None:
-            settings = settings_elsewhere(os.environ, sys.argv)
+            settings = settings_under_asgi(os.environ, sys.argv)
             if component is None:
                 component = settings["component"]
                 if settings.has_routes:
                     if options is not None:
-                        raise SettingError("routes have their options from where they are set: give none to App")
+                        raise SettingError("routes take their options from the settings: give no options to App")
                     routes = settings
             if options is None:
                 options = settings.handler_options()
@@ -230,9 +233,9 @@ class App:
 
 @asynccontextmanager
 async def _exported(telemetry: Wanted, options: HandlerOptions) -> AsyncIterator[HandlerOptions]:
-    """Export what the environment asks for within the block; yields the options, with a tracer if any.
+    """Export the telemetry that the environment requests during the block. Yield the options, with a tracer if needed.
 
-    Raises SettingError.
+    Raise SettingError.
     """
     if not telemetry or options.tracer is not None:
         yield options
@@ -256,15 +259,15 @@ def _paths(component: StrPath | Sequence[StrPath]) -> list[str]:
 
 
 def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
-    """Have hypercorn --reload see when a component or the configuration changes: it watches the files of modules."""
+    """Make hypercorn --reload watch components and the configuration: it watches the files of modules."""
     try:
         if component is None:
-            routes = settings_elsewhere(os.environ, sys.argv).routes
+            routes = settings_under_asgi(os.environ, sys.argv).routes
             files = [path for route in routes for path in route.watched]
         else:
             files = [path for path in _paths(component) if not is_reference(path)]
     except SettingError:
-        return  # the worker tells what is wrong
+        return  # the worker reports the error
     config = config_path(os.environ, sys.argv)
     for file in files if config is None else [*files, config]:
         module = ModuleType(f"wasi_trio watches {file}")
@@ -273,27 +276,26 @@ def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
 
 
 class _Main(App):
-    """The application that is all of its server."""
+    """The application ``app``, which is the only application of its server."""
 
-    def _settle(self) -> None:
+    def _on_started(self) -> None:
         if is_hypercorn(sys.argv):
             freeze_garbage_collection()
 
-    def _understand(self) -> _Plan:
+    def _plan(self) -> _Plan:
         ours = logging.getLogger("wasi_trio")
         if not ours.hasHandlers():
-            # Where nobody has set up anything lines would come without a time, and those below warnings not at all.
+            # Without a handler, Python's last resort omits the time and all lines below WARNING.
             handler = logging.StreamHandler()
             handler.setFormatter(text_formatter())
             ours.addHandler(handler)
-        return super()._understand()
+        return super()._plan()
 
     async def _fail(self, message: str, send: Send) -> None:
         if not is_hypercorn(sys.argv):
             await super()._fail(message, send)
             return
-        # By itself hypercorn would print its own stack below this, some fifty lines, and end as well. Nothing is open
-        # yet that had to be closed.
+        # hypercorn would print its own traceback of some fifty lines, and exit as well. Nothing is open yet.
         print(f"wasi_trio: error: {shown(' '.join(message.split()), 8 * MOST)}", file=sys.stderr, flush=True)
         os._exit(2)
 

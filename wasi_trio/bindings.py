@@ -1,4 +1,4 @@
-"""What code that ``wasi_trio bindgen`` has written is made of; see docs/bindings.md."""
+"""The runtime of code that ``wasi_trio bindgen`` generates; see docs/bindings.md."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: what a host function may be declared to return: a value, or by an ``async def`` a value later
+#: the return type of a host function: a value, or a coroutine for it from an ``async def``
 Returns: TypeAlias = T | Coroutine[Any, Any, T]
 
-#: what a host provides for an interface: a class that is called with an instance's context, or an object for all
+#: an implementation of an interface: a class, called with an instance's context, or an object for all instances
 Implementation: TypeAlias = type[T] | T
 
 
@@ -63,7 +63,7 @@ class ErrorContext(Protocol):
 
 
 def stream_pair(interface: TypedInterface, name: str) -> tuple[StreamWriter[Any], StreamReader[Any]]:
-    """Both halves of a new stream, whose type is the one of this name in an interface's WIT."""
+    """Return the writer and the reader of a new stream, whose type has this name in an interface's WIT."""
     type_ = interface.type(name)
     assert isinstance(type_, t.Stream), f"{name} is no stream"
     writer, shared = make_stream(type_.element)
@@ -76,7 +76,7 @@ def stream_pair(interface: TypedInterface, name: str) -> tuple[StreamWriter[Any]
 
 
 def future_pair(interface: TypedInterface, name: str) -> tuple[FutureWriter[Any], FutureReader[Any]]:
-    """Both halves of a new future, whose type is the one of this name in an interface's WIT."""
+    """Return the writer and the reader of a new future, whose type has this name in an interface's WIT."""
     type_ = interface.type(name)
     assert isinstance(type_, t.Future), f"{name} is no future"
     writer, shared = make_future(type_.element)

@@ -1,7 +1,7 @@
-"""Names of a package that are imported when they are first asked for.
+"""Lazy imports of a package's names.
 
-So a part of ``wasi_trio`` that a program does not use costs it nothing: the runtime takes a good part of a second to
-import, and pytest imports the plugin of every package that is installed.
+A program pays only for the parts of ``wasi_trio`` that it uses: importing the runtime takes a good part of a second,
+and pytest imports the plugins of all installed packages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, AnyStr, Generic
 
 
 def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """The functions ``__getattr__`` and ``__dir__`` of a package; ``modules`` says where each of its names is."""
+    """Return the functions ``__getattr__`` and ``__dir__`` for a package. ``modules`` maps its names to modules."""
 
     def getattribute(name: str) -> object:
         module = modules.get(name)
@@ -32,7 +32,7 @@ def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], ob
 
 
 class Pattern(Generic[AnyStr]):
-    """A regular expression that is compiled when it is first used; for those that take milliseconds."""
+    """A regular expression that is compiled at its first use, for expressions that take milliseconds."""
 
     match: Callable[..., re.Match[AnyStr] | None]
     fullmatch: Callable[..., re.Match[AnyStr] | None]
@@ -49,18 +49,18 @@ class Pattern(Generic[AnyStr]):
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Something by its place: its module, and the name that it has there."""
+    """A reference to an object: its module, and its name in the module."""
 
     module: str
     name: str
 
     def load(self) -> Any:
-        """The thing itself; imports its module."""
+        """Import the module, and return the object."""
         return getattr(importlib.import_module(self.module), self.name)
 
 
 class LocatedMapping(Mapping[str, Any]):
-    """A mapping whose values are imported when they are looked up; ``places`` has where they are."""
+    """A mapping whose values are imported at each lookup. ``places`` are the references."""
 
     def __init__(self, places: Mapping[str, Located]) -> None:
         self.places = places
@@ -76,6 +76,6 @@ class LocatedMapping(Mapping[str, Any]):
 
 
 def located(package: str, places: Mapping[str, str]) -> LocatedMapping:
-    """A mapping to things of a package, each given by its dotted place in there: ``_module.Name``."""
+    """Return a mapping of objects in a package. Each is given by its dotted path in the package: ``_module.Name``."""
     split = {key: place.rpartition(".") for key, place in places.items()}
     return LocatedMapping({key: Located(f"{package}.{module}", name) for key, (module, _, name) in split.items()})

@@ -1,4 +1,4 @@
-// Answers a POST with its text the other way round, and every other request with a line about itself.
+// Answers a POST with its text in reverse, and every other request with its path.
 
 addEventListener("fetch", (event) => event.respondWith(answer(event.request)));
 

@@ -20,7 +20,7 @@ class Handler(wit_world.exports.Handler):
         # no trailers
         _, trailers = wit_world.result_option_wasi_http_types_fields_wasi_http_types_error_code_future(lambda: Ok(None))
         response, _ = Response.new(Fields.from_list([("content-type", b"text/plain")]), content, trailers)
-        # The content is written once the response has been returned. Meanwhile this instance takes other requests.
+        # A task writes the content after the response. Meanwhile this instance takes other requests.
         spawn(count_down(int(number) if number.isdecimal() else 3, writer))
         return response
 

@@ -1,6 +1,6 @@
 ;; Answers every request with a line of text: wasi:http/handler of WASI 0.3, written by hand.
 (component
-  ;; An import may leave out functions that it does not call, but has to spell out every type that it uses.
+  ;; An import may omit functions that the component does not call. It must spell out every type that it uses.
   (import "wasi:http/types@0.3.0" (instance $http
     (type $DNS' (record (field "rcode" (option string)) (field "info-code" (option u16))))
     (export "DNS-error-payload" (type $DNS (eq $DNS')))
@@ -42,7 +42,7 @@
   (type $trailers (future (result (option (own $fields)) (error $error-code))))
   (type $transmission (future (result (error $error-code))))
 
-  ;; The memory comes first: imports that use it are lowered before the code that calls them is instantiated.
+  ;; The memory comes first, because imports that use it are lowered before their caller is instantiated.
   (core module $Memory
     (memory (export "memory") 1)
     (data (i32.const 64) "Hello from WAT!\n"))
@@ -63,7 +63,7 @@
   (core func $new-set (canon waitable-set.new))
   (core func $drop-set (canon waitable-set.drop))
   (core func $join (canon waitable.join))
-  ;; the number that a task keeps from one event to the next: its set
+  ;; the context slot of a task holds its waitable set
   (core func $keep-set (canon context.set i32 0))
   (core func $set (canon context.get i32 0))
 
@@ -92,24 +92,24 @@
       ;; A new stream or future is two handles: the low half is the readable end, the high half the writable one.
       (local.set $stream (call $new-stream))
       (local.set $trailers (call $new-trailers))
-      ;; the result is a pair: the response at 0, and at 4 the future that says what becomes of it
+      ;; the result is a pair: the response at 0, and at 4 the future of its transmission
       (call $new-response (call $new-fields)
         (i32.const 1) (i32.wrap_i64 (local.get $stream)) (i32.wrap_i64 (local.get $trailers)) (i32.const 0))
       (call $drop-transmission (i32.load (i32.const 4)))
-      ;; ok(response); the zeros are room for an error-code
+      ;; ok(response); the zeros fill the place of an error-code
       (call $return (i32.const 0) (i32.load (i32.const 0))
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
-      ;; The response is on its way. Now its contents are written, and after them the trailers.
+      ;; The response is on its way. Write its contents, and then the trailers.
       (call $keep-set (call $new-set))
       (i32.store (call $place) (i32.wrap_i64 (i64.shr_u (local.get $trailers) (i64.const 32))))
       (call $write (i32.wrap_i64 (i64.shr_u (local.get $stream) (i64.const 32)))))
 
-    ;; Where this task keeps the end that it is to write its trailers to: a word for each set, from 4096 on.
+    ;; The address of the writable end of this task's trailers: a word for each set, from 4096 on.
     (func $place (result i32) (i32.add (i32.const 4096) (i32.shl (call $set) (i32.const 2))))
     (func $trailers (result i32) (i32.load (call $place)))
 
     (func $write (param $stream i32) (result i32)
-      ;; -1 says that nobody reads yet
+      ;; -1: blocked, no reader yet
       (if (i32.eq (call $write-stream (local.get $stream) (i32.const 64) (i32.const 16)) (i32.const -1))
         (then (return (call $wait-for (local.get $stream)))))
       (call $written (local.get $stream)))
@@ -124,16 +124,16 @@
     (func $ended (result i32)
       (call $drop-trailers (call $trailers))
       (call $drop-set (call $set))
-      ;; the code for being done
+      ;; the code EXIT
       (i32.const 0))
 
-    ;; What handle and callback return to be called again when something has happened: the set, and the code 2.
+    ;; The result of handle and callback that waits for an event of the set: the set, and the code WAIT (2).
     (func $wait-for (param $end i32) (result i32)
       (call $join (local.get $end) (call $set))
       (i32.or (i32.shl (call $set) (i32.const 4)) (i32.const 2)))
 
     (func (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32)
-      ;; 3 is a stream's write that is done, the other is a future's
+      ;; event 3 ends a stream's write, the other event a future's
       (if (result i32) (i32.eq (local.get $event) (i32.const 3))
         (then (call $written (local.get $handle)))
         (else (call $ended)))))

@@ -15,7 +15,7 @@
         (result (result (error $stream-error)))))))
   (alias export $streams "output-stream" (type $output-stream))
 
-  ;; An import may leave out functions that it does not call, but has to spell out every type that it uses.
+  ;; An import may omit functions that the component does not call. It must spell out every type that it uses.
   (import "wasi:http/types@0.2.0" (instance $http
     (alias outer 1 $output-stream (type $output-stream'))
     (export "output-stream" (type $output-stream (eq $output-stream')))
@@ -62,11 +62,11 @@
   (alias export $http "incoming-request" (type $incoming-request))
   (alias export $http "response-outparam" (type $response-outparam))
 
-  ;; The memory comes first: imports that use it are lowered before the code that calls them is instantiated.
+  ;; The memory comes first, because imports that use it are lowered before their caller is instantiated.
   (core module $Memory
     (memory (export "memory") 1)
     (data (i32.const 64) "Hello from WAT!\n")
-    ;; nothing that is called here has a result that would need more room
+    ;; no result of the imports above needs more memory
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
   (core instance $memory (instantiate $Memory))
   (alias core export $memory "memory" (core memory $mem))
@@ -92,13 +92,13 @@
     (import "wasi" "drop-stream" (func $drop-stream (param i32)))
     (import "wasi" "finish" (func $finish (param i32 i32 i32 i32)))
 
-    ;; Results are written at 0: a byte that is 0 for ok, and then a handle at 4.
+    ;; The host writes a result at 0: a byte that is 0 for ok, and a handle at 4.
     (func (export "handle") (param $request i32) (param $out i32)
       (local $response i32) (local $body i32) (local $stream i32)
       (local.set $response (call $new-response (call $new-fields)))
       (call $body (local.get $response) (i32.const 0))
       (local.set $body (i32.load (i32.const 4)))
-      ;; ok(response); the zeros are room for an error-code
+      ;; ok(response); the zeros fill the place of an error-code
       (call $set (local.get $out) (i32.const 0) (local.get $response)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
       (call $stream (local.get $body) (i32.const 0))

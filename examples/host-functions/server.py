@@ -1,4 +1,4 @@
-"""Serves app.wasm, and gives it the catalog that it imports."""
+"""Serves app.wasm, and provides the catalog that it imports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Catalog:
         pass
 
     async def find(self, id: str) -> Ok[Product]:
-        await trio.sleep(0.01)  # a database, say: meanwhile other requests go on
+        await trio.sleep(0.01)  # for example a database; other requests continue
         if id not in PRODUCTS:
             raise Err("no-such-product")
         return Ok(PRODUCTS[id])

@@ -1,4 +1,4 @@
-"""Lets nobody in to /private, and hands on all other requests."""
+"""Refuses requests for /private, and passes on all others."""
 
 import wit_world
 from componentize_py_async_support import spawn
@@ -28,5 +28,5 @@ def answer(status: int, content: bytes) -> Response:
         with writer:
             await writer.write_all(content)
 
-    spawn(write())  # the content is read when the response has been returned
+    spawn(write())  # the reader starts after the response has been returned
     return response

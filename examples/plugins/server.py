@@ -1,4 +1,4 @@
-"""Serves the plugins of two tenants, each at a path of its own, with an API and limits of its own."""
+"""Serves the plugins of two tenants, each at its own path, with its own store and limits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from wasi_trio.wasi.http import HttpOptions
 class Store:
     """The interface acme:plugins/store for one tenant: one object for all instances of the tenant's plugin.
 
-    ``imports`` of the bindings takes it, and says by its type what it has to be like.
-
-    A plugin may ask for anything, any number of times, so what it can make this process keep is bounded.
+    A type checker compares it with the parameter of the bindings' ``imports``. A plugin may call it with any arguments
+    any number of times, so ``capacity`` bounds its size.
     """
 
     capacity: int
@@ -44,7 +43,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Tenant:
-    """Whose plugin it is, and what the plugin may use."""
+    """A tenant, its plugin, and the plugin's limits."""
 
     name: str
     component: str
@@ -63,7 +62,7 @@ class Tenant:
             limits=Limits(memory=self.memory),
             wasi=WasiOptions(
                 env=[("TENANT", self.name)],
-                http=HttpOptions(allow=lambda request: False),  # no plugin sends requests of its own
+                http=HttpOptions(allow=lambda request: False),  # no plugin sends requests
             ),
         )
 
@@ -84,9 +83,9 @@ async def main() -> None:
             plugins[tenant.name.encode()] = Application(handler)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            """Hands /alice/some/path to Alice's plugin, for which that is /some/path."""
+            """Pass /alice/some/path to Alice's plugin, as /some/path."""
             if scope["type"] == "lifespan":
-                for phase in ("startup", "shutdown"):  # the plugins are started and ended around the server
+                for phase in ("startup", "shutdown"):  # main starts and ends the plugins around the server
                     await receive()
                     await send({"type": f"lifespan.{phase}.complete"})
                 return

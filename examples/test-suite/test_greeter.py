@@ -10,7 +10,7 @@ from wasi_trio.testing import App, GuestFailed, LiveServer, Opener, Retirement
 
 
 class Clock:
-    """Stands in for acme:greeter/clock: it is always the same time, and takes as long to say so as it is told."""
+    """A stub of acme:greeter/clock, which answers with the same hour after a delay."""
 
     def __init__(self, hour: int, seconds: float = 0) -> None:
         self._hour = hour
@@ -46,7 +46,7 @@ async def test_a_slow_clock_holds_up_nobody_else(wasi_component: Opener[App], au
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(app.get, "/")
-    # an hour for all of them together, of which nothing was to be noticed
+    # one virtual hour for all of them together
     assert trio.current_time() < 2 * 3600
     assert app.started == 10
 
@@ -61,7 +61,7 @@ async def test_a_client_that_leaves(wasi_component: Opener[App], autojump_clock:
     assert [instance.retired for instance in app.instances] == [Retirement.CANCELLED]
 
 
-async def test_an_hour_that_there_is_not(wasi_component: Opener[App]) -> None:
+async def test_an_invalid_hour(wasi_component: Opener[App]) -> None:
     app = await wasi_component("greeter.wat", imports={"acme:greeter/clock": Clock(24)})
     with pytest.raises(GuestFailed, match="unreachable"):
         await app.get("/")

@@ -1,4 +1,4 @@
-"""``python -m tests.attack [NAME...] [--short]``: attack servers, and hold the figures against their limits."""
+"""``python -m tests.attack [NAME...] [--short]``: attack servers, and compare the figures with their limits."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from benchmarks.report import number
 from tests.attack.attacks import ATTACKS, Figure
 from tests.attack.run import Course, run
 
-#: processors that others may use without being told of
+#: processors that other processes may use without a warning
 BUSY = 0.3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="part of the name of an attack, or its kind (a number)"
+        "names", nargs="*", metavar="NAME", help="part of the name of an attack, or the number of its kind"
     )
-    parser.add_argument("--short", action="store_true", help="a tenth of it, as in the checks that run often")
+    parser.add_argument("--short", action="store_true", help="Run a tenth of each attack, as frequent checks do")
     options = parser.parse_args()
     chosen = [
         attack
@@ -39,7 +39,7 @@ def main() -> None:
         or any(name == str(attack.kind) or (not name.isdigit() and name in attack.name) for name in options.names)
     ]
     if not chosen:
-        parser.error(f"no such attack; there are: {', '.join(attack.name for attack in ATTACKS)}")
+        parser.error(f"unknown attack; choose from {', '.join(attack.name for attack in ATTACKS)}")
     console = Console()
     if not console.is_terminal:
         console.width = 120
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _busy_otherwise() -> float:
-    """Seconds of processor time that other processes than these have used so far; 0 where the system does not say."""
+    """Return the seconds of processor time that other processes have used, or 0 if the system does not report it."""
     try:
         with open("/proc/stat") as file:
             fields = file.readline().split()

@@ -1,4 +1,4 @@
-"""Where attacks take place: a server in a process of its own, its attackers, and a healthy neighbour between them."""
+"""The arena of an attack: a server in its own process, its attackers, and a healthy neighbour."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ import trio
 from tests.e2e.support import Answer, Client
 from tests.guests.build import ROOT
 
-#: what a request may end with for a client, where there is no answer
+#: the exceptions that a client may see instead of a response
 BROKEN = (OSError, trio.BrokenResourceError, h11.RemoteProtocolError, AssertionError)
-#: seconds for a server to come to rest
+#: seconds for a server to become idle
 PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
 class Site:
-    """A component that the server serves: a guest in text, settings as in TOML, and what it is given beside WASI.
+    """A component that the server serves: a guest in text form, settings as in TOML, and additional imports.
 
-    ``imports`` is ``module:function``; the function gives the providers by the interfaces' names.
+    ``imports`` is ``module:function``. The function returns the implementations by the names of the interfaces.
     """
 
     guest: str
@@ -40,24 +40,24 @@ class Site:
 
 @dataclass
 class Latencies:
-    """How long requests took, in seconds, and how they ended: by status, or by the name of what went wrong."""
+    """The durations of requests, in seconds, and their outcomes: a status, or the name of an exception."""
 
     seconds: list[float] = field(default_factory=list)
     endings: Counter[str] = field(default_factory=Counter)
 
     def percentile(self, part: float) -> float:
-        """The time within which such a part of them was over; nan of none."""
+        """Return the duration within which the fraction ``part`` of the requests finished, or nan without requests."""
         ordered = sorted(self.seconds)
         return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else math.nan
 
     def others_than(self, *endings: str) -> int:
-        """How many ended in another way."""
+        """Return the number of requests with other outcomes."""
         return sum(count for ending, count in self.endings.items() if ending not in endings)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the server says of itself, since it was last told to measure: bytes, seconds and numbers."""
+    """The server's report since its last reset: bytes, seconds and counts."""
 
     longest: float
     processor: float
@@ -71,28 +71,28 @@ class Report:
 
 
 class Arena:
-    """A server process under attack. Sites are told by their numbers, in the order they were given in."""
+    """A server process under attack. Sites are identified by their position in the list."""
 
     def __init__(self, process: subprocess.Popen[bytes], ports: Sequence[int], short: bool) -> None:
         self.process = process
         self.ports = ports
-        #: whether this is but a short form, for checks that run often
+        #: whether this is the short form, for frequent checks
         self.short = short
 
     def scaled(self, count: int, at_least: int = 1) -> int:
-        """So many, or a tenth of that in the short form."""
+        """Return ``count``, or a tenth of it in the short form."""
         return max(count // 10, at_least) if self.short else count
 
     def client(self, site: int = 0) -> Client:
         return Client(self.ports[site])
 
     async def ask(self, site: int = 0, path: str = "/", method: str = "GET", body: bytes = b"") -> Answer:
-        """One request on a connection of its own."""
+        """Send one request on a new connection."""
         async with self.client(site) as client:
             return await client.ask(path, method, body)
 
     async def timed(self, latencies: Latencies, site: int = 0, path: str = "/") -> None:
-        """Ask once, and note how long it took from the sending of the request, and how it ended."""
+        """Send one request, and record its duration and its outcome."""
         began = time.perf_counter()
         try:
             answer = await self.ask(site, path)
@@ -103,7 +103,7 @@ class Arena:
         latencies.endings[ending] += 1
 
     async def crowd(self, count: int, site: int = 0, path: str = "/", rounds: int = 1) -> Latencies:
-        """So many clients at once, each with as many requests as there are rounds, on connections of their own."""
+        """Run ``count`` concurrent clients, each with ``rounds`` requests on its own connections."""
         latencies = Latencies()
 
         async def come() -> None:
@@ -116,20 +116,20 @@ class Arena:
         return latencies
 
     async def visit(self, latencies: Latencies, site: int, path: str = "/", pause: float = 0.002) -> None:
-        """Ask again and again, one after the other, until this is cancelled: a healthy neighbour."""
+        """Send requests one after the other until cancelled, like a healthy neighbour."""
         while True:
             await self.timed(latencies, site, path)
             await trio.sleep(pause)
 
     async def reset(self) -> Report:
-        """Have the server measure from now on; what it has at this moment."""
+        """Reset the server's measurements, and return its current report."""
         return await self._told("reset")
 
     async def report(self) -> Report:
         return await self._told("report")
 
     async def rested(self, before: Report) -> Report:
-        """What the server has when no request is left, and it has let go of what it has more of than before."""
+        """Wait until the server has no requests and holds no more than before, and return its report."""
         with trio.move_on_after(PATIENCE):
             while True:
                 report = await self.report()
@@ -154,7 +154,7 @@ class Fallen(Exception):
 
 @asynccontextmanager
 async def arena(sites: Sequence[Site], log: Path, *, short: bool = False) -> AsyncIterator[Arena]:
-    """Run a server with these sites for a block. Its standard error goes to ``log``."""
+    """Run a server with these sites within the block. Its standard error goes to ``log``."""
     process = _start(sites, log)
     assert process.stdin is not None and process.stdout is not None
     try:

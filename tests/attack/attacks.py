@@ -1,13 +1,12 @@
 """The attacks, and how to write one.
 
-An attack is a function with the decorator ``attack``. It is given the arena, where a server of its own serves the
-``Site`` that is named, and does what it likes to it; meanwhile a healthy neighbour, another component of the same
-process, is asked again and again. It gives its ``Figure``s, each a value and what it may be at most or at least. Those
-that every attack is held to (the neighbour's, the turns of the loop, what is left behind) are added by
-``tests.attack.run``.
+An attack is a function with the decorator ``attack``. It receives the arena, whose server serves the given ``Site``.
+During the attack, a healthy neighbour, another component of the same process, receives requests continuously. The
+attack returns ``Figure``s: values with their limits. ``tests.attack.run`` adds the figures of all attacks: those of the
+neighbour, of the turns of the loop, and of leaks.
 
-A figure that is ``always`` held to does not depend on how fast the machine is, as a count or a status; all others hold
-in ``nox -s attack`` alone. ``arena.scaled`` makes an attack smaller where it has to be over soon.
+A figure that holds ``always`` does not depend on the speed of the machine, for example a count or a status. Others are
+checked only in ``nox -s attack``. ``arena.scaled`` shrinks an attack for frequent checks.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from tests.guests.raising import PLACES, Raising
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value and its limits; see the module for ``always``."""
+    """A measured value and its limits. The module's docstring explains ``always``."""
 
     what: str
     value: float
@@ -43,9 +42,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack of one of the kinds of issue 11. ``growth`` is by how many bytes the server may grow meanwhile.
+    """An attack of one of the kinds of issue 11. ``growth`` bounds the growth of the server in bytes.
 
-    ``told`` says that the log is to have tracebacks of it.
+    ``told`` means that the log must have tracebacks of it.
     """
 
     name: str
@@ -65,7 +64,7 @@ Drive = Callable[[Arena], Awaitable[Sequence[Figure]]]
 def attack(
     kind: int, name: str, site: Site, *, growth: int = 256 << 20, in_short: bool = True, told: bool = False
 ) -> Callable[[Drive], Drive]:
-    """Have a function be an attack; ``in_short`` says whether it is part of the checks that run often."""
+    """Register a function as an attack. ``in_short`` tells whether frequent checks include it."""
 
     def add(drive: Drive) -> Drive:
         ATTACKS.append(Attack(name, kind, site, drive, growth, in_short, told))
@@ -75,7 +74,7 @@ def attack(
 
 
 def lateness(latencies: Latencies, deadline: float, at_most: float = 100.0) -> list[Figure]:
-    """How late the answers to requests came that miss their deadlines, and that they are what they have to be."""
+    """Return the delays of responses to requests that miss their deadlines, and the count of unexpected outcomes."""
     return [
         Figure("other answers than 504", latencies.others_than("504"), "", at_most=0, always=True),
         Figure("504 after the deadline, p50", (latencies.percentile(0.5) - deadline) * 1e3, "ms"),
@@ -83,14 +82,14 @@ def lateness(latencies: Latencies, deadline: float, at_most: float = 100.0) -> l
     ]
 
 
-# ---- kind 3: many guests that compute ----------------------------------------------------------------------
+# ---- kind 3: many CPU-bound guests -------------------------------------------------------------------------
 
 DEADLINE = 0.5
 SPINNING = {"request-timeout": f"{DEADLINE:g}s"}
 
 
 async def _spin(arena: Arena, path: str) -> list[Figure]:
-    """A hundred clients, each of which asks again when it has been answered."""
+    """A hundred clients, each of which sends its next request after a response."""
     return lateness(await arena.crowd(arena.scaled(100), path=path, rounds=arena.scaled(10, at_least=2)), DEADLINE)
 
 
@@ -123,7 +122,7 @@ async def spin_in_start(arena: Arena) -> list[Figure]:
     3, "100 guests that compute, and healthy requests to the same component", Site("glutton", SPINNING), in_short=False
 )
 async def same_component(arena: Arena) -> list[Figure]:
-    # They cannot be told from the others before those have used more time than they.
+    # The server can distinguish them from others only after those have used more time.
     own = Latencies()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(arena.visit, own, 0, "/7")
@@ -136,7 +135,7 @@ async def same_component(arena: Arena) -> list[Figure]:
     ]
 
 
-# ---- kind 5: deadlines that are late -----------------------------------------------------------------------
+# ---- kind 5: late deadlines --------------------------------------------------------------------------------
 
 
 def work() -> dict[str, object]:
@@ -166,10 +165,10 @@ async def p3_uncancellable(arena: Arena) -> list[Figure]:
     return await _wait(arena)
 
 
-# ---- kinds 1 and 2: what is held, and what stops the loop --------------------------------------------------
+# ---- kinds 1 and 2: held memory, and blocking of the loop --------------------------------------------------
 
 GLUTTON = {"request-timeout": "10s"}
-#: of those that take as long as they may
+#: the settings for attacks that last until the deadline
 ENDLESS = {"request-timeout": "2s"}
 
 
@@ -218,16 +217,16 @@ async def pending_calls(arena: Arena) -> list[Figure]:
     return await _once(arena, f"/{arena.scaled(90)}", "500", "504")
 
 
-# ---- kind 6: host functions that raise what is no Exception --------------------------------------------------
+# ---- kind 6: host functions that raise other exceptions than Exception -------------------------------------
 
 
 def raising() -> dict[str, object]:
-    """The host functions of the guests host_call and p3_host_call, none of which ends well."""
+    """Failing host functions of the guests host_call and p3_host_call."""
     return {"acme:host/work": Raising()}
 
 
 async def _raise(arena: Arena) -> list[Figure]:
-    """All four kinds are raised in each place; the server is still there if the neighbour is."""
+    """Raise all four kinds in each place. The server has survived if the neighbour has."""
     latencies = Latencies()
     async with trio.open_nursery() as nursery:
         for place in PLACES:

@@ -1,4 +1,4 @@
-"""Running attacks: each in an arena of its own, and held to what all are held to."""
+"""Runs attacks, each in its own arena, and checks the figures of all attacks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import trio
 from tests.attack.arena import Fallen, Latencies, Site, arena
 from tests.attack.attacks import Attack, Figure
 
-#: seconds for one attack
+#: maximum seconds of one attack
 LONGEST = 120.0
 
 
 @dataclass
 class Course:
-    """How an attack went. ``notes`` are for people."""
+    """The result of an attack. ``notes`` are for people."""
 
     attack: Attack
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    #: what ended it early
+    #: the exception that ended it early
     fallen: str | None = None
 
     def problems(self, *, always: bool = False) -> list[str]:
-        """What does not hold, a line each; ``always`` for that alone which does not depend on the machine."""
+        """Return the violations, one line each. With ``always``, only those that do not depend on the machine."""
         problems = [] if self.fallen is None else [self.fallen]
         for figure in self.figures:
             if not figure.holds and (figure.always or not always):
@@ -61,14 +61,14 @@ async def run(attacks: Sequence[Attack], folder: Path, *, short: bool = False) -
 async def _run(course: Course, log: Path, short: bool) -> None:
     attack = course.attack
     async with arena([attack.site, Site("hello")], log, short=short) as place:
-        # A first request each, for what is made but once.
+        # A first request to each site, for one-time work.
         await place.ask(1)
         before = await place.reset()
         neighbour = Latencies()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(place.visit, neighbour, 1)
             course.figures += await attack.drive(place)
-            # And while what is left of it is cleared away.
+            # The neighbour also continues during the clean-up.
             await trio.sleep(0.5)
             nursery.cancel_scope.cancel()
         after = await place.rested(before)

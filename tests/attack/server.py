@@ -1,9 +1,9 @@
-"""The server under attack: ``python -m tests.attack.server SITES``, a process with the monitor of turns in its loop.
+"""The server under attack: ``python -m tests.attack.server SITES``, with a monitor of turns in its loop.
 
-``SITES`` is JSON: a list of components to serve beside each other, each ``[guest, settings, imports]`` as ``Site`` of
-``tests.attack.arena`` has them. The process first prints their ports as a line of JSON. A line on its standard input
-asks for a line of JSON about the time since it began to measure: ``report``, or ``reset`` to measure from now on after
-that. The end of its standard input ends it.
+``SITES`` is JSON: a list of components, each ``[guest, settings, imports]`` as in ``Site`` of ``tests.attack.arena``.
+The process first prints their ports as a line of JSON. A line on its standard input requests a line of JSON about the
+time since the last reset: ``report``, or ``reset`` to also reset the measurements. The process ends at the end of its
+standard input.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import address_of, bind
 from wasi_trio.serve._loading import link
 from wasi_trio.serve._responder import HandlerService
-from wasi_trio.serve._settings import Settings, from_table
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import LivingTasks
 from wasi_trio.serve.process._service import Orders
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._sources import from_table
 
 
 class Gauges:
-    """What the process has at the moment."""
+    """The measurements of the process."""
 
     def __init__(self, turns: Turns, tasks: LivingTasks, handlers: list[ProxyHandler]) -> None:
         self._turns = turns
@@ -46,9 +47,9 @@ class Gauges:
     def reset(self) -> None:
         self._turns.reset()
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak of memory counts from here
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak of memory
         except OSError:
-            return  # another system, or one that admits no such thing: it counts from the start
+            return  # unsupported here, so the peak counts from the start of the process
 
     def report(self) -> dict[str, Any]:
         memory = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -91,7 +92,7 @@ async def serve(sites: list[Any], turns: Turns, tasks: LivingTasks) -> None:
                 )
                 nursery.start_soon(server.run, [listener], stop)
             print(json.dumps(ports), flush=True)
-            # As ``serve`` does.
+            # As in ``serve``.
             freeze_garbage_collection()
             nursery.start_soon(FullCollections(engine.budget).run)
             nursery.start_soon(Trimming(engine.budget).run)

@@ -1,4 +1,4 @@
-"""A tenth of each attack. Held to is what does not depend on the machine's speed; ``nox -s attack`` does the rest."""
+"""A tenth of each attack, with the figures that do not depend on the machine; ``nox -s attack`` checks all."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``python -m tests.balancer``: one of two servers behind a real HAProxy ends under load.
 
-In each of HAProxy's modes of reusing connections nothing may be lost; no request is repeated, by it or by the clients.
+No request may be lost in any of HAProxy's modes of connection reuse. Neither HAProxy nor the clients repeat requests.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.balancer.load import Load
 from tests.e2e.process import command, on_disk
 
 GUESTS = ("hello", "p3_hello")
-#: a multiple of the time between two of HAProxy's checks
+#: the delay is a multiple of the interval of HAProxy's checks
 OPTIONS = ("--admin-addr", "127.0.0.1:0", "--drain-delay", "1s", "--max-instance-reuse-count", "1000000")
 
 
 async def drained(guest: str, mode: str, requests: int) -> Load:
-    """What became of at least so many requests, in the middle of which one server ended."""
+    """Return the load of at least ``requests`` requests, during which one server ended."""
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / "one", Path(name) / "other"]
         for folder in folders:
@@ -57,8 +57,10 @@ async def drained(guest: str, mode: str, requests: int) -> Load:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.balancer", description=__doc__)
-    parser.add_argument("--requests", type=int, default=5000, help="in each mode, for each guest")
-    parser.add_argument("--mode", choices=MODES, action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--requests", type=int, default=5000, help="number of requests for each mode and guest (default: 5000)"
+    )
+    parser.add_argument("--mode", choices=MODES, action="append", help="Test only this mode; repeatable")
     options = parser.parse_args()
     if program() is None:
         print("haproxy is not installed: apt-get install haproxy", file=sys.stderr)

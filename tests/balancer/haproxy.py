@@ -1,4 +1,4 @@
-"""HAProxy in front of several servers, as Debian has it."""
+"""HAProxy, as Debian packages it, in front of several servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import trio
 from tests.e2e.process import Process
 from tests.guests.build import ROOT
 
-#: how it may use a connection to a server for requests of other clients (http-reuse)
+#: HAProxy's modes of reusing server connections for other clients (http-reuse)
 MODES = ("never", "safe", "aggressive", "always")
 
 _STRICT = """
@@ -45,14 +45,14 @@ _SHIPPED = ROOT / "deploy" / "haproxy.cfg"
 
 
 class Balancer:
-    """HAProxy at work, on ``port`` of 127.0.0.1; its servers are called by their numbers."""
+    """A running HAProxy on ``port`` of 127.0.0.1. Its servers are numbered."""
 
     def __init__(self, port: int, control: Path) -> None:
         self.port = port
         self._control = str(control)
 
     async def servers(self) -> list[dict[str, str]]:
-        """What HAProxy tells of each server, by the names of its statistics: ``status``, ``stot``, ``eresp``..."""
+        """Return HAProxy's statistics of each server by name: ``status``, ``stot``, ``eresp``, ..."""
         async with await trio.open_unix_socket(self._control) as stream:
             await stream.send_all(b"show stat\n")
             text = b"".join([piece async for piece in stream]).decode()
@@ -60,13 +60,13 @@ class Balancer:
         return [row for row in rows if row["svname"].isdecimal()]
 
     async def until(self, number: int, status: str) -> None:
-        """Return when a server is UP or DOWN."""
+        """Wait until a server is UP or DOWN."""
         while not (await self.servers())[number]["status"].startswith(status):  # noqa: ASYNC110 - it tells when asked
             await trio.sleep(0.02)
 
 
 def program() -> str | None:
-    """The path of haproxy; None where it is not installed."""
+    """Return the path of haproxy, or None if it is not installed."""
     return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
 
 
@@ -74,10 +74,10 @@ def program() -> str | None:
 async def haproxy(
     folder: Path, mode: str, servers: Sequence[Process], shipped: bool = False
 ) -> AsyncIterator[Balancer]:
-    """Run it in front of servers until the block ends, from when it answers there.
+    """Run HAProxy in front of servers within the block, and wait until it answers.
 
-    It repeats no request, and looks at the servers ten times a second; where ``shipped`` is true it is configured as
-    deploy/haproxy.cfg says, but for addresses.
+    It repeats no request, and checks the servers ten times a second. With ``shipped``, it uses the configuration in
+    deploy/haproxy.cfg with other addresses.
     """
     path = program()
     assert path is not None, "haproxy is not installed: apt-get install haproxy"

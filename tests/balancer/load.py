@@ -1,4 +1,4 @@
-"""Clients that keep connections and reuse them, and count every request that got no answer."""
+"""Clients that reuse connections, and count all requests without a response."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import NamedTuple
 
 import trio
 
-#: content of the POSTs, by turns: little, and more than a server reads that nobody wants
+#: content sizes of POST requests, in turn: small, and too large for a server to read to its end
 SIZES = (10, 100_000)
 
 
 class Lost(Exception):
-    """A request that was not answered; the message says how far it came."""
+    """A request without a response. The message tells its progress."""
 
 
 class Load:
-    """Sends GET and POST by turns, ``clients`` at a time, each to the port that ``choose`` gives.
+    """Sends GET and POST in turn, ``clients`` at a time, each to a port from ``choose``.
 
-    A connection is kept and used again unless its response says ``connection: close``. No request is repeated.
-    ``paths`` has those of each method. Answers of 503 are ``refused``, by method and content, where ``refusals`` is
-    true; otherwise all but 200 are lost. So is what is not answered within ``patience`` seconds.
+    A connection is reused unless its response has ``connection: close``. No request is repeated. ``paths`` holds the
+    path of each method. With ``refusals``, responses of 503 count as ``refused``, by method and content. All other
+    failures count as lost, as do responses that take longer than ``patience`` seconds.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Load:
         self.answered: Counter[str] = Counter()
         self.refused: Counter[tuple[str, bytes]] = Counter()
         self.lost: list[str] = []
-        #: requests that wait for their answers
+        #: requests in progress
         self.in_flight = 0
         self._paths = paths or {"GET": "/", "POST": "/"}
         self._refusals = refusals
@@ -49,7 +49,7 @@ class Load:
         return self.answered.total() + self.refused.total() + len(self.lost)
 
     async def run(self, requests: int) -> None:
-        """Send so many requests."""
+        """Send ``requests`` requests."""
         left = iter(range(requests))
 
         async def client() -> None:
@@ -93,7 +93,7 @@ class Load:
                 except (Lost, trio.BrokenResourceError) as error:
                     answer = error
                 if not kept:
-                    # A server that has announced its end may read no more.
+                    # A server that has announced its end may stop reading.
                     nursery.cancel_scope.cancel()
             if not isinstance(answer, _Answer):
                 raise answer
@@ -109,7 +109,7 @@ class Load:
 
 
 class _Answer(NamedTuple):
-    """A whole response. ``kept`` says that its connection goes on behind it; content may be in chunks still."""
+    """A complete response. ``kept`` tells whether its connection persists. Chunked content is not decoded."""
 
     status: bytes
     content: bytes
@@ -117,7 +117,7 @@ class _Answer(NamedTuple):
 
 
 class _Sending:
-    """The head by itself, and the content behind it, as clients and balancers do."""
+    """A request whose head and content are sent separately, as clients and balancers do."""
 
     def __init__(self, stream: trio.SocketStream, head: bytes, content: bytes) -> None:
         self.done = False
@@ -131,11 +131,11 @@ class _Sending:
                     await self._stream.send_all(piece)
             self.done = True
         except trio.BrokenResourceError:
-            return  # what was received tells whether that was a loss
+            return  # the response tells whether that was a loss
 
 
 async def _answer(stream: trio.SocketStream) -> _Answer:
-    """A response that is read to its end; raises Lost."""
+    """Read a response to its end. Raises Lost."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += await _more(stream, received)

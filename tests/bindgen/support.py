@@ -1,4 +1,4 @@
-"""Bindings that a test writes and imports, and instances to use them with."""
+"""Generated bindings for tests, and instances to use with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 class Written:
-    """Writes bindings into a folder and imports them; ``forget`` undoes the import."""
+    """Generates bindings in a directory and imports them. ``forget`` undoes the import."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Written:
         return importlib.import_module(name)
 
     def part(self, name: str) -> Any:
-        """A module of the bindings."""
+        """Return a module of the bindings."""
         return importlib.import_module(name)
 
     def forget(self) -> None:
@@ -52,7 +52,7 @@ def assembled(name: str) -> bytes:
 
 @asynccontextmanager
 async def running(component: bytes, imports: Imports | None = None) -> AsyncIterator[Instance]:
-    """An instance, with a task for its guest code where it needs one."""
+    """An instance, with a task for its guest code if it needs one."""
     with Engine() as engine:
         linked = link_wasi(Component.compile(engine, component), imports)
         async with trio.open_nursery() as nursery:

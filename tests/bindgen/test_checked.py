@@ -1,6 +1,6 @@
-"""Bindings of all of WASI and of every component that the tests have: formatted, and without a fault for type checkers.
+"""Bindings of all of WASI and of all components of the tests pass formatters and type checkers.
 
-``nox -s bindings`` has pyright as well, and builds the components that need a toolchain first.
+``nox -s bindings`` adds pyright, and first builds the components that require a toolchain.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from wasi_trio.bindgen import generate
 from wasi_trio.component.wit import load
 from wasi_trio.wasi.wit import FEATURES
 
-#: components whose import the validator refuses, on purpose
+#: components that the validator refuses on purpose
 NOT_VALID = {"set_twice"}
 
 
 def worlds() -> Iterator[tuple[Path, str]]:
-    """Every world of WASI 0.2 and 0.3, with the folder that it is in."""
+    """Yield every world of WASI 0.2 and 0.3 with its directory."""
     for generation in ("p2", "p3"):
         folder = Path(wit.__path__[0]) / generation
         for name, package in load([folder], FEATURES).packages.items():
@@ -40,14 +40,14 @@ def worlds() -> Iterator[tuple[Path, str]]:
 
 
 def components() -> Iterator[tuple[str, bytes]]:
-    """The guests in text, those of the pages, and whatever a toolchain has built for other tests."""
+    """Yield the guests in text form, those of the pages, and those that a toolchain has built for other tests."""
     for name in wat.names():
         yield name, wat.load(name)
     yield "math", assembled("math.wat")
     yield "shop", bytes(wasmtime.wat2wasm((ROOT / "tests" / "docs" / "shop.wat").read_text()))
     built = {}
     for path in sorted(cache_folder().rglob("*.wasm"), key=lambda path: path.stat().st_mtime):
-        # Of each the newest: what an earlier version of its sources has come to is kept there as well.
+        # Only the newest of each, because the cache also holds those of earlier sources.
         built[re.sub(r"-[0-9a-f]{16}", "", str(path.relative_to(cache_folder()).with_suffix("")))] = path
     for name, path in built.items():
         yield re.sub(r"\W", "_", name), path.read_bytes()
@@ -55,7 +55,7 @@ def components() -> Iterator[tuple[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bindings of everything, of equal ones only the first."""
+    """The bindings of everything, without duplicates."""
     folder = tmp_path_factory.mktemp("bindings")
     for source, world in worlds():
         generate(source, folder / re.sub(r"\W", "_", world), world)

@@ -1,4 +1,4 @@
-"""Clients, in front of a real guest."""
+"""Clients with a real guest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wasi_trio.bindings import drop
 
 @pytest.fixture(params=["math.wit", "math.wasm"])
 def made(request: pytest.FixtureRequest, bindings: Written) -> object:
-    """The bindings of the WIT, and of the component alone."""
+    """The bindings of the WIT, and of the component."""
     path = HERE / request.param
     if request.param.endswith(".wasm"):
         path = bindings.folder / request.param
@@ -79,7 +79,7 @@ async def test_resources(made, bindings: Written) -> None:
             assert [await counter.next(), await counter.next()] == [6, 7]
             assert await app.math.Counter.live() == 1
         assert await app.math.Counter.live() == 0
-        with pytest.raises(HostError, match="given away before"):
+        with pytest.raises(HostError, match="transferred earlier"):
             await counter.next()
         with pytest.raises(HostError, match="dropped before"):
             await drop(counter)
@@ -144,7 +144,7 @@ LATER = """(component
 
 
 async def test_results_of_async_functions(bindings: Written) -> None:
-    """The guest gives them by a built-in, which lifts them."""
+    """The guest returns them with a built-in, which lifts them."""
     made = bindings(
         """package a:b;
         interface later {

@@ -1,4 +1,4 @@
-"""What is written, as it is kept in golden/: ``python -m tests.bindgen.test_golden`` writes that anew."""
+"""The output of bindgen equals golden/: ``python -m tests.bindgen.test_golden`` regenerates it."""
 
 from __future__ import annotations
 

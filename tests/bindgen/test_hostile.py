@@ -1,4 +1,4 @@
-"""Texts that others have chosen, and what is no input at all."""
+"""Hostile texts and invalid input."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_doc_comments_of_wit(bindings: Written) -> None:
 
 
 def test_names_of_a_component_are_checked(tmp_path: Path) -> None:
-    """The validator sees to names; what it let pass would still have to pass for WIT."""
+    """The validator checks names. Names that it misses must still be valid in WIT."""
     path = tmp_path / "app.wat"
     path.write_text('(component (import "a\\" + exit() + \\"" (func)))')
     with pytest.raises(Exception, match=r"not a valid|not valid|kebab") as caught:
@@ -103,7 +103,7 @@ def test_names_that_are_one_in_python(tmp_path: Path) -> None:
     path.write_text("package a:b; interface i { resource a-b; resource AB; } world w { import i; }")
     done = command(str(path), "-o", str(tmp_path / "made"))
     assert done.returncode == 2
-    assert done.stderr == "wasi_trio: error: a:b/i has two things whose name in Python is AB\n"
+    assert done.stderr == "wasi_trio: error: a:b/i has two names that become AB in Python\n"
 
 
 # ---- the command -----------------------------------------------------------------------------------------
@@ -131,18 +131,18 @@ def test_the_command(tmp_path: Path) -> None:
         ("none.wasm", [], "cannot read none.wasm: No such file or directory"),
         ("none.wit", [], "cannot read none.wit: No such file or directory"),
         ("bad.wit", [], "bad.wit:1:15: expected the interface's name, found `{`"),
-        ("lost.wit", [], "lost.wit:1:31: there is no package a:c"),
-        ("core.wasm", [], "core.wasm is a core WebAssembly module; a component is needed"),
+        ("lost.wit", [], "lost.wit:1:31: unknown package a:c"),
+        ("core.wasm", [], "core.wasm is a core WebAssembly module; wasi_trio requires a component"),
         ("text.wasm", [], "text.wasm is not a WebAssembly component"),
         ("bad.wat", [], "bad.wat is not well-formed text"),
-        ("empty", [], "empty has no world, which would say what is imported and what is exported"),
-        ("two.wit", [], "two.wit has several worlds: name one with --world, of a:b/one, a:b/two"),
-        ("two.wit", ["--world", "three"], "two.wit has no worlds three: it has a:b/one, a:b/two"),
-        ("good.wasm", ["--world", "one"], "good.wasm is a component, which has one world alone"),
-        ("good.wasm", ["-o", "full"], "full is not empty, and has no earlier bindings in it"),
-        ("good.wasm", ["-o", "file"], "file is no folder"),
-        ("good.wasm", ["-o", "my-bindings"], "my-bindings cannot be imported by its name"),
-        ("good.wasm", ["-o", "class"], "class cannot be imported by its name"),
+        ("empty", [], "empty has no world: define one with its imports and exports"),
+        ("two.wit", [], "two.wit has several worlds; select one with --world: a:b/one, a:b/two"),
+        ("two.wit", ["--world", "three"], "two.wit has no world three; its worlds: a:b/one, a:b/two"),
+        ("good.wasm", ["--world", "one"], "good.wasm is a component, which has only one world"),
+        ("good.wasm", ["-o", "full"], "full is not empty and has no earlier bindings"),
+        ("good.wasm", ["-o", "file"], "file is not a directory"),
+        ("good.wasm", ["-o", "my-bindings"], "my-bindings is not a valid package name"),
+        ("good.wasm", ["-o", "class"], "class is not a valid package name"),
         ("good.wasm", ["-o", "file/made"], "cannot write file/made: Not a directory"),
         ("good.wasm", ["-o", "/proc/made"], "cannot write /proc/made: No such file or directory"),
     ],
@@ -186,7 +186,7 @@ def test_a_file_that_is_in_the_way(tmp_path: Path) -> None:
 
 
 def test_types_without_end(tmp_path: Path) -> None:
-    """Each type is made of the one before it twice, so that written out they are 2 to the 40th."""
+    """Each type contains the previous one twice, so that its expansion has 2^40 elements."""
     types = "\n".join(f"(type $t{i} (tuple $t{i - 1} $t{i - 1}))" for i in range(1, 41))
     path = tmp_path / "app.wat"
     path.write_text(f'(component (type $t0 (tuple u8 u8)) {types} (import "f" (func (param "x" $t40))))')

@@ -1,4 +1,4 @@
-"""Host functions whose arguments are of the classes of bindings, called by a real guest."""
+"""Host functions with arguments of the bindings' classes, called by a real guest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def guest(*functions: str) -> bytes:
 
 
 class Desk:
-    """What the guest passes on."""
+    """The implementation that the guest forwards to."""
 
     seen: list[Any]
     made: Any
@@ -119,7 +119,7 @@ async def test_resources(made: Any, desk: Any, host: type[Desk]) -> None:
 
 
 async def test_pipes(made: Any, desk: Any, host: type[Desk]) -> None:
-    """Elements of streams, and the values of futures, are of the classes as well."""
+    """The elements of streams and the values of futures also have these classes."""
     (_, of_points), (_, of_figure) = DESK.functions["points"].params
     assert isinstance(of_points, t.Stream)
     assert isinstance(of_figure, t.Future)
@@ -133,7 +133,7 @@ async def test_pipes(made: Any, desk: Any, host: type[Desk]) -> None:
     assert [type(one) for one in host.seen[1:]] == [desk.Point, desk.Point, desk.Figure_Nothing]
 
 
-# ---- what does not fit, told when linking ----------------------------------------------------------------
+# ---- errors at linking -----------------------------------------------------------------------------------
 
 
 def refused(made: Any, implementation: Any, *functions: str) -> LinkError:
@@ -178,7 +178,7 @@ def test_a_function_with_other_parameters(made: Any, name: str, function: Any, s
         lambda self, p, s, more=None: p,
         staticmethod(lambda p, s: p),
         classmethod(lambda cls, p, s: p),
-        dict,  # nobody knows what it takes
+        dict,  # it has no signature
     ],
 )
 def test_functions_that_fit(made: Any, function: Any) -> None:
@@ -234,7 +234,7 @@ PLAIN = """(component
 
 
 def test_an_interface_under_a_plain_name(bindings: Written, host: type[Desk]) -> None:
-    """Its resources are others than those of the interface under its own name."""
+    """Its resources differ from those of the interface under its own name."""
     text = (HERE / "desk.wit").read_text().replace("import desk;", "import desk; import primary: desk;")
     both = bindings(text, name="both")
     with Engine(features=USUAL | {"implements"}) as engine:
@@ -245,7 +245,7 @@ def test_an_interface_under_a_plain_name(bindings: Written, host: type[Desk]) ->
 
 
 def test_a_resource_alone(bindings: Written) -> None:
-    """An interface without functions has to be provided as well: its resource is from there."""
+    """An interface without functions must also be implemented, because it provides the resource."""
     made = bindings("package a:b; interface i { resource r; } world w { import i; }")
     text = '(component (import "a:b/i" (instance (export "r" (type (sub resource))))))'
     with Engine() as engine:

@@ -1,4 +1,4 @@
-"""A wrong host function, and a wrong call of an export, are found by type checkers before anything runs."""
+"""Type checkers find wrong host functions and wrong calls of exports before anything runs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(folder: Path, program: str, *command: str) -> subprocess.CompletedProcess[str]:
-    # Of one name, programs of the same length might be taken for one that was checked before.
+    # A unique name, because a type checker could confuse programs of the same name and length.
     path = folder / f"program_{len(list(folder.glob('program_*.py')))}.py"
     path.write_text(program)
     return subprocess.run(

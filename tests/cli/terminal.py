@@ -1,4 +1,4 @@
-"""The command line as it is run: with pipes, or at a terminal."""
+"""Running the command line, with pipes or on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 COMMAND = [sys.executable, "-m", "wasi_trio"]
-#: what decides by itself whether there are colours
+#: The variables that control colours.
 _DECIDERS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
 
 
@@ -21,7 +21,7 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
 
 
 def ran(*arguments: str, **env: str) -> tuple[int, str, str]:
-    """The exit code of a command whose output goes to pipes, and that output."""
+    """Run a command with pipes. Return its exit code and its output."""
     done = subprocess.run(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
@@ -44,22 +44,22 @@ class Terminal:
         self._is_open = True
 
     def close(self) -> None:
-        """Have it see that nobody is there any more; harmless when repeated."""
+        """Close the terminal, so that the process notices. Safe to repeat."""
         if self._is_open:
             self._is_open = False
             os.close(self.end)
 
     def read(self) -> bool:
-        """Wait for more of what it says; False when it has closed the terminal."""
+        """Wait for more output. Return False when the process has closed the terminal."""
         try:
             more = os.read(self.end, 65536)
-        except OSError:  # how Linux puts it
+        except OSError:  # Linux reports the end like this
             more = b""
         self.said += more
         return bool(more)
 
     def finish(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for the end. Return the exit code."""
         while self.read():
             pass
         return self.process.wait(timeout=300)

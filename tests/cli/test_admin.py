@@ -1,4 +1,4 @@
-"""``serve --admin-addr`` and ``--verbose`` as they are seen from outside."""
+"""``serve --admin-addr`` and ``--verbose``, as seen from outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cli.test_serve import Process, guest, serving
 
 
 def admin_of(server: Process) -> Callable[[str], tuple[int, str]]:
-    """What asks its admin address, which the second line names."""
+    """Return a function that asks the admin address, which the second line of output names."""
     line = server.stderr.readline()
     match = re.fullmatch(r"Metrics and health on (http://127\.0\.0\.1:[1-9]\d*)/\n", line)
     assert match is not None, line
@@ -41,7 +41,7 @@ def test_metrics(tmp_path: Path) -> None:
         ask = admin_of(server)
         for _ in range(3):
             assert server.get() == "Hello, world!\n"
-        # A response may be there before its guest has returned, and with that its request has ended.
+        # A response may arrive before its guest returns, which ends the request.
         lines: list[str] = []
         while f'wasi_trio_requests_total{{component="{component}",outcome="ok",status="2xx"}} 3.0' not in lines:
             status, text = ask("/metrics")
@@ -73,7 +73,7 @@ def test_not_ready_while_draining(tmp_path: Path) -> None:
         server.ends_well()
 
 
-def test_an_admin_address_in_use(tmp_path: Path) -> None:
+def test_an_occupied_admin_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         process = subprocess.run(

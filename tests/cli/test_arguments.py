@@ -61,13 +61,21 @@ def test_bad_address(text: str) -> None:
         (" 1 s ", 1),
         (".5s", 0.5),
         ("7.", 7),
+        ("5m", 300),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("1m 30s", 90),
+        ("1.5h", 5400),
+        ("2h5s250ms", 7205.25),
     ],
 )
 def test_duration(text: str, seconds: float) -> None:
     assert arguments.parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "1m", "1e3", "nan", "inf", "1s 2s", "1,5s", "9" * 400])
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1s", "1d", "1M", "30m1h", "1h30", "1h1h", "1e3", "nan", "inf", "1s 2s", "1,5s", "9" * 400]
+)
 def test_bad_duration(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         arguments.parse_duration(text)
@@ -87,7 +95,7 @@ def test_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_text() -> None:
     assert arguments.parse_text("ü=\n") == "ü=\n"
-    with pytest.raises(ValueError, match=r"'\\udcff' is not text in UTF-8"):
+    with pytest.raises(ValueError, match=r"'\\udcff' is not UTF-8 text"):
         arguments.parse_text("\udcff")
     with pytest.raises(ValueError, match="UTF-8"):
         arguments.parse_variable("A=\udcff")
@@ -137,7 +145,7 @@ def test_header_file_with_a_bad_line(tmp_path: Path) -> None:
         arguments.parse_headers(f"@{path}")
 
 
-def test_header_file_that_can_not_be_read(tmp_path: Path) -> None:
+def test_unreadable_header_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="No such file"):
         arguments.parse_headers(f"@{tmp_path / 'none'}")
     with pytest.raises(ValueError, match="directory"):

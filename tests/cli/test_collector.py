@@ -1,4 +1,4 @@
-"""What imports make is kept from the garbage collector; what comes after is not."""
+"""Objects created by imports are excluded from garbage collection. Later objects are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wasi_trio.cli._collector import lasting
 
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
-    """As it was before: the objects of other tests are to be collected."""
+    """Undo the exclusion, so that objects of other tests can be collected."""
     yield
     gc.unfreeze()
     gc.enable()
@@ -28,7 +28,7 @@ def rings() -> int:
     return sum(type(one) is Ring for one in gc.get_objects())
 
 
-def test_what_is_made_in_there_is_not_looked_at_again() -> None:
+def test_objects_created_in_the_block_are_not_visited() -> None:
     with lasting():
         assert not gc.isenabled()
         Ring()
@@ -39,14 +39,14 @@ def test_what_is_made_in_there_is_not_looked_at_again() -> None:
     assert any(type(one) is Ring for one in gc.get_objects()), "it was kept until now"
 
 
-def test_what_is_made_afterwards_is_collected() -> None:
+def test_objects_created_later_are_collected() -> None:
     with lasting():
         pass
     Ring()
     assert rings() == 0
 
 
-def test_a_collector_that_was_off_stays_off() -> None:
+def test_a_disabled_collector_stays_disabled() -> None:
     gc.disable()
     with pytest.raises(ImportError), lasting():
         raise ImportError

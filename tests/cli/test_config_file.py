@@ -24,14 +24,14 @@ from tests.cli.test_serve import guest
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One with a short name, as the paths of sockets may not be long."""
+    """A folder with a short name, because the paths of sockets are limited."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         yield Path(name)
 
 
 @contextmanager
 def serve(folder: Path, *arguments: str, fds: tuple[int, ...] = (), lines: int = 1) -> Iterator[list[str]]:
-    """A server, which is told to end in the end and has to obey; gives its first lines."""
+    """Start a server, and yield its first lines. It must end when told to."""
     command = [sys.executable, "-m", "wasi_trio", "serve", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     with subprocess.Popen(
@@ -53,7 +53,7 @@ def get(url: str, transport: httpx.HTTPTransport | None = None) -> httpx.Respons
         return client.get(url)
 
 
-def test_a_unix_socket_and_settings_of_the_file(folder: Path) -> None:
+def test_a_unix_socket_and_settings_from_the_file(folder: Path) -> None:
     (folder / "app.wasm").write_bytes(Path(guest(folder, "counter")).read_bytes())
     (folder / "hypercorn.toml").write_text(
         'bind = ["unix:s", "127.0.0.1:0"]\nworker_class = "trio"\ninclude_server_header = true\n'
@@ -99,10 +99,10 @@ def test_tls(folder: Path) -> None:
         ("--header", "nonsense", '["nonsense"]'),
     ],
 )
-def test_a_bad_option_is_told_in_the_same_words(
+def test_the_message_about_a_bad_option_is_the_same_everywhere(
     folder: Path, monkeypatch: pytest.MonkeyPatch, option: str, text: str, content: str
 ) -> None:
-    """On the command line, in the environment and in TOML."""
+    """The sources are the command line, the environment and TOML."""
     name = {"header": "headers"}.get(option[2:], option[2:])
     variable = f"WASI_TRIO_{name.upper().replace('-', '_')}"
     file = folder / "hypercorn.toml"
@@ -115,18 +115,16 @@ def test_a_bad_option_is_told_in_the_same_words(
     assert fails("serve") == f"Invalid value for {variable}: {body}"
 
 
-def test_files_and_combinations_that_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_files_and_combinations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert fails("serve", "--hypercorn-config", "/none.toml") == "cannot read /none.toml: No such file or directory"
     assert fails("serve", "--addr", "fd://1000") == "cannot listen on fd://1000: Bad file descriptor"
     file = folder / "hypercorn.toml"
     file.write_text("[wasi_trio]\nrequest-timout = 1\n")
     monkeypatch.setenv("WASI_TRIO_CONFIG", str(file))
-    assert fails("serve") == (
-        f"[wasi_trio] of {file}: there is no setting 'request-timout', did you mean request-timeout?"
-    )
+    assert fails("serve") == (f"[wasi_trio] of {file}: unknown setting 'request-timout', did you mean request-timeout?")
 
 
-def test_a_component_that_does_not_link_with_several_workers(folder: Path) -> None:
+def test_a_link_error_with_several_workers(folder: Path) -> None:
     component = guest(folder, "unknown_import")
     message = f"{component}: nothing provides these imports of the component: tests:nowhere/nothing@1.0.0"
     assert fails("serve", "--workers", "2", component) == message

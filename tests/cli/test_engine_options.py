@@ -1,4 +1,4 @@
-"""The options of the engine, which every command has that takes a component: features, and the limits of compiling."""
+"""The options of the engine, which all commands with a component have: features, and limits of compilation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GC = "(component (core module (type (struct (field i32)))))"
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home in which no component is known."""
+    """A home directory with an empty cache."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -39,7 +39,7 @@ def write(folder: Path, text: str) -> str:
 
 
 def refused(*arguments: str) -> str:
-    """What a command says that ends with one line about bad input."""
+    """Return the message of a command that ends because of invalid input."""
     code, out, err = ran(*arguments)
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
@@ -47,22 +47,20 @@ def refused(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_compiling_is_ended_at_its_timeout(command: str, hello: str) -> None:
+def test_the_timeout_of_compilation(command: str, hello: str) -> None:
     line = refused(command, "--compile-timeout", "1ms", hello)
-    assert line == (
-        f"wasi_trio: error: {hello}: compiling it takes longer than 0.001 s; --compile-timeout gives it more"
-    )
+    assert line == (f"wasi_trio: error: {hello}: compiling it takes longer than 0.001 s; increase --compile-timeout")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_reading_text_is_ended_at_its_timeout(command: str, tmp_path: Path) -> None:
+def test_the_timeout_of_parsing_text(command: str, tmp_path: Path) -> None:
     path = tmp_path / "hello.wat"
     path.write_text(wat.source("hello"))
     assert f"{path}: compiling it takes longer than 0.001 s" in refused(command, "--compile-timeout", "1ms", str(path))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_feature_that_is_off_is_named_with_its_option(command: str, tmp_path: Path) -> None:
+def test_the_message_about_a_disabled_feature_names_its_option(command: str, tmp_path: Path) -> None:
     text = GC if command == "inspect" else TAIL_CALL
     name = "gc" if command == "inspect" else "tail-call"
     component = write(tmp_path, text)
@@ -72,24 +70,24 @@ def test_a_feature_that_is_off_is_named_with_its_option(command: str, tmp_path: 
     )
 
 
-def test_a_feature_is_admitted(tmp_path: Path) -> None:
+def test_enabling_a_feature(tmp_path: Path) -> None:
     component = write(tmp_path, TAIL_CALL)
     assert ran("compile", "-W", "tail-call,gc", component)[0] == 0
     assert ran("compile", "--wasm", "tail-call=y", component)[0] == 0
     assert "feature tail-call" in refused("compile", "-W", "tail-call", "-W", "tail-call=n", component)
 
 
-def test_a_feature_that_is_on_is_switched_off(tmp_path: Path) -> None:
+def test_disabling_a_feature(tmp_path: Path) -> None:
     component = write(tmp_path, '(component (type $m (map string u32)) (export "m" (type $m)))')
     assert ran("inspect", component)[0] == 0
     assert "the option -W component-model-map admits it" in refused("inspect", "-W", "component-model-map=n", component)
 
 
-def test_without_limits_it_is_compiled_all_the_same(hello: str) -> None:
+def test_compilation_without_limits(hello: str) -> None:
     assert ran("compile", "--compile-timeout", "none", "--compile-memory", "none", hello)[0] == 0
 
 
-def test_the_list_has_every_feature_with_its_risk() -> None:
+def test_the_list_names_every_feature_with_its_risk() -> None:
     code, out, err = ran("run", "-W", "help")
     assert (code, err) == (0, "")
     for feature in BY_NAME.values():

@@ -1,4 +1,4 @@
-"""``wasi_trio profile``: a flame graph of profiles, ours and wasmtime's."""
+"""``wasi_trio profile``: flame graphs of wasi_trio's and wasmtime's profiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOSTILE = "</title><script>alert(1)</script>\"'&\x1b[31m\n"
 
 
 def profile(path: Path, stacks: dict[tuple[str, ...], int]) -> str:
-    """A file with so many samples of each stack, each 10 ms."""
+    """Write a profile with this number of samples for each stack. Each sample is 10 ms."""
     tree, samples = StackTree(), Samples()
     for names, weight in stacks.items():
         samples.add(1.0, tree.number([(name, "module 0", WASM) for name in names]), weight)
@@ -37,7 +37,7 @@ def drawn(*arguments: str) -> str:
 
 
 class Page(HTMLParser):
-    """The elements of a page, and its titles."""
+    """The elements and the titles of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Page(HTMLParser):
             self.titles.append(data)
 
 
-def test_frames_are_as_wide_as_they_computed(tmp_path: Path) -> None:
+def test_the_width_of_frames_is_their_time(tmp_path: Path) -> None:
     file = profile(tmp_path / "p.json", {("handle", "hot"): 75, ("handle", "warm"): 25})
     output = tmp_path / "flame.html"
     assert drawn(file, "-o", str(output)) == ""
@@ -75,7 +75,7 @@ def test_several_profiles_are_added_up(tmp_path: Path) -> None:
     assert widths == {"all": 1200, "handle": 1200, "a": 600, "b": 600}
 
 
-def test_names_can_do_nothing(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     text = drawn(profile(tmp_path / "p.json", {(HOSTILE,): 10}))
     page = Page(text)
     assert [tag for tag, _ in page.elements].count("script") == 1
@@ -83,7 +83,7 @@ def test_names_can_do_nothing(tmp_path: Path) -> None:
     assert any(a.get("data-name", "").startswith("</title><script>") for tag, a in page.elements if tag == "g")  # type: ignore[union-attr]
 
 
-def test_it_needs_nothing_else(tmp_path: Path) -> None:
+def test_the_page_is_self_contained(tmp_path: Path) -> None:
     text = drawn(profile(tmp_path / "p.json", {("handle",): 1}))
     page = Page(text)
     assert not {"link", "img", "iframe"} & {tag for tag, _ in page.elements}
@@ -92,7 +92,7 @@ def test_it_needs_nothing_else(tmp_path: Path) -> None:
     assert not re.search(r"https?://", text)
 
 
-def test_no_samples_are_no_error(tmp_path: Path) -> None:
+def test_a_profile_without_samples(tmp_path: Path) -> None:
     page = Page(drawn(profile(tmp_path / "p.json", {})))
     assert [a["data-name"] for tag, a in page.elements if tag == "g"] == ["all"]
 
@@ -102,9 +102,9 @@ def test_a_deep_stack(tmp_path: Path) -> None:
     assert sum(tag == "g" for tag, _ in page.elements) == 258
 
 
-def test_what_is_no_profile(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_profile(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text("{}")
-    assert "p.json: no profile in the processed format" in fails("profile", str(tmp_path / "p.json"))
+    assert "p.json: not a profile in the processed format" in fails("profile", str(tmp_path / "p.json"))
     assert "cannot read /nonsense" in fails("profile", "/nonsense")
     file = profile(tmp_path / "q.json", {("handle",): 1})
     assert "cannot write" in fails("profile", file, "-o", "/nonsense/flame.html")
@@ -126,16 +126,16 @@ def test_what_is_no_profile(tmp_path: Path) -> None:
         ("stackTable", "frame", 0.5),
     ],
 )
-def test_a_profile_that_makes_no_sense(table: str, column: str, value: object, tmp_path: Path) -> None:
+def test_an_inconsistent_profile(table: str, column: str, value: object, tmp_path: Path) -> None:
     file = profile(tmp_path / "p.json", {("handle",): 1})
     content = json.loads(Path(file).read_text())
     cells = content["threads"][0][table][column]
     cells[:] = [value] * len(cells)
     Path(file).write_text(json.dumps(content))
-    assert "p.json: no profile in the processed format" in fails("profile", file)
+    assert "p.json: not a profile in the processed format" in fails("profile", file)
 
 
-def test_names_that_are_none(tmp_path: Path) -> None:
+def test_invalid_names(tmp_path: Path) -> None:
     file = profile(tmp_path / "p.json", {("handle",): 1})
     content = json.loads(Path(file).read_text())
     content["threads"][0]["stringArray"] = [["<b>"]] * len(content["threads"][0]["stringArray"])
@@ -143,15 +143,15 @@ def test_names_that_are_none(tmp_path: Path) -> None:
     assert "[&#x27;&lt;b&gt;&#x27;]" in drawn(file)
 
 
-def test_an_interval_that_makes_no_sense(tmp_path: Path) -> None:
+def test_an_invalid_interval(tmp_path: Path) -> None:
     file = profile(tmp_path / "p.json", {("handle",): 1})
     content = json.loads(Path(file).read_text())
     content["meta"]["interval"] = math.inf
     Path(file).write_text(json.dumps(content))
-    assert "no profile in the processed format" in fails("profile", file)
+    assert "not a profile in the processed format" in fails("profile", file)
 
 
-def test_a_command_is_profiled_into_the_very_file(tmp_path: Path) -> None:
+def test_a_command_writes_its_profile_to_the_given_file(tmp_path: Path) -> None:
     text = """(component
       (core module $m
         (func $hot (local $left i32)
@@ -173,7 +173,7 @@ def test_a_command_is_profiled_into_the_very_file(tmp_path: Path) -> None:
     assert 'data-name="hot"' in drawn(str(file))
 
 
-def test_where_a_profile_can_not_go_is_said_first(tmp_path: Path) -> None:
+def test_an_unwritable_profile_is_reported_first(tmp_path: Path) -> None:
     component = tmp_path / "command.wasm"
     component.write_bytes(wat.load("command"))
     assert "--profile" in fails("run", "--profile", "guest,/nonsense/p.json", str(component))

@@ -1,4 +1,4 @@
-"""Help, versions, completion, and what is said about a slip of the fingers."""
+"""Help, versions, completion, and the messages about typing errors."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_the_help_of_a_command(name: str) -> None:
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
-def test_the_examples_are_commands_that_are_understood() -> None:
-    """Each is parsed, without anything being done."""
+def test_the_examples_are_valid_commands() -> None:
+    """Each is parsed, but not executed."""
     seen = 0
     for text in EXAMPLES.values():
         for line in re.findall(r"^  wasi_trio (.*)$", text, re.MULTILINE):
@@ -86,16 +86,16 @@ def test_the_help_has_no_colours_in_a_pipe() -> None:
         (["inspect"], "Missing argument 'COMPONENT'."),
         (["compile"], "Missing argument 'COMPONENT...'."),
         (["inspect", "a", "b"], "Got unexpected extra argument (b)"),
-        (["inspect", "--wit", "--json", "a"], "--wit and --json exclude each other: the JSON has the WIT text in it"),
+        (["inspect", "--wit", "--json", "a"], "--wit and --json exclude each other; the JSON includes the WIT text"),
         (["inspect", "/none.wasm"], "cannot read /none.wasm: No such file or directory"),
         (["compile", "/none.wasm"], "cannot read /none.wasm: No such file or directory"),
     ],
 )
-def test_a_slip(arguments: list[str], said: str) -> None:
+def test_typing_errors(arguments: list[str], said: str) -> None:
     assert ran(*arguments) == (2, "", f"wasi_trio: error: {said}\n")
 
 
-def test_the_lines_for_shells_are_those_of_the_page() -> None:
+def test_the_shell_lines_are_those_in_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
     lines = re.findall(r"^  (.*wasi-trio completion .*)$", EXAMPLES["completion"], re.MULTILINE)
     assert len(lines) == 3
@@ -114,15 +114,15 @@ def test_the_script_for_a_shell(shell: str) -> None:
     assert ran("completion", SHELL=f"/usr/bin/{shell}")[1] == out
 
 
-def test_a_shell_that_there_is_no_script_for() -> None:
-    expected = "wasi_trio: error: $SHELL names none of the shells there is a script for: say bash, zsh or fish\n"
+def test_an_unsupported_shell() -> None:
+    expected = "wasi_trio: error: $SHELL is not a supported shell: choose bash, zsh or fish\n"
     assert ran("completion", SHELL="/bin/sh") == (2, "", expected)
     assert ran("completion", SHELL="") == (2, "", expected)
 
 
 @pytest.fixture
 def console_script(tmp_path: Path) -> Path:
-    """A folder with the command wasi-trio in it, as an installation makes it."""
+    """A folder with the command wasi-trio, as an installation creates it."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "wasi-trio"
@@ -132,7 +132,7 @@ def console_script(tmp_path: Path) -> Path:
 
 
 def in_bash(folder: Path, words: list[str]) -> list[str]:
-    """What bash offers for the last of these words."""
+    """Return bash's completions of the last word."""
     bash = shutil.which("bash")
     assert bash is not None
     script = """
@@ -163,6 +163,6 @@ def test_bash_completes(console_script: Path) -> None:
     assert "inspect" in in_bash(console_script, ["wasi-trio", "ins"])
     assert "--json" in in_bash(console_script, ["wasi-trio", "inspect", "--js"])
     assert "zsh" in in_bash(console_script, ["wasi-trio", "completion", ""])
-    # files are for the shell itself to find
+    # The shell itself completes files.
     for command in ("serve", "run", "inspect", "compile"):
         assert "-o default" in in_bash(console_script, ["wasi-trio", command, "app"])

@@ -1,4 +1,4 @@
-"""What a command imports: of what is large, no more than it needs."""
+"""The imports of a command: only the large modules that it needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.guests.wat import load
 
-#: for no command of WASI that only writes, read out of what was compiled before
+#: Modules that a WASI command must not import if it only writes output and is already compiled.
 NEEDLESS = {
     "hypercorn",
     "prometheus_client",
@@ -37,7 +37,7 @@ def component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def imported(*arguments: str) -> set[str]:
-    """The modules that a command has imported when it ends."""
+    """Return the modules that a command has imported at its end."""
     command = [sys.executable, "-X", "importtime", "-m", "wasi_trio", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     lines = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
@@ -45,7 +45,7 @@ def imported(*arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
-def test_a_warm_command_imports_what_it_needs(component: Path) -> None:
+def test_the_imports_of_a_warm_command(component: Path) -> None:
     cold = imported("run", str(component))
     assert "wasi_trio.runtime._apart" in cold, "the test would not see it"
     warm = imported("run", str(component))

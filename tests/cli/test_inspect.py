@@ -1,4 +1,4 @@
-"""``inspect``, to a terminal, to a pipe and for scripts."""
+"""``inspect`` on a terminal, to a pipe and for scripts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def statuses(inspection: Inspection) -> dict[str, str]:
     return {report.name: report.status for report in inspection.imports}
 
 
-# ---- what it finds ---------------------------------------------------------------------------------------
+# ---- the inspection --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def statuses(inspection: Inspection) -> dict[str, str]:
         ("p3_command", "run", "wasi:cli/command@0.3.0"),
     ],
 )
-def test_what_runs_it(guest: Any, name: str, command: str, world: str) -> None:
+def test_commands_for_a_component(guest: Any, name: str, command: str, world: str) -> None:
     inspection = inspect_component(guest(name))
     assert inspection.ways == (Way(command, world),)
     assert inspection.problems == ()
 
 
 @pytest.mark.parametrize("name", ["python_command", "python_p2", "python_p3"])
-def test_a_component_that_a_toolchain_built(name: str) -> None:
+def test_a_component_from_a_toolchain(name: str) -> None:
     path = build(name)
     inspection = inspect_component(str(path))
     assert [way.command for way in inspection.ways] == ["run" if name == "python_command" else "serve"]
@@ -77,7 +77,7 @@ def test_a_component_that_a_toolchain_built(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", wat.names())
-def test_it_says_of_a_guest_what_linking_it_says(guest: Any, name: str) -> None:
+def test_it_agrees_with_linking(guest: Any, name: str) -> None:
     inspection = inspect_component(guest(name))
     met = all(status == "met" for status in statuses(inspection).values())
     with Engine() as engine:
@@ -89,7 +89,7 @@ def test_it_says_of_a_guest_what_linking_it_says(guest: Any, name: str) -> None:
             assert met
 
 
-def test_imports_in_every_state(tmp_path: Path) -> None:
+def test_imports_with_every_status(tmp_path: Path) -> None:
     inspection = inspected(
         tmp_path,
         """(component
@@ -127,7 +127,7 @@ def test_imports_in_every_state(tmp_path: Path) -> None:
     assert inspection.ways == ()
 
 
-def test_an_import_that_no_host_can_meet(tmp_path: Path) -> None:
+def test_an_import_that_no_host_can_provide(tmp_path: Path) -> None:
     inspection = inspected(
         tmp_path,
         """(component
@@ -147,12 +147,12 @@ RUN = """(component
   (export "wasi:cli/run@%s" (instance $cli)))"""
 
 
-def test_a_command_of_a_version_that_is_unknown_here(tmp_path: Path) -> None:
+def test_a_command_of_an_unknown_version(tmp_path: Path) -> None:
     inspection = inspected(tmp_path, RUN % ("(result)", "run", "0.4.0"))
     assert (inspection.ways, inspection.problems) == ((), ())
 
 
-def test_exports_that_only_look_like_a_command(tmp_path: Path) -> None:
+def test_exports_with_a_wrong_type(tmp_path: Path) -> None:
     inspection = inspected(tmp_path, RUN % ("u32", "run", "0.2.3"))
     assert inspection.ways == ()
     assert inspection.problems == (
@@ -181,12 +181,12 @@ def test_sizes(tmp_path: Path) -> None:
     assert ("of the component", 3, None) in customs
 
 
-def test_names_that_would_steer_a_terminal_or_end_a_line(tmp_path: Path) -> None:
+def test_names_with_control_characters(tmp_path: Path) -> None:
     inspection = inspected(tmp_path, '(component (@custom "\\1b[31m\\0a\\09\\e2\\80\\ae" "") (core module))')
     assert "\ncustom\t\\x1b[31m\\n\\t\\u202e\t0\t\n" in as_lines(inspection)
 
 
-# ---- how it says so --------------------------------------------------------------------------------------
+# ---- the output ------------------------------------------------------------------------------------------
 
 
 def test_lines(guest: Any) -> None:
@@ -230,7 +230,7 @@ def test_json(guest: Any) -> None:
     assert "package wasi:http@0.3.0 {" in found["wit"]
 
 
-def test_at_a_terminal(guest: Any) -> None:
+def test_on_a_terminal(guest: Any) -> None:
     with at_a_terminal("inspect", guest("unknown_import")) as terminal:
         assert terminal.finish() == 0
     assert "\x1b[31mmissing" in terminal.text
@@ -244,28 +244,28 @@ def test_at_a_terminal(guest: Any) -> None:
     assert "\npackage tests:nowhere@1.0.0 {\n" in plain
 
 
-def test_at_a_terminal_without_colours(guest: Any) -> None:
+def test_on_a_terminal_without_colours(guest: Any) -> None:
     with at_a_terminal("inspect", guest("unknown_import"), NO_COLOR="1") as terminal:
         assert terminal.finish() == 0
     assert "do-nothing" in terminal.text
     assert not re.search(r"\x1b\[[\d;]*3\d", terminal.text)
 
 
-def test_wit_and_json_have_no_colours_at_a_terminal(guest: Any) -> None:
+def test_wit_and_json_have_no_colours_on_a_terminal(guest: Any) -> None:
     for option in ("--wit", "--json"):
         with at_a_terminal("inspect", option, guest("hello")) as terminal:
             assert terminal.finish() == 0
         assert "\x1b" not in terminal.text
 
 
-def test_a_pipe_has_no_colours_whatever_is_forced(guest: Any) -> None:
+def test_a_pipe_never_has_colours(guest: Any) -> None:
     code, out, _ = ran("inspect", guest("hello"), FORCE_COLOR="1")
     assert code == 0
     assert "\x1b" not in out
 
 
 def test_a_reader_that_leaves() -> None:
-    """The text is more than a pipe holds, so that it is still being written then."""
+    """The text is larger than a pipe's buffer, so it is still being written."""
     command = [*COMMAND, "inspect", "--json", str(build("python_p3"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -276,7 +276,7 @@ def test_a_reader_that_leaves() -> None:
         assert process.wait(timeout=60) == 0
 
 
-# ---- what is no component --------------------------------------------------------------------------------
+# ---- other files -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -284,29 +284,29 @@ def test_a_reader_that_leaves() -> None:
     [
         (b"", "is not a WebAssembly component: it is empty"),
         (b"(component", "app.wasm is not well-formed text: "),
-        (b"\0asm\1\0\0\0", "is a core WebAssembly module; a component is needed"),
+        (b"\0asm\1\0\0\0", "is a core WebAssembly module; wasi_trio requires a component"),
         (wat.load("hello")[:-40], "app.wasm: malformed component: "),
         (bytes(wasmtime.wat2wasm('(component (import "f" (func)) (import "f" (func)))')), "app.wasm: .*`f` conflicts"),
     ],
 )
-def test_a_file_that_is_no_component(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_component(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "app.wasm"
     path.write_bytes(content)
     with pytest.raises(LoadError, match=message):
         inspect_component(str(path))
 
 
-def test_a_core_module_that_is_cut_off(tmp_path: Path) -> None:
-    """Nothing but its custom sections is looked at here alone."""
+def test_a_truncated_core_module(tmp_path: Path) -> None:
+    """wasmtime does not check custom sections. Only this package parses them."""
     content = wasmtime.wat2wasm('(component (core module (@custom "own" "")))')
     cut = bytes(content).replace(b"\x03own", b"\x7fown")
     path = tmp_path / "app.wasm"
     path.write_bytes(cut)
-    with pytest.raises(LoadError, match=r"app\.wasm: a name reaches past the end of its section"):
+    with pytest.raises(LoadError, match=r"app\.wasm: a name extends past the end of its section"):
         inspect_component(str(path))
 
 
-def test_every_byte_that_is_wrong_gives_a_line_or_a_report(tmp_path: Path) -> None:
+def test_every_corrupt_byte_gives_a_message_or_a_report(tmp_path: Path) -> None:
     data = wat.load("p3_command")
     path = tmp_path / "app.wasm"
     for at in range(8, len(data), 97):

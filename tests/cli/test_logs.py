@@ -1,4 +1,4 @@
-"""``serve --access-log``, ``--log-format`` and ``--log-config`` as they are seen from outside."""
+"""``serve --access-log``, ``--log-format`` and ``--log-config``, as seen from outside."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.cli.test_serve import Process, guest, serving
 
 
 def printed(component: str, path: str, *options: str) -> tuple[list[str], list[str]]:
-    """Lines of standard output and standard error of a server that is asked for a path."""
+    """Start a server, send a request, and return the lines on both outputs."""
     with serving(*options, component) as server:
         server.get(path)
         return lines_of(server)
 
 
 def lines_of(server: Process) -> tuple[list[str], list[str]]:
-    """The same, once it was told to end."""
+    """Stop the server, and return the lines on both outputs."""
     server.process.send_signal(signal.SIGTERM)
     stdout, stderr = server.process.communicate(timeout=30)
     assert server.process.returncode == 0, stderr
@@ -33,7 +33,7 @@ def lines_of(server: Process) -> tuple[list[str], list[str]]:
 def test_an_access_log_in_text(tmp_path: Path) -> None:
     stdout, _ = printed(guest(tmp_path, "hello"), "path?query", "--access-log", "text")
     (line,) = stdout
-    assert '"GET /path 1.1" 200 ' in line  # with a length where the whole content was there at once
+    assert '"GET /path 1.1" 200 ' in line  # with a length if all content was available at once
 
 
 def test_an_access_log_in_json(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_an_access_log_in_json(tmp_path: Path) -> None:
     assert 0 <= line["seconds"] < 60
 
 
-def test_an_access_log_of_a_format(tmp_path: Path) -> None:
+def test_an_access_log_with_a_format(tmp_path: Path) -> None:
     form = "%(m)s %(Uq)s %(s)s %({host}i)s %(instance)s %(request_id)s %(trace_id)s %(nothing)s"
     stdout, _ = printed(guest(tmp_path, "hello"), "path?query", "--access-log", form)
     (line,) = stdout
@@ -58,7 +58,7 @@ def trap_line(lines: list[str]) -> dict[str, Any]:
     return dict(line)
 
 
-def test_lines_in_json(tmp_path: Path) -> None:
+def test_log_lines_in_json(tmp_path: Path) -> None:
     with serving("--log-format", "json", "-v", guest(tmp_path, "trap")) as server:
         with pytest.raises(urllib.error.HTTPError):
             server.get("a%20path")
@@ -90,7 +90,7 @@ handlers = ["file"]
 
 
 @pytest.mark.parametrize(("name", "content"), [("logs.json", json.dumps(CONFIGURED)), ("logs.toml", TOML)])
-def test_a_file_that_says_how_to_log(tmp_path: Path, name: str, content: str) -> None:
+def test_a_logging_configuration(tmp_path: Path, name: str, content: str) -> None:
     log = tmp_path / "log"
     (tmp_path / name).write_text(content.replace("FILE", str(log)))
     _, stderr = printed(guest(tmp_path, "hello"), "", "--log-config", str(tmp_path / name))
@@ -100,7 +100,7 @@ def test_a_file_that_says_how_to_log(tmp_path: Path, name: str, content: str) ->
     assert (line["service"], line["instance"], line["request"]) == ("shop", "1", "GET /")
 
 
-def test_a_file_that_says_how_several_workers_log(tmp_path: Path) -> None:
+def test_a_logging_configuration_for_several_workers(tmp_path: Path) -> None:
     log, config = tmp_path / "log", tmp_path / "logs.toml"
     config.write_text(TOML.replace("FILE", str(log)))
     printed(guest(tmp_path, "hello"), "", "--log-config", str(config), "--workers", "2")
@@ -112,22 +112,25 @@ def test_a_file_that_says_how_several_workers_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--access-log", "app.wasm"), "'app.wasm' is neither text nor json, nor has it an atom such as %(r)s"),
-        (("--access-log", "%(r)"), "'%(r)' is no format: incomplete format"),
-        (("--access-log", "%(s)d"), "'%(s)d' is no format: "),
-        (("--hypercorn-config", "access.toml"), "cannot log as access.toml says: '%(s)d' is no format: "),
+        (("--access-log", "app.wasm"), "'app.wasm' is not text, json or a format with an atom such as %(r)s"),
+        (("--access-log", "%(r)"), "'%(r)' is not a valid format: incomplete format"),
+        (("--access-log", "%(s)d"), "'%(s)d' is not a valid format: "),
+        (
+            ("--hypercorn-config", "access.toml"),
+            "cannot set up the access log of access.toml: '%(s)d' is not a valid format: ",
+        ),
         (("--hypercorn-config", "deep.toml"), "deep.toml is not TOML: "),
         (("--log-config", "deep.toml"), "deep.toml is not TOML: "),
         (("--log-config", "deep.json"), "deep.json is not JSON: "),
-        (("--log-format", "xml"), "'xml' is neither text nor json"),
+        (("--log-format", "xml"), "'xml' is not text or json"),
         (("--log-config", "/none.toml"), "cannot read /none.toml: No such file or directory"),
         (("--log-config", "bad.json"), "bad.json is not JSON: "),
         (("--log-config", "bad.toml"), "bad.toml is not TOML: "),
         (("--log-config", "list.json"), "list.json is not an object"),
-        (("--log-config", "wrong.json"), "cannot log as wrong.json says: Unable to configure handler 'file': "),
+        (("--log-config", "wrong.json"), "cannot set up logging from wrong.json: Unable to configure handler 'file': "),
     ],
 )
-def test_what_is_refused(tmp_path: Path, options: tuple[str, str], message: str) -> None:
+def test_refused_configurations(tmp_path: Path, options: tuple[str, str], message: str) -> None:
     for name, content in {
         "bad.json": "{",
         "bad.toml": "=",

@@ -1,4 +1,4 @@
-"""Commands as they are run, given input and ended from outside."""
+"""Commands as a user runs them: with input, and ended from outside."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def command(tmp_path: Path) -> str:
 
 
 def ran(*arguments: str, given: str = "") -> tuple[int, str, str]:
-    """The exit code of a command, and what it wrote to stdout and stderr."""
+    """Run a command. Return its exit code, stdout and stderr."""
     done = subprocess.run([*RUN, *arguments], input=given, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
 @BOTH
-def test_one_without_arguments(component: str) -> None:
+def test_a_command_without_arguments(component: str) -> None:
     assert ran(component) == (0, "Hello, world!\n", "")
 
 
 @BOTH
-def test_one_that_is_text(tmp_path: Path, name: str) -> None:
+def test_a_command_in_text(tmp_path: Path, name: str) -> None:
     path = tmp_path / f"{name}.wat"
     path.write_text(wat.source(name))
     assert ran(str(path)) == (0, "Hello, world!\n", "")
@@ -78,7 +78,7 @@ def test_an_error(component: str) -> None:
 
 
 @BOTH
-def test_a_trap_is_told_after_what_was_printed(component: str) -> None:
+def test_a_trap_is_reported_after_the_output(component: str) -> None:
     command = [*RUN, component, "trap"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
     assert done.returncode == 134
@@ -94,7 +94,7 @@ def test_an_exit_with_an_error(command: str) -> None:
     assert ran(command, "goodbye") == (1, "", "")
 
 
-def test_all_that_follows_the_component_is_the_guests(command: str) -> None:
+def test_arguments_after_the_component_are_the_guests(command: str) -> None:
     arguments = ["args", "--help", "--env", "A=1", "--", "-x", "", "välue"]
     assert ran(command, *arguments) == (0, "\n".join(["command.wasm", *arguments, ""]), "")
 
@@ -106,7 +106,7 @@ def test_the_first_argument_is_the_files_name(command: str, monkeypatch: pytest.
     assert ran("./command.wasm", "args")[1].splitlines()[0] == "command.wasm"
 
 
-def test_the_environment_is_what_is_given(command: str) -> None:
+def test_the_environment_contains_only_given_variables(command: str) -> None:
     assert ran("--env", "A=1", "--env", "B=a=ü", "--env=C=", command, "env") == (0, "A=1\nB=a=ü\nC=\n", "")
     assert ran(command, "env") == (0, "", "")
 
@@ -119,21 +119,21 @@ def test_a_variable_without_a_value_is_inherited(command: str, monkeypatch: pyte
     assert ran(*options, command, "env") == (0, "A=1\nINHERITED=välue=1\nEMPTY=\n", "")
 
 
-def test_a_variable_whose_value_no_guest_can_be_given(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_is_not_unicode(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INHERITED", "\udcff")
     code, out, err = ran("--env", "INHERITED", command, "env")
     assert (code, out) == (2, "")
-    assert err.endswith("'--env': the value that INHERITED has here is not text in UTF-8\n")
+    assert err.endswith("'--env': the environment variable INHERITED does not hold UTF-8 text\n")
 
 
-def test_what_it_prints_keeps_its_order(command: str) -> None:
+def test_output_keeps_its_order(command: str) -> None:
     done = subprocess.run([*RUN, command, "both"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert done.stdout == b"out\nerr\n" * 5
     assert ran(command, "both") == (0, "out\n" * 5, "err\n" * 5)
 
 
-def test_what_it_prints_is_written_before_it_ends(command: str) -> None:
-    """It writes twice what a pipe holds, without waiting, and is done before anybody has read any of that."""
+def test_output_is_written_before_the_end(command: str) -> None:
+    """It writes twice the size of a pipe's buffer without waiting, and returns before anything is read."""
     with subprocess.Popen([*RUN, command, "pour"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         with pytest.raises(subprocess.TimeoutExpired):
@@ -152,7 +152,7 @@ def test_a_reader_that_leaves(command: str) -> None:
         assert b"Traceback" not in process.stderr.read()
 
 
-def test_input_is_read_only_by_a_guest_that_reads(command: str) -> None:
+def test_input_is_read_only_for_the_guest(command: str) -> None:
     ours, theirs = os.pipe()
     with os.fdopen(ours, "rb") as unread, os.fdopen(theirs, "wb") as writer:
         writer.write(b"kept")
@@ -203,7 +203,7 @@ def test_a_signal_leaves_a_profile(number: signal.Signals, code: int, command: s
     read(path.read_bytes())
 
 
-def test_a_hang_up_that_is_ignored_ends_nothing(command: str) -> None:
+def test_an_ignored_sighup(command: str) -> None:
     run = ["nohup", *RUN, command, "cat"]
     with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -219,14 +219,14 @@ def test_a_hang_up_that_is_ignored_ends_nothing(command: str) -> None:
 
 
 @pytest.mark.parametrize(("action", "code"), [("trap", 134), ("fail", 1), ("args", 0)])
-def test_a_short_command_has_a_profile_too(action: str, code: int, command: str, tmp_path: Path) -> None:
+def test_the_profile_of_a_short_command(action: str, code: int, command: str, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     done = subprocess.run([*RUN, "--profile", f"guest,{path},1s", command, action], capture_output=True, timeout=60)
     assert done.returncode == code
     assert read(path.read_bytes()).name == Path(command).stem
 
 
-def test_an_interrupt_while_nobody_reads_what_it_wrote(command: str) -> None:
+def test_an_interrupt_while_output_is_blocked(command: str) -> None:
     with subprocess.Popen([*RUN, command, "pour"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -237,7 +237,7 @@ def test_an_interrupt_while_nobody_reads_what_it_wrote(command: str) -> None:
 
 
 def test_on_a_terminal(command: str) -> None:
-    """Standard output and standard error are the same there, and Ctrl-D ends the input."""
+    """Both outputs are the same there, and Ctrl-D ends the input."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([*RUN, command, "both"], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
@@ -251,7 +251,7 @@ def python_command() -> str:
     return str(build("python_command"))
 
 
-def test_a_command_that_a_toolchain_built(python_command: str) -> None:
+def test_a_command_from_a_toolchain(python_command: str) -> None:
     name = Path(python_command).name
     code, out, err = ran("--env", "NAME=välue", python_command, "tell", "--flag", "ünicode", given="a line\nlast")
     assert (code, err) == (0, "told\n")
@@ -259,7 +259,7 @@ def test_a_command_that_a_toolchain_built(python_command: str) -> None:
 
 
 @pytest.mark.parametrize(("argument", "code"), [("succeed", 0), ("fail", 1), ("exit", 1), ("raise", 134)])
-def test_how_a_command_that_a_toolchain_built_can_end(python_command: str, argument: str, code: int) -> None:
+def test_the_ends_of_a_command_from_a_toolchain(python_command: str, argument: str, code: int) -> None:
     ended, out, err = ran(python_command, argument)
     assert (ended, out) == (code, f"{argument}\n"), err
     assert ("ValueError: raised" in err) == (argument == "raise"), err
@@ -267,7 +267,7 @@ def test_how_a_command_that_a_toolchain_built_can_end(python_command: str, argum
 
 
 @BOTH
-async def test_in_a_program_of_ones_own(name: str) -> None:
+async def test_use_in_a_program(name: str) -> None:
     with Engine() as engine:
         linked = link_component(engine, wat.load(name), name)
         output = CapturedOutput()
@@ -277,7 +277,7 @@ async def test_in_a_program_of_ones_own(name: str) -> None:
         assert isinstance(await run(linked, find_run(linked), WasiOptions(args=("name", "trap"))), Trap)
 
 
-def test_sockets_are_for_those_that_are_allowed(python_command: str) -> None:
+def test_sockets_require_permission(python_command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
 
@@ -299,7 +299,7 @@ def test_sockets_are_for_those_that_are_allowed(python_command: str) -> None:
             assert "ConnectionRefusedError" in err or "PermissionError" in err
 
 
-def test_names_are_for_those_that_are_allowed(python_command: str) -> None:
+def test_name_lookup_requires_permission(python_command: str) -> None:
     for option in ([], ["--inherit-network"], ["--allow-ip-name-lookup", "--allow-outbound", "example.org"]):
         assert ran(*option, python_command, "look-up", "localhost")[0] == 134
     for option in ([], ["--allow-outbound", "localhost"]):
@@ -309,6 +309,6 @@ def test_names_are_for_those_that_are_allowed(python_command: str) -> None:
 
 
 def test_a_python_guest_has_an_event_loop(python_command: str) -> None:
-    """It makes a pair of sockets that reach each other, which takes no leave."""
+    """It creates a pair of connected sockets, which needs no permission."""
     for option in ([], ["--inherit-network"], ["--allow-outbound", "example.org"]):
         assert ran(*option, python_command, "asyncio") == (0, "asyncio\nto myself\n", "")

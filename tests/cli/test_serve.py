@@ -1,4 +1,4 @@
-"""The server as it is started, asked and ended from outside."""
+"""The server as a user runs it: started, asked and ended from outside."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.guests.build import build
 
 
 class Process:
-    """``wasi_trio serve``, once it has printed its address."""
+    """``wasi_trio serve`` after it has printed its address."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -43,7 +43,7 @@ class Process:
             return str(response.read().decode())
 
     def ends_well(self) -> str:
-        """What it printed since, on both outputs."""
+        """Return the further output on both streams."""
         out, err = self.process.communicate(timeout=30)
         assert self.process.returncode == 0, err
         assert "Traceback" not in err
@@ -76,7 +76,7 @@ def test_the_built_in_component() -> None:
         server.ends_well()
 
 
-def test_without_a_place_for_compiled_code(tmp_path: Path) -> None:
+def test_without_a_cache(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with serving(guest(tmp_path, "hello"), HOME=str(file), XDG_CACHE_HOME=str(file)) as server:
@@ -84,10 +84,10 @@ def test_without_a_place_for_compiled_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_requests_finish(tmp_path: Path, number: signal.Signals) -> None:
+def test_active_requests_finish_after_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     with serving(guest(tmp_path, "sleep")) as server, socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"GET /700 HTTP/1.1\r\nhost: x\r\n\r\n")
-        # A second request, answered later than the first came, shows that the first is under way.
+        # A second request, answered after the first was received, shows that the first is active.
         assert server.get("0") == "slept\n"
         server.process.send_signal(number)
         answer = client.makefile("rb").read()
@@ -124,7 +124,7 @@ def test_headers_reach_the_guest(tmp_path: Path) -> None:
         assert f"<tr><td>{name}</td><td>{value}</td></tr>" in page
 
 
-def test_instances_are_used_again(tmp_path: Path) -> None:
+def test_instances_are_reused(tmp_path: Path) -> None:
     component = guest(tmp_path, "counter")
     with serving(component) as server:
         assert [server.get() for _ in range(3)] == ["1\n", "1\n", "1\n"]
@@ -139,7 +139,7 @@ def test_instances_are_used_again(tmp_path: Path) -> None:
         (["--no-logging-prefix"], ["a line on stdout", "a line on stderr"]),
     ],
 )
-def test_what_a_guest_prints(tmp_path: Path, options: list[str], lines: list[str]) -> None:
+def test_output_of_guests(tmp_path: Path, options: list[str], lines: list[str]) -> None:
     with serving(*options, guest(tmp_path, "stdout")) as server:
         assert server.get() == "printed\n"
         server.process.send_signal(signal.SIGTERM)
@@ -154,13 +154,13 @@ def prints(*arguments: str) -> str:
     ).stdout
 
 
-def test_a_client_that_takes_nothing(tmp_path: Path) -> None:
+def test_a_client_that_reads_nothing(tmp_path: Path) -> None:
     with (
         serving("--send-timeout", "100ms", guest(tmp_path, "endless_body")) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=30) as client,
     ):
         client.sendall(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert server.stderr.readline().endswith("a connection is closed: its client took nothing for 0.1 s\n")
+        assert server.stderr.readline().endswith("closed a connection: no progress in sending for 0.1 s\n")
         with pytest.raises(ConnectionResetError):
             while client.recv(1 << 20):
                 pass
@@ -172,7 +172,7 @@ def test_help_and_version() -> None:
     assert re.match(r"wasi_trio \d+\.\d+\.\d+( \(compiled\))?\n", prints("--version"))
 
 
-def test_a_component_in_front_of_another(tmp_path: Path) -> None:
+def test_a_chain_of_components(tmp_path: Path) -> None:
     with serving(guest(tmp_path, "p3_middleware"), guest(tmp_path, "hello")) as server:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(server.url, timeout=30) as response:
@@ -183,7 +183,7 @@ def test_a_component_in_front_of_another(tmp_path: Path) -> None:
 
 
 def test_self_is_the_server(tmp_path: Path) -> None:
-    """A guest that may send requests to its own server alone."""
+    """The guest may only send requests to its own server."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         elsewhere = f"http://127.0.0.1:{other.getsockname()[1]}/"
         with serving("--allow-outbound", "self", str(build("python_p2"))) as process:

@@ -1,4 +1,4 @@
-"""``run`` and ``inspect`` of components that keep state."""
+"""``run`` and ``inspect`` with components that keep state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_run(component: str, tmp_path: Path) -> None:
     assert ran("run", "-S", "config-var=greeting=Hi,keyvalue=y", component) == (0, "Hi", "")
     code, out, err = ran("run", "-S", "config", component)
     assert (code, out) == (2, "")
-    assert err.endswith("; wasi:keyvalue is given with --keyvalue NAME=URL\n")
+    assert err.endswith("; wasi:keyvalue requires the option --keyvalue NAME=URL\n")
 
 
 async def test_run_in_a_test() -> None:

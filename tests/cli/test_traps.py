@@ -1,4 +1,4 @@
-"""How a trap is told by the command line: lines of the source, and what is refused."""
+"""The command line's reports of traps: source lines, and unsupported options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.guests.dwarf import with_lines
 
 
 @pytest.mark.parametrize("details", ["0", "1"])
-def test_lines_of_the_source(tmp_path: Path, details: str) -> None:
+def test_source_lines(tmp_path: Path, details: str) -> None:
     component = tmp_path / "trap.wasm"
     component.write_bytes(with_lines("trap", "guest.c", 42, 7))
     with serving(str(component), WASMTIME_BACKTRACE_DETAILS=details) as server:
@@ -29,9 +29,9 @@ def test_lines_of_the_source(tmp_path: Path, details: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "run"])
-def test_core_dumps_are_refused_by_name(command: str) -> None:
+def test_core_dumps_are_refused(command: str) -> None:
     arguments = [sys.executable, "-m", "wasi_trio", command, "-D", "coredump=/tmp/core", "guest.wasm"]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("wasi_trio: error: -D coredump is not available here: wasmtime's C API")
+    assert line.startswith("wasi_trio: error: -D coredump is not supported: wasmtime's C API")

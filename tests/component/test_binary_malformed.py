@@ -70,27 +70,27 @@ FUNC_IMPORT = types(b"\x40\x00\x01\x00") + section(10, b"\x01\x00\x01f\x01\x00")
     [
         # sections
         (b"\x0d\x00", r"unknown section 13 \(at offset 0x8\)"),
-        (b"\x07", r"unexpected end, size of type section expected \(at offset 0x9\)"),
-        (b"\x07\x05\x00", r"type section is 5 bytes long, 1 are left \(at offset 0x9\)"),
-        (b"\x07\x02\x00\x00", r"type section goes on after its content \(at offset 0xb\)"),
+        (b"\x07", r"unexpected end instead of size of type section \(at offset 0x9\)"),
+        (b"\x07\x05\x00", r"type section is 5 bytes long, but only 1 are left \(at offset 0x9\)"),
+        (b"\x07\x02\x00\x00", r"type section has bytes after its content \(at offset 0xb\)"),
         (b"\x07\xff\xff\xff\xff\xff\x01\x00", r"size of type section does not fit 32 bits \(at offset 0x9\)"),
         (b"\x07\xff\xff\xff\xff\x1f\x00", r"size of type section does not fit 32 bits"),
         (b"\x07\x80\x80\x80\x80\x80\x00", r"size of type section does not fit 32 bits"),
-        (section(0, b"\x05abc"), "name of a custom section is 5 bytes long, 3 are left"),
+        (section(0, b"\x05abc"), "name of a custom section is 5 bytes long, but only 3 are left"),
         (section(0, b"\x01\xff"), r"name of a custom section is not valid UTF-8 \(at offset 0xb\)"),
         (section(1, b""), "core module starts with  instead of"),
         (section(1, PREAMBLE), "core module starts with 00 61 73 6d 0d 00 01 00 instead of"),
         (section(4, MODULE), "nested component starts with 00 61 73 6d 01 00 00 00 instead of"),
         (section(4, PREAMBLE[:5]) + b"\0\x01\0", "nested component starts with 00 61 73 6d 0d instead of"),
         # counts
-        (section(7, b"\xff\xff\xff\xff\x0f"), "4294967295 types announced, only 0 bytes are left"),
-        (types(b"\x6f\x03\x7d\x7d"), r"3 tuple elements announced, only 2 bytes are left \(at offset 0xc\)"),
+        (section(7, b"\xff\xff\xff\xff\x0f"), "4294967295 types announced, but only 0 bytes are left"),
+        (types(b"\x6f\x03\x7d\x7d"), r"3 tuple elements announced, but only 2 bytes are left \(at offset 0xc\)"),
         (section(3, b"\x01\x4e\x05\x60\x00"), "5 types of a recursion group announced"),
         # types
         (types(b"\x00"), r"unknown type 0x00 \(at offset 0xb\)"),
         (types(b"\x70\x62"), r"unknown value type 0x62 \(at offset 0xc\)"),
-        (types(b"\x70"), "unexpected end, value type expected"),
-        (types(b"\x70\x00"), "type index 0 is out of range, there are 0"),
+        (types(b"\x70"), "unexpected end instead of value type"),
+        (types(b"\x70\x00"), "type index 0 is out of range; the space has 0 entries"),
         (types(b"\x70\xff\x7f"), r"value type is not a type index \(at offset 0xc\)"),
         (types(b"\x70\x80\x80\x80\x80\x80\x00"), "value type is not a type index"),
         (types(b"\x70\xff\xff\xff\xff\x1f"), "value type is not a type index"),
@@ -98,7 +98,7 @@ FUNC_IMPORT = types(b"\x40\x00\x01\x00") + section(10, b"\x01\x00\x01f\x01\x00")
         (types(b"\x71\x00"), "a type without any variant cases"),
         (types(b"\x6f\x00"), "a type without any tuple elements"),
         (types(b"\x6e\x00"), "a type without any flags"),
-        (types(b"\x6e\x21" + b"\x00" * 33), "flags type with 33 flags, 32 are the most"),
+        (types(b"\x6e\x21" + b"\x00" * 33), "flags type with 33 flags, but the maximum is 32"),
         (types(b"\x6d\x00"), "a type without any enum cases"),
         (types(b"\x67\x7d\x00"), r"a list of fixed length 0 \(at offset 0xd\)"),
         (types(b"\x71\x01\x01a\x02\x7d\x00"), "presence of value type is 0x02 instead of 0 or 1"),
@@ -111,7 +111,7 @@ FUNC_IMPORT = types(b"\x40\x00\x01\x00") + section(10, b"\x01\x00\x01f\x01\x00")
         (types(b"\x42\x01\x03\x00\x01r\x03\x01"), r"unknown type declaration 0x03 \(at offset 0xd\)"),
         (types(b"\x41\x01\x05"), "unknown type declaration 0x05"),
         (types(b"\x42\x01\x01\x3f\x7f\x00"), "a resource is defined in a type"),
-        (types(b"\x7d", b"\x42\x01\x01\x70\x00"), "type index 0 is out of range, there are 0"),
+        (types(b"\x7d", b"\x42\x01\x01\x70\x00"), "type index 0 is out of range; the space has 0 entries"),
         # core types
         (section(3, b"\x01\x61"), "unknown core type 0x61"),
         (section(3, b"\x01\x00\x60\x00\x00"), "core subtype is 0x60 instead of 0x50"),
@@ -135,9 +135,9 @@ FUNC_IMPORT = types(b"\x40\x00\x01\x00") + section(10, b"\x01\x00\x01f\x01\x00")
         (section(6, b"\x01\x00\x00\x00\x00\x01a"), "a core func cannot be aliased this way"),
         (section(6, b"\x01\x01\x01\x00\x01a"), "a func cannot be aliased this way"),
         (section(6, b"\x01\x01\x02\x00\x00"), "a func cannot be aliased this way"),
-        (section(6, b"\x01\x03\x02\x01\x00"), "outer alias 1 scopes up, there are 0"),
+        (section(6, b"\x01\x03\x02\x01\x00"), "outer alias 1 scopes up, but there are 0"),
         (section(6, b"\x01\x03\x02\x00\x00"), "type index 0 is out of range"),
-        (types(b"\x42\x01\x02\x03\x02\x01\x00"), "type index 0 is out of range, there are 0"),
+        (types(b"\x42\x01\x02\x03\x02\x01\x00"), "type index 0 is out of range; the space has 0 entries"),
         # instances
         (section(2, b"\x01\x02"), "kind of a core instance is 0x02"),
         (section(2, b"\x01\x00\x00\x00"), "core module index 0 is out of range"),
@@ -150,7 +150,7 @@ FUNC_IMPORT = types(b"\x40\x00\x01\x00") + section(10, b"\x01\x00\x01f\x01\x00")
         # names, imports and exports
         (section(10, b"\x01\x03\x01a\x03\x01"), r"unknown kind of name 0x03 \(at offset 0xb\)"),
         (section(10, b"\x01\x02\x01a\x01\x03\x00\x03\x01"), "unknown name attribute 0x03"),
-        (section(10, b"\x01\x00\x7fa\x03\x01"), r"name is 127 bytes long, 3 are left \(at offset 0xc\)"),
+        (section(10, b"\x01\x00\x7fa\x03\x01"), r"name is 127 bytes long, but only 3 are left \(at offset 0xc\)"),
         (section(10, b"\x01\x00\x02\xc3\x28\x03\x01"), "name is not valid UTF-8"),
         (section(10, b"\x01\x00\x03\xed\xa0\x80\x03\x01"), "name is not valid UTF-8"),
         (section(10, b"\x01\x00\x01a\x03\x02"), "bound of a type is 0x02"),
@@ -165,7 +165,7 @@ FUNC_IMPORT = types(b"\x40\x00\x01\x00") + section(10, b"\x01\x00\x01f\x01\x00")
         (section(8, b"\x01\x01\x01\x00\x00"), "sort of a lower is 0x01"),
         (section(8, b"\x01\x02\x00"), "type index 0 is out of range"),
         (section(8, b"\x01\x06\x02"), "immediate is 0x02 instead of 0 or 1"),
-        (section(8, b"\x01\x0a\x7d\x00"), "core value type 0x7d where i32 or i64 is expected"),
+        (section(8, b"\x01\x0a\x7d\x00"), "core value type is 0x7d instead of i32 or i64"),
         (section(8, b"\x01\x20\x00\x00"), "core memory index 0 is out of range"),
         (FUNC_IMPORT + section(8, b"\x01\x01\x00\x00\x01\x0a"), "unknown canonical option 0x0a"),
         (FUNC_IMPORT + section(8, b"\x01\x01\x00\x00\x02\x06\x06"), "canonical option 0x06 repeats"),
@@ -201,14 +201,14 @@ def test_too_many_parts(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_offsets_in_a_nested_component_count_from_the_start_of_the_file() -> None:
     inner = component(RESOURCE_IMPORT, types(b"\x69\x05"))
     data = component(section(4, inner))
-    with pytest.raises(MalformedComponent, match=rf"type index 5 .* there are 1 \(at offset {len(data) - 1:#x}\)"):
+    with pytest.raises(MalformedComponent, match=rf"type index 5 .* has 1 entries \(at offset {len(data) - 1:#x}\)"):
         decode(data)
 
 
 def test_a_nested_component_ends_where_its_section_ends() -> None:
     # the type section announced in the nested component would reach into the outer one
     data = component(section(4, PREAMBLE + b"\x07\x02\x01"), b"\x7d")
-    with pytest.raises(MalformedComponent, match="type section is 2 bytes long, 1 are left"):
+    with pytest.raises(MalformedComponent, match="type section is 2 bytes long, but only 1 are left"):
         decode(data)
 
 

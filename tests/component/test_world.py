@@ -286,7 +286,7 @@ def test_an_interface_that_is_imported_and_exported() -> None:
           (export "acme:a/i" (instance $own)))"""
     )
     text = written(data)
-    assert text.startswith("// left out: acme:a/i has another f where it is exported than where it is imported\n")
+    assert text.startswith("// left out: acme:a/i exports another f than it imports\n")
     interface = wit.parse(text).interface("acme:a/i")
     assert interface.functions == {
         "f": t.FuncType((("a", t.U8),), None),
@@ -333,8 +333,8 @@ def test_a_type_of_an_interface_without_a_name_of_its_own() -> None:
     )
     text = written(data)
     assert text.startswith(
-        "// the type item in the world is the one of that name elsewhere\n"
-        "// the type kind in the world is the one of that name elsewhere\n"
+        "// the type item in the world equals the type of that name elsewhere\n"
+        "// the type kind in the world equals the type of that name elsewhere\n"
     )
     assert "  resource item;\n\n  enum kind {\n    x,\n  }\n" in text
     wit.parse(text)
@@ -352,7 +352,7 @@ def test_what_wit_has_no_words_for() -> None:
     text = written(data)
     notes = [line.removeprefix("// ") for line in text.splitlines() if line.startswith("//")]
     assert sorted(notes) == [
-        "left out: acme:a/i has inner in it (instance)",
+        "left out: acme:a/i contains inner (instance)",
         "left out: m (core module)",
         "left out: url=<https://example.com> (instance)",
         "the type t is exported",
@@ -395,7 +395,7 @@ def test_instances_without_end_are_refused() -> None:
             f'(component (import "f" (func $f)) {text} (instance (instantiate $c8 (with "f" (func $f)))))'
         )
     )
-    with pytest.raises(Unsupported, match="come to more than 1000000 definitions"):
+    with pytest.raises(Unsupported, match="have more than 1000000 definitions"):
         describe(decode(data))
 
 
@@ -403,5 +403,5 @@ def test_types_without_end_are_refused() -> None:
     """Each is a tuple of two of the one before it, and so has no name that a text could be kept short with."""
     types = "".join(f"(type $t{n} (tuple $t{n - 1} $t{n - 1}))" for n in range(1, 25))
     data = bytes(wasmtime.wat2wasm(f'(component (type $t0 (tuple u8)) {types} (import "f" (func (param "a" $t24))))'))
-    with pytest.raises(Unsupported, match="come to more than 100000 parts"):
+    with pytest.raises(Unsupported, match="have more than 100000 parts"):
         describe(decode(data))

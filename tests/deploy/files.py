@@ -1,4 +1,4 @@
-"""The files of deploy/, and the command lines in them."""
+"""The files in deploy/, and their command lines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from tests.guests.build import ROOT
 
 DEPLOY = ROOT / "deploy"
-#: the component, as every file calls it
+#: the name of the component in all files
 COMPONENT = "app.wasm"
 
 
 def tool(name: str) -> str:
-    """The path of a program that checks one of the files; skips the test where it is not installed."""
+    """Return the path of a program that checks one of the files. Skip the test if it is not installed."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if path is None:
         pytest.skip(f"{name} is not installed")
@@ -24,7 +24,7 @@ def tool(name: str) -> str:
 
 
 def options(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Those of a whole command line of ``wasi-trio serve``, with addresses that are free, for ``command``."""
+    """Return the options of a ``wasi-trio serve`` command line, with free addresses, for ``command``."""
     program, name, *rest = arguments
     assert program.rsplit("/", 1)[-1] == "wasi-trio"
     assert name == "serve"
@@ -36,13 +36,13 @@ def options(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def option(arguments: Sequence[str], name: str) -> str:
-    """The value of an option, however it is written."""
+    """Return the value of an option, in any notation."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     return words[words.index(name) + 1]
 
 
 def seconds(duration: str) -> float:
-    """Of a duration as the files have them."""
+    """Parse a duration in the notation of the files."""
     found = re.fullmatch(r"(\d+)s", duration)
     assert found, duration
     return float(found[1])

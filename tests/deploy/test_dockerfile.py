@@ -1,4 +1,4 @@
-"""The Dockerfile: by its linter, and its steps one by one in a folder, as far as they need no container."""
+"""The Dockerfile, checked by a linter, and its steps in a directory, as far as they require no container."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_linter_would_say_it(tmp_path: Path) -> None:
 
 
 def test_what_is_copied_makes_the_package(tmp_path: Path) -> None:
-    """The package is built from nothing but that, and has every file of it."""
+    """The copied files suffice to build the package, which contains every file."""
     pytest.importorskip("hatchling", reason="hatchling is not installed")
     first = STEPS[: [step.word for step in STEPS].index("FROM", 1)]
     for step in first:
@@ -85,7 +85,7 @@ def test_it_serves_as_somebody_with_a_number_who_owns_the_cache() -> None:
 
 
 async def test_it_is_healthy_until_it_ends(tmp_path: Path) -> None:
-    """The image's last steps: compile, serve, and look at its health."""
+    """The image's last steps: compile, serve, and check the health."""
     component = on_disk(tmp_path, "hello").rename(tmp_path / COMPONENT)
     (home := tmp_path / "home").mkdir()
     compiles = last("RUN").split()
@@ -109,7 +109,7 @@ async def test_it_is_healthy_until_it_ends(tmp_path: Path) -> None:
         while not await healthy():
             assert server.process.poll() is None, server.stderr
         server.signal(signal.Signals[last("STOPSIGNAL")])
-        # For --drain-delay it still runs, and wants no more requests.
+        # During --drain-delay it runs but reports that it is not ready.
         while await healthy():
             pass
         assert server.process.poll() is None

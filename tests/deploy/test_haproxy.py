@@ -1,4 +1,4 @@
-"""The configuration of HAProxy, by HAProxy itself; ``tests/rolling`` runs it."""
+"""The configuration of HAProxy, checked by HAProxy itself. ``tests/rolling`` runs it."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_the_delay_of_the_replicas_is_longer_than_its_checks_take() -> None:
     checks = re.search(r"default-server check port (\d+) inter (\d+)s fall (\d+)", TEXT)
     assert checks
     assert option(words, "--admin-addr").endswith(f":{checks[1]}")
-    # Each check may take as long as the time between two.
+    # Each check may take as long as the interval between two.
     assert seconds(option(words, "--drain-delay")) > int(checks[2]) * (int(checks[3]) + 1)

@@ -1,4 +1,4 @@
-"""The manifests: by Kubernetes' own schemas, and against the image, the command line and the metrics that there are."""
+"""The manifests, checked with Kubernetes' schemas, and compared with the image, the command line and the metrics."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ yaml = pytest.importorskip("yaml", reason="kubernetes-validate is not installed"
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
 
 FILES = [path.name for path in sorted(DEPLOY.glob("kubernetes*.yaml"))]
-#: the oldest that projects may still run, and the newest that there are schemas of
+#: the oldest version in common use, and the newest with schemas
 VERSIONS = ["1.33", "1.37"]
 IMAGE = instructions(DEPLOY / "Dockerfile")
 
 
 def documents(name: str) -> dict[str, Any]:
-    """Those of a file, by their kinds."""
+    """Return the documents of a file by kind."""
     found = list(yaml.safe_load_all((DEPLOY / name).read_text()))
     return {document["kind"]: document for document in found}
 
@@ -59,7 +59,7 @@ def test_the_schema_would_refuse_it() -> None:
 
 
 def test_the_part_of_keda_that_is_kubernetes_own() -> None:
-    """No package has the schema of a ScaledObject; the behaviour in it is that of an autoscaler."""
+    """No package has the schema of a ScaledObject. Its behaviour is that of an autoscaler."""
     scaled = documents("kubernetes-keda.yaml")["ScaledObject"]
     assert scaled["apiVersion"] == "keda.sh/v1alpha1"
     spec = scaled["spec"]
@@ -73,7 +73,7 @@ def test_the_part_of_keda_that_is_kubernetes_own() -> None:
     asks, computes = spec["triggers"]
     assert set(asks["metadata"]) == {"serverAddress", "query", "threshold"}
     assert (computes["type"], set(computes["metadata"])) == ("cpu", {"value"})
-    # All that is under metadata is text to KEDA.
+    # KEDA requires strings under metadata.
     assert all(isinstance(value, str) for trigger in spec["triggers"] for value in trigger["metadata"].values())
 
 
@@ -111,7 +111,7 @@ def test_there_is_time_to_end_in() -> None:
 
 
 async def test_what_is_asked_of_a_replica_is_there(tmp_path: Path) -> None:
-    """The replica's very command line, its probes, its end, and the metrics by which it is scaled."""
+    """Run a replica with its command line, its probes, its end, and the metrics for scaling."""
     component = on_disk(tmp_path, "hello")
     async with command(tmp_path, component, *options(COMMAND)) as server:
 
@@ -140,7 +140,7 @@ async def test_what_is_asked_of_a_replica_is_there(tmp_path: Path) -> None:
         server.signal(signal.SIGTERM)
         while (await asked(probes["readinessProbe"]["path"]))[0] == 200:
             pass
-        # A replica that drains is not to be killed for it.
+        # The liveness probe must not kill a draining replica.
         assert (await asked(probes["livenessProbe"]["path"]))[0] == 200
         assert (await server.ask()).status == 200
         server.signal(signal.SIGTERM)

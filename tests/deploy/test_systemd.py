@@ -1,4 +1,4 @@
-"""The units of systemd: by its own tool, and the service's command line on a socket that outlives it."""
+"""The systemd units, checked by systemd's tool, and the service's command line on a socket that outlives it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOCKET = DEPLOY / "wasi_trio.socket"
 
 
 def section(path: Path, name: str) -> dict[str, str]:
-    """The last value of each setting."""
+    """Return the last value of each setting."""
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(re.sub(r"\\\n\s*", "", path.read_text()))
@@ -35,7 +35,7 @@ START = shlex.split(section(SERVICE, "Service")["ExecStart"])
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units, with a program that is there."""
+    """The units, with an existing program."""
     (folder := tmp_path / "units").mkdir()
     for unit in (SERVICE, SOCKET):
         (folder / unit.name).write_text(unit.read_text().replace(START[0], sys.executable))
@@ -59,7 +59,7 @@ def test_systemd_would_refuse_them(units: Path) -> None:
 
 
 def test_what_a_fault_reaches_is_little(units: Path) -> None:
-    """By systemd's own figure of how exposed a service is, 100 being a service without any setting."""
+    """According to systemd's measure of exposure, where 100 is a service without any setting."""
     done = analyzed("security", "--offline=yes", "--threshold=20", "--no-pager", units / SERVICE.name)
     if "unrecognized option" in done.stderr:
         pytest.skip("this systemd does not look at units that are not loaded")
@@ -80,7 +80,7 @@ def test_there_is_time_to_start_and_to_end_in() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 async def test_nothing_is_lost_when_the_service_is_restarted(tmp_path: Path) -> None:
-    """What is systemd's part is done here: one socket, on which one server follows the other."""
+    """The test does systemd's part: servers follow each other on one socket."""
     assert option(START, "--addr") == "fd://3"
     component = on_disk(tmp_path, "hello")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -97,7 +97,7 @@ async def test_nothing_is_lost_when_the_service_is_restarted(tmp_path: Path) -> 
             done.set()
 
         async with trio.open_nursery() as nursery:
-            # The first of them wait until there is a server.
+            # The first clients wait for a server.
             nursery.start_soon(visit)
             async with command(tmp_path, component, *arguments, descriptors=[descriptor]) as server:
                 while load.sent < 100:  # noqa: ASYNC110 - it counts without telling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import wasmtime
 
-from tests.bindgen.support import assembled, running
+from tests.bindgen.support import HERE, Written, assembled, running
 from tests.docs.blocks import ROOT, fenced
 from tests.guests import wat
 from wasi_trio import Component, Engine, Imports, Instance, LinkError, Ok, WasiContext, link_wasi
@@ -40,6 +41,13 @@ def shop(tmp_path: Path) -> str:
     path = tmp_path / "shop.wasm"
     path.write_bytes(wasmtime.wat2wasm(SHOP))
     return str(path)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[Written]:
+    bindings = Written(tmp_path)
+    yield bindings
+    bindings.forget()
 
 
 def test_every_block_is_of_a_kind_that_is_tried() -> None:
@@ -91,9 +99,11 @@ async def test_an_object_for_all_instances(page: dict[str, Any], shop: str) -> N
             assert catalog.lookups == lookups
 
 
-async def test_calls_of_exports(page: dict[str, Any]) -> None:
+async def test_calls_of_exports(page: dict[str, Any], written: Written) -> None:
+    written(HERE / "math.wit", name="math_bindings")
     async with running(assembled("math.wat")) as instance:
         assert await page["count"](instance) == 6
+        assert await page["count_typed"](instance) == 6
         assert await instance.call("acme:math/math@1.0.0", "[static]counter.live") == 0
 
 

@@ -14,7 +14,7 @@ from tests.e2e.process import command
 from tests.guests import wat
 from tests.wasi.registry.server import Registry, serving
 from wasi_trio.wasi.registry import _client as client
-from wasi_trio.wasi.registry._kept import LIMIT
+from wasi_trio.wasi.registry._cache import LIMIT
 from wasi_trio.wasi.registry._limits import LIMITS
 
 PAGE = ROOT / "docs" / "registries.md"
@@ -55,6 +55,6 @@ def test_the_bounds() -> None:
         f"| silence | {LIMITS.idle:g} s |",
         f"| all of it | {LIMITS.seconds:g} s |",
         f"| redirects | {client.MOST_REDIRECTS}, none from TLS to plain HTTP |",
-        f"to {LIMIT >> 30} GiB;",
+        f"up to {LIMIT >> 30} GiB;",
     ):
         assert line in page

@@ -26,7 +26,7 @@ from wasi_trio.wasi.http._body import CAPACITY
 from wasi_trio.wasi.http._client import Client
 from wasi_trio.wasi.http._context import HttpOptions
 from wasi_trio.wasi.http._fields import FIELD_OVERHEAD, MAX_SIZE
-from wasi_trio.wasi.keyvalue._bucket import MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_VALUE, PAGE_BYTES, TIMEOUT
+from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_BATCH_BYTES, MAX_KEY, MAX_VALUE, PAGE_BYTES, TIMEOUT
 from wasi_trio.wasi.keyvalue._bucket import PAGE as KEYS
 from wasi_trio.wasi.keyvalue._memory import LIMIT as STORE_LIMIT
 from wasi_trio.wasi.keyvalue._sqlite import READERS
@@ -80,17 +80,17 @@ def rows(heading: str) -> dict[str, str]:
 def test_the_bounds_are_those_of_the_code() -> None:
     limits, options, http, network = Limits(), HandlerOptions(), HttpOptions(), NetworkOptions()
     kept = http.keep_alive
-    table = rows("What a guest can use up")
+    table = rows("Limit memory, time and other resources")
     for what, number, words in [
         ("linear memory", limits.memory, f"{limits.memory >> 30} GiB for each memory, {limits.memories} memories"),
         (
-            "memory in all: memories and tables, handles and what is behind them, calls and contents under way",
+            "total memory: memories, tables, handles and their objects, calls and contents under way",
             limits.instance_memory,
             f"{limits.instance_memory >> 30} GiB for each instance",
         ),
-        ("memory of all instances together", SHARE, f"{SHARE * 100:g} % of"),
+        ("total memory of all instances", SHARE, f"{SHARE * 100:g} % of"),
         ("calls under way", limits.calls, f"{limits.calls:,} for each"),
-        ("calls of its own functions under way", MAX_THREADS, f"{MAX_THREADS:,} for each"),
+        ("calls under way of the component's own functions", MAX_THREADS, f"{MAX_THREADS:,} for each"),
         ("tables", limits.table_elements, f"{limits.table_elements:,} elements each, {limits.tables:,} tables"),
         ("core instances", limits.instances, f"{limits.instances:,} for"),
         ("handles (resources, streams, futures, calls)", limits.handles, f"{limits.handles:,} for"),
@@ -98,17 +98,16 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("pause in a response's body", options.body_timeout, "none"),
         ("work after the response", options.post_response_timeout, f"{options.post_response_timeout:g} s"),
         (
-            "processor time in a call that cannot be suspended (`realloc`, a destructor, `post-return`)",
+            "processor time of a call that cannot be suspended (`realloc`, a destructor, `post-return`)",
             limits.nested_seconds,
             f"{limits.nested_seconds:g} s",
         ),
         (
-            "that which a component computes in an asynchronous call from another of its composition, before it first"
-            " waits",
+            "computing in an asynchronous call between components of a composition, until it first waits",
             limits.non_preemptible_seconds,
             f"{limits.non_preemptible_seconds:g} s",
         ),
-        ("processor time for a request, that of host functions in its guest's calls included", None, "none |"),
+        ("processor time of a request, host functions included", None, "none |"),
         ("machine stack", FIBER_STACK, f"{FIBER_STACK >> 20} MiB"),
         ("data passed in one call", LIFT_FUEL, f"{LIFT_FUEL >> 20} MiB"),
         (
@@ -118,7 +117,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ),
         ("open files and directories", MAX_DESCRIPTORS, f"{MAX_DESCRIPTORS:,}, and all"),
         ("bytes of one read of a file", PIECE, f"{PIECE >> 10} KiB |"),
-        ("threads that work on one file system", THREADS, f"{THREADS}, for"),
+        ("threads at work on one file system", THREADS, f"{THREADS}, for"),
         ("pollables in one `poll`", io.POLL_LIMIT, f"{io.POLL_LIMIT:,} |"),
         (
             "random bytes in one call",
@@ -126,44 +125,44 @@ def test_the_bounds_are_those_of_the_code() -> None:
             f"{p2_random.LIMIT >> 20} MiB (0.2), {p3_random.LIMIT >> 20} MiB (0.3)",
         ),
         ("one set of header fields", MAX_SIZE, f"{MAX_SIZE >> 10} KiB, each field counting {FIELD_OVERHEAD} bytes"),
-        ("a body that nobody takes", CAPACITY, f"{CAPACITY >> 10} KiB"),
-        ("requests sent at once", http.max_outgoing, f"{http.max_outgoing}, and all"),
+        ("an unread body", CAPACITY, f"{CAPACITY >> 10} KiB"),
+        ("concurrent outgoing requests", http.max_outgoing, f"{http.max_outgoing}, and all"),
         (
-            "connections kept for further requests while nobody uses them",
+            "idle connections to other servers",
             kept.max_idle,
             f"{kept.max_idle} for each component in each process, {kept.max_idle_per_host} of them to one host, for"
             f" {kept.idle_timeout:g} s",
         ),
         ("sockets", network.max_sockets, f"{network.max_sockets:,} for each instance"),
-        ("descriptors of the process, for files, sockets and requests of all instances together", 3, "three quarters"),
-        ("bytes that wait to be sent over a connection of the system", host.CHUNK, f"{host.CHUNK >> 10} KiB"),
-        ("connections inside of an instance that wait to be accepted", WAITING, f"{WAITING} |"),
-        ("bytes that wait in one direction of a connection inside of an instance", PIPE, f"{PIPE >> 10} KiB"),
+        ("descriptors of files, sockets and requests of all instances", 3, "three quarters"),
+        ("unsent bytes of a connection of the system", host.CHUNK, f"{host.CHUNK >> 10} KiB"),
+        ("waiting connections inside an instance", WAITING, f"{WAITING} |"),
+        ("unread bytes in one direction of a connection inside an instance", PIPE, f"{PIPE >> 10} KiB"),
         (
-            "datagrams that wait at a socket inside of an instance",
+            "waiting datagrams of a socket inside an instance",
             memory.DATAGRAMS,
             f"{memory.DATAGRAMS}, and {memory.DATAGRAM_BYTES >> 10} KiB; {memory.ALL_DATAGRAM_BYTES >> 20} MiB at all",
         ),
         ("datagrams in one call (0.2)", DATAGRAMS, f"{DATAGRAMS}, and {DATAGRAM_BYTES >> 10} KiB"),
         ("a key, a value of `wasi:keyvalue`", MAX_KEY, f"{MAX_KEY >> 10} KiB, {MAX_VALUE >> 20} MiB |"),
         (
-            "keys of one batch, and the values that one gives",
+            "keys of one batch, and their values",
             MAX_BATCH,
-            f"{MAX_BATCH:,}, {MAX_ANSWER >> 20} MiB",
+            f"{MAX_BATCH:,}, {MAX_BATCH_BYTES >> 20} MiB",
         ),
         ("keys of one page of a listing", KEYS, f"{KEYS:,} and {PAGE_BYTES >> 10} KiB"),
         ("time of an operation on a bucket", TIMEOUT, f"{TIMEOUT:g} s, or half"),
         ("a bucket in memory", STORE_LIMIT, f"{STORE_LIMIT >> 20} MiB"),
-        ("threads that work on one bucket in SQLite", READERS, f"{READERS + 1} for each process"),
+        ("threads at work on one bucket in SQLite", READERS, f"{READERS + 1} for each process"),
         ("a log message of `wasi:logging`, its context", MOST, f"{MOST:,} characters, {MOST_CONTEXT} |"),
-        ("look-ups at once", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),
+        ("concurrent look-ups", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),
         ("addresses of one look-up", ADDRESSES, f"{ADDRESSES} |"),
-        ("time to send the written bytes of a socket after the instance has ended", LINGER, f"{LINGER:g} s"),
-        ("time of a sent request", Client().timeout, f"{Client().timeout:g} s"),
+        ("time to send a socket's written bytes after the instance has ended", LINGER, f"{LINGER:g} s"),
+        ("time of an outgoing request", Client().timeout, f"{Client().timeout:g} s"),
     ]:
         assert number is None or number > 0
         assert table.pop(what).startswith(words)
-    assert list(table) == ["what"]  # its first row
+    assert list(table) == ["resource"]  # its first row
 
 
 def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
@@ -173,12 +172,12 @@ def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
     table = rows("Compilation")
     for what, words in [
         ("time to check and compile", f"{limits.seconds:g} s"),
-        ("memory for that (Linux)", f"{limits.memory >> 30} GiB"),
+        ("memory to check and compile (Linux)", f"{limits.memory >> 30} GiB"),
         ("features of WebAssembly beyond those of the usual toolchains", "off"),
         ("instances of components and of core modules", f"{_plan.MAX_INSTANCES:,} |"),
         ("instances within instances", f"{_plan.MAX_DEPTH} deep"),
         (
-            "definitions that all instances carry out, with their fields, cases and arguments",
+            "definitions of all instances, with their fields, cases and arguments",
             f"{_plan.MAX_STEPS:,} |",
         ),
         ("canonical definitions of all instances", f"{_plan.MAX_CANONS:,} |"),
@@ -187,10 +186,10 @@ def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
             f"{_relink.MAX_CODE >> 20} MiB, {_relink.MAX_IMPORTS:,} imports",
         ),
         ("the size of a type as a tree, its depth", "1,000,000, 100"),
-        ("parts of types that `inspect` writes out", f"{_world.MAX_PARTS:,} |"),
+        ("parts of types that `inspect` prints", f"{_world.MAX_PARTS:,} |"),
     ]:
         assert table.pop(what).startswith(words)
-    assert list(table) == ["what"]
+    assert list(table) == ["resource"]
 
 
 def test_the_features_that_it_lists_are_those_there_are() -> None:
@@ -211,7 +210,7 @@ def test_an_engine_can_do_without_a_cache() -> None:
 
 
 def test_every_test_that_is_named_is_there() -> None:
-    section = PAGE.read_text("utf-8").split("\n## Where it is tested\n", 1)[1]
+    section = PAGE.read_text("utf-8").split("\n## Tests of these statements\n", 1)[1]
     named = set(re.findall(r"`(tests/[^`]+)`", section))
     assert len(named) > 40
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -1,4 +1,4 @@
-"""A server in a process of its own: the real command line."""
+"""A server in a process of its own, through the real command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.guests.build import ROOT, build
 
 
 class Process:
-    """The command line at work: ``wasi_trio serve``, listening on ``port`` of 127.0.0.1."""
+    """The running command ``wasi_trio serve``, which listens on ``port`` of 127.0.0.1."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.process = process
@@ -30,7 +30,7 @@ class Process:
 
     @property
     def stdout(self) -> str:
-        """All that was written so far."""
+        """All output so far."""
         return (self.folder / "stdout").read_text()
 
     @property
@@ -48,22 +48,22 @@ class Process:
         self.process.send_signal(number)
 
     async def ended(self) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for the end. Return the exit status."""
         return await trio.to_thread.run_sync(self.process.wait, abandon_on_cancel=True)
 
     async def said(self, text: str) -> None:
         """Return when ``text`` is on its standard error."""
         while text not in self.stderr:
             assert self.process.poll() is None, self.stderr
-            await trio.sleep(0.005)  # a file has no event to wait for
+            await trio.sleep(0.005)  # a file has no events
 
     def resident(self) -> int:
-        """Bytes of memory that it has at present."""
+        """Return its resident memory in bytes."""
         command = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
         return int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024
 
     def open_files(self) -> int | None:
-        """File descriptors that it has at present; None on systems without /proc, which have no cheap way to tell."""
+        """Return its number of open file descriptors. None on systems without /proc, where that is expensive."""
         folder = Path(f"/proc/{self.process.pid}/fd")
         return len(list(folder.iterdir())) if folder.exists() else None
 
@@ -77,10 +77,10 @@ async def command(
     before: Sequence[str] = (),
     descriptors: Sequence[int] = (),
 ) -> AsyncIterator[Process]:
-    """Run ``wasi_trio serve`` until its address is known; it is killed in the end if it still runs.
+    """Run ``wasi_trio serve``, and yield it once its address is known. Kill it at the end if it is still running.
 
-    ``patience`` is for all of the block. ``before`` stands before the command, as ``env`` could. It is started
-    with ``descriptors`` beside its standard ones.
+    ``patience`` is the timeout of the block in seconds. ``before`` precedes the command, as ``env`` could. The process
+    inherits ``descriptors`` besides the standard ones.
     """
     process = _start(folder, component, options, before, descriptors)
     running = Process(process, folder)
@@ -126,7 +126,7 @@ def _port(pattern: str, text: str) -> int:
 
 
 def on_disk(folder: Path, name: str) -> Path:
-    """A guest as a file."""
+    """Write a guest to a file."""
     if name.startswith("python"):
         return build(name)
     path = folder / f"{name}.wasm"

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a server in this process, and a client that sees every piece of a response."""
+"""Shared by the end-to-end tests: a server in this process, and a client that sees every part of a response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request, Response
 
-#: seconds after which a test that still waits has failed; nothing here takes long on an idle machine
+#: The timeout of a waiting test, in seconds. Everything here is fast on an idle machine.
 PATIENCE = 60.0
 
 
@@ -41,7 +41,7 @@ def engine() -> Engine:
 
 @functools.cache
 def guest(name: str) -> LinkedComponent:
-    """A guest by name, compiled and linked: ``python_p2`` is built by its toolchain, all others are in text."""
+    """Compile and link a guest by name. ``python_p2`` comes from a toolchain, and all others from text."""
     data = build(name).read_bytes() if name.startswith("python") else wat.load(name)
     return link(engine(), data, name)
 
@@ -54,7 +54,7 @@ def request(path: str = "/", method: str = "GET", body: Body | None = None) -> R
 
 
 async def content(response: Response) -> bytes:
-    """All of a response's body; raises BodyAborted where it is cut."""
+    """Return all of a response's body. Raise BodyAborted if it is cut."""
     pieces = []
     while piece := await response.body.receive_some():
         pieces.append(piece)
@@ -66,15 +66,14 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def told(caplog: pytest.LogCaptureFixture, reason: str) -> bool:
-    """Whether the log has the reason on some first line."""
+    """Return whether a first line in the log contains the reason."""
     return any(reason in line.split("\n", 1)[0] for line in logged(caplog))
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return when ``condition`` holds, the event loop turning meanwhile.
+    """Return when ``condition`` holds. The event loop keeps running.
 
-    A virtual clock stands still while it turns, so it is given a little time now and then, on which a condition may
-    depend.
+    A virtual clock stands still meanwhile, so it is advanced a little at intervals, for conditions that depend on time.
     """
     turns = 0
     while not condition():
@@ -85,7 +84,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Watched(IncomingHandler):
-    """A handler's way of calling guests, which remembers the instances that it called."""
+    """The handler's interface for calling guests, which also records the called instances."""
 
     def __init__(self, component: LinkedComponent) -> None:
         super().__init__(component)
@@ -118,20 +117,20 @@ class Pool:
 
     @property
     def instances(self) -> list[Instance]:
-        """Those that were given a request, in that order: once for each."""
+        """The instances in the order of their first requests, each once."""
         return self.watched.instances
 
     @property
     def live(self) -> int:
-        """How many of them still have a store."""
+        """The number of instances that still have a store."""
         return sum(alive(instance) for instance in set(self.instances))
 
     async def all_gone(self) -> None:
-        """Return when no instance works on a request and all stores are freed."""
+        """Return when no instance has a request and all stores are freed."""
         await until(lambda: not self.handler.active and not self.live)
 
     async def get(self, path: str = "/") -> bytes:
-        """The content of the response to a request that does not come by a socket."""
+        """Return the content of the response to a request without a socket."""
         return await content(await self.handler.handle(request(path)))
 
 
@@ -141,7 +140,7 @@ def alive(instance: Instance) -> bool:
 
 @asynccontextmanager
 async def handle(name: str, options: HandlerOptions | None = None) -> AsyncIterator[Pool]:
-    """Give requests to a guest; in the end all is dropped as it stands."""
+    """Run a handler for a guest during the block. Cancel everything at the end."""
     with trio.CancelScope() as scope:
         async with ProxyHandler(guest(name), options) as handler:
             yield Pool(handler)
@@ -152,7 +151,7 @@ async def handle(name: str, options: HandlerOptions | None = None) -> AsyncItera
 
 
 class Site(Pool):
-    """A guest that is being served on ``port`` of 127.0.0.1."""
+    """A guest served on ``port`` of 127.0.0.1."""
 
     def __init__(self, handler: ProxyHandler, port: int) -> None:
         super().__init__(handler)
@@ -162,7 +161,7 @@ class Site(Pool):
         return Client(self.port)
 
     async def ask(self, path: str = "/", method: str = "GET", body: bytes = b"", *headers: tuple[str, str]) -> Answer:
-        """One request on a connection of its own."""
+        """Send a request on a new connection, and return the response."""
         async with self.client() as client:
             return await client.ask(path, method, body, *headers)
 
@@ -171,9 +170,9 @@ class Site(Pool):
 async def serve(
     component: str | LinkedComponent, options: HandlerOptions | None = None, headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> AsyncIterator[Site]:
-    """Serve a guest; in the end all is dropped as it stands.
+    """Serve a guest during the block. Cancel everything at the end.
 
-    Instances are kept however long a test takes, unless ``options`` say otherwise: sockets have no virtual clock.
+    Instances are kept for the whole test unless ``options`` differ, because sockets have no virtual clock.
     """
     options = options or HandlerOptions()
     if options.idle_instance_timeout == HandlerOptions().idle_instance_timeout:
@@ -183,7 +182,7 @@ async def serve(
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery, ProxyHandler(linked, options) as handler:
             site = Site(handler, listener.getsockname()[1])
-            # A client that closes its connection is to be gone at once, and not after a while.
+            # A client that closes its connection must count as gone at once.
             limits = ConnectionLimits(half_closed_timeout=0.0)
             server = Server(HandlerService(handler, headers=headers), limits=limits)
             nursery.start_soon(server.run, [listener], trio.Event())
@@ -205,7 +204,7 @@ class Answer:
 
 
 class Client:
-    """One HTTP/1.1 connection; what does not follow the protocol raises h11.RemoteProtocolError."""
+    """An HTTP/1.1 connection. Violations of the protocol raise h11.RemoteProtocolError."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.address = (host, port)
@@ -225,7 +224,7 @@ class Client:
         return self._stream
 
     async def start(self, path: str, method: str = "GET", *headers: tuple[str, str]) -> None:
-        """Send the head of a request, and its end where no header says that a body follows."""
+        """Send the head of a request, and its end unless a header announces a body."""
         host, port = self.address
         await self.send(h11.Request(method=method, target=path, headers=[("host", f"{host}:{port}"), *headers]))
         if not any(name in ("content-length", "transfer-encoding") for name, _ in headers):
@@ -247,19 +246,19 @@ class Client:
             try:
                 data = await self.stream.receive_some(65536)
             except trio.BrokenResourceError:
-                # Reset: h11 is told that it ended, and says what that means in the middle of a response.
+                # A reset counts as an end, which h11 interprets in the middle of a response.
                 data = b""
             self.protocol.receive_data(data)
         return event
 
     async def head(self) -> Answer:
-        """The head of the response."""
+        """Return the head of the response."""
         event = await self.event()
         assert isinstance(event, h11.Response), event
         return Answer(event.status_code, event.headers)
 
     async def content(self, size: int) -> bytes:
-        """The next ``size`` bytes of the response's body, and not one that comes with them."""
+        """Return the next ``size`` bytes of the response's body, and no byte more."""
         data = b""
         while len(data) < size:
             event = await self.event()
@@ -269,7 +268,7 @@ class Client:
         return data
 
     async def rest(self, answer: Answer) -> Answer:
-        """Complete an answer with what is still to come of its body."""
+        """Complete a response with the rest of its body."""
         try:
             while isinstance(event := await self.event(), h11.Data):
                 answer.body += event.data
@@ -280,7 +279,7 @@ class Client:
         return answer
 
     async def ask(self, path: str, method: str = "GET", body: bytes = b"", *headers: tuple[str, str]) -> Answer:
-        """A request and all of its response. A client may ask again when it got one that is not cut."""
+        """Send a request, and return its whole response. After a complete response the client may ask again."""
         if self.protocol.our_state is h11.DONE:
             self.protocol.start_next_cycle()
         if body:

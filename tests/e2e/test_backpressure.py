@@ -1,4 +1,4 @@
-"""Nothing is read ahead of who wants it, in any direction, and nothing is stuck when it is not wanted any more."""
+"""Backpressure in all directions: nothing is read ahead of its reader, and unwanted data blocks nothing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.e2e.support import Client, serve
 
 BLOCK = bytes(i * 7 % 251 for i in range(100_003))
 COUNT = 600
-#: what sockets on this machine may hold between two programs, generously; all of it is COUNT blocks, 60 MB
+#: A generous bound on the socket buffers between two programs. COUNT blocks are 60 MB.
 IN_FLIGHT = 30_000_000
 
 
 class Sender:
-    """Sends COUNT blocks, and knows how many of them it got rid of."""
+    """Sends COUNT blocks, and counts those that were sent."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -44,7 +44,7 @@ async def read_all(client: Client) -> bytes:
 
 
 @pytest.mark.parametrize("guest", ["echo", "echo_splice"])
-async def test_an_upload_waits_for_whoever_reads_the_echo(guest: str, nursery: trio.Nursery) -> None:
+async def test_an_upload_waits_for_the_reader_of_the_echo(guest: str, nursery: trio.Nursery) -> None:
     sender = Sender()
     async with serve(guest) as site, site.client() as client:
         await client.start("/", "POST", ("content-length", str(COUNT * len(BLOCK))))
@@ -55,7 +55,7 @@ async def test_an_upload_waits_for_whoever_reads_the_echo(guest: str, nursery: t
         assert await read_all(client) == digest_of_all()
 
 
-async def test_another_server_waits_for_whoever_reads_the_response(nursery: trio.Nursery) -> None:
+async def test_another_server_waits_for_the_reader_of_the_response(nursery: trio.Nursery) -> None:
     sender = Sender()
 
     async def answer(stream: trio.SocketStream) -> None:
@@ -74,13 +74,13 @@ async def test_another_server_waits_for_whoever_reads_the_response(nursery: trio
 
 
 @pytest.mark.parametrize(("guest", "path", "status"), [("hello", "/", 200), ("trap", "/", 500), ("sleep", "/20", 200)])
-async def test_a_body_that_the_guest_does_not_read(guest: str, path: str, status: int) -> None:
-    """The answer comes all the same, to a client that sends for as long as it is let before it reads anything."""
+async def test_an_unread_request_body(guest: str, path: str, status: int) -> None:
+    """A client receives the response although it sends as long as possible before it reads."""
     async with serve(guest) as site:
         for blocks in (1, 50):
             async with site.client() as client:
                 await client.start(path, "POST", ("content-length", str(blocks * len(BLOCK))))
-                with contextlib.suppress(trio.BrokenResourceError):  # the server closes once it has answered
+                with contextlib.suppress(trio.BrokenResourceError):  # the server closes after its response
                     for _ in range(blocks):
                         await client.write(BLOCK)
                 answer = await client.rest(await client.head())
@@ -88,8 +88,8 @@ async def test_a_body_that_the_guest_does_not_read(guest: str, path: str, status
         await site.all_gone()
 
 
-async def test_a_slow_reader_gets_everything() -> None:
-    """The response is long over for the guest when its client gets to the end of it."""
+async def test_a_slow_reader_receives_everything() -> None:
+    """The guest has long finished the response when its client reads the end."""
     body = BLOCK * 3
     async with serve("python_p2") as site, site.client() as client:
         await client.start("/echo", "POST", ("content-length", str(len(body))))

@@ -1,4 +1,4 @@
-"""A guest that computes without end: others are served meanwhile, and it can be stopped at any time."""
+"""A guest that computes endlessly: other requests are served, and it can be stopped at any time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve.pool._options import HandlerOptions
 
 
-async def test_others_are_answered_meanwhile() -> None:
+async def test_other_requests_are_answered() -> None:
     async with serve("python_p2") as site:
         async with site.client() as spinning:
             await spinning.start("/spin")
@@ -23,7 +23,7 @@ async def test_others_are_answered_meanwhile() -> None:
         await site.all_gone()
 
 
-async def test_several_that_spin() -> None:
+async def test_several_spinning_guests() -> None:
     async with serve("spin") as busy, serve("hello") as site, trio.open_nursery() as nursery:
 
         async def spin() -> None:
@@ -37,10 +37,10 @@ async def test_several_that_spin() -> None:
         for _ in range(3):
             assert (await site.ask()).status == 200
         nursery.cancel_scope.cancel()
-    # serve() has waited for the handlers, so all of them are gone
+    # serve() has waited for the handlers, so all of them have ended
 
 
-async def test_a_stream_goes_on_meanwhile() -> None:
+async def test_a_stream_continues() -> None:
     async with serve("spin") as busy, serve("echo") as site, busy.client() as spinning, site.client() as client:
         await client.start("/", "POST", ("transfer-encoding", "chunked"))
         await spinning.start("/")
@@ -61,8 +61,8 @@ async def test_a_deadline_ends_it(guest: str, path: str, caplog: pytest.LogCaptu
         await site.all_gone()
 
 
-async def test_where_it_can_not_be_suspended_it_traps(caplog: pytest.LogCaptureFixture) -> None:
-    """In realloc it holds up the event loop, for as long as the limit says and no longer."""
+async def test_a_call_that_cannot_be_suspended_traps(caplog: pytest.LogCaptureFixture) -> None:
+    """In realloc it blocks the event loop, but only for the limited time."""
     async with serve("spin_in_realloc", HandlerOptions(limits=Limits(nested_seconds=0.05))) as site:
         assert (await site.ask("/path")).status == 500
         assert "cannot be suspended" in caplog.text

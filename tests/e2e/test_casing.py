@@ -1,4 +1,4 @@
-"""Names of fields as they are on the wire: over HTTP/1 as the guest spelled them first, over HTTP/2 in lower case."""
+"""The case of field names on the wire: over HTTP/1 as the guest first spelled them, over HTTP/2 in lower case."""
 
 from __future__ import annotations
 

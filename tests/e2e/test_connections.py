@@ -1,6 +1,6 @@
-"""20 connections of 5 requests each, in every mode of using instances again: exactly how many instances that takes.
+"""20 connections with 5 requests each, in every mode of reuse: the exact number of instances.
 
-Each guest waits on its clock, which is the test's: so the requests of a turn are under way together on any machine.
+Each guest waits on the test's clock. So the requests of a round are active together on any machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REQUESTS = 5
             10,
             id="WASI 0.3, used up before there is no room",
         ),
-        # One whose instance waits in the middle of itself, whatever it would be allowed.
+        # An instance that waits within a synchronous call takes one request, whatever the options allow.
         pytest.param("p3_sync", {}, [1] * 20, 20, id="WASI 0.3 without callbacks"),
         pytest.param("sleep", {"max_instance_reuse_count": 100}, [1] * 20, 20, id="WASI 0.2 with reuse"),
         pytest.param("sleep", {"max_instance_reuse_count": 3}, [1] * 20, 40, id="WASI 0.2 with some reuse"),
@@ -51,7 +51,7 @@ async def test_instances(
     started: int,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """``at_first`` are the requests of each instance in the first turn, ``started`` the instances in the end."""
+    """``at_first`` are the requests of each instance in the first round, and ``started`` is the final number."""
     statuses: list[int] = []
     async with handle(guest, HandlerOptions(**options)) as pool:  # type: ignore[arg-type]
 
@@ -70,6 +70,6 @@ async def test_instances(
         assert trio.current_time() == pytest.approx(REQUESTS)
         assert len(statuses) == CONNECTIONS * REQUESTS
         assert set(statuses) <= {200, 204}
-        # On a machine that is busy a guest may wait for a turn of the loop while its next request comes.
+        # On a busy machine a guest may still wait for the event loop when its next request arrives.
         assert started <= pool.handler.started == len(set(pool.instances)) <= started + 2
         assert max(Counter(pool.instances).values()) <= pool.handler.reuse_count

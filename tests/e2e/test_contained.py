@@ -1,4 +1,4 @@
-"""Users' Python code that raises what is no Exception: it ends the guest's call, and the others' go on."""
+"""User code that raises BaseExceptions: it ends the guest's call, and other calls continue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = ["SystemExit", "GeneratorExit", "Own", "a group"]
 
 
 class Work:
-    """acme:host/work: each path that is not /0 or /100 raises what ``make`` gives."""
+    """acme:host/work. Each path other than /0 and /100 raises the exception from ``make``."""
 
     def __init__(self, make: Any) -> None:
         self._make = make
@@ -53,9 +53,7 @@ def guest(name: str, implementation: Any) -> LinkedComponent:
 
 @pytest.mark.parametrize("make", KINDS, ids=NAMES)
 @pytest.mark.parametrize("name", GUESTS)
-async def test_a_host_function_ends_the_call_of_its_request_alone(
-    name: str, make: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_host_function_only_ends_its_own_call(name: str, make: Any, caplog: pytest.LogCaptureFixture) -> None:
     async with serve(guest(name, Work(make))) as site:
         for path in ("/1", "/101", "/102", "/103"):
             caplog.clear()
@@ -67,7 +65,7 @@ async def test_a_host_function_ends_the_call_of_its_request_alone(
 
 
 @pytest.mark.parametrize("name", GUESTS)
-async def test_an_interface_that_can_not_be_made(name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_interface_that_cannot_be_created(name: str, caplog: pytest.LogCaptureFixture) -> None:
     made = []
 
     class Exits(Work):
@@ -84,7 +82,7 @@ async def test_an_interface_that_can_not_be_made(name: str, caplog: pytest.LogCa
 
 @pytest.mark.parametrize("make", KINDS, ids=NAMES)
 @pytest.mark.parametrize("name", GUESTS)
-async def test_a_task_beside_an_instance_ends_that_instance_alone(
+async def test_a_background_task_only_ends_its_own_instance(
     name: str, make: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Background(Work):
@@ -106,7 +104,7 @@ async def test_a_task_beside_an_instance_ends_that_instance_alone(
 
 
 class Failing:
-    """A listener that fails whatever it is told."""
+    """A listener that always fails."""
 
     def instance_started(self, number: int) -> None:
         raise SystemExit(3)
@@ -121,7 +119,7 @@ class Failing:
         raise ValueError
 
 
-async def test_a_listener_that_fails_takes_no_request_with_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_listener_affects_no_request(caplog: pytest.LogCaptureFixture) -> None:
     async with serve("hello", HandlerOptions(listeners=[lambda name: Failing()])) as site:
         assert (await site.ask()).status == 200
         await site.all_gone()
@@ -129,7 +127,7 @@ async def test_a_listener_that_fails_takes_no_request_with_it(caplog: pytest.Log
         assert (await site.ask()).status == 200
 
 
-def test_what_is_for_the_program_and_for_trio_goes_on() -> None:
+def test_keyboard_interrupt_and_cancelled_are_passed_on() -> None:
     interrupt = KeyboardInterrupt()
     assert contained(interrupt) is interrupt
     assert split(interrupt) == (None, interrupt)
@@ -140,7 +138,7 @@ def test_what_is_for_the_program_and_for_trio_goes_on() -> None:
     assert passing.exceptions == (interrupt,)
 
 
-def test_the_text_of_what_was_raised_is_told() -> None:
+def test_the_text_of_the_exception_is_logged() -> None:
     error = contained(SystemExit("no configuration"))
     assert isinstance(error, ContainedError)
     assert str(error) == "SystemExit was raised for a guest, which ends only the guest's call: no configuration"

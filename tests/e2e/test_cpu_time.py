@@ -1,4 +1,4 @@
-"""A quota of processor time for each request: who has used it up is answered, and the guest's call ended."""
+"""The limit of processor time for a request: exceeding it answers the request and ends the guest's call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPINNING = [("spin", "/"), ("p3_spin", "/0"), ("p3_spin", "/2"), ("p3_spin", "/3
 
 @pytest.mark.parametrize(("guest", "path"), [*SPINNING, ("p3_spin_in_start", "/")])
 async def test_503(guest: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
-    """There is no deadline that could end it."""
+    """No deadline could end it."""
     async with serve(guest, OPTIONS) as site:
         for _ in range(2):
             answer = await site.ask(path)
@@ -33,7 +33,7 @@ async def test_503(guest: str, path: str, caplog: pytest.LogCaptureFixture) -> N
 
 
 @pytest.mark.parametrize(("guest", "path"), SPINNING)
-async def test_the_instance_is_gone_and_says_why(guest: str, path: str) -> None:
+async def test_the_instance_ends_with_a_reason(guest: str, path: str) -> None:
     ended: list[Retirement] = []
 
     class Listener:
@@ -54,7 +54,7 @@ async def test_the_instance_is_gone_and_says_why(guest: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("guest", "path"), [("spin", "/1"), ("p3_spin", "/1")])
-async def test_a_response_that_has_begun_is_cut(guest: str, path: str) -> None:
+async def test_a_begun_response_is_cut(guest: str, path: str) -> None:
     async with handle(guest, OPTIONS) as pool:
         response = await pool.handler.handle(request(path))
         with pytest.raises(BodyAborted):
@@ -62,8 +62,8 @@ async def test_a_response_that_has_begun_is_cut(guest: str, path: str) -> None:
         await pool.all_gone()
 
 
-async def test_others_of_the_instance_fail_as_at_a_trap() -> None:
-    """Those of WASI 0.3 that wait in the instance; what comes after them has another."""
+async def test_other_requests_of_the_instance_fail_as_after_a_trap() -> None:
+    """Those requests wait in the instance of WASI 0.3. Later requests get another instance."""
     source = wat.source("p3_glutton")
     async with component(source, max_cpu_time=0.5) as app, trio.open_nursery() as nursery:
         failed: list[type[Exception]] = []
@@ -82,8 +82,8 @@ async def test_others_of_the_instance_fail_as_at_a_trap() -> None:
 
 
 @pytest.mark.parametrize("guest", ["hello", "p3_hello", "echo", "p3_echo"])
-async def test_each_request_has_its_own(guest: str) -> None:
-    """However many an instance takes; and to wait costs nothing."""
+async def test_each_request_has_its_own_limit(guest: str) -> None:
+    """This holds for all requests of an instance. Waiting takes no processor time."""
     async with handle(guest, HandlerOptions(max_cpu_time=1.0, max_instance_reuse_count=1000)) as pool:
         for _ in range(100):
             await pool.get()
@@ -91,7 +91,7 @@ async def test_each_request_has_its_own(guest: str) -> None:
 
 
 @pytest.mark.parametrize("guest", ["sleep", "p3_sleep"])
-async def test_time_that_is_waited_is_not_counted(guest: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_waiting_does_not_count(guest: str, autojump_clock: trio.testing.MockClock) -> None:
     async with handle(guest, HandlerOptions(max_cpu_time=1.0)) as pool:
         assert await pool.get("/60000") == b"slept\n"
 
@@ -102,7 +102,7 @@ async def _used(pool: Pool) -> float:
     return exchange.processor
 
 
-async def test_nothing_is_counted_without_a_quota() -> None:
+async def test_nothing_is_counted_without_a_limit() -> None:
     async with handle("hello") as pool:
         assert await _used(pool) == 0
     async with handle("hello", OPTIONS) as pool:

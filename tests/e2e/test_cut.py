@@ -1,4 +1,4 @@
-"""What a guest has written before it fails reaches its client, which can tell that it is not all."""
+"""Content that a guest wrote before its failure reaches the client, which can tell that it is incomplete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.ways import BOTH, WAYS, Cut
 
 @WAYS
 @BOTH
-async def test_what_was_written_before_a_trap(guest: str, way: Any) -> None:
+async def test_content_before_a_trap(guest: str, way: Any) -> None:
     async with way(guest) as ask:
         for _ in range(3):
             with pytest.raises(Cut) as caught:
@@ -20,7 +20,7 @@ async def test_what_was_written_before_a_trap(guest: str, way: Any) -> None:
 
 
 @WAYS
-async def test_what_was_written_before_an_error_in_place_of_trailers(way: Any) -> None:
+async def test_content_before_an_error_in_place_of_trailers(way: Any) -> None:
     async with way("python_p3") as ask:
         for _ in range(3):
             with pytest.raises(Cut) as caught:

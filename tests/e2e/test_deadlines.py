@@ -1,4 +1,4 @@
-"""A client is answered at its deadline, whatever the guest is in. How late is measured by ``benchmarks.deadlines``."""
+"""A client gets its answer at the deadline, whatever its guest does. ``benchmarks.deadlines`` measures the delay."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve.pool._options import HandlerOptions
 
 TIMEOUT = 0.3
-#: seconds that a guest may hold up the event loop for: in none of these tests what ends it
+#: The time for which a guest may block the event loop, in seconds. It never decides one of these tests.
 NESTED = 30.0
 
 
 @pytest.mark.parametrize("late", LATE, ids=str)
 async def test_504_at_the_deadline(late: Late) -> None:
-    """And again, after it and beside another guest: the event loop is in order, and the instance gone."""
+    """It also works a second time and next to another guest: the event loop is intact, and the instance is gone."""
     options = HandlerOptions(
         request_timeout=TIMEOUT, cancel_grace=0.1, idle_instance_timeout=0.1, limits=Limits(nested_seconds=NESTED)
     )
@@ -32,8 +32,8 @@ async def test_504_at_the_deadline(late: Late) -> None:
         await site.all_gone()
 
 
-async def test_spinning_in_post_return_has_a_limit_of_its_own() -> None:
-    """The client has been answered by then, and others are answered meanwhile."""
+async def test_post_return_has_its_own_limit() -> None:
+    """The client already has its response, and other requests are answered."""
     options = HandlerOptions(max_instance_reuse_count=9, request_timeout=NESTED, post_response_timeout=0.2)
     async with serve("spin_in_post_return", options) as site, serve("hello") as other:
         for number in (1, 2):

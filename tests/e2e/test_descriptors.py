@@ -1,4 +1,4 @@
-"""The process's file descriptors: who may have how many, and what is done when there are none."""
+"""File descriptors of the process: their limits, and behaviour without free ones."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from wasi_trio.wasi.http._outgoing import PendingResponse, start
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no prlimit and no /proc")
 
 
-async def test_requests_of_all_instances_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of two instances has two requests under way; of five that is the most that there may be."""
+async def test_the_limit_of_requests_of_all_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two instances has two active requests. Of five requests that is the maximum."""
     monkeypatch.setattr(Share, "limit", 4)
     assert GUESTS.count == 0
     listener = socket.create_server(("127.0.0.1", 0))
@@ -66,7 +66,7 @@ async def test_requests_of_all_instances_together_have_a_bound(monkeypatch: pyte
 
 
 @linux
-async def test_a_server_takes_the_descriptors_that_it_may_have(tmp_path: Path) -> None:
+async def test_a_server_raises_its_limit_of_descriptors(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     low = min(256, soft)
     resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
@@ -78,17 +78,17 @@ async def test_a_server_takes_the_descriptors_that_it_may_have(tmp_path: Path) -
 
 
 @linux
-async def test_connections_wait_while_there_is_no_descriptor_for_them(tmp_path: Path) -> None:
+async def test_connections_wait_for_descriptors(tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, "hello")) as server:
         assert (await server.ask()).status == 200
         pid = server.process.pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, before[1]))
-        # Gaps below that are filled.
+        # Fill gaps below.
         clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(highest + 1)]
         async with server.client() as waiting:
-            await server.said("connections wait until others end: Too many open files")
+            await server.said("connections wait until others close: Too many open files")
             for client in clients:
                 client.close()
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
@@ -99,7 +99,7 @@ async def test_connections_wait_while_there_is_no_descriptor_for_them(tmp_path: 
 
 @contextmanager
 def without_standard_streams(*options: str) -> Iterator[tuple[int, int]]:
-    """A server that was started with descriptors 0 to 2 closed: its process and its port."""
+    """Start a server with descriptors 0 to 2 closed. Yield its process and its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "wasi_trio", "serve", "--addr", f"127.0.0.1:{port}", *options]
@@ -118,8 +118,8 @@ def _children(pid: int) -> list[str]:
 
 @linux
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_standard_streams_that_are_closed_are_no_client_s_connection(tmp_path: Path, workers: int) -> None:
-    """The guest prints; what it prints is not to go to whatever socket got the number."""
+async def test_closed_standard_streams_are_not_reused_for_clients(tmp_path: Path, workers: int) -> None:
+    """The guest prints. Its output must not go to a socket with the number of a standard stream."""
     toml = tmp_path / "hypercorn.toml"
     toml.write_text(f"workers = {workers}\n")
     options = ["--hypercorn-config", str(toml), str(on_disk(tmp_path, "stdout"))]
@@ -130,7 +130,7 @@ async def test_standard_streams_that_are_closed_are_no_client_s_connection(tmp_p
                     answer = await client.ask("/")
                 break
             except OSError:
-                await trio.sleep(0.01)  # it says nowhere that it listens
+                await trio.sleep(0.01)  # nothing announces that it listens
         for _ in range(20):
             assert answer.status == 200
             assert answer.body == b"printed\n"

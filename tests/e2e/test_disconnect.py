@@ -1,4 +1,4 @@
-"""Clients that leave in the middle: whatever the guest is doing for them ends there and then, and its instance goes."""
+"""Clients that leave: the guest's work for them ends at once, whatever it is, and so does the instance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOUR = "/3600000"
 
 
 async def settled(site: Site, count: int = 1) -> None:
-    """So many instances were given a request and all of them wait for something."""
+    """Return when this number of instances have a request, and all of them wait for something."""
     await until(lambda: site.live == count)
     await trio.testing.wait_all_tasks_blocked()
 
@@ -37,7 +37,7 @@ async def test_while_the_guest_computes() -> None:
         await site.all_gone()
 
 
-async def test_while_the_guest_computes_and_has_begun_to_answer() -> None:
+async def test_while_the_guest_computes_after_the_head() -> None:
     async with serve("spin") as site:
         async with site.client() as client:
             await client.start("/1")
@@ -47,19 +47,19 @@ async def test_while_the_guest_computes_and_has_begun_to_answer() -> None:
 
 
 async def test_while_the_response_is_streamed() -> None:
-    """The guest writes as fast as it is let; this client has read the head and a little, and no more."""
+    """The guest writes as fast as possible. The client has read the head and a little content."""
     async with serve("endless_body") as site:
         async with site.client() as client:
             await client.start("/1")
             assert (await client.head()).status == 200
             await client.event()
-            # All buffers between guest and client are full now.
+            # All buffers between the guest and the client are full.
             await trio.testing.wait_all_tasks_blocked()
             assert site.live == 1
         await site.all_gone()
 
 
-async def test_while_the_guest_keeps_silent_in_the_middle_of_its_response() -> None:
+async def test_while_the_guest_pauses_in_its_response() -> None:
     async with serve("endless_body") as site:
         async with site.client() as client:
             await client.start("/")
@@ -84,7 +84,7 @@ async def test_while_the_guest_reads_the_request(guest: str, header: tuple[str, 
 
 
 async def test_while_the_guest_awaits_another_server(nursery: trio.Nursery) -> None:
-    """That server sees that nobody waits for its answer any more."""
+    """That server sees that the request was abandoned."""
     asked, left = trio.Event(), trio.Event()
 
     async def never_answer(stream: trio.SocketStream) -> None:
@@ -103,8 +103,8 @@ async def test_while_the_guest_awaits_another_server(nursery: trio.Nursery) -> N
         await site.all_gone()
 
 
-async def test_while_the_request_waits_for_its_turn() -> None:
-    """It is never given to a guest, and what comes after it is."""
+async def test_while_the_request_is_queued() -> None:
+    """No guest receives it, and later requests are served."""
     async with serve("sleep", HandlerOptions(max_concurrent_requests=1)) as site, site.client() as first:
         await first.start(HOUR)
         await settled(site)
@@ -124,7 +124,7 @@ async def test_while_the_request_waits_for_its_turn() -> None:
 
 
 @pytest.mark.parametrize("guest", ["spin_in_start", "p3_spin_in_start"])
-async def test_while_the_instance_is_being_made(guest: str) -> None:
+async def test_while_the_instance_is_being_created(guest: str) -> None:
     async with serve(guest) as site, serve("hello") as other:
         for number in (1, 2):
             async with site.client() as client:
@@ -137,7 +137,7 @@ async def test_while_the_instance_is_being_made(guest: str) -> None:
 
 
 async def test_after_the_response() -> None:
-    """Its client got what it came for: the guest may go on."""
+    """Its client has the whole response, so the guest may continue."""
     async with serve("p3_background", HandlerOptions(max_instance_reuse_count=1_000_000)) as site:
         async with site.client() as client:
             assert (await client.ask("/100")).body == b"0\n"
@@ -146,7 +146,7 @@ async def test_after_the_response() -> None:
             assert site.instances[0].dead is None
 
 
-async def test_an_instance_whose_client_left_is_not_used_again() -> None:
+async def test_an_instance_whose_client_left_is_not_reused() -> None:
     async with serve("sleep", HandlerOptions(max_instance_reuse_count=100)) as site:
         assert (await site.ask("/1")).status == 200
         async with site.client() as client:

@@ -1,4 +1,4 @@
-"""Before a server drains it tells balancers and clients to go elsewhere, and takes what still comes."""
+"""Before a server drains, it tells balancers and clients to go elsewhere, and still accepts requests."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ async def not_ready(server: Process) -> None:
 
 
 async def closes(client: Client) -> bool:
-    """Whether the response to a request announces the end of its connection."""
+    """Return whether the response to a request announces the end of its connection."""
     assert (await client.ask("/")).status == 200
     return client.protocol.our_state is h11.MUST_CLOSE
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_requests_are_taken_while_nobody_should_send_any(tmp_path: Path, workers: str) -> None:
+async def test_requests_are_accepted_during_the_delay(tmp_path: Path, workers: str) -> None:
     options = [*DELAY, "2s", "--workers", workers]
     async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
         while await readiness(server) != 200:  # noqa: ASYNC110 - another process tells when it is asked
@@ -43,7 +43,7 @@ async def test_requests_are_taken_while_nobody_should_send_any(tmp_path: Path, w
             assert not await closes(kept)
             server.signal(signal.SIGTERM)
             await not_ready(server)
-            # The worker of the kept connection may be told a moment later than the page.
+            # The worker of the kept connection may receive the order a moment after the admin address.
             while not await closes(kept):  # noqa: ASYNC110 - another process tells when it is asked
                 await trio.sleep(0.005)
             assert await closes(fresh)
@@ -62,8 +62,8 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["hello", "p3_hello"])
-async def test_no_request_is_lost_over_the_end_of_one_of_two_servers(tmp_path: Path, name: str) -> None:
-    """As behind a balancer: connections are reused, and a server that is not ready gets no further requests."""
+async def test_no_request_is_lost_when_one_of_two_servers_ends(tmp_path: Path, name: str) -> None:
+    """Like a balancer, the client reuses connections, and sends nothing to a server that is not ready."""
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()

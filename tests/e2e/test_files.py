@@ -59,7 +59,7 @@ def test_serving_text(tmp_path: Path) -> None:
         assert server.get() == "Hello, world!\n"
 
 
-async def test_a_fifo_keeps_no_other_request_waiting(data: Path) -> None:
+async def test_a_fifo_does_not_block_other_requests(data: Path) -> None:
     os.mkfifo(data / "fifo")
     async with component(build("python_p2"), preopens={"/data": data}) as app:
         answers: list[str] = []
@@ -79,7 +79,9 @@ async def test_a_fifo_keeps_no_other_request_waiting(data: Path) -> None:
         assert answers == ["at last\n"]
 
 
-async def test_a_client_that_leaves_while_a_file_is_waited_for(data: Path, autojump_clock: trio.abc.Clock) -> None:
+async def test_a_client_that_leaves_while_its_guest_waits_for_a_file(
+    data: Path, autojump_clock: trio.abc.Clock
+) -> None:
     os.mkfifo(data / "fifo")
     before = len(os.listdir("/dev/fd"))
     async with component(build("python_p2"), preopens={"/data": data}) as app:
@@ -88,4 +90,4 @@ async def test_a_client_that_leaves_while_a_file_is_waited_for(data: Path, autoj
         assert scope.cancelled_caught
         await app.settled()
         assert app.live == 0
-    assert len(os.listdir("/dev/fd")) <= before + 1  # that of the preopen
+    assert len(os.listdir("/dev/fd")) <= before + 1  # one for the preopen

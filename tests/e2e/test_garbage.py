@@ -1,4 +1,4 @@
-"""Requests leave no cycles behind: collecting those of busy guests would stop the event loop for tenths of a second."""
+"""Requests leave no cycles: collecting those of busy guests would block the event loop for tenths of a second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REQUESTS = 50
 
 @contextmanager
 def collected() -> Iterator[list[int]]:
-    """Counts the objects that only the collector frees of what was made in the block."""
+    """Count the objects created in the block that only the collector frees."""
     count = [0]
     gc.collect()
     gc.disable()
@@ -58,8 +58,8 @@ async def test_requests(guest: str, path: str, autojump_clock: trio.testing.Mock
 @pytest.mark.parametrize(
     ("name", "reuse"), [("hello", 1), ("hello", 1_000_000), ("p3_hello", 1), ("p3_hello", 1_000_000), ("p3_hello", 10)]
 )
-async def test_a_thousand_requests_of_instances_that_are_kept_and_retired(name: str, reuse: int) -> None:
-    """Nor do instances leave cycles: all that is collected are types of ctypes's, which it makes anew now and then."""
+async def test_a_thousand_requests_with_reuse_and_retirement(name: str, reuse: int) -> None:
+    """Instances leave no cycles either. Only ctypes types are collected, which ctypes creates again at times."""
     async with ProxyHandler(guest(name), HandlerOptions(max_instance_reuse_count=reuse)) as handler:
 
         async def ask(requests: int) -> None:

@@ -1,4 +1,4 @@
-"""Guests that go wrong in every way there is: a line in the log, a 500 or a cut response, and the next is served."""
+"""Guests that fail in every way: a line in the log, a 500 or a cut response, and the next request is served."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wasi_trio.serve.pool._options import HandlerOptions
 
 FAMILIES = ("wild_pointer", "wild_length", "wild_value", "wild_handle", "wild_realloc", "broken_rule")
 
-#: small enough to be used up at once, and enough for every guest that does not mean to
+#: Small enough to be used up at once, and large enough for every well-behaved guest.
 LIMITS = Limits(memory=16 << 20, table_elements=10_000, nested_seconds=0.05)
 
 
 @pytest.mark.parametrize("reuse", [1, 1000])
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_wild_calls(family: str, reuse: int, caplog: pytest.LogCaptureFixture) -> None:
-    """All cases of a family by one server, whose instances would be used again but for the traps."""
+    """One server handles all cases of a family. Its instances would be reused but for the traps."""
     options = HandlerOptions(limits=LIMITS, max_instance_reuse_count=reuse)
     async with serve(family, options) as site:
         for number, case in enumerate(wat.cases(family)):
@@ -39,7 +39,7 @@ async def test_wild_calls(family: str, reuse: int, caplog: pytest.LogCaptureFixt
     ("name", "path", "reason"),
     [
         ("trap", "/", "trapped: wasm trap: wasm `unreachable` instruction executed"),
-        ("trap_in_start", "/", "could not be made"),
+        ("trap_in_start", "/", "could not be created"),
         ("no_response", "/", "returned without setting a response"),
         ("no_response", "/1", "dropped the response-outparam without setting it"),
         ("exit", "/", "exited with code 0"),
@@ -63,8 +63,8 @@ async def test_no_response_at_all(name: str, path: str, reason: str, caplog: pyt
 @pytest.mark.parametrize(
     ("name", "reason"), [("trap_after_headers", "trapped"), ("dropped_body", "broke off its response")]
 )
-async def test_a_response_that_breaks_off(name: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whether any of it was sent by then is chance; a client sees an error or a cut in either case."""
+async def test_a_cut_response(name: str, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It depends on timing whether a part was sent. The client sees an error or a cut in either case."""
     async with serve(name) as site:
         for _ in range(3):
             caplog.clear()
@@ -74,7 +74,7 @@ async def test_a_response_that_breaks_off(name: str, reason: str, caplog: pytest
         await site.all_gone()
 
 
-async def test_a_path_can_not_begin_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_path_cannot_forge_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     async with serve("dropped_body") as site:
         await site.ask("/%0AERROR%20forged")
         await site.all_gone()
@@ -83,8 +83,8 @@ async def test_a_path_can_not_begin_a_line_of_the_log(caplog: pytest.LogCaptureF
     assert [line for line in about if "\n" in line] == []
 
 
-async def test_set_twice(caplog: pytest.LogCaptureFixture) -> None:
-    """The second response is a trap; the first may have been sent whole or in part by then."""
+async def test_setting_a_response_twice(caplog: pytest.LogCaptureFixture) -> None:
+    """The second response traps. The first may have been sent completely or in part."""
     async with serve("set_twice") as site:
         for _ in range(3):
             caplog.clear()
@@ -95,7 +95,7 @@ async def test_set_twice(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/1"])
-async def test_an_endless_body_is_the_clients_to_end(path: str) -> None:
+async def test_the_client_ends_an_endless_body(path: str) -> None:
     async with serve("endless_body") as site:
         async with site.client() as client:
             await client.start(path)
@@ -110,7 +110,7 @@ async def test_an_endless_body_is_the_clients_to_end(path: str) -> None:
         await site.all_gone()
 
 
-async def test_a_trap_in_post_return_comes_too_late_for_its_response(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_trap_in_post_return_does_not_affect_the_response(caplog: pytest.LogCaptureFixture) -> None:
     async with serve("trap_in_post_return", HandlerOptions(max_instance_reuse_count=10)) as site:
         for number in (1, 2, 3):
             answer = await site.ask()
@@ -127,7 +127,7 @@ async def test_exit_after_the_response(caplog: pytest.LogCaptureFixture) -> None
     assert not logged(caplog)
 
 
-async def test_a_guest_that_copes_with_its_limits() -> None:
+async def test_a_guest_that_handles_its_limits() -> None:
     async with serve("grow_memory", HandlerOptions(limits=LIMITS)) as site:
         answer = await site.ask("/")
         assert answer.status == 200
@@ -136,8 +136,8 @@ async def test_a_guest_that_copes_with_its_limits() -> None:
         assert (answer.status, int(answer.body)) == (200, 10)
 
 
-async def test_one_that_traps_touches_no_other() -> None:
-    """An instance that is in the middle of a response goes on with it while others trap."""
+async def test_a_trap_does_not_affect_other_instances() -> None:
+    """An instance in the middle of a response continues while others trap."""
     async with serve("python_p2") as site, site.client() as client:
         await client.start("/echo", "POST", ("transfer-encoding", "chunked"))
         await client.write(b"before")

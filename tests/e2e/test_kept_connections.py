@@ -1,4 +1,4 @@
-"""Guests that ask another server: how many connections that takes, whose they are, and when they end."""
+"""Guests that send requests to another server: the number, the sharing and the end of their connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFTEN = {"max_instance_reuse_count": 1_000_000}
 
 
 class Upstream:
-    """A server that counts its connections and what comes over them."""
+    """A server that counts its connections and their requests."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -71,7 +71,7 @@ async def ask(handler: ProxyHandler, server: Upstream, times: int = 1) -> None:
 
 
 @pytest.mark.parametrize("name", GUESTS_OF_BOTH)
-async def test_as_many_connections_as_requests_at_once(name: str) -> None:
+async def test_one_connection_for_each_concurrent_request(name: str) -> None:
     metrics = Metrics()
     async with upstream() as server:
         async with ProxyHandler(guest(name), HandlerOptions(metrics=metrics, **OFTEN)) as handler:
@@ -102,7 +102,7 @@ async def test_instances_of_a_component_share_them_and_components_do_not(name: s
 
 
 async def test_requests_after_the_handler_has_begun_to_drain() -> None:
-    """They are answered, and their connections close with it."""
+    """They are answered, and their connections close afterwards."""
     async with upstream() as server:
         async with ProxyHandler(guest("p3_forward")) as handler:
             await ask(handler, server)
@@ -130,7 +130,7 @@ async def test_the_command_line(tmp_path: Path, options: tuple[str, ...], expect
 
 @pytest.mark.parametrize("name", GUESTS_OF_BOTH)
 async def test_no_request_leaves_objects_in_cycles(name: str) -> None:
-    """To look for them would stop the event loop now and then."""
+    """Collecting them would block the event loop at times."""
     async with upstream() as server, ProxyHandler(guest(name), HandlerOptions(**OFTEN)) as handler:
         await ask(handler, server, 5)
         gc.collect()

@@ -1,4 +1,4 @@
-"""Bodies larger than anything may be held: they come back intact, and the server does not grow with them."""
+"""Bodies larger than any buffer: they come back intact, and the server's memory does not grow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.process import command, on_disk
 SIZE = 200_000_000
 GROWTH = 64 << 20
 
-#: a length with no common divisor with any buffer's, so that a piece in the wrong place is seen
+#: A length coprime to all buffer sizes, so that a misplaced piece is noticed.
 BLOCK = bytes((i * i + i // 251) % 256 for i in range(1_000_003))
 
 
@@ -24,7 +24,7 @@ BLOCK = bytes((i * i + i // 251) % 256 for i in range(1_000_003))
         ("echo", "/", 0),
         ("echo_splice", "/", 0),
         ("python_p2", "/splice", 0),
-        # componentize-py's runtime never frees what is passed to `write`: the guest's own memory grows by that
+        # componentize-py's runtime never frees the arguments of `write`, so the guest's own memory grows.
         ("python_p2", "/echo", SIZE),
         ("p3_echo", "/", 0),
         ("p3_echo_through", "/", 0),
@@ -34,7 +34,7 @@ BLOCK = bytes((i * i + i // 251) % 256 for i in range(1_000_003))
 )
 async def test_200_mb_through_echo(name: str, path: str, leaked_by_the_guest: int, tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, name)) as server:
-        # One before, so that what is loaded or compiled at first does not count.
+        # A first request, so that code loaded or compiled for it does not count.
         assert (await server.ask(path, "POST", b"warm up")).body == b"warm up"
         before = server.resident()
         most = before
@@ -52,7 +52,7 @@ async def test_200_mb_through_echo(name: str, path: str, leaked_by_the_guest: in
                     left -= len(block)
 
             nursery.start_soon(send)
-            # h11 would want to be told of what is sent; its reader alone is used here
+            # h11 would need to see the sent data. Only its parser is used here.
             assert (await client.head()).status == 200
             measured = 0
             while isinstance(event := await client.event(), h11.Data):

@@ -1,4 +1,4 @@
-"""Host functions that do not end when they are cancelled: whoever waits is answered, and the guest unwound later."""
+"""Host functions that do not end when cancelled: clients are answered at once, and the guest unwinds later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wasi_trio.serve.pool._exchange import DeadlinePassed, Exchange, ShuttingDow
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 
-#: numbers in the path of the guests host_call and p3_host_call
+#: The numbers in the path for the guests host_call and p3_host_call.
 IN_A_THREAD, SHIELDED, SWALLOWING, SWALLOWING_ONCE = range(100, 104)
 SORTS = pytest.mark.parametrize("which", [IN_A_THREAD, SHIELDED, SWALLOWING, SWALLOWING_ONCE])
 GUESTS = pytest.mark.parametrize("guest", ["host_call", "p3_host_call"])
@@ -29,7 +29,7 @@ TIMEOUT = 5.0
 
 
 class Work:
-    """acme:host/work. ``later`` ends when it is told to, or not long after, and never because it is cancelled."""
+    """acme:host/work. ``later`` ends when it is told to, or soon after, and never because of a cancellation."""
 
     def __init__(self) -> None:
         self.began = trio.Event()
@@ -64,7 +64,7 @@ class Work:
 
 
 class Current:
-    """The host function's object of the test that runs: a component is linked once for all of them."""
+    """Refers to the host function's object of the current test, because a component is linked once for all tests."""
 
     work_of_test: Work
 
@@ -94,7 +94,7 @@ async def handling(guest: str, options: HandlerOptions) -> AsyncIterator[tuple[P
 
 
 async def answered(exchange: Exchange) -> None:
-    """Return when it is answered, and whatever can be done at this time has been done."""
+    """Return when the exchange is answered, and nothing more can happen at this time."""
     done = trio.Event()
     if exchange.answered:
         return
@@ -107,7 +107,7 @@ async def answered(exchange: Exchange) -> None:
 async def test_answered_at_the_deadline(
     guest: str, which: int, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The guest is unwound when the host function has returned, and does not go on."""
+    """The guest unwinds when the host function has returned, and does not continue."""
     options = HandlerOptions(request_timeout=TIMEOUT, max_instance_reuse_count=9, cancel_grace=1.0)
     async with handling(guest, options) as (pool, work):
         exchange = pool.handler.submit(request(f"/{which}"))
@@ -117,7 +117,7 @@ async def test_answered_at_the_deadline(
         assert not work.over.is_set()
         work.let_end()
         await work.over.wait()
-        await trio.sleep(10)  # longer than the grace
+        await trio.sleep(10)  # longer than the grace period
         assert exchange.state is State.ENDED
     assert logged(caplog)[-1] == f"instance 1: GET /{which}: no response within {TIMEOUT:g} s"
     assert pool.live == 0
@@ -125,9 +125,7 @@ async def test_answered_at_the_deadline(
 
 @GUESTS
 @pytest.mark.parametrize("which", [IN_A_THREAD, SHIELDED, SWALLOWING_ONCE])  # no clock jumps while one tries and tries
-async def test_others_are_served_meanwhile_and_afterwards(
-    guest: str, which: int, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_other_requests_are_served(guest: str, which: int, autojump_clock: trio.testing.MockClock) -> None:
     async with handling(guest, HandlerOptions(request_timeout=TIMEOUT, cancel_grace=0.1)) as (pool, work):
         first = pool.handler.submit(request(f"/{which}"))
         await answered(first)
@@ -156,10 +154,10 @@ async def test_a_client_that_leaves_waits_for_nothing(
 
 @GUESTS
 @SORTS
-async def test_answered_when_the_time_for_draining_is_over(
+async def test_answered_at_the_end_of_the_drain_timeout(
     guest: str, which: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Though the handler can only be left when the host function has ended."""
+    """The handler can only be left when the host function has ended."""
     answered_at: list[float] = []
     options = HandlerOptions(drain_timeout=TIMEOUT)
     async with trio.open_nursery() as nursery, handling(guest, options) as (pool, work):

@@ -1,4 +1,4 @@
-"""Responses and the length that their headers announce: where HTTP allows no content, and where it does."""
+"""Responses and their announced length, where HTTP allows content and where it does not."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.e2e.ways import BOTH, WAYS, Cut, harness
 @BOTH
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("HEAD", 404), ("GET", 304), ("POST", 304)])
 @pytest.mark.parametrize("body", ["", "0123456789", "more-than-that"])
-async def test_the_length_of_what_is_not_sent(method: str, status: int, body: str, guest: str, way: Any) -> None:
-    """It is as the guest gave it, whatever the guest writes."""
+async def test_the_length_of_unsent_content(method: str, status: int, body: str, guest: str, way: Any) -> None:
+    """The length is the guest's, whatever the guest writes."""
     async with way(guest) as ask:
-        for _ in range(2):  # the connection and the instance are in order after it
+        for _ in range(2):  # the connection and the instance stay usable
             got = await ask(method, f"/answer?status={status}&length=10&body={body}")
             assert (got.status, got.content) == (status, b"")
             assert got.headers["content-length"] == "10"
@@ -35,8 +35,8 @@ async def test_a_204_has_no_length(method: str, body: str, guest: str, way: Any)
 
 
 @BOTH
-async def test_what_answers_connect_with_success_has_neither_content_nor_length(guest: str) -> None:
-    """In the harness, as the clients here do not speak it."""
+async def test_a_successful_connect_response_has_neither_content_nor_length(guest: str) -> None:
+    """This uses the harness, because the clients here do not support CONNECT."""
     async with harness(guest) as ask:
         got = await ask("CONNECT", "/answer?length=10&body=01234")
         assert (got.status, got.content) == (200, b"")
@@ -47,7 +47,7 @@ async def test_what_answers_connect_with_success_has_neither_content_nor_length(
 
 @WAYS
 @BOTH
-async def test_content_of_the_length_that_was_announced(guest: str, way: Any) -> None:
+async def test_content_of_the_announced_length(guest: str, way: Any) -> None:
     async with way(guest) as ask:
         for body in ("0123456789", ""):
             got = await ask("GET", f"/answer?length={len(body)}&body={body}")
@@ -58,7 +58,7 @@ async def test_content_of_the_length_that_was_announced(guest: str, way: Any) ->
 @WAYS
 @BOTH
 @pytest.mark.parametrize("body", ["", "012345678"])
-async def test_content_that_is_shorter_than_announced_does_not_pass_for_whole(body: str, guest: str, way: Any) -> None:
+async def test_short_content_does_not_appear_complete(body: str, guest: str, way: Any) -> None:
     async with way(guest) as ask:
         try:
             got = await ask("GET", f"/answer?length=10&body={body}")
@@ -69,8 +69,8 @@ async def test_content_that_is_shorter_than_announced_does_not_pass_for_whole(bo
 
 @WAYS
 @pytest.mark.parametrize("how", ["unasked", "early"])
-async def test_what_a_guest_of_0_2_does_before_it_sets_its_response(how: str, way: Any) -> None:
-    """Then nothing is known of the request yet, and what is to be said of a length is said when it is."""
+async def test_a_wasi_0_2_guest_writes_before_it_sets_its_response(how: str, way: Any) -> None:
+    """The request is not known by then. Errors about a length are reported when the response is set."""
     async with way("python_p2") as ask:
         for method, status in (("HEAD", 200), ("GET", 304)):
             got = await ask(method, f"/answer?status={status}&length=10&{how}")

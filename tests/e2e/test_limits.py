@@ -1,4 +1,4 @@
-"""What bounds a request: deadlines of calls that cannot be suspended, the queue, the time after the response."""
+"""The limits of a request: deadlines of calls that cannot be suspended, the queue, and the time after the response."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def count(metrics: Metrics, name: str, component: str, **labels: str) -> float |
 
 
 @pytest.mark.parametrize("path", ["/", "/1"])
-async def test_a_guest_that_spins_where_it_can_not_be_suspended_is_held_to_the_deadline(path: str) -> None:
+async def test_the_deadline_of_a_call_that_cannot_be_suspended(path: str) -> None:
     options = HandlerOptions(request_timeout=0.1, limits=Limits(nested_seconds=1))
     async with serve("spin_in_realloc", options) as site:
         answer = await site.ask(path)
@@ -48,7 +48,7 @@ async def test_requests_beyond_the_queue_are_refused() -> None:
         assert (await waiting.head()).status == 200
 
 
-# ---- the pause between two pieces of a response ----------------------------------------------------------
+# ---- pauses within a response ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
@@ -64,16 +64,14 @@ async def test_a_response_that_pauses_is_cut(
             await response.body.receive_some()
         assert trio.current_time() == pytest.approx(7)
         assert told(caplog, "the guest's response paused for more than 7 s")
-        await trio.sleep(3)  # one of WASI 0.3 has its grace period
+        await trio.sleep(3)  # the grace period of WASI 0.3
         assert (pool.handler.active, pool.live) == (0, 0)
         assert count(metrics, "instances_retired", name, reason=Retirement.DEADLINE.value) == 1
         assert count(metrics, "requests", name, outcome=Outcome.CUT.value, status="2xx") == 1
 
 
 @pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
-async def test_a_client_that_does_not_read_is_no_pause_of_the_guests(
-    name: str, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_an_unread_response_is_not_a_pause(name: str, autojump_clock: trio.testing.MockClock) -> None:
     async with handle(name, HandlerOptions(body_timeout=7)) as pool:
         response = await pool.handler.handle(request("/1"))
         for _ in range(3):
@@ -89,13 +87,13 @@ async def test_a_pause_is_seen_by_the_client(caplog: pytest.LogCaptureFixture) -
         await site.all_gone()
 
 
-# ---- what a guest does after its response ----------------------------------------------------------------
+# ---- work after a response -------------------------------------------------------------------------------
 
 
 async def test_work_after_a_response_is_bounded(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its instance is given up, but not before the other requests of it are done."""
+    """Its instance is dropped, but only after its other requests."""
     metrics = Metrics()
     options = HandlerOptions(post_response_timeout=5, idle_instance_timeout=HOUR, metrics=metrics)
     async with handle("python_p3", options) as pool, trio.open_nursery() as nursery:
@@ -111,7 +109,9 @@ async def test_work_after_a_response_is_bounded(
         assert await pool.get("/hello") == b"Hello, world!\n"
         assert pool.handler.started == 1
         await trio.sleep(1)
-        assert told(caplog, "instance 1: GET /background?ms=3600000: the guest went on after its response for too long")
+        assert told(
+            caplog, "instance 1: GET /background?ms=3600000: the guest continued for too long after its response"
+        )
         assert await pool.get("/hello") == b"Hello, world!\n"
         assert (pool.handler.started, pool.live) == (2, 2)
         await trio.sleep(20)
@@ -123,21 +123,21 @@ async def test_work_after_a_response_is_bounded(
 async def test_a_guest_that_waits_without_a_request_does_not_keep_the_handler(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """Its client has left, and its body is closed; what it still waits for is given up with the grace period."""
+    """Its client has left, and its body is closed. At the end of the grace period it is abandoned."""
     async with ProxyHandler(guest("p3_endless_body"), HandlerOptions(cancel_grace=3)) as handler:
         exchange = handler.submit(request("/0"))
         response = await exchange.wait()
-        assert await response.body.receive_some() == b"begun\n"  # from then on it waits
+        assert await response.body.receive_some() == b"begun\n"  # it waits from here on
         exchange.cancel()
     assert trio.current_time() == pytest.approx(3)
     assert handler.active == 0
 
 
-# ---- how long leaving the handler may take ---------------------------------------------------------------
+# ---- the time for leaving the handler --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["sleep", "p3_sleep"])
-async def test_leaving_the_handler_ends_what_takes_too_long(name: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_leaving_the_handler_ends_slow_requests(name: str, autojump_clock: trio.testing.MockClock) -> None:
     async with trio.open_nursery() as nursery:
         failed: list[ExchangeFailed] = []
         async with ProxyHandler(guest(name), HandlerOptions(drain_timeout=10)) as handler:
@@ -158,9 +158,7 @@ async def test_leaving_the_handler_ends_what_takes_too_long(name: str, autojump_
 
 
 @pytest.mark.parametrize("name", ["sleep", "p3_sleep"])
-async def test_leaving_the_handler_ends_those_too_that_wait_for_their_turn(
-    name: str, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_leaving_the_handler_ends_queued_requests(name: str, autojump_clock: trio.testing.MockClock) -> None:
     failed: list[ExchangeFailed] = []
     async with trio.open_nursery() as nursery:
         async with ProxyHandler(guest(name), HandlerOptions(drain_timeout=10, max_concurrent_requests=1)) as handler:
@@ -179,8 +177,8 @@ async def test_leaving_the_handler_ends_those_too_that_wait_for_their_turn(
     assert len(failed) == 3
 
 
-async def test_a_server_cuts_what_takes_too_long() -> None:
-    """Also where the client does not read."""
+async def test_a_server_cuts_slow_responses() -> None:
+    """This holds if the client does not read, too."""
     options = HandlerOptions(drain_timeout=0.05)
     listener = bind(("127.0.0.1", 0))
     stop = trio.Event()

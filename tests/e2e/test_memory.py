@@ -1,4 +1,4 @@
-"""What guests make the host hold is counted: against the instance's limit, and against that of all together."""
+"""Host memory held for guests: the limit of each instance, and the limit of all together."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from wasi_trio.serve.pool._exchange import Overloaded
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
 
-#: of which an instance of the guests below takes a hundredth
+#: The limit of an instance, of which the guests below use a hundredth.
 LIMIT = 16 << 20
 
 
-#: what all instances may hold together in the tests in which that is used up
+#: The limit of all instances in the tests that use it up.
 TOTAL = 64 << 20
 
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """All tests share an engine: each leaves its budget as it was."""
+    """Restore the budget of the engine, which all tests share."""
     budget = engine().budget
     limit = budget.limit
     yield
@@ -35,7 +35,7 @@ def nothing_left() -> Iterator[None]:
 
 @pytest.fixture
 def shortage() -> Iterator[None]:
-    """The memory is used up: only the first instance is admitted."""
+    """Use up the memory, so that only the first instance is admitted."""
     budget = engine().budget
     budget.add(TOTAL + 1)
     yield
@@ -43,7 +43,7 @@ def shortage() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("guest", ["hoard", "p3_hoard"])
-async def test_an_instance_that_has_too_much_held_is_ended(guest: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_instance_that_exceeds_its_limit_is_ended(guest: str, caplog: pytest.LogCaptureFixture) -> None:
     limits = Limits(
         memory=LIMIT // 2, instance_memory=LIMIT, calls=1_000_000, handles=10_000_000, table_elements=10_000_000
     )
@@ -64,20 +64,18 @@ async def test_an_instance_that_has_too_much_held_is_ended(guest: str, caplog: p
             await site.all_gone()
 
 
-async def test_calls_under_way_have_a_limit_of_their_own(caplog: pytest.LogCaptureFixture) -> None:
+async def test_active_calls_have_their_own_limit(caplog: pytest.LogCaptureFixture) -> None:
     async with serve("p3_hoard", HandlerOptions(limits=Limits(calls=100))) as site:
         number = wat.cases("p3_hoard").index("calls")
         assert (await site.ask(f"/{number}")).status == 500
-        assert told(caplog, "too many calls are under way: an instance may have 100")
+        assert told(caplog, "too many calls in progress: an instance may have at most 100")
         await site.all_gone()
         assert (await site.ask("/0")).body == b"survived\n"
 
 
 @pytest.mark.parametrize("name", ["sleep", "p3_sleep"])
 @pytest.mark.usefixtures("shortage")
-async def test_requests_wait_for_memory_and_are_placed_when_there_is_some(
-    name: str, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_requests_wait_for_memory(name: str, autojump_clock: trio.testing.MockClock) -> None:
     options = HandlerOptions(total_memory=TOTAL, memory_timeout=60, max_instance_concurrent_reuse_count=1)
     async with handle(name, options) as pool:
         begun = trio.current_time()
@@ -93,12 +91,12 @@ async def test_requests_wait_for_memory_and_are_placed_when_there_is_some(
             nursery.start_soon(ask)
             nursery.start_soon(ask)
             await until(lambda: pool.handler.waiting == 2)
-        # One instance at a time: each ends when its request does (0.2), or is given the next (0.3).
+        # One instance at a time: it ends with its request (0.2), or receives the next one (0.3).
         assert answers == [10, 20, 30]
 
 
 @pytest.mark.usefixtures("shortage")
-async def test_requests_that_wait_for_memory_in_vain_are_refused(
+async def test_requests_are_refused_after_waiting_for_memory(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = Metrics()
@@ -109,13 +107,13 @@ async def test_requests_that_wait_for_memory_in_vain_are_refused(
             nursery.start_soon(pool.get, "/100000")
             await until(lambda: pool.handler.active == 1)
             begun = trio.current_time()
-            with pytest.raises(Overloaded, match="there is no memory for another instance, with 1 there") as caught:
+            with pytest.raises(Overloaded, match="no memory for another instance besides the 1 present") as caught:
                 await pool.handler.handle(request("/0"))
             assert (caught.value.status, caught.value.retry_after) == (503, 1)
             assert trio.current_time() - begun == pytest.approx(5)
             assert pool.handler.waiting == 0
             assert value("wasi_trio_memory_limit_bytes") == TOTAL < (value("wasi_trio_memory_bytes") or 0)
-        assert told(caplog, "there is no memory for another instance")
+        assert told(caplog, "no memory for another instance")
 
 
 @pytest.mark.usefixtures("shortage")
@@ -129,7 +127,7 @@ async def test_requests_of_one_instance_do_not_wait_for_memory(autojump_clock: t
 
 
 @pytest.mark.usefixtures("shortage")
-async def test_leaving_a_handler_does_not_wait_for_those_that_waited_for_memory(
+async def test_leaving_a_handler_after_requests_waited_for_memory(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     options = HandlerOptions(total_memory=TOTAL, memory_timeout=1000)
@@ -142,7 +140,7 @@ async def test_leaving_a_handler_does_not_wait_for_those_that_waited_for_memory(
 
 
 @pytest.mark.usefixtures("shortage")
-async def test_the_end_of_another_components_instance_makes_room(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_end_of_another_components_instance_frees_memory(autojump_clock: trio.testing.MockClock) -> None:
     options = HandlerOptions(total_memory=TOTAL, memory_timeout=60)
     async with (
         handle("sleep", options) as one,
@@ -157,7 +155,7 @@ async def test_the_end_of_another_components_instance_makes_room(autojump_clock:
 
 
 @pytest.mark.usefixtures("shortage")
-async def test_a_request_that_waited_for_a_place_first_does_not_wait_for_memory_for_ever(
+async def test_a_request_that_waits_for_a_place_and_then_for_memory(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     options = HandlerOptions(total_memory=TOTAL, memory_timeout=5, max_concurrent_requests=1)
@@ -168,12 +166,12 @@ async def test_a_request_that_waited_for_a_place_first_does_not_wait_for_memory_
     ):
         nursery.start_soon(pool.get, "/10000")
         await until(lambda: pool.handler.active == 1)
-        # Another component's instance, made in spite of the shortage, keeps it up when the first has ended.
+        # Another component's instance, started in spite of the shortage, keeps the memory used up.
         engine().budget.limit = 2 * TOTAL
         nursery.start_soon(other.get, "/1000000")
         await until(lambda: bool(other.instances))
         engine().budget.limit = TOTAL
-        with pytest.raises(Overloaded, match="there is no memory"):
+        with pytest.raises(Overloaded, match="no memory for another instance"):
             await pool.handler.handle(request("/0"))
         assert trio.current_time() == pytest.approx(15)
         assert pool.handler.waiting == 0

@@ -1,4 +1,4 @@
-"""Components in front of others, each with instances of its own."""
+"""Chains of components, each with instances of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wasi_trio.wasi.http._errors import HttpError
 
 @asynccontextmanager
 async def chain(folder: Path, *names: str, options: HandlerOptions | None = None) -> AsyncIterator[list[ProxyHandler]]:
-    """The handlers of guests that stand in front of one another; in the end all is dropped as it stands."""
+    """Run the handlers of a chain of guests during the block. Cancel everything at the end."""
     loaded = Chain(engine(), [str(on_disk(folder, name)) for name in names])
     with trio.fail_after(PATIENCE), trio.CancelScope() as scope:
         async with loaded.open(options) as handlers:
@@ -37,7 +37,7 @@ async def chain(folder: Path, *names: str, options: HandlerOptions | None = None
 
 @asynccontextmanager
 async def served(handler: ProxyHandler) -> AsyncIterator[Client]:
-    """A client of a server for a handler."""
+    """Serve a handler during the block, and yield a client."""
     listener = bind(("127.0.0.1", 0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Server(HandlerService(handler)).run, [listener], trio.Event())
@@ -59,7 +59,7 @@ async def test_hello(tmp_path: Path, behind: str) -> None:
         await until(lambda: not outer.active and not inner.active)
 
 
-async def test_several_in_a_row(tmp_path: Path) -> None:
+async def test_a_long_chain(tmp_path: Path) -> None:
     async with chain(tmp_path, "p3_middleware", "p3_middleware", "p3_middleware", "p3_echo") as handlers:
         response = await handlers[0].handle(request("/", "POST", Body.of(b"content")))
         assert response.headers.count(("x-middleware", b"passed")) == 3
@@ -113,7 +113,7 @@ async def test_trailers_pass_in_both_directions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/0", "/2"])
-async def test_a_trap_behind_is_an_error_in_front(tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_trap_is_an_error_for_the_caller(tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture) -> None:
     async with chain(tmp_path, "p3_middleware", "p3_trap") as (outer, inner):
         for _ in range(2):
             with pytest.raises(ExchangeFailed, match="internal-error: the next handler failed"):
@@ -123,7 +123,7 @@ async def test_a_trap_behind_is_an_error_in_front(tmp_path: Path, path: str, cap
 
 
 @pytest.mark.parametrize("path", ["/1", "/3"])
-async def test_a_trap_behind_cuts_a_response_that_has_begun(tmp_path: Path, path: str) -> None:
+async def test_a_trap_cuts_a_begun_response(tmp_path: Path, path: str) -> None:
     async with chain(tmp_path, "p3_middleware", "p3_trap") as (outer, inner):
         for _ in range(2):
             response = await outer.handle(request(path))
@@ -144,7 +144,7 @@ async def test_a_trap_behind_cuts_a_response_that_has_begun(tmp_path: Path, path
         ("trap_in_start", "/", "internal-error: no instance could be made"),
     ],
 )
-async def test_what_a_guest_in_front_is_told(guest: str, path: str, error: str) -> None:
+async def test_errors_for_the_caller(guest: str, path: str, error: str) -> None:
     async with handle(guest) as pool:
         link = NextHandler()
         link.handler = pool.handler
@@ -152,7 +152,7 @@ async def test_what_a_guest_in_front_is_told(guest: str, path: str, error: str) 
             await link.answer(request(path))
 
 
-async def test_a_client_that_leaves_cancels_the_call_behind(tmp_path: Path) -> None:
+async def test_a_client_that_leaves_cancels_the_inner_call(tmp_path: Path) -> None:
     async with chain(tmp_path, "p3_middleware", "p3_cancel") as (outer, inner):
         async with served(outer) as client:
             await client.start("/0")
@@ -165,7 +165,7 @@ async def test_a_client_that_leaves_cancels_the_call_behind(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("behind", ["endless_body", "p3_endless_body"])
 @pytest.mark.parametrize("path", ["/0", "/1"])
-async def test_a_response_that_nobody_wants_any_more(tmp_path: Path, behind: str, path: str) -> None:
+async def test_a_dropped_response(tmp_path: Path, behind: str, path: str) -> None:
     options = HandlerOptions(idle_instance_timeout=0)
     async with chain(tmp_path, "p3_middleware", behind, options=options) as (outer, inner):
         response = await outer.handle(request(path))
@@ -174,7 +174,7 @@ async def test_a_response_that_nobody_wants_any_more(tmp_path: Path, behind: str
         await until(lambda: not outer.active and not inner.active)
 
 
-async def test_a_deadline_in_front(tmp_path: Path) -> None:
+async def test_a_deadline_of_the_caller(tmp_path: Path) -> None:
     async with chain(tmp_path, "p3_deadline", "p3_sleep") as (outer, inner):
         response = await outer.handle(request("/3600000"))
         assert response.status == 504
@@ -195,7 +195,7 @@ async def test_the_deadline_of_a_request(tmp_path: Path) -> None:
         await until(lambda: not outer.active and not inner.active)
 
 
-async def test_leaving_lets_what_is_under_way_finish(tmp_path: Path) -> None:
+async def test_leaving_lets_active_requests_finish(tmp_path: Path) -> None:
     loaded = Chain(engine(), [str(on_disk(tmp_path, name)) for name in ("p3_middleware", "p3_sleep")])
     answers: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""What systems do to a server besides ending it: hang-ups, and limits of the address space."""
+"""Events from the system other than shutdown: hang-ups, and limits of the address space."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_a_hang_up_ends_no_server_and_no_request(tmp_path: Path) -> None:
 
 
 async def test_a_hang_up_ends_no_worker(tmp_path: Path) -> None:
-    """A service manager may send it to each process of the service."""
+    """A service manager may send SIGHUP to each process of the service."""
     async with command(tmp_path, on_disk(tmp_path, "hello"), "--workers", "2", "--verbose") as server:
         await until(lambda: server.stderr.count(") serves") == 2)
         workers = _children(server.process.pid)
@@ -62,7 +62,7 @@ def _children(pid: int) -> list[str]:
     return sorted(line.split()[1] for line in listed.splitlines() if line.split()[0] == str(pid))
 
 
-def test_a_terminal_that_is_closed_ends_its_server(tmp_path: Path) -> None:
+def test_closing_a_terminal_ends_its_server(tmp_path: Path) -> None:
     path = str(on_disk(tmp_path, "hello"))
     with at_a_terminal("serve", "--addr", "127.0.0.1:0", path) as terminal:
         while "Serving HTTP" not in terminal.text:
@@ -71,36 +71,36 @@ def test_a_terminal_that_is_closed_ends_its_server(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 200")
-        # By hand, it is what it is elsewhere.
+        # Sent by hand, it reloads as usual.
         terminal.process.send_signal(signal.SIGHUP)
         while RELOADED not in terminal.text:
             assert terminal.read()
-        # A terminal that is closed sends it to the process that it belongs to, and that to those it has started.
+        # The kernel sends SIGHUP to the controlling process, which sends it to the processes that it started.
         terminal.close()
         terminal.process.send_signal(signal.SIGHUP)
         assert terminal.process.wait(timeout=60) == 0
 
 
 @linux
-async def test_it_serves_where_the_address_space_is_limited(tmp_path: Path) -> None:
+async def test_serving_with_limited_address_space(tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, "grow_memory"), before=limited(1024)) as server:
-        assert "a guest's memory ends at 64 MiB" in server.stderr
+        assert "each guest memory has at most 64 MiB" in server.stderr
         for _ in range(3):
             assert (await server.ask("/hello")).status == 200
 
 
 @linux
-def test_it_says_how_much_address_space_it_needs(tmp_path: Path) -> None:
+def test_the_message_about_the_required_address_space(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "wasi_trio", "serve", "--addr", "127.0.0.1:0", str(on_disk(tmp_path, "hello"))]
     done = subprocess.run([*limited(600), *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("wasi_trio: error: the address space is limited to 600 MiB")
-    assert "guests need 1024 MiB at least" in done.stderr
+    assert "guests require at least 1024 MiB" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 @linux
-def test_a_command_runs_where_the_address_space_is_limited(tmp_path: Path) -> None:
+def test_a_command_with_limited_address_space(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "wasi_trio", "run", str(on_disk(tmp_path, "command"))]
     done = subprocess.run([*limited(1024), *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "Hello, world!\n")

@@ -1,4 +1,4 @@
-"""What an operator sets: timeouts, how many at once, how often an instance is used, headers, output, environment."""
+"""An operator's options: timeouts, concurrency, reuse of instances, headers, output and environment."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ async def test_a_waiting_guest_has_its_deadline(caplog: pytest.LogCaptureFixture
         assert site.handler.started == 2
 
 
-async def test_a_response_that_has_begun_has_no_deadline() -> None:
+async def test_a_begun_response_has_no_deadline() -> None:
     async with serve("endless_body", HandlerOptions(request_timeout=0.5)) as site, site.client() as client:
         await client.start("/")
         assert (await client.head()).status == 200
         assert await client.content(6) == b"begun\n"
-        with trio.move_on_after(1):  # there is no event for what must not happen
+        with trio.move_on_after(1):  # an absent event cannot be awaited
             await client.event()
             pytest.fail("the response went on, or ended")
         assert site.live == 1
 
 
-async def test_a_request_that_waits_for_its_turn_has_its_deadline() -> None:
+async def test_a_queued_request_has_its_deadline() -> None:
     options = HandlerOptions(request_timeout=1, max_concurrent_requests=1)
     async with serve("endless_body", options) as site, site.client() as client:
         await client.start("/")
@@ -49,7 +49,7 @@ async def test_a_request_that_waits_for_its_turn_has_its_deadline() -> None:
         assert site.handler.started == 1
 
 
-async def test_no_more_requests_at_once_than_may() -> None:
+async def test_the_limit_of_concurrent_requests() -> None:
     async with serve("python_p2", HandlerOptions(max_concurrent_requests=2)) as site:
         answered = trio.Event()
 
@@ -71,14 +71,14 @@ async def test_no_more_requests_at_once_than_may() -> None:
 
 
 @pytest.mark.parametrize(("reuse", "counts"), [(None, "111111"), (1, "111111"), (4, "123412"), (100, "123456")])
-async def test_how_often_an_instance_is_used(reuse: int | None, counts: str) -> None:
+async def test_the_reuse_count_of_instances(reuse: int | None, counts: str) -> None:
     async with serve("counter", HandlerOptions(max_instance_reuse_count=reuse)) as site:
         answers = [(await site.ask()).body.decode().strip() for _ in counts]
         assert "".join(answers) == counts
 
 
 async def test_one_request_at_a_time_for_each_instance() -> None:
-    """Requests that come together get instances of their own, which are used again when they are idle."""
+    """Simultaneous requests get separate instances, which are reused when idle."""
     async with serve("sleep", HandlerOptions(max_instance_reuse_count=100)) as site:
         async with trio.open_nursery() as nursery:
             for _ in range(10):
@@ -91,7 +91,7 @@ async def test_one_request_at_a_time_for_each_instance() -> None:
 
 
 async def test_an_idle_instance_is_dropped(autojump_clock: trio.testing.MockClock) -> None:
-    """Without a socket, so that the clock is free to jump."""
+    """This test uses no socket, so that the clock can jump."""
     async with ProxyHandler(
         guest("counter"), HandlerOptions(max_instance_reuse_count=100, idle_instance_timeout=5)
     ) as handler:
@@ -101,7 +101,7 @@ async def test_an_idle_instance_is_dropped(autojump_clock: trio.testing.MockCloc
             await trio.sleep(pause)
 
 
-async def test_headers_that_are_put_in_every_request() -> None:
+async def test_headers_added_to_every_request() -> None:
     headers = [(b"x-one", b"1"), (b"x-one", b"2"), (b"host", b"inner.test")]
     async with serve("python_p2", headers=headers) as site:
         told = json.loads((await site.ask("/headers", "GET", b"", ("X-One", "from outside"), ("x-two", "3"))).body)
@@ -117,7 +117,7 @@ async def test_head() -> None:
             assert (answer.status, answer.body, answer.cut) == (200, b"", False)
             assert answer.headers.get("content-length") == length
             assert "transfer-encoding" not in answer.headers or length is None
-        # the connection is in order
+        # the connection is still usable
         assert (await client.ask("/hello")).body == b"Hello, world!\n"
 
 
@@ -157,7 +157,7 @@ OUTPUT = ["a line on stdout", "another line on stdout"], ["a line on stderr"]
 
 
 @pytest.mark.parametrize("prefixed", [True, False])
-async def test_what_guests_print(prefixed: bool, tmp_path: Path) -> None:
+async def test_output_of_guests(prefixed: bool, tmp_path: Path) -> None:
     options = [] if prefixed else ["--no-logging-prefix"]
     async with command(tmp_path, on_disk(tmp_path, "python_p2"), *options) as server:
         for _ in range(2):
@@ -180,7 +180,7 @@ async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert told["environment"] == given, "and nothing of the server's own"
 
 
-async def test_the_command_lines_limits(tmp_path: Path) -> None:
+async def test_the_limits_on_the_command_line(tmp_path: Path) -> None:
     options = ["--request-timeout", "100ms", "--max-concurrent-requests", "1", "--max-instance-reuse-count", "2"]
     async with command(tmp_path, on_disk(tmp_path, "sleep"), *options) as server:
         assert (await server.ask(HOUR)).status == 504

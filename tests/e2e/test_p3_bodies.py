@@ -1,4 +1,4 @@
-"""WASI 0.3: bodies as they stream, their trailers and lengths, and responses that have none."""
+"""WASI 0.3: streamed bodies, their trailers and lengths, and responses without a body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ECHOES = [("p3_echo", "/"), ("p3_echo_through", "/"), ("python_p3", "/echo"), ("
 
 @pytest.mark.parametrize(("guest", "path"), ECHOES)
 async def test_full_duplex(guest: str, path: str) -> None:
-    """Each piece is back before the next is sent."""
+    """Each piece comes back before the next is sent."""
     async with serve(guest) as site, site.client() as client:
         await client.start(path, "POST", ("transfer-encoding", "chunked"), ("content-type", "text/x-test"))
         await client.write(b"piece 0")
@@ -37,7 +37,7 @@ async def test_full_duplex(guest: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("guest", "path"), ECHOES)
-async def test_a_body_that_comes_back(guest: str, path: str) -> None:
+async def test_an_echoed_body(guest: str, path: str) -> None:
     async with serve(guest) as site, site.client() as client:
         for size in (0, 1, 65_535, 65_536, 65_537, 1_000_003):
             body = bytes(n * 31 % 251 for n in range(1000)) * (size // 1000 + 1)
@@ -52,7 +52,7 @@ async def test_a_body_that_comes_back(guest: str, path: str) -> None:
 async def test_many_streams_through_one_instance(guest: str, path: str) -> None:
     options = HandlerOptions(max_instance_concurrent_reuse_count=100)
     async with handle(guest, options) as pool, trio.open_nursery() as nursery:
-        # What is made at the first call of anything makes the guest look as if it computed.
+        # The first calls create objects, during which the guest seems to compute.
         assert await content(await pool.handler.handle(request(path, "POST"))) == b""
 
         async def stream(number: int) -> None:
@@ -74,7 +74,7 @@ async def test_many_streams_through_one_instance(guest: str, path: str) -> None:
     assert pool.handler.started == 1
 
 
-async def test_nothing_is_read_ahead_of_who_wants_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_nothing_is_read_ahead(autojump_clock: trio.testing.MockClock) -> None:
     for guest, path in ECHOES:
         async with handle(guest) as pool:
             body = Body()
@@ -93,7 +93,7 @@ async def test_nothing_is_read_ahead_of_who_wants_it(autojump_clock: trio.testin
 
 
 async def trailers_of(pool: Pool, path: str, trailers: Trailers | None) -> Trailers | None:
-    """The trailers of the response to a request with trailers."""
+    """Return the trailers of the response to a request with trailers."""
     body = Body()
     response = await pool.handler.handle(request(path, "POST", body))
     body.try_write(b"contents")
@@ -113,7 +113,7 @@ async def test_trailers_of_the_guests_own() -> None:
     ("guest", "path"),
     [("p3_trailers", "/1"), ("p3_echo_through", "/"), ("python_p3", "/echo"), ("python_p3", "/through")],
 )
-async def test_trailers_come_and_go(guest: str, path: str) -> None:
+async def test_trailers_are_echoed(guest: str, path: str) -> None:
     async with handle(guest) as pool:
         for trailers in ([("X-One", b"1"), ("x-two", b"2 \xff"), ("X-One", b"3")], [("x-last", b"")]):
             assert await trailers_of(pool, path, trailers) == trailers
@@ -179,7 +179,7 @@ async def test_content_length(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_echo_shorter_than_its_length() -> None:
-    """The request ends before the length that it announced, which its echo took over."""
+    """The request ends before its announced length, which the echo announces as well."""
     async with handle("p3_echo") as pool:
         body = Body()
         asked = request("/", "POST", body)
@@ -195,7 +195,7 @@ async def test_an_echo_shorter_than_its_length() -> None:
 
 
 async def test_a_status_is_the_same_on_the_wire_in_the_log_and_in_metrics(caplog: pytest.LogCaptureFixture) -> None:
-    """Also where the guest gave one that its client is not told."""
+    """This holds if the client receives another status than the guest's, too."""
     caplog.set_level(logging.INFO, "wasi_trio.serve")
     metrics = Metrics()
     async with serve("python_p3", HandlerOptions(metrics=metrics)) as site:
@@ -242,8 +242,8 @@ async def test_any_other_status(status: int) -> None:
         assert (answer.status, answer.body) == (status, b"text")
 
 
-async def test_a_body_that_the_guest_does_not_read() -> None:
-    """The answer comes all the same, to a client that sends for as long as it is let before it reads anything."""
+async def test_an_unread_request_body() -> None:
+    """A client receives the response although it sends as long as possible before it reads."""
     block = bytes(100_000)
     async with serve("p3_hello") as site:
         for blocks in (1, 50):
@@ -253,7 +253,7 @@ async def test_a_body_that_the_guest_does_not_read() -> None:
                     for _ in range(blocks):
                         await client.write(block)
                 except trio.BrokenResourceError:
-                    pass  # the server closes once it has answered
+                    pass  # the server closes after its response
                 answer = await client.rest(await client.head())
                 assert (answer.status, answer.cut) == (200, False)
         await until(lambda: not site.handler.active)

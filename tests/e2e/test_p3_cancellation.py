@@ -1,4 +1,4 @@
-"""WASI 0.3: requests that nobody waits for any more. The guest is told, and its other requests are not touched."""
+"""WASI 0.3: abandoned requests. The guest is told, and its other requests are not affected."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ HOUR = 3600.0
 
 
 async def cancellations(pool: Pool) -> int:
-    """How many the guest has seen, p3_cancel's one instance."""
+    """Return the number of cancellations seen by p3_cancel's only instance."""
     assert pool.handler.started == 1
     return int(await pool.get("/9"))
 
 
 async def leave(pool: Pool, path: str) -> None:
-    """Ask, and leave when the guest waits."""
+    """Send a request, and leave when the guest waits."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.get, path)
         await trio.testing.wait_all_tasks_blocked()
@@ -34,8 +34,8 @@ async def leave(pool: Pool, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/0", "/1"])
-async def test_a_deadline_missed_by_waiting(path: str, autojump_clock: trio.testing.MockClock) -> None:
-    """The guest is told, and ends it in time, with an answer or without: the instance goes on."""
+async def test_a_deadline_missed_while_waiting(path: str, autojump_clock: trio.testing.MockClock) -> None:
+    """The guest is told, and ends the request in time, with a response or without. The instance continues."""
     async with handle("p3_cancel", HandlerOptions(request_timeout=10, idle_instance_timeout=HOUR)) as pool:
         for count in (1, 2, 3):
             before = trio.current_time()
@@ -68,7 +68,7 @@ async def test_the_neighbours_request_finishes_normally(autojump_clock: trio.tes
 
 async def test_over_a_socket() -> None:
     async with serve("p3_sleep", HandlerOptions(request_timeout=1.5)) as site:
-        assert (await site.ask("/0")).status == 200  # so that the instance is there
+        assert (await site.ask("/0")).status == 200  # creates the instance
         async with trio.open_nursery() as nursery:
             statuses = []
 
@@ -85,9 +85,9 @@ async def test_over_a_socket() -> None:
         await until(lambda: not site.handler.active)
 
 
-async def test_a_guest_that_ignores_being_cancelled(autojump_clock: trio.testing.MockClock) -> None:
-    """The client has its answer at the deadline. After the grace period the instance is given up: it is not used any
-    more, and dropped once its other requests are done."""
+async def test_a_guest_that_ignores_cancellation(autojump_clock: trio.testing.MockClock) -> None:
+    """The client has its answer at the deadline. After the grace period the instance takes no more requests, and is
+    dropped after its other requests."""
     options = HandlerOptions(request_timeout=10, cancel_grace=3, idle_instance_timeout=HOUR)
     async with handle("p3_cancel", options) as pool, trio.open_nursery() as nursery:
         with pytest.raises(DeadlinePassed):
@@ -112,7 +112,7 @@ async def test_a_guest_that_ignores_being_cancelled(autojump_clock: trio.testing
 
 
 @pytest.mark.parametrize(("guest", "path"), [("p3_spin", "/0"), ("p3_spin", "/2"), ("python_p3", "/spin")])
-async def test_a_deadline_missed_by_computing(guest: str, path: str) -> None:
+async def test_a_deadline_missed_while_computing(guest: str, path: str) -> None:
     async with serve(guest, HandlerOptions(request_timeout=0.1, cancel_grace=0.05)) as site:
         assert (await site.ask(path)).status == 504
         await site.all_gone()
@@ -120,8 +120,8 @@ async def test_a_deadline_missed_by_computing(guest: str, path: str) -> None:
         assert site.handler.started == 2
 
 
-async def test_a_deadline_missed_by_yielding() -> None:
-    """This guest is told where it next yields, but yields on all the same."""
+async def test_a_deadline_missed_while_yielding() -> None:
+    """This guest is told where it next yields, but continues to yield."""
     async with serve("p3_spin", HandlerOptions(request_timeout=0.1, cancel_grace=0.05)) as site:
         assert (await site.ask("/3")).status == 504
         await site.all_gone()
@@ -137,7 +137,7 @@ async def test_a_yielding_guest_is_told(autojump_clock: trio.testing.MockClock) 
         assert await cancellations(pool) == 1
 
 
-async def test_a_response_that_has_begun_has_no_deadline(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_begun_response_has_no_deadline(autojump_clock: trio.testing.MockClock) -> None:
     async with handle("p3_endless_body", HandlerOptions(request_timeout=10)) as pool:
         response = await pool.handler.handle(request("/0"))
         assert await response.body.receive_some() == b"begun\n"
@@ -147,7 +147,7 @@ async def test_a_response_that_has_begun_has_no_deadline(autojump_clock: trio.te
         assert pool.handler.active == 1
 
 
-async def test_requests_that_wait_for_the_guest_have_their_deadline(autojump_clock: trio.testing.MockClock) -> None:
+async def test_queued_requests_have_their_deadline(autojump_clock: trio.testing.MockClock) -> None:
     options = HandlerOptions(request_timeout=10, max_concurrent_requests=1)
     async with handle("p3_sleep", options) as pool, trio.open_nursery() as nursery:
         nursery.start_soon(pool.get, "/9000")
@@ -171,7 +171,7 @@ async def test_a_client_that_leaves_before_the_head() -> None:
             assert await cancellations(pool) == count
 
 
-async def test_an_answer_all_the_same_goes_nowhere() -> None:
+async def test_a_response_after_cancellation_is_dropped() -> None:
     async with handle("p3_cancel", HandlerOptions(idle_instance_timeout=HOUR)) as pool:
         for count in (1, 2, 3):
             await leave(pool, "/1")
@@ -200,7 +200,7 @@ async def test_a_guest_that_cancels_its_own_read() -> None:
 
 async def test_a_client_that_leaves_over_a_socket() -> None:
     async with serve("p3_cancel", HandlerOptions(idle_instance_timeout=HOUR)) as site:
-        assert (await site.ask("/9")).body == b"0\n"  # so that the instance is there
+        assert (await site.ask("/9")).body == b"0\n"  # creates the instance
         async with site.client() as client, site.client() as other:
             await client.start("/0")
             await other.start("/0")
@@ -216,7 +216,7 @@ async def test_a_client_that_leaves_over_a_socket() -> None:
 
 @pytest.mark.parametrize("guest", ["p3_echo", "p3_echo_through", "python_p3"])
 async def test_a_client_that_leaves_in_the_middle_of_both_bodies(guest: str) -> None:
-    """Another request of the same instance goes on."""
+    """Another request of the same instance continues."""
     path = "/echo" if guest == "python_p3" else "/"
     async with serve(guest, HandlerOptions(idle_instance_timeout=HOUR)) as site, site.client() as stays:
         await stays.start(path, "POST", ("transfer-encoding", "chunked"))
@@ -237,14 +237,14 @@ async def test_a_client_that_leaves_in_the_middle_of_both_bodies(guest: str) -> 
         await stays.rest(answer)
         assert (answer.body, answer.cut) == (b"", False)
         await until(lambda: not site.handler.active)
-        if guest != "python_p3":  # which may compute for long enough, on a slow machine, to be given no other request
+        if guest != "python_p3":  # on a slow machine it may compute so long that it gets no other request
             assert site.handler.started == 1
         await leaves_nothing(site)
 
 
 @pytest.mark.parametrize("guest", ["p3_echo", "p3_echo_through", "python_p3"])
-async def test_a_request_that_breaks_off(guest: str, autojump_clock: trio.testing.MockClock) -> None:
-    """Its contents end, and its trailers say that they are not whole; an echo of it must not pass for whole."""
+async def test_a_cut_request(guest: str, autojump_clock: trio.testing.MockClock) -> None:
+    """Its content ends, and its trailers report an error. An echo of it must not appear complete."""
     path = "/echo" if guest == "python_p3" else "/"
     async with handle(guest) as pool:
         body = Body()
@@ -252,7 +252,7 @@ async def test_a_request_that_breaks_off(guest: str, autojump_clock: trio.testin
         body.try_write(b"a part of it")
         assert await response.body.receive_some() == b"a part of it"
         body.abort(HttpError("connection-terminated"))
-        if guest == "p3_echo":  # which does not look at the trailers
+        if guest == "p3_echo":  # it ignores the trailers
             assert await response.body.receive_some() == b""
         else:
             with pytest.raises(BodyAborted):
@@ -273,12 +273,12 @@ async def test_a_client_that_leaves_in_the_middle_of_the_response(guest: str, pa
                 await client.event()
                 assert site.handler.active == 1
             await until(lambda: not site.handler.active)
-        if guest != "python_p3":  # which may still compute when the next comes
+        if guest != "python_p3":  # it may still compute when the next request arrives
             assert site.handler.started == 1
 
 
-async def test_a_guest_that_goes_on_with_a_response_whose_client_left() -> None:
-    """It has the grace period and not the time for work after a response, of which there would be no end here."""
+async def test_a_guest_that_continues_an_abandoned_response() -> None:
+    """It has the grace period, and not the time for work after a response, which is unlimited here."""
     options = HandlerOptions(cancel_grace=0.1, post_response_timeout=None)
     async with serve("python_p3", options) as site:
         async with site.client() as client:
@@ -289,8 +289,8 @@ async def test_a_guest_that_goes_on_with_a_response_whose_client_left() -> None:
         assert site.handler.started == 1
 
 
-async def test_many_that_leave() -> None:
-    """At every stage, and all at once; nothing of them is left. This guest is one that cannot be told to stop."""
+async def test_many_clients_that_leave() -> None:
+    """They leave at all stages, and all at once. Nothing of them is left. This guest cannot be told to stop."""
     async with serve("python_p3", HandlerOptions(cancel_grace=0.1, idle_instance_timeout=0.1)) as site:
         paths = ("/sleep?ms=3600000", "/echo", "/through", "/flood", "/sleep?ms=1")
         async with trio.open_nursery() as nursery:
@@ -312,9 +312,9 @@ async def test_many_that_leave() -> None:
         await site.all_gone()
 
 
-async def test_a_guest_that_knows_nothing_of_cancellation(autojump_clock: trio.testing.MockClock) -> None:
-    """componentize-py's runtime traps when it is told. It is not: its instance is given up when the request does not
-    end by itself, and until then its other requests go on."""
+async def test_a_guest_without_support_for_cancellation(autojump_clock: trio.testing.MockClock) -> None:
+    """componentize-py's runtime traps when told. So it is not told: its instance is dropped if the request does not end
+    by itself, and serves its other requests until then."""
     options = HandlerOptions(cancel_grace=5, request_timeout=60)
     async with handle("python_p3", options) as pool, trio.open_nursery() as nursery:
         answers = []
@@ -340,7 +340,7 @@ async def test_a_guest_that_knows_nothing_of_cancellation(autojump_clock: trio.t
 
 
 async def leaves_nothing(pool: Pool) -> None:
-    """No thread of a guest is left in an instance, and no host operation."""
+    """No guest thread and no host operation is left in an instance."""
     pumps = [instance.pump for instance in set(pool.instances)]
     await until(lambda: all(pump is not None and pump.idle and not pump.operations for pump in pumps))
 

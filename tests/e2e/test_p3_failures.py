@@ -1,4 +1,4 @@
-"""WASI 0.3: guests that trap, exit, answer with errors or not at all, and whom that touches."""
+"""WASI 0.3: guests that trap, exit, return errors or never answer, and the requests affected by that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMITS = Limits(memory=16 << 20, table_elements=10_000, nested_seconds=0.05)
 
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_wild_calls(family: str, caplog: pytest.LogCaptureFixture) -> None:
-    """All cases of a family by one server, whose instances are used again but for the traps."""
+    """One server handles all cases of a family. Its instances are reused but for the traps."""
     async with serve(family, HandlerOptions(limits=LIMITS)) as site:
         for number, case in enumerate(wat.cases(family)):
             caplog.clear()
@@ -32,7 +32,7 @@ async def test_wild_calls(family: str, caplog: pytest.LogCaptureFixture) -> None
             elif not case.startswith("may-"):
                 assert answer.status == 500 or answer.cut, case
                 assert b"survived" not in answer.body, case
-                await until(lambda: told(caplog, "trapped"))  # some answer with an error first
+                await until(lambda: told(caplog, "trapped"))  # some return an error first
             assert (await site.ask("/0")).body == b"survived\n", case
         assert site.handler.active == 0
 
@@ -63,8 +63,8 @@ async def test_no_response_at_all(name: str, path: str, reason: str, caplog: pyt
 @pytest.mark.parametrize(
     ("path", "code"), [("/1", "HTTP-request-denied"), ("/2", "internal-error"), ("/3", "DNS-error")]
 )
-async def test_an_error_in_the_place_of_a_response(path: str, code: str, caplog: pytest.LogCaptureFixture) -> None:
-    """As for WASI 0.2 that is a 500; but it is an answer, and the instance is used again."""
+async def test_an_error_in_place_of_a_response(path: str, code: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As for WASI 0.2 the client gets a 500. But it is an answer, and the instance is reused."""
     async with serve("p3_no_response") as site:
         for _ in range(3):
             caplog.clear()
@@ -93,7 +93,7 @@ async def test_exit_after_the_response(caplog: pytest.LogCaptureFixture) -> None
             await site.all_gone()
 
 
-async def test_exit_is_not_held_against_what_it_has_answered(autojump_clock: trio.testing.MockClock) -> None:
+async def test_exit_does_not_affect_finished_responses(autojump_clock: trio.testing.MockClock) -> None:
     async with handle("p3_exit") as pool:
         assert await pool.get("/2") == b"leaving\n"
         await until(lambda: not pool.live)
@@ -101,7 +101,7 @@ async def test_exit_is_not_held_against_what_it_has_answered(autojump_clock: tri
 
 
 async def test_the_blast_radius_of_a_trap(caplog: pytest.LogCaptureFixture) -> None:
-    """Every response of that instance is cut, and none of another."""
+    """Every response of that instance is cut, and no other response."""
     async with handle("python_p3", HandlerOptions(max_instance_concurrent_reuse_count=3)) as pool:
         bodies, responses = [], []
         for _ in range(6):
@@ -115,7 +115,7 @@ async def test_the_blast_radius_of_a_trap(caplog: pytest.LogCaptureFixture) -> N
         bodies[2].finish()
         assert await content(responses[2]) == b""
         with pytest.raises(GuestFailed, match="the guest trapped"):
-            await pool.get("/trap")  # given to the first, as the other has no room
+            await pool.get("/trap")  # goes to the first instance, because the other one is full
         for response in responses[:2]:
             with pytest.raises(BodyAborted):
                 await response.body.receive_some()
@@ -152,7 +152,7 @@ async def test_requests_without_an_answer_fail_with_their_instance(caplog: pytes
 
 
 async def test_a_trap_in_background_work(autojump_clock: trio.testing.MockClock) -> None:
-    """It has no request to fail, but ends its instance and the requests that are there by then."""
+    """It has no request that could fail, but ends its instance and the instance's requests."""
     async with handle("python_p3") as pool:
         assert await pool.get("/background?ms=5000&trap") == b"started\n"
         with pytest.raises(GuestFailed, match="the guest trapped"):
@@ -173,9 +173,9 @@ async def test_a_host_function_that_fails(caplog: pytest.LogCaptureFixture) -> N
 
 
 @pytest.mark.parametrize("path", ["/0", "/1"])
-async def test_an_endless_body_is_the_clients_to_end(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_client_ends_an_endless_body(path: str, caplog: pytest.LogCaptureFixture) -> None:
     async with serve("p3_endless_body") as site:
-        # So that all that its calls need is there: to make it may count as computing.
+        # Creates everything that its calls need, which may count as computing.
         await site.ask(path, "HEAD")
         await until(lambda: not site.handler.active)
         async with site.client() as client, site.client() as other:
@@ -185,7 +185,7 @@ async def test_an_endless_body_is_the_clients_to_end(path: str, caplog: pytest.L
                 event = await one.event()
                 assert event.data.startswith(b"begun\n")
             assert site.handler.active == 2
-            if path == "/0":  # one that writes all the time may count as computing, and not be given the second
+            if path == "/0":  # a constant writer may count as computing, and then gets no second request
                 assert site.handler.started == 1
         await until(lambda: not site.handler.active)
         assert (await site.ask("/nothing", "HEAD")).status == 200
@@ -203,8 +203,8 @@ async def test_spinning_stops_no_other_instance() -> None:
         await site.all_gone()
 
 
-async def test_requests_do_not_wait_for_one_that_computes() -> None:
-    """They are given other instances, those too that came together with it."""
+async def test_requests_do_not_wait_for_a_computing_instance() -> None:
+    """They get other instances, even if they arrived together with it."""
     async with handle("python_p3", HandlerOptions(max_instance_reuse_count=1000, idle_instance_timeout=1e6)) as pool:
         assert await pool.get("/hello") == b"Hello, world!\n"
         async with trio.open_nursery() as nursery:
@@ -219,8 +219,8 @@ async def test_requests_do_not_wait_for_one_that_computes() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_one_that_yields_lets_others_run() -> None:
-    """In its own instance, in others, and in the host."""
+async def test_a_yielding_guest_lets_others_run() -> None:
+    """This concerns its own instance, other instances, and the host."""
     async with serve("p3_spin") as site, site.client() as yielding:
         await yielding.start("/3")
         await until(lambda: site.live == 1)
@@ -232,8 +232,8 @@ async def test_one_that_yields_lets_others_run() -> None:
             assert (await hello.ask()).status == 200
 
 
-async def test_two_that_yield_let_others_in() -> None:
-    """They go first to one another, and yet neither holds up new requests, nor does the host remember their turns."""
+async def test_two_yielding_guests_let_others_run() -> None:
+    """They mainly yield to each other. Yet neither blocks new requests, and the host does not store their turns."""
     async with handle("p3_spin") as pool:
         for count in (1, 2, 3):
             pool.handler.submit(request("/3"))
@@ -243,6 +243,6 @@ async def test_two_that_yield_let_others_in() -> None:
         assert pool.handler.started == 1
         pump = pool.instances[0].pump
         assert pump is not None
-        # Hundreds of turns have gone by. A tick may have come between any two, so some conditions that no thread is
-        # parked on any more are still in line.
+        # Hundreds of turns have passed. A tick may have come between any two of them, so some conditions without a
+        # parked thread are still queued.
         assert len(pump._resting) + len(pump._woken) < 20

@@ -1,4 +1,4 @@
-"""WASI 0.3: where a body ends, when its trailers come, and what the futures of messages say became of them."""
+"""WASI 0.3: the end of a body, the time of its trailers, and the results in the futures of messages."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi.http._client import Client
 from wasi_trio.wasi.http._context import HttpOptions
 
-#: what a guest does, in order: b writes its body and t its trailers, d drops its stream, s waits until it is sent
+#: The guest's steps: b writes the body and t the trailers, d drops the stream, s waits until the message is sent.
 ENDS = ["btd", "bdt", "tbd"]
 
 
 @WAYS
 @pytest.mark.parametrize("steps", ENDS)
 @pytest.mark.parametrize("length", ["", "&length=5"])
-async def test_trailers_may_come_in_any_order(length: str, steps: str, way: Any) -> None:
+async def test_trailers_in_any_order(length: str, steps: str, way: Any) -> None:
     async with way("python_p3") as ask:
         for _ in range(2):
             got = await ask("GET", f"/ordered?body=12345&do={steps}{length}")
@@ -36,15 +36,15 @@ async def test_trailers_may_come_in_any_order(length: str, steps: str, way: Any)
 
 @WAYS
 @pytest.mark.parametrize("steps", ["bt", "tb", "bst", "btsd"])
-async def test_a_body_ends_when_its_length_is_reached(steps: str, way: Any) -> None:
-    """Whether its stream is dropped then or not; and its guest may wait to hear of it."""
+async def test_a_body_ends_at_its_announced_length(steps: str, way: Any) -> None:
+    """It is irrelevant whether the stream is dropped then. The guest may wait for the result."""
     async with way("python_p3") as ask:
         for _ in range(2):
             got = await ask("GET", f"/ordered?body=12345&length=5&do={steps}")
             assert (got.status, got.content) == (200, b"12345")
 
 
-async def test_trailers_behind_a_length() -> None:
+async def test_trailers_after_a_body_with_a_length() -> None:
     async with component(build("python_p3")) as app:
         for steps in (*ENDS, "bt", "tb", "bst"):
             response = await app.get(f"/ordered?body=12345&length=5&do={steps}")
@@ -56,7 +56,7 @@ async def test_trailers_behind_a_length() -> None:
 @WAYS
 @pytest.mark.parametrize("steps", ["be", "ebd", "e"])
 async def test_an_error_in_place_of_trailers(steps: str, way: Any) -> None:
-    """It ends the response, whether its stream is dropped or not; where nothing of it was sent that may be a 500."""
+    """It ends the response, whether the stream is dropped or not. If nothing was sent, the client may get a 500."""
     async with way("python_p3") as ask:
         try:
             got = await ask("GET", f"/ordered?body=12345&do={steps}")
@@ -66,8 +66,8 @@ async def test_an_error_in_place_of_trailers(steps: str, way: Any) -> None:
             assert got.status == 500
 
 
-async def test_a_response_that_comes_too_late(autojump_clock: trio.testing.MockClock) -> None:
-    """Nobody was told of it, which is not to say that it went well."""
+async def test_a_late_response(autojump_clock: trio.testing.MockClock) -> None:
+    """Its future does not report success, because nobody received it."""
     async with component(build("python_p3"), request_timeout=10, cancel_grace=5) as app:
         for steps in ("s", "bs", "tds"):
             with pytest.raises(DeadlinePassed):
@@ -77,9 +77,9 @@ async def test_a_response_that_comes_too_late(autojump_clock: trio.testing.MockC
         assert app.stdout == "Err\n" * 3
 
 
-# ---- what became of a request ------------------------------------------------------------------------------
+# ---- the result of a request -------------------------------------------------------------------------------
 
-#: what a server does with a connection
+#: The ways in which a server handles a connection.
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 
 
@@ -129,7 +129,7 @@ async def answer_in_part(stream: trio.SocketStream) -> None:
 
 @asynccontextmanager
 async def origin(serve: Serve | None) -> AsyncIterator[str]:
-    """The URL of a server; one that is not there, without ``serve``."""
+    """Return the URL of a server. Without ``serve``, nothing listens there."""
     if serve is None:
         with socket.create_server(("127.0.0.1", 0)) as gone:
             port = gone.getsockname()[1]
@@ -142,7 +142,7 @@ async def origin(serve: Serve | None) -> AsyncIterator[str]:
 
 
 async def told(url: str, more: str = "", **client: Any) -> dict[str, Any]:
-    """What a guest that posts to a URL over the network says came of it."""
+    """Return a guest's report about its POST request to a URL."""
     wasi = WasiOptions(http=HttpOptions(send=Client(**client).send))
     async with component(build("python_p3"), wasi=wasi) as app:
         with trio.fail_after(60):
@@ -150,18 +150,18 @@ async def told(url: str, more: str = "", **client: Any) -> dict[str, Any]:
         return document
 
 
-async def test_nobody_is_there() -> None:
+async def test_connection_refused() -> None:
     async with origin(None) as url:
         assert await told(url, "&body=x") == {"send": "ConnectionRefused", "sent": "ConnectionRefused"}
         assert await told(url) == {"send": "ConnectionRefused", "sent": "ConnectionRefused"}
 
 
-async def test_a_name_that_nobody_has() -> None:
+async def test_an_unknown_host() -> None:
     document = await told("http://nobody.invalid/")
     assert document["send"] == document["sent"] == "DnsError"
 
 
-async def test_tls_that_fails() -> None:
+async def test_a_tls_failure() -> None:
     async with origin(speak_no_tls) as url:
         document = await told(url.replace("http:", "https:"))
     assert document == {"send": "TlsProtocolError", "sent": "TlsProtocolError"}
@@ -169,7 +169,7 @@ async def test_tls_that_fails() -> None:
 
 @pytest.mark.parametrize("serve", [close_at_once, reset_at_once])
 @pytest.mark.parametrize("more", ["", "&body=12345&length=5", "&body=12345&length=5&keep"])
-async def test_a_server_that_leaves(more: str, serve: Serve) -> None:
+async def test_a_server_that_closes_the_connection(more: str, serve: Serve) -> None:
     async with origin(serve) as url:
         document = await told(url, more)
     assert document["send"] == document["sent"] == "ConnectionTerminated"
@@ -182,21 +182,21 @@ async def test_a_server_that_never_answers() -> None:
 
 
 @pytest.mark.parametrize("more", ["&body=12345", "&body=12345&length=5", "&body=12345&length=5&keep"])
-async def test_a_request_that_arrives(more: str) -> None:
-    """That of the announced length has when all of it is there, whatever becomes of its stream."""
+async def test_a_received_request(more: str) -> None:
+    """A body of the announced length has arrived once all of it is there, whatever happens to its stream."""
     async with origin(answer) as url:
         assert await told(url, more) == {"send": 200, "read": "fine", "ended": "ok", "sent": "ok"}
 
 
-async def test_a_response_that_breaks_off() -> None:
-    """It is not the request that has failed."""
+async def test_a_cut_response() -> None:
+    """The request itself has not failed."""
     async with origin(answer_in_part) as url:
         document = await told(url)
     assert document == {"send": 200, "read": "fi", "ended": "HttpResponseIncomplete", "sent": "ok"}
 
 
 @pytest.mark.parametrize("code", ["connection-refused", "DNS-timeout", "TLS-certificate-error"])
-async def test_what_a_test_has_become_of_a_request(code: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_result_of_a_request_in_the_harness(code: str, autojump_clock: trio.testing.MockClock) -> None:
     async def outgoing(request: OutgoingRequest) -> Answer:
         if request.path == "/fails":
             raise HttpError(code)
@@ -210,7 +210,7 @@ async def test_what_a_test_has_become_of_a_request(code: str, autojump_clock: tr
         assert document["sent"].lower() == code.replace("-", "").lower()
 
 
-async def test_a_request_that_is_not_as_long_as_it_says() -> None:
+async def test_a_request_of_a_wrong_length() -> None:
     async with origin(answer) as url:
         document = await told(url, "&body=12&length=5")
     assert document == {"send": "HttpRequestBodySize", "sent": "HttpRequestBodySize"}

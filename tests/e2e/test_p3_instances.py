@@ -1,4 +1,4 @@
-"""WASI 0.3: which instance is given which request, how many at once, and when an instance goes."""
+"""WASI 0.3: the choice of an instance for a request, concurrency, and the end of an instance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_hello() -> None:
         (100, 1, "123456"),
     ],
 )
-async def test_how_often_an_instance_is_used(reuse: int | None, at_once: int | None, counts: str) -> None:
+async def test_the_reuse_count_of_instances(reuse: int | None, at_once: int | None, counts: str) -> None:
     async with serve("p3_counter", limits(reuse, at_once)) as site:
         assert "".join([(await site.ask()).body.decode().strip() for _ in counts]) == counts
         assert site.handler.started == counts.count("1")
@@ -69,10 +69,10 @@ async def test_by_default_128_times() -> None:
         (40, 39, 40, 2),
     ],
 )
-async def test_requests_at_once(
+async def test_concurrent_requests(
     count: int, reuse: int | None, at_once: int | None, started: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """As many instances as it takes and no more, all of them full but the last."""
+    """There are as few instances as possible, and all but the last are full."""
     async with handle("p3_sleep", limits(reuse, at_once)) as pool:
         async with trio.open_nursery() as nursery:
             for _ in range(count):
@@ -83,20 +83,20 @@ async def test_requests_at_once(
         assert (pool.handler.active, pool.handler.started) == (0, started)
 
 
-async def test_the_limit_is_of_each_instance() -> None:
+async def test_the_limit_applies_to_each_instance() -> None:
     async with serve("p3_sleep", limits(1000, 3)) as site:
         async with trio.open_nursery() as nursery:
             for _ in range(10):
                 nursery.start_soon(site.ask, "/3600000")
             await until(lambda: site.handler.active == 10 and len(site.instances) == 10)
-            # How many are given to one depends on when they come; that it is not more than may be does not.
+            # The distribution depends on timing. Only the limit is certain.
             assert max(Counter(site.instances).values()) <= 3
             nursery.cancel_scope.cancel()
         await until(lambda: not site.handler.active)
 
 
-async def test_requests_that_waited_for_an_instance_are_given_to_it(autojump_clock: trio.testing.MockClock) -> None:
-    """Those that come while an instance is full get others; those that come when it has room again do not."""
+async def test_requests_that_waited_for_an_instance_go_to_it(autojump_clock: trio.testing.MockClock) -> None:
+    """Requests that arrive while an instance is full get others. Later ones get it when it has room again."""
     async with handle("p3_sleep", limits(1000, 2, idle_instance_timeout=1e6)) as pool:
         for _ in range(3):
             async with trio.open_nursery() as nursery:
@@ -106,8 +106,8 @@ async def test_requests_that_waited_for_an_instance_are_given_to_it(autojump_clo
 
 
 @pytest.mark.parametrize("guest", ["p3_sleep", "p3_sync", "python_p3"])
-async def test_requests_that_waited_for_their_turn(guest: str, autojump_clock: trio.testing.MockClock) -> None:
-    """The next is given to the instance that the one before it leaves."""
+async def test_queued_requests(guest: str, autojump_clock: trio.testing.MockClock) -> None:
+    """The next request goes to the instance that has just finished one."""
     path = "/sleep?ms=10" if guest == "python_p3" else "/10"
     options = HandlerOptions(
         max_concurrent_requests=2, max_instance_concurrent_reuse_count=1, idle_instance_timeout=1e6
@@ -135,7 +135,7 @@ async def test_100_that_sleep_in_one_instance(autojump_clock: trio.testing.MockC
 
 
 async def test_100_that_sleep_in_one_instance_over_sockets() -> None:
-    """In real time: all of them sleep side by side. (benchmarks/sleeping.py has what serving them costs.)"""
+    """They sleep concurrently in real time. benchmarks/sleeping.py measures the cost of serving them."""
     async with serve(
         "p3_sleep", HandlerOptions(max_instance_reuse_count=1000, max_instance_concurrent_reuse_count=100)
     ) as site:
@@ -155,7 +155,7 @@ async def test_100_that_sleep_in_one_instance_over_sockets() -> None:
 
 
 async def test_backpressure(autojump_clock: trio.testing.MockClock) -> None:
-    """A guest that asks for one request at a time is given the next when it asks for more, and others instances."""
+    """A guest that asks for one request at a time gets the next when it asks for more. Others get new instances."""
     async with handle("p3_backpressure", limits(1000, 16, idle_instance_timeout=1e6)) as pool:
         for _ in range(3):
             bodies: list[bytes] = []
@@ -171,7 +171,7 @@ async def test_backpressure(autojump_clock: trio.testing.MockClock) -> None:
         assert trio.current_time() == pytest.approx(3.0)
 
 
-async def test_background_work_runs_to_its_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_background_work_finishes(autojump_clock: trio.testing.MockClock) -> None:
     async with handle("p3_background", limits(1000, 16, idle_instance_timeout=1e6)) as pool:
         assert [await pool.get("/1000") for _ in range(3)] == [b"0\n"] * 3
         assert trio.current_time() == 0
@@ -184,9 +184,7 @@ async def test_background_work_runs_to_its_end(autojump_clock: trio.testing.Mock
 
 
 @pytest.mark.parametrize("reuse", [1, 3])
-async def test_background_work_keeps_an_instance_that_is_used_up(
-    reuse: int, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_background_work_keeps_a_retired_instance(reuse: int, autojump_clock: trio.testing.MockClock) -> None:
     async with handle("p3_background", limits(reuse, 16)) as pool:
         for _ in range(3):
             assert await pool.get("/20000") == b"0\n"
@@ -227,8 +225,8 @@ async def test_an_instance_with_a_request_is_not_idle(autojump_clock: trio.testi
         assert pool.live == 0
 
 
-async def test_requests_that_were_never_begun(autojump_clock: trio.testing.MockClock) -> None:
-    """Their clients leave before the instance comes to them: they count for nothing."""
+async def test_requests_abandoned_before_their_start(autojump_clock: trio.testing.MockClock) -> None:
+    """Their clients leave before the instance begins them, so they do not count."""
     async with handle("p3_counter", limits(6, 3, idle_instance_timeout=5)) as pool:
         for count in (b"1\n", b"2\n", b"3\n", b"4\n"):
             for _ in range(2):
@@ -242,8 +240,8 @@ async def test_requests_that_were_never_begun(autojump_clock: trio.testing.MockC
         assert pool.live == 0
 
 
-async def test_a_guest_that_waits_in_the_middle_of_itself(autojump_clock: trio.testing.MockClock) -> None:
-    """Its instance can do nothing else meanwhile, so others are given the requests that come."""
+async def test_a_guest_that_waits_in_a_synchronous_call(autojump_clock: trio.testing.MockClock) -> None:
+    """Its instance can do nothing else, so other requests get other instances."""
     async with handle("p3_sync", limits(100, 16, idle_instance_timeout=1e6)) as pool:
         for _ in range(2):
             async with trio.open_nursery() as nursery:
@@ -258,8 +256,8 @@ async def test_a_guest_that_waits_in_the_middle_of_itself(autojump_clock: trio.t
         assert pool.handler.started == 4
 
 
-async def test_a_deadline_while_it_waits_in_the_middle_of_itself(autojump_clock: trio.testing.MockClock) -> None:
-    """It cannot be told, so its instance goes when the grace period is over."""
+async def test_a_deadline_during_a_synchronous_call(autojump_clock: trio.testing.MockClock) -> None:
+    """It cannot be told, so its instance ends after the grace period."""
     options = HandlerOptions(request_timeout=10, cancel_grace=3, idle_instance_timeout=1e6)
     async with handle("p3_sync", options) as pool:
         with pytest.raises(DeadlinePassed):

@@ -1,4 +1,4 @@
-"""A guest that componentize-py built for wasi:http/service@0.3.0: asyncio code, many requests in one instance."""
+"""A componentize-py guest for wasi:http/service@0.3.0: asyncio code with many requests in one instance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_hello(site: Site) -> None:
     assert site.handler.started == 1
 
 
-async def test_what_it_is_told_of_the_request(site: Site) -> None:
+async def test_the_request_as_the_guest_sees_it(site: Site) -> None:
     answer = await site.ask("/headers?a=%20b&c", "PUT", b"", ("x-one", "1"), ("X-One", "2"), ("connection", "x-hop"))
     told = json.loads(answer.body)
     assert told["method"] == "PUT"
@@ -44,13 +44,13 @@ async def test_what_it_is_told_of_the_request(site: Site) -> None:
 
 
 async def listen(nursery: trio.Nursery, answer: Callable[[trio.SocketStream], Awaitable[None]]) -> str:
-    """The URL of a server for connections of one request each."""
+    """Serve connections of one request each, and return the URL."""
     (listener,) = await nursery.start(functools.partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
     return f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
 
 
 class Upstream:
-    """A server that answers a request for ``/NAME`` when it is told to."""
+    """A server that answers a request for ``/NAME`` when told to."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -67,8 +67,8 @@ class Upstream:
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(name), name.encode()))
 
 
-async def test_fetching_several_at_once(site: Site, nursery: trio.Nursery) -> None:
-    """All are asked before any has answered, and each result is streamed when it is there, in whatever order."""
+async def test_concurrent_fetches(site: Site, nursery: trio.Nursery) -> None:
+    """All requests are sent before any response, and each result is streamed when it arrives, in any order."""
     upstream = Upstream()
     url = await listen(nursery, upstream.answer)
     names = ["one", "two", "three", "four", "five"]
@@ -88,8 +88,8 @@ async def test_fetching_several_at_once(site: Site, nursery: trio.Nursery) -> No
     await until(lambda: not site.handler.active)
 
 
-async def test_fetches_that_fail(site: Site, nursery: trio.Nursery) -> None:
-    """One result for each, those of the others as they are."""
+async def test_failing_fetches(site: Site, nursery: trio.Nursery) -> None:
+    """There is one result for each, and those of the others are not affected."""
 
     async def answer(stream: trio.SocketStream) -> None:
         data = await stream.receive_some()
@@ -102,7 +102,7 @@ async def test_fetches_that_fail(site: Site, nursery: trio.Nursery) -> None:
 
     url = await listen(nursery, answer)
     with trio.socket.socket() as unused:
-        await unused.bind(("127.0.0.1", 0))  # and not listening
+        await unused.bind(("127.0.0.1", 0))  # without listening
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         urls = [f"{url}/well", nowhere, f"{url}/nothing", f"{url}/garbage"]
         answered = await site.ask("/fetch?" + "&".join(f"url={url}" for url in urls))
@@ -134,7 +134,7 @@ async def test_many_fetches_in_many_requests(site: Site, nursery: trio.Nursery) 
     assert lines == [10] * 10
 
 
-async def test_a_proxy_streams_on(site: Site, nursery: trio.Nursery) -> None:
+async def test_a_streaming_proxy(site: Site, nursery: trio.Nursery) -> None:
     got_first = trio.Event()
 
     async def answer(stream: trio.SocketStream) -> None:
@@ -155,7 +155,7 @@ async def test_a_proxy_streams_on(site: Site, nursery: trio.Nursery) -> None:
     assert (answered.body, answered.cut) == (b"second", False)
 
 
-async def test_what_breaks_off_upstream_is_cut_here(site: Site, nursery: trio.Nursery) -> None:
+async def test_a_response_cut_upstream_is_cut(site: Site, nursery: trio.Nursery) -> None:
     async def answer(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
@@ -171,16 +171,16 @@ async def test_what_breaks_off_upstream_is_cut_here(site: Site, nursery: trio.Nu
     await until(lambda: not site.handler.active)
 
 
-async def test_a_client_that_leaves_ends_what_the_guest_asked_for(site: Site, nursery: trio.Nursery) -> None:
+async def test_a_client_that_leaves_cancels_the_guests_requests(site: Site, nursery: trio.Nursery) -> None:
     asked, left = trio.Event(), trio.Event()
 
     async def answer(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
         asked.set()
-        with contextlib.suppress(trio.BrokenResourceError):  # it may be in a hurry
+        with contextlib.suppress(trio.BrokenResourceError):  # the connection may be reset
             while await stream.receive_some():
-                pass  # the end of the guest's request may come separately
+                pass  # the end of the guest's request may arrive separately
         left.set()
 
     url = await listen(nursery, answer)
@@ -194,7 +194,7 @@ async def test_a_client_that_leaves_ends_what_the_guest_asked_for(site: Site, nu
     assert (await site.ask("/hello")).status == 200
 
 
-async def test_sleeping_side_by_side(autojump_clock: trio.testing.MockClock) -> None:
+async def test_concurrent_sleeps(autojump_clock: trio.testing.MockClock) -> None:
     async with handle("python_p3") as pool:
         async with trio.open_nursery() as nursery:
             for number in range(16):
@@ -203,7 +203,7 @@ async def test_sleeping_side_by_side(autojump_clock: trio.testing.MockClock) -> 
         assert pool.handler.started == 1
 
 
-async def test_background_work_runs_to_its_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_background_work_finishes(autojump_clock: trio.testing.MockClock) -> None:
     async with handle("python_p3", HandlerOptions(idle_instance_timeout=3600)) as pool:
         for _ in range(3):
             assert await pool.get("/background?ms=1000") == b"started\n"
@@ -214,7 +214,7 @@ async def test_background_work_runs_to_its_end(autojump_clock: trio.testing.Mock
 
 
 async def test_background_work_keeps_its_instance(autojump_clock: trio.testing.MockClock) -> None:
-    """It is let finish when the instance has been idle, and when the handler ends."""
+    """It finishes when the instance has been idle, and when the handler ends."""
     async with handle("python_p3", HandlerOptions(idle_instance_timeout=5)) as pool:
         assert await pool.get("/background?ms=20000") == b"started\n"
         await trio.sleep(19)
@@ -242,7 +242,7 @@ async def test_failures(path: str, reason: str, caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("path", ["/trap-in-body", "/cut-off"])
-async def test_responses_that_break_off(site: Site, path: str) -> None:
+async def test_cut_responses(site: Site, path: str) -> None:
     answer = await site.ask(path)
     assert answer.status == 500 or (answer.status, answer.cut) == (200, True)
     assert (await site.ask("/hello")).body == b"Hello, world!\n"
@@ -258,7 +258,7 @@ async def test_a_client_that_leaves_a_response(site: Site, path: str) -> None:
         assert site.handler.active == 1
     await until(lambda: not site.handler.active)
     assert (await site.ask("/hello")).status == 200
-    if path == "/endless":  # one that writes all the time may count as computing, and not be given others
+    if path == "/endless":  # a constant writer may count as computing, and then gets no other request
         assert site.handler.started == 1
 
 
@@ -270,7 +270,7 @@ async def test_environment_and_random() -> None:
         assert (await site.ask("/random?bytes=3")).body == b"ababab\n"
 
 
-async def test_what_it_prints(site: Site) -> None:
+async def test_output(site: Site) -> None:
     assert (await site.ask("/print")).body == b"printed\n"
     assert (await site.ask("/stdout")).body == b"Ok\nOk\n"
     assert (await site.ask("/stdin")).body == b"Ok 0\n"

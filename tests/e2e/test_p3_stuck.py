@@ -1,4 +1,4 @@
-"""WASI 0.3: what a guest has left in such a state that nobody can finish it is noticed and ended."""
+"""WASI 0.3: requests that a guest has left unfinished are noticed and ended."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from wasi_trio.testing import ExchangeFailed, Retirement, component
 
 @WAYS
 @pytest.mark.parametrize("steps", ["b", "bt", "bd"])
-async def test_a_response_that_its_guest_has_left_unfinished(steps: str, way: Any) -> None:
-    """Its client is cut off, when the instance has had no other request for as long as one is kept without any."""
+async def test_a_response_left_unfinished(steps: str, way: Any) -> None:
+    """Its client is cut off when the instance has had no other request for its idle timeout."""
     async with way("python_p3", idle_instance_timeout=0.05) as ask:
         with pytest.raises(Cut) as caught:
             await ask("GET", f"/ordered?body=12345&do={steps}")
@@ -29,8 +29,8 @@ async def test_a_response_that_its_guest_has_left_unfinished(steps: str, way: An
 
 @WAYS
 @pytest.mark.parametrize("steps", ["b", "bd"])
-async def test_content_of_its_length_is_whole_without_trailers(steps: str, way: Any) -> None:
-    """Whatever its guest has left undone: a client that counts has all there is."""
+async def test_content_of_its_length_is_complete_without_trailers(steps: str, way: Any) -> None:
+    """The guest has left other things undone, but a client that counts bytes has everything."""
     async with way("python_p3", idle_instance_timeout=0.05) as ask:
         for _ in range(2):
             got = await ask("GET", f"/ordered?body=12345&length=5&do={steps}")
@@ -48,8 +48,8 @@ async def test_the_harness_does_not_hang(autojump_clock: trio.testing.MockClock)
         assert app.instances[0].retired is Retirement.IDLE
 
 
-async def test_a_request_that_another_can_finish(autojump_clock: trio.testing.MockClock) -> None:
-    """Guests may well have one request wait for another, as long as there may be another."""
+async def test_a_request_that_another_request_can_finish(autojump_clock: trio.testing.MockClock) -> None:
+    """A guest may make one request wait for another, as long as another may arrive."""
     async with component(build("python_p3")) as app, app.stream("GET", "/ordered?body=12345&do=b") as response:
         for _ in range(5):
             await trio.sleep(0.7)
@@ -61,8 +61,8 @@ async def test_a_request_that_another_can_finish(autojump_clock: trio.testing.Mo
         assert app.started == 1
 
 
-async def test_there_will_be_no_other(autojump_clock: trio.testing.MockClock) -> None:
-    """An instance that is given no more requests need not be waited for at all."""
+async def test_no_other_request_will_arrive(autojump_clock: trio.testing.MockClock) -> None:
+    """An instance that receives no more requests need not be waited for."""
     async with component(build("python_p3"), max_instance_reuse_count=2) as app:
         async with app.stream("GET", "/ordered?body=12345&do=b") as response:
             assert (await app.get("/hello")).status == 200
@@ -81,8 +81,8 @@ async def test_a_guest_that_waits_for_itself(autojump_clock: trio.testing.MockCl
         assert await (await app.get("/hello")).read() == b"Hello, world!\n"
 
 
-async def test_what_the_host_goes_on_with_is_not_left(autojump_clock: trio.testing.MockClock) -> None:
-    """A guest that has handed on a body is done with it, and the client may take its time to send and to read."""
+async def test_work_of_the_host_is_not_unfinished(autojump_clock: trio.testing.MockClock) -> None:
+    """A guest that has passed on a body is done with it. The client may send and read slowly."""
 
     async def slowly() -> Any:
         for piece in (b"one", b"two", b"three"):
@@ -99,7 +99,7 @@ async def test_what_the_host_goes_on_with_is_not_left(autojump_clock: trio.testi
 
 
 @pytest.mark.parametrize("kept", ["1s", "3600s"])
-async def test_a_server_ends_all_the_same(kept: str, tmp_path: Path) -> None:
+async def test_a_server_ends_in_spite_of_them(kept: str, tmp_path: Path) -> None:
     options = ("--idle-instance-timeout", kept)
     async with command(tmp_path, on_disk(tmp_path, "python_p3"), *options) as server, server.client() as client:
         await client.start("/ordered?body=12345&do=b")

@@ -1,4 +1,4 @@
-"""``/pool`` and ``/pool.json`` of the admin address; the page is looked at by a real browser, where there is one."""
+"""``/pool`` and ``/pool.json`` of the admin address. A real browser, if installed, renders the page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def instances_of(processes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for process in processes for handler in process["handlers"] for one in handler["instances"]]
 
 
-async def test_what_instances_do(tmp_path: Path) -> None:
+async def test_the_states_of_instances(tmp_path: Path) -> None:
     component = on_disk(tmp_path, "echo")
     async with command(tmp_path, component, "--admin-addr", "127.0.0.1:0") as server:
         async with server.client() as client:
@@ -60,7 +60,7 @@ async def test_what_instances_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("guest", "path"), [("spin", "/"), ("p3_spin", "/")])
-async def test_one_that_computes(tmp_path: Path, guest: str, path: str) -> None:
+async def test_a_computing_instance(tmp_path: Path, guest: str, path: str) -> None:
     component = on_disk(tmp_path, guest)
     async with command(tmp_path, component, "--admin-addr", "127.0.0.1:0") as server, server.client() as client:
         await client.start(path)
@@ -72,7 +72,7 @@ async def test_one_that_computes(tmp_path: Path, guest: str, path: str) -> None:
         assert await server.ended() == 0
 
 
-async def test_those_of_several_workers(tmp_path: Path) -> None:
+async def test_several_workers(tmp_path: Path) -> None:
     component = on_disk(tmp_path, "p3_hello")
     options = ("--workers", "2", "--admin-addr", "127.0.0.1:0", "--idle-instance-timeout", "60s")
     async with command(tmp_path, component, *options) as server:
@@ -86,7 +86,7 @@ async def test_those_of_several_workers(tmp_path: Path) -> None:
 
 
 class Browser:
-    """Chromium without a window, asked over WebDriver (W3C): a picture of a page, and what is in it."""
+    """Headless Chromium, controlled by WebDriver (W3C): pictures and contents of a page."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -138,12 +138,12 @@ def browser() -> Iterator[Browser]:
             process.kill()
 
 
-#: two points of a chart and more
+#: A chart with at least two points.
 CHARTED = "return [...document.querySelectorAll('path')].some(path => /L/.test(path.getAttribute('d')))"
 
 
 def look(url: str, folder: Path, width: int, height: int) -> str:
-    """What the page has when it has drawn a chart; its picture is left in the folder."""
+    """Return the page's content once it has drawn a chart. Save a picture in the folder."""
     with browser() as window:
         window.open(url, width, height, folder)
         while not window.run(CHARTED):

@@ -1,4 +1,4 @@
-"""Profiles of instances that serve: what they say of requests, and when they are written."""
+"""Profiles of serving instances: their data about requests, and the times of writing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._worker import Worker
 
-#: one instance for all requests
+#: One instance for all requests.
 ONE = HandlerOptions(max_instance_reuse_count=10_000)
 
 
@@ -60,7 +60,7 @@ def self_weights(file: Path) -> dict[str, float]:
     return weights
 
 
-async def test_requests_that_share_an_instance_are_marked_and_its_hot_function_is_first(tmp_path: Path) -> None:
+async def test_markers_of_requests_and_the_hot_function_of_a_shared_instance(tmp_path: Path) -> None:
     async with profiled("p3_compute", tmp_path) as handler, trio.open_nursery() as nursery:
         for number in range(16):
             nursery.start_soon(ask, handler, f"/20?secret={number}")
@@ -76,12 +76,12 @@ async def test_requests_that_share_an_instance_are_marked_and_its_hot_function_i
     assert "secret" not in file.read_text()
 
 
-async def test_the_hot_function_of_16_requests_at_once_has_the_share_that_it_was_written_with(tmp_path: Path) -> None:
+async def test_the_share_of_the_hot_function_of_16_concurrent_requests(tmp_path: Path) -> None:
     async with profiled("p3_shares", tmp_path) as handler:
         profiler = handler.component.engine.profiler
         assert profiler is not None
         asked = 0
-        while profiler.taken < 1_500:  # chance is in it, as in all samples: this many are wrong by 1 %
+        while profiler.taken < 1_500:  # sampling error: with this many samples it is 1 %
             async with trio.open_nursery() as nursery:
                 for _ in range(16):
                     nursery.start_soon(ask, handler, "/10")
@@ -95,7 +95,7 @@ async def test_the_hot_function_of_16_requests_at_once_has_the_share_that_it_was
     assert all(found["end"] > found["start"] for found in requests)
 
 
-async def test_a_guest_that_waits_is_shown_as_waiting(tmp_path: Path) -> None:
+async def test_a_waiting_guest_is_shown_as_waiting(tmp_path: Path) -> None:
     async with profiled("p3_sleep", tmp_path) as handler:
         await ask(handler, "/100")
         assert handler.component.engine.profiler is not None
@@ -107,7 +107,7 @@ async def test_a_guest_that_waits_is_shown_as_waiting(tmp_path: Path) -> None:
         assert found["computed"] <= 0.1 * (found["end"] - found["start"])
 
 
-async def test_each_instance_has_a_file_where_there_is_no_reuse(tmp_path: Path) -> None:
+async def test_each_instance_has_a_file_without_reuse(tmp_path: Path) -> None:
     async with profiled("p3_compute", tmp_path, HandlerOptions(max_instance_reuse_count=1)) as handler:
         for _ in range(3):
             await ask(handler, "/30")
@@ -129,13 +129,13 @@ async def test_a_python_guest_has_names(tmp_path: Path) -> None:
     assert any(name.startswith("_PyEval") for name in names)
 
 
-async def test_without_profiles_workers_are_the_usual_ones() -> None:
+async def test_workers_without_profiles() -> None:
     with Engine() as engine:
         handler = ProxyHandler(link(engine, wat.load("p3_hello"), "hello"))
         assert handler._worker is Worker
 
 
-async def test_a_signal_and_the_end_have_profiles_written(tmp_path: Path) -> None:
+async def test_a_signal_and_the_end_write_profiles(tmp_path: Path) -> None:
     component = on_disk(tmp_path, "p3_compute")
     options = ("--profile", f"guest,{tmp_path}/p.json,1ms", "--idle-instance-timeout", "60s")
     async with command(tmp_path, component, *options) as server:
@@ -154,7 +154,7 @@ async def test_a_signal_and_the_end_have_profiles_written(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_signal_ends_no_server_that_has_only_begun_or_is_about_to_end(workers: str, tmp_path: Path) -> None:
+async def test_a_signal_does_not_kill_a_server_that_starts_or_ends(workers: str, tmp_path: Path) -> None:
     component = on_disk(tmp_path, "p3_compute")
     options = ("--profile", f"guest,{tmp_path}/p.json,1ms", "--workers", workers)
     async with command(tmp_path, component, *options) as server:
@@ -164,7 +164,7 @@ async def test_a_signal_ends_no_server_that_has_only_begun_or_is_about_to_end(wo
         with suppress(ProcessLookupError):
             while server.process.poll() is None:
                 server.signal(signal.SIGUSR2)
-                await trio.sleep(0.001)  # some of them come when nothing takes them any more
+                await trio.sleep(0.001)  # some signals arrive after the handler is gone
         assert await server.ended() == 0
         assert files(tmp_path)
         assert "ended with" not in server.stderr
@@ -185,7 +185,7 @@ async def test_a_signal_reaches_all_workers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["perfmap", "jitdump"])
-async def test_perf_is_told_of_the_code(tmp_path: Path, kind: str) -> None:
+async def test_perf_receives_the_code(tmp_path: Path, kind: str) -> None:
     component = on_disk(tmp_path, "p3_hello")
     async with command(tmp_path, component, "--profile", kind) as server:
         assert (await server.ask("/")).status == 200

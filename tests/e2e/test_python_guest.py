@@ -1,4 +1,4 @@
-"""What a guest that a real toolchain built does behind a real socket."""
+"""A guest from a real toolchain behind a real socket."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ async def test_hello(site: Site) -> None:
     answer = await site.ask("/hello")
     assert (answer.status, answer.body, answer.cut) == (200, b"Hello, world!\n", False)
     assert answer.headers["content-type"] == "text/plain"
-    # It has none where the guest was interrupted between its head and its end.
+    # There is none if the guest was interrupted between its head and its end.
     assert answer.headers.get("content-length", "14") == "14"
 
 
-async def test_what_it_is_told_of_the_request(site: Site) -> None:
+async def test_the_request_as_the_guest_sees_it(site: Site) -> None:
     answer = await site.ask("/headers?a=%20b&c", "PUT", b"", ("x-one", "1"), ("X-One", "2"), ("connection", "x-hop"))
     told = json.loads(answer.body)
     assert told["method"] == "PUT"
@@ -70,7 +70,7 @@ async def test_one_connection_for_several_requests(site: Site) -> None:
 
 
 class Upstream:
-    """A server that answers every request with two chunks, the second only when it is told to."""
+    """A server that answers each request with two chunks. It sends the second one when told to."""
 
     def __init__(self) -> None:
         self.go_on = trio.Event()
@@ -107,7 +107,7 @@ async def fetch(site: Site, upstream: Upstream, got_first: trio.Event) -> None:
     assert (answer.body, answer.cut) == (b"second", False)
 
 
-async def test_fetch_streams_on(site: Site, upstream: Upstream) -> None:
+async def test_a_streaming_fetch(site: Site, upstream: Upstream) -> None:
     got_first = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fetch, site, upstream, got_first)
@@ -134,14 +134,14 @@ async def test_fifty_at_once(site: Site, upstream: Upstream) -> None:
 
 async def test_fetch_from_nowhere(site: Site) -> None:
     with trio.socket.socket() as unused:
-        await unused.bind(("127.0.0.1", 0))  # and not listening
+        await unused.bind(("127.0.0.1", 0))  # without listening
         answer = await site.ask(f"/fetch?url=http://127.0.0.1:{unused.getsockname()[1]}/")
     assert answer.status == 502
     assert b"ConnectionRefused" in answer.body
 
 
-async def test_fetch_of_what_breaks_off(site: Site, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
-    """The guest does not cope with that: it traps, in the middle of its own response."""
+async def test_fetch_of_a_cut_response(site: Site, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
+    """The guest does not handle that: it traps in the middle of its own response."""
     got_first = trio.Event()
 
     async def answer(stream: trio.SocketStream) -> None:
@@ -174,7 +174,7 @@ FAILURES = [
     ("/no-response", "dropped the response-outparam without setting it"),
     ("/exit", "exited with code 0"),
     ("/exit?failed", "exited with code 1"),
-    # WASI 0.2 has success and failure, and no other code.
+    # WASI 0.2 only distinguishes success and failure.
     ("/sys-exit", ": GET /sys-exit: the guest exited with code 1"),
     ("/oom", "trapped"),
 ]
@@ -186,13 +186,13 @@ async def test_failures(path: str, reason: str, caplog: pytest.LogCaptureFixture
     async with serve("python_p2", HandlerOptions(limits=limits)) as site:
         answer = await site.ask(path)
         assert (answer.status, answer.cut) == (500, False)
-        # The response may be there before the guest has ended.
+        # The response may arrive before the guest has ended.
         await until(lambda: any(reason in text for _, _, text in caplog.record_tuples))
         assert (await site.ask("/hello")).body == b"Hello, world!\n"
 
 
 @pytest.mark.parametrize("guest", ["python_p2", "python_p3"])
-async def test_a_trap_is_told_with_the_traceback(guest: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_trap_is_logged_with_the_traceback(guest: str, caplog: pytest.LogCaptureFixture) -> None:
     async with serve(guest) as site:
         assert (await site.ask("/trap")).status == 500
         await until(lambda: any(record.levelname == "ERROR" for record in caplog.records))
@@ -219,12 +219,12 @@ async def test_environment_and_random() -> None:
     wasi = WasiOptions(env=(("NAME", "välue"), ("EMPTY", "")), args=("app", "-x"), random=lambda n: b"\xab" * n)
     async with serve("python_p2", HandlerOptions(wasi=wasi)) as site:
         told = json.loads((await site.ask("/env")).body)
-        # Python's own start-up may take bytes of random, and adds no variables
+        # Python's own start may read random bytes, and adds no variables
         assert told == {"environment": {"NAME": "välue", "EMPTY": ""}, "arguments": ["app", "-x"]}
         assert (await site.ask("/random?bytes=3")).body == b"ababab\n"
 
 
-async def test_an_instance_is_used_again_when_that_is_asked_for() -> None:
+async def test_an_instance_is_reused_if_configured() -> None:
     async with serve("python_p2", HandlerOptions(max_instance_reuse_count=3)) as site:
         for n in (1, 2, 3, 4):
             assert (await site.ask("/hello")).status == 200

@@ -1,4 +1,4 @@
-"""What a client does is no fault of the server's, nor of a guest's: one quiet line tells of it."""
+"""Actions of clients are not errors of the server or of a guest: one line at a low level reports them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def reset(client: socket.socket) -> None:
         ("endless_body", "/1"),
         ("p3_endless_body", "/1"),
         ("python_p2", "/sleep?ms=3600000"),
-        # It traps when it is told that nobody waits any more.
+        # It traps when it is told that its client has left.
         ("python_p3", "/sleep?ms=3600000"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Components that cannot be served: refused before the first request, with one line that says why."""
+"""Invalid components are refused before the first request, with one line that gives the reason."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ REFUSED = {
     "a handler of another WASI": (
         f"""(component {EMPTY} (func $f (canon lift (core func $m "f")))
           (instance $h (export "handle" (func $f))) (export "wasi:http/handler@0.4.0" (instance $h)))""",
-        "the component exports wasi:http/handler@0.4.0, but what is served is",
+        "the component exports wasi:http/handler@0.4.0, but the server supports",
     ),
 }
 
@@ -109,7 +109,7 @@ def test_refused(name: str) -> None:
     assert reason in message
 
 
-def test_all_that_is_missing_is_listed() -> None:
+def test_all_missing_imports_are_listed() -> None:
     text = wat.source("unknown_import").replace(
         '(import "tests:nowhere',
         '(import "tests:elsewhere/other" (instance (export "f" (func))))\n(import "tests:nowhere',

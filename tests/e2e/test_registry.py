@@ -1,4 +1,4 @@
-"""Components from a registry, wherever a component is given: the real command line against a registry over HTTP."""
+"""Components from a registry in all places that accept a component: the real command line, a registry over HTTP."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is kept from one test to the next; nobody's credentials are used."""
+    """Use an empty cache for each test, and no credentials."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
 
@@ -81,7 +81,7 @@ async def test_workers_and_a_tag_that_moves(tmp_path: Path, registry: Registry) 
     async with command(tmp_path, reference, "--workers", "2", "--watch", "--route", f"/file={file}") as server:
         await serves(server, 1)
         await server.said(f"{reference} is not watched")
-        # One that fetches, for all workers.
+        # One process fetches for all workers.
         assert len(registry.paths) == 2
         digest = registry.push(version(2))
         put(file, version(2))
@@ -93,10 +93,10 @@ async def test_workers_and_a_tag_that_moves(tmp_path: Path, registry: Registry) 
         for _ in range(10):
             await serves(server, 2)
         assert len(registry.paths) == 4
-        # What is not there any more leaves what is served alone.
+        # A component that has disappeared does not affect the one being served.
         registry.content.clear()
         server.signal(signal.SIGHUP)
-        await server.said("nothing is taken over, and what was served is served on: ")
+        await server.said("reload failed, and the old version stays in service: ")
         assert f"{registry.host} does not have the manifest 1" in server.stderr
         assert (await ask(server, "/")).body == greeting(2)
         assert server.stderr.count(RELOADED) == 2
@@ -142,7 +142,7 @@ def test_the_other_commands(tmp_path: Path, registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("name", ["serve", "run", "inspect", "compile"])
-def test_one_line_says_what_is_wrong(tmp_path: Path, registry: Registry, name: str) -> None:
+def test_errors_are_one_line(tmp_path: Path, registry: Registry, name: str) -> None:
     registry.push(b"\0asm\x01\0\0\0", tag="core")
     digest = registry.push(wat.load("hello"))
     registry.content[f"/v2/app/manifests/{digest}"] = b"{}"
@@ -159,11 +159,11 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, registry: Registry, name: s
     registry.ask_for_tokens()
     code, _, err = ran(name, f"oci://{registry.host}/app:1")
     assert code == 2
-    assert err.endswith("gives no token without credentials (status 401)\n")
+    assert err.endswith("denies clients without credentials a token (status 401)\n")
 
 
 def test_without_the_extra(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if httpx were not installed; what was fetched before needs none."""
+    """A failing import stands for a missing httpx. Components that were fetched before do not need it."""
     digest = registry.push(wat.load("hello"))
     reference = f"oci://{registry.host}/app@{digest}"
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['httpx'] = None\n")
@@ -171,7 +171,7 @@ def test_without_the_extra(tmp_path: Path, registry: Registry, monkeypatch: pyte
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{path}" if path else str(tmp_path))
     code, _, err = ran("inspect", reference)
     assert code == 2
-    assert err == "wasi_trio: error: a component in a registry needs httpx: pip install 'wasi-trio[oci]'\n"
+    assert err == "wasi_trio: error: a component in a registry requires httpx: pip install 'wasi-trio[oci]'\n"
     (tmp_path / "sitecustomize.py").unlink()
     assert ran("inspect", reference)[0] == 0
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['httpx'] = None\n")

@@ -1,4 +1,4 @@
-"""What changes while a server runs: taken over without a request lost, or told in one line and left alone."""
+"""Changes while a server runs are loaded without losing a request, or refused with one line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.guests import wat
 pytest.importorskip("watchfiles", reason="--watch needs watchfiles, which is an extra")
 
 RELOADED = "reloaded: new requests go to the new version of"
-REFUSED = "nothing is taken over, and what was served is served on:"
+REFUSED = "reload failed, and the old version stays in service:"
 
 
 def version(number: int, name: str = "hello") -> bytes:
-    """A component whose response says which of several it is."""
+    """Create a component whose response names its version."""
     data = wat.load(name)
     assert data.count(b"Hello, world!\n") == 1
     return data.replace(b"Hello, world!\n", b"Hello, v%04d!\n" % number)
@@ -36,7 +36,7 @@ def greeting(number: int) -> bytes:
 
 
 def put(path: Path, data: bytes) -> Path:
-    """Put a file in the place of another, as careful programs do."""
+    """Replace a file atomically, as careful programs do."""
     new = path.with_name(f"{path.name}.new")
     new.write_bytes(data)
     os.replace(new, path)
@@ -44,7 +44,7 @@ def put(path: Path, data: bytes) -> Path:
 
 
 async def serves(server: Process, number: int, path: str = "/") -> None:
-    """Return when it is this version that answers."""
+    """Return when this version answers."""
     while (await ask(server, path)).body != greeting(number):
         assert server.process.poll() is None, server.stderr
         await trio.sleep(0.01)
@@ -57,7 +57,7 @@ async def says(server: Process, text: str, times: int) -> None:
 
 
 class Load:
-    """Clients that ask on connections that they keep, and count every response."""
+    """Clients that send requests on kept connections, and count every response."""
 
     def __init__(self, server: Process) -> None:
         self.bodies: Counter[bytes] = Counter()
@@ -78,7 +78,7 @@ class Load:
                     self.bodies[answer.body] += 1
 
     async def more(self, count: int) -> None:
-        """Return when so many more responses have come."""
+        """Return when this many more responses have arrived."""
         target = self.bodies.total() + count
         while self.bodies.total() < target and not self.failures:  # noqa: ASYNC110 - a process has no event
             await trio.sleep(0.01)
@@ -96,14 +96,14 @@ async def load(server: Process, clients: int = 8) -> AsyncIterator[Load]:
 
 
 async def only_the_new(server: Process) -> list[dict[str, object]]:
-    """The handlers, once those that were replaced are gone with all their instances."""
+    """Return the handlers once the replaced ones have ended with all their instances."""
     while len(handlers := await pool(server)) > 1:  # noqa: ASYNC110 - a process has no event
         await trio.sleep(0.01)
     return handlers
 
 
 async def pool(server: Process) -> list[dict[str, object]]:
-    """The handlers of all processes."""
+    """Return the handlers of all processes."""
     content = json.loads((await ask(server, "/pool.json", port=server.admin_port)).body)
     return [handler for process in content["processes"] for handler in process["handlers"]]
 
@@ -125,21 +125,21 @@ async def test_a_swap_under_load_loses_nothing(tmp_path: Path, name: str) -> Non
                 await running.more(200)
                 put(app, version(number, name))
                 await says(server, RELOADED, number)
-                # Those that came after a swap are answered by the new version.
+                # The new version answers requests that were sent after a swap.
                 assert (await ask(server, "/")).body == greeting(number)
         assert set(running.bodies) == {greeting(number) for number in range(5)}
         handlers = await only_the_new(server)
         assert handlers[0]["generation"] == 5
         assert await metric(server, 'reloads_total{outcome="ok"}') == 4
         assert await metric(server, 'reloads_total{outcome="failed"}') == 0
-        # What was counted goes on.
+        # The counts continue.
         label = f'component="{app}"'
         assert await metric(server, f'requests_total{{{label},outcome="ok",status="2xx"}}') >= running.bodies.total()
         server.signal(signal.SIGTERM)
         assert await server.ended() == 0
 
 
-async def test_what_the_old_version_has_begun_it_ends(tmp_path: Path) -> None:
+async def test_the_old_version_finishes_its_requests(tmp_path: Path) -> None:
     app = put(tmp_path / "app.wasm", wat.load("echo"))
     async with command(tmp_path, app, "--watch", "--admin-addr", "127.0.0.1:0") as server, server.client() as client:
         await client.start("/echo", "POST", ("transfer-encoding", "chunked"))
@@ -170,7 +170,7 @@ async def test_the_old_version_has_its_time_to_drain(tmp_path: Path) -> None:
 
 
 async def test_broken_files_change_nothing(tmp_path: Path) -> None:
-    """Each is told in one line, and the next good one is served."""
+    """One line reports each, and the next valid file is served."""
     app = put(tmp_path / "app.wasm", version(0))
     good = version(1)
     async with command(tmp_path, app, "--watch", "--admin-addr", "127.0.0.1:0") as server:
@@ -193,8 +193,8 @@ async def test_broken_files_change_nothing(tmp_path: Path) -> None:
         assert await metric(server, 'reloads_total{outcome="ok"}') == 1
 
 
-async def test_a_file_that_is_written_slowly(tmp_path: Path) -> None:
-    """In the end what is whole is served, whatever was told of its halves."""
+async def test_a_slowly_written_file(tmp_path: Path) -> None:
+    """In the end the complete file is served, whatever was reported about its parts."""
     app = put(tmp_path / "app.wasm", version(0))
     async with command(tmp_path, app, "--watch") as server:
         data = version(1)
@@ -212,7 +212,7 @@ def _in_place(path: Path, data: bytes) -> None:
 
 
 def _by_a_link(path: Path, data: bytes) -> None:
-    """As ln -sfn does: another link in its place, to a file beside it."""
+    """As ``ln -sfn`` does: a new link to a file next to it takes its place."""
     target = path.with_name(f"target-{hash(data)}")
     target.write_bytes(data)
     link = path.with_name("link.new")
@@ -221,7 +221,7 @@ def _by_a_link(path: Path, data: bytes) -> None:
 
 
 def _by_a_folder_s_link(path: Path, data: bytes) -> None:
-    """As Kubernetes does it with a ConfigMap: app.wasm -> ..data/app.wasm, ..data -> ..1, where ..data is swapped."""
+    """As in a Kubernetes ConfigMap: app.wasm -> ..data/app.wasm, ..data -> ..1, and ..data is exchanged."""
     folder = path.parent
     fresh = folder / f"..{abs(hash(data))}"
     fresh.mkdir()
@@ -237,7 +237,7 @@ def _by_a_folder_s_link(path: Path, data: bytes) -> None:
 
 
 def _with_its_folder(path: Path, data: bytes) -> None:
-    """As a build that begins with rm -r."""
+    """As a build does that begins with ``rm -r``."""
     shutil.rmtree(path.parent)
     path.parent.mkdir()
     path.write_bytes(data)
@@ -278,7 +278,7 @@ async def test_a_hang_up_without_watching(tmp_path: Path) -> None:
         server.signal(signal.SIGHUP)
         await says(server, REFUSED, 1)
         assert (await ask(server, "/")).body == greeting(1)
-        # As often as one likes, while it is at it, too.
+        # Any number of times, also during a reload.
         for number in range(2, 12):
             put(app, version(number))
             server.signal(signal.SIGHUP)
@@ -288,7 +288,7 @@ async def test_a_hang_up_without_watching(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by_hand", [False, True])
 async def test_several_workers(tmp_path: Path, by_hand: bool) -> None:
-    """All of them come to serve the new version, and what is broken none of them."""
+    """All of them serve the new version in the end, and none serves an invalid one."""
     app = put(tmp_path / "app.wasm", version(0))
     options = ["--workers", "3", "--admin-addr", "127.0.0.1:0", "--verbose", *([] if by_hand else ["--watch"])]
     async with command(tmp_path, app, *options) as server:
@@ -302,13 +302,13 @@ async def test_several_workers(tmp_path: Path, by_hand: bool) -> None:
                 await says(server, RELOADED, number)
                 seen = running.bodies.copy()
                 await running.more(200)
-                # What is told is so: of what was asked for from then on nothing is old.
+                # The log line means that later requests get the new version.
                 assert sum((running.bodies - seen)[greeting(old)] for old in range(number)) <= 8
             put(app, b"broken")
             if by_hand:
                 server.signal(signal.SIGHUP)
             await says(server, REFUSED, 1)
-        # A worker that takes the place of another serves what the others do, whatever the file holds now.
+        # A replacement worker serves the same as the others, whatever the file contains by then.
         (worker,) = [line for line in server.stderr.splitlines() if "worker 1 (process" in line and "serves" in line]
         os.kill(int(worker.partition("process ")[2].partition(")")[0]), signal.SIGTERM)
         await says(server, ") serves", 4)
@@ -338,13 +338,13 @@ async def test_routes_come_and_go(tmp_path: Path, workers: int) -> None:
         if workers > 1:
             await says(server, ") serves", workers)
         assert (await ask(server, "/b")).status == 404
-        # One more: the one that stays the same goes on as it is.
+        # One more route. The unchanged one continues.
         config(tmp_path, first, f'prefix = "/b"\ncomponent = "{b}"\nstrip-prefix = true')
         server.signal(signal.SIGHUP)
         await says(server, f"{RELOADED} /b\n", 1)
         assert (await ask(server, "/a")).body == greeting(0)
         assert (await ask(server, "/b")).body == greeting(1)
-        # Another option for it, and the first is gone.
+        # Another option for one route, and the removal of the first.
         config(tmp_path, f'prefix = "/b"\ncomponent = "{a}"\nrequest-timeout = 5')
         server.signal(signal.SIGHUP)
         await says(server, f"{RELOADED} /a, /b\n", 1)
@@ -353,7 +353,7 @@ async def test_routes_come_and_go(tmp_path: Path, workers: int) -> None:
         if workers == 1:
             handlers = await only_the_new(server)
             assert (handlers[0]["route"], handlers[0]["generation"]) == ("/b", 2)
-        # What is wrong, in whatever part, changes nothing.
+        # An error in any part changes nothing.
         for times, broken in enumerate(
             [
                 ('prefix = "/b"\ncomponent = "/none.wasm"',),
@@ -373,7 +373,7 @@ async def test_routes_come_and_go(tmp_path: Path, workers: int) -> None:
         assert "Traceback" not in server.stderr
 
 
-async def test_what_cannot_change_is_told(tmp_path: Path) -> None:
+async def test_changes_that_need_a_restart_are_logged(tmp_path: Path) -> None:
     a = put(tmp_path / "a.wasm", version(1))
     path = config(tmp_path, head=f'component = "{a}"')
     async with command(tmp_path, None, "--hypercorn-config", str(path)) as server:
@@ -381,26 +381,26 @@ async def test_what_cannot_change_is_told(tmp_path: Path) -> None:
         path.write_text("keep_alive_timeout = 7\n" + path.read_text())
         server.signal(signal.SIGHUP)
         await server.said(f"{RELOADED} /\n")
-        lines = [line for line in server.stderr.splitlines() if "when the server is started again" in line]
+        lines = [line for line in server.stderr.splitlines() if "change only after a restart" in line]
         assert len(lines) == 1
         assert lines[0].endswith(": workers, max-total-memory, keep_alive_timeout")
         assert (await ask(server, "/")).body == greeting(1)
 
 
-async def test_a_configuration_that_is_watched(tmp_path: Path) -> None:
+async def test_a_watched_configuration(tmp_path: Path) -> None:
     a, b = (put(tmp_path / f"{name}.wasm", version(number)) for number, name in enumerate("ab"))
     path = config(tmp_path, f'component = "{a}"', head="watch = true")
     async with command(tmp_path, None, "--hypercorn-config", str(path)) as server:
         await serves(server, 0)
         config(tmp_path, f'component = "{b}"', head="watch = true")
         await serves(server, 1)
-        # The file that it names now is watched, too.
+        # The newly named file is watched as well.
         put(b, version(2))
         await serves(server, 2)
 
 
 async def test_one_of_several_routes(tmp_path: Path) -> None:
-    """What is broken concerns the routes that have it alone."""
+    """An invalid file only affects its own routes."""
     a, b = (put(tmp_path / f"{name}.wasm", version(number)) for number, name in enumerate("ab"))
     routes = ["--route", f"/a={a}", "--route", f"/b={b}", "--route", f"/again={a}"]
     async with command(tmp_path, None, *routes, "--watch", "--admin-addr", "127.0.0.1:0") as server:
@@ -416,7 +416,7 @@ async def test_one_of_several_routes(tmp_path: Path) -> None:
         assert generations["/b"] == 2
 
 
-async def test_a_folder_of_files_that_is_swapped(tmp_path: Path) -> None:
+async def test_a_swapped_folder_of_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.txt").write_text(name)

@@ -15,7 +15,7 @@ HELLO = b"Hello, world!\n"
 
 
 async def ask(server: Process, path: str, host: str = "x.test", method: str = "GET", port: int = 0) -> Answer:
-    """The response to a request for a host, to the end of its connection; h11 would refuse some paths."""
+    """Return the raw response to a request for a host. h11 would refuse some paths."""
     client = Client(port or server.port)
     async with client:
         await client.stream.send_all(f"{method} {path} HTTP/1.0\r\nhost: {host}\r\n\r\n".encode("latin-1"))
@@ -33,7 +33,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-async def test_routes_of_the_command_line(tmp_path: Path) -> None:
+async def test_routes_on_the_command_line(tmp_path: Path) -> None:
     hello, counter, p3 = (on_disk(tmp_path, name) for name in ("hello", "counter", "p3_hello"))
     routes = ["--route", f"/count={counter}", "--route", f"*.b.test/three={p3}"]
     async with command(tmp_path, hello, *routes) as server:
@@ -49,7 +49,7 @@ async def test_routes_of_the_command_line(tmp_path: Path) -> None:
         assert await server.ended() == 0
 
 
-async def test_what_no_route_is_for_is_not_found(tmp_path: Path) -> None:
+async def test_requests_without_a_route_are_not_found(tmp_path: Path) -> None:
     hello = on_disk(tmp_path, "hello")
     async with command(tmp_path, None, "--route", f"a.test/api={hello}") as server:
         assert (await ask(server, "/api", "a.test")).body == HELLO
@@ -59,8 +59,8 @@ async def test_what_no_route_is_for_is_not_found(tmp_path: Path) -> None:
             assert set(answer.headers) == {"content-type", "content-length", "date", "connection"}
 
 
-async def test_routes_of_a_file(tmp_path: Path) -> None:
-    """Each with its own options, a chain, and files behind a component."""
+async def test_routes_in_a_file(tmp_path: Path) -> None:
+    """There are routes with their own options, a chain, and files behind a component."""
     counter, sleep, echo, middleware = (
         on_disk(tmp_path, name) for name in ("counter", "sleep", "echo", "p3_middleware")
     )
@@ -131,7 +131,7 @@ async def test_several_workers(tmp_path: Path) -> None:
         assert await server.ended() == 0
 
 
-def test_what_cannot_be_served(tmp_path: Path) -> None:
+def test_invalid_routes(tmp_path: Path) -> None:
     hello = on_disk(tmp_path, "hello")
     broken = tmp_path / "broken.wasm"
     broken.write_bytes(wat.load("hello")[:500])

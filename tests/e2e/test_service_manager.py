@@ -1,4 +1,4 @@
-"""What a service manager hears: that the server is ready, lives, and ends."""
+"""Messages to a service manager: readiness, liveness and the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have n
 
 @contextmanager
 def manager(address: str) -> Iterator[socket.socket]:
-    """A socket as a service manager has it, at an address as it names it."""
+    """Create a service manager's socket at such an address."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind("\0" + address[1:] if address.startswith("@") else address)
         sock.settimeout(PATIENCE)
@@ -35,7 +35,7 @@ async def hear(sock: socket.socket) -> list[str]:
 
 
 def waiting(sock: socket.socket) -> int:
-    """How many messages there are; they are gone then."""
+    """Receive all waiting messages, and return their number."""
     count = 0
     sock.setblocking(False)
     try:
@@ -61,7 +61,7 @@ async def test_a_service_from_its_start_to_its_end(tmp_path: Path, workers: str,
             while "READY=1" not in said:
                 assert said == ["WATCHDOG=1"]
                 said = await hear(sock)
-            # env has become the server.
+            # env has replaced itself by the server.
             assert said[:2] == ["READY=1", f"MAINPID={server.process.pid}"]
             assert (await server.ask()).status == 200
             while lives < 3:
@@ -75,7 +75,7 @@ async def test_a_service_from_its_start_to_its_end(tmp_path: Path, workers: str,
             assert "Traceback" not in server.stderr
 
 
-async def test_a_loop_that_stands_still_is_not_said_to_live(tmp_path: Path) -> None:
+async def test_a_blocked_loop_is_not_reported_as_alive(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with manager(address) as sock:
         environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000", "WATCHDOG_PID": str(os.getpid())}
@@ -96,15 +96,15 @@ async def test_a_loop_that_stands_still_is_not_said_to_live(tmp_path: Path) -> N
     "environment",
     [{}, {"NOTIFY_SOCKET": ""}, {"WATCHDOG_USEC": "1000000"}, {"NOTIFY_SOCKET": "vsock:2:1234"}],
 )
-async def test_nobody_is_told(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_service_manager(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     told = ServiceManager.from_environment(environment)
     told.ready()
-    assert ("NOTIFY_SOCKET=vsock:2:1234 is not obeyed" in caplog.text) is ("vsock" in str(told) + caplog.text)
-    assert "is not told" not in caplog.text
+    assert ("ignoring NOTIFY_SOCKET=vsock:2:1234" in caplog.text) is ("vsock" in str(told) + caplog.text)
+    assert "cannot send" not in caplog.text
 
 
 @pytest.mark.parametrize("watchdog", ["0", "", "x", "-1", "²"])
-async def test_a_watchdog_that_is_none(tmp_path: Path, watchdog: str) -> None:
+async def test_an_invalid_watchdog(tmp_path: Path, watchdog: str) -> None:
     address = str(tmp_path / "notify")
     stop = trio.Event()
     stop.set()
@@ -123,6 +123,6 @@ async def test_a_watchdog_of_another_process(tmp_path: Path) -> None:
         assert (await hear(sock))[0] == "STOPPING=1"
 
 
-def test_a_manager_that_is_gone_is_a_line_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_manager_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ServiceManager(str(tmp_path / "nobody")).ready()
-    assert "the service manager is not told READY=1" in caplog.text
+    assert "cannot send READY=1" in caplog.text

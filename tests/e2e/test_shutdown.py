@@ -1,4 +1,4 @@
-"""How a server ends: what is under way is finished, unless it is told a second time."""
+"""Shutdown: active requests finish, unless there is a second signal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def finish_echo(client: Client) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_lets_a_stream_go_on_to_its_end(number: signal.Signals, tmp_path: Path) -> None:
+async def test_a_stream_finishes_after_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, "echo")) as server, server.client() as client:
         await start_echo(client)
         server.signal(number)
@@ -66,7 +66,7 @@ async def test_a_second_signal_cuts_it(tmp_path: Path) -> None:
         assert "Traceback" not in server.stderr
 
 
-async def test_what_is_not_done_in_time_is_cut(tmp_path: Path) -> None:
+async def test_slow_requests_are_cut(tmp_path: Path) -> None:
     options = ["--drain-timeout", "100ms"]
     async with command(tmp_path, on_disk(tmp_path, "echo"), *options) as server, server.client() as client:
         await start_echo(client)
@@ -77,7 +77,7 @@ async def test_what_is_not_done_in_time_is_cut(tmp_path: Path) -> None:
         assert "Traceback" not in server.stderr
 
 
-async def test_a_second_signal_ends_a_guest_that_spins(tmp_path: Path) -> None:
+async def test_a_second_signal_ends_a_spinning_guest(tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, "spin")) as server, server.client() as client:
         await client.start("/1")
         assert await client.head()
@@ -99,7 +99,7 @@ async def test_a_connection_to_the_shutdown_address(tmp_path: Path) -> None:
         assert "Traceback" not in server.stderr
 
 
-async def test_an_idle_connection_does_not_hold_it_up(tmp_path: Path) -> None:
+async def test_an_idle_connection_does_not_delay_it(tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, "hello")) as server, server.client() as client:
         assert (await client.ask("/")).status == 200
         server.signal(signal.SIGTERM)
@@ -111,7 +111,7 @@ def request(path: str) -> Request:
     return Request("GET", "http", "x", path, [], Body.empty())
 
 
-async def test_leaving_the_handler_waits_for_those_under_way(autojump_clock: trio.abc.Clock) -> None:
+async def test_leaving_the_handler_waits_for_active_requests(autojump_clock: trio.abc.Clock) -> None:
     responses: list[Response] = []
     async with trio.open_nursery() as nursery:
         async with ProxyHandler(guest("sleep"), HandlerOptions(max_instance_reuse_count=9)) as handler:
@@ -126,7 +126,7 @@ async def test_leaving_the_handler_waits_for_those_under_way(autojump_clock: tri
     assert [response.status for response in responses] == [200, 200, 200]
 
 
-async def test_leaving_the_handler_waits_for_those_that_wait_for_their_turn(autojump_clock: trio.abc.Clock) -> None:
+async def test_leaving_the_handler_waits_for_queued_requests(autojump_clock: trio.abc.Clock) -> None:
     responses: list[Response] = []
     async with trio.open_nursery() as nursery:
         async with ProxyHandler(guest("sleep"), HandlerOptions(max_concurrent_requests=1)) as handler:
@@ -147,7 +147,7 @@ async def test_leaving_the_handler_waits_for_those_that_wait_for_their_turn(auto
     [("exit", "/", False), ("exit", "/2", True), ("p3_exit", "/0", False), ("p3_exit", "/2", True)],
 )
 async def test_guests_that_exit_while_the_handler_is_left(name: str, path: str, answered: bool) -> None:
-    """Each ends its own instance and request; the next that waits is given another, to the last of them."""
+    """Each ends its own instance and request. The next waiting request gets a new instance, until none is left."""
     async with ProxyHandler(guest(name), HandlerOptions(max_concurrent_requests=1)) as handler:
         exchanges = [handler.submit(request(path)) for _ in range(3)]
         assert not any(exchange.answered for exchange in exchanges)
@@ -161,7 +161,7 @@ async def test_guests_that_exit_while_the_handler_is_left(name: str, path: str, 
 
 
 @pytest.mark.parametrize("name", ["spin", "spin_in_start", "p3_spin", "p3_spin_in_start"])
-async def test_cancelling_the_handler_ends_them_at_once(name: str) -> None:
+async def test_cancelling_the_handler_ends_requests_at_once(name: str) -> None:
     with trio.CancelScope() as scope:
         async with ProxyHandler(guest(name)) as handler, trio.open_nursery() as nursery:
             nursery.start_soon(handler.handle, request("/"))

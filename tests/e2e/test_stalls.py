@@ -1,4 +1,4 @@
-"""Host functions that block the thread behind a server: clients are answered at the deadline, others right after."""
+"""Host functions that block a server's thread: clients get answers at the deadline, and others right after that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wasi_trio.serve.pool._options import HandlerOptions
 
 
 class Work:
-    """acme:host/work: the path's number says what it does."""
+    """acme:host/work. The number in the path selects the behaviour."""
 
     def work(self, which: int) -> None:
         if which == 1:
@@ -37,7 +37,7 @@ def guest(name: str) -> LinkedComponent:
 
 @pytest.mark.parametrize("name", ["host_call", "p3_host_call"])
 @pytest.mark.parametrize("path", ["/1", "/2"])
-async def test_a_call_that_blocks_is_answered_for_at_the_deadline(
+async def test_a_blocking_call_is_answered_at_the_deadline(
     name: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve(guest(name), HandlerOptions(request_timeout=0.5)) as site:
@@ -46,11 +46,11 @@ async def test_a_call_that_blocks_is_answered_for_at_the_deadline(
             assert (await site.ask("/0")).status in (200, 204)
         await until(lambda: site.instances[0].dead is not None)
         assert site.handler.watchdog.interruptions == 2
-    assert f"of {name}: the host function acme:host/work work holds up the event loop" in caplog.text
+    assert f"of {name}: the host function acme:host/work work blocks the event loop" in caplog.text
     assert f"GET {path}" in caplog.text
 
 
-async def test_others_that_wait_meanwhile_get_their_answers() -> None:
+async def test_other_waiting_requests_are_answered() -> None:
     async with serve(guest("host_call"), HandlerOptions(request_timeout=0.3)) as site, trio.open_nursery() as nursery:
         statuses = []
 

@@ -1,4 +1,4 @@
-"""State through the real command line: counters under load, a store that dies, and what is said of secrets."""
+"""State through the real command line: counters under load, a failing store, and secrecy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.process import Process, command, on_disk
 from tests.wasi.state.valkey import Valkey
 from wasi_trio.wasi.keyvalue._bucket import TOO_LATE, UNREACHABLE
 
-#: counts one visit, by the guest ``state``
+#: The guest ``state`` counts one visit.
 VISIT = "/1"
 CONFIG = ("--config-var", "greeting=hi")
 
@@ -32,7 +32,7 @@ def url_of(valkey: Valkey) -> str:
 
 
 class Load:
-    """Visitors who come one after the other; ``acknowledged`` are those that were told their number."""
+    """Successive visitors. ``acknowledged`` counts those that were told their number."""
 
     def __init__(self) -> None:
         self.acknowledged = 0
@@ -59,19 +59,19 @@ class Load:
             self._visited.unpark_all()
 
     async def served(self, times: int) -> None:
-        """Return when so many more were told their number."""
+        """Return when this many more were told their number."""
         wanted = self.acknowledged + times
         while self.acknowledged < wanted:
             await self._visited.park()
 
     async def refused(self, times: int) -> None:
-        """Return when so many more were not."""
+        """Return when this many more were refused."""
         wanted = self.failed + times
         while self.failed < wanted:
             await self._visited.park()
 
 
-async def test_several_processes_count_in_one_file(tmp_path: Path) -> None:
+async def test_several_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     options = (*CONFIG, "--workers", "2", "--keyvalue", f"default=sqlite:{path}")
     load = Load()
@@ -80,7 +80,7 @@ async def test_several_processes_count_in_one_file(tmp_path: Path) -> None:
             for _ in range(8):
                 nursery.start_soon(load.visit, server, 25)
         assert (await server.ask("/2")).body == b"200"
-        server.signal(signal.SIGKILL)  # of the supervisor; its workers end, and what was acknowledged is kept
+        server.signal(signal.SIGKILL)  # kills the supervisor; its workers end, and acknowledged visits are kept
         await server.ended()
     assert load.others == {}
     assert load.numbers == set(range(1, 201))
@@ -88,7 +88,7 @@ async def test_several_processes_count_in_one_file(tmp_path: Path) -> None:
         assert connection.execute("SELECT key, value FROM wasi_keyvalue").fetchall() == [("visits", b"200")]
 
 
-async def test_a_store_that_is_killed_and_started_again_under_load(tmp_path: Path, valkey: Valkey) -> None:
+async def test_a_store_restarted_under_load(tmp_path: Path, valkey: Valkey) -> None:
     options = (*CONFIG, "--keyvalue", f"default={url_of(valkey)}", "--request-timeout", "4s")
     load = Load()
     async with command(tmp_path, on_disk(tmp_path, "state"), *options, patience=120) as server:
@@ -105,23 +105,23 @@ async def test_a_store_that_is_killed_and_started_again_under_load(tmp_path: Pat
         total = int((await server.ask("/2")).body)
         assert "hunter2" not in server.stderr
         assert "Traceback" not in server.stderr
-    # Each failure is one that the guest was told of, and no request hung until its deadline.
+    # The guest was told of each failure, and no request hung until its deadline.
     assert set(load.others) <= {(503, UNREACHABLE), (503, TOO_LATE)}
-    # No acknowledged increment is lost, and none was done twice; of those that failed in the moment of a kill some may
-    # have been done.
+    # No acknowledged increment is lost or counted twice. Increments that failed at the moment of a kill may have
+    # been counted.
     assert len(load.numbers) == load.acknowledged
     assert load.acknowledged <= total <= load.acknowledged + load.failed
     assert load.failed >= 60
 
 
-async def test_a_store_that_stands_still_is_told_before_the_deadline(tmp_path: Path, valkey: Valkey) -> None:
+async def test_a_hanging_store_is_reported_before_the_deadline(tmp_path: Path, valkey: Valkey) -> None:
     options = (*CONFIG, "--keyvalue", f"default={url_of(valkey)}", "--request-timeout", "2s")
     async with command(tmp_path, on_disk(tmp_path, "state"), *options) as server:
         assert (await server.ask(VISIT)).body == b"1\n"
         valkey.signal(signal.SIGSTOP)
         answer = await server.ask(VISIT)
         assert (answer.status, answer.body.decode()) == (503, TOO_LATE)
-        assert (await server.ask("/0")).body == b"hi"  # guests that need no store do not notice
+        assert (await server.ask("/0")).body == b"hi"  # guests without a store are not affected
         valkey.signal(signal.SIGCONT)
         while True:
             answer = await server.ask("/2")
@@ -131,7 +131,7 @@ async def test_a_store_that_stands_still_is_told_before_the_deadline(tmp_path: P
         assert answer.body in (b"1", b"2")
 
 
-async def test_several_processes_count_in_one_server(tmp_path: Path, valkey: Valkey) -> None:
+async def test_several_processes_share_a_server(tmp_path: Path, valkey: Valkey) -> None:
     options = (*CONFIG, "--workers", "2", "--keyvalue", f"default={url_of(valkey)}")
     load = Load()
     async with command(tmp_path, on_disk(tmp_path, "state"), *options) as server, trio.open_nursery() as nursery:
@@ -141,7 +141,7 @@ async def test_several_processes_count_in_one_server(tmp_path: Path, valkey: Val
     assert load.numbers == set(range(1, 201))
 
 
-async def test_secrets_are_nowhere_to_be_read(tmp_path: Path, valkey: Valkey) -> None:
+async def test_secrets_are_not_revealed(tmp_path: Path, valkey: Valkey) -> None:
     (tmp_path / "settings.toml").write_text(
         f'[wasi_trio]\nverbose = true\n[wasi_trio.config-var]\ngreeting = "swordfish"\n'
         f'[wasi_trio.keyvalue]\ndefault = "redis://:opensesame@127.0.0.1:{valkey.port}"\n'
@@ -156,7 +156,7 @@ async def test_secrets_are_nowhere_to_be_read(tmp_path: Path, valkey: Valkey) ->
         for path in ("/pool", "/metrics", "/readyz"):
             pages += (await Process.ask(_admin(server), path)).body.decode()
         said = server.stderr + server.stdout + pages
-        assert "cannot connect to the store at 127.0.0.1" in said
+        assert "Cannot connect to the store at 127.0.0.1" in said
         assert "wasi_trio.guest: shop: sold out\\nERROR forged: \\x1b[2J" in said
     for secret in ("swordfish", "opensesame", "hunter2"):
         assert secret not in said

@@ -1,4 +1,4 @@
-"""Requests as spans: real guests, a real collector over HTTP."""
+"""Requests as spans: real guests and a real collector over HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from wasi_trio.serve.telemetry._telemetry import begin
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GIVEN = ("traceparent", f"00-{TRACE}-{PARENT}-01")
 BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
-#: spans are sent as soon as there is one, for tests
+#: For tests, spans are sent at once.
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "20", "OTEL_METRIC_EXPORT_INTERVAL": "50"}
 
 Open = Callable[..., AbstractAsyncContextManager[HandlerOptions]]
@@ -46,7 +46,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def tracing(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> Open:
-    """Handlers' options with a tracer that exports to the collector, as variables say."""
+    """Return options with a tracer that exports to the collector, configured by variables."""
 
     @asynccontextmanager
     async def opened(options: HandlerOptions | None = None, **variables: str) -> AsyncIterator[HandlerOptions]:
@@ -93,7 +93,7 @@ async def test_by_the_conventions(name: str, tracing: Open, collector: Collector
             "wasi_trio.instance": "1",
             "wasi_trio.outcome": "ok",
         }
-        # 404 is no fault of the server's.
+        # 404 is not an error of the server.
         assert span.status.code == Status.STATUS_CODE_UNSET
         assert "error.type" not in told
         parts = [f"wasi_trio.{part}.duration" for part in ("queue", "instance_start", "guest")]
@@ -111,7 +111,7 @@ async def test_unknown_methods_and_names(tracing: Open, collector: Collector) ->
         assert collector.resources[0]["service.name"] == "shop"
 
 
-async def test_what_clients_send_is_bounded(tracing: Open, collector: Collector) -> None:
+async def test_values_from_clients_are_bounded(tracing: Open, collector: Collector) -> None:
     long = "x" * 1200
     given = [
         ("traceparent", f"00-{TRACE}-{PARENT}-01"),
@@ -144,7 +144,7 @@ async def test_what_clients_send_is_bounded(tracing: Open, collector: Collector)
         ("p3_sleep", "/60000", {"request_timeout": 0.1}, 504, "deadline"),
     ],
 )
-async def test_one_status(
+async def test_the_status_is_the_same_everywhere(
     guest_name: str,
     path: str,
     options: dict[str, Any],
@@ -154,7 +154,7 @@ async def test_one_status(
     collector: Collector,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """On the wire, in the log, in the metrics of both kinds and on the span."""
+    """It is the same on the wire, in the log, in both kinds of metrics and in the span."""
     caplog.set_level(logging.INFO, "wasi_trio")
     async with tracing(HandlerOptions(**options)) as handler_options, serve(guest_name, handler_options) as site:
         answer = await site.ask(path)
@@ -178,7 +178,7 @@ async def test_one_status(
 
 
 async def duration_points(collector: Collector, count: int) -> list[Any]:
-    """Those of the one process that exports, once they are of so many requests."""
+    """Return the points of the only exporting process, once they count this many requests."""
 
     def points() -> list[Any]:
         found = list(collector.metrics.get("http.server.request.duration", {}).values())
@@ -212,7 +212,7 @@ async def test_a_full_queue_of_requests(tracing: Open, collector: Collector) -> 
         assert "wasi_trio.instance" not in told
 
 
-async def test_processor_time_where_it_is_counted(tracing: Open, collector: Collector) -> None:
+async def test_processor_time(tracing: Open, collector: Collector) -> None:
     async with tracing(HandlerOptions(max_cpu_time=10.0)) as options, serve("p3_compute", options) as site:
         await site.ask("/1")
         (span,) = await collector.spans_of(1)
@@ -223,7 +223,7 @@ async def test_processor_time_where_it_is_counted(tracing: Open, collector: Coll
     ("guest_name", "function"),
     [("sleep", "wasi:io/poll@0.2"), ("p3_sleep", "wasi:clocks/monotonic-clock@0.3")],
 )
-async def test_host_calls_that_wait_are_events(
+async def test_waiting_host_calls_are_events(
     guest_name: str, function: str, tracing: Open, collector: Collector
 ) -> None:
     async with tracing() as options, serve(guest_name, options) as site:
@@ -243,16 +243,16 @@ def upstream(site: Site, path: str = "/headers") -> str:
 
 
 def headers_in(text: str) -> dict[str, str]:
-    """The headers that a guest tells of that was asked by another."""
+    """Return the headers in a guest's report about a request that it received."""
     document = json.loads(text)
-    if "headers" not in document:  # a line of python_p3's about a response
+    if "headers" not in document:  # python_p3 adds a line about a response
         document = json.loads(document["body"])
     return dict(document["headers"])
 
 
 @BOTH
-async def test_what_a_guest_sends_continues_the_trace(name: str, tracing: Open, collector: Collector) -> None:
-    """Though the guest copies no header."""
+async def test_requests_of_a_guest_continue_the_trace(name: str, tracing: Open, collector: Collector) -> None:
+    """The guest copies no header."""
     given = [GIVEN, ("tracestate", "vendor=1"), ("baggage", "user=7,plan=x")]
     async with tracing() as options, serve(name, options) as site:
         answer = await site.ask(f"/fetch?url={upstream(site)}?X-Amz-Signature%3Dsecret", "GET", b"", *given)
@@ -280,7 +280,7 @@ async def test_what_a_guest_sends_continues_the_trace(name: str, tracing: Open, 
 
 
 @BOTH
-async def test_one_that_fails(name: str, tracing: Open, collector: Collector) -> None:
+async def test_a_failing_request(name: str, tracing: Open, collector: Collector) -> None:
     async with tracing() as options, serve(name, options) as site:
         await site.ask("/fetch?url=http://127.0.0.1:1/")
         await site.ask(f"/fetch?url={upstream(site, '/nothing')}")
@@ -290,14 +290,14 @@ async def test_one_that_fails(name: str, tracing: Open, collector: Collector) ->
         assert (values(missing.attributes)["error.type"], missing.status.code) == ("404", Status.STATUS_CODE_ERROR)
 
 
-async def test_requests_of_several_at_once_in_one_instance(tracing: Open, collector: Collector) -> None:
+async def test_concurrent_requests_in_one_instance(tracing: Open, collector: Collector) -> None:
     """Each goes to its own trace."""
     count = 8
     async with tracing() as options, serve("python_p3", options) as site:
         await site.ask("/hello")
 
         async def ask(number: int) -> None:
-            # They come back to the same instance, in the middle of one another.
+            # They come back to the same instance, interleaved.
             url = upstream(site, "/sleep?ms=50")
             await site.ask(f"/fetch?url={url}&n={number}", "GET", b"", ("traceparent", f"00-{number:032x}-{PARENT}-01"))
 
@@ -315,7 +315,7 @@ async def test_requests_of_several_at_once_in_one_instance(tracing: Open, collec
             assert values(parent.attributes)["url.query"].endswith(f"n={int(client.trace_id.hex(), 16)}")
 
 
-async def test_a_guest_with_spans_of_its_own_and_one_with_another_trace(
+async def test_guests_with_their_own_spans_and_traces(
     tracing: Open, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wasi_trio.serve.telemetry._requests import TracedRequest
@@ -341,7 +341,7 @@ async def test_a_guest_with_spans_of_its_own_and_one_with_another_trace(
         assert values(client.attributes)["error.type"] == "cancelled"
 
 
-async def test_a_component_in_front_of_another(tmp_path: Path, tracing: Open, collector: Collector) -> None:
+async def test_a_chain_of_components(tmp_path: Path, tracing: Open, collector: Collector) -> None:
     async with (
         tracing() as options,
         chain(tmp_path, "p3_middleware", "p3_hello", options=options) as (outer, _),
@@ -352,7 +352,7 @@ async def test_a_component_in_front_of_another(tmp_path: Path, tracing: Open, co
         (server,) = of_kind(spans, "SERVER")
         (behind,) = of_kind(spans, "INTERNAL")
         assert behind.parent_span_id == server.span_id
-        # Clients have asked once.
+        # Clients have sent one request.
         assert sum(point.count for point in await duration_points(collector, 1)) == 1
 
 
@@ -360,7 +360,7 @@ async def test_a_component_in_front_of_another(tmp_path: Path, tracing: Open, co
 
 
 @BOTH
-async def test_what_is_not_sampled_is_passed_on_so(name: str, tracing: Open, collector: Collector) -> None:
+async def test_unsampled_contexts_are_propagated(name: str, tracing: Open, collector: Collector) -> None:
     async with tracing() as options, serve(name, options) as site:
         unsampled = ("traceparent", f"00-{TRACE}-{PARENT}-00")
         answer = await site.ask(f"/fetch?url={upstream(site)}", "GET", b"", unsampled)
@@ -371,20 +371,20 @@ async def test_what_is_not_sampled_is_passed_on_so(name: str, tracing: Open, col
         assert values(span.attributes)["url.path"] == "/hello"
 
 
-async def test_samplers_and_propagators_of_the_operators_choice(tracing: Open, collector: Collector) -> None:
+async def test_configured_samplers_and_propagators(tracing: Open, collector: Collector) -> None:
     variables = {"OTEL_TRACES_SAMPLER": "always_off", "OTEL_PROPAGATORS": "none"}
     async with tracing(**variables) as options, serve("python_p2", options) as site:
         answer = await site.ask("/headers", "GET", b"", GIVEN)
         assert headers_in(answer.body.decode())["traceparent"] == GIVEN[1]
         (point,) = await duration_points(collector, 1)
-        assert point.count == 1  # metrics know nothing of sampling
+        assert point.count == 1  # sampling does not affect metrics
         assert collector.spans == []
 
 
 # ---- metrics -----------------------------------------------------------------------------------------------
 
 
-async def test_metrics_are_those_of_the_registry(tracing: Open, collector: Collector) -> None:
+async def test_metrics_equal_the_registry(tracing: Open, collector: Collector) -> None:
     async with tracing(OTEL_TRACES_EXPORTER="none") as options, serve("hello", options) as site:
         for _ in range(3):
             await site.ask("/")
@@ -417,10 +417,10 @@ async def test_metrics_are_those_of_the_registry(tracing: Open, collector: Colle
         assert collector.spans == []
 
 
-# ---- collectors that are away ------------------------------------------------------------------------------
+# ---- failing collectors ------------------------------------------------------------------------------------
 
 
-async def test_a_dead_collector_costs_a_line(
+async def test_a_dead_collector_is_logged_once(
     tracing: Open, collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
@@ -428,7 +428,7 @@ async def test_a_dead_collector_costs_a_line(
         for _ in range(30):
             assert (await site.ask("/")).status == 200
     lines = [record for record in caplog.records if record.name.startswith("opentelemetry")]
-    assert len(lines) <= 2  # of spans, and of metrics
+    assert len(lines) <= 2  # one for spans, one for metrics
     assert all(record.levelno == logging.WARNING and record.exc_info is None for record in lines)
 
 
@@ -446,7 +446,7 @@ async def test_a_stalled_collector_and_a_full_queue(
         text = options.metrics.exposition().decode()
         assert 'wasi_trio_spans_total{outcome="dropped"} 16.0' in text
         collector.release()
-        await collector.spans_of(4)  # the first was lost to the stall
+        await collector.spans_of(4)  # the stall lost the first one
     assert "spans were lost" in caplog.text
 
 
@@ -467,7 +467,7 @@ async def test_the_drain_does_not_wait_for_a_stalled_collector(tmp_path: Path, c
 
 
 async def test_serve_exports_to_its_end(tmp_path: Path, collector: Collector) -> None:
-    """What has not been sent yet is when it drains; lines in JSON name trace and span."""
+    """Unsent spans are exported when it drains. JSON log lines contain the trace and the span."""
     before = ("env", f"OTEL_EXPORTER_OTLP_ENDPOINT={collector.url}", "OTEL_BSP_SCHEDULE_DELAY=600000")
     options = ("--access-log", "json", "--log-format", "json", "--verbose")
     async with command(tmp_path, on_disk(tmp_path, "hello"), *options, before=before) as server:

@@ -1,4 +1,4 @@
-"""Trailers, in every direction: out with a request, in with its response, both ways over HTTP/1.1 and HTTP/2."""
+"""Trailers in all directions: of a request and of its response, over HTTP/1.1 and HTTP/2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.support import Client, Site, serve
 
 
 class Upstream:
-    """A server that keeps the trailers it is sent and answers with two of its own."""
+    """A server that keeps received trailers, and answers with two of its own."""
 
     def __init__(self) -> None:
         self.received: list[tuple[bytes, bytes]] = []
@@ -64,7 +64,7 @@ async def test_through_the_outgoing_handler(site: Site, nursery: trio.Nursery) -
 async def exchange_over_http2(
     port: int, path: str, sent: list[tuple[bytes, bytes]]
 ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The content and the trailers of the response to a request with trailers, which comes in one piece."""
+    """Return the content and the trailers of the response to a request with trailers, sent in one piece."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
     connection.initiate_connection()
     head = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", path), ("te", "trailers")]
@@ -93,7 +93,7 @@ async def exchange_over_http2(
 async def exchange(
     port: int, path: str, sent: list[tuple[str, str]], *headers: tuple[str, str]
 ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The content and the trailers of the response to a request with trailers."""
+    """Return the content and the trailers of the response to a request with trailers."""
     async with Client(port) as client:
         await client.start(path, "POST", ("transfer-encoding", "chunked"), *headers)
         await client.write(b"content")
@@ -128,7 +128,7 @@ async def test_both_ways_over_http2(guest: str, path: str) -> None:
             assert trailers == sent
 
 
-async def test_only_to_those_who_take_them() -> None:
+async def test_only_to_clients_that_accept_them() -> None:
     async with serve("p3_trailers") as site:
         _, trailers = await exchange(site.port, "/0", [], ("te", "trailers"))
         assert trailers == [(b"x-trailer", b"value")]
@@ -137,8 +137,8 @@ async def test_only_to_those_who_take_them() -> None:
         assert trailers == []
 
 
-async def test_those_of_one_request_are_not_anothers() -> None:
-    """On a connection that is kept."""
+async def test_trailers_belong_to_one_request() -> None:
+    """They use a kept connection."""
     async with serve("p3_echo_through") as site, site.client() as client:
         for sent in ([("x-sent", "1")], []):
             await client.start("/", "POST", ("transfer-encoding", "chunked"), ("te", "trailers"))

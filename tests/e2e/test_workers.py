@@ -1,4 +1,4 @@
-"""Several processes on one port: who serves, and what happens when they are told to end, end by themselves, or hang."""
+"""Several processes on one port: sharing the work, and ending when told to, by themselves, or when hanging."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tests.e2e.support import Answer, Client
 from tests.e2e.test_shutdown import finish_echo, refuses_connections, start_echo
 from tests.guests.build import ROOT
 
-#: one connection each: so two that are open at once are with two workers
+#: One connection each, so two open connections are with two workers.
 TWO = ("--workers", "2", "--max-concurrent-connections", "1", "--verbose")
 
 
 async def process_of(server: Process, number: int, *others: int) -> int:
-    """The latest process that is a worker of this number, once there is one that is not among ``others``."""
+    """Return the latest process of the worker with this number, once there is one that is not among ``others``."""
     while True:
         found = re.findall(rf"worker {number} \(process (\d+)\) serves", server.stderr)
         if found and int(found[-1]) not in others:
             return int(found[-1])
         assert server.process.poll() is None, server.stderr
-        await trio.sleep(0.005)  # a file has no event to wait for
+        await trio.sleep(0.005)  # a file has no events
 
 
-async def test_both_serve_and_both_are_drained(tmp_path: Path) -> None:
+async def test_both_workers_serve_and_drain(tmp_path: Path) -> None:
     component = on_disk(tmp_path, "echo")
     async with command(tmp_path, component, *TWO) as server, server.client() as one, server.client() as other:
         await start_echo(one)
@@ -45,7 +45,7 @@ async def test_both_serve_and_both_are_drained(tmp_path: Path) -> None:
         assert "Traceback" not in server.stderr
         assert "is replaced" not in server.stderr
         assert {f"[worker {number}]: POST /echo 200" in server.stderr for number in (1, 2)} == {True}
-        # and at once another can have the port
+        # and another process can have the port at once
         async with command(tmp_path, component, "--addr", f"127.0.0.1:{server.port}") as later:
             assert later.port == server.port
             assert (await later.ask("/")).status == 200
@@ -61,15 +61,15 @@ signal.signal(signal.SIGUSR1, hold_up)
 
 @pytest.fixture
 def holding_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have SIGUSR1 hold up a process, by a module that Python imports at its start."""
+    """Make SIGUSR1 block a process, through a module that Python imports at its start."""
     folder = tmp_path / "modules"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HOLDS_UP)
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{ROOT}")
 
 
-async def test_a_second_signal_cuts_both(tmp_path: Path, holding_up: None) -> None:
-    """Also the one that is held up, and takes no notice."""
+async def test_a_second_signal_ends_both(tmp_path: Path, holding_up: None) -> None:
+    """This includes a blocked worker, which does not react."""
     async with (
         command(tmp_path, on_disk(tmp_path, "echo"), *TWO) as server,
         server.client() as one,
@@ -88,24 +88,24 @@ async def test_a_second_signal_cuts_both(tmp_path: Path, holding_up: None) -> No
         assert "Traceback" not in server.stderr
 
 
-async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, holding_up: None) -> None:
+async def test_workers_that_end_or_block_are_replaced(tmp_path: Path, holding_up: None) -> None:
     options = (*TWO, "--stall-kill-limit", "4s")
     async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
         killed, hanging = await process_of(server, 1), await process_of(server, 2)
         os.kill(killed, signal.SIGKILL)
-        await server.said(f"worker 1 (process {killed}) ended with signal SIGKILL, and is replaced")
+        await server.said(f"worker 1 (process {killed}) ended with signal SIGKILL; its replacement starts")
         assert await process_of(server, 1, killed) not in (killed, hanging)
 
         os.kill(hanging, signal.SIGUSR1)
-        await server.said(f"worker 2 (process {hanging}) has held up its event loop for 4 s: it is ended")
-        await server.said(f"worker 2 (process {hanging}) ended with signal SIGABRT, and is replaced")
+        await server.said(f"worker 2 (process {hanging}) has blocked its event loop for 4 s: killing it")
+        await server.said(f"worker 2 (process {hanging}) ended with signal SIGABRT; its replacement starts")
         told = server.stderr
-        assert told.index("has held up") < told.index("in hold_up") < told.index("ended with signal SIGABRT")
+        assert told.index("has blocked") < told.index("in hold_up") < told.index("ended with signal SIGABRT")
         assert await process_of(server, 2, hanging) != hanging
 
         stopped = await process_of(server, 2, hanging)
         os.kill(stopped, signal.SIGSTOP)
-        # Or by SIGSEGV: if it is not the main thread that is given the signal, that one goes on while it is looked at.
+        # Or by SIGSEGV: if another thread receives the signal, the main thread runs on while its stack is written.
         await server.said(f"worker 2 (process {stopped}) ended with signal ")
         await process_of(server, 2, hanging, stopped)
 
@@ -116,7 +116,7 @@ async def test_workers_that_end_or_hang_are_replaced(tmp_path: Path, holding_up:
         assert "Traceback" not in server.stderr
 
 
-async def test_workers_that_are_told_to_end_are_replaced(tmp_path: Path) -> None:
+async def test_terminated_workers_are_replaced(tmp_path: Path) -> None:
     options = (*TWO, "--shutdown-addr", "127.0.0.1:0")
     async with command(tmp_path, on_disk(tmp_path, "echo"), *options) as server:
         workers = [await process_of(server, number) for number in (1, 2)]
@@ -128,7 +128,7 @@ async def test_workers_that_are_told_to_end_are_replaced(tmp_path: Path) -> None
             await server.said("[worker 2]: shutting down")
             await finish_echo(client)
         for number, worker in zip((1, 2), workers, strict=True):
-            await server.said(f"worker {number} (process {worker}) ended with exit code 0, and is replaced")
+            await server.said(f"worker {number} (process {worker}) ended with exit code 0; its replacement starts")
             await process_of(server, number, worker)
         assert (await server.ask("/")).status == 200
         async with await trio.open_tcp_stream("127.0.0.1", server.shutdown_port):
@@ -145,7 +145,7 @@ async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
         for worker in workers:
             while _runs(worker):  # noqa: ASYNC110 - it is no child of this process
                 await trio.sleep(0.005)
-        assert server.stderr.count("the supervisor is gone") == 2
+        assert server.stderr.count("the supervisor has ended") == 2
 
 
 def _runs(process: int) -> bool:
@@ -154,7 +154,7 @@ def _runs(process: int) -> bool:
     except ProcessLookupError:
         return False
     if sys.platform == "linux":
-        # Where nobody is there to collect what it ended with.
+        # A zombie: nobody has collected its exit status.
         try:
             return ") Z " not in Path(f"/proc/{process}/stat").read_text()
         except OSError:
@@ -168,13 +168,13 @@ async def ask_admin(server: Process, path: str) -> Answer:
 
 
 async def said_by_metrics(server: Process, line: str) -> None:
-    """Return when its metrics have a line; workers report every second what they count."""
+    """Return when the metrics contain a line. Workers report every second."""
     while f"\n{line}\n".encode() not in (await ask_admin(server, "/metrics")).body:
         assert server.process.poll() is None, server.stderr
 
 
 async def test_one_worker_with_an_admin_address(tmp_path: Path) -> None:
-    """It has a supervisor for the limit alone."""
+    """It has a supervisor only because of the limit."""
     component = on_disk(tmp_path, "hello")
     options = ("--stall-kill-limit", "60s", "--admin-addr", "127.0.0.1:0", "-v")
     async with command(tmp_path, component, *options) as server:
@@ -187,7 +187,7 @@ async def test_one_worker_with_an_admin_address(tmp_path: Path) -> None:
 
 
 async def test_an_admin_address_of_two_workers(tmp_path: Path) -> None:
-    """It adds up what both have counted, and goes on with that when one is replaced."""
+    """It adds up the counts of both, and keeps them when one is replaced."""
     component = on_disk(tmp_path, "echo")
     counted = f'wasi_trio_requests_total{{component="{component}",outcome="ok",status="2xx"}}'
     async with command(tmp_path, component, *TWO, "--admin-addr", "127.0.0.1:0") as server:

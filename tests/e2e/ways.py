@@ -1,4 +1,4 @@
-"""The ways by which a request comes to a guest, the harness, HTTP/1.1 and HTTP/2: the rules are the same for each."""
+"""The ways from a client to a guest: the harness, HTTP/1.1 and HTTP/2. The same rules apply to all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wasi_trio.testing import ExchangeFailed, component, server
 
 
 class Got(NamedTuple):
-    """What a client got; ``headers`` has names in lower case."""
+    """A response as the client received it. ``headers`` has names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -26,7 +26,7 @@ class Got(NamedTuple):
 
 
 class Cut(Exception):
-    """There was no response, or not all of it. ``content`` is what came of it."""
+    """There was no response, or only part of one. ``content`` is that part."""
 
     def __init__(self, status: int | None, content: bytes) -> None:
         super().__init__(f"{status}: {content!r}")
@@ -34,7 +34,7 @@ class Cut(Exception):
         self.content = content
 
 
-#: puts a request, a method and a path, to the guest; raises Cut
+#: Sends a request with a method and a path to the guest. Raises Cut.
 Ask = Callable[[str, str], Awaitable[Got]]
 
 
@@ -59,7 +59,7 @@ async def harness(guest: str, **settings: Any) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def http1(guest: str, **settings: Any) -> AsyncIterator[Ask]:
-    """All requests of a block come by one connection, as long as that lasts."""
+    """All requests of a block use one connection as long as it lasts."""
     async with server(build(guest), **settings) as live, AsyncExitStack() as clients:
         client: Client | None = None
 
@@ -81,7 +81,7 @@ async def http1(guest: str, **settings: Any) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def http2(guest: str, **settings: Any) -> AsyncIterator[Ask]:
-    """Frames as they are: the usual library takes a length that 304 announces for that of content it should have."""
+    """This client handles frames itself: h2 would expect content of the length that a 304 announces."""
     async with server(build(guest), **settings) as live, await trio.open_tcp_stream("127.0.0.1", live.port) as stream:
         connection = _Http2(stream)
         await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames.SettingsFrame().serialize())

@@ -1,7 +1,7 @@
-"""``python -m tests.rolling``: three replicas behind a real HAProxy are replaced, killed and stopped, their store also.
+"""``python -m tests.rolling``: replace, kill and stop three replicas behind a real HAProxy, and their store.
 
-All is under a bounded load of GET and POST on kept connections. A table at the end says what was lost, which is nothing
-but what was in flight at a replica that was killed or stopped.
+Each course runs under a bounded load of GET and POST on persistent connections. A final table reports losses. Only
+requests in progress at a killed or stopped replica may be lost.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from tests.rolling.courses import Course, killed, replaced, stopped, storeless
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rolling", description=__doc__)
-    parser.add_argument("--requests", type=int, default=20000, help="over each rolling replacement (default: 20000)")
-    parser.add_argument("--mode", choices=MODES, action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--requests", type=int, default=20000, help="number of requests for each rolling replacement (default: 20000)"
+    )
+    parser.add_argument("--mode", choices=MODES, action="append", help="Test only this mode; repeatable")
     options = parser.parse_args()
     if program() is None:
         print("haproxy is not installed: apt-get install haproxy", file=sys.stderr)

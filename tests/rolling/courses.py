@@ -1,4 +1,4 @@
-"""What happens to replicas and to their store under load, and what may be lost at it."""
+"""Courses: events of replicas and their store under load, and the losses that they permit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.balancer.load import Load
 from tests.rolling.site import CLIENTS, REPLICAS, Site, site
 from wasi_trio.wasi.keyvalue._bucket import TOO_LATE, UNREACHABLE
 
-#: a multiple of the time between two of HAProxy's checks
+#: a multiple of the interval of HAProxy's checks
 DELAY = "500ms"
 
 
 @dataclass
 class Course:
-    """What came of one. ``may_lose`` is how many requests may be without an answer."""
+    """The result of a course. ``may_lose`` is the number of requests that may have no response."""
 
     title: str
     mode: str
@@ -41,7 +41,7 @@ class Course:
             self.problems.append(f"{self.title}, {self.mode}: {otherwise}")
 
     def judge(self, counter: int, uncertain: int = 0) -> None:
-        """Hold it against the store, which may have counted ``uncertain`` visits that nobody was told of."""
+        """Compare it with the store, which may have counted ``uncertain`` visits without a response."""
         self.counter = counter
         self.expect(len(self.lost) <= self.may_lose, f"{len(self.lost)} lost, {self.may_lose} at most: {self.lost[:5]}")
         most = self.post + uncertain
@@ -49,7 +49,7 @@ class Course:
 
 
 def lost_posts(course: Course) -> int:
-    """Visits that may have been counted, though nobody was told."""
+    """Return the number of visits that may have been counted without a response."""
     return sum(what.startswith("POST") for what in course.lost)
 
 
@@ -59,7 +59,7 @@ async def sent(load: Load, number: int) -> None:
 
 
 class Lasting:
-    """Load that goes on until it is told to end, and at least for so many requests."""
+    """Load that continues until it is told to end, with at least ``least`` requests."""
 
     def __init__(self, load: Load, least: int) -> None:
         self.load = load
@@ -67,7 +67,7 @@ class Lasting:
         self._end = False
 
     async def run(self) -> None:
-        # Some each time, at the end of which all connections are closed, and then opened anew.
+        # In batches, after each of which all connections are closed and opened anew.
         while not self._end or self.load.sent < self._least:
             await self.load.run(500)
 
@@ -76,7 +76,7 @@ class Lasting:
 
 
 async def replaced(folder: Path, mode: str, requests: int) -> Course:
-    """All replicas are replaced, one after the other; HAProxy repeats nothing, and nothing may be lost."""
+    """Replace all replicas, one after the other. HAProxy repeats no request, and none may be lost."""
     course = Course("all replaced", mode)
     async with site(folder, mode, "--drain-delay", DELAY) as place:
         lasting = Lasting(place.load(), requests)
@@ -93,7 +93,7 @@ async def replaced(folder: Path, mode: str, requests: int) -> Course:
 
 
 async def _all_serve(place: Site, course: Course) -> None:
-    """Each replica gets requests, the new ones too."""
+    """Check that each replica receives requests, including new ones."""
     before = [int(row["stot"]) for row in await place.balancer.servers()]
     load = place.load()
     await load.run(100)
@@ -103,14 +103,14 @@ async def _all_serve(place: Site, course: Course) -> None:
 
 
 async def killed(folder: Path, mode: str, requests: int) -> Course:
-    """One replica is killed, and comes back; at most what was in flight may be lost, and that there."""
+    """Kill one replica, and restart it. Only its requests in progress may be lost."""
     course = Course("one killed", mode)
     async with site(folder, mode, shipped=True) as place:
         lasting = Lasting(place.load(), requests)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lasting.run)
             await sent(lasting.load, requests // 3)
-            # Each client waits for one answer; while the process is taken down some ask it still.
+            # Each client waits for one response, and some still send a request while the process ends.
             course.may_lose = CLIENTS
             await place.replicas[0].end(signal.SIGKILL)
             await place.back(0)
@@ -124,9 +124,9 @@ async def killed(folder: Path, mode: str, requests: int) -> Course:
 
 
 async def stopped(folder: Path, mode: str, requests: int) -> Course:
-    """One replica stands still: its check takes it out, the others serve, and it comes back.
+    """Suspend one replica: its check removes it, the others serve, and it returns.
 
-    What it had may be late for timeouts then, as that of the store, and is all that may be lost.
+    Its requests may exceed timeouts, such as that of the store. Only they may be lost.
     """
     course = Course("one stopped", mode)
     async with site(folder, mode, shipped=True) as place:
@@ -137,7 +137,7 @@ async def stopped(folder: Path, mode: str, requests: int) -> Course:
             place.replicas[0].server.signal(signal.SIGSTOP)
             await place.balancer.until(0, "DOWN")
             course.may_lose = held.in_flight
-            # New clients notice nothing.
+            # New clients are not affected.
             await others.run(requests)
             course.expect(others.lost == [], f"lost while it stood still: {others.lost[:5]}")
             place.replicas[0].server.signal(signal.SIGCONT)
@@ -150,7 +150,7 @@ async def stopped(folder: Path, mode: str, requests: int) -> Course:
 
 
 async def storeless(folder: Path, mode: str, requests: int) -> Course:
-    """The store is killed, and comes back: guests are told, none hangs, and nothing that was acknowledged is gone."""
+    """Kill the store, and restart it: guests receive errors, none hangs, and acknowledged data survives."""
     course = Course("store killed", mode)
     async with site(folder, mode, "--keyvalue-timeout", "1s", shipped=True, durable=True) as place:
         lasting = Lasting(place.load(refusals=True, patience=10), requests)

@@ -1,4 +1,4 @@
-"""Three replicas with a guest that counts in a Valkey, and HAProxy in front of them."""
+"""Three replicas of a guest that counts in a Valkey server, behind HAProxy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.wasi.state.valkey import Valkey
 
 REPLICAS = 3
 CLIENTS = 16
-#: what the guest ``state`` does there: tell the counter, and count
+#: paths of the guest ``state``: read the counter, and increment it
 PATHS = {"GET": "/2", "POST": "/1"}
 _OPTIONS = ("--config-var", "greeting=hi", "--drain-timeout", "30s", "--max-instance-reuse-count", "1000000")
 
@@ -39,14 +39,14 @@ class Replica:
         self._port, self._admin_port = self.server.port, self.server.admin_port
 
     async def _run(self, task_status: trio.TaskStatus[Process]) -> None:
-        # The last of two --addr counts.
+        # The last of two --addr options takes effect.
         addresses = ("--addr", f"127.0.0.1:{self._port}", "--admin-addr", f"127.0.0.1:{self._admin_port}")
         async with command(self._folder, self._component, *self._options, *addresses, patience=900) as server:
             task_status.started(server)
             await self._over.wait()
 
     async def end(self, number: signal.Signals) -> int:
-        """Send a signal that ends it, and give its exit status."""
+        """Send a signal that ends it, and return its exit status."""
         self.server.signal(number)
         status = await self.server.ended()
         self._over.set()
@@ -54,7 +54,7 @@ class Replica:
 
 
 class Site:
-    """All of it. Replicas have the numbers that the balancer calls them by."""
+    """The whole site. Replicas have the numbers of the balancer."""
 
     def __init__(self, nursery: trio.Nursery, valkey: Valkey, replicas: list[Replica], balancer: Balancer) -> None:
         self.valkey = valkey
@@ -66,18 +66,18 @@ class Site:
         return Load(lambda: self.balancer.port, CLIENTS, PATHS, refusals, patience)
 
     def counter(self) -> int:
-        """What the store has counted."""
+        """Return the counter in the store."""
         answer = self.valkey.ask("GET", "default:visits")
         return int(answer.split(b"\r\n")[1])
 
     async def back(self, number: int) -> None:
-        """Start a replica that has ended, and return when it gets requests."""
+        """Start a replica that has ended, and wait until it receives requests."""
         await self.balancer.until(number, "DOWN")
         await self.replicas[number].start(self._nursery)
         await self.balancer.until(number, "UP")
 
     async def replace(self, number: int) -> None:
-        """As one does without losing anything: tell a replica to end, and start the next in its place."""
+        """Replace a replica without losses: tell it to end, and start the next in its place."""
         status = await self.replicas[number].end(signal.SIGTERM)
         if status:
             raise RuntimeError(f"the replica ended with {status}: {self.replicas[number].server.stderr}")
@@ -88,7 +88,7 @@ class Site:
 async def site(
     folder: Path, mode: str, *options: str, shipped: bool = False, durable: bool = False
 ) -> AsyncIterator[Site]:
-    """Run it until the block ends; ``options`` are for each replica, ``shipped`` and ``durable`` as of its parts."""
+    """Run the site within the block. ``options`` are for each replica, ``shipped`` and ``durable`` for its parts."""
     component = on_disk(folder, "state")
     valkey = Valkey(folder, durable=durable)
     try:
@@ -101,7 +101,7 @@ async def site(
             async with trio.open_nursery() as starting:
                 for replica in replicas:
                     starting.start_soon(replica.start, nursery)
-            # What is told is there from the first request on.
+            # The counter must exist from the first request on.
             valkey.ask("SET", "default:visits", "0")
             async with haproxy(folder, mode, [replica.server for replica in replicas], shipped) as balancer:
                 for number in range(REPLICAS):

@@ -1,4 +1,4 @@
-"""A few seconds of each course, in the mode that HAProxy has by default; ``nox -s rolling`` does the rest."""
+"""A few seconds of each course, in HAProxy's default mode; ``nox -s rolling`` runs them in full."""
 
 from __future__ import annotations
 

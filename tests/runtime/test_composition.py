@@ -250,7 +250,7 @@ async def test_a_recursion_without_end_in_the_inner_one(start: Start) -> None:
 @pytest.mark.parametrize("depth", [70, 300])
 async def test_too_many_components_deep(start: Start, depth: int, host: type[Here]) -> None:
     async with start(chain("string", 2, ["utf8"] * depth), {"test:host/end": host()}) as instance:
-        with pytest.raises(Trap, match="components call each other more than 64 deep"):
+        with pytest.raises(Trap, match="components call each other more than 64 levels deep"):
             await instance.call("f", None, "deep")
 
 

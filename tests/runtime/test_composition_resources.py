@@ -160,7 +160,7 @@ async def test_what_the_host_gave_away_it_has_no_more(start: Start, function: st
     async with start(counters("(i32.const 0)"), {"test:host/clock": Clock()}) as instance:
         one = await instance.call("provider", "make", 1)
         assert await instance.call("provider", "spend", one) == 11
-        with pytest.raises(HostError, match="given away"):
+        with pytest.raises(HostError, match="transferred"):
             await instance.call("provider", function, one)
 
 

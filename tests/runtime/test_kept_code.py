@@ -25,7 +25,8 @@ ANSWER = """(component
     (core module $m
       (memory (export "memory") 2) (table 3 funcref) (func (export "realloc") (param i32 i32 i32 i32) (result i32)
         unreachable)
-      (func (export "f") (result i32) (i32.const 42)))
+      (func (export "f") (result i32) (i32.const 42))
+      (func $start) (start $start)) ;; so it is not merged with the next
     (core module $n (import "m" "f" (func $f (result i32))) (func (export "g") (result i32) (call $f)))
     (core instance $i (instantiate $m))
     (core instance $j (instantiate $n (with "m" (instance $i))))

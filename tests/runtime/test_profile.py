@@ -381,7 +381,7 @@ async def test_a_profile_that_can_not_be_written_is_logged_and_no_harm(
         await instance.call("work")
         instance.close()
     (record,) = caplog.records
-    assert "cannot write the profile" in record.getMessage()
+    assert "Cannot write the profile" in record.getMessage()
 
 
 async def test_a_window_that_can_not_be_read_is_all_that_is_lost(

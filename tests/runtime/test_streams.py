@@ -196,7 +196,7 @@ async def test_a_value_is_kept_until_it_is_asked_for():
     reader = FutureReader(future)
     assert await reader.get() == "value"
     assert await reader.get() == "value"
-    with pytest.raises(RuntimeError, match="has a value already"):
+    with pytest.raises(RuntimeError, match="already has a value"):
         writer.set("another")
     writer.close()
 

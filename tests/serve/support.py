@@ -1,4 +1,4 @@
-"""What the tests of this folder share: guests behind a handler, a handler behind a server, plain sockets in front."""
+"""Shared by the tests of this folder: guests behind a handler, a handler behind a server, and plain sockets."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def engine() -> Engine:
 
 @functools.cache
 def guest(name: str) -> LinkedComponent:
-    """A hand-written guest, compiled and linked."""
+    """Compile and link a hand-written guest."""
     return link(engine(), wat.load(name), name)
 
 
 class Answering:
-    """A service that sends what a test answers, as it would send what a guest answers.
+    """A service that sends a test's responses as it would send a guest's.
 
-    ``answer`` gets the exchange of each request in place of a guest, and has it respond, then or later.
+    ``answer`` receives the exchange of each request in place of a guest. It must respond, at once or later.
     """
 
     def __init__(self, answer: Callable[[Exchange], None] = lambda exchange: None, **options: Any) -> None:
-        #: those of all requests so far
+        #: The exchanges of all requests so far.
         self.exchanges: list[Exchange] = []
         self._answer = answer
         self._service = HandlerService(cast(ProxyHandler, self), **{"adds_date": False, **options})
 
     def submit(self, request: Request, carrier: HttpStream | None = None) -> Exchange:
         exchange = Exchange(request)
-        # As where an instance has begun it.
+        # As when an instance has begun the request.
         exchange.advance(Event.PLACE)
         exchange.advance(Event.BEGIN)
         self.exchanges.append(exchange)
@@ -71,7 +71,7 @@ class Answering:
 
 
 def server(service: Service, *, max_connections: int | None = None, **limits: Any) -> Server:
-    """A server for a service. A client that ends its side counts as gone, unless the limits say otherwise."""
+    """Return a server for a service. A half-closed client counts as gone, unless the limits say otherwise."""
     limits = {"half_closed_timeout": 0.0, **limits}
     return Server(service, limits=ConnectionLimits(**limits), max_connections=max_connections)
 
@@ -80,7 +80,7 @@ def server(service: Service, *, max_connections: int | None = None, **limits: An
 async def serving(
     service: Service, stop: trio.Event | None = None, *, leave: trio.Event | None = None, **options: Any
 ) -> AsyncIterator[int]:
-    """A server for a service; gives its port. It is dropped with every connection in the end."""
+    """Serve a service during the block, and yield the port. All connections are closed at the end."""
     listener = bind(("127.0.0.1", 0))
     port: int = listener.getsockname()[1]
     async with trio.open_nursery() as nursery:
@@ -92,7 +92,7 @@ async def serving(
 
 @asynccontextmanager
 async def serving_asgi(app: Any) -> AsyncIterator[int]:
-    """An ASGI application under hypercorn itself; gives its port."""
+    """Serve an ASGI application with hypercorn during the block, and yield the port."""
     with bind(("127.0.0.1", 0)) as listener:
         config = Config()
         config.bind = [f"fd://{os.dup(listener.fileno())}"]
@@ -105,7 +105,7 @@ async def serving_asgi(app: Any) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def serving_guest(name: str, options: HandlerOptions | None = None, **server: Any) -> AsyncIterator[int]:
-    """A server for a hand-written guest; gives its port."""
+    """Serve a hand-written guest during the block, and yield the port."""
     async with (
         ProxyHandler(guest(name), options) as handler,
         serving(HandlerService(handler), **server) as port,
@@ -119,7 +119,7 @@ async def connect(port: int) -> trio.SocketStream:
 
 @asynccontextmanager
 async def tcp_pair() -> AsyncIterator[tuple[trio.SocketStream, socket.socket]]:
-    """The two ends of a connection, of which one blocks."""
+    """Return the two ends of a connection. One end blocks."""
     with bind(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
         accepted = trio.socket.from_stdlib_socket(listener.accept()[0])
         async with trio.SocketStream(accepted) as stream:
@@ -131,7 +131,7 @@ async def read_to_end(stream: trio.SocketStream) -> bytes:
 
 
 async def read_until(stream: trio.SocketStream, end: bytes) -> bytes:
-    """What comes up to and with ``end``, which is to be the last of what was sent so far."""
+    """Receive up to and including ``end``, which must be the end of all data sent so far."""
     data = b""
     while end not in data:
         chunk = await stream.receive_some()
@@ -141,7 +141,7 @@ async def read_until(stream: trio.SocketStream, end: bytes) -> bytes:
 
 
 async def ask(port: int, request: bytes) -> bytes:
-    """Everything that comes back for a request on a connection of its own."""
+    """Return everything received for a request on a new connection."""
     async with await connect(port) as stream:
         await stream.send_all(request)
         return await read_to_end(stream)
@@ -153,15 +153,15 @@ async def get(port: int, path: str = "/", *headers: str, method: str = "GET", ve
 
 
 class Http2:
-    """A client that gives leave to send no more of a response than 65,535 bytes, unless it asks for its content."""
+    """A client with a window of 65,535 bytes for each response. It opens the window only when it reads the content."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self.protocol = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.protocol.initiate_connection()
-        # Only single streams are to be held up.
+        # Only single streams must be blocked.
         self.protocol.increment_flow_control_window(1 << 24)
-        #: what came of each stream's content that nobody has asked for yet
+        #: The received content of each stream that was not read.
         self.received: dict[int, bytearray] = {}
         self.ended: set[int] = set()
         self._moved = trio.Event()
@@ -174,7 +174,7 @@ class Http2:
                 await self.stream.send_all(data)
 
     async def ask(self, path: str, method: str = "GET") -> int:
-        """Send the head of a request, and its end unless it is a POST; gives the number of its stream."""
+        """Send the head of a request, and its end unless it is a POST. Return the number of its stream."""
         number: int = self.protocol.get_next_available_stream_id()
         headers = [(":method", method), (":scheme", "http"), (":authority", "x"), (":path", path)]
         self.protocol.send_headers(number, headers, end_stream=method != "POST")
@@ -182,7 +182,7 @@ class Http2:
         return number
 
     async def receive(self) -> list[Any]:
-        """The next events."""
+        """Return the next events."""
         data = await self.stream.receive_some()
         assert data, "the server has closed the connection"
         events = self.protocol.receive_data(data)
@@ -197,13 +197,13 @@ class Http2:
         return events
 
     async def until(self, kind: type[Any], number: int) -> int:
-        """Wait for an event of one stream; how much content came with it and before, since this was asked last."""
+        """Wait for an event of a stream. Return the size of its content received since the last call."""
         while True:
             if any(isinstance(event, kind) and event.stream_id == number for event in await self.receive()):
                 return len(self.received.pop(number, b""))
 
     async def content(self, number: int) -> bytes:
-        """All of a response's content, which this client takes as it comes."""
+        """Return all content of a response, and open the window for it."""
         content = b""
         while True:
             piece = self.received.pop(number, b"")
@@ -216,7 +216,7 @@ class Http2:
             await self.receive()
 
     async def send_until_it_must_wait(self, number: int, content: bytes, size: int = 1 << 14) -> int:
-        """Send content, in frames of this size, as long as the server, at rest, gives leave to; how much that was."""
+        """Send content in frames of this size until an idle server leaves the window closed. Return the size sent."""
         sent = 0
         while sent < len(content):
             room = min(self.protocol.local_flow_control_window(number), size)
@@ -242,7 +242,7 @@ class Http2:
         scope.cancel()
 
     async def send_all(self, number: int, content: bytes) -> None:
-        """Send the rest of a request's content, while another task receives what comes."""
+        """Send the rest of a request's content while another task receives."""
         while content:
             room = min(self.protocol.local_flow_control_window(number), 1 << 14)
             if not room:

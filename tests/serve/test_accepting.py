@@ -1,4 +1,4 @@
-"""How connections are accepted: those that have come already in one go, as far as there are slots for them."""
+"""Accepting connections: all waiting ones in one turn, as far as there are free slots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wasi_trio.serve.http._server import MOST_AT_ONCE, _Listener
 
 @contextmanager
 def listening(clients: int) -> Iterator[socket.socket]:
-    """A socket to whose backlog so many clients have come."""
+    """Return a listening socket with this number of waiting clients."""
     with ExitStack() as stack:
         listener = stack.enter_context(bind(("127.0.0.1", 0)))
         for _ in range(clients):
@@ -23,7 +23,7 @@ def listening(clients: int) -> Iterator[socket.socket]:
         yield listener
 
 
-async def test_in_one_go() -> None:
+async def test_waiting_connections_are_accepted_in_one_turn() -> None:
     with listening(MOST_AT_ONCE + 2) as sock:
         listener = _Listener(sock, None)
         streams = [await listener.accept()]
@@ -39,7 +39,7 @@ async def test_in_one_go() -> None:
         await listener.aclose()
 
 
-async def test_as_far_as_there_are_slots() -> None:
+async def test_accepting_stops_without_free_slots() -> None:
     slots = trio.Semaphore(3)
     with listening(5) as sock:
         listener = _Listener(sock, slots)
@@ -56,7 +56,7 @@ async def test_as_far_as_there_are_slots() -> None:
         await listener.aclose()
 
 
-async def test_no_slot_is_kept_for_one_that_has_not_come() -> None:
+async def test_no_slot_is_held_for_a_missing_connection() -> None:
     slots = trio.Semaphore(3)
     with listening(1) as sock:
         listener = _Listener(sock, slots)
@@ -66,7 +66,7 @@ async def test_no_slot_is_kept_for_one_that_has_not_come() -> None:
         await listener.aclose()
 
 
-async def test_those_that_nobody_took_are_closed_in_the_end() -> None:
+async def test_unserved_connections_are_closed_at_the_end() -> None:
     slots = trio.Semaphore(3)
     with listening(3) as sock:
         listener = _Listener(sock, slots)

@@ -1,4 +1,4 @@
-"""The admin address: what it answers, and that it does while the guests' event loop stands still."""
+"""The admin address: its answers, also while the guests' event loop is blocked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wasi_trio.serve.process._readiness import Readiness
 
 
 class Admin:
-    """An admin address that is served; asked from a blocking socket, since it is served on another thread."""
+    """A served admin address. Requests use a blocking socket, because it is served on another thread."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.port: int = listener.getsockname()[1]
@@ -72,7 +72,7 @@ def test_paths_and_methods() -> None:
 
 
 class Stalls:
-    """The host's ``acme:host/work``: holds up the event loop until the admin address tells of it."""
+    """The host's ``acme:host/work``. It blocks the event loop until the admin address reports that."""
 
     def __init__(self, site: Admin) -> None:
         self.site = site
@@ -90,7 +90,7 @@ class Stalls:
 
 
 @pytest.mark.parametrize("path", ["/1", "/100"])
-async def test_not_ready_while_a_host_function_holds_up_the_loop(path: str) -> None:
+async def test_not_ready_while_a_host_function_blocks_the_loop(path: str) -> None:
     with admin() as site:
         stalls = Stalls(site)
         linked = link(engine(), wat.load("host_call"), "host_call", Imports({"acme:host/work": stalls}))
@@ -111,9 +111,9 @@ async def test_not_ready_while_a_host_function_holds_up_the_loop(path: str) -> N
     assert 'wasi_trio_requests_in_progress{component="host_call"} 1.0' in lines
 
 
-def test_what_fails_there_stays_there(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_does_not_affect_the_server(caplog: pytest.LogCaptureFixture) -> None:
     with admin() as site:
-        # Not a handler, so that it cannot be asked for anything.
+        # In place of a handler an object that has no properties.
         site.metrics.of("some").sources.append(cast(ProxyHandler, None))
         assert site.ask("/metrics")[0] == 500
         assert site.ask("/healthz") == (200, "ok\n")
@@ -123,7 +123,7 @@ def test_what_fails_there_stays_there(caplog: pytest.LogCaptureFixture) -> None:
         assert site.ask("/healthz") == (200, "ok\n")
 
 
-def test_connections_that_are_left_open_do_not_keep_it_from_ending() -> None:
+def test_open_connections_do_not_delay_the_end() -> None:
     with admin() as site:
         idle = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(MAX_CONNECTIONS - 1)]
         assert site.ask("/healthz") == (200, "ok\n")
@@ -132,9 +132,9 @@ def test_connections_that_are_left_open_do_not_keep_it_from_ending() -> None:
         client.close()
 
 
-def test_an_address_that_can_not_be_served_any_more_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     listener = bind(("127.0.0.1", 0))
     listener.close()
     with admin_server(listener, OwnSite(Metrics(), Readiness())):
         pass
-    assert "the admin address is not served any more" in caplog.text
+    assert "the admin address has failed and stays closed" in caplog.text

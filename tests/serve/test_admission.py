@@ -1,4 +1,4 @@
-"""Admission against a model of it: any order of what can happen, without wasm and without trio."""
+"""Admission against a model, with any order of events. It uses neither wasm nor trio."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from wasi_trio.serve.pool._outcomes import Retirement
 
 
 class Machine(RuleBasedStateMachine):
-    """Keeps lists of requests, where admission keeps counts."""
+    """A model that keeps lists of requests, where admission keeps counts."""
 
     @initialize(
         requests=st.sampled_from([1, 2, 5, math.inf]),
-        held=st.sampled_from([0, 1, 3, math.inf]),
+        queued=st.sampled_from([0, 1, 3, math.inf]),
         reuse=st.integers(1, 5),
         at_once=st.integers(1, 4),
     )
-    def begin(self, requests: float, held: float, reuse: int, at_once: int) -> None:
-        self.bounds = Bounds(requests, held, reuse, at_once)
+    def begin(self, requests: float, queued: float, reuse: int, at_once: int) -> None:
+        self.bounds = Bounds(requests, queued, reuse, at_once)
         self.has_memory = True
         self.admission: Admission[int] = Admission(self.bounds, lambda: self.has_memory)
         self.requests = 0
-        self.held: list[int] = []
-        #: what each instance has, and has had
+        self.queued: list[int] = []
+        #: The active requests of each instance, and the number of all its requests.
         self.has: dict[Slot, list[int]] = {}
         self.had: dict[Slot, int] = {}
-        #: those with room, that which has had it for longest first
+        #: The available instances. The one that has been available for longest comes first.
         self.roomy: list[Slot] = []
         self.draining = False
 
@@ -65,15 +65,15 @@ class Machine(RuleBasedStateMachine):
         return self.active() < self.bounds.requests and (bool(self.roomy) or self.has_memory)
 
     def fill_places(self) -> None:
-        while (request := self.admission.next_held()) is not None:
+        while (request := self.admission.next_queued()) is not None:
             assert self.can_place()
-            assert request == self.held.pop(0), "in the order in which they came"
+            assert request == self.queued.pop(0), "in the order in which they came"
             self.placed(request, *self.admission.place())
 
     def slot(self, data: st.DataObject, busy: bool = False) -> Slot:
         return data.draw(st.sampled_from([slot for slot, has in self.has.items() if has or not busy]))
 
-    # ---- what happens ----
+    # ---- events ----
 
     @rule()
     def submit(self) -> None:
@@ -85,9 +85,9 @@ class Machine(RuleBasedStateMachine):
         if possible:
             assert slot is not None
             self.placed(self.requests, verdict, slot)
-        elif len(self.held) < self.bounds.held:
-            assert (verdict, slot) == (Verdict.HOLD, None)
-            self.held.append(self.requests)
+        elif len(self.queued) < self.bounds.queued:
+            assert (verdict, slot) == (Verdict.QUEUE, None)
+            self.queued.append(self.requests)
         else:
             assert (verdict, slot) == (Verdict.REFUSE, None)
 
@@ -115,8 +115,8 @@ class Machine(RuleBasedStateMachine):
             if self.can_place():
                 self.placed(request, *self.admission.place())
             else:
-                self.admission.hold(request)
-                self.held.append(request)
+                self.admission.enqueue(request)
+                self.queued.append(request)
         self.fill_places()
 
     @precondition(lambda self: self.has)
@@ -143,11 +143,11 @@ class Machine(RuleBasedStateMachine):
         assert slot.retired is (reason if stronger else before)
         self.review(slot)
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.queued)
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
-        request = data.draw(st.sampled_from(self.held))
-        self.held.remove(request)
+        request = data.draw(st.sampled_from(self.queued))
+        self.queued.remove(request)
         self.admission.withdraw(request)
         self.admission.withdraw(request)
 
@@ -156,14 +156,14 @@ class Machine(RuleBasedStateMachine):
         self.draining = True
         self.admission.drain()
 
-    # ---- what always holds ----
+    # ---- invariants ----
 
     @invariant()
     def counts(self) -> None:
         admission, bounds = self.admission, self.bounds
         assert admission.active == self.active() <= bounds.requests
-        assert list(admission.held) == self.held
-        assert not self.held or not self.can_place(), "nobody waits for nothing"
+        assert list(admission.queued) == self.queued
+        assert not self.queued or not self.can_place(), "nobody waits for nothing"
         assert admission.started == len(self.has)
         for slot, has in self.has.items():
             assert (slot.load, slot.taken) == (len(has), self.had[slot])
@@ -181,7 +181,7 @@ def test_every_reason_has_its_strength() -> None:
 
 
 @pytest.mark.parametrize(("count", "reuse", "at_once", "started"), [(17, 128, 16, 2), (40, 2, 40, 20), (5, 1, 16, 5)])
-def test_requests_that_come_together_fill_instances(count: int, reuse: int, at_once: int, started: int) -> None:
+def test_simultaneous_requests_fill_instances(count: int, reuse: int, at_once: int, started: int) -> None:
     admission: Admission[int] = Admission(Bounds(reuse=reuse, at_once=at_once))
     slots = [admission.submit(number)[1] for number in range(count)]
     assert admission.started == len(set(slots)) == started

@@ -1,4 +1,4 @@
-"""The ASGI applications under a server that is not ours: hypercorn as it is, or the test itself."""
+"""The ASGI applications under another server: hypercorn, or the test itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from wasi_trio.serve.pool._options import HandlerOptions
 
 @asynccontextmanager
 async def under_hypercorn(app: Any) -> AsyncIterator[str]:
-    """hypercorn's own trio worker; gives the URL."""
+    """Serve an application with hypercorn's trio worker, and yield the URL."""
     config = hypercorn.config.Config()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = logging.getLogger("hypercorn.error")
@@ -44,7 +44,7 @@ async def under_hypercorn(app: Any) -> AsyncIterator[str]:
 
 
 class Life:
-    """The lifespan protocol with an application, from the server's side."""
+    """The server's side of the lifespan protocol."""
 
     def __init__(self) -> None:
         self._give, self._receive = trio.open_memory_channel[Message](1)
@@ -72,7 +72,7 @@ async def test_a_component_by_path(component: Path) -> None:
         assert [(await client.get(url)).text for _ in range(3)] == ["1\n", "2\n", "1\n"]
 
 
-async def test_the_component_that_the_environment_names(component: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_component_from_the_environment(component: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WASI_TRIO_COMPONENT", str(component))
     async with under_hypercorn(wasi_trio.asgi.app) as url, httpx.AsyncClient(trust_env=False) as client:
         response = await client.get(url)
@@ -80,7 +80,7 @@ async def test_the_component_that_the_environment_names(component: Path, monkeyp
     assert len(response.headers.get_list("date")) == 1
 
 
-async def test_it_can_be_started_again(component: Path) -> None:
+async def test_restart(component: Path) -> None:
     app = App(component)
     for _ in range(2):
         async with under_hypercorn(app) as url, httpx.AsyncClient(trust_env=False) as client:
@@ -97,7 +97,7 @@ async def test_http2_under_hypercorn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("http2", [True, False])
-async def test_a_response_that_streams_and_is_cut_under_hypercorn(tmp_path: Path, http2: bool) -> None:
+async def test_a_streamed_response_is_cut_under_hypercorn(tmp_path: Path, http2: bool) -> None:
     path = tmp_path / "endless.wasm"
     path.write_bytes(wat.load("endless_body"))
     client = httpx.AsyncClient(trust_env=False, http1=not http2, http2=http2, timeout=60)
@@ -115,7 +115,7 @@ async def test_a_response_that_streams_and_is_cut_under_hypercorn(tmp_path: Path
     ("content", "message"),
     [(None, "No such file"), (b"", "it is empty"), (wat.load("unknown_import"), "tests:nowhere/nothing@1.0.0")],
 )
-async def test_a_component_that_can_not_be_served(
+async def test_an_invalid_component(
     tmp_path: Path, content: bytes | None, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "app.wasm"
@@ -132,7 +132,7 @@ async def test_a_component_that_can_not_be_served(
     assert "\n" not in answer["message"]
 
 
-async def test_no_component_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_component(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WASI_TRIO_COMPONENT", raising=False)
     life = Life()
     async with trio.open_nursery() as nursery:
@@ -140,14 +140,14 @@ async def test_no_component_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "WASI_TRIO_COMPONENT" in (await life.tell("startup"))["message"]
 
 
-async def test_requests_before_the_start_and_after_the_end(component: Path) -> None:
+async def test_requests_before_startup_and_after_shutdown(component: Path) -> None:
     app = App(component)
 
     async def unused(*_: object) -> Message:
         raise AssertionError("nothing is asked or told")
 
     async def ask() -> None:
-        with pytest.raises(RuntimeError, match=r"was not started: .* lifespans"):
+        with pytest.raises(RuntimeError, match=r"was not started: .* lifespan"):
             await app({"type": "http"}, unused, unused)  # type: ignore[arg-type]
 
     await ask()
@@ -159,20 +159,20 @@ async def test_requests_before_the_start_and_after_the_end(component: Path) -> N
     await ask()
 
 
-# ---- as a part of another application --------------------------------------------------------------------------
+# ---- mounted in another application ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Path:
-    """The built-in component, as a file: it shows the path that it was asked for."""
+    """Return the file of the built-in component, which shows the path of its request."""
     path = tmp_path / "demo.wasm"
     text = importlib.resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
     path.write_bytes(wasmtime.wat2wasm(text))
     return path
 
 
-async def test_several_at_different_paths(component: Path, demo: Path) -> None:
-    """hypercorn's dispatcher starts what it dispatches to."""
+async def test_several_mounted_applications(component: Path, demo: Path) -> None:
+    """hypercorn's dispatcher starts the applications that it dispatches to."""
     counter = App(component, HandlerOptions(max_instance_reuse_count=9))
     outer = TrioDispatcherMiddleware({"/count": counter, "/inner/demo": App(demo), "/": App(component)})
     async with under_hypercorn(outer) as url, httpx.AsyncClient(trust_env=False) as client:
@@ -183,7 +183,7 @@ async def test_several_at_different_paths(component: Path, demo: Path) -> None:
 
 
 class Keeping:
-    """An application that mounts another and keeps its lifespan to itself."""
+    """An application that mounts another one, and does not pass on lifespan events."""
 
     def __init__(self, inner: App, starts: bool) -> None:
         self.inner = inner
@@ -199,7 +199,7 @@ class Keeping:
             await pass_lifespan(receive, send)
 
 
-async def test_where_the_outer_application_keeps_the_lifespan(demo: Path) -> None:
+async def test_an_outer_application_that_handles_the_lifespan(demo: Path) -> None:
     async with (
         under_hypercorn(Keeping(App(demo), starts=True)) as url,
         httpx.AsyncClient(trust_env=False) as client,
@@ -207,23 +207,23 @@ async def test_where_the_outer_application_keeps_the_lifespan(demo: Path) -> Non
         assert "GET /path<" in (await client.get(f"{url}/mounted/path")).text
 
 
-async def test_where_nobody_starts_it(demo: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_application_without_startup(demo: Path, caplog: pytest.LogCaptureFixture) -> None:
     outer = Keeping(App(demo), starts=False)
     async with under_hypercorn(outer) as url, httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(url)).status_code == 500
     assert "async with app.running():" in caplog.text
 
 
-async def test_running_while_it_runs(component: Path) -> None:
+async def test_running_twice(component: Path) -> None:
     app = App(component)
     life = Life()
     async with app.running() as running:
         assert running is app
-        with pytest.raises(RuntimeError, match="runs already"):
+        with pytest.raises(RuntimeError, match="already running"):
             async with app.running():
                 pytest.fail("it was started twice")
         async with trio.open_nursery() as nursery:
-            # An outer application may pass on lifespans all the same.
+            # An outer application may still pass on lifespan events.
             nursery.start_soon(life.run, app)
             assert (await life.tell("startup"))["type"] == "lifespan.startup.complete"
             assert (await life.tell("shutdown"))["type"] == "lifespan.shutdown.complete"
@@ -231,7 +231,7 @@ async def test_running_while_it_runs(component: Path) -> None:
             assert (await client.get(url)).text == "1\n"
 
 
-async def test_running_a_component_that_can_not_be_served(tmp_path: Path) -> None:
+async def test_running_an_invalid_component(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="No such file"):
         async with App(tmp_path / "none.wasm").running():
             pytest.fail("there is none")
@@ -254,7 +254,7 @@ async def test_running_a_component_that_can_not_be_served(tmp_path: Path) -> Non
         ("/m", "/m/m/a", b"/m/m/a", "/m/a"),
     ],
 )
-def test_the_path_that_a_guest_sees(root: str, path: str, raw: bytes | None, seen: str) -> None:
+def test_the_path_below_a_mount_point(root: str, path: str, raw: bytes | None, seen: str) -> None:
     scope: Scope = {
         "method": "GET",
         "http_version": "1.1",
@@ -292,7 +292,7 @@ def test_another_event_loop(component: Path) -> None:
     assert failure["message"] == 'wasi_trio runs on trio: set worker_class = "trio" (hypercorn --worker-class trio)'
 
 
-async def test_settings_of_the_environment(component: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settings_from_the_environment(component: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WASI_TRIO_MAX_INSTANCE_REUSE_COUNT", "9")
     async with under_hypercorn(App(component)) as url, httpx.AsyncClient(trust_env=False) as client:
         assert [(await client.get(url)).text for _ in range(2)] == ["1\n", "2\n"]

@@ -1,4 +1,4 @@
-"""Content over HTTP/1: that all of it comes, in order, and to the request that it is of."""
+"""Content over HTTP/1: complete, in order, and assigned to the right request."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from wasi_trio.wasi.http._body import CAPACITY, Body, BodyClosed
 from wasi_trio.wasi.http._messages import Response
 
 SIZE = 3_000_000
-#: no part of which is like another
+#: Data in which all parts differ.
 CONTENT = b"".join(struct.pack(">I", number) for number in range(SIZE // 4))
 
 
 def framed(content: bytes, *, chunk: int | None, path: bytes = b"/", trailers: bytes = b"", more: bytes = b"") -> bytes:
-    """A request with this content, in chunks of this size, or with its length."""
+    """Return a request with this content, in chunks of this size, or with its length."""
     head = b"POST " + path + b" HTTP/1.1\r\nhost: x\r\n" + more
     if chunk is None:
         return head + b"content-length: %d\r\n\r\n%b" % (len(content), content)
@@ -38,14 +38,14 @@ def framed(content: bytes, *, chunk: int | None, path: bytes = b"/", trailers: b
 
 
 class Answers:
-    """What comes back on a connection, response by response."""
+    """The responses on a connection, one at a time."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self.left = b""
 
     async def next(self) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        """The next response's status, content and trailers."""
+        """Return the next response's status, content and trailers."""
         protocol = h11.Connection(h11.CLIENT)
         protocol.send(h11.Request(method="POST", target="/", headers=[("host", "x"), ("content-length", "0")]))
         protocol.send(h11.EndOfMessage())
@@ -67,8 +67,8 @@ class Answers:
 
 @pytest.mark.parametrize("chunk", [None, 1 << 16, 1 << 20, 4097, 10])
 @pytest.mark.parametrize("name", ["echo", "p3_echo", "p3_echo_through"])
-async def test_requests_that_are_sent_without_a_pause(name: str, chunk: int | None) -> None:
-    """The end of one comes together with the begin of the next."""
+async def test_pipelined_requests(name: str, chunk: int | None) -> None:
+    """The end of one request arrives together with the start of the next."""
     content = CONTENT if chunk != 10 else CONTENT[:300_000]
     async with ProxyHandler(guest(name)) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream, trio.open_nursery() as nursery:
@@ -81,7 +81,7 @@ async def test_requests_that_are_sent_without_a_pause(name: str, chunk: int | No
                 await trio.lowlevel.checkpoint()
 
 
-async def test_trailers_after_much_content() -> None:
+async def test_trailers_after_large_content() -> None:
     request = framed(CONTENT, chunk=1 << 16, trailers=b"x-sent: 1\r\n", more=b"te: trailers\r\n")
     async with (
         ProxyHandler(guest("p3_echo_through")) as handler,
@@ -96,7 +96,7 @@ async def test_trailers_after_much_content() -> None:
 
 
 @pytest.mark.parametrize("chunk", [None, 1 << 16])
-async def test_content_that_a_task_reads(chunk: int | None) -> None:
+async def test_content_read_by_a_task(chunk: int | None) -> None:
     async def answer(exchange: Exchange) -> None:
         body = exchange.request.body
         content = b""
@@ -113,8 +113,8 @@ async def test_content_that_a_task_reads(chunk: int | None) -> None:
                 assert await answers.next() == (200, CONTENT, [])
 
 
-async def test_chunks_that_go_wrong_in_the_middle() -> None:
-    """The response ends where the request did, and the connection with it."""
+async def test_malformed_chunks_in_the_middle() -> None:
+    """The response ends at the end of the malformed request, and so does the connection."""
     request = framed(CONTENT, chunk=1 << 16).removesuffix(b"\r\n0\r\n\r\n") + b"no line end"
     async with ProxyHandler(guest("p3_echo")) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream, trio.open_nursery() as nursery:
@@ -131,8 +131,8 @@ async def test_chunks_that_go_wrong_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize("chunk", [None, 1 << 16])
-async def test_content_that_nobody_reads_is_taken_all_the_same(chunk: int | None) -> None:
-    """The guest has begun its answer, and dropped the request."""
+async def test_unread_content_is_received(chunk: int | None) -> None:
+    """The guest has begun its response, and dropped the request."""
     async with (
         ProxyHandler(guest("p3_endless_body")) as handler,
         serving(HandlerService(handler)) as port,
@@ -143,8 +143,8 @@ async def test_content_that_nobody_reads_is_taken_all_the_same(chunk: int | None
             assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
 
 
-async def test_connections_end_whose_clients_leave_at_once() -> None:
-    """Wherever their requests are at that moment."""
+async def test_clients_that_leave_at_any_moment() -> None:
+    """The clients leave at all stages of their requests."""
     head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
     async with ProxyHandler(guest("p3_echo")) as handler, serving(HandlerService(handler)) as port:
         await trio.testing.wait_all_tasks_blocked()
@@ -162,10 +162,10 @@ async def test_connections_end_whose_clients_leave_at_once() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system tells of an end behind what was not read")
 @pytest.mark.parametrize("linger", [None, 0])
-async def test_a_client_leaves_whose_request_is_not_read(linger: int | None) -> None:
+async def test_a_client_that_leaves_with_an_unread_request(linger: int | None) -> None:
     async with ProxyHandler(guest("sleep")) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream:
-            # More than is read, and no more than the system holds then: behind what is on its way there is no end yet.
+            # More than the server reads and the system buffers, so that the end of the client's side stays hidden.
             await stream.send_all(framed(bytes(2_000_000), chunk=None, path=b"/3600000")[:540_000])
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert handler.active == 1
@@ -176,7 +176,7 @@ async def test_a_client_leaves_whose_request_is_not_read(linger: int | None) -> 
                 await trio.lowlevel.checkpoint()
 
 
-async def test_a_client_that_waits_until_its_content_is_wanted() -> None:
+async def test_a_client_that_waits_for_100_continue() -> None:
     async with (
         ProxyHandler(guest("p3_echo")) as handler,
         serving(HandlerService(handler)) as port,
@@ -185,7 +185,7 @@ async def test_a_client_that_waits_until_its_content_is_wanted() -> None:
         head, separator, content = framed(CONTENT, chunk=None, more=b"expect: 100-continue\r\n").partition(b"\r\n\r\n")
         with trio.fail_after(30):
             await stream.send_all(head + separator)
-            # The response may begin at once; what comes first is that the client may go on.
+            # The response may begin at once, but 100 Continue must come first.
             received = await stream.receive_some()
             assert received.startswith(b"HTTP/1.1 100")
             async with trio.open_nursery() as nursery:
@@ -195,17 +195,17 @@ async def test_a_client_that_waits_until_its_content_is_wanted() -> None:
                 assert await answers.next() == (200, CONTENT, [])
 
 
-async def test_an_instance_that_writes_as_fast_as_it_is_read_answers_others_as_well() -> None:
-    """What it writes is sent in its own host functions, where it has no need to wait."""
+async def test_a_fast_writer_does_not_starve_other_requests() -> None:
+    """Its content is sent in its own host functions, where it never has to wait."""
 
     def read_all(client: socket.socket) -> None:
-        with suppress(ConnectionResetError):  # as it ends in the middle
+        with suppress(ConnectionResetError):  # because it ends within the response
             while client.recv(1 << 20):
                 pass
 
     async with (
         ProxyHandler(guest("p3_endless_body")) as handler,
-        # The instance takes so many requests at once: those whose clients have left are not to be among them.
+        # The instance's number of concurrent requests. Abandoned requests must not count.
         serving(HandlerService(handler), half_closed_timeout=0.0) as port,
     ):
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -222,8 +222,8 @@ async def test_an_instance_that_writes_as_fast_as_it_is_read_answers_others_as_w
 
 
 @pytest.mark.parametrize(("declared", "whole"), [(SIZE, True), (SIZE - 1, False), (SIZE + 1, False)])
-async def test_a_response_that_is_written_in_one_go_is_held_to_its_length(declared: int, whole: bool) -> None:
-    """As a guest writes it that goes on for as long as there is room."""
+async def test_the_length_of_a_response_written_at_once_is_checked(declared: int, whole: bool) -> None:
+    """The guest writes without pausing while there is space."""
     at_once = 0
 
     async def answer(exchange: Exchange) -> None:
@@ -249,5 +249,5 @@ async def test_a_response_that_is_written_in_one_go_is_held_to_its_length(declar
     assert CONTENT.startswith(content)
     assert (len(content) == declared) == whole
     (exchange,) = service.exchanges
-    assert exchange.left is not whole, "it is cancelled where the response is cut"
+    assert exchange.abandoned is not whole, "it is cancelled where the response is cut"
     assert at_once > 2 * CAPACITY, "no more than its body holds, so nothing was sent meanwhile"

@@ -1,4 +1,4 @@
-"""No request and no connection leaves cycles: looking for them would stop the event loop now and then."""
+"""Requests and connections leave no reference cycles. Collecting them would block the event loop at times."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 
 COUNT = 200
-#: what is made once and may be a cycle: types of ctypes, above all
+#: The kinds of objects that are created once and may form cycles, such as ctypes types.
 ONCE = 100
-#: what a trap may leave, as an exception that is kept leads to the frames that it was raised in
+#: The kinds of objects that a trap may leave, because a stored exception refers to frames.
 FAILED = 500
 
 
 @contextmanager
 def without_cycles(most: int = ONCE) -> Iterator[None]:
-    """Fails where the block leaves more objects in cycles than there are of what is made once."""
+    """Fail if the block leaves more objects in cycles than those that are created once."""
     gc.collect()
     gc.disable()
     try:
@@ -62,8 +62,8 @@ async def test_cycles(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [("p3_hoard", "/1"), ("p3_hoard", "/4"), ("hoard", "/1")])
-async def test_what_a_guest_had_hoarded_is_in_no_cycle(name: str, path: str) -> None:
-    """Thousands of calls under way, for one: each left fifty objects to the collector when it was cancelled."""
+async def test_objects_held_by_a_guest_are_in_no_cycle(name: str, path: str) -> None:
+    """Thousands of active calls, for example, once left fifty objects each to the collector when cancelled."""
     async with ProxyHandler(guest(name), HandlerOptions()) as handler, serving(HandlerService(handler)) as port:
         for attempt in range(2):
             with without_cycles(FAILED) if attempt else nullcontext():

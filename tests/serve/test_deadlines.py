@@ -1,4 +1,4 @@
-"""Deadlines that no task waits for by itself."""
+"""The deadlines of requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wasi_trio.wasi.http._messages import Request, Response
 
 
 class Watched(Exchange):
-    """One to which weak references can be made."""
+    """An exchange that supports weak references."""
 
     __slots__ = ("__weakref__",)
 
@@ -29,10 +29,10 @@ def submitted(deadlines: Deadlines, seconds: float) -> Watched:
     return exchange
 
 
-async def test_answered_exchanges_are_let_go_of_before_their_deadlines(
+async def test_answered_exchanges_are_freed_before_their_deadlines(
     mock_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
-    """Also while one that came before them waits for its answer, whose deadline is kept."""
+    """This holds while an earlier exchange still waits. Its deadline is kept."""
     deadlines = Deadlines(nursery, 10)
     slow = submitted(deadlines, 10)
     kept: list[weakref.ref[Watched]] = []

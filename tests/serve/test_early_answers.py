@@ -1,4 +1,4 @@
-"""Responses that go out before the request's content has come: the connection is kept, or its close announced."""
+"""Responses before the end of the request: the connection stays open, or its close is announced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE = 1_000_000
 
 
 class Guest:
-    """Answers piece by piece. ``reads`` bytes of content are read before, and the rest is kept or dropped."""
+    """Responds in parts. It first reads ``reads`` bytes of content, and keeps or drops the rest of the request."""
 
     def __init__(self, reads: int = 0, drops: bool = False) -> None:
         self._reads = reads
@@ -51,7 +51,7 @@ def post(length: int | None) -> bytes:
 
 @pytest.mark.parametrize("guest", [Guest(), Guest(drops=True), Guest(reads=5, drops=True)])
 @pytest.mark.parametrize("length", [LARGE, None])
-async def test_the_close_is_announced_where_too_much_may_come(guest: Guest, length: int | None) -> None:
+async def test_the_close_is_announced_if_much_content_may_follow(guest: Guest, length: int | None) -> None:
     async with serving(guest) as port, await connect(port) as stream:
         await stream.send_all(post(length) + (b"5\r\nfirst\r\n" if length is None else b"first"))
         assert b"connection: close\r\n" in await read_to_end(stream)
@@ -59,7 +59,7 @@ async def test_the_close_is_announced_where_too_much_may_come(guest: Guest, leng
 
 @pytest.mark.parametrize("length", [5, 64 << 10])
 @pytest.mark.parametrize("guest", [Guest(), Guest(drops=True)])
-async def test_a_little_is_dropped(guest: Guest, length: int) -> None:
+async def test_short_content_is_dropped(guest: Guest, length: int) -> None:
     async with serving(guest) as port, await connect(port) as stream:
         await stream.send_all(post(length))
         assert b"connection: close" not in await read_until(stream, b"0\r\n\r\n")
@@ -67,7 +67,7 @@ async def test_a_little_is_dropped(guest: Guest, length: int) -> None:
         await read_until(stream, b"GET")
 
 
-async def test_a_little_that_does_not_come_ends_the_connection_soon() -> None:
+async def test_short_content_that_never_arrives_ends_the_connection() -> None:
     async with serving(Guest(), keep_alive_timeout=0.05) as port, await connect(port) as stream:
         await stream.send_all(post(5))
         with trio.fail_after(30):
@@ -75,8 +75,8 @@ async def test_a_little_that_does_not_come_ends_the_connection_soon() -> None:
 
 
 @pytest.mark.parametrize("length", [LARGE, None])
-async def test_a_guest_that_reads_is_given_the_connection_s_further_requests(length: int | None) -> None:
-    """As an echo is, whose response begins in the middle of the request."""
+async def test_a_reading_guest_keeps_the_connection(length: int | None) -> None:
+    """An example is an echo, whose response begins in the middle of the request."""
     content = bytes(LARGE)
     async with serving(Echo()) as port, await connect(port) as stream, trio.open_nursery() as nursery:
 
@@ -104,7 +104,7 @@ class Echo(Guest):
             return
 
 
-async def test_a_client_is_not_told_to_send_what_nobody_wants() -> None:
+async def test_no_100_continue_for_unwanted_content() -> None:
     async with serving(Guest(drops=True)) as port, await connect(port) as stream:
         await stream.send_all(post(5).replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n"))
         received = await read_to_end(stream)
@@ -115,7 +115,7 @@ async def test_a_client_is_not_told_to_send_what_nobody_wants() -> None:
 # ---- the server leaves ---------------------------------------------------------------------------------------
 
 
-async def test_a_response_that_has_not_begun_announces_the_close() -> None:
+async def test_the_next_response_announces_the_close() -> None:
     leave = trio.Event()
     service = Answering()
     async with serving(service, leave=leave) as port, await connect(port) as stream:
@@ -128,7 +128,7 @@ async def test_a_response_that_has_not_begun_announces_the_close() -> None:
         assert b"connection: close\r\n" in await read_to_end(stream)
 
 
-async def test_an_idle_connection_is_open_until_the_server_stops() -> None:
+async def test_an_idle_connection_stays_open_until_the_server_stops() -> None:
     leave, stop = trio.Event(), trio.Event()
     async with serving(Guest(), stop, leave=leave) as port, await connect(port) as idle, await connect(port) as kept:
         leave.set()
@@ -142,14 +142,14 @@ async def test_an_idle_connection_is_open_until_the_server_stops() -> None:
         assert await read_to_end(idle) == b""
 
 
-async def test_what_has_come_when_the_server_stops_is_answered() -> None:
-    """The client could not know yet; before, its request was read by nobody."""
+async def test_requests_received_before_the_stop_are_answered() -> None:
+    """The client could not know of the stop, and its request was still in the socket's buffer."""
     listener = bind(("127.0.0.1", 0))
     served = server(Guest())
     async with trio.open_nursery() as nursery, await connect(listener.getsockname()[1]) as stream:
         nursery.start_soon(served.run, [listener], trio.Event())
         await trio.testing.wait_all_tasks_blocked()
-        # In one turn of the loop: the server has not looked at its socket when it is told.
+        # In one turn of the event loop: the server has not looked at its socket when it is told to stop.
         os.write(stream.socket.fileno(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         served._stop()
         received = await read_to_end(stream)
@@ -159,7 +159,7 @@ async def test_what_has_come_when_the_server_stops_is_answered() -> None:
 
 
 async def frames(stream: trio.SocketStream, kind: int) -> list[tuple[int, int, bytes]]:
-    """Type, stream and content of each frame that comes, up to one of this type."""
+    """Return the type, the stream and the content of each frame, up to one of this type."""
     data, found = b"", []
     while True:
         while len(data) >= 9 and len(data) >= (end := 9 + int.from_bytes(data[:3])):
@@ -172,13 +172,13 @@ async def frames(stream: trio.SocketStream, kind: int) -> list[tuple[int, int, b
         data += more
 
 
-async def test_http2_that_is_idle_is_told_at_once_and_served_on() -> None:
-    """Requests that were on their way are answered, until the server stops and says which was the last."""
+async def test_an_idle_http2_connection_receives_goaway_and_is_still_served() -> None:
+    """Requests that were being sent are answered, until the server stops and announces the last stream."""
     leave, stop = trio.Event(), trio.Event()
     async with serving(Guest(), stop, leave=leave) as port, await connect(port) as stream:
         client = Http2(stream)
         assert await client.content(await client.ask("/")) == b"GET"
-        # What h2 makes of a request, while it has heard of no end yet.
+        # The bytes of a request from h2, before h2 receives the GOAWAY.
         number = client.protocol.get_next_available_stream_id()
         headers = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")]
         client.protocol.send_headers(number, headers, end_stream=True)
@@ -193,8 +193,8 @@ async def test_http2_that_is_idle_is_told_at_once_and_served_on() -> None:
             assert (await frames(stream, goaway))[-1] == (goaway, 0, number.to_bytes(4) + bytes(4))
 
 
-async def test_http2_that_begins_while_the_server_leaves() -> None:
-    """It is told when its first request is answered."""
+async def test_an_http2_connection_opened_while_the_server_leaves() -> None:
+    """The client receives GOAWAY after the response to its first request."""
     leave = trio.Event()
     leave.set()
     async with serving(Guest(), leave=leave) as port, await connect(port) as stream:
@@ -206,7 +206,7 @@ async def test_http2_that_begins_while_the_server_leaves() -> None:
         assert [content for kind, _, content in found if kind == 0 and content] == [b"GET"]
 
 
-async def test_http2_is_told_when_nothing_is_under_way() -> None:
+async def test_http2_receives_goaway_without_active_requests() -> None:
     leave = trio.Event()
     service = Answering()
     async with serving(service, leave=leave) as port, await connect(port) as stream:

@@ -1,4 +1,4 @@
-"""The states of an exchange."""
+"""The states and transitions of an exchange."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def new() -> Exchange:
 
 
 class Log:
-    """A keeper that writes down what it is told, and in which state."""
+    """An owner that records its calls with the exchange's state."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.told: list[object] = []
-        exchange.keeper = self
+        exchange.owner = self
         exchange.notify = lambda: self.told.append(("notified", exchange.state))
 
     def responded(self, exchange: Exchange) -> None:
@@ -50,9 +50,9 @@ def test_each_state_and_event(state: State, event: Event) -> None:
     if after is not None:
         assert exchange.advance(event)
         assert exchange.state is after
-        # What has been answered stays so. (Who leaves while held is answered by who makes that transition.)
+        # An answer is final. An exchange abandoned in the queue is answered by the code that abandons it.
         assert after.answered or not state.answered
-    elif event in (Event.RESPOND, Event.FAIL, Event.LEAVE, Event.EXPIRE):
+    elif event in (Event.RESPOND, Event.FAIL, Event.ABANDON, Event.EXPIRE):
         assert not exchange.advance(event)
         assert exchange.state is state
     else:
@@ -60,8 +60,8 @@ def test_each_state_and_event(state: State, event: Event) -> None:
             exchange.advance(event)
 
 
-def test_every_state_is_reached_and_leads_to_the_end() -> None:
-    reached, new_ones = {State.HELD}, {State.HELD}
+def test_every_state_is_reachable_and_leads_to_the_end() -> None:
+    reached, new_ones = {State.QUEUED}, {State.QUEUED}
     while new_ones:
         new_ones = {after for state in new_ones for after in TABLE[state].values()} - reached
         reached |= new_ones
@@ -91,7 +91,7 @@ def test_a_response() -> None:
     assert log.told[2:] == [("stop", State.DROPPED, False)]
 
 
-def test_a_request_that_nobody_wants_before_it_is_placed() -> None:
+def test_a_request_abandoned_before_its_placement() -> None:
     exchange = new()
     log = Log(exchange)
     exchange.cancel()
@@ -100,22 +100,22 @@ def test_a_request_that_nobody_wants_before_it_is_placed() -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_client_that_leaves_is_no_answer_yet(begun: bool) -> None:
+def test_an_abandoned_request_is_not_answered(begun: bool) -> None:
     exchange = new()
     exchange.advance(Event.PLACE)
     if begun:
         exchange.advance(Event.BEGIN)
     log = Log(exchange)
     exchange.cancel()
-    assert (exchange.answered, exchange.left, exchange.expected) == (False, True, False)
+    assert (exchange.answered, exchange.abandoned, exchange.expected) == (False, True, False)
     response = Response(200, [], Body())
     exchange.respond(response)
     assert response.body.closed and exchange.response is None
     exchange.expire(DeadlinePassed("late"), ERROR)
     exchange.fail(GuestFailed("its client left"), ERROR)
-    assert log.told == [("stop", State.LEFT, False), ("notified", State.DROPPED)]
-    exchange.advance(Event.END)
-    assert exchange.over
+    assert log.told == [("stop", State.ABANDONED, False), ("notified", State.DROPPED)]
+    exchange.advance(Event.GUEST_DONE)
+    assert exchange.place_released
 
 
 @pytest.mark.parametrize("events", [[], [Event.PLACE], [Event.PLACE, Event.BEGIN]])
@@ -132,21 +132,21 @@ def test_a_deadline(events: list[Event]) -> None:
     assert exchange.failure is failure and failure.error is ERROR
 
 
-def test_a_client_that_leaves_after_its_response_has_ended_early() -> None:
+def test_abandonment_after_an_early_end_of_the_response() -> None:
     exchange = new()
     exchange.advance(Event.PLACE)
     exchange.advance(Event.BEGIN)
     exchange.respond(Response(200, [], Body()))
     exchange.advance(Event.CLOSE)
-    assert exchange.over and not exchange.left
+    assert exchange.place_released and not exchange.abandoned
     log = Log(exchange)
     exchange.cancel()
     assert log.told == [("stop", State.ENDED, False)]
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"", 500), (b"some", 200)])
-def test_the_status_of_a_response_that_is_broken_off_before_it_is_sent(content: bytes, status: int) -> None:
-    """Content that is there goes out, with the guest's status before it; else the client can be told another."""
+def test_the_status_of_a_response_cut_before_it_is_sent(content: bytes, status: int) -> None:
+    """Buffered content is sent after the guest's status. Without any, the client receives another status."""
     exchange = new()
     exchange.advance(Event.PLACE)
     exchange.advance(Event.BEGIN)

@@ -1,4 +1,4 @@
-"""Full collections happen when they are short, and not when guests have the process hold much."""
+"""Full collections run when they are short, and not while guests make the process hold much memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def older_generations_have_been_collected() -> None:
         gc.collect(1)
 
 
-async def test_cycles_are_collected_in_the_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_cycles_are_collected_eventually(autojump_clock: trio.testing.MockClock) -> None:
     collections = FullCollections(Budget())
     gc.collect()
     async with trio.open_nursery() as nursery:
@@ -50,7 +50,7 @@ async def test_cycles_are_collected_in_the_end(autojump_clock: trio.testing.Mock
         nursery.cancel_scope.cancel()
 
 
-async def test_where_much_is_held_it_waits_for_long(
+async def test_collection_is_rare_while_guests_hold_much(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(garbage, "FEW", -1_000_000_000)
@@ -61,16 +61,16 @@ async def test_where_much_is_held_it_waits_for_long(
     collections = FullCollections(budget)
     older_generations_have_been_collected()
     now = trio.current_time()
-    assert not collections.due(now) and not collections.due(now + 2 * garbage.PATIENCE)
+    assert not collections.due(now) and not collections.due(now + 2 * garbage.DOUBLED_INTERVAL)
     blocks[0] = 3000
-    assert not collections.due(garbage.PATIENCE - 1)
-    assert collections.due(garbage.PATIENCE + 1)
-    collections.collect(garbage.PATIENCE + 1)
+    assert not collections.due(garbage.DOUBLED_INTERVAL - 1)
+    assert collections.due(garbage.DOUBLED_INTERVAL + 1)
+    collections.collect(garbage.DOUBLED_INTERVAL + 1)
     older_generations_have_been_collected()
-    assert not collections.due(3 * garbage.PATIENCE), "no more is held than then"
+    assert not collections.due(3 * garbage.DOUBLED_INTERVAL), "no more is held than then"
 
 
-async def test_where_guests_hold_little_many_objects_are_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_objects_are_garbage_if_guests_hold_little(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = [1000]
     monkeypatch.setattr("sys.getallocatedblocks", lambda: blocks[0])
     budget = Budget()
@@ -86,7 +86,7 @@ async def test_where_guests_hold_little_many_objects_are_garbage(monkeypatch: py
     assert budget.peak == budget.used + 3 * garbage.FEW * garbage.BLOCK, "memory is to be given back"
 
 
-def test_many_objects_do_not_bring_a_full_collection_about() -> None:
+def test_many_objects_cause_no_full_collection() -> None:
     FullCollections(Budget())
     gc.collect()
     full = gc.get_stats()[2]["collections"]

@@ -1,4 +1,4 @@
-"""HTTP/1 as the server reads it, beside h11, which has to read the same; and as it writes it."""
+"""HTTP/1 parsing compared with h11, which must agree, and HTTP/1 output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOSED = "closed"
 class Message(NamedTuple):
     method: bytes
     content: bytes
-    #: None where the end did not come
+    #: None if the end did not arrive.
     trailers: list[tuple[bytes, bytes]] | None
 
 
@@ -101,7 +101,7 @@ class Ours(Reader):
         self.protocol = Http1Protocol(LIMIT)
         self.error: BadRequest | None = None
         self.received = b""
-        #: there was an empty line before a request, which h11 does not have
+        #: Whether an empty line came before a request, which h11 does not accept.
         self.skipped_a_line = False
 
     def receive(self, data: bytes) -> None:
@@ -140,13 +140,13 @@ class Ours(Reader):
 
 
 def answer(protocol: Http1Protocol) -> bytes:
-    """An empty response; gives what is sent."""
+    """Send an empty response, and return its bytes."""
     return protocol.start(ResponseHead(200, [(b"content-length", b"0")], 0), unread=True) + protocol.finish(None)
 
 
 @st.composite
 def requests(draw: st.DrawFn, extensions: bool = True) -> bytes:
-    """A request as it is sent."""
+    """Return the bytes of a request."""
     content = draw(
         st.binary(max_size=40) | st.sampled_from([b"\n\n\n\n", b"0\r\n\r\n", b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"])
     )
@@ -167,7 +167,7 @@ def requests(draw: st.DrawFn, extensions: bool = True) -> bytes:
 
 @st.composite
 def cut(draw: st.DrawFn, sent: bytes) -> list[bytes]:
-    """What was sent, in the pieces it arrives in."""
+    """Return data in the pieces in which it arrives."""
     pieces = []
     while sent:
         size = draw(st.integers(1, len(sent)) | st.integers(1, min(3, len(sent))))
@@ -185,7 +185,7 @@ def test_requests_are_read_as_h11_reads_them(sent: bytes, data: st.DataObject) -
 
 
 @given(st.lists(requests(), min_size=1, max_size=3).map(b"".join), st.data())
-def test_a_client_that_leaves_anywhere(sent: bytes, data: st.DataObject) -> None:
+def test_a_client_that_leaves_at_any_byte(sent: bytes, data: st.DataObject) -> None:
     pieces = data.draw(cut(sent[: data.draw(st.integers(0, len(sent)))]))
     expected, reader = Theirs(), Ours()
     expected.read(pieces)
@@ -193,10 +193,10 @@ def test_a_client_that_leaves_anywhere(sent: bytes, data: st.DataObject) -> None
     assert reader.outcome == expected.outcome
 
 
-#: what we do not take, and h11 does
+#: The errors for input that h11 accepts and this server does not.
 STRICTER = re.compile(
     r"a malformed request target|HTTP/\d\.\d is not supported|transfer-encoding in HTTP/1\.0"
-    r"|a head with lines that do not end in CRLF"
+    r"|a head whose lines do not end in CRLF"
     r"|a malformed head: (.* in url|Invalid HTTP version)"
 )
 
@@ -206,8 +206,8 @@ def lone_line_feeds(data: bytes) -> int:
 
 
 @given(st.lists(requests(extensions=False), min_size=1, max_size=3).map(b"".join), st.data())
-def test_what_h11_takes_for_broken_is_broken(sent: bytes, data: st.DataObject) -> None:
-    """Apart from an empty line before a request, which a server is to skip (RFC 9112, section 2.2)."""
+def test_everything_that_h11_refuses_is_refused(sent: bytes, data: st.DataObject) -> None:
+    """The exception is an empty line before a request, which a server should skip (RFC 9112, section 2.2)."""
     place = data.draw(st.integers(0, len(sent) - 1))
     broken = sent[:place] + data.draw(st.sampled_from([b"", b"\r", b"\n", b"0", b"z", b"\x00"])) + sent[place + 1 :]
     pieces = data.draw(cut(broken))
@@ -247,14 +247,14 @@ GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
         b"0\r\nx-a: 1\n\n",
     ],
 )
-def test_chunks_that_are_none(sent: bytes) -> None:
+def test_malformed_chunks(sent: bytes) -> None:
     reader = Ours()
     reader.read([CHUNKED, sent])
     assert reader.outcome == BROKEN
 
 
 @pytest.mark.parametrize("sent", [b"5;" + b"x" * 600, b"5\r\nabcdeX", b"0\r\nx-a: %b" % (b"y" * 2 * LIMIT)])
-def test_what_is_wrong_is_found_before_the_client_ends(sent: bytes) -> None:
+def test_errors_are_found_before_the_client_ends(sent: bytes) -> None:
     reader = Ours()
     reader.receive(CHUNKED)
     reader.receive(sent)
@@ -263,14 +263,14 @@ def test_what_is_wrong_is_found_before_the_client_ends(sent: bytes) -> None:
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nhost: a\r\n", CHUNKED + b"0\r\n"])
 @pytest.mark.parametrize("ends", [True, False])
-def test_a_head_or_trailers_that_are_too_long(sent: bytes, ends: bool) -> None:
+def test_heads_and_trailers_that_are_too_long(sent: bytes, ends: bool) -> None:
     reader = Ours()
     reader.receive(sent + b"x-a: %b" % (b"y" * 3 * LIMIT) + b"\r\n\r\n" * ends)
     assert reader.error is not None
     assert reader.error.status == 431
 
 
-def test_many_small_chunks_are_not_all_taken_at_once() -> None:
+def test_many_small_chunks_are_decoded_in_parts() -> None:
     protocol = Http1Protocol(LIMIT)
     protocol.receive(CHUNKED + b"1\r\nx\r\n" * 1000)
     protocol.next_head()
@@ -304,7 +304,7 @@ def test_large_pieces_of_content_are_not_copied() -> None:
     ],
 )
 def test_lines_that_do_not_end_in_crlf(sent: bytes) -> None:
-    """h11 takes them (RFC 9112, section 2.2, allows that); two readers of them may not see the same requests."""
+    """h11 accepts them, as RFC 9112, section 2.2 allows. But different parsers may then see different requests."""
     theirs, ours = Theirs(), Ours()
     theirs.receive(sent)
     assert theirs.outcome is None
@@ -339,7 +339,7 @@ def test_an_empty_line_before_a_request() -> None:
         (b"POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n", 400),
     ],
 )
-def test_heads_that_are_refused(head: bytes, status: int) -> None:
+def test_refused_heads(head: bytes, status: int) -> None:
     reader = Ours()
     reader.receive(head + b"\r\n")
     assert reader.error is not None
@@ -350,13 +350,13 @@ def test_heads_that_are_refused(head: bytes, status: int) -> None:
 @pytest.mark.parametrize(
     "kind", [b"content-length: 4\r\n\r\nabcd", b"transfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n"]
 )
-def test_a_request_to_switch_protocols_is_a_request(kind: bytes) -> None:
+def test_an_upgrade_request_is_an_ordinary_request(kind: bytes) -> None:
     reader = Ours()
     reader.read([b"POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n%b" % kind + GET])
     assert reader.messages == [(b"POST", b"abcd", []), (b"GET", b"", [])]
 
 
-def test_the_next_request_waits_for_the_answer_to_this_one() -> None:
+def test_the_next_request_waits_for_the_response() -> None:
     protocol = Http1Protocol(LIMIT)
     protocol.receive(SIZED)
     assert protocol.next_head() is not None
@@ -388,7 +388,7 @@ def test_the_next_request_waits_for_the_answer_to_this_one() -> None:
         (b"GET / HTTP/1.0\r\nconnection: Keep-Alive\r\n", True, b"connection: keep-alive\r\n"),
     ],
 )
-def test_whether_a_connection_is_kept(head: bytes, kept: bool, says: bytes) -> None:
+def test_kept_and_closed_connections(head: bytes, kept: bool, says: bytes) -> None:
     protocol = Http1Protocol(LIMIT)
     protocol.receive(head + b"\r\n")
     protocol.next_head()
@@ -397,7 +397,7 @@ def test_whether_a_connection_is_kept(head: bytes, kept: bool, says: bytes) -> N
 
 
 @pytest.mark.parametrize(("length", "kept"), [(MOST_DRAINED, True), (MOST_DRAINED + 1, False)])
-def test_a_connection_with_much_that_nobody_wants_is_not_kept(length: int, kept: bool) -> None:
+def test_a_connection_with_much_unwanted_content_is_closed(length: int, kept: bool) -> None:
     protocol = Http1Protocol(LIMIT)
     protocol.receive(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % length)
     protocol.next_head()
@@ -405,7 +405,7 @@ def test_a_connection_with_much_that_nobody_wants_is_not_kept(length: int, kept:
     assert protocol.close is not kept
 
 
-def test_a_client_that_waits_to_be_told_that_its_content_is_wanted() -> None:
+def test_a_client_that_expects_100_continue() -> None:
     protocol = Http1Protocol(LIMIT)
     head = SIZED.replace(b"host: a", b"host: a\r\nexpect: 100-Continue")
     protocol.receive(head)
@@ -416,11 +416,11 @@ def test_a_client_that_waits_to_be_told_that_its_content_is_wanted() -> None:
     protocol = Http1Protocol(LIMIT)
     protocol.receive(head)
     protocol.next_head()
-    # It may never send it once it knows the answer, so nothing says where its next request would begin.
+    # The client may never send the content after the response, so the start of its next request would be unknown.
     assert b"connection: close" in answer(protocol)
 
 
-def test_the_begin_of_http2() -> None:
+def test_the_preface_of_http2() -> None:
     for size in range(1, len(PREFACE)):
         protocol = Http1Protocol(LIMIT)
         protocol.receive(PREFACE[:size])
@@ -498,7 +498,7 @@ def test_every_event_moves_every_state_or_is_refused(receiving: Receiving, sendi
             assert (protocol.receiving, protocol.sending) == (to_receiving, to_sending)
 
 
-def test_the_states_that_a_connection_can_be_in() -> None:
+def test_the_reachable_states_of_a_connection() -> None:
     reached = {(Receiving.HEAD, Sending.NOTHING)}
     left = list(reached)
     while left:

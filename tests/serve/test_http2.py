@@ -1,4 +1,4 @@
-"""HTTP/2, whose clients say of each response how much of it they want."""
+"""HTTP/2 flow control: clients decide how much of each response they accept."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def serving_ours(handler: ProxyHandler) -> AbstractAsyncContextManager[int]:
 
 
 def serving_with_hypercorn(handler: ProxyHandler) -> AbstractAsyncContextManager[int]:
-    """By our adapter, in a server that is hypercorn's own."""
+    """Serve with this package's adapter in hypercorn's own server."""
     return serving_asgi(Application(handler))
 
 
 @pytest.mark.parametrize("server", [serving_ours, serving_with_hypercorn])
 @pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
-async def test_a_guest_writes_no_more_than_the_client_wants(name: str, server: Any) -> None:
-    """Without an end to it the server would never come to rest, and hold all that was written."""
+async def test_a_guest_writes_no_more_than_the_window_allows(name: str, server: Any) -> None:
+    """If the guest could write more, the server would buffer without limit, and never become idle."""
     async with ProxyHandler(guest(name)) as handler, server(handler) as port:
         async with await connect(port) as stream:
             client = Http2(stream)
@@ -58,8 +58,8 @@ async def test_a_guest_writes_no_more_than_the_client_wants(name: str, server: A
 
 @pytest.mark.parametrize("server", [serving_ours, serving_with_hypercorn])
 @pytest.mark.parametrize("size", [16_384, 100])
-async def test_a_client_that_reads_once_it_can_send_no_more(size: int, server: Any) -> None:
-    """Leave for the server to send comes after what the server would have to take first, were it to wait for that."""
+async def test_a_client_that_reads_only_when_it_cannot_send(size: int, server: Any) -> None:
+    """WINDOW_UPDATE frames follow content that the server must read first. It must not wait for them before that."""
     content = bytes(range(251)) * 10_000
     async with (
         ProxyHandler(guest("echo")) as handler,
@@ -77,7 +77,7 @@ async def test_a_client_that_reads_once_it_can_send_no_more(size: int, server: A
 
 
 @pytest.mark.parametrize("server", [serving_ours, serving_with_hypercorn])
-async def test_a_request_that_its_guest_does_not_read_holds_up_no_other(server: Any) -> None:
+async def test_an_unread_request_does_not_block_others(server: Any) -> None:
     async with (
         ProxyHandler(guest("sleep")) as handler,
         server(handler) as port,
@@ -91,8 +91,8 @@ async def test_a_request_that_its_guest_does_not_read_holds_up_no_other(server: 
         assert handler.active == 3
 
 
-async def test_content_of_a_request_that_hypercorn_has_answered_is_dropped() -> None:
-    """It ends nothing, and what the client may send in all does not shrink by it."""
+async def test_content_of_a_request_answered_by_hypercorn_is_dropped() -> None:
+    """The content ends nothing, and the connection's window does not shrink by it."""
     async with (
         ProxyHandler(guest("hello")) as handler,
         serving_with_hypercorn(handler) as port,
@@ -108,8 +108,8 @@ async def test_content_of_a_request_that_hypercorn_has_answered_is_dropped() -> 
             await stream.send_all(client.protocol.data_to_send())
 
 
-async def test_content_of_a_request_that_was_answered_is_not_wanted() -> None:
-    """The client is told so (RFC 9113, section 8.1); what it has sent by then ends nothing."""
+async def test_content_of_an_answered_request_is_refused() -> None:
+    """The client is told so (RFC 9113, section 8.1). Content that it has sent by then ends nothing."""
     async with ProxyHandler(guest("hello")) as handler, serving_ours(handler) as port, await connect(port) as stream:
         client = Http2(stream)
         for _ in range(130):
@@ -124,8 +124,8 @@ async def test_content_of_a_request_that_was_answered_is_not_wanted() -> None:
             assert await client.content(number) == b"Hello, world!\n"
 
 
-async def test_a_connection_is_kept_for_as_many_requests_as_come() -> None:
-    """One that hypercorn has would end it with those that are under way."""
+async def test_a_connection_is_kept_for_any_number_of_requests() -> None:
+    """hypercorn's default limit would end the connection with its active requests."""
     async with (
         ProxyHandler(guest("p3_hello")) as handler,
         serving_ours(handler) as port,
@@ -151,14 +151,14 @@ async def test_a_connection_is_kept_for_as_many_requests_as_come() -> None:
         {"host": b"other"},
     ],
 )
-async def test_a_request_that_is_none_is_reset(head: dict[str, bytes | None], caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_request_is_reset(head: dict[str, bytes | None], caplog: pytest.LogCaptureFixture) -> None:
     async with (
         ProxyHandler(guest("p3_hello")) as handler,
         serving_ours(handler) as port,
         await connect(port) as stream,
     ):
         client = Http2(stream)
-        # It is to send what h2 would not let it.
+        # It must send frames that h2 would not allow.
         client.protocol.config.validate_outbound_headers = False
         client.protocol.config.normalize_outbound_headers = False
         asked = {":method": b"GET", ":scheme": b"http", ":authority": b"x", ":path": b"/"} | head
@@ -187,7 +187,7 @@ async def test_connect_is_answered() -> None:
         assert handler.started == 1
 
 
-async def test_more_requests_at_once_than_may_be_under_way() -> None:
+async def test_more_concurrent_requests_than_allowed() -> None:
     service = Answering()
     async with serving(service, max_streams=3) as port, await connect(port) as stream:
         client = Http2(stream)
@@ -195,7 +195,7 @@ async def test_more_requests_at_once_than_may_be_under_way() -> None:
         for _ in range(5):
             numbers.append(await client.ask("/"))
         refused = set(numbers[3:])
-        while refused:  # both may come at once
+        while refused:  # both resets may arrive together
             refused -= {event.stream_id for event in await client.receive() if isinstance(event, h2.events.StreamReset)}
         for exchange in service.exchanges:
             exchange.respond(Response(200, [], Body.of(b"answer")))
@@ -203,10 +203,10 @@ async def test_more_requests_at_once_than_may_be_under_way() -> None:
             assert await client.content(number) == b"answer"
 
 
-async def test_a_response_that_nobody_wants_any_more_holds_back_no_other() -> None:
+async def test_an_abandoned_response_does_not_block_others() -> None:
     def answer(exchange: Exchange) -> None:
         if exchange.request.path_with_query != "/late":
-            exchange.respond(Response(200, [], Body()))  # it begins, and does not go on
+            exchange.respond(Response(200, [], Body()))  # the response begins, and never continues
 
     service = Answering(answer)
     async with serving(service) as port, await connect(port) as stream:
@@ -217,7 +217,7 @@ async def test_a_response_that_nobody_wants_any_more_holds_back_no_other() -> No
         await client.flush()
         await trio.testing.wait_all_tasks_blocked(0.05)
         (exchange,) = service.exchanges
-        assert exchange.left
+        assert exchange.abandoned
         exchange.respond(Response(200, [], Body.of(b"late")))
         with trio.fail_after(30):
             await client.until(h2.events.ResponseReceived, await client.ask("/"))

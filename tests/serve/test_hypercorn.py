@@ -1,4 +1,4 @@
-"""``hypercorn -c hypercorn.toml wasi_trio.asgi:app``: the program as it is, in a process of its own."""
+"""``hypercorn -c hypercorn.toml wasi_trio.asgi:app`` in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ APP = "wasi_trio.asgi:app"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One with a short name, as the paths of sockets may not be long."""
+    """A folder with a short name, because the paths of sockets are limited."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         yield Path(name)
 
 
 class Hypercorn:
-    """The program at work; ``said`` is what it has written so far."""
+    """The running program. ``said`` is its output so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -50,7 +50,7 @@ class Hypercorn:
                 self._changed.notify_all()
 
     def find(self, pattern: str, count: int = 1) -> list[str]:
-        """What the pattern finds in its output, once that is so many."""
+        """Return the matches of a pattern in the output, once there are this many."""
 
         def found() -> list[str]:
             return re.findall(pattern, self.said)
@@ -60,7 +60,7 @@ class Hypercorn:
             return found()
 
     def ends(self) -> tuple[int, str]:
-        """Its exit code and all that it said, once it has ended."""
+        """Wait for the end. Return the exit code and the whole output."""
         code = self.process.wait(timeout=60)
         self._reader.join()
         return code, self.said
@@ -83,7 +83,7 @@ def hypercorn(folder: Path, *arguments: str, fds: tuple[int, ...] = (), **variab
         try:
             yield Hypercorn(process)
         finally:
-            # The workers as well, which hold the pipe; none is left where it has ended.
+            # The pipe stays open while a worker runs, so no worker is left after its end.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
@@ -140,7 +140,7 @@ def test_routes(folder: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_a_trap_is_told_with_its_time_and_request(folder: Path) -> None:
+def test_a_trap_is_logged_with_its_time_and_request(folder: Path) -> None:
     component(folder, "trap")
     (folder / "hypercorn.toml").write_text(
         'worker_class = "trio"\nbind = ["127.0.0.1:0"]\n[wasi_trio]\ncomponent = "app.wasm"\n'
@@ -172,9 +172,9 @@ def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None
                 assert idle.recv(12) == b"HTTP/1.1 200"
                 server.process.send_signal(signal.SIGTERM)
                 while idle.recv(4096):
-                    pass  # until it is closed, as idle ones are when it ends
+                    pass  # until hypercorn closes the idle connection at its end
                 for worker in workers:
-                    # As hypercorn does with all others when one has ended.
+                    # hypercorn does this with all other workers when one has ended.
                     with suppress(ProcessLookupError):
                         os.kill(int(worker), signal.SIGTERM)
                 busy.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
@@ -184,7 +184,7 @@ def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None
     assert "Traceback" not in said
 
 
-def test_what_a_guest_does_after_its_response_is_not_cut_short_by_another_worker(folder: Path) -> None:
+def test_work_after_a_response_survives_the_end_of_another_worker(folder: Path) -> None:
     component(folder, "p3_background")
     arguments = ["-k", "trio", "-w", "2", "-b", "127.0.0.1:0"]
     with hypercorn(folder, *arguments, WASI_TRIO_COMPONENT="app.wasm", WASI_TRIO_VERBOSE="1") as server:
@@ -195,7 +195,7 @@ def test_what_a_guest_does_after_its_response_is_not_cut_short_by_another_worker
             assert client.recv(12) == b"HTTP/1.1 200"
             server.process.send_signal(signal.SIGTERM)
             while client.recv(4096):
-                pass  # until its worker has been told
+                pass  # until the worker has been told to shut down
         while server.process.poll() is None:
             for worker in workers:
                 with suppress(ProcessLookupError):
@@ -206,13 +206,13 @@ def test_what_a_guest_does_after_its_response_is_not_cut_short_by_another_worker
     assert "instance 1 of app.wasm ended" in said
 
 
-def test_a_worker_that_is_to_end_alone_does(folder: Path) -> None:
+def test_a_single_worker_can_be_terminated(folder: Path) -> None:
     component(folder, "hello")
     arguments = ["-k", "trio", "-w", "2", "-b", "127.0.0.1:0"]
     with hypercorn(folder, *arguments, WASI_TRIO_COMPONENT="app.wasm") as server:
         workers = server.find(r"\[(\d+)\] \[INFO\] Running on", count=2)
         os.kill(int(workers[0]), signal.SIGTERM)
-        server.ends()  # as hypercorn does when a worker has failed; otherwise this fails
+        server.ends()  # hypercorn ends when a worker has failed; otherwise this fails
 
 
 def test_a_new_component_is_reloaded(folder: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_new_component_is_reloaded(folder: Path) -> None:
         (url,) = server.find(r"Running on (http://127\.0\.0\.1:\d+)")
         with httpx.Client(trust_env=False, timeout=60) as client:
             assert client.get(url).text == "1\n"
-            # At once and whole, as the build of a component does not do; and it is watched only after a while.
+            # The file is replaced as a whole, unlike by a component's build, and only once it is watched.
             changed = folder / "changed.wasm"
             changed.write_bytes(wat.load("hello"))
             changed.replace(path)
@@ -249,8 +249,8 @@ NO_LINK = "app.wasm: nothing provides these imports of the component: tests:nowh
         ),
     ],
 )
-def test_what_can_not_be_served(folder: Path, arguments: list[str], variables: dict[str, str], message: str) -> None:
-    """One line, and no second try. That hypercorn's own exit code is 0 then is a matter of its."""
+def test_invalid_components(folder: Path, arguments: list[str], variables: dict[str, str], message: str) -> None:
+    """One line, and no second attempt. hypercorn then exits with code 0."""
     component(folder, "unknown_import")
     (folder / "file.toml").write_text('[wasi_trio]\ncomponent = "app.wasm"\ncancel-grace = "x"\n')
     with hypercorn(folder, "-b", "127.0.0.1:0", *arguments, **variables) as server:

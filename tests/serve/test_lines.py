@@ -1,4 +1,4 @@
-"""Each line of the log that is about an instance or a request says so to programs as well."""
+"""Log lines about an instance or a request identify it in structured logs."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def raising(name: str) -> LinkedComponent:
         ("hello", "/", {}, "200 in"),
         ("trap", "/", {}, "trapped"),
         ("p3_trap", "/", {}, "trapped"),
-        ("trap_in_start", "/", {}, "could not be made"),
+        ("trap_in_start", "/", {}, "could not be created"),
         ("p3_no_response", "/1", {}, "answered with the error"),
         ("sleep", "/5000", {"request_timeout": 0.1}, "no response within"),
         ("p3_sleep", "/5000", {"request_timeout": 0.1}, "no response within"),
         ("endless_body", "/0", {"body_timeout": 0.1}, "paused for more than"),
         ("p3_endless_body", "/0", {"body_timeout": 0.1}, "paused for more than"),
         ("spin", "/", {"max_cpu_time": 0.1}, "processor time"),
-        ("spin_in_post_return", "/", {"post_response_timeout": 0.1}, "went on after its response"),
+        ("spin_in_post_return", "/", {"post_response_timeout": 0.1}, "continued for too long after its response"),
         ("host_call", f"/{LATER}", {}, "a host function failed"),
         ("p3_host_call", f"/{LATER}", {}, "a host function failed"),
-        ("p3_hello", "/", {"max_concurrent_requests": 0, "max_queued_requests": 0}, "requests wait already"),
+        ("p3_hello", "/", {"max_concurrent_requests": 0, "max_queued_requests": 0}, "requests are already waiting"),
     ],
 )
-async def test_lines_say_what_they_are_about(
+async def test_lines_name_their_subject(
     name: str, path: str, options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "wasi_trio")

@@ -1,4 +1,4 @@
-"""Where a server listens, from an address to a socket, and what is refused."""
+"""Listening: from an address to a socket, and refused addresses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from wasi_trio.serve._config_file import ConfigFile, gather
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._listening import Listener, ListenError, SocketOptions, listening, open_listener
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.wasi._arguments import InheritedSocket, UnixAddress
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One with a short name, as the paths of sockets may not be long."""
+    """A folder with a short name, because the paths of sockets are limited."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         yield Path(name)
 
@@ -42,7 +42,7 @@ def test_a_unix_socket(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert not path.exists()
 
 
-def test_a_unix_socket_that_is_left_over(folder: Path) -> None:
+def test_a_stale_unix_socket(folder: Path) -> None:
     path = folder / "s"
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(path))
@@ -51,7 +51,7 @@ def test_a_unix_socket_that_is_left_over(folder: Path) -> None:
         client.connect(str(path))
 
 
-def test_a_file_in_the_place_of_a_unix_socket(folder: Path) -> None:
+def test_a_regular_file_at_the_path(folder: Path) -> None:
     path = folder / "s"
     path.write_text("precious")
     with (
@@ -62,7 +62,7 @@ def test_a_file_in_the_place_of_a_unix_socket(folder: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_the_socket_of_a_later_server_is_left(folder: Path) -> None:
+def test_the_socket_of_a_later_server_is_kept(folder: Path) -> None:
     path = folder / "s"
     with open_listener(UnixAddress(str(path)), SocketOptions()):
         path.unlink()
@@ -92,11 +92,11 @@ def test_an_inherited_socket(folder: Path, family: socket.AddressFamily) -> None
             client.connect(given.getsockname())
 
 
-def test_what_is_no_socket_to_listen_on() -> None:
+def test_descriptors_that_cannot_listen() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, open(os.devnull) as file:
         for number, why in (
             (os.dup(file.fileno()), "Socket operation on non-socket"),
-            (os.dup(datagrams.fileno()), "it is no stream socket"),
+            (os.dup(datagrams.fileno()), "it is not a stream socket"),
             (1 << 20, "Bad file descriptor"),
         ):
             with (
@@ -106,7 +106,7 @@ def test_what_is_no_socket_to_listen_on() -> None:
                 pytest.fail("it listens")
 
 
-def test_what_was_opened_before_an_address_that_can_not_be_is_closed(folder: Path) -> None:
+def test_sockets_are_closed_if_a_later_address_fails(folder: Path) -> None:
     path = folder / "s"
     addresses = [UnixAddress(str(path)), UnixAddress(str(folder / "none" / "s"))]
     with pytest.raises(ListenError, match="No such file"), listening([], addresses, SocketOptions()):
@@ -114,7 +114,7 @@ def test_what_was_opened_before_an_address_that_can_not_be_is_closed(folder: Pat
     assert not path.exists()
 
 
-# ---- what hypercorn's file says --------------------------------------------------------------------------------
+# ---- hypercorn's configuration file ----------------------------------------------------------------------------
 
 
 def protocols(given: dict[str, object] | None = None, **keys: object) -> ProtocolOptions:
@@ -122,7 +122,7 @@ def protocols(given: dict[str, object] | None = None, **keys: object) -> Protoco
     return ProtocolOptions(file, gather(given or {}, {}, file))
 
 
-def test_addresses_of_the_file() -> None:
+def test_addresses_in_the_file() -> None:
     assert protocols().plain == [("0.0.0.0", 8080)]
     assert protocols(bind="127.0.0.1:80").plain == [("127.0.0.1", 80)]
     assert protocols(bind=["[::1]:80", "unix:/s", "fd://3"]).plain == [
@@ -133,7 +133,7 @@ def test_addresses_of_the_file() -> None:
     assert protocols({"addr": ("127.0.0.1", 1)}, bind=["127.0.0.1:80"]).plain == [("127.0.0.1", 1)]
 
 
-def test_other_settings_of_the_file() -> None:
+def test_other_settings_in_the_file() -> None:
     told = protocols(
         keep_alive_timeout=9, h2_max_concurrent_streams=7, backlog=3, graceful_timeout=4, workers=2, root_path="/x/"
     )
@@ -145,10 +145,10 @@ def test_other_settings_of_the_file() -> None:
     assert (told.drain_timeout, told.workers, told.adds_date) == (None, 1, False)
 
 
-def test_settings_that_are_not_used_are_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_settings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     protocols(pid_path="x", nonsense=1, backlog=7, worker_class="trio")
     (record,) = caplog.records
-    assert record.getMessage() == "h.toml: wasi_trio serve makes no use of pid_path, nonsense"
+    assert record.getMessage() == "h.toml: wasi_trio serve ignores pid_path, nonsense"
 
 
 @pytest.mark.parametrize(
@@ -164,15 +164,18 @@ def test_settings_that_are_not_used_are_named(caplog: pytest.LogCaptureFixture) 
         ({"backlog": "many"}, "Invalid value for backlog in h.toml: 'many' is not a whole number"),
         ({"workers": True}, "Invalid value for workers in h.toml: True is not a whole number"),
         ({"keep_alive_timeout": "1s"}, "Invalid value for keep_alive_timeout in h.toml: '1s' is not a number"),
-        ({"verify_mode": "SOME"}, "Invalid value for verify_mode in h.toml: 'SOME' is none of CERT_NONE, "),
+        ({"verify_mode": "SOME"}, "Invalid value for verify_mode in h.toml: 'SOME' is not one of CERT_NONE, "),
         ({"worker_class": "asyncio"}, 'worker_class in h.toml: wasi_trio runs on trio, set worker_class = "trio"'),
-        ({"quic_bind": "x"}, "quic_bind in h.toml: QUIC is served by hypercorn alone: run hypercorn -c h.toml "),
-        ({"use_reloader": True}, "use_reloader in h.toml: only hypercorn itself reloads: run hypercorn -c h.toml "),
-        ({"accesslog": "/none/log"}, "cannot log as h.toml says: "),
+        ({"quic_bind": "x"}, "quic_bind in h.toml: only hypercorn serves QUIC: run hypercorn -c h.toml "),
+        (
+            {"use_reloader": True},
+            "use_reloader in h.toml: only hypercorn reloads with this key: run hypercorn -c h.toml ",
+        ),
+        ({"accesslog": "/none/log"}, "cannot set up the access log of h.toml: "),
         ({"certfile": "/none"}, "cannot read /none: No such file or directory"),
     ],
 )
-def test_a_file_that_is_refused(keys: dict[str, object], message: str) -> None:
+def test_invalid_files(keys: dict[str, object], message: str) -> None:
     with pytest.raises(SettingError) as caught:
         protocols(**keys)
     assert str(caught.value).startswith(message)

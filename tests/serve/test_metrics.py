@@ -1,4 +1,4 @@
-"""What a handler counts and logs: exact numbers for each way that requests and instances can end."""
+"""The metrics and log lines of a handler: exact values for every end of a request and an instance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Numbers = dict[str | tuple[str, ...], float]
 
 
 def read(metrics: Metrics, name: str) -> Numbers:
-    """The values above 0 of a metric as it is exposed, by what labels there are beside the component."""
+    """Return the exposed values of a metric above 0, by its labels other than the component."""
     values: Numbers = {}
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         for sample in family.samples:
@@ -54,7 +54,7 @@ async def counting(name: str, **options: Any) -> AsyncIterator[tuple[ProxyHandle
 
 
 async def ask(handler: ProxyHandler, path: str = "/", method: str = "GET") -> None:
-    """Have a request answered, however that ends."""
+    """Send a request, whatever its result."""
     try:
         await content(await handler.handle(request(path, method)))
     except (ExchangeFailed, BodyAborted) as error:
@@ -63,7 +63,7 @@ async def ask(handler: ProxyHandler, path: str = "/", method: str = "GET") -> No
 
 ONCE = {"max_instance_reuse_count": 1}
 BRIEFLY = {"request_timeout": 0.1, "cancel_grace": 0.1}
-#: a deadline passes before a call that cannot be suspended has taken too long
+#: The deadline passes before a call that cannot be suspended exceeds its own limit.
 SLOW_TRAPS: Any = {"limits": Limits(nested_seconds=1)}
 
 
@@ -115,7 +115,7 @@ async def test_how_a_request_and_its_instance_end(
 
 @pytest.mark.parametrize(
     ("name", "path", "reason"),
-    # A guest of WASI 0.3 is asked to end it, which one of these does.
+    # A guest of WASI 0.3 is asked to end its work, and one of these does.
     [("sleep", HOUR, "cancelled"), ("p3_sleep", HOUR, "shutdown"), ("p3_cancel", "/2", "cancelled")],
 )
 async def test_a_client_that_leaves_before_the_response(
@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_in_the_middle_of_the_response(
     assert read(metrics, "instances_retired_total") == {reason: 1}
 
 
-async def test_a_guest_that_goes_on_for_too_long_after_its_response() -> None:
+async def test_a_guest_that_continues_too_long_after_its_response() -> None:
     async with counting("spin", post_response_timeout=0.1) as (handler, metrics):
         response = await handler.handle(request("/1"))
         response.body.close()
@@ -149,14 +149,14 @@ async def test_a_guest_that_goes_on_for_too_long_after_its_response() -> None:
     assert read(metrics, "instances_retired_total") == {"deadline": 1}
 
 
-async def test_that_it_does_is_said(caplog: pytest.LogCaptureFixture) -> None:
+async def test_continuing_too_long_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with counting("spin_in_post_return", post_response_timeout=0.1) as (handler, metrics):
         await ask(handler)
     assert read(metrics, "requests_total") == {("ok", "2xx"): 1}
-    assert "instance 1: GET /: the guest went on after its response for too long" in caplog.messages
+    assert "instance 1: GET /: the guest continued for too long after its response" in caplog.messages
 
 
-async def test_requests_that_wait(autojump_clock: trio.testing.MockClock) -> None:
+async def test_waiting_requests(autojump_clock: trio.testing.MockClock) -> None:
     async with counting(
         "sleep", max_concurrent_requests=1, max_queued_requests=3, request_timeout=0.75, max_instance_reuse_count=9
     ) as (handler, metrics):
@@ -178,7 +178,7 @@ async def test_requests_that_wait(autojump_clock: trio.testing.MockClock) -> Non
         ("ok", "2xx"): 2,
         ("deadline", "5xx"): 1,
     }
-    # The first waited for nothing, the second for the first, the third for both.
+    # The first request waited for nothing, the second for the first, and the third for both.
     assert value(metrics, "queue_wait_seconds_count") == 3
     assert value(metrics, "queue_wait_seconds_sum") == pytest.approx(0.5 + 0.625)
     assert value(metrics, "response_seconds_sum") == pytest.approx(0.5 + 0.625)
@@ -215,7 +215,7 @@ async def test_how_often_instances_are_used(name: str, autojump_clock: trio.test
     assert buckets[-1] == ("+Inf", 2)
 
 
-async def test_a_request_for_the_head_alone_is_no_client_that_left() -> None:
+async def test_a_head_request_does_not_count_as_client_left() -> None:
     async with counting("p3_endless_body") as (handler, metrics):
         response = await handler.handle(request("/1", "HEAD"))
         response.body.close()
@@ -245,7 +245,7 @@ async def test_a_host_function_that_fails(name: str, path: str) -> None:
 
 
 class FailsInTheBackground:
-    """The host's ``acme:host/work``: what it starts in the instance's nursery fails while the guest waits."""
+    """The host's ``acme:host/work``. A task that it starts in the instance's nursery fails while the guest waits."""
 
     def __init__(self, context: WasiContext) -> None:
         self.context = context
@@ -263,19 +263,19 @@ class FailsInTheBackground:
 
 
 @pytest.mark.parametrize("name", ["host_call", "p3_host_call"])
-async def test_a_task_of_the_hosts_that_fails(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It ends its instance, and no other, and is in the log."""
+async def test_a_failing_background_task(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The failure ends its own instance alone, and is logged."""
     metrics = Metrics()
     linked = link(engine(), wat.load(name), name, Imports({"acme:host/work": FailsInTheBackground}))
     async with ProxyHandler(linked, HandlerOptions(metrics=metrics)) as handler:
-        with pytest.raises(GuestFailed, match="a task failed that the host ran for the instance"):
+        with pytest.raises(GuestFailed, match="a background task of the instance failed in the host"):
             await handler.handle(request("/100"))
         assert (await handler.handle(request("/0"))).status in (200, 204)
     assert "ValueError: the user's mistake" in caplog.text
     assert read(metrics, "instances_retired_total")["host-error"] == 1
 
 
-async def test_the_end_of_the_server_in_the_middle() -> None:
+async def test_shutdown_during_a_request() -> None:
     for name in ("sleep", "p3_sleep"):
         metrics = Metrics()
         with trio.CancelScope() as scope:
@@ -287,7 +287,7 @@ async def test_the_end_of_the_server_in_the_middle() -> None:
         assert read(metrics, "instances_retired_total") == {"shutdown": 1}
 
 
-async def test_handlers_are_told_apart() -> None:
+async def test_handlers_are_distinguished() -> None:
     metrics = Metrics()
     options = HandlerOptions(metrics=metrics)
     async with ProxyHandler(guest("hello"), options) as one, ProxyHandler(guest("hello"), options) as other:

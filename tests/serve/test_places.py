@@ -1,4 +1,4 @@
-"""What several handlers work on together."""
+"""The shared limit of requests of several handlers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def request(path: str) -> Request:
     return Request("GET", "http", "x", path, [], Body.empty())
 
 
-async def test_no_more_than_there_are_places_for(autojump_clock: MockClock) -> None:
-    """Each handler's own bound would admit all of these."""
+async def test_the_shared_limit(autojump_clock: MockClock) -> None:
+    """Each handler's own limit would admit all of these."""
     places = Places(3)
     options = HandlerOptions(places=places)
     most = 0
@@ -39,8 +39,8 @@ async def test_no_more_than_there_are_places_for(autojump_clock: MockClock) -> N
     assert (places.taken, places.waiting) == (0, {})
 
 
-async def test_each_handler_has_its_turn(autojump_clock: MockClock) -> None:
-    """However many requests wait for one of them, the next places go to the others, too."""
+async def test_handlers_take_turns(autojump_clock: MockClock) -> None:
+    """Many waiting requests of one handler do not keep the next places from the others."""
     options = HandlerOptions(places=Places(1))
     done: list[str] = []
     async with ProxyHandler(guest("sleep"), options) as busy, ProxyHandler(guest("sleep"), options) as quiet:
@@ -58,7 +58,7 @@ async def test_each_handler_has_its_turn(autojump_clock: MockClock) -> None:
     assert done.index("quiet") <= 2
 
 
-async def test_a_request_that_is_given_up_frees_its_place(autojump_clock: MockClock) -> None:
+async def test_an_abandoned_request_frees_its_place(autojump_clock: MockClock) -> None:
     places = Places(1)
     options = HandlerOptions(places=places)
     async with ProxyHandler(guest("sleep"), options) as first, ProxyHandler(guest("sleep"), options) as second:

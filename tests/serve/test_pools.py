@@ -1,4 +1,4 @@
-"""One version of a route in the place of another."""
+"""The replacement of one version of a route by another."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import trio
 from tests.e2e.support import until
 from tests.guests import wat
 from tests.serve.support import engine, get, serving
-from wasi_trio.serve._settings import Settings
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._orders import parse_route
 from wasi_trio.serve.routing._pools import MOST_DRAINING, Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request
 
@@ -28,7 +28,7 @@ def request(path: str) -> Request:
 
 
 def load(loader: Loader, folder: Path, *routes: str) -> list[LoadedRoute]:
-    """Routes such as ``/a=hello``, with the names of guests."""
+    """Load routes such as ``/a=hello``, with the names of guests."""
     orders = []
     for route in routes:
         pattern, _, name = route.partition("=")
@@ -39,8 +39,8 @@ def load(loader: Loader, folder: Path, *routes: str) -> list[LoadedRoute]:
     return [loader.load(version, settings) for version in read_versions(settings)]
 
 
-async def test_what_is_replaced_is_freed(tmp_path: Path) -> None:
-    """Without a collection of garbage: what was loaded at the start is kept out of that for good."""
+async def test_replaced_pools_are_freed(tmp_path: Path) -> None:
+    """This needs no garbage collection: objects loaded at the start are never collected."""
     loader = Loader(engine())
     async with trio.open_nursery() as nursery:
         pools = Pools(nursery, Common())
@@ -60,7 +60,7 @@ async def test_what_is_replaced_is_freed(tmp_path: Path) -> None:
         pools.end()
 
 
-async def test_what_is_the_same_goes_on(tmp_path: Path) -> None:
+async def test_unchanged_routes_are_kept(tmp_path: Path) -> None:
     loader = Loader(engine())
     async with trio.open_nursery() as nursery:
         pools = Pools(nursery, Common())
@@ -75,7 +75,7 @@ async def test_what_is_the_same_goes_on(tmp_path: Path) -> None:
 
 
 async def test_old_versions_do_not_pile_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Each has a request that does not end: of more than a few, the oldest is ended."""
+    """Each version has an endless request. Beyond the limit, the oldest one is ended."""
     loader = Loader(engine())
     loaded = load(loader, tmp_path, "/=sleep")
     async with trio.open_nursery() as nursery:
@@ -88,12 +88,12 @@ async def test_old_versions_do_not_pile_up(tmp_path: Path, caplog: pytest.LogCap
         await until(lambda: len(pools.handlers) == MOST_DRAINING + 1)
         await until(lambda: [exchange.answered for exchange in exchanges] == [True] * 3 + [False] * MOST_DRAINING)
         assert [exchange.failure.status for exchange in exchanges[:3] if exchange.failure] == [503] * 3
-        assert "too many old versions" in caplog.text
+        assert "too many draining versions" in caplog.text
         nursery.cancel_scope.cancel()
 
 
-async def test_labels_of_metrics_are_those_of_the_routes(tmp_path: Path) -> None:
-    """One set for each route, whatever clients ask for and however often it is replaced; none when it is gone."""
+async def test_metrics_have_the_labels_of_routes(tmp_path: Path) -> None:
+    """There is one set for each route, whatever clients send and however often it is replaced, and none after that."""
     metrics = Metrics()
     metrics.routed = True
     loader = Loader(engine())

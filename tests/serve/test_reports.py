@@ -1,4 +1,4 @@
-"""What several workers report, added up."""
+"""The totals of several workers' reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wasi_trio.serve.process._reports import MOST, Report, Totals, report_of
 
 
 class Worker:
-    """One worker's numbers, and its way to the supervisor."""
+    """The metrics of one worker, and its connection to the supervisor."""
 
     def __init__(self, totals: Totals, number: int) -> None:
         self._totals = totals
@@ -24,7 +24,7 @@ class Worker:
         self.readiness = Readiness()
 
     async def report(self) -> None:
-        # In pieces, as sockets may have it.
+        # In pieces, as a socket may deliver it.
         encoded = report_of(OwnSite(self._metrics, self.readiness)).encode()
         await hear(self._totals, self._number, encoded[:3], encoded[3:100], encoded[100:])
 
@@ -43,7 +43,7 @@ def lines(totals: Totals) -> list[str]:
     return totals.exposition().decode().splitlines()
 
 
-async def test_counts_are_added_and_outlive_their_worker() -> None:
+async def test_counts_are_summed_and_outlive_their_worker() -> None:
     totals = Totals()
     one, other = Worker(totals, 1), Worker(totals, 2)
     one.handler.requests = {(Outcome.OK, "2xx"): 3}
@@ -71,7 +71,7 @@ async def test_counts_are_added_and_outlive_their_worker() -> None:
     assert f"{ok} 17.0" in lines(totals)
 
 
-async def test_ready_while_one_is() -> None:
+async def test_ready_while_one_worker_is_ready() -> None:
     totals = Totals()
     assert totals.obstacle == "starting"
     one, other = Worker(totals, 1), Worker(totals, 2)
@@ -98,20 +98,20 @@ async def test_ready_while_one_is() -> None:
         b'\0\0\0\x22{"obstacle":1,"families":[[1,2,3]]}',
     ],
 )
-async def test_what_is_no_report(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_report(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     totals = Totals()
     await hear(totals, 1, sent)
-    assert "worker 1 sends what is no report" in caplog.text
+    assert "worker 1 sent an invalid report" in caplog.text
     assert "wasi_trio_workers 0.0" in lines(totals)
 
 
-async def test_one_that_ends_in_the_middle() -> None:
+async def test_a_report_that_ends_in_the_middle() -> None:
     totals = Totals()
     await hear(totals, 1, Report(None).encode(), b"\0\0\1\0{")
     assert totals.obstacle is None
 
 
-async def test_one_that_reports_no_more_wants_no_requests() -> None:
+async def test_a_silent_worker_is_not_ready() -> None:
     now = 0.0
     totals = Totals(lambda: now)
     pool = [{"worker": None, "obstacle": None, "handlers": []}]

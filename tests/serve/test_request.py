@@ -1,4 +1,4 @@
-"""Requests as guests get them: out of ASGI's words, below the path where an application is, with fields replaced."""
+"""Conversion of ASGI requests for guests: below a mount point, and with replaced fields."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_parts() -> None:
         ("2", (b"x", b"y"), False),
     ],
 )
-def test_whether_there_is_content(version: str, header: tuple[bytes, bytes], empty: bool) -> None:
+def test_presence_of_content(version: str, header: tuple[bytes, bytes], empty: bool) -> None:
     request = build_request(scope(http_version=version, headers=[header]))
     assert request.body.finished is empty
 
@@ -63,25 +63,25 @@ def test_other_forms_of_target(method: str, target: bytes, query: bytes, expecte
     assert (request.scheme, request.authority, request.path_with_query) == expected
 
 
-def test_without_a_host_it_is_the_address_connected_to() -> None:
+def test_the_authority_without_a_host_is_the_address() -> None:
     assert build_request(scope(headers=[])).authority == "127.0.0.1:8080"
     assert build_request(scope(headers=[], server=("::1", 80))).authority == "[::1]:80"
     assert build_request(scope(headers=[], server=None)).authority is None
 
 
-def test_headers_that_replace() -> None:
+def test_replacement_of_headers() -> None:
     request = build_request(scope(headers=[(b"x-a", b"old"), (b"x-c", b"4"), (b"x-a", b"older")]))
     ExtraHeaders([(b"x-a", b"1"), (b"x-a", b"2"), (b"x-b", b"3")]).apply(request)
     assert request.headers == [("x-c", b"4"), ("x-a", b"1"), ("x-a", b"2"), ("x-b", b"3")]
 
 
-def test_a_host_that_replaces_is_the_authority() -> None:
+def test_a_replaced_host_is_the_authority() -> None:
     request = build_request(scope())
     ExtraHeaders([(b"host", b"inner.test")]).apply(request)
     assert request.authority == "inner.test"
 
 
-def test_no_headers_that_replace() -> None:
+def test_no_replacement_of_headers() -> None:
     request = build_request(scope())
     headers = list(request.headers)
     ExtraHeaders().apply(request)

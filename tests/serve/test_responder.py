@@ -1,4 +1,4 @@
-"""What becomes of a guest's response on its way to a stream of HTTP; how it looks on the wire is in test_server."""
+"""The path of a guest's response to an HTTP stream. test_server covers the bytes on the wire."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class State(Enum):
 
 
 class Recording(HttpStream):
-    """A stream that keeps what it is given."""
+    """A stream that records its calls."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
@@ -36,9 +36,9 @@ class Recording(HttpStream):
         self.head: ResponseHead | None = None
         self.content: list[bytes] = []
         self.trailers: Trailers | None = None
-        #: where the request's content goes
+        #: The body for the request's content.
         self.receiver: Body | None = None
-        #: what was given to be run later
+        #: The function to run later.
         self.later: Callable[[], Awaitable[None]] | None = None
         self.has_left = False
 
@@ -85,7 +85,7 @@ class Recording(HttpStream):
             self.state = State.ABORTED
 
     def leave(self) -> None:
-        """The client leaves."""
+        """Report that the client has left."""
         self.has_left = True
         on_left, self.on_left = self.on_left, None
         if on_left is not None:
@@ -99,7 +99,7 @@ def asked(service: Answering, method: str = "GET", body: Body | None = None) -> 
 
 
 def answered(response: Response, method: str = "GET", **options: Any) -> Recording:
-    """A stream whose request was answered at once."""
+    """Return a stream whose request was answered at once."""
     return asked(Answering(lambda exchange: exchange.respond(response), **options), method)
 
 
@@ -116,7 +116,7 @@ def test_whole() -> None:
     assert stream.content == [b"hello"]
 
 
-def test_the_connection_is_not_the_guests() -> None:
+def test_guests_do_not_control_the_connection() -> None:
     headers = [("Connection", b"close"), ("transfer-encoding", b"chunked"), ("upgrade", b"x"), ("x", b"y")]
     assert whole(Response(200, [*headers, ("keep-alive", b"1")], Body.empty())).headers == [(b"x", b"y")]
 
@@ -126,7 +126,7 @@ def test_without_content(method: str, status: int) -> None:
     body = Body()
     body.try_write(b"never sent")
     stream = whole(Response(status, [("content-length", b"99")], body), method)
-    # RFC 9110, section 8.6: none with 204.
+    # RFC 9110, section 8.6 forbids a length with 204.
     assert stream.headers == ([] if status == 204 else [(b"content-length", b"99")])
     assert stream.head is not None
     assert stream.head.bodiless
@@ -152,7 +152,7 @@ def test_fields_of_every_response() -> None:
     assert added[0] in stream.headers
 
 
-def test_hosts_that_are_not_served() -> None:
+def test_unknown_hosts() -> None:
     stream = whole(Response(200, [], Body.empty()), server_names=["other"])
     assert stream.head is not None
     assert stream.head.status == 404
@@ -169,7 +169,7 @@ def test_trailers() -> None:
 
 
 def refused(response: Response, caplog: pytest.LogCaptureFixture) -> str:
-    """What is logged of a response in whose place its client is told that the server has failed."""
+    """Return the log message about a response that is replaced by 500."""
     stream = whole(response)
     assert stream.head is not None
     assert stream.head.status == 500
@@ -182,11 +182,11 @@ def refused(response: Response, caplog: pytest.LogCaptureFixture) -> str:
 
 
 @pytest.mark.parametrize("status", [0, 100, 101, 199, 1000])
-def test_a_status_that_is_none(status: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_status(status: int, caplog: pytest.LogCaptureFixture) -> None:
     assert str(status) in refused(Response(status, [], Body.empty()), caplog)
 
 
-def test_a_length_that_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_length(caplog: pytest.LogCaptureFixture) -> None:
     response = Response(200, [("content-length", b"4")], Body.of(b"hello"))
     assert "content of 5 bytes" in refused(response, caplog)
 
@@ -196,7 +196,7 @@ def test_two_lengths(caplog: pytest.LogCaptureFixture) -> None:
     assert "5 and 6" in refused(Response(200, headers, Body()), caplog)
 
 
-def test_a_response_that_is_broken_off_before_it_begins(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_response_cut_before_it_begins(caplog: pytest.LogCaptureFixture) -> None:
     body = Body()
     body.abort(HttpError("internal-error", "it trapped"))
     assert "the guest broke off its response: internal-error: it trapped" in refused(Response(200, [], body), caplog)
@@ -208,7 +208,7 @@ def test_a_length_given_twice_is_sent_once() -> None:
     assert stream.head == ResponseHead(200, [(b"content-length", b"5")], 5)
 
 
-def test_a_guest_that_completes_its_response_before_it_is_begun_has_it_sent_whole() -> None:
+def test_a_response_completed_before_sending_is_sent_whole() -> None:
     body = Body()
     stream = answered(Response(200, [], body))
     assert stream.later is not None
@@ -224,7 +224,7 @@ def test_a_guest_that_completes_its_response_before_it_is_begun_has_it_sent_whol
     ("content", "end"),
     [(b"begun", Body.finish), (b"", lambda body: body.abort(HttpError("internal-error", "it trapped")))],
 )
-def test_a_guest_that_fails_before_its_response_is_begun(
+def test_a_guest_that_fails_before_its_response_is_sent(
     content: bytes, end: Callable[[Body], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     body = Body()
@@ -237,7 +237,7 @@ def test_a_guest_that_fails_before_its_response_is_begun(
 
 
 @pytest.mark.parametrize("when", ["before the response", "after it"])
-async def test_what_a_guest_wrote_before_it_failed_is_sent(when: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_content_written_before_a_failure_is_sent(when: str, caplog: pytest.LogCaptureFixture) -> None:
     service = Answering()
     stream = asked(service)
     (exchange,) = service.exchanges
@@ -252,12 +252,12 @@ async def test_what_a_guest_wrote_before_it_failed_is_sent(when: str, caplog: py
     assert stream.later is not None
     await stream.later()
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
-    assert exchange.left
+    assert exchange.abandoned
     (record,) = caplog.records
     assert record.getMessage() == "GET /: the guest broke off its response: internal-error: it trapped"
 
 
-async def test_what_was_sent_whole_is_not_sent_again() -> None:
+async def test_a_whole_response_is_sent_once() -> None:
     body = Body()
     stream = answered(Response(200, [], body))
     body.finish()
@@ -267,11 +267,11 @@ async def test_what_was_sent_whole_is_not_sent_again() -> None:
 
 
 class Interrupted(BaseException):
-    """As raised in a host function that is interrupted."""
+    """The exception of an interrupted host function."""
 
 
 @pytest.mark.parametrize("when", ["in the response", "in its end"])
-def test_a_host_function_that_is_interrupted_while_it_sends(when: str) -> None:
+def test_a_host_function_interrupted_while_sending(when: str) -> None:
     class Interrupting(Recording):
         def send_whole(self, head: ResponseHead, content: bytes, trailers: Trailers | None) -> None:
             raise Interrupted
@@ -289,14 +289,14 @@ def test_a_host_function_that_is_interrupted_while_it_sends(when: str) -> None:
     assert stream.state is State.ABORTED
 
 
-# ---- responses that come bit by bit --------------------------------------------------------------------------
+# ---- streamed responses --------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def streaming(
     headers: list[tuple[str, bytes]], content: bytes = b"begun"
 ) -> AsyncIterator[tuple[Recording, Body, Exchange]]:
-    """A response that has begun, whose guest does not go on so far."""
+    """Return a response that has begun and does not continue yet."""
     body = Body()
     body.try_write(content)
     service = Answering(lambda exchange: exchange.respond(Response(200, headers, body)))
@@ -317,16 +317,16 @@ async def test_stream() -> None:
     assert stream.state is State.ENDED
     assert stream.content == [b"begun", b"cd"]
     assert stream.trailers == [("X-T", b"1")]
-    assert not exchange.left
+    assert not exchange.abandoned
     assert body.closed
 
 
-async def test_a_stream_that_breaks_off(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cut_stream(caplog: pytest.LogCaptureFixture) -> None:
     async with streaming([]) as (stream, body, exchange):
         body.abort(HttpError("internal-error", "it trapped"))
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     (record,) = caplog.records
     assert record.getMessage() == "GET /: the guest broke off its response: internal-error: it trapped"
 
@@ -335,7 +335,7 @@ async def test_a_stream_shorter_than_its_length(caplog: pytest.LogCaptureFixture
     async with streaming([("content-length", b"7")]) as (stream, body, exchange):
         body.finish()
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
-    assert exchange.left
+    assert exchange.abandoned
     assert "2 bytes before the length" in caplog.text
 
 
@@ -344,7 +344,7 @@ async def test_a_stream_longer_than_its_length(caplog: pytest.LogCaptureFixture)
         pass
     assert (stream.state, stream.content) == (State.ABORTED, [])
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     assert "more content than the length" in caplog.text
 
 
@@ -356,22 +356,22 @@ async def test_the_client_leaves_during_a_stream(
         stream.leave()
     assert stream.state is State.ABORTED
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     assert not caplog.records
 
 
-async def test_the_stream_tells_that_the_client_has_left(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_stream_reports_that_the_client_has_left(caplog: pytest.LogCaptureFixture) -> None:
     async with streaming([]) as (stream, body, exchange):
         stream.has_left = True
         body.try_write(b"more")
     assert (stream.state, stream.content) == (State.ABORTED, [b"begun"])
     assert body.closed
-    assert exchange.left
+    assert exchange.abandoned
     assert not caplog.records
 
 
 @pytest.mark.parametrize("responds", [True, False])
-def test_the_client_leaves_before_a_response_is_begun(responds: bool) -> None:
+def test_the_client_leaves_before_a_response(responds: bool) -> None:
     body, request = Body(), Body()
     service = Answering()
     stream = asked(service, "POST", request)
@@ -379,7 +379,7 @@ def test_the_client_leaves_before_a_response_is_begun(responds: bool) -> None:
     if responds:
         exchange.respond(Response(200, [], body))
     stream.leave()
-    assert exchange.left
+    assert exchange.abandoned
     assert body.closed is responds
     assert str(request.error) == "connection-terminated"
     assert stream.state is State.NOTHING
@@ -396,14 +396,14 @@ async def test_content_of_the_request() -> None:
     body.try_write(b"some")
     service.exchanges[0].respond(Response(200, [], Body.empty()))
     assert stream.state is State.WHOLE
-    # Nobody takes more of it: a guest that goes on to read is told.
+    # Nobody reads more of it. A guest that writes on notices.
     assert await body.receive_some() == b"some"
     with pytest.raises(BodyAborted, match="connection-terminated"):
         await body.receive_some()
     assert asked(Answering()).receiver is None
 
 
-# ---- where there is no response ------------------------------------------------------------------------------
+# ---- requests without a response -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -427,10 +427,10 @@ def test_errors(failure: GuestFailed, status: int, retry_after: bytes | None, me
     assert len(content) == (0 if method == "HEAD" else stream.head.length)
 
 
-# ---- content held to its length ------------------------------------------------------------------------------
+# ---- the announced length ------------------------------------------------------------------------------------
 
 
-async def test_content_as_long_as_was_said() -> None:
+async def test_content_of_the_announced_length() -> None:
     body = Body()
     content = ResponseContent(body, 5)
     assert not content.can_take()
@@ -444,7 +444,7 @@ async def test_content_as_long_as_was_said() -> None:
     assert await content.receive() == []
 
 
-async def test_content_longer_than_was_said() -> None:
+async def test_content_longer_than_announced() -> None:
     body = Body()
     content = ResponseContent(body, 2)
     body.try_write(b"abc")
@@ -456,7 +456,7 @@ async def test_content_longer_than_was_said() -> None:
         await ResponseContent(body, 2).receive()
 
 
-async def test_content_shorter_than_was_said() -> None:
+async def test_content_shorter_than_announced() -> None:
     content = ResponseContent(Body.of(b"abc"), 4)
     assert await content.receive() == [b"abc"]
     with pytest.raises(BadResponse, match="1 bytes before"):

@@ -1,4 +1,4 @@
-"""Which route a request goes to, and what is refused because nobody could know."""
+"""The choice of a route, and requests that are refused because they are ambiguous."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from wasi_trio.serve._settings import SettingError, Settings, from_environment, from_table
 from wasi_trio.serve.routing._orders import RouteOrder, parse_route
 from wasi_trio.serve.routing._patterns import Pattern, parse_pattern
 from wasi_trio.serve.routing._table import MOST_KNOWN, Ambiguous, RouteTable
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._sources import from_environment, from_table
 
 
 def table(*patterns: str) -> RouteTable[str]:
@@ -17,7 +19,7 @@ def table(*patterns: str) -> RouteTable[str]:
 
 
 @pytest.mark.parametrize("path", ["/", "*", "/%2e%2e//x", "/%zz", "/a/../b"])
-def test_a_server_without_routes_refuses_no_path(path: str) -> None:
+def test_a_server_without_routes_accepts_every_path(path: str) -> None:
     assert table("/").find("example.org", path) == "/"
 
 
@@ -35,14 +37,14 @@ def test_a_server_without_routes_refuses_no_path(path: str) -> None:
         ("/api/v1/a/b/c", "/api/v1"),
         ("/API", "/"),
         ("*", "/"),
-        # The same, percent-encoded (RFC 3986, section 6.2.2.2).
+        # Percent-encoding does not change the path (RFC 3986, section 6.2.2.2).
         ("/%61pi/x", "/api"),
         ("/ap%69", "/api"),
         ("/caf%c3%a9/x", "/caf%C3%A9"),
         ("/caf%C3%A9", "/caf%C3%A9"),
-        # What is encoded twice is something else.
+        # Double encoding does.
         ("/%2561pi", "/"),
-        # However they are read, these lead to one route.
+        # All interpretations of these lead to the same route.
         ("/x/../y", "/"),
         ("/api/x/../y", "/api"),
         ("/api/a%2Fb", "/api"),
@@ -71,12 +73,12 @@ def test_the_longest_prefix(path: str, route: str) -> None:
         "/api//v1",
     ],
 )
-def test_a_path_that_may_be_read_in_two_ways(path: str) -> None:
+def test_an_ambiguous_path(path: str) -> None:
     with pytest.raises(Ambiguous):
         table("/", "/api", "/api/v1").find(None, path)
 
 
-def test_where_only_some_paths_have_a_route() -> None:
+def test_paths_without_a_route() -> None:
     routes = table("/api")
     assert routes.find(None, "/") is None
     assert routes.find(None, "/apis") is None
@@ -93,13 +95,13 @@ def test_where_only_some_paths_have_a_route() -> None:
         ("a.test.", "/", "a.test/"),
         ("a.test.:443", "/", "a.test/"),
         ("%61.test", "/", "a.test/"),
-        # The host comes before the prefix.
+        # The host takes precedence over the prefix.
         ("a.test", "/api/v1", "a.test/"),
         ("b.test", "/api", "*.test/api"),
         ("b.test", "/", "/"),
         ("x.b.test", "/api", "*.b.test/"),
         ("x.y.b.test", "/", "*.b.test/"),
-        # A wildcard is for what is below a name.
+        # A wildcard only matches names below its own.
         ("test", "/api", "/api"),
         ("only.test", "/", "/"),
         ("only.test", "/only", "only.test/only"),
@@ -117,7 +119,7 @@ def test_hosts(authority: str | None, path: str, route: str) -> None:
     assert table(*patterns).find(authority, path) == route
 
 
-def test_what_is_remembered_of_clients_is_bounded() -> None:
+def test_the_cache_of_hosts_is_bounded() -> None:
     routes = table("/", "a.test")
     for number in range(3 * MOST_KNOWN):
         assert routes.find(f"x{number}.test", "/") == "/"
@@ -125,10 +127,10 @@ def test_what_is_remembered_of_clients_is_bounded() -> None:
     assert routes.find("a.test", "/") == "a.test"
 
 
-# ---- what an operator says -------------------------------------------------------------------------------
+# ---- configuration ---------------------------------------------------------------------------------------
 
 
-def test_routes_of_the_command_line() -> None:
+def test_routes_on_the_command_line() -> None:
     assert parse_route("/=a.wasm") == RouteOrder(Pattern("", ""), ("a.wasm",))
     assert parse_route("/a/=a.wasm,b.wasm") == RouteOrder(Pattern("", "/a"), ("a.wasm", "b.wasm"))
     assert parse_route("*.A.test=a.wasm").pattern == Pattern("*.a.test", "")
@@ -146,11 +148,11 @@ def test_a_folder_behind_a_component(tmp_path: Any) -> None:
         ("=a.wasm", "not of the form"),
         ("/a=", "not of the form"),
         ("/a=b.wasm,", "not of the form"),
-        ("/a/...=b.wasm", "for all paths below it"),
-        ("/a/*=b.wasm", "for all paths below it"),
+        ("/a/...=b.wasm", "has a wildcard"),
+        ("/a/*=b.wasm", "has a wildcard"),
         ("/a//b=b.wasm", "segment that is empty"),
-        ("/a/../b=b.wasm", "segment that is empty or of dots"),
-        ("/%2e%2e/b=b.wasm", "segment that is empty or of dots"),
+        ("/a/../b=b.wasm", "segment that is empty, '.' or '..'"),
+        ("/%2e%2e/b=b.wasm", "segment that is empty, '.' or '..'"),
         ("/a%2Fb=b.wasm", "percent sign"),
         ("/a%=b.wasm", "percent sign"),
         ("/a?b=b.wasm", "beginning of a path"),
@@ -162,7 +164,7 @@ def test_a_folder_behind_a_component(tmp_path: Any) -> None:
         ("/a=/none/such/", "cannot open '/none/such/' as a directory"),
     ],
 )
-def test_what_is_no_route(text: str, said: str) -> None:
+def test_invalid_routes(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said) as raised:
         parse_route(text)
     assert "\n" not in str(raised.value)
@@ -172,7 +174,7 @@ def toml(*routes: dict[str, Any], **others: Any) -> Settings:
     return Settings(dict(from_table({"route": list(routes), **others}, "x.toml")))
 
 
-def test_routes_of_toml() -> None:
+def test_routes_in_toml() -> None:
     settings = toml(
         {"prefix": "/api", "component": ["auth.wasm", "api.wasm"], "strip_prefix": True, "request-timeout": 2},
         {"host": "a.test", "component": "a.wasm", "name": "site", "env": {"A": "1"}},
@@ -183,12 +185,12 @@ def test_routes_of_toml() -> None:
     assert (api.pattern, api.components, api.strip_prefix) == (Pattern("", "/api"), ("auth.wasm", "api.wasm"), True)
     assert (site.pattern, site.name) == (Pattern("a.test", ""), "site")
     assert (rest.pattern, rest.components) == (Pattern("", ""), ("rest.wasm",))
-    assert [settings.of_route(route)["request-timeout"] for route in settings.routes] == [2.0, 5.0, 5.0]
-    assert settings.of_route(site)["env"] == (("A", "1"),)
-    assert settings.of_route(rest)["env"] == ()
+    assert [settings.for_route(route)["request-timeout"] for route in settings.routes] == [2.0, 5.0, 5.0]
+    assert settings.for_route(site)["env"] == (("A", "1"),)
+    assert settings.for_route(rest)["env"] == ()
 
 
-def test_routes_of_the_environment() -> None:
+def test_routes_in_the_environment() -> None:
     settings = Settings(dict(from_environment({"WASI_TRIO_ROUTE": "/a=a.wasm\nb.test=b.wasm"})))
     assert [str(route.pattern) for route in settings.routes] == ["/a", "b.test/"]
 
@@ -198,18 +200,21 @@ def test_routes_of_the_environment() -> None:
     [
         ({}, "has neither a component nor files"),
         ({"component": "a.wasm", "prefix": "api"}, "the prefix 'api' does not begin with a slash"),
-        ({"component": "a.wasm", "host": "a/b"}, "has a slash in it"),
+        ({"component": "a.wasm", "host": "a/b"}, "contains a slash"),
         ({"component": "a.wasm", "host": 1}, "host is not a string"),
         ({"component": "a.wasm", "strip_prefix": "yes"}, "strip_prefix is not true or false"),
-        ({"component": "a.wasm", "adr": "x"}, "there is no setting 'adr', did you mean"),
-        ({"component": "a.wasm", "addr": "127.0.0.1:1"}, "addr is for the whole server, and not for one route"),
-        ({"component": "a.wasm", "max-total-memory": "1GiB"}, "is for the whole server"),
+        ({"component": "a.wasm", "adr": "x"}, "unknown setting 'adr', did you mean"),
+        (
+            {"component": "a.wasm", "addr": "127.0.0.1:1"},
+            "addr applies to the whole server and cannot be set for a route",
+        ),
+        ({"component": "a.wasm", "max-total-memory": "1GiB"}, "applies to the whole server"),
         ({"component": "a.wasm", "request-timeout": "soon"}, "Invalid value for request-timeout in"),
-        ({"component": "a.wasm", "name": "a b"}, "is not a route's name"),
+        ({"component": "a.wasm", "name": "a b"}, "is not a name of a route"),
         ({"files": "/none/such"}, "cannot open '/none/such' as a directory"),
     ],
 )
-def test_what_is_wrong_in_toml(route: dict[str, Any], said: str) -> None:
+def test_errors_in_toml(route: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError) as raised:
         toml({"component": "first.wasm"}, route)
     assert str(raised.value).count("\n") == 0
@@ -217,12 +222,12 @@ def test_what_is_wrong_in_toml(route: dict[str, Any], said: str) -> None:
     assert said in str(raised.value)
 
 
-def test_two_for_the_same_requests() -> None:
+def test_two_routes_for_the_same_requests() -> None:
     with pytest.raises(SettingError, match=r"there are two routes for '/a'$"):
         _ = toml({"component": "a.wasm", "prefix": "/a"}, {"component": "b.wasm", "prefix": "/%61/"}).routes
-    with pytest.raises(SettingError, match="which the components without a route answer"):
+    with pytest.raises(SettingError, match="which the components without a route also answer"):
         _ = toml({"component": "a.wasm"}, component="b.wasm").routes
-    with pytest.raises(SettingError, match="two routes of the name 'x'"):
+    with pytest.raises(SettingError, match="two routes with the name 'x'"):
         _ = toml(
             {"component": "a.wasm", "prefix": "/a", "name": "x"}, {"component": "a.wasm", "prefix": "/b", "name": "x"}
         ).routes

@@ -1,4 +1,4 @@
-"""The rules of HTTP that clients and proxies rely on, as a client sees them on the wire (RFC 9110, 9112 and 9113)."""
+"""The rules of HTTP that clients and proxies rely on, observed on the wire (RFC 9110, 9112 and 9113)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from wasi_trio.wasi.http._messages import Request
 
 HOST = b"host: x\r\n"
 END = b"\r\n"
-#: for what no test waits for
+#: The timeout for events that are certain to happen, in seconds.
 PATIENCE = 30.0
 
 
 class Recorder:
-    """Answers every request with ``status`` and what it saw: method, scheme, authority and target."""
+    """Answers every request with ``status`` and its properties: method, scheme, authority and target."""
 
     def __init__(self, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
         self.status = status
@@ -55,7 +55,7 @@ class Recorder:
 
 
 async def answer(request: bytes, service: Any = None, **limits: Any) -> bytes:
-    """All that comes back on a connection of its own, on which the client ends its side after the request."""
+    """Send a request on a new connection, close the sending side, and return everything received."""
     options = {"half_closed_timeout": 30.0, **limits}
     with trio.fail_after(PATIENCE):
         async with serving(service or Recorder(), **options) as port, await connect(port) as stream:
@@ -87,7 +87,7 @@ async def answer(request: bytes, service: Any = None, **limits: Any) -> bytes:
         b" GET / HTTP/1.1",
     ],
 )
-async def test_request_lines_that_are_none(line: bytes) -> None:
+async def test_malformed_request_lines(line: bytes) -> None:
     service = Recorder()
     received = await answer(line + END + HOST + END, service)
     assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -121,7 +121,7 @@ async def test_request_lines_that_are_none(line: bytes) -> None:
         HOST + b"transfer-encoding: chunked\r\ncontent-length: 3\r\n",
     ],
 )
-async def test_fields_that_are_none(fields: bytes) -> None:
+async def test_malformed_fields(fields: bytes) -> None:
     service = Recorder()
     received = await answer(b"POST / HTTP/1.1\r\n" + fields + END + b"abc", service)
     assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
@@ -148,13 +148,13 @@ async def test_lengths_and_chunks_in_http_1_0() -> None:
         (b"GET http://y:80?q HTTP/1.1", b"GET|/?q"),
     ],
 )
-async def test_request_lines_as_they_are_sent(request_line: bytes, seen: bytes) -> None:
+async def test_unusual_request_lines(request_line: bytes, seen: bytes) -> None:
     received = await answer(request_line + END + HOST + END)
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
     assert received.endswith(seen)
 
 
-async def test_the_target_says_more_than_the_host() -> None:
+async def test_the_target_overrides_the_host_field() -> None:
     service = Recorder()
     await answer(b"GET HTTP://y:81/p HTTP/1.1\r\nhost: x\r\n\r\n", service)
     (request,) = service.requests
@@ -166,7 +166,7 @@ async def test_a_leading_empty_line() -> None:
 
 
 @pytest.mark.parametrize("where", ["line", "field", "fields", "trailers"])
-async def test_heads_that_are_too_large(where: str) -> None:
+async def test_oversized_heads(where: str) -> None:
     chunked = b"POST / HTTP/1.1\r\n" + HOST + b"transfer-encoding: chunked\r\n\r\n0\r\n"
     request = {
         "line": b"GET /" + b"x" * 16_384 + b" HTTP/1.1\r\n" + HOST,
@@ -191,7 +191,7 @@ async def test_connect_is_not_implemented() -> None:
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", b"xx", b"GET /2 HTTP/1.1\r\nhost: x\r\n\r\n"])
-async def test_what_follows_the_last_request_is_ignored(behind: bytes) -> None:
+async def test_data_after_the_last_request_is_ignored(behind: bytes) -> None:
     service = Recorder()
     received = await answer(b"GET /1 HTTP/1.1\r\n" + HOST + b"connection: close\r\n\r\n" + behind, service)
     assert received.startswith(b"HTTP/1.1 200")
@@ -199,7 +199,7 @@ async def test_what_follows_the_last_request_is_ignored(behind: bytes) -> None:
     assert len(service.requests) == 1
 
 
-async def test_junk_behind_a_request_of_a_kept_connection_has_an_answer_of_its_own() -> None:
+async def test_junk_after_a_request_on_a_kept_connection_is_answered() -> None:
     received = await answer(b"GET /1 HTTP/1.1\r\n" + HOST + END + b"\0\0\r\n\r\n")
     assert re.match(rb"HTTP/1.1 200 .*GET\|/1HTTP/1.1 400 ", received, re.DOTALL)
 
@@ -210,7 +210,7 @@ async def test_junk_behind_a_request_of_a_kept_connection_has_an_answer_of_its_o
 )
 @pytest.mark.parametrize("close", [False, True])
 async def test_upgrades_are_ignored(upgrade: bytes, close: bool) -> None:
-    """The guest answers as it answers any other request, and the connection is one like any other."""
+    """The guest answers it like any other request, and the connection remains ordinary."""
     service = Recorder()
     connection = b"connection: upgrade" + (b", close" if close else b"")
     request = b"GET / HTTP/1.1\r\n" + HOST + connection + b"\r\nupgrade: " + upgrade + b"\r\n\r\n"
@@ -224,8 +224,8 @@ async def test_upgrades_are_ignored(upgrade: bytes, close: bool) -> None:
             await read_until(stream, b"GET|/2")
 
 
-async def test_no_connection_is_outside_of_a_timeout(mock_clock: trio.testing.MockClock) -> None:
-    """Whatever it has asked for, and however it was answered."""
+async def test_every_connection_has_a_timeout(mock_clock: trio.testing.MockClock) -> None:
+    """This holds for all requests and all responses."""
     asked = [
         b"",
         b"GET /",
@@ -258,7 +258,7 @@ async def test_no_connection_is_outside_of_a_timeout(mock_clock: trio.testing.Mo
                 await read_until(stream, b"GET|/")
 
 
-async def test_a_head_that_takes_too_long(mock_clock: trio.testing.MockClock) -> None:
+async def test_a_slow_head(mock_clock: trio.testing.MockClock) -> None:
     async with serving(Recorder()) as port, await connect(port) as stream:
         await stream.send_all(b"GET / HTTP/1.1\r\n")
         await trio.testing.wait_all_tasks_blocked(0.05)
@@ -277,7 +277,7 @@ async def test_a_head_that_takes_too_long(mock_clock: trio.testing.MockClock) ->
         (b"1.0", b"connection: keep-alive, close\r\n", False),
     ],
 )
-async def test_which_connections_are_kept(version: bytes, connection: bytes, kept: bool) -> None:
+async def test_kept_connections(version: bytes, connection: bytes, kept: bool) -> None:
     async with serving(Recorder()) as port, await connect(port) as stream:
         await stream.send_all(b"GET / HTTP/" + version + END + HOST + connection + END)
         head = await read_until(stream, b"GET|/")
@@ -292,15 +292,15 @@ async def test_which_connections_are_kept(version: bytes, connection: bytes, kep
 
 @pytest.mark.parametrize("path", ["/1", "/300"])
 @pytest.mark.parametrize("name", ["sleep", "p3_sleep"])
-async def test_a_client_that_has_ended_its_side_gets_its_answer(name: str, path: str) -> None:
+async def test_a_half_closed_client_gets_its_response(name: str, path: str) -> None:
     async with ProxyHandler(guest(name)) as handler:
         received = await answer(b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + END, HandlerService(handler))
     assert received.startswith(b"HTTP/1.1 200")
     assert b"slept\n" in received
 
 
-async def test_a_client_that_has_ended_its_side_is_waited_on_for_a_while(mock_clock: trio.testing.MockClock) -> None:
-    """As it cannot be told from one that is gone."""
+async def test_a_half_closed_client_has_a_timeout(mock_clock: trio.testing.MockClock) -> None:
+    """The server cannot distinguish it from a client that has left."""
     async with (
         ProxyHandler(guest("sleep")) as handler,
         serving(HandlerService(handler), half_closed_timeout=30.0) as port,
@@ -337,8 +337,8 @@ async def test_responses_without_content(status: int, method: bytes) -> None:
     assert b"transfer-encoding" not in received
 
 
-async def test_a_guest_that_refuses_never_asks_for_content() -> None:
-    """It answers without reading: 100 would be a promise."""
+async def test_no_100_continue_for_a_refused_request() -> None:
+    """It responds without reading: 100 Continue would promise to read."""
     request = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 5\r\nexpect: 100-continue\r\n\r\n"
     async with serving(Recorder(413)) as port, await connect(port) as stream:
         await stream.send_all(request)
@@ -348,7 +348,7 @@ async def test_a_guest_that_refuses_never_asks_for_content() -> None:
 
 
 @pytest.mark.parametrize("name", ["echo", "p3_echo", "p3_echo_through"])
-async def test_a_guest_that_reads_asks_for_content(name: str) -> None:
+async def test_100_continue_when_the_guest_reads(name: str) -> None:
     request = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 5\r\nexpect: 100-continue\r\n\r\n"
     async with (
         ProxyHandler(guest(name)) as handler,
@@ -364,8 +364,8 @@ async def test_a_guest_that_reads_asks_for_content(name: str) -> None:
                 await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-async def test_content_is_asked_for_over_http2_as_well() -> None:
-    """When the guest reads, and not before."""
+async def test_100_continue_over_http2() -> None:
+    """It is sent when the guest reads, and not earlier."""
     async with ProxyHandler(guest("echo")) as handler, speaking(HandlerService(handler)) as client:
         number = await send_head(client, ("expect", "100-continue"), method="POST", ends=False)
         with trio.fail_after(PATIENCE):
@@ -382,14 +382,14 @@ async def test_content_is_asked_for_over_http2_as_well() -> None:
         assert not any(isinstance(event, h2.events.InformationalResponseReceived) for event in seen)
 
 
-async def test_an_expectation_that_nobody_has_heard_of() -> None:
+async def test_an_unknown_expectation() -> None:
     received = await answer(b"POST / HTTP/1.1\r\n" + HOST + b"expect: magic\r\ncontent-length: 1\r\n\r\nx")
     assert received.startswith(b"HTTP/1.1 417 ")
 
 
 @pytest.mark.parametrize(("length", "kept"), [(1000, True), (65_000, True), (1_000_000, False)])
-async def test_an_answer_before_the_request_has_come(length: int, kept: bool) -> None:
-    """A little is read and dropped, and the connection kept; before more, its close is announced."""
+async def test_a_response_before_the_end_of_the_request(length: int, kept: bool) -> None:
+    """Short content is read and dropped, and the connection stays open. Before long content its close is announced."""
     async with serving(Recorder()) as port, await connect(port) as stream:
         await stream.send_all(b"POST / HTTP/1.1\r\n" + HOST + b"content-length: %d\r\n\r\n" % length)
         head = await read_until(stream, b"POST|/")
@@ -409,7 +409,7 @@ async def speaking(service: Any = None, **limits: Any) -> AsyncIterator[Http2]:
 
 
 async def send_head(client: Http2, *more: tuple[str, str], ends: bool = True, **other: str) -> int:
-    """Send a head that h2 would not send by itself; gives the number of its stream."""
+    """Send a head that h2 would refuse to send. Return the number of its stream."""
     config = client.protocol.config
     config.validate_outbound_headers = config.normalize_outbound_headers = False
     number: int = client.protocol.get_next_available_stream_id()
@@ -421,13 +421,13 @@ async def send_head(client: Http2, *more: tuple[str, str], ends: bool = True, **
 
 
 async def is_well(client: Http2) -> None:
-    """The connection answers a request."""
+    """Assert that the connection answers a request."""
     with trio.fail_after(PATIENCE):
         assert await client.content(await client.ask("/well")) == b"GET|/well"
 
 
-async def test_more_requests_than_may_be_under_way_are_refused() -> None:
-    """In one flight, before any setting of the server's has arrived; the others are answered."""
+async def test_requests_beyond_the_limit_of_streams_are_refused() -> None:
+    """All are sent before the server's settings have arrived. The other requests are answered."""
     go = trio.Event()
     streams: list[HttpStream] = []
 
@@ -488,7 +488,7 @@ async def test_more_requests_than_may_be_under_way_are_refused() -> None:
         ((), {"authority": "a b"}),
     ],
 )
-async def test_one_malformed_request_is_reset_and_no_other(more: Any, other: dict[str, str]) -> None:
+async def test_only_the_malformed_request_is_reset(more: Any, other: dict[str, str]) -> None:
     async with speaking() as client:
         for _ in range(2):
             number = await send_head(client, *more, **other)
@@ -497,7 +497,7 @@ async def test_one_malformed_request_is_reset_and_no_other(more: Any, other: dic
             await is_well(client)
 
 
-async def test_heads_over_http2_that_are_answered_with_an_error() -> None:
+async def test_http2_heads_answered_with_an_error() -> None:
     async with speaking() as client:
         for more, other, status in [
             ((("x", "y" * 20_000),), {}, b"431"),
@@ -519,7 +519,7 @@ async def test_heads_over_http2_that_are_answered_with_an_error() -> None:
 
 @pytest.mark.parametrize("content", [b"too much", b"x"])
 async def test_content_of_another_length_than_announced(content: bytes) -> None:
-    """Its request is reset, while others of the connection go on."""
+    """Its request is reset, while the other requests of the connection continue."""
     seen: list[HttpStream] = []
 
     def service(stream: HttpStream) -> None:
@@ -539,7 +539,7 @@ async def test_content_of_another_length_than_announced(content: bytes) -> None:
         await is_well(client)
 
 
-async def test_a_window_that_is_opened_by_nothing() -> None:
+async def test_a_window_update_of_zero() -> None:
     def service(stream: HttpStream) -> None:
         if stream.request.path_with_query == "/well":
             Recorder()(stream)
@@ -555,8 +555,8 @@ async def test_a_window_that_is_opened_by_nothing() -> None:
         await is_well(client)
 
 
-async def test_a_client_that_says_goaway_gets_what_is_under_way() -> None:
-    """It says that it takes no streams of the server's, and may still wait for its own (RFC 9113, section 6.8)."""
+async def test_active_requests_are_answered_after_a_clients_goaway() -> None:
+    """The client accepts no pushed streams, and may still wait for responses (RFC 9113, section 6.8)."""
     streams: list[HttpStream] = []
     async with speaking(streams.append) as client:
         number = await client.ask("/")
@@ -570,7 +570,7 @@ async def test_a_client_that_says_goaway_gets_what_is_under_way() -> None:
 
 
 async def test_a_whole_response_ends_with_its_last_content() -> None:
-    """And goes out in one write: a proxy may wait for an acknowledgement before it passes on a second."""
+    """It is sent in one write: a proxy may wait for an acknowledgement before it forwards a second one."""
     async with speaking() as client:
         await client.flush()
         await trio.testing.wait_all_tasks_blocked(0.05)
@@ -604,8 +604,8 @@ async def test_a_response_without_content_ends_with_its_head() -> None:
         pytest.param(b"\0\0\0\x0b\0\0\0\0\0", id="unknown"),
     ],
 )
-async def test_frames_that_ask_for_nothing(frame: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """Some are well, a flood of them ends the connection, and others hardly notice."""
+async def test_frames_without_effect(frame: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Some are accepted. A flood of them ends the connection, with little effect on others."""
     async with serving(Recorder()) as port, await connect(port) as neighbour, await connect(port) as stream:
         client = Http2(stream)
         await is_well(client)
@@ -630,7 +630,7 @@ async def test_frames_that_ask_for_nothing(frame: bytes, caplog: pytest.LogCaptu
                             ended = event.error_code
                 nursery.cancel_scope.cancel()
     assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
-    assert "too many frames that ask for nothing" in caplog.text
+    assert "too many frames without effect" in caplog.text
 
 
 async def test_empty_content_without_an_end() -> None:
@@ -649,7 +649,7 @@ async def test_empty_content_without_an_end() -> None:
     assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
 
 
-async def test_requests_that_are_reset_at_once_end_the_connection_in_the_end() -> None:
+async def test_rapid_resets_end_the_connection() -> None:
     async with speaking(lambda stream: None) as client:
         with trio.fail_after(PATIENCE):
             ended = None
@@ -665,8 +665,8 @@ async def test_requests_that_are_reset_at_once_end_the_connection_in_the_end() -
     assert ended == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
 
 
-async def test_fields_that_cannot_be_decoded_end_the_connection() -> None:
-    """What follows could not be decoded either (RFC 9113, section 4.3)."""
+async def test_undecodable_fields_end_the_connection() -> None:
+    """The fields that follow could not be decoded either (RFC 9113, section 4.3)."""
     async with speaking() as client:
         await is_well(client)
         number = client.protocol.get_next_available_stream_id()
@@ -678,15 +678,15 @@ async def test_fields_that_cannot_be_decoded_end_the_connection() -> None:
                 for event in await client.receive():
                     if isinstance(event, h2.events.ConnectionTerminated):
                         ended = event.error_code
-    # h2 has the wrong word for it.
+            # h2 uses another error code.
     assert ended in (h2.errors.ErrorCodes.COMPRESSION_ERROR, h2.errors.ErrorCodes.PROTOCOL_ERROR)
 
 
 # ---- many connections ----------------------------------------------------------------------------------------
 
 
-async def test_a_burst_of_connections_meets_a_backlog_that_holds_it() -> None:
-    """None is accepted while they come: the system has to keep them all."""
+async def test_the_backlog_holds_a_burst_of_connections() -> None:
+    """The server accepts none while they arrive, so the system must queue them all."""
     async with serving(Recorder()) as port:
         sockets = []
         try:

@@ -1,4 +1,4 @@
-"""The same requests over HTTP/1, HTTP/2 and without a socket: guests see the same, and clients get the same."""
+"""The same requests over HTTP/1, HTTP/2 and without a socket: guests and clients see the same."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUERIES = st.none() | st.text("!$&'()*+,-./0:;=?@Az_~[]{}|^`", max_size=30)
 
 
 class Asked(NamedTuple):
-    """A request, and a response to it: its status, the fields that say what it is, and its content."""
+    """A request and its response: the status, the fields about the content, and the content."""
 
     method: str
     target: str
@@ -57,7 +57,7 @@ def requests(draw: st.DrawFn) -> Asked:
 
 
 def shown(fields: Any) -> list[tuple[bytes, bytes]]:
-    """Those that tell of the content. Whether its length is announced depends on when the guest ends it."""
+    """Return the fields about the content. An announced length depends on when the guest ends the content."""
     return [(bytes(name), bytes(value)) for name, value in fields if bytes(name) == b"content-type"]
 
 
@@ -93,7 +93,7 @@ async def over_http2(port: int, asked: Asked) -> Got:
         got = Got(0, [], b"")
 
         async def send() -> None:
-            # The server has answered, and wants no more of it.
+            # The server has responded, and refuses the rest.
             with suppress(h2.exceptions.StreamClosedError):
                 await client.send_all(1, asked.content)
 
@@ -122,7 +122,7 @@ async def without_a_socket(handler: ProxyHandler, asked: Asked) -> Got:
 
 
 async def ask_all(asked: list[Asked]) -> None:
-    # The page that is built in shows what the guest saw, and an instance each, so that it is the first request.
+    # The built-in page shows the request as the guest saw it, and the number of its instance. So it must come first.
     shows, echoes = load(engine(), None), guest("echo")
     options = HandlerOptions(max_instance_reuse_count=1)
     with trio.fail_after(60):

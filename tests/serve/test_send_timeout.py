@@ -1,4 +1,4 @@
-"""Clients that do not take their responses. The sockets are real; the clock is not."""
+"""Clients that do not read their responses. The sockets are real; the clock is virtual."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Response
 
-#: seconds of the test's clock that a client has
+#: The timeout of a client on the test's clock, in seconds.
 TIME = 10.0
 FLOOD = b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 async def pass_time(clock: trio.testing.MockClock, seconds: float) -> None:
-    """Let time pass once nothing more happens without."""
+    """Advance the clock once nothing else can happen."""
     await trio.testing.wait_all_tasks_blocked(0.05)
     clock.jump(seconds)
     await trio.testing.wait_all_tasks_blocked(0.05)
 
 
 @pytest.mark.parametrize("name", ["endless_body", "p3_endless_body"])
-async def test_a_client_that_takes_nothing(
+async def test_a_client_that_reads_nothing(
     name: str, mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
@@ -43,11 +43,11 @@ async def test_a_client_that_takes_nothing(
         with pytest.raises(trio.BrokenResourceError):
             while await stream.receive_some():
                 pass
-    assert "a connection is closed: its client took nothing for 10 s" in caplog.text
+    assert "closed a connection: no progress in sending for 10 s" in caplog.text
     assert "ended with an error" not in caplog.text
 
 
-async def test_a_client_that_takes_some_now_and_then(mock_clock: trio.testing.MockClock) -> None:
+async def test_a_client_that_reads_slowly(mock_clock: trio.testing.MockClock) -> None:
     async with (
         ProxyHandler(guest("endless_body")) as handler,
         serving(HandlerService(handler), send_timeout=TIME) as port,
@@ -63,11 +63,11 @@ async def test_a_client_that_takes_some_now_and_then(mock_clock: trio.testing.Mo
 
 
 def whole(exchange: Exchange) -> None:
-    """Answer with as much as the path says, which is all there from the beginning."""
+    """Answer with the number of bytes in the path, all available at once."""
     exchange.respond(Response(200, [], Body.of(bytes(int((exchange.request.path_with_query or "/")[1:])))))
 
 
-async def test_a_response_of_which_everything_is_there(mock_clock: trio.testing.MockClock) -> None:
+async def test_a_complete_response(mock_clock: trio.testing.MockClock) -> None:
     async with serving(Answering(whole), send_timeout=TIME) as port, await connect(port) as stream:
         await stream.send_all(b"GET /64000000 HTTP/1.1\r\nhost: x\r\n\r\n")
         await pass_time(mock_clock, TIME + 1)
@@ -76,10 +76,8 @@ async def test_a_response_of_which_everything_is_there(mock_clock: trio.testing.
                 pass
 
 
-async def test_a_response_over_http2_that_is_not_taken(
-    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Others of the connection go on."""
+async def test_an_unread_http2_response(mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """The other requests of the connection continue."""
     async with (
         ProxyHandler(guest("endless_body")) as handler,
         serving(HandlerService(handler), send_timeout=TIME) as port,
@@ -94,10 +92,10 @@ async def test_a_response_over_http2_that_is_not_taken(
         assert handler.active == 1
         assert waits in client.protocol.streams
         await client.until(h2.events.DataReceived, await client.ask("/"))
-    assert "GET /1: the client took nothing of the response for 10 s" in caplog.text
+    assert "GET /1: no progress in sending the response for 10 s" in caplog.text
 
 
-async def test_the_end_of_a_response_over_http2_that_is_not_taken(mock_clock: trio.testing.MockClock) -> None:
+async def test_the_unread_end_of_an_http2_response(mock_clock: trio.testing.MockClock) -> None:
     async with serving(Answering(whole), send_timeout=TIME) as port, await connect(port) as stream:
         client = Http2(stream)
         number = await client.ask("/100000")

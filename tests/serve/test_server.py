@@ -1,4 +1,4 @@
-"""Guests behind the real server, and what clients see of them on the wire."""
+"""Guests behind the real server, as clients see them on the wire."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Response
 
-#: what HTTP/2 begins with
+#: The preface of HTTP/2.
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 HALF_MEGABYTE = bytes(range(256)) * 2048
 
 
 def http2() -> httpx.AsyncClient:
-    """A client that begins with HTTP/2, as there is no TLS to agree on it."""
+    """Return a client that begins with HTTP/2, because there is no TLS for negotiation."""
     return httpx.AsyncClient(http1=False, http2=True, trust_env=False, timeout=30)
 
 
 def http1() -> httpx.AsyncClient:
-    """A client with one connection."""
+    """Return a client with one connection."""
     return httpx.AsyncClient(trust_env=False, timeout=30, limits=httpx.Limits(max_connections=1))
 
 
@@ -68,7 +68,7 @@ async def test_hello() -> None:
     assert "server" not in response.headers
 
 
-async def test_requests_follow_each_other_on_a_connection() -> None:
+async def test_successive_requests_on_a_connection() -> None:
     async with (
         serving_guest("counter", HandlerOptions(max_instance_reuse_count=3)) as port,
         http1() as client,
@@ -105,26 +105,26 @@ async def test_head() -> None:
 
 
 @pytest.mark.parametrize("name", ["trap", "no_response", "exit", "trap_after_headers", "trap_in_start"])
-async def test_a_guest_that_fails(name: str) -> None:
+async def test_a_failing_guest(name: str) -> None:
     async with serving_guest(name) as port:
         for _ in range(2):
             head, _, content = (await get(port)).partition(b"\r\n\r\n")
             if name == "trap_after_headers" and head.startswith(b"HTTP/1.1 200"):
-                # It was interrupted just before it trapped, and what it had begun was sent.
+                # The guest was interrupted just before its trap, and the start of its response was sent.
                 assert not content.endswith(b"0\r\n\r\n")
                 continue
             assert re.match(rb"HTTP/1.1 50[03] ", head)
             assert int(re.search(rb"content-length: (\d+)", head)[1]) == len(content)  # type: ignore[index]
 
 
-async def test_the_connection_goes_on_after_a_guest_failed() -> None:
+async def test_the_connection_survives_a_failing_guest() -> None:
     async with serving_guest("trap") as port, await connect(port) as stream:
         for _ in range(3):
             await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             assert (await read_until(stream, b"Internal Server Error\n")).startswith(b"HTTP/1.1 500")
 
 
-async def test_a_request_that_takes_too_long() -> None:
+async def test_a_request_timeout() -> None:
     async with serving_guest("sleep", HandlerOptions(request_timeout=0.05)) as port:
         assert (await get(port, "/3600000")).startswith(b"HTTP/1.1 504")
 
@@ -173,7 +173,7 @@ async def test_a_whole_response(request_head: bytes, response: Response, sent: b
         assert await ask(port, request_head + b"connection: close\r\n\r\n") == sent
 
 
-async def test_a_connection_has_as_many_requests_as_it_may() -> None:
+async def test_the_limit_of_requests_on_a_connection() -> None:
     async with serving_guest("hello", max_requests=2) as port, await connect(port) as stream:
         await stream.send_all(3 * b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         received = await read_to_end(stream)
@@ -185,7 +185,7 @@ async def test_a_connection_has_as_many_requests_as_it_may() -> None:
 
 
 class Breaking(Answering):
-    """Begins responses, with content, and breaks them off when it is told to."""
+    """Begins responses with content, and cuts them when told to."""
 
     def __init__(self, *headers: tuple[str, bytes]) -> None:
         super().__init__(self._begin)
@@ -231,7 +231,7 @@ async def test_a_response_that_ends_with_the_connection_is_cut() -> None:
             await read_to_end(stream)
 
 
-async def test_an_http2_response_is_cut_and_its_connection_goes_on() -> None:
+async def test_a_cut_http2_response_does_not_end_the_connection() -> None:
     service = Breaking()
     async with serving(service) as port, http2() as client:
         for _ in range(2):
@@ -243,7 +243,7 @@ async def test_an_http2_response_is_cut_and_its_connection_goes_on() -> None:
                     await anext(chunks)
 
 
-# ---- clients that leave, or send more than is wanted --------------------------------------------------------
+# ---- clients that leave, or send too much -------------------------------------------------------------------
 
 
 async def test_a_client_that_leaves_frees_the_instance() -> None:
@@ -259,7 +259,7 @@ async def test_a_client_that_leaves_frees_the_instance() -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [("hello", ""), ("trap", ""), ("dropped_body", ""), ("sleep", "100")])
-async def test_a_guest_that_does_not_read_a_large_request(name: str, path: str) -> None:
+async def test_a_large_request_that_is_not_read(name: str, path: str) -> None:
     request = b"POST /" + path.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n"
     async with serving_guest(name) as port, await connect(port) as stream, trio.open_nursery() as nursery:
 
@@ -267,7 +267,7 @@ async def test_a_guest_that_does_not_read_a_large_request(name: str, path: str) 
             try:
                 await stream.send_all(request + bytes(4_000_000))
             except trio.BrokenResourceError:
-                return  # the server has answered and wants no more
+                return  # the server has responded, and refuses the rest
 
         nursery.start_soon(send)
         with trio.fail_after(30):
@@ -275,7 +275,7 @@ async def test_a_guest_that_does_not_read_a_large_request(name: str, path: str) 
 
 
 async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> None:
-    """Its request fills every queue there is, and the response as well: only the failing send tells."""
+    """Its request fills all queues, and so does the response. Only the failure to send shows that it has left."""
     async with ProxyHandler(guest("endless_body")) as handler, serving(HandlerService(handler)) as port:
         async with await connect(port) as stream:
             await stream.send_all(b"POST /1 HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n")
@@ -287,8 +287,8 @@ async def test_a_client_that_neither_reads_nor_stops_sending_and_leaves() -> Non
                 await trio.lowlevel.checkpoint()
 
 
-async def test_a_client_that_breaks_off_its_request_while_it_is_answered(caplog: pytest.LogCaptureFixture) -> None:
-    """The connection is being closed when the guest goes on to write: nothing that would be an error."""
+async def test_a_client_that_cuts_its_request_during_the_response(caplog: pytest.LogCaptureFixture) -> None:
+    """The guest continues to write while the connection closes, which is not an error."""
     async with (
         ProxyHandler(guest("echo")) as handler,
         serving(HandlerService(handler), half_closed_timeout=0.0) as port,
@@ -299,7 +299,7 @@ async def test_a_client_that_breaks_off_its_request_while_it_is_answered(caplog:
                     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n" + bytes(size * 1000)
                 )
                 await stream.send_eof()
-                with suppress(trio.BrokenResourceError):  # what it had not read yet may make the end a reset
+                with suppress(trio.BrokenResourceError):  # unread data may turn the end into a reset
                     await read_to_end(stream)
         with trio.fail_after(30):
             while handler.active:
@@ -308,7 +308,7 @@ async def test_a_client_that_breaks_off_its_request_while_it_is_answered(caplog:
 
 
 class Holds:
-    """acme:host/work, whose ``later`` waits until it is let go."""
+    """acme:host/work, whose ``later`` waits until it is released."""
 
     def __init__(self) -> None:
         self.let_go = trio.Event()
@@ -320,8 +320,8 @@ class Holds:
         await self.let_go.wait()
 
 
-async def test_a_connection_ends_whose_client_leaves_before_an_answer_with_more_on_its_way_than_is_taken() -> None:
-    """The answer's failing tells of it first, in a task that nobody else must have to wait for."""
+async def test_a_client_that_leaves_with_unread_pipelined_data() -> None:
+    """The failure to send shows it first, in a task that no other task may wait for."""
     work = Holds()
     linked = link(engine(), wat.load("host_call"), "host_call", Imports({"acme:host/work": work}))
     async with ProxyHandler(linked) as handler, serving(HandlerService(handler)) as port:
@@ -360,7 +360,7 @@ async def test_connections_beyond_the_limit_wait() -> None:
             assert b"Hello, world!" in await read_to_end(second)
 
 
-async def test_stopping_answers_what_is_under_way_and_closes_what_is_idle() -> None:
+async def test_stopping_answers_active_requests_and_closes_idle_connections() -> None:
     stop = trio.Event()
     service = Answering()
     listener = bind(("127.0.0.1", 0))
@@ -379,8 +379,8 @@ async def test_stopping_answers_what_is_under_way_and_closes_what_is_idle() -> N
             assert (await read_to_end(busy)).endswith(b"ok")
 
 
-async def test_stopping_ends_a_connection_that_has_more_requests_than_are_answered() -> None:
-    """The one under way is; what came behind it before that was known is not."""
+async def test_stopping_closes_a_connection_with_pipelined_requests() -> None:
+    """The active request is answered. Pipelined requests that were not read yet are not."""
     stop = trio.Event()
     async with ProxyHandler(guest("sleep")) as handler:
         listener = bind(("127.0.0.1", 0))
@@ -413,7 +413,7 @@ async def test_stopping_closes_an_http2_connection_after_its_requests() -> None:
             nursery.start_soon(stop_during_request)
             with trio.fail_after(30):
                 assert (await client.get(f"{url}/100")).text == "slept\n"
-    # Both blocks were left: the connection did not keep the server.
+        # Both blocks have ended: the connection did not keep the server running.
 
 
 async def test_an_idle_connection_is_closed() -> None:
@@ -450,7 +450,7 @@ async def test_stopping_closes_an_http2_connection_without_a_request(cut: int) -
                 await read_to_end(stream)
 
 
-async def test_cancelling_drops_a_connection_that_is_stuck_in_sending() -> None:
+async def test_cancelling_closes_a_connection_blocked_in_sending() -> None:
     listener = bind(("127.0.0.1", 0))
 
     def service(stream: HttpStream) -> None:
@@ -480,8 +480,8 @@ async def test_a_client_that_breaks_the_protocol_does_not_end_the_server(caplog:
     assert not caplog.records
 
 
-async def test_a_request_for_a_websocket_is_answered_as_any_other() -> None:
-    """A server may ignore an upgrade (RFC 9110, section 7.8), and wasi:http has no word for it."""
+async def test_a_websocket_request_is_an_ordinary_request() -> None:
+    """A server may ignore an upgrade (RFC 9110, section 7.8), and wasi:http does not support it."""
     upgrade = "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", "sec-websocket-key: " + "A" * 24
     request = "\r\n".join(["GET / HTTP/1.1", "host: x", *upgrade, "", ""]).encode()
     async with serving_guest("hello") as port, await connect(port) as stream:
@@ -490,19 +490,19 @@ async def test_a_request_for_a_websocket_is_answered_as_any_other() -> None:
             assert (await read_until(stream, b"Hello, world!\n")).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_client_that_has_ended_its_side_gets_its_response() -> None:
+async def test_a_half_closed_client_gets_its_response() -> None:
     service = Answering()
     async with serving(service, half_closed_timeout=30.0) as port, await connect(port) as stream:
         await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await stream.send_eof()
         await trio.testing.wait_all_tasks_blocked(0.05)
         (exchange,) = service.exchanges
-        assert not exchange.left
+        assert not exchange.abandoned
         exchange.respond(Response(200, [], Body.of(b"answer")))
         assert (await read_to_end(stream)).endswith(b"answer")
 
 
-async def test_a_client_that_has_ended_its_side_is_not_waited_for_for_long(mock_clock: trio.testing.MockClock) -> None:
+async def test_the_timeout_of_a_half_closed_client(mock_clock: trio.testing.MockClock) -> None:
     service = Answering()
     async with serving(service, half_closed_timeout=30.0) as port, await connect(port) as stream:
         await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -511,10 +511,10 @@ async def test_a_client_that_has_ended_its_side_is_not_waited_for_for_long(mock_
         mock_clock.jump(29)
         await trio.testing.wait_all_tasks_blocked(0.05)
         (exchange,) = service.exchanges
-        assert not exchange.left
+        assert not exchange.abandoned
         mock_clock.jump(2)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert exchange.left
+        assert exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(stream)
 
@@ -530,7 +530,7 @@ def test_addresses() -> None:
             assert address_of(listener).startswith("[::1]:")
 
 
-async def test_what_is_no_request_is_told_in_a_quiet_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_malformed_request_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "wasi_trio")
     async with serving_guest("hello") as port:
         async with await connect(port) as stream:
@@ -543,6 +543,6 @@ async def test_what_is_no_request_is_told_in_a_quiet_line(caplog: pytest.LogCapt
             await client.flush()
             while not any(isinstance(event, h2.events.StreamReset) for event in await client.receive()):
                 pass
-    lines = [record for record in caplog.records if "refused as no request" in record.getMessage()]
+    lines = [record for record in caplog.records if "refused a malformed request" in record.getMessage()]
     assert [record.levelname for record in lines] == ["INFO", "INFO"]
-    assert lines[0].getMessage().startswith("what 127.0.0.1 sent is refused as no request (400): ")
+    assert lines[0].getMessage().startswith("refused a malformed request of 127.0.0.1 (400): ")

@@ -1,4 +1,4 @@
-"""The table of settings, and what the environment and TOML make of it."""
+"""The table of settings, with values from the environment and from TOML."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from wasi_trio.runtime import CompileLimits
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
 from wasi_trio.serve._memory import available
-from wasi_trio.serve._settings import SETTINGS, SettingError, Settings, from_environment, from_table
-from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_elsewhere
+from wasi_trio.serve.asgi._environment import hypercorn_file, is_hypercorn, settings_under_asgi
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._sources import from_environment, from_table
+from wasi_trio.serve.settings._table import SETTINGS
 from wasi_trio.wasi._arguments import UnixAddress
 from wasi_trio.wasi._loading import EngineOptions
 from wasi_trio.wasi._outbound import Outbound
@@ -35,7 +38,7 @@ def environment(**variables: str) -> dict[str, Any]:
 def test_the_defaults_are_those_of_the_handler() -> None:
     told = Settings({}).handler_options()
     usual = HandlerOptions()
-    # A server that anyone can reach is bounded; a handler in a program is not.
+    # A public server needs limits. A handler in a program does not.
     assert told.max_concurrent_requests == 1000
     assert told.total_memory is not None and 0.79 < told.total_memory / available() < 0.81
     for field in dataclasses.fields(HandlerOptions):
@@ -45,7 +48,7 @@ def test_the_defaults_are_those_of_the_handler() -> None:
 
 def test_every_handler_option_can_be_set() -> None:
     settable = {setting.field.partition(".")[0] for setting in SETTINGS if setting.field}
-    # Some are objects of a program or follow from others, and nobody has needed another time than 5 s so far.
+    # Some fields take objects of a program or follow from others. memory_timeout has had no use as an option yet.
     assert settable | {"metrics", "tracer", "listeners", "memory_timeout", "instance_prefix", "observed"} | {
         "places",
         "route",
@@ -53,10 +56,11 @@ def test_every_handler_option_can_be_set() -> None:
     } == {field.name for field in dataclasses.fields(HandlerOptions)}
 
 
-#: for each of a few settings: as text, in TOML, and the value
+#: Some settings with the text, the TOML and the value.
 SAME: list[tuple[str, str, Any, Any]] = [
     ("request-timeout", "2.5", 2.5, 2.5),
     ("request-timeout", "500ms", "500ms", 0.5),
+    ("request-timeout", "1h30m", "1h30m", 5400.0),
     ("request-timeout", "none", "none", None),
     ("cancel-grace", "0.00001", 0.00001, 0.00001),
     ("max-concurrent-requests", "7", 7, 7),
@@ -79,12 +83,12 @@ def test_a_value_in_the_environment_and_in_toml(name: str, text: str, content: A
     assert table(**{name.replace("-", "_"): content}) == {name: value}
 
 
-#: a bad value as text, one in TOML that is as bad, and what is said of both
+#: A bad value as text and in TOML, with the message about both.
 BAD: list[tuple[str, str, Any, str]] = [
-    ("request-timeout", "1h", "1h", "'1h' is not a duration such as 1s, 500ms or 2.5"),
-    ("request-timeout", "-1", -1, "'-1' is not a duration such as 1s, 500ms or 2.5"),
-    ("request-timeout", "0", 0, "'0' has to be longer than 0"),
-    ("request-timeout", "true", True, "'true' is not a duration such as 1s, 500ms or 2.5"),
+    ("request-timeout", "1d", "1d", "'1d' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m"),
+    ("request-timeout", "-1", -1, "'-1' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m"),
+    ("request-timeout", "0", 0, "'0' must be longer than 0"),
+    ("request-timeout", "true", True, "'true' is not a duration such as 1s, 500ms, 2.5, 5m or 1h30m"),
     ("max-instance-reuse-count", "0", 0, "'0' is not a whole number of 1 or more"),
     ("max-instance-reuse-count", "1.5", 1.5, "'1.5' is not a whole number of 1 or more"),
     ("max-memory-size", "64MB", "64MB", "'64MB' is not a size in bytes such as 1048576, 64MiB or 2GiB"),
@@ -96,7 +100,7 @@ BAD: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "text", "content", "message"), BAD)
-def test_a_bad_value_is_told_in_the_same_words(name: str, text: str, content: Any, message: str) -> None:
+def test_the_message_about_a_bad_value_is_the_same_everywhere(name: str, text: str, content: Any, message: str) -> None:
     variable = name.upper().replace("-", "_")
     with pytest.raises(SettingError) as caught:
         environment(**{variable: text})
@@ -109,27 +113,27 @@ def test_a_bad_value_is_told_in_the_same_words(name: str, text: str, content: An
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"request-timout": 1}, f"{PLACE}: there is no setting 'request-timout', did you mean request-timeout?"),
-        ({"Colour": 1}, f"{PLACE}: there is no setting 'Colour'"),
+        ({"request-timout": 1}, f"{PLACE}: unknown setting 'request-timout', did you mean request-timeout?"),
+        ({"Colour": 1}, f"{PLACE}: unknown setting 'Colour'"),
         ({"request-timeout": 1, "request_timeout": 2}, f"{PLACE}: request-timeout is set twice"),
         ({"env": ["A=1"]}, f'Invalid value for env in {PLACE}: it is not a table of NAME = "VALUE"'),
         ({"env": {"A": 1}}, f"Invalid value for env in {PLACE}: the value of A is not a string"),
-        ({"env": {"A=B": "1"}}, f"Invalid value for env in {PLACE}: 'A=B' is not a name: it has a '='"),
+        ({"env": {"A=B": "1"}}, f"Invalid value for env in {PLACE}: 'A=B' is not a name: it contains '='"),
         ({"headers": "x: 1"}, f"Invalid value for headers in {PLACE}: 'x: 1' is not a list of strings"),
         ({"component": 5}, f"Invalid value for component in {PLACE}: 5 is not a list of strings"),
         ({"component": [5]}, f"Invalid value for component in {PLACE}: [5] is not a list of strings"),
         ({"certfile": 5}, f"Invalid value for certfile in {PLACE}: 5 is not a string"),
-        ({"certfile": ""}, f"Invalid value for certfile in {PLACE}: '' is not a file's path"),
+        ({"certfile": ""}, f"Invalid value for certfile in {PLACE}: '' is not the path of a file"),
         ([1], "wasi_trio in hypercorn.toml is not a table"),
     ],
 )
-def test_a_table_that_is_refused(content: Any, message: str) -> None:
+def test_invalid_tables(content: Any, message: str) -> None:
     with pytest.raises(SettingError) as caught:
         dict(from_table(content, "hypercorn.toml"))
     assert str(caught.value) == message
 
 
-def test_what_comes_first() -> None:
+def test_precedence() -> None:
     file = ConfigFile("x.toml", {"request-timeout": 1, "cancel-grace": 1, "drain-timeout": 1}, {})
     variables = {"WASI_TRIO_REQUEST_TIMEOUT": "2", "WASI_TRIO_CANCEL_GRACE": "2", "WASI_TRIO_ENV": ""}
     settings = gather({"request-timeout": 3.0}, variables, file)
@@ -139,7 +143,7 @@ def test_what_comes_first() -> None:
     assert settings["env"] == ()
 
 
-def test_what_the_handler_is_told() -> None:
+def test_handler_options() -> None:
     settings = gather(
         {"no-logging-prefix": False, "max-table-elements": 9},
         {"WASI_TRIO_MAX_MEMORY_SIZE": "1MiB", "WASI_TRIO_ENV": "A=1", "WASI_TRIO_STALL_LIMIT": "none"},
@@ -152,14 +156,14 @@ def test_what_the_handler_is_told() -> None:
     assert pickle.loads(pickle.dumps(settings))["max-table-elements"] == 9
 
 
-def test_a_variable_that_the_guest_inherits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inherited_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERE", "1")
     monkeypatch.delenv("NOT_HERE", raising=False)
     settings = gather({}, {"WASI_TRIO_ENV": "HERE\nNOT_HERE\nA=b"}, None)
     assert settings.handler_options().wasi.env == (("HERE", "1"), ("A", "b"))
 
 
-def test_the_network_that_guests_are_given() -> None:
+def test_network_options() -> None:
     assert Settings({}).handler_options().wasi.network.outbound is None
     variables = {"WASI_TRIO_INHERIT_NETWORK": "true", "WASI_TRIO_ALLOW_OUTBOUND": "example.org\nhttps://*.example.org"}
     settings = pickle.loads(pickle.dumps(gather({}, variables, None)))
@@ -172,7 +176,7 @@ def test_the_network_that_guests_are_given() -> None:
     assert network.outbound == Outbound.parse(["10.0.0.0/8"])
 
 
-def test_what_the_engine_is_told() -> None:
+def test_engine_options() -> None:
     assert gather({}, {}, None).engine_options() == EngineOptions()
     settings = gather({}, {"WASI_TRIO_WASM": "gc,component-model-map=n", "WASI_TRIO_COMPILE_MEMORY": "none"}, None)
     options = pickle.loads(pickle.dumps(settings)).engine_options()
@@ -182,14 +186,14 @@ def test_what_the_engine_is_told() -> None:
     assert Settings(file).engine_options().compile_limits.seconds == 5
 
 
-def test_what_only_our_server_can_obey() -> None:
-    with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS is for wasi_trio serve alone"):
-        settings_elsewhere({"WASI_TRIO_WORKERS": "2"}, ["program"])
-    with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x is for wasi_trio serve alone"):
-        dict(from_table({"admin_addr": "127.0.0.1:1"}, "x", ours=False))
+def test_settings_for_serve_only() -> None:
+    with pytest.raises(SettingError, match=r"^WASI_TRIO_WORKERS applies only to wasi_trio serve"):
+        settings_under_asgi({"WASI_TRIO_WORKERS": "2"}, ["program"])
+    with pytest.raises(SettingError, match=r"^admin_addr in \[wasi_trio\] of x applies only to wasi_trio serve"):
+        dict(from_table({"admin_addr": "127.0.0.1:1"}, "x", standalone=False))
 
 
-def test_a_variable_that_no_setting_has() -> None:
+def test_an_unknown_variable() -> None:
     assert environment(PORT="tcp://10.0.0.1:80", SERVICE_HOST="10.0.0.1") == {}
 
 
@@ -214,15 +218,15 @@ def test_the_file_on_hypercorns_command_line(arguments: list[str], file: str | N
     assert file is None or is_hypercorn(arguments)
 
 
-def test_the_file_that_the_environment_names_comes_first(tmp_path: Path) -> None:
+def test_the_file_in_the_environment_takes_precedence(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text(f'[wasi_trio]\ncomponent = "{name}.wasm"\n')
     arguments = ["hypercorn", "--config", str(tmp_path / "one"), "app"]
-    assert settings_elsewhere({}, arguments)["component"] == ("one.wasm",)
-    assert settings_elsewhere({"WASI_TRIO_CONFIG": str(tmp_path / "two")}, arguments)["component"] == ("two.wasm",)
+    assert settings_under_asgi({}, arguments)["component"] == ("one.wasm",)
+    assert settings_under_asgi({"WASI_TRIO_CONFIG": str(tmp_path / "two")}, arguments)["component"] == ("two.wasm",)
 
 
-def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"^cannot read .*none\.toml: No such file or directory$"):
         read_config_file(str(tmp_path / "none.toml"))
     path = tmp_path / "bad.toml"
@@ -234,7 +238,7 @@ def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
         read_config_file(str(path))
 
 
-def test_all_processes_share_the_memory() -> None:
+def test_processes_divide_the_memory() -> None:
     settings = Settings({"max-total-memory": 3 << 30, "workers": 3})
     assert settings.handler_options().total_memory == 1 << 30
     assert Settings({"max-total-memory": None}).handler_options().total_memory is None
@@ -250,9 +254,7 @@ def test_all_processes_share_the_memory() -> None:
         ("nothing", {}, None),
     ],
 )
-def test_memory_that_control_groups_leave(
-    tmp_path: Path, groups: str, files: dict[str, str], limit: int | None
-) -> None:
+def test_memory_limits_of_control_groups(tmp_path: Path, groups: str, files: dict[str, str], limit: int | None) -> None:
     if groups != "nothing":
         (tmp_path / "proc/self").mkdir(parents=True)
         (tmp_path / "proc/self/cgroup").write_text(groups + "\n")

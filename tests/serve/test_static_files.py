@@ -1,4 +1,4 @@
-"""Files that answer requests: over real sockets, from a real folder."""
+"""Static files over real sockets, from a real folder."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from wasi_trio.serve.routing._conditions import MOST, Representation, judge
 from wasi_trio.serve.routing._static import StaticFiles
 
 TEXT = b"0123456789" * 10
-#: more than is read at once
+#: More than one read.
 LARGE = bytes(range(256)) * 12_000
 
 
 @pytest.fixture(params=["on the loop", "in threads"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on a disk that is quick, and the same on one that is not."""
+    """A folder on a fast disk, and one treated like a slow disk."""
     if request.param == "in threads":
         monkeypatch.setattr(Volume, "quick", property(lambda volume: False))
     root = tmp_path / "public"
@@ -69,7 +69,7 @@ async def files(folder: Path, prefix: str = "", **options: object) -> AsyncItera
 
 
 def sparse(folder: Path) -> Path:
-    """A file that is more than sockets and a body hold, and takes no room."""
+    """Create a sparse file that is larger than the buffers of sockets and bodies."""
     path = folder / "big"
     with open(path, "wb") as file:
         file.truncate(64 << 20)
@@ -88,7 +88,7 @@ async def ask(port: int, path: str, *headers: str, method: str = "GET") -> tuple
     return parsed(await get(port, path, *headers, method=method))
 
 
-async def test_what_is_in_the_folder(folder: Path) -> None:
+async def test_files_in_the_folder(folder: Path) -> None:
     async with files(folder) as port:
         for path, content, kind in [
             ("/a.txt", TEXT, "text/plain; charset=utf-8"),
@@ -140,15 +140,15 @@ async def test_what_is_in_the_folder(folder: Path) -> None:
         "/" + "x/" * 3000,
     ],
 )
-async def test_what_is_not_found(folder: Path, path: str) -> None:
+async def test_paths_that_are_not_found(folder: Path, path: str) -> None:
     async with files(folder) as port:
         status, fields, body = await ask(port, path)
         assert (status, body) == (404, b"Not Found\n")
         assert "etag" not in fields
 
 
-async def test_a_folder_without_its_slash(folder: Path) -> None:
-    """The redirection is relative: nobody here knows what stands before the path for the client."""
+async def test_a_folder_without_a_slash(folder: Path) -> None:
+    """The redirect is relative, because the client may see another path in front."""
     async with files(folder, "/static") as port:
         status, fields, body = await ask(port, "/static/sub")
         assert (status, fields["location"], body) == (308, "./sub/", b"Permanent Redirect\n")
@@ -165,7 +165,7 @@ async def test_other_methods(folder: Path) -> None:
             assert (status, fields["allow"]) == (405, "GET, HEAD")
 
 
-async def test_parts(folder: Path) -> None:
+async def test_ranges(folder: Path) -> None:
     async with files(folder) as port:
         for wanted, start, end in [
             ("bytes=0-0", 0, 1),
@@ -183,10 +183,10 @@ async def test_parts(folder: Path) -> None:
             assert (await ask(port, "/a.txt", f"range: {ignored}"))[::2] == (200, TEXT), ignored
         status, fields, _ = await ask(port, "/a.txt", "range: bytes=100-")
         assert (status, fields["content-range"]) == (416, "bytes */100")
-        # Of a part that takes several reads, and that begins in the middle.
+        # A range that takes several reads, and begins in the middle.
         status, _, body = await ask(port, "/large.bin", "range: bytes=1000-2999999")
         assert (status, body) == (206, LARGE[1000:3000000])
-        # A range is for GET alone (section 14.2).
+        # Ranges only apply to GET (section 14.2).
         assert (await ask(port, "/a.txt", "range: bytes=0-0", method="HEAD"))[0] == 200
 
 
@@ -232,8 +232,8 @@ async def test_conditions(folder: Path) -> None:
         assert fields["etag"] != tag
 
 
-def test_long_conditions_are_none() -> None:
-    """To read one takes time that grows with its square."""
+def test_long_conditions_are_ignored() -> None:
+    """Parsing takes quadratic time."""
     what = Representation(10, 10**18)
     for name in ("if-none-match", "if-match", "if-range", "range"):
         hostile = [(name, b'"x,' * 20_000), ("range", b"bytes=0-1")][: 1 if name == "range" else 2]
@@ -241,7 +241,7 @@ def test_long_conditions_are_none() -> None:
     assert judge("GET", [("if-none-match", b'"x", ' * (MOST // 5 - 4) + b'"' + what.tag.encode() + b'"')], what).status
 
 
-async def test_a_file_that_becomes_shorter_cuts_its_response(folder: Path) -> None:
+async def test_a_truncated_file_cuts_its_response(folder: Path) -> None:
     async with files(folder) as port, await connect(port) as stream:
         big = sparse(folder)
         await stream.send_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -255,7 +255,7 @@ async def test_a_file_that_becomes_shorter_cuts_its_response(folder: Path) -> No
 
 
 async def test_a_client_that_leaves(folder: Path) -> None:
-    """What was open for it is closed."""
+    """The file opened for it is closed."""
     sparse(folder)
     async with (
         StaticFiles(Preopen(folder), "", HandlerOptions()) as handler,
@@ -268,7 +268,7 @@ async def test_a_client_that_leaves(folder: Path) -> None:
         await until(lambda: not handler._files.count)
 
 
-async def test_more_than_may_be_open(folder: Path) -> None:
+async def test_the_limit_of_open_files(folder: Path) -> None:
     async with (
         StaticFiles(Preopen(folder), "", HandlerOptions()) as handler,
         serving(HandlerService(handler)) as port,
@@ -280,8 +280,8 @@ async def test_more_than_may_be_open(folder: Path) -> None:
         assert (await ask(port, "/a.txt"))[0] == 200
 
 
-async def test_the_folder_stays_the_same_one(folder: Path) -> None:
-    """As a guest's: whoever swaps it for another, or a link, changes nothing until the route is loaded again."""
+async def test_the_folder_stays_the_same(folder: Path) -> None:
+    """As with a guest's folder, replacing it or its link has no effect until the route is loaded again."""
     async with files(folder) as port:
         shutil.move(folder, folder.with_name("moved"))
         os.symlink("/etc", folder)
@@ -289,7 +289,7 @@ async def test_the_folder_stays_the_same_one(folder: Path) -> None:
         assert (await ask(port, "/passwd"))[0] == 404
 
 
-async def test_the_end_waits_for_what_is_being_sent(folder: Path) -> None:
+async def test_shutdown_waits_for_responses(folder: Path) -> None:
     async with (
         StaticFiles(Preopen(folder), "", HandlerOptions(drain_timeout=30.0)) as handler,
         serving(HandlerService(handler)) as port,
@@ -302,7 +302,7 @@ async def test_the_end_waits_for_what_is_being_sent(folder: Path) -> None:
         assert parsed(first + rest)[2] == LARGE
 
 
-async def test_what_is_counted(folder: Path) -> None:
+async def test_metrics(folder: Path) -> None:
     metrics = Metrics()
     metrics.routed = True
     async with files(folder, metrics=metrics, route="/files", generation=1) as port:

@@ -1,4 +1,4 @@
-"""TLS, and HTTP/2 as clients agree on it, from the settings to what real clients see."""
+"""TLS and the negotiation of HTTP/2, from the settings to real clients."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from wasi_trio.serve._config_file import gather
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._listening import address_of, listening
 from wasi_trio.serve._responder import HandlerService
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve.http._server import MOST_HANDSHAKES, Server
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.settings._setting import SettingError
 
 
 class Certificates(NamedTuple):
-    """Files with a server's certificate and key, and what makes clients trust it."""
+    """The files of a server's certificate and key, and the certificate that clients trust."""
 
     certificate: str
     key: str
@@ -61,7 +61,7 @@ async def serving(
     send_timeout: float = math.inf,
     max_connections: int | None = None,
 ) -> AsyncIterator[int]:
-    """A server of a guest over TLS; gives its port."""
+    """Serve a guest over TLS during the block, and yield the port."""
     given = {
         "addr": ("127.0.0.1", 0),
         "certfile": certificates.certificate,
@@ -88,8 +88,8 @@ def client(certificates: Certificates, http2: bool) -> httpx.AsyncClient:
     return httpx.AsyncClient(verify=certificates.trust, http1=not http2, http2=http2, trust_env=False, timeout=60)
 
 
-async def test_clients_that_do_not_shake_hands_keep_nobody_out(certificates: Certificates) -> None:
-    """They have no place among the connections; of too many of them the oldest is given up."""
+async def test_stalled_handshakes_do_not_block_other_clients(certificates: Certificates) -> None:
+    """They take no slots of connections. Beyond the limit, the oldest one is dropped."""
     async with serving("hello", certificates, max_connections=1) as port:
         silent = [await connect(port) for _ in range(MOST_HANDSHAKES + 1)]
         with trio.fail_after(60):
@@ -101,8 +101,8 @@ async def test_clients_that_do_not_shake_hands_keep_nobody_out(certificates: Cer
 
 
 @pytest.mark.parametrize("http2", [True, False])
-async def test_a_response_that_streams(certificates: Certificates, http2: bool) -> None:
-    """What the guest has written is there while it does not go on; there is no end to this response."""
+async def test_a_streamed_response(certificates: Certificates, http2: bool) -> None:
+    """Written content arrives while the guest pauses. This response never ends."""
     async with serving("endless_body", certificates) as port, client(certificates, http2) as asks:
         url = f"https://127.0.0.1:{port}/"
         async with asks.stream("GET", url) as response:
@@ -118,12 +118,12 @@ async def test_a_large_request_and_response(certificates: Certificates, http2: b
     assert response.content == content
 
 
-async def test_a_client_that_takes_nothing(certificates: Certificates, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_reads_nothing(certificates: Certificates, caplog: pytest.LogCaptureFixture) -> None:
     async with serving("endless_body", certificates, send_timeout=0.2) as port:
         stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, ssl_context=certificates.trust)
         await stream.send_all(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
         with trio.fail_after(30):
-            while "its client took nothing for 0.2 s" not in caplog.text:
+            while "no progress in sending for 0.2 s" not in caplog.text:
                 await trio.lowlevel.checkpoint()
             with pytest.raises(trio.BrokenResourceError):
                 while await stream.receive_some():
@@ -141,8 +141,8 @@ async def test_many_requests_on_one_connection(certificates: Certificates) -> No
 
 
 @pytest.mark.parametrize("http2", [True, False])
-async def test_a_response_that_is_cut(certificates: Certificates, http2: bool) -> None:
-    """The guest begins its response, and pauses for longer than it may."""
+async def test_a_cut_response(certificates: Certificates, http2: bool) -> None:
+    """The guest begins its response, and pauses for longer than allowed."""
     async with (
         serving("endless_body", certificates, HandlerOptions(body_timeout=0.05)) as port,
         client(certificates, http2) as asks,
@@ -157,19 +157,19 @@ async def test_a_response_that_is_cut(certificates: Certificates, http2: bool) -
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
-async def test_the_end_of_a_connection_is_told(certificates: Certificates, version: bytes) -> None:
+async def test_close_notify_is_sent(certificates: Certificates, version: bytes) -> None:
     async with serving("hello", certificates) as port:
         stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
         async with stream:
             await stream.send_all(b"GET / HTTP/" + version + b"\r\nhost: x\r\nconnection: close\r\n\r\n")
-            # This client does not let pass that it is not told.
+            # This client requires close_notify.
             received = b"".join([piece async for piece in stream])
-            # It is in chunks if the guest was interrupted between its head and its end.
+            # The response is chunked if the guest was interrupted between its head and its end.
             assert received.removesuffix(b"\r\n0\r\n\r\n").endswith(b"Hello, world!\n")
 
 
-async def test_a_response_without_a_length_that_is_cut(certificates: Certificates) -> None:
-    """In HTTP/1.0 the end of the connection is that of the content: it is not told in TLS's way that it ends."""
+async def test_a_cut_response_without_a_length(certificates: Certificates) -> None:
+    """In HTTP/1.0 the end of the connection marks the end of the content, so close_notify must not be sent."""
     async with serving("endless_body", certificates, HandlerOptions(body_timeout=0.05)) as port:
         stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
         async with stream:
@@ -179,7 +179,7 @@ async def test_a_response_without_a_length_that_is_cut(certificates: Certificate
                     pass
 
 
-async def test_who_does_not_speak_tls(certificates: Certificates) -> None:
+async def test_clients_without_tls(certificates: Certificates) -> None:
     async with serving("hello", certificates) as port:
         async with await connect(port) as stream:
             await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -188,12 +188,12 @@ async def test_who_does_not_speak_tls(certificates: Certificates) -> None:
             assert (await asks.get(f"https://127.0.0.1:{port}/")).text == "Hello, world!\n"
 
 
-async def test_a_handshake_that_is_not_completed_does_not_hold_up_the_end(certificates: Certificates) -> None:
+async def test_a_stalled_handshake_does_not_delay_shutdown(certificates: Certificates) -> None:
     stop = trio.Event()
     async with serving("hello", certificates, stop=stop) as port, await connect(port) as stuck:
         stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
         await stream.send_all(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
-        await read_until(stream, b"\r\n\r\n")  # so the one that came before was accepted, too
+        await read_until(stream, b"\r\n\r\n")  # so the connection before it was accepted, too
         stop.set()
         assert await read_to_end(stuck) == b""
         assert await stream.receive_some() == b""
@@ -216,13 +216,13 @@ async def test_curl(certificates: Certificates, option: str, version: str) -> No
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"keyfile": "key"}, "there is a keyfile, but no certfile: TLS needs both"),
+        ({"keyfile": "key"}, "keyfile is set without certfile: TLS needs both"),
         ({"certfile": "/none/cert.pem"}, "cannot read /none/cert.pem: No such file or directory"),
         ({"certfile": "cert", "keyfile": "ca"}, "cannot serve over TLS with {cert} and {ca}: "),
         ({"certfile": "cert"}, "cannot serve over TLS with {cert} and {cert}: "),
     ],
 )
-def test_certificates_that_can_not_be_used(certificates: Certificates, given: dict[str, str], message: str) -> None:
+def test_unusable_certificates(certificates: Certificates, given: dict[str, str], message: str) -> None:
     files = {"cert": certificates.certificate, "key": certificates.key, "ca": certificates.authority}
     with pytest.raises(SettingError) as caught:
         ProtocolOptions(None, gather({name: files.get(file, file) for name, file in given.items()}, {}, None))
@@ -230,7 +230,7 @@ def test_certificates_that_can_not_be_used(certificates: Certificates, given: di
     assert "\n" not in str(caught.value)
 
 
-def test_a_key_that_wants_a_password_is_refused_without_asking(certificates: Certificates, tmp_path: Path) -> None:
+def test_an_encrypted_key_is_refused_without_a_prompt(certificates: Certificates, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl on this machine to encrypt a key with")
     encrypted = str(tmp_path / "encrypted.pem")

@@ -1,4 +1,4 @@
-"""Bytes of a connection: sent at once and by a task, received by a task and in whatever reads a request's body."""
+"""The bytes of a connection: sent at once and by a task, received by a task and by the reader of a body."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"
 SIZED = HEAD + b"content-length: 100000\r\n\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 NEXT = b"GET /next HTTP/1.1\r\nhost: x\r\n\r\n"
-#: more than the system holds
+#: More than the system buffers.
 FLOOD = bytes(32 << 20)
-#: no part of which is like another
+#: Data in which all parts differ.
 CONTENT = b"".join(number.to_bytes(4, "big") for number in range(1 << 20))
 
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guest may go on for as long as it likes."""
+    """Let a guest continue without a time slice."""
     monkeypatch.setattr(_time_slice, "_LONGEST", math.inf)
 
 
 class Interrupted(BaseException):
-    """As raised in a host function that is interrupted."""
+    """The exception of an interrupted host function."""
 
 
 def interrupt() -> None:
@@ -57,7 +57,7 @@ async def read_some(client: socket.socket, size: int) -> bytes:
 
 
 class Broken:
-    """Counts how often it is told that the client is gone."""
+    """Counts the reports that the client has left."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -82,7 +82,7 @@ async def test_at_once() -> None:
             assert client.recv(100) == content
 
 
-async def test_what_does_not_go_at_once_goes_before_all_else() -> None:
+async def test_queued_data_is_sent_in_order() -> None:
     async with sending() as (output, client, _):
         output.write([FLOOD, b"its end"])
         assert output.size > 0
@@ -91,7 +91,7 @@ async def test_what_does_not_go_at_once_goes_before_all_else() -> None:
             assert await read_some(client, len(FLOOD) + 11) == FLOOD + b"its endmore"
             await output.drain()
         assert output.size == 0
-        # The task is there, and waits for what comes next.
+        # The task is running, and waits for more data.
         output.write([FLOOD])
         with trio.fail_after(30):
             assert await read_some(client, len(FLOOD)) == FLOOD
@@ -117,7 +117,7 @@ async def test_draining_to_a_level() -> None:
             assert output.size <= size // 2
 
 
-async def test_progress_is_told_and_timed(mock_clock: trio.testing.MockClock) -> None:
+async def test_progress_is_reported_with_its_time(mock_clock: trio.testing.MockClock) -> None:
     async with sending() as (output, client, _):
         told: list[int] = []
         output.on_progress = lambda: told.append(output.size)
@@ -135,7 +135,7 @@ async def test_progress_is_told_and_timed(mock_clock: trio.testing.MockClock) ->
         assert output.active
 
 
-async def test_a_connection_that_is_broken_is_told_of_once() -> None:
+async def test_a_broken_connection_is_reported_once() -> None:
     async with sending() as (output, client, broken):
         client.close()
         with trio.fail_after(30):
@@ -149,7 +149,7 @@ async def test_a_connection_that_is_broken_is_told_of_once() -> None:
         assert output.size == 0
 
 
-async def test_a_connection_that_breaks_while_something_is_queued() -> None:
+async def test_a_connection_that_breaks_with_queued_data() -> None:
     async with sending() as (output, client, broken):
         output.write([FLOOD])
         async with trio.open_nursery() as nursery:
@@ -169,7 +169,7 @@ async def test_a_connection_that_breaks_while_something_is_queued() -> None:
         max_size=15,
     ),
 )
-def test_all_comes_in_order(steps: list[tuple[str, list[int]]]) -> None:
+def test_data_arrives_in_order(steps: list[tuple[str, list[int]]]) -> None:
     left = memoryview(CONTENT)
     received = bytearray()
 
@@ -211,7 +211,7 @@ def test_all_comes_in_order(steps: list[tuple[str, list[int]]]) -> None:
 
 @asynccontextmanager
 async def tls_pair() -> AsyncIterator[tuple[trio.SSLStream[trio.SocketStream], trio.SSLStream[trio.SocketStream]]]:
-    """A server's end and a client's, which have agreed on TLS."""
+    """Return a server's and a client's end of a TLS connection."""
     authority = trustme.CA()
     server_context, client_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(server_context)
@@ -253,7 +253,7 @@ async def test_tls_in_both_directions_at_once() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_tls_connection_that_breaks() -> None:
+async def test_a_broken_tls_connection() -> None:
     broken = Broken()
     async with tls_pair() as (ours, theirs), trio.open_nursery() as nursery:
         output = Output(ours, nursery, broken)
@@ -270,7 +270,7 @@ async def test_a_tls_connection_that_breaks() -> None:
 # ---- receiving -----------------------------------------------------------------------------------------------
 
 
-async def test_pieces_grow_with_what_comes() -> None:
+async def test_pieces_grow_with_the_traffic() -> None:
     async with tcp_pair() as (stream, client), trio.open_nursery() as nursery:
         source = Input(stream)
         nursery.start_soon(trio.to_thread.run_sync, client.sendall, CONTENT * 4)
@@ -287,7 +287,7 @@ async def test_pieces_grow_with_what_comes() -> None:
         assert max(sizes) <= MOST_READ
 
 
-async def test_no_more_is_received_than_is_asked_for() -> None:
+async def test_the_limit_of_a_read() -> None:
     async with tcp_pair() as (stream, client):
         source = Input(stream)
         client.sendall(b"abcdef")
@@ -298,7 +298,7 @@ async def test_no_more_is_received_than_is_asked_for() -> None:
         assert await source.receive(4) == b""
 
 
-async def test_a_connection_that_broke() -> None:
+async def test_a_broken_connection() -> None:
     async with tcp_pair() as (stream, client):
         source = Input(stream)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -313,7 +313,7 @@ async def test_a_connection_that_broke() -> None:
 
 
 class Receiving:
-    """A request of which the head was received, that the test answers; ``client`` sends the rest."""
+    """A request whose head was received and whose response the test sends. ``client`` sends the content."""
 
     def __init__(self, client: trio.SocketStream, exchange: Exchange) -> None:
         self.client = client
@@ -321,18 +321,18 @@ class Receiving:
         self.body = exchange.request.body
 
     def send(self, data: bytes | memoryview) -> None:
-        """Send without waiting: the other end is not read in this thread meanwhile."""
+        """Send without waiting: nothing in this thread reads the other end meanwhile."""
         sent = self.client.socket._sock.send(data)
         assert sent == len(data)
 
     def take(self) -> bytes:
-        """What there is of the content, found as a guest does it, in one go."""
+        """Return the available content, read as a guest would, without waiting."""
         return self.body.take(self.body.available())
 
 
 @asynccontextmanager
 async def receiving(head: bytes, **limits: float) -> AsyncIterator[Receiving]:
-    """One that is under way, waiting for content."""
+    """Return an active request that waits for content."""
     service = Answering()
     async with serving(service, **limits) as port, await connect(port) as client:
         await client.send_all(head)
@@ -342,13 +342,13 @@ async def receiving(head: bytes, **limits: float) -> AsyncIterator[Receiving]:
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_a_reader_that_finds_nothing_gets_what_has_come_by_then() -> None:
+async def test_a_reader_of_an_empty_body_receives_by_itself() -> None:
     async with receiving(SIZED) as request:
         for content in b"one", b"another":
             assert request.take() == b""
             request.send(content)
             assert request.take() == content
-        # What comes while nobody reads is taken by the task.
+        # While nobody reads, the task receives.
         request.send(b"a third")
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert request.body.buffered == len(b"a third")
@@ -356,8 +356,8 @@ async def test_a_reader_that_finds_nothing_gets_what_has_come_by_then() -> None:
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_a_reader_that_finds_nothing_has_its_answer_sent() -> None:
-    """Its client may send more only when it has read that."""
+async def test_a_reader_of_an_empty_body_sends_its_response() -> None:
+    """Its client may send more only after reading that."""
     async with receiving(SIZED) as request:
         response = Body()
         request.exchange.respond(Response(200, [], response))
@@ -395,14 +395,14 @@ async def test_the_end_in_chunks() -> None:
 
 
 async def answers_both(request: Receiving) -> None:
-    """What comes behind the content is the next request."""
+    """The data after the content is the next request."""
     request.exchange.respond(Response(200, [], Body.of(b"answer")))
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert (await request.client.receive_some()).endswith(b"answer")
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_chunks_that_are_too_many_to_be_decoded_in_one_go() -> None:
+async def test_many_chunks_are_decoded_in_turns() -> None:
     async with receiving(CHUNKED) as request:
         request.send(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
         pieces = []
@@ -419,12 +419,12 @@ async def test_chunks_that_are_too_many_to_be_decoded_in_one_go() -> None:
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_chunks_that_go_wrong() -> None:
+async def test_malformed_chunks() -> None:
     async with receiving(CHUNKED) as request:
         request.send(b"3\r\nabc\r\nno chunk\r\n")
-        assert request.take() == b"abc" or request.exchange.left
+        assert request.take() == b"abc" or request.exchange.abandoned
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert request.exchange.left
+        assert request.exchange.abandoned
         assert b"HTTP/1.1 400" in await request.client.receive_some()
         assert_cut_short(request.body)
 
@@ -437,19 +437,19 @@ def assert_cut_short(body: Body) -> None:
 
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("reader_first", [True, False])
-async def test_a_client_that_ends_in_the_middle(reader_first: bool) -> None:
+async def test_a_client_that_ends_within_its_content(reader_first: bool) -> None:
     async with receiving(SIZED) as request:
         await request.client.send_eof()
         if reader_first:
             assert request.take() == b""
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert_cut_short(request.body)
-        assert request.exchange.left
+        assert request.exchange.abandoned
 
 
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("reader_first", [True, False])
-async def test_a_connection_that_breaks(reader_first: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_connection_that_breaks_within_content(reader_first: bool, caplog: pytest.LogCaptureFixture) -> None:
     async with receiving(SIZED) as request:
         request.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await request.client.aclose()
@@ -457,17 +457,17 @@ async def test_a_connection_that_breaks(reader_first: bool, caplog: pytest.LogCa
             assert request.take() == b""
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert_cut_short(request.body)
-        assert request.exchange.left
+        assert request.exchange.abandoned
     assert not caplog.records
 
 
-async def test_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_tasks_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_time_slice, "_LONGEST", 0.0)
     async with receiving(SIZED) as request:
         request.send(b"one")
         assert request.take() == b"one"
         request.send(b"two")
-        assert request.take() == b""  # it has to wait
+        assert request.take() == b""  # it must wait
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert request.take() == b"two"
         request.send(b"three")
@@ -475,22 +475,22 @@ async def test_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_a_reader_that_is_interrupted() -> None:
-    """Some of the content may be lost, so the connection cannot go on."""
+async def test_an_interrupted_reader() -> None:
+    """Some content may be lost, so the connection cannot continue."""
     async with receiving(SIZED) as request:
         request.send(b"lost")
         request.body.on_readable = interrupt
         with pytest.raises(Interrupted):
             request.take()
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert request.exchange.left
+        assert request.exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(request.client)
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_a_response_whose_guest_is_interrupted_breaks_off() -> None:
-    """Some of it may be lost, so nothing may follow."""
+async def test_a_response_is_cut_if_its_guest_is_interrupted() -> None:
+    """Part of the response may be lost, so nothing may follow."""
     service = Answering()
     async with serving(service) as port, await connect(port) as client:
         await client.send_all(NEXT)
@@ -504,15 +504,15 @@ async def test_a_response_whose_guest_is_interrupted_breaks_off() -> None:
         body.try_write(bytes(body.capacity))
         body.on_permit = interrupt
         with pytest.raises(Interrupted):
-            # Room is made by sending, and somebody waits for room.
+            # Sending makes space, and a task waits for space.
             body.permit()
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert exchange.left
+        assert exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(client)
 
 
-async def test_nothing_comes_for_too_long(mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_read_timeout(mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture) -> None:
     async with receiving(SIZED, read_timeout=10.0) as request:
         for _ in range(3):
             mock_clock.jump(9)
@@ -521,13 +521,13 @@ async def test_nothing_comes_for_too_long(mock_clock: trio.testing.MockClock, ca
             assert request.take() == b"x"
         mock_clock.jump(9)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert not request.exchange.left
+        assert not request.exchange.abandoned
         mock_clock.jump(2)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert request.exchange.left
+        assert request.exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(request.client)
-    assert "a connection is closed: its client sent nothing for 10 s" in caplog.text
+    assert "closed a connection: its client sent nothing for 10 s" in caplog.text
 
 
 @settings(deadline=None, max_examples=50)
@@ -541,7 +541,9 @@ async def test_nothing_comes_for_too_long(mock_clock: trio.testing.MockClock, ca
     ),
     longest=st.sampled_from([0.0, math.inf]),
 )
-def test_content_is_whole_whoever_receives_it(chunk: int | None, steps: list[tuple[str, int]], longest: float) -> None:
+def test_content_is_complete_with_both_receivers(
+    chunk: int | None, steps: list[tuple[str, int]], longest: float
+) -> None:
     content = CONTENT[:80_000]
     if chunk is None:
         head, wire = HEAD + b"content-length: %d\r\n\r\n" % len(content), content
@@ -559,7 +561,7 @@ def test_content_is_whole_whoever_receives_it(chunk: int | None, steps: list[tup
             body = service.exchanges[0].request.body
             for what, count in steps:
                 if what == "send" and left:
-                    # What the system does not take is sent later.
+                    # The system accepts the rest later.
                     left = left[client.socket._sock.send(left[:count]) :]
                 elif what == "take":
                     body.available()
@@ -567,7 +569,7 @@ def test_content_is_whole_whoever_receives_it(chunk: int | None, steps: list[tup
                 else:
                     for _ in range(count):
                         await trio.lowlevel.checkpoint()
-            # All that is left is sent, and then read, at last.
+            # Everything is sent, and read, in the end.
             nursery.start_soon(client.send_all, left)
             with trio.fail_after(30):
                 while not body.ended:

@@ -1,4 +1,4 @@
-"""Freed memory is given back after a peak, and only then."""
+"""Freed memory is returned to the system after a peak, and only then."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from wasi_trio.component._account import Account, Budget
 from wasi_trio.serve._trimming import INTERVAL, LEAST, Trimming
 
 
-async def test_memory_is_given_back_after_a_peak(autojump_clock: trio.testing.MockClock) -> None:
+async def test_memory_is_returned_after_a_peak(autojump_clock: trio.testing.MockClock) -> None:
     budget = Budget()
     trimmed: list[float] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Trimming(budget, lambda: trimmed.append(1)).run)
         small = Account(budget=budget)
-        for _ in range(3):  # peaks that are none
+        for _ in range(3):  # too small to be peaks
             small.charge(LEAST // 2)
             small.refund(LEAST // 2)
             await trio.sleep(INTERVAL)
@@ -27,7 +27,7 @@ async def test_memory_is_given_back_after_a_peak(autojump_clock: trio.testing.Mo
         assert not trimmed, "it is held still"
         large.close()
         await trio.sleep(INTERVAL)
-        await until(lambda: len(trimmed) == 1)  # in another thread, for which the clock does not wait
+        await until(lambda: len(trimmed) == 1)  # in another thread, which the clock does not wait for
         await trio.sleep(10 * INTERVAL)
         assert len(trimmed) == 1
         Account(budget=budget).charge(4 * LEAST)
@@ -39,8 +39,8 @@ async def test_memory_is_given_back_after_a_peak(autojump_clock: trio.testing.Mo
         nursery.cancel_scope.cancel()
 
 
-async def test_the_c_library_is_asked_where_it_can_be(autojump_clock: trio.testing.MockClock) -> None:
-    """glibc has it, others have not: either way the task goes on, or ends, without an error."""
+async def test_the_c_library(autojump_clock: trio.testing.MockClock) -> None:
+    """glibc has malloc_trim, and other libraries do not. In both cases the task continues or ends without an error."""
     budget = Budget()
     with trio.move_on_after(3 * INTERVAL):
         async with trio.open_nursery() as nursery:

@@ -12,7 +12,7 @@ def content(data: bytes, more: bool = True) -> Message:
     return {"type": "http.request", "body": data, "more_body": more}
 
 
-async def test_content_then_the_client_leaves() -> None:
+async def test_content_followed_by_disconnect() -> None:
     give, take = trio.open_memory_channel[Message](0)
     body = Body()
     upload = Upload(take.receive, body)
@@ -30,7 +30,7 @@ async def test_content_then_the_client_leaves() -> None:
     assert left == [True]
 
 
-async def test_a_client_that_leaves_in_the_middle() -> None:
+async def test_disconnect_within_content() -> None:
     give, take = trio.open_memory_channel[Message](0)
     body = Body()
     async with give, take, trio.open_nursery() as nursery:
@@ -42,7 +42,7 @@ async def test_a_client_that_leaves_in_the_middle() -> None:
         await body.receive_some()
 
 
-async def test_no_faster_than_it_is_read() -> None:
+async def test_backpressure() -> None:
     give, take = trio.open_memory_channel[Message](0)
     body = Body(capacity=4)
     async with give, take, trio.open_nursery() as nursery:
@@ -58,7 +58,7 @@ async def test_no_faster_than_it_is_read() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_nothing_is_lost_where_it_is_cancelled_and_run_again() -> None:
+async def test_cancellation_loses_nothing() -> None:
     give, take = trio.open_memory_channel[Message](0)
     body = Body(capacity=4)
     upload = Upload(take.receive, body)
@@ -77,7 +77,7 @@ async def test_nothing_is_lost_where_it_is_cancelled_and_run_again() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_content_that_nobody_reads_is_dropped() -> None:
+async def test_unread_content_is_dropped() -> None:
     give, take = trio.open_memory_channel[Message](0)
     body = Body(capacity=4)
     upload = Upload(take.receive, body)

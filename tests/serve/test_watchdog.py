@@ -1,4 +1,4 @@
-"""Host functions that hold up the event loop: the watchdog tells of them, and ends them at the deadline."""
+"""Host functions that block the event loop: the watchdog logs them, and interrupts them at the deadline."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from wasi_trio.wasi.http._messages import Request, Response
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 
-#: what number of the path does it in ``Work.work``; 0 comes back at once
+#: The actions of ``Work.work`` by the number in the path. 0 returns at once.
 LOOP, SLEEP, RECEIVE, HASH, STUBBORN, FAST, BRIEF = range(1, 8)
-#: and in ``Work.later``
+#: The actions of ``Work.later``.
 LATER_AT_ONCE, LATER_LOOP, LATER_AFTER_WAITING, LATER_WAITS = range(100, 104)
 
 
 class Work:
-    """The host's ``acme:host/work``: the user's code. ``released`` ends what cannot be interrupted."""
+    """The host's ``acme:host/work``, as user code. ``released`` ends calls that cannot be interrupted."""
 
     def __init__(self) -> None:
         self.released = threading.Event()
@@ -87,7 +87,7 @@ class Work:
 
 @pytest.fixture(params=["the main thread", "another thread"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs an async function under trio on a thread."""
+    """Run an async function under trio on a thread."""
     if request.param == "the main thread":
         return trio.run
 
@@ -131,7 +131,7 @@ async def get(handler: ProxyHandler, which: int) -> Response:
 
 
 class Log(logging.Handler):
-    """What the watchdog has logged; ``on_record`` is called with each, on its thread."""
+    """The messages of the watchdog. ``on_record`` is called with each, on the watchdog's thread."""
 
     def __init__(self, on_record: Callable[[], None]) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def logged(on_record: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("guest", ["host_call", "p3_host_call"])
 @pytest.mark.parametrize("which", [LOOP, SLEEP, RECEIVE, HASH, STUBBORN, LATER_LOOP, LATER_AFTER_WAITING])
-def test_a_call_that_blocks_is_ended_at_the_deadline(which: int, guest: str, run: Run, work: Work) -> None:
+def test_a_blocking_call_is_interrupted_at_the_deadline(which: int, guest: str, run: Run, work: Work) -> None:
     async def main() -> None:
         async with handler(work, guest, request_timeout=0.3) as proxy:
             with pytest.raises(DeadlinePassed):
@@ -172,8 +172,8 @@ def test_a_call_that_blocks_is_ended_at_the_deadline(which: int, guest: str, run
     head, *stack = record.split("\n")
     function = "later" if which >= 100 else "work"
     assert head == (
-        f"instance 1 of {guest}: the host function acme:host/work {function} holds up the event loop past a "
-        f"request's deadline and is interrupted, while these requests are under way: GET /{which}?some"
+        f"instance 1 of {guest}: the host function acme:host/work {function} blocks the event loop past a "
+        f"request's deadline and is interrupted, with these active requests: GET /{which}?some"
     )
     assert stack[0] == "Stack of the stalled thread (most recent call last):"
     assert f", in {function}" in stack[1]
@@ -200,21 +200,21 @@ def test_without_a_deadline_a_stall_is_only_logged(run: Run, work: Work) -> None
     with logged() as records:
         run(main)
     (record,) = records
-    assert record.startswith("instance 1 of host_call: the host function acme:host/work work has held up the event")
+    assert record.startswith("instance 1 of host_call: the host function acme:host/work work has blocked the event")
     assert "pbkdf2_hmac" in record
 
 
-def test_a_stall_is_interrupted_if_so_told(run: Run, work: Work) -> None:
+def test_a_stall_is_interrupted_if_configured(run: Run, work: Work) -> None:
     async def main() -> None:
         async with handler(work, "host_call", stall_limit=0.05, interrupt_stalls=True) as proxy:
-            with pytest.raises(GuestFailed, match="held up the event loop"):
+            with pytest.raises(GuestFailed, match="blocked the event loop"):
                 await get(proxy, LOOP)
             assert (await get(proxy, 0)).status == 200
 
     run(main)
 
 
-def test_a_call_that_waits_holds_up_nothing(run: Run, work: Work) -> None:
+def test_a_waiting_call_blocks_nothing(run: Run, work: Work) -> None:
     async def main() -> None:
         async with handler(work, "host_call", request_timeout=0.1, stall_limit=0.01) as proxy:
             with pytest.raises(DeadlinePassed):
@@ -226,7 +226,7 @@ def test_a_call_that_waits_holds_up_nothing(run: Run, work: Work) -> None:
 
 @pytest.mark.parametrize("guest", ["host_call", "p3_host_call"])
 @pytest.mark.parametrize("which", [FAST, BRIEF])
-def test_healthy_requests_are_let_be(which: int, guest: str, run: Run, work: Work) -> None:
+def test_healthy_requests_are_not_interrupted(which: int, guest: str, run: Run, work: Work) -> None:
     async def main() -> None:
         async with handler(work, guest, request_timeout=30) as proxy:
             statuses: list[int] = []
@@ -246,7 +246,7 @@ def test_healthy_requests_are_let_be(which: int, guest: str, run: Run, work: Wor
     assert records == []
 
 
-def test_a_loop_that_the_host_holds_up_outside_of_any_call_is_let_be(run: Run, work: Work) -> None:
+def test_blocking_outside_of_calls_is_not_interrupted(run: Run, work: Work) -> None:
     async def main() -> None:
         async with handler(work, "host_call", request_timeout=0.05, stall_limit=0.01, interrupt_stalls=True) as proxy:
             async with trio.open_nursery() as nursery:

@@ -1,1 +1,1 @@
-"""A soak: servers under mixed load for minutes, and what is left of it afterwards. ``python -m tests.soak``."""
+"""A soak test: servers under mixed load for minutes, and a check for leaks. ``python -m tests.soak``."""

@@ -1,4 +1,4 @@
-"""``python -m tests.soak [--minutes 10] [--rounds 10]``: put servers under mixed load, and say what came of it."""
+"""``python -m tests.soak [--minutes 10] [--rounds 10]``: put servers under mixed load, and report the results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.soak.soak import PLANS, Course, soak
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10, help="of load, besides the rests (default: 10)")
-    parser.add_argument("--rounds", type=int, default=10, help="with a rest after each (default: 10)")
-    parser.add_argument("--seed", type=int, default=None, help="for what clients do at random")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of load, without the rests (default: 10)")
+    parser.add_argument("--rounds", type=int, default=10, help="number of rounds, with a rest after each (default: 10)")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the clients' random actions")
     options = parser.parse_args()
     if options.minutes <= 0 or options.rounds < 2:
-        parser.error("there must be time, and two rounds to compare")
+        parser.error("--minutes must be positive, and --rounds at least 2")
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     random.seed(seed)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The clients of a soak, good and bad. Each is one visit to a server, and fails where it gets the wrong answer."""
+"""The clients of a soak, good and bad. Each makes one visit to a server, and fails after a wrong response."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ HOUR = "/sleep?ms=3600000"
 BLOCK = bytes(range(256)) * 64
 
 
-# ---- those whose every request must be answered ------------------------------------------------------------
+# ---- clients whose requests must all succeed ---------------------------------------------------------------
 
 
 async def fast(port: int) -> None:
-    """A few requests on one connection."""
+    """Send a few requests on one connection."""
     async with Client(port) as client:
         for _ in range(random.randint(1, 20)):
             answer = await client.ask("/hello")
@@ -54,7 +54,7 @@ async def slow(port: int) -> None:
 
 
 async def multiplexed(port: int) -> None:
-    """A few requests at once on a connection of HTTP/2, of which one is never read."""
+    """Send a few concurrent requests on an HTTP/2 connection, one of which is never read."""
     content = BLOCK * random.randint(1, 20)
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         client = Http2(stream)
@@ -68,7 +68,7 @@ async def multiplexed(port: int) -> None:
         assert withheld not in client.ended
 
 
-# ---- those that are told what is wrong ---------------------------------------------------------------------
+# ---- clients that receive errors ---------------------------------------------------------------------------
 
 
 async def trapping(port: int) -> None:
@@ -87,7 +87,7 @@ async def late(port: int) -> None:
         assert (await client.ask(HOUR)).status == 504
 
 
-# ---- those of the guests hoard and p3_hoard ----------------------------------------------------------------
+# ---- clients of the guests hoard and p3_hoard --------------------------------------------------------------
 
 
 async def surviving(port: int) -> None:
@@ -98,13 +98,13 @@ async def surviving(port: int) -> None:
 
 
 async def hoarding(port: int) -> None:
-    """Has an instance hold all that it may, of one kind, until it is ended."""
+    """Make an instance hold the maximum of one kind, until it is ended."""
     async with Client(port) as client:
         answer = await client.ask(f"/{random.randint(1, 4)}")
         assert answer.status in (500, 504), answer.status
 
 
-# ---- those that break off, each at one of several stages ------------------------------------------------------
+# ---- clients that break off, each at one of several stages -------------------------------------------------
 
 
 async def leaving(port: int) -> None:
@@ -136,7 +136,7 @@ async def leaving(port: int) -> None:
 
 
 async def oversized(port: int) -> None:
-    """More than is taken, or more than is there."""
+    """Exceed a limit of the server, or of the announced length."""
     head = b"HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
     request, statuses = random.choice(
         [
@@ -150,12 +150,12 @@ async def oversized(port: int) -> None:
     )
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         answered = await _exchange(stream, request)
-    # It may close, with a reset, before this has read what it says.
+    # The server may reset the connection before this client has read the response.
     assert not answered or int(answered.split()[1]) in statuses, answered[:100]
 
 
 async def half_open(port: int) -> None:
-    """Connections on which nothing goes on, or only in one direction; the server has to end some by itself."""
+    """Open connections without traffic, or with traffic in one direction. The server must end some of them."""
     head = b"HTTP/1.1\r\nhost: localhost\r\n\r\n"
     kind = random.choice(["silent", "half a head", "reads nothing", "sends no more"])
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -177,7 +177,7 @@ async def half_open(port: int) -> None:
 
 
 async def _exchange(stream: trio.SocketStream, request: bytes) -> bytes:
-    """What is answered first to a request, which is being sent meanwhile for as long as it is taken."""
+    """Return the first response data, while the request is sent for as long as the server accepts it."""
     answer = b""
     async with trio.open_nursery() as nursery:
 
@@ -185,7 +185,7 @@ async def _exchange(stream: trio.SocketStream, request: bytes) -> bytes:
             try:
                 await stream.send_all(request)
             except trio.BrokenResourceError:
-                return  # it is answered already, and the rest not wanted
+                return  # the server has responded and does not read the rest
 
         nursery.start_soon(send)
         answer = await _receive(stream)
@@ -194,7 +194,7 @@ async def _exchange(stream: trio.SocketStream, request: bytes) -> bytes:
 
 
 async def _receive(stream: trio.SocketStream) -> bytes:
-    """The next bytes; none where the connection was ended, in whatever way."""
+    """Return the next bytes, or none if the connection has ended in any way."""
     try:
         return bytes(await stream.receive_some())
     except trio.BrokenResourceError:
@@ -205,7 +205,7 @@ def _reset_at_close(stream: trio.SocketStream) -> None:
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-#: what a visit may fail with
+#: the exceptions with which a visit may fail
 FAILURES = (
     AssertionError,
     OSError,
@@ -215,7 +215,7 @@ FAILURES = (
     h11.RemoteProtocolError,
 )
 
-#: how many of each kind there are at a time, and the seconds between a visit's end and the next, at most
+#: the number of concurrent clients of each kind, and the maximum seconds between the visits of one client
 HEALTHY: dict[str, tuple[Visit, int, float]] = {
     "fast": (fast, 2, 0.1),
     "echoing": (echoing, 1, 0.1),
@@ -230,11 +230,11 @@ UNHEALTHY: dict[str, tuple[Visit, int, float]] = {
     "oversized": (oversized, 1, 0.5),
     "half-open": (half_open, 1, 0.5),
 }
-#: those of guests that hoard
+#: clients of guests that hoard
 HOARDERS: dict[str, tuple[Visit, int, float]] = {
     "surviving": (surviving, 2, 0.1),
     "hoarding": (hoarding, 2, 0.2),
     "half-open": (half_open, 1, 0.5),
 }
-#: of the unhealthy, what takes the other requests of its instance with it
+#: unhealthy kinds that end the other requests of their instance
 CONTAGIOUS = ("trapping", "spinning")

@@ -1,4 +1,4 @@
-"""Load on a server in rounds; after each the server rests, and is looked at for what was left behind."""
+"""Load on a server in rounds. After each round the server rests, and is checked for leaks."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from tests.e2e.support import Client
 from tests.soak.clients import CONTAGIOUS, FAILURES, HEALTHY, HOARDERS, UNHEALTHY, Visit
 from wasi_trio.serve._trimming import INTERVAL
 
-#: seconds for one visit, and for a server to come to rest, on a machine that is busy
+#: seconds for one visit, and for a server to become idle, on a busy machine
 PATIENCE = 60.0
-#: visits of one kind and task in a round, at most
+#: maximum visits of one task in a round
 MOST_VISITS = 10_000
-#: seconds of rest in which a server gives back the memory of a peak
+#: seconds in which an idle server returns the memory of a peak
 TRIMMED = INTERVAL + 1.0
 
-#: A deadline of a few seconds is long for the healthy, even beside one that spins on a machine that is busy. The same
-#: bounds the wait for clients that have ended their side, so that a server soon comes to rest.
+#: A deadline of a few seconds suffices for healthy clients, even beside a spinning guest on a busy machine. It also
+#: bounds the wait for half-closed clients, so that a server soon becomes idle.
 OPTIONS = ["--request-timeout", "3s", "--half-closed-timeout", "3s", "--admin-addr", "127.0.0.1:0"]
-#: what guests that hoard may hold
+#: limits of guests that hoard
 LITTLE = ("--max-instance-memory", "32MiB", "--max-memory-size", "16MiB")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A server to be put under load: its guest, its options, the kinds of its clients, and those of them left out.
+    """A server for a soak: its guest, its options, and the kinds of its clients, except those in ``without``.
 
-    ``growth`` is how many bytes its memory may grow by in the second half of the rounds.
+    ``growth`` bounds the growth of its memory, in bytes, in the second half of the rounds.
     """
 
     title: str
@@ -48,14 +48,14 @@ class Plan:
 
     @property
     def clients(self) -> dict[str, tuple[Visit, int, float]]:
-        """The kinds that come to it: how each visits, how many there are of it, and their pause between visits."""
+        """The kinds of its clients: the visit, the number of clients, and their pause between visits."""
         return {name: kind for name, kind in self.kinds.items() if name not in self.without}
 
 
 PLANS = (
     Plan("WASI 0.2, instances reused", "python_p2", ("--max-instance-reuse-count", "50")),
     Plan("WASI 0.3, one request at a time", "python_p3", ("--max-instance-concurrent-reuse-count", "1")),
-    # Requests that share an instance share its end, so nobody comes that ends one at once.
+    # Requests that share an instance share its end, so contagious clients are excluded.
     Plan("WASI 0.3, 16 requests at a time", "python_p3", without=CONTAGIOUS),
     Plan("WASI 0.2, guests that hoard", "hoard", (*LITTLE, "--max-instance-reuse-count", "50"), HOARDERS),
     Plan(
@@ -69,7 +69,7 @@ PLANS = (
 
 @dataclass(frozen=True)
 class Reading:
-    """What a server has while no client is there. ``files`` is None where the system does not tell."""
+    """The resources of a server without clients. ``files`` is None if the system does not report it."""
 
     memory: int
     files: int | None
@@ -84,7 +84,7 @@ class Reading:
 
 @dataclass
 class Course:
-    """How a server fared. ``readings`` are those before the first round and after each."""
+    """The result of a server. ``readings`` are those before the first round and after each."""
 
     plan: Plan
     visits: Counter[str] = field(default_factory=Counter)
@@ -96,12 +96,12 @@ class Course:
 
     @property
     def growth(self) -> int:
-        """Bytes by which its memory grew in the second half of the rounds."""
+        """Return the growth of its memory in bytes in the second half of the rounds."""
         rounds = self.readings[1:]
         return rounds[-1].memory - rounds[(len(rounds) - 1) // 2].memory
 
     def problems(self) -> list[str]:
-        """All that is not as it has to be, a line each."""
+        """Return all violations, one line each."""
         problems = list(self.failures)
         before, after = self.readings[0], self.readings[-1]
         for what in ("files", "tasks", "instances", "requests"):
@@ -116,9 +116,9 @@ class Course:
 
 
 async def soak(plans: Iterable[Plan], folder: Path, seconds: float, rounds: int, rest: float = TRIMMED) -> list[Course]:
-    """Put servers under load side by side, for so many seconds altogether; returns when all have come to rest.
+    """Put servers under load concurrently, for ``seconds`` in total. Return when all are idle.
 
-    After each round they rest for ``rest`` seconds more before they are looked at.
+    After each round they rest for ``rest`` seconds before the check.
     """
     courses = []
     async with trio.open_nursery() as nursery:
@@ -135,7 +135,7 @@ async def _run(course: Course, folder: Path, seconds: float, rounds: int, rest: 
     patience = rounds * (seconds + 2 * PATIENCE) + 3 * PATIENCE
     component = on_disk(folder, plan.guest)
     async with command(folder, component, *OPTIONS, *plan.options, patience=patience) as server:
-        # A first request, for what is only made once.
+        # A first request, for one-time work.
         async with Client(server.port) as client:
             await client.ask("/hello")
         await _rest(course, server)
@@ -190,12 +190,12 @@ async def _visits(course: Course, name: str, visit: Visit, port: int, pause: flo
 
 
 async def _rest(course: Course, server: Process) -> None:
-    """Wait until a server has let go of everything, or does not any more, and take a reading."""
+    """Wait until a server has released everything, or stops changing, and take a reading."""
     before = course.readings[0] if course.readings else None
     end = time.monotonic() + PATIENCE
     while True:
         reading = await _read(server)
-        # What is left of a connection is gone a moment after its client.
+        # The resources of a connection are released shortly after its client has ended.
         settled = before is None or (reading.tasks <= before.tasks and (reading.files or 0) <= (before.files or 0))
         if (reading.at_rest and settled) or time.monotonic() > end:
             course.readings.append(reading)
@@ -215,7 +215,7 @@ async def _read(server: Process) -> Reading:
 
 
 async def _samples(server: Process) -> dict[str, float]:
-    """The server's metrics by name, without what all of them begin with, and by label where they have one."""
+    """Return the server's metrics by name, without their common prefix, and by label if they have one."""
     with trio.fail_after(PATIENCE):
         async with Client(server.admin_port) as client:
             answer = await client.ask("/metrics", "GET", b"", ("connection", "close"))

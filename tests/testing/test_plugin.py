@@ -221,7 +221,8 @@ def test_without_pytest_trio(suite: Suite) -> None:
                 "wasi_trio.lazy",
                 "wasi_trio.testing",
                 "wasi_trio.testing.plugin",
-                "wasi_trio.testing._recording",
+                "wasi_trio.testing._record_mode",
+            "wasi_trio.testing._recording",
             }
 
         def test_by_hand():

@@ -57,11 +57,23 @@ async def test_requests_that_share_an_instance(autojump_clock: MockClock) -> Non
 
 
 async def test_idle_waits_for_what_a_guest_does_after_its_response(autojump_clock: MockClock) -> None:
-    async with component(wat.source("p3_background")) as app:
+    async with component(wat.source("p3_background"), idle_instance_timeout=60) as app:
         assert await (await app.get("/5000")).text() == "0\n"
-        await app.settled()
+        await app.idle()
         assert trio.current_time() >= 5
+        assert app.live == 1
+        assert await (await app.get("/0")).text() == "1\n", "it has counted what it did after its response"
+        await app.settled()
         assert app.instances[0].retired is Retirement.IDLE
+
+
+async def test_idle_ends_with_the_instance_of_a_guest_that_never_does(autojump_clock: MockClock) -> None:
+    async with component(wat.source("p3_background"), post_response_timeout=2) as app:
+        await app.get("/5000")
+        await app.idle()
+        assert 2 <= trio.current_time() < 5
+        await app.settled()
+        assert app.instances[0].retired is Retirement.DEADLINE
 
 
 async def test_idle_waits_for_a_request_of_another_task(autojump_clock: MockClock) -> None:

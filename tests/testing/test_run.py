@@ -211,7 +211,7 @@ async def test_a_command_that_is_cancelled(autojump_clock: MockClock) -> None:
     ("source", "message"),
     [
         ("nowhere.wasm", "cannot read nowhere.wasm"),
-        (wat.source("hello"), "the component exports no wasi:cli/run"),
+        (wat.source("hello"), "the component is not a command"),
         (bytes(wasmtime.wat2wasm(CALLS)), "nothing provides these imports of the component: acme:host/work"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The allow-list for sockets and outgoing HTTP, by itself."""
+"""The allow-list for sockets and outgoing HTTP, on its own."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 
 
 class OnEvent(Pollable):
-    """What a user's own pollable looks like."""
+    """A pollable as users would write it."""
 
     def __init__(self) -> None:
         self.event = trio.Event()

@@ -1,4 +1,4 @@
-"""wasi:io/streams: the rules every stream keeps."""
+"""wasi:io/streams: the rules for all streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def fill(writer: int) -> int:
-    """Fill a pipe to the brim; how many bytes that took."""
+    """Fill a pipe, and return the number of bytes written."""
     os.set_blocking(writer, False)
     size = 0
     try:
@@ -42,7 +42,7 @@ def fill(writer: int) -> int:
 
 
 def hang_up(writer: int) -> None:
-    """End what the reader reads; the descriptor stays the fixture's to close."""
+    """End the reader's input. The fixture still closes the descriptor."""
     with open(os.devnull, "wb") as devnull:
         os.dup2(devnull.fileno(), writer)
 
@@ -53,7 +53,7 @@ def drain(reader: int, size: int) -> None:
 
 
 def failure(outcome: object) -> BaseException:
-    """The reason inside a ``last-operation-failed``."""
+    """Return the reason in a ``last-operation-failed``."""
     assert isinstance(outcome, Err)
     assert outcome.value.case == "last-operation-failed"
     assert isinstance(outcome.value.value, Error)
@@ -157,18 +157,18 @@ def test_writing_more_than_permitted_traps() -> None:
     sink = CapturedOutput(limit=10)
     stream = SinkStream(sink)
     assert stream.check_write() == Ok(10)
-    with pytest.raises(Trap, match="11 bytes where check-write permits 10"):
+    with pytest.raises(Trap, match="11 bytes, but check-write permits 10"):
         stream.write(b"x" * 11)
     with pytest.raises(Trap, match=f"{U64_MAX} bytes"):
         stream.write_zeroes(U64_MAX)
     assert stream.write(b"x" * 6) == Ok()
-    with pytest.raises(Trap, match="5 bytes where check-write permits 4"):
+    with pytest.raises(Trap, match="5 bytes, but check-write permits 4"):
         stream.write(b"x" * 5)
     assert sink.getvalue() == b"x" * 6
 
 
 def test_a_permit_is_good_until_it_is_used() -> None:
-    """The room may be gone by then, taken by another stream on the same sink, and the guest cannot know."""
+    """Another stream on the same sink may have taken the room, which the guest cannot know."""
     sink = CapturedOutput(limit=10)
     one, two = SinkStream(sink), SinkStream(sink)
     assert one.check_write() == two.check_write() == Ok(10)
@@ -197,7 +197,7 @@ async def test_the_most_bytes_of_a_blocking_write() -> None:
 
 async def test_a_closed_stream_stays_closed() -> None:
     stream = SinkStream(CapturedOutput(limit=3))
-    # That the stream is full, so closed, after the very last byte is not this call's failure.
+    # The stream is full, and so closed, after the last byte, but this call does not fail.
     assert await stream.blocking_write_and_flush(b"abc") == Ok()
     for _ in range(2):
         assert stream.check_write() == CLOSED
@@ -218,7 +218,7 @@ async def test_a_write_that_only_partly_fits() -> None:
 
 
 async def test_a_failed_write_is_reported_once(pipe: tuple[int, int]) -> None:
-    stream = SinkStream(ProcessOutput(pipe[0]))  # the end that cannot be written to
+    stream = SinkStream(ProcessOutput(pipe[0]))  # the read end, which is not writable
     error = failure(await stream.blocking_write_and_flush(b"x"))
     assert isinstance(error, OSError)
     assert stream.check_write() == CLOSED
@@ -291,7 +291,7 @@ async def test_splice_moves_no_more_than_asked_permitted_or_there() -> None:
 async def test_splice_reports_the_end_of_its_source() -> None:
     out = SinkStream(NullSink())
     assert out.splice(SourceStream(BytesSource()), 1) == CLOSED
-    assert out.check_write() == Ok(ROOM)  # it was the source that was closed
+    assert out.check_write() == Ok(ROOM)  # the source was closed, not this stream
 
 
 async def test_blocking_splice_waits_for_both_sides(pipe: tuple[int, int]) -> None:

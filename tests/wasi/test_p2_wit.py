@@ -1,4 +1,4 @@
-"""The interfaces of WASI 0.2 against the WIT files they implement."""
+"""The interfaces of WASI 0.2 compared with their WIT files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from wasi_trio.wasi.p2 import INTERFACES, VERSION
 from wasi_trio.wasi.p2 import _filesystem as filesystem
 from wasi_trio.wasi.p2._io import Error
 
-#: unstable features that are provided (``clocks-timezone`` is not)
+#: the unstable features that are implemented (``clocks-timezone`` is not)
 FEATURES = ("network-error-code",)
-#: what a component exports to its host
+#: exports for the host
 EXPORTED = {"wasi:cli/run", "wasi:http/incoming-handler"}
 
 WIT = wit.load([resources.files("wasi_trio.wasi") / "wit" / "p2"], FEATURES)
@@ -61,7 +61,7 @@ def test_every_function_is_there(name: str, function: str) -> None:
 
 @pytest.mark.parametrize("name", INTERFACES)
 def test_nothing_else_is_there(name: str) -> None:
-    """A public name that the WIT does not have would be a misspelt one."""
+    """An additional public name would be misspelt."""
     interface = DESCRIBED[name]
     own = {
         type_name
@@ -81,7 +81,7 @@ def test_every_interface_is_made_from_a_context(name: str) -> None:
 
 
 async def answer(name: str, function: str, resource: object | None) -> object:
-    """Call a function with arguments of no meaning."""
+    """Call a function with arbitrary arguments."""
     found = counterpart(INTERFACES[name], function)
     arguments: list[object] = [None for _ in DESCRIBED[name].functions[function].params]
     if resource is not None:

@@ -1,4 +1,4 @@
-"""The WIT that is kept parsed is that of the texts beside it."""
+"""The packed WIT matches the WIT files."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ async def test_input_from_a_descriptor_that_does_not_block(pipe: tuple[int, int]
 
 
 def test_output_with_room_is_written_at_once(pipe: tuple[int, int]) -> None:
-    """Not even an event loop is needed for that, let alone a thread."""
+    """This needs neither an event loop nor a thread."""
     reader, writer = pipe
     output = ProcessOutput(writer)
     output.put(b"hello\n")
@@ -141,7 +141,7 @@ async def test_output_without_room_is_written_in_order_and_stops_nobody(pipe: tu
     assert output.permit() == ROOM - 4
     assert not output.flushed()
     output.put(b"two ")
-    output.put(b"x" * (2 * ROOM))  # more than was permitted is taken all the same
+    output.put(b"x" * (2 * ROOM))  # data beyond the permit is accepted all the same
     assert output.permit() == 0
     wanted = size + 8 + 2 * ROOM
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Sources and sinks that hold or reshape what a guest reads and writes."""
+"""Sources and sinks that store or transform the guest's data."""
 
 from __future__ import annotations
 

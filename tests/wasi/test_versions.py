@@ -1,4 +1,4 @@
-"""Components of any 0.2 and 0.3, and what those of 0.3.1 may have in them."""
+"""Components of any 0.2 and 0.3 version, and the additions of 0.3.1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wasi_trio.wasi._loading import compile_component, open_engine
 
 
 def of_version(name: str, track: str, version: str) -> str:
-    """A guest as a toolchain of another release would have made it."""
+    """Return a guest as the toolchain of another release would build it."""
     return re.sub(rf"@{re.escape(track)}\.\d+", f"@{version}", wat.source(name))
 
 
@@ -45,7 +45,7 @@ async def test_others_are_refused(version: str) -> None:
 
 
 async def test_what_a_later_release_adds_is_what_is_missing() -> None:
-    """And it is named alone, since the rest of its interface is there."""
+    """Only the addition is reported, because the host implements the rest of its interface."""
     text = """(component
       (import "wasi:random/random@0.3.1" (instance $random
         (export "get-random-u64" (func (result u64)))
@@ -57,7 +57,7 @@ async def test_what_a_later_release_adds_is_what_is_missing() -> None:
     assert caught.value.missing == ("wasi:random/random@0.3.1 get-random-u65",)
 
 
-# ---- what 0.3.1 admits -------------------------------------------------------------------------------------
+# ---- additions of 0.3.1 ------------------------------------------------------------------------------------
 
 IMPLEMENTS = """(component
   (import "primary" (implements "wasi:random/random@{version}") (external-id "a source of its own") (instance $one
@@ -77,7 +77,7 @@ class Seven:
 
 @pytest.mark.parametrize("version", ["0.2.12", "0.3.0", "0.3.1"])
 async def test_an_import_may_say_what_it_implements(version: str) -> None:
-    """It is met by that interface, unless the host has something for its own name."""
+    """That interface satisfies it, unless the host has an implementation for its own name."""
     data = bytes(wasmtime.wat2wasm(IMPLEMENTS.format(version=version, type="u64")))
     with open_engine() as engine:
         compiled = compile_component(engine, data, "it")

@@ -1,4 +1,4 @@
-"""Typed bindings for Python: classes for what a component imports, clients for what it exports."""
+"""Typed bindings for Python: protocols for the imports of a component, and clients for its exports."""
 
 from __future__ import annotations
 

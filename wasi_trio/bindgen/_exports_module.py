@@ -1,4 +1,4 @@
-"""The module of an exported interface: a client for it."""
+"""The module of an exported interface, with its client."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from wasi_trio.bindgen._types import Way
 from wasi_trio.component._names import FunctionKind, parse_function_name
 from wasi_trio.component.wit import _tree as tree
 
-#: what resources have that are none of WIT's
-_OF_RESOURCES = {"INTERFACE", "rep", "resource"}
+#: reserved attributes of resource classes
+_RESERVED = {"INTERFACE", "rep", "resource"}
 
 
 class ExportsModule(Module):
@@ -32,7 +32,7 @@ class ExportsModule(Module):
         self.want("ExportedResource")
         docs = name.docs or f"The resource ``{name.text}``, which the component implements."
         functions = self.functions(name.text, FunctionKind.METHOD)
-        given = Names(set(_OF_RESOURCES))
+        given = Names(set(_RESERVED))
         named = [(given.function(function.name.text), function) for function in functions]
         hidden = {name for name, _ in named}
         methods = [self._method(name, function, hidden, ["self"]) for name, function in named]
@@ -41,7 +41,7 @@ class ExportsModule(Module):
         return [[f"class {class_}(ExportedResource):", *layout.indented(layout.spaced(blocks, 1))]]
 
     def _statics(self, name: tree.Name) -> list[str]:
-        """What is called of a resource without an object."""
+        """Return the class for the constructor and the static functions of a resource."""
         functions = self.functions(name.text, FunctionKind.CONSTRUCTOR, FunctionKind.STATIC)
         if not functions:
             return []
@@ -53,7 +53,7 @@ class ExportsModule(Module):
         ]
         hidden = {name for name, _ in named}
         methods = [self._method(name, function, hidden, []) for name, function in named]
-        docs = layout.docstring(f"Makes a ``{name.text}``: its constructor, and its static functions.")
+        docs = layout.docstring(f"The constructor and the static functions of ``{name.text}``.")
         class_ = self.names.statics[name.text]
         return [
             f"class {class_}(InterfaceClient):",
@@ -68,7 +68,7 @@ class ExportsModule(Module):
         ]
         functions = [(names.attributes[function.name.text], function) for function in self.functions(None)]
         hidden = {*(name for name, _ in functions), *(names.attributes[f"resource {name}"] for name in resources)}
-        blocks = [layout.docstring(self.member.node.name.docs or f"Calls {self.member.name or 'the component'}.")]
+        blocks = [layout.docstring(self.member.node.name.docs or f"Client of {self.member.name or 'the world'}.")]
         if resources:
             self.want("Instance")
             instance = self.placed("Instance", hidden)
@@ -91,7 +91,7 @@ class ExportsModule(Module):
 
 
 def binary_name(function: tree.FunctionNode) -> str:
-    """The name by which components export a function."""
+    """Return the name of an exported function in the component."""
     if function.kind is FunctionKind.FREE:
         return function.name.text
     name = f".{function.name.text}" if function.name.text else ""

@@ -1,4 +1,4 @@
-"""From a component or WIT to a package on disk."""
+"""Generates a package on disk from a component or WIT."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def generate(
     world: str | None = None,
     options: EngineOptions = DEFAULT,
 ) -> list[str]:
-    """Write the bindings of ``source`` into a folder, and return the paths of the files in it.
+    """Write the bindings of ``source`` into a directory, and return the relative paths of the files.
 
-    ``source`` is a component's file, a WIT file, or a folder of WIT; where WIT has several worlds, ``world`` names one.
-    Raises BindgenError or LoadError, with one line that says what is wrong.
+    ``source`` is the file of a component, a WIT file, or a directory of WIT. ``world`` selects one of several worlds.
+    Raises BindgenError or LoadError with a one-line message.
     """
     found, title = read_world(os.fspath(source), world, options)
     host = wasi_imports()

@@ -1,4 +1,4 @@
-"""The module of an imported interface: what its host functions have to be like."""
+"""The module of an imported interface, with the protocols of its host functions."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class ImportsModule(Module):
     def resource(self, name: tree.Name) -> list[list[str]]:
         self.want("Any", "TypeAlias")
         names = self.names
-        comment = f"#: an object of the host's that is its ``{name.text}``"
+        comment = f"#: a host object for ``{name.text}``"
         blocks = [[comment, f"{names.any[name.text]}: TypeAlias = Any"]]
         if has_methods(self.member, name.text):
             blocks.append(
                 self._methods(
                     names.resources[name.text],
-                    name.docs or f"The resource ``{name.text}``: an object that the host makes.",
+                    name.docs or f"The resource ``{name.text}``, which the host implements.",
                     self.functions(name.text, FunctionKind.METHOD),
                 )
             )
         if has_statics(self.member, name.text):
             functions = self.functions(name.text, FunctionKind.CONSTRUCTOR, FunctionKind.STATIC)
-            docs = f"The class of ``{name.text}``: its constructor, and what is called without an object."
+            docs = f"The class of ``{name.text}``: its constructor and its static functions."
             blocks.append(self._methods(names.statics[name.text], docs, functions))
         return blocks
 
@@ -45,7 +45,7 @@ class ImportsModule(Module):
         ]
         functions = self.functions(None)
         name = self.names.interface
-        docs = self.member.node.name.docs or f"What the host implements for {self.member.name or 'the world itself'}."
+        docs = self.member.node.name.docs or f"The host functions of {self.member.name or 'the world itself'}."
         hidden = {pascal_case(name.text) for name in properties}
         extra = []
         for resource in properties:
@@ -76,7 +76,7 @@ class ImportsModule(Module):
         _, parameters = self.parameters(function, Way.TO_PYTHON, hidden)
         constructor = function.kind is FunctionKind.CONSTRUCTOR
         if constructor:
-            # A call of the class returns the object, also where WIT says that it can fail.
+            # A call of the class returns the object, even if the constructor in WIT can fail.
             assert function.resource is not None
             result = self.annotation(tree.NamedType(function.resource, 0), Way.FROM_PYTHON, hidden)
         else:

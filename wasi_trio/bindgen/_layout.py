@@ -1,4 +1,4 @@
-"""Python text, laid out as ``ruff format`` has it: so that neither it nor any other tool is needed for that."""
+"""Python text in the layout of ``ruff format``, so that generated files need no formatter."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 WIDTH = 120
 INDENT = "    "
 
-#: keeps a formatter from lines that are longer than it would have them and that nothing here can break
-_AS_IT_IS = "  # fmt: skip"
+#: protects unbreakable long lines from a formatter
+_FMT_SKIP = "  # fmt: skip"
 
 
 def indented(lines: Sequence[str]) -> list[str]:
@@ -17,13 +17,14 @@ def indented(lines: Sequence[str]) -> list[str]:
 
 
 def string(text: str) -> str:
-    """A literal in double quotes."""
-    # JSON's escapes are Python's as well, but for characters beyond the first plane, which it writes as surrogates.
+    """Return a literal in double quotes."""
+    # JSON's escapes are valid in Python, except for characters beyond the first plane, which JSON encodes as
+    # surrogates.
     return json.dumps(text) if text.isascii() else repr(text)
 
 
 def docstring(text: str) -> list[str]:
-    """A docstring with this text, which may be anything, and ends nowhere but at its end."""
+    """Return a docstring with any text, escaped so that the text cannot end it."""
     text = text.expandtabs(4).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     text = "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
     lines = [line.rstrip() for line in text.strip().split("\n")]
@@ -35,44 +36,44 @@ def docstring(text: str) -> list[str]:
 
 
 def bracketed(head: str, items: Sequence[str], tail: str, depth: int = 0) -> list[str]:
-    """``head``, which ends in an opening bracket, items, and ``tail``, which begins with the closing one.
+    """Return ``head``, items and ``tail``, where ``head`` ends and ``tail`` begins with a bracket.
 
-    On one line if it fits, else with an item on each line; ``depth`` is how deep it stands.
+    The result is one line if it fits, else it has one line for each item. ``depth`` is its indentation level.
     """
     flat = f"{head}{', '.join(items)}{tail}"
     if len(flat) + depth * len(INDENT) <= WIDTH or not items:
-        return [flat if len(flat) + depth * len(INDENT) <= WIDTH else flat + _AS_IT_IS]
+        return [flat if len(flat) + depth * len(INDENT) <= WIDTH else flat + _FMT_SKIP]
     lines = [head, *(f"{INDENT}{item}," for item in items), tail]
     if any(len(line) + depth * len(INDENT) > WIDTH for line in lines):
-        lines[-1] += _AS_IT_IS
+        lines[-1] += _FMT_SKIP
     return lines
 
 
 def function(head: str, parameters: Sequence[str], result: str, body: Sequence[str], depth: int = 0) -> list[str]:
-    """A function; ``head`` is ``def name`` or ``async def name``. A body of ``...`` stands behind the colon."""
+    """Return a function. ``head`` is ``def name`` or ``async def name``. A body of ``...`` follows the colon."""
     if list(body) == ["..."]:
         return bracketed(f"{head}(", parameters, f") -> {result}: ...", depth)
     return [*bracketed(f"{head}(", parameters, f") -> {result}:", depth), *indented(body)]
 
 
 def assignment(head: str, operands: Sequence[str], depth: int = 0) -> list[str]:
-    """``head`` is ``name = `` or so; the operands have ``|`` between them."""
+    """Return an assignment of a union of operands. ``head`` is for example ``name = ``."""
     room = WIDTH - depth * len(INDENT)
     flat = " | ".join(operands)
     if len(head) + len(flat) <= room:
         return [head + flat]
     if len(operands) == 1:
-        return [head + flat + _AS_IT_IS]
+        return [head + flat + _FMT_SKIP]
     if len(INDENT) + len(flat) <= room:
         return [f"{head}(", INDENT + flat, ")"]
     lines = [f"{head}(", INDENT + operands[0], *(f"{INDENT}| {operand}" for operand in operands[1:]), ")"]
     if any(len(line) > room for line in lines):
-        lines[-1] += _AS_IT_IS
+        lines[-1] += _FMT_SKIP
     return lines
 
 
 def spaced(blocks: Sequence[Sequence[str]], lines_between: int) -> list[str]:
-    """Blocks of lines with empty lines between them; empty blocks leave no trace."""
+    """Return the blocks, with empty lines between them. Empty blocks are omitted."""
     found: list[str] = []
     for block in blocks:
         if block:
@@ -90,7 +91,7 @@ def import_from(module: str, names: Sequence[str]) -> list[str]:
 
 
 def comments(docs: str) -> list[str]:
-    """What doc comments say, as comments of Python's."""
+    """Return doc comments as Python comments."""
     if not docs:
         return []
     lines = [line.expandtabs(4).rstrip() for line in docs.split("\n")]
@@ -99,7 +100,7 @@ def comments(docs: str) -> list[str]:
 
 
 def import_lines(modules: dict[str, list[str]]) -> list[str]:
-    """``from`` statements, in the order that linters want: relative ones from the farthest on, names by their case."""
+    """Return ``from`` statements in the order of linters: distant relative imports first, names sorted by case."""
     lines: list[str] = []
     for module in sorted(modules, key=lambda name: (-len(name) + len(name.lstrip(".")), name)):
         names = sorted(set(modules[module]), key=_import_order)

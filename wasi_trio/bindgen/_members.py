@@ -1,4 +1,4 @@
-"""The names that the interfaces of a world get in Python."""
+"""The Python names for the interfaces of a world."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from wasi_trio.bindgen._world import Member, Side
 from wasi_trio.component._values import pascal_case, snake_case
 from wasi_trio.component.wit import _tree as tree
 
-#: names that no type of WIT gets in a module
+#: names that types of WIT must not use in a module
 RESERVED = {*ORIGINS, *BUILTINS, "INTERFACE", "WIT", "World", "WorldClient"}
 
 
 class BindgenError(Exception):
-    """Bindings cannot be made of this; the message is one line."""
+    """Bindings cannot be generated. The message is one line."""
 
 
 class MemberNames:
-    """The names in Python that belong to one interface."""
+    """The Python names of one interface."""
 
     def __init__(self, member: Member, module: str) -> None:
         self.module = module
@@ -38,7 +38,7 @@ class MemberNames:
     def _interface(self, names: Names, member: Member, imported: bool) -> str:
         suffix = "" if imported else "Client"
         if member.is_root:
-            return f"World{suffix}"  # no type is called that
+            return f"World{suffix}"  # no type has this name
         wanted = pascal_case(member.node.name.text)
         if imported and wanted in self.types.values():
             suffix = "Interface"
@@ -55,7 +55,7 @@ class MemberNames:
             self.cases[name] = [names.new(f"{class_}_{pascal_case(case.text)}") for case, _ in node.members]
 
     def _members(self, member: Member) -> None:
-        """Names of functions and resources of the interface's object; for imports, those that the linker looks up."""
+        """Set the names of functions and resources in the interface's object. The linker requires those of imports."""
         names = Names({"INTERFACE"} if member.side is Side.EXPORTS else None)
         self.attributes: dict[str, str] = {}
         for name, node in member.node.types:
@@ -68,4 +68,4 @@ class MemberNames:
             for key, given in self.attributes.items():
                 wanted = pascal_case(key.removeprefix("resource ")) if " " in key else snake_case(key)
                 if given != wanted:
-                    raise BindgenError(f"{member.name or 'the world'} has two things whose name in Python is {wanted}")
+                    raise BindgenError(f"{member.name or 'the world'} has two names that become {wanted} in Python")

@@ -1,4 +1,4 @@
-"""What the modules of bindings have in common: names, imports, and classes for types."""
+"""The common part of generated modules: names, imports, and classes for types."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from wasi_trio.bindgen import _layout as layout
 from wasi_trio.bindgen._members import RESERVED, MemberNames
 from wasi_trio.bindgen._names import Names, constant_case, parameter_names
-from wasi_trio.bindgen._types import BUILTINS, ORIGINS, RENAMED, Annotations, Way, aside, words
+from wasi_trio.bindgen._types import BUILTINS, ORIGINS, RENAMED, Annotations, Way, names_in, rename_hidden
 from wasi_trio.bindgen._world import Member, Side
 from wasi_trio.component._names import FunctionKind
 from wasi_trio.component._values import snake_case
 from wasi_trio.component.wit import _tree as tree
 
-#: how every file begins, by which it is known again
+#: the first line of every file, which identifies earlier bindings
 HEADER = "# Written by wasi_trio bindgen, and overwritten when that is run again."
 
 
 class Module:
-    """The text of one module, on its way: what it imports is known once the rest is written."""
+    """A module under construction. Its imports are known once its content is complete."""
 
     def __init__(self, member: Member, names: dict[Member, MemberNames]) -> None:
         self.member = member
@@ -35,7 +35,7 @@ class Module:
         self._borrowed: dict[tuple[str, str], str] = {}
         self._wanted: set[str] = set()
         self._aside: set[str] = set()
-        #: aliases for the WIT of the bindings, of the types that functions here make pipes of
+        #: aliases in the WIT of the bindings, for the types of streams and futures that functions create
         self.aliases: list[tuple[str, tree.TypeNode]] = []
 
     # ---- names -------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ class Module:
         return self.borrow(member, name, name)
 
     def borrow(self, member: Member, name: str, here: str) -> str:
-        """Import a name of another module of these bindings."""
+        """Import a name from another module of these bindings."""
         dots = "." if member.side is self.member.side else f"..{member.side.value}."
         key = (f"{dots}{self.all_names[member].module}", name)
         if key not in self._borrowed:
@@ -71,28 +71,28 @@ class Module:
         return self.placed(self.annotations.of(node, way), hidden)
 
     def placed(self, annotation: str, hidden: set[str] | None = None) -> str:
-        """An annotation in a scope where ``hidden`` names mean something else; what is in it is imported."""
-        found = words(annotation)
+        """Return an annotation for a scope in which ``hidden`` names have other meanings, and import its names."""
+        found = names_in(annotation)
         if hidden:
             away = found & hidden
             self._aside |= away
-            annotation = aside(annotation, away)
+            annotation = rename_hidden(annotation, away)
             found -= away
         self._wanted |= found & ORIGINS.keys()
         return annotation
 
-    # ---- what stands where -------------------------------------------------------------------------------
+    # ---- the module --------------------------------------------------------------------------------------
 
     def text(self, title: str, blocks: Sequence[Sequence[str]]) -> str:
-        """The whole module; blocks have two empty lines between them."""
+        """Return the whole module, with two empty lines between blocks."""
         asides = [[f"_{name}: TypeAlias = {name}" for name in sorted(self._aside - BUILTINS - ORIGINS.keys())]]
         if asides[0]:
             self._wanted.add("TypeAlias")
         docs = layout.docstring(f"{title}\n\n{self.member.node.name.docs}".strip())
         head = layout.spaced([docs, [HEADER], ["from __future__ import annotations"], *self._imports()], 1)
-        # Behind all else: only type checkers look these up.
+        # Last, because only type checkers resolve these names.
         body = layout.spaced([*blocks, *asides], 2)
-        # Linters want two lines before a class or function, and one before all else.
+        # Linters require two lines before a class or function, and one elsewhere.
         between = [""] * (2 if body[0].startswith(("class ", "def ")) else 1)
         return "\n".join([*head, *between, *body, ""])
 
@@ -118,7 +118,7 @@ class Module:
     # ---- types -------------------------------------------------------------------------------------------
 
     def type_blocks(self) -> list[list[str]]:
-        """Classes and aliases, each after those that it is made of."""
+        """Return classes and aliases, each after its components."""
         blocks: list[list[str]] = []
         done: set[str] = set()
         nodes = {name.text: (name, node) for name, node in self.member.node.types}
@@ -167,7 +167,7 @@ class Module:
         for field, node in members:
             body += layout.comments(field.docs)
             attribute = snake_case(field.text)
-            # These are methods of every tuple.
+            # Every tuple has methods of these names.
             ignored = "  # type: ignore[assignment]" if attribute in ("count", "index") else ""
             line = f"{attribute}: {self.annotation(node, Way.STORED, fields)}"
             skip = "  # fmt: skip" if len(line) + len(layout.INDENT) > layout.WIDTH else ""
@@ -214,27 +214,27 @@ class Module:
         ]
 
     def parameters(self, function: tree.FunctionNode, way: Way, hidden: set[str]) -> tuple[list[str], list[str]]:
-        """The names of a function's parameters, and their declarations."""
+        """Return the names of a function's parameters, and their declarations."""
         names = parameter_names([name.text for name, _ in function.params])
         nodes = [node for _, node in function.params]
         return names, [f"{name}: {self.annotation(node, way, hidden)}" for name, node in zip(names, nodes, strict=True)]
 
     def result(self, function: tree.FunctionNode, way: Way) -> str:
-        """The type that a function returns; a constructor that cannot fail returns its resource."""
+        """Return the result type of a function. A constructor that cannot fail returns its resource."""
         if function.kind is FunctionKind.CONSTRUCTOR and function.result is None:
             assert function.resource is not None
             return self.annotations.of(tree.NamedType(function.resource, 0), way)
         return self.annotations.of(function.result, way)
 
     def pipes(self) -> list[list[str]]:
-        """Functions that make the streams and futures which Python gives to a component."""
+        """Return functions that create the streams and futures that Python passes to a component."""
         found: dict[str, tree.TypeForm] = {}
         seen: set[str] = set()
         for function in self.member.node.functions:
             nodes = [function.result] if self.member.side is Side.IMPORTS else [node for _, node in function.params]
             for node in nodes:
                 for pipe in self._pipes_in(node, seen):
-                    found.setdefault(_spelled(pipe), pipe)
+                    found.setdefault(_spell(pipe), pipe)
         blocks = []
         for spelled, pipe in found.items():
             name = self._locals.new(f"make_{re.sub(r'[^a-z0-9]+', '_', spelled.lower()).strip('_')}")
@@ -249,14 +249,14 @@ class Module:
                 of = self.annotations.of(element, Way.STORED)
                 result = f"tuple[FutureWriter[{of}], FutureReader[{of}]]"
             body = [
-                *layout.docstring(f"Both halves of a new ``{spelled}``: pass on the second, and write to the first."),
+                *layout.docstring(f"Return the writer and the reader of a new ``{spelled}``; pass on the reader."),
                 f'return {pipe.form}_pair(INTERFACE, "{alias}")',
             ]
             blocks.append(layout.function(f"def {name}", [], self.placed(result), body))
         return blocks
 
     def _pipes_in(self, node: tree.TypeNode | None, seen: set[str]) -> Iterable[tree.TypeForm]:
-        """The streams and futures in a type, those in types that are named here included, each name once."""
+        """Yield the streams and futures in a type and in the types that it names here, each name once."""
         match node:
             case tree.NamedType(name) if name not in seen:
                 seen.add(name)
@@ -274,7 +274,7 @@ class Module:
                     yield from self._pipes_in(of, seen)
 
     def interface_block(self) -> list[str]:
-        """The object by which the linker knows the interface and its classes."""
+        """Return the object that identifies the interface and its classes to the linker."""
         self.want("TypedInterface")
         member = self.member
         classes = {name: self.names.types[name] for name, node in _bodies(member)}
@@ -329,7 +329,7 @@ def _names_in(node: tree.TypeNode | None) -> Iterable[str]:
                 yield from _names_in(of)
 
 
-def _spelled(node: tree.TypeNode | None) -> str:
+def _spell(node: tree.TypeNode | None) -> str:
     match node:
         case None:
             return "_"
@@ -338,6 +338,6 @@ def _spelled(node: tree.TypeNode | None) -> str:
         case tree.TypeForm(form, args, _, length):
             if form == "result":
                 args = args if args[1] is not None else args[:1] if args[0] is not None else ()
-            inside = [_spelled(arg) for arg in args] if any(args) else []
+            inside = [_spell(arg) for arg in args] if any(args) else []
             return f"{form}<{', '.join([*inside, *([str(length)] if length else [])])}>" if inside else form
     raise AssertionError(node.form)

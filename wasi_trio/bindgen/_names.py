@@ -1,4 +1,4 @@
-"""Names in Python for names in WIT."""
+"""Python names for WIT names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from wasi_trio.component._values import pascal_case, snake_case
 
 
 class Names:
-    """The names of one module or class; each is given to one thing alone."""
+    """The names of one module or class. Each is used once."""
 
     def __init__(self, reserved: set[str] | None = None) -> None:
         self._taken = set(reserved or ())
 
     def new(self, wanted: str) -> str:
-        """The name that is wanted, with underscores behind it until nothing else has it."""
+        """Return the wanted name, with underscores appended until it is unique."""
         name = wanted
         while name in self._taken or keyword.iskeyword(name):
             name += "_"
@@ -29,11 +29,11 @@ class Names:
 
 
 def constant_case(wit_name: str) -> str:
-    """The name of a member of an enum: ``no-such-product`` is ``NO_SUCH_PRODUCT``."""
+    """Return the name of an enum member: ``NO_SUCH_PRODUCT`` for ``no-such-product``."""
     return wit_name.replace("-", "_").upper()
 
 
 def parameter_names(wit_names: list[str]) -> list[str]:
-    """Names for a function's parameters, beside ``self``."""
+    """Return names for the parameters of a method."""
     names = Names({"self"})
     return [names.function(name) for name in wit_names]

@@ -1,4 +1,4 @@
-"""The package of bindings: its files, and their place on disk."""
+"""The package of bindings: its files, and their directory."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from wasi_trio.component.wit._text import write
 
 
 def package(world: World, title: str, provided: Callable[[str], bool]) -> dict[str, str]:
-    """The files of the bindings of a world, by their paths in the package.
+    """Return the files of the bindings of a world, by their paths in the package.
 
-    ``title`` says of what they are. ``provided`` says whether the host has an interface already, so that its user may
-    do without an implementation. Raises BindgenError where things cannot be told apart in Python.
+    ``title`` describes the source. ``provided`` tells whether the host already implements an interface, so that an
+    implementation is optional. Raises BindgenError for names that clash in Python.
     """
     names = _names(world)
     aliases: dict[Member, list[tuple[str, tree.TypeNode]]] = {}
@@ -37,7 +37,7 @@ def package(world: World, title: str, provided: Callable[[str], bool]) -> dict[s
         files[f"{member.side.value}/{names[member].module}.py"] = module.write()
         aliases[member] = module.aliases
     for side in Side:
-        docs = f"The interfaces that are {side.value}."
+        docs = f"The {side.value} interfaces."
         files[f"{side.value}/__init__.py"] = "\n".join([*layout.docstring(docs), "", HEADER, ""])
     files["_wit.py"] = _wit(world, aliases)
     files["__init__.py"] = _Root(world, title, names, provided).text()
@@ -45,7 +45,10 @@ def package(world: World, title: str, provided: Callable[[str], bool]) -> dict[s
 
 
 def _names(world: World) -> dict[Member, MemberNames]:
-    """The names of each interface's module, and in it: with the version where there are several of one interface."""
+    """Return the names of all modules and of their content.
+
+    Several versions of an interface have the version in the name.
+    """
     found: dict[Member, MemberNames] = {}
     for side in (world.imports, world.exports):
         versions: dict[str, int] = {}
@@ -65,14 +68,14 @@ def _wit(world: World, aliases: dict[Member, list[tuple[str, tree.TypeNode]]]) -
     root = tree.PackageNode(Source(PACKAGE, ""))
     text = write([root, *without_docs(world.members(), aliases)])
     assert text.isascii() and '"' not in text and "\\" not in text, "WIT without comments and strings is made of names"
-    docs = layout.docstring("The WIT that these bindings are of, with which components are compared.")
+    docs = layout.docstring("The WIT of these bindings. Components are checked against it.")
     imports = ["from __future__ import annotations"], ["from wasi_trio.bindings import WitText"]
     lines = layout.spaced([docs, [HEADER], *imports, ['WIT = WitText("""\\', *text.splitlines(), '""")']], 1)
     return "\n".join([*lines, ""])
 
 
 class _Root:
-    """The package's own module."""
+    """The package's ``__init__`` module."""
 
     def __init__(self, world: World, title: str, names: dict[Member, MemberNames], provided: Callable[[str], bool]):
         self.world = world
@@ -81,7 +84,7 @@ class _Root:
         self.imported = [member for member in world.imports if _has_functions(member) or _has_resources(member)]
         self.exported = [member for member in world.exports if _has_functions(member)]
         self.root = next((member for member in self.exported if member.is_root), None)
-        #: those that the host has, so that nobody has to provide them
+        #: interfaces of the host, which users need not implement
         self.optional = {member for member in self.imported if not member.is_root and provided(member.name)}
         self.parameters = _short_names(self.imported, names, {"found"})
         functions = set() if self.root is None else set(names[self.root].attributes.values())
@@ -106,7 +109,7 @@ class _Root:
         return "\n".join([*layout.spaced(heads, 1), "", "", *layout.spaced(functions, 2), ""])
 
     def module(self, member: Member) -> str:
-        """What a module is called here, where there may be one of that name on either side, or a parameter."""
+        """Return the local name of a module, distinct from parameters and from modules of the other side."""
         module = self.names[member].module
         same = [other for other in (*self.imported, *self.exported) if self.names[other].module == module]
         if member.side is Side.EXPORTS:
@@ -114,11 +117,11 @@ class _Root:
         return f"imported_{module}" if module in self.parameters.values() else module
 
     def imports(self) -> list[str]:
-        """The function that takes what a host provides."""
+        """Return the function that builds the imports."""
         parameters = []
         body = layout.docstring(
-            "What a component of this world imports, to be linked with it.\n\n"
-            "A class is called with the instance's context, for each instance; any other object is shared by all."
+            "Return the imports to link a component of this world.\n\n"
+            "A class is called with the context of each instance. All instances share any other object."
         )
         body.append("found = Imports()")
         for member in sorted(self.imported, key=lambda member: member in self.optional):
@@ -138,7 +141,7 @@ class _Root:
     def client(self) -> list[str]:
         root = self.root
         head = "class Client" if root is None else f"class Client({self.module(root)}.{self.names[root].interface})"
-        docs = "What one instance exports. Raises LinkError where the component does not export all of it."
+        docs = "The exports of one instance. Raises LinkError if the component lacks any of them."
         lines = [f"{head}:", *layout.indented(layout.docstring(docs))]
         if self.attributes or root is None:
             body = [] if root is None else ["super().__init__(instance)"]
@@ -152,7 +155,7 @@ class _Root:
 
 
 def _short_names(members: list[Member], names: dict[Member, MemberNames], taken: set[str]) -> dict[Member, str]:
-    """The names of interfaces without their packages, where these are told apart by them."""
+    """Return the names of interfaces without their packages, if these are unique."""
     shorts = [snake_case(member.node.name.text) for member in members]
     given = Names(taken)
     return {
@@ -173,14 +176,14 @@ def _has_resources(member: Member) -> bool:
 
 
 def save(files: dict[str, str], folder: Path) -> None:
-    """Write a package, in place of one that was written before; raises BindgenError, before anything is changed.
+    """Write a package, and replace earlier bindings. Raises BindgenError before any change.
 
-    Of what else is in the folder nothing is overwritten.
+    Other files in the directory are not overwritten.
     """
     if not folder.name.isidentifier() or keyword.iskeyword(folder.name):
-        raise BindgenError(f"{folder} cannot be imported by its name: choose one like my_bindings")
+        raise BindgenError(f"{folder} is not a valid package name: choose a name such as my_bindings")
     try:
-        old = _earlier(folder)
+        old = _find_earlier(folder)
         for name in files:
             path = folder / name
             if path.exists() and name not in old:
@@ -194,17 +197,17 @@ def save(files: dict[str, str], folder: Path) -> None:
         raise BindgenError(f"cannot write {error.filename or folder}: {error.strerror}") from None
 
 
-def _earlier(folder: Path) -> set[str]:
-    """The files of earlier bindings in a folder; raises BindgenError where there are none but something else."""
+def _find_earlier(folder: Path) -> set[str]:
+    """Return the files of earlier bindings in a directory. Raises BindgenError if it contains only other files."""
     if not folder.exists():
         return set()
     if not folder.is_dir():
-        raise BindgenError(f"{folder} is no folder")
+        raise BindgenError(f"{folder} is not a directory")
     folders = [folder, *(folder / side.value for side in Side)]
     found = [path for one in folders for path in one.glob("*.py")]
     ours = {path.relative_to(folder).as_posix() for path in found if HEADER in path.read_text("utf-8", "replace")}
     if "__init__.py" not in ours and any(folder.iterdir()):
-        raise BindgenError(f"{folder} is not empty, and has no earlier bindings in it: choose a folder of its own")
+        raise BindgenError(f"{folder} is not empty and has no earlier bindings: choose another directory")
     return ours
 
 

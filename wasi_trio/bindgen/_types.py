@@ -1,4 +1,4 @@
-"""Annotations: the Python types of WIT's."""
+"""Annotations: the Python types of WIT types."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from wasi_trio.component.wit import _tree as tree
 
 
 class Way(Enum):
-    """Which way a value goes. What Python gives may be of more types than what it is given."""
+    """The direction of a value. Python may pass more types to a guest than it receives."""
 
     TO_PYTHON = auto()
     FROM_PYTHON = auto()
-    #: part of a class, whose objects go both ways
+    #: part of a class, whose objects go in both directions
     STORED = auto()
 
 
-#: what is imported, from where, by the name that annotations use
+#: the modules of imported names, by their names in annotations
 ORIGINS = {
     **dict.fromkeys(("Mapping", "Sequence"), "collections.abc"),
     "AbstractSet": "collections.abc",
@@ -44,7 +44,7 @@ ORIGINS = {
         "wasi_trio.bindings",
     ),
 }
-#: names that differ from those where they are imported from
+#: names that differ from those in their modules
 RENAMED = {"AbstractSet": "Set"}
 BUILTINS = frozenset(
     ("bool", "bytearray", "bytes", "dict", "float", "frozenset", "int", "list", "memoryview", "str", "tuple", "type")
@@ -60,26 +60,26 @@ _PRIMITIVES = {
     "string": "str",
 }
 
-#: characters of what an alias stands for; beyond that only its name is written, as aliases multiply what is in them
-_LONGEST = 400
+#: maximum characters of an alias's expansion; beyond that, the alias's name is used, because expansions multiply
+_MAX_EXPANSION = 400
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
-def words(annotation: str) -> set[str]:
-    """The names in an annotation."""
+def names_in(annotation: str) -> set[str]:
+    """Return the names in an annotation."""
     return set(_WORD.findall(annotation))
 
 
-def aside(annotation: str, hidden: set[str]) -> str:
-    """An annotation for a scope in which some names mean something else: those get an underscore in front."""
+def rename_hidden(annotation: str, hidden: set[str]) -> str:
+    """Return an annotation for a scope in which some names have other meanings: they get a leading underscore."""
     return _WORD.sub(lambda match: f"_{match[0]}" if match[0] in hidden else match[0], annotation)
 
 
 class Annotations:
     """The annotations of one module.
 
-    ``name_of`` returns the name in this module of a type that an interface defines, and ``resource_of`` that of a
-    resource for a value that goes a certain way.
+    ``name_of`` returns the local name of a type that an interface defines. ``resource_of`` returns that of a resource,
+    for the direction of a value.
     """
 
     def __init__(
@@ -111,28 +111,28 @@ class Annotations:
                     return "Some | None"
                 return f"{self._of(member, inner, way)} | None"
             case tree.TypeForm("result", (ok, err)):
-                good, bad = (self._maybe(member, part, way) for part in (ok, err))
+                good, bad = (self._optional(member, part, way) for part in (ok, err))
                 return f"Ok[{good}] | Err[{bad}]"
             case tree.TypeForm("tuple", items):
-                return f"tuple[{', '.join(self._maybe(member, item, way) for item in items)}]"
+                return f"tuple[{', '.join(self._optional(member, item, way) for item in items)}]"
             case tree.TypeForm("map", (key, value)) if key is not None and value is not None:
                 form = "Mapping" if way is Way.FROM_PYTHON else "dict"
                 return f"{form}[{self._of(member, key, way)}, {self._of(member, value, way)}]"
             case tree.TypeForm("stream", (element,)):
                 return f"StreamReader[{self.chunk(element, member)}]"
             case tree.TypeForm("future", (element,)):
-                return f"FutureReader[{self._maybe(member, element, Way.STORED)}]"
+                return f"FutureReader[{self._optional(member, element, Way.STORED)}]"
         raise AssertionError(f"{node.form} has no name")
 
     def chunk(self, element: tree.TypeNode | None, member: Member | None = None) -> str:
-        """What a stream's elements are read and written as."""
+        """Return the annotation of a stream's chunk of elements."""
         if element is None:
             return "int"
         if _is_u8(element):
             return "bytes"
         return f"list[{self._of(member or self._member, element, Way.STORED)}]"
 
-    def _maybe(self, member: Member, node: tree.TypeNode | None, way: Way) -> str:
+    def _optional(self, member: Member, node: tree.TypeNode | None, way: Way) -> str:
         return "None" if node is None else self._of(member, node, way)
 
     def _list(self, member: Member, element: tree.TypeNode, way: Way) -> str:
@@ -159,11 +159,11 @@ class Annotations:
         return known
 
     def _alias(self, source: Member, name: str, node: tree.TypeNode, way: Way) -> str:
-        """An alias by its name, or as what it stands for where Python may give more than the name says."""
+        """Return the name of an alias, or its expansion if Python may pass more types than the name allows."""
         spelled = self._of(source, node, way)
         if isinstance(node, tree.NamedType):
             return spelled
-        if len(spelled) > _LONGEST or way is Way.STORED or spelled == self._of(source, node, Way.STORED):
+        if len(spelled) > _MAX_EXPANSION or way is Way.STORED or spelled == self._of(source, node, Way.STORED):
             return self._name_of(source, name)
         return spelled
 

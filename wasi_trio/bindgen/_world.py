@@ -1,4 +1,4 @@
-"""A world of WIT, with everything in it that bindings are made of: what it includes, and what its interfaces use."""
+"""A complete world of WIT for the bindings, with its includes and with all types that its interfaces use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wasi_trio.component.wit import _tree as tree
 from wasi_trio.component.wit._parser import MAX_DEPTH
 from wasi_trio.component.wit._resolution import Key, Resolver, package_key
 
-#: the package and the interfaces in which the WIT of bindings keeps what has no interface in the world's WIT
+#: the package and the interfaces that hold, in the WIT of bindings, the definitions of the world itself
 PACKAGE = "bindings:world"
 ROOT = "world-itself"
 ROOT_EXPORTS = "world-exports"
@@ -23,11 +23,11 @@ class Side(Enum):
 
 @dataclass(eq=False)
 class Member:
-    """An interface on one side of a world, or what the world itself has on that side.
+    """An interface on one side of a world, or the world's own definitions on that side.
 
-    ``name`` is what components call it, "" for the world itself, and ``within`` what the WIT of the bindings does.
-    ``node`` has its types and functions, and ``home`` is the file that the names in it are resolved from.
-    ``used`` has for each name that it uses from elsewhere the interface that defines it, and the name there.
+    ``name`` is the name in components, and "" for the world itself. ``within`` is the name in the WIT of the bindings.
+    ``node`` has its types and functions, and ``home`` is the file that resolves its names. ``used`` maps each name from
+    another interface to that interface and the name there.
     """
 
     side: Side
@@ -42,9 +42,9 @@ class Member:
         return not self.name
 
     def definition(self, name: str) -> tuple[Member, str, tree.TypeNode | None]:
-        """What defines a type that goes by this name here: the interface, the name there, and the definition.
+        """Return the definition of a type name: the interface, the name there, and the definition.
 
-        A resource's definition is None. Aliases are not looked through.
+        The definition of a resource is None. Aliases are not resolved.
         """
         if name in self.used:
             member, there = self.used[name]
@@ -55,7 +55,7 @@ class Member:
         raise KeyError(name)
 
     def resource(self, name: str) -> tuple[Member, str] | None:
-        """The resource that a name stands for here, if it is one, whatever aliases are between."""
+        """Return the resource that a name or alias refers to, or None."""
         member, there, node = self.definition(name)
         if node is None:
             return member, there
@@ -64,7 +64,7 @@ class Member:
 
 @dataclass
 class World:
-    """``docs`` are the world's own; interfaces come after those that they use."""
+    """A world. ``docs`` is its documentation. Interfaces follow those that they use."""
 
     name: str
     docs: str
@@ -77,7 +77,7 @@ class World:
 
 
 def elaborate(nodes: list[tree.PackageNode], world: tree.WorldNode, home: tree.PackageNode) -> World:
-    """A world of resolved packages, with what it includes and all that its interfaces use."""
+    """Return a world of resolved packages, with its includes and all interfaces that it uses."""
     return _Elaboration(nodes).world(world, home)
 
 
@@ -85,12 +85,12 @@ class _Elaboration:
     def __init__(self, nodes: list[tree.PackageNode]) -> None:
         self.resolver = Resolver(nodes)
         self.worlds = {(package_key(node), world.name.text): (world, node) for node in nodes for world in node.worlds}
-        #: the interfaces that have names of their own, by side, package and short name
+        #: interfaces with names of their own, by side, package and short name
         self.known: dict[tuple[Side, Key, str], Member] = {}
         self.exported: set[tuple[Key, str]] = set()
         self.members: dict[Side, list[Member]] = {side: [] for side in Side}
         self.names: dict[Side, set[str]] = {side: set() for side in Side}
-        #: the worlds that are included, with the names that they are given
+        #: the included worlds, with their renamings
         self.seen: set[tuple[int, frozenset[tuple[str, str]]]] = set()
 
     def world(self, world: tree.WorldNode, home: tree.PackageNode) -> World:
@@ -121,7 +121,7 @@ class _Elaboration:
     def included(
         self, world: tree.WorldNode, home: tree.PackageNode, renamed: dict[str, str], active: list[tree.WorldNode]
     ) -> Iterator[tuple[tree.WorldNode, tree.PackageNode, dict[str, str]]]:
-        """A world and those that it includes, each with the new names of what has a plain one."""
+        """Yield the included worlds and the world itself, each with the renamings of its plain names."""
         if any(world is other for other in active):
             raise home.source.error(world.name.at, f"the world `{world.name.text}` includes itself")
         if len(active) > MAX_DEPTH:
@@ -138,7 +138,7 @@ class _Elaboration:
         yield world, home, renamed
 
     def own(self, root: Member, world: tree.WorldNode, home: tree.PackageNode) -> None:
-        """Add the types that a world itself has."""
+        """Add the types that a world itself defines."""
         self.use(root, world.own, home)
         present = {name.text for name, _ in root.node.types}
         root.node.types += [item for item in world.own.types if item[0].text not in present]
@@ -170,7 +170,7 @@ class _Elaboration:
         self.members[side].append(member)
 
     def interface(self, side: Side, key: Key, short: str) -> Member:
-        """An interface by its own name; those that it uses come first."""
+        """Return an interface by its own name. The interfaces that it uses precede it."""
         found = self.known.get((side, key, short))
         if found is None:
             node, home = self.resolver.interfaces[key][short]
@@ -196,7 +196,7 @@ class _Elaboration:
 def without_docs(
     members: Iterable[Member], aliases: dict[Member, list[tuple[str, tree.TypeNode]]]
 ) -> list[tree.PackageNode]:
-    """Packages with the interfaces of a world and no comments; ``aliases`` are further names for types in them."""
+    """Return packages with the interfaces of a world, without comments. ``aliases`` are additional names for types."""
     packages: dict[str, tree.PackageNode] = {}
     done: dict[str, tree.InterfaceNode] = {}
     for member in members:

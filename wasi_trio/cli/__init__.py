@@ -1,4 +1,4 @@
-"""The command line: ``main`` runs it, ``cli`` is its group of commands, for what reads their help."""
+"""The command line. ``main`` runs it. ``cli`` is the group of commands, for tools that read their help."""
 
 from __future__ import annotations
 

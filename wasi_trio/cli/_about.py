@@ -1,4 +1,4 @@
-"""Which versions of what is at work here."""
+"""The versions of this package and of its main dependencies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platform
 
 
 def versions() -> str:
-    """A line for this package, and for each of those that decide how it behaves."""
+    """Return a line for this package, and one for each dependency that determines its behaviour."""
     lines = [f"wasi_trio {importlib.metadata.version('wasi-trio')}{' (compiled)' if is_compiled() else ''}"]
     lines += [f"{name} {importlib.metadata.version(name)}" for name in ("wasmtime", "trio", "hypercorn")]
     lines.append(f"Python {platform.python_version()} ({platform.python_implementation()}, {platform.platform()})")

@@ -1,8 +1,8 @@
-"""The garbage collector, kept from what imports make.
+"""Garbage collection in short-lived commands.
 
-That is never garbage, and there is a lot of it: the collector would look through it several times while it is made,
-whenever it collects afterwards, and three times at the end of the process, which costs a small command a quarter of
-its time.
+The many objects created by imports are never garbage. The collector would visit them several times while they are
+created, at each later collection, and three times at the end of the process. That takes a quarter of a small command's
+time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """What is made in this block is not looked through for garbage, then or later; it is for imports."""
+    """Exclude the objects created in this block from garbage collection, now and later. For imports."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -26,5 +26,5 @@ def lasting() -> Iterator[None]:
 
 
 def leave_to_system() -> None:
-    """The process is about to end: its memory goes back to the system as a whole, garbage or not."""
+    """Skip garbage collection at the end of the process, when the system reclaims all memory anyway."""
     gc.freeze()

@@ -1,4 +1,4 @@
-"""The group of commands, ``serve`` and ``run``, and what ends the process."""
+"""The command group, the commands ``serve`` and ``run``, and the exit of the process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from wasi_trio.cli._options import (
 from wasi_trio.cli._standard_streams import open_standard_streams
 from wasi_trio.runtime._profile_options import Profiling, single
 from wasi_trio.serve._config_file import VARIABLE
-from wasi_trio.serve._settings import BY_NAME, SETTINGS, SettingError
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._table import BY_NAME, SETTINGS
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._outbound import Entry, Outbound
 
-#: the exit code for whatever is wrong with the command line or what it names
+#: The exit code for an invalid command line or invalid input.
 BAD_INPUT = 2
-#: characters of a message, which may name many imports
+#: The maximum length of a message, which may name many imports.
 _MOST = 8 * MOST
 
 
@@ -43,7 +44,7 @@ _env = click.option(
     callback=lambda context, parameter, variables: tuple(filter(None, variables)),
     metavar="NAME[=VALUE]",
     multiple=True,
-    help="Give the guest an environment variable; without a value, the one that it has here. May be repeated.",
+    help="Set an environment variable for the guest. Without VALUE, pass wasi_trio's own. May be repeated.",
 )
 _dir = click.option(
     "--dir",
@@ -51,8 +52,8 @@ _dir = click.option(
     type=parsed(arguments.parse_directory),
     metavar="HOST[::GUEST]",
     multiple=True,
-    help="Give the guest a directory, which it knows as GUEST, or as HOST; ::ro after that keeps it from changing "
-    "anything there. May be repeated.",
+    help="Give the guest access to the directory HOST, under the path GUEST if given. Append ::ro for read-only "
+    "access. May be repeated.",
 )
 
 
@@ -63,7 +64,7 @@ def cli() -> None:
 
 
 def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that are made from the table of settings."""
+    """Add the options for all settings."""
     for setting in reversed(SETTINGS):
         if setting.name != "component":
             command = option(setting)(command)
@@ -73,14 +74,14 @@ def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
 def _refuse_debug(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
         name = value.partition("=")[0]
-        why = "" if name != "coredump" else ": wasmtime's C API, which this is built on, makes none"
+        why = "" if name != "coredump" else ": wasmtime's C API cannot write core dumps"
         raise click.UsageError(
-            f"-D {shown(name)} is not available here{why}. The line about a trap has the wasm backtrace, and lines of "
-            "the source where the component has DWARF and WASMTIME_BACKTRACE_DETAILS=1 is set"
+            f"-D {shown(name)} is not supported{why}. The log line about a trap has the wasm backtrace. It includes "
+            "source lines if the component has DWARF and WASMTIME_BACKTRACE_DETAILS=1 is set"
         )
 
 
-#: wasmtime's, of which there is nothing here
+#: wasmtime's option, which has no equivalent here.
 _debug = click.option("-D", "--debug", hidden=True, expose_value=False, callback=_refuse_debug)
 
 
@@ -90,19 +91,21 @@ _debug = click.option("-D", "--debug", hidden=True, expose_value=False, callback
 @click.option(
     "--hypercorn-config",
     metavar="FILE",
-    help="A TOML file: hypercorn's settings of connections and protocols, and the table [wasi_trio] with these options."
-    f"  [default: what {VARIABLE} names]",
+    help="TOML file with hypercorn's settings for connections and protocols, and a table [wasi_trio] with "
+    "these options."
+    f"  [default: the file named by {VARIABLE}]",
 )
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...", type=click.Path())
 def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: Any) -> None:
     """Answer HTTP requests with COMPONENT, a file with the world wasi:http/proxy or wasi:http/service.
 
-    Each further COMPONENT answers what the one before it asks of wasi:http/handler. Without any, a component that
-    is built in answers.
+    Each further COMPONENT answers the wasi:http/handler requests of the one before. Without COMPONENT, a built-in
+    component answers.
 
-    Each option may also stand in the environment, as WASI_TRIO_REQUEST_TIMEOUT for --request-timeout, or in the file.
-    What the command line says comes first, then the environment, then the file.
+    Each option can also be set by an environment variable (WASI_TRIO_REQUEST_TIMEOUT for --request-timeout), or in the
+    configuration file. The command line overrides the environment, which overrides the file.
     """
+    # Imported here because this loads hypercorn, which --help does not need.
     # Here, because this takes in hypercorn, which --help has no need of.
     with lasting():
         from wasi_trio.serve._command import CommandError, run_server
@@ -117,7 +120,7 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
 
 
 def _network(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the network that a guest is given."""
+    """Add the options for the guest's network."""
     for name in ("block-private", "allow-outbound", "allow-ip-name-lookup", "inherit-network"):
         command = option(BY_NAME[name])(command)
     return command
@@ -127,8 +130,8 @@ _profile = click.option(
     "--profile",
     type=parsed(arguments.parse_profile),
     metavar="guest[,PATH[,INTERVAL]]|perfmap|jitdump",
-    help="Write where the guest computes: guest samples it into the file PATH, for the Firefox profiler and "
-    "'wasi_trio profile'; perfmap and jitdump are for perf.",
+    help="Profile the guest. 'guest' writes samples to the file PATH, for the Firefox profiler and 'wasi_trio "
+    "profile'; perfmap and jitdump write data for perf.",
 )
 
 
@@ -154,9 +157,9 @@ def run(
     profile: Profiling | None,
     **others: Any,
 ) -> int:
-    """Run COMPONENT, a file with the world wasi:cli/command, with ARGS, which are all that follows it."""
+    """Run COMPONENT, a file with the world wasi:cli/command. All arguments after it are ARGS for the component."""
     if any(entry.own for entry in allow_outbound):
-        raise click.UsageError("--allow-outbound: self is a server's own address, and a command has none")
+        raise click.UsageError("--allow-outbound: 'self' means the address of a server, and run has none")
     with lasting():
         from wasi_trio.cli._run import run_command
         from wasi_trio.wasi._loading import LoadError
@@ -191,7 +194,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run the command line; ends the process. Whatever is wrong is told in one line, with exit code 2."""
+    """Run the command line, and exit. An error is reported in one line, with exit code 2."""
     open_standard_streams()
     try:
         code = cli.main(prog_name="wasi_trio", standalone_mode=False)

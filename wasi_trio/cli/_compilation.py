@@ -1,4 +1,4 @@
-"""What ``wasi_trio compile`` does: it has wasmtime keep the code of components, so that they start at once later."""
+"""The ``wasi_trio compile`` command. It fills wasmtime's cache, so that components start at once later."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._middleware import NextHandler
 from wasi_trio.wasi._imports import EVERY_STATE, link_wasi, state_imports
-from wasi_trio.wasi._loading import DEFAULT, EngineOptions, LoadError, check_is_component, read_component, refused
+from wasi_trio.wasi._loading import DEFAULT, EngineOptions, LoadError, check_is_component, load_error, read_component
 
 
 @dataclass(frozen=True, slots=True)
 class Compiling:
-    """How far a component is, in bytes of core modules."""
+    """The progress of a component, in bytes of core modules."""
 
     path: str
     done: int
@@ -33,7 +33,7 @@ class Compiling:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A component whose code is kept now in ``folder``; ``unmet`` says what it needs that WASI has not."""
+    """A compiled component. ``folder`` is the cache. ``unmet`` describes its imports that WASI does not provide."""
 
     path: str
     modules: int
@@ -46,13 +46,14 @@ _Event: TypeAlias = Compiling | Compiled | BaseException | None
 
 
 def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -> Iterator[Compiling | Compiled]:
-    """Compile the components in files, one after the other, and tell how far that is.
+    """Compile the components in files one after another, and yield progress.
 
-    Raises LoadError for a file that is no component, which is found before the first is compiled where it is plain to
-    see, and CacheError where the code cannot be kept. For the main thread only: from the first that this tells on,
-    Ctrl-C raises KeyboardInterrupt in here and nowhere else. The work is done in a thread of its own, as wasmtime's
-    compiler cannot be interrupted. After KeyboardInterrupt that goes on until the module at hand is compiled, so that
-    the process has to end without waiting for it.
+    Raise LoadError for a file that is not a component, if possible before the first compilation. Raise CacheError if
+    the code cannot be stored. Only the main thread may call this. From the first yield on, Ctrl-C raises
+    KeyboardInterrupt in here and nowhere else.
+
+    A thread does the work, because wasmtime's compiler cannot be interrupted. After KeyboardInterrupt the thread
+    finishes the current module, so the caller must exit without waiting for it.
     """
     files = [(path, read_component(path, options.compile_limits)) for path in paths]
     for path, data in files:
@@ -69,7 +70,7 @@ def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -
         except BaseException as error:
             events.put(error)
 
-    # put() may be called in the middle of get(), which a signal handler does.
+    # The signal handler may call put() during get(), which SimpleQueue allows.
     before = signal.signal(signal.SIGINT, lambda number, frame: events.put(KeyboardInterrupt()))
     try:
         threading.Thread(target=work, name="wasi_trio compile", daemon=True).start()
@@ -83,19 +84,19 @@ def compile_components(paths: Sequence[str], options: EngineOptions = DEFAULT) -
 
 def _engine(options: EngineOptions) -> Engine:
     try:
-        return options.caching()
+        return options.open_cached()
     except wasmtime.WasmtimeError as error:
-        raise CacheError(f"compiled code cannot be kept: {' '.join(str(error).split())}") from None
+        raise CacheError(f"compiled code cannot be stored: {' '.join(str(error).split())}") from None
 
 
-def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callable[[_Event], None]) -> None:
+def _compile(engine: Engine, path: str, data: bytes, folder: Path, report: Callable[[_Event], None]) -> None:
     def progress(done: int, total: int) -> None:
-        tell(Compiling(path, done, total))
+        report(Compiling(path, done, total))
 
     unmet: str | None = None
     try:
         component = Component.compile(engine, data, progress)
-        # To link it makes the modules that it calls the host through; these are kept too.
+        # Linking creates the modules for calls of the host, and stores them in the cache as well.
         imports = Imports()
         NextHandler().provide(imports)
         try:
@@ -104,9 +105,9 @@ def _compile(engine: Engine, path: str, data: bytes, folder: Path, tell: Callabl
         except LinkError as error:
             unmet = str(error)
     except ComponentError as error:
-        raise refused(path, error) from None
+        raise load_error(path, error) from None
     sizes = {id(step.module): step.size for step in component.steps}
-    tell(Compiled(path, len(sizes), sum(sizes.values()), folder, unmet))
+    report(Compiled(path, len(sizes), sum(sizes.values()), folder, unmet))
 
 
 __all__ = ["CacheError", "Compiled", "Compiling", "LoadError", "compile_components"]

@@ -1,7 +1,7 @@
-"""A flame graph of a profile: one HTML file that needs nothing else, with an SVG that a browser can search and zoom.
+"""A flame graph of profiles: one self-contained HTML file with an SVG, which a browser can search and zoom.
 
-All names in it come from guests, so they are escaped wherever they stand, and the file may load nothing and send
-nothing (its content security policy).
+All names in it come from guests, so they are escaped everywhere. A content security policy prevents the file from
+loading and sending anything.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from wasi_trio._texts import shown
 from wasi_trio.runtime._profile_file import HOST, Frame, Profile, ProfileError, read
 
-#: pixels: of the whole, of a row, and of the narrowest frame that is shown
+#: The width of the graph, the height of a row, and the width of the narrowest visible frame, in pixels.
 WIDTH, ROW, NARROWEST = 1200.0, 18, 0.3
-#: pixels that a character of a label takes
+#: The width of a character in a label, in pixels.
 _CHARACTER = 7.0
 
 
 @dataclass(slots=True)
 class Node:
-    """A function where it was called from, with the weight of the samples in it and in what it called."""
+    """A function in its call stack, with the weight of the samples in it and in its callees."""
 
     frame: Frame
     weight: float = 0.0
@@ -30,7 +30,7 @@ class Node:
 
 
 def tree(profiles: Sequence[Profile]) -> Node:
-    """The samples of all threads of profiles, added up. Weights are in seconds."""
+    """Add up the samples of all threads of all profiles. Weights are in seconds."""
     root = Node(("all", "", 0))
     for profile in profiles:
         for _, samples in profile.threads:
@@ -45,7 +45,7 @@ def tree(profiles: Sequence[Profile]) -> Node:
 
 
 def flame_graph(paths: Sequence[str]) -> str:
-    """The flame graph of profiles in files; raises ProfileError, which names the file."""
+    """Draw the flame graph of profiles in files. Raise ProfileError, which names the file."""
     profiles = []
     for path in paths:
         try:
@@ -70,7 +70,7 @@ def flame_graph(paths: Sequence[str]) -> str:
 
 
 def _boxes(root: Node) -> Iterator[tuple[Node, int, float, float]]:
-    """Each frame that is wide enough to be seen: its depth, its left edge and its width."""
+    """Yield each visible frame with its depth, its left edge and its width."""
     scale = WIDTH / root.weight if root.weight else 0.0
     waiting = [(root, 0, 0.0)]
     while waiting:
@@ -121,8 +121,8 @@ text {{ font: 12px monospace; pointer-events: none }}
 </head>
 <body>
 <h1>{title}</h1>
-<p>Guests computed for {computed} s, as samples say. A click on a function makes it as wide as the page; a click on
-<em>all</em> shows everything again.</p>
+<p>Guests computed for {computed} s according to the samples. Click a function to zoom in. Click <em>all</em> to reset
+the zoom.</p>
 {notes}
 <p><label>Search <input id="search" type="search"></label> <output id="share"></output></p>
 <svg id="graph" viewBox="0 0 {width} {height}" preserveAspectRatio="none">

@@ -1,4 +1,4 @@
-"""What ``--help`` says beside the options: a line for each command in the list of them, and examples."""
+"""The parts of ``--help`` besides the options: the list of commands, and examples."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Examples:
   wasi_trio run command.wasm one two
   wasi_trio inspect app.wasm
 
-'wasi_trio COMMAND --help' says what a command takes.
+'wasi_trio COMMAND --help' describes a command.
 """
 
 _SHORT = {
-    "serve": "Answer HTTP requests with a component, or with several in a row.",
+    "serve": "Answer HTTP requests with a component, or with a chain of components.",
     "run": "Run a command-line component.",
 }
 
@@ -22,18 +22,18 @@ EXAMPLES = {
     "serve": """\b
 Examples:
   wasi_trio serve
-      the component that is built in, on port 8080 of all addresses
+      the built-in component, on port 8080 of all addresses
   wasi_trio serve --addr 127.0.0.1:0 app.wasm
-      on a port that is free, which the first line says
+      on a free port, which the first line of output names
   wasi_trio serve --env TOKEN=secret -H 'x-served-by: wasi_trio' app.wasm
   wasi_trio serve --request-timeout 10s --admin-addr 127.0.0.1:9090 app.wasm
   wasi_trio serve outer.wasm inner.wasm
-      outer.wasm answers, and may ask inner.wasm
+      outer.wasm answers; its requests to wasi:http/handler go to inner.wasm
 """,
     "run": """\b
 Examples:
   wasi_trio run command.wasm one --two
-      all that follows the file is the component's
+      all arguments after the file are the component's
   wasi_trio run --env LANG=C command.wasm < input > output
 """,
     "inspect": """\b
@@ -44,7 +44,7 @@ Examples:
   wasi_trio inspect --json app.wasm | jq .worlds
 """,
     "compile": """\b
-Example, in what builds an image of a container:
+Example, for building a container image:
   wasi_trio compile app.wasm
 """,
     "bindgen": """\b
@@ -69,7 +69,7 @@ Examples:
 
 
 def add_help(group: click.Group) -> None:
-    """Add this to a group and the commands in it."""
+    """Add these texts to a group and to its commands."""
     group.epilog = _GROUP
     for name, command in group.commands.items():
         command.short_help = _SHORT.get(name, command.short_help)

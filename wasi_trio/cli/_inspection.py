@@ -1,4 +1,4 @@
-"""What ``wasi_trio inspect`` finds out about a component, without compiling its code."""
+"""The inspection of a component for ``wasi_trio inspect``, without compiling its code."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from wasi_trio.component.wit._text import write
 from wasi_trio.component.wit._world import describe
 from wasi_trio.wasi import p2, p3, proposals
 from wasi_trio.wasi._imports import EVERY_STATE, state_imports, wasi_imports
-from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, read_component, refused
+from wasi_trio.wasi._loading import DEFAULT, EngineOptions, check_is_component, load_error, read_component
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.p3._http import handler_interface
 from wasi_trio.wasi.wit import host_wit
 
 HANDLER = "wasi:http/handler"
 
-#: how an import stands with this host
+#: The statuses of an import: provided by this host, ...
 MET = "met"
-#: by the component that `serve` is given after this one
+#: ... by the next component that `serve` is given, ...
 NEXT = "next"
-#: by what these options give
+#: ... or by these options.
 CONFIG = "config"
 KEYVALUE = "keyvalue"
 MISSING = "missing"
 MISMATCHED = "mismatched"
-#: where the component has an import that no host could provide, the others are not looked at
+#: The status of the other imports if no host can provide one of them.
 UNKNOWN = "unknown"
 
 
 class Way(NamedTuple):
-    """A command that takes the component, and the world that makes it fit."""
+    """A command that accepts the component, and the world that it has for it."""
 
     command: str
     world: str
@@ -47,7 +47,7 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """An import; ``details`` has a line for each function or resource in it that is missing or has another type."""
+    """An import. ``details`` has a line for each function or resource that is missing or has another type."""
 
     name: str
     functions: tuple[str, ...]
@@ -57,7 +57,7 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """``problems`` has a line for each thing that is amiss besides the imports."""
+    """The result of an inspection. ``problems`` has a line for each problem besides the imports."""
 
     path: str
     ways: tuple[Way, ...]
@@ -65,15 +65,15 @@ class Inspection:
     exports: tuple[str, ...]
     sizes: Sizes
     problems: tuple[str, ...]
-    #: the whole world, and it without the interfaces of WASI
+    #: The whole world as WIT, and the world without the interfaces of WASI.
     wit: str
     own_wit: str
 
 
 def inspect_component(path: str, options: EngineOptions = DEFAULT) -> Inspection:
-    """Look at a component's file; raises LoadError for one that is none.
+    """Inspect a component's file. Raise LoadError for a file that is not a component.
 
-    How its parts fit together is checked, the code in it is not.
+    This validates the structure of the component, but not the code of its core modules.
     """
     data = read_component(path, options.compile_limits)
     check_is_component(data, path)
@@ -83,7 +83,7 @@ def inspect_component(path: str, options: EngineOptions = DEFAULT) -> Inspection
             engine.validate(data)
         return _inspect(path, component, measure(data))
     except ComponentError as error:
-        raise refused(path, error) from None
+        raise load_error(path, error) from None
 
 
 def _inspect(path: str, component: d.Component, sizes: Sizes) -> Inspection:
@@ -128,7 +128,7 @@ def _is_own(package: str) -> bool:
 
 
 def _provided() -> Imports:
-    """What the host has for a component that another one stands behind, and that is given all that there is."""
+    """Return all imports that the host can provide, with all options and a next component."""
     imports = wasi_imports()
     imports.update(state_imports(EVERY_STATE))
     imports.add(f"{HANDLER}@{p3.VERSION}", handler_interface(_unanswered))
@@ -136,7 +136,7 @@ def _provided() -> Imports:
 
 
 async def _unanswered(request: Request) -> NoReturn:
-    raise AssertionError("a component that is inspected is not run")
+    raise AssertionError("inspection does not run the component")
 
 
 def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
@@ -165,19 +165,19 @@ def _reports(imports: list[d.Import], planned: Plan) -> Iterator[ImportReport]:
 
 
 def _by_import(found: list[Unmet], names: set[str]) -> dict[str, list[Unmet]]:
-    """What is unmet by the import that it is in, itself or in an instance inside of that."""
+    """Group unmet functions and resources by their import. They may be in an instance nested in the import."""
     grouped: dict[str, list[Unmet]] = {}
     for unmet in found:
         name = unmet.interface or unmet.name
-        # An instance inside of another has the names of both, with a slash between them.
+        # The name of a nested instance has the names of both, with a slash between them.
         while name not in names:
             name, slash, _ = name.rpartition("/")
-            assert slash, "each is in an import"
+            assert slash, "each belongs to an import"
         grouped.setdefault(name, []).append(unmet)
     return grouped
 
 
-# ---- what runs it ----------------------------------------------------------------------------------------
+# ---- commands --------------------------------------------------------------------------------------------
 
 _COMMANDS = (
     ("serve", "wasi:http/incoming-handler", "handle", p2.VERSION, "wasi:http/proxy"),
@@ -188,7 +188,7 @@ _COMMANDS = (
 
 
 def _ways(planned: Plan) -> Iterator[Way | str]:
-    """The commands for a component, or why one that looks as if it were for it is not."""
+    """Yield the commands for a component, or the reason against one that it seems to be made for."""
     resources = {resource: (interface, resource.name) for interface, resource in planned.resources}
     in_front = any(parse_import_name(planned.interface_of(name))[0] == HANDLER for name in planned.imports)
     for command, interface, function, provided, world in _COMMANDS:

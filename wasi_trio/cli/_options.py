@@ -1,4 +1,4 @@
-"""Options of the command line that are made of the settings of a server."""
+"""Command-line options for the settings of a server."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from click.core import ParameterSource
 
 from wasi_trio.cli._printing import write_out
 from wasi_trio.component._features import listing
-from wasi_trio.serve._settings import BY_NAME, Setting, Settings
+from wasi_trio.serve.settings._setting import Setting
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._table import BY_NAME
 from wasi_trio.wasi._arguments import parse_features
 
 if TYPE_CHECKING:
     from wasi_trio.wasi._loading import EngineOptions
     from wasi_trio.wasi._state import State
 
-#: the settings of the engine, which every command has that takes a component
+#: The settings of the engine, which are options of every command that takes a component.
 _ENGINE = ("wasm", "compile-timeout", "compile-memory")
-#: those of variables and buckets
+#: The settings of variables and buckets.
 _STATE = ("config-var", "keyvalue", "keyvalue-timeout", "keyvalue-max-value", "keyvalue-memory", "wasi")
 
 
 def parsed(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser of :mod:`wasi_trio.wasi._arguments` as a parameter's type."""
+    """Return a click type for a parser of :mod:`wasi_trio.wasi._arguments`."""
 
     def convert(text: str) -> Any:
         if parse is parse_features and text == "help":
@@ -43,42 +45,42 @@ def option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any
     names += [f"--{setting.option or setting.name}", setting.name.replace("-", "_")]
     if setting.switch:
         return click.option(*names, is_flag=True, help=setting.help)
-    shown = setting.shown or setting.default
+    shown = setting.default_text or setting.default
     return click.option(
         *names,
         type=parsed(setting.parse),
         metavar=setting.metavar,
-        multiple=setting.several,
+        multiple=setting.repeatable,
         help=setting.help if shown is None else f"{setting.help}  [default: {shown}]",
     )
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the engine; ``given_engine`` makes something of them."""
+    """Add the options of the engine. ``given_engine`` reads them."""
     for name in reversed(_ENGINE):
         command = option(BY_NAME[name])(command)
     return command
 
 
 def given_engine(given: dict[str, Any]) -> EngineOptions:
-    """What the options of the engine come to, with which a command was called."""
+    """Return the engine options with which a command was called."""
     return Settings(given_settings(given, (BY_NAME[name] for name in _ENGINE))).engine_options()
 
 
 def state_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of what guests are given that outlives them; ``given_state`` makes something of them."""
+    """Add the options for guests' variables and buckets. ``given_state`` reads them."""
     for name in reversed(_STATE):
         command = option(BY_NAME[name])(command)
     return command
 
 
 def given_state(given: dict[str, Any]) -> State:
-    """What the options of state come to, with which a command was called; raises SettingError."""
+    """Return the variables and buckets with which a command was called. Raise SettingError."""
     return Settings(given_settings(given, (BY_NAME[name] for name in _STATE))).state
 
 
 def given_settings(given: dict[str, Any], settings: Iterable[Setting]) -> dict[str, Any]:
-    """The values of settings that the command line has, by name; ``given`` are a command's parameters."""
+    """Return the values of settings on the command line, by name. ``given`` are a command's parameters."""
     context = click.get_current_context()
     found: dict[str, Any] = {}
     for setting in settings:

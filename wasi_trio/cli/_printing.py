@@ -1,4 +1,4 @@
-"""Writing to standard output what others may have chosen the words of."""
+"""Writing to standard output."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 
 
 def write_out(text: str) -> None:
-    """Write to standard output; that its reader has left (``| head``) is no error."""
+    """Write to standard output. A reader that has left (``| head``) is not an error."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is left in the buffer is not to fail again when the process ends.
+        # Otherwise the rest of the buffer would fail again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What ``wasi_trio inspect`` prints: tables for people, lines for other programs, JSON for scripts."""
+"""The output of ``wasi_trio inspect``: tables for people, lines for other programs, and JSON for scripts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from wasi_trio.cli._inspection import CONFIG, KEYVALUE, MET, MISMATCHED, MISSING
 
 _STYLES = {MET: "green", NEXT: "green", CONFIG: "green", KEYVALUE: "green", MISSING: "red", MISMATCHED: "red"}
 _WORDS = {
-    NEXT: "met by the component behind",
+    NEXT: "met by the next component",
     CONFIG: "met with --config-var",
     KEYVALUE: "met with --keyvalue",
-    MISMATCHED: "of another type",
+    MISMATCHED: "type mismatch",
 }
 
 
@@ -28,7 +28,7 @@ _WORDS = {
 
 
 def as_lines(inspection: Inspection) -> str:
-    """A fact a line, its fields separated by tabs; then, behind an empty line, the world as WIT text."""
+    """Return one fact a line, with fields separated by tabs. After an empty line follows the world as WIT text."""
     lines = "".join("\t".join(shown(str(part)) for part in fact) + "\n" for fact in _facts(inspection))
     return f"{lines}\n{shown_document(inspection.own_wit)}"
 
@@ -52,7 +52,7 @@ def _facts(inspection: Inspection) -> Iterator[tuple[object, ...]]:
 
 
 def as_json(inspection: Inspection) -> str:
-    """An object with what ``as_lines`` gives and more: each import's functions, and the whole of the WIT text."""
+    """Return a JSON object with the facts of ``as_lines``, each import's functions, and the whole WIT text."""
     sizes = inspection.sizes
     found: dict[str, Any] = {
         "file": inspection.path,
@@ -87,7 +87,7 @@ def as_json(inspection: Inspection) -> str:
 
 
 def print_tables(inspection: Inspection, console: Console) -> None:
-    """Print tables, then the world as WIT text."""
+    """Print tables, followed by the world as WIT text."""
     for part in _parts(inspection):
         if isinstance(part, Table):
             console.print()
@@ -95,7 +95,7 @@ def print_tables(inspection: Inspection, console: Console) -> None:
     console.print()
     console.print(Text(shown_document(inspection.own_wit.rstrip())), soft_wrap=True)
     if inspection.own_wit != inspection.wit:
-        console.print(Text("\nThe interfaces of WASI are left out here; --wit prints them too.", style="dim"))
+        console.print(Text("\nThe interfaces of WASI are omitted; --wit prints them too.", style="dim"))
 
 
 def _parts(inspection: Inspection) -> Iterator[RenderableType]:
@@ -105,7 +105,7 @@ def _parts(inspection: Inspection) -> Iterator[RenderableType]:
     for way in inspection.ways:
         yield Text.assemble("A component for ", (f"wasi_trio {way.command}", "bold"), f": {shown(way.world)}")
     if not inspection.ways:
-        yield Text("Neither serve nor run takes it: it exports no handler of wasi:http and no wasi:cli/run")
+        yield Text("Neither serve nor run accepts it: it exports neither a wasi:http handler nor wasi:cli/run")
     for problem in inspection.problems:
         yield Text(shown(problem), style="red")
     if inspection.imports:
@@ -156,7 +156,7 @@ def _modules(inspection: Inspection) -> Table:
 
 
 def _customs(inspection: Inspection) -> Table:
-    """Those of one name together: each core module has some."""
+    """Return a table of custom sections. Sections of the same name are added up: each core module has some."""
     table = _table("Custom sections", "Name", "Number", "Size")
     totals: dict[str, list[int]] = {}
     for custom in inspection.sizes.customs:

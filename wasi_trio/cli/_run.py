@@ -1,4 +1,4 @@
-"""What ``wasi_trio run`` does once its options are understood: it runs a command of WASI 0.2 or 0.3."""
+"""The ``wasi_trio run`` command. It runs a WASI 0.2 or 0.3 command after its options have been parsed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import (
     DEFAULT,
-    CoreModule,
     EngineOptions,
-    LoadError,
     check_address_space,
     link_component,
+    load_error,
     read_component,
-    refused,
 )
 from wasi_trio.wasi._process_stdio import ProcessOutput, ProcessStdin
 from wasi_trio.wasi._state import NO_STATE, State
@@ -35,10 +33,10 @@ from wasi_trio.wasi.filesystem._preopens import open_directories
 from wasi_trio.wasi.registry._references import file_name
 from wasi_trio.wasi.sockets._context import NetworkOptions
 
-#: the exit codes of a shell's command that was ended by SIGABRT and by SIGINT
+#: A shell's exit codes for a command that was ended by SIGABRT and by SIGINT.
 TRAPPED = 134
 INTERRUPTED = 130
-#: the signals that end a command, unless they are ignored
+#: The signals that end a command unless they are ignored.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,26 +49,19 @@ def run_command(
     engine_options: EngineOptions = DEFAULT,
     state: State = NO_STATE,
 ) -> int:
-    """Run a component's file with the standard streams of this process, and give the exit code.
+    """Run a component with the standard streams of this process. Return the exit code.
 
-    Its first argument is the file's name. A trap is told on standard error. Raises LoadError for a file that is no
-    command. For the main thread only: Ctrl-C ends the command, as do SIGTERM and SIGHUP, of which the process dies.
+    The component's first argument is the file's name. A trap is reported on standard error. Raise LoadError for a file
+    that is not a command. Only the main thread may call this. Ctrl-C ends the command. SIGTERM and SIGHUP end the
+    command and then the process.
     """
     check_address_space()
     with engine_options.open() as engine:
-        try:
-            linked = link_component(
-                engine, read_component(path, engine_options.compile_limits), path, state_imports(state)
-            )
-        except CoreModule as error:
-            raise LoadError(
-                f"{error}: `jco new --wasi-command` makes one of a command for WASI preview 1, and so does "
-                "`wasm-tools component new` with the option --adapt"
-            ) from None
+        linked = link_component(engine, read_component(path, engine_options.compile_limits), path, state_imports(state))
         try:
             export = find_run(linked)
         except LinkError as error:
-            raise refused(path, error) from None
+            raise load_error(path, error) from None
         stdout, stderr = process_outputs()
         options = WasiOptions(
             args=(file_name(path), *arguments),
@@ -94,10 +85,10 @@ def run_command(
 
 
 def process_outputs() -> tuple[ProcessOutput, ProcessOutput]:
-    """Standard output and standard error of this process: one and the same where both are one terminal or pipe.
+    """Return sinks for standard output and standard error, the same one for both if they are the same terminal or pipe.
 
-    Else what is written to one could overtake what was written to the other before and has to wait for room. (In a
-    file nothing waits, and each descriptor may have a position of its own.)
+    With two sinks, data for one stream could overtake earlier data for the other that waits for space. A file never
+    makes writers wait, and each descriptor may have its own position in it.
     """
     stdout = ProcessOutput(1)
     try:
@@ -115,7 +106,7 @@ async def _run_until_interrupted(
     outcome: int | Trap | None = None
     received: list[signal.Signals] = []
     ending = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-    # Not as KeyboardInterrupt: that could be raised anywhere, also between the guest and a host function.
+    # A KeyboardInterrupt could be raised anywhere, even between the guest and a host function.
     with trio.open_signal_receiver(*ending) as interrupts:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_interrupted, interrupts, received, nursery.cancel_scope)
@@ -132,5 +123,5 @@ async def _cancel_when_interrupted(
 ) -> None:
     number = signal.Signals(await anext(interrupts))
     received.append(number)
-    signal.signal(number, signal.SIG_DFL)  # a second one ends the process, whatever it waits for
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     scope.cancel()

@@ -1,4 +1,4 @@
-"""Standard streams that the process was started without."""
+"""Replacements for standard streams that are closed at the start of the process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def open_standard_streams() -> None:
-    """Have descriptors 0 to 2 that are closed lead to the null device.
+    """Open the null device on closed descriptors among 0 to 2.
 
-    To be called before anything is opened: a file or socket that got such a number would be taken for standard output.
-    Processes that this one starts inherit them.
+    Call this before anything else is opened: a file or a socket with such a number would be taken for a standard
+    stream.
+    Child processes inherit these descriptors.
     """
     for number, (name, mode) in enumerate(_MODES.items()):
         try:

@@ -1,4 +1,4 @@
-"""The commands beside ``serve`` and ``run``: they look at components, make them ready, and help with the shell."""
+"""The commands besides ``serve`` and ``run``: ``inspect``, ``compile``, ``bindgen``, ``profile`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def print_versions(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    """What ``--version`` does."""
+    """Print the versions, for ``--version``."""
     if wanted and not context.resilient_parsing:
         from wasi_trio.cli._about import versions
 
@@ -33,22 +33,22 @@ version_option = click.option(
     expose_value=False,
     is_eager=True,
     callback=print_versions,
-    help="Show the versions of wasi_trio, of what it runs on, and of Python.",
+    help="Show the versions of wasi_trio, its main dependencies and Python.",
 )
 
 
-@click.command(short_help="Show what a component imports and exports, and what of it this host has.")
-@click.option("--wit", is_flag=True, help="Print the world as WIT text with all its interfaces, and nothing else.")
+@click.command(short_help="Show a component's imports and exports, and which imports this host provides.")
+@click.option("--wit", is_flag=True, help="Print only the world as WIT text, with all its interfaces.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @engine_options
 @click.argument("component", type=click.Path())
 def inspect(component: str, wit: bool, as_json: bool, **engine: Any) -> None:
-    """Show what COMPONENT imports and exports, whether this host meets it, and how large it is.
+    """Show the imports, exports and sizes of COMPONENT, and which imports this host provides.
 
-    On a terminal that is tables; elsewhere it is lines with fields that are separated by tabs.
+    The output is tables on a terminal, and otherwise lines with fields separated by tabs.
     """
     if wit and as_json:
-        raise click.UsageError("--wit and --json exclude each other: the JSON has the WIT text in it")
+        raise click.UsageError("--wit and --json exclude each other; the JSON includes the WIT text")
     from wasi_trio.cli._inspection import inspect_component
     from wasi_trio.wasi._loading import LoadError
 
@@ -69,13 +69,14 @@ def inspect(component: str, wit: bool, as_json: bool, **engine: Any) -> None:
     return report.print_tables(inspection, Console())
 
 
-@click.command("compile", short_help="Keep the compiled code of components, so that they start at once.")
+@click.command("compile", short_help="Compile components in advance, so that they start at once.")
 @engine_options
 @click.argument("components", nargs=-1, required=True, metavar="COMPONENT...", type=click.Path())
 def compile_(components: tuple[str, ...], **engine: Any) -> None:
-    """Compile each COMPONENT and keep its code, so that serve and run start with it at once from then on.
+    """Compile each COMPONENT in advance, so that serve and run start with it at once.
 
-    wasmtime keeps the code in a cache of the user's, for this version of it and this kind of processor.
+    The code is stored in the user's wasmtime cache. It is valid for this version of wasmtime and this kind of
+    processor.
     """
     from wasi_trio.cli._compilation import CacheError, Compiled, LoadError, compile_components
 
@@ -87,27 +88,27 @@ def compile_(components: tuple[str, ...], **engine: Any) -> None:
                     continue
                 modules = "1 core module" if event.modules == 1 else f"{event.modules} core modules"
                 unmet = "" if event.unmet is None else f"; but {event.unmet}"
-                line = f"{event.path}: compiled, {modules} of {event.size} bytes, kept in {event.folder}{unmet}"
+                line = f"{event.path}: compiled {modules} of {event.size} bytes, stored in {event.folder}{unmet}"
                 write_out(f"{shown(line)}\n")
     except (LoadError, CacheError) as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
-        # Not by way of the interpreter's end, which would meet the thread that is in wasmtime's compiler.
+        # A regular exit of the interpreter would collide with the thread in wasmtime's compiler.
         sys.stdout.flush()
         os._exit(130)
 
 
 @click.command(short_help="Write typed Python bindings for a component or a world.")
 @click.option(
-    "-o", "--output", required=True, metavar="DIR", help="The package to write: a new folder, or an earlier one."
+    "-o", "--output", required=True, metavar="DIR", help="Folder of the package: a new one, or an earlier output."
 )
-@click.option("--world", metavar="NAME", help="Which world of the WIT, where there are several.")
+@click.option("--world", metavar="NAME", help="World to use, if the WIT has several.")
 @engine_options
 @click.argument("source", metavar="WORLD_OR_COMPONENT", type=click.Path())
 def bindgen(source: str, output: str, world: str | None, **engine: Any) -> None:
-    """Write a Python package with types for what a component imports and exports.
+    """Write a typed Python package for the imports and exports of a component.
 
-    WORLD_OR_COMPONENT is a component, a WIT file, or a folder with WIT and all that it uses; WASI's WIT is here.
+    WORLD_OR_COMPONENT is a component, a WIT file, or a folder with WIT and its dependencies. WASI's WIT is built in.
     """
     from wasi_trio.bindgen import BindgenError, generate
     from wasi_trio.wasi._loading import LoadError
@@ -120,7 +121,7 @@ def bindgen(source: str, output: str, world: str | None, **engine: Any) -> None:
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A function to tell how far a component is: shown where standard error is a terminal."""
+    """Return a function that shows the progress of a component if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda path, done, total: None
         return
@@ -139,7 +140,7 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, TaskID] = {}
 
     def show(path: str, done: int, total: int) -> None:
-        # From the first news on: interrupts come as news too then, and not in the middle of this.
+        # Started only now: from the first event on, Ctrl-C arrives as an event, and not in the middle of this.
         progress.start()
         if path not in tasks:
             tasks[path] = progress.add_task(shown(path), total=total)
@@ -152,12 +153,12 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @click.command(short_help="Draw profiles as a flame graph.")
-@click.option("-o", "--output", metavar="FILE", help="The file to write.  [default: standard output]")
+@click.option("-o", "--output", metavar="FILE", help="File to write.  [default: standard output]")
 @click.argument("profiles", nargs=-1, required=True, metavar="PROFILE...", type=click.Path())
 def profile(profiles: tuple[str, ...], output: str | None) -> None:
-    """Draw the samples of each PROFILE, together, as a flame graph: an HTML file that needs nothing else.
+    """Draw the samples of all PROFILEs as one flame graph, a self-contained HTML file.
 
-    A PROFILE is a file that --profile guest of serve or run has written, or wasmtime's.
+    A PROFILE is a file written by --profile guest of serve or run, or by wasmtime.
     """
     from wasi_trio.cli._flame_graph import flame_graph
     from wasi_trio.runtime._profile_file import ProfileError
@@ -176,16 +177,16 @@ def profile(profiles: tuple[str, ...], output: str | None) -> None:
     return None
 
 
-@click.command(short_help="Print a script that completes commands and options in a shell.")
+@click.command(short_help="Print a shell script that completes commands and options.")
 @click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str | None) -> None:
-    """Print a script that makes SHELL complete the command wasi-trio; by default the shell that $SHELL names."""
+    """Print a script that completes the command wasi-trio in SHELL. The default is the shell in $SHELL."""
     from click.shell_completion import get_completion_class
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))
     class_ = get_completion_class(name) if name in ("bash", "zsh", "fish") else None
     if class_ is None:
-        raise click.UsageError("$SHELL names none of the shells there is a script for: say bash, zsh or fish")
+        raise click.UsageError("$SHELL is not a supported shell: choose bash, zsh or fish")
     root = click.get_current_context().find_root().command
-    # Not those of `python -m`: a shell completes what it runs by a name of its own.
+    # The script is not for `python -m`: a shell completes a command by its own name.
     write_out(class_(root, {}, "wasi-trio", "_WASI_TRIO_COMPLETE").source())

@@ -1,4 +1,4 @@
-"""The Component Model with no I/O: its values, its errors, and the imports that a host provides."""
+"""The Component Model without I/O: values, errors, and the imports that a host provides."""
 
 from __future__ import annotations
 

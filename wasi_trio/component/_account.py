@@ -1,7 +1,7 @@
-"""What guests make the host hold, counted in bytes: an account for each instance, a budget for all of a process.
+"""Counts the bytes of host memory that guests occupy: one account for each instance, one budget for each process.
 
-Counted are linear memories, tables, and whatever Python keeps for a guest: its handles and what is behind them, calls
-under way, values and contents that wait. Small things are counted with the handle that they belong to.
+An account counts linear memories, tables, and everything that Python keeps for a guest: handles and the objects behind
+them, calls in progress, and queued values and contents. Small objects are counted with the handle that they belong to.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import Final
 
 from wasi_trio.component._errors import Trap
 
-#: bytes that a handle counts, whatever it stands for: the objects behind it, and up to ``FREE`` bytes of contents
+#: Bytes counted for each handle: the objects behind it, and up to ``FREE`` bytes of contents.
 HANDLE: Final = 2048
-#: bytes that something with a handle may hold before they are counted
+#: Bytes that an object with a handle may hold before they are counted.
 FREE: Final = 1024
-#: bytes that a call under way counts: its coroutine or its thread, and the task around it
+#: Bytes counted for each call in progress: its coroutine or thread, and the task around it.
 CALL: Final = 8192
-#: bytes that a guest's thread counts: what it usually uses of its stack, and the objects around it
+#: Bytes counted for each guest thread: the typical use of its stack, and the objects around it.
 THREAD: Final = 64 << 10
 
 
 class OverBudget(Trap):
-    """The guest made the host hold more than it may."""
+    """The guest occupies more host memory than its limit."""
 
 
 class Budget:
-    """The bytes that all instances of a process hold together, and how many they may.
+    """The memory in bytes that all instances of a process occupy together, and its limit.
 
-    An instance is refused more when all together are over ``limit`` and it has more than its share. So the limit is
-    overrun by instances that grow up to their share, and by no more than it is itself.
+    An instance is refused more memory if the total exceeds ``limit`` and the instance has more than its share. So
+    instances that grow up to their share can exceed the limit, by at most the limit itself.
     """
 
     __slots__ = ("accounts", "limit", "on_freed", "peak", "used")
@@ -38,36 +38,37 @@ class Budget:
     def __init__(self, limit: float = math.inf) -> None:
         self.limit = limit
         self.used = 0
-        #: the most that was in use when some was freed; whoever looks at it sets it back
+        #: The highest use before a refund. The reader of this figure resets it.
         self.peak = 0
-        #: instances that there are
+        #: The number of instances.
         self.accounts = 0
-        #: called when an instance has ended, in the order of their keys
+        #: Callbacks for the end of an instance, called in the order of their insertion.
         self.on_freed: dict[object, Callable[[], None]] = {}
 
     def admits(self, size: int) -> bool:
-        """Whether an instance of that size can be made. The first always can."""
+        """Return whether an instance of that size can be created. The first instance always can."""
         return self.used + size <= self.limit or not self.accounts
 
     def reserve(self, size: int) -> None:
-        """An instance of about that size is going to be made: it counts from here on, until ``unreserve``."""
+        """Count an instance of about that size before it is created. ``unreserve`` ends this."""
         self.used += size
         self.accounts += 1
 
     def unreserve(self, size: int) -> None:
-        """It is made now, and counts for itself."""
+        """End a reservation. The instance exists, so its account counts its memory."""
         self.used -= size
         self.accounts -= 1
 
     def add(self, size: int) -> None:
-        """Count bytes that are held for no one instance; a negative number takes some back."""
+        """Count bytes that belong to no single instance. A negative size subtracts."""
         self.used += size
 
 
 class Account:
-    """What one instance holds; all components of a composition share one.
+    """The memory in bytes that one instance occupies. All components of a composition share one account.
 
-    ``is_instance`` is false for what is held for no one instance, and has no part in what each may.
+    ``is_instance`` is false for memory that belongs to no single instance. Such an account takes no share of the
+    budget.
     """
 
     __slots__ = ("_is_instance", "budget", "limit", "used")
@@ -81,7 +82,7 @@ class Account:
             budget.accounts += 1
 
     def charge(self, size: int) -> None:
-        """Count bytes more. Raises OverBudget, with nothing counted, where these are too many."""
+        """Count more bytes. Raise OverBudget if the limit is exceeded; then nothing is counted."""
         used = self.used + size
         excess = self._judge(used, size)
         if excess is not None:
@@ -99,7 +100,7 @@ class Account:
         return None
 
     def refund(self, size: int) -> None:
-        """Count bytes less."""
+        """Count fewer bytes."""
         self.used -= size
         budget = self.budget
         if budget is not None:
@@ -108,16 +109,16 @@ class Account:
             budget.used -= size
 
     def grown(self, size: int) -> None:
-        """Count bytes that are there already, however many; ``excess`` judges them."""
+        """Count bytes that already exist, even beyond the limit. ``excess`` tells whether they are too many."""
         self.refund(-size)
 
     @property
     def excess(self) -> str | None:
-        """What is wrong with how much the instance holds, if anything."""
+        """The limit that the instance exceeds, as a message, or None."""
         return self._judge(self.used, 0)
 
     def close(self) -> None:
-        """The instance is gone, and everything it held. Harmless when repeated."""
+        """Subtract everything that the instance held, because it has ended. May be called again."""
         budget, self.budget = self.budget, None
         if budget is not None:
             budget.peak = max(budget.peak, budget.used)
@@ -128,15 +129,15 @@ class Account:
 
 
 class Charge:
-    """Bytes counted for as long as this object lives: whoever holds them holds this.
+    """Bytes that are counted during the lifetime of this object. The owner of the bytes must own this object.
 
-    Those that are ``present`` are counted in any case, as by ``Account.grown``.
+    With ``present``, the bytes are counted even beyond the limit, as in ``Account.grown``.
     """
 
     __slots__ = ("_account", "size")
 
     def __init__(self, account: Account, size: int, *, present: bool = False) -> None:
-        """Raises OverBudget."""
+        """Count ``size`` bytes. Raises OverBudget."""
         self.size = 0
         self._account = account
         if present:
@@ -146,7 +147,7 @@ class Charge:
         self.size = size
 
     def resize(self, size: int) -> None:
-        """Count that many bytes from here on. Raises OverBudget, with nothing changed."""
+        """Count ``size`` bytes instead. Raises OverBudget; then nothing changes."""
         if size > self.size:
             self._account.charge(size - self.size)
         else:
@@ -159,7 +160,7 @@ class Charge:
 
 
 def as_size(size: float) -> str:
-    """Bytes as people write them."""
+    """Return a number of bytes with a readable unit."""
     if size == math.inf:
         return "any amount"
     for unit, exponent in (("GiB", 30), ("MiB", 20), ("KiB", 10)):

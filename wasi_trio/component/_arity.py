@@ -1,4 +1,4 @@
-"""Whether a host's Python function takes as many arguments as WIT has: seen when linking, not when it is called."""
+"""Compares the parameters of a host's Python function with those in WIT when linking, before any call."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from wasi_trio.component._values import pascal_case, snake_case
 
 
 class _Callable(NamedTuple):
-    """A Python function, and how many arguments it is given beside those of WIT."""
+    """A Python function, and the number of its arguments that do not come from WIT."""
 
     function: Any
     bound: int
 
 
 def arity_difference(implementation: Any, name: str, type_: FuncType) -> str | None:
-    """How the function that implements the WIT function ``name`` differs in its parameters; None if it does not.
+    """Return how the parameters of the function that implements the WIT function ``name`` differ, or None.
 
-    Nothing is said of what is no plain function, as nobody can tell how it may be called.
+    Only plain Python functions are compared, because the parameters of other callables are unknown.
     """
     kind, resource, plain = parse_function_name(name)
     owner = implementation if resource is None else getattr(implementation, pascal_case(resource))
@@ -55,7 +55,7 @@ def _constructor(class_: Any) -> _Callable | None:
 
 
 def _nothing() -> None:
-    """Stands for the constructor of a class that has none, which takes no arguments."""
+    """Stands for the constructor of a class without one. It takes no arguments."""
 
 
 def _method(owner: Any, attribute: str, binds: bool) -> _Callable | None:
@@ -64,13 +64,13 @@ def _method(owner: Any, attribute: str, binds: bool) -> _Callable | None:
         return _Callable(found.__func__, 1)
     if not isinstance(found, FunctionType):
         return None
-    # Of a class this is the bare function, which is bound when it is looked up on the object; a static one is not.
+    # A class yields the bare function. Looking it up on the object binds it later, unless the method is static.
     bare = isinstance(owner, type) and not isinstance(inspect.getattr_static(owner, attribute), staticmethod)
     return _Callable(found, 1 if bare and binds else 0)
 
 
 def _takes(found: _Callable) -> tuple[int, float]:
-    """The fewest and the most arguments that a function may be given beside those that are bound."""
+    """Return the minimum and the maximum number of arguments, without those that are bound."""
     function, bound = found
     code = function.__code__
     required = code.co_argcount - len(function.__defaults__ or ())

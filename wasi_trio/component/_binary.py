@@ -30,7 +30,7 @@ MODULE_PREAMBLE = MAGIC + b"\x01\0\0\0"
 
 ENCODINGS = (StringEncoding.UTF8, StringEncoding.UTF16, StringEncoding.LATIN1_UTF16)
 
-#: canonical built-ins by opcode, grouped by what follows the opcode
+#: Canonical built-ins by opcode, grouped by the immediates after the opcode.
 PLAIN_BUILTINS = {
     0x05: "task.cancel",
     0x0D: "subtask.drop",
@@ -69,7 +69,7 @@ OPTIONS_BUILTINS = {0x1C: "error-context.new", 0x1D: "error-context.debug-messag
 CONTEXT_BUILTINS = {0x0A: "context.get", 0x0B: "context.set"}
 WAIT_BUILTINS = {0x20: "waitable-set.wait", 0x21: "waitable-set.poll"}
 TASK_RETURN = 0x09
-#: known, but gated in the specification or gone from it
+#: Built-ins that the specification gates or has removed.
 UNSUPPORTED_BUILTINS = {
     0x07: "resource.drop async",
     0x08: "backpressure.set",
@@ -91,27 +91,27 @@ CORE_TYPE_NAMES = {CORE_I32: "i32", CORE_I64: "i64"}
 
 
 def decode(data: bytes) -> Component:
-    """The definitions of a component, from its binary.
+    """Decode a component's binary into its definitions.
 
-    The modules in it are views of ``data``, not copies. Indices are in range of their index spaces; whether what
-    they refer to fits, and whether names are well formed and unique, is left to wasmtime's validation.
+    Core modules in the result are views of ``data`` and not copies. All indices are in range of their index spaces.
+    wasmtime's validation checks whether the definitions behind them fit, and whether names are well formed and unique.
 
-    Raises ``MalformedComponent`` with one line that says what is wrong and at which offset, also for what is no
-    component at all, and ``Unsupported`` for a feature of components that this host does not run.
+    Raises ``MalformedComponent`` with one line that says what is wrong at which offset, also if ``data`` is no
+    component. Raises ``Unsupported`` for a component feature that this host does not run.
     """
     _check_is_component(data)
     return _ComponentReader(data).component()
 
 
 def _check_is_component(data: bytes) -> None:
-    """Tell apart what people hand over in place of a component."""
+    """Raise an error that identifies common inputs that are not components."""
     if data.startswith(COMPONENT_PREAMBLE):
         return
     start = data[:64].lstrip()
     if not data:
-        problem = "the input is empty, a WebAssembly component is needed"
+        problem = "the input is empty, but a WebAssembly component is required"
     elif data.startswith(MODULE_PREAMBLE):
-        problem = "this is a core module, not a component; make a component of it, e.g. with `wasm-tools component new`"
+        problem = "this is a core module, not a component; convert it to one, e.g. with `wasm-tools component new`"
     elif start.startswith((b"(", b";;")):
         problem = "this is WebAssembly text, not binary; assemble it first, e.g. with `wasm-tools parse`"
     elif MAGIC.startswith(data[:4]) and len(data) < len(COMPONENT_PREAMBLE):
@@ -147,7 +147,7 @@ class _ComponentReader(TypeReader):
     # ---- sections ----------------------------------------------------------------------------------------
 
     def component(self) -> Component:
-        """Everything from here to ``end``, which is a component."""
+        """Read a component that extends to ``end``."""
         self.preamble(COMPONENT_PREAMBLE, "nested component")
         definitions: list[Definition] = []
         while self.position < self.end:
@@ -289,7 +289,7 @@ class _ComponentReader(TypeReader):
         start = self.position
         code = self.byte("core value type")
         if code not in CORE_TYPE_NAMES:
-            raise self.malformed(f"core value type {code:#04x} where i32 or i64 is expected", start)
+            raise self.malformed(f"core value type is {code:#04x} instead of i32 or i64", start)
         return CORE_TYPE_NAMES[code]
 
     def options(self) -> CanonOptions:
@@ -300,7 +300,7 @@ class _ComponentReader(TypeReader):
         for _ in range(self.count("canonical options")):
             start = self.position
             code = self.byte("canonical option")
-            # the three encodings exclude each other
+            # A component may choose only one of the three encodings.
             option = 0x00 if code <= 0x02 else code
             if option in seen:
                 raise self.malformed(f"canonical option {code:#04x} repeats or contradicts one before it", start)

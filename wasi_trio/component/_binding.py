@@ -1,4 +1,4 @@
-"""Which of a host's functions meets which import of a component."""
+"""Binds each import of a component to a function of the host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from wasi_trio.component.wit import Wit
 
 
 class Unmet(NamedTuple):
-    """A function or resource that is imported from ``interface`` ("" at the root) and that the host does not have.
+    """A function or resource that a component imports from ``interface`` ("" for the root) and the host lacks.
 
-    ``difference`` says how the host's function of that name differs, None where it has none.
+    ``difference`` says how the host's function of that name differs. It is None if there is no such function.
     """
 
     interface: str
@@ -30,18 +30,18 @@ class Unmet(NamedTuple):
 
 @dataclass(slots=True)
 class Binding:
-    """``calls`` has how each import is called that the host has."""
+    """The result of binding. ``calls`` says how to call the host's function for each import that has one."""
 
     plan: Plan
     imports: Imports
     calls: dict[HostFunc, HostCall] = field(default_factory=dict)
-    #: of imports that come with bindings, the types of their parameters with the classes of those
+    #: For imports with bindings, the parameter types with their Python classes.
     typed: dict[HostFunc, tuple[ValType, ...]] = field(default_factory=dict)
     missing: list[Unmet] = field(default_factory=list)
     mismatched: list[Unmet] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raise LinkError if there is an import that is not met."""
+        """Raise LinkError if an import is not satisfied."""
         missing = tuple(map(str, self.missing))
         mismatched = tuple(map(str, self.mismatched))
         if missing:
@@ -52,12 +52,12 @@ class Binding:
             raise LinkError(line, (), mismatched)
 
     def provider(self, name: str) -> Provider | None:
-        """What provides an import: under its own name, or that of the interface which it implements."""
+        """Return the provider of an import, found by its own name or that of the interface that it implements."""
         found = self.imports.find(name)
         return found if found is not None else self.imports.find(self.plan.interface_of(name))
 
     def _grouped(self) -> list[str]:
-        """Name a whole interface instead of its functions where nothing provides any of it."""
+        """Return the missing imports, with one name for each interface that has no provider."""
         names = [
             unmet.interface if unmet.interface and self.provider(unmet.interface) is None else str(unmet)
             for unmet in self.missing
@@ -68,7 +68,7 @@ class Binding:
 def bind(plan: Plan, imports: Imports, wit: Wit | None = None) -> Binding:
     """Find the host's function for every import.
 
-    The functions of interfaces that ``wit`` has must be declared by the component as they are there.
+    If ``wit`` contains an interface, the component must declare its functions with the same types.
     """
     binding = Binding(plan, imports)
     places = {resource: (interface, resource.name) for interface, resource in plan.resources}

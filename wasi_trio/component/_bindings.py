@@ -1,4 +1,4 @@
-"""An interface as generated bindings describe it: its WIT, and the Python classes of the types in it."""
+"""An interface as described by generated bindings: its WIT, and the Python classes of its types."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wasi_trio.component._typed import Classes, Typing
 from wasi_trio.component._types import FuncType, ResourceType, ValType, Variant
 from wasi_trio.component.wit import Interface, Wit, parse
 
-#: where a component has a resource: the name of the interface, and that of the type in it
+#: The name of the interface and of the type for each of a component's resources.
 Places = Mapping[ResourceType, tuple[str, str]]
 
 
 class WitText:
-    """The WIT that bindings were made of; it is read when it is first needed."""
+    """The WIT that bindings were generated from. It is parsed at its first use."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -28,11 +28,11 @@ class WitText:
 
 
 class TypedInterface:
-    """An imported or exported interface and the classes for it.
+    """An imported or exported interface and its Python classes.
 
-    ``name`` is what components call it, "" for what belongs to the world itself. ``classes`` has by its name in WIT the
-    class of each type that the interface defines, for a variant the union of those of its cases. ``uses`` are the
-    interfaces of which it uses types. ``within`` is what ``text`` calls the interface, where that is another name.
+    ``name`` is the interface's name in components, "" for the world itself. ``classes`` maps the WIT name of each type
+    that the interface defines to its class; for a variant this is the union of the case classes. ``uses`` are the
+    interfaces whose types this one uses. ``within`` is the interface's name in ``text``, if it differs from ``name``.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class TypedInterface:
         return Typing({key: class_ for other in self._all() for key, class_ in other._by_identity()})
 
     def function(self, name: str) -> FuncType:
-        """The function of this name in WIT; raises KeyError."""
+        """Return the WIT function of this name. Raises KeyError."""
         return self.interface.functions[name]
 
     def type(self, name: str) -> ValType:
-        """The type of this name in WIT; raises KeyError."""
+        """Return the WIT type of this name. Raises KeyError."""
         found = self.interface.types[name]
         assert not isinstance(found, ResourceType), f"{name} is a resource"
         return found
 
     def difference(self, function: str, declared: FuncType, places: Places) -> str | None:
-        """How a component's function differs from the one in WIT: a short line, or None if it does not."""
+        """Return one line on how a component's function differs from the one in WIT, or None."""
         ours = self.interface.functions.get(function)
         if ours is None:
             return "the WIT of the bindings has no such function"
@@ -89,7 +89,7 @@ class TypedInterface:
         return theirs == ours and compatible(version, our_version)
 
     def _all(self) -> Iterator[TypedInterface]:
-        """This interface, and each that it uses, directly or not."""
+        """Return this interface and all interfaces that it uses, directly or indirectly."""
         seen: dict[int, TypedInterface] = {}
         waiting = [self]
         while waiting:

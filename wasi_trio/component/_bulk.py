@@ -1,14 +1,16 @@
-"""Core modules whose large memory operations can be interrupted.
+"""Rewrites core modules so that epochs can interrupt their large memory operations.
 
-wasmtime looks at its epoch where a function begins and where a loop goes round, so one ``memory.fill`` of a gigabyte is
-done in one go, and with it everything else waits. So ``memory.fill``, ``memory.copy`` and ``memory.init`` are replaced
-by calls of functions that are added to the module: these do the very instruction for what is short, and slices of it in
-a loop for what is long. A table of a million elements is copied in milliseconds, and a page of memory is found in
-microseconds, but a function without a loop may do either thousands of times. So a call of an empty function, at which
-wasmtime looks at its epoch, goes before each instruction on tables, and in between where a function is long.
+wasmtime checks its epoch at the start of functions and in loops. So nothing can interrupt a ``memory.fill`` of a
+gigabyte, and the event loop waits for it. This module replaces ``memory.fill``, ``memory.copy`` and ``memory.init`` by
+calls of functions that it adds to the core module. These execute the original instruction for short ranges, and loop
+over slices of long ones.
 
-The instructions have to be found exactly, so the bodies are decoded, by one regular expression that takes all
-instructions but those with vectors in them. What it does not know is made invalid, so that nothing gets past it.
+Copying a table of a million elements takes milliseconds, and the first access to a page of memory takes microseconds.
+A function without a loop can do either thousands of times. So this module also inserts calls of an empty function,
+where wasmtime checks its epoch: before each table instruction, and at intervals in long functions.
+
+The instructions must be found exactly, so the bodies are decoded. One regular expression matches all instructions
+except those with vectors of immediates. A body with an unknown instruction is made invalid, so that none gets through.
 
 https://webassembly.github.io/spec/core/binary/instructions.html
 """
@@ -20,99 +22,78 @@ from dataclasses import dataclass
 
 from wasi_trio.component._core_types import skip_extern_type, skip_limits, skip_rec_type
 from wasi_trio.component._errors import MalformedComponent
+from wasi_trio.component._instructions import ALIGNMENT, ALIGNMENT_AND_MEMORY, LEB, LEB64, codes, vectors
 from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
 from wasi_trio.lazy import Pattern
 
-#: bytes that one instruction may set or copy; where each page is touched for the first time, that is about 1 ms
+#: Maximum bytes that one instruction may set or copy. If each page is touched for the first time, that takes about 1
+#: ms.
 SLICE = 256 << 10
 
-#: bytes of instructions in a row without a look at the epoch: some 3,200 of them may each find a page of memory that is
-#: touched for the first time, which on a slow system takes 15 µs
+#: Maximum bytes of consecutive instructions without an epoch check. About 3,200 instructions may each touch a page of
+#: memory for the first time, which takes 15 µs on a slow system.
 STRETCH = 32 << 10
 
 _PREAMBLE = 8
 _CUSTOM, _TYPE, _IMPORT, _FUNCTION, _MEMORY, _CODE, _DATA = 0, 1, 2, 3, 5, 10, 11
 _NAME_OF_FUNCTIONS = 1
 _INIT, _COPY, _FILL = 0x08, 0x0A, 0x0B
-#: no instruction: a place to look at the epoch
+#: Not an instruction but a place for an epoch check.
 _PAUSE = -1
 _NAMES = {_INIT: "memory.init", _COPY: "memory.copy", _FILL: "memory.fill", _PAUSE: "pause"}
 _I32, _I64 = 0x7F, 0x7E
 
 # ---- instructions ----------------------------------------------------------------------------------------
 
-_LEB = rb"(?:[\x80-\xff]{0,4}+[\x00-\x7f])"
-_LEB64 = rb"(?:[\x80-\xff]{0,9}+[\x00-\x7f])"
-#: an abstract heap type is one byte, which is a number of one byte as well; shared ones (0x65) have two
-_HEAP = rb"(?:(?!\x65)" + _LEB + rb")"
+#: An abstract heap type has one byte, which also matches a one-byte number. Shared types (0x65) have two bytes.
+_HEAP = rb"(?:(?!\x65)" + LEB + rb")"
 _VALUE = rb"(?:[\x63\x64]" + _HEAP + rb"|[\x66-\x7f])"
-_BLOCK = rb"(?:[\x63\x64]" + _HEAP + rb"|(?![\x63-\x65])" + _LEB + rb")"
-#: bit 6 of the alignment says that the index of a memory follows
-_MEMARG = (
-    rb"(?:(?:[\x00-\x3f]|[\x80-\xbf][\x80-\xff]{0,3}+[\x00-\x7f])"
-    rb"|(?:[\x40-\x7f]|[\xc0-\xff][\x80-\xff]{0,3}+[\x00-\x7f])" + _LEB + rb")" + _LEB64
-)
+_BLOCK = rb"(?:[\x63\x64]" + _HEAP + rb"|(?![\x63-\x65])" + LEB + rb")"
+_MEMARG = rb"(?:" + ALIGNMENT + rb"|" + ALIGNMENT_AND_MEMORY + rb")" + LEB64
 
-
-def _codes(*ranges: int | tuple[int, int]) -> bytes:
-    """The second part of an opcode, which is a number of 32 bits, in each of its encodings."""
-    spans = [(span, span) if isinstance(span, int) else span for span in ranges]
-    short = "".join(f"\\x{first:02x}-\\x{last:02x}" for first, last in spans)
-    long = "".join(f"\\x{first | 0x80:02x}-\\x{last | 0x80:02x}" for first, last in spans)
-    return f"(?:[{short}]|[{long}]\\x80{{0,3}}+\\x00)".encode()
-
-
-#: a constant length below 8 KiB and what it is the length of: that is short, and stays
+#: A constant length below 8 KiB with its instruction. This is short, and stays unchanged.
 _SHORT = rb"\x41[\x80-\xff]?[\x00-\x3f]\xfc(?:\x0b\x00|\x0a\x00\x00)"
 _SIMPLE = (
     _SHORT,
-    rb"[\x0c\x0d\x10\x12\x14\x15\x20-\x26\x3f-\x41\xd2\xd5\xd6\x08]" + _LEB,
+    rb"[\x0c\x0d\x10\x12\x14\x15\x20-\x26\x3f-\x41\xd2\xd5\xd6\x08]" + LEB,
     rb"[\x00\x01\x05\x0a\x0b\x0f\x1a\x1b\x45-\xc4\xd1\xd3\xd4]",
     rb"[\x28-\x3e]" + _MEMARG,
     rb"[\x02-\x04]" + _BLOCK,
-    rb"[\x11\x13]" + _LEB + _LEB,
-    rb"\x42" + _LEB64,
+    rb"[\x11\x13]" + LEB + LEB,
+    rb"\x42" + LEB64,
     rb"\x43[\x00-\xff]{4}",
     rb"\x44[\x00-\xff]{8}",
     rb"\xd0" + _HEAP,
-    # conversions that saturate, arithmetic of 128 bits; segments and tables
-    rb"\xfc" + _codes((0x00, 0x07), (0x13, 0x16)),
-    rb"\xfc" + _codes(0x09, 0x0D, (0x0F, 0x10)) + _LEB,
-    # vectors
-    rb"\xfd" + _codes((0x00, 0x0B), (0x5C, 0x5D)) + _MEMARG,
-    rb"\xfd" + _codes(0x0C, 0x0D) + rb"[\x00-\xff]{16}",
-    rb"\xfd" + _codes((0x15, 0x22)) + rb"[\x00-\xff]",
-    rb"\xfd" + _codes((0x54, 0x5B)) + _MEMARG + rb"[\x00-\xff]",
-    rb"\xfd" + _LEB,
-    # atomics
-    rb"\xfe" + _codes((0x00, 0x02), (0x10, 0x4E)) + _MEMARG,
-    rb"\xfe" + _codes(0x03) + rb"[\x00-\xff]",
-    # objects
-    rb"\xfb" + _codes((0x00, 0x01), 0x06, 0x07, (0x0B, 0x0E), 0x10) + _LEB,
-    rb"\xfb" + _codes((0x02, 0x05), (0x08, 0x0A), (0x11, 0x13)) + _LEB + _LEB,
-    rb"\xfb" + _codes(0x0F, (0x1A, 0x1E)),
-    rb"\xfb" + _codes((0x14, 0x17)) + _HEAP,
-    rb"\xfb" + _codes((0x18, 0x19)) + rb"[\x00-\xff]" + _LEB + _HEAP + _HEAP,
+    # Saturating conversions and 128-bit arithmetic, then segments and tables.
+    rb"\xfc" + codes((0x00, 0x07), (0x13, 0x16)),
+    rb"\xfc" + codes(0x09, 0x0D, (0x0F, 0x10)) + LEB,
+    *vectors(_MEMARG),
+    # Objects.
+    rb"\xfb" + codes((0x00, 0x01), 0x06, 0x07, (0x0B, 0x0E), 0x10) + LEB,
+    rb"\xfb" + codes((0x02, 0x05), (0x08, 0x0A), (0x11, 0x13)) + LEB + LEB,
+    rb"\xfb" + codes(0x0F, (0x1A, 0x1E)),
+    rb"\xfb" + codes((0x14, 0x17)) + _HEAP,
+    rb"\xfb" + codes((0x18, 0x19)) + rb"[\x00-\xff]" + LEB + _HEAP + _HEAP,
 )
-#: Some hundred instructions of those that it takes to have decoded. It goes back over none, but a repetition that says
-#: so (``*+``) is one that the first releases of CPython 3.11 do wrong (CPython issue 106052).
+#: Matches at most 500 instructions. It never needs to backtrack, but a possessive repetition (``*+``) fails in the
+#: first releases of CPython 3.11 (CPython issue 106052).
 _RUN = Pattern(rb"(?:" + rb"|".join(_SIMPLE) + rb"){0,500}")
-_BULK = re.compile(rb"\xfc" + _codes(_INIT, _COPY, _FILL))
-_TABLE = re.compile(rb"\xfc(?:" + _codes(0x0C, 0x0E) + _LEB + rb"|" + _codes(0x11) + rb")" + _LEB)
-#: the opcodes of those two, wherever
-_SUSPECT = re.compile(rb"\xfc" + _codes(_INIT, _COPY, _FILL, 0x0C, 0x0E, 0x11))
-_NUMBER = re.compile(_LEB)
-_LOCALS = re.compile(_LEB + _VALUE)
+_BULK = re.compile(rb"\xfc" + codes(_INIT, _COPY, _FILL))
+_TABLE = re.compile(rb"\xfc(?:" + codes(0x0C, 0x0E) + LEB + rb"|" + codes(0x11) + rb")" + LEB)
+#: The opcodes of ``_BULK`` and ``_TABLE``, at any position.
+_SUSPECT = re.compile(rb"\xfc" + codes(_INIT, _COPY, _FILL, 0x0C, 0x0E, 0x11))
+_NUMBER = re.compile(LEB)
+_LOCALS = re.compile(LEB + _VALUE)
 _VALUE_TYPE = re.compile(_VALUE)
 _BLOCK_TYPE = re.compile(_BLOCK)
-_CATCH = re.compile(rb"[\x00\x01]" + _LEB + _LEB + rb"|[\x02\x03]" + _LEB)
+_CATCH = re.compile(rb"[\x00\x01]" + LEB + LEB + rb"|[\x02\x03]" + LEB)
 _BR_TABLE, _SELECT, _TRY_TABLE = 0x0E, 0x1C, 0x1F
 
 
 class _Unknown(Exception):
-    """What is in a body cannot be decoded."""
+    """A body contains bytes that cannot be decoded."""
 
 
 def _after(pattern: re.Pattern[bytes] | Pattern[bytes], data: bytes, at: int, end: int) -> int:
@@ -143,7 +124,7 @@ def _after_vector(element: re.Pattern[bytes], data: bytes, at: int, end: int) ->
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    """A memory instruction: what follows ``0xfc`` in its encoding."""
+    """A memory instruction, without the ``0xfc`` of its encoding."""
 
     code: int
     indices: tuple[int, ...]
@@ -153,9 +134,9 @@ _AT_A_PAUSE = _Operation(_PAUSE, ())
 
 
 def _operations(data: bytes, at: int, end: int, last: int) -> list[tuple[int, int, _Operation]]:
-    """The memory instructions of a body, and places to pause: where each begins and ends. Raises _Unknown.
+    """Return the memory instructions of a body and the places for epoch checks, each with its start and end.
 
-    It is decoded as far as ``last``.
+    Decodes the body up to ``last``. Raises _Unknown.
     """
     found = []
     since = at = _after_vector(_LOCALS, data, at, end)
@@ -213,7 +194,7 @@ _D, _S, _N = 0, 1, 2
 
 
 class _Helper:
-    """The function in place of an instruction: it has its operands, and does the same in slices."""
+    """A function that replaces an instruction: it takes the same operands and does the same in slices."""
 
     def __init__(self, operation: _Operation, is_64: list[bool]) -> None:
         def width(memory: int) -> int:
@@ -245,7 +226,7 @@ class _Helper:
         return (b"\x41" if kind == _I32 else b"\x42") + _signed(SLICE)
 
     def _length_as(self, kind: int) -> bytes:
-        """The length, as a number that can be added to an address."""
+        """Return the length as a number that can be added to an address."""
         return self._get(_N) + (b"\xad" if kind == _I64 and self.types[_N] == _I32 else b"")
 
     def _moved(self, local: int, change: dict[int, bytes]) -> bytes:
@@ -253,7 +234,7 @@ class _Helper:
         return self._get(local) + self._slice(kind) + change[kind] + b"\x21" + bytes((local,))
 
     def _last(self, local: int) -> bytes:
-        """The address of the last byte."""
+        """Return the address of the last byte."""
         kind = self.types[local]
         one = (b"\x41" if kind == _I32 else b"\x42") + b"\x01"
         return self._get(local) + self._length_as(kind) + _ADD[kind] + one + _SUB[kind]
@@ -292,21 +273,21 @@ class _Helper:
             return b"\x00" + _END
         whole = self._get(_D) + self._get(_S) + self._get(_N) + self.instruction
         kind = self.types[_N]
-        # What is short is done whole, and so is what wraps around: it traps.
+        # A short range needs no slices. A range that wraps around traps in the original instruction.
         parts = [self._get(_N), self._slice(kind), _LE[kind], self._wraps(_D), _OR]
         if code == _COPY:
             parts += [self._wraps(_S), _OR]
         elif code == _INIT:
             parts += [self._get(_S), self._get(_N), _ADD[_I32], self._get(_S), _LT[_I32], _OR]
         parts += [_IF, whole, _RETURN, _END]
-        # Nothing is written if any of it is out of bounds.
+        # These checks come first, because nothing may be written if any part is out of bounds.
         parts.append(self._touch(_D, indices[1] if code == _INIT else indices[0]))
         if code == _COPY:
             parts.append(self._touch(_S, indices[1]))
         elif code == _INIT:
             parts += [self._get(_D), self._get(_S), self._get(_N), _ADD[_I32], b"\x41\x00", self.instruction]
         if code == _COPY and self.types[_D] == self.types[_S]:
-            # Two memories may be one that is imported twice, so the direction is that for overlaps there too.
+            # Two memories may be the same import, so the direction must suit overlaps for them too.
             forward, backward = self._forward((_D, _S)), self._backward()
             parts += [self._get(_D), self._get(_S), _LE[self.types[_D]], _IF, forward, _ELSE, backward, _END]
         else:
@@ -318,21 +299,22 @@ class _Helper:
 
 
 def sliced(code: bytes) -> bytes:
-    """A core module with its memory operations in slices of at most ``SLICE`` bytes; itself if it has none.
+    """Return a core module whose memory operations handle at most ``SLICE`` bytes each, or ``code`` if it has none.
 
-    An invalid module gives an invalid one, for wasmtime to refuse, with one exception: a body that names a function or
-    a type one past the last names what is added here. That is harmless, as it does what an instruction would do.
+    The result for an invalid module is invalid too, so wasmtime rejects it. There is one exception: the body may refer
+    to a function or type one past the last, which then means an added one. That is harmless, because the added function
+    does the same as an instruction.
     """
     try:
         parts = sections(memoryview(code)[_PREAMBLE:])
     except MalformedComponent:
-        return code  # which is refused
+        return code  # wasmtime rejects it
     if not any(_may_change(content) for identifier, content in parts if identifier == _CODE):
         return code
     try:
         return _sliced(code, parts)
     except MalformedComponent:
-        # What is in a section does not add up. A section that is cut off makes sure that it is refused.
+        # A section is inconsistent. A truncated section makes sure that wasmtime rejects the module.
         return code + bytes((_CUSTOM,))
 
 
@@ -369,20 +351,20 @@ def _sliced(code: bytes, parts: list[tuple[int, memoryview]]) -> bytes:
 
 
 def _padded(value: int, size: int) -> bytes:
-    """A number as an unsigned LEB128 of at least so many bytes."""
+    """Return a number as an unsigned LEB128 of at least ``size`` bytes."""
     encoded = unsigned(value)
     missing = size - len(encoded)
     return encoded if missing <= 0 else encoded[:-1] + bytes((encoded[-1] | 0x80,)) + b"\x80" * (missing - 1) + b"\x00"
 
 
 def _appended(content: bytes, entries: list[bytes]) -> bytes:
-    """A vector with more entries; its count takes as many bytes as before, if it can."""
+    """Return a vector with more entries. If possible, its count keeps its number of bytes."""
     count, start = read_unsigned(memoryview(content), 0)
     return b"".join((_padded(count + len(entries), start), content[start:], *entries))
 
 
 class _Rewriting:
-    """What is known of a module while its code is rewritten."""
+    """The information about a module that rewriting its code needs."""
 
     def __init__(self, parts: list[tuple[int, memoryview]]) -> None:
         self.types = 0
@@ -390,7 +372,7 @@ class _Rewriting:
         self.is_64: list[bool] = []
         self.helpers: list[_Helper] = []
         self.changed = False
-        #: whether instructions are where they were, counted from the start of the code section
+        #: Whether all instructions keep their offsets from the start of the code section.
         self.in_place = True
         self._numbers: dict[_Operation, int] = {}
         self._inits = any(identifier == _DATA and len(content) > SLICE for identifier, content in parts)
@@ -423,7 +405,7 @@ class _Rewriting:
                 self.functions += 1
 
     def code(self, content: bytes) -> bytes:
-        """The content of the code section, with the functions that are added."""
+        """Return the content of the code section, including the added functions."""
         view = memoryview(content)
         count, start = read_unsigned(view, 0)
         kept = at = start
@@ -448,20 +430,20 @@ class _Rewriting:
         return b"".join((head, *out, *(unsigned(len(body)) + body for body in added)))
 
     def _body(self, content: bytes, begin: int, end: int) -> bytes | None:
-        """A body with calls in it; None if it stays as it is."""
+        """Return a body with inserted calls, or None if it stays unchanged."""
         try:
             suspects = [found.start() for found in _SUSPECT.finditer(content, begin, end)]
             last = end if end - begin > STRETCH else suspects[-1]
             operations = _operations(content, begin, end, last)
         except _Unknown:
-            # wasmtime says what is wrong with it, or else that it goes on after its end.
+            # wasmtime rejects the unknown instruction, or else the extra byte after the body's end.
             self.changed = True
             return content[begin:end] + b"\x00"
         out: list[bytes] = []
         at = begin
         for start, after, operation in operations:
             if operation.code == _INIT and not self._inits:
-                # There are no long segments, but there may be many.
+                # No segment is long, but there may be many of these instructions.
                 after, operation = start, _AT_A_PAUSE
             out += (content[at:start], b"\x10", _padded(self._helper(operation), min(after - start - 1, 5)))
             at = after
@@ -471,7 +453,7 @@ class _Rewriting:
         return b"".join((*out, content[at:end]))
 
     def _helper(self, operation: _Operation) -> int:
-        """The index of the function in place of an instruction."""
+        """Return the index of the function that replaces an instruction."""
         number = self._numbers.get(operation)
         if number is None:
             number = self._numbers[operation] = self.functions + len(self.helpers)
@@ -479,7 +461,7 @@ class _Rewriting:
         return number
 
     def custom(self, content: bytes) -> bytes | None:
-        """A custom section, with names for what is added; None for one that is about places that have moved."""
+        """Return a custom section with names for the added functions, or None if its offsets have become wrong."""
         size, start = read_unsigned(memoryview(content), 0)
         name = content[start : start + size]
         if name.startswith((b"metadata.code.", b".debug_", b"sourceMappingURL")):
@@ -497,4 +479,4 @@ class _Rewriting:
                 for identifier, part in sections(memoryview(content)[start + size :])
             )
         except MalformedComponent:
-            return content  # as wasmtime does, which ignores names that do not add up
+            return content  # wasmtime ignores inconsistent names too

@@ -1,4 +1,4 @@
-"""What lifting and lowering need of the world ("Lifting and Lowering Context" of the Canonical ABI)."""
+"""The inputs of lifting and lowering besides values ("Lifting and Lowering Context" of the Canonical ABI)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._handles import BorrowScope, HandleTable, ResourceHandle
 from wasi_trio.component._types import ResourceType, ValType, same, same_host_resource
 
-#: how many bytes one call may lift unless an embedder says otherwise, counting what Python holds them in; more than
-#: that is a trap. To lift so much takes a few hundredths of a second, in which nothing else runs.
+#: The default maximum of bytes that one call may lift, measured as Python objects. A call beyond it traps. Lifting that
+#: much takes a few hundredths of a second, during which the event loop waits.
 LIFT_FUEL = 16 << 20
 
 
 class Memory(Protocol):
     """A guest's linear memory.
 
-    ``view`` (format ``B``) starts at the memory's base and may reach far past its end: only ``[0, size)``
-    may be touched. Memories never shrink, so ``size`` may be out of date but is always safe.
+    ``view`` (format ``B``) starts at the memory's base and may extend far past its end. Only ``[0, size)`` may be
+    accessed. Memories never shrink, so a stale ``size`` is safe.
     """
 
     view: memoryview
     size: int
 
     def require(self, end: int) -> None:
-        """Make sure that ``[0, end)`` is accessible: bring ``size`` up to date, or raise Trap."""
+        """Make sure that ``[0, end)`` is accessible: update ``size`` or raise Trap."""
 
 
 Realloc = Callable[[int, int, int, int], int]
@@ -35,8 +35,8 @@ Realloc = Callable[[int, int, int, int], int]
 class Context:
     """The canonical options of one definition in one component instance.
 
-    Made once per instance and set of options, not per call. ``memory`` and ``realloc`` are None where the
-    definition has none (the validator has made sure that they are then never needed).
+    There is one for each instance and set of options, not one for each call. ``memory`` and ``realloc`` are None if the
+    definition has none. Validation ensures that they are not needed then.
     """
 
     __slots__ = ("admits", "adopt", "fuel", "handles", "instance", "lenders", "memory", "realloc", "scope")
@@ -56,25 +56,25 @@ class Context:
         self.memory = memory  # type: ignore[assignment]
         self.realloc = realloc  # type: ignore[assignment]
         self.instance = instance
-        #: bytes that one call may lift
+        #: Maximum bytes that one call may lift.
         self.admits = admits
-        #: those that the call under way may still lift
+        #: Bytes that the current call may still lift.
         self.fuel = admits
-        #: handles lent to the call under way, for the caller of lift to give back once the call returned
+        #: Handles lent to the current call. The caller of the lifting function must end the lends after the call.
         self.lenders: list[ResourceHandle] = []
-        #: the call that handles are lowered into as borrows
+        #: The call whose borrows are being lowered.
         self.scope: BorrowScope | None = None
-        #: what becomes of a lifted stream or future before Python gets to see it, if anything
+        #: Converts a lifted stream or future before other Python code gets it, unless None.
         self.adopt: Callable[[Any], Any] | None = None
 
     def spend(self, amount: int) -> None:
-        """Take ``amount`` bytes off the call's budget."""
+        """Charge ``amount`` bytes to the call's budget. Raises Trap."""
         self.fuel -= amount
         if self.fuel < 0:
             raise Trap(f"a call passed more data than the host admits at once ({as_size(self.admits)})")
 
     def allocate(self, alignment: int, size: int) -> int:
-        """Room for ``size`` bytes in the guest's memory, from its own ``realloc``, checked."""
+        """Allocate ``size`` bytes with the guest's own ``realloc``, check the address and return it."""
         pointer = self.realloc(0, 0, alignment, size) & 0xFFFF_FFFF
         if pointer & (alignment - 1):
             raise Trap("realloc return: result not aligned")
@@ -87,7 +87,7 @@ class Context:
         return pointer
 
     def lend(self, index: int, resource: ResourceType) -> Any:
-        """The rep behind a handle passed as a borrow, which stays lent until the call returns (``lift_borrow``)."""
+        """Return the rep behind a handle passed as a borrow, which stays lent until the call ends (``lift_borrow``)."""
         handle = self.handles.resource(index, resource)
         handle.lends += 1
         self.lenders.append(handle)
@@ -99,18 +99,18 @@ class Context:
         return self.handles.add(ResourceHandle(resource, rep, own=True))
 
     def lower_borrow(self, rep: Any, resource: ResourceType) -> int:
-        """A borrowed handle for the length of the call that ``scope`` stands for (``lower_borrow``)."""
+        """Add a borrowed handle for the duration of the call ``scope`` (``lower_borrow``)."""
         scope = self.scope
         assert scope is not None, "borrows are lowered only into calls"
         scope.borrows += 1
         return self.handles.add(ResourceHandle(resource, rep, own=False, scope=scope))
 
     def lift_stream(self, index: int, element: ValType | None) -> Any:
-        """Take the readable end of a stream out of the guest: a ``SharedStream``, or what ``adopt`` makes of it."""
+        """Remove a stream's readable end from the guest. Return its ``SharedStream``, or the result of ``adopt``."""
         return self._lift_end("stream", index, element)
 
     def lift_future(self, index: int, element: ValType | None) -> Any:
-        """Take the readable end of a future out of the guest: a ``SharedFuture``, or what ``adopt`` makes of it."""
+        """Remove a future's readable end from the guest. Return its ``SharedFuture``, or the result of ``adopt``."""
         return self._lift_end("future", index, element)
 
     def _lift_end(self, kind: str, index: int, element: ValType | None) -> Any:
@@ -124,11 +124,11 @@ class Context:
         return shared if self.adopt is None else self.adopt(shared)
 
     def lower_stream(self, value: Any, element: ValType | None) -> int:
-        """A handle for the readable end of a stream: that of a ``SharedStream``, or of what has ``into_shared()``."""
+        """Add a handle for the readable end of a stream, given as an object with ``into_shared()``."""
         return self._lower_end("stream", value, element)
 
     def lower_future(self, value: Any, element: ValType | None) -> int:
-        """A handle for the readable end of a future: that of a ``SharedFuture``, or of what has ``into_shared()``."""
+        """Add a handle for the readable end of a future, given as an object with ``into_shared()``."""
         return self._lower_end("future", value, element)
 
     def _lower_end(self, kind: str, value: Any, element: ValType | None) -> int:
@@ -138,7 +138,7 @@ class Context:
             raise HostError(f"a {kind} cannot be made from a Python {type(value).__name__}")
         if not same(shared.element.type, element):
             if not same_host_resource(shared.element.type, element):
-                raise HostError(f"a {kind} was given for one of another type")
+                raise HostError(f"the {kind} has elements of another type than the function declares")
             shared.become(element)
         shared.hold()
         end = shared.readable_end(self.instance)
@@ -146,7 +146,7 @@ class Context:
         return index
 
     def lift_error_context(self, index: int) -> Any:
-        """The error context behind a handle, which stays."""
+        """Return the error context behind a handle, which remains valid."""
         error = self.handles.get(index)
         if not hasattr(error, "debug_message"):
             raise Trap(f"handle index {index} is not an error context")

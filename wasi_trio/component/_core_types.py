@@ -1,7 +1,7 @@
-"""Core types in a component: read only to know where each ends and how many type indices it takes.
+"""Core types in a component, read only for their length and the number of type indices that they take.
 
-wasmtime has validated them and nothing else here needs their content (``core:type`` in Binary.md, and the types of
-WebAssembly 3.0 that it refers to).
+wasmtime validates them, and this package does not need their content. (See ``core:type`` in Binary.md, and the types of
+WebAssembly 3.0 that it refers to.)
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ REF_NULL, REF = 0x63, 0x64
 
 
 def skip_core_type(reader: Reader) -> int:
-    """Skip a ``core:type`` and say how many core types it defines: one, but for a recursion group."""
+    """Skip a ``core:type`` and return the number of core types it defines: one, except for a recursion group."""
     start = reader.position
     form = reader.byte("core type")
     if form == MODULE_TYPE:
         for _ in range(reader.count("module type declarations")):
             _skip_module_declaration(reader)
         return 1
-    # A non-final subtype has the same code as a module type, so a zero stands before it here.
+    # A non-final subtype has the same code as a module type, so a zero precedes it here.
     if form == 0x00:
         start = reader.position
         form = reader.byte("core subtype")
@@ -116,7 +116,7 @@ def _skip_module_declaration(reader: Reader) -> None:
         reader.raw_name("import name")
         skip_extern_type(reader)
     elif kind == 0x01:
-        # A module type cannot stand in a module type, so this code needs no zero before it to mean a subtype here.
+        # A module type cannot contain a module type, so the subtype's code needs no zero before it here.
         if reader.position < reader.end and reader.data[reader.position] == SUB:
             skip_rec_type(reader)
         else:
@@ -156,13 +156,16 @@ def skip_extern_type(reader: Reader) -> None:
 
 
 def memory_minimum(reader: Reader) -> int:
-    """Skip a memory's type and give the bytes that such a memory has at first."""
+    """Skip a memory's type and return its minimum size in bytes."""
     minimum, page_size = skip_limits(reader)
     return minimum * page_size
 
 
 def skip_limits(reader: Reader) -> tuple[int, int]:
-    """Flags: 1 a maximum follows, 2 shared, 4 64-bit, 8 the page size follows. The minimum, and the page size."""
+    """Skip limits and return the minimum and the page size.
+
+    Flags: 1 a maximum follows, 2 shared, 4 64-bit, 8 the page size follows.
+    """
     start = reader.position
     flags = reader.byte("limits")
     if flags > 0x0F:

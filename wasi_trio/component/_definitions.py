@@ -1,7 +1,7 @@
 """The definitions of a component, as its binary lists them (Binary.md of the Component Model).
 
-A component is a list of definitions, each of which adds to one of its index spaces; indices below are into
-those spaces as they stood at that point. Nothing is resolved here: that is linking's work.
+A component is a list of definitions. Each adds to one of the component's index spaces. An index refers to such a space
+in its state at that definition. Linking resolves the indices.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class TypeIndex:
     index: int
 
 
-#: a primitive's WIT name, or an index into the type space
+#: A primitive's WIT name, or an index into the type space.
 ValTypeRef: TypeAlias = "str | TypeIndex"
 
 
@@ -125,21 +125,21 @@ class FuncTypeDef:
 
 @record
 class ResourceTypeDef:
-    """A resource type a component implements; ``dtor`` is a core func index or None."""
+    """A resource type that a component implements. ``dtor`` is a core func index or None."""
 
     dtor: int | None
 
 
 @record
 class InstanceTypeDef:
-    """Its declarations are a scope of their own: types, aliases and ``ExportDecl``."""
+    """An instance type. Its declarations have their own scope: types, aliases and ``ExportDecl``."""
 
     declarations: tuple[Declaration, ...]
 
 
 @record
 class ComponentTypeDef:
-    """Like an instance type, with ``ImportDecl`` too."""
+    """A component type. Unlike an instance type it may contain ``ImportDecl``."""
 
     declarations: tuple[Declaration, ...]
 
@@ -170,10 +170,10 @@ class TypeBound(enum.Enum):
 
 @record
 class ExternType:
-    """What an import or export is declared to be.
+    """The declared type of an import or export.
 
-    ``index`` is into the core type space for CORE_MODULE, into the type space for FUNC, COMPONENT, INSTANCE
-    and for TYPE with ``bound`` EQ; None for TYPE with SUB_RESOURCE.
+    ``index`` refers to the core type space for CORE_MODULE, and to the type space for FUNC, COMPONENT, INSTANCE and
+    TYPE with ``bound`` EQ. It is None for TYPE with SUB_RESOURCE.
     """
 
     sort: Sort
@@ -198,14 +198,14 @@ class ExportDecl:
 
 @record
 class CoreModule:
-    """A core module's bytes, a slice of the component's."""
+    """A core module's bytes, as a slice of the component's bytes."""
 
     code: memoryview
 
 
 @record
 class CoreInstantiate:
-    """``args`` pairs an import module name with a core instance index."""
+    """A core module's instantiation. ``args`` pairs an import module name with a core instance index."""
 
     module: int
     args: tuple[tuple[str, int], ...]
@@ -213,19 +213,19 @@ class CoreInstantiate:
 
 @record
 class CoreInlineInstance:
-    """A core instance made of what the core index spaces already hold."""
+    """A core instance that consists of entries of the core index spaces."""
 
     exports: tuple[tuple[str, Sort, int], ...]
 
 
 @record
 class CoreTypeDefinition:
-    """A core type. Nothing here reads one (wasmtime validates them), so its content is not kept."""
+    """A core type. Its content is not kept, because only wasmtime needs it."""
 
 
 @record
 class Instantiate:
-    """``args`` are (import name, sort, index)."""
+    """A component's instantiation. ``args`` are (import name, sort, index)."""
 
     component: int
     args: tuple[tuple[str, Sort, int], ...]
@@ -252,7 +252,7 @@ class AliasCoreExport:
 
 @record
 class AliasOuter:
-    """``count`` scopes outward (0 is the scope it stands in)."""
+    """An alias to an enclosing scope, ``count`` scopes outward. 0 is the scope of the alias."""
 
     sort: Sort
     count: int
@@ -270,9 +270,9 @@ class StringEncoding(enum.Enum):
     LATIN1_UTF16 = "latin1+utf16"
 
 
-@dataclass(frozen=True, slots=True)  # as some are replaced
+@dataclass(frozen=True, slots=True)  # a dataclass, because dataclasses.replace is used on it
 class CanonOptions:
-    """Core indices of the canonical options; ``is_async`` and ``callback`` belong to WASI 0.3."""
+    """The core indices of the canonical options. ``is_async`` and ``callback`` belong to WASI 0.3."""
 
     encoding: StringEncoding = StringEncoding.UTF8
     memory: int | None = None
@@ -284,7 +284,7 @@ class CanonOptions:
 
 @record
 class CanonLift:
-    """Adds a func."""
+    """A ``canon lift``. It adds a func."""
 
     core_func: int
     options: CanonOptions
@@ -293,7 +293,7 @@ class CanonLift:
 
 @record
 class CanonLower:
-    """Adds a core func."""
+    """A ``canon lower``. It adds a core func."""
 
     func: int
     options: CanonOptions
@@ -301,12 +301,12 @@ class CanonLower:
 
 @record
 class CanonBuiltin:
-    """Every other canonical definition; adds a core func.
+    """Any other canonical definition. It adds a core func.
 
-    ``name`` is the Explainer's (``resource.new``, ``task.return``, ``stream.read``, ...). ``type`` is a type
-    index where the definition has one; ``result`` the result list of ``task.return``; ``flag`` its ``async?``
-    or ``cancellable?`` immediate; ``memory`` that of waitable-set.wait/poll; ``immediate`` the slot of
-    context.get/set, ``core_type`` its core value type ("i32" or "i64").
+    ``name`` is the Explainer's (``resource.new``, ``task.return``, ``stream.read``, ...). ``type`` is a type index, if
+    the definition has one. ``result`` is the result list of ``task.return``. ``flag`` is an ``async?`` or
+    ``cancellable?`` immediate. ``memory`` belongs to waitable-set.wait/poll. ``immediate`` is the slot of
+    context.get/set, and ``core_type`` its core value type ("i32" or "i64").
     """
 
     name: str
@@ -321,7 +321,7 @@ class CanonBuiltin:
 
 @record
 class Import:
-    """``implements`` is the interface that an instance with a plain name is one of, where the import says so."""
+    """An import. ``implements`` is the interface that an instance with a plain name declares to implement, or None."""
 
     name: str
     type: ExternType
@@ -330,7 +330,7 @@ class Import:
 
 @record
 class Export:
-    """Adds to the index space of its sort as well."""
+    """An export. It also adds to the index space of its sort."""
 
     name: str
     sort: Sort
@@ -340,7 +340,7 @@ class Export:
 
 @record
 class Component:
-    """A component, or one nested in another."""
+    """A component, possibly nested in another."""
 
     definitions: tuple[Definition, ...]
 

@@ -1,32 +1,32 @@
-"""What can go wrong in a component, in the words of the specification and of its users."""
+"""The errors of components."""
 
 from __future__ import annotations
 
 
 class ComponentError(Exception):
-    """Base of every error this package raises about a component itself."""
+    """Base class of all errors that concern a component itself."""
 
 
 class MalformedComponent(ComponentError):
-    """The bytes are not a component this host can decode.
+    """The bytes are not a component that this host can decode.
 
-    ``str(error)`` is one line that says what was found and where.
+    ``str(error)`` is one line that says what is wrong and at which offset.
     """
 
 
 class Unsupported(ComponentError):
-    """The component uses a feature that this host names but does not run."""
+    """The component uses a feature that this host recognizes but does not run."""
 
 
 class CompilationFailed(ComponentError):
-    """To check or compile the component took more time or memory than it may, or ended the process that did it."""
+    """Validating or compiling the component exceeded its time or memory limit, or crashed the compiler process."""
 
 
 class LinkError(ComponentError):
-    """The imports of a component cannot be met.
+    """The host cannot satisfy the imports of a component.
 
-    ``missing`` holds one line for each import that nothing provides, ``mismatched`` one for each that
-    something provides with another type.
+    ``missing`` has one line for each import without a provider. ``mismatched`` has one line for each import whose
+    provider has another type.
     """
 
     def __init__(self, message: str, missing: tuple[str, ...] = (), mismatched: tuple[str, ...] = ()) -> None:
@@ -38,13 +38,13 @@ class LinkError(ComponentError):
 class Trap(ComponentError):
     """The guest broke a rule, or its code ended in a WebAssembly trap.
 
-    The instance it happened in cannot be entered again. ``str(trap)`` is the reason on its first line; for
-    a trap raised by the engine the following lines are the wasm backtrace.
+    The instance cannot be entered again. The first line of ``str(trap)`` is the reason. If the engine raised the trap,
+    the following lines are the wasm backtrace.
     """
 
 
 class HostError(ComponentError):
-    """A host function gave back something that its WIT type does not admit.
+    """A host function returned a value that does not fit its WIT type.
 
-    The fault is the embedder's, not the guest's.
+    This is a fault of the embedder and not of the guest.
     """

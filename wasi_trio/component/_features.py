@@ -1,7 +1,7 @@
-"""What of WebAssembly and of the component model a guest may use only where it is admitted.
+"""The features of WebAssembly and the component model that are off unless they are enabled.
 
-Guests of the usual toolchains (Rust, C, Go, TinyGo, componentize-py, jco) use none of this in their core modules. Each
-feature is more code in the compiler and the runtime that a hostile guest can try, so whoever needs one says so.
+Guests of the common toolchains (Rust, C, Go, TinyGo, componentize-py, jco) use none of them in their core modules. Each
+feature exposes more code of the compiler and the runtime to hostile guests. So each must be enabled explicitly.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """``name`` is wasmtime's, ``risk`` says why it is off, ``implies`` what it does not work without."""
+    """``name`` is wasmtime's name, ``risk`` the reason why the feature is off, ``implies`` the features it requires."""
 
     name: str
     risk: str
     implies: tuple[str, ...] = ()
 
 
-#: features of core modules
+#: The features of core modules.
 CORE = (
     Feature(
         "gc",
@@ -47,7 +47,7 @@ CORE = (
         "relaxed-simd", "Vector instructions whose results depend on the processor: they tell guests where they run."
     ),
 )
-#: features of the component model, which wasmtime's command line calls by their names with PREFIX before them
+#: The features of the component model. wasmtime's command line puts PREFIX before their names.
 MODEL = (
     Feature("map", "The type map, of WASI 0.3.1."),
     Feature("implements", "Imports with plain names that say which interface they implement, of WASI 0.3.1."),
@@ -61,18 +61,18 @@ PREFIX = "component-model-"
 BY_NAME = {feature.name: feature for feature in (*CORE, *MODEL)}
 _MODEL_NAMES = frozenset(feature.name for feature in MODEL)
 
-#: what the command line, the ASGI application and the harness admit of themselves: the parts of WASI 0.3.1
+#: The features that the command line, the ASGI application and the harness enable by default: the parts of WASI 0.3.1.
 USUAL = frozenset({"map", "implements"})
 
 
 def closure(names: Iterable[str]) -> frozenset[str]:
-    """Features and those that they do not work without; raises ValueError for a name that no feature has."""
+    """Return the features with all features that they require. Raises ValueError for an unknown name."""
     found: set[str] = set()
     wanted = list(names)
     while wanted:
         name = wanted.pop()
         if name not in BY_NAME:
-            raise ValueError(f"unknown feature {name!r}, there are {', '.join(sorted(BY_NAME))}")
+            raise ValueError(f"unknown feature {name!r}; the features are {', '.join(sorted(BY_NAME))}")
         if name not in found:
             found.add(name)
             wanted += BY_NAME[name].implies
@@ -80,21 +80,21 @@ def closure(names: Iterable[str]) -> frozenset[str]:
 
 
 def option_name(name: str) -> str:
-    """What the command line calls a feature, which is what wasmtime's does."""
+    """Return a feature's name on the command line, which is the same as on wasmtime's."""
     return PREFIX + name if name in _MODEL_NAMES else name
 
 
 def parse(text: str) -> tuple[tuple[str, bool], ...]:
-    """``NAME[=y|n],...`` as of wasmtime's ``-W``: features, and whether each is admitted. Raises ValueError."""
+    """Parse ``NAME[=y|n],...`` as in wasmtime's ``-W``: features, and whether each is enabled. Raises ValueError."""
     found = []
     for part in text.split(","):
         name, equals, value = part.strip().partition("=")
         plain = name.removeprefix(PREFIX)
         if plain not in BY_NAME or option_name(plain) != name:
             known = ", ".join(option_name(feature) for feature in BY_NAME)
-            raise ValueError(f"{name!r} is no feature that can be switched, there are {known}")
+            raise ValueError(f"{name!r} is not a feature that can be switched; the features are {known}")
         if equals and value not in _SWITCH:
-            raise ValueError(f"{name} is y or n, not {value!r}")
+            raise ValueError(f"{name} must be y or n, not {value!r}")
         found.append((plain, not equals or _SWITCH[value]))
     return tuple(found)
 
@@ -103,7 +103,7 @@ _SWITCH = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false
 
 
 def chosen(switched: Iterable[tuple[str, bool]]) -> frozenset[str]:
-    """The usual features and those that were switched on, without those that were switched off, in order."""
+    """Return the usual features, changed by switching features on and off in order."""
     names = set(USUAL)
     for name, on in switched:
         if on:
@@ -114,7 +114,7 @@ def chosen(switched: Iterable[tuple[str, bool]]) -> frozenset[str]:
 
 
 def listing() -> str:
-    """A paragraph for each feature: what the command line calls it, whether it is on there, and its risk."""
+    """Return a paragraph for each feature: its name on the command line, whether it is on there, and its risk."""
     return "".join(
         f"  -W {option_name(feature.name)}[=y|n]{' (on)' if feature.name in USUAL else ''}\n      {feature.risk}\n"
         for feature in BY_NAME.values()
@@ -122,7 +122,7 @@ def listing() -> str:
 
 
 def refusal(missing: Iterable[str]) -> str:
-    """What to say of a component that uses features that are off."""
+    """Return the message about a component that uses features that are off."""
     names = [option_name(name) for name in missing]
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     what, are, them = ("feature", "is", "it") if len(names) == 1 else ("features", "are", "them")

@@ -8,16 +8,16 @@ from wasi_trio.component._account import HANDLE, Account
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._types import ResourceType
 
-#: Canonical ABI, Table.MAX_LENGTH; what a guest may really hold at once is bounded far lower by HandleTable
+#: Table.MAX_LENGTH of the Canonical ABI. HandleTable's limit on a guest is far lower.
 MAX_HANDLE = 2**28 - 1
 
 
 class ResourceHandle:
     """An element of a handle table: the right to use one resource.
 
-    ``rep`` is what the resource's implementer knows it by: any Python object for a host's resource, an i32
-    for a guest's. ``lends`` counts the borrows of an owned handle that are under way. ``scope`` is, for a
-    borrowed handle, the call it must be dropped before the end of.
+    ``rep`` is the resource's representation for its implementer: any Python object for a host's resource, an i32 for a
+    guest's. ``lends`` counts the active borrows of an owned handle. ``scope`` is the call before whose end a borrowed
+    handle must be dropped.
     """
 
     __slots__ = ("lends", "own", "rep", "resource", "scope")
@@ -31,7 +31,7 @@ class ResourceHandle:
 
 
 class BorrowScope:
-    """A call into a guest that was lent handles: it may not end while it still holds one."""
+    """A call into a guest with lent handles. It cannot end while the guest still holds one."""
 
     __slots__ = ("borrows",)
 
@@ -40,10 +40,10 @@ class BorrowScope:
 
 
 class HandleTable:
-    """The handles of one component instance; index 0 is never used and freed indices are reused last first.
+    """The handles of one component instance. Index 0 is unused, and the last freed index is reused first.
 
-    ``limit`` bounds how many a guest may hold. The most that it ever held at once are counted in ``account``, with what
-    small things are behind them.
+    ``limit`` is the maximum number of handles. ``account`` counts the highest number that the guest held at once,
+    including the small objects behind the handles.
     """
 
     __slots__ = ("account", "entries", "free", "limit")
@@ -80,7 +80,7 @@ class HandleTable:
         return entry
 
     def resource(self, index: int, resource: ResourceType) -> ResourceHandle:
-        """The handle at ``index``, which must be to a resource of this very type."""
+        """Return the handle at ``index``, which must refer to a resource of exactly this type."""
         entries = self.entries
         if index < len(entries):
             handle = entries[index]
@@ -94,12 +94,12 @@ class HandleTable:
         raise Trap(f"handle index {index} is not a resource")
 
     def lift_own(self, index: int, resource: ResourceType) -> Any:
-        """Take an owned handle out of the table and give its rep (``lift_own``)."""
+        """Remove an owned handle from the table and return its rep (``lift_own``)."""
         handle = self.resource(index, resource)
         if handle.lends:
             raise Trap(f"cannot remove owned resource while borrowed (handle index {index})")
         if not handle.own:
-            raise Trap(f"handle index {index} is borrowed, an owned one is needed")
+            raise Trap(f"handle index {index} is borrowed, but an owned handle is required")
         self.entries[index] = None
         self.free.append(index)
         return handle.rep
@@ -112,5 +112,5 @@ class HandleTable:
 
 
 def _described(resource: ResourceType) -> str:
-    """What to call a type in a message: one that a guest defines has no name of its own."""
+    """Return a type's name for messages. A type that a guest defines has no name of its own."""
     return resource.name if resource.owner is None else "guest-defined resource"

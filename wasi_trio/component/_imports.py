@@ -1,4 +1,4 @@
-"""What a host offers to components: implementations of interfaces, found by name and version."""
+"""The interfaces that a host provides to components, found by name and version."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from wasi_trio.lazy import Located
 if TYPE_CHECKING:
     from wasi_trio.component._bindings import TypedInterface
 
-#: calls a host function: given the guest instance's host objects and the lifted arguments
+#: Calls a host function with the guest instance's host objects and the lifted arguments.
 Call = Callable[..., Any]
 
 
 class Provider:
     """One implementation of an interface.
 
-    ``implementation`` is either a class, called with a guest instance's context to make the object for that
-    instance, or a ready object that all instances share. ``version`` is what it implements, None for any.
+    ``implementation`` is a class or an object. A class is called with a guest instance's context and returns the object
+    for that instance. An object is shared by all instances. ``version`` is the implemented version, None for any.
     """
 
     __slots__ = ("_implementation", "interface", "typed", "version")
@@ -33,12 +33,12 @@ class Provider:
         self.interface = interface
         self.version = version
         self._implementation = implementation
-        #: what generated bindings say of the interface's types
+        #: The description of the interface's types by generated bindings.
         self.typed = typed
 
     @property
     def implementation(self) -> Any:
-        """Imported now where only its place was given, as no component has asked for it before."""
+        """The implementation. A ``Located`` one is imported at the first use."""
         if type(self._implementation) is Located:
             self._implementation = self._implementation.load()
         return self._implementation
@@ -48,7 +48,7 @@ class Provider:
         return isinstance(self.implementation, type)
 
     def make(self, context: Any) -> Any:
-        """The object for one guest instance."""
+        """Return the object for one guest instance."""
         return self.implementation(context) if self.per_instance else self.implementation
 
 
@@ -56,8 +56,8 @@ class Provider:
 class HostCall:
     """How to call one host function.
 
-    ``attribute`` is looked up on the interface's object (``receiver`` false) or on the first argument, the
-    object behind the guest's handle (``receiver`` true). A static or a constructor has a path of two or one.
+    ``path`` is looked up on the interface's object if ``receiver`` is false. It is looked up on the first argument, the
+    object behind the guest's handle, if ``receiver`` is true. The path of a static function has two names, others one.
     """
 
     path: tuple[str, ...]
@@ -66,10 +66,10 @@ class HostCall:
 
 
 class Imports:
-    """The interfaces a host provides.
+    """The interfaces that a host provides.
 
-    ``add("acme:kv/store@1.2.0", Store)`` gives every guest instance its own ``Store(context)``;
-    ``add("acme:kv/store", store)`` shares one object among all. Names without a version meet any version.
+    ``add("acme:kv/store@1.2.0", Store)`` creates a ``Store(context)`` for each guest instance.
+    ``add("acme:kv/store", store)`` shares one object among all instances. A name without a version matches any version.
     """
 
     def __init__(self, interfaces: dict[str, Any] | None = None) -> None:
@@ -78,11 +78,11 @@ class Imports:
             self.add(name, implementation)
 
     def add(self, name: str, implementation: Any, typed: TypedInterface | None = None) -> None:
-        """Provide an interface; what was provided under the same name and version is replaced.
+        """Provide an interface, in place of an earlier one of the same name and version.
 
-        A ``Located`` implementation is imported when a component first imports the interface.
-        The name "" stands for functions and resources that a component imports outside any interface. ``typed`` is the
-        ``INTERFACE`` of a generated module, whose classes arguments then are of.
+        A ``Located`` implementation is imported when a component first imports the interface. The name "" stands for
+        functions and resources that a component imports outside any interface. ``typed`` is the ``INTERFACE`` of a
+        generated module; then arguments are instances of that module's classes.
         """
         interface, version = parse_import_name(name) if name else ("", None)
         self._put(Provider(interface, version, implementation, typed))
@@ -92,13 +92,13 @@ class Imports:
         self._providers[provider.interface] = [provider, *others]
 
     def update(self, other: Imports) -> None:
-        """Provide what another set provides as well."""
+        """Add all interfaces of another set."""
         for providers in other._providers.values():
             for provider in reversed(providers):
                 self._put(provider)
 
     def find(self, name: str) -> Provider | None:
-        """The provider for an import's name, by semver; None if there is none."""
+        """Return the provider for an import's name, by semantic version, or None."""
         interface, version = parse_import_name(name) if name else ("", None)
         for provider in self._providers.get(interface, []):
             if provider.version is None or compatible(version, provider.version):
@@ -106,13 +106,13 @@ class Imports:
         return None
 
     def versions(self, name: str) -> Iterable[str]:
-        """The versions provided of the interface that ``name`` names, for messages."""
+        """Return the provided versions of the interface ``name``, for messages."""
         interface, _ = parse_import_name(name) if name else ("", None)
         return [p.version for p in self._providers.get(interface, []) if p.version is not None]
 
 
 def host_call(implementation: Any, function: str) -> HostCall | None:
-    """How ``implementation`` answers the WIT function ``function``; None if it does not."""
+    """Return how to call ``implementation`` for the WIT function ``function``, or None if it does not implement it."""
     name = parse_function_name(function)
     attribute = snake_case(name.name)
     if name.resource is None:
@@ -133,7 +133,7 @@ def host_call(implementation: Any, function: str) -> HostCall | None:
 
 
 def _implemented(owner: Any, attribute: str) -> Any:
-    """An attribute; None where there is none, or only what a Protocol says of it."""
+    """Return an attribute, or None if it is missing or only declared by a Protocol."""
     found = getattr(owner, attribute, None)
     if found is not None:
         for class_ in (owner if isinstance(owner, type) else type(owner)).__mro__:
@@ -143,7 +143,7 @@ def _implemented(owner: Any, attribute: str) -> Any:
 
 
 def resource_class(implementation: Any, resource: str) -> type[Any] | None:
-    """The Python class behind a resource of an interface, if the interface names one."""
+    """Return the Python class of an interface's resource, or None if the interface has none."""
     class_ = getattr(implementation, pascal_case(resource), None)
     return class_ if isinstance(class_, type) else None
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from wasi_trio.component._errors import MalformedComponent
 
-# Possessive quantifiers, and a fragment that can match in one way only, keep these linear on hostile names.
+# Possessive quantifiers, and a fragment with only one possible match, keep these linear on hostile names.
 _WORD = r"[a-z][0-9a-z]*+"
 LABEL = rf"(?:{_WORD}|[A-Z][0-9A-Z]*+)(?:-(?=[0-9A-Za-z])[0-9]*+(?:[a-z][0-9a-z]*+|[A-Z][0-9A-Z]*+)?+)*+"
 _WORDS = rf"{_WORD}(?:-[0-9a-z]++)*+"
@@ -31,22 +31,22 @@ _function = re.compile(
 
 
 class FunctionKind(enum.Enum):
-    """What a function is to the resource its name mentions; the value is the name's annotation."""
+    """A function's relation to the resource in its name. The value is the name's annotation."""
 
     FREE = ""
     CONSTRUCTOR = "constructor"
     METHOD = "method"
     STATIC = "static"
-    #: the last three name built-ins, in what a core module imports and never in what a component does
+    #: The last three name built-ins. They occur in imports of core modules and never in those of components.
     RESOURCE_NEW = "resource-new"
     RESOURCE_REP = "resource-rep"
     RESOURCE_DROP = "resource-drop"
 
 
 class FunctionName(NamedTuple):
-    """``[method]input-stream.read`` in parts.
+    """The parts of a name such as ``[method]input-stream.read``.
 
-    ``resource`` is None for a free function; ``name`` is "" where the annotation and the resource say it all.
+    ``resource`` is None for a free function. ``name`` is "" if the annotation and the resource are the whole name.
     """
 
     kind: FunctionKind
@@ -55,10 +55,10 @@ class FunctionName(NamedTuple):
 
 
 def parse_import_name(name: str) -> tuple[str, str | None]:
-    """Part an import or export name from its version: ``wasi:io/streams@0.2.3`` is that of ``wasi:io/streams``.
+    """Split an import or export name into its base name and its version: ``wasi:io/streams`` and ``0.2.3``.
 
-    A name that is not an interface's (a plain name, or a URL or dependency name of older specifications) is
-    given back whole, without a version. Raises MalformedComponent when what follows the ``@`` is no version.
+    A name that is not an interface's (a plain name, or a URL or dependency name of older specifications) is returned
+    whole, without a version. Raises MalformedComponent if the text after the ``@`` is not a version.
     """
     match = _interface.fullmatch(name)
     if match is None:
@@ -70,7 +70,7 @@ def parse_import_name(name: str) -> tuple[str, str | None]:
 
 
 def parse_function_name(name: str) -> FunctionName:
-    """The parts of a function's name; raises MalformedComponent when it is not one."""
+    """Return the parts of a function's name. Raises MalformedComponent if it is not a function's name."""
     match = _function.fullmatch(name)
     if match is None:
         raise MalformedComponent(f"{name!r} is not the name of a function")
@@ -82,21 +82,21 @@ def parse_function_name(name: str) -> FunctionName:
 
 
 def is_label(text: str) -> bool:
-    """Whether this is a kebab-case label: words in lower case and acronyms in upper case, joined by hyphens."""
+    """Return whether the text is a kebab-case label: lower-case words and upper-case acronyms, joined by hyphens."""
     return _label.fullmatch(text) is not None
 
 
 def is_version(text: str) -> bool:
-    """Whether this is a version as an interface name may carry it: SemVer 2.0, or a ``canonversion`` like ``0.2``."""
+    """Return whether an interface name may have this version: SemVer 2.0, or a ``canonversion`` like ``0.2``."""
     return _version.fullmatch(text) is not None or _canonical.fullmatch(text) is not None
 
 
 def track(version: str) -> str:
-    """What all versions have in common that are compatible with this one (Explainer.md, "Canonical Interface Name").
+    """Return the common part of all versions that are compatible with this one.
 
-    That is the first number of a version that is not zero and those before it: ``0.2.3`` is on track ``0.2``,
-    ``1.4.0`` on ``1``, ``0.0.7`` on ``0.0.7``. A prerelease has a track of its own, because release candidates
-    change incompatibly. Build metadata counts for nothing.
+    It ends with the first nonzero number: ``0.2.3`` is on track ``0.2``, ``1.4.0`` on ``1``, ``0.0.7`` on ``0.0.7``.
+    A prerelease is its own track, because release candidates change incompatibly. Build metadata is ignored. See
+    "Canonical Interface Name" in Explainer.md.
     """
     release, _, _ = version.partition("+")
     if "-" in release:
@@ -109,10 +109,10 @@ def track(version: str) -> str:
 
 
 def compatible(wanted: str | None, provided: str | None) -> bool:
-    """Whether a host's interface of version ``provided`` may meet an import of version ``wanted``.
+    """Return whether a host's interface of version ``provided`` may satisfy an import of version ``wanted``.
 
-    Either may be the newer: what the import names still has to exist. An interface without a version is
-    another than one with.
+    Either version may be the newer one; linking checks that the imported functions exist. An interface without a
+    version differs from the same interface with one.
     """
     if wanted is None or provided is None:
         return wanted is provided

@@ -1,9 +1,8 @@
-"""A plan, and the wiring of its steps, as plain data that JSON can have.
+"""Packs a plan and the wiring of its steps into plain data for JSON, and unpacks it.
 
-It is a list of objects, each after those that it refers to: an object is a list of its kind and its parts, and a part
-is a scalar, or the number of an object in a list of its own. What is one object in the plan is one again, since
-resource types, options and functions are compared by identity. Only the kinds that are named here are ever made, so
-that nothing else can come of a file, whoever wrote it.
+The data is a list of objects, and an object is a list of its kind and its parts. A part is a scalar, or a one-element
+list with the index of an earlier object. Shared objects stay shared, because resource types, options and functions are
+compared by identity. Unpacking creates only the kinds named here, so a hostile file cannot create anything else.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ _SCALARS = (str, int, bool, type(None))
 
 
 def pack(plan: p.Plan, wiring: Sequence[Wiring]) -> list[Any]:
-    """What ``unpack`` makes a plan and its wiring of.
+    """Pack a plan and its wiring for ``unpack``.
 
-    The plan has no modules then, nor the arguments of its steps, which are for relinking. What it exports that no host
-    asks for, a component say, is None. Raises RecursionError for types that are nested too deep.
+    The packed plan has no modules and no arguments of steps, because only relinking needs them. An export that no host
+    uses, such as a component, becomes None. Raises RecursionError for types that are nested too deeply.
     """
     packer = _Packer()
     steps = [p.InstantiateModule(step.slot, step.part, step.module, {}) for step in plan.steps]
@@ -42,7 +41,7 @@ def pack(plan: p.Plan, wiring: Sequence[Wiring]) -> list[Any]:
 
 
 def unpack(objects: Any) -> tuple[p.Plan, tuple[Wiring, ...]]:
-    """What was packed; raises ValueError for anything else."""
+    """Unpack a plan and its wiring. Raises ValueError for any other data."""
     made: list[Any] = []
 
     def part(value: Any) -> Any:
@@ -66,16 +65,16 @@ def unpack(objects: Any) -> tuple[p.Plan, tuple[Wiring, ...]]:
                 made.append(_ENUMS[kind](parts[0]))
         plan, wiring = made[-1]
     except (TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError(f"no packed plan: {error!r}") from None
+        raise ValueError(f"not a packed plan: {error!r}") from None
     if not isinstance(plan, p.Plan) or len(plan.steps) != len(wiring):
-        raise ValueError("no packed plan")
+        raise ValueError("not a packed plan")
     return plan, wiring
 
 
 class _Packer:
     def __init__(self) -> None:
         self.objects: list[list[Any]] = []
-        #: with the objects themselves, so that no other can come to have their ids
+        #: The known objects by id. They are kept alive, so that no other object gets the same id.
         self._known: dict[int, tuple[Any, list[int]]] = {}
 
     def part(self, value: Any) -> Any:
@@ -103,7 +102,7 @@ class _Packer:
             case Sort() | StringEncoding():
                 return [type(value).__name__, value.value]
             case t.ResourceType(name, owner):
-                return ["ResourceType", name, owner]  # the host's class is for linking to find
+                return ["ResourceType", name, owner]  # linking finds the host's class
             case _ if type(value) in _CLASSES:
                 return [type(value).__name__, *(self.part(getattr(value, name)) for name in value.__match_args__)]
         return None

@@ -1,14 +1,16 @@
-"""Linking: a component's definitions, carried out once in symbols.
+"""Linking: executes a component's definitions once, with symbols for runtime objects.
 
-Everything in a component is static: which modules are instantiated with what, which function is lifted from where,
-what every import is called. So the definitions, nested components included, are executed here once, and what is left
-to do for each instance is a flat list of core instantiations. Instances of components are *parts*: part 0 is the
-component itself, and each ``instantiate`` of a nested component is a further part.
+Everything in a component is static: the imports of each core module, the core function behind each lifted function, the
+names of all imports. So this module executes the definitions once, including those of nested components. The work that
+remains for each instance is a flat list of core instantiations. Instances of components are *parts*: part 0 is the
+component itself, and each ``instantiate`` of a nested component is another part.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from wasi_trio.component import _definitions as d
@@ -18,16 +20,16 @@ from wasi_trio.component._errors import LinkError, Unsupported
 from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component._resolve import Scope, resolve, resolve_reference
 
-#: parts and core instances that one component may come to; nesting can multiply them without end
+#: Maximum number of parts and core instances of one component. Nesting can multiply them exponentially.
 MAX_INSTANCES = 1_000
-#: how deep instances may be made within instances: a component reaches those around it, so that this is no matter of
-#: how they are written
+#: Maximum depth of instances within instances. A component can instantiate components of enclosing scopes, so the
+#: nesting of definitions does not bound this depth.
 MAX_DEPTH = 100
-#: canonical definitions, each counted for every part that has it. To link one takes up to a fifth of a millisecond and
-#: 10 KiB; a guest with a Python interpreter in it has some 250.
+#: Maximum number of canonical definitions, each counted in every part that has it. Linking one takes up to 0.2 ms and
+#: 10 KiB. A guest that contains a Python interpreter has about 250.
 MAX_CANONS = 10_000
-#: definitions, and fields, cases and arguments in them, that may be carried out for one component: those of a component
-#: count for each of its instances, those of an instance's type for each import of one
+#: Maximum number of definitions, fields, cases and arguments that are executed for one component. Those of a component
+#: count for each of its instances, those of an instance type for each import of that type.
 MAX_STEPS = 1_000_000
 
 # ---- core items ------------------------------------------------------------------------------------------
@@ -35,7 +37,7 @@ MAX_STEPS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CoreExport:
-    """An export of the core instance in ``slot`` (slots count through the whole plan)."""
+    """An export of the core instance in ``slot``. Slots are numbered throughout the plan."""
 
     slot: int
     name: str
@@ -44,7 +46,7 @@ class CoreExport:
 
 @dataclass(frozen=True, slots=True)
 class CanonFunc:
-    """A core function made by a canonical definition: number ``index`` of ``Plan.canons``."""
+    """A core function of a canonical definition, number ``index`` of ``Plan.canons``."""
 
     index: int
 
@@ -54,16 +56,20 @@ CoreItem: TypeAlias = CoreExport | CanonFunc
 
 @dataclass(frozen=True, slots=True)
 class CoreInstance:
-    """A core instance: a slot that is instantiated, or a mere set of named items."""
+    """A core instance: an instantiated slot, or only a set of named items.
+
+    ``prefix`` precedes the export names of a slot if its module is part of a merged module.
+    """
 
     slot: int | None
     items: dict[str, tuple[Sort, CoreItem]] | None
+    prefix: str = ""
 
     def item(self, name: str, sort: Sort) -> CoreItem:
         if self.items is not None:
             return self.items[name][1]
         assert self.slot is not None
-        return CoreExport(self.slot, name, sort)
+        return CoreExport(self.slot, self.prefix + name, sort)
 
 
 # ---- functions -------------------------------------------------------------------------------------------
@@ -71,9 +77,9 @@ class CoreInstance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Options:
-    """Canonical options, resolved; one object for all definitions of a part that have the same.
+    """Resolved canonical options. All definitions of a part with equal options share one object.
 
-    ``memory`` and the functions belong to that part. ``adopts`` says that lifted ends of streams and futures are
+    ``memory`` and the functions belong to that part. ``adopts`` means that lifted ends of streams and futures are
     wrapped for Python (``Context.adopt``).
     """
 
@@ -88,7 +94,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lifted:
-    """A component function that a core function of ``part`` implements."""
+    """A component function implemented by a core function of ``part``."""
 
     part: int
     core: CoreItem
@@ -98,7 +104,7 @@ class Lifted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HostFunc:
-    """A component function that the host has to provide: ``name`` in the import ``interface`` ("" at the root)."""
+    """A component function that the host must provide: ``name`` in the import ``interface`` ("" for the root)."""
 
     interface: str
     name: str
@@ -119,7 +125,7 @@ class Lower:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResourceBuiltin:
-    """``resource.new``, ``resource.drop`` or ``resource.rep`` for ``part``."""
+    """A ``resource.new``, ``resource.drop`` or ``resource.rep`` for ``part``."""
 
     part: int
     name: str
@@ -128,11 +134,11 @@ class ResourceBuiltin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AsyncBuiltin:
-    """Any other built-in function for ``part``, by its name in the Explainer (``task.return``, ``stream.read``, ...).
+    """Any other built-in for ``part``, by its name in the Explainer (``task.return``, ``stream.read``, ...).
 
-    ``type`` is the stream or future that it is about, or the result that ``task.return`` takes. Its memory, and
-    whether it is ``async``, are in ``options``. ``cancellable`` is the immediate of that name, ``slot`` and
-    ``core_type`` are those of context.get/set.
+    ``type`` is the type of the stream or future, or of the result of ``task.return``. ``options`` has the memory, and
+    whether the built-in is ``async``. ``cancellable`` is the immediate of that name. ``slot`` and ``core_type`` are
+    those of context.get/set.
     """
 
     part: int
@@ -152,14 +158,14 @@ Canon: TypeAlias = Lower | ResourceBuiltin | AsyncBuiltin
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """A component instance seen from outside: what it exports."""
+    """A component instance as seen from outside: its exports."""
 
     exports: dict[str, tuple[Sort, Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComponentClosure:
-    """A component and the scope that its outer aliases reach into."""
+    """A component and the scope that its outer aliases refer to."""
 
     component: d.Component
     scope: Scope
@@ -167,7 +173,7 @@ class ComponentClosure:
 
 @dataclass(frozen=True, slots=True)
 class InstantiateModule:
-    """Instantiate ``module`` in ``part`` as core instance ``slot``, its import modules being ``args``."""
+    """A step: instantiate ``module`` in ``part`` as core instance ``slot`` with the import modules ``args``."""
 
     slot: int
     part: int
@@ -177,11 +183,11 @@ class InstantiateModule:
 
 @dataclass(slots=True)
 class Plan:
-    """What instantiating the component comes to.
+    """The steps and definitions that instantiating a component consists of.
 
-    ``imports`` lists what the host must provide; ``exports`` is the root instance's. ``destructors`` has, for each
-    resource type that a part implements and that has one, the core function. ``parents`` has for each part the one
-    whose component instantiates it. ``implements`` has the interfaces of imports that have plain names.
+    ``imports`` lists the imports that the host must provide. ``exports`` are those of the root instance.
+    ``destructors`` maps each resource type that a part implements with a destructor to the core function. ``parents``
+    has the instantiating part of each part. ``implements`` maps imports with plain names to their interfaces.
     """
 
     modules: list[memoryview] = field(default_factory=list)
@@ -201,19 +207,19 @@ class Plan:
 
     @property
     def imports(self) -> list[str]:
-        """The names of the interfaces (and root functions) that functions are imported of, in order."""
+        """The names of all imported interfaces and root functions, in order."""
         return list(dict.fromkeys(func.interface or func.name for func in self.host_funcs))
 
     def interface_of(self, name: str) -> str:
-        """The interface that an import is of: what its name says, or what one with a plain name implements."""
+        """Return the interface of an import: its own name, or the interface that a plain name implements."""
         return self.implements.get(name, name)
 
     def find_export(self, name: str, function: str | None = None) -> Lifted | None:
-        """An exported function, or the function of an exported interface; None if there is none such.
+        """Return an exported function, or the function of an exported interface, or None.
 
-        An interface named without a version is found in whatever version it is exported.
+        A name without a version matches any exported version of the interface.
         """
-        # One of that very name, without a search: a component may have many versions of one interface.
+        # An exact match needs no search, because a component may export many versions of one interface.
         found = {name: self.exports[name]} if name in self.exports else self.exports
         for exported, (sort, item) in found.items():
             if exported != name and parse_import_name(exported)[0] != name:
@@ -225,7 +231,7 @@ class Plan:
         return None
 
     def find_typed_export(self, interface: str, function: str) -> Lifted | None:
-        """An exported function, of an interface in a compatible version; ``interface`` is "" for one of the world."""
+        """Return a function of an export with a compatible version, or None. ``interface`` is "" for the world."""
         if not interface:
             return self.find_export(function)
         name, version = parse_import_name(interface)
@@ -237,7 +243,7 @@ class Plan:
         return None
 
     def resource_places(self) -> dict[t.ResourceType, tuple[str, str]]:
-        """The import or export that has each resource type, and the name of the type there."""
+        """Return the import or export that contains each resource type, and the type's name there."""
         places = {resource: (interface, resource.name) for interface, resource in self.resources}
         for exported, (sort, item) in self.exports.items():
             named = item.exports.items() if sort is Sort.INSTANCE else ()
@@ -247,7 +253,7 @@ class Plan:
         return places
 
     def encloses(self, outer: int, inner: int) -> bool:
-        """Whether a part is another or contains it; such parts cannot call each other ("trap-on-reenter")."""
+        """Return whether ``outer`` is or contains ``inner``. Such parts cannot call each other ("trap-on-reenter")."""
         part: int | None = inner
         while part is not None:
             if part == outer:
@@ -256,34 +262,38 @@ class Plan:
         return False
 
 
-def plan(component: d.Component) -> Plan:
-    """Carry out a valid component's definitions; Unsupported names what is not run here."""
-    planner = _Planner()
+def plan(component: d.Component, places: Mapping[int, tuple[int, str]] = MappingProxyType({})) -> Plan:
+    """Execute a valid component's definitions. Raises Unsupported for a feature that this host does not run.
+
+    ``places`` maps the slot of each module that will be merged to the slot of the merged module and the prefix of the
+    module's exports there (``component._merge``).
+    """
+    planner = _Planner(places)
     arguments = _HostArguments(planner)
     planner.plan.exports = planner.instantiate(ComponentClosure(component, Scope(None)), arguments).exports
     return planner.plan
 
 
 class Steps:
-    """Counts what is carried out."""
+    """Counts the executed definitions."""
 
     def __init__(self) -> None:
         self.taken = 0
-        #: what there is in lists of definitions, which stay alive as long as the component
+        #: The sizes of lists of definitions by id. The component keeps the lists alive.
         self._known: dict[int, int] = {}
 
     def take(self, definitions: tuple[d.Definition | d.Declaration, ...]) -> None:
-        """Before definitions are carried out; raises Unsupported where that would be too many."""
+        """Count definitions before they are executed. Raises Unsupported beyond MAX_STEPS."""
         known = self._known.get(id(definitions))
         if known is None:
             known = self._known[id(definitions)] = len(definitions) + sum(map(_members, definitions))
         self.taken += known
         if self.taken > MAX_STEPS:
-            raise Unsupported(f"the component's instances come to more than {MAX_STEPS} definitions and parts of them")
+            raise Unsupported(f"the component's instances have more than {MAX_STEPS} definitions and parts of them")
 
 
 def _members(definition: d.Definition | d.Declaration) -> int:
-    """How many fields, cases, parameters or arguments a definition lists."""
+    """Return the number of fields, cases, parameters or arguments of a definition."""
     listed = definition.type if isinstance(definition, d.TypeDefinition) else definition
     match listed:
         case d.RecordDef(members) | d.VariantDef(members) | d.TupleDef(members) | d.FlagsDef(members):
@@ -297,7 +307,7 @@ def _members(definition: d.Definition | d.Declaration) -> int:
 
 
 class _HostArguments:
-    """The root component's imports: host functions and host resource types, made up as its import types declare."""
+    """The root component's imports: host functions and host resource types, created from the import types."""
 
     def __init__(self, planner: _Planner) -> None:
         self.planner = planner
@@ -350,7 +360,7 @@ class _HostArguments:
 
 
 class _GivenArguments:
-    """The imports of a nested component, given by ``instantiate``."""
+    """The imports of a nested component, supplied by ``instantiate``."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         self.given = given
@@ -360,18 +370,19 @@ class _GivenArguments:
 
 
 class _Planner:
-    def __init__(self) -> None:
+    def __init__(self, places: Mapping[int, tuple[int, str]]) -> None:
+        self.places = places
         self.plan = Plan()
         self.module_indices: dict[int, int] = {}
         self.known_options: dict[tuple[Any, ...], Options] = {}
         self.slots = 0
         self.steps = Steps()
-        #: instances that are being made, each within the one before it
+        #: The current depth of instances within instances.
         self.depth = 0
 
     def count(self) -> None:
         if self.plan.parts + self.slots > MAX_INSTANCES:
-            raise Unsupported(f"the component comes to more than {MAX_INSTANCES} instances")
+            raise Unsupported(f"the component has more than {MAX_INSTANCES} instances")
 
     def instantiate(
         self, closure: ComponentClosure, arguments: _HostArguments | _GivenArguments, parent: int | None = None
@@ -384,7 +395,7 @@ class _Planner:
         self.steps.take(closure.component.definitions)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unsupported(f"the component makes instances within instances more than {MAX_DEPTH} deep")
+            raise Unsupported(f"the component creates instances within instances more than {MAX_DEPTH} levels deep")
         for definition in closure.component.definitions:
             self.define(definition, scope, part, arguments, exports)
         self.depth -= 1
@@ -469,7 +480,7 @@ class _Planner:
         options = builtin.options
         if builtin.memory is not None:
             options = replace(options, memory=builtin.memory)
-        # For thread.yield and the waits the flag is cancellable, for the rest async.
+        # The flag of thread.yield and the waits means cancellable, that of the other built-ins async.
         cancellable = builtin.name in ("thread.yield", "waitable-set.wait", "waitable-set.poll")
         if not cancellable and builtin.flag:
             options = replace(options, is_async=True)
@@ -496,14 +507,15 @@ class _Planner:
             self.plan.modules.append(definition.code)
         slot = self.slots
         self.slots += 1
+        place, prefix = self.places.get(slot, (slot, ""))
         self.count()
         given = {name: scope.get(Sort.CORE_INSTANCE, instance) for name, instance in args}
         self.plan.steps.append(InstantiateModule(slot, part, index, given))
-        return CoreInstance(slot, None)
+        return CoreInstance(place, None, prefix)
 
 
 def define_type(definition: d.Definition | d.Declaration, scope: Scope) -> None:
-    """The definitions that components and instance types have in common: types and aliases."""
+    """Execute a definition that components and instance types have in common: a type or an alias."""
     match definition:
         case d.CoreTypeDefinition():
             scope.add(Sort.CORE_TYPE, None)

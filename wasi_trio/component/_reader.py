@@ -1,4 +1,4 @@
-"""Reading a component's bytes: integers, names, vectors, sections, and indices checked against their index space."""
+"""Reads a component's bytes: integers, names, vectors, sections, and indices checked against their index space."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from wasi_trio.component._errors import MalformedComponent, Unsupported
 
 T = TypeVar("T")
 
-#: how deep components, component types and instance types may be nested, all counted together
+#: Maximum nesting of components, component types and instance types, counted together.
 MAX_NESTING = 100
-#: how many sections and vector elements a component may have in all, so that the objects they become, of up to 200
-#: bytes each, stay within what a host can afford (a component with a Python interpreter in it has some 6,000)
+#: Maximum number of sections and vector elements in a component. Each becomes an object of up to 200 bytes, so this
+#: bounds the host's memory. A component that contains a Python interpreter has about 6,000.
 MAX_PARTS = 1_000_000
 
 
 class Scope:
-    """The index spaces of a component, or of a component or instance type, as far as they have been read.
+    """The index spaces read so far of a component, a component type or an instance type.
 
-    Only their sizes matter here: they are what an index is checked against.
+    Only their sizes are stored, because they are all that checking an index requires.
     """
 
     __slots__ = ("depth", "outer", "sizes")
@@ -33,10 +33,10 @@ class Scope:
 
 
 class Reader:
-    """A position in a component's bytes and the scope it is in.
+    """A position in a component's bytes, and its scope.
 
-    Nothing is ever read past ``end``, which is the end of the innermost section. Every failure is a
-    ``MalformedComponent`` or ``Unsupported`` that carries the offset from the start of ``data``.
+    The reader never reads past ``end``, the end of the innermost section. Every failure is a ``MalformedComponent`` or
+    ``Unsupported`` with the offset from the start of ``data``.
     """
 
     __slots__ = ("data", "end", "parts", "position", "scope")
@@ -51,7 +51,7 @@ class Reader:
     # ---- failures ----------------------------------------------------------------------------------------
 
     def malformed(self, what: str, at: int | None = None) -> MalformedComponent:
-        """The error to raise; ``at`` is the offset of what is wrong, by default the current one."""
+        """Return the error to raise. ``at`` is the offset of the fault, by default the current position."""
         return MalformedComponent(f"malformed component: {what} (at offset {self.position if at is None else at:#x})")
 
     def unsupported(self, feature: str, at: int) -> Unsupported:
@@ -62,7 +62,7 @@ class Reader:
     def byte(self, what: str) -> int:
         position = self.position
         if position >= self.end:
-            raise self.malformed(f"unexpected end, {what} expected")
+            raise self.malformed(f"unexpected end instead of {what}")
         self.position = position + 1
         return self.data[position]
 
@@ -74,7 +74,7 @@ class Reader:
         return self.unsigned(32, what)
 
     def unsigned(self, bits: int, what: str) -> int:
-        """An unsigned LEB128 number of at most so many bits."""
+        """Read an unsigned LEB128 number of at most ``bits`` bits."""
         start = self.position
         value = shift = 0
         while shift < bits:
@@ -88,7 +88,7 @@ class Reader:
         raise self.malformed(f"{what} does not fit {bits} bits", start)
 
     def s33_index(self, what: str) -> int:
-        """A type index where it shares its place with type codes, which are negative: a 33-bit signed LEB128 number."""
+        """Read a type index that shares its encoding with negative type codes: a 33-bit signed LEB128 number."""
         start = self.position
         value = shift = 0
         while shift < 33:
@@ -102,12 +102,12 @@ class Reader:
         raise self.malformed(f"{what} is not a type index", start)
 
     def raw_name(self, what: str) -> str:
-        """A length and so many bytes of UTF-8."""
+        """Read a length and that many bytes of UTF-8."""
         start = self.position
         length = self.u32(f"length of {what}")
         position = self.position
         if length > self.end - position:
-            raise self.malformed(f"{what} is {length} bytes long, {self.end - position} are left", start)
+            raise self.malformed(f"{what} is {length} bytes long, but only {self.end - position} are left", start)
         self.position = position + length
         try:
             return str(self.data[position : self.position], "utf-8")
@@ -115,11 +115,11 @@ class Reader:
             raise self.malformed(f"{what} is not valid UTF-8", position + error.start) from None
 
     def count(self, what: str) -> int:
-        """The length of a vector, each element of which takes a byte at least."""
+        """Read the length of a vector whose elements take at least one byte each."""
         start = self.position
         count = self.u32(f"number of {what}")
         if count > self.end - self.position:
-            raise self.malformed(f"{count} {what} announced, only {self.end - self.position} bytes are left", start)
+            raise self.malformed(f"{count} {what} announced, but only {self.end - self.position} bytes are left", start)
         self.add_parts(count, start)
         return count
 
@@ -151,17 +151,17 @@ class Reader:
 
     @contextmanager
     def section(self, what: str) -> Iterator[None]:
-        """Read a section's size and confine reading to it; what is inside has to be all of it."""
+        """Read a section's size and confine reading to the section. Its content must fill it completely."""
         start = self.position
         self.add_parts(1, start)
         size = self.u32(f"size of {what}")
         outer_end = self.end
         if size > outer_end - self.position:
-            raise self.malformed(f"{what} is {size} bytes long, {outer_end - self.position} are left", start)
+            raise self.malformed(f"{what} is {size} bytes long, but only {outer_end - self.position} are left", start)
         self.end = self.position + size
         yield
         if self.position != self.end:
-            raise self.malformed(f"{what} goes on after its content")
+            raise self.malformed(f"{what} has bytes after its content")
         self.end = outer_end
 
     @contextmanager
@@ -175,16 +175,16 @@ class Reader:
         self.scope = outer
 
     def define(self, sort: Sort, count: int = 1) -> None:
-        """Note that the current scope has so many more of this sort."""
+        """Add ``count`` entries to an index space of the current scope."""
         self.scope.sizes[sort] += count
 
     def index(self, sort: Sort) -> int:
-        """An index into the current scope's index space of this sort."""
+        """Read an index into one of the current scope's index spaces."""
         start = self.position
         return self.check_index(sort, self.u32(f"{sort.value} index"), start, self.scope)
 
     def check_index(self, sort: Sort, index: int, start: int, scope: Scope) -> int:
         size = scope.sizes[sort]
         if index >= size:
-            raise self.malformed(f"{sort.value} index {index} is out of range, there are {size}", start)
+            raise self.malformed(f"{sort.value} index {index} is out of range; the space has {size} entries", start)
         return index

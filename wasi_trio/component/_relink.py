@@ -1,10 +1,10 @@
-"""Core modules made ready to be linked with one call for each instance instead of one for each import.
+"""Prepares core modules to be linked with one call for each instance instead of one for each import.
 
-A component wires its core modules item by item, through instances it makes up for the purpose; a large one has
-thousands of items. All that is known from the plan. So each module gets its imports renamed to say where they come
-from (the slot of a core instance, or a canonical definition), and loses the exports that nothing asks for: then whole
-core instances can be put into wasmtime's linker, which does the rest. It exports the memories and tables that it
-defines besides, so that their sizes can be asked for.
+A component wires its core modules item by item, through instances created for that purpose, and a large component has
+thousands of items. The plan knows all of them. So this module renames the imports of each core module to their source:
+the slot of a core instance, or a canonical definition. It removes unused exports. Then the host can put whole core
+instances into wasmtime's linker, which does the rest. This module also exports all memories and tables that a core
+module defines, so that the host can measure them.
 """
 
 from __future__ import annotations
@@ -20,58 +20,58 @@ from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import section, sections, unsigned
 
-#: the import module name of everything that canonical definitions make
+#: The import module name for all functions of canonical definitions.
 CANON = "canon"
 
-#: bytes that the core modules of one component may come to, each counted for every instance that is made of it: an
-#: instance's imports say from where they come, so that instances share code only where they are linked alike
+#: Maximum size in bytes of one component's core modules, each counted for every instance. An instance's imports depend
+#: on its sources, so instances share code only if they are linked alike.
 MAX_CODE = 512 << 20
-#: imports of all these instances
+#: Maximum number of imports of all these instances.
 MAX_IMPORTS = 1_000_000
 
 _PREAMBLE = 8
 _IMPORT, _TABLE, _MEMORY, _EXPORT = 2, 4, 5, 7
-#: the sections that come after that of the exports
+#: The sections after the export section.
 _AFTER_EXPORTS = frozenset((8, 9, 10, 11, 12))
 _SORTS = (Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL, Sort.CORE_TAG)
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What a relinked module imports, and by which of its exports the host finds what it defines.
+    """The imports of a relinked module, and the exports by which the host finds the module's memories and tables.
 
-    A ``CoreExport`` is imported from the module that ``slot_name`` gives, under its own name, a ``CanonFunc`` from
-    ``CANON`` under its number.
+    A ``CoreExport`` is imported from the module ``slot_name(slot)`` under its own name. A ``CanonFunc`` is imported
+    from ``CANON`` under its number.
     """
 
     imports: tuple[CoreItem, ...]
-    #: the exports by which the memories and the tables that it defines are found
+    #: The export names of the memories and tables that the module defines.
     memories: tuple[bytes, ...]
     tables: tuple[bytes, ...]
-    #: bytes that its memories have at first
+    #: The initial size of the module's memories in bytes.
     memory_size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Relinked:
-    """What to compile for one core instantiation."""
+    """A core module to compile for one core instantiation."""
 
     code: bytes
     wiring: Wiring
 
 
 def slot_name(slot: int) -> str:
-    """The import module name of what the core instance in a slot exports."""
+    """Return the import module name for the exports of the core instance in a slot."""
     return str(slot)
 
 
 def relink(plan: Plan) -> list[Relinked]:
-    """A module for each step of a plan, in order; equal ones are equal bytes.
+    """Return a module for each step of a plan, in order. Equal modules are equal bytes.
 
-    Raises Unsupported where that comes to more than can be kept.
+    Raises Unsupported if the modules exceed MAX_CODE or MAX_IMPORTS.
     """
     if sum(len(plan.modules[step.module]) for step in plan.steps) > MAX_CODE:
-        raise Unsupported(f"the instances of the component's core modules come to more than {MAX_CODE >> 20} MiB")
+        raise Unsupported(f"the instances of the component's core modules have more than {MAX_CODE >> 20} MiB")
     found: list[list[tuple[CoreItem, bytes]]] = []
     total = 0
     for step in plan.steps:
@@ -91,7 +91,7 @@ def relink(plan: Plan) -> list[Relinked]:
 
 
 def _used_by_host(plan: Plan) -> list[CoreItem]:
-    """The core items that lifting, lowering and destructors reach for."""
+    """Return the core items that lifting, lowering and destructors use."""
     items: list[CoreItem | None] = [*plan.destructors.values(), *(lifted.core for lifted in plan.lifted)]
     options: list[Options] = [lifted.options for lifted in plan.lifted]
     options += [canon.options for canon in plan.canons if not isinstance(canon, ResourceBuiltin)]
@@ -101,7 +101,7 @@ def _used_by_host(plan: Plan) -> list[CoreItem]:
 
 
 def _imports(plan: Plan, step: InstantiateModule) -> list[tuple[CoreItem, bytes]]:
-    """What a step's module imports, and of each import the bytes that follow its names."""
+    """Return the imports of a step's module, each with the bytes after its names."""
     code = plan.modules[step.module]
     imports: list[tuple[CoreItem, bytes]] = []
     for identifier, content in sections(code[_PREAMBLE:]):

@@ -1,4 +1,4 @@
-"""From the type definitions of a binary, which speak in indices, to the types they mean."""
+"""Resolves the type definitions of a binary, which refer to each other by index, to types."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _PRIMITIVES = {
 
 
 class Scope:
-    """The index spaces of a component, a component type or an instance type, and the scope around it.
+    """The index spaces of a component, a component type or an instance type, and the enclosing scope.
 
-    ``types`` has each type that was made in here or around here, once: types that are equal are one object. So types
-    share their parts, and comparing them takes no longer than looking at them: as trees they may be enormous.
+    ``types`` contains each type of this scope and the enclosing ones once, so equal types are one object. Types share
+    their parts, and comparing them takes no longer than visiting the parts, even if their trees are enormous.
     """
 
     __slots__ = ("_spaces", "outer", "types")
@@ -51,7 +51,7 @@ class Scope:
 
 
 def resolve(definition: d.DefType, scope: Scope) -> Any:
-    """A ``ValType`` or ``FuncType``; an instance or component type stays as it is, paired with its scope."""
+    """Return a ``ValType`` or ``FuncType``. An instance or component type is returned unchanged, with its scope."""
     if isinstance(definition, d.InstanceTypeDef | d.ComponentTypeDef):
         return definition, scope
     type_ = _resolve(definition, scope)
@@ -93,7 +93,7 @@ def _resolve(definition: d.DefType, scope: Scope) -> Any:
         case d.FutureDef(maybe):
             return t.Future(resolve_reference(maybe, scope))
         case other:
-            raise AssertionError(f"{type(other).__name__} is defined where it stands")
+            raise AssertionError(f"{type(other).__name__} is defined elsewhere")
 
 
 def _ref(reference: d.ValTypeRef, scope: Scope) -> t.ValType:
@@ -104,5 +104,5 @@ def _ref(reference: d.ValTypeRef, scope: Scope) -> t.ValType:
 
 
 def resolve_reference(reference: d.ValTypeRef | None, scope: Scope) -> t.ValType | None:
-    """The type that a reference names; None for none."""
+    """Return the type that a reference names, or None for None."""
     return None if reference is None else _ref(reference, scope)

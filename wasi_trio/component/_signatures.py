@@ -1,6 +1,6 @@
-"""Types as text, and the check that a component's idea of a function is its host's.
+"""Types as WIT text, and the comparison of a function's declared type with the host's.
 
-Function types match when they are equal: the Component Model has no subtyping between value types.
+Function types match if they are equal: the Component Model has no subtyping between value types.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def _no_name(type_: ValType) -> str | None:
 
 
 def render(type_: ValType, name_of_resource: NameOfResource = _own_name, name_of_type: NameOfType = _no_name) -> str:
-    """A type as WIT text.
+    """Return a type as WIT text.
 
-    WIT has no anonymous records, variants, enums and flags: those that ``name_of_type`` gives no name to are
-    written as in their definitions with the name left out, ``record { a: u32 }``.
+    WIT has no anonymous records, variants, enums and flags. If ``name_of_type`` has no name for one, the text is its
+    definition without the name: ``record { a: u32 }``.
     """
     return _Writer(name_of_resource, name_of_type).type(type_)
 
@@ -42,7 +42,7 @@ def render_definition(
     name_of_resource: NameOfResource = _own_name,
     name_of_type: NameOfType = _no_name,
 ) -> str:
-    """The WIT definition that gives a type this name: ``record name { a: u32 }``, ``type name = list<u8>;``."""
+    """Return the WIT definition of a type with this name: ``record name { a: u32 }``, ``type name = list<u8>;``."""
     if isinstance(type_, ResourceType):
         return f"resource {escape(name)};"
     writer = _Writer(name_of_resource, name_of_type)
@@ -58,9 +58,9 @@ def render_func(
     name_of_resource: NameOfResource = _own_name,
     name_of_type: NameOfType = _no_name,
 ) -> str:
-    """A function as WIT text, as it stands in an interface or, for one of a resource's, between its braces.
+    """Return a function as WIT text, in the form for an interface or, for a resource's function, for its braces.
 
-    ``name`` is the one that binaries use: for ``[method]fields.get`` this is ``get: func(...) -> ...;``. Raises
+    ``name`` is the name in binaries: ``[method]fields.get`` yields ``get: func(...) -> ...;``. Raises
     MalformedComponent if it is not a function's name.
     """
     kind, _, plain = parse_function_name(name)
@@ -76,12 +76,12 @@ def render_func(
 
 
 def escape(name: str) -> str:
-    """A name as WIT text spells it: with a ``%`` if it would be a keyword otherwise."""
+    """Return a name in WIT notation, with a ``%`` if it is a keyword."""
     return f"%{name}" if name in KEYWORDS else name
 
 
 class _Writer:
-    """Writes types; past ``depth`` levels or ``width`` members it puts an ellipsis (None is no bound)."""
+    """Writes types as text. Beyond ``depth`` levels or ``width`` members it writes an ellipsis. None means no limit."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class _Writer:
                 return " ".join(self.body(type_))
 
     def body(self, type_: ValType) -> tuple[str, str]:
-        """The keyword and the braces of a type that WIT defines by name; two empty strings for any other."""
+        """Return the keyword and the braces of a type that WIT defines by name, otherwise two empty strings."""
         match type_:
             case t.Record(fields):
                 lines = [f"{escape(name)}: {self.type(of)}" for name, of in self.cut(fields)]
@@ -164,17 +164,17 @@ class _Writer:
 
 # ---- the check -------------------------------------------------------------------------------------------
 
-#: the parts of a type, one level down: what each is called and its type, if it has one
+#: The parts of a type, one level down: the label of each, and its type or None.
 _Parts = list[tuple[str, "ValType | None"]]
 _LONGEST_NAME = 64
 _LONGEST_TYPE = 160
 
 
 def mismatch(declared: FuncType, host: FuncType, same_resource: SameResource) -> str | None:
-    """The first difference between a function as a component declares it and as its host has it, or None.
+    """Return the first difference between a component's declaration of a function and the host's function, or None.
 
-    ``same_resource(component's, host's)`` says whether two resource types are one. The answer is a line like
-    ``parameter len: component has u32, host has u64``, and short even where the component's type is enormous.
+    ``same_resource(component's, host's)`` tells whether two resource types are the same. The result is a line like
+    ``parameter len: component has u32, host has u64``. It is short even if the component's type is enormous.
     """
     if declared.is_async != host.is_async:
         words = {False: "func", True: "async func"}
@@ -186,7 +186,7 @@ def mismatch(declared: FuncType, host: FuncType, same_resource: SameResource) ->
 
 
 def _compare(where: list[str], declared: ValType | None, host: ValType | None, same: SameResource) -> str | None:
-    """The first difference of two types. It is looked for no deeper than the host's type goes."""
+    """Return the first difference of two types. The search is no deeper than the host's type."""
     if declared is None and host is None:
         return None
     if declared is None or host is None or type(declared) is not type(host):

@@ -1,4 +1,4 @@
-"""How large a component is, part by part."""
+"""Measures a component and its parts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._wasm import read_unsigned, sections
 
 _PREAMBLE = 8
-#: component sections, and those of core modules
+#: Section identifiers of components and of core modules.
 _CUSTOM, _CORE_MODULE, _COMPONENT = 0, 1, 4
 _FUNCTION, _CODE, _DATA = 3, 10, 11
-#: in the custom section "name", the subsection with the module's own
+#: The subsection with the module's name in the custom section "name".
 _MODULE_NAME = 0
 
 
 @dataclass(slots=True)
 class ModuleSize:
-    """A core module in bytes, with its code's and its data's; ``name`` is what its toolchain called it, if it did."""
+    """The size in bytes of a core module, its code and its data. ``name`` comes from its toolchain, or is None."""
 
     size: int
     code: int = 0
@@ -28,7 +28,7 @@ class ModuleSize:
 
 @dataclass(frozen=True, slots=True)
 class CustomSize:
-    """A custom section's content in bytes; ``module`` is the number of the core module it is in, None outside."""
+    """The size in bytes of a custom section. ``module`` is the number of the core module that contains it, or None."""
 
     name: str
     size: int
@@ -37,17 +37,17 @@ class CustomSize:
 
 @dataclass(slots=True)
 class Sizes:
-    """``size`` is the whole's; modules and custom sections are in order, those of nested components among them."""
+    """The sizes of a component in bytes. Modules and custom sections are in order, with those of nested components."""
 
     size: int
     modules: list[ModuleSize] = field(default_factory=list)
     customs: list[CustomSize] = field(default_factory=list)
-    #: nested components, however deep
+    #: The number of nested components at all depths.
     components: int = 0
 
 
 def measure(data: bytes) -> Sizes:
-    """The sizes in a component that decodes; raises MalformedComponent where a core module in it does not."""
+    """Measure a component that decodes. Raises MalformedComponent if one of its core modules does not."""
     sizes = Sizes(len(data))
     _component(memoryview(data), sizes)
     return sizes
@@ -83,16 +83,16 @@ def _module(data: memoryview, sizes: Sizes) -> None:
 
 
 def _name(content: memoryview) -> tuple[str, memoryview]:
-    """A name, and what follows it."""
+    """Return a name and the bytes after it."""
     length, start = read_unsigned(content, 0)
     end = start + length
     if end > len(content):
-        raise MalformedComponent("a name reaches past the end of its section")
+        raise MalformedComponent("a name extends past the end of its section")
     return str(content[start:end], "utf-8", "replace"), content[end:]
 
 
 def _module_name(content: memoryview) -> str | None:
-    """What the section "name" calls the module. Nobody has checked what is in there, and nothing depends on it."""
+    """Return the module's name in the section "name". This section is unvalidated, so a malformed one yields None."""
     try:
         for identifier, subsection in sections(content):
             if identifier == _MODULE_NAME:

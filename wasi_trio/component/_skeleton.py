@@ -1,8 +1,8 @@
-"""A component without its code, for the validator.
+"""Removes the code from a component for validation.
 
-wasmtime checks a component by compiling it, all its core modules included, which takes seconds for a large one; and
-those modules are compiled (so checked) by themselves anyway. What is left to check is how they fit together, and that
-depends on their types alone. So the validator gets the component with every function body replaced by a trap.
+wasmtime validates a component by compiling it with all its core modules, which takes seconds for a large one. But the
+core modules are compiled, and so validated, separately. It remains to check how they fit together, which depends on
+their types alone. So wasmtime gets the component with a trap in place of every function body.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
 
 _PREAMBLE = 8
-#: component sections (Binary.md, "Component Definitions")
+#: Component sections (Binary.md, "Component Definitions").
 _CUSTOM, _CORE_MODULE, _COMPONENT = 0, 1, 4
-#: core sections: what only function bodies need is left out together with them
+#: Core sections. The data sections are removed because only function bodies need them.
 _CODE, _DATA, _DATA_COUNT = 10, 11, 12
-#: size 3, no locals, ``unreachable``, ``end``
+#: Size 3, no locals, ``unreachable``, ``end``.
 _TRAP = b"\x03\x00\x00\x0b"
 _MAX_NESTING = 100
 
 
 def skeleton(data: bytes | memoryview) -> bytes:
-    """The component with its core modules' function bodies, data and custom sections taken out.
+    """Return the component without its core modules' function bodies, data and custom sections.
 
-    Raises MalformedComponent where the sections do not add up. Everything else is the validator's to find.
+    Raises MalformedComponent if the sections are inconsistent. wasmtime's validator finds all other faults.
     """
     return _component(memoryview(data), 0)
 

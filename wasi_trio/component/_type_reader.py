@@ -1,4 +1,7 @@
-"""Types, names, externtypes and aliases (Binary.md: "Type Definitions", "Alias Definitions", ``nameattributes``)."""
+"""Reads types, names, externtypes and aliases.
+
+See "Type Definitions", "Alias Definitions" and ``nameattributes`` in Binary.md.
+"""
 
 from __future__ import annotations
 
@@ -75,11 +78,11 @@ CORE_SORTS = {
     0x12: Sort.CORE_INSTANCE,
 }
 
-#: what a component instance has exports of, and what a component imports and exports
+#: The sorts of a component instance's exports, and of a component's imports and exports.
 INSTANCE_SORTS = frozenset((Sort.CORE_MODULE, Sort.FUNC, Sort.TYPE, Sort.COMPONENT, Sort.INSTANCE))
-#: what a core instance has exports of
+#: The sorts of a core instance's exports.
 CORE_INSTANCE_SORTS = frozenset((Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL, Sort.CORE_TAG))
-#: what does not change from one instantiation to the next and so can be reached from an inner scope
+#: The sorts that an inner scope can alias, because they are the same in each instantiation.
 OUTER_SORTS = frozenset((Sort.CORE_MODULE, Sort.CORE_TYPE, Sort.TYPE, Sort.COMPONENT))
 
 CORE_I32, CORE_I64 = 0x7F, 0x7E
@@ -87,18 +90,18 @@ MAX_FLAGS = 32
 
 
 class TypeReader(Reader):
-    """A reader that knows every production a type, an import or an export is made of."""
+    """A reader of the productions in types, imports and exports."""
 
     __slots__ = ()
 
     # ---- names and sorts ---------------------------------------------------------------------------------
 
     def extern_name(self) -> str:
-        """``nameattributes``: the name of an import or export, without its attributes."""
+        """Read ``nameattributes`` and return the name of an import or export."""
         return self.attributed_name()[0]
 
     def attributed_name(self) -> tuple[str, str | None]:
-        """``nameattributes``: the name, and what it ``implements``. The other attributes change nothing here."""
+        """Read ``nameattributes`` and return the name and its ``implements``. The other attributes have no effect."""
         start = self.position
         form = self.byte("name")
         if form > 0x02:
@@ -142,7 +145,7 @@ class TypeReader(Reader):
         return sort
 
     def sort_index(self) -> tuple[Sort, int]:
-        """The ``sortidx`` of something that a component instance can have as an export."""
+        """Read the ``sortidx`` of a possible export of a component instance."""
         start = self.position
         sort = self.sort()
         if sort not in INSTANCE_SORTS:
@@ -174,7 +177,7 @@ class TypeReader(Reader):
         start = self.position
         count = self.u32("number of scopes")
         if count > self.scope.depth:
-            raise self.malformed(f"outer alias {count} scopes up, there are {self.scope.depth}", start)
+            raise self.malformed(f"outer alias {count} scopes up, but there are {self.scope.depth}", start)
         scope = self.scope
         for _ in range(count):
             assert scope.outer is not None
@@ -207,7 +210,7 @@ class TypeReader(Reader):
         return label, payload
 
     def result_list(self) -> ValTypeRef | None:
-        """The result of a function, if it has one."""
+        """Read the result of a function, which may have none."""
         start = self.position
         if not self.flag("kind of results"):
             return self.val_type()
@@ -218,7 +221,7 @@ class TypeReader(Reader):
     # ---- type definitions --------------------------------------------------------------------------------
 
     def type_definition(self) -> TypeDefinition:
-        """A ``type``, which adds to the type index space."""
+        """Read a ``type`` and add it to the type index space."""
         definition = TypeDefinition(self.def_type())
         self.define(Sort.TYPE)
         return definition
@@ -243,7 +246,7 @@ class TypeReader(Reader):
             case 0x6E:
                 names = self.some("flags", self.vector("flags", self.label))
                 if len(names) > MAX_FLAGS:
-                    raise self.malformed(f"flags type with {len(names)} flags, {MAX_FLAGS} are the most", start)
+                    raise self.malformed(f"flags type with {len(names)} flags, but the maximum is {MAX_FLAGS}", start)
                 return FlagsDef(names)
             case 0x6D:
                 return EnumDef(self.some("enum cases", self.vector("enum cases", self.label)))
@@ -321,7 +324,7 @@ class TypeReader(Reader):
         return tuple(declarations)
 
     def core_types(self) -> list[CoreTypeDefinition]:
-        """A ``core:type``, of which a recursion group is several."""
+        """Read a ``core:type``, which defines several types if it is a recursion group."""
         count = skip_core_type(self)
         self.define(Sort.CORE_TYPE, count)
         return [CoreTypeDefinition()] * count
@@ -329,7 +332,7 @@ class TypeReader(Reader):
     # ---- types of imports and exports --------------------------------------------------------------------
 
     def declared(self) -> ExternType:
-        """The ``externtype`` of something that it adds to its index space."""
+        """Read an ``externtype`` and add an entry to its index space."""
         type_ = self.extern_type()
         self.define(type_.sort)
         return type_

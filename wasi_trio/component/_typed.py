@@ -1,6 +1,6 @@
-"""Types with the Python classes of their values, which generated bindings bring.
+"""Types with the Python classes of their values, which come from generated bindings.
 
-The classes are kinds of what a value is without them (``component._values``), so that only lifting has to know them.
+The classes are subclasses of the usual values (``component._values``), so only lifting has to know them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from wasi_trio.component import _types as t
 from wasi_trio.component._types import FuncType, ValType
 from wasi_trio.component._values import Err, Ok, Some, Variant
 
-#: the class of a record, an enum, flags or a resource, or those of the cases of a variant
+#: The class of a record, enum, flags or resource, or the classes of a variant's cases.
 Classes = type[Any] | tuple[type[Any], ...]
 
 
 class Typing:
-    """Puts classes into the types that a component declares.
+    """Adds Python classes to the types that a component declares.
 
-    ``classes`` has them by the identity of the types of some WIT, which are one object wherever their name stands:
-    what is equal by structure may well have several names.
+    ``classes`` maps the identity of WIT types to classes. A named type is the same object wherever its name occurs.
+    Equality would not do, because types with equal structure may have different names.
     """
 
     def __init__(self, classes: Mapping[int, Classes]) -> None:
@@ -28,7 +28,7 @@ class Typing:
         self._known: dict[tuple[int, int], tuple[ValType, ValType, ValType]] = {}
 
     def parameters(self, declared: FuncType, named: FuncType) -> tuple[ValType, ...]:
-        """The types of a function's parameters; ``named`` is the function in WIT, of the same structure."""
+        """Return the types of a function's parameters. ``named`` is the WIT function, which has the same structure."""
         return tuple(
             self.of(theirs, ours) for (_, theirs), (_, ours) in zip(declared.params, named.params, strict=True)
         )
@@ -41,7 +41,7 @@ class Typing:
         known = self._known.get(key)
         if known is None:
             made = self._of(declared, named)
-            # With both, so that no other type can come to have their ids.
+            # The types are kept alive, so that no other type gets the same ids.
             known = self._known[key] = (declared, named, made)
         return known[2]
 
@@ -89,11 +89,11 @@ class Typing:
         return None if typed == declared else typed
 
 
-# ---- values that have been lifted already ----------------------------------------------------------------
+# ---- values that are already lifted ----------------------------------------------------------------------
 
 
 def plain_cases(type_: ValType) -> tuple[Any, ...]:
-    """The value of each case of an enum or variant where it has no payload."""
+    """Return the values of an enum's or variant's cases without payload."""
     match type_:
         case t.Enum(names, class_):
             return names if class_ is None else tuple(map(class_, names))
@@ -104,9 +104,9 @@ def plain_cases(type_: ValType) -> tuple[Any, ...]:
 
 
 def converter(type_: ValType) -> Callable[[Any], Any]:
-    """A function that makes of a value what its type says: for elements of pipes.
+    """Return a function that converts elements of streams and futures to the classes of their type.
 
-    These were lifted without classes, or are as another function of the host's has written them.
+    The elements were lifted without classes, or written by another host function.
     """
     match type_:
         case t.Record(fields, class_) if class_ is not None:

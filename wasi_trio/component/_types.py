@@ -1,11 +1,11 @@
-"""Resolved component types: what the index spaces of a component's binary mean once it is linked.
+"""Resolved component types: the meaning of the type definitions in a component's binary.
 
-Value types are immutable and compare by structure, resource types by identity (they are generative: each
-instantiation of a component that defines one makes a new type). See "Type Definitions" in the Component
-Model's Explainer.
+Value types are immutable and compare by structure. Resource types compare by identity, because they are generative:
+each instantiation of a component that defines one creates a new type. See "Type Definitions" in the Component Model's
+Explainer.
 
-Types that have names in WIT may come with the Python classes of their values (``component._typed``). Two types with
-different classes are not equal; types as components declare them have none.
+Types with a name in WIT may have the Python classes of their values (``component._typed``). Two types with different
+classes are not equal. The types that a component declares have no classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _Hashed:
-    """Has room for the hash of a type, which is asked for more often than a large type can afford to work it out."""
+    """Has a slot for the hash of a type, because computing the hash of a large type at each use would take too long."""
 
     __slots__ = ("_hash",)
     _hash: int
@@ -27,10 +27,10 @@ class _Hashed:
 
 @dataclass_transform(frozen_default=True)
 def _structural(class_: type[T]) -> type[T]:
-    """An immutable record that compares by structure and works its hash out once.
+    """Return an immutable record class that compares by structure and computes its hash once.
 
-    Types share parts, so that a small graph of them can be an enormous tree. To compare two takes as long as their
-    parts are many, each counted once.
+    Types share parts, so a small graph of them can be an enormous tree. Comparing two types takes time proportional to
+    the number of distinct parts.
     """
     made = record(class_)
     work_out = made.__hash__
@@ -56,7 +56,7 @@ def _structural(class_: type[T]) -> type[T]:
 
 
 def _alike(one: object, other: object) -> bool:
-    # Not by their hashes: a resource type of the host's may equal others.
+    # Hashes are not compared, because different resource types of the host may be equal.
     pending = [(one, other)]
     seen: set[tuple[int, int]] = set()
     while pending:
@@ -122,7 +122,7 @@ class Tuple(_Hashed):
 
 @_structural
 class Variant(_Hashed):
-    """``cases`` pairs each WIT name with its payload's type, or None; there may be a Python class for each case."""
+    """``cases`` pairs each WIT name with its payload's type or None. Each case may have a Python class."""
 
     cases: tuple[tuple[str, ValType | None], ...]
     python_classes: tuple[type[Any], ...] | None = None
@@ -172,7 +172,7 @@ class Borrow(_Hashed):
 
 @_structural
 class Stream(_Hashed):
-    """``typed`` is the element's type with Python classes: pipes themselves know nothing of those."""
+    """``typed`` is the element's type with Python classes. The stream itself uses ``element``."""
 
     element: ValType | None
     typed: ValType | None = None
@@ -180,7 +180,7 @@ class Stream(_Hashed):
 
 @_structural
 class Future(_Hashed):
-    """``typed`` as a stream's."""
+    """``typed`` is the element's type with Python classes, as in a stream."""
 
     element: ValType | None
     typed: ValType | None = None
@@ -195,8 +195,8 @@ ValType: TypeAlias = (
 class ResourceType:
     """A resource type, equal only to itself.
 
-    ``owner`` is the index of the component instance (in the linked plan) that implements it, None for the
-    host. ``python_class`` is the host's class when the host implements it and has said so.
+    ``owner`` is the part of the linked plan that implements it, or None for the host. ``python_class`` is the host's
+    class, if the host implements the resource and names a class.
     """
 
     name: str
@@ -206,7 +206,7 @@ class ResourceType:
 
 @_structural
 class FuncType(_Hashed):
-    """``params`` pairs each WIT name with its type; ``is_async`` is WIT's ``async func``."""
+    """``params`` pairs each WIT name with its type. ``is_async`` corresponds to WIT's ``async func``."""
 
     params: tuple[tuple[str, ValType], ...]
     result: ValType | None = None
@@ -214,7 +214,7 @@ class FuncType(_Hashed):
 
 
 def children(type_: ValType) -> tuple[ValType, ...]:
-    """The types a value type is made of, one level down."""
+    """Return the types that a value type consists of, one level down."""
     match type_:
         case List(element) | Option(element):
             return (element,)
@@ -235,8 +235,8 @@ def children(type_: ValType) -> tuple[ValType, ...]:
 
 
 def contains(type_: ValType | None, kind: type[Any] | tuple[type[Any], ...]) -> bool:
-    """Whether a type is, or has anywhere inside it, a type of this kind."""
-    # Types share parts, so that a small graph of them can be an enormous tree: each part is looked at once.
+    """Return whether a type is or contains a type of this kind."""
+    # Types share parts, so a small graph of them can be an enormous tree. Each part is visited once.
     found = [] if type_ is None else [type_]
     seen = set(map(id, found))
     while found:
@@ -254,7 +254,7 @@ _compared: dict[tuple[int, int], tuple[ValType | None, ValType | None, bool]] = 
 
 
 def same(one: ValType | None, other: ValType | None) -> bool:
-    """Whether two types are equal: as ``==``, but two types that are compared again and again are compared once."""
+    """Return whether two types are equal, as ``==`` does. The result is cached for types that are compared often."""
     if one is other:
         return True
     key = (id(one), id(other))
@@ -262,16 +262,16 @@ def same(one: ValType | None, other: ValType | None) -> bool:
     if known is None:
         if len(_compared) >= 4096:
             _compared.clear()
-        # With the types themselves, so that no other type can come to have their ids.
+        # The types are kept alive, so that no other type gets the same ids.
         known = _compared[key] = (one, other, one == other)
     return known[2]
 
 
 def same_host_resource(one: ValType | None, other: ValType | None) -> bool:
-    """Whether both are owned handles of the host's, to objects of the same Python class.
+    """Return whether both types are owned handles of the host, for objects of the same Python class.
 
-    Each component has a type of its own for a resource that it imports, which the host does not know when it makes a
-    stream of such objects. So it makes up one.
+    Each component has its own type for a resource that it imports. The host does not know that type when it creates a
+    stream of such objects, so it creates a type for the stream.
     """
     return (
         isinstance(one, Own)

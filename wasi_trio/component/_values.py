@@ -1,4 +1,4 @@
-"""Component values as Python sees them.
+"""The Python representation of component values.
 
 | WIT                                | Python                                                              |
 |------------------------------------|---------------------------------------------------------------------|
@@ -17,10 +17,10 @@
 | own<R>, borrow<R> of a host's R    | the host's own object                                               |
 | own<R>, borrow<R> of a guest's R   | GuestResource                                                       |
 
-Classes that ``wasi_trio bindgen`` has written for the types of an interface are kinds of these: a named tuple of its
-own for a record, ``Case`` for each case of a variant, a ``StrEnum`` for an enum and for the names of flags.
+``wasi_trio bindgen`` generates subclasses of these for the types of an interface: a named tuple for each record, a
+``Case`` for each case of a variant, and a ``StrEnum`` for each enum and for the names of flags.
 
-Field and parameter names turn from kebab-case to snake_case, with an underscore appended to a Python keyword.
+Field and parameter names change from kebab-case to snake_case, with an underscore appended to Python keywords.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Ok(Generic[T_co]):
-    """The good half of a ``result``."""
+    """The success case of a ``result``."""
 
     __slots__ = ("value",)
     __match_args__ = ("value",)
@@ -55,7 +55,7 @@ class Ok(Generic[T_co]):
 
 
 class Err(Exception, Generic[T_co]):
-    """The bad half of a ``result``; a host function may return it or raise it."""
+    """The error case of a ``result``. A host function may return it or raise it."""
 
     __match_args__ = ("value",)
 
@@ -80,14 +80,14 @@ class Some(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One case of a ``variant``: the case's name as WIT spells it, and its payload or None."""
+    """One case of a ``variant``: the case's name in WIT, and its payload or None."""
 
     case: str
     value: Any = None
 
 
 if TYPE_CHECKING:
-    # Type checkers have ideas of their own about subclasses of named tuples in patterns.
+    # Type checkers have their own rules for subclasses of named tuples in patterns.
     class Case(Generic[T_co]):
         """The base of a generated class for one case of a variant, with a payload of type ``T_co``."""
 
@@ -114,7 +114,7 @@ else:
 
         __slots__ = ()
         __match_args__ = ("value",)
-        #: the case's name as WIT spells it
+        #: The case's name in WIT.
         wit_case: ClassVar[str]
 
         def __new__(cls, value):
@@ -145,10 +145,10 @@ else:
 
 
 class GuestResource:
-    """A resource that a guest implements, as the host and other guests hold it.
+    """A resource that a guest implements, as seen by the host and other guests.
 
-    ``rep`` is what its implementer knows it by. It turns None when the resource is passed on as an ``own``:
-    from then on this object stands for nothing. Compares by identity.
+    ``rep`` is the representation for its implementer. It becomes None when the resource is passed on as an ``own``;
+    this object cannot be used after that. Objects compare by identity.
     """
 
     __slots__ = ("rep", "resource")
@@ -158,21 +158,21 @@ class GuestResource:
         self.rep = rep
 
     def __repr__(self) -> str:
-        return f"<{self.resource.name} {'given away' if self.rep is None else self.rep}>"
+        return f"<{self.resource.name} {'transferred' if self.rep is None else self.rep}>"
 
 
 def snake_case(name: str) -> str:
-    """The Python name of a kebab-case WIT name: ``get-https`` is ``get_https``, ``from`` is ``from_``."""
+    """Return the Python name of a kebab-case WIT name: ``get_https`` for ``get-https``, ``from_`` for ``from``."""
     snake = name.replace("-", "_")
     return snake + "_" if keyword.iskeyword(snake) else snake
 
 
 def pascal_case(name: str) -> str:
-    """The Python class name of a kebab-case WIT name: ``input-stream`` is ``InputStream``."""
+    """Return the Python class name of a kebab-case WIT name: ``InputStream`` for ``input-stream``."""
     return "".join(word[:1].upper() + word[1:] for word in name.split("-"))
 
 
 @functools.lru_cache(maxsize=4096)
 def record_class(names: tuple[str, ...]) -> type[tuple[Any, ...]]:
-    """The named tuple for a record with these WIT field names; the same class for the same names."""
+    """Return the named tuple for a record with these WIT field names. Equal names yield the same class."""
     return namedtuple("Record", [snake_case(name) for name in names], rename=True)

@@ -1,4 +1,4 @@
-"""Bits of the binary format that modules and components share, for taking them apart and putting them together."""
+"""Reads and writes the elements of the binary format that modules and components share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from wasi_trio.component._errors import MalformedComponent
 
 
 def sections(data: memoryview) -> list[tuple[int, memoryview]]:
-    """The sections of a module or component, whose preamble is left off: identifier and content of each.
+    """Return the identifier and content of each section of a module or component without its preamble.
 
-    Raises MalformedComponent where they do not add up.
+    Raises MalformedComponent if the sections are inconsistent.
     """
     found = []
     at = 0
@@ -17,27 +17,27 @@ def sections(data: memoryview) -> list[tuple[int, memoryview]]:
         size, start = read_unsigned(data, at + 1)
         at = start + size
         if at > len(data):
-            raise MalformedComponent("a section reaches past the end of what it is in")
+            raise MalformedComponent("a section extends past the end of its container")
         found.append((identifier, data[start:at]))
     return found
 
 
 def read_unsigned(data: memoryview, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 of 32 bits, and where it ends."""
+    """Return an unsigned 32-bit LEB128 number and the position after it."""
     value = 0
     for shift in range(0, 35, 7):
         if at >= len(data):
-            raise MalformedComponent("a section's size is cut off")
+            raise MalformedComponent("a section's size is truncated")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise MalformedComponent("a section's size is no 32-bit number")
+    raise MalformedComponent("a section's size is not a 32-bit number")
 
 
 def unsigned(value: int) -> bytes:
-    """A number as an unsigned LEB128."""
+    """Return a number as an unsigned LEB128."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -47,11 +47,11 @@ def unsigned(value: int) -> bytes:
 
 
 def section(identifier: int, content: bytes | memoryview) -> bytes:
-    """A section with its identifier and size."""
+    """Return a section with its identifier and size."""
     return b"".join((bytes([identifier]), unsigned(len(content)), content))
 
 
 def name(text: str) -> bytes:
-    """A name: its size in UTF-8, and that."""
+    """Return a name with its size in UTF-8."""
     encoded = text.encode()
     return unsigned(len(encoded)) + encoded

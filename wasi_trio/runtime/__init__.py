@@ -1,4 +1,4 @@
-"""wasmtime under trio: components are compiled, linked and instantiated, and guests run."""
+"""Runs wasmtime under trio: compiles, links and instantiates components, and runs guests."""
 
 from __future__ import annotations
 

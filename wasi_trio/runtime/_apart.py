@@ -1,9 +1,9 @@
-"""Compiling in a process of its own, so that no component takes this one along.
+"""Compiles components in a separate process, to protect this one.
 
-A component of a kilobyte can keep wasmtime's validator busy for seconds, and have it take gigabytes; a fault in the
-compiler would end the process it is in. So a process is started for each component (``_compiler_process.py``), with
-limits of time and memory, and does all that is done to load it: what this process does afterwards with the component's
-bytes was done there before, and wasmtime's validator and compiler see them only there.
+A component of one kilobyte can occupy wasmtime's validator for seconds and make it allocate gigabytes. A fault in the
+compiler would end its process. So each component gets a process of its own (``_compiler_process.py``) with limits of
+time and memory. That process performs all steps of loading. This process repeats only steps that succeeded there, and
+never runs wasmtime's validator and compiler on the component's bytes.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from wasi_trio.runtime._compiler_process import (
 )
 from wasi_trio.runtime._verdicts import Verdicts
 
-#: seconds between two looks whether whoever waits for this has been cancelled
+#: Interval in seconds between checks for the cancellation of the waiting task.
 _GLANCE = 0.1
-#: bytes of the process's standard error that are kept
+#: Maximum number of bytes kept of the process's standard error.
 _LAST_WORDS = 4096
-#: bytes in which a compiled component has to come where its memory has no limit
+#: Maximum size in bytes of a compiled component if its memory has no limit.
 _MOST = 4 << 30
-#: The search path comes from here, as for a fork, and not from the environment or the working directory.
+#: The module search path comes from this process, as in a fork, and not from the environment or the working directory.
 _PROGRAM = (
     "import sys; sys.path[:] = eval(sys.argv[2]); "
     "from wasi_trio.runtime._compiler_process import main; main(sys.argv[1])"
 )
-#: what wasmtime says where it gets no memory, or no thread for want of memory
+#: wasmtime's messages if it gets no memory, or no thread because of that.
 _out_of_memory = re.compile(
     r"memory allocation|out of memory|cannot allocate|temporarily unavailable|os error 1[12]", re.IGNORECASE
 )
@@ -64,23 +64,23 @@ _FAULTS: dict[str, type[ComponentError]] = {"MalformedComponent": MalformedCompo
 def compile_apart(
     compiler: Compiler, data: bytes, limits: CompileLimits, progress: Progress | None = None
 ) -> Mapping[bytes, bytes]:
-    """Compile a component in a process of its own; gives its modules, serialized, by the digest of their code.
+    """Compile a component in a separate process. Return its serialized modules by the digest of their code.
 
-    Raises what ``compile_component`` raises, and CompilationFailed where it does not stay within the limits, or ends
-    that process. In a thread of trio's this ends when its task is cancelled.
+    Raises the errors of ``compile_component``. Raises CompilationFailed if the process exceeds its limits or crashes.
+    In a trio worker thread, cancellation of the waiting task ends the process.
     """
     return _Job(COMPILE, data, limits, compiler, progress).run()
 
 
 def validate_apart(compiler: Compiler, data: bytes, limits: CompileLimits) -> None:
-    """Check a component, but for its code, in a process of its own; raises as ``compile_apart`` does."""
+    """Validate a component without its code in a separate process. Raises the errors of ``compile_apart``."""
     _Job(VALIDATE, data, limits, compiler).run()
 
 
 def assemble_apart(text: bytes, limits: CompileLimits) -> bytes:
-    """The binary of WebAssembly text, which is read in a process of its own unless it is known from before.
+    """Assemble WebAssembly text to a binary, in a separate process unless an earlier run has accepted the text.
 
-    Raises MalformedComponent with all that is wrong, in several lines, or CompilationFailed.
+    Raises CompilationFailed, or MalformedComponent whose message lists all faults in several lines.
     """
     verdicts = Verdicts((), kept=True)
     name = verdicts.name(text)
@@ -112,14 +112,14 @@ class _Job:
             }
         self.modules: dict[bytes, bytes] = {}
         self.most = limits.memory or _MOST
-        #: what has come and is no whole frame yet
+        #: The received bytes that do not form a complete frame yet.
         self.received = bytearray()
         self.last_words = b""
         self.done = False
 
     def run(self) -> dict[bytes, bytes]:
         if not sys.executable:
-            raise CompilationFailed("there is no Python to compile it with: sys.executable is empty")
+            raise CompilationFailed("it cannot be compiled without a Python executable: sys.executable is empty")
         with _file(json.dumps(self.orders).encode() + b"\n", self.data) as orders:
             try:
                 process = subprocess.Popen(
@@ -131,7 +131,7 @@ class _Job:
                     stderr=subprocess.PIPE,
                 )
             except OSError as error:
-                raise CompilationFailed(f"the process to compile it in cannot be started: {error.strerror}") from None
+                raise CompilationFailed(f"the process to compile it cannot be started: {error.strerror}") from None
         with process:
             try:
                 self._listen(process)
@@ -143,7 +143,7 @@ class _Job:
         return self.modules
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        """Read what the process writes until it ends."""
+        """Read the process's output until it ends."""
         assert process.stdout is not None
         assert process.stderr is not None
         check_cancelled = _cancellation()
@@ -155,9 +155,7 @@ class _Job:
             while selector.get_map():
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise CompilationFailed(
-                        f"compiling it takes longer than {seconds:g} s; --compile-timeout gives it more"
-                    )
+                    raise CompilationFailed(f"compiling it takes longer than {seconds:g} s; increase --compile-timeout")
                 check_cancelled()
                 for key, _ in selector.select(min(_GLANCE, left)):
                     some = os.read(key.fd, 1 << 20)
@@ -169,7 +167,7 @@ class _Job:
     def _note(self, some: bytes) -> None:
         self.last_words = (self.last_words + some)[-_LAST_WORDS:]
         if _failed_allocation.search(self.last_words) and self.limits.memory is not None:
-            # It may not come to its end, as it wants memory for that, too.
+            # The process may hang, because ending it needs memory too.
             raise self._too_large()
 
     def _take(self, some: bytes) -> None:
@@ -209,24 +207,24 @@ class _Job:
                 failed.add_note(text)
                 raise failed
             case _:
-                raise AssertionError(f"a frame {letter!r} of the compiler's process")
+                raise AssertionError(f"unknown frame {letter!r} from the compiler process")
 
     def _ended(self, code: int) -> CompilationFailed:
-        """What to say of a process that ended by itself with nothing said."""
+        """Return the error for a process that ended without reporting a result."""
         words = self.last_words.decode("utf-8", "replace")
         if _out_of_memory.search(words) and self.limits.memory is not None:
             return self._too_large()
         how = f"exit code {code}" if code >= 0 else _signal_name(-code)
-        failed = CompilationFailed(f"compiling it ended the process that did it, with {how}")
+        failed = CompilationFailed(f"compiling it crashed the compiler process with {how}")
         failed.add_note(words)
         return failed
 
     def _too_large(self) -> CompilationFailed:
         limit = self.limits.memory
         if limit is None:
-            return CompilationFailed("compiling it takes more memory than there is")
+            return CompilationFailed("compiling it takes more memory than is available")
         return CompilationFailed(
-            f"compiling it takes more than {limit / (1 << 20):g} MiB of memory; --compile-memory gives it more"
+            f"compiling it takes more than {limit / (1 << 20):g} MiB of memory; increase --compile-memory"
         )
 
 
@@ -238,7 +236,7 @@ def _signal_name(number: int) -> str:
 
 
 def _cancellation() -> Callable[[], None]:
-    """What raises Cancelled when this runs in a thread of trio's, and its task has been cancelled."""
+    """Return a function that raises Cancelled if this is a trio worker thread whose task has been cancelled."""
     try:
         trio.from_thread.check_cancelled()
     except RuntimeError:
@@ -247,7 +245,7 @@ def _cancellation() -> Callable[[], None]:
 
 
 def _file(*parts: bytes) -> BinaryIO:
-    """A file that is nowhere, with this in it, at its start."""
+    """Return an anonymous file with this content, positioned at its start."""
     if hasattr(os, "memfd_create"):
         file: BinaryIO = open(os.memfd_create("wasi_trio"), "w+b")  # noqa: SIM115
     else:

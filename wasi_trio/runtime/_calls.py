@@ -1,4 +1,4 @@
-"""Calls into components, from the host or from another component of the same composition ("canon lift")."""
+"""Calls into components from the host or from another component of the same composition ("canon lift")."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wasi_trio.runtime._trampolines import Callee
 
 
 class Export:
-    """A lifted function with its lifting and lowering code, made once per linked component."""
+    """A lifted function with its lifting and lowering code. One exists for each linked component."""
 
     __slots__ = ("borrows", "core", "lift", "lower", "options", "params", "part", "post_return", "results", "type")
 
     def __init__(self, lifted: Lifted, typed: t.ValType | None = None) -> None:
-        """``typed`` is the type of the result with Python classes."""
+        """Create the function. ``typed`` is the type of the result with Python classes."""
         type_, options = lifted.type, lifted.options
         types = tuple(type_ for _, type_ in type_.params)
         result = () if type_.result is None else (typed or type_.result,)
@@ -38,25 +38,25 @@ class Export:
         self.borrows = any(t.contains(type_, t.Borrow) for type_ in types)
 
 
-#: how deep components may call each other. Each such call is a handful of Python frames more, and a callback that
-#: Python cannot even enter for want of recursion depth gives wasmtime garbage for an answer.
+#: Maximum depth of calls between components. Each call adds several Python frames. If Python's recursion limit stops a
+#: callback before its first instruction, wasmtime gets an undefined answer.
 MAX_DEPTH = 64
 
 
 def deeper(caller: Store, part: int) -> Store:
-    """The store of another component of the composition, about to be called by ``caller``; Trap if that is too deep."""
+    """Return the store of a component that ``caller`` is about to call. Raises Trap beyond MAX_DEPTH."""
     callee: Store = caller.root.stores[part]
     callee.depth = caller.depth + 1
     if callee.depth > MAX_DEPTH:
-        raise Trap(f"components call each other more than {MAX_DEPTH} deep")
+        raise Trap(f"components call each other more than {MAX_DEPTH} levels deep")
     return callee
 
 
 async def call_export(store: Store, export: Export, arguments: Sequence[Any]) -> Any:
-    """Call a component's function with component values and give its result ("canon lift").
+    """Call a component's function with component values and return its result ("canon lift").
 
-    Raises Trap, and what a host function called on the way raised. Cancellation unwinds the guest; the instance
-    cannot be used afterwards.
+    Raises Trap and any exception of a host function that the guest calls. Cancellation unwinds the guest's stack, and
+    the instance cannot be used afterwards.
     """
     store.check()
     scope = None
@@ -73,7 +73,7 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
             store.may_leave = False
             await call(store, core_func(store, export.post_return, export.results, ()), results)
             store.may_leave = True
-    except HostError:  # an argument that the type does not admit: the guest has not seen any of it
+    except HostError:  # an argument does not fit its type: the guest has not run yet
         raise
     except BaseException as error:
         store.dead = store.dead or f"a call into it failed: {type(error).__name__}"
@@ -82,7 +82,7 @@ async def call_export(store: Store, export: Export, arguments: Sequence[Any]) ->
 
 
 def core_func(store: Store, item: CoreItem, params: Sequence[str], results: Sequence[str]) -> Func:
-    """A core function of this instance, found once and kept."""
+    """Return a core function of this instance, from a cache after the first use."""
     func = store.funcs.get(item)
     if func is None:
         func = store.funcs[item] = Func(store.item(item), params, results)
@@ -90,7 +90,7 @@ def core_func(store: Store, item: CoreItem, params: Sequence[str], results: Sequ
 
 
 def destructor(plan: Plan, builtin: ResourceBuiltin) -> tuple[Callee | None, bool]:
-    """What ``resource.drop`` does with an owned resource, and whether that may wait."""
+    """Return the function that ``resource.drop`` calls for an owned resource, and whether it may wait."""
     resource = builtin.resource
     if builtin.name != "resource.drop":
         return None, False
@@ -125,4 +125,4 @@ _DROP = HostFunc("", "resource.drop", t.FuncType((("handle", t.U32),)))
 def _drop_host(store: Store, rep: Any) -> None:
     on_drop = getattr(rep, "on_drop", None)
     if on_drop is not None:
-        run(store.engine, (_DROP, store), on_drop)
+        run(store.engine, (_DROP, store, False), on_drop)

@@ -1,4 +1,4 @@
-"""The bases of generated clients: typed views of what an instance exports."""
+"""Base classes of generated clients, which are typed views of an instance's exports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class InterfaceClient:
-    """An exported interface of one instance. Raises LinkError where the component does not export it as in WIT."""
+    """An exported interface of an instance. Raises LinkError if the component does not export it as in its WIT."""
 
     INTERFACE: ClassVar[TypedInterface]
 
@@ -30,7 +30,7 @@ class InterfaceClient:
         self._exports: Mapping[str, Export | LiftedFunction] = instance.linked.typed_exports(self.INTERFACE)
 
     def _call(self, name: str, *arguments: Any) -> Coroutine[Any, Any, T]:
-        """Call an export; the caller says of which type the result is."""
+        """Call an export. The caller's annotation determines the type of the result."""
         return self._instance.call_export(self._exports[name], arguments)
 
     def _do(self, name: str, *arguments: Any) -> Coroutine[Any, Any, None]:
@@ -39,9 +39,9 @@ class InterfaceClient:
 
 
 class ExportedResource(GuestResource):
-    """A resource that a component implements, as its client holds it.
+    """A resource that a component implements, as seen by the component's client.
 
-    ``async with`` drops it at the end of the block, unless it was given away before.
+    ``async with`` drops it at the end of the block, unless its ownership was transferred earlier.
     """
 
     __slots__ = ("_exports", "_instance")
@@ -71,5 +71,5 @@ class ExportedResource(GuestResource):
 
 
 async def drop(resource: ExportedResource) -> None:
-    """Drop a resource that a component implements: its destructor runs. As ``Instance.drop``."""
+    """Drop a resource that a component implements, and run its destructor, as ``Instance.drop`` does."""
     await resource._instance.drop(resource)

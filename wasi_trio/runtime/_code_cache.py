@@ -1,4 +1,4 @@
-"""Where wasmtime keeps compiled code, and whether it can."""
+"""Locates wasmtime's cache of compiled code, and checks that it is usable."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import sys
 import tempfile
 from pathlib import Path
 
-#: what wasmtime calls itself among a user's folders, and where caches are
+#: The name of wasmtime's folder for a user, and the parts of the path to caches.
 _WASMTIME = "BytecodeAlliance.wasmtime" if sys.platform == "darwin" else "wasmtime"
 _CACHES = ("Caches", "XDG_CACHE_HOME", ".cache")
 
 
 class CacheError(Exception):
-    """There is no place for compiled code; the message is one line."""
+    """Compiled code cannot be stored. The message is one line."""
 
 
 def cache_folder() -> Path:
-    """The folder of wasmtime's cache: the one that its configuration file names, or the user's own for caches.
+    """Return wasmtime's cache folder: the one in its configuration file, or the user's default.
 
-    Raises CacheError where the file cannot be read, or there is no home.
+    Raises CacheError if the file cannot be read, or if there is no home directory.
     """
     configured = _configured()
     return _user_folder(*_CACHES, _WASMTIME) if configured is None else configured
 
 
 def own_cache_folder() -> Path:
-    """The folder of what wasi_trio itself keeps and does without; raises CacheError if there is no home.
+    """Return the folder for wasi_trio's own optional caches. Raises CacheError if there is no home directory.
 
-    It is not in wasmtime's, which throws out what it does not know.
+    It is outside wasmtime's folder, because wasmtime deletes unknown files there.
     """
     return _user_folder(*_CACHES, "wasi_trio")
 
 
 def check_cache() -> Path:
-    """The cache's folder, where code can be kept; raises CacheError if that is not so.
+    """Return the cache folder after checking that code can be stored in it. Raises CacheError.
 
-    wasmtime itself says nothing of code that it fails to keep.
+    wasmtime itself does not report failures to store code.
     """
     folder = cache_folder()
     try:
@@ -44,12 +44,12 @@ def check_cache() -> Path:
         with tempfile.TemporaryFile(dir=folder / "modules") as file:
             file.write(b"\0")
     except OSError as error:
-        raise CacheError(f"compiled code cannot be kept in {folder}: {error.strerror}") from None
+        raise CacheError(f"compiled code cannot be stored in {folder}: {error.strerror}") from None
     return folder
 
 
 def cache_configuration() -> Path | None:
-    """The file to configure wasmtime's cache from: its user's if there is one, else ours; None if there is no home."""
+    """Return the configuration file for wasmtime's cache: the user's or ours, or None without a home directory."""
     try:
         path = _user_configuration()
     except CacheError:
@@ -77,11 +77,11 @@ def _configured() -> Path | None:
 
 
 def _user_folder(library: str, variable: str, hidden: str, program: str) -> Path:
-    """A program's folder among those that a user's programs have for one purpose."""
+    """Return a program's folder within the user's folder for one purpose, such as caches."""
     try:
         home = Path.home()
     except RuntimeError:
-        raise CacheError("compiled code cannot be kept: there is no home directory") from None
+        raise CacheError("compiled code cannot be stored: there is no home directory") from None
     if sys.platform == "darwin":
         return home / "Library" / library / program
     named = os.environ.get(variable, "")

@@ -1,4 +1,4 @@
-"""What compiling a component may take."""
+"""The limits on compiling a component."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CompileLimits:
-    """What it may take to check and compile one component, which is done in a process of its own then.
+    """The limits on validating and compiling one component in a separate process.
 
-    ``seconds`` is the time that passes, ``memory`` is in bytes (counted on Linux alone); None is no limit. A guest of
-    componentize-py, which has a Python interpreter in it, takes 9 seconds of a processor and 350 MiB.
+    ``seconds`` limits the elapsed time, 120 s by default. ``memory`` limits the memory in bytes, 2 GiB by default, and
+    is effective only on Linux. None means no limit. A guest of componentize-py, which contains a Python interpreter,
+    takes 9 s of processor time and 350 MiB.
     """
 
     seconds: float | None = 120.0

@@ -1,7 +1,7 @@
-"""wasmtime's configuration and compiler, and the way from a component's bytes to compiled modules.
+"""Configures wasmtime, and compiles a component's bytes to modules.
 
-Neither needs an event loop or any of the state in which guests run: the process that compiles what is not trusted
-(``_compiler_process.py``) has this and nothing else.
+This module needs no event loop and no state of running guests, because the process that compiles untrusted components
+(``_compiler_process.py``) has neither.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from wasi_trio.component import _definitions as d
 from wasi_trio.component import _features as features
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Unsupported
+from wasi_trio.component._merge import groups, merge, places
 from wasi_trio.component._plan import Plan, plan
 from wasi_trio.component._relink import Wiring, relink
 from wasi_trio.component._skeleton import skeleton
@@ -26,24 +27,24 @@ from wasi_trio.runtime import _address_space as address_space
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._code_cache import cache_configuration
 
-#: bytes of machine stack for a guest call and the host functions it calls. At wasmtime's default of 2 MiB a
-#: host callback that recurses through C code can overrun it before Python's own RecursionError comes.
+#: Bytes of machine stack for a guest call and its host functions. With wasmtime's default of 2 MiB, a host callback
+#: that recurses through C code can overflow it before Python raises RecursionError.
 FIBER_STACK = 8 << 20
 
-#: features of the modules that wasmtime itself makes to join components
+#: The features of the modules that wasmtime generates to join components.
 _JOINING = frozenset({"multi-memory"})
 
-#: is told how many bytes of core modules are compiled, and of how many
+#: A callback with the number of bytes of core modules that are compiled, and their total.
 Progress = Callable[[int, int], None]
 
 
 class Compiler:
-    """wasmtime's, set up to make code for our engines.
+    """wasmtime's compiler, configured for our engines.
 
-    ``cache`` keeps compiled code on disk, where wasmtime keeps it. ``admitted`` names the features that are on beside
-    those that all guests may use: see ``wasi_trio.component._features``. Raises ValueError for an unknown one.
-    ``reservation`` is the address space set aside for each memory, which the code depends on; by default what the
-    process has room for. ``profiler`` is what wasmtime tells of its code: ``perfmap`` or ``jitdump``.
+    ``cache`` makes wasmtime store compiled code on disk. ``admitted`` names features to enable beside those for all
+    guests. See ``wasi_trio.component._features``. Raises ValueError for an unknown feature. ``reservation`` is the
+    address space for each memory, on which the code depends; the default follows from the process's limit.
+    ``profiler`` is the format in which wasmtime describes its code: ``perfmap`` or ``jitdump``.
     """
 
     def __init__(
@@ -59,18 +60,18 @@ class Compiler:
 
     @cached_property
     def _validator(self) -> wasmtime.Engine:
-        """wasmtime with what its own way of joining components needs: it aborts where several memories are off.
+        """An engine with the features that wasmtime needs to join components. It aborts without multi-memory.
 
-        Core modules are checked by ``compile``, so they gain nothing by this.
+        This does not enable the features for core modules, because ``compile`` validates those.
         """
         return wasmtime.Engine(_configuration(self.cache, self.features | _JOINING, self.reservation))
 
     def validate(self, data: bytes) -> None:
-        """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.
+        """Validate a component without the code of its core modules, which ``compile`` validates.
 
-        Raises MalformedComponent, which says what is wrong. ``compile`` checks the modules.
+        Raises MalformedComponent with a message that says what is wrong.
         """
-        from wasmtime.component import Component  # its module is large, and what was validated before has no need of it
+        from wasmtime.component import Component  # large, and not needed for components that were validated before
 
         try:
             Component(self._validator, skeleton(data)).close()
@@ -78,20 +79,27 @@ class Compiler:
             raise MalformedComponent(_one_line(str(error))) from None
 
     def compile(self, code: bytes) -> wasmtime.Module:
-        """Compile a core module; raises MalformedComponent if it is invalid."""
+        """Compile a core module. Raises MalformedComponent if it is invalid."""
         try:
             return wasmtime.Module(self.wasmtime, code)
         except wasmtime.WasmtimeError as error:
             raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
 
+    def check(self, code: bytes | memoryview) -> None:
+        """Raise MalformedComponent if a core module is invalid."""
+        try:
+            wasmtime.Module.validate(self.wasmtime, bytes(code))
+        except wasmtime.WasmtimeError as error:
+            raise MalformedComponent(f"in a core module: {_one_line(str(error))}") from None
+
     def load(self, serialized: bytes) -> wasmtime.Module:
-        """A module that was compiled by a compiler with these features, and serialized. It is trusted."""
+        """Load a serialized module from a compiler with the same features. The bytes must be trusted."""
         return wasmtime.Module.deserialize(self.wasmtime, serialized)
 
     def missing_features(self, data: bytes, codes: Sequence[bytes]) -> list[str]:
-        """Which features would have to be admitted for a component that was found invalid; none if it is so with all.
+        """Return the features that an invalid component requires, or none if it is invalid with all of them.
 
-        ``codes`` are its core modules, which are only validated for this.
+        ``codes`` are its core modules, which are only validated here.
         """
 
         from wasmtime.component import Component
@@ -116,9 +124,9 @@ class Compiler:
 
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
-    """A step of a plan: its module, how that is linked, and how many bytes of WebAssembly it was.
+    """A step of a plan: its module, the module's wiring, and the size of its WebAssembly code in bytes.
 
-    ``code`` is those bytes, where they are still there.
+    ``code`` is that WebAssembly code, or empty if it is not loaded.
     """
 
     module: wasmtime.Module
@@ -129,32 +137,36 @@ class CompiledStep:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A component's plan, and its steps with their core modules. ``modules`` has those by the digest of their code,
-    what no step instantiates among them, unless the component was compiled before."""
+    """A component's plan, and the steps with their core modules.
+
+    ``modules`` maps digests of code to modules, including modules that no step instantiates. It is empty if the
+    component was compiled before.
+    """
 
     plan: Plan
     steps: list[CompiledStep]
     modules: dict[bytes, wasmtime.Module] = field(default_factory=dict)
-    #: bytes of all those modules before they were compiled
+    #: The total size in bytes of those modules' WebAssembly code.
     size: int = 0
 
 
 def compile_component(
     compiler: Compiler, data: bytes, progress: Progress | None = None, ready: Mapping[bytes, bytes] | None = None
 ) -> Compiled:
-    """Check a component and compile its core modules; raises MalformedComponent, Unsupported or LinkError.
+    """Validate a component and compile its core modules. Raises MalformedComponent, Unsupported or LinkError.
 
-    ``ready`` is what is known of one that was compiled before, without a fault: it is not validated again, and modules
-    that are in there (serialized, by the ``digest`` of their code) are not compiled again.
+    ``ready`` means that the component was compiled before without a fault. Then it is not validated again. ``ready``
+    maps the ``digest`` of code to serialized modules, which are not compiled again.
     """
-    definitions = decode(data)  # before wasmtime, for its messages about what is no component at all
+    definitions = decode(data)  # first, because its messages identify inputs that are not components
     with _naming_features(compiler, data, definitions):
         if ready is None:
             compiler.validate(data)
         made = plan(definitions)
-        relinked = relink(made)
         used = set(map(id, made.modules))
-        # A module that nothing instantiates must be valid too, and to be compiled checks it.
+        made = _merged(compiler, definitions, made, valid=ready is not None)
+        relinked = relink(made)
+        # Modules that nothing instantiates must be valid too, and compiling validates them.
         unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
         codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
         modules = dict(_modules(compiler, codes, progress, ready or {}))
@@ -162,15 +174,28 @@ def compile_component(
         return Compiled(made, steps, {digest(code): module for code, module in modules.items()}, sum(map(len, codes)))
 
 
+def _merged(compiler: Compiler, definitions: d.Component, made: Plan, *, valid: bool) -> Plan:
+    """Merge a plan's core modules. Validate each of them first, unless they are known to be ``valid``."""
+    found = groups(made)
+    if not found:
+        return made
+    if not valid:
+        for group in found:
+            for step in group:
+                compiler.check(made.modules[step.module])
+    merging = plan(definitions, places(found))
+    return merging if merge(merging, found) else made
+
+
 def validate_component(compiler: Compiler, data: bytes) -> None:
-    """Check a component but for the code in its modules; raises MalformedComponent or Unsupported."""
+    """Validate a component without the code of its modules. Raises MalformedComponent or Unsupported."""
     with _naming_features(compiler, data, decode(data)):
         compiler.validate(data)
 
 
 @contextmanager
 def _naming_features(compiler: Compiler, data: bytes, definitions: d.Component) -> Iterator[None]:
-    """Where a component is found invalid in here that would be valid with more features, say which those are."""
+    """Raise Unsupported in place of MalformedComponent if more features would make the component valid."""
     try:
         yield
     except MalformedComponent:
@@ -181,7 +206,7 @@ def _naming_features(compiler: Compiler, data: bytes, definitions: d.Component) 
 
 
 def assemble(text: bytes) -> bytes:
-    """The binary of WebAssembly text; raises MalformedComponent with all that is wrong, in several lines."""
+    """Assemble WebAssembly text. Raises MalformedComponent whose message lists all faults in several lines."""
     try:
         return bytes(wasmtime.wat2wasm(text))
     except wasmtime.WasmtimeError as error:
@@ -189,7 +214,7 @@ def assemble(text: bytes) -> bytes:
 
 
 def digest(code: bytes) -> bytes:
-    """The name of a core module among those that are ready."""
+    """Return the key of a core module among compiled modules."""
     return hashlib.sha256(code).digest()
 
 
@@ -210,7 +235,7 @@ def _modules(
 
 
 def _core_modules(component: d.Component) -> Iterator[memoryview]:
-    """The code of every core module in a component and those nested in it."""
+    """Yield the code of all core modules in a component, including nested components."""
     for definition in component.definitions:
         if isinstance(definition, d.CoreModule):
             yield definition.code
@@ -228,7 +253,7 @@ def _configuration(cache: bool, admitted: frozenset[str], reservation: int) -> w
     config.memory_reservation = reservation
     if reservation != address_space.WHOLE:
         config.memory_guard_size = address_space.SMALL_GUARD
-    # Memories that threads share are of no use to guests that run on one.
+    # Guests run on one thread, so they have no use for shared memories.
     config.shared_memory = False
     if cache:
         configuration = cache_configuration()
@@ -241,7 +266,7 @@ def _configuration(cache: bool, admitted: frozenset[str], reservation: int) -> w
 
 
 def _engine(admitted: Collection[str]) -> wasmtime.Engine | None:
-    """An engine to try features with; None where wasmtime does not have them together."""
+    """Return an engine to test features with, or None if wasmtime does not support the combination."""
     try:
         return wasmtime.Engine(_configuration(False, frozenset(admitted), address_space.reservation()))
     except wasmtime.WasmtimeError:
@@ -257,7 +282,7 @@ def _is_valid(engine: wasmtime.Engine, code: bytes) -> bool:
 
 
 def _smallest(names: Sequence[str], enough: Callable[[frozenset[str]], bool]) -> list[str]:
-    """As few of the features as are enough; none where they are not enough, or none is needed."""
+    """Return a minimal set of features that is enough. It is empty if none are needed, or if all are not enough."""
     needed = frozenset(names)
     if enough(frozenset()) or not enough(needed):
         return []
@@ -269,6 +294,6 @@ def _smallest(names: Sequence[str], enough: Callable[[frozenset[str]], bool]) ->
 
 
 def _one_line(message: str) -> str:
-    """wasmtime's message and its causes as one line."""
+    """Return wasmtime's message and its causes as one line."""
     lines = [line.strip() for line in message.splitlines()]
     return ": ".join(line.removeprefix("0: ") for line in lines if line and line != "Caused by:")

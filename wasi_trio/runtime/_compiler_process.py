@@ -1,7 +1,7 @@
-"""The process that compiles what is not trusted: it reads a component and writes what became of it.
+"""The process that compiles an untrusted component and writes the result.
 
-``_apart.py`` starts it, ends it when it takes too long, and reads what it writes: frames of one letter, eight bytes of
-length, and so many bytes. This imports no event loop and nothing of the runtime's: it has to start quickly.
+``_apart.py`` starts it, ends it if it takes too long, and reads its output. The output consists of frames: one letter,
+a length of eight bytes, and the content. To start quickly, this module imports no event loop and little of the runtime.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-# To validate takes it, and memory may be too short by then to import it.
+# Validation needs this module, and importing it later may fail for lack of memory.
 import wasmtime.component  # noqa: F401
 
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.runtime._compiler import Compiler, assemble, compile_component, digest, validate_component
 
-#: what there is to do
+#: The jobs.
 COMPILE, VALIDATE, ASSEMBLE = "compile", "validate", "assemble"
-#: the letters of frames: how far it is, a compiled module or what text was assembled to, that all is well, that the
-#: component is at fault, that the memory did not do, that we are at fault
+#: The letters of frames: progress, a compiled module or assembled text, success, a fault of the component, too little
+#: memory, and a fault of wasi_trio.
 PROGRESS, MODULE, DONE, FAULT, MEMORY, BROKEN = b"p", b"m", b"d", b"f", b"o", b"b"
 HEADER = struct.Struct(">cQ")
-#: bytes of the digest that comes before a module
+#: Size in bytes of the digest before a module.
 DIGEST = 32
 
 
 def main(descriptor: str) -> NoReturn:
-    """Do what the first line of the file ``descriptor`` says, in JSON, with the component behind it; ends the process.
+    """Do a job and end the process. The file ``descriptor`` has the orders as a line of JSON, then the component.
 
-    Standard input has nothing to read and ends when whoever started this ends, which ends this as well.
+    Standard input contains no data. It is closed when the parent process ends, which ends this process too.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -59,7 +59,7 @@ def main(descriptor: str) -> NoReturn:
             send(MEMORY)
         except Exception:
             send(BROKEN, traceback.format_exc().encode("utf-8", "replace"))
-    # Not by way of the interpreter's end: there is nothing to clean up, and much to free.
+    # This skips the interpreter's shutdown, which would only spend time on freeing memory.
     os._exit(0)
 
 
@@ -87,8 +87,8 @@ def _end_with_parent() -> NoReturn:
 def _limit_memory(memory: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory is not None:
-        # What is written to counts, and not address space, of which threads and allocators reserve more than they use.
-        # Systems other than Linux may count nothing of it.
+        # RLIMIT_DATA counts written memory. It ignores address space, which threads and allocators reserve beyond their
+        # need. Systems other than Linux may not enforce it.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 

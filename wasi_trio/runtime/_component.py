@@ -1,4 +1,4 @@
-"""Components: compiled once, linked once with a host's imports, instantiated many times."""
+"""Components: compiled once, linked once with a host's imports, and instantiated many times."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
 
 
 class Component:
-    """A component, checked and compiled.
+    """A validated and compiled component.
 
-    ``Component.compile(engine, data)`` takes its bytes, ``Component.load(engine, path)`` a file. Raises
-    MalformedComponent or Unsupported, and CompilationFailed where the engine's ``compile_limits`` do not do. Compiling
-    a large component takes seconds the first time on a machine; run it in a thread (``trio.to_thread.run_sync``) where
-    a loop must not stall: in a process of its own it ends with the task that waits for it. ``progress`` is called
-    before each core module, and when all are compiled. A component that is ``trusted`` is compiled in this process,
-    with no limits.
+    ``Component.compile(engine, data)`` takes its bytes, and ``Component.load(engine, path)`` reads a file. They raise
+    MalformedComponent or Unsupported, and CompilationFailed beyond the engine's ``compile_limits``.
+
+    Compiling a large component takes seconds the first time on a machine. If an event loop must not wait, call this in
+    a worker thread (``trio.to_thread.run_sync``). The separate compiler process ends if the waiting task is cancelled.
+    ``progress`` is called before each core module and after the last. A ``trusted`` component is compiled in this
+    process, without limits.
     """
 
     def __init__(self, engine: Engine, compiled: Compiled) -> None:
         self.engine = engine
         self.plan = compiled.plan
-        #: those of the plan with their modules, in order
+        #: The plan's steps with their modules, in order.
         self.steps = compiled.steps
 
     @classmethod
@@ -53,31 +54,31 @@ class Component:
 
     @property
     def imports(self) -> list[str]:
-        """The names of the interfaces (and root functions) the component imports functions of, in order."""
+        """The names of the imported interfaces and root functions, in order."""
         return self.plan.imports
 
     @property
     def exports(self) -> list[str]:
-        """The names of what the component exports."""
+        """The names of the component's exports."""
         return list(self.plan.exports)
 
     def link(self, imports: Imports, wit: Wit | None = None) -> LinkedComponent:
-        """Bind every import to the host's function for it; LinkError lists what is missing.
+        """Bind every import to a function of the host. Raises LinkError that lists the missing ones.
 
-        The functions of interfaces that ``wit`` has must be declared by the component as they are there.
+        If ``wit`` contains an interface, the component must declare its functions with the same types.
         """
         return LinkedComponent(self, imports, wit)
 
 
 class LinkedComponent:
-    """A component with everything bound that does not belong to a single instance.
+    """A component with all bindings that its instances share.
 
-    ``providers`` are the interfaces it uses; an instance makes its own object of each at the first call.
+    ``providers`` are the interfaces that it uses. An instance creates its own object of each at the first call.
     """
 
     def __init__(self, component: Component, imports: Imports, wit: Wit | None) -> None:
         self.component = component
-        #: what to call it in messages
+        #: The component's name in messages.
         self.name = "the component"
         self.engine = component.engine
         self.plan = component.plan
@@ -86,22 +87,22 @@ class LinkedComponent:
         binding.check()
         self._name_resources()
         self._functions = Functions(self.engine, self.plan, binding)
-        #: whether a pump has to run its instances (WASI 0.3)
+        #: Whether a pump has to run its instances (WASI 0.3).
         self.concurrent = self._functions.concurrent
-        #: bytes that an instance may be expected to make the host hold: about what the last ones did
+        #: The expected memory use of an instance in bytes, an average over the last instances.
         self.instance_size = 0
-        #: kept, because what wasm calls has to live as long as its callers
+        #: Kept alive, because wasm calls them by address.
         self.trampolines = [self._functions.trampoline(canon) for canon in self.plan.canons]
-        # The canonical definitions whose functions may wait, or are called from outside wasm.
+        # The canonical definitions whose functions may wait or are called from outside wasm.
         adapted = called_canons(self.plan)
         adapted |= {index for index, made in enumerate(self.trampolines) if made.finish is not None}
         plain: list[dict[int, Trampoline]] = [{} for _ in range(self.plan.parts)]
         waiting: list[dict[int, Trampoline]] = [{} for _ in range(self.plan.parts)]
         for index, (canon, made) in enumerate(zip(self.plan.canons, self.trampolines, strict=True)):
             (waiting if index in adapted else plain)[canon.part][index] = made
-        #: of each part the module through which it calls what may wait, if there is any such
+        #: The module of each part through which it calls functions that may wait, or None.
         self.adapters = [Adapter(self.engine, functions) if functions else None for functions in waiting]
-        #: of each part what never waits
+        #: The functions of each part that never wait.
         self.linkers = [BaseLinker(self.engine, functions) for functions in plain]
         imported = {
             item.slot for step in component.steps for item in step.wiring.imports if isinstance(item, CoreExport)
@@ -110,7 +111,7 @@ class LinkedComponent:
             CoreStep(step, compiled, step.slot in imported, self.linkers[step.part], adapted)
             for step, compiled in zip(self.plan.steps, component.steps, strict=True)
         ]
-        #: parts that have built-ins to be called, and nothing else
+        #: Parts that have only built-ins.
         self.without_modules = sorted(
             {part for part, adapter in enumerate(self.adapters) if adapter} - {step.part for step in self.steps}
         )
@@ -122,13 +123,13 @@ class LinkedComponent:
                 resource.python_class = resource_class(provider.implementation, resource.name)
 
     def note_size(self, size: int) -> None:
-        """An instance has ended, which held so many bytes."""
+        """Record the memory use in bytes of an instance that has ended."""
         self.instance_size += (size - self.instance_size) // (4 if self.instance_size else 1)
 
     def find_export(self, name: str, function: str | None = None) -> Export | LiftedFunction | None:
-        """An exported function, or the function of an exported interface; None if there is none such.
+        """Return an exported function, or the function of an exported interface, or None.
 
-        An interface named without a version is found in whatever version it is exported.
+        A name without a version matches any exported version of the interface.
         """
         lifted = self.plan.find_export(name, function)
         if lifted is None:
@@ -136,12 +137,12 @@ class LinkedComponent:
         return self._functions.function(lifted) if self.concurrent else self._functions.export(lifted)
 
     def destructor(self, resource: ResourceType) -> Export | LiftedFunction | None:
-        """The function that ends a resource which the component implements; None where it has none."""
+        """Return the destructor of a resource that the component implements, or None."""
         return self._functions.destructor(resource)
 
     def typed_exports(self, interface: TypedInterface) -> Mapping[str, Export | LiftedFunction]:
-        """The functions of an exported interface for a client that ``wasi_trio bindgen`` has made.
+        """Return the functions of an exported interface for a client from ``wasi_trio bindgen``.
 
-        Raises LinkError where the component lacks one, or has it with another type than the bindings.
+        Raises LinkError if the component lacks one, or declares it with another type than the bindings.
         """
         return self._functions.typed(interface)

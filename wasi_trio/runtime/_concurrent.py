@@ -1,7 +1,7 @@
-"""Core functions of concurrent components (WASI 0.3): trampolines over the Component Model's concurrency layer.
+"""Core functions of concurrent components (WASI 0.3): trampolines for the Component Model's concurrency.
 
-Those of a function that may block its thread are reached through an adapter (``runtime._adapters``) as in WASI 0.2, but
-what they wait for is an ``Until`` that the pump evaluates, not a coroutine.
+Guests reach a function that may block its thread through an adapter (``runtime._adapters``), as in WASI 0.2. But the
+function waits for an ``Until`` that the pump evaluates, not for a coroutine.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from wasi_trio.runtime._trampolines import (
     take_resource,
 )
 
-#: does what a core function does: given the instance and the bits of the arguments
+#: The implementation of a core function. It takes the instance and the bits of the arguments.
 Act = Callable[..., "int | Until | None"]
 
 
 def is_concurrent(plan: Plan) -> bool:
-    """Whether a component has anything of WASI 0.3's concurrency in it, so that a pump has to run it."""
+    """Return whether a component uses WASI 0.3's concurrency, so that a pump has to run it."""
     return (
         any(isinstance(canon, AsyncBuiltin) for canon in plan.canons)
         or any(
@@ -51,12 +51,12 @@ def is_concurrent(plan: Plan) -> bool:
 
 
 @functools.cache
-def _starting(*, fallible: bool) -> Callable[..., Any]:
-    """Makes ``BoundHostFunction.start``."""
+def _starting(*, fallible: bool, interruptible: bool) -> Callable[..., Any]:
+    """Return a factory of ``BoundHostFunction.start``."""
 
     def build(source: Source) -> None:
         with source.block("def start(instance, arguments):"):
-            source.line("call = (func, instance)")
+            source.line(f"call = (func, instance, {interruptible})")
             with running(source, "call"), catching_err(source, fallible):
                 source.line("value = callee(instance, *arguments)")
             with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
@@ -68,16 +68,17 @@ def _starting(*, fallible: bool) -> Callable[..., Any]:
 
 
 class BoundHostFunction:
-    """A host function as a callee of the concurrency layer (its ``HostCallee``)."""
+    """A host function as a callee of the concurrency layer (``HostCallee``)."""
 
     __slots__ = ("start",)
 
-    def __init__(self, engine: Engine, callee: Callee, func: HostFunc) -> None:
-        self.start = _starting(fallible=isinstance(func.type.result, t.Result))(engine, func, callee)
+    def __init__(self, engine: Engine, callee: Callee, func: HostFunc, *, interruptible: bool) -> None:
+        make = _starting(fallible=isinstance(func.type.result, t.Result), interruptible=interruptible)
+        self.start = make(engine, func, callee)
 
 
 def guest_callee(function: LiftedFunction) -> GuestCallee:
-    """A function of another component of the same composition as a callee."""
+    """Return a callee for a function of another component of the same composition."""
 
     def find(caller: ComponentInstance) -> ComponentInstance:
         assert isinstance(caller, Store)
@@ -88,15 +89,15 @@ def guest_callee(function: LiftedFunction) -> GuestCallee:
 
 
 def lowering_trampoline(engine: Engine, lowering: Lowering) -> Trampoline:
-    """``canon lower`` of any function but a host's synchronous one."""
+    """Return the trampoline for ``canon lower`` of any function except a host's synchronous one."""
     act = non_preemptible(engine, lowering) if lowering.is_async else lowering
     return trampoline(engine, lowering.params, lowering.results, act, blocks=not lowering.is_async)
 
 
 def non_preemptible(engine: Engine, act: Act) -> Act:
-    """``act`` on behalf of a guest that has its answer at once: what other guests do in it is not interrupted.
+    """Return ``act`` for a call whose guest continues at once. Epochs do not interrupt other guests that run in it.
 
-    If one were, the guest would take it to be waiting, and could come upon it in the middle of something.
+    If one were interrupted, the calling guest would regard it as waiting, and could meet it in an inconsistent state.
     """
 
     def call(store: Store, *arguments: Any) -> int | Until | None:
@@ -112,7 +113,7 @@ def non_preemptible(engine: Engine, act: Act) -> Act:
 
 
 def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) -> Trampoline:
-    """``resource.drop`` of a resource that another component implements, whose destructor is ``core``."""
+    """Return the trampoline for ``resource.drop`` of another component's resource. ``core`` is the destructor."""
     resource = builtin.resource
     assert resource.owner is not None
     no_options = Options(StringEncoding.UTF8, None, None, None)
@@ -134,7 +135,7 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
 def _calling(
     params: tuple[str, ...], *, spread: bool, blocks: bool, has_result: bool, pending_slot: int
 ) -> Callable[..., Any]:
-    """Makes the callback that does an act with the bits of its arguments."""
+    """Return a factory of callbacks that call ``act`` with the bits of their arguments."""
 
     def build(source: Source) -> None:
         arguments = ", ".join(f"raw[{2 * i}] & {ffi.BITS[kind]}" for i, kind in enumerate(params))
@@ -155,9 +156,9 @@ def _calling(
 def trampoline(
     engine: Engine, params: tuple[str, ...], results: tuple[str, ...], act: Act, *, blocks: bool, spread: bool = False
 ) -> Trampoline:
-    """The core function that does ``act``; one that ``blocks`` may answer an ``Until``.
+    """Return the trampoline of a core function that calls ``act``. If it ``blocks``, ``act`` may return an ``Until``.
 
-    The bits of the arguments are handed to it in a list, or one by one where it is to be ``spread``.
+    ``act`` gets the bits of the arguments as a list, or as separate arguments if ``spread``.
     """
     has_result = bool(results)
     make = _calling(params, spread=spread, blocks=blocks, has_result=has_result, pending_slot=2 * len(results))
@@ -176,10 +177,10 @@ def trampoline(
 
 
 def builtin_trampoline(engine: Engine, builtin: AsyncBuiltin) -> Trampoline:
-    """A built-in of WASI 0.3's concurrency."""
+    """Return the trampoline of a built-in of WASI 0.3's concurrency."""
     params, results = core_signature(builtin)
     act = bind(builtin)
     blocks = may_wait(builtin)
     if builtin.name == "subtask.cancel" and not blocks:
-        act = non_preemptible(engine, act)  # it runs others
+        act = non_preemptible(engine, act)  # it may run other guests
     return trampoline(engine, params, results, act, blocks=blocks, spread=True)

@@ -1,8 +1,8 @@
-"""What users' Python code may raise, and how far that gets: no further than the guest's call for which it runs.
+"""Limits exceptions of users' Python code to the guest's call for which the code runs.
 
-SystemExit, GeneratorExit and whatever else is no Exception pass by every handler that is there for failures, and would
-end the whole server. So they are made an Exception where users' code returns to ours. KeyboardInterrupt is not, which
-is for the program, nor ``trio.Cancelled``, which is trio's.
+SystemExit, GeneratorExit and other exceptions that are not an Exception pass all handlers for failures, and would end
+the whole server. So they are converted to an Exception when users' code returns to ours. KeyboardInterrupt is not
+converted, because it is for the program. ``trio.Cancelled`` is not converted, because it is for trio.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _PASSING = (KeyboardInterrupt, trio.Cancelled)
 
 
 class ContainedError(Exception):
-    """A host function, or other Python code that ran for a guest, raised something that is no Exception.
+    """A host function, or other Python code for a guest, raised a BaseException that is not an Exception.
 
-    ``raised`` is that: SystemExit, for instance, or a group with one in it.
+    ``raised`` is that exception, such as SystemExit or a group that contains one.
     """
 
     def __init__(self, raised: BaseException) -> None:
@@ -30,7 +30,7 @@ class ContainedError(Exception):
 
 
 def split(error: BaseException) -> tuple[Exception | None, BaseException | None]:
-    """What users' code raised, in two: the part that stays where it is, and the part that has to go on."""
+    """Split an exception of users' code into the part to contain and the part to propagate."""
     if isinstance(error, Exception):
         return error, None
     if isinstance(error, _PASSING):
@@ -45,7 +45,7 @@ def split(error: BaseException) -> tuple[Exception | None, BaseException | None]
 
 
 def contained(error: BaseException) -> BaseException:
-    """What users' code raised, with all in it an Exception but KeyboardInterrupt and ``trio.Cancelled``."""
+    """Return an exception of users' code, with all but KeyboardInterrupt and ``trio.Cancelled`` made an Exception."""
     own, passing = split(error)
     if own is None:
         return error

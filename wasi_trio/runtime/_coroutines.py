@@ -1,4 +1,4 @@
-"""Taking a coroutine's first step by hand and leaving the rest to trio."""
+"""Takes a coroutine's first step outside trio, and leaves the other steps to trio."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from wasi_trio.runtime._containment import contained
 
 @types.coroutine
 def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
-    """Go on with a coroutine whose first step was taken by hand and asked for ``trap``."""
-    # Without a name when the coroutine goes on; why is told in ``_host_calls.steps``.
+    """Continue a coroutine whose first step was taken outside trio and yielded ``trap``."""
+    # No variable refers to the answer while the coroutine runs, for the reason in ``_host_calls.steps``.
     answers: list[Any] = []
     while True:
         try:
             answers.append((yield trap))
-        except BaseException as error:  # whatever trio throws in belongs to the coroutine
+        except BaseException as error:  # an exception that trio throws in belongs to the coroutine
             try:
                 trap = coroutine.throw(error)
             except StopIteration as stop:
@@ -32,7 +32,7 @@ def resume(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any
 
 
 class Abandoned(BaseException):
-    """What a coroutine that nobody can wait for any more was interrupted by, where trio asks."""
+    """Interrupts a coroutine for which no task can wait, at the point where it yielded to trio."""
 
 
 def _raise_abandoned() -> NoReturn:
@@ -40,7 +40,7 @@ def _raise_abandoned() -> NoReturn:
 
 
 async def _cancelled() -> trio.Cancelled:
-    """The exception with which trio cancels."""
+    """Return the exception with which trio cancels."""
     with trio.CancelScope() as scope:
         scope.cancel()
         try:
@@ -57,15 +57,16 @@ def _raise_contained(error: BaseException | None) -> None:
     try:
         raise failure from failure.__cause__
     finally:
-        del error, failure  # or they and this frame would keep each other until garbage is collected
+        del error, failure  # breaks the reference cycle with this frame
 
 
 @types.coroutine
 def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, None]:
-    """Cancel a coroutine that cannot be waited for, in the task that took its steps.
+    """Cancel a coroutine for which no task can wait, in the task that took its steps.
 
-    To merely drop it would leave this task registered with whatever it had begun to wait for. A cancel scope would not
-    do: the coroutine may have scopes of its own open, which would have to be inside.
+    If the coroutine were only dropped, this task would remain registered with the object that the coroutine awaits. A
+    cancel scope would not work, because the coroutine may have open scopes of its own, which would have to be inside
+    it.
     """
     try:
         while True:
@@ -75,14 +76,14 @@ def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
                 continue
             try:
                 answer = yield trap
-            except BaseException as error:  # whatever trio throws in belongs to the coroutine
+            except BaseException as error:  # an exception that trio throws in belongs to the coroutine
                 trap = coroutine.throw(error)
             else:
                 trap = coroutine.send(answer)
     except (StopIteration, trio.Cancelled, Abandoned):
         return
     except GeneratorExit:
-        raise  # it ends as it was told to
+        raise  # the coroutine ends as requested
     except BaseExceptionGroup as group:
         _raise_contained(group.split((trio.Cancelled, Abandoned))[1])
     except BaseException as error:

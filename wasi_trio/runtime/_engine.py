@@ -1,4 +1,4 @@
-"""The engine: wasmtime's configuration and compiler, its epochs, and what runs at this moment."""
+"""The engine: wasmtime's configuration and compiler, its epochs, and the state of running code."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ from wasi_trio.runtime._verdicts import Verdicts
 if TYPE_CHECKING:
     from wasi_trio.runtime._profile_sampling import Profiler
 
-#: What an engine may be told to admit: features of core modules (``gc``, ``exceptions``, ``tail-call`` and others), and
-#: of the component model the type ``map``, the import attribute ``implements``, the synchronous forms and cancellations
-#: of stream and future operations, and async functions that have no callback. What is admitted and yet not run here is
-#: refused by name when a component is compiled.
+#: The features that an engine can enable. Those of core modules are ``gc``, ``exceptions``, ``tail-call`` and others.
+#: Those of the component model are the type ``map``, the import attribute ``implements``, the synchronous forms and
+#: cancellations of stream and future operations, and async functions without a callback. If a component uses a feature
+#: that is enabled but not supported here, compiling it raises an error with the feature's name.
 FEATURES = frozenset(BY_NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one component instance may use; see ``wasmtime_store_limiter``.
+    """The limits of one component instance. See also ``wasmtime_store_limiter``.
 
-    ``memory`` is in bytes and for each linear memory; ``table_elements`` is for each table. ``handles`` bounds
-    its handle table, ``calls`` how many calls it has under way, ``call_data`` the bytes that it passes in one of them,
-    counting what Python holds them in. A call that cannot be suspended (``realloc``, a destructor, ``post-return``)
-    traps after about ``nested_seconds`` of processor time, because nothing else can run meanwhile. A component that
-    computes in an asynchronous call from another component of its composition, before it first waits, traps after
+    ``memory`` is the maximum size of each linear memory in bytes, and ``table_elements`` that of each table.
+    ``handles`` limits the handle table, and ``calls`` the calls in progress. ``call_data`` limits the bytes passed in
+    one call, measured as Python objects. A call that cannot be suspended (``realloc``, a destructor, ``post-return``)
+    traps after about ``nested_seconds`` of processor time, because nothing else can run meanwhile. If another component
+    of the composition makes an asynchronous call and the callee computes before its first wait, the callee traps after
     ``non_preemptible_seconds``.
 
-    ``instance_memory`` bounds the bytes of all that the instance makes the host hold: its memories and tables, its
-    handles and what is behind them, calls, values and contents under way. A composition of components is one instance.
+    ``instance_memory`` limits the bytes of host memory that the instance occupies: its memories and tables, its handles
+    and the objects behind them, and calls, values and contents in progress. A composition of components is one
+    instance.
     """
 
     memory: int = 1 << 30
@@ -63,14 +64,15 @@ class Limits:
 
 
 class Engine(Running):
-    """Compiles components and runs their instances; to be used from one thread.
+    """Compiles components and runs their instances. All use must be from one thread.
 
-    ``cache`` keeps compiled code on disk between runs of the program, where wasmtime keeps it. ``features`` names what
-    of WebAssembly and of the component model components may use that is off else: see ``FEATURES``.
-    With ``compile_limits`` each component that is not known from before is checked and compiled in a process of its
-    own, within these limits; a program that trusts its components does without. ``budget`` bounds what all instances
-    hold together; engines may share one. ``profile`` has guests profiled; ``close`` writes the
-    profiles of what lives then.
+    ``cache`` makes wasmtime store compiled code on disk between runs of the program. ``features`` names features of
+    WebAssembly and the component model to enable. See ``FEATURES``.
+
+    With ``compile_limits``, each component that was not compiled before is validated and compiled in a separate
+    process, within these limits. A program that trusts its components does not need that. ``budget`` limits the memory
+    of all instances together. Engines may share one. ``profile`` enables profiling of guests. ``close`` writes the
+    profiles of instances that still exist.
     """
 
     def __init__(
@@ -85,22 +87,22 @@ class Engine(Running):
         if sys.implementation.name != "cpython":
             import platform
 
-            raise RuntimeError(f"wasi_trio needs CPython, this is {platform.python_implementation()}")
+            raise RuntimeError(f"wasi_trio requires CPython, but this is {platform.python_implementation()}")
         if sys.version_info[:3] == (3, 14, 0):
-            # It takes a fiber's stack for an overflowing one of its own (CPython issue 139653, mended in 3.14.1).
-            raise RuntimeError("CPython 3.14.0 cannot run code on fibers, 3.14.1 and later can")
+            # It mistakes a fiber's stack for an overflow of its own stack (CPython issue 139653, fixed in 3.14.1).
+            raise RuntimeError("CPython 3.14.0 cannot run code on fibers; use 3.14.1 or later")
         native = profile.name if isinstance(profile, NativeProfile) else None
         self.compiler = Compiler(cache, features, profiler=native)
         self.compile_limits = compile_limits
         self._verdicts = Verdicts(self.compiler.features, kept=cache)
-        # What profiles guests wants their code, or is told of it where that is compiled.
+        # Profilers need the modules' code, or must observe its compilation.
         self._kept_code = KeptCode(self.compiler, kept=cache and profile is None)
         self.wasmtime = self.compiler.wasmtime
         pointer = self.pointer = ctypes.cast(self.wasmtime.ptr(), ctypes.c_void_p).value
         super().__init__(Ticker(lambda: ffi.engine_increment_epoch(pointer)))
         self.interrupter = Interrupter(self)
         self.budget = Budget() if budget is None else budget
-        #: samples the guests, where that was asked for
+        #: Samples the guests, if a guest profile is requested.
         self.profiler: Profiler | None = None
         if isinstance(profile, GuestProfile):
             from wasi_trio.runtime._profile_sampling import Profiler
@@ -111,7 +113,7 @@ class Engine(Running):
         self._closed = False
 
     def _at_epoch(self, context: int, data: int, delta: Any, kind: Any) -> int:
-        """Called on the running guest's fiber at an epoch tick; see ``Store.epoch``."""
+        """Handle an epoch tick on the running guest's fiber. See ``Store.epoch``."""
         store = self.current
         assert store is not None, "wasm runs only while a store is current"
         verdict = store.epoch()
@@ -122,14 +124,14 @@ class Engine(Running):
         return 0
 
     def _at_profiled_epoch(self, context: int, data: int, delta: Any, kind: Any) -> int:
-        """In place of ``_at_epoch`` where guests are sampled."""
+        """Handle an epoch tick as ``_at_epoch`` does, and take a sample."""
         assert self.profiler is not None
         verdict = self._at_epoch(context, data, delta, kind)
         self.profiler.sample(self.current)
         return verdict
 
     def close(self) -> None:
-        """Stop the ticker. Components and instances of this engine must not be used afterwards."""
+        """Stop the ticker, and write profiles. Components and instances of this engine must not be used afterwards."""
         if not self._closed:
             self._closed = True
             self.ticker.close()
@@ -143,15 +145,15 @@ class Engine(Running):
         self.close()
 
     async def settle_orphans(self) -> None:
-        """Cancel the coroutines that cannot be waited for, in the task that took their first steps."""
+        """Cancel the coroutines for which no task can wait, in the task that took their first steps."""
         while self.orphans:
             await abandon(*self.orphans.pop())
 
     def validate(self, data: bytes) -> None:
-        """Have wasmtime check that ``data`` is a valid component, but for the code in its core modules.
+        """Validate a component without the code of its core modules, which ``compile_component`` validates.
 
-        Raises MalformedComponent, which says what is wrong, Unsupported, or CompilationFailed where that takes more
-        than the engine's limits. ``compile_component`` checks the modules.
+        Raises MalformedComponent with a message that says what is wrong, Unsupported, or CompilationFailed beyond the
+        engine's limits.
         """
         if self.compile_limits is None:
             validate_component(self.compiler, data)
@@ -161,17 +163,17 @@ class Engine(Running):
             validate_apart(self.compiler, data, self.compile_limits)
 
     def compile(self, code: bytes) -> wasmtime.Module:
-        """Compile a core module that is trusted; raises MalformedComponent if it is invalid."""
+        """Compile a trusted core module. Raises MalformedComponent if it is invalid."""
         return self.compiler.compile(code)
 
     def compile_component(self, data: bytes, progress: Progress | None = None, *, trusted: bool = False) -> Compiled:
-        """Check a component and compile it, in this process if it is ``trusted`` or the engine has no limits.
+        """Validate and compile a component, in this process if it is ``trusted`` or the engine has no limits.
 
-        Raises MalformedComponent, Unsupported, LinkError, or CompilationFailed where that takes more than the limits.
+        Raises MalformedComponent, Unsupported, LinkError, or CompilationFailed beyond the engine's limits.
         """
         compiled = self._compile_component(data, progress, trusted=trusted)
         if self.profiler is None:
-            # Nobody looks at the component's bytes again, of which there may be many.
+            # The component's bytes are not needed again, and may be large.
             compiled.plan.modules.clear()
             compiled = Compiled(compiled.plan, [replace(step, code=b"") for step in compiled.steps])
         return compiled
@@ -200,5 +202,5 @@ class Engine(Running):
 
 
 def as_pointer(thing: Any) -> int:
-    """The address in one of the wheel's pointers. Keep the object it came from alive while it is used."""
+    """Return the address in one of the wheel's pointers. The caller must keep the pointer's owner alive."""
     return ctypes.cast(thing, ctypes.c_void_p).value or 0

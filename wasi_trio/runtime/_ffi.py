@@ -1,10 +1,10 @@
 """The part of wasmtime's C API that the runtime calls, as ctypes prototypes.
 
-Only what the wheel's own classes cannot do, or not fast enough, is bound here. Functions that may run wasm
-release the GIL while they do (``CDLL``), so that other threads, the epoch ticker among them, keep running; the
-quick accessors keep it (``PyDLL``), which saves a tenth of a microsecond each.
+This module binds only functions that the wheel's own classes lack or wrap too slowly. Functions that may run wasm
+release the GIL (``CDLL``), so that other threads, such as the epoch ticker, can run. Short functions keep it
+(``PyDLL``), which saves 0.1 µs each.
 
-Errors and traps come back as owned pointers; ``take_error`` and ``take_trap`` turn them into text and free them.
+Errors and traps are owned pointers. ``take_error`` and ``take_trap`` convert them to text and free them.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ from wasmtime import _ffi as _wheel
 
 from wasi_trio.component._features import CORE, MODEL
 
-#: the file of wasmtime's code
+#: The file of wasmtime's library.
 LIBRARY = str(_wheel.filename)
 _running = ctypes.CDLL(LIBRARY)
 _quick = ctypes.PyDLL(LIBRARY)
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> Any:
-    function = library[name]  # a function object of our own: the wheel's prototypes stay as they are
+    function = library[name]  # a separate function object, so the wheel's prototypes do not change
     function.restype = result
     function.argtypes = arguments
     return function
 
 
-#: size in bytes of wasmtime_extern_t and wasmtime_val_t, and where their payload starts
+#: Size in bytes of wasmtime_extern_t and wasmtime_val_t, and the offset of their payload.
 EXTERN_SIZE = 32
 VAL_SIZE = 32
 PAYLOAD = 8
-#: size in bytes of wasmtime_func_t, and of a raw value in the unchecked calls
+#: Size in bytes of wasmtime_func_t, and of a raw value in unchecked calls.
 FUNC_SIZE = 16
 RAW_SIZE = 16
-#: wasmtime_extern_t.kind
+#: wasmtime_extern_t.kind.
 EXTERN_FUNC = 0
 EXTERN_MEMORY = 3
-#: wasmtime_val_t.kind of the core value types
+#: wasmtime_val_t.kind of the core value types.
 VAL_KINDS = {"i32": 0, "i64": 1, "f32": 2, "f64": 3}
-#: what of a 64-bit slot is a value's own: the rest may be anything
+#: The bits of a 64-bit slot that belong to a value. The others are undefined.
 BITS = {"i32": 0xFFFF_FFFF, "i64": 0xFFFF_FFFF_FFFF_FFFF, "f32": 0xFFFF_FFFF, "f64": 0xFFFF_FFFF_FFFF_FFFF}
-#: wasmtime_update_deadline_kind_t
+#: wasmtime_update_deadline_kind_t.
 CONTINUE = 0
 YIELD = 1
 
@@ -82,22 +82,22 @@ class ProfiledModule(Structure):
 
 
 def byte_vec(content: bytes) -> _ByteVec:
-    """A ``wasm_byte_vec_t`` that is lent: the object keeps what it points to."""
+    """Return a ``wasm_byte_vec_t`` whose object keeps its content alive."""
     kept = ctypes.create_string_buffer(content, len(content))
     vector = _ByteVec(len(content), ctypes.addressof(kept))
     vector.kept = kept
     return vector
 
 
-#: a host function on raw values: (env, caller, values, count) -> owned trap or 0
+#: A host function on raw values: (env, caller, values, count) -> owned trap or 0.
 UncheckedCallback = CFUNCTYPE(c_size_t, c_void_p, c_void_p, POINTER(c_uint64), c_size_t)
-#: a host function that may leave the fiber: (env, caller, args, nargs, results, nresults, trap out, continuation out)
+#: A host function that may leave the fiber: (env, caller, args, nargs, results, nresults, trap out, continuation out).
 AsyncCallback = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p)
-#: asked at an epoch tick: (context, data, delta out, kind out) -> owned error or 0
+#: Called at an epoch tick: (context, data, delta out, kind out) -> owned error or 0.
 EpochCallback = CFUNCTYPE(c_size_t, c_void_p, c_void_p, POINTER(c_uint64), POINTER(c_uint8))
 
 async_stack_size_set = _bind(_quick, "wasmtime_config_async_stack_size_set", None, c_void_p, c_size_t)
-#: switch features on or off
+#: The functions that switch features on or off.
 config_features = {
     feature.name: _bind(_quick, f"wasmtime_config_{setting}_set", None, c_void_p, c_bool)
     for prefix, features in (("wasm_", CORE), ("wasm_component_model_", MODEL))
@@ -209,12 +209,13 @@ _trap_message = _bind(_quick, "wasm_trap_message", None, c_void_p, c_void_p)
 _trap_delete = _bind(_quick, "wasm_trap_delete", None, c_void_p)
 _byte_vec_delete = _bind(_quick, "wasm_byte_vec_delete", None, c_void_p)
 
-#: libc's strlen: as a continuation it says "done" of a one-character string and "not yet" of an empty one, and
-#: no Python runs on the fiber to answer
+#: libc's strlen. As a continuation it reports "done" for a one-character string and "not yet" for an empty one, so no
+#: Python runs on the fiber.
 STRLEN: int = ctypes.cast(ctypes.CDLL(None).strlen, c_void_p).value or 0
 
 
-#: bytes that are looked at of each end of a message: the names in a backtrace are the guest's, and may be of any length
+#: Maximum bytes read from each end of a message. Names in a backtrace come from the guest, so their length is
+#: unbounded.
 _MOST_TEXT = 64 << 10
 
 
@@ -224,7 +225,7 @@ def _take(message: Any, delete: Any, pointer: int) -> str:
     try:
         if vector.size <= 2 * _MOST_TEXT:
             text = string_at(vector.data, vector.size)
-        else:  # the cause stands at the end
+        else:  # the cause is at the end
             text = string_at(vector.data, _MOST_TEXT) + b"...\n"
             text += string_at(vector.data + vector.size - _MOST_TEXT, _MOST_TEXT)
         return text.decode("utf-8", "replace").rstrip("\0")
@@ -234,17 +235,17 @@ def _take(message: Any, delete: Any, pointer: int) -> str:
 
 
 def take_error(pointer: int) -> str:
-    """The message of an owned ``wasmtime_error_t``, which is freed."""
+    """Return the message of an owned ``wasmtime_error_t`` and free it."""
     return _take(_error_message, _error_delete, pointer)
 
 
 def take_trap(pointer: int) -> str:
-    """The message of an owned ``wasm_trap_t``, backtrace included; the trap is freed."""
+    """Return the message of an owned ``wasm_trap_t`` with its backtrace, and free the trap."""
     return _take(_trap_message, _trap_delete, pointer)
 
 
 def take_profile(pointer: int) -> bytes:
-    """What an owned ``wasmtime_guestprofiler_t`` has recorded, as JSON; it is freed."""
+    """Return the profile of an owned ``wasmtime_guestprofiler_t`` as JSON, and free the profiler."""
     vector = _ByteVec()
     error = _guestprofiler_finish(pointer, byref(vector))
     if error:
@@ -259,6 +260,6 @@ _madvise = _bind(ctypes.CDLL(None), "madvise", c_int, c_void_p, c_size_t, c_int)
 
 
 def give_back(start: int, size: int) -> None:
-    """Give pages of memory back to the system that nobody reads any more. Other systems than Linux do not take them."""
+    """Return unused pages of memory to the system. Has no effect on other systems than Linux."""
     if _madvise is not None:
         _madvise(start, size, mmap.MADV_DONTNEED)

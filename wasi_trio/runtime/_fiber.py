@@ -1,7 +1,7 @@
-"""Guest code on a stack of its own, and the trio task's way of driving it.
+"""Runs guest code on a separate stack, driven by a trio task.
 
-The rule that everything here obeys: no Python frame may be on a fiber when it suspends. A host callback only ever
-leaves a ``Pending`` behind and returns; it is the driver, below the fiber, that waits.
+All code here obeys one rule: no Python frame may be on a fiber when the fiber suspends. So a host callback that must
+wait only stores a ``Pending`` and returns. The driver, which is not on the fiber, waits.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import trio
 from wasi_trio.component._values import Err
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._host_calls import leave, wait_for
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._store import Func, Store
 
-#: is told of the processor time, in seconds, that a call has used, given its task in WASI 0.3; may raise Trap
+#: Gets the processor time in seconds that a call has used, and its task in WASI 0.3. May raise Trap.
 Meter = Callable[[Any, float], None]
 
 
 class Fiber:
-    """A stack on which a store's functions are called, one after the other.
+    """A stack on which a store's functions are called, one after another.
 
-    ``future`` is wasmtime's for the call under way, None while there is none. A fiber that is given up in the middle of
-    a call has to be dropped before its store is closed.
+    ``future`` is wasmtime's future of the current call, or None between calls. A fiber that is abandoned during a call
+    must be dropped before its store is closed.
     """
 
     __slots__ = ("_func", "future", "store")
@@ -36,8 +37,9 @@ class Fiber:
         self.future: int | None = None
         self._func: Func | None = None
 
+    @uninterrupted
     def begin(self, func: Func, arguments: Sequence[int]) -> None:
-        """Begin a call of a core function, given the bits of its arguments; ``poll`` runs it."""
+        """Begin a call of a core function with the bits of its arguments. ``poll`` runs it."""
         store = self.store
         slots = func.arguments
         slot = 1
@@ -56,8 +58,9 @@ class Fiber:
             store.error_out,
         )
 
+    @uninterrupted
     def poll(self) -> bool:
-        """Run the guest until the call is done (true) or suspended; the store has what for, and how it ended."""
+        """Run the guest until the call ends (True) or is suspended. The store has the reason or the outcome."""
         store = self.store
         engine = store.engine
         caller = engine.host_call
@@ -80,18 +83,20 @@ class Fiber:
             engine.current, engine.nested, ticker.running = outer, nested, running
 
     def resume(self) -> bool:
-        """``poll`` a call that was suspended in a host function, now that the guest can go on."""
+        """``poll`` a call that was suspended in a host function, after the reason for that is gone."""
         self.store.flag[0] = b"\1"
         return self.poll()
 
+    @uninterrupted
     def drop(self) -> None:
-        """Free the future of a call, which unwinds what is left of the guest's stack."""
+        """Free the future of a call, which unwinds the rest of the guest's stack."""
         if self.future is not None:
             future, self.future = self.future, None
             ffi.call_future_delete(future)
 
+    @uninterrupted
     def results(self) -> list[int]:
-        """The bits of the results of the call that is done; raises what ended it otherwise."""
+        """Return the bits of the results of a call that has ended, or raise its failure."""
         self.drop()
         store = self.store
         if store.trap or store.error:
@@ -100,11 +105,12 @@ class Fiber:
         return self._func.take_results()
 
 
+@uninterrupted
 async def call(store: Store, func: Func, arguments: Sequence[int]) -> list[int]:
-    """Call a core function on a fiber and give its results, as raw bits.
+    """Call a core function on a fiber and return its results as raw bits.
 
-    Raises Trap, or what a host function that the guest called raised. Cancellation unwinds the guest's stack
-    and leaves the store dead. Is a checkpoint only if the guest had to wait or computed for long.
+    Raises Trap or any exception of a host function that the guest called. Cancellation unwinds the guest's stack, and
+    the store cannot be used afterwards. This is a checkpoint only if the guest waits or computes for a long time.
     """
     store.check()
     store.entered = True
@@ -117,8 +123,9 @@ async def call(store: Store, func: Func, arguments: Sequence[int]) -> list[int]:
     return func.take_results()
 
 
+@uninterrupted
 async def instantiate(store: Store, start: Callable[[Any, Any], int]) -> None:
-    """Run an instantiation to its end; ``start`` makes the future, given where the trap and error go."""
+    """Run an instantiation to its end. ``start`` creates the future from the pointers for the trap and the error."""
     store.check()
     store.entered = True
     try:
@@ -150,7 +157,7 @@ async def _drive(fiber: Fiber) -> None:
                     pending.value = await wait_for(pending, engine, origin)
                 except Err as error:
                     pending.value = pending.failed(error)
-                await trio.lowlevel.checkpoint_if_cancelled()  # it may have ended in spite of that
+                await trio.lowlevel.checkpoint_if_cancelled()  # the function may have ended despite a cancellation
                 if perf_counter() > queue.turn_ends:
                     await queue.begin(store.root.linked)
                 computed = 0.0
@@ -168,9 +175,9 @@ async def _drive(fiber: Fiber) -> None:
 
 
 def metered(fiber: Fiber, run: Callable[[], bool], meter: Meter, task: Any = None) -> bool:
-    """Run a fiber, and have the processor time that it uses counted, which may be found to be too much."""
+    """Run a fiber and charge the processor time that it uses to ``meter``, which may raise Trap."""
     if fiber.store.engine.current is not None:
-        return run()  # in a host call of another fiber: it is part of that one's time
+        return run()  # in a host call of another fiber, which measures this time
     before = thread_time()
     done = run()
     meter(task, thread_time() - before)

@@ -1,4 +1,4 @@
-"""The functions of a component: those that it exports, and those that its canonical definitions make for its guests."""
+"""The functions of a component: its exports, and the core functions of its canonical definitions."""
 
 from __future__ import annotations
 
@@ -35,19 +35,23 @@ from wasi_trio.runtime._concurrent import (
     lowering_trampoline,
 )
 from wasi_trio.runtime._engine import Engine
+from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._store import Store
 from wasi_trio.runtime._trampolines import Callee, Trampoline, lower_trampoline, resource_trampoline
 
 if TYPE_CHECKING:
     from wasi_trio.component._bindings import TypedInterface
 
+#: the package whose host functions never block
+_OURS = __name__.partition(".")[0]
+
 _NO_OPTIONS = Options(StringEncoding.UTF8, None, None, None)
 
 
 class Functions:
-    """Makes the functions of one component, whose imports are bound.
+    """Creates the functions of one component whose imports are bound.
 
-    ``concurrent`` says whether a pump has to run its instances (WASI 0.3).
+    ``concurrent`` tells whether a pump has to run the component's instances (WASI 0.3).
     """
 
     def __init__(self, engine: Engine, plan: Plan, binding: Binding) -> None:
@@ -57,7 +61,7 @@ class Functions:
         self._binding = binding
         self._exports: dict[Lifted, Export] = {}
         self._functions: dict[Lifted, LiftedFunction] = {}
-        #: the options of calls whose ends of streams and futures are not wrapped, by those that the component has
+        #: The options of calls whose stream and future ends are not wrapped, by the component's own options.
         self._unwrapped: dict[Options, Options] = {}
         self._destructors: dict[t.ResourceType, Export | LiftedFunction] = {}
         self._typed: dict[TypedInterface, dict[str, Export | LiftedFunction]] = {}
@@ -69,16 +73,16 @@ class Functions:
         return export
 
     def function(self, lifted: Lifted) -> LiftedFunction:
-        """A function as the concurrency layer wants it."""
+        """Return a function for the concurrency layer."""
         found = self._functions.get(lifted)
         if found is None:
             found = self._functions[lifted] = LiftedFunction(lifted)
         return found
 
     def typed(self, interface: TypedInterface) -> dict[str, Export | LiftedFunction]:
-        """The functions of an exported interface, whose results are of the classes that bindings bring.
+        """Return the functions of an exported interface, whose results have the classes of the bindings.
 
-        Raises LinkError where the component does not have them all as they are in WIT.
+        Raises LinkError if the component lacks one, or declares it with another type than the WIT of the bindings.
         """
         found = self._typed.get(interface)
         if found is None:
@@ -100,7 +104,7 @@ class Functions:
             yield name, (LiftedFunction if self.concurrent else Export)(lifted, result)
 
     def destructor(self, resource: t.ResourceType) -> Export | LiftedFunction | None:
-        """What ends a resource of a guest's, given its representation; None where there is nothing to do."""
+        """Return the destructor of a guest's resource, which takes its representation, or None."""
         core = self._plan.destructors.get(resource)
         if core is None or resource.owner is None:
             return None
@@ -113,7 +117,7 @@ class Functions:
     # ---- canonical definitions -----------------------------------------------------------------------------
 
     def trampoline(self, canon: Canon) -> Trampoline:
-        """The core function that a canonical definition makes."""
+        """Return the core function of a canonical definition."""
         if isinstance(canon, AsyncBuiltin):
             return builtin_trampoline(self._engine, canon)
         if self.concurrent:
@@ -125,13 +129,19 @@ class Functions:
                 call = _guest(self._plan, canon.part, self.export(canon.func))
                 return lower_trampoline(self._engine, canon, call, waits=True, runs_guest=True)
             callee, waits = self._host_callee(canon.func)
-            typed = self._binding.typed.get(canon.func)
-            return lower_trampoline(self._engine, self._as_taken(canon, canon.func), callee, waits, typed=typed)
+            return lower_trampoline(
+                self._engine,
+                self._as_taken(canon, canon.func),
+                callee,
+                waits,
+                interruptible=self._is_users(canon.func),
+                typed=self._binding.typed.get(canon.func),
+            )
         destroy, waits = destructor(self._plan, canon)
         return resource_trampoline(self._engine, canon, destroy, waits)
 
     def _concurrent_trampoline(self, canon: Lower | ResourceBuiltin) -> Trampoline | None:
-        """Those that another component or a task of the host's may have to answer; None for the rest."""
+        """Return a trampoline whose answer may come from another component or a host task, or None for others."""
         if isinstance(canon, ResourceBuiltin):
             core = self._plan.destructors.get(canon.resource)
             elsewhere = canon.name == "resource.drop" and canon.resource.owner not in (None, canon.part)
@@ -140,13 +150,14 @@ class Functions:
             return lowering_trampoline(self._engine, Lowering(canon, guest_callee(self.function(canon.func))))
         if canon.options.is_async or canon.func.type.is_async:
             call, _ = self._host_callee(canon.func)
-            callee = BoundHostFunction(self._engine, call, canon.func)
+            users = self._is_users(canon.func)
+            callee = BoundHostFunction(self._engine, call, canon.func, interruptible=users)
             lowering = Lowering(canon, callee, self._binding.typed.get(canon.func))
             return lowering_trampoline(self._engine, lowering)
         return None
 
     def _as_taken(self, lower: Lower, func: HostFunc) -> Lower:
-        """With the options that the host's function wants: one that ``_takes_ends`` is given them unwrapped."""
+        """Return ``lower`` with the options for the host's function. One that ``_takes_ends`` gets unwrapped ends."""
         provider = self._binding.provider(func.interface)
         if provider is None or not getattr(provider.implementation, "_takes_ends", False):
             return lower
@@ -155,7 +166,20 @@ class Functions:
             options = self._unwrapped[lower.options] = replace(lower.options, adopts=False)
         return replace(lower, options=options)
 
+    def _is_users(self, func: HostFunc) -> bool:
+        """Whether a host function is a user's and not ours."""
+        provider = self._binding.provider(func.interface)
+        assert provider is not None
+        implementation = provider.implementation
+        class_ = implementation if isinstance(implementation, type) else type(implementation)
+        return class_.__module__.partition(".")[0] != _OURS
+
     def _host_callee(self, func: HostFunc) -> tuple[Callee, bool]:
+        callee, waits = self._bound(func)
+        # What waits has not begun when it is called: its steps are what may be interrupted.
+        return (interruptible(callee) if not waits and self._is_users(func) else callee), waits
+
+    def _bound(self, func: HostFunc) -> tuple[Callee, bool]:
         call = self._binding.calls[func]
         if call.receiver:
             (attribute,) = call.path
@@ -165,7 +189,7 @@ class Functions:
 
             return method, call.waits
         fallible_constructor = isinstance(func.type.result, t.Result) and func.name.startswith("[constructor]")
-        key = func  # the bound function is looked up once for each instance
+        key = func  # looks the bound function up once for each instance
         provider = self._binding.provider(func.interface)
         assert provider is not None
 
@@ -176,14 +200,14 @@ class Functions:
                 for attribute in call.path:
                     bound = getattr(bound, attribute)
                 store.root.bound[key] = bound
-            # A class called gives its object; that it can fail shows only when it raises Err.
+            # Calling a class returns its object, so a fallible constructor can fail only by raising Err.
             return Ok(bound(*arguments)) if fallible_constructor else bound(*arguments)
 
         return function, call.waits
 
 
 def called_canons(plan: Plan) -> set[int]:
-    """The canonical definitions whose functions are called as functions of the guest: by lifting them, for one."""
+    """Return the indices of canonical definitions that are called as guest functions, for example by lifting them."""
     items: list[CoreItem | None] = [*plan.destructors.values()]
     for lifted in plan.lifted:
         options = lifted.options
@@ -193,7 +217,7 @@ def called_canons(plan: Plan) -> set[int]:
 
 
 def _guest(plan: Plan, part: int, export: Export) -> Callee:
-    """Another component of the composition; its call is a coroutine like any host function's that may wait."""
+    """Return a callee in another component. Its call is a coroutine, like that of a host function that may wait."""
     if plan.encloses(part, export.part) or plan.encloses(export.part, part):
 
         def refuse(store: Store, *arguments: Any) -> Any:

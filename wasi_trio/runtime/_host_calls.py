@@ -1,9 +1,9 @@
-"""Host calls that hold up the event loop, and how another thread interrupts one without touching anything else.
+"""Watches host calls that block the event loop, and interrupts one from another thread without touching other code.
 
-``engine.host_call`` says which host function of a guest's runs on the loop's thread, if any: a tuple of its own for
-each call. Whoever runs one does this, which ``running`` writes around the user's code::
+``engine.host_call`` identifies the guest's host function that runs on the loop's thread: a new tuple for each call, or
+None. Code that runs a host function does the following, which ``running`` writes around the user's code::
 
-    engine.host_call = (func, store)
+    engine.host_call = (func, store, interruptible)
     try:
         ...                             # the user's code
     finally:
@@ -11,16 +11,16 @@ each call. Whoever runs one does this, which ``running`` writes around the user'
         if engine.interruption is not None:
             settle(engine)
 
-and, once that has raised whatever it raised, ``after_failure``. The other thread announces what it is about to do,
-then looks whether the call still runs, and only then does it: ``interrupt``. One of the two is bound to see the other:
-either the thread that interrupts finds the call over and does nothing, or the call's end finds the announcement, waits
-for the other to be done (a few bytecodes) and takes back an exception that was not delivered yet. So it is raised
-between the first line and the last of those above or not at all.
+If that raises, the code calls ``after_failure``. The other thread first announces its intent, then checks that the call
+still runs, and only then interrupts it (``interrupt``). So one of the two threads always sees the other. Either the
+interrupting thread finds that the call has ended and does nothing. Or the end of the call finds the announcement, waits
+a few bytecodes for the other thread, and takes back an exception that is not yet delivered. So the exception is raised
+between the first and the last of the lines above, or not at all.
 
-The main thread is interrupted by a signal, which wakes it from system calls too (``time.sleep``, a socket's ``recv``).
-The signal's handler runs on that thread and looks at the flag itself, so a late signal does nothing. In any other
-thread CPython raises the exception at the next bytecode: it ends a loop in Python, while a call in C is not left
-before it returns. However a call ends that was interrupted, the guest traps.
+A signal interrupts the main thread, because it also wakes the thread from system calls (``time.sleep``, a socket's
+``recv``). The signal's handler runs on that thread and checks the flag, so a late signal has no effect. In any other
+thread, CPython raises the exception at the next bytecode. That ends a loop in Python, but a call in C first returns.
+However an interrupted call ends, the guest traps.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime._containment import contained
 from wasi_trio.runtime._coroutines import abandon, resume
+from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._running import Interruption, Running
 
 if TYPE_CHECKING:
@@ -50,16 +51,16 @@ if TYPE_CHECKING:
     from wasi_trio.runtime._origins import Origin
     from wasi_trio.runtime._running import HostCall
 
-#: ignored by default, so that a stray one does no harm, and sent by hardly anything
+#: Ignored by default, so a stray signal is harmless, and rarely sent by other programs.
 SIGNAL = signal.SIGURG
 
 
-#: where a coroutine has not been begun
+#: Means that a coroutine has not started.
 _START = object()
 
 
 class HostCallInterrupted(BaseException):
-    """Raised in the middle of a host function that has held up the event loop for too long."""
+    """Raised in the middle of a host function that has blocked the event loop for too long."""
 
 
 _set_async_exc = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
@@ -69,10 +70,10 @@ _EXCEPTION = id(HostCallInterrupted)
 
 
 class Interrupter:
-    """Interrupts host calls of an engine that run on one thread, from others.
+    """Interrupts an engine's host calls on one thread from other threads.
 
-    ``attach`` is to be called on that thread before, ``detach`` after; they nest. On the main thread they put a
-    handler in place for ``SIGNAL``, unless somebody else has.
+    Calls of ``attach`` and ``detach`` on that thread must enclose all host calls. They nest. On the main thread they
+    install a handler for ``SIGNAL``, unless it has another handler.
     """
 
     def __init__(self, engine: Running) -> None:
@@ -80,7 +81,7 @@ class Interrupter:
         self._lock = threading.Lock()
         self._users = 0
         self._signals = False
-        #: the loop's
+        #: The thread of the event loop.
         self.thread = 0
 
     def attach(self) -> None:
@@ -100,7 +101,7 @@ class Interrupter:
                 signal.signal(SIGNAL, signal.SIG_DFL)
 
     def interrupt(self, call: HostCall) -> bool:
-        """Interrupt a host call; whether it was still running. May be repeated if the call does not end."""
+        """Interrupt a host call and return whether it was still running. May be repeated if the call does not end."""
         engine = self._engine
         with self._lock:
             before = engine.interruption
@@ -126,15 +127,15 @@ class Interrupter:
 
 
 class _TakenBack(BaseException):
-    """Comes in the place of an exception that is on its way to this thread."""
+    """Replaces an exception that is on its way to this thread."""
 
 
 def _take_back() -> None:
-    """Have no exception on its way to this thread any more.
+    """Remove the exception that is on its way to this thread.
 
-    One that is not wanted any more is replaced, and the other raised and caught right here. CPython before 3.13 would
-    else go on looking for one at each call of a function, for as long as the process lives: each took two thirds longer
-    with 3.12, and programs under a profiler came to a halt with 3.11.
+    The unwanted exception is replaced by another, which is raised and caught here. Otherwise CPython before 3.13 would
+    check for an exception at each function call during the rest of the process. In 3.12 each call took two thirds
+    longer, and in 3.11 programs under a profiler came to a halt.
     """
     try:
         _set_async_exc(threading.get_ident(), id(_TakenBack))
@@ -145,14 +146,14 @@ def _take_back() -> None:
 
 
 def settle(engine: Running) -> None:
-    """At the end of a host call: raise HostCallInterrupted if it was interrupted; nothing comes after that.
+    """End a host call. Raise HostCallInterrupted if it was interrupted. No interruption of this call can follow.
 
-    The exception under way may strike in here as well. Then there is none any more, and ``after_failure`` does the
+    The pending exception may also be raised inside this function. Then none remains, and ``after_failure`` does the
     rest.
     """
     interruption = engine.interruption
     while interruption is not None and not interruption.decided:
-        time.sleep(0)  # lets the other thread have the interpreter, for the bytecodes that it still needs
+        time.sleep(0)  # lets the other thread run the few bytecodes that it still needs
         interruption = engine.interruption
     if interruption is None:
         return
@@ -164,30 +165,30 @@ def settle(engine: Running) -> None:
 
 
 def leave(engine: Running) -> None:
-    """Guest code is about to run inside a host call: it is not to be interrupted meanwhile."""
+    """Suspend a host call, because guest code is about to run inside it and must not be interrupted."""
     engine.host_call = None
     if engine.interruption is not None:
         settle(engine)
 
 
 def after_failure(engine: Running, error: BaseException) -> BaseException:
-    """What the guest's caller gets of an exception that came out of a host call."""
+    """Return the exception that the guest's caller gets for an exception of a host call."""
     if engine.interruption is not None:
         try:
             settle(engine)
         except HostCallInterrupted as interrupted:
             error = interrupted
     if isinstance(error, HostCallInterrupted):
-        return Trap("a host function was interrupted because it held up the event loop")
+        return Trap("a host function was interrupted because it blocked the event loop")
     return contained(error)
 
 
-# ---- what is written around the user's code --------------------------------------------------------------
+# ---- code around the user's code -------------------------------------------------------------------------
 
 
 @contextmanager
 def running(source: Source, call: str) -> Iterator[None]:
-    """Lines added inside run the user's code; ``call`` is an expression for what it is to the watchdog."""
+    """Put the lines added inside around the user's code. ``call`` is the expression for the watchdog's host call."""
     source.line(f"engine.host_call = {call}")
     with source.block("try:"):
         yield
@@ -198,8 +199,16 @@ def running(source: Source, call: str) -> Iterator[None]:
 
 
 def _write_step(source: Source) -> None:
-    with running(source, "(call[0], call[1])"):
-        source.line("return coroutine.throw(thrown.pop()) if thrown else coroutine.send(answers.pop())")
+    with running(source, "(call[0], call[1], call[2])"):
+        step = f"({source.use(_interruptible_go_on)} if call[2] else {source.use(_go_on)})"
+        source.line(f"return {step}(coroutine, answers, thrown)")
+
+
+def _go_on(coroutine: CoroutineType[Any, Any, Any], answers: list[Any], thrown: list[BaseException]) -> Any:
+    return coroutine.throw(thrown.pop()) if thrown else coroutine.send(answers.pop())
+
+
+_interruptible_go_on = interruptible(_go_on)
 
 
 def _write_run(source: Source) -> None:
@@ -207,11 +216,11 @@ def _write_run(source: Source) -> None:
         source.line("return act()")
 
 
-#: one step of a host function's coroutine
+#: Takes one step of a host function's coroutine.
 _step: Callable[..., Any] = write_function(
     "host call: step", ("engine", "call", "coroutine", "answers", "thrown"), _write_step
 )
-#: run a function of the host's as the host call ``call``; for what is called too seldom to have code of its own
+#: Runs a host function as the host call ``call``. For functions that are called too rarely for generated code.
 run: Callable[[Running, HostCall, Callable[[], object]], Any] = write_function(
     "host call: run", ("engine", "call", "act"), _write_run
 )
@@ -224,13 +233,13 @@ run: Callable[[Running, HostCall, Callable[[], object]], Any] = write_function(
 def steps(
     engine: Running, call: HostCall, coroutine: CoroutineType[Any, Any, Any], trap: Any = _START
 ) -> Generator[Any, Any, Any]:
-    """Run a host function's coroutine, each of its steps marked; ``trap`` is what the first asked for, if it was taken.
+    """Run a host function's coroutine with each step marked as a host call.
 
-    Raises Trap where one was interrupted.
+    ``trap`` is the yield of the first step, if that has been taken. Raises Trap if a step was interrupted.
     """
     ticker = engine.ticker
-    # What the coroutine is to be given next. No name has it when that goes on: where it is, or has in it, an exception,
-    # the traceback of that leads back here, and the two would keep each other until garbage is collected.
+    # The next input of the coroutine. No variable refers to it while the coroutine runs. The input may be or contain an
+    # exception whose traceback refers to this frame, which would form a reference cycle.
     answers: list[Any] = [None] if trap is _START else []
     thrown: list[BaseException] = []
     closed = False
@@ -238,7 +247,7 @@ def steps(
         if trap is not _START:
             try:
                 answers.append((yield trap))
-            except BaseException as error:  # whatever trio throws in belongs to the coroutine
+            except BaseException as error:  # an exception that trio throws in belongs to the coroutine
                 closed = isinstance(error, GeneratorExit)
                 thrown.append(error)
         ticker.runs += 1
@@ -254,20 +263,20 @@ def steps(
             return stop.value
         except BaseException as error:
             if closed and isinstance(error, GeneratorExit):
-                raise  # the coroutine ends as it was told to
+                raise  # the coroutine ends as requested
             failure = after_failure(engine, error)
             try:
-                if failure is error:
-                    raise
                 if coroutine.cr_suspended:
                     yield from abandon(coroutine, suspended_at(coroutine))
+                if failure is error:
+                    raise
                 raise failure from failure.__cause__
             finally:
-                del failure  # its traceback leads back here, as above
+                del failure  # its traceback refers to this frame
 
 
 class Pending:
-    """A host call that has to wait: the rest of its coroutine, and how its result gets back into the guest."""
+    """A host call that must wait: the rest of its coroutine, and the way of its result into the guest."""
 
     __slots__ = ("call", "context", "coroutine", "fallible", "lenders", "lower", "return_pointer", "trap", "value")
 
@@ -283,34 +292,34 @@ class Pending:
         call: HostCall | None,
     ) -> None:
         self.coroutine = coroutine
-        #: what the coroutine's first step asked of trio
+        #: The yield of the coroutine's first step to trio.
         self.trap = trap
         self.lower = lower
         self.context = context
         self.return_pointer = return_pointer
-        #: handles lent to the call until it is over
+        #: Handles that are lent until the call ends.
         self.lenders = lenders
-        #: the function's result is a ``result``, so that it may raise ``Err``
+        #: Whether the function's result is a ``result``, so that it may raise ``Err``.
         self.fallible = fallible
-        #: what it is to the watchdog; None if it is a guest's code in its turn
+        #: The watchdog's host call, or None if the coroutine runs guest code.
         self.call = call
         self.value: Any = None
 
     def rest(self, engine: Running) -> Awaitable[Any]:
-        """What remains of the coroutine, for a task to wait for; ``failed`` makes an Err out of it a value."""
+        """Return the rest of the coroutine for a task to await. ``failed`` converts its Err to a value."""
         if self.call is None:
             return resume(self.coroutine, self.trap)
         return steps(engine, self.call, self.coroutine, self.trap)
 
     def failed(self, error: Err[Any]) -> Err[Any]:
-        """The value that an Err out of ``rest`` is; raises it if the function's result is no ``result``."""
+        """Return the value for an Err from ``rest``. Raises the Err if the function's result is not a ``result``."""
         if not self.fallible:
             raise error
         return error.with_traceback(None)
 
 
 def wait_for(pending: Pending, engine: Running, origin: Origin | None) -> Awaitable[Any]:
-    """``Pending.rest``, of which ``origin`` is told if the guest runs on behalf of one."""
+    """Return ``Pending.rest``, with a notification for ``origin`` if the guest runs for one."""
     if origin is None or pending.call is None:
         return pending.rest(engine)
     return _followed(pending, engine, pending.call, origin)
@@ -325,13 +334,13 @@ async def _followed(pending: Pending, engine: Running, call: HostCall, origin: O
 
 
 def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """What a suspended coroutine asked of trio when it was suspended.
+    """Return what a suspended coroutine yielded to trio.
 
-    For the case that the interruption struck just between that and whoever was to be told.
+    This is needed if the interruption came between that yield and its delivery.
     """
     innermost: Any = coroutine
     while True:
         inner = getattr(innermost, "cr_await", None) or getattr(innermost, "gi_yieldfrom", None)
         if inner is None:
-            return innermost.gi_frame.f_locals["obj"]  # of trio's one function that has a yield of its own
+            return innermost.gi_frame.f_locals["obj"]  # the frame of trio's one function that yields
         innermost = inner

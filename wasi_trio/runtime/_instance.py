@@ -20,20 +20,21 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._core_linking import CoreStep
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter, instantiate
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._pump import Pump
 from wasi_trio.runtime._store import LARGE, Store
 
 _DEFAULT_LIMITS = Limits()
-#: why an instance that was closed cannot be entered
+#: The reason why a closed instance cannot be entered.
 CLOSED = "the instance is closed"
 
 
 class Instance:
-    """One instance of a component and all that belongs to it alone.
+    """One instance of a component, with all its state.
 
-    Made by ``await Instance.instantiate(linked, context)``; ``close`` frees it, and is to be called however that
-    ended. ``context`` is what per-instance host interfaces are constructed with. One call at a time may be in
-    progress, unless the component is concurrent (WASI 0.3): then a task has to run ``pump.run()`` meanwhile.
+    ``await Instance.instantiate(linked, context)`` creates an instance. ``close`` must be called in the end to free it.
+    ``context`` is the argument with which per-instance host interfaces are constructed. Only one call at a time may be
+    in progress, unless the component is concurrent (WASI 0.3). In that case a task must run ``pump.run()``.
     """
 
     __slots__ = (
@@ -56,24 +57,25 @@ class Instance:
         self.linked = linked
         self.context = context
         self.limits = limits
-        #: what it makes the host hold; at first what one like it is expected to
+        #: The host memory that it occupies. Starts with the expected use, an average of earlier instances.
         self.account = Account(limits.instance_memory, linked.engine.budget)
         self._expected = linked.instance_size
         self.account.grown(self._expected)
         self.stores: list[Store | None] = [None] * linked.plan.parts
         self.pump: Pump | None = None
         self.closed = False
-        #: says whether the instance's work has missed its deadline, so that a call that holds up the loop may be ended
+        #: Tells whether the instance's work has missed its deadline, which allows interrupting a call that blocks.
         self.expired: Callable[[], bool] | None = None
-        #: counts the processor time that its calls use
+        #: Counts the processor time of its calls.
         self.meter: Meter | None = None
         profiler = linked.engine.profiler
-        #: what is sampled of it, where guests are profiled
+        #: The profile of the instance, if guests are profiled.
         self.profile = None if profiler is None else profiler.begin(linked)
         self.hosts: dict[Provider, Any] = {}
         self.bound: dict[Any, Any] = {}
 
     @classmethod
+    @uninterrupted
     async def instantiate(
         cls,
         linked: LinkedComponent,
@@ -81,17 +83,17 @@ class Instance:
         limits: Limits = _DEFAULT_LIMITS,
         meter: Meter | None = None,
     ) -> Instance:
-        """Instantiate all core modules of a component, running their start functions.
+        """Instantiate all core modules of a component and run their start functions.
 
-        Raises Trap. A checkpoint only if a start function waits or computes for long. When cancelled or failed,
-        nothing is left behind.
+        Raises Trap. This is a checkpoint only if a start function waits or computes for a long time. Cancellation or
+        failure frees everything.
         """
         instance = cls(linked, context, limits)
         instance.meter = meter
         if linked.concurrent:
             nursery = getattr(context, "nursery", None)
             if nursery is None:
-                raise RuntimeError("an instance of a WASI 0.3 component needs a context with a nursery")
+                raise RuntimeError("an instance of a WASI 0.3 component requires a context with a nursery")
             instance.pump = Pump(instance, nursery)
         try:
             linkers: dict[int, int] = {}
@@ -110,9 +112,9 @@ class Instance:
         return instance
 
     async def call(self, name: str, function: str | None = None, *arguments: Any) -> Any:
-        """Call an exported function: ``call("run")``, or ``call("acme:kv/store", "get", "key")`` in an interface.
+        """Call an exported function: ``call("run")``, or ``call("acme:kv/store", "get", "key")`` for an interface.
 
-        Raises LinkError if there is none such, Trap, and what host functions raise.
+        Raises LinkError if the component does not export it, Trap, and any exception of a host function.
         """
         export = self.linked.find_export(name, function)
         if export is None:
@@ -121,7 +123,7 @@ class Instance:
         return await self.call_export(export, arguments)
 
     async def call_export(self, export: Export | LiftedFunction, arguments: Sequence[Any]) -> Any:
-        """Call an export found before with ``LinkedComponent.find_export``."""
+        """Call an export from ``LinkedComponent.find_export``."""
         if isinstance(export, LiftedFunction):
             return await self._call_concurrently(export, arguments)
         store = self.stores[export.part]
@@ -131,14 +133,14 @@ class Instance:
         return await call_export(store, export, arguments)
 
     async def drop(self, resource: GuestResource) -> None:
-        """Drop a resource that the component implements and that the host owns: its destructor runs.
+        """Drop a resource that the component implements and the host owns, and run its destructor.
 
-        ``resource`` stands for nothing from then on. Raises HostError if it did already, Trap, and what host functions
-        raise that the destructor calls.
+        ``resource`` cannot be used afterwards. Raises HostError if that is already so, Trap, and any exception of a
+        host function that the destructor calls.
         """
         rep, resource.rep = resource.rep, None
         if rep is None:
-            raise HostError(f"{resource.resource.name} cannot be dropped: it was given away or dropped before")
+            raise HostError(f"{resource.resource.name} cannot be dropped: it was transferred or dropped earlier")
         destructor = self.linked.destructor(resource.resource)
         if destructor is not None:
             await self.call_export(destructor, (rep,))
@@ -160,35 +162,37 @@ class Instance:
 
     @property
     def dead(self) -> str | None:
-        """Why the instance cannot be entered any more, or None."""
+        """The reason why the instance cannot be entered, or None."""
         if self.closed:
             return CLOSED
         return next((store.dead for store in self.stores if store is not None and store.dead), None)
 
     def retire(self, reason: str) -> None:
-        """Let no call into the instance any more."""
+        """Prevent all further calls into the instance."""
         for store in self.stores:
             if store is not None:
                 store.dead = store.dead or reason
 
     def host_object(self, provider: Provider) -> Any:
-        """This instance's object of a host interface."""
+        """Return this instance's object of a host interface."""
         host = self.hosts.get(provider)
         if host is None:
             host = self.hosts[provider] = provider.make(self.context)
         return host
 
+    @uninterrupted
     def close(self) -> None:
-        """Free its stores, after what is left of its stacks, and drop what host resources the guest still holds.
+        """Free the instance's stacks and stores, and drop the host resources that the guest still holds.
 
-        The other ends of its streams and futures find that it is gone. Where a loop runs, ``aclose`` is better.
+        The other ends of its streams and futures learn that it has ended. In an event loop, ``aclose`` is preferable.
         """
         for free in self._dismantle():
             if free is not None:
                 free()
 
+    @uninterrupted
     async def aclose(self) -> None:
-        """``close`` it, with turns for other tasks where there is much to do. Cannot be cancelled."""
+        """Do the same as ``close``, with checkpoints if there is much to do. Cannot be cancelled."""
         for free in self._dismantle():
             with trio.CancelScope(shield=True):
                 if free is None:
@@ -197,7 +201,7 @@ class Instance:
                     await trio.to_thread.run_sync(free)
 
     def _dismantle(self) -> Iterator[Callable[[], None] | None]:
-        """The steps of ``close``. Yields what any thread may do, and None where others should have a turn."""
+        """Take the steps of ``close``. Yield functions that any thread may run, and None for a checkpoint."""
         self.retire(CLOSED)
         stores = [store for store in self.stores if store is not None]
         if self.pump is not None:
@@ -219,7 +223,7 @@ class Instance:
         if not self.closed and not self._expected:
             self.linked.note_size(self.account.used)
         self.account.close()
-        # What is left refers to one another no more, and is freed now and not when garbage is collected.
+        # Breaking the references between the remaining objects frees them now instead of in a garbage collection.
         self.closed = True
         self.stores = [None] * len(self.stores)
         self.pump = self.expired = None
@@ -227,7 +231,7 @@ class Instance:
         self.bound.clear()
 
     def _stop_expecting(self) -> None:
-        """Count what it has, instead of what was expected."""
+        """Count the actual memory in place of the expected memory. Raises Trap beyond the limit."""
         self.account.grown(-self._expected)
         self._expected = 0
         excess = self.account.excess
@@ -261,7 +265,7 @@ class Instance:
             _define(self._linker(store, linkers), store, step.name, instance)
 
     def _linker(self, store: Store, linkers: dict[int, int]) -> int:
-        """The linker of an instance of a component, while its core modules are instantiated."""
+        """Return the linker of a component instance, which exists while its core modules are instantiated."""
         linker = linkers.get(store.index)
         if linker is None:
             linker = linkers[store.index] = ffi.linker_clone(self.linked.linkers[store.index].pointer)
@@ -270,7 +274,7 @@ class Instance:
         return linker
 
     def _parent(self, part: int) -> Store | None:
-        """The store of the nearest component around this one that has one; the re-entrance rules go by it."""
+        """Return the store of the nearest enclosing component with a store. The re-entrance rules use it."""
         parent = self.linked.plan.parents[part]
         while parent is not None:
             store = self.stores[parent]
@@ -283,9 +287,9 @@ class Instance:
         parent = self._parent(part)
         store = Store(self.linked.engine, self.limits, part, self, parent)
         store.scheduler = self.pump  # type: ignore[assignment]
-        self.stores[part] = store  # from here on close() frees it
+        self.stores[part] = store  # from here on, close() frees it
         if self.linked.plan.parts > 1:
-            for other in self.stores:  # an inner component may have got its store before the one around it
+            for other in self.stores:  # an inner component may get its store before the enclosing one
                 if other is not None:
                     other.parent = self._parent(other.index)
         adapter = self.linked.adapters[part]
@@ -302,7 +306,7 @@ class Instance:
 
 
 def _define(linker: int, store: Store, name: bytes, instance: ffi.InstanceStruct) -> None:
-    """Put all that a core instance exports into a linker."""
+    """Put all exports of a core instance into a linker."""
     error = ffi.linker_define_instance(linker, store.context_pointer, name, len(name), ctypes.byref(instance))
     if error:
         raise LinkError(ffi.take_error(error))

@@ -1,14 +1,14 @@
-"""Components that were compiled before, as they are ready to be linked: their core modules in files that are mapped.
+"""Stores compiled components ready to be linked, with their core modules in mapped files.
 
-wasmtime's own cache keeps code compressed, by module. To have a component out of it each module has to be relinked
-first, which is to be looked through, and its code decompressed: for a guest of 13 MB of JavaScript a fifth of a second
-and 40 MB of memory in each process. Here processes share the code's pages, and read those alone that run.
+wasmtime's own cache stores compressed code by module. Loading a component from it requires relinking each module, which
+scans the module, and decompressing the code. For a guest of 13 MB of JavaScript this takes 0.2 s and 40 MB of memory in
+each process. With the files of this cache, processes share the code's pages and read only those that run.
 
-The plan is kept with them, so that the component is not decoded either.
+The plan is stored too, so the component is not decoded either.
 
-An entry is a folder, which is made under another name and then renamed: it is there as a whole or not at all. Whoever
-can write to it can have machine code run, as with wasmtime's cache; both are folders of the user's own. An entry that
-is not whole, as its checksums tell, or into which others can write, or that wasmtime does not take, is as good as none.
+An entry is a folder. It is created under a temporary name and then renamed, so it is never incomplete. As with
+wasmtime's cache, anyone who can write to it can run machine code, so both are in folders of the user's own. An entry is
+ignored if its checksums do not match, if other users can write to it, or if wasmtime rejects it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
 from wasi_trio.runtime._compiler import Compiled, CompiledStep, Compiler
 
-#: bytes that all entries may come to; those that were not used for longest go
+#: Maximum size in bytes of all entries. The least recently used ones are removed.
 LIMIT = 2 << 30
-#: the plan and how its steps are linked: a checksum, and JSON
+#: The file with the plan and its wiring: a checksum and JSON.
 _LINKING = "linking"
 _CHECKSUM = struct.Struct(">I")
 
 
 class KeptCode:
-    """The entries of components that this compiler's code is for; none, and none are made, where ``kept`` is false."""
+    """The cache entries for one compiler. If ``kept`` is false, it neither has nor creates entries."""
 
     def __init__(self, compiler: Compiler, kept: bool) -> None:
         self._compiler = compiler
@@ -49,7 +49,7 @@ class KeptCode:
         self._suffix = f"-{_makers()}-{compiler.reservation:x}{'-details' if _details() else ''}"
 
     def load(self, name: str) -> Compiled | None:
-        """What was kept of a component, by its name; None if there is nothing, or nothing whole."""
+        """Load a component by its name. Return None if there is no valid entry."""
         folder = self._folder(name)
         if folder is None:
             return None
@@ -57,7 +57,7 @@ class KeptCode:
             with _own(folder / _LINKING) as content:
                 text = content[_CHECKSUM.size :]
                 if zlib.crc32(text) != _CHECKSUM.unpack_from(content)[0]:
-                    raise ValueError("it is not whole")
+                    raise ValueError("its checksum does not match")
             linking = json.loads(text)
             plan, wiring = unpack(linking["plan"])
             modules = [self._module(folder / str(number), checksum) for number, checksum in enumerate(linking["code"])]
@@ -69,27 +69,27 @@ class KeptCode:
             os.utime(folder)
         except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, wasmtime.WasmtimeError):
             return None
-        except RecursionError:  # the plan nests deeper than there is room for where this is called
+        except RecursionError:  # the plan nests too deeply for the caller's stack
             return None
         return compiled
 
     def _module(self, path: Path, checksum: int) -> wasmtime.Module:
         with _own(path) as code:
             if zlib.crc32(code) != checksum:
-                raise ValueError(f"{path} is not whole")
+                raise ValueError(f"the checksum of {path} does not match")
         return wasmtime.Module.deserialize_file(self._compiler.wasmtime, str(path))
 
     def add(self, name: str, compiled: Compiled, serialized: Mapping[int, bytes]) -> None:
-        """Keep a component that was compiled; where there is no place for it, it will be compiled again.
+        """Store a compiled component. If that is not possible, it will be compiled again.
 
-        ``serialized`` has what some modules are already known to come to, by ``id``.
+        ``serialized`` has the serialized form of some modules, by ``id``.
         """
         folder = self._folder(name)
         if folder is None:
             return
         modules = list({id(step.module): step.module for step in compiled.steps}.values())
         numbers = {id(module): number for number, module in enumerate(modules)}
-        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deep to be packed
+        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deeply to be packed
             packed = pack(compiled.plan, [step.wiring for step in compiled.steps])
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
@@ -125,24 +125,24 @@ class KeptCode:
 
 
 def _makers() -> str:
-    """What stands for the code of ours that makes such an entry."""
+    """Return a hash that identifies the version of our code that creates entries."""
     stats = [path.stat() for path in sorted(Path(component.__path__[0]).glob("*.py"))]
     return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]
 
 
 def _details() -> bool:
-    """Whether code is compiled with what wasmtime needs to show the lines of backtraces."""
+    """Return whether code is compiled with the information that wasmtime needs for line numbers in backtraces."""
     return os.environ.get("WASMTIME_BACKTRACE_DETAILS", "0") not in ("", "0")
 
 
 @contextlib.contextmanager
 def _own(path: Path) -> Iterator[mmap.mmap]:
-    """What is in a file of this user's, into which nobody else may write; raises ValueError for any other."""
+    """Yield the content of a file that only this user can write. Raises ValueError for any other file."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise ValueError(f"{path} may be somebody else's")
+            raise ValueError(f"other users may be able to write to {path}")
         with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
             yield content
     finally:
@@ -150,7 +150,7 @@ def _own(path: Path) -> Iterator[mmap.mmap]:
 
 
 def _write(path: Path, content: bytes | bytearray) -> None:
-    # As it will be run without another look, it has to be on the disk before the folder gets its name.
+    # The file is run without further checks, so it must be on the disk before the folder gets its name.
     with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)
         file.flush()
@@ -158,10 +158,10 @@ def _write(path: Path, content: bytes | bytearray) -> None:
 
 
 def _trim(folder: Path, limit: int) -> None:
-    """Remove entries until the rest comes to no more than ``limit`` bytes."""
+    """Remove entries until the rest has at most ``limit`` bytes."""
     entries: list[tuple[float, int, Path]] = []
     for entry in folder.iterdir():
-        with contextlib.suppress(OSError):  # somebody else removes it
+        with contextlib.suppress(OSError):  # another process may remove it
             size = sum(file.stat().st_size for file in entry.iterdir())
             entries.append((entry.stat().st_mtime, size, entry))
     total = sum(size for _, size, _ in entries)

@@ -1,4 +1,4 @@
-"""A guest's linear memory as Python reaches it."""
+"""Access from Python to a guest's linear memory."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import ctypes
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime import _ffi as ffi
 
-#: A 32-bit memory cannot grow past this, and the engine reserves the address space for all of it at once, so
-#: its base never moves and one window serves for the memory's whole life.
+#: A 32-bit memory cannot grow beyond this size. The engine reserves address space for all of it, so the base never
+#: moves and one window is valid for the memory's whole life.
 _Window = ctypes.c_ubyte * (1 << 32)
 
 
 class LinearMemory:
-    """A window on a linear memory; see ``component._context.Memory``.
+    """A window on a linear memory. See ``component._context.Memory``.
 
-    It dangles once the store is gone: ``close`` must come first.
+    The window dangles after the store is deleted, so ``close`` must be called before.
     """
 
     __slots__ = ("_context", "_extern", "_pointer", "size", "view")
@@ -26,14 +26,14 @@ class LinearMemory:
         self._pointer = ctypes.addressof(extern) + ffi.PAYLOAD
         base = ffi.memory_data(context, self._pointer)
         self.size: int = ffi.memory_data_size(context, self._pointer)
-        # A memory that may not grow past zero pages has no base.
+        # A memory with a maximum of zero pages has no base.
         window = _Window.from_address(base) if base else (ctypes.c_ubyte * 0)()
         self.view = memoryview(window).cast("B")
 
     def require(self, end: int) -> None:
         self.size = ffi.memory_data_size(self._context, self._pointer)
         if end > self.size:
-            raise Trap("out of bounds memory access: a pointer and length from the guest reach past its memory")
+            raise Trap("out of bounds memory access: a pointer and length from the guest exceed its memory")
 
     def close(self) -> None:
         self.size = 0

@@ -1,9 +1,8 @@
-"""On whose behalf guest code runs, where somebody follows that: a request, which may have host calls and requests of
-its own.
+"""The origin of running guest code: the request for which it runs, if requests are traced.
 
-``ORIGIN`` is set while a guest runs for an origin, and so in every host function that it calls. Tasks that are started
-there have it as well, as trio copies the context. It is None where nobody follows requests, and where it is not known
-for whom a guest runs.
+``ORIGIN`` is set while a guest runs for an origin, and so in every host function that it calls. Tasks started there
+inherit it, because trio copies the context. It is None if requests are not traced, or if it is unknown for which
+request a guest runs.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ class Sent(Protocol):
     """Follows a request that a guest has sent."""
 
     def ended(self, outcome: Any) -> None:
-        """It is over, with a response, an HttpError, or None where it was cancelled."""
+        """Handle the end of the request: a response, an HttpError, or None if it was cancelled."""
 
 
 class Origin(Protocol):
-    """Is told what a guest does on its behalf, synchronously: it must take no time, and raise nothing."""
+    """Is notified synchronously of a guest's actions. It must return quickly and raise nothing."""
 
     def waited(self, func: Any, began: float) -> None:
-        """A host function has been waited for since ``began``, in trio's time, and is over."""
+        """Handle the end of a wait for a host function, which began at ``began`` in trio's time."""
 
     def sends(self, request: Any) -> Sent | None:
-        """The guest sends an HTTP request, whose headers this may change; None where nobody follows it."""
+        """Handle an HTTP request of the guest, whose headers this may change. Return None to ignore its end."""
 
 
 ORIGIN: ContextVar[Origin | None] = ContextVar("the origin of guest code", default=None)

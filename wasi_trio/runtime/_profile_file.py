@@ -1,8 +1,8 @@
-"""Profiles as files: the processed format of the Firefox profiler, as wasmtime writes and as we write it.
+"""Profile files in the processed format of the Firefox profiler, as wasmtime and wasi_trio write them.
 
-It is described in ``docs-developer/processed-profile-format.md`` and ``src/types/profile.ts`` of
-firefox-devtools/profiler. Version 55 of it is what wasmtime writes; every later profiler converts it when it reads it.
-A thread's stacks are a tree: a stack is a frame and the stack that it was called from (``prefix``).
+``docs-developer/processed-profile-format.md`` and ``src/types/profile.ts`` of firefox-devtools/profiler describe the
+format. wasmtime writes version 55. Later versions of the Firefox profiler convert it when they read it. A thread's
+stacks form a tree: a stack is a frame and the calling stack (``prefix``).
 """
 
 from __future__ import annotations
@@ -15,51 +15,51 @@ from dataclasses import dataclass, field
 from typing import Any
 
 VERSION = 55
-#: the version of Firefox's own format that belongs to it
+#: The corresponding version of Firefox's own format.
 _GECKO_VERSION = 24
-#: categories of frames, with the profiler's names of colours; the first grey one is that of whatever has none
+#: The categories of frames, with the profiler's colour names. The first grey one is the default category.
 CATEGORIES = (("Other", "grey"), ("WebAssembly", "blue"), ("Host function", "orange"))
 OTHER, WASM, HOST = range(3)
-#: frames of a stack that are kept: the innermost
+#: Maximum number of frames kept of a stack, which are the innermost.
 DEEPEST = 256
-#: characters of a name that are kept
+#: Maximum number of characters kept of a name.
 LONGEST = 200
-#: what stands for the frames that are not kept
+#: The frame in place of those that are not kept.
 CUT = "(more callers)"
-#: what stands for all frames where a guest has too many different stacks
+#: The frame in place of all frames if a guest has too many different stacks.
 CROWDED = "(one of too many stacks)"
-#: distinct frames, each by the stack that it was called from, that are kept for each instance, and for all that live
+#: Maximum number of distinct stacks kept for each instance, and for all live instances.
 MOST_STACKS, STACKS_IN_ALL = 20_000, 100_000
-#: what stands for a stack that there was no time to take
+#: The frame in place of a stack for which there was no time.
 NOT_TAKEN = "(stack not taken)"
-#: entries of a table's column that are made into text at once
+#: Number of entries of a table's column that are converted to text at once.
 PIECE = 1_000
-#: what numbers in a file that is read have to be less than
+#: Exclusive upper limit of numbers in a file.
 _MOST = 1e15
-#: milliseconds in a second
+#: Milliseconds in a second.
 _MS = 1000.0
-#: phases of markers
+#: Phases of markers.
 _INTERVAL, _INTERVAL_START = 1, 2
 
-#: a frame: the function's name, what it is a part of, and its category
+#: A frame: the function's name, the module or interface that contains it, and its category.
 Frame = tuple[str, str, int]
 
 
 class ProfileError(Exception):
-    """It is no profile; the message is one line."""
+    """The file is not a profile. The message is one line."""
 
 
 class Room:
-    """How many more stacks may be kept, in all trees together."""
+    """The number of stacks that may still be added, in all trees together."""
 
     def __init__(self, left: int = STACKS_IN_ALL) -> None:
         self.left = left
 
 
 class StackTree:
-    """Stacks by number: each is a frame and the stack that called it, -1 for none.
+    """Stacks by number. Each is a frame and the number of the calling stack, or -1.
 
-    When a tree is needed no longer, what it has is to be given back to ``room``.
+    The owner of a tree must return its stacks to ``room`` in the end.
     """
 
     def __init__(self, room: Room | None = None) -> None:
@@ -72,7 +72,7 @@ class StackTree:
         return len(self.frames)
 
     def number(self, frames: Sequence[Frame]) -> int:
-        """The number of a stack, the outermost frame first."""
+        """Return the number of a stack, given from the outermost frame to the innermost."""
         if len(frames) > DEEPEST:
             frames = [(CUT, "", OTHER), *frames[-DEEPEST:]]
         stack = -1
@@ -94,7 +94,7 @@ class StackTree:
 
 @dataclass(slots=True)
 class Samples:
-    """What was sampled of one thread: times in seconds, stacks by number, and for how many intervals each stands."""
+    """The samples of one thread: times in seconds, numbers of stacks, and the number of intervals for each sample."""
 
     times: array[float] = field(default_factory=lambda: array("d"))
     stacks: array[int] = field(default_factory=lambda: array("l"))
@@ -106,7 +106,7 @@ class Samples:
         self.weights.append(weight)
 
     def forget(self, count: int) -> float:
-        """Drop the oldest, and give the time of the last of them."""
+        """Remove the ``count`` oldest samples. Return the time of the last one removed."""
         until = self.times[count - 1]
         for column in (self.times, self.stacks, self.weights):
             del column[:count]
@@ -115,7 +115,7 @@ class Samples:
 
 @dataclass(slots=True)
 class RequestSpan:
-    """A request in the time that an instance had it; ``ended`` is None while it has."""
+    """A request, during its time in an instance. ``ended`` is None until the request ends."""
 
     method: str
     path: str
@@ -126,9 +126,9 @@ class RequestSpan:
 
 @dataclass(slots=True)
 class Recorded:
-    """All that is to be written of an instance. Times are seconds since ``epoch``, which is in seconds since 1970.
+    """The content of an instance's profile. Times are in seconds since ``epoch``, which is in seconds since 1970.
 
-    Samples from before ``since`` were dropped, so that nobody knows when it computed before that.
+    Samples before ``since`` were removed, so the times of computation before that are unknown.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Recorded:
 
 
 def write(recorded: Recorded) -> Iterator[str]:
-    """The text of a profile, in pieces: while JSON is made no other thread runs, so that none may take long."""
+    """Yield the text of a profile in pieces. Making JSON blocks all other threads, so no piece may take long."""
     threads = recorded.threads or {"guest": Samples()}
     computed = _computed(recorded)
     return _pieces(
@@ -321,7 +321,7 @@ def _thread(
 
 
 def _samples(recorded: Recorded, samples: Samples) -> dict[str, Any]:
-    """The samples, with one of no stack wherever the guest began not to compute, as the timeline would go on else."""
+    """Return the samples, with an empty stack where computing ended. The timeline would otherwise extend the sample."""
     times: list[float] = []
     stacks: list[int | None] = []
     weights: list[int] = []
@@ -351,7 +351,7 @@ def _samples(recorded: Recorded, samples: Samples) -> dict[str, Any]:
 
 
 def _computed(recorded: Recorded) -> list[tuple[float, float]]:
-    """When the instance computed, as far as the samples say: from when until when, in order."""
+    """Return the spans in which the instance computed, according to the samples, in order."""
     spans = sorted(
         (time - weight * recorded.interval, time)
         for samples in recorded.threads.values()
@@ -389,7 +389,7 @@ def _markers(recorded: Recorded, computed: Sequence[tuple[float, float]], string
             "type": "Request",
             "request": f"{request.method} {request.path}",
             "status": "" if request.status is None else str(request.status),
-            # Those that had begun when this ended, without those that had ended when it began.
+            # The requests that began before this one ended, except those that ended before it began.
             "others": bisect_left(starts, end) - bisect_right(stops, request.began) - 1,
         }
         if request.began >= recorded.since:
@@ -404,7 +404,7 @@ def _markers(recorded: Recorded, computed: Sequence[tuple[float, float]], string
 
 
 def _busy(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """When there was any request."""
+    """Return the spans with at least one request."""
     merged: list[tuple[float, float]] = []
     for since, until in sorted(spans):
         if merged and since <= merged[-1][1]:
@@ -417,7 +417,7 @@ def _busy(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def _idle(
     busy: Sequence[tuple[float, float]], computed: Sequence[tuple[float, float]]
 ) -> Iterator[tuple[float, float]]:
-    """What of the time with requests was not computed in."""
+    """Yield the spans with requests but without computation."""
     at = 0
     for since, until in busy:
         while at < len(computed) and computed[at][1] <= since:
@@ -437,7 +437,7 @@ def _idle(
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile that was read: for each thread its name, the stacks with their frames from the outermost, and weights.
+    """A profile read from a file. Each thread has its name, its stacks with frames from the outermost, and weights.
 
     ``interval`` is in seconds.
     """
@@ -449,26 +449,26 @@ class Profile:
 
 
 def read(text: str | bytes) -> Profile:
-    """A profile as wasmtime and we write it; raises ProfileError."""
+    """Read a profile from wasmtime or wasi_trio. Raises ProfileError."""
     try:
         content = json.loads(text)
         meta = content["meta"]
         version = meta["preprocessedProfileVersion"]
         if not isinstance(version, int) or version > VERSION:
-            raise ProfileError(f"version {version!r} of the format cannot be read here, only those up to {VERSION}")
+            raise ProfileError(f"version {version!r} of the format is not supported, only versions up to {VERSION}")
         notes = [str(entry["value"]) for section in meta.get("extra", ()) for entry in section["entries"]]
         libs = [str(lib["name"]) for lib in content["libs"]]
         threads = [(str(thread["name"]), _read_thread(thread, libs)) for thread in content["threads"]]
         return Profile(str(meta["product"]), _amount(meta["interval"]) / _MS, threads, notes)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise ProfileError(f"no profile in the processed format of the Firefox profiler: {error!r}") from None
+        raise ProfileError(f"not a profile in the processed format of the Firefox profiler: {error!r}") from None
 
 
 def _amount(value: Any) -> float:
-    """A number that may be one of milliseconds, or of samples: of a time that anything can take."""
+    """Return a number of milliseconds or samples. Raises ValueError for one that no profile can have."""
     number = float(value)
     if not 0 <= number < _MOST:
-        raise ValueError(f"{value!r} is no amount of time")
+        raise ValueError(f"{value!r} is not an amount of time")
     return number
 
 
@@ -485,7 +485,7 @@ def _read_thread(thread: dict[str, Any], libs: Sequence[str]) -> list[tuple[list
 
 
 def stack_reader(thread: dict[str, Any], libs: Sequence[str]) -> Any:
-    """A function from a stack's number in a thread of a profile to its frames, the outermost first."""
+    """Return a function from the number of a stack in a profile's thread to its frames, from the outermost."""
     strings, functions = thread["stringArray"], thread["funcTable"]
     resources, frame_table, table = thread["resourceTable"], thread["frameTable"], thread["stackTable"]
 

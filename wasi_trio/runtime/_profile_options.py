@@ -1,24 +1,24 @@
-"""How guests may be profiled: what ``--profile`` says."""
+"""The options for profiling guests: the values of ``--profile``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-#: where wasmtime writes a profile
+#: The file to which wasmtime writes a profile.
 FILE = "wasmtime-guest-profile.json"
-#: seconds between two samples
+#: Interval between samples in seconds.
 INTERVAL = 0.010
-#: as few seconds as there may be between two samples: the thread that asks for them competes with guests
+#: Minimum interval between samples in seconds, because the thread that requests samples competes with guests.
 SHORTEST = 0.001
-#: bytes of the name of a file: as long as one may be, less what tells instances apart
+#: Maximum length in bytes of a file name, which leaves room for the part that distinguishes instances.
 LONGEST_NAME = 150
 
 
 @dataclass(frozen=True, slots=True)
 class GuestProfile:
-    """Have the guest that runs sampled every ``interval`` seconds, and the samples written to ``path``.
+    """Samples the running guest every ``interval`` seconds and writes the samples to ``path``.
 
-    With ``numbered`` there is a file for each instance, whose name is made of ``path``, else only one.
+    With ``numbered``, each instance has a file whose name is derived from ``path``. Otherwise one file is written.
     """
 
     path: str = FILE
@@ -28,7 +28,7 @@ class GuestProfile:
 
 @dataclass(frozen=True, slots=True)
 class NativeProfile:
-    """Have wasmtime tell ``perf`` of the code that it makes: ``name`` is ``perfmap`` or ``jitdump``."""
+    """Makes wasmtime describe its code to ``perf``. ``name`` is ``perfmap`` or ``jitdump``."""
 
     name: str
 
@@ -37,5 +37,5 @@ Profiling = GuestProfile | NativeProfile
 
 
 def single(profiling: Profiling | None) -> Profiling | None:
-    """The same for one instance, whose profile is written to the very path that was given."""
+    """Return the options for a single instance, whose profile is written to exactly the given path."""
     return replace(profiling, numbered=False) if isinstance(profiling, GuestProfile) else profiling

@@ -1,10 +1,10 @@
-"""Samples of what guests do, by wasmtime's guest profiler.
+"""Samples guests with wasmtime's guest profiler.
 
-The ticker's thread asks for a sample of the guest that runs (``Profiler.beat``); the guest takes it when wasmtime next
-has it look at the epoch. wasmtime's profiler gives its samples away only when it is finished, and to make one costs
-milliseconds for a large component. So all instances of a component share one, which is replaced once in a second at
-most (a ``_Window``); who was sampled is noted beside it. A thread of the profiler's takes the windows apart, gives each
-instance its samples, and writes the files.
+The ticker's thread requests a sample of the running guest (``Profiler.beat``). The guest takes the sample at its next
+epoch check. wasmtime's profiler returns its samples only when it is finished, and creating one takes milliseconds for a
+large component. So all instances of a component share a profiler (a ``_Window``), which is replaced at most once per
+second. The window records the instance of each sample. A thread of its own processes the windows, assigns the samples
+to instances, and writes the files.
 """
 
 from __future__ import annotations
@@ -50,37 +50,38 @@ if TYPE_CHECKING:
 
 log = get_logger("wasi_trio")
 
-#: seconds for which a window is open
+#: Duration of a window in seconds.
 WINDOW = 1.0
-#: the part of the time that taking samples may cost: a guest chooses how deep its stack is
+#: Maximum share of the time for taking samples, because guests control the depth of their stacks.
 SHARE = 0.05
-#: samples, and requests, that are kept of one instance, and of all that live: the newest
+#: Maximum number of samples kept of an instance, and of all live instances. The newest are kept.
 SAMPLES, SAMPLES_IN_ALL = 60_000, 1_000_000
+#: The same for requests.
 REQUESTS, REQUESTS_IN_ALL = 20_000, 200_000
-#: seconds after which a request is worth a file even if its instance was never seen to compute
+#: Minimum duration in seconds of a request that justifies a file even if no sample shows its instance computing.
 LONG = 0.1
-#: samples that may wait for the profiler's thread, which a slow disk may hold up
+#: Maximum number of samples that wait for the profiler's thread, which a slow disk may delay.
 WAITING = 50_000
-#: files that a process leaves, the newest: without reuse there is an instance for each request; and how many of what
-#: has ended are written in a window
+#: Maximum number of a process's files. The newest are kept, because without reuse each request has an instance.
 FILES = 1_000
+#: Maximum number of ended instances whose files are written in one window.
 FILES_AT_ONCE = 20
 
 
-#: bytes of a module before its sections, the identifier of those that are custom, and the bytes of one that are read
+#: Size of a module's preamble, the identifier of custom sections, and the maximum number of bytes read of one.
 _PREAMBLE, _CUSTOM, _NAMES = 8, 0, 4096
-#: bytes of a file that are gathered before they are written
+#: Bytes of a file that are buffered before they are written.
 _BUFFERED = 1 << 18
 
 
 class _Window:
-    """wasmtime's profiler for the instances of a component, and whose each of its samples is.
+    """wasmtime's profiler for the instances of a component, and the instance of each sample.
 
-    ``spent`` are the seconds that samples have taken.
+    ``spent`` is the time in seconds that taking samples has cost.
     """
 
     def __init__(self, engine: int, modules: Sequence[tuple[bytes, wasmtime.Module]], interval: float) -> None:
-        #: whose, of which component instance, in which host function, when, for how many beats; and if with a stack
+        #: For each sample: the instance, its part, the host function, the time, the beats, and whether it has a stack.
         self.samples: list[tuple[InstanceProfile, int, Any, float, int, bool]] = []
         self.spent = 0.0
         names = [ffi.byte_vec(name) for name, _ in modules]
@@ -95,16 +96,16 @@ class _Window:
         ffi.guestprofiler_sample(self._pointer, store, 0)
 
     def finish(self) -> bytes:
-        """What it has recorded; it is no more after that."""
+        """Return the recorded profile and free the profiler."""
         pointer, self._pointer = self._pointer, None
         return ffi.take_profile(pointer)
 
 
 def module_name(code: bytes) -> str:
-    """The name that a core module has for itself in its section ``name``, or nothing."""
+    """Return the name of a core module in its section ``name``, or an empty string."""
     for identifier, content in sections(memoryview(code)[_PREAMBLE:]):
         if identifier == _CUSTOM:
-            # Custom sections are no part of what was validated.
+            # Custom sections are not validated, so they may be malformed.
             with suppress(MalformedComponent):
                 reader = Reader(bytes(content[:_NAMES]))
                 if reader.raw_name("custom section") == "name" and reader.byte("subsection") == 0:
@@ -114,7 +115,7 @@ def module_name(code: bytes) -> str:
 
 
 class ComponentProfile:
-    """What the instances of one component have in common."""
+    """The common data of one component's instances."""
 
     def __init__(
         self, profiler: Profiler, name: str, modules: Sequence[wasmtime.Module], codes: Sequence[bytes]
@@ -133,7 +134,7 @@ class ComponentProfile:
 
 
 class InstanceProfile:
-    """What was sampled of an instance and which requests it had; used from the loop's thread but for the samples."""
+    """The samples and requests of one instance. The profiler's thread adds samples, the loop's thread does the rest."""
 
     def __init__(self, component: ComponentProfile) -> None:
         self.component = component
@@ -143,19 +144,19 @@ class InstanceProfile:
         self.ended: float | None = None
         self.tree = StackTree(self.profiler.room)
         self.parts: dict[int, Samples] = {}
-        #: samples that are kept, and the time up to which they were dropped
+        #: The number of samples kept, and the time up to which samples were removed.
         self.kept = 0
         self.since = self.began
         self.requests: list[RequestSpan] = []
-        #: what was left out, as there is a limit to it
+        #: The numbers of samples and requests that were omitted because of limits.
         self.lost_samples = 0
         self.lost_requests = 0
         self.without_stack = 0
-        #: set where something was added since it was written
+        #: Whether samples were added since the profile was last written.
         self.changed = False
 
     def begin_request(self, method: str, path: str) -> RequestSpan:
-        """The instance is about to be given a request."""
+        """Record the start of a request in the instance."""
         profiler = self.profiler
         if len(self.requests) >= REQUESTS or profiler.requests >= REQUESTS_IN_ALL:
             half = (len(self.requests) + 1) // 2
@@ -169,13 +170,13 @@ class InstanceProfile:
         return span
 
     def end(self) -> None:
-        """The instance is gone: what was sampled of it is written soon."""
+        """Record the end of the instance. Its profile is written soon."""
         if self.ended is None:
             self.ended = time.perf_counter()
             self.profiler.end(self)
 
     def add(self, part: int, at: float, frames: Sequence[Frame], weight: int) -> None:
-        """Take up a sample; on the profiler's thread."""
+        """Add a sample. Runs on the profiler's thread."""
         self.changed = True
         samples = self.parts.get(part)
         if samples is None:
@@ -194,15 +195,15 @@ class InstanceProfile:
         self.profiler.kept += count
 
     def forget(self) -> None:
-        """It is written and gone: what it had can be others'; on the profiler's thread."""
+        """Release the limits' share of an instance that has ended and whose profile is written. Profiler's thread."""
         self._keep(-self.kept)
         self.profiler.room.left += len(self.tree)
 
     @property
     def tells(self) -> bool:
-        """Whether there is anything to see: a sample, or a request that took long, if only by waiting.
+        """Whether the profile shows anything: a sample, or a request that took long, including waits.
 
-        A single file is written in any case, by the first to end.
+        A single file is always written, by the first instance that ends.
         """
         if self.parts or (not self.profiler.options.numbered and not self.profiler.wrote):
             return True
@@ -211,13 +212,13 @@ class InstanceProfile:
 
     def recorded(self) -> Recorded:
         profiler = self.profiler
-        notes = [f"a sample every {profiler.interval * 1000:g} ms, of the guest that ran then"]
+        notes = [f"one sample every {profiler.interval * 1000:g} ms, of the guest that was running"]
         if self.lost_samples:
-            notes.append(f"cut: the oldest {self.lost_samples} samples were left out, as only so many are kept")
+            notes.append(f"cut: the oldest {self.lost_samples} samples were omitted because of the limit")
         if self.lost_requests:
-            notes.append(f"cut: the oldest {self.lost_requests} requests were left out, as only so many are kept")
+            notes.append(f"cut: the oldest {self.lost_requests} requests were omitted because of the limit")
         if self.without_stack:
-            notes.append(f"cut: {self.without_stack} samples have no stack, as it would have taken too long to take it")
+            notes.append(f"cut: {self.without_stack} samples have no stack, because it would have taken too long")
         several = len(self.parts) > 1
         threads = {
             f"component {part + 1} of the composition" if several else "guest": samples
@@ -240,7 +241,7 @@ class InstanceProfile:
 
     @property
     def path(self) -> Path:
-        """Where its profile is written."""
+        """The path of the instance's profile."""
         path = Path(self.profiler.options.path)
         if not self.profiler.options.numbered:
             return path
@@ -248,38 +249,38 @@ class InstanceProfile:
 
 
 class Profiler:
-    """Samples the guests of an engine and writes their profiles; an engine has one where that was asked for.
+    """Samples the guests of an engine and writes their profiles.
 
-    ``begin`` and ``sample`` are for the loop's thread, ``beat`` for the ticker's; ``flush`` may be called on any.
+    Call ``begin`` and ``sample`` on the loop's thread, ``beat`` on the ticker's thread, and ``flush`` on any thread.
     """
 
     def __init__(self, engine: Any, options: GuestProfile) -> None:
         self.engine = engine
         self.options = options
         self.interval = options.interval
-        #: what perf_counter() counts from, in seconds since 1970
+        #: The zero of perf_counter(), in seconds since 1970.
         self.epoch = time.time() - time.perf_counter()
-        #: samples that are kept of all instances that live, and room for stacks; both are the profiler's thread's
+        #: The samples kept of all live instances, and the room for stacks. For the profiler's thread.
         self.kept = 0
         self.room = Room()
-        #: requests that are kept of them; the loop's thread's
+        #: The requests kept of all live instances. For the loop's thread.
         self.requests = 0
-        #: how many samples were taken, for who wants to know what it costs
+        #: The number of samples taken, to measure their cost.
         self.taken = 0
         self._due: tuple[Any, Any, float, int] | None = None
-        #: for the windows: one may be replaced while a sample is taken
+        #: Protects the windows, because one may be replaced while a sample is taken.
         self._lock = threading.Lock()
-        #: for taking windows apart and writing
+        #: Protects the processing of windows and the writing of files.
         self._writing = threading.Lock()
         self._components: dict[int, tuple[Any, ComponentProfile]] = {}
         self._living: dict[InstanceProfile, None] = {}
-        #: what has ended since the last window, and what of that before is still to be written
+        #: The instances that ended since the last window, and earlier ones that are not written yet.
         self._ended: deque[InstanceProfile] = deque()
         self._pending: deque[InstanceProfile] = deque()
         self._files: dict[Path, None] = {}
-        #: the number of the next instance, by which a pool knows its instances; it may say another
+        #: The number of the next instance. A pool sets it to its own number for the instance.
         self.next = 1
-        #: whether there is a file
+        #: Whether a file was written.
         self.wrote = False
         self._failed = False
         self._wake = threading.Event()
@@ -293,7 +294,7 @@ class Profiler:
     # ---- on the loop's thread ----------------------------------------------------------------------------
 
     def begin(self, linked: Any) -> InstanceProfile:
-        """An instance of a linked component is about to be made."""
+        """Return a profile for a new instance of a linked component."""
         known = self._components.get(id(linked))
         if known is None:
             component = linked.component
@@ -308,7 +309,7 @@ class Profiler:
         return profile
 
     def _label(self, name: str) -> str:
-        """What to call a component in the names of files: no two alike."""
+        """Return a unique name of a component for file names."""
         label = re.sub(r"[^A-Za-z0-9_.]+", "-", Path(name).stem).strip("-.")[:60] or "component"
         used = {component.name for _, component in self._components.values()}
         return label if label not in used else f"{label}.{len(used) + 1}"
@@ -319,20 +320,20 @@ class Profiler:
         self._ended.append(profile)
 
     def beat(self) -> bool:
-        """The guest that runs, if any, is to take a sample; for the ticker's thread, which has it look at the epoch."""
+        """Request a sample of the running guest, if any. Return whether the ticker's thread must advance the epoch."""
         running: Running = self.engine
         store = running.current
         if store is None or not running.ticker.running:
             return False
         call = running.host_call
         due = self._due
-        # A guest that is in a host function takes its sample when that is over: it stands for all of the time.
+        # A guest in a host function takes its sample after the call, so the sample stands for the whole time.
         count = due[3] + 1 if due is not None and due[0] is store and due[1] is call and call is not None else 1
         self._due = store, call, time.perf_counter(), count
         return True
 
     def sample(self, store: Any) -> None:
-        """The guest looks at the epoch: take a sample if one is due that is its."""
+        """Take a sample at the guest's epoch check, if one is due for this guest."""
         due, self._due = self._due, None
         if due is None or due[0] is not store:
             return
@@ -340,7 +341,7 @@ class Profiler:
         now = time.perf_counter()
         profile: InstanceProfile = store.root.profile
         if call is None and now - asked > self.interval:
-            return  # it did not run on at that time, and has only come back
+            return  # it was not running at the time of the request
         with self._lock:
             window = profile.component.window
             if len(window.samples) >= WAITING:
@@ -358,11 +359,11 @@ class Profiler:
     # ---- on any thread -----------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write the profiles of all instances, those that have ended and those that live."""
+        """Write the profiles of all instances, both ended and live."""
         self._write(living=True)
 
     def close(self) -> None:
-        """``flush``, and stop the thread."""
+        """Write all profiles as ``flush`` does, and stop the thread."""
         if self._stopped:
             return
         self._stopped = True
@@ -375,17 +376,17 @@ class Profiler:
         while not self._wake.wait(WINDOW):
             try:
                 self._write(living=False)
-            except Exception:  # the next window is another: what has ended is not to gather because of this one
-                log.exception("what guests were sampled in for the last second is lost")
+            except Exception:  # one failure must not stop the processing of later windows
+                log.exception("the samples of guests of the last second are lost")
 
     def _write(self, living: bool) -> None:
         with self._writing:
-            # Before the windows are taken apart, so that all samples of what has ended are there.
+            # Counted before the windows are processed, so that all samples of these instances are included.
             count = len(self._ended)
             for _, component in list(self._components.values()):
                 self._take_apart(component)
             ended = [self._ended.popleft() for _ in range(count)]
-            # What says nothing is not written, and what newer files would push out need not be either.
+            # Empty profiles are not written, and neither are those that newer files would displace.
             telling = [profile for profile in (*self._pending, *ended) if profile.tells]
             for profile in (*(profile for profile in ended if not profile.tells), *telling[:-FILES]):
                 profile.forget()
@@ -399,7 +400,7 @@ class Profiler:
                     self._write_file(profile)
 
     def _take_apart(self, component: ComponentProfile) -> None:
-        """Give the samples of the component's window to the instances, and open another window."""
+        """Assign the samples of the component's window to the instances, and open a new window."""
         if not component.window.samples:
             component.window.spent = 0.0
             return
@@ -424,7 +425,7 @@ class Profiler:
         beside = path.with_name(path.name + ".part")
         try:
             beside.unlink(missing_ok=True)
-            # Never what somebody else has put there, as a link in a directory that many may write to.
+            # Mode x never follows a link that another user may have put there.
             with beside.open("x", encoding="utf-8", buffering=_BUFFERED) as file:
                 file.writelines(write(profile.recorded()))
             os.replace(beside, path)
@@ -439,10 +440,10 @@ class Profiler:
         except OSError as error:
             if not self._failed:
                 self._failed = True
-                log.error("cannot write the profile %s: %s", path, error.strerror)
+                log.error("Cannot write the profile %s: %s", path, error.strerror)
 
 
 def _host_name(function: Any) -> str:
-    """What to call a host function."""
+    """Return a host function's name for the profile."""
     interface, name = getattr(function, "interface", None), getattr(function, "name", None)
     return "/".join(str(part) for part in (interface, name) if part) or "host function"

@@ -32,6 +32,7 @@ from wasi_trio.runtime._calls import core_func
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._fiber import Fiber, Meter, metered
 from wasi_trio.runtime._host_calls import Pending, steps, wait_for
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._origins import ORIGIN, Origin
 from wasi_trio.runtime._run_queue import CPU_BOUND, run_queue
 from wasi_trio.runtime._store import Store
@@ -93,6 +94,7 @@ class HostOperation(subtasks.HostOperation):
         self._scope = trio.CancelScope()
         super().__init__(self._scope.cancel)
 
+    @uninterrupted
     async def run(self, call: HostCall, coroutine: CoroutineType[Any, Any, Any], fallible: bool) -> None:
         pump = self._pump
         outcome: Any = CANCELLED
@@ -314,6 +316,7 @@ class Pump:
             return False
         return not any(thread.until is None or thread.until.awaits_host for thread in self._threads)
 
+    @uninterrupted
     async def run(self) -> None:
         """Run the instance's threads until ``stop``, or until the guest fails.
 
@@ -353,7 +356,8 @@ class Pump:
                     self.on_busy()
                 await queue.go_on(component, ticker, computed)
                 turn = ticker.ticks
-                self._go_on_computing(interrupted.popleft())
+                if interrupted:  # the instance may have been closed meanwhile
+                    self._go_on_computing(interrupted.popleft())
             elif held:
                 if self.on_busy is not None:
                     self.on_busy()
@@ -497,6 +501,8 @@ class Pump:
         queue = thread.fiber.store.queue
         if perf_counter() > queue.turn_ends:
             await queue.begin(self.instance.linked)
+        if self._stopping:  # its fiber may be gone
+            return
         thread.fiber.store.pending, thread.pending = pending, None
         self._continue(thread)
 
@@ -507,8 +513,13 @@ class Pump:
         for call in calls:
             call.fail(error)
 
+    @uninterrupted
     def drop_fibers(self) -> None:
-        """Unwind what is left of the guest's stacks; has to come before their stores are freed."""
+        """Unwind what is left of the guest's stacks, which ends ``run``; has to come before their stores are freed."""
+        self._stopping = True
+        self._interrupted.clear()
+        self._held.clear()
+        self.alert()
         for thread in self._threads:
             if thread.fiber.future is not None:
                 thread.fiber.drop()

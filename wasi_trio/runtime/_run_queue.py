@@ -1,14 +1,16 @@
-"""The order in which guests run that cannot all run at once: what keeps each turn of the event loop short.
+"""The order in which guests run if they cannot all run at once. It keeps each turn of the event loop short.
 
-Guests run when the event loop comes to their tasks, as any other work does. Three things have to wait here first:
+Guests run when the event loop reaches their tasks, like all other work. Two kinds of guests wait here first:
 
-* a guest that was pre-empted at a tick, and so computes: such guests have one slot for all of them, and between two
-  uses of it the loop turns several times, so that whatever else is ready (sockets, healthy requests) goes on meanwhile;
-* a guest that has just become able to run, in a turn that has been long enough already, or behind others that wait for
-  the same reason: these go on before those that compute, in each turn as many as fit into a short one;
-* in both lines the components take turns, so that many guests of one do not hold up the few of another.
+* A guest that was pre-empted at a tick, so it computes. All such guests share one slot. Between two uses of the slot,
+the
+  loop turns several times, so that all other ready work (sockets, healthy requests) proceeds.
+* A guest that has just become able to run, in a turn that is already long, or behind others that wait for the same
+  reason. These run before guests that compute. In each turn, as many run as fit into a short turn.
 
-There is one queue for each event loop, because that is what all its guests share, whatever their engine and handler.
+In both lines the components alternate, so that many guests of one component do not delay the few of another.
+
+Each event loop has one queue, because all its guests share the loop, whatever their engines and handlers.
 """
 
 from __future__ import annotations
@@ -21,28 +23,28 @@ import trio
 
 from wasi_trio.runtime._ticker import TICK, Ticker
 
-#: turns of the loop between two guests that compute: to answer a request takes several
+#: Turns of the loop between two guests that compute, because answering a request takes several.
 TURNS = 8
-#: seconds after which no further guest begins to run in a turn of the loop, while some compute
+#: Seconds after which no further guest begins to run in a turn of the loop, while some guest computes.
 LONG_TURN = TICK / 2
-#: the same while none does: to wait here costs a tenth of a small request
+#: The same while no guest computes. Waiting here costs a tenth of a small request.
 CALM_TURN = 4 * TICK
-#: guests that have just become able to run and go on in one turn, at the most
+#: Maximum number of guests that have just become able to run and continue in one turn.
 MOST_FRESH = 64
-#: the same while others compute
+#: The same while other guests compute.
 FEW_FRESH = 2
-#: seconds between two ticks while several guests compute
+#: Seconds between two ticks while several guests compute.
 SHORT_TICK = TICK / 5
-#: seconds of processor time after which a guest counts as one that computes: to be pre-empted once may be chance
+#: Seconds of processor time after which a guest counts as CPU-bound. A single pre-emption may be chance.
 CPU_BOUND = TICK
-#: so many guests wait that were pre-empted, or two that are known to compute: then ticks become short
+#: Number of waiting pre-empted guests that makes ticks short. Two guests known to be CPU-bound do so too.
 MANY = 8
-#: seconds for which they are after that
+#: Seconds for which ticks stay short after that.
 QUICK = 1.0
 
 
 class Line:
-    """Tasks that wait, in order for each component, whose turns alternate."""
+    """Waiting tasks, in order for each component. The components alternate."""
 
     def __init__(self) -> None:
         self._lanes: OrderedDict[Any, OrderedDict[trio.lowlevel.Task, None]] = OrderedDict()
@@ -68,7 +70,7 @@ class Line:
             del self._lanes[component]
 
     def pop(self) -> trio.lowlevel.Task:
-        """The first of the component whose turn it is."""
+        """Remove and return the first task of the component whose turn it is."""
         component, lane = next(iter(self._lanes.items()))
         task, _ = lane.popitem(last=False)
         if lane:
@@ -79,29 +81,30 @@ class Line:
 
 
 class RunQueue(trio.abc.Instrument):
-    """Who may run a guest next, on one event loop; see the module. It is the loop's instrument to know its turns.
+    """Decides which guest runs next on one event loop. It is an instrument of the loop, which tells it of turns.
 
-    Whoever is about to run a guest waits in ``begin`` first if ``perf_counter() > turn_ends``. One that was pre-empted
-    waits in ``go_on``.
+    A task that is about to run a guest first waits in ``begin`` if ``perf_counter() > turn_ends``. A task whose guest
+    was pre-empted waits in ``go_on``.
     """
 
     def __init__(self) -> None:
-        #: when, by ``perf_counter``, the turn that runs has been long enough
+        #: The time (``perf_counter``) at which the current turn becomes long.
         self.turn_ends = perf_counter() + CALM_TURN
-        #: until when guests are taken to compute, because one was pre-empted lately
+        #: The time until which guests count as computing, because one was pre-empted recently.
         self._alert_until = 0.0
-        #: when the turn began, how long it may take, and how long the one before took
+        #: The start of the turn, its maximum length, and the length of the previous turn.
         self._turn_began = perf_counter()
         self._long_turn = CALM_TURN
         self._turn_length = 0.0
-        #: how many of ``_fresh`` go on in one turn: twice as many after short turns, a quarter after long ones
+        #: Number of ``_fresh`` tasks released per turn. It doubles after short turns and drops to a quarter after long
+        #: ones.
         self._share = 1
         self._fresh = Line()
         self._computing = Line()
-        #: how many of those that wait were pre-empted
+        #: The number of waiting tasks whose guests were pre-empted.
         self._pre_empted = 0
         self._dispatches = False
-        #: the tickers that are quick because several guests compute, and until when
+        #: The tickers with short ticks because several guests compute, and the time until which they have them.
         self._quick: set[Ticker] = set()
         self._quick_until = 0.0
 
@@ -114,27 +117,27 @@ class RunQueue(trio.abc.Instrument):
             self.turn_ends = now + CALM_TURN
         else:
             self._long_turn = LONG_TURN
-            self.turn_ends = 0.0 if self._fresh else now + LONG_TURN  # nobody overtakes those that wait
+            self.turn_ends = 0.0 if self._fresh else now + LONG_TURN  # no task overtakes the waiting ones
 
     def has(self, component: Any, task: trio.lowlevel.Task) -> bool:
-        """Whether a task waits to run a guest; may be asked on any thread."""
+        """Return whether a task waits to run a guest. May be called on any thread."""
         return self._computing.has(component, task) or self._fresh.has(component, task)
 
     async def begin(self, component: Any) -> None:
-        """Wait until a guest may run that has just become able to, in a later turn than this."""
+        """Wait for a later turn in which a guest that has just become able to run may run."""
         await self._wait(self._fresh, component)
         if perf_counter() > self._turn_began + self._long_turn:
-            # Others that were let go on in the same turn took long. The next time it goes on in any case.
+            # Other tasks released in the same turn took long. After one more wait, this one continues in any case.
             await self._wait(self._fresh, component, first=True)
 
     async def go_on(self, component: Any, ticker: Ticker, computed: float) -> None:
-        """Wait until a guest may go on that was pre-empted.
+        """Wait until a pre-empted guest may continue.
 
-        ``computed`` are the seconds of processor time that it has used since it was first pre-empted.
+        ``computed`` is the processor time in seconds that it has used since it was first pre-empted.
         """
         self.turn_ends = 0.0  # no further guest in this turn
         known = computed >= CPU_BOUND
-        if known or self._pre_empted >= MANY:  # a few may be chance
+        if known or self._pre_empted >= MANY:  # fewer pre-emptions may be chance
             self._alert_until = perf_counter() + QUICK
         if self._pre_empted >= MANY or (known and self._computing):
             self._quick_until = perf_counter() + QUICK
@@ -161,7 +164,7 @@ class RunQueue(trio.abc.Instrument):
         await trio.lowlevel.wait_task_rescheduled(leave)
 
     async def _dispatch(self) -> None:
-        """Let those in the lines run, until none is left."""
+        """Run the tasks in the lines until none remains."""
         fresh, computing = self._fresh, self._computing
         busy = True
         self._share = 1
@@ -172,7 +175,7 @@ class RunQueue(trio.abc.Instrument):
                 for _ in range(TURNS):
                     await trio.lowlevel.checkpoint()
                     if waits:
-                        waits = False  # how long the turn is in which the last ones run shows only in the next
+                        waits = False  # the next turn shows how long the turn of the released tasks is
                     elif fresh:
                         busy = waits = True
                         self._release()
@@ -186,17 +189,17 @@ class RunQueue(trio.abc.Instrument):
             self._dispatches = False
 
     def _release(self) -> None:
-        """Let some go on that have just become able to."""
+        """Release some of the tasks that have just become able to run."""
         if self._turn_length > self._long_turn:
             self._share = max(1, self._share // 4)
         elif self._computing:
-            self._share = min(self._share, FEW_FRESH)  # they may be of the same kind
+            self._share = min(self._share, FEW_FRESH)  # these guests may be CPU-bound too
         elif self._share < MOST_FRESH:
             self._share *= 2
         for _ in range(self._share):
             trio.lowlevel.reschedule(self._fresh.pop())
             if not self._fresh:
-                self._share = 1  # nothing is known of the next that come
+                self._share = 1  # later tasks may be different
                 break
 
     def _slow_down(self) -> None:
@@ -209,7 +212,7 @@ _QUEUE: trio.lowlevel.RunVar[RunQueue] = trio.lowlevel.RunVar("wasi_trio run que
 
 
 def run_queue() -> RunQueue:
-    """That of the event loop that runs."""
+    """Return the queue of the current event loop."""
     try:
         return _QUEUE.get()
     except LookupError:

@@ -1,4 +1,4 @@
-"""The state of what runs at this moment, which an engine has one of."""
+"""The state of running code. Each engine has one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 class Guest(Protocol):
-    """The instance that a host function acts for, as far as others than the runtime's ``Store`` look at it."""
+    """The interface of the runtime's ``Store`` for other modules: the instance for which a host function runs."""
 
     flag_address: int
-    #: the ``Instance`` that it is a part of
+    #: The ``Instance`` that contains it.
     root: Any
 
     def epoch(self) -> str | None:
-        """The verdict on the guest at an epoch tick: None to go on, "" to give way, any other string is a trap's."""
+        """Decide at an epoch tick: None to continue, "" to yield, or the message of a trap."""
 
 
 if TYPE_CHECKING:
-    #: a host call that runs
-    HostCall = tuple[HostFunc | Lifted, Guest]
+    #: A running host call, and whether Ctrl-C may interrupt it.
+    HostCall = tuple[HostFunc | Lifted, Guest, bool]
 
 
 class Interruption:
-    """An attempt to interrupt a call: ``decided`` once it is known whether it was ``sent``."""
+    """An attempt to interrupt a call. ``decided`` is set when ``sent`` is final."""
 
     __slots__ = ("call", "decided", "sent")
 
@@ -38,13 +38,13 @@ class Interruption:
 
 
 class Running:
-    """Which guest runs, and which host function for it.
+    """The running guest, and the host function that runs for it.
 
-    While a guest runs, ``current`` is its store: host functions find the instance that called them there.
-    ``nested`` is true while the innermost guest call was made out of a host function, so cannot be suspended.
-    ``non_preemptible_since`` is the time, in the ticker's seconds, at which a guest made an asynchronous call into
-    another component, or None. Until the callee first waits it cannot be interrupted. ``host_call`` is the host
-    function that runs for a guest and ``interruption`` an attempt to interrupt it: see ``runtime._host_calls``.
+    While a guest runs, ``current`` is its store, where host functions find the calling instance. ``nested`` is true
+    while the innermost guest call comes from a host function, so it cannot be suspended. ``non_preemptible_since`` is
+    the time, in the ticker's seconds, at which a guest made an asynchronous call into another component, or None. Until
+    the callee first waits, it cannot be interrupted. ``host_call`` is the host function that runs for a guest.
+    ``interruption`` is an attempt to interrupt it. See ``runtime._host_calls``.
     """
 
     def __init__(self, ticker: Ticker) -> None:
@@ -54,5 +54,5 @@ class Running:
         self.non_preemptible_since: float | None = None
         self.host_call: HostCall | None = None
         self.interruption: Interruption | None = None
-        #: coroutines that began to wait where none may, with what they asked of trio
+        #: Coroutines that waited in a place that does not allow it, each with its yield to trio.
         self.orphans: list[tuple[Any, Any]] = []

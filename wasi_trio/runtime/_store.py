@@ -18,6 +18,7 @@ from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._containment import split
 from wasi_trio.runtime._engine import Engine, Limits
 from wasi_trio.runtime._host_calls import Pending, leave
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.runtime._memory import LinearMemory
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._streams import adopt
@@ -183,6 +184,7 @@ class Store(ComponentInstance):
         ffi.store_epoch_deadline_callback(self.pointer, engine.epoch_callback, None, None)
         ffi.context_set_epoch_deadline(self.context_pointer, 1)
 
+    @uninterrupted
     def close(self) -> Callable[[], None] | None:
         """Close its windows on memory, after which nothing may use the store. What is returned frees it; None if it is
         free already.
@@ -234,6 +236,7 @@ class Store(ComponentInstance):
         if self.entered:
             raise Trap("cannot enter component instance: a call into it is in progress")
 
+    @uninterrupted
     def call_nested(self, func: Any, raw: Any, count: int) -> None:
         """Call a core function from inside a host function; ``raw`` holds arguments, then results.
 

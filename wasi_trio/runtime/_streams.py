@@ -1,10 +1,10 @@
-"""Streams and futures of the Component Model with trio's manners, for host functions.
+"""Streams and futures of the Component Model for host functions, in the style of trio.
 
-A host function that is given a ``stream<T>`` or ``future<T>`` reads it through a StreamReader or FutureReader; one
-that returns a stream or future makes a pair with ``make_stream`` or ``make_future`` and returns the readable half.
+A host function that gets a ``stream<T>`` or ``future<T>`` reads it through a StreamReader or FutureReader. A host
+function that returns one creates a pair with ``make_stream`` or ``make_future`` and returns the readable half.
 
-Every ``async`` method is a checkpoint, and all are cancel-safe: a cancelled ``receive`` or ``get`` took nothing. Like
-trio's own streams these are for one task at a time, else trio.BusyResourceError.
+Every ``async`` method is a checkpoint and is cancel-safe: a cancelled ``receive`` or ``get`` takes nothing. Like trio's
+own streams, each half is for one task at a time. A second task gets trio.BusyResourceError.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from wasi_trio.component.concurrency._streams import SharedStream
 T = TypeVar("T")
 E = TypeVar("E", bound=HostEnd[Any])
 
-#: how many elements ``receive`` asks for where its caller does not say
+#: The default maximum number of elements for ``receive``.
 RECEIVE_SIZE = 64 << 10
 
 
@@ -51,7 +51,7 @@ class _Operation:
             self.event.set()
 
     async def wait(self, end: HostEnd[Any]) -> CopyResult:
-        """How the operation, which was started on ``end``, ended. Cancelling this cancels it."""
+        """Wait for the end of the operation on ``end`` and return its result. Cancellation cancels the operation."""
         if self.result is None:
             self.event = trio.Event()
             try:
@@ -66,7 +66,7 @@ class _Operation:
 
 
 class _Half(Generic[E]):
-    """One half of a stream or future; closing it lets the other half know."""
+    """One half of a stream or future. Closing it notifies the other half."""
 
     __slots__ = ("_closed", "_end")
 
@@ -75,14 +75,14 @@ class _Half(Generic[E]):
         self._closed = False
 
     def close(self) -> None:
-        """Give up this half; harmless when repeated. A task that waits in it gets trio.ClosedResourceError."""
+        """Close this half. May be called again. A task that waits in it gets trio.ClosedResourceError."""
         if not self._closed:
             self._closed = True
             self._end.cancel()
             self._end.drop()
 
     async def aclose(self) -> None:
-        """``close``, and a checkpoint."""
+        """Close this half as ``close`` does, with a checkpoint."""
         self.close()
         await trio.lowlevel.checkpoint()
 
@@ -95,33 +95,33 @@ class _Half(Generic[E]):
         await self.aclose()
 
     async def _start(self) -> None:
-        """What every operation does first: see that nothing speaks against it."""
+        """Check that a new operation may start."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
             raise trio.ClosedResourceError("this end was closed")
         if self._end.active:
-            raise trio.BusyResourceError("another task uses this end")
+            raise trio.BusyResourceError("another task is using this end")
 
 
 class StreamReader(_Half[HostReader], Generic[T]):
-    """The readable half of a stream: ``StreamReader[bytes]`` for ``stream<u8>``, else ``StreamReader[list[...]]``.
+    """The readable half of a stream: ``StreamReader[bytes]`` for ``stream<u8>``, otherwise ``StreamReader[list[...]]``.
 
-    What a host function is given for a ``stream`` it either reads or closes, or returns to pass it on.
-    ``async for`` gives what ``receive`` gives, to the end.
+    A host function that gets a ``stream`` must read it, close it, or return it to pass it on. ``async for`` yields the
+    results of ``receive`` until the end.
     """
 
     __slots__ = ("converter",)
 
     def __init__(self, stream: SharedStream) -> None:
         super().__init__(HostReader(stream))
-        #: converts each element for ``receive``, where elements need converting
+        #: Converts each element for ``receive``, or None.
         self.converter: Callable[[Any], Any] | None = None
 
     async def receive(self, max_items: int = RECEIVE_SIZE) -> T:
-        """At least one element and at most ``max_items``; b"" or [] once the writer has closed the stream.
+        """Return at least one element and at most ``max_items``, or b"" or [] after the writer has closed the stream.
 
-        (A stream without a type has elements of no content: for that this gives their number, 0 at the end.)
-        Raises trio.ClosedResourceError if this half was closed.
+        A stream without a type has elements without content. For such a stream this returns their number, 0 at the end.
+        Raises trio.ClosedResourceError if this half is closed.
         """
         if max_items < 1:
             raise ValueError("max_items must be at least 1")
@@ -146,13 +146,13 @@ class StreamReader(_Half[HostReader], Generic[T]):
         return data
 
     def into_shared(self) -> SharedStream:
-        """The stream itself, to be passed on; this reader is closed without the stream being closed."""
+        """Return the stream itself, to pass it on. This reader is closed, but the stream is not."""
         self._closed = True
         return self._end.into_shared()
 
 
 class StreamWriter(_Half[HostWriter], Generic[T]):
-    """The writable half of a stream, made by ``make_stream``."""
+    """The writable half of a stream, created by ``make_stream``."""
 
     __slots__ = ()
 
@@ -160,11 +160,12 @@ class StreamWriter(_Half[HostWriter], Generic[T]):
         super().__init__(HostWriter(stream))
 
     async def send_all(self, data: T) -> None:
-        """Write everything, and wait until it is read.
+        """Write all of ``data``, and wait until it is read.
 
-        That is bytes for ``u8``, a number for a stream without a type, else a list; it must not change meanwhile.
-        Raises trio.BrokenResourceError when the reader is gone, trio.ClosedResourceError if this half was closed,
-        HostError if ``data`` is not of the stream's type. When this is cancelled some of it may have been read.
+        ``data`` is bytes for ``u8``, a number for a stream without a type, otherwise a list. It must not change during
+        the call. Raises trio.BrokenResourceError if the reader is closed, trio.ClosedResourceError if this half is
+        closed, and HostError if ``data`` does not fit the stream's type. If this is cancelled, part of ``data`` may
+        have been read.
         """
         await self._start()
         if not data:
@@ -176,7 +177,7 @@ class StreamWriter(_Half[HostWriter], Generic[T]):
         if self._closed:
             raise trio.ClosedResourceError("this end was closed")
         if result is CopyResult.DROPPED:
-            raise trio.BrokenResourceError("the stream's reader is gone")
+            raise trio.BrokenResourceError("the stream's reader is closed")
 
 
 class FutureReader(_Half[HostFutureReader], Generic[T]):
@@ -186,15 +187,15 @@ class FutureReader(_Half[HostFutureReader], Generic[T]):
 
     def __init__(self, future: SharedFuture) -> None:
         super().__init__(HostFutureReader(future))
-        #: converts the value for ``get``, where it needs converting
+        #: Converts the value for ``get``, or None.
         self.converter: Callable[[Any], Any] | None = None
         self._outcome: _Operation | None = None
 
     async def get(self) -> T:
-        """The value, once it is written; the same each time.
+        """Wait for the value and return it. Every call returns the same value.
 
-        Raises trio.BrokenResourceError if the writer is gone and never wrote one, trio.ClosedResourceError if this
-        half was closed before.
+        Raises trio.BrokenResourceError if the writer closed without a value, and trio.ClosedResourceError if this half
+        was closed before.
         """
         if self._outcome is None:
             await self._start()
@@ -210,17 +211,17 @@ class FutureReader(_Half[HostFutureReader], Generic[T]):
         else:
             await trio.lowlevel.checkpoint()
         if self._outcome.result is CopyResult.DROPPED:
-            raise trio.BrokenResourceError("the future's writer is gone and wrote no value")
+            raise trio.BrokenResourceError("the future's writer closed without a value")
         return cast(T, self._outcome.data)
 
     def into_shared(self) -> SharedFuture:
-        """The future itself, to be passed on; this reader is closed without the future being closed."""
+        """Return the future itself, to pass it on. This reader is closed, but the future is not."""
         self._closed = True
         return self._end.into_shared()
 
 
 class FutureWriter(Generic[T]):
-    """The writable half of a future, made by ``make_future``."""
+    """The writable half of a future, created by ``make_future``."""
 
     __slots__ = ("_done", "_end")
 
@@ -229,17 +230,17 @@ class FutureWriter(Generic[T]):
         self._done = False
 
     def set(self, value: T) -> None:
-        """Write the value; it is kept for the reader, and dropped if there is none any more.
+        """Write the value. It is kept for the reader, or dropped if the reader is closed.
 
-        Raises RuntimeError if the future has a value or was closed, HostError if this is none of the future's type.
+        Raises RuntimeError if the future has a value or is closed, and HostError if the value does not fit the type.
         """
         if self._done:
-            raise RuntimeError("the future has a value already, or was closed")
+            raise RuntimeError("the future already has a value or is closed")
         self._end.start_write(value, _ignore)
         self._done = True
 
     def close(self) -> None:
-        """Give the future up; harmless once it has a value. A guest that reads one without a value traps."""
+        """Close the future. No effect if it has a value. A guest that reads a future without a value traps."""
         if not self._done:
             self._done = True
             self._end.drop()
@@ -250,24 +251,24 @@ def _ignore(result: CopyResult, data: Any) -> None:
 
 
 def make_stream(element: ValType | None) -> tuple[StreamWriter[Any], SharedStream]:
-    """A stream of elements of this type, and its readable half as a value that a host function may return."""
+    """Return the writer of a new stream, and its readable half as a value that a host function may return."""
     stream = SharedStream(element)
     return StreamWriter(stream), stream
 
 
 def make_future(type_: ValType | None) -> tuple[FutureWriter[Any], SharedFuture]:
-    """A future of this type, and its readable half as a value that a host function may return."""
+    """Return the writer of a new future, and its readable half as a value that a host function may return."""
     future = SharedFuture(type_)
     return FutureWriter(future), future
 
 
 def discard(value: Any) -> None:
-    """Drop a readable half that was given to a host function, reader or not, if anything is left to drop."""
+    """Drop a readable half that a host function got, whether it is a reader or not, unless it has a holder."""
     shared: Shared = value.into_shared()
     if not shared.held:
         shared.discard()
 
 
 def adopt(shared: Any) -> StreamReader[Any] | FutureReader[Any]:
-    """What a host function is given for the readable end of a stream or future that a guest passes to it."""
+    """Return the reader that a host function gets for the readable end of a guest's stream or future."""
     return StreamReader(shared) if isinstance(shared, SharedStream) else FutureReader(shared)

@@ -1,6 +1,6 @@
-"""Epoch ticks: what makes a busy guest give way.
+"""Epoch ticks, which make a busy guest yield.
 
-A thread advances the engine's epoch while guests run, and sleeps while none does.
+A thread advances the engine's epoch while guests run, and sleeps otherwise.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from random import uniform
 from time import monotonic
 from typing import Any
 
-#: seconds between two ticks, unless many guests compute: one that does gives way at the next tick
+#: Seconds between two ticks, unless many guests compute. A guest that computes yields at the next tick.
 TICK = 0.010
 
 
 class Ticker:
-    """Advances an engine's epoch every ``period`` seconds as long as guests are being run.
+    """Advances an engine's epoch every ``period`` seconds while guests run.
 
-    ``ticks`` counts the ticks so far, and ``ticked`` the seconds that were between them. Whoever is about to run a
-    guest bumps ``runs`` and calls ``wake`` if ``asleep`` is set: the thread goes to sleep once it has seen a whole tick
-    without a run.
+    ``ticks`` counts the ticks, and ``ticked`` adds up the seconds between them. Code that is about to run a guest must
+    increment ``runs``, and call ``wake`` if ``asleep`` is set. The thread goes to sleep after a whole tick without a
+    run.
     """
 
     def __init__(self, increment_epoch: Callable[[], Any]) -> None:
@@ -30,9 +30,9 @@ class Ticker:
         self.runs = 0
         self.running = False
         self.asleep = True
-        #: called by the thread at each tick; they must not raise and take next to no time
+        #: Callbacks of the thread for each tick. They must not raise, and must be very short.
         self.watchers: tuple[Callable[[], None], ...] = ()
-        #: called by the thread every ``beats`` seconds or so; where it says so guests look at the epoch, besides ticks
+        #: Called by the thread about every ``beats`` seconds. If it returns True, guests check their epoch.
         self.beat: Callable[[], bool] | None = None
         self.beats = TICK
         self._next_beat = 0.0
@@ -58,7 +58,7 @@ class Ticker:
             self._thread = None
 
     def tick(self, seconds: float) -> None:
-        """Let so much time go by, as guests see it."""
+        """Advance the guests' time by ``seconds``."""
         self.ticked += seconds
         self.ticks += 1
         self._increment_epoch()
@@ -67,8 +67,8 @@ class Ticker:
         seen = -1
         while not self._rest(period := self.period):
             if self.runs == seen and not self.running:
-                # Clear first, look again after: a run (or the end) that comes in between either is seen here
-                # or sees `asleep` and sets the event.
+                # Clear first and check afterwards. If a run or ``close`` comes in between, either this thread sees it,
+                # or it sees `asleep` and sets the event.
                 self._awake.clear()
                 self.asleep = True
                 if self.runs == seen and not self.running and not self._stop.is_set():
@@ -79,24 +79,24 @@ class Ticker:
             self._tell_watchers()
 
     def _tell_watchers(self) -> None:
-        # Not in the loop above, whose variables would keep the last one while the thread sleeps.
+        # Separate from the loop above, whose variables would keep the last watcher alive while the thread sleeps.
         for watch in self.watchers:
             watch()
 
     def _rest(self, period: float) -> bool:
-        """Wait until the next tick; true if there is to be none."""
+        """Wait until the next tick. Return whether the thread must stop."""
         beat = self.beat
         if beat is None:
             return self._stop.wait(period)
         now = monotonic()
         tick = now + period
-        if now - self._next_beat > self.beats:  # the thread has slept: what begins to run then is not always sampled
+        if now - self._next_beat > self.beats:  # after a sleep: a guest that starts then is not always sampled
             self._next_beat = now + self.beats * uniform(0.0, 1.0)
         while now < tick:
             if now >= self._next_beat:
                 if beat():
                     self._increment_epoch()
-                # Not in step with anything that guests do, ticks included.
+                # A random interval avoids synchronization with guests and ticks.
                 self._next_beat = now + self.beats * uniform(0.5, 1.5)
             if self._stop.wait(max(0.0, min(tick, self._next_beat) - now)):
                 return True

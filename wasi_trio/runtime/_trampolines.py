@@ -29,6 +29,7 @@ from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._host_calls import Pending, after_failure, running, suspended_at
+from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._store import Store
 
 _MASK32 = 0xFFFF_FFFF
@@ -121,15 +122,24 @@ def acting(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
 
 @functools.cache
 def _lowered(
-    *, marked: bool, waits: bool, lends: bool, fallible: bool, pointer_slot: int | None, pending_slot: int
+    *,
+    marked: bool,
+    waits: bool,
+    interruptible: bool,
+    lends: bool,
+    fallible: bool,
+    pointer_slot: int | None,
+    pending_slot: int,
 ) -> Callable[..., Any]:
     """Makes the callback of a lowered function.
 
-    ``marked`` says that it is a host function, ``lends`` that its arguments may be borrowed handles. ``pointer_slot``
+    ``marked`` says that it is a host function, ``interruptible`` that it is a user's, whose code Ctrl-C may interrupt,
+    and ``lends`` that its arguments may be borrowed handles. ``pointer_slot``
     is that of the pointer for a result that does not fit, ``pending_slot`` that of the answer whether to wait.
     """
 
     def build(source: Source) -> None:
+        call = f"(func, store, {interruptible})"
         orphan = f"if coroutine is not None and coroutine.cr_suspended: {source.use(_orphan)}(engine, coroutine)"
         with callback(source, orphan if waits else None):
             if waits:
@@ -146,16 +156,16 @@ def _lowered(
                     source.line("context.lenders = []")
             pointer = "0" if pointer_slot is None else f"raw[{pointer_slot}] & {_MASK32}"
             if marked:
-                with running(source, "(func, store)"), catching_err(source, fallible):
-                    _write_first_step(source, waits)
+                with running(source, call), catching_err(source, fallible):
+                    _write_first_step(source, waits, interruptible)
             else:
                 with catching_err(source, fallible):
-                    _write_first_step(source, waits)
+                    _write_first_step(source, waits, interruptible)
             if waits:
                 with source.block("if coroutine is not None:"):
                     source.line(
                         f"store.pending = {source.use(Pending)}(coroutine, trap, store_result, context, {pointer}, "
-                        f"{'lenders' if lends else '()'}, {fallible}, {'(func, store)' if marked else None})"
+                        f"{'lenders' if lends else '()'}, {fallible}, {call if marked else None})"
                     )
                     suspend(source, pending_slot)
             if lends:
@@ -168,14 +178,24 @@ def _lowered(
     return write_function("host call", ("engine", "func", "options", "callee", "lift", "store_result"), build)
 
 
-def _write_first_step(source: Source, waits: bool) -> None:
+def _first_step(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    return coroutine.send(None)
+
+
+_interruptible_first_step = interruptible(_first_step)
+
+
+def _write_first_step(source: Source, waits: bool, interruptible: bool) -> None:
     """Write the call; the first step of a coroutine is taken here and now, as most calls are over with it."""
     source.line("value = callee(store, *arguments)")
     if waits:
         with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
             source.line("coroutine = value")
             with source.block("try:"):
-                source.line("trap = coroutine.send(None)")
+                step = (
+                    f"{source.use(_interruptible_first_step)}(coroutine)" if interruptible else "coroutine.send(None)"
+                )
+                source.line(f"trap = {step}")
             with source.block("except StopIteration as stop:"):
                 source.line("value = stop.value")
                 source.line("coroutine = None")
@@ -209,12 +229,13 @@ def lower_trampoline(
     waits: bool,
     *,
     runs_guest: bool = False,
+    interruptible: bool = False,
     typed: tuple[t.ValType, ...] | None = None,
 ) -> Trampoline:
     """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower").
 
-    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function. ``typed`` are the types of
-    the parameters with Python classes.
+    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function. ``interruptible`` says that
+    it is a user's host function. ``typed`` are the types of the parameters with Python classes.
     """
     func, options = lower.func, lower.options
     type_ = func.type
@@ -231,6 +252,7 @@ def lower_trampoline(
     make = _lowered(
         marked=not runs_guest,
         waits=waits,
+        interruptible=interruptible,
         lends=lends,
         fallible=isinstance(type_.result, t.Result),
         pointer_slot=2 * (len(params) - 1) if spills else None,

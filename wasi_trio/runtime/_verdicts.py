@@ -1,8 +1,8 @@
-"""Which components have been compiled before, without a fault and within their limits.
+"""Remembers which components were compiled before, without a fault and within their limits.
 
-Such a component is compiled like a trusted one from then on: in the process that wants it, out of wasmtime's cache. A
-verdict is an empty file whose name is a hash of the component and of what compiled it. Whoever can write to
-that folder can write to wasmtime's beside it, too, whose content is run as machine code.
+Such a component is then compiled like a trusted one: in the process that needs it, from wasmtime's cache. A verdict is
+an empty file. Its name is a hash of the component and the compiler. Anyone who can write to this folder can also write
+to wasmtime's folder beside it, whose content is run as machine code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
 
 
 class Verdicts:
-    """Those on components that are compiled with these features; none, and none are kept, where ``kept`` is false."""
+    """The verdicts on components compiled with these features. If ``kept`` is false, none are stored or found."""
 
     def __init__(self, features: Collection[str], kept: bool) -> None:
         library = os.stat(ffi.LIBRARY)
@@ -26,18 +26,18 @@ class Verdicts:
         self._kept = kept
 
     def name(self, data: bytes) -> str:
-        """The name of the verdict on a component."""
+        """Return the name of the verdict on a component."""
         digest = hashlib.sha256(self._compiler)
         digest.update(data)
         return digest.hexdigest()
 
     def has(self, name: str) -> bool:
-        """Whether a component has been compiled before, by its name."""
+        """Return whether a component was compiled before, by its name."""
         path = self._path(name)
         return path is not None and path.exists()
 
     def add(self, name: str) -> None:
-        """Remember that a component has been compiled. Where there is no place for that, it will be asked again."""
+        """Store that a component was compiled. If that is not possible, it will be checked again."""
         path = self._path(name)
         if path is not None:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Serving HTTP components: the request handler and what it takes and gives."""
+"""The request handler for HTTP components, its options and its messages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from wasi_trio.lazy import lazily
 if TYPE_CHECKING:
     from wasi_trio.serve._logs import JsonFormatter
     from wasi_trio.serve._middleware import Chain
-    from wasi_trio.serve._settings import SettingError
     from wasi_trio.serve.asgi._application import Application
     from wasi_trio.serve.pool._exchange import Exchange, ExchangeFailed
     from wasi_trio.serve.pool._handler import ProxyHandler
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._options import HandlerOptions
+    from wasi_trio.serve.settings._setting import SettingError
     from wasi_trio.wasi.http._body import Body, BodyAborted
     from wasi_trio.wasi.http._messages import Request, Response
 
@@ -49,6 +49,6 @@ __getattr__, __dir__ = lazily(
         "ProxyHandler": "wasi_trio.serve.pool._handler",
         "Request": "wasi_trio.wasi.http._messages",
         "Response": "wasi_trio.wasi.http._messages",
-        "SettingError": "wasi_trio.serve._settings",
+        "SettingError": "wasi_trio.serve.settings._setting",
     },
 )

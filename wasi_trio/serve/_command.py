@@ -1,4 +1,4 @@
-"""What ``wasi_trio serve`` does once its command line is understood."""
+"""The ``wasi_trio serve`` command after its command line has been parsed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener, ListenError, address_of, listening, open_listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._notify import ServiceManager
 from wasi_trio.serve.process._orders import understand
 from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.process._service import Service, administered, exported, new_metrics
-from wasi_trio.serve.process._watching import check_watching, tell_unwatched
-from wasi_trio.serve.routing._versions import Loader, tell_pins
+from wasi_trio.serve.process._watching import check_watching, warn_unwatched
+from wasi_trio.serve.routing._versions import Loader, log_pins
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._switch import wanted
 from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._loading import check_address_space
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class CommandError(Exception):
-    """The server cannot be started; the message is one line."""
+    """The server cannot start. The message is one line."""
 
 
 def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None:
-    """Serve components until told to stop; raises CommandError.
+    """Serve components until told to stop. Raise CommandError if the server cannot start.
 
-    ``given`` are settings by name, as the command line has them. Others come from the environment and ``config_file``.
+    ``given`` are the settings from the command line. Others come from the environment and from ``config_file``.
     """
     raise_limit()
     ignore_hang_up()
@@ -55,7 +55,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
         if settings["watch"]:
             check_watching()
         if isinstance(settings["profile"], GuestProfile):
-            # It is to end no process in which nothing takes it yet, or any more. Workers have this from here.
+            # Without a handler SIGUSR2 would kill the process. Workers inherit this.
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         with ExitStack() as stack:
             engine = stack.enter_context(settings.engine_options().open())
@@ -70,12 +70,12 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             admin = settings["admin-addr"]
             admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
             _announce(listeners, shutdown_socket, admin_socket)
-            tell_pins(versions)
-            tell_unwatched(orders.settings)
+            log_pins(versions)
+            warn_unwatched(orders.settings)
             if supervised:
                 from wasi_trio.serve.process._supervisor import Supervisor
 
-                # What the workers load was compiled by this, and is in wasmtime's cache.
+                # Compiling has put the workers' code into wasmtime's cache.
                 del loaded, loader
                 engine.close()
                 supervisor = Supervisor(orders, versions, protocols.workers, listeners, admin_socket, reloading)
@@ -107,8 +107,8 @@ async def _main(
     manager: ServiceManager,
     reloading: Reloading,
 ) -> None:
-    """Run what serves until a signal, or a connection to the shutdown address, sets its event."""
-    async with shutdown_on_signals(reloading.want_all) as stop, trio.open_nursery() as nursery:
+    """Run the server until a signal, or a connection to the shutdown address, sets its event."""
+    async with shutdown_on_signals(reloading.request_all) as stop, trio.open_nursery() as nursery:
         nursery.start_soon(manager.run, stop)
         if shutdown_socket is not None:
             nursery.start_soon(shutdown_on_connection, shutdown_socket, stop)

@@ -1,4 +1,4 @@
-"""The TOML file with the settings of a server, among which ours have the table ``[wasi_trio]``."""
+"""The TOML configuration file of a server. The table ``[wasi_trio]`` holds the settings of this package."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wasi_trio.serve._settings import PREFIX, TABLE, SettingError, Settings, from_environment, from_table
+from wasi_trio.serve.settings._setting import PREFIX, TABLE, SettingError
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._sources import from_environment, from_table
 
-#: the environment variable that names the file
+#: The environment variable that names the file.
 VARIABLE = f"{PREFIX}CONFIG"
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What is in a configuration file: our table, None if it has none, and the settings of the server itself."""
+    """The content of a configuration file: the table ``[wasi_trio]``, if any, and hypercorn's settings."""
 
     path: str
     table: object
@@ -22,7 +24,7 @@ class ConfigFile:
 
 
 def read_config_file(path: str) -> ConfigFile:
-    """Read a TOML file; raises SettingError."""
+    """Read a TOML file. Raise SettingError if it cannot be read or parsed."""
     import tomllib
 
     try:
@@ -37,15 +39,15 @@ def read_config_file(path: str) -> ConfigFile:
 
 
 def gather(
-    given: Mapping[str, Any], environment: Mapping[str, str], file: ConfigFile | None, *, ours: bool = True
+    given: Mapping[str, Any], environment: Mapping[str, str], file: ConfigFile | None, *, standalone: bool = True
 ) -> Settings:
-    """The settings out of all that tells of them, ``given`` first; raises SettingError.
+    """Combine the settings of all sources. Raise SettingError for an invalid one.
 
-    ``ours`` is whether the server is that of ``wasi_trio serve``.
+    ``given`` overrides the environment, which overrides the file. ``standalone`` is true for ``wasi_trio serve``.
     """
     values: dict[str, Any] = {}
     if file is not None and file.table is not None:
-        values.update(from_table(file.table, file.path, ours=ours))
-    values.update(from_environment(environment, ours=ours))
+        values.update(from_table(file.table, file.path, standalone=standalone))
+    values.update(from_environment(environment, standalone=standalone))
     values.update(given)
     return Settings(values)

@@ -1,4 +1,4 @@
-"""hypercorn's configuration file, as far as it says how our own server listens and what it allows its clients."""
+"""hypercorn's configuration file. The server obeys its keys for listening and for limits on clients."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from hypercorn.config import Config
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.serve._config_file import ConfigFile
 from wasi_trio.serve._listening import SocketOptions
-from wasi_trio.serve._settings import SettingError, Settings
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord
 from wasi_trio.serve.http._limits import ConnectionLimits
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi._arguments import ListenAddress, check_access_format, parse_listen_address
 
 logger = get_logger("wasi_trio.serve")
 
-#: atoms of an access log's format that hypercorn does not have
+#: The atoms of an access log's format that hypercorn lacks.
 _OURS = frozenset({"instance", "request_id", "span_id", "trace_id"})
-#: fields of the request that its line in JSON has
+#: The request fields in a JSON access log.
 _SHOWN_FIELDS = frozenset({"host", "referer", "user-agent"})
 _NUMBER = (int, float)
 _TEXTS = (list,)
@@ -39,9 +40,9 @@ _WORDS: dict[tuple[type, ...], str] = {
     (str,): "a string",
     (str, list): "a string or a list of strings",
 }
-#: hypercorn's default of ``keep_alive_max_requests``
+#: hypercorn's default of ``keep_alive_max_requests``.
 _MANY = Config().keep_alive_max_requests
-#: hypercorn's settings that are obeyed, and the types that they may have
+#: The keys of hypercorn that the server obeys, with their types.
 _OBEYED: dict[str, tuple[type, ...]] = {
     "access_log_format": (str,),
     "accesslog": (str,),
@@ -81,13 +82,15 @@ _OBEYED: dict[str, tuple[type, ...]] = {
 
 
 class ProtocolOptions:
-    """How a server of ours listens, and what it allows its clients; making it raises SettingError.
+    """The server's addresses, sockets, TLS and limits on clients. Constructing it raises SettingError.
 
-    ``secure`` are the addresses to serve over TLS, ``plain`` those without, ``sockets`` how they are opened, and
-    ``tls`` what TLS needs, None without. ``limits`` are those of a connection. ``workers`` is the number of processes,
-    and ``drain_timeout`` how long connections are waited for in the end. ``response_headers`` are added to every
-    response, ``adds_date`` says whether the date is as well. Requests for other hosts than ``server_names``, if there
-    are any, are not found, and guests see the path below ``root_path``. ``access_log`` is told of each response.
+    ``secure`` and ``plain`` are the addresses with and without TLS, and ``tls`` is the TLS context, if any. ``sockets``
+    are the socket options, and ``limits`` apply to each connection. ``workers`` is the number of processes.
+    ``drain_timeout`` bounds the wait for active connections during shutdown, in seconds.
+
+    The server adds ``response_headers`` to every response, and a ``date`` field if ``adds_date``. If ``server_names``
+    is not empty, it answers requests for other hosts with 404. Guests see the path below ``root_path``. The server
+    calls ``access_log`` for each response.
     """
 
     def __init__(self, file: ConfigFile | None, settings: Settings) -> None:
@@ -119,7 +122,7 @@ class ProtocolOptions:
 
 
 def default_config() -> Config:
-    """hypercorn's configuration with what is otherwise here than there."""
+    """Return hypercorn's configuration with this server's defaults."""
     config = Config()
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
@@ -133,7 +136,7 @@ def _limits(config: Config, settings: Settings) -> ConnectionLimits:
     return ConnectionLimits(
         max_head=config.h11_max_incomplete_size,
         keep_alive_timeout=config.keep_alive_timeout,
-        # By itself hypercorn ends a connection of HTTP/2 after 1000 requests with whatever is under way on it.
+        # hypercorn's default closes an HTTP/2 connection after 1000 requests, and resets its active ones.
         max_requests=math.inf if config.keep_alive_max_requests == _MANY else config.keep_alive_max_requests,
         send_timeout=_or_infinity(settings["send-timeout"]),
         read_timeout=_or_infinity(config.read_timeout),
@@ -150,7 +153,7 @@ def _or_infinity(seconds: float | None) -> float:
 
 
 class _Atoms(Mapping[str, Any]):
-    """What an access log's line is made of, as it is shown: paths and fields are in the words of clients and guests."""
+    """The atoms of a line in an access log. Text of clients and guests is escaped and cut."""
 
     def __init__(self, atoms: Mapping[str, Any], about: Mapping[str, str]) -> None:
         self._atoms = atoms
@@ -194,7 +197,7 @@ def _access_log(config: Config, settings: Settings) -> AccessLog | None:
 
 
 class _Time:
-    """The time of a line in JSON, whose costly part is made once a second."""
+    """The timestamp of a JSON line. The part that is slow to format is cached for a second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -228,7 +231,7 @@ def _access_in_json(logger: logging.Logger, record: AccessRecord) -> None:
         **{name.replace("-", "_"): shown(value) for name, value in fields.items()},
         **{name: shown(value) for name, value in record.about.items() if name != "request"},
     }
-    # Not by ``info``, which would look for who calls it: a tenth of what the line costs.
+    # ``info`` would look up its caller, which takes a tenth of the time for the line.
     logger.handle(logging.LogRecord(logger.name, logging.INFO, __file__, 0, json.dumps(line), None, None))
 
 
@@ -246,17 +249,17 @@ def _config(file: ConfigFile | None, settings: Settings) -> Config:
         if access not in ("text", "json"):
             config.access_log_format = access
     if config.certfile is None and config.keyfile is not None:
-        raise SettingError("there is a keyfile, but no certfile: TLS needs both")
+        raise SettingError("keyfile is set without certfile: TLS needs both")
     if config.keyfile is None:
         config.keyfile = config.certfile
     if config.keyfile_password is None:
-        # OpenSSL would ask for one on the terminal.
+        # OpenSSL would otherwise prompt for a password on the terminal.
         config.keyfile_password = ""
     try:
         check_access_format(config.access_log_format)
         _ = config.log
     except (OSError, ValueError) as error:
-        raise SettingError(f"cannot log as {file.path if file else ''} says: {error}") from None
+        raise SettingError(f"cannot set up the access log of {file.path if file else ''}: {error}") from None
     logger = config.log.access_logger
     if access == "json" and logger is not None:
         for handler in logger.handlers:
@@ -265,10 +268,10 @@ def _config(file: ConfigFile | None, settings: Settings) -> Config:
 
 
 def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
-    """hypercorn's settings in a file, each with the right type."""
+    """Return the keys that the server obeys, with values of the right type."""
     for key, why in (
-        ("quic_bind", "QUIC is served by hypercorn alone"),
-        ("use_reloader", "only hypercorn itself reloads"),
+        ("quic_bind", "only hypercorn serves QUIC"),
+        ("use_reloader", "only hypercorn reloads with this key"),
     ):
         if file.server.get(key):
             raise SettingError(f"{key} in {file.path}: {why}: run hypercorn -c {file.path} wasi_trio.asgi:app")
@@ -287,7 +290,7 @@ def _obeyed(file: ConfigFile) -> list[tuple[str, Any]]:
         if key not in ("bind", "insecure_bind", "include_date_header", "worker_class"):
             obeyed.append((key, _verify_mode(file, value) if key == "verify_mode" else value))
     if others:
-        logger.warning("%s: wasi_trio serve makes no use of %s", file.path, ", ".join(others))
+        logger.warning("%s: wasi_trio serve ignores %s", file.path, ", ".join(others))
     return obeyed
 
 
@@ -296,7 +299,7 @@ def _verify_mode(file: ConfigFile, value: Any) -> ssl.VerifyMode:
         return ssl.VerifyMode[value] if isinstance(value, str) else ssl.VerifyMode(value)
     except (KeyError, ValueError):
         names = ", ".join(mode.name for mode in ssl.VerifyMode)
-        raise SettingError(f"Invalid value for verify_mode in {file.path}: {value!r} is none of {names}") from None
+        raise SettingError(f"Invalid value for verify_mode in {file.path}: {value!r} is not one of {names}") from None
 
 
 def _addresses(file: ConfigFile | None, key: str) -> list[ListenAddress]:

@@ -1,9 +1,10 @@
-"""When the process collects garbage.
+"""The schedule of full garbage collections.
 
-Nothing here leaves cycles for each request, instance or connection, so there is little to collect. But a full
-collection looks at every object there is, and guests can have a server hold millions: one took 0.3 s with the handles
-of a single instance. So full collections are not left to CPython's counts of allocations. What guests have the host
-hold is counted in bytes (``Budget``): many objects where few bytes are held are garbage, and it is time.
+Requests, instances and connections leave no cycles behind, so there is little garbage. But a full collection visits
+every object, and guests can make a server hold millions of objects. One collection took 0.3 s with the handles of a
+single instance. CPython schedules collections by the number of allocations, which is too often here. This module
+compares the number of allocated blocks with the bytes that guests hold (``Budget``). Many blocks for few bytes are
+probably garbage.
 """
 
 from __future__ import annotations
@@ -15,53 +16,53 @@ import trio
 
 from wasi_trio.component._account import Budget
 
-#: seconds between two looks at whether to collect
+#: The interval between two checks, in seconds.
 INTERVAL = 10.0
-#: collections of the younger generations, since the last full one, from which another is worth its time
+#: The number of younger collections after the last full one that makes another worthwhile.
 WORTHWHILE = 10
-#: allocated blocks, beyond those that were there at first, up to which a full collection is short
+#: The number of allocated blocks, beyond those at the start, up to which a full collection is short.
 FEW = 1_000_000
-#: bytes that are counted, at least, for a block that a guest has the host allocate
+#: The least number of bytes that the budget counts for one allocated block.
 BLOCK = 64
-#: seconds after which it is done all the same, where blocks have doubled since: cycles in host functions may be why
-PATIENCE = 60.0
+#: The time after which a doubled number of blocks causes a collection, in seconds. Host functions may leave cycles.
+DOUBLED_INTERVAL = 60.0
 
 _NEVER = 1_000_000_000
 
 
 def freeze_garbage_collection() -> None:
-    """Keep everything that is loaded by now out of garbage collection, for as long as the process lives.
+    """Exclude all objects that exist now from garbage collection, for the life of the process.
 
-    It is some hundred thousand objects. Looking through them now and then would stop the event loop for tens of
-    milliseconds each time.
+    These are some hundred thousand objects. Each visit to all of them would block the event loop for tens of
+    milliseconds.
     """
     gc.collect()
     gc.freeze()
 
 
 class FullCollections:
-    """Decides when all generations are collected, instead of CPython: see the module.
+    """The schedule of full collections, in CPython's place: see the module.
 
-    CPython 3.14 collects the oldest generation in small steps by itself, and ignores that threshold.
+    CPython 3.14 collects the oldest generation in small steps and ignores that threshold.
     """
 
     def __init__(self, budget: Budget) -> None:
         first, second, _ = gc.get_threshold()
         gc.set_threshold(first, second, _NEVER)
         self._budget = budget
-        #: blocks at first, and after the last full collection
+        #: The number of blocks at the start, and after the last full collection.
         self._base = self._blocks = sys.getallocatedblocks()
         self._since = 0.0
 
     def due(self, now: float) -> bool:
-        """Whether to collect now; ``now`` is in seconds."""
+        """Return whether to collect now. ``now`` is in seconds."""
         if gc.get_count()[2] < WORTHWHILE:
             return False
         blocks = sys.getallocatedblocks()
         more = blocks - self._base
         if more < FEW or more - self._budget.used // BLOCK > FEW:
             return True
-        return now - self._since > PATIENCE and blocks > 2 * self._blocks
+        return now - self._since > DOUBLED_INTERVAL and blocks > 2 * self._blocks
 
     def collect(self, now: float) -> None:
         """Collect all generations."""
@@ -69,11 +70,11 @@ class FullCollections:
         gc.collect()
         self._blocks = sys.getallocatedblocks()
         self._since = now
-        # Much garbage is a peak, after which memory is to be given back.
+        # Much garbage was a peak of memory, so trimming should return it to the system.
         self._budget.peak = max(self._budget.peak, self._budget.used + BLOCK * (before - self._blocks))
 
     async def run(self) -> None:
-        """Collect whenever it is due, until this is cancelled."""
+        """Collect whenever a collection is due, until cancelled."""
         while True:
             await trio.sleep(INTERVAL)
             now = trio.current_time()

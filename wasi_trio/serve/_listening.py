@@ -1,4 +1,4 @@
-"""Where a server listens: IP addresses, Unix sockets, and sockets that the process was started with."""
+"""Listening sockets: at IP addresses, at Unix paths, and inherited from the parent process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from wasi_trio.wasi._arguments import InheritedSocket, ListenAddress, UnixAddress
 
-#: connections that the system may hold until they are accepted: as many as come in a burst
+#: The maximum length of the accept queue, enough for a burst of clients.
 BACKLOG = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class SocketOptions:
-    """How sockets are opened: their backlog, and the mode and the owner of Unix sockets (None: as they come)."""
+    """The options of listening sockets: their backlog, and the mode and owner of Unix sockets (None: the default)."""
 
     backlog: int = BACKLOG
     umask: int | None = None
@@ -27,18 +27,18 @@ class SocketOptions:
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on; the message is one line."""
+    """The server cannot listen on an address. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket, and whether TLS is spoken there."""
+    """A listening socket, and whether it speaks TLS."""
 
     sock: socket.socket
     secure: bool = False
 
     def announce(self, what: str = "Serving") -> None:
-        """Say on standard error that it is there."""
+        """Print the address to standard error."""
         scheme = "https" if self.secure else "http"
         if self.sock.family == socket.AF_UNIX:
             name = self.sock.getsockname()
@@ -52,7 +52,7 @@ class Listener:
 def listening(
     secure: Iterable[ListenAddress], plain: Iterable[ListenAddress], options: SocketOptions
 ) -> Iterator[list[Listener]]:
-    """Listen on addresses; in the end the sockets are closed and the Unix ones removed. Raises ListenError."""
+    """Listen on addresses. On exit, close the sockets and remove the Unix sockets' files. Raise ListenError."""
     with ExitStack() as stack:
         listeners = []
         for kind, addresses in ((True, secure), (False, plain)):
@@ -64,7 +64,7 @@ def listening(
 
 @contextmanager
 def open_listener(address: ListenAddress, options: SocketOptions) -> Iterator[socket.socket]:
-    """A listening socket; raises ListenError."""
+    """Open a listening socket, and close it on exit. Raise ListenError."""
     try:
         if isinstance(address, UnixAddress):
             listener = _bind_unix(address.path, options)
@@ -105,10 +105,10 @@ def _bind_unix(path: str, options: SocketOptions) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that no server listens on any more."""
+    """Remove the file of a Unix socket without a listener."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # binding says that it is in use
+            return  # bind() reports that the path is in use
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -118,7 +118,7 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
         except BlockingIOError:
-            return  # its queue is full: somebody is there
+            return  # the queue is full, so there is a listener
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -133,11 +133,11 @@ def _inherit(descriptor: int, options: SocketOptions) -> socket.socket:
     listener = socket.socket(fileno=descriptor)
     try:
         if listener.type != socket.SOCK_STREAM:
-            raise OSError("it is no stream socket")
+            raise OSError("it is not a stream socket")
         if listener.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-            raise OSError("it is neither of IP nor a Unix socket")
+            raise OSError("it is neither an IP socket nor a Unix socket")
         if listener.family != socket.AF_UNIX:
-            # Inherited by what is accepted, as by the sockets of our own.
+            # Accepted sockets inherit this option.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.listen(options.backlog)
         listener.setblocking(False)
@@ -149,13 +149,13 @@ def _inherit(descriptor: int, options: SocketOptions) -> socket.socket:
 
 
 def bind(address: tuple[str, int], backlog: int = BACKLOG) -> socket.socket:
-    """A listening socket at an IP address and port (0 for any that is free); raises OSError."""
+    """Listen at an IP address and port (0: a free port), and return the socket. Raise OSError."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # So that an address can be used again at once although connections to the last server linger.
+        # A restarted server can bind while connections of its predecessor are in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by what is accepted: small parts of a response must not wait for acknowledgements.
+        # Accepted sockets inherit this option. Small parts of a response must not wait for acknowledgements.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
         listener.listen(backlog)
@@ -167,6 +167,6 @@ def bind(address: tuple[str, int], backlog: int = BACKLOG) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """``HOST:PORT`` as it stands in a URL."""
+    """Return ``HOST:PORT``, as in a URL."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""From a file to a component that requests can be given to."""
+"""Loading of HTTP components from files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from wasi_trio.component._names import parse_import_name
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve.pool._guest import guest_calls
-from wasi_trio.wasi._loading import LoadError, compile_component, link_compiled, read_component, refused
+from wasi_trio.wasi._loading import LoadError, compile_component, link_compiled, load_error, read_component
 
 __all__ = ["LoadError", "link", "link_http", "load"]
 
 
 def load(engine: Engine, path: str | None, imports: Imports | None = None) -> LinkedComponent:
-    """The component in a file, or the built-in one, compiled and linked; raises LoadError.
+    """Read, compile and link the component in a file, or the built-in one for None. Raise LoadError.
 
-    ``imports`` are provided beside WASI.
+    ``imports`` supplement WASI.
     """
     if path is None:
         text = resources.files("wasi_trio.serve").joinpath("demo.wat").read_text("utf-8")
@@ -30,19 +30,19 @@ def load(engine: Engine, path: str | None, imports: Imports | None = None) -> Li
 
 
 def link(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
-    """An HTTP component compiled and linked; raises LoadError, which calls it ``name``."""
+    """Compile and link an HTTP component. ``name`` identifies it in the message of a LoadError."""
     return link_http(compile_component(engine, data, name), name, imports)
 
 
 def link_http(component: Component, name: str, imports: Imports | None = None) -> LinkedComponent:
-    """An HTTP component that is compiled, linked; raises LoadError, which calls it ``name``."""
+    """Link a compiled HTTP component. ``name`` identifies it in the message of a LoadError."""
     try:
         linked = link_compiled(component, name, imports)
         guest_calls(linked)
         return linked
     except LoadError as error:
         if any(parse_import_name(missing.split()[0])[0] == "wasi:http/handler" for missing in error.missing):
-            raise LoadError(f"{error}; name the component that is to answer wasi:http/handler after {name}") from None
+            raise LoadError(f"{error}; name the component that answers wasi:http/handler after {name}") from None
         raise
     except LinkError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None

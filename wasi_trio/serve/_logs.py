@@ -1,4 +1,4 @@
-"""How log lines look, and where they go: text or JSON, or as a file of ``logging.config`` says."""
+"""The format and the destination of log lines: text, JSON, or a file for ``logging.config``."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from wasi_trio._texts import shown
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 
 if TYPE_CHECKING:
-    from wasi_trio.serve._settings import Settings
+    from wasi_trio.serve.settings._settings import Settings
 
 TIME: Final = "[%Y-%m-%d %H:%M:%S %z]"
-#: the attribute of a record that says what the line is about: the instance, the request, the trace
+#: The attribute of a record with the line's subject: instance, request and trace.
 ABOUT: Final = "about"
-#: what a configuration calls the formatter below
+#: The name of ``JsonFormatter`` in a logging configuration.
 _FORMATTER: Final = "wasi_trio.serve.JsonFormatter"
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON for each record, for programs to read.
+    """A formatter that writes one JSON object a line.
 
-    ``time``, ``level``, ``logger`` and ``message`` are in all; ``instance``, ``request``, ``request_id``, ``trace_id``
-    and ``span_id`` where the line is about such; ``traceback`` where there is one; what is given to this in all lines
-    as well, such as the ``worker``.
+    Every line has ``time``, ``level``, ``logger`` and ``message``, and the constructor's arguments, such as ``worker``.
+    A line about a request or an instance has ``instance``, ``request``, ``request_id``, ``trace_id`` and ``span_id`` as
+    far as they apply. A line about an exception has ``traceback``.
     """
 
     def __init__(self, **always: Any) -> None:
@@ -52,7 +52,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logs(settings: Settings, worker: str | None = None) -> None:
-    """Have the process log as settings say; raises SettingError. ``worker`` is its number, where there are several."""
+    """Set up logging for the process. Raise SettingError. ``worker`` is the number of this worker, if any."""
     file = settings["log-config"]
     if file is not None:
         _configure(file, worker)
@@ -65,7 +65,7 @@ def set_up_logs(settings: Settings, worker: str | None = None) -> None:
 
 
 def text_formatter(worker: str | None = None) -> logging.Formatter:
-    """Lines for people."""
+    """Return a formatter for human readers."""
     where = "" if worker is None else f" [worker {worker}]"
     return logging.Formatter(f"%(asctime)s %(levelname)s %(name)s{where}: %(message)s", TIME)
 
@@ -87,20 +87,20 @@ def _configure(path: str, worker: str | None) -> None:
         raise SettingError(f"{path} is not {kind}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SettingError(f"{path} is not an object with the keys of logging.config")
-    # By default all loggers that there are already would be switched off, ours among them.
+    # dictConfig() disables all existing loggers by default, including ours.
     content = {"version": 1, "disable_existing_loggers": False, **content}
     if worker is not None:
         _name_worker(content.get("formatters"), worker)
     try:
         logging.config.dictConfig(content)
-    except Exception as error:  # whatever the classes raise that the file names
+    except Exception as error:  # from any class that the file names
         cause = error.__cause__
         why = f"{error}" if cause is None else f"{error}: {cause}"
-        raise SettingError(f"cannot log as {path} says: {shown(why)}") from None
+        raise SettingError(f"cannot set up logging from {path}: {shown(why)}") from None
 
 
 def _name_worker(formatters: Any, worker: str) -> None:
-    """Have formatters of a configuration name the worker, where they are ours; whatever else it is stays as it is."""
+    """Add the worker's number to the configuration's JSON formatters of our class. Leave all else alone."""
     if isinstance(formatters, dict):
         for formatter in formatters.values():
             if isinstance(formatter, dict) and formatter.get("()") == _FORMATTER:

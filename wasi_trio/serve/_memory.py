@@ -1,4 +1,4 @@
-"""How much memory the process may use, as far as the system says."""
+"""The memory available to the process, as the system reports it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-#: the part of it that instances may hold together, unless an operator says otherwise
+#: The default share of that memory for instances.
 SHARE = 0.8
 
 
 def available(root: Path = Path("/")) -> int:
-    """Bytes that the process may have: the machine's, or those of the control groups (Linux) that it is in."""
+    """Return the bytes available to the process: the machine's memory, or the limit of its control groups (Linux)."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in _limit_files(root):
-        with suppress(OSError, ValueError):  # none there, or "max"
+        with suppress(OSError, ValueError):  # no file, or "max"
             limits.append(int(file.read_text()))
     return min(limits)
 
 
 def _limit_files(root: Path) -> Iterator[Path]:
-    """The files of control groups, of either version, that may say what the process may have."""
+    """Yield the files that may hold a memory limit of the process's control groups, of version 1 and 2."""
     mounted = root / "sys/fs/cgroup"
     lines: list[str] = []
     with suppress(OSError):
@@ -31,7 +31,7 @@ def _limit_files(root: Path) -> Iterator[Path]:
         if controllers not in ("", "memory"):
             continue
         base, name = (mounted, "memory.max") if not controllers else (mounted / "memory", "memory.limit_in_bytes")
-        # In a container the path is often the one outside, and the group is mounted as the root.
+        # A container often sees the path of the host, while its group is mounted as the root.
         group = base / path.lstrip("/")
         yield base / name
         while group != base:

@@ -1,4 +1,4 @@
-"""Components in front of others: what one asks of ``wasi:http/handler`` is answered by the next."""
+"""Chains of components. The next component answers a component's requests to ``wasi:http/handler``."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from wasi_trio.wasi.p3._http import handler_interface
 
 HANDLER = "wasi:http/handler"
 
-#: from an engine, a path and what is provided beside WASI to an HTTP component; raises LoadError
+#: Loads an HTTP component from an engine, a path and the imports beside WASI. Raises LoadError.
 Load: TypeAlias = Callable[[Engine, str | None, Imports], LinkedComponent]
 
 
 class Answerer(Protocol):
-    """What requests are given to: a ProxyHandler, or what does as it does."""
+    """The interface of a request handler, such as ProxyHandler."""
 
     def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
-        """Hand a request over without waiting for its response; ``carrier`` tells where it came from."""
+        """Submit a request without waiting for its response. ``carrier`` is the stream that it came on."""
 
 
 class NextHandler:
-    """What a component in front finds behind its import of wasi:http/handler: ``handler``, once that is set.
+    """A component's import of wasi:http/handler. ``handler`` answers its requests, and is set later.
 
-    Bodies and trailers stream through. The guest in front is given the ``error-code`` that the one behind answered
-    with, and internal-error where that trapped or exited. Where it cancels its call, or drops a response whose body has
-    not ended, the work behind is cancelled.
+    Bodies and trailers are streamed. The calling guest receives the ``error-code`` of the called one, or internal-error
+    if the called one trapped or exited. If the caller cancels its call, or drops an unfinished response, the work of
+    the called guest is cancelled.
     """
 
     def __init__(self) -> None:
         self.handler: Answerer | None = None
 
     def provide(self, imports: Imports) -> None:
-        """Put this among the imports of the component in front."""
+        """Add this interface to the imports of a component."""
         imports.add(f"{HANDLER}@{p3.VERSION}", handler_interface(self.answer))
 
     async def answer(self, request: Request) -> Response:
-        """The response to a guest's request; raises HttpError."""
-        assert self.handler is not None, "a chain is entered before it is given requests"
+        """Return the response to a guest's request. Raise HttpError."""
+        assert self.handler is not None, "a chain must be opened before it receives requests"
         exchange = self.handler.submit(request)
         try:
             response = await exchange.wait()
@@ -63,12 +63,12 @@ class NextHandler:
 
 
 class Chain:
-    """Components that are loaded to answer requests together; the first is the one that is given them.
+    """Loaded components that answer requests together. The first component receives the requests.
 
-    Each but the last has its import of wasi:http/handler answered by the one after it, which has a pool of instances of
-    its own. ``imports`` are provided to all of them beside that and WASI. A path of None is the built-in component.
-    ``load`` makes a component of a path. ``end`` is what answers the last one, if something other than a component is
-    to, which ``open`` is given then. Raises LoadError.
+    Each component's import of wasi:http/handler is answered by the next one. Each has its own pool of instances.
+    ``imports`` supplement WASI for all of them. A path of None stands for the built-in component. ``load`` loads the
+    component at a path. If something else than a component answers the last one, ``end`` is its name for messages, and
+    ``open`` takes the handler itself. The constructor raises LoadError.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Chain:
         end: str | None = None,
     ) -> None:
         self.engine = engine
-        #: each with what answers it, the last first
+        #: The components with their imports of wasi:http/handler, the last component first.
         self._links: list[tuple[LinkedComponent, NextHandler]] = []
         behind = end
         for path in reversed(paths):
@@ -101,11 +101,11 @@ class Chain:
     async def open(
         self, options: HandlerOptions | None = None, end: Answerer | None = None
     ) -> AsyncIterator[list[ProxyHandler]]:
-        """Run a handler for each component; they are given in the order of the components, and share their state.
+        """Run a handler for each component, and return them in the order of the components. They share their state.
 
-        The first has its place among the requests that are worked on in ``options.places``, if there are any; those
-        behind it work for requests that have one. ``end`` answers the last.
-        Leaving it is as with a ProxyHandler; each lets its requests finish before the one behind it is closed.
+        The requests of the first handler count among ``options.places``, if given. The other handlers work for requests
+        that already count. ``end`` answers the last component. On exit the handlers close in order, as a ProxyHandler
+        does: each finishes its requests before the next one closes.
         """
         async with AsyncExitStack() as stack:
             options = options or HandlerOptions()

@@ -1,4 +1,4 @@
-"""Applications below a path that their guests know nothing of."""
+"""Applications mounted at a path that their guests do not see."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from urllib.parse import quote, unquote
 
 
 def below(root: str, target: str, path: str | None = None) -> str:
-    """The part of a request's target that is below ``root``, or all of a target that is not.
+    """Return the part of a request's target below ``root``, or the whole target if it is not below.
 
-    ``path`` is the target decoded and without its query, if that is at hand.
+    ``path`` is the decoded target without its query, if the caller has it.
     """
     target, separator, query = target.partition("?")
     if path is None:
@@ -20,7 +20,7 @@ def _path_below(root: str, path: str, target: str) -> str:
     rest = path.removeprefix(root)
     if rest == path or (rest and not rest.startswith("/")):
         return target
-    # The root is decoded, and the target goes to the guest as it was sent: it is cut after as many slashes.
+    # The root is decoded, but the guest receives the target as sent. So cut it after the same number of slashes.
     end = -1
     for _ in range(root.count("/") + 1):
         end = target.find("/", end + 1)
@@ -28,6 +28,6 @@ def _path_below(root: str, path: str, target: str) -> str:
             end = len(target)
             break
     if unquote(target[:end]) != root:
-        # It was sent with a slash encoded, in the root or before it.
+        # The client encoded a slash, within or before the root.
         return quote(rest, safe="/:@!$&'()*+,;=~") or "/"
     return target[end:] or "/"

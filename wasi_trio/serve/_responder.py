@@ -1,4 +1,4 @@
-"""Answers requests with a handler: what stands between a stream of HTTP and the pool of instances."""
+"""The responder, which connects an HTTP stream to the pool of instances."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from wasi_trio.wasi.http._messages import Request, Response
 
 logger = get_logger("wasi_trio.serve")
 
-#: what the server alone says, because it concerns its connection
+#: The fields that only the server sets, because they concern its connection.
 _CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
-#: what frames a message, and so cannot come after it
+#: The fields that frame a message and so cannot be trailers.
 _NO_TRAILERS = _CONNECTION | {"content-length", "host", "trailer"}
 
 
 class ExtraHeaders:
-    """Fields that replace, in every request, those of the same name; names are in lower case."""
+    """Fields to set in every request, in place of those with the same name. Names are in lower case."""
 
     __slots__ = ("_added", "_authority", "_replaced")
 
@@ -38,7 +38,7 @@ class ExtraHeaders:
         self._authority = next((value.decode("latin-1") for name, value in self._added if name == "host"), None)
 
     def apply(self, request: Request) -> None:
-        """Change a request."""
+        """Set the fields in a request."""
         if self._added:
             request.headers = [field for field in request.headers if field[0] not in self._replaced] + self._added
             if self._authority is not None:
@@ -47,7 +47,7 @@ class ExtraHeaders:
 
 @dataclass(frozen=True, slots=True)
 class OwnAnswers:
-    """What a server itself puts in its answers: ``response_headers``, and the date unless others do (``adds_date``)."""
+    """The server's own part in responses: ``response_headers``, and a date if ``adds_date``."""
 
     response_headers: tuple[tuple[bytes, bytes], ...] = ()
     adds_date: bool = True
@@ -55,7 +55,7 @@ class OwnAnswers:
     def error(
         self, status: int, method: str, retry_after: int | None = None
     ) -> tuple[ResponseHead, bytes, Trailers | None]:
-        """What a client is sent where there is no response of a guest's, and when to try again, in seconds."""
+        """Return an error response. ``retry_after`` is the time after which to try again, in seconds."""
         content = f"{HTTPStatus(status).phrase}\n".encode()
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
@@ -71,12 +71,12 @@ class OwnAnswers:
 
 
 class HandlerService:
-    """Has a handler answer the request of each stream that it is called with.
+    """Answers the request of each stream with a handler.
 
-    ``headers`` replace those of the same name in every request (names in lower case); ``response_headers`` are added to
-    every response. ``adds_date`` is for servers that give responses no ``date`` field. A request for another host than
-    ``server_names``, if there are any, is not found. A guest sees the path below ``root_path``. ``observed`` says that
-    the handler numbers requests, for the access log to tell which instance had each.
+    ``headers`` replace the fields of the same name in every request (names in lower case). ``response_headers`` are
+    added to every response. ``adds_date`` adds a ``date`` field, for servers that do not. If ``server_names`` is not
+    empty, requests for other hosts are answered with 404. Guests see the path below ``root_path``. ``observed`` says
+    whether the handler numbers requests, so that the access log can name their instances.
     """
 
     def __init__(
@@ -108,17 +108,17 @@ class HandlerService:
         Responder(stream, self)
 
     def prepare(self, request: Request) -> None:
-        """Change a request as the handler is to have it."""
+        """Rewrite a request for the handler."""
         if self._root_path:
             request.path_with_query = below(self._root_path, request.path_with_query or "/")
         self.extra.apply(request)
 
 
 class Responder:
-    """Gives one request to the handler, and its response to the client.
+    """Passes one request to the handler, and its response to the client.
 
-    A guest that completes its response without waiting has it sent whole, from the host call that completes it. The
-    response of any other is sent by a task as the guest writes it.
+    If a guest completes its response without waiting, the completing host call sends the whole response. Any other
+    response is sent by a task while the guest writes it.
     """
 
     __slots__ = ("_exchange", "_head", "_response", "_scope", "_service", "_stream")
@@ -128,7 +128,7 @@ class Responder:
         self._service = service
         self._response: Response | None = None
         self._head: ResponseHead | None = None
-        #: around the task that sends the response
+        #: The cancel scope of the task that sends the response.
         self._scope: trio.CancelScope | None = None
         request = stream.request
         if not request.body.finished:
@@ -143,7 +143,7 @@ class Responder:
             exchange.notify = self._answered
 
     def _answered(self) -> None:
-        """The handler has a response, or has failed."""
+        """Handle the handler's response or failure."""
         self._exchange.notify = None
         try:
             response = self._exchange.response
@@ -156,7 +156,7 @@ class Responder:
                 else:
                     self._send_error(failure.status, failure.retry_after)
         except BaseException:
-            # This may be a host function that is interrupted: nobody knows how far it came.
+            # This may interrupt a host function at any point, so the stream's state is unknown.
             self._stream.abort()
             raise
 
@@ -184,7 +184,7 @@ class Responder:
         self._stream.send_later(self._send)
 
     def _written(self) -> None:
-        """The guest has written some of its content, or ended it."""
+        """Handle content from the guest, or its end."""
         response, head = self._response, self._head
         assert response is not None and head is not None
         body = response.body
@@ -192,7 +192,7 @@ class Responder:
             body.on_readable = self._written
             return
         if body.error is not None and body.buffered:
-            return  # what there is of it goes out yet, before the response is cut
+            return  # send the buffered content before cutting the response
         self._response = None
         try:
             if body.error is not None:
@@ -205,16 +205,16 @@ class Responder:
             self._stream.abort()
             raise
 
-    # ---- responses that are there -----------------------------------------------------------------------
+    # ---- complete responses -----------------------------------------------------------------------------
 
     def _send_whole(self, response: Response, head: ResponseHead) -> None:
-        """Send a response of which everything is there; raises BadResponse."""
+        """Send a complete response. Raise BadResponse."""
         body = response.body
         if head.bodiless:
             content, trailers = b"", None
         else:
             if head.length is not None and head.length != body.buffered:
-                raise BadResponse(f"the guest gave the length {head.length} to content of {body.buffered} bytes")
+                raise BadResponse(f"the guest announced a length of {head.length} for content of {body.buffered} bytes")
             content = body.take(body.buffered)
             trailers = _sendable(body.trailers)
         body.close()
@@ -222,10 +222,10 @@ class Responder:
         self._end()
 
     def _fail(self, response: Response, problem: str) -> None:
-        """Answer in place of a guest whose response cannot be sent."""
+        """Send an error in place of a guest's response."""
         response.body.on_readable = None
         self._exchange.fallback = 500
-        self._exchange.refused = True  # before the response is closed, with which the request may have ended
+        self._exchange.refused = True  # before closing the response, which may end the request
         response.body.close()
         self._log(problem)
         self._send_error(500, None)
@@ -235,18 +235,18 @@ class Responder:
         self._end()
 
     def _end(self, reason: HttpError | None = None) -> None:
-        """The response is on its way, or has nobody any more to go to."""
+        """Finish a request whose response is on its way, or whose client has left."""
         self._stream.on_left = None
-        # A guest that still reads finds the request cut short, unless it had all of it.
+        # A guest that still reads finds the request truncated, unless it has received all of it.
         self._stream.request.body.abort(reason or HttpError("connection-terminated"))
 
-    # ---- responses that come bit by bit ------------------------------------------------------------------
+    # ---- streamed responses ------------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        """Send the response as the guest writes it."""
+        """Send the response while the guest writes it."""
         response, head = self._response, self._head
         if response is None or head is None:
-            return  # it was sent whole, or its client has left
+            return  # it was sent whole, or the client has left
         self._response = None
         self._exchange.fallback = None
         body = response.body
@@ -265,7 +265,7 @@ class Responder:
                 self._exchange.cancel()
 
     async def _send_content(self, body: Body, head: ResponseHead) -> bool:
-        """Whether the response went out to its end."""
+        """Send the content and the trailers. Return whether all of it was sent."""
         stream = self._stream
         content = ResponseContent(body, head.length)
         try:
@@ -291,7 +291,7 @@ class Responder:
     # ---- clients that leave ------------------------------------------------------------------------------
 
     def _left(self, reason: HttpError) -> None:
-        """The client is gone."""
+        """Handle the client's departure."""
         exchange, response = self._exchange, self._response
         exchange.notify = None
         self._response = None
@@ -313,7 +313,7 @@ class Responder:
 
 
 def _head_of(response: Response, method: str) -> ResponseHead:
-    """What of a response's head is sent; raises BadResponse for one that HTTP does not have."""
+    """Return the head to send for a response. Raise BadResponse if HTTP does not allow it."""
     status = response.status
     if not 200 <= status <= 999:
         raise BadResponse(f"the guest answered with status {status}")
@@ -329,7 +329,7 @@ def _head_of(response: Response, method: str) -> ResponseHead:
             declared = int(value)
             if length is not None:
                 if declared != length:
-                    raise BadResponse(f"the guest gave two lengths, {length} and {declared}")
+                    raise BadResponse(f"the guest announced two lengths, {length} and {declared}")
                 continue
             length = declared
         headers.append((name.encode("latin-1"), value))
@@ -337,14 +337,14 @@ def _head_of(response: Response, method: str) -> ResponseHead:
 
 
 def _sendable(trailers: Trailers | None) -> Trailers | None:
-    """Trailers without the fields that cannot follow a message (RFC 9110, section 6.5.1)."""
+    """Return the trailers without fields that are not allowed there (RFC 9110, section 6.5.1)."""
     if not trailers:
         return None
     return [(name, value) for name, value in trailers if name.lower() not in _NO_TRAILERS] or None
 
 
 class _Clock:
-    """The value of a ``date`` field, made once a second."""
+    """The value of a ``date`` field, formatted once a second."""
 
     def __init__(self) -> None:
         self._now = 0
@@ -358,5 +358,5 @@ class _Clock:
         return self._value
 
 
-#: the value of a ``date`` field now
+#: Returns the value of a ``date`` field for now.
 current_date: Callable[[], bytes] = _Clock()

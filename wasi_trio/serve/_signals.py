@@ -1,4 +1,4 @@
-"""What tells a server to end: signals, and a connection."""
+"""The triggers of a shutdown: signals, and a connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = get_logger("wasi_trio.serve")
 
 
 def ignore_hang_up() -> None:
-    """Tell of SIGHUP and ignore it while the server starts, unless it was started at a terminal."""
+    """Ignore SIGHUP with a warning while the server starts, unless a terminal started it."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(2):
         signal.signal(signal.SIGHUP, lambda number, frame: _tell_ignored())
 
@@ -27,11 +27,11 @@ def _tell_ignored() -> None:
 
 @asynccontextmanager
 async def shutdown_on_signals(reload: Callable[[], None] | None = None) -> AsyncIterator[trio.Event]:
-    """Within this block the first SIGTERM or SIGINT sets the event it gives, and the second cancels the block.
+    """Set the returned event at the first SIGTERM or SIGINT within this block. Cancel the block at the second.
 
-    SIGHUP calls ``reload``. From a terminal that is closed it is as the first of the others: nobody is there any more
-    to end the server. Where it is ignored already (``nohup``), or without ``reload``, so it stays.
-    For the main thread only, where signals arrive.
+    SIGHUP calls ``reload``. When the server's terminal closes, SIGHUP acts like SIGTERM, because nobody is left to stop
+    the server. An ignored SIGHUP (``nohup``) stays ignored, and so does SIGHUP without ``reload``. Only the main thread
+    may call this, because it receives the signals.
     """
     stop = trio.Event()
     numbers = [signal.SIGTERM, signal.SIGINT]
@@ -57,20 +57,20 @@ async def _watch_signals(
         if hung_up and reload is not None and not (at_terminal and not os.isatty(2)):
             reload()
         elif not stop.is_set():
-            logger.warning("shutting down when the requests under way are answered; a second signal ends at once")
+            logger.warning("shutting down once the active requests are answered; a second signal ends at once")
             stop.set()
         elif not hung_up:
             scope.cancel()
 
 
 async def profiles_on_signal(write: Callable[[], Awaitable[object]]) -> None:
-    """Call ``write`` at each SIGUSR2, which says that profiles are wanted now. For the main thread only."""
+    """Call ``write`` at each SIGUSR2, which requests profiles. Only the main thread may call this."""
     with trio.open_signal_receiver(signal.SIGUSR2) as signals:
         async for _ in signals:
             await write()
 
 
 async def shutdown_on_connection(listener: socket.socket, stop: trio.Event) -> None:
-    """Wait for the first connection to a listening socket, then set ``stop``; the socket is closed in the end."""
+    """Wait for the first connection to a listening socket, set ``stop``, and close the socket."""
     async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as shutdown, await shutdown.accept():
         stop.set()

@@ -1,6 +1,6 @@
-"""Memory that was freed after a peak goes back to the system.
+"""Return of freed memory to the system after a peak.
 
-glibc keeps what it may need again. After a thousand clients that had stalled it kept hundreds of megabytes.
+glibc keeps freed memory for later use. After a thousand stalled clients it kept hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import trio
 
 from wasi_trio.component._account import Budget
 
-#: seconds between two looks at what is held
+#: The interval between two checks, in seconds.
 INTERVAL = 5.0
-#: bytes that have to have been freed since the peak, and be half of it
+#: The bytes that must have been freed since the peak. They must also be half of the peak.
 LEAST = 32 << 20
 
 
 class Trimming:
-    """Has freed memory given back when much less is held than at the last peak."""
+    """Returns freed memory to the system when much less is held than at the last peak."""
 
     def __init__(self, budget: Budget, trim: Callable[[], object] | None = None) -> None:
         self._budget = budget
@@ -27,7 +27,7 @@ class Trimming:
         self._peak = 0
 
     async def run(self) -> None:
-        """Look now and then, until this is cancelled; returns at once where the C library has no such thing."""
+        """Check at intervals, until cancelled. Return at once if the C library lacks ``malloc_trim``."""
         if self._trim is None:
             return
         while True:
@@ -35,14 +35,14 @@ class Trimming:
             used = self._budget.used
             self._peak = max(self._peak, self._budget.peak)
             if self._peak - used >= max(LEAST, self._peak // 2):
-                # It takes a while, without the interpreter's lock.
+                # This takes a while, but releases the interpreter's lock.
                 await trio.to_thread.run_sync(self._trim)
                 self._peak = used
             self._budget.peak = used
 
 
 def _malloc_trim() -> Callable[[], object] | None:
-    function = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    function = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if function is None:
         return None
     function.argtypes = (ctypes.c_size_t,)

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     )
     from wasi_trio.serve.pool._outcomes import Retirement
     from wasi_trio.testing._app import App, RequestParts, Response, component
+    from wasi_trio.testing._cassette import Cassette, UnrecordedRequest, cassette
     from wasi_trio.testing._commands import CommandResult, run
-    from wasi_trio.testing._exports import exports
+    from wasi_trio.testing._exports import Exports, exports
     from wasi_trio.testing._failures import ResponseCut
+    from wasi_trio.testing._interactions import CassetteError
     from wasi_trio.testing._live import LiveServer, server
     from wasi_trio.testing._messages import Headers
     from wasi_trio.testing._network import Datagrams, Listener, MemoryStream, Network
@@ -48,11 +50,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "App",
+    "Cassette",
+    "CassetteError",
     "CommandResult",
     "CpuTimeExceeded",
     "Datagrams",
     "DeadlinePassed",
     "ExchangeFailed",
+    "Exports",
     "GuestFailed",
     "GuestSettings",
     "Headers",
@@ -76,6 +81,8 @@ __all__ = [
     "Settings",
     "Source",
     "UnexpectedRequest",
+    "UnrecordedRequest",
+    "cassette",
     "component",
     "exports",
     "routes",
@@ -89,11 +96,14 @@ __getattr__, __dir__ = lazily(
     {
         "Answer": "wasi_trio.testing._outgoing",
         "App": "wasi_trio.testing._app",
+        "Cassette": "wasi_trio.testing._cassette",
+        "CassetteError": "wasi_trio.testing._interactions",
         "CommandResult": "wasi_trio.testing._commands",
         "Datagrams": "wasi_trio.testing._network",
         "CpuTimeExceeded": "wasi_trio.serve.pool._exchange",
         "DeadlinePassed": "wasi_trio.serve.pool._exchange",
         "ExchangeFailed": "wasi_trio.serve.pool._exchange",
+        "Exports": "wasi_trio.testing._exports",
         "GuestFailed": "wasi_trio.serve.pool._exchange",
         "GuestSettings": "wasi_trio.testing._settings",
         "Headers": "wasi_trio.testing._messages",
@@ -117,6 +127,8 @@ __getattr__, __dir__ = lazily(
         "Settings": "wasi_trio.testing._settings",
         "Source": "wasi_trio.testing._sources",
         "UnexpectedRequest": "wasi_trio.testing._outgoing",
+        "UnrecordedRequest": "wasi_trio.testing._cassette",
+        "cassette": "wasi_trio.testing._cassette",
         "component": "wasi_trio.testing._app",
         "exports": "wasi_trio.testing._exports",
         "routes": "wasi_trio.testing._routes",

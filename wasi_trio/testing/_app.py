@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypedDict
 
-from wasi_trio.serve.pool._exchange import Exchange, ExchangeFailed
+from wasi_trio.serve.pool._exchange import CpuTimeExceeded, Exchange, ExchangeFailed
+from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._failures import ResponseCut, explain
 from wasi_trio.testing._messages import Content, Fields, Incoming, request
 from wasi_trio.testing._running import Failable, Running, load
 from wasi_trio.testing._settings import Settings
+from wasi_trio.testing._snapshot import Varying, snapshot
 from wasi_trio.testing._sources import Source
 from wasi_trio.testing._tasks import open_nursery
 from wasi_trio.wasi.http import _messages as messages
@@ -53,6 +55,17 @@ class Response(Incoming):
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
 
+    async def snapshot(self, *varying: Varying) -> str:
+        """The response as text that is the same in every run: for ``syrupy``, or whatever keeps snapshots.
+
+        The status, the fields in the order in which they came, the content (JSON indented, and what is no text in
+        base64), and the trailers. ``varying`` are parts that differ from run to run: fields and members of JSON by
+        their names, members of JSON by a path such as ``$.items[*].id``, and regular expressions. Dates and ids of
+        requests and traces need not be named. Raises ValueError for a path that is none.
+        """
+        content = await self.read()
+        return snapshot(self.status, self.headers.raw, content, self.trailers.raw, varying)
+
     async def _receive(self) -> bytes:
         __tracebackhide__ = True
         try:
@@ -90,6 +103,8 @@ class App(Running):
     def _explained(self, error: ExchangeFailed, exchange: Exchange) -> ExchangeFailed:
         """The error, with notes on it."""
         explain(error, exchange.cause, self.stderr)
+        if isinstance(error, CpuTimeExceeded) and standstill.clock_may_stand_still():
+            error.add_note(f"{standstill.EXPLANATION} max_cpu_time bounds what it may use meanwhile.")
         return error
 
     async def request(self, method: str, url: str = "/", **parts: Unpack[RequestParts]) -> Response:

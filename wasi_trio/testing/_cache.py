@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from weakref import WeakKeyDictionary
 
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
@@ -19,6 +20,7 @@ class _Cache(threading.local):
     def __init__(self) -> None:
         self.engines: dict[frozenset[str], Engine] = {}
         self.components: dict[tuple[bytes, frozenset[str]], Component] = {}
+        self.sources: WeakKeyDictionary[Component, bytes] = WeakKeyDictionary()
 
 
 _cache = _Cache()
@@ -40,7 +42,13 @@ def compiled(data: bytes, name: str, features: frozenset[str]) -> Component:
         while len(_cache.components) >= SIZE:
             del _cache.components[next(iter(_cache.components))]
         _cache.components[key] = component
+        _cache.sources[component] = data
     return component
+
+
+def source_of(component: Component) -> bytes | None:
+    """What a component was compiled of, None for one that was not compiled here."""
+    return _cache.sources.get(component)
 
 
 def close() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.testing import _cache as cache
+from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._failures import explain
 from wasi_trio.testing._recording import record
 from wasi_trio.testing._running import Failable, Outputs
@@ -17,7 +18,7 @@ from wasi_trio.testing._sources import Source, read
 from wasi_trio.testing._tasks import ungrouped
 from wasi_trio.wasi import _command as command
 from wasi_trio.wasi._context import WasiOptions
-from wasi_trio.wasi._loading import link_compiled, refused
+from wasi_trio.wasi._loading import link_compiled, load_error
 from wasi_trio.wasi._stdio import BytesSource
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _Command(Outputs):
         __tracebackhide__ = True
         block = Failable()
         with block.block(), ungrouped():
-            return await command.run(linked, export, self._wasi(settings, options, block.fail))
+            return await command.run(linked, export, self._wasi(settings, options, block.fail), standstill.meter())
         raise AssertionError("a block that was cancelled raises its error")
 
     def report(self) -> list[tuple[str, str]]:
@@ -76,7 +77,7 @@ async def run(
     try:
         export = command.find_run(linked)
     except LinkError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
     options = replace(
         base,
         args=(PurePath(name).name, *arguments),
@@ -88,4 +89,5 @@ async def run(
     if isinstance(outcome, Trap):
         explain(outcome, None, running.stderr)
         raise outcome
+    running._save_tape()
     return CommandResult(outcome, running.stdout, running.stderr)

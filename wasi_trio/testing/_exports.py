@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
 
 import trio
 
+from wasi_trio.component._definitions import Sort
+from wasi_trio.component._values import snake_case
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.testing import _cache as cache
+from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._recording import record
 from wasi_trio.testing._running import Failable, Outputs
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
@@ -23,9 +26,13 @@ from wasi_trio.wasi._state import opened
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from wasi_trio.component.concurrency._lifted import LiftedFunction
+    from wasi_trio.runtime._calls import Export
     from wasi_trio.runtime._component import LinkedComponent
 
 T = TypeVar("T")
+#: the name of an export, and of the function in it if it is an interface
+_Place: TypeAlias = "tuple[str, str | None]"
 
 
 class _Called(Outputs):
@@ -42,11 +49,12 @@ class _Called(Outputs):
             context = WasiContext(replace(options, state=state), nursery=nursery)
             instance: Instance | None = None
             try:
-                instance = await Instance.instantiate(linked, context)
+                instance = await Instance.instantiate(linked, context, meter=standstill.meter())
                 if instance.pump is not None:
                     nursery.start_soon(instance.pump.run)
                 with block.block():
                     yield instance
+                self._save_tape()
             finally:
                 if instance is not None:
                     with trio.CancelScope(shield=True):
@@ -60,16 +68,86 @@ class _Called(Outputs):
         return [(f"wasi_trio: {self._name}: {name}", text) for name, text in outputs if text]
 
 
+class Exports:
+    """The exports of an instance, called by their names: for a component without bindings."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._found: dict[str, Export | LiftedFunction] = {}
+
+    async def call(self, function: str, *arguments: Any) -> Any:
+        """Call a function: ``call("run")``, or ``call("acme:math/math.add", 1, 2)`` for one of an interface.
+
+        An interface may go without its version, and without its package or as a whole where nothing else has the name.
+        Raises ValueError for a name that the component does not export, Trap, and what a host function raises.
+        """
+        __tracebackhide__ = True
+        if function not in self._found:
+            self._found[function] = _find(self._instance, function)
+        return await self._instance.call_export(self._found[function], arguments)
+
+
+def _find(instance: Instance, function: str) -> Export | LiftedFunction:
+    interface, _, name = function.rpartition(".")
+    own: list[_Place] = []
+    others: list[_Place] = []
+    for exported, (sort, item) in instance.linked.plan.exports.items():
+        if sort is Sort.FUNC and not interface:
+            own.append((exported, None))
+        elif sort is Sort.INSTANCE and (not interface or interface in _names_of(exported)):
+            others += [(exported, inner) for inner, (kind, _) in item.exports.items() if kind is Sort.FUNC]
+    places = [place for place in own if _is_called(place, name)] or [
+        place for place in others if _is_called(place, name)
+    ]
+    if len(places) > 1:
+        listed = ", ".join(map(_spelled, places))
+        raise ValueError(f"{instance.linked.name} exports several functions {function}: {listed}")
+    found = instance.linked.find_export(*places[0]) if places else None
+    if found is None:
+        known = ", ".join(map(_spelled, [*own, *others])) or ", ".join(instance.linked.plan.exports) or "no exports"
+        raise ValueError(f"{instance.linked.name} does not export {function}; it has {known}")
+    return found
+
+
+def _is_called(place: _Place, name: str) -> bool:
+    own = place[1] or place[0]
+    return name in (own, snake_case(own))
+
+
+def _spelled(place: _Place) -> str:
+    return place[0] if place[1] is None else f"{place[0]}.{place[1]}"
+
+
+def _names_of(exported: str) -> tuple[str, ...]:
+    full = exported.partition("@")[0]
+    return exported, full, full.rpartition("/")[2]
+
+
+@overload
+def exports(source: Source, /, **settings: Unpack[GuestSettings]) -> AbstractAsyncContextManager[Exports]: ...
+
+
+@overload
+def exports(
+    client: Callable[[Instance], T], source: Source, **settings: Unpack[GuestSettings]
+) -> AbstractAsyncContextManager[T]: ...
+
+
 @asynccontextmanager
 async def exports(
-    client: Callable[[Instance], T], source: Source, **settings: Unpack[GuestSettings]
-) -> AsyncIterator[T]:
+    client: Callable[[Instance], Any] | Source, source: Source | None = None, **settings: Unpack[GuestSettings]
+) -> AsyncIterator[Any]:
     """The exports of a new instance, called by an object of ``client``, the class ``Client`` of its bindings.
+
+    Without bindings, ``exports("math.wasm")`` calls functions by their names, as ``Exports`` does.
 
     The instance ends with the block. Of what there is to set see ``GuestSettings``. Raises LoadError, LinkError where
     the component does not export what its bindings have, Trap, and what a host function raises.
     """
     __tracebackhide__ = True
+    if source is None:
+        client, source = Exports, cast(Source, client)
+    assert callable(client)
     ((name, data),) = read([source])
     base = settings.get("wasi", WasiOptions())
     linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings, base))

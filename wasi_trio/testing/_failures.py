@@ -1,4 +1,4 @@
-"""How a guest's failure is told to who runs the test."""
+"""Adds the reasons for a guest's failure to the exceptions that a test sees."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import textwrap
 from wasi_trio.component._errors import Trap
 from wasi_trio.serve.pool._exchange import GuestFailed
 
-#: lines of a guest's standard error that go with an exception
+#: Maximum number of lines of a guest's standard error in an exception's notes.
 LINES = 40
 
 
 class ResponseCut(GuestFailed):
-    """The guest began a response and did not bring it to its end."""
+    """The guest began a response but did not complete it."""
 
 
 def explain(error: BaseException, cause: BaseException | None, stderr: str) -> None:
-    """Add to an exception what ended the guest, and what its component wrote to standard error."""
+    """Add the cause of the guest's failure and its component's standard error to an exception."""
     if isinstance(cause, Trap):
         _, _, backtrace = str(cause).partition("\n")
         if backtrace.strip():

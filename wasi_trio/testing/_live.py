@@ -1,4 +1,4 @@
-"""A component behind a real server."""
+"""Serves a component by a real server."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class LiveServer(Running):
-    """A component that is served on a port of 127.0.0.1."""
+    """A component served on a port of 127.0.0.1."""
 
     def __init__(self, names: Sequence[str], address: str) -> None:
         super().__init__(names)
-        #: ``http://127.0.0.1:PORT``
+        #: The base URL, ``http://127.0.0.1:PORT``.
         self.url = f"http://{address}"
         self.port = int(address.rpartition(":")[2])
 
 
 @asynccontextmanager
 async def server(*sources: Source, **settings: Unpack[Settings]) -> AsyncIterator[LiveServer]:
-    """An HTTP component behind a real server, for real clients: at ``server.url``, on a port that is free.
+    """Serve an HTTP component to real clients at ``server.url``, on a free port.
 
-    It is as with ``component``. Connections take real time: they are not for a MockClock that jumps. When the block
-    ends they are dropped. Raises LoadError, and what the block raises.
+    The arguments are those of ``component``. Connections take real time, so do not use a MockClock that jumps. They are
+    dropped when the block ends. Raises LoadError and any exception of the block.
     """
     __tracebackhide__ = True
     names, chain = load(sources, settings)

@@ -1,4 +1,4 @@
-"""Requests and responses as a test writes and reads them."""
+"""Requests and responses in the form in which tests write and read them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from wasi_trio.wasi.http._fields import FieldError, FieldMap, is_token
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.http._uri import is_target
 
-#: the content of a message: bytes, text (as UTF-8), or bytes that come one piece after the other
+#: The content of a message: bytes, text (encoded as UTF-8), or an iterable of pieces.
 Content: TypeAlias = bytes | str | AsyncIterable[bytes]
-#: header or trailer fields, a name as often as it has values; text is in Latin-1
+#: Header or trailer fields. A name may occur several times. Text is encoded as Latin-1.
 Fields: TypeAlias = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
 
-#: methods for which even an empty request states its length (RFC 9110, section 8.6)
+#: Methods whose requests state their length even if they are empty (RFC 9110, section 8.6).
 _METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Headers(Mapping[str, str]):
-    """Fields that were received, by name whatever its case; the values of a name that came twice are joined by commas.
+    """Received fields by case-insensitive name. The values of a repeated name are joined by commas.
 
-    ``get_all`` gives each value, and ``raw`` all there is, as it came.
+    ``get_all`` returns each value. ``raw`` is the list of all fields as received.
     """
 
     def __init__(self, raw: Iterable[tuple[str, bytes]] = ()) -> None:
         self.raw = list(raw)
 
     def get_all(self, name: str) -> list[str]:
-        """The values of a field, in order; none where it is absent."""
+        """Return the values of a field, in order, or an empty list if the field is absent."""
         key = name.lower()
         return [value.decode("latin-1") for other, value in self.raw if other.lower() == key]
 
@@ -58,7 +58,7 @@ class Headers(Mapping[str, str]):
 
 
 class Incoming:
-    """A message whose content may still be on its way."""
+    """A message whose content may not have arrived completely."""
 
     def __init__(self, body: Body, headers: Iterable[tuple[str, bytes]]) -> None:
         self.headers = Headers(headers)
@@ -66,7 +66,7 @@ class Incoming:
         self._content: bytes | None = None
 
     async def read(self) -> bytes:
-        """All of the content, less what was iterated over before."""
+        """Return all of the content, except the pieces that an iteration has already yielded."""
         if self._content is None:
             self._content = b"".join([piece async for piece in self])
         else:
@@ -74,15 +74,15 @@ class Incoming:
         return self._content
 
     async def text(self, encoding: str = "utf-8") -> str:
-        """All of the content as text; raises UnicodeDecodeError."""
+        """Return all of the content as text. Raises UnicodeDecodeError."""
         return (await self.read()).decode(encoding)
 
     async def json(self) -> Any:
-        """All of the content, which is JSON; raises ValueError."""
+        """Return all of the content decoded as JSON. Raises ValueError."""
         return json.loads(await self.read())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The content as it comes. Cancelling a step of this loses nothing."""
+        """Yield the content as it arrives. Cancellation of a step loses nothing."""
         if self._content is not None:
             if self._content:
                 yield self._content
@@ -96,12 +96,12 @@ class Incoming:
 
     @property
     def trailers(self) -> Headers:
-        """The fields that came after the content; none before all of it was read."""
+        """The fields after the content. Empty until all of the content has been read."""
         return Headers((self._body.trailers or ()) if self._body.ended else ())
 
 
 class Feed:
-    """Writes content that comes piece by piece into a body."""
+    """Writes content into a body piece by piece."""
 
     def __init__(self, body: Body, content: AsyncIterable[bytes], trailers: Trailers) -> None:
         self._body = body
@@ -109,9 +109,10 @@ class Feed:
         self._trailers = trailers
 
     async def run(self, pause: float | None = None) -> None:
-        """Write all of it, or as much as is wanted; raises what the content raises, and TooSlowError.
+        """Write the content until its end or until the reader closes the body.
 
-        ``pause`` is how long, in seconds, each piece may take to come.
+        ``pause`` is the maximum time in seconds for each piece. Raises trio.TooSlowError and any exception of the
+        content.
         """
         pieces = aiter(self._content)
         try:
@@ -131,7 +132,7 @@ class Feed:
 
 
 def fields(given: Fields) -> list[tuple[str, bytes]]:
-    """Fields as they are sent; raises ValueError for those that HTTP or WASI does not admit."""
+    """Return fields in the form in which they are sent. Raises ValueError for fields that HTTP or WASI forbids."""
     pairs = given.items() if isinstance(given, Mapping) else given
     checked = FieldMap()
     sent = []
@@ -149,10 +150,10 @@ def fields(given: Fields) -> list[tuple[str, bytes]]:
 def encode(
     headers: list[tuple[str, bytes]], content: Content | None, data: object, trailers: Fields, always: bool
 ) -> tuple[Body, Feed | None]:
-    """The body for some content, or for ``data`` as JSON, and what feeds it where it comes piece by piece.
+    """Return the body for the content, or for ``data`` as JSON, and the feed for content in pieces.
 
-    Content-type and content-length are added to ``headers`` where they are known and not there; with ``always`` also
-    the length 0.
+    Adds content-type and content-length to ``headers`` if they are known and absent. The length 0 is added only if
+    ``always``.
     """
     given = {name.lower() for name, _ in headers}
     if data is not None:
@@ -174,7 +175,7 @@ def encode(
 def request(
     method: str, url: str, headers: Fields, content: Content | None, data: object, trailers: Fields
 ) -> tuple[Request, Feed | None]:
-    """A request to a component, and what feeds it; raises ValueError."""
+    """Return a request to a component, and the feed of its content. Raises ValueError."""
     if not is_token(method):
         raise ValueError(f"{method!r} is not a method")
     scheme, authority, path = "http", "localhost", url
@@ -185,7 +186,7 @@ def request(
         if not scheme or not authority:
             raise ValueError(f"{url!r} is neither a path that begins with / nor a URL")
     if not (path.isascii() and is_target(path)):
-        raise ValueError(f"{path!r} has characters that have to be percent-encoded in a path")
+        raise ValueError(f"{path!r} has characters that must be percent-encoded in a path")
     sent = fields(headers)
     body, feed = encode(sent, content, data, trailers, method in _METHODS_WITH_CONTENT)
     return Request(method, scheme, authority, path, sent, body), feed

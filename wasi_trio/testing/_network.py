@@ -1,4 +1,4 @@
-"""A network in memory between a test and its guests."""
+"""An in-memory network between a test and its guests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from wasi_trio.wasi.sockets._transports import Direction
 
 
 class Network:
-    """A network in memory, in which guests reach the test and each other.
+    """An in-memory network that connects guests with the test and with each other.
 
-    ``names`` are the hosts for look-ups, with their addresses. Guests may connect, listen, send and receive at any
-    address, unless ``options`` allow less. All waiting follows trio's clock.
+    ``names`` maps host names for look-ups to their addresses. Guests may connect, listen, send and receive at any
+    address, unless ``options`` restrict them. All waits follow trio's clock.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class Network:
         self._options = options or NetworkOptions(inherit=True, allow_ip_name_lookup=True)
 
     def options(self) -> NetworkOptions:
-        """For ``WasiOptions.network``."""
+        """Return the options for ``WasiOptions.network``."""
         return replace(self._options, network=self._memory)
 
     def listen(self, host: str, port: int) -> Listener:
-        """Listen for connections of guests at an address. Raises OSError if the address is in use."""
+        """Listen at an address for connections from guests. Raises OSError if the address is in use."""
         address = Address(host, port)
         transport = self._memory.tcp(address.family)
         transport.bind(address)
@@ -40,7 +40,7 @@ class Network:
         return Listener(transport)
 
     async def connect(self, host: str, port: int) -> MemoryStream:
-        """Connect to a guest that listens at the address, or at all addresses; waits for one."""
+        """Wait for a guest that listens at the address, or at all addresses, and connect to it."""
         address = Address(host, port)
         transport = self._memory.tcp(address.family)
         while True:
@@ -53,7 +53,7 @@ class Network:
                 return MemoryStream(transport)
 
     def datagrams(self, host: str, port: int) -> Datagrams:
-        """A UDP socket at an address. Raises OSError if the address is in use."""
+        """Return a UDP socket bound to an address. Raises OSError if the address is in use."""
         address = Address(host, port)
         transport = self._memory.udp(address.family)
         transport.bind(address)
@@ -61,7 +61,7 @@ class Network:
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
-    """The test's end of a connection: as trio.SocketStream, but in memory. Each direction is for one task at a time."""
+    """The test's end of an in-memory connection, like trio.SocketStream. Each direction is for one task at a time."""
 
     def __init__(self, transport: MemoryTcp) -> None:
         self._transport = transport
@@ -78,7 +78,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         return self._transport.remote_address()[:2]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As of trio; waits while the connection is full."""
+        """Send all data, as in trio. Waits while the connection is full."""
         with self._sending:
             await trio.lowlevel.checkpoint()
             self._check(self._ended)
@@ -101,7 +101,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
                 self._check(self._ended)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As of trio; b"" when the guest has shut down its direction."""
+        """Receive data, as in trio. Returns b"" after the guest has shut down its direction."""
         limit = PIPE if max_bytes is None else operator.index(max_bytes)
         if limit < 1:
             raise ValueError("max_bytes must be at least 1")
@@ -124,7 +124,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             self._transport.shut_down(Direction.SEND)
 
     def reset(self) -> None:
-        """Break off the connection, as a host that crashed does: the guest gets connection-reset."""
+        """Break the connection, as a crashed host does. The guest gets connection-reset."""
         self._transport.reset()
 
     async def aclose(self) -> None:
@@ -137,7 +137,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
 
 class Listener(trio.abc.Listener[MemoryStream]):
-    """Accepts connections of guests; for trio.serve_listeners, for instance."""
+    """Accepts connections from guests, for example for trio.serve_listeners."""
 
     def __init__(self, transport: MemoryTcp) -> None:
         self._transport = transport
@@ -158,19 +158,19 @@ class Listener(trio.abc.Listener[MemoryStream]):
 
 
 class Datagrams(trio.abc.AsyncResource):
-    """The test's socket for UDP."""
+    """The test's UDP socket."""
 
     def __init__(self, transport: MemoryUdp) -> None:
         self._transport = transport
 
     async def send(self, data: bytes, host: str, port: int) -> None:
-        """Send a datagram. It is lost if there is no socket at the address, or no room."""
+        """Send a datagram. It is lost if the address has no socket, or if the socket's buffer is full."""
         await trio.lowlevel.checkpoint()
         self._check()
         self._transport.send(data, Address(host, port))
 
     async def receive(self) -> tuple[bytes, tuple[str, int]]:
-        """The next datagram, and its source."""
+        """Return the next datagram and its source."""
         await trio.lowlevel.checkpoint()
         while True:
             self._check()
@@ -191,7 +191,7 @@ class Datagrams(trio.abc.AsyncResource):
 
 
 class _Turn:
-    """Has one task at a time do something."""
+    """Admits one task at a time. Raises trio.BusyResourceError for others."""
 
     def __init__(self, message: str) -> None:
         self._message = message

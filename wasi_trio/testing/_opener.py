@@ -1,4 +1,4 @@
-"""Components that end with the test which opened them."""
+"""Opens components that are closed at the end of the test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Opener(Generic[T]):
-    """Opens components: ``await opener("app.wasm")``. The paths of files start at ``folder``."""
+    """Opens components: ``await opener("app.wasm")``. File paths are relative to ``folder``."""
 
     def __init__(
         self, open: Callable[..., AbstractAsyncContextManager[T]], folder: Path, nursery: trio.Nursery, end: trio.Event
@@ -32,14 +32,14 @@ class Opener(Generic[T]):
         self._end = end
 
     async def __call__(self, *sources: Source, **settings: Unpack[Settings]) -> T:
-        """An open component; it is closed when the test ends. Raises LoadError."""
+        """Open a component, which is closed when the test ends. Raises LoadError."""
         __tracebackhide__ = True
         found = [self._folder / source if is_path(source) else source for source in sources]  # type: ignore[operator]
         opened: T = await self._nursery.start(self._hold, self._open(*found, **settings))
         return opened
 
     async def _hold(self, manager: AbstractAsyncContextManager[T], *, task_status: trio.TaskStatus[T]) -> None:
-        """In a task of its own, because cancel scopes have to be left by the task that entered them."""
+        """Hold a component open, in its own task, because the task that enters a cancel scope must also exit it."""
         async with manager as opened:
             task_status.started(opened)
             await self._end.wait()
@@ -49,7 +49,7 @@ class Opener(Generic[T]):
 async def opener(
     open: Callable[..., AbstractAsyncContextManager[T]], folder: str | os.PathLike[str]
 ) -> AsyncIterator[Opener[T]]:
-    """What a fixture gives to its test."""
+    """Yield the opener that a fixture provides to its test."""
     end = trio.Event()
     async with open_nursery() as nursery:
         yield Opener(open, Path(folder), nursery, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeAlias
@@ -63,8 +64,25 @@ class Answer:
         return messages.Response(self.status, self.headers, self._body), self._feed
 
 
+class Tape(ABC):
+    """Answers requests as a ``Client`` does, and saves what it has recorded when a block of the test ends well."""
+
+    @abstractmethod
+    async def send(
+        self,
+        asked: OutgoingRequest,
+        request: messages.Request,
+        options: RequestOptions,
+        nursery: trio.Nursery,
+        fail: Callable[[BaseException], None],
+    ) -> messages.Response: ...
+
+    @abstractmethod
+    def save(self) -> None: ...
+
+
 #: answers a guest's request; raises HttpError for one that is to fail, as ``HttpError("connection-refused")`` does
-OutgoingHandler: TypeAlias = Callable[[OutgoingRequest], Awaitable[Answer]]
+OutgoingHandler: TypeAlias = Callable[[OutgoingRequest], Awaitable[Answer]] | Tape
 
 
 class UnexpectedRequest(Exception):
@@ -96,6 +114,8 @@ class Outgoing:
         timeout = options.first_byte_timeout
         try:
             with trio.move_on_after(math.inf if timeout is None else timeout):
+                if isinstance(self._handler, Tape):
+                    return await self._handler.send(asked, request, options, nursery, self._fail)
                 return self._begin(await self._handler(asked), request, options, nursery)
             raise HttpError("connection-read-timeout")
         except BodyAborted as aborted:  # the guest broke off the request that the handler reads
@@ -135,6 +155,11 @@ class Outgoing:
             except BaseException as error:
                 self._fail(error)
                 body.abort(HttpError("internal-error", "the test's content failed"))
-        with suppress(BodyAborted):
-            while await request.receive_some():
-                pass
+        await drain(request)
+
+
+async def drain(request: Body) -> None:
+    """Take the rest of a request, as a server would."""
+    with suppress(BodyAborted):
+        while await request.receive_some():
+            await trio.lowlevel.checkpoint()

@@ -57,9 +57,9 @@ class Pools:
         return sum(instance.alive for instance in self.instances)
 
     async def idle(self) -> None:
-        """Return when no handler has a request."""
+        """Return when no handler has a request, and no guest goes on with what it does after its responses."""
         await trio.lowlevel.checkpoint()
-        while any(handler.active for handler in self.handlers):
+        while any(handler.active or handler.lingers for handler in self.handlers):
             await self._changed.park()
 
     async def settled(self) -> None:

@@ -1,4 +1,4 @@
-"""The routes of a configuration file, to be asked without a socket."""
+"""Runs the routes of a configuration file without a socket."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class _Routed:
-    """Gives requests to their routes, and answers those that have none as the server would."""
+    """Passes requests to their routes, and answers requests without a route as the server does."""
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
@@ -51,10 +51,10 @@ class _Routed:
 
 @asynccontextmanager
 async def routes(file: str | os.PathLike[str], /, **settings: Unpack[GuestSettings]) -> AsyncIterator[App]:
-    """The routes of a TOML file, as ``serve --hypercorn-config`` has them, to be asked without a socket.
+    """Run the routes of a TOML file for ``serve --hypercorn-config`` without a socket.
 
-    Requests to ``app`` are for the host of their URL, which is ``localhost`` where that is a path. ``settings`` are for
-    the guests of all routes, in the place of what the file says. Raises LoadError and SettingError.
+    Requests to ``app`` are for the host of their URL, or for ``localhost`` if the URL is a path. ``settings`` apply to
+    the guests of all routes, and override the file. Raises LoadError and SettingError.
     """
     __tracebackhide__ = True
     told = gather({}, {}, read_config_file(os.fspath(file)))
@@ -64,7 +64,7 @@ async def routes(file: str | os.PathLike[str], /, **settings: Unpack[GuestSettin
         loader.load(version, told, imports_of(settings, WasiOptions(state=told.state)))
         for version in read_versions(told)
     ]
-    #: of all guests, once it is open
+    #: The state of all guests, which is opened below.
     state = told.state
     app = App([route.version.order.name for route in loaded])
     places = Places(told["max-concurrent-requests"])

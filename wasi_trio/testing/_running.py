@@ -17,7 +17,8 @@ from wasi_trio.serve._middleware import Chain
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.testing import _cache as cache
-from wasi_trio.testing._outgoing import Outgoing
+from wasi_trio.testing import _standstill as standstill
+from wasi_trio.testing._outgoing import Outgoing, Tape
 from wasi_trio.testing._pool import InstanceRecord, Pools
 from wasi_trio.testing._recording import record
 from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
@@ -68,6 +69,7 @@ class Outputs:
     def __init__(self) -> None:
         self._stdout = CapturedOutput(CAPTURED)
         self._stderr = CapturedOutput(CAPTURED)
+        self._tape: Tape | None = None
 
     @property
     def stdout(self) -> str:
@@ -89,8 +91,15 @@ class Outputs:
 
     def _wasi(self, settings: GuestSettings, base: WasiOptions, fail: Callable[[BaseException], None]) -> WasiOptions:
         """The options of guests whose output goes here."""
-        outgoing = Outgoing(settings.get("outgoing"), fail)
-        return wasi_options(settings, base, self._stdout, self._stderr, outgoing)
+        handler = settings.get("outgoing")
+        if isinstance(handler, Tape):
+            self._tape = handler
+        return wasi_options(settings, base, self._stdout, self._stderr, Outgoing(handler, fail))
+
+    def _save_tape(self) -> None:
+        """Save what was recorded, if anything was: the block has ended well. Raises CassetteError."""
+        if self._tape is not None:
+            self._tape.save()
 
 
 class Running(Outputs):
@@ -143,6 +152,10 @@ class Running(Outputs):
                 sections.append((f"{title}: {name}", text))
         return sections
 
+    def _linked(self) -> list[LinkedComponent]:
+        """The components, each as it is linked."""
+        return [handler.component for handler in self._pools.handlers]
+
     def _fail(self, error: BaseException) -> None:
         """Something in the test's own code has failed beside the test: end the block with it."""
         self._block.fail(error)
@@ -150,6 +163,8 @@ class Running(Outputs):
     def _options(self, settings: GuestSettings, options: HandlerOptions) -> HandlerOptions:
         """The options of handlers whose guests are those of this test."""
         wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
+        if options.max_cpu_time is None and "max_cpu_time" not in settings and standstill.clock_may_stand_still():
+            options = replace(options, max_cpu_time=standstill.LIMIT)
         return replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
 
     @asynccontextmanager
@@ -175,6 +190,7 @@ class Running(Outputs):
                 try:
                     with self._block.block():
                         yield handlers
+                    self._save_tape()
                 except BaseException as error:
                     raised = error
                 everything.cancel()

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-#: where Linux keeps files in memory
+#: Linux's folder for files in memory.
 _IN_MEMORY = "/dev/shm"
 
 
 @contextmanager
 def scratch_directory(files: Mapping[str, str | bytes] | None = None) -> Iterator[Path]:
-    """A directory that is gone when the block ends, with these files in it: a relative path and what it holds for each.
+    """Create a directory that is removed when the block ends. ``files`` maps relative paths to contents.
 
-    It is in memory where the system has a place for that (Linux), else on disk where temporary files are. It is a real
-    directory in any case, so that what a guest does to it goes the way that it goes in production.
+    The directory is in memory if the system supports that (Linux), otherwise in the folder for temporary files. It is
+    always a real directory, so a guest's operations on it take the same path as in production.
     """
     place = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK | os.X_OK) else None
     with tempfile.TemporaryDirectory(prefix="wasi_trio-", dir=place) as name:

@@ -1,4 +1,4 @@
-"""What a test can say of the component that it runs."""
+"""The settings for a component in a test."""
 
 from __future__ import annotations
 
@@ -29,18 +29,21 @@ if TYPE_CHECKING:
 
 
 class GuestSettings(TypedDict, total=False):
-    """What there is to say of any component.
+    """The settings for any component.
 
     ``imports`` are host interfaces in Python, as for ``wasi_trio.Imports``. ``env`` is the guest's environment.
-    ``outgoing`` answers the requests that it makes; without it they fail the test. ``network`` is what its sockets are
-    of; without it they reach each other and nothing else. ``seed`` is that of its random numbers, which are the same in
-    every run: by default it is 0, and None makes them different in each. ``preopens`` are the directories that it
-    finds, by what it calls them: pytest's ``tmp_path``, ``scratch_directory()``, or a ``Preopen`` that is read-only.
-    ``config`` are its variables of wasi:config, and ``keyvalue`` its buckets by name: a ``MemoryStore()`` is a mapping,
-    which a test can fill before and look into afterwards. Without them it is given neither interface.
-    ``wasi`` is what else there is to set, in whose place the others go; its ``http`` is kept if it is given, and with
-    it the network. A guest's clocks, the wall clock included, follow trio's.
-    ``features`` are those of WebAssembly that it may use beside the usual ones, as of ``Engine``.
+    ``outgoing`` answers the guest's outgoing requests. Without it, such a request fails the test. ``network`` is the
+    network of the guest's sockets. Without it, they reach only each other. ``seed`` is the seed of the guest's random
+    numbers, 0 by default, so they are the same in every run. None makes them different in each run.
+
+    ``preopens`` maps guest paths to directories: pytest's ``tmp_path``, ``scratch_directory()``, or a read-only
+    ``Preopen``. ``config`` has the variables of wasi:config. ``keyvalue`` has the buckets by name. A ``MemoryStore()``
+    is a mapping that a test can fill before and inspect afterwards. Without these two, the guest gets neither
+    interface.
+
+    ``wasi`` has all other options. The settings above override it, except that a given ``http`` is kept, and with it
+    access to the network. A guest's clocks follow trio's clock, including the wall clock. ``features`` names features
+    of WebAssembly to enable beside the usual ones, as in ``Engine``.
     """
 
     imports: Imports | Mapping[str, Any]
@@ -56,10 +59,10 @@ class GuestSettings(TypedDict, total=False):
 
 
 class Settings(GuestSettings, total=False):
-    """What there is to say of an HTTP component: that, and the fields of ``HandlerOptions``, or these as ``options``.
+    """The settings for an HTTP component: those of any component, and the fields of ``HandlerOptions``.
 
-    ``logging_prefix`` is off unless it is asked for here. ``profile`` is what ``--profile`` takes, such as
-    ``"guest,profile.json,1ms"``; the component is compiled for itself then.
+    ``options`` sets all fields of ``HandlerOptions`` at once. ``logging_prefix`` is off by default. ``profile`` has the
+    syntax of ``--profile``, such as ``"guest,profile.json,1ms"``. With it, the component is compiled separately.
     """
 
     options: HandlerOptions
@@ -88,12 +91,12 @@ class Settings(GuestSettings, total=False):
 
 
 def features_of(settings: GuestSettings) -> frozenset[str]:
-    """The features that a test's component may use."""
+    """Return the features that a test's component may use."""
     return USUAL | frozenset(settings.get("features", ()))
 
 
 def imports_of(settings: GuestSettings, base: WasiOptions) -> Imports:
-    """The host interfaces of a test beside WASI, those of the state that it gives included."""
+    """Return a test's host interfaces beside WASI, including those for the given state."""
     imports = state_imports(_state(settings, base.state))
     given = settings.get("imports")
     if given is not None:
@@ -108,7 +111,7 @@ def _state(settings: GuestSettings, base: State) -> State:
 def wasi_options(
     settings: GuestSettings, base: WasiOptions, stdout: StdoutSink, stderr: StdoutSink, outgoing: Outgoing
 ) -> WasiOptions:
-    """The options of a guest, made of others. To be called inside trio."""
+    """Return a guest's options, based on others. Must be called inside trio."""
     options = replace(base, stdout=stdout, stderr=stderr, state=_state(settings, base.state))
     if "env" in settings:
         options = replace(options, env=tuple(settings["env"].items()))
@@ -135,7 +138,7 @@ def _preopens(directories: Mapping[str, str | os.PathLike[str] | Preopen]) -> It
 
 
 def handler_options(settings: Settings) -> HandlerOptions:
-    """The options of the handlers, but for their ``wasi``."""
+    """Return the options of the handlers, except ``wasi``."""
     changes: dict[str, Any] = {name: value for name, value in settings.items() if name in _HANDLER}
     changes.setdefault("logging_prefix", False)
     return replace(settings.get("options", HandlerOptions()), **changes)

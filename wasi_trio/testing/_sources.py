@@ -1,4 +1,4 @@
-"""Where a test's components come from: files, bytes, or WebAssembly text."""
+"""Reads the components of a test from files, bytes or WebAssembly text."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import NamedTuple, TypeAlias
 
 from wasi_trio.wasi._loading import assembled, read_component
 
-#: the path of a component, its bytes, or its text, which begins with ``(`` or a comment
+#: The path of a component, its bytes, or its text, which begins with ``(`` or a comment.
 Source: TypeAlias = str | os.PathLike[str] | bytes
 
 _TEXT = ("(", ";;")
 
 
 class Named(NamedTuple):
-    """A component's bytes, and what to call it."""
+    """A component's bytes and its name."""
 
     name: str
     data: bytes
 
 
 def is_path(source: Source) -> bool:
-    """Whether this says where a component is, and is not the component itself."""
+    """Return whether the source is the path of a component and not the component itself."""
     return isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lstrip().startswith(_TEXT))
 
 
 def read(sources: Sequence[Source]) -> list[Named]:
-    """The components, each with a name of its own unless it is the same file; raises LoadError."""
+    """Read components. Their names are unique, except for a file that occurs twice. Raises LoadError."""
     named = []
     for number, source in enumerate(sources, 1):
         name = "the component" if len(sources) == 1 else f"component {number}"

@@ -1,4 +1,4 @@
-"""Nurseries that do not get between a test and its exceptions."""
+"""Nurseries that do not wrap a test's exceptions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import trio
 
 @contextmanager
 def ungrouped() -> Iterator[None]:
-    """Around a nursery: an exception that is the only one in its group comes out without the group.
+    """Unwrap the exception of a nursery if it is the only one in its group.
 
-    ``pytest.raises`` and pytest's own ``skip`` and ``fail`` would not find it there.
+    ``pytest.raises`` and pytest's ``skip`` and ``fail`` do not look into groups.
     """
     __tracebackhide__ = True
     alone: BaseException | None = None
@@ -26,13 +26,13 @@ def ungrouped() -> Iterator[None]:
         context = alone.__context__
         try:
             raise alone
-        finally:  # the group is no context of it
+        finally:  # the group must not be its context
             alone.__context__ = context
 
 
 @asynccontextmanager
 async def open_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery for tasks beside a block: they are cancelled when it ends. A single exception is not put in a group."""
+    """Open a nursery whose tasks are cancelled when the block ends. A single exception is raised without a group."""
     __tracebackhide__ = True
     with ungrouped():
         async with trio.open_nursery() as nursery:

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wasi_trio.testing._record_mode import RecordingSession, RecordMode, RunningTest, running_test
 from wasi_trio.testing._recording import recorded
 
 if TYPE_CHECKING:
     from wasi_trio.testing._app import App
     from wasi_trio.testing._live import LiveServer
     from wasi_trio.testing._opener import Opener
+
+_SESSION = pytest.StashKey[RecordingSession]()
 
 FIXTURES = ("wasi_component", "wasi_server")
 
@@ -28,6 +31,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "the folder in which wasi_component and wasi_server look for files (default: the root directory)",
         default="",
     )
+    parser.getgroup("wasi_trio").addoption(
+        "--wasi-trio-record",
+        metavar="MODE",
+        choices=list(RecordMode),
+        default=None,
+        help="when cassettes record guests' requests: once, none, all or new_episodes (default: as each says, or once)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    mode = config.getoption("--wasi-trio-record")
+    config.stash[_SESSION] = RecordingSession(None if mode is None else RecordMode(mode))
 
 
 @pytest.fixture
@@ -72,12 +87,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     token = recorded.set([])
+    test = running_test.set(RunningTest(item.config.stash[_SESSION], item.path.parent))
     try:
         return (yield)
     finally:
+        running_test.reset(test)
         recorded.reset(token)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Have Ctrl-C end the session: nurseries put KeyboardInterrupt in groups, which pytest takes for failures."""
+    try:
+        return (yield)
+    except BaseExceptionGroup as group:
+        if not recorded.get() or group.split(KeyboardInterrupt)[0] is None:
+            raise
+        raise KeyboardInterrupt from group
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""What guests find of WASI: its options and the standard streams, and how a component is linked with it."""
+"""WASI for guests: options, standard streams, and linking of components."""
 
 from __future__ import annotations
 

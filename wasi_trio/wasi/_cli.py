@@ -1,4 +1,4 @@
-"""What WASI 0.2 and 0.3 have alike of wasi:cli: ``exit`` and the five ``terminal-*`` interfaces."""
+"""The parts of wasi:cli that WASI 0.2 and 0.3 share: ``exit`` and the five ``terminal-*`` interfaces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TerminalInput:
     """The interface wasi:cli/terminal-input."""
 
     class TerminalInput:
-        """The input side of a terminal; there is nothing to do with it yet."""
+        """The input side of a terminal. The resource has no methods."""
 
         __slots__ = ()
 
@@ -38,7 +38,7 @@ class TerminalOutput:
     """The interface wasi:cli/terminal-output."""
 
     class TerminalOutput:
-        """The output side of a terminal; there is nothing to do with it yet."""
+        """The output side of a terminal. The resource has no methods."""
 
         __slots__ = ()
 

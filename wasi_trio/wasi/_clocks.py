@@ -1,4 +1,4 @@
-"""What the clocks of every version of WASI have in common."""
+"""Clock resolutions, for all versions of WASI."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ SECOND = 1_000_000_000
 
 
 def monotonic_resolution() -> int:
-    """Nanoseconds between ticks of the clock that trio reads, one where it is finer than that."""
+    """Return the resolution of trio's clock in nanoseconds, at least 1."""
     return max(1, round(time.get_clock_info("perf_counter").resolution * SECOND))
 
 
 def wall_resolution() -> int:
-    """Nanoseconds between ticks of the machine's clock, one where it is finer than that."""
+    """Return the resolution of the wall clock in nanoseconds, at least 1."""
     return max(1, round(time.get_clock_info("time").resolution * SECOND))

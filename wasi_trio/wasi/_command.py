@@ -1,4 +1,4 @@
-"""Running a command, a component that exports wasi:cli/run of WASI 0.2 or 0.3."""
+"""Runs a command: a component that exports wasi:cli/run of WASI 0.2 or 0.3."""
 
 from __future__ import annotations
 
@@ -12,32 +12,40 @@ from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._calls import Export
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._engine import Limits
+from wasi_trio.runtime._fiber import Meter
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._exit import Exit
-from wasi_trio.wasi._exports import find_exported
+from wasi_trio.wasi._exports import find_exported, other_versions
 from wasi_trio.wasi._state import opened
 from wasi_trio.wasi.http._connections import Connections
 
-#: a command has its process to itself: all the memory that it can address
+#: Exports of components for ``serve``.
+HTTP_HANDLERS = ("wasi:http/incoming-handler", "wasi:http/handler")
+#: a command has the process to itself, so it may use all memory that it can address
 LIMITS = Limits(memory=1 << 32)
 
 
 def find_run(linked: LinkedComponent) -> Export | LiftedFunction:
-    """The function that a command exports, that of the later WASI where it has both; LinkError if there is none."""
+    """Return the ``run`` function of a command, in the latest WASI version it exports. Raises LinkError without one."""
     for provided in (p3.VERSION, p2.VERSION):
         export = find_exported(linked, "wasi:cli/run", "run", provided)
         if export is not None:
             return export
-    exports = ", ".join(linked.component.exports) or "nothing"
-    raise LinkError(f"the component exports no wasi:cli/run: it is no command, but exports {exports}")
+    exports = ", ".join(linked.component.exports) or "none"
+    served = other_versions(linked, HTTP_HANDLERS)
+    hint = "; it is an HTTP component: use `wasi_trio serve`" if served else ""
+    raise LinkError(f"the component is not a command: it does not export wasi:cli/run (its exports: {exports}){hint}")
 
 
-async def run(linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions) -> int | Trap:
-    """Run a command in an instance of its own, and give its exit code, or the trap that it ended in.
+async def run(
+    linked: LinkedComponent, export: Export | LiftedFunction, options: WasiOptions, meter: Meter | None = None
+) -> int | Trap:
+    """Run a command in a new instance, and return its exit code or its trap.
 
-    It has ended when its ``run`` has returned: tasks that it left are dropped.
+    ``meter`` gets the processor time of each call. The command ends when its ``run`` function returns. Its remaining
+    tasks are cancelled.
     """
     instance: Instance | None = None
     context: WasiContext | None = None
@@ -46,7 +54,7 @@ async def run(linked: LinkedComponent, export: Export | LiftedFunction, options:
             connections = Connections(nursery, options.http.keep_alive)
             context = WasiContext(replace(options, state=state), nursery=nursery, connections=connections)
             try:
-                instance = await Instance.instantiate(linked, context, LIMITS)
+                instance = await Instance.instantiate(linked, context, LIMITS, meter)
                 if instance.pump is not None:
                     nursery.start_soon(instance.pump.run)
                 return 0 if isinstance(await instance.call_export(export, ()), Ok) else 1

@@ -1,4 +1,4 @@
-"""What the interfaces of one guest instance are constructed with."""
+"""The context that the interfaces of one guest instance share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from wasi_trio.wasi.sockets._context import NetworkContext, NetworkOptions
 
 @dataclass(frozen=True, slots=True)
 class WasiOptions:
-    """What stays the same from one guest instance to the next.
+    """Options that all guest instances share.
 
-    ``random`` gives that many bytes; ``random.Random(seed).randbytes`` makes a guest repeatable in a test.
-    ``wall_clock`` gives nanoseconds since 1970. By default that is the machine's clock even under trio's
-    MockClock, since what a guest does with it (dates, certificates, cookies) is about the world outside;
-    :func:`trio_wall_clock` makes one that follows trio's clock. The monotonic clock always is trio's.
+    ``random`` returns the requested number of bytes. ``random.Random(seed).randbytes`` makes a guest reproducible in a
+    test. ``wall_clock`` returns nanoseconds since 1970. The default is the machine's clock even under trio's MockClock,
+    because guests use it for the outside world: dates, certificates, cookies. :func:`trio_wall_clock` makes a wall
+    clock that follows trio's clock. The monotonic clock is always trio's.
 
-    ``http`` answers the requests that guests make, and ``network`` says what their sockets may do, and where both may
-    go.
-    ``preopens`` are the directories that guests find; an instance may have ``max_descriptors`` files open.
-    ``state`` has the variables and the buckets that guests find; these are open within ``opened``.
+    ``http`` configures outgoing requests. ``network`` configures sockets and the destinations of both. ``preopens`` are
+    the directories for guests. An instance can have at most ``max_descriptors`` open files. ``state`` holds the
+    variables and buckets for guests; ``opened`` opens the buckets.
     """
 
     args: Sequence[str] = ()
@@ -52,11 +51,11 @@ DEFAULT_OPTIONS = WasiOptions()
 
 
 class WasiContext:
-    """The state of one guest instance that its interfaces share.
+    """The state that the interfaces of one guest instance share.
 
-    ``nursery`` is where an interface may start tasks that are to end with the instance; None where the guest
-    is given no such thing. Streams default to those of the options. ``connections`` keeps those of outgoing requests;
-    without, each request has one of its own. ``about`` is what the log lines of the guest are about, by field.
+    ``nursery`` runs tasks that end with the instance. None disables features that need a task. ``stdin``, ``stdout``
+    and ``stderr`` default to those of the options. ``connections`` keeps connections for outgoing requests; without it,
+    each request opens a new one. ``about`` holds fields that identify the guest in its log lines.
     """
 
     __slots__ = ("_network", "_seed", "about", "files", "http", "nursery", "options", "stderr", "stdin", "stdout")
@@ -85,7 +84,7 @@ class WasiContext:
 
     @property
     def insecure_seed(self) -> tuple[int, int]:
-        """128 bits for a guest's hash maps, which stay the same as long as it lives."""
+        """A random seed of 128 bits for hash maps. It is constant for the life of the instance."""
         if self._seed is None:
             seed = self.options.random(16)
             self._seed = int.from_bytes(seed[:8], "little"), int.from_bytes(seed[8:], "little")
@@ -93,28 +92,31 @@ class WasiContext:
 
     @property
     def network(self) -> NetworkContext:
-        """The instance's sockets, of which most have none."""
+        """The sockets of the instance, created at the first use, because most instances have none."""
         if self._network is None:
             self._network = NetworkContext(self.options.network, self.nursery)
         return self._network
 
     def finish(self) -> None:
-        """The instance is gone: close its files, and write out what its output streams kept back."""
+        """End the instance: close its files, and write what its output streams hold back."""
         self.files.close()
         self.stdout.finish()
         self.stderr.finish()
 
 
 def trio_wall_clock(start: int | None = None) -> Callable[[], int]:
-    """A wall clock that reads ``start`` (nanoseconds since 1970; by default the real time) now, and follows trio's."""
+    """Return a wall clock that follows trio's clock, and reads ``start`` now.
+
+    ``start`` is in nanoseconds since 1970. The default is the real time.
+    """
     origin = (time.time_ns() if start is None else start) - trio_nanoseconds()
     return lambda: origin + trio_nanoseconds()
 
 
 def trio_nanoseconds() -> int:
-    """trio's clock in whole nanoseconds.
+    """Return trio's time in nanoseconds.
 
-    Rounded, not cut off: a float of seconds this small is right to a fraction of a nanosecond, so that the
-    instant a guest waited for is never read as the one before.
+    The value is rounded, not truncated. A float of seconds of this size is exact to a fraction of a nanosecond. So a
+    guest that waited for an instant never reads an earlier one.
     """
     return round(trio.current_time() * 1e9)

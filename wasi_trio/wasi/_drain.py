@@ -1,4 +1,4 @@
-"""Taking a guest's ``stream<u8>`` without a task."""
+"""Consumption of a guest's ``stream<u8>`` without a task."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from wasi_trio.component.concurrency._streams import SharedStream
 
 
 class Drain(ABC):
-    """Takes what a guest writes to a stream in the moment it is written, as long as there is room for it.
+    """A consumer that takes a guest's bytes during the guest's own write, if it has room.
 
-    Where there is none the guest waits until ``pull`` is called. A subclass says what room there is and where the
-    bytes go. This is the sink of the stream's copies (a ``Party``).
+    Without room, the guest waits until ``pull`` is called. A subclass defines the room and the destination of the
+    bytes. The class is the sink of the stream's copies (a ``Party``).
     """
 
     __slots__ = ("_putting", "_stopping", "progress", "stopped", "stream", "views")
@@ -21,11 +21,11 @@ class Drain(ABC):
     instance: Final = None
 
     def __init__(self, stream: SharedStream) -> None:
-        """The stream must be one that was given to a host function; it is held from here on."""
+        """Hold a stream that was passed to a host function."""
         stream.hold()
         self.stream = stream
         self.progress = 0
-        #: whether ``put`` may be given a view of the guest's memory, as it keeps nothing of it
+        #: whether ``put`` accepts a view of the guest's memory, because it does not keep the view
         self.views = False
         self.stopped = False
         self._putting = False
@@ -33,22 +33,22 @@ class Drain(ABC):
 
     @abstractmethod
     def room(self) -> int:
-        """How many bytes ``put`` takes now."""
+        """Return the number of bytes that ``put`` accepts at the moment."""
 
     @abstractmethod
     def put(self, data: bytes) -> None:
-        """Take some bytes, of which there are no more than there was room for."""
+        """Consume bytes, at most as many as the room."""
 
     @abstractmethod
     def await_room(self) -> None:
-        """There is no room: see to it that ``pull`` is called, or ``stop``, when there may be some."""
+        """Arrange a call of ``pull`` or ``stop`` when room may be available."""
 
     @abstractmethod
     def ended(self) -> None:
-        """The guest has closed the stream, and all that it wrote was put."""
+        """Handle the end of the stream: the guest has closed it, and ``put`` has received all bytes."""
 
     def begin(self) -> None:
-        """Take what there is, and what will come."""
+        """Start to consume the stream."""
         if self.stream.dropped:
             self._dropped()
         else:
@@ -56,18 +56,18 @@ class Drain(ABC):
             self.pull()
 
     def pull(self) -> None:
-        """Take more."""
+        """Consume more bytes."""
         if self.stopped:
             return
         if self.room():
-            sink: Any = self  # Sink would have its length be a variable
+            sink: Any = self  # the type Sink requires ``length`` to be a variable
             self.stream.read(sink)
         else:
             self.await_room()
 
     def stop(self) -> None:
-        """Take no more: the guest finds the stream dropped. ``ended`` will not be called."""
-        if self._putting:  # in the middle of a copy; once that is made
+        """Stop, and drop the stream for the guest. ``ended`` is not called."""
+        if self._putting:  # in the middle of a copy; ``copied`` or ``done`` stops later
             self._stopping = True
         elif not self.stopped:
             self.stopped = True

@@ -1,4 +1,4 @@
-"""The outcome of a guest that ended itself."""
+"""The exception for a guest that exits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 class Exit(Exception):
     """The guest called ``wasi:cli/exit``.
 
-    It unwinds the guest's call and reaches whoever made that call. ``code`` is 0 for success. The instance
-    cannot be entered again.
+    The exception unwinds the guest's call and reaches the caller. ``code`` is 0 for success. The instance cannot be
+    entered again.
     """
 
     def __init__(self, code: int) -> None:

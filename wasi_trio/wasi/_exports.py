@@ -1,4 +1,4 @@
-"""What a component exports of WASI, for a host to call."""
+"""A component's exports of WASI interfaces, which the host calls."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from wasi_trio.wasi.wit import host_wit
 def find_exported(
     linked: LinkedComponent, interface: str, function: str, provided: str
 ) -> Export | LiftedFunction | None:
-    """A function of an interface that a component exports in a version compatible to ``provided``; None if it does not.
+    """Return an exported function of an interface whose version is compatible with ``provided``, or None.
 
-    Raises LinkError where that has no such function, or one of another type than WASI's.
+    Raises LinkError if the interface lacks the function, or if the type of the function differs from WASI's.
     """
     for name in linked.component.exports:
         exported, version = parse_import_name(name)
@@ -35,5 +35,5 @@ def find_exported(
 
 
 def other_versions(linked: LinkedComponent, interfaces: Sequence[str]) -> list[str]:
-    """Under which names a component exports these interfaces, in whatever version."""
+    """Return the names under which a component exports these interfaces, in any version."""
     return [name for name in linked.component.exports if parse_import_name(name)[0] in interfaces]

@@ -1,4 +1,4 @@
-"""All of WASI that this host provides, as imports for the linker."""
+"""All WASI interfaces of this host, as imports for the linker."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from wasi_trio.wasi.wit import host_wit
 
 
 def wasi_imports() -> Imports:
-    """WASI 0.2, 0.3 and wasi:logging; the interfaces' objects are made with an instance's ``WasiContext``."""
+    """Return the imports of WASI 0.2, WASI 0.3 and wasi:logging. Their objects are made from a ``WasiContext``."""
     imports = Imports()
     for version, interfaces in ((p2.VERSION, p2.INTERFACES), (p3.VERSION, p3.INTERFACES)):
-        _adding(imports, {f"{name}@{version}": place for name, place in interfaces.places.items()})
-    return _adding(imports, proposals.LOGGING.places)
+        _add_all(imports, {f"{name}@{version}": place for name, place in interfaces.places.items()})
+    return _add_all(imports, proposals.LOGGING.places)
 
 
-#: what there could be for a guest, for whoever does not know yet
+#: all interfaces for state, to link before the real state is known
 EVERY_STATE = State(config={}, keyvalue={})
 
 
 def state_imports(state: State) -> Imports:
-    """wasi:config and wasi:keyvalue as far as ``state`` gives them to guests."""
+    """Return the imports of wasi:config and wasi:keyvalue that ``state`` enables."""
     imports = Imports()
     if state.config is not None:
-        _adding(imports, proposals.CONFIG.places)
+        _add_all(imports, proposals.CONFIG.places)
     if state.keyvalue is not None:
-        _adding(imports, proposals.KEYVALUE.places)
+        _add_all(imports, proposals.KEYVALUE.places)
     return imports
 
 
-def _adding(imports: Imports, interfaces: Mapping[str, Located]) -> Imports:
+def _add_all(imports: Imports, interfaces: Mapping[str, Located]) -> Imports:
     for name, place in interfaces.items():
         imports.add(name, place)
     return imports
 
 
 def link_wasi(component: Component, imports: Imports | None = None) -> LinkedComponent:
-    """Link a component with WASI and with what else a host provides, which goes before WASI's.
+    """Link a component with WASI and with ``imports``, which take precedence.
 
-    Raises LinkError, also where the component declares a function of WASI with another type than it has.
+    Raises LinkError, also if the component declares a WASI function with a different type.
     """
     provided = wasi_imports()
     if imports is not None:

@@ -1,4 +1,4 @@
-"""From a file to a component that is linked with WASI."""
+"""Loads a component from a file or a registry and links it with WASI."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._profile_options import Profiling
 from wasi_trio.wasi import proposals
+from wasi_trio.wasi._core_modules import PREAMBLE, remedy
 from wasi_trio.wasi._imports import link_wasi
 from wasi_trio.wasi.registry._errors import RegistryError
-from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_reference, pinned
+from wasi_trio.wasi.registry._references import is_pinned, is_reference, parse_reference, pin
 
 logger = get_logger("wasi_trio")
 
-#: how a core module begins where a component has another version (Binary.md of the component model)
-_CORE_MODULE = b"\0asm\x01\0\0\0"
-#: where wasmtime says that there is something wrong with a text
-_PLACE = re.compile(r"--> <anon>:(\d+):(\d+)")
+#: the location of an error in wasmtime's messages about text
+_ERROR_LOCATION = re.compile(r"--> <anon>:(\d+):(\d+)")
 
 
 class LoadError(Exception):
-    """There is no such component, or it is none that can be used; the message is one line.
+    """The component does not exist or is not usable. The message is one line.
 
-    ``missing`` names the imports that nothing provides.
+    ``missing`` names the imports that have no provider.
     """
 
     def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
@@ -46,9 +45,9 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """The features that components may use, by default those of every WASI there is, and what compiling may take.
+    """Features and compilation limits. The default features are those that every version of WASI needs.
 
-    ``profile`` says how guests are profiled.
+    ``profile`` selects a profiler for guests.
     """
 
     features: frozenset[str] = USUAL
@@ -56,32 +55,32 @@ class EngineOptions:
     profile: Profiling | None = None
 
     def open(self) -> Engine:
-        """An engine that keeps compiled code on disk, unless there is no place for it (a read-only home, say)."""
+        """Return an engine that caches compiled code on disk, or one without a cache if the disk is not writable."""
         try:
-            return self.caching()
+            return self.open_cached()
         except wasmtime.WasmtimeError as error:
-            logger.info("compiled code is not kept: %s", error)
+            logger.info("Compiled code is not cached: %s", error)
             return self._make(cache=False)
 
-    def caching(self) -> Engine:
-        """An engine that keeps compiled code on disk; raises WasmtimeError where there is no place for it."""
+    def open_cached(self) -> Engine:
+        """Return an engine that caches compiled code on disk. Raises WasmtimeError if the cache is unusable."""
         return self._make(cache=True)
 
     def _make(self, cache: bool) -> Engine:
         return Engine(cache=cache, features=self.features, compile_limits=self.compile_limits, profile=self.profile)
 
 
-#: for components that strangers may have made
+#: limits for untrusted components
 DEFAULT = EngineOptions()
 
 
 def open_engine() -> Engine:
-    """An engine with the options that there are by default."""
+    """Return an engine with the default options."""
     return DEFAULT.open()
 
 
 def check_address_space() -> None:
-    """Say what a limit of the process's address space means for guests; raises LoadError where there is too little."""
+    """Warn if a limit of the address space restricts guests. Raises LoadError if it leaves too little."""
     try:
         meaning = address_space.check()
     except address_space.AddressSpaceError as error:
@@ -90,36 +89,32 @@ def check_address_space() -> None:
         logger.warning("%s", meaning)
 
 
-class CoreModule(LoadError):
-    """It is a core module, and no component."""
-
-
 class Content(NamedTuple):
-    """What is in a file, or what a reference to a registry stands for.
+    """The content of a file or of a registry reference.
 
-    ``pin`` is the reference with its digest, where it came without one and so may stand for something else tomorrow.
+    ``pin`` is the reference with its digest. It is set only if the reference had none and so may change its content.
     """
 
     data: bytes
     pin: str | None = None
 
-    def tell(self, path: str) -> None:
-        """Tell what was read, where it may be something else the next time."""
+    def warn_if_unpinned(self, path: str) -> None:
+        """Log the digest of a reference that may change its content."""
         if self.pin is not None:
-            logger.warning("%s has no digest: it stands for %s", path, self.pin)
+            logger.warning("%s has no digest; it resolved to %s", path, self.pin)
 
 
 def read_content(path: str) -> Content:
-    """What is in a component's file, or what a reference to it stands for; raises LoadError."""
+    """Return the content of a component file or of a registry reference. Raises LoadError."""
     if is_reference(path):
-        # Here, because components are files mostly.
+        # Imported late, because most components are files.
         from wasi_trio.wasi.registry._fetching import fetch
 
         try:
             data, digest = fetch(parse_reference(path))
         except RegistryError as error:
             raise LoadError(shown(str(error), 8 * MOST)) from None
-        return Content(data, None if is_pinned(path) else pinned(path, digest))
+        return Content(data, None if is_pinned(path) else pin(path, digest))
     try:
         return Content(Path(path).read_bytes())
     except OSError as error:
@@ -127,29 +122,29 @@ def read_content(path: str) -> Content:
 
 
 def read_component(path: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:
-    """A component's content, WebAssembly text assembled within limits, if there are any; raises LoadError."""
+    """Return a component in binary form, and assemble text within the limits, if any. Raises LoadError."""
     content = read_content(path)
-    content.tell(path)
+    content.warn_if_unpinned(path)
     return assembled(content.data, path, limits)
 
 
 def assembled(data: bytes, name: str, limits: CompileLimits | None = DEFAULT.compile_limits) -> bytes:
-    """The binary of what is WebAssembly text, which begins with ``(`` or a comment; anything else as it is.
+    """Return WebAssembly text, which begins with ``(`` or a comment, in binary form, and other data unchanged.
 
-    Raises LoadError, which calls it ``name`` and has all that is wrong in its notes.
+    Raises LoadError with ``name`` in its message and the complete report in its notes.
     """
     if not data.lstrip().startswith((b"(", b";;")):
         return data
-    # Here, because few components are text, and a process to read one in takes a good deal of Python.
+    # Imported late, because few components are text, and assembly in another process imports much Python.
     from wasi_trio.runtime._apart import assemble_apart
 
     try:
         return assemble(data) if limits is None else assemble_apart(data, limits)
     except CompilationFailed as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
     except MalformedComponent as error:
         message = str(error)
-        place = _PLACE.search(message)
+        place = _ERROR_LOCATION.search(message)
         where = f", line {place[1]}, column {place[2]}" if place else ""
         malformed = LoadError(f"{name} is not well-formed text: {message.splitlines()[0]}{where}")
         malformed.add_note(message)
@@ -157,47 +152,47 @@ def assembled(data: bytes, name: str, limits: CompileLimits | None = DEFAULT.com
 
 
 def check_is_component(data: bytes, name: str) -> None:
-    """Raise LoadError for what is plainly something else."""
-    if data.startswith(_CORE_MODULE):
-        raise CoreModule(f"{name} is a core WebAssembly module; a component is needed")
+    """Raise LoadError if the data is evidently not a component."""
+    if data.startswith(PREAMBLE):
+        raise LoadError(f"{name} is a core WebAssembly module; wasi_trio requires a component: {remedy(data)}")
     if not data.startswith(b"\0asm"):
         raise LoadError(f"{name} is not a WebAssembly component{'' if data else ': it is empty'}")
 
 
 def link_component(engine: Engine, data: bytes, name: str, imports: Imports | None = None) -> LinkedComponent:
-    """A component compiled and linked, with ``imports`` beside WASI; raises LoadError, which calls it ``name``."""
+    """Compile a component, and link it with WASI and ``imports``. Raises LoadError with ``name`` in its message."""
     return link_compiled(compile_component(engine, data, name), name, imports)
 
 
 def compile_component(engine: Engine, data: bytes, name: str, *, trusted: bool = False) -> Component:
-    """A component compiled; raises LoadError, which calls it ``name``."""
+    """Compile a component. Raises LoadError with ``name`` in its message."""
     check_is_component(data, name)
     try:
         return Component.compile(engine, data, trusted=trusted)
     except ComponentError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
 
 
 def link_compiled(component: Component, name: str, imports: Imports | None = None) -> LinkedComponent:
-    """A component linked with WASI and ``imports``; raises LoadError, which calls it ``name``."""
+    """Link a component with WASI and ``imports``. Raises LoadError with ``name`` in its message."""
     try:
         linked = link_wasi(component, imports)
     except ComponentError as error:
-        raise refused(name, error) from None
+        raise load_error(name, error) from None
     linked.name = name
     return linked
 
 
-def refused(name: str, error: ComponentError) -> LoadError:
-    """The LoadError for what is wrong with the component ``name``."""
+def load_error(name: str, error: ComponentError) -> LoadError:
+    """Return a LoadError for an error in the component ``name``."""
     missing = error.missing if isinstance(error, LinkError) else ()
     line = "; ".join((" ".join(str(error).split()), *_options_for(missing)))
     return LoadError(shown(f"{name}: {line}", 8 * MOST), missing)
 
 
 def _options_for(missing: Iterable[str]) -> Iterator[str]:
-    """Which options give what is missing."""
+    """Return hints about the options that provide the missing imports."""
     interfaces = {line.split()[0] for line in missing}
     for given, option in ((proposals.CONFIG, "--config-var NAME=VALUE"), (proposals.KEYVALUE, "--keyvalue NAME=URL")):
         if not interfaces.isdisjoint(given):
-            yield f"{next(iter(given)).partition('/')[0]} is given with {option}"
+            yield f"{next(iter(given)).partition('/')[0]} requires the option {option}"

@@ -1,19 +1,19 @@
-"""The allow-list for the destinations of guests: one for sockets and for outgoing HTTP.
+"""The allow-list of guests' destinations, for sockets and outgoing HTTP.
 
-A list has any number of entries of these forms. A destination that no entry admits is denied.
+A list has any number of entries. It denies each destination that no entry admits.
 
 | entry                  | admits                                                                                |
 |------------------------|---------------------------------------------------------------------------------------|
-| ``example.org``        | that host, by its name                                                                |
-| ``*.example.org``      | every host whose name ends so, but not ``example.org`` itself                         |
+| ``example.org``        | that host name                                                                        |
+| ``*.example.org``      | all host names with that suffix, but not ``example.org`` itself                       |
 | ``192.0.2.1``, ``::1`` | that address                                                                          |
-| ``10.0.0.0/8``         | every address of the network                                                          |
+| ``10.0.0.0/8``         | all addresses of that network                                                         |
 | ``self``               | the addresses that this server itself listens on                                      |
 | ``*``                  | everything                                                                            |
-| ``HOST:PORT``          | only that port of any of these but a network; an IPv6 address stands in brackets      |
-| ``SCHEME://HOST``      | only that protocol: tcp, udp, http or https, these on their own port if none is given |
+| ``HOST:PORT``          | only that port; not for networks; an IPv6 address requires brackets                   |
+| ``SCHEME://HOST``      | only that protocol: tcp, udp, http or https; http and https imply their default ports |
 
-This module only decides. It looks nothing up and connects to nothing.
+This module only decides. It does not resolve names or open connections.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-#: the protocols of entries, and the port that stands for each where an entry says none
+#: the protocols of entries, with their default ports
 SCHEMES: dict[str, int | None] = {"http": 80, "https": 443, "tcp": None, "udp": None}
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: the common prefix for IPv4 addresses behind a translator (RFC 6052), and all of IPv6 that is assigned for the public
+#: the well-known prefix of IPv4/IPv6 translation (RFC 6052), and the address space of public IPv6
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
@@ -40,7 +40,7 @@ _port = re.compile(r"[0-9]{1,5}").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry. ``name`` is the name of a host, ``*.`` and a suffix, or ``*``."""
+    """An entry of the list. ``name`` is a host name, ``*.`` with a suffix, or ``*``."""
 
     scheme: str | None = None
     port: int | None = None
@@ -61,10 +61,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """An allow-list. ``own`` are the addresses and ports that ``self`` stands for.
+    """An allow-list. ``own`` holds the addresses and ports of ``self``.
 
-    With ``block_private`` an address that is not public is admitted by entries alone that are an address, a network
-    without public addresses or ``self``, and by no name, ``*`` included.
+    With ``block_private``, only three kinds of entries admit an address that is not public: the address itself, a
+    network without public addresses, and ``self``. Names, including ``*``, do not.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -73,25 +73,25 @@ class Outbound:
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> Outbound:
-        """A list of such entries; raises ValueError, with one line, for a text of another form."""
+        """Return a list from its entries as text. Raises ValueError with a one-line message for malformed entries."""
         return cls(tuple(map(parse_entry, texts)))
 
     def with_own(self, addresses: Collection[tuple[str, int]]) -> Outbound:
-        """The same list, with these addresses and ports for ``self``."""
+        """Return a copy of the list with the addresses and ports of ``self``."""
         return replace(self, own=frozenset(addresses))
 
     @property
     def has_addresses(self) -> bool:
-        """Whether the list has entries that admit addresses whatever the name of the host."""
+        """Whether the list has entries that admit an address for any host name."""
         return any(entry.network is not None or entry.own or entry.name == "*" for entry in self.entries)
 
     def admits_name(self, scheme: str, name: str, port: int) -> bool:
-        """Whether the list admits a host by its name, whatever its addresses."""
+        """Return whether the list admits a host name, regardless of its addresses."""
         plain = plain_name(name)
         return any(entry.admits_protocol(scheme, port) and entry.admits_name(plain) for entry in self.entries)
 
     def admits_address(self, scheme: str, address: str, port: int) -> bool:
-        """Whether the list admits an IP address."""
+        """Return whether the list admits an IP address."""
         ip = plain_address(address)
         if ip is None:
             return False
@@ -104,7 +104,7 @@ class Outbound:
         )
 
     def admits_connection(self, scheme: str, name: str, address: str, port: int) -> bool:
-        """Whether the list admits a host at an address: the one that is connected to."""
+        """Return whether the list admits a connection to a host at an address."""
         if self.admits_address(scheme, address, port):
             return True
         if not self.admits_name(scheme, name, port):
@@ -113,7 +113,7 @@ class Outbound:
         return ip is not None and (not self.block_private or is_public(ip))
 
     def admits_look_up(self, name: str) -> bool:
-        """Whether a guest may look up a name: only if an entry has it, because a DNS query carries data too."""
+        """Return whether a guest may resolve a name. An entry must admit the name, because DNS queries carry data."""
         plain = plain_name(name)
         return any(entry.admits_name(plain) for entry in self.entries)
 
@@ -122,13 +122,14 @@ class Outbound:
             return True
         if entry.network is not None:
             return ip.version == entry.network.version and ip in entry.network
-        return entry.own and any(port == own and _is_at(ip, host) for host, own in self.own)
+        return entry.own and any(port == own and _reaches(ip, host) for host, own in self.own)
 
 
 def is_public(ip: IpAddress) -> bool:
-    """Whether an address is one of the public network: not of this machine, a private network, a link or a group.
+    """Return whether an address is public: not loopback, private, link-local, multicast or the like.
 
-    Forms of IPv6 with an IPv4 address in them (mapped, 6to4, NAT64's common prefix) are what that address is.
+    An IPv6 address with an embedded IPv4 address (mapped, 6to4, NAT64 with the well-known prefix) is judged by the
+    latter.
     """
     if isinstance(ip, ipaddress.IPv6Address):
         if ip in _NAT64:
@@ -145,17 +146,17 @@ def _has_no_public(network: IpNetwork | None) -> bool:
     return network is not None and (not network.is_global or network.is_multicast)
 
 
-def _is_at(ip: IpAddress, host: str) -> bool:
-    """Whether a connection to ``ip`` from this machine reaches a server that listens on ``host``."""
+def _reaches(ip: IpAddress, host: str) -> bool:
+    """Return whether a connection from this machine to ``ip`` reaches a server that listens on ``host``."""
     listening = plain_address(host)
     if listening is not None and listening.is_unspecified:
-        # That is all addresses of the machine, of which only those of the loopback are known here.
+        # The unspecified address covers all addresses of the machine. Only the loopback ones are known here.
         return ip.is_loopback
     return ip == listening
 
 
 def plain_name(name: str) -> str:
-    """A host's name as lists have it: in lower case and ASCII, without a dot at its end."""
+    """Return a host name in canonical form: lower case, ASCII, without a final dot."""
     plain = name.lower().removesuffix(".")
     try:
         return plain.encode("idna").decode("ascii") if not plain.isascii() else plain
@@ -164,7 +165,7 @@ def plain_name(name: str) -> str:
 
 
 def plain_address(text: str) -> IpAddress | None:
-    """An IP address without its scope, with an IPv4-mapped address as IPv4; None for any other text."""
+    """Return an IP address without its scope, and an IPv4-mapped address as IPv4. Return None for other text."""
     try:
         ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -174,13 +175,13 @@ def plain_address(text: str) -> IpAddress | None:
 
 
 def parse_entry(text: str) -> Entry:
-    """An entry of a list; raises ValueError."""
+    """Parse an entry of a list. Raises ValueError."""
     target, scheme = text.strip(), None
     before, separator, after = target.partition("://")
     if separator:
         scheme, target = before.lower(), after.removesuffix("/")
         if scheme not in SCHEMES:
-            raise ValueError(f"{text!r} is of no protocol that is known: {', '.join(SCHEMES)}")
+            raise ValueError(f"{text!r} has an unknown protocol; use one of {', '.join(SCHEMES)}")
     host, port = _split_port(target)
     if port is None and scheme is not None:
         port = SCHEMES[scheme]
@@ -191,7 +192,7 @@ def parse_entry(text: str) -> Entry:
 
 
 def _split_port(target: str) -> tuple[str, int | None]:
-    if plain_address(target) is not None:  # ::1 ends in no port
+    if plain_address(target) is not None:  # ::1 has no port
         return target, None
     host, colon, port = target.rpartition(":")
     if not colon or _port(port) is None or int(port) > 65535 or (":" in host and not host.endswith("]")):
@@ -214,7 +215,7 @@ def _parse_host(host: str) -> Entry | None:
         except ValueError:
             return None
     name = plain_name(host)
-    # A text that ends in a number is an old notation of an address, such as 127.1, and never matches as a name.
+    # A name with a numeric last label is an old notation of an address, such as 127.1, and never matches.
     if _name(name) is None or len(name) > 253 or name.rpartition(".")[2].isdigit():
         return None
     return Entry(name=name)

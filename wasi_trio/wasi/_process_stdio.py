@@ -1,12 +1,11 @@
-"""Standard streams inherited from the process, without a guest's I/O ever stopping the event loop.
+"""Standard streams inherited from the process. A guest's I/O never blocks the event loop.
 
-A read happens in a thread, and what it brings is kept for whoever asks next, so that it is not lost with the
-wait that asked for it. A write is made inline as long as the kernel promises to take it at once (that is what
-``select.PIPE_BUF`` is about), since a line of log is then one system call and no thread; what does not fit
-goes out from a thread, in order, while the guest sees the room in the buffer shrink.
+A thread reads, and its result stays for the next reader, so that a cancelled wait loses no data. A write happens inline
+while the kernel guarantees to accept it at once (``select.PIPE_BUF``): a log line then takes one system call and no
+thread. A thread writes the rest, in order, while the room in the buffer shrinks.
 
-Threads are trio's cached ones, which do not keep the process from ending. A stream may be used by one
-trio.run after another, though not by two at a time.
+The threads are trio's cached threads, which do not keep the process alive. One stream can serve several consecutive
+trio.run calls, but not concurrent ones.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _LINE_END = ord("\n")
 
 
 class _Waiters:
-    """Tasks that wait for a thread. ``lock`` guards what the thread and the tasks both look at."""
+    """Tasks that wait for a thread. ``lock`` guards the state that the thread and the tasks share."""
 
     __slots__ = ("_lot", "_token", "lock")
 
@@ -37,7 +36,7 @@ class _Waiters:
         self._token: trio.lowlevel.TrioToken | None = None
 
     async def wait_while(self, condition: Callable[[], bool]) -> None:
-        """Return once woken, at once if ``condition`` (called with the lock held) does not hold."""
+        """Wait for a wake-up if ``condition`` holds. The condition is called with the lock held."""
         with self.lock:
             holds = condition()
             self._token = trio.lowlevel.current_trio_token()
@@ -45,16 +44,16 @@ class _Waiters:
             await self._lot.park()
 
     def wake(self) -> None:
-        """Called in the thread, after the change."""
+        """Wake the tasks, after a change. Called in the thread."""
         with self.lock:
             token = self._token
         if token is not None:
-            with contextlib.suppress(trio.RunFinishedError):  # whoever waited is gone; the change is kept
+            with contextlib.suppress(trio.RunFinishedError):  # no task waits; the change is kept
                 token.run_sync_soon(self._lot.unpark_all)
 
 
 class ProcessStdin(StdinSource):
-    """Standard input that is a file descriptor of the process. It is read only once a guest wants input."""
+    """Standard input from a file descriptor of the process. The first read happens when a guest requests input."""
 
     __slots__ = ("_data", "_ended", "_error", "_fd", "_reading", "_waiters", "is_terminal")
 
@@ -79,31 +78,31 @@ class ProcessStdin(StdinSource):
         return None
 
     def ready(self) -> bool:
-        """Also starts a read where nothing is at hand, so that polling alone makes progress."""
+        """Return whether input is available, and start a read if it is not, so that polling alone makes progress."""
         with self._waiters.lock:
-            if not self._nothing_yet():
+            if not self._is_pending():
                 return True
             if self._reading:
                 return False
             self._reading = True
-        trio.lowlevel.start_thread_soon(self._read, self._arrived)
+        trio.lowlevel.start_thread_soon(self._read, self._on_read)
         return False
 
     async def wait(self) -> None:
         if not self.ready():
-            await self._waiters.wait_while(self._nothing_yet)
+            await self._waiters.wait_while(self._is_pending)
 
-    def _nothing_yet(self) -> bool:
+    def _is_pending(self) -> bool:
         return not (self._data or self._ended or self._error)
 
     def _read(self) -> bytes:
         while True:
             try:
                 return os.read(self._fd, ROOM)
-            except BlockingIOError:  # someone made the descriptor non-blocking
+            except BlockingIOError:  # another process may make the descriptor non-blocking
                 select.select([self._fd], [], [])
 
-    def _arrived(self, result: outcome.Outcome[bytes]) -> None:
+    def _on_read(self, result: outcome.Outcome[bytes]) -> None:
         with self._waiters.lock:
             self._reading = False
             try:
@@ -115,26 +114,26 @@ class ProcessStdin(StdinSource):
 
 
 class ProcessOutput(StdoutSink):
-    """Standard output or error that is a file descriptor of the process, shared by any number of guests.
+    """Standard output or error to a file descriptor of the process, shared by any number of guests.
 
-    Where it cannot be written, a disk that is full for instance, guests find it failed from then on. With ``log`` it
-    is a log, which nobody's work depends on: what cannot be written is lost, each further write tries again, and
-    ``log`` is told of the beginning and the end of that.
+    After a failed write, such as to a full disk, guests find the stream failed. With ``log`` the output is a log, which
+    no guest depends on. Data of failed writes is lost, each further write is tried, and ``log`` reports the start and
+    the end of the failure.
     """
 
-    __slots__ = ("_error", "_fd", "_log", "_lost", "_midline", "_queue", "_queued", "_waiters", "is_terminal")
+    __slots__ = ("_error", "_fd", "_log", "_lost", "_mid_line", "_queue", "_queued", "_waiters", "is_terminal")
 
     def __init__(self, fd: int, log: logging.Logger | None = None) -> None:
         self._fd = fd
         self._log = log
-        #: bytes that were lost since it could last be written, with ``log``
+        #: bytes lost since the last successful write, with ``log``
         self._lost = 0
-        #: what was written last is no whole line
-        self._midline = False
+        #: whether the last write ended within a line
+        self._mid_line = False
         self.is_terminal = os.isatty(fd)
         self._error: OSError | None = None
         self._queue: list[bytes] = []
-        #: bytes in the queue and in the thread's hands; a thread is at work while there are any
+        #: bytes in the queue and in the thread; a thread runs while this is positive
         self._queued = 0
         self._waiters = _Waiters()
 
@@ -163,23 +162,23 @@ class ProcessOutput(StdoutSink):
         await self._waiters.wait_while(lambda: self._queued > 0)
 
     async def drain(self) -> None:
-        """Return once all is written, or cannot be."""
+        """Wait until all data is written or a write has failed."""
         while self._queued:
             await self.wait()
 
     def _check(self) -> None:
         if self._error is not None:
-            raise self._error.with_traceback(None)  # or each raise would add to it
+            raise self._error.with_traceback(None)  # otherwise each raise would extend the traceback
 
     def _write_at_once(self, data: bytes) -> bytes:
-        """Write what the kernel takes without waiting; gives what is left."""
+        """Write as much as the kernel accepts without blocking, and return the rest."""
         try:
             while data and select.select([], [self._fd], [], 0)[1]:
-                data = data[self._try(data[: select.PIPE_BUF]) :]
-        except BlockingIOError:  # a non-blocking descriptor with less room than that
+                data = data[self._write_some(data[: select.PIPE_BUF]) :]
+        except BlockingIOError:  # a non-blocking descriptor with less room than PIPE_BUF
             return data
         except OSError as error:
-            if self._gives_up(error, len(data)):
+            if self._record_failure(error, len(data)):
                 raise
             return b""
         return data
@@ -194,7 +193,7 @@ class ProcessOutput(StdoutSink):
                 while data:
                     data = data[self._write(data) :]
             except OSError as error:
-                if self._gives_up(error, len(data)):
+                if self._record_failure(error, len(data)):
                     with self._waiters.lock:
                         self._queue.clear()
                         self._queued = 0
@@ -210,31 +209,31 @@ class ProcessOutput(StdoutSink):
     def _write(self, data: bytes) -> int:
         while True:
             try:
-                return self._try(data)
+                return self._write_some(data)
             except BlockingIOError:
                 select.select([], [self._fd], [])
 
-    def _try(self, data: bytes) -> int:
-        if self._lost and self._midline:
-            os.write(self._fd, b"\n")  # of a line only the first part was written
-            self._midline = False
+    def _write_some(self, data: bytes) -> int:
+        if self._lost and self._mid_line:
+            os.write(self._fd, b"\n")  # only the first part of the line was written
+            self._mid_line = False
         count = os.write(self._fd, data)
         if count:
-            self._midline = data[count - 1] != _LINE_END
+            self._mid_line = data[count - 1] != _LINE_END
             if self._lost:
                 lost, self._lost = self._lost, 0
                 if self._log is not None:
-                    self._log.warning("%s can be written again: %d bytes of guests' are lost", self._name(), lost)
+                    self._log.warning("Writing to %s works again; %d bytes from guests were lost", self._name(), lost)
         return count
 
-    def _gives_up(self, error: OSError, lost: int) -> bool:
-        """Whether a failed write is the end of the output. Else so many bytes are lost, and that is told once."""
+    def _record_failure(self, error: OSError, lost: int) -> bool:
+        """Return whether a failed write ends the output. Otherwise count the lost bytes, and log the first failure."""
         if self._log is None:
             self._error = error
             return True
         if not self._lost:
             self._log.error(
-                "%s cannot be written, and what guests write there is lost until it can: %s",
+                "Cannot write to %s; output of guests is lost until it recovers: %s",
                 self._name(),
                 error.strerror,
             )

@@ -1,4 +1,4 @@
-"""What guests are given that outlives them: their configuration, and buckets of keys and values."""
+"""State that outlives a guest: its configuration, and buckets of keys and values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from wasi_trio.wasi.keyvalue._bucket import MAX_VALUE, TIMEOUT, Bucket, Store
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The variables of wasi:config and the buckets of wasi:keyvalue; None keeps the interface from guests.
+    """The variables of wasi:config and the buckets of wasi:keyvalue. None disables the interface.
 
-    ``config`` has the variables by name. ``keyvalue`` has a store for each bucket, by the name that guests open it by;
-    the empty name stands for ``default``. An operation on a bucket fails after ``timeout`` seconds, and a value has
-    up to ``max_value`` bytes. ``buckets`` are those that are open, as ``opened`` sets them.
-
-    A component is linked with ``wasi_trio.wasi.state_imports`` of it. Its values are in no repr.
+    ``config`` maps names to values. ``keyvalue`` maps the names of buckets to stores; the empty name means ``default``.
+    An operation on a bucket fails after ``timeout`` seconds. A value has at most ``max_value`` bytes. ``buckets`` are
+    the open buckets, which ``opened`` sets. ``wasi_trio.wasi.state_imports`` returns the imports for a state. A repr
+    shows no values, because they may be secret.
     """
 
     config: Mapping[str, str] | None = field(default=None, repr=False)
@@ -28,15 +27,15 @@ class State:
     buckets: Mapping[str, Bucket] = field(default_factory=dict, repr=False)
 
 
-#: neither is given
+#: neither interface
 NO_STATE = State()
 
 
 @asynccontextmanager
 async def opened(state: State, budget: Budget | None = None) -> AsyncIterator[State]:
-    """The state with its buckets open inside of the block, for guests that run there.
+    """Open the buckets of a state for the guests that run within the block.
 
-    The memory that stores hold counts in ``budget``. A state whose buckets are open already is given as it is.
+    The memory of stores counts in ``budget``. A state with open buckets stays as it is.
     """
     if not state.keyvalue or state.buckets:
         yield state

@@ -1,4 +1,4 @@
-"""What the options of configuration, keys and values mean. A message repeats no value: that may be a secret."""
+"""Parsers of options for configuration, keys and values. Messages omit values, which may be secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wasi_trio.wasi._state import State
     from wasi_trio.wasi.keyvalue._bucket import Store
 
-#: the bucket that ``-S keyvalue`` is for, which guests also open by the empty name
+#: the bucket of ``-S keyvalue``; guests can also open it by the empty name
 DEFAULT: Final = "default"
 
 _SWITCHES: Final = {"y": "true", "n": "false", "": "true"}
@@ -21,7 +21,7 @@ _SWITCHES: Final = {"y": "true", "n": "false", "": "true"}
 
 @dataclass(frozen=True, slots=True)
 class WasiSwitch:
-    """One of the things that ``-S`` says: ``value`` is a bool, or a pair of texts."""
+    """One setting of ``-S``. ``value`` is a bool, or a pair of strings."""
 
     name: str
     value: bool | tuple[str, str]
@@ -31,7 +31,7 @@ class WasiSwitch:
 
 
 def parse_switches(text: str) -> tuple[WasiSwitch, ...]:
-    """``NAME[=VALUE],...``, in wasmtime's spelling."""
+    """Parse ``NAME[=VALUE],...``, in wasmtime's notation."""
     return tuple(_parse_switch(part) for part in text.split(","))
 
 
@@ -42,52 +42,52 @@ def _parse_switch(part: str) -> WasiSwitch:
             try:
                 return WasiSwitch(name, parse_switch(_SWITCHES.get(value, value)))
             except ValueError:
-                raise ValueError(f"{name} is y or n") from None
+                raise ValueError(f"{name} must be y or n") from None
         case "config-var" | "keyvalue-in-memory-data":
             key, _, content = value.partition("=")
             if not key:
-                raise ValueError(f"{name} has to be of the form {name}=NAME=VALUE")
-            return WasiSwitch(name, (_checked(name, key), _checked(name, content)))
+                raise ValueError(f"{name} must have the form {name}=NAME=VALUE")
+            return WasiSwitch(name, (_check_utf8(name, key), _check_utf8(name, content)))
     raise ValueError(
-        f"{name!r} is not available: config, config-var=NAME=VALUE, keyvalue, keyvalue-in-memory-data=NAME=VALUE are; "
-        "the page 'Compared with wasmtime' has what stands for the others"
+        f"{name!r} is not supported; use config, config-var=NAME=VALUE, keyvalue, keyvalue-in-memory-data=NAME=VALUE; "
+        "the page 'Compared with wasmtime' lists alternatives for other settings"
     )
 
 
 def parse_config_variable(text: str) -> tuple[str, str] | None:
-    """``NAME=VALUE``, or ``NAME`` for the value of the environment variable; None where there is no such variable."""
+    """Parse ``NAME=VALUE`` or ``NAME``, whose value comes from the environment. Return None if it has none."""
     name, equals, value = text.partition("=")
     if not name:
         raise ValueError("it is not of the form NAME or NAME=VALUE")
     if equals:
-        return _checked("the name", name), _checked(f"the value of {name}", value)
-    inherited = os.environ.get(_checked("the name", name))
-    return None if inherited is None else (name, _checked(f"the value that {name} has here", inherited))
+        return _check_utf8("the name", name), _check_utf8(f"the value of {name}", value)
+    inherited = os.environ.get(_check_utf8("the name", name))
+    return None if inherited is None else (name, _check_utf8(f"the environment variable {name}", inherited))
 
 
-def _checked(what: str, text: str) -> str:
+def _check_utf8(what: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{what} is not text in UTF-8") from None
+        raise ValueError(f"{what} is not UTF-8 text") from None
     return text
 
 
 def parse_keyvalue(text: str) -> tuple[str, Store]:
-    """``NAME=URL``: the name of a bucket and where it is kept; a URL alone is for ``default``."""
+    """Parse ``NAME=URL``: the name of a bucket and the URL of its store. A URL alone is for ``default``."""
     name, equals, url = text.partition("=")
     if not equals or ":" in name:
         name, url = DEFAULT, text
     if not name or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
-        raise ValueError("the name of a bucket has letters, digits, '.', '_' and '-'")
-    # Here and below, because a command line that has nothing of this needs none of it.
+        raise ValueError("the name of a bucket may contain only letters, digits, '.', '_' and '-'")
+    # Imported late, because most command lines use no bucket.
     from wasi_trio.wasi.keyvalue._urls import parse_store
 
     return name, parse_store(url, name)
 
 
 def unique(pairs: Iterable[tuple[str, Store]]) -> dict[str, Store]:
-    """Stores by the names of their buckets; raises ValueError where a name stands for two."""
+    """Return stores by the names of their buckets. Raises ValueError for duplicate names."""
     found: dict[str, Store] = {}
     for name, store in pairs:
         if name in found:
@@ -98,7 +98,7 @@ def unique(pairs: Iterable[tuple[str, Store]]) -> dict[str, Store]:
 
 @dataclass(frozen=True, slots=True)
 class StateArguments:
-    """All that options say of the state of guests; None for the default, which for ``timeout`` follows ``deadline``."""
+    """All options for the state of guests. None selects the default; that of ``timeout`` depends on ``deadline``."""
 
     switches: Iterable[WasiSwitch] = ()
     config: Iterable[tuple[str, str] | None] = ()
@@ -109,7 +109,7 @@ class StateArguments:
     deadline: float | None = None
 
     def state(self) -> State:
-        """What guests are given; raises ValueError with one line for what could not be."""
+        """Return the state. Raises ValueError with a one-line message for invalid options."""
         from wasi_trio.wasi._state import State
         from wasi_trio.wasi.keyvalue._bucket import MAX_VALUE, TIMEOUT
         from wasi_trio.wasi.keyvalue._memory import MemoryStore
@@ -129,7 +129,7 @@ class StateArguments:
         self._fill(stores, data)
         timeout = self.timeout
         if timeout is None:
-            # The guest is to be told of it while it still can answer.
+            # Half the deadline, so that the guest can still answer after the error.
             timeout = TIMEOUT if self.deadline is None else min(TIMEOUT, self.deadline / 2)
         return State(
             variables if on.get("config", bool(variables or self._names_variables)) else None,
@@ -140,7 +140,7 @@ class StateArguments:
 
     @property
     def _names_variables(self) -> bool:
-        """Whether there are variables that have no value here: the guest finds none of that name then."""
+        """Whether options name variables, even ones without a value in the environment."""
         return any(True for _ in self.config)
 
     def _fill(self, stores: Mapping[str, Store], data: Iterable[tuple[str, str]]) -> None:
@@ -157,7 +157,7 @@ class StateArguments:
         for key, value in data:
             store = stores[DEFAULT]
             if not isinstance(store, MemoryStore):
-                raise ValueError("keyvalue-in-memory-data is for a bucket in memory:, and default is kept elsewhere")
+                raise ValueError("keyvalue-in-memory-data requires the URL memory: for the bucket default")
             try:
                 store[key] = value.encode()
             except StoreError as error:

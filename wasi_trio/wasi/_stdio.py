@@ -1,9 +1,9 @@
-"""A guest's standard input and output, whichever version of WASI it sees them through.
+"""Standard input and output of guests, for all versions of WASI.
 
-A source or a sink fails by raising OSError, and goes on raising it; BrokenPipeError means that the other end
-is gone, which a guest sees as a closed stream rather than a failed one. ``wait`` is as the hooks of the same
-name in :mod:`wasi_trio.wasi.p2._io`: it returns when the other answers may have changed, several tasks may wait
-at once, and cancelling it loses nothing.
+A source or a sink fails with OSError, and continues to raise it. BrokenPipeError means that the other end is closed:
+the guest sees a closed stream, not a failed one. ``wait`` has the contract of ``wait`` in :mod:`wasi_trio.wasi.p2._io`.
+It returns when the results of other methods may have changed, supports several waiting tasks, and loses nothing if it
+is cancelled.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import trio
 
 from wasi_trio._texts import shown_output
 
-#: room of an output's buffer, in bytes, past which a guest is made to wait
+#: the size of an output buffer in bytes; a guest waits when it is full
 ROOM = 64 * 1024
 
 
 class StdinSource(ABC):
-    """Where a guest's standard input comes from. All streams a guest opens on it share one position."""
+    """The source of a guest's standard input. All streams on it share one position."""
 
     __slots__ = ()
 
@@ -28,21 +28,21 @@ class StdinSource(ABC):
 
     @abstractmethod
     def take(self, limit: int) -> bytes | None:
-        """At most ``limit`` of the bytes at hand, empty when there are none now, None at the end."""
+        """Return at most ``limit`` available bytes, empty if none are available, or None at the end."""
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether ``take`` would give bytes, the end, or an error."""
+        """Return whether ``take`` would return bytes or the end, or raise an error."""
 
     @abstractmethod
     async def wait(self) -> None:
-        """Return once ``ready`` may have become true."""
+        """Wait until ``ready`` may have become true."""
 
 
 class StdoutSink(ABC):
-    """Where a guest's standard output or standard error goes.
+    """The destination of a guest's standard output or standard error.
 
-    ``copies`` says that ``put`` keeps nothing of what it is given but a copy, so that this may be any buffer.
+    ``copies`` tells that ``put`` copies its argument, so that the argument may be any buffer.
     """
 
     __slots__ = ()
@@ -52,29 +52,29 @@ class StdoutSink(ABC):
 
     @abstractmethod
     def permit(self) -> int:
-        """How many bytes there is room for."""
+        """Return the number of bytes that the sink has room for."""
 
     @abstractmethod
     def put(self, data: bytes) -> None:
-        """Take all of ``data``; never blocks.
+        """Accept all of ``data`` without blocking.
 
-        More than ``permit`` allowed is taken all the same: several writers may have been told of the same room.
+        ``data`` may exceed the result of ``permit``, because several writers may have received the same permit.
         """
 
     def flushed(self) -> bool:
-        """Whether everything put has been written."""
+        """Return whether all data has been written."""
         return True
 
     @abstractmethod
     async def wait(self) -> None:
-        """Return once ``permit`` or ``flushed`` may have changed."""
+        """Wait until the result of ``permit`` or ``flushed`` may have changed."""
 
     def finish(self) -> None:  # noqa: B027, a hook that most leave empty
-        """The guest that wrote here is gone: write what was kept back for the rest of a line."""
+        """End the guest's output: write the incomplete line that was held back."""
 
 
 class BytesSource(StdinSource):
-    """Standard input that holds these bytes and then ends."""
+    """Standard input with fixed content."""
 
     __slots__ = ("_data", "_position")
 
@@ -97,7 +97,7 @@ class BytesSource(StdinSource):
 
 
 class NullSink(StdoutSink):
-    """Takes everything and keeps nothing."""
+    """A sink that discards all data."""
 
     __slots__ = ()
 
@@ -112,7 +112,7 @@ class NullSink(StdoutSink):
 
 
 class CapturedOutput(StdoutSink):
-    """Keeps what is written, up to ``limit`` bytes; then the guest finds the stream closed."""
+    """A sink that captures at most ``limit`` bytes. After that the guest finds the stream closed."""
 
     __slots__ = ("_chunks", "_left")
 
@@ -121,7 +121,7 @@ class CapturedOutput(StdoutSink):
         self._left = limit
 
     def getvalue(self) -> bytes:
-        """All that was written so far."""
+        """Return all data written so far."""
         self._chunks = [b"".join(self._chunks)]
         return self._chunks[0]
 
@@ -140,15 +140,15 @@ class CapturedOutput(StdoutSink):
 
 
 class LinePrefixSink(StdoutSink):
-    """Writes whole lines to another sink, each with ``prefix`` before it.
+    """A sink that writes whole lines to another sink, each with ``prefix``.
 
-    So lines of guests that share an output do not run into each other. The rest of an unfinished line is
-    kept, up to ``LINE_LIMIT`` bytes (a longer line is written in pieces), until ``finish``.
+    So the lines of guests that share an output do not mix. An incomplete line waits for its end or for ``finish``. A
+    line longer than ``LINE_LIMIT`` bytes is written in pieces.
     """
 
     __slots__ = ("_part", "_prefix", "_target")
 
-    #: the longest line, and the most that one write may have: with many newlines in it, it grows by their prefixes
+    #: maximum bytes of a line and of one write, because the prefixes of many short lines enlarge a write
     LINE_LIMIT = 4096
 
     def __init__(self, target: StdoutSink, prefix: str) -> None:
@@ -181,7 +181,7 @@ class LinePrefixSink(StdoutSink):
 
 
 class TailSink(StdoutSink):
-    """Writes to another sink, and remembers the last ``KEPT`` bytes."""
+    """A sink that writes to another sink and remembers the last ``KEPT`` bytes."""
 
     __slots__ = ("_tail", "_target", "is_terminal")
 
@@ -213,14 +213,14 @@ class TailSink(StdoutSink):
 
 
 class TerminalSink(StdoutSink):
-    """Writes to another sink, which is a terminal: what would steer that is escaped.
+    """A sink that escapes control characters for another sink, which is a terminal.
 
-    The text is taken to be UTF-8; line ends and tabs are left.
+    The text is decoded as UTF-8. Line ends and tabs remain.
     """
 
     __slots__ = ("_decoder", "_target")
 
-    #: the most that one write may have: each byte may become four
+    #: maximum bytes of one write, because escaping can make four bytes of one
     LIMIT = ROOM // 4
 
     def __init__(self, target: StdoutSink) -> None:

@@ -1,25 +1,25 @@
-"""For how long a guest may go on without the event loop."""
+"""The time for which a guest may run without the event loop."""
 
 from __future__ import annotations
 
 import time
 
-#: seconds. The other requests of its instance wait as long, and a guest that goes on for 10 ms counts as one that
-#: computes; it may have filled a body before, and will fill one more.
+#: seconds. Other requests of the instance wait this long. A guest that runs for 10 ms counts as CPU-bound, and it may
+#: have filled one body before this slice and fill another after it.
 _LONGEST = 0.002
 
 
 class TimeSlice:
-    """What a guest does in one go with one end of a stream, which its host moves meanwhile, in host functions."""
+    """The time in which a guest uses one end of a stream without a pause, while host functions move the data."""
 
     __slots__ = ("_end",)
 
     def __init__(self) -> None:
-        #: None where the next thing begins a stretch
+        #: None: the next operation begins a slice
         self._end: float | None = None
 
     def goes_on(self) -> bool:
-        """Whether it may; where it may not the guest is to wait for once, and after that this begins anew."""
+        """Return whether the guest may continue. If not, it must wait once, and the next call begins a new slice."""
         now = time.perf_counter()
         if self._end is None:
             self._end = now + _LONGEST
@@ -29,5 +29,5 @@ class TimeSlice:
         return True
 
     def end(self) -> None:
-        """The guest has to wait."""
+        """End the slice, because the guest waits."""
         self._end = None

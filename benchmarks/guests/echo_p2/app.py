@@ -1,4 +1,4 @@
-"""A guest that echoes as bindings' own helpers write: with ``blocking-write-and-flush``, so 4 KiB at a time."""
+"""A guest that echoes like helpers of bindings: with ``blocking-write-and-flush``, at most 4 KiB per call."""
 
 from __future__ import annotations
 

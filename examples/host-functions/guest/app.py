@@ -1,4 +1,4 @@
-"""The component: /tea shows a product, /tea/3 what three of it cost."""
+"""The component: /tea shows a product, /tea/3 the price of three."""
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import catalog
@@ -12,7 +12,7 @@ class IncomingHandler:
         try:
             text = price_of(product_id, int(count)) if count else describe(product_id)
         except Err:
-            status, text = 404, f"there is no {product_id}"
+            status, text = 404, f"no such product: {product_id}"
         response = OutgoingResponse(Fields())
         response.set_status_code(status)
         body = response.body()

@@ -1,4 +1,4 @@
-"""The plugin of a tenant who does all that a plugin should not: /spin, /eat, /trap and /fill; /read for the others'."""
+"""The plugin of a hostile tenant: /spin, /eat, /trap and /fill exhaust resources, /read tries another's data."""
 
 from componentize_py_types import Err, Ok
 from wit_world.imports import store

@@ -1,4 +1,4 @@
-"""The plugin of a tenant who does no harm: it counts its visits."""
+"""The plugin of a harmless tenant: it counts its visits."""
 
 from componentize_py_types import Ok
 from wit_world.imports import store

@@ -360,7 +360,7 @@ def test_bad_handles(type_: t.ValType, track_lends: bool) -> None:
 def test_a_borrow_is_not_owned() -> None:
     guest = Guest()
     index = guest.handles.add(ResourceHandle(FILE, object(), own=False, scope=guest.cx.scope))
-    with pytest.raises(Trap, match="is borrowed, an owned one is needed"):
+    with pytest.raises(Trap, match="is borrowed, but an owned handle is required"):
         lift(guest, t.Own(FILE), index)
 
 

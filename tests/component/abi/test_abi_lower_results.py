@@ -26,7 +26,7 @@ def test_result_of_a_host_function() -> None:
     abi.lower_results(t.S64, UTF8, stride=2)(guest.cx, slots, 0, -1)
     assert slots == {0: 2**64 - 1}
     abi.lower_results(None, UTF8)(guest.cx, slots, 0, None)
-    with pytest.raises(HostError, match="without a result gave back a Python int"):
+    with pytest.raises(HostError, match="without a result returned a Python int"):
         abi.lower_results(None, UTF8)(guest.cx, slots, 0, 0)
 
 
@@ -57,7 +57,7 @@ def test_every_result_of_an_asynchronous_call_is_in_memory() -> None:
 def test_number_of_arguments() -> None:
     lower = abi.lower_values((t.U8, t.U8), UTF8, 16)
     for arguments in ((), (1,), (1, 2, 3)):
-        with pytest.raises(HostError, match=f"2 arguments are needed, {len(arguments)} were given"):
+        with pytest.raises(HostError, match=f"2 arguments are required, {len(arguments)} were given"):
             lower(Guest().cx, arguments)
 
 
@@ -98,7 +98,7 @@ def test_guest_resources() -> None:
     assert (handle.rep, handle.own) == (17, True)
     assert resource.rep is None
     for type_ in (t.Own(GUESTS), t.Borrow(GUESTS)):
-        with pytest.raises(HostError, match=r"counter> cannot be made .* given away before"):
+        with pytest.raises(HostError, match=r"counter> cannot be made .* transferred earlier"):
             flats(type_, resource, guest)
         with pytest.raises(HostError, match=r"counter> cannot be made .* of another kind"):
             flats(type_, GuestResource(t.ResourceType("counter", owner=3), 17), guest)

@@ -38,6 +38,8 @@ class TypeDefinitions:
                 return "(flags " + " ".join(f'"{name}"' for name in names) + ")"
             case t.Option(inner):
                 return f"(option {self.ref(inner)})"
+            case t.Map(key, value):
+                return f"(map {self.ref(key)} {self.ref(value)})"
             case t.Result(ok, err):
                 first = "" if ok is None else f" {self.ref(ok)}"
                 return f"(result{first}{'' if err is None else f' (error {self.ref(err)})'})"

@@ -117,7 +117,7 @@ def test_a_guest_learns_that_the_host_writes_no_more(world: World, log: Log) -> 
 def test_one_operation_at_a_time(world: World, log: Log) -> None:
     writer, guest, index = host_to_guest(world)
     writer.start_write(b"ab", log)
-    with pytest.raises(HostError, match="is under way"):
+    with pytest.raises(HostError, match="already has an operation in progress"):
         writer.start_write(b"cd", log)
     assert read(guest, index, 64, 4) == 2 << 4
     assert log.take() == (COMPLETED, 2)

@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry's, over HTTP, in this process: it keeps what it is sent, parsed."""
+"""An OpenTelemetry collector over HTTP in this process. It keeps and parses everything that it receives."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """What was sent to ``url`` so far; while ``stalled``, it answers nothing."""
+    """The data received at ``url``. While ``stalled``, it never responds."""
 
     def __init__(self) -> None:
         self.url = ""
         self.spans: list[Span] = []
-        #: by the names of metrics, the latest of each process
+        #: The latest data of each process by the names of metrics.
         self.metrics: dict[str, dict[str, Any]] = {}
         self.resources: list[dict[str, Any]] = []
         self.batches = 0
@@ -54,7 +54,7 @@ class Collector:
         self._released.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Return when ``condition`` holds of what was sent; it is asked whenever something was."""
+        """Return when ``condition`` holds. It is checked whenever data arrives."""
 
         def wait() -> None:
             with self._changed:
@@ -63,7 +63,7 @@ class Collector:
         await trio.to_thread.run_sync(wait)
 
     async def spans_of(self, count: int) -> list[Span]:
-        """All spans, once there are so many."""
+        """Return all spans, once there are this many."""
         await self.until(lambda: len(self.spans) >= count)
         assert len(self.spans) == count, self.spans
         return self.spans
@@ -84,13 +84,13 @@ def collecting() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
         def handle(self) -> None:
             try:
                 super().handle()
             except OSError:
-                return  # who exports has given up
+                return  # the exporter has given up
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""What of requests is told, and what is not."""
+"""The recorded and the redacted parts of requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_secrets_in_queries(query: str, told: str) -> None:
     assert redacted(query) == told
 
 
-def test_a_secret_is_not_told_by_half_where_a_query_is_cut() -> None:
+def test_a_cut_query_reveals_no_part_of_a_secret() -> None:
     query = "a" * (LONG - 8) + "&sig=secret"
     assert redacted(query) == "a" * (LONG - 8) + "&sig=REDACTED"
 
@@ -52,7 +52,7 @@ def test_urls(scheme: str, authority: str, target: str, url: str) -> None:
     assert url_of(scheme, authority, target) == url
 
 
-def test_urls_are_cut() -> None:
+def test_long_urls_are_cut() -> None:
     assert len(url_of("http", "x" * 5000, "/" + "y" * 5000 + "?" + "z" * 5000)) <= 2 * LONG
 
 
@@ -71,14 +71,14 @@ def test_addresses(authority: str, scheme: str, told: tuple[str, int | None]) ->
     assert address(authority, scheme) == told
 
 
-def test_methods_and_schemes_that_clients_make_up() -> None:
+def test_invented_methods_and_schemes() -> None:
     assert known_methods({}) == frozenset(METHODS)
     assert known_methods({"OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS": "GET, BREW"}) == {"GET", "BREW"}
     made_up = Request("GET", "gopher", "x", "/", [], Body.empty())
     assert scheme_of(made_up) == "_OTHER"
 
 
-def test_durations_are_of_so_many_kinds() -> None:
+def test_the_number_of_kinds_is_bounded() -> None:
     durations = Durations()
     for status in range(200, 200 + 2 * MOST):
         durations.observe(0.001, "GET", "http", status, None, "1.1")

@@ -1,4 +1,4 @@
-"""Spans as bytes: the same as the SDK's own encoder makes of them."""
+"""Encoded spans are equal to those of the SDK's encoder."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ spans = st.builds(
 
 
 @given(st.lists(spans, min_size=1, max_size=4))
-def test_as_the_sdk_has_it(batch: list[Ended]) -> None:
+def test_the_encoding_equals_the_sdks(batch: list[Ended]) -> None:
     data = Envelope(RESOURCE)([encode_span(span) for span in batch])
     assert ExportTraceServiceRequest.FromString(data) == encode_spans([span.readable(RESOURCE) for span in batch])

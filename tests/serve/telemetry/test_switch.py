@@ -1,4 +1,4 @@
-"""What the environment asks for."""
+"""The configuration in the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry import _switch as switch
 from wasi_trio.serve.telemetry._switch import Wanted, wanted
 
@@ -52,15 +52,15 @@ def test_propagators() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("OTEL_TRACES_EXPORTER", "jaegr", "'jaegr' is not installed; there are console"),
+        ("OTEL_TRACES_EXPORTER", "jaegr", "'jaegr' is not installed; available: console"),
         ("OTEL_PROPAGATORS", "tracecontext,bx", "'bx' is not installed"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "'http/json' is none of http/protobuf, grpc"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "'http/json' is not one of http/protobuf, grpc"),
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc", "'otlp_proto_grpc' is not installed"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "is not a URL of http or https"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "is not an http or https URL"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "'many' is not a whole number of at least 1"),
         ("OTEL_BSP_SCHEDULE_DELAY", "0", "'0' is not a whole number of at least 1"),
-        ("OTEL_TRACES_SAMPLER", "some", "'some' is none of always_on"),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "metrics are cumulative"),
+        ("OTEL_TRACES_SAMPLER", "some", "'some' is not one of always_on"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "use cumulative"),
     ],
 )
 def test_mistakes(variable: str, value: str, why: str) -> None:
@@ -70,7 +70,7 @@ def test_mistakes(variable: str, value: str, why: str) -> None:
     assert variable in str(raised.value) or "asks" in str(raised.value) or variable.endswith("PROTOCOL")
 
 
-def test_a_ratio_that_is_none() -> None:
+def test_an_invalid_ratio() -> None:
     environment = {**ENDPOINT, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "half"}
     with pytest.raises(SettingError, match="'half' is not a number from 0 to 1"):
         wanted(environment)
@@ -82,12 +82,12 @@ def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError) as raised:
         wanted(ENDPOINT)
     assert str(raised.value) == (
-        "OTEL_EXPORTER_OTLP_ENDPOINT asks for OpenTelemetry, which is not installed: pip install 'wasi-trio[otel]', "
+        "OTEL_EXPORTER_OTLP_ENDPOINT requires OpenTelemetry, which is not installed: pip install 'wasi-trio[otel]', "
         "or set OTEL_SDK_DISABLED=true"
     )
 
 
-def test_nothing_is_imported_where_nobody_asks() -> None:
+def test_nothing_is_imported_by_default() -> None:
     code = (
         "import sys; import wasi_trio.serve._command, wasi_trio.asgi, wasi_trio.serve.pool._handler;"
         "from wasi_trio.serve.telemetry._switch import wanted; wanted({});"

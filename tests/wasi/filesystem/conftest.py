@@ -16,13 +16,13 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(params=["p2", "p3"])
 def version(request: pytest.FixtureRequest) -> str:
-    """The WASI of the guest."""
+    """The WASI version of the guest."""
     return request.param
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The tree of the reference's table: ``rw`` in it, which this is, and ``ro`` beside it."""
+    """The tree of the reference's table: ``rw``, which this fixture returns, and ``ro`` beside it."""
     rw, ro = tmp_path / "rw", tmp_path / "ro"
     (rw / "dir").mkdir(parents=True)
     (rw / "dir2").mkdir()

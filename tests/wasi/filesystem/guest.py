@@ -1,4 +1,4 @@
-"""A guest with files, of WASI 0.2 or 0.3, that does what a test says."""
+"""A guest of WASI 0.2 or 0.3 whose file operations a test controls."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _GUESTS = {
     "p2": (("wasi:io/poll", "wasi:io/error", "wasi:io/streams", *_FILES), ()),
     "p3": (_FILES, (("wasi:filesystem/types", "directory-entry"),)),
 }
-#: what a built-in's code ends in
+#: the final bits of a built-in's result code
 COMPLETED, DROPPED = 0, 1
 FOLLOW = frozenset({"symlink-follow"})
 NOFOLLOW: frozenset[str] = frozenset()
 
 
 def told(value: Any) -> Any:
-    """A result as a test writes it: ``ok``, the value, or ``E:`` and the error-code."""
+    """Format a result for a test: ``ok``, the value, or ``E:`` and the error code."""
     if isinstance(value, Err):
         error = value.value
         return f"E:{error.case if isinstance(error, Variant) else error}"
@@ -39,12 +39,12 @@ def told(value: Any) -> Any:
 
 
 def case_of(value: Any) -> str:
-    """The name of a case of an enum or a variant."""
+    """Return the name of a case of an enum or a variant."""
     return value.case if isinstance(value, Variant) else value
 
 
 class Guest:
-    """The functions of wasi:filesystem as this guest calls them; handles are numbers."""
+    """The functions of wasi:filesystem as this guest calls them. Handles are numbers."""
 
     def __init__(self, version: str, instance: Instance, context: WasiContext) -> None:
         self.version = version
@@ -55,7 +55,7 @@ class Guest:
         return told(await self.instance.call(function, None, *arguments))
 
     async def at(self, function: str, *arguments: Any) -> Any:
-        """A method of a descriptor."""
+        """Call a method of a descriptor."""
         return await self(f"descriptor-{function}", *arguments)
 
     async def preopens(self) -> list[tuple[int, str]]:
@@ -78,7 +78,7 @@ class Guest:
         await self("drop-descriptor", descriptor)
 
     async def read(self, descriptor: int, offset: int = 0, piece: int = 65536) -> tuple[bytes, str]:
-        """All there is from an offset on, by a stream, and how that ended."""
+        """Read everything from an offset on with a stream, and return it with the outcome."""
         if self.version == "p3":
             stream, future = await self.at("read-via-stream", descriptor, offset)
             data = b""
@@ -102,7 +102,7 @@ class Guest:
         return data, await self._ended(part.value)
 
     async def write(self, descriptor: int, data: bytes, offset: int | None = 0) -> str:
-        """Write by a stream, at the end for None; what became of it."""
+        """Write with a stream, at the end for None, and return the outcome."""
         function = "append-via-stream" if offset is None else "write-via-stream"
         where = () if offset is None else (offset,)
         if self.version == "p3":
@@ -130,7 +130,7 @@ class Guest:
         return ended
 
     async def _ended(self, error: Variant) -> str:
-        """What a ``stream-error`` says."""
+        """Return the outcome in a ``stream-error``."""
         if error.case == "closed":
             return "ok"
         code = await self("filesystem-error-code", error.value)
@@ -138,7 +138,7 @@ class Guest:
         return f"E:{code}"
 
     async def entries(self, descriptor: int, at_once: int = 10) -> tuple[list[tuple[str, str]], str]:
-        """The names in a directory and what they are, in order, and how that ended."""
+        """Return the names and types in a directory, in order, and the outcome."""
         found: list[tuple[str, str]] = []
         if self.version == "p3":
             stream, future = await self.at("read-directory", descriptor)
@@ -165,7 +165,7 @@ class Guest:
 async def guest(
     engine: Engine, version: str, *preopens: Preopen, release: str | None = None, **options: Any
 ) -> AsyncIterator[Guest]:
-    """A guest that has these directories, made for ``release`` of WASI."""
+    """A guest with these directories, built for ``release`` of WASI."""
     linked = link_wasi(compile_component(engine, forwarder(version, *_GUESTS[version], release), version))
     async with trio.open_nursery() as nursery:
         context = WasiContext(WasiOptions(preopens=preopens, **options), nursery=nursery)

@@ -1,4 +1,4 @@
-"""What goes wrong on the host's side: the right error-code, nothing lost that was acknowledged, no descriptor left."""
+"""Faults of the host: correct error codes, no loss of acknowledged data, no leak of descriptors."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from wasi_trio.wasi.filesystem._streams import FileSink
 
 
 def open_descriptors() -> int:
-    gc.collect()  # what earlier tests have left
+    gc.collect()  # garbage of earlier tests
     return len(os.listdir("/dev/fd"))
 
 
 @contextmanager
 def limited(kind: int, limit: int) -> Iterator[None]:
-    """This process with a limit."""
+    """Set a limit of this process within the block."""
     soft, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (limit, hard))
     try:
@@ -39,7 +39,7 @@ def limited(kind: int, limit: int) -> Iterator[None]:
 
 
 async def test_a_file_that_grows_too_large(engine: Engine, version: str, tree: Path) -> None:
-    """As on a full disk: what fits is written, and then it is told."""
+    """Like a full disk: the part that fits is written, then the guest receives an error."""
     data = os.urandom(200_000)
     async with guest(engine, version, Preopen(tree, "/")) as fs:
         root = await fs.root()
@@ -58,7 +58,7 @@ async def test_a_file_that_grows_too_large(engine: Engine, version: str, tree: P
 
 
 async def test_a_full_disk(engine: Engine, version: str) -> None:
-    """/dev/full is one, as far as writing goes."""
+    """/dev/full behaves like a full disk for writes."""
     if not Path("/dev/full").exists():  # noqa: ASYNC240
         pytest.skip("this system has no /dev/full")
     async with guest(engine, version, Preopen("/dev", "/")) as fs:
@@ -125,7 +125,7 @@ async def test_a_directory_that_is_deleted_while_it_is_open(engine: Engine, vers
         assert await fs.at("stat-at", folder, FOLLOW, "b.txt") == "E:no-entry"
         assert await fs.entries(folder) == ([], "ok")
         assert (await fs.at("stat", folder)).link_count == 0
-        # A file lives on as long as it is open.
+        # An open file survives its deletion.
         assert await fs.write(file, b"more", None) == "ok"
         assert await fs.read(file) == (b"b\nmore", "ok")
 
@@ -167,7 +167,7 @@ async def test_all_instances_together_have_three_quarters_of_the_process_s_descr
 
 
 async def test_streams_count_as_well(engine: Engine, tree: Path) -> None:
-    """Else a guest could drop their descriptors and open others."""
+    """Otherwise a guest could drop their descriptors and open others."""
     async with guest(engine, "p2", Preopen(tree, "/"), max_descriptors=5) as fs:
         root = await fs.root()
         for _ in range(5):
@@ -226,7 +226,7 @@ async def test_a_guest_that_ends_leaves_nothing_open(engine: Engine, version: st
 
 
 async def test_a_sink_without_a_task(tree: Path) -> None:
-    """An error that names itself, where a host gives an instance no nursery."""
+    """Without a nursery, the error describes the problem."""
     os.mkfifo(tree / "fifo")
     files = Files([Preopen(tree, "/")])
     ((root, _),) = files.opened_preopens()

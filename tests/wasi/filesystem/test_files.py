@@ -1,4 +1,4 @@
-"""Each function of wasi:filesystem, called by guests of WASI 0.2 and 0.3."""
+"""All functions of wasi:filesystem, called by guests of WASI 0.2 and 0.3."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_stat(engine: Engine, version: str, tree: Path) -> None:
             assert (found.link_count, found.size) == (1, 6)
             assert tuple(found.data_access_timestamp) == (1, 500_000_001)
             assert tuple(found.data_modification_timestamp) == (3, 7)
-            # WIT asks for st_ctim where the reference gives the time of birth.
+            # WIT requires st_ctim, but the reference returns the time of birth.
             assert tuple(found.status_change_timestamp) == divmod(status.st_ctime_ns, 10**9)
         link = await fs.at("stat-at", root, NOFOLLOW, "link-in")
         assert (case_of(link.type), link.size) == ("symbolic-link", len("a.txt"))
@@ -52,7 +52,7 @@ async def test_a_time_before_1970(engine: Engine, version: str, tree: Path) -> N
     os.utime(tree / "a.txt", ns=(-1, -1))
     async with guest(engine, version, Preopen(tree, "rw")) as fs:
         found = await fs.at("stat-at", await fs.root(), FOLLOW, "a.txt")
-    # The datetime of 0.2 begins in 1970; the instant of 0.3 does not.
+    # The datetime of 0.2 begins in 1970. The instant of 0.3 does not.
     expected = None if version == "p2" else (-1, 999_999_999)
     assert found.data_modification_timestamp == expected
 
@@ -75,7 +75,7 @@ async def test_set_times(engine: Engine, version: str, tree: Path) -> None:
         assert os.stat(path).st_mtime > 1_700_000_000
         assert await fs.at("set-times", root, at(12), at(12)) == "ok"
         assert os.stat(tree).st_mtime == 12
-        # What the system takes for "now" and "as it is" is not for a guest to say.
+        # Guests must not reach the system's special values for "now" and "no change".
         for nanoseconds in (10**9, (1 << 30) - 1, (1 << 30) - 2, (1 << 32) - 1):
             assert await fs.at("set-times", file, at(1, nanoseconds), NO_CHANGE) == "E:invalid"
         if version == "p2":
@@ -124,7 +124,7 @@ async def test_two_streams_of_one_directory(engine: Engine, tree: Path) -> None:
                 names.append(entry.name)
         assert found[0] == found[1] == os.listdir(tree)
         for stream in streams:
-            assert await fs("directory-entry-stream-read-directory-entry", stream) == "ok"  # none
+            assert await fs("directory-entry-stream-read-directory-entry", stream) == "ok"  # no entry
 
 
 async def test_a_stream_of_a_directory_that_is_dropped(engine: Engine, tree: Path) -> None:
@@ -140,14 +140,14 @@ async def test_a_stream_of_a_directory_that_is_dropped(engine: Engine, tree: Pat
 async def test_a_name_that_is_no_text(engine: Engine, version: str, tmp_path: Path) -> None:
     try:
         (tmp_path / os.fsdecode(b"\xff")).touch()
-    except OSError as error:  # a filesystem that holds text alone
+    except OSError as error:  # the filesystem requires UTF-8 names
         pytest.skip(f"no such file can be made: {error}")
     async with guest(engine, version, Preopen(tmp_path, "/")) as fs:
         assert await fs.entries(await fs.root()) == ([], "E:illegal-byte-sequence")
 
 
 async def test_reading_and_writing_by_offset(engine: Engine, tree: Path) -> None:
-    """The functions that 0.3 has no more."""
+    """The functions that only 0.2 has."""
     async with guest(engine, "p2", Preopen(tree, "/")) as fs:
         root = await fs.root()
         file = await fs.open(root, "a.txt", (), ("read", "write"))
@@ -293,7 +293,7 @@ async def test_advice(engine: Engine, version: str, tree: Path, advice: str) -> 
 
 
 async def test_a_directory_that_was_opened_by_a_guest_may_be_changed(engine: Engine, version: str, tree: Path) -> None:
-    """Also without mutate-directory, which C libraries do not ask for. It may not be left either."""
+    """This holds even without mutate-directory, which C libraries do not request. Paths must not leave it."""
     async with guest(engine, version, Preopen(tree, "/")) as fs:
         folder = await fs.open(await fs.root(), "dir")
         assert await fs.at("get-flags", folder) == frozenset({"read"})
@@ -307,7 +307,7 @@ async def test_a_directory_that_was_opened_by_a_guest_may_be_changed(engine: Eng
 async def test_two_preopens_and_their_names(engine: Engine, version: str, tree: Path) -> None:
     async with guest(engine, version, Preopen(tree), Preopen(tree / "dir", ".")) as fs:
         assert [name for _, name in await fs.preopens()] == [str(tree), "."]
-        # Asked again, a guest gets them again, and may drop them.
+        # A second call returns new descriptors, which the guest may drop.
         (first, _), _ = await fs.preopens()
         await fs.drop(first)
         assert isinstance(await fs.open((await fs.preopens())[0][0], "a.txt"), int)
@@ -343,7 +343,7 @@ async def test_a_preopen_stays_the_directory_that_it_was(engine: Engine, version
 
 
 async def test_files_leave_no_cycles_behind(engine: Engine, version: str, tree: Path) -> None:
-    """Collecting them would stop the event loop for long."""
+    """The garbage collector would block the event loop."""
     rounds = 50
 
     async def use() -> None:

@@ -1,4 +1,4 @@
-"""A guest that opens, writes and removes while somebody swaps a directory for a link that leads out of the preopen."""
+"""A guest opens, writes and removes files while a thread swaps a directory for a link out of the preopen."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the reference answers, call by call in its order and on its tree, asked by guests of WASI 0.2 and 0.3.
+"""The results of the reference, call by call in its order and on its tree, for guests of WASI 0.2 and 0.3.
 
-Where 0.2 answers otherwise than 0.3, because its functions are others, the row says both. docs/comparison.md lists what
-we answer otherwise than the reference does.
+A row has two results if the functions of 0.2 and 0.3 differ. docs/comparison.md lists our differences from the
+reference.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OPENED = [
 
 
 async def opened(fs: Guest, directory: int, path: str, *arguments: object, **more: object) -> str:
-    """Open something, and drop it; what became of that."""
+    """Open a path, drop the descriptor, and return the outcome."""
     found = await fs.open(directory, path, *arguments, **more)  # type: ignore[arg-type]
     if isinstance(found, str):
         return found
@@ -74,7 +74,7 @@ async def test_the_reference_s_answers(engine: Engine, version: str, tree: Path)
         assert await opened(fs, rw, "dir/new", ("truncate",)) == A_DESCRIPTOR
         assert await opened(fs, rw, "a.txt", (), ()) == A_DESCRIPTOR
         assert await opened(fs, rw, "a.txt", (), ("read", "mutate-directory")) == A_DESCRIPTOR
-        # Unsupported by the reference, which is one of the things to do better.
+        # The reference does not support these flags.
         for flag in ("file-integrity-sync", "data-integrity-sync", "requested-write-sync"):
             assert await opened(fs, rw, "a.txt", (), ("read", "write", flag)) == A_DESCRIPTOR
         assert await opened(fs, rw, "dangling", ("create",), ("write",)) == A_DESCRIPTOR
@@ -198,7 +198,7 @@ async def test_nothing_changes_in_what_is_read_only(engine: Engine, version: str
         assert await fs.at("link-at", rw, NOFOLLOW, "a.txt", ro, path) == no
         assert await fs.at("set-times-at", ro, FOLLOW, path, now, now) == no
         assert await fs.at("set-times", ro, now, now) == no
-        # What is opened beneath it is read-only as well.
+        # A descriptor opened beneath it is also read-only.
         inner = await fs.open(ro, "dir")
         assert await fs.at("create-directory-at", inner, "x") == no
         assert await fs.open(inner, "x", ("create",), ("write",)) == no

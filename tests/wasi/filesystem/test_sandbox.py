@@ -1,4 +1,4 @@
-"""Paths stay inside their directory, whichever way they are opened."""
+"""Paths stay inside their directory, with each resolver."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """The tree of the reference's table, ``secret`` outside of its ``rw``."""
+    """The tree of the reference's table, with ``secret`` outside of its ``rw``."""
     rw = tmp_path / "rw"
     (rw / "dir").mkdir(parents=True)
     (rw / "dir2").mkdir()
@@ -69,7 +69,7 @@ def root(tree: Path) -> Iterator[int]:
 
 
 def outcome(act: Callable[[], object]) -> str:
-    """What became of it, in words of ``error-code``; what was opened is closed."""
+    """Return the outcome as an ``error-code``, and close the opened descriptor."""
     try:
         value = act()
     except OSError as error:
@@ -171,7 +171,7 @@ def test_opening_without_following(sandbox: Sandbox, root: int, path: str, expec
 )
 def test_opening_with_flags(sandbox: Sandbox, tree: Path, root: int, path: str, flags: int, expected: str) -> None:
     found = outcome(lambda: sandbox.open(root, path, flags, follow=True))
-    if path == "new/":  # the walk finds that there is no such directory before it finds that it is to make a file
+    if path == "new/":  # the walk detects the missing directory before it detects the creation of a file
         assert found in (expected, "no-entry")
     else:
         assert found == expected
@@ -197,7 +197,7 @@ def test_what_is_opened_is_not_for_other_programs(sandbox: Sandbox, root: int) -
 
 
 def test_changes(sandbox: Sandbox, tree: Path, root: int) -> None:
-    """In the order of the reference's table, and with its answers."""
+    """Changes in the order of the reference's table, with its results."""
     box = sandbox
     (tree / "t").mkdir()
 
@@ -315,7 +315,7 @@ def test_times(sandbox: Sandbox, tree: Path, root: int) -> None:
 def test_a_link_that_is_no_text(sandbox: Sandbox, tree: Path, root: int) -> None:
     try:
         os.symlink(b"\xff", os.fsencode(tree) + b"/odd")
-    except OSError as error:  # a filesystem that holds text alone
+    except OSError as error:  # the filesystem requires UTF-8 names
         pytest.skip(f"no such link can be made: {error}")
     assert outcome(lambda: sandbox.read_link(root, "odd")) == "illegal-byte-sequence"
     assert outcome(lambda: sandbox.open(root, "odd", os.O_RDONLY, follow=True)) == "no-entry"
@@ -371,7 +371,7 @@ def test_the_kernel_s_way_says_what_is_elsewhere(root: int) -> None:
         with pytest.raises(Elsewhere):
             here.stat(top, "proc/self/status", follow=True)
         assert Sandbox(Kernel()).stat(top, "proc/self/status", follow=True).st_size == 0
-        # What leads out of /proc and is a link in name alone.
+        # A magic link, whose target is outside of /proc.
         with pytest.raises(OSError) as caught:
             Sandbox(Kernel()).open(top, "proc/self/root", os.O_RDONLY, follow=True)
         assert caught.value.errno == errno.ELOOP
@@ -379,13 +379,13 @@ def test_the_kernel_s_way_says_what_is_elsewhere(root: int) -> None:
         os.close(top)
 
 
-# ---- somebody changes the tree meanwhile
+# ---- concurrent changes of the tree
 
 RACES = 3000
 
 
 class Swapper:
-    """A thread that swaps two names in a directory for as long as the block runs."""
+    """A thread that swaps two names in a directory within the block."""
 
     def __init__(self, folder: Path, one: str, other: str) -> None:
         self._names = [str(folder / name) for name in (one, "swapped-away", other)]
@@ -412,7 +412,7 @@ class Swapper:
 
 @pytest.fixture
 def raced(tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """A directory with ``d/x``, and ``evil``, a link to a directory outside that has a file of the same name."""
+    """A directory with ``d/x``, and ``evil``, a link to an outside directory with a file of the same name."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     for folder, content in ((inside / "d", "inside"), (outside, "outside")):
         folder.mkdir(parents=True)
@@ -491,7 +491,7 @@ def test_the_last_name_may_be_swapped_as_well(sandbox: Sandbox, raced: tuple[int
 def test_a_directory_that_is_moved_out_while_a_path_goes_up_from_it(
     sandbox: Sandbox, raced: tuple[int, Path], tmp_path: Path
 ) -> None:
-    """``..`` of a directory that is elsewhere by now would be outside."""
+    """``..`` of a directory that has moved would be outside."""
     root, _ = raced
     inside, away = tmp_path / "inside", tmp_path / "away"
     away.mkdir()

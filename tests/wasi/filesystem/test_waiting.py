@@ -1,4 +1,4 @@
-"""What takes long keeps nobody else waiting: neighbours on the same event loop are answered meanwhile."""
+"""Slow operations do not delay other instances on the same event loop."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from wasi_trio.wasi.filesystem import _volumes as volumes
 from wasi_trio.wasi.filesystem._handles import Handle
 from wasi_trio.wasi.filesystem._opened import Opened, OpenFlags
 from wasi_trio.wasi.filesystem._preopens import Preopen
-from wasi_trio.wasi.filesystem._volumes import LONG, PROBATION, THREADS, Volume
+from wasi_trio.wasi.filesystem._volumes import PROBATION, SLOW_SECONDS, THREADS, Volume
 
 T = TypeVar("T")
 
 
 class SlowVolume(Volume):
-    """A volume that is not local, on which nothing is done until the test lets it."""
+    """A volume that is not local, on which operations wait for the test."""
 
     __slots__ = ("ended", "gate", "started")
 
@@ -58,7 +58,7 @@ def slow(tree: Path) -> Iterator[tuple[Preopen, SlowVolume]]:
 
 
 async def closed(volume: SlowVolume, descriptors: int) -> None:
-    """The work has ended, and no more than so many descriptors are open: the thread closes its own a moment later."""
+    """Wait until the work has ended and at most ``descriptors`` are open. The thread closes its own slightly later."""
     await trio.to_thread.run_sync(volume.ended.acquire)
     with trio.fail_after(10):
         while len(os.listdir("/dev/fd")) > descriptors:
@@ -66,7 +66,7 @@ async def closed(volume: SlowVolume, descriptors: int) -> None:
 
 
 async def begun(volume: SlowVolume, count: int = 1) -> None:
-    """Return when so many pieces of work are in threads."""
+    """Wait until ``count`` operations are in threads."""
     for _ in range(count):
         await trio.to_thread.run_sync(volume.started.acquire)
 
@@ -104,7 +104,7 @@ async def test_a_fifo_that_nobody_writes(engine: Engine, version: str, tree: Pat
 
 
 async def test_a_fifo_that_nobody_reads(engine: Engine, version: str, tree: Path, fifo: Path) -> None:
-    """To open it waits for a reader; to write waits for room."""
+    """Opening waits for a reader, and writing waits for room."""
     preopen = Preopen(tree, "/")
     data = os.urandom(300_000)
     async with guest(engine, version, preopen) as fs, guest(engine, version, preopen) as neighbour:
@@ -142,7 +142,7 @@ async def test_a_fifo_whose_reader_leaves(engine: Engine, version: str, tree: Pa
         file = await fs.open(await fs.root(), "fifo", (), ("write",))
         assert await fs.write(file, b"x") == "ok"
         os.close(reader)
-        # In 0.2 that is a stream that is closed, as with any other pipe.
+        # In 0.2 this is a closed stream, as with any other pipe.
         assert await fs.write(file, b"x") == ("E:pipe" if version == "p3" else "ok")
 
 
@@ -200,7 +200,7 @@ async def test_a_slow_volume(engine: Engine, version: str, slow: tuple[Preopen, 
 
 
 async def test_work_that_is_given_up(engine: Engine, version: str, slow: tuple[Preopen, SlowVolume]) -> None:
-    """It goes on in its thread, and what it opens then is closed."""
+    """The work continues in its thread, and its descriptor is then closed."""
     preopen, volume = slow
     before = len(os.listdir("/dev/fd"))
     async with guest(engine, version, preopen) as fs:
@@ -220,7 +220,7 @@ async def test_work_that_is_given_up(engine: Engine, version: str, slow: tuple[P
 async def test_streams_of_a_guest_that_ends(
     engine: Engine, version: str, slow: tuple[Preopen, SlowVolume], tree: Path, what: str
 ) -> None:
-    """... while a thread reads or writes for them."""
+    """The instance ends while a thread reads or writes for the streams."""
     preopen, volume = slow
     before = len(os.listdir("/dev/fd"))
     async with guest(engine, version, preopen) as fs:
@@ -246,7 +246,7 @@ async def test_streams_of_a_guest_that_ends(
 
 
 def _found(path: Path, volume: Volume) -> tuple[Handle, os.stat_result, Volume]:
-    """A file that is open without having been opened on a volume that does nothing yet."""
+    """Return a file that was opened without the volume, which performs no operations yet."""
     handle = Handle(os.open(path, os.O_RDWR))
     return handle, os.fstat(handle.fd), volume
 
@@ -278,7 +278,7 @@ async def test_one_volume_has_so_many_threads(engine: Engine, slow: tuple[Preope
             nursery.start_soon(look)
         await begun(volume, THREADS)
         assert not volume.started.acquire(blocking=False)
-        # Another volume has threads of its own.
+        # Each volume has its own threads.
         assert (await neighbour.at("stat-at", await neighbour.root(), FOLLOW, "q.txt")).size == 1
         assert not sizes
         volume.gate.set()
@@ -288,38 +288,38 @@ async def test_one_volume_has_so_many_threads(engine: Engine, slow: tuple[Preope
 async def test_a_disk_that_was_slow_is_used_in_threads_for_a_while() -> None:
     volume = Volume(-1, local=True, in_memory=False)
     assert volume.quick
-    volume.took(LONG / 2)
+    volume.record_duration(SLOW_SECONDS / 2)
     assert volume.quick
 
     def until_quick() -> int:
         count = 0
         while not volume.quick:
-            volume.took(LONG / 2)
+            volume.record_duration(SLOW_SECONDS / 2)
             count += 1
         return count
 
-    volume.took(2 * LONG)
+    volume.record_duration(2 * SLOW_SECONDS)
     first = until_quick()
     assert PROBATION[0] <= first <= 2 * PROBATION[0]
-    volume.took(2 * LONG)
+    volume.record_duration(2 * SLOW_SECONDS)
     assert until_quick() == 2 * first
-    volume.took(2 * LONG)
-    volume.took(2 * LONG)  # in a thread, by now
+    volume.record_duration(2 * SLOW_SECONDS)
+    volume.record_duration(2 * SLOW_SECONDS)  # in a thread, because the volume is slow
     assert until_quick() == 4 * first
     for _ in range(20):
-        volume.took(2 * LONG)
+        volume.record_duration(2 * SLOW_SECONDS)
         last = until_quick()
     assert last == PROBATION[1]
     for _ in range(PROBATION[1]):
-        volume.took(LONG / 2)
-    volume.took(2 * LONG)
+        volume.record_duration(SLOW_SECONDS / 2)
+    volume.record_duration(2 * SLOW_SECONDS)
     assert until_quick() == first
 
 
 async def test_what_is_not_in_memory_is_read_in_a_thread(
     engine: Engine, version: str, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system says so; here it says it each time."""
+    """The system reports this. Here it reports it for each read."""
     if not hasattr(os, "RWF_NOWAIT"):
         pytest.skip("this system does not tell")
     preadv = os.preadv
@@ -355,7 +355,7 @@ async def test_a_filesystem_that_does_not_tell(
     async with guest(engine, version, Preopen(tree, "/")) as fs:
         file = await fs.open(await fs.root(), "a.txt")
         assert await fs.read(file) == (b"hello\n", "ok")
-        assert not fs.context.options.preopens[0].volume.tells_what_waits
+        assert not fs.context.options.preopens[0].volume.supports_nowait
 
 
 async def test_a_test_s_clock_does_not_jump_while_the_disk_works(

@@ -1,4 +1,4 @@
-"""A server that counts the connections and the requests on each, for a client that keeps them."""
+"""A server that counts connections and the requests on each, for tests of persistent connections."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Server(Origin):
-    """An origin whose connections are counted, and the requests that come over each."""
+    """An origin that counts its connections and the requests on each."""
 
     def __init__(self, nursery: trio.Nursery, bounds: KeepAlive | None = None) -> None:
         super().__init__(nursery)
         self.connections = Connections(nursery, bounds)
-        #: the request lines, by connection
+        #: the request lines by connection
         self.seen: list[list[bytes]] = []
         self.streams: list[trio.SocketStream] = []
 
     async def serving(self, reply: Callable[[trio.SocketStream, int, int], Awaitable[None]]) -> Server:
-        """Have ``reply`` answer: it is given the stream and the numbers of the connection and of the request on it."""
+        """Answer requests with ``reply``, called with the stream and the numbers of its connection and request."""
 
         async def handler(stream: trio.SocketStream) -> None:
             requests: list[bytes] = []

@@ -15,7 +15,7 @@ from wasi_trio.wasi.http._messages import Request
 
 
 async def read_head(stream):
-    """The head of a request, and what came along with it; less where the client leaves early."""
+    """Return the head of a request with any data behind it, or less if the client closes the connection."""
     received = b""
     while b"\r\n\r\n" not in received:
         data = await stream.receive_some()
@@ -27,7 +27,7 @@ async def read_head(stream):
 
 
 async def read_all(stream, received=b""):
-    """Everything up to the end of the stream, or to its being reset."""
+    """Return everything up to the end or the reset of the stream."""
     try:
         async for data in stream:
             received += data
@@ -37,7 +37,7 @@ async def read_all(stream, received=b""):
 
 
 class Origin:
-    """A server on 127.0.0.1 that gives each connection to ``handler``."""
+    """A server on 127.0.0.1 that passes each connection to ``handler``."""
 
     def __init__(self, nursery):
         self.nursery = nursery
@@ -52,11 +52,11 @@ class Origin:
         return self
 
     async def answer(self, raw):
-        """Answer every request with these bytes and close."""
+        """Answer every request with these bytes, and close the connection."""
 
         async def handler(stream):
             await read_head(stream)
-            with suppress(trio.BrokenResourceError):  # a client that has enough of it closes
+            with suppress(trio.BrokenResourceError):  # a client closes the connection when it needs no more data
                 await stream.send_all(raw)
 
         return await self.start(handler)
@@ -72,7 +72,7 @@ class Origin:
 
 
 async def content(body):
-    """All of a body."""
+    """Return the whole content of a body."""
     read = b""
     while data := await body.receive_some():
         read += data

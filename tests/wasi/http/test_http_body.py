@@ -11,7 +11,7 @@ from wasi_trio.wasi.http._errors import HttpError
 
 
 def at_once(coroutine):
-    """The result of a coroutine that does not wait."""
+    """Return the result of a coroutine that does not wait."""
     with pytest.raises(StopIteration) as stopped:
         coroutine.send(None)
     return stopped.value.value

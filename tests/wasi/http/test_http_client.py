@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def recorder(reply=OK):
-    """A handler that answers, and gives the head and the rest of what it received to a channel."""
+    """Return a handler that answers, and a channel with the head and the rest of its requests."""
     send, receive = trio.open_memory_channel(1)
 
     async def handler(stream):
@@ -115,7 +115,7 @@ async def test_content_that_is_there_as_a_whole_is_not_chunked(origin):
 
 
 async def echo(stream):
-    """Answer with the chunked content of the request as it comes, trailers included."""
+    """Answer with the chunked content of the request as it arrives, including trailers."""
     _, rest = await read_head(stream)
     await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + rest)
     received = rest
@@ -165,7 +165,7 @@ async def test_a_tiny_chunk_does_not_cost_the_rest(origin):
     assert await content((await origin.send()).body) == b"x" * 500
 
 
-# ---- what a guest announces and does -----------------------------------------------------------------------
+# ---- announcements and actions of a guest ------------------------------------------------------------------
 
 
 async def test_a_given_length_is_kept(origin):
@@ -300,4 +300,4 @@ async def test_nothing_stays_behind_when_the_response_has_ended(origin):
     async with trio.open_nursery() as nursery:
         response = await origin.client.send(origin.request(), RequestOptions(), nursery)
         assert await content(response.body) == b"ok"
-    # The nursery could be left: no task of the client's is in it.
+    # The nursery has ended, so the client has left no task in it.

@@ -36,7 +36,7 @@ async def test_a_connection_that_takes_too_long(origin):
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         port = origin.port = listener.getsockname()[1]
-        # Accepts no connection: those that fill its queue leave none to ours.
+        # Accepts no connection: these connections fill its queue.
         waiting = []
         try:
             for _ in range(3):

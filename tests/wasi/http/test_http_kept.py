@@ -1,4 +1,4 @@
-"""Connections that are kept between requests, those that are not, and requests that meet one that was closed."""
+"""Persistent connections: reuse, closing, and requests on a connection that its server has closed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def server(nursery: trio.Nursery) -> Server:
     return Server(nursery)
 
 
-# ---- kept, and not kept ------------------------------------------------------------------------------------
+# ---- reuse and closing -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_no_more_connections_than_requests_at_once(server: Server) -> None
         b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive, Close\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 2\r\n\r\nok",
-        # More than was announced: it would be taken for the next request's response.
+        # Excess data must not become the response to the next request.
         OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         OK + b"\r\n",
     ],
@@ -223,7 +223,7 @@ async def test_timeouts_hold_on_a_kept_connection(server: Server, option: str, r
 
 @pytest.mark.parametrize("unasked", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
 async def test_an_idle_connection_that_its_server_ends_or_sends_on(server: Server, unasked: bytes) -> None:
-    """Bytes that nobody asked for are no response to what is asked next."""
+    """Unrequested bytes are not the response to the next request."""
     await server.serving(fixed(OK))
     assert await server.get("POST") == b"ok"
     stream = server.streams[0]
@@ -239,13 +239,13 @@ async def test_an_idle_connection_that_its_server_ends_or_sends_on(server: Serve
 
 
 async def readable(server: Server) -> None:
-    """Return when something has come on the connection that is kept."""
+    """Wait until data has arrived on the kept connection."""
     (connection,) = server.connections._idle
     await trio.lowlevel.wait_readable(connection.socket.fileno())
 
 
 def closing(first: bytes = b"", *, reset: bool = False) -> Callable[[trio.SocketStream, int, int], Awaitable[None]]:
-    """Answer each connection's first request, and close on what comes as the second, after sending ``first``."""
+    """Answer the first request of each connection, and close it at the second, after sending ``first``."""
 
     async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
         if request == 1:
@@ -332,7 +332,7 @@ async def test_a_server_that_does_not_answer_is_not_asked_again(server: Server) 
 
 
 async def test_a_request_is_repeated_that_turns_out_to_have_no_content(server: Server) -> None:
-    """As guests of some toolchains send a GET: its body is ended after it was sent."""
+    """Guests of some toolchains send GET requests like this: they end the body after they send the request."""
     await server.serving(closing())
     await server.get()
     body = Body()
@@ -364,15 +364,15 @@ async def test_what_was_begun_is_not_repeated(server: Server) -> None:
 async def test_a_connection_that_ends_before_the_request_has_gone_out(
     server: Server, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends nothing but that, and is not waited for; what the server cannot have seen is sent again."""
+    """That only ends the connection, without a wait. What the server cannot have received is sent again."""
     await server.serving(fixed(OK))
-    for _ in range(20):  # which of the two tasks is first is chance
+    for _ in range(20):  # which of the two tasks runs first is random
         await server.get()
         await trio.testing.wait_all_tasks_blocked()
         before = len(server.seen)
         await server.streams[-1].aclose()
         await readable(server)
-        # As if the end had come just behind that look.
+        # As if the end had arrived just after that check.
         with monkeypatch.context() as patch:
             patch.setattr(Connection, "is_silent", lambda self: True)
             body = Body()
@@ -383,7 +383,7 @@ async def test_a_connection_that_ends_before_the_request_has_gone_out(
                     )
                     response.body.close()
                 except HttpError as error:
-                    # It had gone out.
+                    # the request had been sent
                     assert method == "POST"
                     assert error.code.case == "connection-terminated"
                     continue

@@ -1,4 +1,4 @@
-"""Who is given a connection that was kept, and how many are kept for how long."""
+"""The ownership of kept connections, and the limits on their number and age."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def server(nursery: trio.Nursery) -> Server:
     return Server(nursery)
 
 
-# ---- whose they are ----------------------------------------------------------------------------------------
+# ---- ownership ---------------------------------------------------------------------------------------------
 
 
 async def test_what_is_not_allowed_any_more_gets_no_kept_connection(server: Server) -> None:
@@ -46,7 +46,7 @@ async def test_the_allow_list_holds_for_kept_connections(server: Server, entries
 
 
 async def test_a_name_does_not_get_the_connection_of_another(server: Server) -> None:
-    """Both have the same address, and a server may tell them apart by the connection: for TLS by its name there."""
+    """Both names have the same address, but a server may distinguish them by connection, as TLS does by server name."""
 
     class Resolver(trio.abc.HostnameResolver):
         async def getaddrinfo(self, host, port, family=0, type=0, proto=0, flags=0):  # type: ignore[no-untyped-def]
@@ -74,7 +74,7 @@ async def test_a_client_does_not_get_the_connection_of_one_with_other_terms(serv
 
 
 async def at_once(server: Server, count: int, **options) -> None:  # type: ignore[no-untyped-def]
-    """So many requests, each on a connection of its own."""
+    """Send ``count`` concurrent requests, each on its own connection."""
     asked = trio.Semaphore(0)
     go_on = trio.Event()
 
@@ -193,7 +193,7 @@ async def test_no_socket_is_closed_from_another_thread(server: Server, monkeypat
 
 
 async def test_a_server_that_sends_without_end_as_it_is_left(server: Server) -> None:
-    """Closing does not wait for it."""
+    """Closing the connection does not wait for the server."""
 
     async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
         await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Where guests' requests may go, as the allow-list says that bounds sockets too."""
+"""The destinations of guests' requests are limited by the allow-list, which also limits sockets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def handler(nursery, entries, **http):
 
 
 class Resolver(trio.abc.HostnameResolver):
-    """Every name is the loopback's the first time, and another host's from then on."""
+    """A resolver that returns the loopback address at first, and another address after that."""
 
     def __init__(self):
         self.asked = []
@@ -58,7 +58,7 @@ async def test_an_address_that_is_not(origin, nursery, entry):
 
 
 async def test_a_name_that_is_allowed(origin, nursery, resolver):
-    """It is looked up once, and connected to at the address that was found."""
+    """The name is resolved once, and the connection uses the resolved address."""
     await origin.answer(OK)
     ask = handler(nursery, ["*.example.test"])
     outcome = await get(ask.handle(request(f"www.example.test:{origin.port}"), None).value)
@@ -73,7 +73,7 @@ async def test_a_name_that_is_not_is_not_looked_up(nursery, resolver):
 
 
 async def test_a_name_by_its_addresses(origin, nursery, resolver):
-    """Where networks are allowed, the addresses of a host that is not on the list by name decide."""
+    """If networks are allowed, the addresses of an unlisted host decide."""
     await origin.answer(OK)
     ask = handler(nursery, ["127.0.0.0/8"])
     assert isinstance(await get(ask.handle(request(f"a.test:{origin.port}"), None).value), Ok)
@@ -84,7 +84,7 @@ async def test_a_name_by_its_addresses(origin, nursery, resolver):
 
 @pytest.mark.parametrize("authority", ["0x7f.1", "2130706433", "127.1"])
 async def test_other_ways_to_write_an_address(origin, nursery, authority):
-    """What only the system takes for an address is judged as the address that it makes of it."""
+    """A text that only the system interprets as an address is judged by the resulting address."""
     await origin.answer(OK)
     ask = handler(nursery, ["192.0.2.0/24"]).handle(request(f"{authority}:{origin.port}"), None).value
     assert (await get(ask)).value == Variant(PROHIBITED)
@@ -93,7 +93,7 @@ async def test_other_ways_to_write_an_address(origin, nursery, authority):
 
 
 async def test_whatever_answers_requests(nursery):
-    """The list bounds those too that a program answers by itself."""
+    """The list also applies to requests that the embedder answers."""
 
     async def send(request, options, nursery):
         return Response(200, [], Body.empty())
@@ -117,7 +117,7 @@ def blocking(nursery, entries=None):
 
 @pytest.mark.parametrize("entries", [None, ["*"], ["a.test"], ["0.0.0.0/0"], ["a.test", "10.0.0.0/8"]])
 async def test_private_addresses_that_are_blocked(origin, nursery, resolver, entries):
-    """A name leads to none of them, one that is on the list neither."""
+    """No name leads to a blocked address, not even a listed one."""
     await origin.answer(OK)
     outcome = await get(blocking(nursery, entries).handle(request(f"a.test:{origin.port}"), None).value)
     assert outcome.value == Variant(PROHIBITED)

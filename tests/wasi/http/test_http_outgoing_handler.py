@@ -1,4 +1,4 @@
-"""wasi:http/outgoing-handler 0.2, over the network and over transports of the embedder's."""
+"""wasi:http/outgoing-handler 0.2, over the network and over transports of the embedder."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_writing_the_request_while_reading_the_response(origin, nursery):
         assert await writer.blocking_write_and_flush(line) == Ok(None)
         assert await reader.blocking_read(100) == Ok(line)
     writer.on_drop()
-    body.on_drop()  # not finished: the request is cut, and its response with it
+    body.on_drop()  # not finished: the request is aborted, and so is its response
     failed = await reader.blocking_read(100)
     assert Types.http_error_code(None, failed.value.value) == Variant("HTTP-protocol-error")
 
@@ -107,7 +107,7 @@ async def test_a_transport_of_the_embedders(nursery):
     response = (await get(handler(nursery, send=send).handle(outgoing, options).value)).value
     assert await content(response.response.body) == b"DELETE somewhere.test"
     await wait_all_tasks_blocked()
-    assert body.body.closed  # nobody read the request, and now nobody will
+    assert body.body.closed  # the request has no reader
 
 
 async def test_a_transport_that_gives_the_content_back(nursery):
@@ -190,7 +190,7 @@ async def test_requests_under_way_are_bounded(nursery):
 
 
 async def hold(stream):
-    """Begin a response and wait for the client to leave."""
+    """Begin a response, and wait until the client leaves."""
     await read_head(stream)
     await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\nsome")
     await read_all(stream)
@@ -230,7 +230,7 @@ async def test_dropping_whatever_the_guest_holds_ends_the_exchange(origin, dropp
                         assert await stream.blocking_read(100) == Ok(b"some")
                         incoming.on_drop()
                         stream.on_drop()
-    # The nursery was left: the exchange's tasks are gone.
+    # The nursery has ended, so the exchange's tasks are gone.
     assert outgoing.http.outgoing == 0
     assert body.body.closed
 

@@ -1,4 +1,4 @@
-"""The resources of wasi:http/types 0.2, called as a guest's calls reach them."""
+"""The resources of wasi:http/types 0.2, called like a guest calls them."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def test_refused_paths(path):
     ],
 )
 def test_admitted_paths(path, sendable):
-    """Which of them go with an authority shows when the request is sent."""
+    """Whether a path is valid after an authority is checked when the request is sent."""
     request = types.OutgoingRequest(fields())
     assert request.set_path_with_query(path) == Ok(None)
     assert request.path_with_query() == (path or "/")
@@ -311,7 +311,7 @@ def test_a_method_is_the_case_that_wit_has_for_it(method):
     request = types.OutgoingRequest(fields())
     assert request.set_method(Variant("other", method.upper())) == Ok(None)
     assert request.method() == Variant(method)
-    assert request.set_method(Variant("other", method)) == Ok(None)  # methods have upper and lower case
+    assert request.set_method(Variant("other", method)) == Ok(None)  # methods are case-sensitive
     assert request.method() == Variant("other", method)
 
 
@@ -386,7 +386,7 @@ async def test_a_writer_waits_only_while_the_body_is_full():
     pipe = message.content()
     stream = ok(body.write())
     for _ in range(pipe.capacity // 4096):
-        # Not even a checkpoint: the coroutine ends with its first step.
+        # Not even a checkpoint: the coroutine ends at its first step.
         with pytest.raises(StopIteration) as stopped:
             stream.blocking_write_and_flush(bytes(4096)).send(None)
         assert stopped.value.value == Ok(None)

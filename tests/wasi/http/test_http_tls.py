@@ -20,7 +20,7 @@ def authority():
 
 
 def server_side(authority, name="127.0.0.1"):
-    """What turns a server's stream into one with TLS, its certificate being for ``name``."""
+    """Return a function that adds TLS to a server's stream, with a certificate for ``name``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     return lambda stream: trio.SSLStream(stream, context, server_side=True, https_compatible=True)
@@ -38,7 +38,7 @@ async def hello(stream):
         await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
         await read_all(stream)
     except trio.BrokenResourceError:
-        pass  # the client did not like the certificate
+        pass  # the client rejected the certificate
 
 
 async def test_a_certificate_of_a_trusted_authority(origin, authority):
@@ -138,7 +138,7 @@ async def test_a_connection_cut_below_tls(origin, authority):
 
 
 def replies(*pieces):
-    """A handler that answers each request with these bytes, each in a record of its own that is sent along."""
+    """Return a handler that answers each request with these bytes, each in its own record, sent together."""
     seen = []
 
     async def handler(stream):
@@ -161,7 +161,7 @@ def replies(*pieces):
 
 
 class _Held:
-    """Holds what is sent until it is sent in one go."""
+    """Collects data and sends it all at once."""
 
     def __init__(self, stream):
         self.data = b""
@@ -189,7 +189,7 @@ async def test_a_connection_is_kept(origin, authority, version):
 
 
 async def test_what_tls_has_left_answers_no_request(origin, authority):
-    """A response that comes along unasked, in a record of its own: the socket has nothing more, but TLS has."""
+    """An unrequested response arrives in a record of its own: the socket has no more data, but TLS has."""
     handler, seen = replies(
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
     )

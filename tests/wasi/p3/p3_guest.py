@@ -1,4 +1,4 @@
-"""A guest without wasm, for what WASI's interfaces give to guests and take from them."""
+"""A guest without wasm, for the values that WASI's interfaces exchange with guests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wasi_trio.runtime._streams import FutureWriter, make_future
 from wasi_trio.wasi.p3._http_types import TRAILERS
 
 BYTES = Stream(U8)
-#: the most that a guest here reads at once
+#: the largest read of a guest here
 BUFFER = 16384
 DROPPED, CANCELLED = "dropped", "cancelled"
 _RESULTS = {CopyResult.DROPPED: DROPPED, CopyResult.CANCELLED: CANCELLED}
@@ -25,14 +25,14 @@ class _End:
         self.index = 0
 
     def outcome(self, code: int) -> Any:
-        """What a built-in's answer says: None if it blocks."""
+        """Return what a built-in's result code means, or None if it blocks."""
         return None if code == BLOCKED else self.decode(code >> 4, CopyResult(code & 15))
 
     def decode(self, count: int, result: CopyResult) -> Any:
         raise NotImplementedError
 
     def event(self) -> Any:
-        """What the operation under way has come to, None if nothing yet."""
+        """Return the result of the current operation, or None if it has none."""
         end = self.guest.handles.get(self.index)
         if not end.pending:
             return None
@@ -40,7 +40,7 @@ class _End:
 
 
 class GuestReader(_End):
-    """A guest's readable end of a ``stream<u8>``: what it reads is bytes, and DROPPED after the last of them."""
+    """A guest's readable end of a ``stream<u8>``. Reads return bytes, and DROPPED at the end."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class GuestReader(_End):
 
 
 class GuestWriter(_End):
-    """A guest's writable end of a ``stream<u8>``; ``stream`` is its readable end, as given to a host function."""
+    """A guest's writable end of a ``stream<u8>``. ``stream`` is the readable end that a host function receives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class GuestWriter(_End):
         self.stream: SharedStream = self.context.lift_stream(ends & 0xFFFF_FFFF, U8)
 
     def write(self, data: bytes) -> Any:
-        """How many bytes were taken, or DROPPED."""
+        """Return the number of bytes written, or DROPPED."""
         pointer = self.guest.memory.size - len(data)
         self.guest.memory.view[pointer:] = data
         code = self.guest.call("stream.write", self.index, pointer, len(data), type_=BYTES, is_async=True)
@@ -88,17 +88,17 @@ class GuestWriter(_End):
         self.guest.call("stream.drop-writable", self.index, type_=BYTES)
 
     def die(self) -> None:
-        """The guest traps."""
+        """Trap the guest."""
         list(self.guest.abandon())
 
 
 def trailers() -> tuple[FutureWriter[Any], SharedFuture]:
-    """The future of trailers that a guest gives along with contents."""
+    """Return the future of trailers that a guest passes with contents."""
     return make_future(TRAILERS)
 
 
 class Watched:
-    """A future that somebody waits for: ``value`` is None as long as there is none, and DROPPED if none will come."""
+    """A future with a reader. ``value`` is None until it has a value, and DROPPED if it never will."""
 
     def __init__(self, future: SharedFuture) -> None:
         self.value: Any = None

@@ -1,4 +1,4 @@
-"""Contents of messages on their way between guests and bodies."""
+"""Contents of messages between guests and bodies."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_futures_of_the_host_fit_the_types_of_any_component():
 
 @pytest.mark.parametrize("more", [b"", b"y" * 1000])
 def test_a_passed_on_body_that_is_given_up_leaves_no_cycle(more):
-    """Also where it waits for room."""
+    """This also holds while it waits for room."""
     gc.collect()
     gc.disable()
     try:
@@ -191,11 +191,11 @@ def test_a_passed_on_body_that_is_given_up_leaves_no_cycle(more):
         gc.enable()
 
 
-# ---- a guest's contents made into a Body -------------------------------------------------------------------
+# ---- a Body from a guest's contents ------------------------------------------------------------------------
 
 
 class Sent:
-    """A message that a guest makes and the host takes."""
+    """A message from a guest to the host."""
 
     def __init__(self, expected=None, *, contents=True, applies=True):
         self.writer = GuestWriter() if contents else None
@@ -441,7 +441,7 @@ def test_the_first_outcome_counts():
 
 
 class PassedOn:
-    """A guest takes the contents of one message and gives them as those of another."""
+    """A guest that passes the contents of one message on as those of another."""
 
     def __init__(self, expected=None, own_trailers=False, read=0):
         self.source = Body()
@@ -529,7 +529,7 @@ def test_a_stream_that_was_passed_on_is_at_its_end():
     assert not body.closed
 
 
-# ---- where the contents end, and when trailers come --------------------------------------------------------
+# ---- the end of contents and the time of trailers ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -537,7 +537,7 @@ def test_a_stream_that_was_passed_on_is_at_its_end():
     [(None, "wtd"), (None, "twd"), (None, "wdt"), (None, "td"), (3, "wt"), (3, "tw"), (3, "wdt"), (0, "t")],
 )
 def test_trailers_come_before_with_or_after_the_contents(expected, order):
-    """The letters are steps: w writes, d drops the stream, t gives the trailers. With the last the body ends."""
+    """The letters are steps: w writes, d drops the stream, t sets the trailers. The last step ends the body."""
     sent = Sent(expected)
     steps = {
         "w": lambda: sent.writer.write(b"abc"),
@@ -554,7 +554,7 @@ def test_trailers_come_before_with_or_after_the_contents(expected, order):
 
 
 def test_contents_of_the_announced_length_have_been_sent_when_they_were_taken():
-    """Whether trailers follow, a guest may decide when it knows that; and who gives up then has given up nothing."""
+    """A guest may then decide about trailers. An abort at that point aborts nothing."""
     sent = Sent(2000)
     sent.writer.write(bytes(1000))
     sent.body.take(1000)
@@ -595,13 +595,13 @@ def test_one_byte_more_than_was_announced():
 
 
 def test_a_full_body_of_the_announced_length():
-    """The guest waits for room, and whoever counts waits for the same."""
+    """The guest waits for room, and so does the outlet."""
     sent = Sent(CAPACITY + 10)
     while sent.writer.write(bytes(BUFFER)) == BUFFER:
         pass
     assert sent.body.buffered == CAPACITY
     sent.body.take(CAPACITY)
-    assert sent.writer.event() == DROPPED or sent.body.error is not None  # it was to write 10 more
+    assert sent.writer.event() == DROPPED or sent.body.error is not None  # 10 bytes remained to be written
     sent = Sent(CAPACITY)
     while sent.body.buffered < CAPACITY:
         sent.writer.write(bytes(BUFFER))

@@ -101,7 +101,7 @@ def test_random_numbers() -> None:
 
 
 def test_the_seed_of_an_instance() -> None:
-    """It is one value, in 0.2 as in 0.3, and another one in another instance."""
+    """The seed is the same in 0.2 and 0.3, and differs between instances."""
     context, other = WasiContext(), WasiContext()
     seeds = {InsecureSeed(context).get_insecure_seed() for _ in range(3)}
     seeds.add(P2InsecureSeed(context).insecure_seed())

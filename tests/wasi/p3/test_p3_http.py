@@ -1,4 +1,4 @@
-"""wasi:http 0.3: the resources ``request`` and ``response``, ``client.send``, and ``handler`` on both of its sides."""
+"""wasi:http 0.3: the resources ``request`` and ``response``, ``client.send``, and both sides of ``handler``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def client(nursery, **options):
 
 
 class Made:
-    """A request or response that a guest makes."""
+    """A request or response from a guest."""
 
     def __init__(self, of, headers=(), contents=False, options=()):
         self.writer = GuestWriter() if contents else None
@@ -75,7 +75,7 @@ def neutral(method="GET", headers=(), body=None):
 
 
 def consume(message):
-    """A guest's reader of a message's contents, its trailers, and where it tells how it went."""
+    """Return a guest's reader of a message's contents, its trailers, and the future for the guest's outcome."""
     told, result = make_future(RESULT)
     stream, future = type(message).consume_body(message, FutureReader(result))
     return GuestReader(stream), Watched(future), told

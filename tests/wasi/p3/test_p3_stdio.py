@@ -48,7 +48,7 @@ class Keyboard(StdinSource):
 
 
 class Printer(StdoutSink):
-    """Output with room as a test says."""
+    """Output whose room a test controls."""
 
     def __init__(self, room):
         self.left = room

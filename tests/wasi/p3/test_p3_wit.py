@@ -1,4 +1,4 @@
-"""The interfaces of WASI 0.3 against the WIT files they implement."""
+"""The interfaces of WASI 0.3 compared with their WIT files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wasi_trio.wasi.p3 import _http_types as http_types
 from wasi_trio.wasi.p3 import _sockets as sockets
 from wasi_trio.wasi.p3 import _stdio as stdio
 
-#: what a component exports to its host; the handler is imported too, by middleware, if its host has one to give
+#: exports for the host; a middleware also imports the handler, if its host provides one
 EXPORTED = {"wasi:cli/run", "wasi:http/handler"}
 
 WIT = wit.load([resources.files("wasi_trio.wasi") / "wit" / "p3"])
@@ -32,7 +32,7 @@ DESCRIBED = {
     if interface.functions or interface.types
 }
 FUNCTIONS = [(name, function) for name in INTERFACES for function in DESCRIBED[name].functions]
-#: those of which async functions have their answers at once, or say by its type that it may take long
+#: interfaces whose async functions may return at once, so that a coroutine is not required
 IMMEDIATE = ("wasi:filesystem",)
 
 
@@ -67,7 +67,7 @@ def test_every_function_is_there(name: str, function: str) -> None:
 
 @pytest.mark.parametrize("name", INTERFACES)
 def test_nothing_else_is_there(name: str) -> None:
-    """A public name that the WIT does not have would be a misspelt one."""
+    """An additional public name would be misspelt."""
     interface = DESCRIBED[name]
     own = {
         type_name

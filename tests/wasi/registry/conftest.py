@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.wasi.registry.server import BASIC, Registry, serving
-from wasi_trio.wasi.registry._kept import Kept
+from wasi_trio.wasi.registry._cache import Cache
 
 
 @pytest.fixture
@@ -18,19 +18,19 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def other() -> Iterator[Registry]:
-    """Another host, as far as HTTP is concerned."""
+    """Another host in terms of HTTP."""
     with serving() as registry:
         yield registry
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Kept:
-    return Kept(tmp_path / "kept")
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "kept")
 
 
 @pytest.fixture(autouse=True)
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of Docker's configuration, in which there is nothing yet."""
+    """The directory of Docker's configuration, which is empty."""
     folder = tmp_path / "docker"
     folder.mkdir()
     monkeypatch.setenv("DOCKER_CONFIG", str(folder))
@@ -40,7 +40,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def log_in(docker: Path) -> Callable[[str], None]:
-    """Leave credentials for a host, as ``docker login`` does."""
+    """Store credentials for a host, like ``docker login``."""
 
     def log_in(host: str) -> None:
         (docker / "config.json").write_text(json.dumps({"auths": {host: {"auth": BASIC.removeprefix("Basic ")}}}))

@@ -1,6 +1,6 @@
-"""A registry in the test's own process: the part of the OCI distribution API that reading takes, over HTTP.
+"""A registry in the test's own process: the reading part of the OCI distribution API, over HTTP.
 
-It can ask for tokens, and any path can be answered otherwise than it should be.
+It can require tokens, and a test can replace the response of any path.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WASM = "application/wasm"
 USER, PASSWORD, TOKEN = "ada", "correct:horse", "t0ken"
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
-#: answers a request in the place of the registry
+#: answers a request instead of the registry
 Answer = Callable[["Handler"], object]
 
 
@@ -37,7 +37,7 @@ def descriptor(data: bytes, media_type: str = WASM, **more: Any) -> dict[str, An
 
 
 def manifest_of(layers: Sequence[dict[str, Any]], **more: Any) -> bytes:
-    """As ``wkg oci push`` makes them for one layer."""
+    """Return a manifest in the form of ``wkg oci push``."""
     config = descriptor(b"{}", CONFIG)
     return json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers, **more}).encode()
 
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         registry = self.registry
         registry.asked.append(Asked(self.path, self.headers["authorization"]))
-        # The whole URL comes to a proxy.
+        # A proxy receives the complete URL.
         path, _, query = re.sub(r"^http://[^/]+", "", self.path).partition("?")
         if path in registry.answers:
             registry.answers[path](self)
@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Registry:
-    """What it has, what it asks for, and what it was asked."""
+    """The registry's content, its requirements, and a record of its requests."""
 
     def __init__(self, port: int, scheme: str) -> None:
         self.port = port
@@ -99,7 +99,7 @@ class Registry:
         self.queries: list[str] = []
         self.challenge: str | None = None
         self.accepted = (f"Bearer {TOKEN}",)
-        #: whether tokens are for those with credentials alone
+        #: whether tokens require credentials
         self.credentials = False
 
     def push_blob(self, data: bytes, name: str = "app") -> str:
@@ -114,7 +114,7 @@ class Registry:
         return digest
 
     def push(self, component: bytes, name: str = "app", tag: str | None = "1") -> str:
-        """Push a component; gives its manifest's digest."""
+        """Push a component, and return the digest of its manifest."""
         self.push_blob(component, name)
         return self.push_manifest(manifest_of([descriptor(component)]), name, tag)
 
@@ -147,7 +147,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Registry]:
 
 
 def lay_out(folder: Path, components: dict[str, bytes]) -> dict[str, str]:
-    """Make an image layout of components by tag; gives the digests of their manifests."""
+    """Create an image layout of components by tag, and return the digests of their manifests."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')

@@ -1,4 +1,4 @@
-"""What is a reference, and what of it is which."""
+"""Parsing of references."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_what_is_none(text: str) -> None:
 
 
 def test_a_password_is_not_repeated() -> None:
-    with pytest.raises(RegistryError, match="has no credentials in it") as caught:
+    with pytest.raises(RegistryError, match="must not contain credentials") as caught:
         parse_reference("oci://ada:hunter2@h.test/app")
     assert "hunter2" not in str(caught.value)
 

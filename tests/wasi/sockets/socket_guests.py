@@ -1,4 +1,4 @@
-"""Guests that pass on every function of wasi:sockets, and what their tests need besides."""
+"""Guests that forward every function of wasi:sockets, and helpers for their tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ INTERFACES = {
     ),
     "p3": ("wasi:sockets/types", "wasi:sockets/ip-name-lookup"),
 }
-#: it takes a list of borrowed handles, which a guest that passes on would have to give back
+#: it takes a list of borrowed handles, which a forwarding guest would have to return
 _LEFT_OUT = ("poll",)
 
 ENGINE = Engine()
@@ -51,7 +51,7 @@ ENGINE = Engine()
 
 @functools.cache
 def described(version: str) -> dict[str, wit.Interface]:
-    """The interfaces of a version, by name."""
+    """Return the interfaces of a version by name."""
     folder = resources.files("wasi_trio.wasi") / "wit" / version
     read = wit.load([folder], ("network-error-code",))
     return {
@@ -62,7 +62,7 @@ def described(version: str) -> dict[str, wit.Interface]:
 
 
 def functions(version: str) -> Iterable[tuple[str, str]]:
-    """What a guest of a version passes on: interfaces and functions."""
+    """Yield the interfaces and functions that a guest of a version forwards."""
     for name in INTERFACES[version]:
         for function in described(version)[name].functions:
             if function not in _LEFT_OUT:
@@ -79,7 +79,7 @@ def linked(version: str) -> LinkedComponent:
 
 
 class Guest:
-    """Calls functions as a guest does: ``await guest("tcp-socket.bind", socket, address)``."""
+    """Calls functions like a guest: ``await guest("tcp-socket.bind", socket, address)``."""
 
     def __init__(self, instance: Instance, version: str, context: WasiContext) -> None:
         self.instance = instance
@@ -87,7 +87,7 @@ class Guest:
         self._exports = {
             function.partition("]")[2] or function: export_name(name, function) for name, function in functions(version)
         }
-        #: what was called
+        #: the functions called so far
         self.called: set[str] = set()
 
     async def __call__(self, function: str, *arguments: Any) -> Any:
@@ -97,7 +97,7 @@ class Guest:
 
 @asynccontextmanager
 async def guest(version: str, **options: Any) -> AsyncIterator[Guest]:
-    """A guest whose options are ``NetworkOptions``; when it has ended, no socket is open any more."""
+    """A guest with ``NetworkOptions`` as options. After its end, no socket is open."""
     made = NetworkOptions(**options)
     async with trio.open_nursery() as nursery:
         context = WasiContext(WasiOptions(network=made), nursery=nursery)
@@ -113,14 +113,14 @@ async def guest(version: str, **options: Any) -> AsyncIterator[Guest]:
 
 @asynccontextmanager
 async def networked(version: str, **options: Any) -> AsyncIterator[Guest]:
-    """A guest that may do everything."""
+    """A guest with all permissions."""
     options = {"inherit": True, "allow_ip_name_lookup": True, "network": HostNetwork(), **options}
     async with guest(version, **options) as made:
         yield made
 
 
 def calls(version: str, request: pytest.FixtureRequest) -> Iterator[set[str]]:
-    """A module's fixture: what its tests call, which is every function of a version once all of them have run."""
+    """A module's fixture: the set of calls of its tests. At the end it must contain every function of a version."""
     names: set[str] = set()
     yield names
     selected = request.config.option.keyword or any("::" in argument for argument in request.config.args)
@@ -140,7 +140,7 @@ LOOPBACK6 = (0, 0, 0, 0, 0, 0, 0, 1)
 
 
 class WatchedNetwork(HostNetwork):
-    """The machine's network, which says where guests listen."""
+    """The machine's network, which reports the ports on which guests listen."""
 
     def __init__(self, max_sockets: int | None = None) -> None:
         super().__init__(max_sockets)
@@ -162,7 +162,7 @@ class _WatchedTcp(HostTcp):
 
 @asynccontextmanager
 async def command(name: str, network: WatchedNetwork, **options: Any) -> AsyncIterator[int]:
-    """A command that listens at a port of 127.0.0.1 of its own; the port."""
+    """Run a command that listens on a free port of 127.0.0.1, and yield the port."""
 
     async def listen() -> None:
         made = NetworkOptions(**{"inherit": True, "network": network, **options})
@@ -177,5 +177,5 @@ async def command(name: str, network: WatchedNetwork, **options: Any) -> AsyncIt
 
 
 def descriptors() -> int:
-    """How many files this process has open."""
+    """Return the number of open files of this process."""
     return len(os.listdir("/dev/fd"))

@@ -1,4 +1,4 @@
-"""What guests may do with sockets, as ``NetworkOptions`` say."""
+"""The permissions of guests' sockets in ``NetworkOptions``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def udp(guest: Guest) -> Any:
 
 @pytest.fixture
 def listener():
-    """A socket of the machine, outside of any guest."""
+    """A socket of the machine, outside of all guests."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.settimeout(10)
         yield sock
@@ -51,7 +51,7 @@ async def test_without_a_network(listener: socket.socket) -> None:
         assert await it("udp-socket.bind", await udp(it), v4("0.0.0.0")) == DENIED
         assert await it("udp-socket.connect", await udp(it), v4("192.0.2.1", 80)) == DENIED
         assert await it("udp-socket.send", await udp(it), b"x", v4("192.0.2.1", 80)) == DENIED
-        # Its own loopback is not the machine's.
+        # The guest's own loopback is not the machine's.
         assert await it("tcp-socket.connect", await tcp(it), address_of(listener)) == Err(Variant("connection-refused"))
 
 
@@ -66,7 +66,7 @@ async def test_without_a_network_in_0_2() -> None:
 
 @pytest.mark.parametrize(("family", "address"), [("ipv4", v4()), ("ipv6", v6(*LOOPBACK6))])
 async def test_a_pair_of_ones_own(family: str, address: Variant) -> None:
-    """An instance's sockets reach each other, and no other instance's."""
+    """Sockets of one instance reach each other, but not those of other instances."""
     async with guest("p3") as it, guest("p3") as stranger:
         server = await tcp(it, family)
         assert await it("tcp-socket.set-hop-limit", server, 7) == OK
@@ -100,7 +100,7 @@ async def test_an_address_that_is_allowed(listener: socket.socket) -> None:
         assert await it("tcp-socket.connect", await tcp(it), address_of(listener)) == OK
         connection, _ = listener.accept()
         connection.close()
-        # That is no leave to listen, and none for another port or protocol: those of the loopback are its own.
+        # This permits neither listening nor other ports or protocols; loopback addresses are then the instance's own.
         assert await it("tcp-socket.bind", await tcp(it), v4("0.0.0.0")) == DENIED
         assert await it("tcp-socket.listen", await tcp(it)) == DENIED
         refused = Err(Variant("connection-refused"))
@@ -116,7 +116,7 @@ async def test_the_list_bounds_the_machine_s_network(listener: socket.socket) ->
         assert await it("udp-socket.send", sock, b"x", v4(port=port)) == OK
         assert await it("udp-socket.send", sock, b"x", v4(port=port % 65535 + 1)) == DENIED
         assert await it("udp-socket.connect", await udp(it), v4(port=port % 65535 + 1)) == DENIED
-        # But what listens in the same instance may be connected to: asyncio's pair is made so.
+        # But a listener of the same instance is reachable: asyncio's socket pair requires that.
         server = await tcp(it)
         assert await it("tcp-socket.bind", server, v4()) == OK
         place = (await it("tcp-socket.get-local-address", server)).value
@@ -129,7 +129,7 @@ async def test_the_list_bounds_the_machine_s_network(listener: socket.socket) ->
 
 
 async def test_only_those_that_may_be_asked_answer() -> None:
-    """Without leave to listen, datagrams come from where they may be sent to."""
+    """Without permission to listen, datagrams arrive only from allowed destinations."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as friend,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
@@ -149,7 +149,7 @@ async def test_only_those_that_may_be_asked_answer() -> None:
 
 
 async def test_what_a_name_was_found_to_be_is_allowed() -> None:
-    """A host that is allowed by its name is connected to by the addresses that were found when it was looked up."""
+    """A host that is allowed by its name is reachable at the addresses that its resolution returned."""
     network = MemoryNetwork({"db.test": ["10.0.0.5"], "other.test": ["10.0.0.6"]})
     options = {"network": network, "outbound": Outbound.parse(["db.test:5432"]), "allow_ip_name_lookup": True}
     for host in ("10.0.0.5", "10.0.0.6"):
@@ -161,17 +161,17 @@ async def test_what_a_name_was_found_to_be_is_allowed() -> None:
         assert await it("tcp-socket.connect", await tcp(it), v4("10.0.0.5", 5432)) == DENIED
         assert await it("resolve-addresses", "other.test") == DENIED
         assert await it("resolve-addresses", "db.test") == Ok([Variant("ipv4", (10, 0, 0, 5))])
-        # The name may mean something else by now: what was found is what counts.
+        # The name may resolve differently now, but the earlier result counts.
         network.names["db.test"] = ["10.0.0.6"]
         assert await it("tcp-socket.connect", await tcp(it), v4("10.0.0.5", 5432)) == OK
         assert await it("tcp-socket.connect", await tcp(it), v4("10.0.0.5", 80)) == DENIED
         assert await it("tcp-socket.connect", await tcp(it), v4("10.0.0.6", 5432)) == DENIED
-        # And it is this instance's alone.
+        # The permission belongs to this instance only.
         assert await other("tcp-socket.connect", await tcp(other), v4("10.0.0.5", 5432)) == DENIED
 
 
 async def test_private_addresses_are_blocked_for_names_and_for_all() -> None:
-    """They are allowed where the list has them as addresses, and for sockets of the instance's own."""
+    """They are allowed if the list has them as addresses, and for the instance's own sockets."""
     network = MemoryNetwork({"db.test": ["10.0.0.5"]})
     server = network.tcp(Family.IPV4)
     server.bind(Address("10.0.0.5", 5432))

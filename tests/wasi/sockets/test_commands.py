@@ -43,7 +43,7 @@ async def test_an_echo(name: str) -> None:
 
 @ECHOES
 async def test_a_peer_that_resets(name: str) -> None:
-    """It costs the guest that connection and no other, and leaves nothing behind."""
+    """The guest loses only that connection, and nothing leaks."""
     network = WatchedNetwork()
     async with command(name, network) as port:
         before = network.sockets
@@ -77,7 +77,7 @@ async def test_a_thousand_idle_connections() -> None:
         for number, stream in enumerate(streams):
             assert await stream.receive_some() == b"%d" % number
         assert network.sockets == 1001
-        # All are open still, and the first is answered as the last.
+        # All are still open, and the first is answered like the last.
         for stream in (streams[0], streams[-1]):
             await stream.send_all(b"again")
             assert await stream.receive_some() == b"again"
@@ -89,7 +89,7 @@ async def test_a_thousand_idle_connections() -> None:
 
 @ECHOES
 async def test_a_stalled_peer(name: str) -> None:
-    """A guest that may not write reads no more, and goes on once it may; nothing is lost."""
+    """A guest that cannot write stops reading, and continues when it can write; no data is lost."""
     async with command(name, WatchedNetwork()) as port:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         sent = 0
@@ -123,7 +123,7 @@ async def test_more_connections_than_there_may_be_wait() -> None:
 
 @ECHOES
 async def test_nothing_is_left_behind(name: str) -> None:
-    """Whatever a guest holds when it ends: connections that are idle, half closed, stalled, or not accepted."""
+    """At its end a guest may have idle, half-closed, stalled and unaccepted connections."""
     network = WatchedNetwork()
     before = descriptors()
     async with command(name, network) as port:
@@ -136,7 +136,7 @@ async def test_nothing_is_left_behind(name: str) -> None:
                 await stalled.send_all(bytes(1 << 16))
     assert network.sockets == 0
     for stream in (idle, half, stalled, *others):
-        # Its end, or a reset: what was sent and not read is lost.
+        # The end or a reset: data that was sent but not read is lost.
         with suppress(trio.BrokenResourceError):
             await everything(stream)
         await stream.aclose()
@@ -144,7 +144,7 @@ async def test_nothing_is_left_behind(name: str) -> None:
 
 
 class Endless(MemoryTcp):
-    """A peer that always has something, and always takes what there is."""
+    """A peer that always has data, and always accepts data."""
 
     taken = 0
 
@@ -163,7 +163,7 @@ class Endless(MemoryTcp):
 
 
 class Eager(MemoryNetwork):
-    """Its first connection is an endless one."""
+    """A network whose first connection is endless."""
 
     def __init__(self) -> None:
         super().__init__()

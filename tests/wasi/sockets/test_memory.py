@@ -1,4 +1,4 @@
-"""The network in memory, where its rules are those of TCP and UDP."""
+"""The network in memory follows the rules of TCP and UDP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wasi:sockets 0.2, call by call: the answers of 0.3 where both have the call, and what only 0.2 has."""
+"""wasi:sockets 0.2, call by call: the results of 0.3 for shared calls, and the calls that only 0.2 has."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Sockets:
         return await self.guest("tcp-socket.finish-connect", sock)
 
     async def pair(self) -> tuple[Any, Any]:
-        """Both ends of a connection: each a socket, what it receives, and what it sends."""
+        """Return both ends of a connection: each a socket, its input and its output."""
         listener, address = await self.listener()
         client = await self.tcp()
         streams = (await self.connect(client, address)).value
@@ -80,7 +80,7 @@ async def sockets(guest: Guest) -> Sockets:
 
 
 def refused() -> Variant:
-    """An address where nobody listens."""
+    """An address without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return v4(port=sock.getsockname()[1])
@@ -340,7 +340,7 @@ async def test_connected_udp(guest: Guest, sockets: Sockets) -> None:
     _, former = (await guest("udp-socket.stream", sock, None)).value
     _, outgoing = (await guest("udp-socket.stream", sock, address)).value
     assert await guest("udp-socket.remote-address", sock) == Ok(address)
-    # Only those that were made last are of use.
+    # Only the latest pair works.
     assert await guest("outgoing-datagram-stream.check-send", former) == Err("invalid-state")
     await guest("outgoing-datagram-stream.check-send", outgoing)
     assert await guest(

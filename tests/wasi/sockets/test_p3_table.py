@@ -1,4 +1,4 @@
-"""wasi:sockets 0.3, call by call, with the answers that wasmtime gives: ``docs/comparison.md`` names the others."""
+"""wasi:sockets 0.3, call by call, with wasmtime's results; ``docs/comparison.md`` lists the differences."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def bound(guest: Guest) -> tuple[Any, Variant]:
 
 
 async def connected(guest: Guest) -> tuple[Any, Any, Any]:
-    """A listener, a socket that is connected to it, and the other end."""
+    """Return a listener, a socket that is connected to it, and the other end."""
     listener, address = await bound(guest)
     stream = (await guest("tcp-socket.listen", listener)).value
     client = await tcp(guest)
@@ -58,7 +58,7 @@ async def connected(guest: Guest) -> tuple[Any, Any, Any]:
 
 
 def refused() -> Variant:
-    """An address where nobody listens."""
+    """An address without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return v4(port=sock.getsockname()[1])
@@ -281,7 +281,7 @@ async def test_connected_udp(guest: Guest) -> None:
     data, sender = (await guest("udp-socket.receive", other)).value
     assert data == b"one"
     assert (await guest("udp-socket.receive", other)).value[0] == b"two"
-    # Of those that come, it gets those of its peer alone.
+    # It receives only the datagrams of its peer.
     assert await guest("udp-socket.send", stranger, b"not you", sender) == OK
     assert await guest("udp-socket.send", other, b"you", sender) == OK
     assert await guest("udp-socket.receive", sock) == Ok((b"you", address))
@@ -318,7 +318,7 @@ async def test_names(guest: Guest, name: str, outcome: object) -> None:
 
 
 async def test_a_name_with_a_dot_at_its_end(guest: Guest) -> None:
-    """It is one of DNS alone, and is looked up as it is: systems differ in whether they know this one."""
+    """Such a name is for DNS only, and is resolved unchanged, because systems differ in whether they know this one."""
     try:
         found = socket.getaddrinfo("localhost.", None, type=socket.SOCK_STREAM)
     except socket.gaierror:
@@ -329,7 +329,7 @@ async def test_a_name_with_a_dot_at_its_end(guest: Guest) -> None:
 
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST"])
 async def test_localhost(guest: Guest, name: str) -> None:
-    """All the addresses that the system has, in its order."""
+    """The result has all addresses of the system, in its order."""
     found = [address[4][0] for address in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)]
     answer = (await guest("resolve-addresses", name)).value
     assert len(answer) == len(found)

@@ -1,4 +1,4 @@
-"""Peers and systems that fail: the right error-code, nothing lost that was acknowledged, nothing left behind."""
+"""Failing peers and systems: correct error codes, no loss of acknowledged data, no leaks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def listener():
 
 
 async def connected(it: Guest, listener: socket.socket) -> tuple[Any, socket.socket]:
-    """A socket of a guest of 0.3, and the peer's."""
+    """Return a socket of a guest of 0.3, and its peer."""
     sock = (await it("tcp-socket.create", "ipv4")).value
     assert await it("tcp-socket.connect", sock, v4(*listener.getsockname())) == OK
     peer, _ = listener.accept()
@@ -106,7 +106,7 @@ async def test_a_reset_while_sending_in_0_2(listener: socket.socket) -> None:
         outcome: Any = OK
         while outcome == OK:
             outcome = await it("output-stream.blocking-write-and-flush", sent, b"x")
-        # The first that finds out is told why, or that the connection is closed already.
+        # The first call reports the reason, or that the connection is already closed.
         case = outcome.value
         assert case.case == "closed" or await it("network-error-code", case.value) == "connection-reset"
         assert await it("output-stream.check-write", sent) == Err(Variant("closed"))
@@ -130,7 +130,7 @@ async def test_a_peer_that_has_only_half_closed(listener: socket.socket) -> None
 
 
 async def test_what_was_written_arrives_though_the_instance_ends(listener: socket.socket) -> None:
-    """In 0.2, where a guest is told that it is written before the system has it."""
+    """This matters in 0.2, where a guest is told that data is written before the system has it."""
     async with networked("p2") as it:
         sock, input_, sent, peer = await connected_in_0_2(it, listener)
         written = 0
@@ -146,7 +146,7 @@ async def test_what_was_written_arrives_though_the_instance_ends(listener: socke
 
         reader = threading.Timer(0.2, receive)
         reader.start()
-        # Handles that came out of the guest are the test's to drop.
+        # The test owns the handles that the guest returned.
         for handle in (sent, input_, sock):
             handle.on_drop()
     await trio.to_thread.run_sync(reader.join)
@@ -154,7 +154,7 @@ async def test_what_was_written_arrives_though_the_instance_ends(listener: socke
 
 
 class LikeTheSystem(MemoryNetwork):
-    """Its sockets do not say beforehand how much they take."""
+    """A network whose sockets do not report their room."""
 
     def tcp(self, family: Family) -> MemoryTcp:
         return _LikeTheSystem(self, family)
@@ -212,7 +212,7 @@ async def test_a_port_is_free_when_what_came_by_it_was_dropped() -> None:
             sock = (await it("tcp-socket.create", "ipv4")).value
             stream = (await it("tcp-socket.listen", sock)).value
             place = v4(port=(await it("tcp-socket.get-local-address", sock)).value.value.port)
-            # Either keeps it, whichever goes first.
+            # Either keeps the port, in any order.
             if step == "socket":
                 sock.on_drop()
                 client = (await it("tcp-socket.create", "ipv4")).value
@@ -229,7 +229,7 @@ async def test_a_port_is_free_when_what_came_by_it_was_dropped() -> None:
 
 @contextmanager
 def no_more_descriptors() -> Iterator[None]:
-    """The process may open no more files in this block."""
+    """Prevent the process from opening files within the block."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as next_:
         highest = next_.fileno()
@@ -252,7 +252,7 @@ async def test_no_descriptors_are_left() -> None:
 
 
 async def test_no_descriptors_are_left_to_accept() -> None:
-    """A connection that cannot be accepted waits until it can."""
+    """A connection that cannot be accepted waits."""
     network = HostNetwork(1000)
     async with networked("p3", network=network) as it, networked("p2", network=network) as old:
         sock = (await it("tcp-socket.create", "ipv4")).value
@@ -290,7 +290,7 @@ async def test_a_connection_attempt_that_is_given_up() -> None:
         async with trio.open_nursery() as nursery:
             context = NetworkContext(NetworkOptions(inherit=True, network=network), nursery)
             sock = TcpSocket(context, Family.IPV4)
-            # Where so many wait already, the system lets no more in, and does not say so.
+            # With a full queue, the system silently accepts no more connections.
             with trio.move_on_after(0.1) as scope:
                 await sock.connect_and_wait(Address(*place))
             assert scope.cancelled_caught
@@ -302,7 +302,7 @@ async def test_a_connection_attempt_that_is_given_up() -> None:
 
 
 def test_a_process_gives_itself_the_descriptors_that_it_may_have() -> None:
-    """In a process of its own, whose limit is lowered before."""
+    """This needs a process of its own, with a lowered limit."""
     program = """
 import resource
 from wasi_trio import NetworkOptions

@@ -20,7 +20,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A server that nobody ends."""
+    """A server that no test stops."""
     server = Valkey(tmp_path_factory.mktemp("valkey"))
     yield server
     server.kill()
@@ -28,7 +28,7 @@ def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A server of the test's own."""
+    """A server for one test."""
     server = Valkey(tmp_path)
     yield server
     server.kill()

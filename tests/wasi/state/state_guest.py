@@ -1,4 +1,4 @@
-"""A guest that hands on calls of wasi:config, wasi:keyvalue and wasi:logging, which are made in a test."""
+"""A guest that forwards calls of wasi:config, wasi:keyvalue and wasi:logging from a test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYVALUE = ("wasi:keyvalue/store", "wasi:keyvalue/atomics", "wasi:keyvalue/batc
 
 
 def told(value: Any) -> Any:
-    """A result as a test writes it: the value of an Ok, or ``E:`` and the error."""
+    """Format a result for a test: the value of an Ok, or ``E:`` and the error."""
     if isinstance(value, Err):
         error = value.value
         while isinstance(error, Variant) and isinstance(error.value, Variant):
@@ -34,7 +34,7 @@ def told(value: Any) -> Any:
 
 
 class Guest:
-    """The functions of an interface as this guest calls them; handles are numbers."""
+    """The functions of an interface as this guest calls them. Handles are numbers."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -55,13 +55,13 @@ class Opened:
         self.handle = handle
 
     async def __call__(self, function: str, *arguments: Any) -> Any:
-        """A method of the bucket, or a function that takes it first."""
+        """Call a method of the bucket, or a function whose first argument is the bucket."""
         methods = ("get", "set", "delete", "exists", "list-keys")
         name = f"bucket-{function}" if function in methods else function
         return await self.guest(name, self.handle, *arguments)
 
     async def keys(self, pages: list[int] | None = None) -> list[str]:
-        """All keys, page by page; ``pages`` is given the number of keys in each."""
+        """Return all keys, page by page, and append the size of each page to ``pages``."""
         found: list[str] = []
         cursor = None
         while True:
@@ -78,7 +78,7 @@ class Opened:
 async def instance_of(
     engine: Engine, release: str, interfaces: tuple[str, ...], state: State, context: dict[str, Any] | None = None
 ) -> AsyncIterator[Guest]:
-    """An instance of a guest that has these interfaces."""
+    """An instance of a guest with these interfaces."""
     component = compile_component(engine, forwarder("proposals", interfaces, release=release), "guest", trusted=True)
     linked = link_wasi(component, state_imports(state))
     async with opened(state, engine.budget) as state:
@@ -92,7 +92,7 @@ async def instance_of(
 
 @asynccontextmanager
 async def bucket(engine: Engine, store: Store, release: str = DRAFT, **state: Any) -> AsyncIterator[Opened]:
-    """The default bucket, kept in a store, opened by a guest."""
+    """The default bucket in a store, opened by a guest."""
     async with bucket_of(engine, State(keyvalue={"default": store}, **state), release) as opened:
         yield opened
 

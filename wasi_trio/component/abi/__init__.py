@@ -1,7 +1,7 @@
 """The Canonical ABI's lifting and lowering, as functions generated for each type.
 
-Functions are written, and compiled, when they are first called, and kept by type: making one is cheap, and a
-component that imports two hundred functions pays only for those it calls.
+A function is generated and compiled at its first call, and cached by type. So creating one is cheap, and a component
+that imports two hundred functions pays only for those it calls.
 """
 
 from __future__ import annotations

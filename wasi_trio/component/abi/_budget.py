@@ -1,7 +1,7 @@
-"""How much of a call's budget lifted values take: a bound on what a guest can make the host hold.
+"""Charges lifted values against a call's budget, which bounds the host memory that a guest can occupy.
 
-A guest may pass a list of many elements that all point to one region of its memory, so the size of that memory
-bounds nothing by itself.
+A guest may pass a list of many elements that all point to one region of its memory. So the size of that memory is not
+a bound.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from wasi_trio.component._types import (
 )
 from wasi_trio.component.abi import _layout as layout
 
-#: Sizes in bytes from which a string or list<u8> is charged to the budget of a call. Inside of lists every one is.
+#: Minimum size in bytes of a string or list<u8> that is charged to a call's budget, for values inside a list.
 ALWAYS = 1
-#: Elsewhere there are only so many of them, so small ones need not be counted.
+#: The same for values outside a list. Their number is fixed by the type, so small ones need no charge.
 WHEN_LARGE = 1024
 
 
 def charges(types: Sequence[ValType]) -> bool:
-    """Whether values of these types can be large, so that a call with them needs a budget."""
+    """Return whether a call with values of these types needs a budget, because the values can be large."""
     return any(map(sites, types))
 
 
 @functools.lru_cache(maxsize=8192)
 def sites(type_: ValType) -> int:
-    """How many values of variable size a value can hold at once, a list that is not of bytes counting as many."""
+    """Return the maximum number of variable-size values in a value. A list counts as two unless it is a list<u8>."""
     match type_:
         case Primitive("string") | List(Primitive("u8"), None):
             return 1
@@ -53,9 +53,10 @@ def sites(type_: ValType) -> int:
 
 @functools.lru_cache(maxsize=8192)
 def cost(type_: ValType) -> int:
-    """About how many bytes of Python objects a value takes, what is of variable size left out.
+    """Return the approximate size in bytes of a value's Python objects, without its variable-size parts.
 
-    It is more where a value takes little room and much time, so that the budget bounds the time of a call as well.
+    The figure is higher for types whose values are small but slow to lift, so that the budget also bounds the time of
+    a call.
     """
     match type_:
         case Primitive("bool" | "s8" | "u8") | Enum():

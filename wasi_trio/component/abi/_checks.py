@@ -1,4 +1,4 @@
-"""What a host may give for a WIT type, and how it is told what it may not."""
+"""Checks of the Python values that a host passes for WIT types, and the errors for values that do not fit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ INTEGER_RANGES = {
 
 
 def wit(type_: ValType | None) -> str:
-    """A type as one would write it in WIT, the insides of records and variants left out."""
+    """Return a type in WIT notation, with the contents of records and variants shortened."""
     match type_:
         case None:
             return "_"
@@ -84,13 +84,13 @@ def _some(names: Sequence[str]) -> str:
 
 
 def mismatch(type_: ValType | None, value: object, detail: str = "") -> HostError:
-    """The error for a value that this type does not admit."""
+    """Return the error for a value that does not fit the type."""
     text = f"{wit(type_)} cannot be made from a Python {type(value).__name__}"
     return HostError(f"{text}: {detail}" if detail else text)
 
 
 def as_integer(value: Any, type_: Primitive) -> int:
-    """``value`` as an int in the range of this type; the slow path of a check done in line."""
+    """Return ``value`` as an int in the range of the type. Generated code calls this when its inline check fails."""
     if not isinstance(value, int):
         try:
             value = operator.index(value)
@@ -105,7 +105,7 @@ def as_integer(value: Any, type_: Primitive) -> int:
 
 
 def f32_bits(value: Any) -> int:
-    """The bit pattern of a number as an IEEE 754 single."""
+    """Return the bit pattern of a number as an IEEE 754 single."""
     try:
         return _U32.unpack(_F32.pack(value))[0]  # type: ignore[no-any-return]
     except (struct.error, OverflowError) as error:
@@ -113,7 +113,7 @@ def f32_bits(value: Any) -> int:
 
 
 def f64_bits(value: Any) -> int:
-    """The bit pattern of a number as an IEEE 754 double."""
+    """Return the bit pattern of a number as an IEEE 754 double."""
     try:
         return _U64.unpack(_F64.pack(value))[0]  # type: ignore[no-any-return]
     except (struct.error, OverflowError) as error:
@@ -124,7 +124,7 @@ _F32, _F64, _U32, _U64 = map(struct.Struct, ("<f", "<d", "<I", "<Q"))
 
 
 def number_error(types: Sequence[Primitive], values: Sequence[Any], error: Exception) -> HostError:
-    """Which of the numbers that ``struct`` refused to pack together is to blame."""
+    """Return the error for the first value that does not fit its type, after ``struct`` refused to pack all of them."""
     for type_, value in zip(types, values, strict=True):
         try:
             if type_.name in INTEGER_RANGES:
@@ -137,7 +137,7 @@ def number_error(types: Sequence[Primitive], values: Sequence[Any], error: Excep
 
 
 def char_bits(value: Any) -> int:
-    """The code point of a ``char``."""
+    """Return the code point of a ``char``."""
     if not isinstance(value, str):
         raise mismatch(Primitive("char"), value)
     if len(value) != 1:
@@ -149,9 +149,9 @@ def char_bits(value: Any) -> int:
 
 
 def flag_bits(value: Any, type_: Flags, bits: Mapping[str, int]) -> int:
-    """The bit vector for a collection of flag names."""
+    """Return the bit vector of a collection of flag names."""
     if isinstance(value, str):
-        raise mismatch(type_, value, "a collection of names is needed")
+        raise mismatch(type_, value, "a collection of names is required")
     total = 0
     try:
         for name in value:
@@ -164,12 +164,12 @@ def flag_bits(value: Any, type_: Flags, bits: Mapping[str, int]) -> int:
 
 
 def as_case(value: Any, type_: ValType) -> tuple[Any, Any]:
-    """The name and the payload of a variant's value."""
+    """Return the case name and the payload of a variant's value."""
     if isinstance(value, tuple) and len(value) == 2:
         return value
     if isinstance(value, str):
         return value, None
-    raise mismatch(type_, value, "Variant(case, value) is needed")
+    raise mismatch(type_, value, "Variant(case, value) is required")
 
 
 def no_case(type_: ValType, case: object, value: object) -> HostError:
@@ -181,25 +181,25 @@ def payload_unwanted(type_: ValType, case: str, payload: object) -> HostError:
 
 
 def as_result(value: Any, type_: ValType) -> tuple[int, Any]:
-    """The case's index and the payload of a ``result``'s value."""
+    """Return the case index and the payload of a ``result``'s value."""
     if isinstance(value, Ok):
         return 0, value.value
     if isinstance(value, Err):
         return 1, value.value
-    raise mismatch(type_, value, "Ok or Err is needed")
+    raise mismatch(type_, value, "Ok or Err is required")
 
 
 def as_fields(value: Any, type_: ValType, count: int) -> Sequence[Any]:
-    """A tuple's value, with as many items as the type has."""
+    """Return a tuple's value after checking that it has ``count`` items."""
     if not isinstance(value, (tuple, list)):
         raise mismatch(type_, value)
     if len(value) != count:
-        raise mismatch(type_, value, f"it has {len(value)} items, {count} are needed")
+        raise mismatch(type_, value, f"it has {len(value)} items, {count} are required")
     return value
 
 
 def as_items(value: Any, type_: List, limit: int) -> list[Any] | tuple[Any, ...]:
-    """A list's value, of the fixed length that the type may have and of no more than ``limit`` items."""
+    """Return a list's value after checking its length: at most ``limit``, and that of the type if the type has one."""
     if value.__class__ is list or value.__class__ is tuple:
         _check_length(len(value), value, type_, limit)
         return value
@@ -209,20 +209,20 @@ def as_items(value: Any, type_: List, limit: int) -> list[Any] | tuple[Any, ...]
         _check_length(len(value), value, type_, limit)
         items = list(value)
     except TypeError as error:
-        raise mismatch(type_, value, "a sized iterable is needed") from error
+        raise mismatch(type_, value, "a sized iterable is required") from error
     _check_length(len(items), value, type_, limit)
     return items
 
 
 def as_buffer(value: Any, type_: List, limit: int) -> bytes | memoryview:
-    """The bytes of a ``list<u8>``'s value: any C-contiguous buffer of unsigned bytes."""
+    """Return the bytes of a ``list<u8>``'s value, which may be any C-contiguous buffer of unsigned bytes."""
     if value.__class__ is bytes:
         data: bytes | memoryview = value
     else:
         try:
             data = memoryview(value)
         except TypeError:
-            raise mismatch(type_, value, "bytes or another buffer is needed") from None
+            raise mismatch(type_, value, "bytes or another buffer is required") from None
         if data.format != "B" or data.ndim != 1 or not data.c_contiguous:
             raise mismatch(type_, value, "the buffer is not one contiguous run of unsigned bytes")
     _check_length(len(data), value, type_, limit)
@@ -241,18 +241,18 @@ def missing_field(type_: Record, value: object, error: AttributeError) -> HostEr
 
 
 def guest_rep(value: Any, type_: Own | Borrow) -> Any:
-    """The representation behind a resource that a guest implements, to lend."""
+    """Return the representation of a resource that a guest implements, for a borrow."""
     if not isinstance(value, GuestResource):
         raise mismatch(type_, value)
     if value.resource is not type_.resource:
         raise mismatch(type_, value, f"it is a {value.resource.name} of another kind")
     if value.rep is None:
-        raise mismatch(type_, value, "it was given away before")
+        raise mismatch(type_, value, "its ownership was transferred earlier")
     return value.rep
 
 
 def take_guest_rep(value: Any, type_: Own | Borrow) -> Any:
-    """Like ``guest_rep``, to give the resource away: the Python object no longer stands for it."""
+    """Return the representation as ``guest_rep`` does, and detach it from the Python object, for a transfer."""
     rep = guest_rep(value, type_)
     value.rep = None
     return rep

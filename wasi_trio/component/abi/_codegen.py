@@ -1,4 +1,4 @@
-"""Python functions written by Python: a small emitter, and compilation at the first call."""
+"""An emitter for generated Python functions, which are compiled at their first call."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 
 class Source:
-    """The body of one function under construction, and the objects that it names.
+    """The body of one function under construction, and the objects that it refers to.
 
-    Whatever the code needs that is not a literal is handed to it by name, through ``use`` or ``constant``.
+    The code refers to any object that is not a literal by a name from ``use`` or ``constant``.
     """
 
     def __init__(self, label: str, params: tuple[str, ...]) -> None:
@@ -32,7 +32,7 @@ class Source:
 
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
-        """Lines added inside are the suite of ``header``."""
+        """Put the lines that are added inside the context into the suite of ``header``."""
         self.line(header)
         before, self._indent = self._indent, self._indent + " "
         start = len(self.lines)
@@ -42,12 +42,12 @@ class Source:
         self._indent = before
 
     def temporary(self, prefix: str = "t") -> str:
-        """A local variable nothing else uses."""
+        """Return the name of an unused local variable."""
         self._temporaries += 1
         return f"{prefix}{self._temporaries}"
 
     def constant(self, value: Any, hint: str = "c") -> str:
-        """The name under which the function finds this object."""
+        """Return the name under which the function finds this object."""
         name = self._names.get(id(value))
         if name is None:
             name = f"{hint}_{len(self._names)}"
@@ -56,7 +56,7 @@ class Source:
         return name
 
     def use(self, value: Callable[..., Any]) -> str:
-        """Like ``constant``, for a function or class, under its own name."""
+        """Make a function or class available under its own name, and return the name."""
         name = value.__name__
         if name not in self.namespace:
             self.namespace[name] = value
@@ -72,9 +72,9 @@ FUNCTION_NAME = "generated"
 
 @functools.lru_cache(maxsize=8192)
 def _compile(label: str, text: str) -> CodeType:
-    """The code of the one function in ``text``; equal sources are compiled once and share it."""
+    """Return the code of the one function in ``text``. Equal sources share one code object."""
     filename = f"<{label} {zlib.crc32(text.encode()):08x}>"
-    # So that a traceback through generated code shows its lines, as for any other.
+    # Makes tracebacks through generated code show its lines.
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {}
     exec(compile(text, filename, "exec"), namespace)
@@ -83,15 +83,14 @@ def _compile(label: str, text: str) -> CodeType:
     return function.__code__
 
 
-#: what a function does until its own code is there
+#: The code of a function until its first call.
 _STUB = _compile("not yet written", f"def {FUNCTION_NAME}(*args): return materialize(args)\n")
 
 
 def lazy_function(label: str, params: tuple[str, ...], build: Callable[[Source], None]) -> Callable[..., Any]:
-    """A function whose body ``build`` writes when it is first called.
+    """Return a function whose body ``build`` writes at the first call.
 
-    What is returned is the function itself, not a wrapper around it: its code is replaced once, so later
-    calls cost nothing extra.
+    The result is the function itself and not a wrapper. Its code is replaced once, so later calls cost nothing extra.
     """
     namespace: dict[str, Any] = {"__builtins__": builtins}
 
@@ -109,10 +108,10 @@ def lazy_function(label: str, params: tuple[str, ...], build: Callable[[Source],
 
 
 def write_function(label: str, params: tuple[str, ...], build: Callable[[Source], None]) -> Callable[..., Any]:
-    """A function whose body ``build`` writes here and now.
+    """Return a function whose body ``build`` writes immediately.
 
-    For one that others are made by, as closures: these share their code and, unlike functions of equal source that
-    each have names of their own, all that the interpreter notes in it.
+    This suits a factory of closures: they share one code object and its inline caches. Functions generated from equal
+    source with names of their own would not.
     """
     source = Source(label, params)
     build(source)

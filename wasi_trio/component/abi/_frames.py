@@ -1,9 +1,9 @@
-"""Which parts of a value in memory can be read or written with one ``struct`` call.
+"""The parts of a value in memory that one ``struct`` call can read or write.
 
-The *frame* of a type is everything whose place and kind are known without looking at the value: the leaves of
-records, the discriminants of variants, and the payload too of a variant of which only one case has one (its
-bytes are there whichever case it is, so reading them is harmless). What remains are *holes*: payloads of
-variants with several kinds of payload, fixed-length lists, and types given a function of their own.
+The *frame* of a type consists of the parts whose offset and kind do not depend on the value. These are the leaves of
+records, the discriminants of variants, and the payload of a variant that has a payload in only one case. Reading that
+payload is harmless in the other cases, because its bytes exist in all of them. The other parts are *holes*: payloads of
+variants with several payload types, fixed-length lists, and types that have a function of their own.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from wasi_trio.component._types import Enum, List, Option, Record, Result, Tuple, ValType, Variant
 from wasi_trio.component.abi import _layout as layout
 
-#: a type heavier than this is not lifted or lowered in line as a part of another
+#: Maximum weight of a type that is lifted or lowered inline as part of another type.
 INLINE_WEIGHT = 48
-#: nor one heavier than this inside of a type that is itself heavier than INLINE_WEIGHT
+#: The same inside a type that is itself heavier than INLINE_WEIGHT.
 SMALL_WEIGHT = 8
-#: a variant with more payloads than this finds the code for one in a table
+#: Maximum number of payloads for which a variant's code has branches. Beyond it, the code uses a table.
 MAX_BRANCHES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A number of ``struct`` kind ``code`` at ``offset``."""
+    """A number with the ``struct`` format ``code`` at ``offset``."""
 
     offset: int
     code: str
@@ -32,16 +32,16 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """Something that starts at ``offset`` and is read and written by itself."""
+    """A part at ``offset`` that is read and written separately."""
 
     offset: int
 
 
 class Inlining:
-    """Decides, within the code for one root type, which of its parts get functions of their own.
+    """Decides which parts of one root type get functions of their own.
 
-    This bounds the size and the nesting of generated code by the size of a type's definition, which shares
-    parts, where the type written out in full can be larger exponentially.
+    A type's definition shares parts, so the type written out in full can be exponentially larger. This decision bounds
+    the size and the nesting of generated code by the size of the definition.
     """
 
     __slots__ = ("limit",)
@@ -53,12 +53,12 @@ class Inlining:
         return layout.weight(type_) > self.limit
 
     def only_payload(self, type_: Variant | Enum | Option | Result) -> ValType | None:
-        """The payload that belongs to the frame: that of the one case that has any."""
+        """Return the payload that belongs to the frame: the only payload of the type, if it is inline."""
         payloads = [t for _, t in layout.cases(type_) if t is not None]
         return payloads[0] if len(payloads) == 1 and not self.separate(payloads[0]) else None
 
     def frame(self, type_: ValType, offset: int = 0) -> list[Slot | Hole]:
-        """The frame of a type whose own code is being written (so it is not asked whether it is separate)."""
+        """Return the frame of a type whose own code is being written. Whether the type is separate does not matter."""
         codes = layout.leaf_codes(type_)
         if codes is not None:
             return [Slot(offset + 4 * i, code) for i, code in enumerate(codes)]
@@ -82,12 +82,12 @@ class Inlining:
                 return [Hole(offset)]
 
     def part(self, type_: ValType, offset: int) -> list[Slot | Hole]:
-        """The frame of a type inside of another."""
+        """Return the frame of a type that is part of another."""
         return [Hole(offset)] if self.separate(type_) else self.frame(type_, offset)
 
 
 def struct_of(slots: list[Slot], start: int, end: int | None = None) -> struct.Struct:
-    """The ``Struct`` over ``slots`` that begins at offset ``start``, padded up to ``end`` if that is given."""
+    """Return the ``Struct`` for ``slots``, from offset ``start`` and padded to ``end`` if that is given."""
     codes, position = ["<"], start
     for slot in slots:
         if slot.offset > position:

@@ -1,6 +1,6 @@
 """Sizes, alignments and flat forms ("Alignment", "Element Size" and "Flattening" of the Canonical ABI).
 
-Memories are addressed with i32 throughout. Everything here depends on types alone and is cached by type.
+All memories have i32 addresses. Results depend on types alone and are cached by type.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from wasi_trio.component._types import (
     contains,
 )
 
-#: "i32", "i64", "f32" or "f64"
+#: One of "i32", "i64", "f32" and "f64".
 CoreType: TypeAlias = str
 
 MAX_FLAT_PARAMS = 16
 MAX_FLAT_ASYNC_PARAMS = 4
 MAX_FLAT_RESULTS = 1
 
-#: the most bytes that one string or one list may take in a guest's memory
+#: Maximum size in bytes of one string or one list in a guest's memory.
 MAX_BYTE_LENGTH = 2**28 - 1
 
 _PRIMITIVE_SIZES = {
@@ -60,12 +60,12 @@ _PRIMITIVE_CORE_TYPES = {"s64": "i64", "u64": "i64", "f32": "f32", "f64": "f64"}
 
 
 def align_to(offset: int, alignment: int) -> int:
-    """The first multiple of ``alignment`` (a power of two) from ``offset`` on."""
+    """Return the first multiple of ``alignment`` (a power of two) that is at least ``offset``."""
     return (offset + alignment - 1) & -alignment
 
 
 def cases(type_: Variant | Enum | Option | Result) -> tuple[tuple[str, ValType | None], ...]:
-    """The cases of a type that is a variant or stands for one ("Despecialization")."""
+    """Return the cases of a variant, or of a type that despecializes to one ("Despecialization")."""
     match type_:
         case Variant(named):
             return named
@@ -78,13 +78,13 @@ def cases(type_: Variant | Enum | Option | Result) -> tuple[tuple[str, ValType |
 
 
 def fields(type_: Record | Tuple) -> tuple[ValType, ...]:
-    """The types of a record's or a tuple's fields, in order."""
+    """Return the types of a record's or a tuple's fields, in order."""
     return type_.types if isinstance(type_, Tuple) else tuple(t for _, t in type_.fields)
 
 
 @functools.lru_cache(maxsize=8192)
 def alignment(type_: ValType) -> int:
-    """The alignment in bytes of a value in memory."""
+    """Return the alignment in bytes of a value in memory."""
     match type_:
         case Primitive("string"):
             return 4
@@ -104,7 +104,7 @@ def alignment(type_: ValType) -> int:
 
 @functools.lru_cache(maxsize=8192)
 def size(type_: ValType) -> int:
-    """The size in bytes of a value in memory, padding to its alignment included."""
+    """Return the size in bytes of a value in memory, including the padding to its alignment."""
     match type_:
         case Primitive(name):
             return _PRIMITIVE_SIZES[name]
@@ -127,7 +127,7 @@ def size(type_: ValType) -> int:
 
 
 def offsets(type_: Record | Tuple) -> tuple[int, ...]:
-    """Where each field starts, counted from the start of the record or tuple."""
+    """Return the offset of each field from the start of the record or tuple."""
     starts, end = [], 0
     for t in fields(type_):
         end = align_to(end, alignment(t))
@@ -137,13 +137,13 @@ def offsets(type_: Record | Tuple) -> tuple[int, ...]:
 
 
 def discriminant_size(type_: Variant | Enum | Option | Result) -> int:
-    """The size in bytes of a variant's discriminant."""
+    """Return the size in bytes of a variant's discriminant."""
     count = len(cases(type_))
     return 1 if count <= 2**8 else 2 if count <= 2**16 else 4
 
 
 def payload_offset(type_: Variant | Enum | Option | Result) -> int:
-    """Where the payloads of a variant's cases start."""
+    """Return the offset of the payload in a variant."""
     return align_to(discriminant_size(type_), _payload_alignment(type_))
 
 
@@ -153,7 +153,7 @@ def _payload_alignment(type_: Variant | Enum | Option | Result) -> int:
 
 @functools.lru_cache(maxsize=8192)
 def flat_length(type_: ValType) -> int:
-    """How many core values a value flattens to; cheap for types whose flat form would be huge."""
+    """Return the number of core values in a value's flat form. This is cheap even if the flat form is huge."""
     match type_:
         case Primitive("string") | Map():
             return 2
@@ -169,7 +169,7 @@ def flat_length(type_: ValType) -> int:
 
 @functools.lru_cache(maxsize=8192)
 def flatten(type_: ValType) -> tuple[CoreType, ...]:
-    """The core types a value is passed as when it is not passed in memory (``flatten_type``)."""
+    """Return the core types of a value that is not passed in memory (``flatten_type``)."""
     match type_:
         case Primitive("string") | Map() | List(_, None):
             return ("i32", "i32")
@@ -201,12 +201,12 @@ def _join(a: CoreType, b: CoreType) -> CoreType:
 
 
 def total_flat_length(types: Sequence[ValType]) -> int:
-    """How many core values a sequence of values flattens to, whatever the limit."""
+    """Return the number of core values in the flat form of a sequence of values, regardless of the limit."""
     return sum(map(flat_length, types))
 
 
 def flat_count(types: Sequence[ValType], max_flat: int) -> int:
-    """How many core values carry a sequence of values: one, a pointer, when there would be more than ``max_flat``."""
+    """Return the number of core values that carry a sequence of values: one, a pointer, beyond ``max_flat``."""
     count = total_flat_length(types)
     return count if count <= max_flat else 1
 
@@ -214,9 +214,9 @@ def flat_count(types: Sequence[ValType], max_flat: int) -> int:
 def core_signature(
     type_: FuncType, context: Literal["lift", "lower"], is_async: bool = False, has_callback: bool = False
 ) -> tuple[tuple[CoreType, ...], tuple[CoreType, ...]]:
-    """The core parameters and results that ``canon lift`` expects or ``canon lower`` makes (``flatten_functype``).
+    """Return the core parameters and results of ``canon lift`` or ``canon lower`` (``flatten_functype``).
 
-    ``is_async`` and ``has_callback`` are the canonical options of that name.
+    ``is_async`` and ``has_callback`` are the canonical options ``async`` and ``callback``.
     """
     params = tuple(t for _, t in type_.params)
     lowering = context == "lower"
@@ -234,10 +234,10 @@ def core_signature(
 
 
 def needs_lends(type_: FuncType) -> bool:
-    """Whether lifting this function's arguments must count the handles it lends to the call.
+    """Return whether lifting this function's arguments must count the handles lent to the call.
 
-    A guest waiting in a synchronous call cannot drop a handle it lent to that call, unless the same call also
-    takes handles away or leaves streams running. A call lowered with the ``async`` option must always count.
+    A guest that waits in a synchronous call cannot drop a handle lent to that call, unless the call also transfers
+    handles or leaves streams open. A call lowered with the ``async`` option must always count.
     """
     params = [t for _, t in type_.params]
     if not any(contains(t, Borrow) for t in params):
@@ -245,7 +245,7 @@ def needs_lends(type_: FuncType) -> bool:
     return type_.is_async or any(contains(t, (Own, Stream, Future)) for t in (*params, type_.result))
 
 
-#: how a value with a place of its own in memory is read and written by ``struct``; the rest is made of these
+#: The ``struct`` codes of numbers. All other types consist of these.
 _STRUCT_CODES = {
     "s8": "b",
     "u8": "B",
@@ -261,7 +261,7 @@ _STRUCT_CODES = {
 
 
 def number_code(type_: ValType | None) -> str | None:
-    """The ``struct`` code of an integer or float type, which memory holds just as Python reads it; else None."""
+    """Return the ``struct`` code of an integer or float type that Python reads unchanged from memory, else None."""
     if isinstance(type_, Primitive) and type_ != BOOL:
         return _STRUCT_CODES.get(type_.name)
     return None
@@ -271,7 +271,7 @@ UNSIGNED_CODES = {1: "B", 2: "H", 4: "I"}
 
 
 def leaf_codes(type_: ValType) -> str | None:
-    """The ``struct`` codes of a type that is one or two core values, None for types made of others."""
+    """Return the ``struct`` codes of a type of one or two core values, or None for a compound type."""
     match type_:
         case Primitive("bool"):
             return "B"
@@ -289,7 +289,7 @@ def leaf_codes(type_: ValType) -> str | None:
 
 @functools.lru_cache(maxsize=8192)
 def weight(type_: ValType) -> int:
-    """Roughly how many lines of code it takes to lift or lower a value of this type in line."""
+    """Return the approximate number of lines of code that lift or lower a value of this type inline."""
     match type_:
         case Record() | Tuple():
             return 1 + sum(map(weight, fields(type_)))

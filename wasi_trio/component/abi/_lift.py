@@ -1,7 +1,7 @@
 """Lifting: from core values and a guest's memory to Python ("Loading" and "Flat Lifting" of the Canonical ABI).
 
-For each sequence of types a function is written that holds just the steps these types take. Everything a guest
-passes is checked, and what breaks a rule raises ``Trap``.
+Each sequence of types has a generated function with only the steps that these types need. All guest values are
+checked. A value that breaks a rule raises ``Trap``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from wasi_trio.component.abi._strings import require, string_loader
 
 
 class Flats(Protocol):
-    """Core values as unsigned integers; bits above a value's own width may be anything."""
+    """Core values as unsigned integers. Bits above a value's own width are undefined."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -59,11 +59,11 @@ LoadList = Callable[[Context, int, int], Any]
 def lift_values(
     types: tuple[ValType, ...], encoding: StringEncoding, max_flat: int, *, stride: int = 1, track_lends: bool = True
 ) -> Lift:
-    """A function that lifts parameters or results of these types (``lift_flat_values``).
+    """Return a function that lifts parameters or results of these types (``lift_flat_values``).
 
-    It takes core value i from ``flats[stride * i]``; when there are more than ``max_flat`` of them, the values
-    are in memory where ``flats[0]`` points. With ``track_lends`` each borrowed handle is counted as lent and
-    put on ``cx.lenders``, for the caller to give back (see ``_layout.needs_lends``). Raises Trap.
+    The function takes core value i from ``flats[stride * i]``. If there are more than ``max_flat`` core values, it
+    loads the values from memory at ``flats[0]``. With ``track_lends`` it counts each borrowed handle as lent and
+    appends it to ``cx.lenders``; the caller must end these lends (see ``_layout.needs_lends``). It raises Trap.
     """
 
     def build(source: Source) -> None:
@@ -90,9 +90,9 @@ def lift_values(
 
 @functools.lru_cache(maxsize=8192)
 def load_list(element: ValType, encoding: StringEncoding, *, track_lends: bool = True) -> LoadList:
-    """A function ``(cx, pointer, count)`` that loads a range known to be valid and aligned.
+    """Return a function ``(cx, pointer, count)`` that loads a range known to be valid and aligned.
 
-    It gives bytes for ``u8`` and otherwise a list. Raises Trap for elements that are not valid.
+    The function returns bytes for ``u8`` and a list for other elements. It raises Trap for invalid elements.
     """
     load = _list_loader(element, encoding, track_lends, checked=False)
 
@@ -105,7 +105,7 @@ def load_list(element: ValType, encoding: StringEncoding, *, track_lends: bool =
 
 @functools.lru_cache(maxsize=8192)
 def _list_loader(element: ValType, encoding: StringEncoding, track_lends: bool, checked: bool) -> LoadList:
-    """The loader for a list inside of a call: it charges the call's budget, and checks the range if asked."""
+    """Return the loader for a list inside a call. It charges the call's budget, and checks the range if ``checked``."""
     size, alignment = layout.size(element), layout.alignment(element)
 
     def build(source: Source) -> None:
@@ -132,7 +132,7 @@ def _list_loader(element: ValType, encoding: StringEncoding, track_lends: bool, 
         elif element == BOOL:
             source.line("return list(map(bool, m.view[p:e]))")
         elif element == CHAR:
-            # Python's UTF-32 codec refuses just what a char may not be.
+            # Python's UTF-32 codec rejects exactly the values that a char cannot have.
             with source.block("try:"):
                 source.line("return list(str(m.view[p:e], 'utf-32-le'))")
             with source.block("except UnicodeDecodeError:"):
@@ -146,7 +146,7 @@ def _list_loader(element: ValType, encoding: StringEncoding, track_lends: bool, 
 
 @functools.lru_cache(maxsize=8192)
 def _memory_lifter(type_: ValType, encoding: StringEncoding, track_lends: bool, charge_from: int) -> Callable[..., Any]:
-    """A function ``(cx, pointer)`` for one type that is not lifted in line."""
+    """Return a function ``(cx, pointer)`` for one type that is not lifted inline."""
 
     def build(source: Source) -> None:
         lifter = _Lifter(source, encoding, track_lends, charge_from, layout.weight(type_))
@@ -159,7 +159,7 @@ def _memory_lifter(type_: ValType, encoding: StringEncoding, track_lends: bool, 
 def _flat_lifter(
     type_: ValType, count: int, encoding: StringEncoding, track_lends: bool, charge_from: int
 ) -> Callable[..., Any]:
-    """A function ``(cx, f0, f1, ...)`` of ``count`` core values, which may be more than the type needs."""
+    """Return a function ``(cx, f0, f1, ...)`` of ``count`` core values, which may be more than the type needs."""
 
     def build(source: Source) -> None:
         lifter = _Lifter(source, encoding, track_lends, charge_from, layout.weight(type_))
@@ -179,16 +179,16 @@ def _lift_char(point: int) -> str:
 
 _WIDTHS = {"B": 8, "H": 16, "I": 32, "Q": 64, "b": 8, "h": 16, "i": 32, "q": 64}
 
-# by way of the bits, since core values are kept as integers
+# Core values are integers, so floats are converted through their bits.
 _UNPACK_FLOAT = {"f": struct.Struct("<f").unpack, "d": struct.Struct("<d").unpack}
 _PACK_BITS = {"f": struct.Struct("<I").pack, "d": struct.Struct("<Q").pack}
 
 
 class _Lifter:
-    """Writes into one function the steps that lift values.
+    """Writes the steps that lift values into one function.
 
-    Each method adds the statements a value needs and returns the expression of the value, which is to be
-    evaluated once, and before whatever is written next.
+    Each method adds the statements that a value needs, and returns the expression of the value. The caller must
+    evaluate the expression once, before any statement that is added later.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class _Lifter:
     # ---- from core values ----
 
     def sequence(self, types: Sequence[ValType], raws: list[str]) -> str:
-        """A tuple of values from the core values of all of them."""
+        """Return a tuple of values, lifted from the core values of all of them."""
         values, start = [], 0
         for t in types:
             count = layout.flat_length(t)
@@ -247,7 +247,7 @@ class _Lifter:
                 raise AssertionError(type_)
 
     def decode(self, raw: str, code: str) -> str:
-        """A core value's bits as ``struct`` would have read them from memory."""
+        """Return the expression that turns a core value's bits into the number that ``struct`` reads from memory."""
         if code == "Q":
             return raw
         if code in "fd":
@@ -262,7 +262,7 @@ class _Lifter:
     # ---- from memory ----
 
     def memory(self, type_: ValType, pointer: str) -> str:
-        """A value from where a local variable points."""
+        """Return a value lifted from the address in the local variable ``pointer``."""
         return self.at(type_, pointer, 0)
 
     def at(self, type_: ValType, pointer: str, offset: int) -> str:
@@ -279,7 +279,7 @@ class _Lifter:
         return self.frame(type_, iter(names), pointer, offset)
 
     def elements(self, element: ValType, size: int) -> None:
-        """The rest of a list loader, over ``[p, e)`` in memory ``m``."""
+        """Write the rest of a list loader, over ``[p, e)`` in memory ``m``."""
         source = self.source
         parts = self.inlining.frame(element)
         slots = [part for part in parts if isinstance(part, Slot)]
@@ -309,7 +309,7 @@ class _Lifter:
             source.line("return values")
 
     def frame(self, type_: ValType, names: Iterator[str], pointer: str, offset: int) -> str:
-        """A value whose frame has been read into local variables, in the order of its slots."""
+        """Return a value whose frame is in local variables, in the order of its slots."""
         codes = layout.leaf_codes(type_)
         if codes is not None:
             return self.leaf(type_, [next(names) for _ in codes])
@@ -359,13 +359,13 @@ class _Lifter:
     # ---- from either ----
 
     def keep(self, expression: str) -> str:
-        """Evaluate here, so that traps and handles come in the order of the values."""
+        """Evaluate the expression here, so that traps and handles keep the order of the values."""
         name = self.source.temporary()
         self.source.line(f"{name} = {expression}")
         return name
 
     def leaf(self, type_: ValType, slots: list[str]) -> str:
-        """A value from its one or two core values, decoded."""
+        """Return a value from its one or two decoded core values."""
         source, first = self.source, slots[0]
         match type_:
             case Primitive("bool"):
@@ -405,7 +405,7 @@ class _Lifter:
                 raise AssertionError(type_)
 
     def readable(self, expression: str, typed: ValType | None) -> str:
-        """The readable end of a stream or future, which makes of its elements what their type says."""
+        """Return the readable end of a stream or future, with a converter if its elements have a Python type."""
         end = self.keep(expression)
         if typed is not None:
             self.source.line(f"{end}.converter = {self.source.constant(converter(typed), 'convert')}")
@@ -435,8 +435,11 @@ class _Lifter:
         payload: Callable[[ValType], str],
         table: Callable[[tuple[ValType | None, ...]], str],
     ) -> str:
-        """A value from its discriminant; ``payload`` writes the lifting of one case's payload, and ``table`` gives
-        an expression that lifts that of any case, the discriminant standing in its braces."""
+        """Return a value from its discriminant.
+
+        ``payload`` writes the code that lifts one case's payload. ``table`` returns an expression that lifts the
+        payload of any case; its braces stand for the discriminant.
+        """
         source, cases = self.source, layout.cases(type_)
         result, case = source.temporary("v"), source.temporary("d")
         source.line(f"{case} = {discriminant}")
@@ -492,13 +495,13 @@ class _Lifter:
                 return self.make(self.source.use(Variant), f"{case!r}, {payload}")
 
     def make(self, class_: str, items: str) -> str:
-        """An instance of a named tuple, made without the detour through its Python constructor."""
+        """Return an instance of a named tuple, created without the cost of its Python constructor."""
         return f"{self.source.constant(tuple.__new__, 'new')}({class_}, ({items},))"
 
 
 @functools.lru_cache(maxsize=1024)
 def _flag_sets(names: tuple[str, ...], class_: Any) -> Callable[[int], frozenset[str]]:
-    """From bit vectors to sets of names; those in use are kept, a bounded number of them."""
+    """Return a function from bit vectors to sets of names. It caches a bounded number of sets."""
     members: tuple[Any, ...] = names if class_ is None else tuple(map(class_, names))
 
     @functools.lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Lists of numbers and bytes, moved whole rather than element by element."""
+"""Lists of numbers and bytes, which are moved as a whole rather than by element."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wasi_trio.component.abi._strings import require
 
 @functools.cache
 def bytes_loader(charge_from: int) -> Callable[[Context, int, int], bytes]:
-    """The loader of one ``list<u8>``, which charges the call's budget for lists of that length or more."""
+    """Return the loader of one ``list<u8>``. It charges the call's budget for at least ``charge_from`` bytes."""
 
     def load_bytes(cx: Context, pointer: int, length: int) -> bytes:
         memory = cx.memory
@@ -39,7 +39,7 @@ def store_bytes(cx: Context, pointer: int, data: bytes | memoryview) -> None:
 
 
 def _array_storer(type_: Primitive, code: str) -> Callable[[Context, int, Any], None]:
-    # array makes machine numbers of any list faster than struct does, and checks them as strictly.
+    # array converts a list faster than struct does, and its checks are as strict.
     def store(cx: Context, pointer: int, values: Any) -> None:
         try:
             numbers = array(code, values)
@@ -52,7 +52,7 @@ def _array_storer(type_: Primitive, code: str) -> Callable[[Context, int, Any], 
 
 
 def _store_f32(cx: Context, pointer: int, values: Any) -> None:
-    # array would turn a number too large for a single into an infinity; struct refuses it.
+    # array turns a number too large for a single into an infinity, but struct refuses it.
     try:
         struct.pack_into(f"<{len(values)}f", cx.memory.view, pointer, *values)
     except (struct.error, OverflowError) as error:

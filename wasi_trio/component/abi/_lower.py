@@ -1,7 +1,7 @@
 """Lowering: from Python to core values and a guest's memory ("Storing" and "Flat Lowering" of the Canonical ABI).
 
-Functions are written for each sequence of types, as for lifting. What a host gives is checked: ``HostError``
-names the WIT type and the Python type that does not fit it. What a guest's ``realloc`` gives is checked too.
+Each sequence of types has a generated function, as in lifting. The host's values are checked: ``HostError`` names the
+WIT type and the Python type that does not fit it. The results of a guest's ``realloc`` are checked too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from wasi_trio.component.abi._strings import STORERS, require
 
 
 class MutableFlats(Protocol):
-    """Where core values go, as unsigned integers of 64 bits."""
+    """The destination of core values, which are unsigned integers of 64 bits."""
 
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
@@ -62,11 +62,12 @@ def lower_results(
     max_flat: int = layout.MAX_FLAT_RESULTS,
     instance_index: int | None = None,
 ) -> LowerResults:
-    """A function ``(cx, flats, retptr, value)`` that lowers the result of a call out of a guest.
+    """Return a function ``(cx, flats, retptr, value)`` that lowers the result of a guest's call to the host.
 
-    Core value i goes to ``flats[stride * i]``; a result of more than ``max_flat`` of them goes to memory at
-    ``retptr``, which is looked at only then. ``instance_index`` is the component instance lowered into: it gets
-    the bare representation of borrows of its own resources. Raises HostError, and Trap for a bad ``retptr``.
+    The function stores core value i in ``flats[stride * i]``. If there are more than ``max_flat`` core values, it
+    stores the result in memory at ``retptr``, which it ignores otherwise. ``instance_index`` is the destination
+    component instance, which gets the bare representation for borrows of its own resources. The function raises
+    HostError, and Trap for a bad ``retptr``.
     """
     types = () if result is None else (result,)
 
@@ -96,10 +97,10 @@ def lower_results(
 def lower_values(
     types: tuple[ValType, ...], encoding: StringEncoding, max_flat: int, *, instance_index: int | None = None
 ) -> LowerValues:
-    """A function ``(cx, values)`` that gives the core values of a call into a guest (``lower_flat_values``).
+    """Return a function ``(cx, values)`` that returns the core values of a call into a guest (``lower_flat_values``).
 
-    They are unsigned integers that hold the bits, 32 or 64 of them. When there would be more than ``max_flat``,
-    the values are stored in memory from the guest's ``realloc`` and the only core value is the pointer to them.
+    The core values are unsigned integers with the 32 or 64 bits of each value. If there are more than ``max_flat``, the
+    function stores the values in memory from the guest's ``realloc``, and the only core value is their address.
     """
     whole = Tuple(types)
 
@@ -123,9 +124,9 @@ def lower_values(
 
 @functools.lru_cache(maxsize=8192)
 def store_list(element: ValType, encoding: StringEncoding, *, instance_index: int | None = None) -> StoreList:
-    """A function ``(cx, pointer, values)`` that stores elements over a range known to be valid and aligned.
+    """Return a function ``(cx, pointer, values)`` that stores elements in a range known to be valid and aligned.
 
-    ``values`` is what the range was measured for: a buffer of bytes for ``u8``, else a list or tuple.
+    ``values`` must have the length of the range. It is a buffer of bytes for ``u8``, otherwise a list or tuple.
     """
     bulk = BULK_STORERS.get(element)
     if bulk is not None:
@@ -134,7 +135,7 @@ def store_list(element: ValType, encoding: StringEncoding, *, instance_index: in
 
     def build(source: Source) -> None:
         lowerer = _Lowerer(source, encoding, instance_index, layout.weight(element))
-        # Pairing values with a range bounds what is written, whatever becomes of the list meanwhile.
+        # Pairing values with a range bounds the writes even if the list grows meanwhile.
         with source.block(f"for q, x in zip(range(p, p + {size} * len(values), {size}), values):"):
             lowerer.memory(element, "x", "q")
 
@@ -143,7 +144,7 @@ def store_list(element: ValType, encoding: StringEncoding, *, instance_index: in
 
 @functools.lru_cache(maxsize=8192)
 def _list_lowerer(type_: List, encoding: StringEncoding, instance_index: int | None) -> Callable[..., tuple[int, int]]:
-    """A function ``(cx, value)`` that stores a list in memory of its own and gives its pointer and length."""
+    """Return a function ``(cx, value)`` that stores a list in new memory and returns its address and length."""
     element = type_.element
     size, alignment = layout.size(element), layout.alignment(element)
     limit = layout.MAX_BYTE_LENGTH // size
@@ -173,7 +174,7 @@ def _list_lowerer(type_: List, encoding: StringEncoding, instance_index: int | N
 
 @functools.lru_cache(maxsize=8192)
 def _memory_lowerer(type_: ValType, encoding: StringEncoding, instance_index: int | None) -> Callable[..., None]:
-    """A function ``(cx, pointer, value)`` for one type that is not lowered in line."""
+    """Return a function ``(cx, pointer, value)`` for one type that is not lowered inline."""
 
     def build(source: Source) -> None:
         _Lowerer(source, encoding, instance_index, layout.weight(type_)).memory(type_, "x", "p")
@@ -185,7 +186,7 @@ def _memory_lowerer(type_: ValType, encoding: StringEncoding, instance_index: in
 def _flat_lowerer(
     type_: ValType, count: int, encoding: StringEncoding, instance_index: int | None
 ) -> Callable[..., tuple[int, ...]]:
-    """A function ``(cx, value)`` that gives a tuple of ``count`` core values, zeros after those of the type."""
+    """Return a function ``(cx, value)`` that returns ``count`` core values: those of the type, then zeros."""
 
     def build(source: Source) -> None:
         raws = _Lowerer(source, encoding, instance_index, layout.weight(type_)).flat(type_, "x")
@@ -196,27 +197,27 @@ def _flat_lowerer(
 
 
 def _no_result(value: object) -> HostError:
-    return HostError(f"a function without a result gave back a Python {type(value).__name__}")
+    return HostError(f"a function without a result returned a Python {type(value).__name__}")
 
 
 def _wrong_count(expected: int, values: Sequence[Any]) -> HostError:
-    return HostError(f"{expected} arguments are needed, {len(values)} were given")
+    return HostError(f"{expected} arguments are required, {len(values)} were given")
 
 
 class _Frame:
-    """The values of one frame, as they are found, with what it takes to write them."""
+    """The values of one frame found so far, and the information that is needed to write them."""
 
     def __init__(self, pointer: str) -> None:
         self.pointer = pointer
         self.values: list[str] = []
-        #: for values that only ``struct`` checks, the type to name if it refuses them
+        #: The type and variable of each value that only ``struct`` checks, for the error if it refuses the value.
         self.unchecked: list[tuple[Primitive, str]] = []
 
 
 class _Lowerer(Parts):
-    """Writes into one function the steps that lower values.
+    """Writes the steps that lower values into one function.
 
-    Methods take the name of a local variable that holds the value and add the statements that check it.
+    Methods take the name of the local variable that holds the value, and add the statements that check it.
     """
 
     def __init__(self, source: Source, encoding: StringEncoding, instance_index: int | None, root_weight: int) -> None:
@@ -237,7 +238,7 @@ class _Lowerer(Parts):
         return names
 
     def flat(self, type_: ValType, value: str) -> list[str]:
-        """The expressions of the core values, to be evaluated once."""
+        """Return the expressions of the core values. The caller must evaluate each once."""
         source = self.source
         match type_:
             case Primitive("f32" | "f64"):
@@ -281,7 +282,7 @@ class _Lowerer(Parts):
     # ---- to memory ----
 
     def memory(self, type_: ValType, value: str | list[str], pointer: str) -> None:
-        """Write a value where a local variable points; a tuple's may be given as one variable for each item."""
+        """Write a value to the address in the variable ``pointer``. A tuple may come as one variable for each item."""
         self.at(type_, value, pointer, 0)
 
     def at(self, type_: ValType, value: str | list[str], pointer: str, offset: int) -> None:
@@ -301,7 +302,7 @@ class _Lowerer(Parts):
                 run.append(part)
                 run_values.append(next(values))
             elif run:
-                # Padding inside a run is zeroed, but a hole was filled already.
+                # A run's padding is zeroed. A hole must not be, because it already has its value.
                 pack = self.source.constant(struct_of(run, run[0].offset).pack_into, "pack")
                 place = _plus(pointer, run[0].offset)
                 writes.append(f"{pack}(cx.memory.view, {place}, {', '.join(run_values)})")
@@ -320,7 +321,7 @@ class _Lowerer(Parts):
             self.source.line(f"raise {self.source.use(checks.number_error)}({types}, ({names},), error) from None")
 
     def frame(self, type_: ValType, value: str, frame: _Frame, offset: int) -> None:
-        """Add a value's slots to ``frame``, in their order, and write its holes."""
+        """Add a value's slots to ``frame`` in order, and write its holes."""
         source = self.source
         match type_:
             case Primitive("bool"):
@@ -364,7 +365,7 @@ class _Lowerer(Parts):
                 self.frame(t, x, inner, start)
                 if names:
                     source.line(f"{', '.join(names)}, = {', '.join(inner.values)},")
-                # These may be the zeros of a case that is absent, which pass.
+                # If the case is absent, these are zeros, which pass the check.
                 by_value = dict(zip(inner.values, names, strict=True))
                 frame.unchecked += [(t, by_value.get(name, name)) for t, name in inner.unchecked]
             elif self.inlining.separate(t):
@@ -385,7 +386,7 @@ class _Lowerer(Parts):
     # ---- to either ----
 
     def leaf(self, type_: ValType, value: str) -> list[str]:
-        """The core values, known to be in range, of a type that is one or two of them."""
+        """Return the core values, known to be in range, of a type that has one or two."""
         source = self.source
         match type_:
             case Primitive("char"):

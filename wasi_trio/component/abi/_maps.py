@@ -1,6 +1,6 @@
 """Maps: lists of pairs in the Canonical ABI, dicts in Python ("Specialized value types" of the Explainer).
 
-A guest's list may repeat a key, of which the last pair counts. From one component to another all of it is passed on.
+If a guest's list repeats a key, the last pair counts. From one component to another, all pairs are passed on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from wasi_trio.component.abi._checks import mismatch
 
 
 class RepeatedKeys(dict[Any, Any]):
-    """A map that came with some keys repeated: a dict as any, that remembers ``pairs``."""
+    """A map that was lifted from a list with repeated keys: a dict that also keeps the list in ``pairs``."""
 
     __slots__ = ("pairs",)
 
@@ -21,7 +21,7 @@ class RepeatedKeys(dict[Any, Any]):
 
 
 def from_pairs(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """The dict that a guest's pairs stand for."""
+    """Return the dict for a guest's list of pairs."""
     lifted = dict(pairs)
     if len(lifted) != len(pairs):
         lifted = RepeatedKeys(lifted)
@@ -30,10 +30,10 @@ def from_pairs(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def to_pairs(value: Any, type_: Map) -> list[tuple[Any, Any]]:
-    """The pairs of a ``map``'s value: a mapping, or a list of pairs, which may repeat a key."""
+    """Return the pairs of a ``map``'s value, which is a mapping or a list of pairs. The list may repeat a key."""
     if isinstance(value, list):
         return value
-    if isinstance(value, RepeatedKeys) and dict(value.pairs) == value:  # not so if the host has changed it since
+    if isinstance(value, RepeatedKeys) and dict(value.pairs) == value:  # differs if the host has changed the dict
         return value.pairs
     if not isinstance(value, Mapping):
         raise mismatch(type_, value)

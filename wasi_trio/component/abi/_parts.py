@@ -1,4 +1,4 @@
-"""Taking apart what a host gives: the steps, written into a function, that check a value and find its parts."""
+"""Emits the steps that check a host's value and split it into its parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wasi_trio.component.abi._frames import MAX_BRANCHES
 
 
 class Parts:
-    """Methods take the name of a local variable that holds a value and give names of those that hold its parts."""
+    """Methods take the name of the local variable that holds a value, and return names of variables for its parts."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -33,7 +33,7 @@ class Parts:
             self.refuse(BOOL, value)
 
     def rep(self, type_: Own | Borrow, value: str) -> str:
-        """The expression of what a handle table holds for a resource."""
+        """Return the expression for a resource's representation in a handle table."""
         source = self.source
         if type_.resource.owner is not None:
             take = checks.take_guest_rep if isinstance(type_, Own) else checks.guest_rep
@@ -45,7 +45,7 @@ class Parts:
         return value
 
     def fields(self, type_: Record | Tuple, value: str) -> list[str]:
-        """Local variables with the values of a record's or a tuple's fields."""
+        """Return local variables with the values of a record's or a tuple's fields."""
         source = self.source
         if isinstance(type_, Tuple):
             return self.items(type_, value, len(type_.types))
@@ -60,7 +60,7 @@ class Parts:
         return names
 
     def items(self, type_: Tuple | List, value: str, count: int) -> list[str]:
-        """Local variables with the items of a tuple or of a list of fixed length."""
+        """Return local variables with the items of a tuple or of a fixed-length list."""
         source = self.source
         names = [source.temporary("a") for _ in range(count)]
         if isinstance(type_, Tuple):
@@ -83,10 +83,10 @@ class Parts:
         table: Callable[[tuple[ValType | None, ...], str, str], None],
         names: list[str],
     ) -> str:
-        """The discriminant of a variant's value.
+        """Return the discriminant of a variant's value.
 
-        ``payload`` writes the lowering of one case's payload, ``table`` that of whichever case it is. ``names``
-        are the variables that both set, and that are zero for a case that does not.
+        ``payload`` writes the code that lowers one case's payload, and ``table`` the code that selects it by case.
+        Both set the variables ``names``. A variable that they do not set is zero.
         """
         source, cases = self.source, layout.cases(type_)
         case = source.temporary("d")
@@ -100,7 +100,7 @@ class Parts:
                     source.line(f"{case} = 1")
                     if isinstance(inner, Option):
                         with source.block(f"if {value}.__class__ is not {source.use(Some)}:"):
-                            self.refuse(type_, value, "None or Some(value) is needed")
+                            self.refuse(type_, value, "None or Some(value) is required")
                         value = self.keep(f"{value}[0]")
                     payload(inner, value)
                 return case

@@ -1,7 +1,7 @@
 """Strings in a guest's memory (``load_string_from_range`` and ``store_string_into_range`` of the Canonical ABI).
 
-Lowering makes one allocation of the exact size. The specification's growing and shrinking reallocations exist
-for hosts that transcode as they copy; here Python's codecs have made the bytes, and so their number, beforehand.
+Lowering makes one allocation of the exact size. The specification's growing and shrinking reallocations serve hosts
+that transcode while they copy. Here Python's codecs produce the bytes first, so their number is known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wasi_trio.component._types import STRING
 from wasi_trio.component.abi._checks import mismatch
 from wasi_trio.component.abi._layout import MAX_BYTE_LENGTH
 
-#: in latin1+utf16, the bit of a length that says that it counts UTF-16 code units
+#: The bit of a latin1+utf16 length that marks a count of UTF-16 code units.
 UTF16_TAG = 2**31
 
 
@@ -33,7 +33,7 @@ def _utf8_loader(charge_from: int) -> Load:
         if length >= charge_from:
             cx.spend(length)
         try:
-            # The copy is cheaper than having str() take a view apart.
+            # A copy is cheaper than decoding from the memoryview.
             string = memory.view[pointer:end].tobytes().decode()
         except UnicodeDecodeError as error:
             cut_off = error.reason == "unexpected end of data"
@@ -99,10 +99,10 @@ _FACTORIES = {
 
 @functools.cache
 def string_loader(encoding: StringEncoding, charge_from: int) -> Load:
-    """The loader of one string, which charges the call's budget for strings of that many bytes or more.
+    """Return the loader of one string. It charges the call's budget if the string has ``charge_from`` bytes or more.
 
-    A string's length is charged before the string is looked at. In the end the charge is the memory that the string
-    takes in Python, up to four times its length in the guest.
+    The loader charges the string's length before it reads the string. The final charge is the size of the Python
+    string, at most four times the length in the guest's memory.
     """
     return _FACTORIES[encoding](charge_from)
 
@@ -114,7 +114,7 @@ def _require(memory: Memory, length: int, end: int) -> None:
 
 
 def require(memory: Memory, end: int, message: str) -> None:
-    """``memory.require(end)``, whose trap reads ``message``."""
+    """Call ``memory.require(end)`` and replace the message of its trap."""
     try:
         memory.require(end)
     except Trap:

@@ -1,8 +1,8 @@
-"""The Component Model's concurrency with no I/O: tasks, subtasks, waitables, streams and futures.
+"""The Component Model's concurrency without I/O: tasks, subtasks, waitables, streams and futures.
 
-The runtime makes each of its stores a ``ComponentInstance`` and provides a ``Scheduler``, which runs the threads that
-``start_task`` makes. Guests reach the rest through ``Lowering`` and the functions that ``bind`` makes, the host through
-``HostOperation`` and its ends of streams and futures.
+The runtime creates a ``ComponentInstance`` for each of its stores. It provides a ``Scheduler``, which runs the threads
+of ``start_task``. Guests use ``Lowering`` and the functions from ``bind``. The host uses ``HostOperation`` and its ends
+of streams and futures.
 """
 
 from __future__ import annotations

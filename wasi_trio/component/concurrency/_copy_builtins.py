@@ -1,4 +1,4 @@
-"""The built-ins about streams and futures."""
+"""The built-ins for streams and futures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENDS: dict[tuple[type, bool], type[GuestEnd[Any]]] = {
 
 
 class _Ends:
-    """Finds the ends that one built-in works on: those of one class and element type."""
+    """Finds the ends that a built-in works on, which have one class and one element type."""
 
     __slots__ = ("class_", "element", "name")
 
@@ -47,7 +47,7 @@ class _Ends:
 
 
 def new(builtin: AsyncBuiltin) -> Any:
-    """``stream.new`` and ``future.new``."""
+    """Return the function for ``stream.new`` or ``future.new``."""
     type_ = builtin.type
     assert isinstance(type_, (Stream, Future))
     element = type_.element
@@ -67,7 +67,7 @@ def new(builtin: AsyncBuiltin) -> Any:
 
 
 def copy(builtin: AsyncBuiltin) -> Any:
-    """``stream.read``, ``stream.write``, ``future.read`` and ``future.write``."""
+    """Return the function for ``stream.read``, ``stream.write``, ``future.read`` or ``future.write``."""
     ends = _Ends(builtin)
     class_, element = ends.class_, ends.element
     options = builtin.options
@@ -99,7 +99,7 @@ def copy(builtin: AsyncBuiltin) -> Any:
 
 
 def cancel(builtin: AsyncBuiltin) -> Any:
-    """``stream.cancel-read`` and on. They never wait: what they cancel ends at once."""
+    """Return the function for ``stream.cancel-read`` and the like. It never waits, because it ends the copy at once."""
     ends = _Ends(builtin)
     is_async = builtin.options.is_async
     kind = "write" if ends.class_.writes else "read"
@@ -120,7 +120,7 @@ def cancel(builtin: AsyncBuiltin) -> Any:
 
 
 def drop(builtin: AsyncBuiltin) -> Any:
-    """``stream.drop-readable`` and on."""
+    """Return the function for ``stream.drop-readable`` and the like."""
     ends = _Ends(builtin)
 
     def call(instance: ComponentInstance, index: int) -> None:

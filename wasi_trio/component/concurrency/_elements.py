@@ -1,4 +1,4 @@
-"""What streams and futures need to know of their element type, and how elements are moved."""
+"""The element types of streams and futures, and the conversion of their elements."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from wasi_trio.component.abi._checks import as_buffer, as_integer, as_items
 from wasi_trio.component.abi._layout import number_code
 from wasi_trio.component.concurrency._weights import varies
 
-#: the most elements of one read or write (Buffer.MAX_LENGTH of the Canonical ABI)
+#: Maximum number of elements in one read or write (Buffer.MAX_LENGTH of the Canonical ABI).
 MAX_LENGTH = 2**28 - 1
-#: types whose traits are kept
+#: Maximum number of cached element types.
 _MAX_KNOWN = 4096
 
 
 class Element:
     """How elements of one type are copied.
 
-    ``code`` is the ``array`` type code of numbers, which move between memories as blocks of bytes; elements of other
-    types are lifted and lowered. Those that ``vary`` in size are lowered with the reader's ``realloc``. A stream or
-    future without a type has elements of no size.
+    ``code`` is the ``array`` type code of numbers, which are copied between memories as blocks of bytes. Elements of
+    other types are lifted and lowered. Elements whose size ``varies`` are lowered with the reader's ``realloc``.
+    Elements without a type have size 0.
     """
 
     __slots__ = ("alignment", "bytes", "code", "list", "plain", "size", "type", "varies")
@@ -40,18 +40,18 @@ class Element:
         self.size = 0 if type_ is None else size(type_)
         self.alignment = 1 if type_ is None else alignment(type_)
         self.varies = varies(type_)
-        #: numbers or nothing, so that one instance may copy them from itself to itself
+        #: True for numbers and for elements without a type, which may be copied within one instance.
         self.plain = type_ is None or self.code is not None
 
     def pack(self, values: Any) -> tuple[Any, int]:
-        """What the host gives to be written, ready to be copied, and its number of elements. Raises HostError.
+        """Return the host's values in a form ready to be copied, and their number. Raises HostError.
 
-        A stream of nothing is given a count; one of ``u8`` any C-contiguous buffer of unsigned bytes, which must not
-        change until it is written.
+        A stream without a type takes a count. A stream of ``u8`` takes any C-contiguous buffer of unsigned bytes, which
+        must not change until it is written.
         """
         if self.list is None:
             if not isinstance(values, int) or not 0 <= values <= MAX_LENGTH:
-                raise HostError(f"a count up to {MAX_LENGTH} is written to a stream without a type, not {values!r:.80}")
+                raise HostError(f"a stream without a type takes a count of at most {MAX_LENGTH}, not {values!r:.80}")
             return None, values
         if self.bytes:
             data = as_buffer(values, self.list, MAX_LENGTH)
@@ -60,7 +60,7 @@ class Element:
         return (items if self.code is None else self._numbers(items)), len(items)
 
     def pack_one(self, value: Any) -> Any:
-        """What the host gives as the value of a future, ready to be copied. Raises HostError."""
+        """Return a future's value in a form ready to be copied. Raises HostError."""
         if self.type is None:
             if value is not None:
                 raise HostError(f"a future without a type has no value, but was given a {type(value).__name__}")
@@ -76,7 +76,7 @@ class Element:
         return memory.view
 
     def unpack(self, block: Any) -> Any:
-        """What the host gets for a block that it may keep, or for None: bytes for ``u8``, else a list."""
+        """Return the Python values of a block that the host may keep, or of None: bytes for ``u8``, else a list."""
         if self.bytes:
             return block or b""
         if self.code is None or block is None:
@@ -86,7 +86,7 @@ class Element:
         return numbers.tolist()
 
     def block(self, packed: Any, start: int, count: int) -> Any:
-        """``count`` elements of what ``pack`` gave, from element ``start`` on."""
+        """Return ``count`` elements of a result of ``pack``, starting at element ``start``."""
         if self.type is None:
             return None
         if self.code is None:
@@ -96,15 +96,15 @@ class Element:
         return memoryview(packed)[start * self.size : (start + count) * self.size]
 
 
-#: by the identity of their types, which are here as well so that no other type can come to have their ids
+#: The cache by type identity. It keeps the types alive, so that no other type gets the same id.
 _known: dict[int, tuple[ValType | None, Element]] = {}
 
 
 def element_of(type_: ValType | None) -> Element:
-    """The element traits of this type, the same for the same type.
+    """Return the traits of this element type. Equal types yield the same object.
 
-    Each stream and future that is made asks for them, and to compare a type like an error code by its structure takes
-    longer than all the rest of making one. So a type is looked up by its structure only when it is first seen.
+    Each stream or future needs them when it is created. Comparing a type like an error code by structure takes longer
+    than the rest of the creation, so a type is looked up by structure only once.
     """
     known = _known.get(id(type_))
     if known is None:
@@ -120,7 +120,7 @@ def _element(type_: ValType | None) -> Element:
 
 
 class _Bytes:
-    """As much memory as a list takes."""
+    """A memory for one list."""
 
     def __init__(self, length: int) -> None:
         self.view = memoryview(bytearray(length))

@@ -9,7 +9,7 @@ from wasi_trio.component.concurrency._waitables import Event, EventCode
 
 
 class SharedFuture(Shared):
-    """A future: one element goes from its writable to its readable end, once."""
+    """A future, which copies one element once from its writable to its readable end."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class FutureEnd(GuestEnd[SharedFuture]):
     def take_event(self) -> Event:
         self.reclaim()
         if self.result is CopyResult.DROPPED and not self.writes:
-            # Guests cannot do this to each other: a guest's writable end is not dropped before it was written.
+            # Only the host can do this, because a guest cannot drop a writable end before it writes.
             raise Trap("the host dropped the writable end of a future without writing a value")
         self.state = CopyState.IDLE if self.result is CopyResult.CANCELLED else CopyState.DONE
         return self.event_code, self.index, int(self.result)

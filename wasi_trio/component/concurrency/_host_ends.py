@@ -1,12 +1,11 @@
 """The host's ends of streams and futures.
 
-An operation is started with a callback, which is called once: during the start if the other end was waiting already,
-else out of whatever completes it, such as a guest's built-in. So it must only note what happened (wake a task, start
-the next operation), never run a guest. Callbacks are given a ``CopyResult``: COMPLETED, DROPPED when the other end is
-gone, or CANCELLED.
+Each operation has a callback, which is called once. The call comes while the operation starts if the other end is
+already waiting, otherwise from the code that completes the operation, such as a guest's built-in. So a callback may
+only record the event (wake a task, start the next operation). It must never run a guest. Its argument is a
+``CopyResult``: COMPLETED, DROPPED if the other end is dropped, or CANCELLED.
 
-What one host end writes and another reads passes between them with no guest involved, and bytes that are read whole
-are not even copied.
+A copy between two host ends involves no guest. If the reader takes all the bytes of a write, they are not even copied.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ S = TypeVar("S", bound=Shared)
 
 
 class HostEnd(Generic[S]):
-    """An end that the host holds. At most one operation at a time."""
+    """An end that the host holds. It has at most one operation at a time."""
 
     __slots__ = ("_block", "_on_done", "_watcher", "length", "progress", "shared")
 
@@ -42,16 +41,16 @@ class HostEnd(Generic[S]):
 
     @property
     def active(self) -> bool:
-        """Whether an operation is under way."""
+        """Whether an operation is in progress."""
         return self._on_done is not None
 
     @property
     def peer_dropped(self) -> bool:
-        """Whether the other end is gone."""
+        """Whether the other end has been dropped."""
         return self.shared.dropped
 
     def watch(self, watcher: Callable[[], None] | None) -> None:
-        """Have ``watcher`` called once when the other end is dropped; the one given last counts."""
+        """Call ``watcher`` once when the other end is dropped. It replaces an earlier watcher."""
         if self._watcher is not None and self._watcher in self.shared.watchers:
             self.shared.watchers.remove(self._watcher)
         self._watcher = watcher
@@ -59,12 +58,12 @@ class HostEnd(Generic[S]):
             self.shared.watchers.append(watcher)
 
     def cancel(self) -> None:
-        """Stop the operation under way, if there is one: its callback is called with CANCELLED before this returns."""
+        """Cancel the current operation, if any. Its callback is called with CANCELLED before this returns."""
         if self.shared.pending is self:
             self.shared.cancel()
 
     def drop(self) -> None:
-        """Give up this end. An operation under way is forgotten, its callback never called. Harmless when repeated."""
+        """Drop this end. A current operation ends without a call of its callback. May be called again."""
         self._on_done = self._block = None
         self.watch(None)
         if self.shared.pending is self:
@@ -73,19 +72,19 @@ class HostEnd(Generic[S]):
 
     def _begin(self, on_done: OnDone, length: int) -> None:
         if self.active:
-            raise HostError(f"an operation on this end of a {self.shared.kind} is under way")
+            raise HostError(f"this end of a {self.shared.kind} already has an operation in progress")
         self._on_done = on_done
         self.length = length
         self.progress = 0
 
     def _end(self, result: CopyResult, data: Any) -> None:
         on_done, self._on_done, self._block = self._on_done, None, None
-        if on_done is not None:  # else the end was dropped meanwhile
+        if on_done is not None:  # None if the end has been dropped
             on_done(result, data)
 
 
 class HostReader(HostEnd[SharedStream]):
-    """The host's readable end of a stream that it was given. Raises HostError if something else holds it."""
+    """The host's readable end of a stream. Raises HostError if the readable end already has a holder."""
 
     __slots__ = ()
 
@@ -94,24 +93,24 @@ class HostReader(HostEnd[SharedStream]):
         shared.hold()
 
     def start_read(self, max_items: int, on_done: OnDone) -> None:
-        """Read as many elements as there are at once, up to ``max_items``.
+        """Read at most ``max_items`` elements: those that the writer has ready at once.
 
-        The callback gets them: bytes for ``u8``, a count for a stream without a type, else a list. There are some
-        only if it gets COMPLETED, and none even then if ``max_items`` is 0, which waits for the writer to be ready,
-        or if the writer has written none. Raises Trap if elements that wait are not valid.
+        The callback gets the elements: bytes for ``u8``, a count for a stream without a type, otherwise a list. Only a
+        COMPLETED read has elements. It has none if ``max_items`` is 0, which waits for the writer to be ready, or if
+        the writer wrote none. Raises Trap if the elements are invalid.
         """
         self._begin(on_done, max_items)
         self.shared.read(self)
 
     def into_shared(self) -> SharedStream:
-        """Give the stream away, unread from here on, as a value to pass to a guest; this end is of no more use."""
+        """Detach the stream from this end, as a value to pass to a guest. This end cannot be used afterwards."""
         if self.active:
-            raise HostError("a stream that is being read cannot be given away")
+            raise HostError("a stream cannot be transferred during a read")
         self.shared.held = False
         return self.shared
 
     def take(self, block: Any, count: int) -> None:
-        # A view is of memory that changes; bytes, and lists made for this copy, can be kept.
+        # Memory behind a view may change. Bytes, and lists made for this copy, do not.
         self._block = bytes(block) if isinstance(block, (memoryview, bytearray)) else block
 
     def copied(self) -> None:
@@ -123,8 +122,11 @@ class HostReader(HostEnd[SharedStream]):
 
 
 class HostWriter(HostEnd[SharedStream]):
-    """The host's writable end of a stream; ``HostWriter(SharedStream(type_))`` makes one, whose ``shared`` is a value
-    that can be passed to a guest as a ``stream`` of that type."""
+    """The host's writable end of a stream.
+
+    ``HostWriter(SharedStream(type_))`` creates a stream. Its ``shared`` is a value to pass to a guest as a ``stream``
+    of that type.
+    """
 
     __slots__ = ("_outcome", "_starting", "_stopped")
 
@@ -135,11 +137,12 @@ class HostWriter(HostEnd[SharedStream]):
         self._outcome: CopyResult | None = None
 
     def start_write(self, data: Any, on_done: OnDone) -> None:
-        """Write all of ``data``: bytes or another buffer for ``u8``, a count for a stream without a type, else a list.
+        """Write all of ``data``: a buffer for ``u8``, a count for a stream without a type, otherwise a list.
 
-        The callback gets the number of elements that were read: all if it gets COMPLETED. No data at all waits for the
-        reader to be ready. ``data`` must not change until then. Raises HostError if it does not fit the type; elements
-        that are not numbers are checked when a guest takes them, and the error is raised there.
+        The callback gets the number of elements that were read, which is all of them if COMPLETED. Writing no elements
+        waits for the reader to be ready. ``data`` must not change before the callback. Raises HostError if ``data``
+        does not fit the type. Elements other than numbers are checked when a guest takes them, and the error is raised
+        there.
         """
         block, length = self.shared.element.pack(data)
         self._begin(on_done, length)
@@ -162,9 +165,9 @@ class HostWriter(HostEnd[SharedStream]):
         self.shared.write(self)
 
     def cancel(self) -> None:
-        """Stop the operation under way, if there is one: its callback is called with CANCELLED.
+        """Cancel the current operation, if any. Its callback is called with CANCELLED.
 
-        That is before this returns, unless this is called out of the reader's callback during ``start_write``.
+        The callback runs before this returns, unless the reader's callback calls this during ``start_write``.
         """
         self._stopped = self._starting
         super().cancel()
@@ -184,7 +187,7 @@ class HostWriter(HostEnd[SharedStream]):
 
 
 class HostFutureReader(HostEnd[SharedFuture]):
-    """The host's readable end of a future that it was given. Raises HostError if something else holds it."""
+    """The host's readable end of a future. Raises HostError if the readable end already has a holder."""
 
     __slots__ = ()
 
@@ -193,14 +196,14 @@ class HostFutureReader(HostEnd[SharedFuture]):
         shared.hold()
 
     def start_read(self, on_done: OnDone) -> None:
-        """Wait for the value; the callback gets it with COMPLETED. After that there is nothing left but to drop."""
+        """Wait for the value, which the callback gets with COMPLETED. Afterwards this end can only be dropped."""
         self._begin(on_done, 1)
         self.shared.read(self)
 
     def into_shared(self) -> SharedFuture:
-        """Give the future away, as a value to pass to a guest; this end is of no more use."""
+        """Detach the future from this end, as a value to pass to a guest. This end cannot be used afterwards."""
         if self.active:
-            raise HostError("a future that is being read cannot be given away")
+            raise HostError("a future cannot be transferred during a read")
         self.shared.held = False
         return self.shared
 
@@ -217,9 +220,9 @@ class HostFutureReader(HostEnd[SharedFuture]):
 
 
 class Given:
-    """A value that is there already, as the source of any number of futures of one type: ``future.write(given)``.
+    """An existing value as the source of any number of futures of one type: ``future.write(given)``.
 
-    Nobody learns whether it was read, so it needs no end of its own for each future.
+    The host does not learn whether a future was read. So no future needs an end of its own.
     """
 
     __slots__ = ("_block", "length")
@@ -227,7 +230,7 @@ class Given:
     instance: ClassVar[None] = None
 
     def __init__(self, type_: ValType | None, value: Any) -> None:
-        """Raises HostError where the value does not fit the type."""
+        """Raise HostError if the value does not fit the type."""
         self._block = element_of(type_).pack_one(value)
         self.length = 1
 
@@ -237,7 +240,7 @@ class Given:
 
     @progress.setter
     def progress(self, count: int) -> None:
-        """Each future is told of its own; there is nothing to keep."""
+        """Ignore the progress, because all futures share this source."""
 
     def give(self, count: int) -> Any:
         return self._block
@@ -250,15 +253,15 @@ class Given:
 
 
 class HostFutureWriter(HostEnd[SharedFuture]):
-    """The host's writable end of a future; ``HostFutureWriter(SharedFuture(type_))`` makes one.
+    """The host's writable end of a future. ``HostFutureWriter(SharedFuture(type_))`` creates a future.
 
-    To drop it unwritten makes a guest that reads the future trap: there is no value for it to go on with.
+    If it is dropped without a write, a guest that reads the future traps, because it has no value to continue with.
     """
 
     __slots__ = ()
 
     def start_write(self, value: Any, on_done: OnDone) -> None:
-        """Write the value; the callback gets COMPLETED once it is read, or DROPPED if it never will be.
+        """Write the value. The callback gets COMPLETED after the value is read, or DROPPED if it never will be.
 
         Raises HostError as ``HostWriter.start_write`` does.
         """

@@ -15,11 +15,11 @@ from wasi_trio.component.concurrency._threads import GuestTask, Scheduler, Until
 if TYPE_CHECKING:
     from wasi_trio.component._plan import Options
 
-#: how many calls an instance may have under way at once, unless an embedder says otherwise
+#: The default maximum of calls that an instance may have in progress.
 MAX_CALLS = 10_000
-#: handles that are seen to in one go where there may be any number
+#: Number of handles to process before other tasks get a turn.
 SLICE = 500
-#: how many threads a guest may have, each with a stack
+#: Maximum number of a guest's threads, each of which has a stack.
 MAX_THREADS = 1_000
 
 CANNOT_LEAVE = "cannot leave component instance"
@@ -28,12 +28,13 @@ CANNOT_BLOCK = "cannot block a synchronous task before returning"
 
 
 class ComponentInstance:
-    """What a component instance has besides its core instances.
+    """The state of a component instance besides its core instances.
 
-    ``index`` is its part in the plan. ``parent`` is the instance whose component contains this one's, None at the
-    root. ``task`` is the task whose core code is running now: the runtime sets it before it enters the guest and
-    restores it after, None during instantiation. ``exclusive`` is the call of an ``async`` function that has the
-    instance's one stack, ``synchronous`` that of any other function; ``backpressure`` is what the guest has added up.
+    ``index`` is its part in the plan. ``parent`` is the instance whose component contains this instance's component, or
+    None at the root. ``task`` is the task whose core code is running. The runtime sets it before it enters the guest
+    and restores it afterwards. It is None during instantiation. ``exclusive`` is the call of an ``async`` function that
+    owns the instance's one stack. ``synchronous`` is the current call of any other function. ``backpressure`` is the
+    guest's backpressure counter.
 
     A subclass provides ``new_context``.
     """
@@ -73,22 +74,22 @@ class ComponentInstance:
         self.task: GuestTask | None = None
         self.exclusive: GuestTask | None = None
         self.synchronous: GuestTask | None = None
-        #: calls held back, in the order they came
+        #: Calls held back by backpressure or by other calls, in the order of their arrival.
         self.entering: OrderedDict[Until, None] = OrderedDict()
-        #: those held back that have a stack of their own
+        #: Those calls held back that have stacks of their own.
         self.entering_beside: OrderedDict[Until, None] = OrderedDict()
-        #: threads that have something to go on with and need ``exclusive`` for it, in the order of their events
+        #: Ready threads that need ``exclusive`` to continue, in the order of their events.
         self.returning: OrderedDict[Until, None] = OrderedDict()
-        #: what context.get/set reach while a core module is being instantiated, which is no task
+        #: The slots of context.get/set during instantiation of a core module, when no task exists.
         self.storage = [0, 0]
-        #: calls that the guest has made and that have not returned, and how many there may be
+        #: The guest's outgoing calls in progress, and their maximum.
         self.calls = 0
         self.max_calls = MAX_CALLS
-        #: calls of its functions under way
+        #: The calls of the guest's functions in progress.
         self.threads = 0
 
     def context(self, options: Options) -> Context:
-        """The lifting and lowering context of these options, made when first needed."""
+        """Return the lifting and lowering context of these options, which is created at the first use."""
         context = self.contexts.get(options)
         if context is None:
             context = self.contexts[options] = self.new_context(options)
@@ -100,10 +101,10 @@ class ComponentInstance:
     # ---- who may call whom -------------------------------------------------------------------------------
 
     def check_entry(self, caller: ComponentInstance | None) -> None:
-        """Raise Trap unless a call from ``caller`` (None for the host) may enter this instance now.
+        """Raise Trap unless a call from ``caller`` (None for the host) may enter this instance.
 
-        As in wasmtime, components that contain one another cannot call each other at all, so between guests no
-        instance is ever entered twice; what is left to find are calls that the host makes out of a host function.
+        As in wasmtime, a component cannot call one that contains it or that it contains. So guests never enter an
+        instance twice. The remaining case to detect is a call that the host makes from a host function.
         """
         if self.task is not None:
             raise Trap(CANNOT_ENTER)
@@ -117,7 +118,7 @@ class ComponentInstance:
             raise Trap(CANNOT_ENTER)
 
     def is_within(self, other: ComponentInstance) -> bool:
-        """Whether this instance is ``other`` or belongs to a component inside of its component."""
+        """Return whether this instance is ``other``, or its component is inside the component of ``other``."""
         instance: ComponentInstance | None = self
         while instance is not None:
             if instance is other:
@@ -130,7 +131,7 @@ class ComponentInstance:
             raise Trap(CANNOT_LEAVE)
 
     def check_block(self) -> GuestTask:
-        """The running task, which must be one that may wait: a call of an ``async`` function."""
+        """Return the running task, which must be allowed to wait: a call of an ``async`` function. Raises Trap."""
         task = self.task
         if task is None or not task.function.type.is_async:
             raise Trap(CANNOT_BLOCK)
@@ -145,13 +146,13 @@ class ComponentInstance:
 
     @property
     def busy(self) -> bool:
-        """Whether a call that comes now is held back."""
+        """Whether a new call would be held back."""
         return self.backpressure > 0 or not self.free or bool(self.entering)
 
     def hold_back(self, exclusive: bool = True) -> Until:
-        """What a call waits for that has to wait its turn; finishes with whether it was cancelled meanwhile.
+        """Return the request on which a held-back call parks. It finishes with whether the call was cancelled.
 
-        One that is not ``exclusive`` has a stack of its own, and goes in beside those that share the instance's.
+        A call that is not ``exclusive`` has its own stack, and may enter beside those that share the instance's stack.
         """
         until = HeldBack(self, exclusive)
         until.queue[until] = None
@@ -163,14 +164,14 @@ class ComponentInstance:
         self.hand_over()
 
     def hand_over(self) -> None:
-        """Wake who may take exclusive entry next: the first to come back, the first to come in."""
+        """Wake the threads that may take exclusive entry next: the first that returns, and the first that enters."""
         returning = self.returning
         while returning and self.free:
             until = next(iter(returning))
             if until.source is None or until.source.ready:
                 self.scheduler.wake(until)
                 break
-            del returning[until]  # its event has been taken
+            del returning[until]  # another thread has taken its event
         if self.backpressure == 0:
             if self.entering:
                 self.scheduler.wake(next(iter(self.entering)))
@@ -178,43 +179,43 @@ class ComponentInstance:
                 self.scheduler.wake(until)
 
     def alert(self, until: Until) -> None:
-        """What ``until`` waits for has happened."""
+        """Handle the event that ``until`` waits for."""
         if until.enters:
             self.returning[until] = None
             if not self.free:
-                return  # to be woken by hand_over
+                return  # hand_over wakes it later
         self.scheduler.wake(until)
 
-    # ---- what waits in Python ----------------------------------------------------------------------------
+    # ---- state that waits in Python ----------------------------------------------------------------------
 
     def begin_call(self) -> None:
-        """The guest makes a call that does not return at once. Raises Trap where too many are under way."""
+        """Count an outgoing call that does not return at once. Raises Trap beyond ``max_calls``."""
         if self.calls >= self.max_calls:
-            raise Trap(f"too many calls are under way: an instance may have {self.max_calls}")
+            raise Trap(f"too many calls in progress: an instance may have at most {self.max_calls}")
         self.handles.account.charge(CALL)
         self.calls += 1
 
     def end_call(self) -> None:
-        """Such a call has returned."""
+        """Stop counting an outgoing call that has returned."""
         self.calls -= 1
         self.handles.account.refund(CALL)
 
     def begin_thread(self) -> None:
-        """A call of one of its functions begins, with a stack of its own. Raises Trap where there are too many."""
+        """Count a call of a guest's function with its thread. Raises Trap beyond MAX_THREADS."""
         if self.threads >= MAX_THREADS:
-            raise Trap(f"too many calls of its functions are under way: an instance may have {MAX_THREADS}")
+            raise Trap(f"too many calls of the instance's functions in progress: there may be at most {MAX_THREADS}")
         self.handles.account.charge(THREAD)
         self.threads += 1
 
     def end_thread(self) -> None:
-        """Such a call is over, and all that the guest did for it."""
+        """Stop counting a call whose thread has ended."""
         self.threads -= 1
         self.handles.account.refund(THREAD)
 
     def abandon(self) -> Iterator[None]:
-        """The instance is gone: let the other ends of its streams and futures know. Its handles stay as they are.
+        """Notify the other ends of streams and futures, because the instance has ended. Its handles do not change.
 
-        Yields after so much work that others should have a turn.
+        Yields at intervals at which other tasks should get a turn.
         """
         for number, entry in enumerate(self.handles.entries):
             abandon = getattr(entry, "abandon", None)

@@ -1,4 +1,4 @@
-"""The functions that components implement ("canon lift" of the Canonical ABI)."""
+"""Functions that components implement ("canon lift" of the Canonical ABI)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wasi_trio.component._types import ValType
 
 
 class LiftedFunction:
-    """A function that a component implements, with its lifting and lowering code; made once per linked component."""
+    """A function that a component implements, with its lifting and lowering code. One exists per linked component."""
 
     __slots__ = (
         "callback",
@@ -37,7 +37,7 @@ class LiftedFunction:
         self.core = lifted.core
         self.callback = options.callback
         self.post_return = options.post_return
-        #: the canonical option of that name; ``type.is_async`` is WIT's
+        #: The canonical option of that name, whereas ``type.is_async`` is WIT's.
         self.is_async = options.is_async
         self.stackful = options.is_async and options.callback is None
         self.params, self.results = abi.core_signature(type_, "lift", options.is_async, options.callback is not None)

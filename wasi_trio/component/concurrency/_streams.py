@@ -9,7 +9,7 @@ from wasi_trio.component.concurrency._waitables import Event, EventCode
 
 
 class SharedStream(Shared):
-    """A stream: whoever comes first waits for the other end, and elements go straight from source to sink."""
+    """A stream. The first party waits for the other, and elements are copied directly from source to sink."""
 
     __slots__ = ()
 

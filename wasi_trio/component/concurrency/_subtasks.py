@@ -1,8 +1,8 @@
 """Subtasks: calls that a guest makes ("Subtask State" and ``canon lower`` of the Canonical ABI).
 
-One thing is done otherwise than the specification has it: a result is lowered into the caller's memory when the
-caller is told that the call has returned, not when the callee returns. Lowering may call the caller's ``realloc``,
-and between the two the caller may be suspended in the middle of a call of its own.
+This module differs from the specification in one point: it lowers a result into the caller's memory when the caller
+learns that the call has returned, not when the callee returns. Lowering may call the caller's ``realloc``, and before
+that moment the caller may be suspended in the middle of a call.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class SubtaskState(IntEnum):
 
 
 class HostOperation:
-    """A host function's call that goes on: what ``HostCallee.start`` gives back if there is no value yet.
+    """A host function's call in progress, which ``HostCallee.start`` returns if it has no value yet.
 
-    The runtime's subclass calls ``resolve`` once, from wherever the operation ends, and not before ``start`` has
-    returned. ``cancel`` is called at most once; the operation still has to resolve after it.
+    The runtime's subclass calls ``resolve`` once, when the operation ends, but not before ``start`` has returned.
+    ``cancel`` is called at most once. The operation must still resolve after it.
     """
 
     __slots__ = ("cancel", "on_resolve")
@@ -48,9 +48,8 @@ class HostOperation:
         self.on_resolve: Callable[[Any], None] | None = None
 
     def resolve(self, outcome: Any) -> None:
-        """The operation is over, with a value or with CANCELLED."""
-        # Taken away, or the subtask and this would keep each other until garbage is collected.
-        on_resolve, self.on_resolve = self.on_resolve, None
+        """End the operation with a value or with CANCELLED."""
+        on_resolve, self.on_resolve = self.on_resolve, None  # breaks the reference cycle with the subtask
         assert on_resolve is not None
         on_resolve(outcome)
 
@@ -59,16 +58,16 @@ class HostCallee(Protocol):
     """A host function as the callee of ``canon lower``."""
 
     def start(self, instance: ComponentInstance, arguments: tuple[Any, ...]) -> Any:
-        """Begin a call by ``instance``; gives the value if that was all, else a HostOperation.
+        """Begin a call by ``instance``. Return the value if it is ready, otherwise a HostOperation.
 
-        What it raises ends the guest's call.
+        An exception ends the guest's call.
         """
 
 
 class GuestCallee:
     """A function of another component of the composition as the callee of ``canon lower``.
 
-    ``find(caller)`` gives the instance that implements it.
+    ``find(caller)`` returns the instance that implements it.
     """
 
     __slots__ = ("find", "function")
@@ -82,10 +81,10 @@ Callee: TypeAlias = HostCallee | GuestCallee
 
 
 class Lowering:
-    """A core function through which a guest calls a component function; made once per linked component.
+    """A core function through which a guest calls a component function. One exists per linked component.
 
-    Call it with the calling instance and the core arguments, in a list that it may keep. The answer is the core
-    result, as bits, or None where there is none; or an Until, to finish with that.
+    Its arguments are the calling instance and the list of core arguments, which it may keep. It returns the core result
+    as bits, or None if there is no result. If it returns an Until, finishing that yields the same.
     """
 
     __slots__ = (
@@ -103,7 +102,7 @@ class Lowering:
     )
 
     def __init__(self, lower: Lower, callee: Callee, typed: tuple[ValType, ...] | None = None) -> None:
-        """``typed`` are the types of the parameters with Python classes."""
+        """Create the function. ``typed`` are the types of the parameters with Python classes."""
         type_, options = lower.func.type, lower.options
         self.callee = callee
         self.type = type_
@@ -123,7 +122,7 @@ class Lowering:
             instance_index=lower.part,
         )
         count = abi.flat_count(types, limit)
-        #: which core argument points to where a result goes that is returned in memory, None if there is none
+        #: The index of the core argument with the address for the result, or None.
         self.return_pointer = count if len(self.params) > count else None
         self.varies = varies(type_.result)
 
@@ -156,7 +155,7 @@ class Lowering:
 class Subtask(Waitable):
     """One call made through a Lowering.
 
-    ``outcome`` holds the result from when the callee resolves to when the caller takes delivery.
+    ``outcome`` holds the result from the callee's resolution until its delivery to the caller.
     """
 
     __slots__ = (
@@ -184,7 +183,7 @@ class Subtask(Waitable):
         self.weight: Charge | None = None
         self.delivered = False
         self.cancellation_requested = False
-        #: handles lent to the call until its end is delivered
+        #: Handles that are lent to the call until its end is delivered.
         self.lenders: Sequence[ResourceHandle] = ()
 
     @property
@@ -195,10 +194,10 @@ class Subtask(Waitable):
     def settled(self) -> bool:
         return self.resolved
 
-    # ---- what happens to the callee ----------------------------------------------------------------------
+    # ---- events of the callee ----------------------------------------------------------------------------
 
     def start(self) -> tuple[Any, ...]:
-        """The callee starts: lift its arguments."""
+        """Start the callee: lift its arguments."""
         self.state = SubtaskState.STARTED
         context = self.context
         arguments = self.lowering.lift(context, self.flats)
@@ -209,7 +208,7 @@ class Subtask(Waitable):
         return arguments
 
     def resolve(self, outcome: Any) -> None:
-        """The callee has returned a value, or CANCELLED."""
+        """Handle the callee's resolution with a value or CANCELLED."""
         if self.index:
             self.instance.end_call()
         if outcome is not CANCELLED:
@@ -223,13 +222,13 @@ class Subtask(Waitable):
             self.state = SubtaskState.CANCELLED_BEFORE_RETURNED
         if self.index:
             self.notify()
-        if self.sync_waiter is not None:  # which waits for the end, and the event that was pending may be the start
+        if self.sync_waiter is not None:  # it waits for the end, but the pending event may have been the start
             self.instance.scheduler.wake(self.sync_waiter)
 
-    # ---- what the caller sees of it ----------------------------------------------------------------------
+    # ---- the caller's view -------------------------------------------------------------------------------
 
     def deliver(self) -> int | None:
-        """Give back what was lent and lower the result; gives the core result of a synchronous call."""
+        """End the lends, lower the result, and return the core result of a synchronous call."""
         self.delivered = True
         for handle in self.lenders:
             handle.lends -= 1
@@ -244,7 +243,7 @@ class Subtask(Waitable):
         return core[0] if lowering.results else None
 
     def expose(self) -> int:
-        """Make a handle for the call; gives the core result of an asynchronous call that has not returned at once."""
+        """Add a handle for the call. Return the core result of an asynchronous call that has not returned at once."""
         self.instance.begin_call()
         self.index = self.instance.handles.add(self)
         return self.state | self.index << 4

@@ -1,4 +1,4 @@
-"""The built-ins about the running task: task.return and on, context.get/set, backpressure, thread.yield."""
+"""The built-ins for the running task: task.return, task.cancel, context.get/set, backpressure and thread.yield."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def thread_yield(builtin: AsyncBuiltin) -> Any:
         instance.check_leave()
         task = instance.task
         if task is None or not task.function.type.is_async:
-            return 0  # there is nobody to let go first: a call of this kind has the instance for itself
+            return 0  # a call of this kind has the instance for itself, so no other task could run
         if task.deliver_pending_cancel(cancellable):
             return 1
         return Yields(cancellable)

@@ -27,7 +27,7 @@ class Cancelled:
         return "CANCELLED"
 
 
-#: what a task or a host's operation resolves to in the place of a value when it was cancelled
+#: The resolution of a cancelled task or host operation, in place of a value.
 CANCELLED: Final = Cancelled()
 
 
@@ -42,8 +42,8 @@ class TaskState(IntEnum):
 class Task(BorrowScope):
     """A call of ``function`` in ``instance``, from its request to the end of its thread.
 
-    ``on_start()`` gives the arguments when the call really starts. ``on_resolve(value)`` takes the result, or
-    CANCELLED; it is called once, possibly long before the thread ends.
+    ``on_start()`` returns the arguments when the call starts to run. ``on_resolve(value)`` takes the result or
+    CANCELLED. It is called once, possibly long before the thread ends.
     """
 
     __slots__ = ("counted", "function", "instance", "on_resolve", "on_start", "state", "storage", "thread")
@@ -61,10 +61,10 @@ class Task(BorrowScope):
         self.on_start = on_start
         self.on_resolve = on_resolve
         self.state = TaskState.INITIAL
-        #: the two slots of context.get/set
+        #: The two slots of context.get/set.
         self.storage = [0, 0]
         self.thread: Thread | None = None
-        #: whether the instance counts it; the host bounds by itself how often it calls
+        #: Whether the instance counts this task. The host bounds its own calls.
         self.counted = False
 
     def start(self) -> Sequence[Any]:
@@ -72,11 +72,11 @@ class Task(BorrowScope):
         return self.on_start()
 
     def return_(self, value: Any) -> None:
-        """Resolve to a value. Raises Trap if it has resolved before, or still holds borrowed handles."""
+        """Resolve to a value. Raises Trap if the task has resolved or still holds borrowed handles."""
         self._resolve(value)
 
     def cancel(self) -> None:
-        """Resolve to CANCELLED, which must have been asked for."""
+        """Resolve to CANCELLED. Raises Trap unless cancellation was delivered to the task."""
         if self.state is not TaskState.CANCEL_DELIVERED and self.state is not TaskState.RESOLVED:
             raise Trap("`task.cancel` called by task which has not been cancelled")
         self._resolve(CANCELLED)
@@ -92,10 +92,10 @@ class Task(BorrowScope):
     # ---- cancellation ------------------------------------------------------------------------------------
 
     def request_cancellation(self) -> None:
-        """Ask the task to resolve early. It is told at once if it waits where it can be told, else when it next does.
+        """Request that the task resolves early. It learns this at once if it waits in a cancellable way, else later.
 
-        A task that has not started never will, and has resolved to CANCELLED on return. No effect on one that has
-        been asked before or has resolved.
+        A task that has not started resolves to CANCELLED before this returns, and never starts. A repeated request, or
+        one to a resolved task, has no effect.
         """
         if self.state is TaskState.INITIAL:
             assert self.thread is not None
@@ -118,7 +118,7 @@ class Task(BorrowScope):
                 self.state = TaskState.PENDING_CANCEL
 
     def deliver_pending_cancel(self, cancellable: bool) -> bool:
-        """Whether the guest is to be told now that it was cancelled; it is told once."""
+        """Return whether to deliver a requested cancellation to the guest, which happens once."""
         if cancellable and self.state is TaskState.PENDING_CANCEL:
             self.state = TaskState.CANCEL_DELIVERED
             return True
@@ -126,9 +126,9 @@ class Task(BorrowScope):
 
 
 def start_task(task: Task, caller: ComponentInstance | None) -> None:
-    """Start a call for ``caller``, None for the host, and run it inline until it waits or ends.
+    """Start a call for ``caller``, or for the host if None, and run it inline until it waits or ends.
 
-    Raises Trap if the instance cannot be entered, and what the call raises before it first waits.
+    Raises Trap if the instance cannot be entered. Raises any exception of the call before its first wait.
     """
     instance = task.instance
     instance.check_entry(caller)
@@ -148,10 +148,10 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
 
 
 def _let_go_on(instance: ComponentInstance, holder: GuestTask) -> None:
-    """Run the task that has exclusive entry for as long as it can, before another is held back because of it.
+    """Run the task with exclusive entry as far as possible, before it holds back another task.
 
-    The specification leaves it to the scheduler; wasmtime's runs what is ready before it starts a call, and the
-    specification's test of synchronous streams counts on it.
+    The specification leaves the order to the scheduler. wasmtime runs ready threads before it starts a call, and the
+    specification's test of synchronous streams depends on that.
     """
     thread = holder.thread
     if thread is not None and thread.until is not None and thread.until.ready():
@@ -159,9 +159,9 @@ def _let_go_on(instance: ComponentInstance, holder: GuestTask) -> None:
 
 
 def lift_sync(task: Task) -> Body:
-    """The thread of a call of a function whose type is not ``async``.
+    """Return the thread of a call of a function whose type is not ``async``.
 
-    It comes in whatever waits in the instance, and nothing else comes in before it is done.
+    It enters even while other calls of the instance wait, and nothing else enters before it ends.
     """
     instance = task.instance
     if instance.synchronous is not None:
@@ -173,9 +173,9 @@ def lift_sync(task: Task) -> Body:
 
 
 def lift_async(task: Task) -> Body:
-    """The thread of a call of an ``async`` function, lifted in any way but with a stack of its own.
+    """Return the thread of a call of an ``async`` function without a stack of its own.
 
-    It waits until the instance lets it in, and again after each event that it waited for outside of core code.
+    It waits for entry to the instance, and again after each event that it awaits outside core code.
     """
     instance = task.instance
     if instance.busy:
@@ -195,7 +195,7 @@ def lift_async(task: Task) -> Body:
 
 
 def lift_stackful(task: Task) -> Body:
-    """The thread of a call of an ``async`` function lifted with a stack of its own: it may run beside others."""
+    """Return the thread of a call of an ``async`` function with its own stack, which may run beside others."""
     instance = task.instance
     if instance.backpressure or instance.synchronous is not None:
         cancelled = yield instance.hold_back(False)
@@ -208,7 +208,7 @@ def lift_stackful(task: Task) -> Body:
 
 
 def _enter(task: Task) -> Any:
-    """Lower the arguments and call the core function; gives its results."""
+    """Lower the arguments, call the core function and return its results."""
     function = task.function
     context = task.instance.context(function.options)
     arguments = task.start()
@@ -218,7 +218,7 @@ def _enter(task: Task) -> Any:
 
 
 def _call(task: Task, results: list[int]) -> Any:
-    """What follows the core call of a function lifted without ``async``."""
+    """Finish the call of a function lifted without ``async`` after its core call."""
     function, instance = task.function, task.instance
     lift = function.lift
     task.return_(None if lift is None else lift(instance.context(function.options), results)[0])
@@ -229,7 +229,7 @@ def _call(task: Task, results: list[int]) -> Any:
 
 
 def _loop(task: Task, packed: int) -> Any:
-    """Call the callback with events for as long as it asks for them."""
+    """Call the callback with events until it returns EXIT."""
     instance, callback = task.instance, task.function.callback
     assert callback is not None
     while True:
@@ -244,7 +244,7 @@ def _loop(task: Task, packed: int) -> Any:
             if task.deliver_pending_cancel(True):
                 event = TASK_CANCELLED
             elif joined.ready and not instance.returning and not instance.entering:
-                event = joined.take_event()  # nobody else wants the turn
+                event = joined.take_event()  # no other thread waits for entry
             else:
                 event = yield _come_back(task, joined)
         elif code == _YIELD:
@@ -255,7 +255,7 @@ def _loop(task: Task, packed: int) -> Any:
 
 
 def _come_back(task: Task, joined: WaitableSet | None) -> Until:
-    """Give up exclusive entry, and what to wait for before the callback is called: an event, or merely one's turn."""
+    """Release exclusive entry. Return the request before the next callback: for an event, or only for entry."""
     instance = task.instance
     until = ComesBack(task, joined)
     instance.release()

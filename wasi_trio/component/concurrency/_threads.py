@@ -1,7 +1,7 @@
-"""Guest threads as generators, and what they ask of whoever runs them ("Threads" of the Canonical ABI).
+"""Guest threads as generators, and their requests to the scheduler ("Threads" of the Canonical ABI).
 
-Nothing here waits or calls wasm. A thread's generator yields ``CallCore`` and ``Until`` requests, and a ``Scheduler``
-answers them.
+This module neither waits nor calls wasm. A thread's generator yields ``CallCore`` and ``Until`` requests, and a
+``Scheduler`` answers them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from wasi_trio.component._plan import CoreItem
     from wasi_trio.component.concurrency._lifted import LiftedFunction
 
-#: what a scheduler raises as a Trap when threads wait and nothing is left that could ever wake one
+#: The message of the Trap that a scheduler raises if threads wait and nothing can wake one.
 DEADLOCK = "deadlock detected: event loop cannot make further progress"
 
 
 class CallCore:
-    """Asks for a call of a core function of the thread's instance.
+    """A request to call a core function of the thread's instance.
 
-    ``args`` are the bits of its arguments; the answer is the list of the bits of its results. ``params`` and
-    ``results`` are its core types.
+    ``args`` are the bits of the arguments. The answer is the list of the results' bits. ``params`` and ``results`` are
+    the function's core types.
     """
 
     __slots__ = ("args", "item", "params", "results")
@@ -34,17 +34,15 @@ class CallCore:
 
 
 class Until:
-    """Asks for the thread to be parked until ``ready()``, or until its task is cancelled if ``cancellable``.
+    """A request to park the thread until ``ready()``, or until its task is cancelled if ``cancellable``.
 
-    Each kind of wait is a subclass, which provides ``ready`` and ``finish``.
+    A thread's generator yields it. A built-in or a lowered import returns it to park the calling thread. When the
+    thread continues, ``finish(cancelled)`` is called once. Its value is sent to the generator, or becomes the
+    built-in's core result. It may call the guest's ``realloc``. So for a built-in it must be called on the guest's
+    fiber, immediately before the result is passed on. Each kind of wait is a subclass with these two methods.
 
-    A thread's generator yields it, and a built-in or lowered import returns it, to park the thread it was called on.
-    When the thread goes on, ``finish(cancelled)`` is called, once: its value is sent to the generator, or is the
-    built-in's core result. It may call the guest's ``realloc``, so for a built-in it must be called on the guest's
-    fiber, just before the result is handed over.
-
-    ``ready`` is cheap and has no effects. Evaluate it once when parking and again for each ``Scheduler.wake``.
-    ``thread`` is set while a thread is parked on this.
+    ``ready`` is cheap and has no side effects. The scheduler evaluates it once when it parks the thread, and once for
+    each ``Scheduler.wake``. ``thread`` is set while a thread is parked on this request.
     """
 
     __slots__ = ("cancellable", "enters", "source", "thread")
@@ -52,31 +50,31 @@ class Until:
     def __init__(self, cancellable: bool, source: Any = None) -> None:
         self.cancellable = cancellable
         self.thread: Thread | None = None
-        #: going on means to take the instance's exclusive entry again (``ComponentInstance.alert``)
+        #: Whether continuing takes the instance's exclusive entry again (``ComponentInstance.alert``).
         self.enters = False
-        #: the waitable set, or the one waitable, whose events are waited for, if any
+        #: The waitable set or the waitable whose events the thread awaits, or None.
         self.source = source
 
     def ready(self) -> bool:
-        """Whether the thread can go on."""
+        """Return whether the thread can continue."""
         raise NotImplementedError
 
     def finish(self, cancelled: bool) -> Any:
-        """Take what was waited for: the answer to the thread."""
+        """Take the awaited event and return the answer to the thread."""
         raise NotImplementedError
 
     @property
     def awaits_host(self) -> bool:
-        """Whether the host could bring about what is waited for, other than by the end of an operation or a call."""
+        """Whether the host can cause the awaited event by other means than the end of an operation or a call."""
         return self.source is not None and bool(self.source.awaits_host)
 
 
-#: a thread: answered by the scheduler, ends without a value
+#: The generator of a thread. The scheduler answers its requests, and it ends without a value.
 Body: TypeAlias = Generator["CallCore | Until", Any, None]
 
 
 class GuestTask(Protocol):
-    """A task, as far as its thread, its instance and the built-ins look at it: see ``Task``."""
+    """The interface of a task for its thread, its instance and the built-ins. See ``Task``."""
 
     function: LiftedFunction
     on_resolve: Callable[[Any], None]
@@ -91,13 +89,13 @@ class GuestTask(Protocol):
         """Resolve to CANCELLED."""
 
     def deliver_pending_cancel(self, cancellable: bool) -> bool:
-        """Whether the guest is to be told now that it was cancelled."""
+        """Return whether to deliver a requested cancellation to the guest."""
 
 
 class Thread:
-    """A guest thread. ``until`` is what it is parked on, None while it runs and when it has ended.
+    """A guest thread. ``until`` is the request on which it is parked, or None while it runs and after its end.
 
-    The scheduler makes and keeps these, and may extend the class.
+    The scheduler creates and keeps threads, and may extend the class.
     """
 
     __slots__ = ("body", "task", "until")
@@ -109,19 +107,19 @@ class Thread:
 
 
 class Scheduler(Protocol):
-    """Runs threads: what the runtime provides to every ``ComponentInstance`` of a composition."""
+    """Runs threads. The runtime provides it to all component instances of a composition."""
 
     def spawn(self, body: Body, task: GuestTask) -> Thread:
-        """Make a thread, set ``task.thread``, and run it inline until it parks or ends.
+        """Create a thread, set ``task.thread``, and run the thread inline until it parks or ends.
 
-        What the thread raises is raised here if it happens before that.
+        Raises any exception that the thread raises before that.
         """
 
     def resume(self, thread: Thread, cancelled: bool) -> None:
-        """Unpark a thread that is parked now and run it inline until it parks again or ends."""
+        """Unpark a parked thread and run it inline until it parks again or ends."""
 
     def wake(self, until: Until) -> None:
-        """``until`` may have become ready: evaluate it later, after those woken before, and then resume its thread.
+        """Evaluate ``until`` later, after those woken earlier, and resume its thread if it is ready.
 
-        To be ignored for one that nothing is parked on (yet).
+        Does nothing if no thread is parked on it.
         """

@@ -1,4 +1,4 @@
-"""The built-ins about waitable sets, subtasks and error contexts."""
+"""The built-ins for waitable sets, subtasks and error contexts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wasi_trio.component.concurrency._waitables import NO_EVENT, TASK_CANCELLED,
 
 BLOCKED = 0xFFFF_FFFF
 
-#: characters of an error context's message that are kept
+#: Maximum number of characters kept of an error context's message.
 MAX_DEBUG_MESSAGE = 1024
 
 _AFTER_END = "`subtask.cancel` called after terminal status delivered"
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 def entry(instance: ComponentInstance, index: int, kind: type[_T], name: str) -> _T:
-    """What a handle stands for, which must be of a certain kind."""
+    """Return the object behind a handle, which must be of the given kind. Raises Trap."""
     found = instance.handles.get(index)
     if not isinstance(found, kind):
         raise Trap(f"handle index {index} is not a {name}")
@@ -151,7 +151,7 @@ def subtask_drop(builtin: AsyncBuiltin) -> Any:
 
 
 class ErrorContext:
-    """An ``error-context``: a message for people."""
+    """An ``error-context``: a debug message."""
 
     __slots__ = ("debug_message",)
 

@@ -1,4 +1,4 @@
-"""Waitables, sets of them, and the events they have ("Waitable State" of the Canonical ABI)."""
+"""Waitables, waitable sets, and their events ("Waitable State" of the Canonical ABI)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EventCode(IntEnum):
     TASK_CANCELLED = 6
 
 
-#: code, and two values whose meaning depends on it
+#: A code, and two values whose meaning depends on it.
 Event: TypeAlias = tuple[int, int, int]
 
 NO_EVENT: Event = (EventCode.NONE, 0, 0)
@@ -32,23 +32,23 @@ TASK_CANCELLED: Event = (EventCode.TASK_CANCELLED, 0, 0)
 
 
 class Waitable:
-    """An element of a handle table that has at most one event at a time: a subtask, an end of a stream or future.
+    """An element of a handle table with at most one event at a time: a subtask, or an end of a stream or future.
 
-    ``pending`` says that it has one. What the event is is only decided when it is taken.
+    ``pending`` means that it has an event. The content of the event is determined when the guest takes it.
     """
 
     __slots__ = ("index", "instance", "joined", "pending", "sync_waiter")
 
     def __init__(self, instance: ComponentInstance) -> None:
         self.instance = instance
-        #: its handle, once it has one
+        #: The index of its handle, or 0 if it has none.
         self.index = 0
         self.pending = False
         self.joined: WaitableSet | None = None
         self.sync_waiter: Until | None = None
 
     def notify(self) -> None:
-        """There is an event now, in the place of any that was pending."""
+        """Note a new event, in place of any pending one."""
         if self.pending:
             return
         self.pending = True
@@ -58,22 +58,22 @@ class Waitable:
             self.instance.scheduler.wake(self.sync_waiter)
 
     def settle(self) -> None:
-        """The event is being taken: forget that there was one."""
+        """Clear the pending event, because the guest takes it."""
         self.pending = False
         if self.joined is not None:
             del self.joined.ready[self]
 
     def take_event(self) -> Event:
-        """Deliver the pending event; this has the effects of delivery."""
+        """Return the pending event, with the side effects of its delivery."""
         raise NotImplementedError
 
     @property
     def settled(self) -> bool:
-        """Whether what a synchronous built-in or call waits for has happened."""
+        """Whether a synchronous built-in or call that waits for this can continue."""
         return self.pending
 
     def wait(self, finish: Callable[[], Any]) -> Until:
-        """What a synchronous built-in or call waits for, to answer with ``finish()`` then."""
+        """Return the request on which a synchronous built-in or call parks. Its answer is ``finish()``."""
         until = self.sync_waiter = Settles(self, finish)
         return until
 
@@ -83,16 +83,16 @@ class Waitable:
 
     @property
     def awaits_host(self) -> bool:
-        """Whether there is an event, or the host could bring one about, other than by the end of an operation."""
+        """Whether an event is pending, or the host can cause one by other means than the end of an operation."""
         return self.pending
 
     def check_sync(self) -> None:
-        """Raise Trap if it cannot be waited for synchronously."""
+        """Raise Trap if a synchronous wait is not allowed."""
         if self.joined is not None:
             raise Trap(SYNC_AND_ASYNC)
 
     def join(self, joined: WaitableSet | None) -> None:
-        """Move to another set, or to none."""
+        """Move to another set, or to none. Raises Trap during a synchronous wait."""
         if self.sync_waiter is not None:
             raise Trap(SYNC_AND_ASYNC)
         before = self.joined
@@ -125,9 +125,9 @@ class Settles(Until):
 
 
 class WaitableSet:
-    """A set of waitables, whose events are taken in the order they came.
+    """A set of waitables. Their events are taken in the order of their arrival.
 
-    ``ready`` has those with an event, ``waiters`` what threads that wait for one are parked on.
+    ``ready`` has the waitables with an event. ``waiters`` has the requests of threads that wait for an event.
     """
 
     __slots__ = ("instance", "members", "ready", "waiters")
@@ -147,14 +147,14 @@ class WaitableSet:
         return next(iter(self.ready)).take_event()
 
     def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
-        """What a thread in core code waits for, to answer with ``finish(event)``."""
+        """Return the request on which a thread in core code parks. Its answer is ``finish(event)``."""
         until = Arrives(self, cancellable, finish)
         self.waiters.append(until)
         return until
 
     @property
     def awaits_host(self) -> bool:
-        """Whether a member has an event, or the host could bring one about."""
+        """Whether a member has an event, or the host can cause one."""
         return any(waitable.awaits_host for waitable in self.members)
 
     def drop(self) -> None:

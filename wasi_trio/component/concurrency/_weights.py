@@ -1,4 +1,4 @@
-"""How much memory lifted values take while they wait in Python."""
+"""Estimates the memory that lifted values take while they wait in Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wasi_trio.component._values import Err, Ok
 
 @functools.lru_cache(maxsize=4096)
 def varies(type_: ValType | None) -> bool:
-    """Whether values of a type can be of any size: these are lowered with the guest's ``realloc``."""
+    """Return whether values of a type vary in size, so that lowering them needs the guest's ``realloc``."""
     match type_:
         case None:
             return False
@@ -22,7 +22,7 @@ def varies(type_: ValType | None) -> bool:
 
 
 def weigh(value: Any) -> int:
-    """About how many bytes a lifted value takes."""
+    """Return the approximate size of a lifted value in bytes."""
     match value:
         case bytes() | str():
             return len(value) + 64

@@ -1,7 +1,7 @@
-"""Interfaces as WIT describes them (WIT.md of the Component Model), and WIT text of components.
+"""WIT interfaces (WIT.md of the Component Model), and the WIT text of components.
 
-``load`` reads files, ``parse`` a text; both give a ``Wit``, whose interfaces have function types under the names that
-components' binaries use. To compare those with what a component declares there is ``mismatch``.
+``load`` reads files, and ``parse`` a text. Both return a ``Wit``. Its interfaces contain function types under the names
+that components' binaries use. ``mismatch`` compares a function type with a component's declaration.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Doc comments of WIT: ``/// ...`` and ``/** ... */`` in front of what they describe ("Comments" in WIT.md)."""
+"""Doc comments in WIT, ``/// ...`` and ``/** ... */``, which precede the documented item ("Comments" in WIT.md)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _edge = re.compile(r"/\*|\*/")
 
 
 def doc_comment(trivia: str) -> str:
-    """The text of the doc comments in what stands between two tokens, "" for none.
+    """Return the text of the doc comments between two tokens, or "".
 
-    ``trivia`` has nothing but white space and comments. Comments of other kinds are passed over.
+    ``trivia`` consists of white space and comments. Other comments are skipped.
     """
     if "/" not in trivia:
         return ""
@@ -41,7 +41,7 @@ def _block_end(trivia: str, start: int) -> int:
 
 
 def _block_lines(content: str) -> list[str]:
-    """The lines of a block comment, without the stars that may stand in front of each but the first."""
+    """Return the lines of a block comment, without the optional star at the start of all lines but the first."""
     first, *others = content.split("\n")
     if others and all(line.lstrip().startswith("*") or not line.strip() for line in others):
         others = [line.lstrip().removeprefix("*") for line in others]

@@ -1,4 +1,4 @@
-"""Interfaces of WIT in the types of the Component Model."""
+"""WIT interfaces, with types of the Component Model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wasi_trio.component._types import FuncType, ResourceType, ValType
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """An interface; ``name`` is without ``version``, as in ``wasi:io/streams``.
+    """An interface. ``name`` excludes ``version``, as in ``wasi:io/streams``.
 
-    ``functions`` has them under the names that binaries use (``[method]input-stream.read``), ``types`` everything
-    the interface defines or uses, so a resource's name is in there too, and so is an alias of it.
+    ``functions`` has the names that binaries use, such as ``[method]input-stream.read``. ``types`` contains all types
+    that the interface defines or uses, including resources and their aliases.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A world by the names of what it imports, exports and includes: ``wasi:io/streams@0.2.12``, or a plain name."""
+    """A world: the names of its imports, exports and includes, each ``wasi:io/streams@0.2.12`` or a plain name."""
 
     name: str
     version: str | None
@@ -37,7 +37,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package; its interfaces and worlds are under their short names."""
+    """A package. The keys of ``interfaces`` and ``worlds`` are short names."""
 
     name: str
     version: str | None
@@ -46,16 +46,16 @@ class Package:
 
 
 class Wit:
-    """Packages of WIT, all names in them resolved."""
+    """Packages of WIT with all names resolved."""
 
     def __init__(self, packages: Iterable[Package], origins: Mapping[ResourceType, tuple[str, str]]) -> None:
         self.packages = {versioned(package.name, package.version): package for package in packages}
         self._origins = origins
 
     def interface(self, name: str) -> Interface:
-        """The interface of this name: ``wasi:io/streams``, or with a version that this one is compatible with.
+        """Return the interface of this name, such as ``wasi:io/streams``. A version matches compatible versions.
 
-        Raises KeyError if there is none.
+        Raises KeyError if the interface does not exist.
         """
         found = self._find(name)
         if found is None:
@@ -73,17 +73,16 @@ class Wit:
         return None
 
     def origin(self, resource: ResourceType) -> tuple[str, str]:
-        """The interface that defines a resource of this WIT, without its version, and the name it has there."""
+        """Return the interface that defines a resource of this WIT, without its version, and the resource's name."""
         return self._origins[resource]
 
     def check(
         self, interface: str, function: str, declared: FuncType, resources: Mapping[ResourceType, tuple[str, str]]
     ) -> str | None:
-        """How a function that a component imports differs from the one here: a short line, or None if it does not.
+        """Return one line on how an imported function differs from the one in this WIT, or None.
 
-        ``interface`` and ``function`` are the names in the component. ``resources`` says of each resource type that
-        it imports from which interface and under which name. Nothing is known of an interface that this WIT does
-        not have, so its functions differ in nothing.
+        ``interface`` and ``function`` are the names in the component. ``resources`` maps each resource type that the
+        component imports to its interface and name. The result is None if this WIT lacks the interface.
         """
         found = self._find(interface)
         if found is None:

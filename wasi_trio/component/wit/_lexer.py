@@ -1,4 +1,4 @@
-"""The tokens of WIT ("Lexical structure" in WIT.md) and where they stand."""
+"""The tokens of WIT and their offsets ("Lexical structure" in WIT.md)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ KEYWORDS = frozenset(
     )
 )
 
-# Trivia is taken along with the token that follows it: one match a token. A block comment may nest, which no
-# regular expression can follow, so it surfaces as a token of its own.
+# A token includes the trivia before it, so each match is one token. Block comments may nest, which a regular expression
+# cannot match, so the start of a block comment is a token of its own.
 _token = re.compile(
     rf"""(?:[ \t\r\n]++|//[^\n]*+)*+(?:
         (?P<id>%?{LABEL})(?![\w%-])
@@ -35,7 +35,7 @@ _token = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _comment_edge = re.compile(r"/\*|\*/")
-# control characters, overrides of the text's direction, and what Unicode has deprecated
+# Control characters, overrides of the text direction, and characters that Unicode has deprecated.
 _forbidden = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
     "\u0149\u0673\u0f77\u0f79\u17a3\u17a4\u17b4\u17b5\u206a-\u206f\u2329\u232a\U000e0001]"
@@ -43,9 +43,9 @@ _forbidden = re.compile(
 
 
 class WitError(ComponentError):
-    """A WIT text that breaks the grammar or does not resolve; ``line`` and ``column`` count from 1.
+    """A WIT text that breaks the grammar or does not resolve. ``line`` and ``column`` count from 1.
 
-    ``str(error)`` is one line, ``file:line:column: what is wrong``.
+    ``str(error)`` is one line in the form ``file:line:column: message``.
     """
 
     def __init__(self, file: str, line: int, column: int, message: str) -> None:
@@ -56,7 +56,7 @@ class WitError(ComponentError):
 
 
 class Source:
-    """A WIT text and the name it goes by in messages."""
+    """A WIT text and its name in messages."""
 
     __slots__ = ("name", "text")
 
@@ -65,14 +65,14 @@ class Source:
         self.text = text
 
     def error(self, offset: int, message: str) -> WitError:
-        """An error to raise about what stands at this offset."""
+        """Return an error that refers to this offset."""
         line = self.text.count("\n", 0, offset) + 1
         column = offset - (self.text.rfind("\n", 0, offset) + 1) + 1
         return WitError(self.name, line, column, message)
 
 
 class Token(NamedTuple):
-    """``kind`` is a group of the pattern above, or "keyword"; ``text`` lacks the ``%`` of an identifier."""
+    """A token. ``kind`` is a group of the pattern above, or "keyword". ``text`` omits the ``%`` of an identifier."""
 
     kind: str
     text: str
@@ -83,11 +83,11 @@ class Token(NamedTuple):
 
 
 def tokens(source: Source) -> list[Token]:
-    """All tokens of a text, the last of kind "end". Raises WitError where a character begins none."""
+    """Return all tokens of a text. The last has the kind "end". Raises WitError if a character begins no token."""
     text = source.text
     forbidden = _forbidden.search(text)
     if forbidden is not None:
-        raise source.error(forbidden.start(), f"the character U+{ord(forbidden[0]):04X} may not stand in WIT")
+        raise source.error(forbidden.start(), f"the character U+{ord(forbidden[0]):04X} is not allowed in WIT")
     found: list[Token] = []
     resume: int | None = 0
     while resume is not None:
@@ -96,7 +96,7 @@ def tokens(source: Source) -> list[Token]:
 
 
 def _collect(source: Source, start: int, found: list[Token]) -> int | None:
-    """Collect tokens up to the end (None) or to a block comment, whose end is given back."""
+    """Collect tokens up to the end or to a block comment. Return None or the offset after the comment."""
     for match in _token.finditer(source.text, start):
         kind = match.lastgroup
         assert kind is not None  # every alternative is a group
@@ -122,12 +122,12 @@ def _comment_end(source: Source, start: int) -> int:
         depth += 1 if edge[0] == "/*" else -1
         if depth == 0:
             return edge.end()
-    raise source.error(start, "this comment never ends")
+    raise source.error(start, "this comment is not closed")
 
 
 def _not_a_token(text: str, start: int) -> str:
     if text[start] == '"':
-        return "this string never ends"
+        return "this string is not closed"
     word = re.compile(r"%?[\w-]*").match(text, start)
     if word is not None and word[0]:
         return f"`{word[0]}` is not a kebab-case name"

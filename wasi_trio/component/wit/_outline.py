@@ -1,7 +1,7 @@
-"""What a component imports and exports, with the names that its types go by.
+"""A component's imports and exports with the names of their types.
 
-A plan has types as the Canonical ABI wants them, by structure. Here the definitions are carried out once more for
-people to read: a type remembers under which name which instance has it, so that WIT can be written of it.
+A plan has types by structure and without names, as the Canonical ABI requires. This module executes the definitions
+again for WIT text, so a type records its name in each instance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wasi_trio.component._resolve import Scope
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plain:
-    """A value type as it is defined; its indices are into ``scope``."""
+    """A value type's definition. Its indices refer to ``scope``."""
 
     definition: d.ValTypeDef
     scope: Scope
@@ -27,7 +27,7 @@ class Plain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Func:
-    """The type of a function; its indices are into ``scope``."""
+    """A function type. Its indices refer to ``scope``."""
 
     definition: d.FuncTypeDef
     scope: Scope
@@ -40,9 +40,9 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Named:
-    """A type under the name that an instance (or the component's root) gives it.
+    """A type with the name that an instance, or the component's root, gives it.
 
-    ``target`` is what it equals, ``origin`` what that comes to in the end.
+    ``target`` is the type that it equals. ``origin`` is the type at the end of the chain of targets.
     """
 
     name: str
@@ -55,14 +55,14 @@ Type: TypeAlias = Plain | Resource | Named
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instance:
-    """The sort and the item (a Named, a Func, an Instance, or something without a meaning here) under each name."""
+    """An instance's exports: the sort and the item of each, a Named, a Func, an Instance or an irrelevant object."""
 
     exports: dict[str, tuple[Sort, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Closure:
-    """A component, or the type of one or of an instance, and the scope that its outer aliases reach into."""
+    """A component, a component type or an instance type, with the scope that its outer aliases refer to."""
 
     definitions: tuple[d.Definition | d.Declaration, ...]
     scope: Scope
@@ -77,9 +77,9 @@ class Outline:
 
 
 def outline(component: d.Component) -> Outline:
-    """Carry out a valid component's definitions as far as they are about types.
+    """Execute those of a valid component's definitions that concern types.
 
-    Raises Unsupported for one whose nested components come to more than can be carried out in reasonable time.
+    Raises Unsupported if the component's nested components exceed the limits on definitions and depth.
     """
     reader = _Outliner()
     found = Outline(Instance(), Instance())
@@ -90,18 +90,18 @@ def outline(component: d.Component) -> Outline:
 class _Outliner:
     def __init__(self) -> None:
         self.steps = Steps()
-        #: closures that are being carried out, each within the one before it
+        #: The current depth of closures within closures.
         self.depth = 0
 
     def run(
         self, closure: Closure, exports: Instance, given: Mapping[str, Any] | None, imports: Instance | None = None
     ) -> None:
-        """Carry out definitions. Imports are those ``given``, or else new ones, which are added to ``imports``."""
+        """Execute definitions. The imports are those ``given``, or new ones that are added to ``imports``."""
         scope = Scope(closure.scope)
         self.steps.take(closure.definitions)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unsupported(f"the component has instances within instances more than {MAX_DEPTH} deep")
+            raise Unsupported(f"the component has instances within instances more than {MAX_DEPTH} levels deep")
         for definition in closure.definitions:
             match definition:
                 case d.Import(name, type_, _) | d.ImportDecl(name, type_):
@@ -120,7 +120,7 @@ class _Outliner:
         self.depth -= 1
 
     def declared(self, name: str, type_: d.ExternType, scope: Scope, home: Instance) -> Any:
-        """The item that a declaration makes up, which becomes one of ``home``."""
+        """Create the item of a declaration and add it to ``home``."""
         item: Any = None
         if type_.bound is d.TypeBound.SUB_RESOURCE:
             item = Resource()
@@ -138,7 +138,7 @@ class _Outliner:
     def exported(
         self, name: str, sort: Sort, index: int, type_: d.ExternType | None, scope: Scope, home: Instance
     ) -> Any:
-        """The item of an export, which its type may give other names to, or have less in it."""
+        """Return the item of an export, whose type may rename it or hide some of its exports."""
         item = _item(scope, sort, index)
         if sort is Sort.TYPE:
             item = _named(name, item)
@@ -161,7 +161,7 @@ class _Outliner:
             case d.TypeDefinition(d.InstanceTypeDef(declarations) | d.ComponentTypeDef(declarations)):
                 scope.add(Sort.TYPE, Closure(declarations, scope))
             case d.TypeDefinition(value):
-                # mypy does not see that the cases above have taken these
+                # mypy does not infer that the cases above exclude these types.
                 assert not isinstance(value, d.ResourceTypeDef | d.FuncTypeDef | d.InstanceTypeDef | d.ComponentTypeDef)
                 scope.add(Sort.TYPE, Plain(value, scope))
             case d.CanonLift(_, _, type_index):

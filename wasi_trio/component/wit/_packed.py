@@ -1,7 +1,7 @@
-"""Resolved WIT as plain data, to be kept as JSON and read in a millisecond.
+"""Packs resolved WIT into plain data for JSON, which loads in a millisecond.
 
-Types and resources are in one list, each after those that it is made of, and are named by their index there. They are
-made when they are first asked for: a component imports a few interfaces of the dozens that there are.
+Types and resources are in one list, each after the types that it consists of. Their indices in the list identify them.
+They are created at their first use, because a component imports only a few of the dozens of interfaces.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _PRIMITIVES = {
 
 
 def pack(wit: Wit) -> dict[str, Any]:
-    """What JSON can have of it; ``unpack`` makes the same of that."""
+    """Pack WIT into data for JSON. ``unpack`` is the inverse."""
     packer = _Packer(wit)
     packages = [packer.package(package) for package in wit.packages.values()]
     return {"types": packer.types, "packages": packages}
 
 
 def unpack(data: Mapping[str, Any]) -> Wit:
-    """The WIT that was packed."""
+    """Unpack WIT."""
     types = _Types(data["types"])
     return Wit([_package(package, types) for package in data["packages"]], types.origins)
 
@@ -106,20 +106,20 @@ class _Packer:
                 return ["stream", self.maybe(maybe)]
             case t.Future(maybe):
                 return ["future", self.maybe(maybe)]
-        raise AssertionError(f"there is no such type: {type_}")
+        raise AssertionError(f"unknown type: {type_}")
 
 
 class _Types:
-    """The types of packed WIT, each made once."""
+    """The types of packed WIT, each created once."""
 
     def __init__(self, packed: list[Any]) -> None:
         self._packed = packed
         self._made: dict[int, Any] = {}
-        #: of the resources that were made: the interface that each is of, and its name there
+        #: The interface and the name of each created resource.
         self.origins: dict[ResourceType, tuple[str, str]] = {}
 
     def at(self, index: int | None) -> Any:
-        """The type with an index, or None for none."""
+        """Return the type with an index, or None for None."""
         if index is None:
             return None
         made = self._made.get(index)
@@ -165,11 +165,11 @@ class _Types:
                 return t.Stream(self.at(maybe))
             case ["future", maybe]:
                 return t.Future(self.at(maybe))
-        raise ValueError(f"no packed type: {packed!r:.80}")
+        raise ValueError(f"not a packed type: {packed!r:.80}")
 
 
 class _Made(Mapping[str, V]):
-    """A mapping whose values are made of packed ones when they are looked up."""
+    """A mapping that creates its values from packed ones when they are looked up."""
 
     def __init__(self, packed: Mapping[str, Any], make: Callable[[Any], V]) -> None:
         self._packed = packed

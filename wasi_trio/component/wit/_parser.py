@@ -1,4 +1,4 @@
-"""WIT text to syntax tree, with nothing resolved ("Top-level items" and after in WIT.md)."""
+"""Parses WIT text into an unresolved syntax tree ("Top-level items" and the following sections of WIT.md)."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ PRIMITIVES = {
         *(types.S8, types.S16, types.S32, types.S64, types.U8, types.U16, types.U32, types.U64),
     )
 }
-#: how deep types may nest, comfortably below Python's own recursion limit
+#: Maximum nesting of types, well below Python's recursion limit.
 MAX_DEPTH = 100
 
 
 def parse_file(source: Source, features: Collection[str] = ()) -> list[PackageNode]:
-    """What a file holds: the part outside package blocks first, then each block.
+    """Parse a file into the part outside package blocks, followed by each block.
 
-    Items behind an ``@unstable`` gate are left out unless ``features`` has the name of theirs. Raises WitError.
+    Items behind an ``@unstable`` gate are skipped unless ``features`` has the name of their feature. Raises WitError.
     """
     return _Parser(source, features).file()
 
 
 class _Parser:
-    """Recursive descent; each method reads one production and leaves the cursor behind it."""
+    """A recursive-descent parser. Each method reads one production and leaves the cursor after it."""
 
     def __init__(self, source: Source, features: Collection[str]) -> None:
         self.source = source
@@ -55,13 +55,13 @@ class _Parser:
         self.tokens = tokens(source)
         self.index = 0
         self.depth = 0
-        #: the doc comments of the item or member that is being read
+        #: The doc comments of the current item or member.
         self.docs = ""
 
     # -- tokens
 
     def peek(self, *texts: str) -> bool:
-        """Whether the cursor is at this keyword or operator, of several at any of them."""
+        """Return whether the cursor is at one of these keywords or operators."""
         kind, text, _ = self.tokens[self.index]
         return text in texts and (kind == "keyword" or kind == "operator")
 
@@ -89,7 +89,7 @@ class _Parser:
     def name(self, what: str) -> Name:
         token = self.tokens[self.index]
         if token.kind == "keyword":
-            message = f"expected {what}, found the keyword `{token.text}` (as a name it is written `%{token.text}`)"
+            message = f"expected {what}, found the keyword `{token.text}` (to use it as a name, write `%{token.text}`)"
             raise self.source.error(token.offset, message)
         if token.kind != "id":
             raise self.unexpected(what)
@@ -97,17 +97,17 @@ class _Parser:
         return Name(token.text, token.offset)
 
     def documented(self, what: str) -> Name:
-        """A name that an item or member is given, with the doc comments in front of that."""
+        """Read the name of an item or member, and add its doc comments."""
         return self.name(what)._replace(docs=self.docs)
 
     def read_docs(self) -> None:
-        """The cursor is where an item or member begins: keep what the doc comments in front of it say."""
+        """Store the doc comments before the cursor, which is at the start of an item or member."""
         end = self.tokens[self.index].offset
         before = self.tokens[self.index - 1] if self.index else Token("operator", "", 0)
         self.docs = doc_comment(self.source.text[before.offset + len(before.text) : end])
 
     def listed(self, item: Callable[[], T], end: str) -> list[T]:
-        """Items with commas between them and perhaps one behind, up to and with the closing token."""
+        """Read items separated by commas, an optional trailing comma, and the closing token."""
         found: list[T] = []
         while not self.accept(end):
             found.append(item())
@@ -134,10 +134,10 @@ class _Parser:
                         self.package_item(block)
                     found.append(block)
                 elif first:
-                    self.expect(";", "or `{` behind the package's name")
+                    self.expect(";", "or `{` after the package's name")
                     outside.name, outside.version = name, version
                 else:
-                    raise self.source.error(name.at, "a file's own package is named first in the file")
+                    raise self.source.error(name.at, "a file's own package must be declared first in the file")
             else:
                 self.package_item(outside)
             first = False
@@ -147,11 +147,11 @@ class _Parser:
         self.expect("package", "here")
         path, at = self.dotted_name("a package name")
         if ":" not in path:
-            raise self.source.error(at, f"a package is named namespace:name, not `{path}`")
+            raise self.source.error(at, f"a package name has the form namespace:name, not `{path}`")
         return Name(path, at), self.version()
 
     def dotted_name(self, what: str) -> tuple[str, int]:
-        """``a``, ``a:b``, ``a:b/c`` and so on."""
+        """Read ``a``, ``a:b``, ``a:b/c`` and so on."""
         first = self.name(what)
         text = first.text
         while self.accept(":"):
@@ -182,7 +182,7 @@ class _Parser:
         if self.accept("use"):
             path = self.path()
             alias = self.name("a name") if self.accept("as") else Name(path.name, path.at)
-            self.expect(";", "behind `use`")
+            self.expect(";", "after `use`")
             if wanted:
                 package.aliases.append((alias, path))
         elif self.accept("interface"):
@@ -200,23 +200,23 @@ class _Parser:
     # -- gates
 
     def gate(self) -> bool:
-        """Read the annotations of an item and say whether it is to be kept."""
+        """Read the annotations of an item and return whether the item is enabled."""
         wanted = True
         seen: dict[str, int] = {}
         self.read_docs()
         while self.accept("@"):
             name = self.name("`since`, `unstable`, `deprecated` or `external-id`")
             if name.text in seen:
-                raise self.source.error(name.at, f"`@{name.text}` stands here twice")
+                raise self.source.error(name.at, f"`@{name.text}` occurs twice")
             if name.text not in ("since", "unstable", "deprecated", "external-id"):
-                raise self.source.error(name.at, f"there is no annotation `@{name.text}`")
+                raise self.source.error(name.at, f"unknown annotation `@{name.text}`")
             seen[name.text] = name.at
-            self.expect("(", f"behind `@{name.text}`")
+            self.expect("(", f"after `@{name.text}`")
             if name.text == "external-id":
                 if self.tokens[self.index].kind != "string":
                     raise self.unexpected("a string")
                 self.next()
-                self.expect(")", "behind the string")
+                self.expect(")", "after the string")
             elif name.text == "unstable":
                 wanted = self.gate_field("feature", "id") in self.features
             else:
@@ -231,11 +231,11 @@ class _Parser:
         if self.tokens[self.index].text != field_name:
             raise self.unexpected(f"`{field_name} = ...`")
         self.next()
-        self.expect("=", f"behind `{field_name}`")
+        self.expect("=", f"after `{field_name}`")
         if self.tokens[self.index].kind != kind:
             raise self.unexpected("a feature's name" if kind == "id" else "a version like 1.2.3")
         value = self.next().text
-        self.expect(")", f"behind the {field_name}")
+        self.expect(")", f"after the {field_name}")
         return value
 
     # -- worlds
@@ -243,9 +243,9 @@ class _Parser:
     def world(self) -> WorldNode:
         name = self.documented("the world's name")
         world = WorldNode(name, InterfaceNode(name))
-        self.expect("{", "behind the world's name")
+        self.expect("{", "after the world's name")
         while not self.accept("}"):
-            # what is gated off still has to be read, into a world that nothing keeps
+            # Disabled items must be parsed too, so they go into a world that is discarded.
             target = world if self.gate() else WorldNode(name, InterfaceNode(name))
             if self.accept("import"):
                 target.imports.append(self.extern())
@@ -258,18 +258,18 @@ class _Parser:
         return world
 
     def extern(self) -> Extern:
-        """What follows ``import`` or ``export``.
+        """Read the rest of an ``import`` or ``export``.
 
-        ``a: b`` names the interface b, ``a:b/c`` is the interface c of the package a:b: the space decides.
+        ``a: b`` names the interface b. ``a:b/c`` is the interface c of the package a:b. The space distinguishes them.
         """
         here = self.tokens[self.index : self.index + 3]
         glued = len(here) == 3 and here[2].kind == "id" and here[2].offset == here[1].offset + 1
         if len(here) < 3 or here[1].text != ":" or glued:
             path = self.path()
-            self.expect(";", "behind the interface's name")
+            self.expect(";", "after the interface's name")
             return path
         name = self.documented("a name")
-        self.expect(":", "behind the name")
+        self.expect(":", "after the name")
         if self.peek("func", "async"):
             return self.function(FunctionKind.FREE, None, name)
         if self.accept("interface"):
@@ -277,17 +277,17 @@ class _Parser:
             self.interface_body(interface)
             return interface
         named = NamedInterface(name, self.path())
-        self.expect(";", "behind the interface's name")
+        self.expect(";", "after the interface's name")
         return named
 
     def include(self) -> Path:
         path = self.path()
         if self.accept("with"):
-            self.expect("{", "behind `with`")
+            self.expect("{", "after `with`")
             path = path._replace(renamings=tuple(self.listed(self.renaming, "}")))
             self.accept(";")
         else:
-            self.expect(";", "behind `include`")
+            self.expect(";", "after `include`")
         return path
 
     def renaming(self) -> tuple[Name, Name]:
@@ -298,23 +298,23 @@ class _Parser:
     # -- interfaces
 
     def interface_body(self, interface: InterfaceNode) -> None:
-        self.expect("{", "behind the interface's name")
+        self.expect("{", "after the interface's name")
         while not self.accept("}"):
             target = interface if self.gate() else InterfaceNode(interface.name)
             if not self.type_item(target):
                 name = self.documented("a function, a type, `use` or `}`")
-                self.expect(":", "behind the function's name")
+                self.expect(":", "after the function's name")
                 target.functions.append(self.function(FunctionKind.FREE, None, name))
 
     def type_item(self, interface: InterfaceNode) -> bool:
-        """A ``use`` or the definition of a type, if the cursor is at one."""
+        """Read a ``use`` or a type definition, if the cursor is at one."""
         if self.accept("use"):
             interface.uses.append(self.use())
         elif self.accept("type"):
             name = self.documented("the type's name")
-            self.expect("=", "behind the type's name")
+            self.expect("=", "after the type's name")
             interface.types.append((name, self.type()))
-            self.expect(";", "behind the type")
+            self.expect(";", "after the type")
         elif self.peek("record", "variant", "enum", "flags"):
             form = self.next().text
             name = self.documented(f"the name of the {form}")
@@ -327,12 +327,12 @@ class _Parser:
 
     def use(self) -> Use:
         path = self.path()
-        self.expect(".", "and the names in braces, behind the interface's name")
+        self.expect(".", "and the names in braces, after the interface's name")
         self.expect("{", "and the names of types")
         names = self.listed(self.used_name, "}")
         if not names:
             raise self.source.error(path.at, "`use` names no types")
-        self.expect(";", "behind `use`")
+        self.expect(";", "after `use`")
         return Use(path, tuple(names))
 
     def used_name(self) -> tuple[Name, Name]:
@@ -341,7 +341,7 @@ class _Parser:
 
     def type_body(self, form: str, name: Name) -> TypeBody:
         item = {"record": self.record_field, "variant": self.variant_case}.get(form, self.bare_member)
-        self.expect("{", f"behind the name of the {form}")
+        self.expect("{", f"after the name of the {form}")
         members = self.listed(item, "}")
         if not members:
             raise self.source.error(name.at, f"{form} `{name.text}` is empty")
@@ -360,7 +360,7 @@ class _Parser:
         if not self.accept("("):
             return name, None
         payload = self.type()
-        self.expect(")", "behind the case's type")
+        self.expect(")", "after the case's type")
         return name, payload
 
     def bare_member(self) -> tuple[Name, TypeNode | None]:
@@ -368,7 +368,7 @@ class _Parser:
         return self.documented("a name"), None
 
     def distinct(self, what: str, names: list[Name]) -> None:
-        """Names in one scope differ in more than case."""
+        """Check that names in one scope differ in more than case."""
         seen: set[str] = set()
         for name in names:
             folded = name.text.lower()
@@ -381,7 +381,7 @@ class _Parser:
         interface.types.append((resource, None))
         if self.accept(";"):
             return
-        self.expect("{", "or `;` behind the resource's name")
+        self.expect("{", "or `;` after the resource's name")
         while not self.accept("}"):
             target = interface if self.gate() else InterfaceNode(interface.name)
             if self.peek("constructor"):
@@ -390,14 +390,14 @@ class _Parser:
                 function = self.signature(FunctionKind.CONSTRUCTOR, resource.text, name, False)
             else:
                 name = self.documented("a function, `constructor` or `}`")
-                self.expect(":", "behind the function's name")
+                self.expect(":", "after the function's name")
                 kind = FunctionKind.STATIC if self.accept("static") else FunctionKind.METHOD
                 function = self.function(kind, resource.text, name)
             target.functions.append(function)
 
     def function(self, kind: FunctionKind, resource: str | None, name: Name) -> FunctionNode:
         is_async = self.accept("async")
-        self.expect("func", "behind the function's name")
+        self.expect("func", "after the function's name")
         return self.signature(kind, resource, name, is_async)
 
     def signature(self, kind: FunctionKind, resource: str | None, name: Name, is_async: bool) -> FunctionNode:
@@ -405,7 +405,7 @@ class _Parser:
         params = self.listed(self.param, ")")
         self.distinct("function", [param for param, _ in params])
         result = self.type() if self.accept("->") else None
-        self.expect(";", "behind the function")
+        self.expect(";", "after the function")
         return FunctionNode(kind, resource, name, tuple(params), result, is_async)
 
     def param(self) -> tuple[Name, TypeNode]:
@@ -428,25 +428,25 @@ class _Parser:
             return TypeForm(text, (), at)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise self.source.error(at, f"types nest deeper than {MAX_DEPTH}")
+            raise self.source.error(at, f"types are nested deeper than {MAX_DEPTH}")
         form = self.compound(text, at)
         self.depth -= 1
         return form
 
     def compound(self, form: str, at: int) -> TypeForm:
         if form in ("option", "own", "borrow"):
-            self.expect("<", f"behind `{form}`")
+            self.expect("<", f"after `{form}`")
             return TypeForm(form, (self.closed(),), at)
         if form in ("stream", "future"):
             return TypeForm(form, (self.closed() if self.accept("<") else None,), at)
         if form == "tuple":
-            self.expect("<", "behind `tuple`")
+            self.expect("<", "after `tuple`")
             types = self.listed(self.type, ">")
             if not types:
-                raise self.source.error(at, "a tuple of nothing")
+                raise self.source.error(at, "a tuple has no types")
             return TypeForm(form, tuple(types), at)
         if form == "map":
-            self.expect("<", "behind `map`")
+            self.expect("<", "after `map`")
             key = self.type()
             self.expect(",", "and the type of the values")
             return TypeForm(form, (key, self.closed()), at)
@@ -458,11 +458,11 @@ class _Parser:
 
     def closed(self) -> TypeNode:
         type_ = self.type()
-        self.expect(">", "behind the type")
+        self.expect(">", "after the type")
         return type_
 
     def list_type(self, at: int) -> TypeForm:
-        self.expect("<", "behind `list`")
+        self.expect("<", "after `list`")
         element = self.type()
         length: int | None = None
         if self.accept(","):
@@ -475,7 +475,7 @@ class _Parser:
             ):
                 raise self.unexpected("a length from 1 to 4294967295")
             length = int(self.next().text)
-        self.expect(">", "behind the list's element")
+        self.expect(">", "after the list's element")
         return TypeForm("list", (element,), at, length)
 
     def result_type(self, at: int) -> TypeForm:
@@ -486,5 +486,5 @@ class _Parser:
             return TypeForm("result", (None, self.closed()), at)
         ok = self.type()
         err = self.type() if self.accept(",") else None
-        self.expect(">", "behind the result's types")
+        self.expect(">", "after the result's types")
         return TypeForm("result", (ok, err), at)

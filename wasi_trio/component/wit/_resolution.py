@@ -1,4 +1,4 @@
-"""From WIT texts to the interfaces, worlds and types that they mean."""
+"""Resolves WIT syntax trees to interfaces, worlds and types."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from wasi_trio.component.wit._interfaces import Interface, Package, Wit, World, 
 from wasi_trio.component.wit._lexer import Source
 from wasi_trio.component.wit._parser import MAX_DEPTH, PRIMITIVES, parse_file
 
-#: a package's name and version
+#: A package's name and version.
 Key = tuple[str, "str | None"]
 _MAP_KEYS = frozenset(PRIMITIVES.values()) - {t.F32, t.F64, t.ERROR_CONTEXT}
 
 
 def load(paths: Iterable[Path | Traversable], features: Collection[str] = ()) -> Wit:
-    """Read and resolve WIT files, and in folders every ``.wit`` file at any depth.
+    """Read and resolve WIT files. A folder stands for every ``.wit`` file in it, at any depth.
 
-    The files of one folder that do not name a package belong to the one that the others name. What is marked
-    ``@unstable`` is left out unless its feature is among ``features``. A package that an earlier folder has in a
-    compatible version is not taken again: copies of dependencies mean the same types. Raises WitError, or OSError
-    for a file that cannot be read.
+    If only some files of a folder name a package, the other files belong to it too. Items marked ``@unstable`` are
+    skipped unless their feature is among ``features``. If an earlier folder has a compatible version of a package, the
+    package is skipped, so that copies of dependencies share their types. Raises WitError, or OSError for a file that
+    cannot be read.
     """
     return Resolver(load_nodes(paths, features)).wit()
 
 
 def load_nodes(paths: Iterable[Path | Traversable], features: Collection[str] = ()) -> list[tree.PackageNode]:
-    """What ``load`` reads, not resolved."""
+    """Read the same files as ``load`` without resolving them."""
     nodes: list[tree.PackageNode] = []
     folders: dict[str, list[Source]] = {}
     for folder, source in _sources(paths):
@@ -44,17 +44,17 @@ def load_nodes(paths: Iterable[Path | Traversable], features: Collection[str] = 
 
 
 def have_package(packages: Iterable[Key], wanted: Key) -> bool:
-    """Whether a package is among these in a version compatible with the wanted one."""
+    """Return whether the packages include one with a compatible version."""
     return any(name == wanted[0] and compatible(wanted[1], version) for name, version in packages)
 
 
 def parse(text: str, name: str = "input.wit", features: Collection[str] = ()) -> Wit:
-    """Resolve a WIT text that needs no other; ``name`` is what errors call it. Raises WitError."""
+    """Resolve a self-contained WIT text. ``name`` is its name in errors. Raises WitError."""
     return Resolver(_folder([Source(name, text)], features)).wit()
 
 
 def _sources(paths: Iterable[Path | Traversable]) -> Iterator[tuple[str, Source]]:
-    """Each text and the folder it is in."""
+    """Yield each text with its folder."""
     for path in paths:
         if path.is_dir():
             entries = sorted(path.iterdir(), key=lambda entry: entry.name)
@@ -73,11 +73,11 @@ def _read(path: Path | Traversable) -> Source:
         return Source(str(path), content.decode("utf-8"))
     except UnicodeDecodeError as error:
         before = Source(str(path), content[: error.start].decode("utf-8"))
-        raise before.error(len(before.text), "this is not UTF-8") from None
+        raise before.error(len(before.text), "the text is not UTF-8") from None
 
 
 def _folder(sources: list[Source], features: Collection[str]) -> list[tree.PackageNode]:
-    """Parse the files of one folder and give those without a package's name the one of the others."""
+    """Parse the files of one folder, and give files without a package name that of the other files."""
     nodes = [node for source in sources for node in parse_file(source, features)]
     named = {(node.name.text, node.version): node for node in nodes if node.is_file and node.name is not None}
     for node in nodes:
@@ -87,17 +87,17 @@ def _folder(sources: list[Source], features: Collection[str]) -> list[tree.Packa
             (other,) = named.values()
             node.name, node.version = other.name, other.version
         elif node.aliases or node.interfaces or node.worlds:
-            missing = "there is no `package` declaration" if not named else "several packages are declared"
-            raise node.source.error(0, f"which package is this file of? {missing} in its folder")
+            missing = "no file has a `package` declaration" if not named else "the files declare several packages"
+            raise node.source.error(0, f"this file does not name its package, and in its folder {missing}")
     return [node for node in nodes if node.name is not None]
 
 
 class Resolver:
-    """Resolves interfaces in the order in which they use each other."""
+    """Resolves interfaces in the order of their dependencies."""
 
     def __init__(self, nodes: Iterable[tree.PackageNode]) -> None:
         self.nodes = list(nodes)
-        #: package, then short name: the interface and the file it is in
+        #: For each package and short name: the interface and its file.
         self.interfaces: dict[Key, dict[str, tuple[tree.InterfaceNode, tree.PackageNode]]] = {}
         self.worlds: dict[Key, dict[str, tree.WorldNode]] = {}
         self.done: dict[tuple[Key, str], Interface] = {}
@@ -132,7 +132,7 @@ class Resolver:
 
         name = f"{package}/{world.name.text}"
         for side in (world.imports, world.exports):
-            # resolved for its errors: nothing asks what a world says of its plain names
+            # Resolved only to find errors, because the functions under plain names are not used.
             functions = [item for item in side if isinstance(item, tree.FunctionNode)]
             own = tree.InterfaceNode(world.name, world.own.uses, world.own.types, [*world.own.functions, *functions])
             for inner in (own, *(item for item in side if isinstance(item, tree.InterfaceNode))):
@@ -152,7 +152,7 @@ class Resolver:
         return versioned(f"{package}/{name}", version)
 
     def find(self, path: tree.Path, node: tree.PackageNode, items: Mapping[Key, Collection[str]]) -> tuple[Key, str]:
-        """What a path points at from within a file, among ``items``: a package's interfaces or its worlds."""
+        """Resolve a path in a file to an entry of ``items``, which are the packages' interfaces or worlds."""
         if path.package is None:
             for alias, target in node.aliases:
                 if alias.text == path.name:
@@ -166,10 +166,10 @@ class Resolver:
             near = [key for key in known if path.version is None or compatible(path.version, key[1])]
             key = (*exact, *near, None)[0]
         if key is None:
-            raise node.source.error(path.at, f"there is no package {versioned(path.package or '', path.version)}")
+            raise node.source.error(path.at, f"unknown package {versioned(path.package or '', path.version)}")
         if path.name not in items[key]:
             what = "world" if items is self.worlds else "interface"
-            raise node.source.error(path.at, f"there is no {what} `{path.name}` in the package {versioned(*key)}")
+            raise node.source.error(path.at, f"unknown {what} `{path.name}` in the package {versioned(*key)}")
         return key, path.name
 
     def used(self, path: tree.Path, node: tree.PackageNode) -> Interface:
@@ -177,14 +177,14 @@ class Resolver:
         return self.interface(key, name, node, path.at)
 
     def interface(self, key: Key, name: str, node: tree.PackageNode, at: int) -> Interface:
-        """The interface of this name; ``node`` and ``at`` are where it is asked for."""
+        """Return the interface of this name. ``node`` and ``at`` locate the reference to it."""
         found = self.done.get((key, name))
         if found is not None:
             return found
         if (key, name) in self.active:
             raise node.source.error(at, f"the interface `{name}` uses itself, directly or through others")
         if len(self.active) > MAX_DEPTH:
-            raise node.source.error(at, f"interfaces use each other deeper than {MAX_DEPTH}")
+            raise node.source.error(at, f"interfaces use each other more than {MAX_DEPTH} levels deep")
         self.active.add((key, name))
         interface, home = self.interfaces[key][name]
         found = _Scope(self, home, interface, f"{key[0]}/{name}").interface(key[1])
@@ -194,13 +194,13 @@ class Resolver:
 
 
 def package_key(node: tree.PackageNode) -> Key:
-    """The name and version of the package that a node is part of."""
+    """Return the name and version of a node's package."""
     assert node.name is not None
     return node.name.text, node.version
 
 
 class _Scope:
-    """The names of one interface, resolved when they are first asked for: order does not matter in WIT."""
+    """The names of one interface. They are resolved at their first use, because WIT allows any order."""
 
     def __init__(self, resolver: Resolver, node: tree.PackageNode, interface: tree.InterfaceNode, name: str) -> None:
         self.resolver = resolver
@@ -218,7 +218,7 @@ class _Scope:
             used = self.resolver.used(use.path, self.node)
             for there, here in use.names:
                 if there.text not in used.types:
-                    raise self.error(there.at, f"there is no type `{there.text}` in {used.name}")
+                    raise self.error(there.at, f"unknown type `{there.text}` in {used.name}")
                 self.take(taken, here.text, here)
                 self.types[here.text] = used.types[there.text]
         for name, definition in self.tree.types:
@@ -244,7 +244,7 @@ class _Scope:
             return found
         if name not in self.pending:
             active = name in {defined.text for defined, _ in self.tree.types}
-            raise self.error(at, f"the type `{name}` contains itself" if active else f"there is no type `{name}` here")
+            raise self.error(at, f"the type `{name}` contains itself" if active else f"unknown type `{name}`")
         definition = self.pending.pop(name)
         if definition is None:
             found = ResourceType(name)
@@ -261,7 +261,7 @@ class _Scope:
     def deeper(self, at: int) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise self.error(at, f"types nest deeper than {MAX_DEPTH}")
+            raise self.error(at, f"types are nested deeper than {MAX_DEPTH}")
 
     def value(self, node: tree.TypeNode) -> ValType:
         self.deeper(node.at)
@@ -282,7 +282,7 @@ class _Scope:
                     raise self.error(at, f"`{name}` is not a resource")
                 return t.Own(resource) if form == "own" else t.Borrow(resource)
             case tree.TypeForm("own" | "borrow" as form):
-                raise self.error(node.at, f"`{form}` takes the name of a resource")
+                raise self.error(node.at, f"`{form}` requires the name of a resource")
         primitive = PRIMITIVES.get(node.form)
         if primitive is not None:
             return primitive
@@ -296,7 +296,7 @@ class _Scope:
                 return t.Result(ok, err)
             case "map", [key, value] if key is not None and value is not None:
                 if key not in _MAP_KEYS:
-                    raise self.error(node.at, f"{render(key)} is not a type for the keys of a map")
+                    raise self.error(node.at, f"{render(key)} cannot be the type of a map's keys")
                 return t.Map(key, value)
             case "stream", [element]:
                 return t.Stream(element)
@@ -335,7 +335,7 @@ class _Scope:
             return own
         if not isinstance(result, t.Result) or result.ok != own:
             name = own.resource.name
-            raise self.error(function.name.at, f"the constructor of `{name}` returns nothing or result<{name}, ...>")
+            raise self.error(function.name.at, f"`{name}`'s constructor must return nothing or result<{name}, ...>")
         return result
 
 

@@ -1,4 +1,4 @@
-"""Syntax tree to WIT text: the way back from ``wit.parser``."""
+"""Writes a syntax tree as WIT text. This is the inverse of ``wit._parser``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _label = re.compile(r"[^:/]+")
 
 
 def write(packages: Iterable[PackageNode], notes: Iterable[str] = ()) -> str:
-    """The text of a file: what is outside of package blocks first, then each block.
+    """Return the text of a file: the part outside package blocks, followed by each block.
 
-    ``notes`` become comments at its top. ``parse_file`` reads it back as the same tree, but for offsets and for the
-    order of functions: those of a resource stand in its braces, the others behind all types.
+    ``notes`` become comments at the top. ``parse_file`` reads the text back as the same tree, except for offsets and
+    the order of functions: a resource's functions are in its braces, and the others follow all types.
     """
     groups = [[f"// {' '.join(note.split())}" for note in notes]]
     for package in packages:
@@ -45,12 +45,12 @@ def write(packages: Iterable[PackageNode], notes: Iterable[str] = ()) -> str:
 
 
 def _package_name(package: PackageNode) -> str:
-    assert package.name is not None, "only a file may leave open which package it belongs to"
+    assert package.name is not None, "a package block has a name"
     return _versioned(_dotted(package.name.text), package.version)
 
 
 def _dotted(text: str) -> str:
-    """``a:b/c`` with each part that is a keyword escaped."""
+    """Return ``a:b/c`` with escaped keywords."""
     return _label.sub(lambda match: escape(match[0]), text)
 
 
@@ -69,7 +69,7 @@ def _renamed(old: Name, new: Name) -> str:
 
 
 def _docs(name: Name) -> list[str]:
-    """The doc comments in front of what has this name."""
+    """Return the doc comments of the item with this name."""
     return [f"/// {line}" if line else "///" for line in name.docs.split("\n")] if name.docs else []
 
 
@@ -79,7 +79,7 @@ def _indented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _separated(groups: Iterable[list[str]]) -> list[str]:
-    """Groups of lines with an empty line between them; empty groups leave no trace."""
+    """Join groups of lines with an empty line between them. Empty groups are omitted."""
     lines: list[str] = []
     for group in groups:
         if lines and group:
@@ -115,7 +115,7 @@ def _items(package: PackageNode) -> list[str]:
 
 
 def world_lines(world: WorldNode) -> list[str]:
-    """What stands between a world's braces, without indentation."""
+    """Return the lines between a world's braces, without indentation."""
     includes = [_include(path) for path in world.includes]
     imports = [line for item in world.imports for line in _extern("import", item)]
     exports = [line for item in world.exports for line in _extern("export", item)]
@@ -145,7 +145,7 @@ def _extern(keyword: str, item: Extern) -> list[str]:
 
 
 def interface_lines(interface: InterfaceNode) -> list[str]:
-    """What stands between an interface's braces, without indentation."""
+    """Return the lines between an interface's braces, without indentation."""
     groups = [[_use(use) for use in interface.uses]]
     groups += [_definition(name, node, interface) for name, node in interface.types]
     groups.append(
@@ -209,4 +209,4 @@ def _type(node: TypeNode) -> str:
             if length is not None:
                 written.append(str(length))
             return f"{form}<{', '.join(written)}>" if written else form
-    raise AssertionError(f"WIT has no {node.form} without a name")
+    raise AssertionError(f"WIT has no anonymous {node.form}")

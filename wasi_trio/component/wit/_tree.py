@@ -1,4 +1,4 @@
-"""The syntax tree of WIT: what a text says, with no name resolved. ``at`` is always an offset into the text."""
+"""The unresolved syntax tree of a WIT text. ``at`` is always an offset into the text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wasi_trio.component.wit._lexer import Source
 
 
 class Name(NamedTuple):
-    """A name where something gets it; ``docs`` is the text of the doc comments in front of that."""
+    """The name of a definition. ``docs`` is the text of its doc comments."""
 
     text: str
     at: int
@@ -18,9 +18,9 @@ class Name(NamedTuple):
 
 
 class Path(NamedTuple):
-    """What ``use``, ``import``, ``export`` and ``include`` point at; ``package`` is None for this very package.
+    """The target of a ``use``, ``import``, ``export`` or ``include``. ``package`` is None for the same package.
 
-    ``renamings`` are those of an ``include``, old names and new ones.
+    ``renamings`` are the pairs of old and new names of an ``include``.
     """
 
     package: str | None
@@ -31,16 +31,14 @@ class Path(NamedTuple):
 
 
 class NamedType(NamedTuple):
-    """A type or resource named here and defined elsewhere."""
+    """A reference to a type or resource that is defined elsewhere."""
 
     name: str
     at: int
 
 
 class TypeForm(NamedTuple):
-    """A type spelled out: ``form`` is a primitive's name, or ``list``, ``result``, ``borrow`` and so on with
-    arguments.
-    """
+    """An anonymous type. ``form`` is a primitive's name, or a keyword such as ``list`` that takes ``args``."""
 
     form: str
     args: tuple[TypeNode | None, ...]
@@ -49,7 +47,7 @@ class TypeForm(NamedTuple):
 
 
 class TypeBody(NamedTuple):
-    """The inside of a record, variant, enum or flags definition, which is its ``form``."""
+    """The body of a record, variant, enum or flags definition. ``form`` is the keyword."""
 
     form: str
     members: tuple[tuple[Name, TypeNode | None], ...]
@@ -60,7 +58,7 @@ TypeNode: TypeAlias = NamedType | TypeForm | TypeBody
 
 
 class FunctionNode(NamedTuple):
-    """``resource`` is the one whose braces the function stands in; a constructor has no name of its own."""
+    """A function. ``resource`` is the resource whose braces contain it. A constructor's name is empty."""
 
     kind: FunctionKind
     resource: str | None
@@ -79,7 +77,7 @@ class Use(NamedTuple):
 
 @dataclass(slots=True)
 class InterfaceNode:
-    """A resource's definition is None."""
+    """An interface. The type node of a resource is None."""
 
     name: Name
     uses: list[Use] = field(default_factory=list)
@@ -88,19 +86,19 @@ class InterfaceNode:
 
 
 class NamedInterface(NamedTuple):
-    """``name: path``, an interface that goes by a plain name."""
+    """An interface under a plain name: ``name: path``."""
 
     name: Name
     path: Path
 
 
-#: an interface by its path, a function, an interface written out, or one that is given a name
+#: An interface's path, a function, an inline interface, or an interface under a plain name.
 Extern: TypeAlias = Path | FunctionNode | InterfaceNode | NamedInterface
 
 
 @dataclass(slots=True)
 class WorldNode:
-    """``own`` has the uses and types of the world itself, and the functions of resources among those."""
+    """A world. ``own`` has the world's own uses and types, and the functions of its resources."""
 
     name: Name
     own: InterfaceNode
@@ -111,14 +109,14 @@ class WorldNode:
 
 @dataclass(slots=True)
 class PackageNode:
-    """What one file, or one ``package ... {}`` block, adds to a package; ``name`` is None where a file does not say."""
+    """The part of a package in one file or ``package ... {}`` block. ``name`` is None if a file does not declare it."""
 
     source: Source
     name: Name | None = None
     version: str | None = None
-    #: False for a block
+    #: False for a block.
     is_file: bool = True
-    #: names for interfaces that hold within this file or block
+    #: Names for interfaces that are valid within this file or block.
     aliases: list[tuple[Name, Path]] = field(default_factory=list)
     interfaces: list[InterfaceNode] = field(default_factory=list)
     worlds: list[WorldNode] = field(default_factory=list)

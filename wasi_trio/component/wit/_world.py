@@ -1,7 +1,7 @@
-"""The world of a component as a syntax tree of WIT.
+"""The world of a component as a WIT syntax tree.
 
-Everything that a component imports and exports has a place in WIT but for a few things that no WIT text could have
-come to (an instance inside of an instance, a module, a type that is exported at the root): those become notes.
+A few imports and exports of components have no equivalent in WIT: an instance inside an instance, a module, a type that
+is exported at the root. They become notes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from wasi_trio.component.wit._tree import (
     WorldNode,
 )
 
-#: parts of types that are written out for one component; types made of types can multiply them without end
+#: Maximum number of parts of types written for one component. Types within types can multiply them exponentially.
 MAX_PARTS = 100_000
 
 PACKAGE = "root:component"
@@ -43,24 +43,23 @@ _Exports = Mapping[str, tuple[Sort, Any]]
 
 @dataclass(slots=True)
 class Described:
-    """``packages`` has the world's own first, then those of the interfaces; ``notes`` says what is not in them."""
+    """``packages`` has the world's own first, then those of the interfaces. ``notes`` lists the omitted items."""
 
     packages: list[PackageNode]
     notes: list[str]
 
 
 class _Home(NamedTuple):
-    """Where a type is to be used from."""
+    """An interface from which a type can be used, and the type's name there."""
 
     interface: Path
     name: str
 
 
 def describe(component: d.Component) -> Described:
-    """The world of a valid component, and the interfaces in it as far as the component has them.
+    """Return the world of a valid component and its interfaces, as declared by the component.
 
-    An import has no more in it than the component declares: tools leave out what it has no use for. Raises Unsupported
-    where this comes to more than can be written.
+    Tools remove unused items from imports, so an interface may be incomplete. Raises Unsupported beyond MAX_PARTS.
     """
     found = outline(component)
     return _Describer().world(found.imports.exports, found.exports.exports)
@@ -71,7 +70,7 @@ def _name(text: str) -> Name:
 
 
 def _path(name: str) -> Path | None:
-    """An interface's name as a path, None for any other name."""
+    """Return an interface's name as a path, or None for any other name."""
     full_name, version = parse_import_name(name)
     package, slash, interface = full_name.rpartition("/")
     return Path(package, interface, version, 0) if slash and is_label(interface) else None
@@ -89,15 +88,15 @@ class _Describer:
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.parts = 0
-        #: types that can be used from the interface they are in
+        #: The types that other interfaces can use.
         self.homes: dict[Named, _Home] = {}
-        #: under which name the first interface that has a resource has it
+        #: The type of each resource in the first interface that has the resource.
         self.defined_as: dict[Resource, Named] = {}
 
     def count(self) -> None:
         self.parts += 1
         if self.parts > MAX_PARTS:
-            raise Unsupported(f"the types of the component come to more than {MAX_PARTS} parts")
+            raise Unsupported(f"the types of the component have more than {MAX_PARTS} parts")
 
     def world(self, imports: _Exports, exports: _Exports) -> Described:
         world = WorldNode(_name(WORLD), InterfaceNode(_name(WORLD)))
@@ -126,12 +125,12 @@ class _Describer:
                     self.defined_as.setdefault(item.origin, item)
 
     def own_types(self, own: _Interface, imports: _Exports, exports: _Exports) -> None:
-        """The types that the world itself has, with their functions; for WIT all of them are imports."""
+        """Add the world's own types and their functions. In WIT, all of them are imports."""
         self.notes += [f"the type {name} is exported" for name, (sort, _) in exports.items() if sort is Sort.TYPE]
         own.fill([_types(imports), _types(exports)])
 
     def extern(self, own: _Interface, name: str, sort: Sort, item: Any) -> Iterable[Extern]:
-        """What a world says of an import or export other than a type."""
+        """Yield the world items for an import or export that is not a type."""
         if sort is Sort.FUNC and is_label(name):
             yield own.function(name, item)
         elif sort is Sort.INSTANCE and (path := _path(name)) is not None:
@@ -160,27 +159,27 @@ class _Describer:
 
 @dataclass(slots=True)
 class _Interface:
-    """An interface on its way into the tree; ``path`` is None for one that has no name to be used by, or the world."""
+    """An interface under construction. ``path`` is None for the world and for an interface under a plain name."""
 
     describer: _Describer
     node: InterfaceNode
     title: str
     path: Path | None
-    #: the names that types have here, by what they are
+    #: The names of types in this interface.
     names: dict[Type, str] = field(default_factory=dict)
-    #: all names here, in lower case: WIT has one space for types and functions
+    #: All names in lower case. WIT has one namespace for types and functions.
     taken: set[str] = field(default_factory=set)
-    #: the last number that was put behind a name that was taken
+    #: The last number appended to each name that was taken.
     numbers: dict[str, int] = field(default_factory=dict)
-    #: the resources that are defined here
+    #: The resources that this interface defines.
     own_resources: set[str] = field(default_factory=set)
-    #: what each name was found to be
+    #: The meaning of each known name.
     known: dict[str, object] = field(default_factory=dict)
     uses: dict[Path, list[tuple[Name, Name]]] = field(default_factory=dict)
     used_as: dict[_Home, str] = field(default_factory=dict)
 
     def fill(self, sides: list[_Exports]) -> None:
-        """Add what an interface has: of one that is imported and exported, what either side has."""
+        """Add the content of an interface. For one that is imported and exported, this merges both sides."""
         for exports in sides:
             for name, (_, item) in exports.items():
                 self.taken.add(name.lower())
@@ -195,19 +194,19 @@ class _Interface:
                 elif sort is Sort.FUNC:
                     self.resource_or_free_function(name, item)
                 else:
-                    self.note(f"has {name} in it ({sort.value})")
+                    self.note(f"contains {name} ({sort.value})")
         self.node.uses += [Use(path, tuple(names)) for path, names in self.uses.items()]
 
     def note(self, what: str) -> None:
         self.describer.notes.append(f"left out: {self.title} {what}")
 
     def new(self, name: str, meaning: object) -> bool:
-        """Whether a name is not known yet; one that is known has to mean the same."""
+        """Return whether a name is new. Add a note if a known name has another meaning."""
         if name not in self.known:
             self.known[name] = meaning
             return True
         if self.known[name] != meaning:
-            self.note(f"has another {name} where it is exported than where it is imported")
+            self.note(f"exports another {name} than it imports")
         return False
 
     # ---- definitions -------------------------------------------------------------------------------------
@@ -252,7 +251,7 @@ class _Interface:
     def resource_or_free_function(self, name: str, func: Func) -> None:
         function = self.function(name, func)
         if function.resource is not None and function.resource not in self.own_resources:
-            self.note(f"has the function {name} of a resource that is not its own")
+            self.note(f"has the function {name} of another interface's resource")
         elif self.new(name, function):
             self.node.functions.append(function)
 
@@ -270,7 +269,7 @@ class _Interface:
     # ---- types -------------------------------------------------------------------------------------------
 
     def definition(self, plain: Plain) -> TypeNode:
-        """A type as it stands in its definition."""
+        """Return the node for a type's definition."""
         scope = plain.scope
         match plain.definition:
             case d.RecordDef(fields):
@@ -287,7 +286,7 @@ class _Interface:
                 return self.form(plain, plain)
 
     def form(self, plain: Plain, item: Type) -> TypeNode:
-        """A type as it stands where it has no name here; ``item`` may have one elsewhere."""
+        """Return the node for a type without a name in this interface. ``item`` may have a name elsewhere."""
         scope = plain.scope
         match plain.definition:
             case d.PrimitiveDef(name):
@@ -340,7 +339,7 @@ class _Interface:
         return self.named_here(item, found)
 
     def used(self, type_: Named, home: _Home) -> NamedType:
-        """A type of another interface that has no name here yet, but in WIT has to have one."""
+        """Return a reference to another interface's type, which first gets the name here that WIT requires."""
         name = self.used_as.get(home)
         if name is None:
             name = self.free_name(home.name)
@@ -349,11 +348,11 @@ class _Interface:
         return NamedType(name, 0)
 
     def named_here(self, item: Type, type_: Plain | Resource) -> NamedType:
-        """A type that cannot be used from where it has a name, as that is no interface's: it is defined again."""
+        """Define a type again, because its name is in no interface that could be used. Return a reference to it."""
         wanted = item.name if isinstance(item, Named) else "unnamed"
         name = self.free_name(wanted)
         self.names[item] = self.names[type_] = name
-        self.describer.notes.append(f"the type {name} in {self.title} is the one of that name elsewhere")
+        self.describer.notes.append(f"the type {name} in {self.title} equals the type of that name elsewhere")
         self.define(name, None if isinstance(type_, Resource) else self.definition(type_))
         return NamedType(name, 0)
 

@@ -1,1 +1,1 @@
-"""Serving through an ASGI server of the user's own, and what hypercorn needs for that beside the protocol."""
+"""The ASGI application for other servers, and fixes for hypercorn."""

@@ -1,4 +1,4 @@
-"""The ASGI application (ASGI 3, HTTP): an adapter from ASGI's events to a stream of HTTP."""
+"""The ASGI application (ASGI 3, HTTP): an adapter from ASGI's events to an HTTP stream."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _TRAILERS = "http.response.trailers"
 
 
 class Application:
-    """An ASGI application that has a handler answer each request.
+    """An ASGI application that answers each request with a handler.
 
-    ``headers`` replace those of the same name in every request (names in lower case). ``adds_date`` is for a
-    server that gives responses no ``date`` header.
+    ``headers`` replace the fields of the same name in every request (names in lower case). ``adds_date`` adds a
+    ``date`` field to responses, for servers that do not.
 
-    A call returns when its response is sent, or the client has left. When the client leaves first, or the call
-    is cancelled, the guest's work on the request is dropped; what a guest does after its response goes on.
+    A call returns when its response is sent, or when the client has left. If the client leaves before that, or the call
+    is cancelled, the guest's work on the request is cancelled. A guest's work after its response continues.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Application:
 
     @classmethod
     def of(cls, service: Callable[[HttpStream], None]) -> Application:
-        """One that has a service answer each request, which may choose among handlers."""
+        """Create an application that answers each request with a service, which may choose among handlers."""
         application = cls.__new__(cls)
         application._service = service
         return application
@@ -64,7 +64,7 @@ class Application:
 
 
 class AsgiStream(HttpStream):
-    """One request of an ASGI server. The application's own task receives and sends for it, in ``run``."""
+    """One request of an ASGI server. The application's task receives and sends for it, in ``run``."""
 
     __slots__ = (
         "_abort_is_due",
@@ -86,25 +86,25 @@ class AsgiStream(HttpStream):
         super().__init__(request)
         self._scope = scope
         self._send = send
-        # Asked for before anything is read, so that it sees everything.
+        # Created before anything is read, so that it sees all content.
         self._intake = http2.intake(send) if scope["http_version"] == "2" else None
         self._upload = Upload(receive, request.body, self._intake)
         self._upload.on_left = self._leave
         self._trailers_wanted = _TRAILERS in scope.get("extensions", ()) and any(
             name == b"te" and value.strip().lower() == b"trailers" for name, value in scope["headers"]
         )
-        #: a response of which everything is there
+        #: A complete response.
         self._whole: tuple[ResponseHead, bytes, Trailers | None] | None = None
-        #: what sends any other
+        #: Sends any other response.
         self._send_later: Callable[[], Awaitable[None]] | None = None
-        #: a head that goes out with what follows it
+        #: The head, which is sent with the first content.
         self._head: dict[str, Any] | None = None
         self._has_begun = False
         self._is_over = False
         self._abort_is_due = False
-        #: an event is being sent that cannot be dropped half-way: an HTTP/2 connection would be left in disorder
+        #: Whether an event is being sent that must not be cancelled: that would corrupt an HTTP/2 connection.
         self._in_event = False
-        #: has ``run`` go on, while it receives
+        #: Interrupts ``run`` while it receives.
         self._wake: Callable[[], None] | None = None
 
     @property
@@ -118,14 +118,14 @@ class AsgiStream(HttpStream):
         return version
 
     async def run(self, service: Callable[[HttpStream], None]) -> None:
-        """Have a service answer the request; returns when the response is sent, or the client has left."""
+        """Answer the request with a service. Return when the response is sent, or the client has left."""
         upload = self._upload
         service(self)
         try:
             for _ in range(2):
-                # A guest that need not wait is done when each other task had its turn. That is cheaper to find
-                # out than to wait for its response and for events at once. Of two tasks that become runnable
-                # together trio may run either first, hence two turns.
+                # A guest that does not wait is done after one turn of all other tasks. Two checkpoints are cheaper than
+                # waiting for its response and for events at once. One is not enough, because trio may run either of two
+                # tasks first.
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 if self._whole is not None:
                     break
@@ -149,10 +149,10 @@ class AsgiStream(HttpStream):
                 await self._intake.end()
 
     async def _send_while_receiving(self) -> None:
-        """Send a response while the rest of the request is taken.
+        """Send a response while receiving the rest of the request.
 
-        This is not only for the guest's sake: hypercorn holds so many of a request's events, and when it can
-        hold no more even the sending of a response's end waits for somebody to take them.
+        hypercorn requires this: its queue for a request's events is bounded, and while the queue is full, even sending
+        the end of a response waits.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._upload.run)
@@ -168,7 +168,7 @@ class AsgiStream(HttpStream):
     # ---- the stream --------------------------------------------------------------------------------------
 
     def receive_into(self, body: Body) -> None:
-        """Nothing to do: ``run`` writes into the request's body."""
+        """Do nothing: ``run`` writes into the request's body."""
 
     def send_whole(self, head: ResponseHead, content: bytes, trailers: Trailers | None) -> None:
         if not self._is_over:
@@ -215,7 +215,7 @@ class AsgiStream(HttpStream):
             await http2.taken(self._send)
 
     async def _begin(self) -> None:
-        """Send the head, if that is still to be done; raises ClientLeft."""
+        """Send the head, unless it was sent. Raise ClientLeft."""
         if self._is_over or self._upload.client_left:
             raise ClientLeft
         if self._has_begun or self._head is None:
@@ -235,7 +235,7 @@ class AsgiStream(HttpStream):
         head = self._head
         assert head is not None
         if not trailers and "trailers" in head and http2.carries(self._send):
-            # hypercorn would send a head without a field, which h2 cannot, and looks at this again at the end.
+            # hypercorn would send trailers without a field, which h2 refuses. It reads this key again at the end.
             del head["trailers"]
         await self._send_end(b"", (trailers or []) if "trailers" in head else None)
 
@@ -246,21 +246,21 @@ class AsgiStream(HttpStream):
             self._wake_up()
 
     def _leave(self) -> None:
-        """The client is gone."""
+        """Handle the client's departure."""
         if self._in_event:
-            return  # what sends it finds out
+            return  # the sender of the event handles it
         self._is_over = True
-        self.tell_left(HttpError("connection-terminated"))
+        self.report_left(HttpError("connection-terminated"))
 
 
 async def refuse_websocket(receive: Receive, send: Send) -> None:
-    """Answer a WebSocket handshake with 403: wasi:http has no word for it."""
+    """Refuse a WebSocket handshake with 403: wasi:http does not support it."""
     await receive()
     await send({"type": "websocket.close"})
 
 
 async def pass_lifespan(receive: Receive, send: Send) -> None:
-    """Agree to every event of the server's life, where the handler's is someone else's care."""
+    """Acknowledge all lifespan events, for a handler whose owner manages its lifetime."""
     while True:
         kind = (await receive())["type"]
         await send({"type": f"{kind}.complete"})

@@ -1,9 +1,9 @@
-"""Ending a response that has begun so that the client sees it was cut.
+"""Cutting a response so that the client notices.
 
-ASGI has no word for this. An application that returns early makes hypercorn close an HTTP/1 connection, which
-shows where the response is chunked or has a length. It does not show in HTTP/1.0 without a length, where the end
-of the connection is the end of the content; and an HTTP/2 stream is just left open. Both are put right here,
-where the server is hypercorn, through the objects behind its ``send``.
+ASGI has no event for this. If an application returns early, hypercorn closes an HTTP/1 connection. The client notices
+if the response is chunked or has a length. It does not notice in HTTP/1.0 without a length, where the end of the
+connection is the end of the content. An HTTP/2 stream just stays open. This module fixes both cases for hypercorn,
+through the objects behind its ``send``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wasi_trio.serve.http._transport import reset
 
 
 async def cut_response(send: Any) -> None:
-    """End, in its middle, the response that was begun with this ASGI ``send``."""
+    """Cut the response that was begun with this ASGI ``send``."""
     stream = getattr(send, "__self__", None)
     if not isinstance(stream, HTTPStream) or stream.closed:
         return
@@ -30,16 +30,16 @@ async def cut_response(send: Any) -> None:
         try:
             protocol.connection.reset_stream(stream.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
         except h2.exceptions.ProtocolError:
-            return  # the client was faster
+            return  # the client has reset the stream already
         await protocol._flush()
-        # What is still buffered for the stream is only found to be unsendable, and dropped, once it is tried.
+        # hypercorn drops the buffered content of the stream only when it tries to send it.
         await protocol._window_updated(stream.stream_id)
     elif isinstance(protocol, H11Protocol) and _ends_with_connection(stream):
         connection = getattr(protocol.send, "__self__", None)
         transport = getattr(connection, "stream", None)
         if isinstance(transport, (trio.SocketStream, trio.SSLStream)):
             reset(transport)
-    # What hypercorn does when the application has returned, but now, while the caller still takes its events.
+    # hypercorn does this when the application returns. Here the caller still receives its events.
     await stream.app_send(None)
 
 

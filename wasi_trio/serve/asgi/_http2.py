@@ -1,13 +1,13 @@
-"""hypercorn's HTTP/2, mended where one request of a connection could hold up or end all others, or fill the memory.
+"""Fixes of hypercorn's HTTP/2, where one request can block or end the others of a connection, or exhaust memory.
 
 * A response waits for its client (``taken``).
-* A client has leave to send so much of a request at a time, and more once that was taken (``Intake``). hypercorn gives
-  leave at once, and reads nothing more of the connection while an application takes no events.
-* Content of a request that was answered before its end is dropped. In hypercorn it ends the connection.
-* A request that hypercorn can make nothing of is reset. There it ends the connection as well.
-* Trailers of a request are kept (``Intake.trailers``), which hypercorn passes over.
+* The window of a request opens only for content that was read (``Intake``). hypercorn opens it at once, and stops
+  reading from the connection while an application does not take its events.
+* Content of a request that was answered early is dropped. In hypercorn it ends the connection.
+* A request that hypercorn cannot represent is reset. In hypercorn it ends the connection.
+* Trailers of a request are kept (``Intake.trailers``). hypercorn ignores them.
 
-As ASGI has no words for this, it is done through the objects behind its ``send``, where the server is hypercorn.
+ASGI has no events for these, so this module uses the objects behind hypercorn's ``send``.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from hypercorn.protocol.http_stream import HTTPStream
 
 from wasi_trio.wasi.http._body import Trailers
 
-#: bytes that a client may send of one request before any of them was taken, as h2 tells it
+#: The initial window of a request in h2, in bytes.
 _WINDOW = 65_535
-#: bytes that it may be given leave for at once; more than twice as much cannot be said
+#: The maximum size of the connection's window, in bytes. HTTP/2 allows twice as much.
 _MOST = 1 << 30
 
 
 async def taken(send: Any) -> None:
-    """Wait until what was sent with this ASGI ``send`` has gone out, or its stream is closed, if it goes over HTTP/2.
+    """Wait until all data from this ASGI ``send`` was sent, or its stream is closed. Do nothing unless it is HTTP/2.
 
-    hypercorn itself waits only for a client that takes content now and then: one that gives no leave to send any more
-    looks to it like one that has taken all, so that it would hold content without end.
+    hypercorn waits only for a client that opens its window now and then. For a client that never does, it would buffer
+    content without limit.
     """
     found = _find(send)
     if found is not None:
@@ -45,12 +45,12 @@ async def taken(send: Any) -> None:
 
 
 def carries(send: Any) -> bool:
-    """Whether it is hypercorn's HTTP/2 that this ASGI ``send`` sends over."""
+    """Return whether this ASGI ``send`` belongs to hypercorn's HTTP/2."""
     return _find(send) is not None
 
 
 def intake(send: Any) -> Intake | None:
-    """That of the request that this ASGI ``send`` answers, if it came over HTTP/2. Ask before it is read."""
+    """Return the intake of an HTTP/2 request by its ASGI ``send``, or None. Call this before the request is read."""
     found = _find(send)
     if found is None:
         return None
@@ -59,7 +59,7 @@ def intake(send: Any) -> Intake | None:
 
 
 def patch_protocol(protocol: H2Protocol) -> Http2Connection:
-    """The patches of this protocol; the same each time. The sooner it is asked for, the more it sees."""
+    """Return the fixes of a protocol, the same object each time. They only see data received after the first call."""
     streams = protocol.streams
     if not isinstance(streams, _Streams):
         streams = protocol.streams = _Streams(protocol)
@@ -76,9 +76,9 @@ def _find(send: Any) -> tuple[H2Protocol, int] | None:
 
 
 class Intake:
-    """The content of one request, in the pieces that ASGI's events have of it while more is to come.
+    """The content of one request, as the pieces of ASGI's events that announce more.
 
-    There are at most 64 KiB that were received and are not taken.
+    At most 64 KiB are received but not taken.
     """
 
     __slots__ = ("_connection", "_stream_id")
@@ -90,25 +90,25 @@ class Intake:
 
     @property
     def trailers(self) -> Trailers | None:
-        """Those that came with the end of the request."""
+        """The trailers of the request, after its end."""
         return self._connection.trailers.get(self._stream_id)
 
     async def taken(self, count: int) -> None:
-        """So many further pieces were taken: their client may send as much again."""
+        """Acknowledge ``count`` more pieces, so that the client may send as much again."""
         for _ in range(count):
             self._connection.taken(self._stream_id)
         await self._connection.flush()
 
     async def end(self) -> None:
-        """Whatever else comes of this request is not wanted, and so counts as taken."""
+        """Acknowledge all further content of the request, which is not wanted."""
         self._connection.release(self._stream_id)
         await self._connection.flush()
 
 
 class Http2Connection:
-    """Stands between hypercorn's protocol and h2, for the requests whose content is held.
+    """Intercepts calls between hypercorn's protocol and h2 for requests with an intake.
 
-    What hypercorn acknowledges of that is kept back until it was taken.
+    It withholds hypercorn's acknowledgements of content until the content was taken.
     """
 
     def __init__(self, protocol: H2Protocol) -> None:
@@ -117,28 +117,28 @@ class Http2Connection:
         self._acknowledge = connection.acknowledge_received_data
         connection.acknowledge_received_data = self._received  # type: ignore[method-assign]
         self._receive_data = connection.receive_data
-        connection.receive_data = self._look_through  # type: ignore[method-assign, assignment]
-        # What one stream keeps back is not to be missed by others.
+        connection.receive_data = self._filter_events  # type: ignore[method-assign, assignment]
+        # Content withheld for one stream must not use up the window of others.
         connection.increment_flow_control_window(min(_WINDOW * protocol.config.h2_max_concurrent_streams, _MOST))
-        #: by stream, the sizes of pieces that were received and not taken
+        #: The sizes of received pieces that were not taken, by stream.
         self._held: dict[int, deque[int]] = {}
-        #: by stream, how many pieces were taken before hypercorn acknowledged them
+        #: The number of pieces that were taken before hypercorn acknowledged them, by stream.
         self._ahead: dict[int, int] = {}
-        #: by stream
+        #: The trailers of requests, by stream.
         self.trailers: dict[int, Trailers] = {}
 
     def hold(self, stream_id: int) -> None:
         self._held[stream_id] = deque()
         self._ahead[stream_id] = 0
 
-    def _look_through(self, data: bytes) -> list[h2.events.Event]:
-        """What hypercorn is to handle of what was received."""
+    def _filter_events(self, data: bytes) -> list[h2.events.Event]:
+        """Return the events that hypercorn must handle."""
         events = []
         begun = set()
         for event in self._receive_data(data):
             stream_id = getattr(event, "stream_id", None)
             if isinstance(event, h2.events.RequestReceived):
-                if not _can_be_asked(dict(event.headers)):
+                if not _is_representable(dict(event.headers)):
                     self._protocol.connection.reset_stream(event.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
                     continue
                 begun.add(stream_id)
@@ -175,21 +175,21 @@ class Http2Connection:
             self._acknowledge(size, stream_id)
 
     async def flush(self) -> None:
-        # Frames that are lost on their way leave the connection in disorder.
+        # A cancellation between frames would corrupt the connection.
         with trio.CancelScope(shield=True):
             await self._protocol._flush()
 
 
-def _can_be_asked(head: dict[Any, Any]) -> bool:
-    """Whether hypercorn can make a request of it, as it cannot where there is no path, or something is not ASCII."""
+def _is_representable(head: dict[Any, Any]) -> bool:
+    """Return whether hypercorn can represent a request. It needs a path, and ASCII in the path and the method."""
     return b":path" in head and head[b":path"].isascii() and head[b":method"].isascii()
 
 
-class _Gone:
-    """A stream that was answered, and that its client goes on to send."""
+class _AnsweredStream:
+    """A stream that was answered while its client still sends."""
 
     async def handle(self, event: Event) -> None:
-        """Drop it."""
+        """Drop the event."""
 
 
 class _Streams(dict[int, Any]):
@@ -199,10 +199,10 @@ class _Streams(dict[int, Any]):
         super().__init__(protocol.streams)
         self.connection = Http2Connection(protocol)
 
-    def __missing__(self, stream_id: int) -> _Gone:
-        return _Gone()
+    def __missing__(self, stream_id: int) -> _AnsweredStream:
+        return _AnsweredStream()
 
     def pop(self, stream_id: int) -> Any:  # type: ignore[override]
-        """hypercorn has closed the stream."""
+        """Remove a stream that hypercorn has closed."""
         self.connection.trailers.pop(stream_id, None)
         return super().pop(stream_id)

@@ -1,4 +1,4 @@
-"""What a worker process of hypercorn needs beside the application, to end as its requests would have it."""
+"""A fix for the shutdown of hypercorn's worker processes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ import trio
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """Within, let this worker finish its requests even if other workers have finished theirs. To be used under trio.
+    """Let this worker finish its requests although another worker has ended. Use it under trio.
 
-    As soon as one of its workers has ended, hypercorn sends SIGTERM to those that have not, and all that they have
-    under way would be lost. Once it has told them to end that says nothing new, so it is left at that;
-    ``graceful_timeout`` still holds. Before, SIGTERM ends this process as it always does. Has no effect where there are
-    no such workers.
+    When one of its workers ends, hypercorn sends SIGTERM to the others, which would lose their active requests. If
+    hypercorn has already told this worker to shut down, this block ignores SIGTERM. ``graceful_timeout`` still applies.
+    Otherwise SIGTERM ends the process as usual. The block has no effect outside hypercorn's workers.
     """
     told = _shutdown_event()
     if told is None:
@@ -27,13 +26,13 @@ def finishing() -> Iterator[None]:
         return
     token = trio.lowlevel.current_trio_token()
 
-    def heed() -> None:
+    def handle() -> None:
         if not told.is_set():
             signal.signal(signal.SIGTERM, before)
             signal.raise_signal(signal.SIGTERM)
 
-    # Not in the handler itself: what it interrupts may hold the event's lock.
-    before = signal.signal(signal.SIGTERM, lambda *_: token.run_sync_soon(heed))
+    # Not handled within the signal handler, because the interrupted code may hold the event's lock.
+    before = signal.signal(signal.SIGTERM, lambda *_: token.run_sync_soon(handle))
     try:
         yield
     finally:
@@ -41,7 +40,7 @@ def finishing() -> Iterator[None]:
 
 
 def _shutdown_event() -> Event | None:
-    """That by which hypercorn tells this process to end, if it is a worker of its."""
+    """Return the event by which hypercorn tells this process to shut down, if it is one of hypercorn's workers."""
     arguments: dict[str, Any] = getattr(multiprocessing.current_process(), "_kwargs", {})
     event = arguments.get("shutdown_event")
     return event if isinstance(event, Event) else None

@@ -1,4 +1,4 @@
-"""A request in the words of ASGI made into one in the words of WASI."""
+"""Conversion of an ASGI request into a WASI request."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ Scope = MutableMapping[str, Any]
 
 
 def build_request(scope: Scope) -> Request:
-    """The request of an ASGI ``http`` scope.
+    """Convert an ASGI ``http`` scope into a request.
 
-    Its body is one still to be written, or one that has ended where HTTP/1's framing says that there is none.
-    Fields that belong to the connection are left in: every ``fields`` that a guest sees leaves them out.
-    Its path is what follows the scope's ``root_path``, where the application is mounted, as a guest knows nothing of
-    that; one that does not begin so is taken to be without it already.
+    Its body is still to be written, or is finished if HTTP/1's framing announces no content. Fields about the
+    connection stay; the ``fields`` that a guest sees leave them out. The path is the part below the scope's
+    ``root_path``, because a guest does not know where it is mounted. A path outside of ``root_path`` stays as it is.
     """
     headers: list[tuple[str, bytes]] = []
     authority: str | None = None
-    # Only HTTP/1 says in its headers whether content follows.
+    # Only HTTP/1 announces content in its fields.
     has_body = not scope["http_version"].startswith("1")
     for name, value in scope["headers"]:
         if name == b"host":
@@ -46,13 +45,13 @@ def build_request(scope: Scope) -> Request:
     if not target.startswith("/"):
         scheme, authority, target = _split_target(scope["method"], scheme, authority, target)
     if authority is None and scope.get("server") is not None:
-        # HTTP/1.0 needs no host header; then it is the address that was connected to.
+        # HTTP/1.0 does not require a host field. Use the address that the client connected to.
         authority = _address(*scope["server"])
     return Request(scope["method"], scheme, authority, target, headers, Body() if has_body else Body.empty())
 
 
 def _split_target(method: str, scheme: str, authority: str | None, target: str) -> tuple[str, str | None, str]:
-    """Scheme, authority and path of a request target that is not just a path (RFC 9112, section 3.2)."""
+    """Return the scheme, the authority and the path of a target in another form than a path (RFC 9112, section 3.2)."""
     if method == "CONNECT":
         return scheme, target, ""
     prefix, separator, rest = target.partition("://")

@@ -1,4 +1,4 @@
-"""The client's end of an exchange, as ASGI tells of it: content of the request, then that the client has left."""
+"""The client's side of an ASGI exchange: the content of the request, then the client's departure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wasi_trio.serve.asgi._http2 import Intake
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 
-#: pieces up to this size are kept together
+#: The size up to which pieces are joined.
 _SMALL = 4096
 
 Message = MutableMapping[str, Any]
@@ -20,10 +20,10 @@ Receive = Callable[[], Awaitable[Message]]
 
 
 class Upload:
-    """Takes the events of one request from an ASGI server, its content into ``body``, no faster than that is read.
+    """Receives the events of one request from an ASGI server, and writes its content into ``body`` as that is read.
 
-    Over HTTP/1 no further event is taken meanwhile. Over HTTP/2 events of all requests come one after the other, so
-    that each has to be taken at once; there it is the client that waits, by what the request's ``intake`` tells it.
+    In HTTP/1 it receives no further event while the body is full. In HTTP/2 the events of all requests come from one
+    task, so it must receive each event at once. There ``intake`` makes the client wait.
     """
 
     __slots__ = (
@@ -41,22 +41,22 @@ class Upload:
         self._receive = receive
         self.body = body
         self._intake = intake
-        #: content received for which the body had no room yet
+        #: The received content for which the body has no room.
         self._pending: deque[Piece] = deque()
-        #: of how many events each is
+        #: The number of events in each piece.
         self._counts: deque[int] = deque()
-        #: the server has given all of the request
+        #: Whether all of the request was received.
         self.complete = body.finished
         self.client_left = False
-        #: called once, when the client has left
+        #: Called once when the client has left.
         self.on_left: Callable[[], None] | None = None
 
     async def run(self) -> None:
-        """Take events until there is the one that the client has left.
+        """Receive events until the client has left.
 
-        Cancelling this loses nothing, and it can be run again. Content that nobody reads any more is taken and
-        dropped: a client may be one that reads no response before it has sent everything. That it has left may be
-        known before; but whoever gives the events waits until all are taken, and may be the one who has found it out.
+        Cancellation loses nothing, and ``run`` may be called again. Content without a reader is received and dropped,
+        because some clients read only after sending everything. If the client's departure is known earlier, this
+        continues, because the server may wait until all events are received.
         """
         while True:
             if self._pending:
@@ -71,11 +71,11 @@ class Upload:
 
     @property
     def _trailers(self) -> Trailers | None:
-        """Those of the request, of which ASGI does not tell."""
+        """The trailers of the request, which ASGI does not contain."""
         return None if self._intake is None else self._intake.trailers
 
     def _accept(self, message: Message) -> bool:
-        """Take an event; whether it is that the client has left."""
+        """Handle an event. Return whether it reports the client's departure."""
         kind = message["type"]
         if kind == "http.request":
             content: bytes = message.get("body", b"")
@@ -92,7 +92,7 @@ class Upload:
     def _hold(self, content: Piece) -> None:
         pending = self._pending
         if pending and len(content) <= _SMALL:
-            # One object for each byte would take a hundred times its size.
+            # One object for each byte would take a hundred times the memory.
             last = pending[-1]
             if type(last) is bytearray:
                 last += content
@@ -103,7 +103,7 @@ class Upload:
         self._counts.append(1)
 
     def _fits(self) -> bool:
-        """Whether there is room for all that is pending, or nobody reads it."""
+        """Return whether the body has room for all pending content, or no reader."""
         body = self.body
         return body.closed or body.finished or sum(map(len, self._pending)) <= body.permit()
 
@@ -125,7 +125,7 @@ class Upload:
                 await self._intake.taken(count)
 
     async def _write_while_receiving(self) -> bool:
-        """Write all that is pending, and that comes meanwhile; whether the client has left."""
+        """Write all pending content while receiving more. Return whether the client has left."""
         left = False
         async with trio.open_nursery() as nursery:
 
@@ -139,7 +139,7 @@ class Upload:
         return left
 
     def leave(self) -> None:
-        """The client has left, however that came to be known."""
+        """Handle the client's departure, from whatever source."""
         if not self.client_left:
             self.client_left = True
             self.end()
@@ -147,5 +147,5 @@ class Upload:
                 self.on_left()
 
     def end(self) -> None:
-        """The exchange is over: a guest that still reads finds the request cut short, unless it had all of it."""
+        """End the exchange. A guest that still reads finds the request truncated, unless it has received all of it."""
         self.body.abort(HttpError("connection-terminated"))

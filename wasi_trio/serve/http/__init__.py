@@ -1,1 +1,1 @@
-"""HTTP as a server speaks it, over sockets; ``_stream.HttpStream`` is all that the rest of the server sees of it."""
+"""The server's side of HTTP over sockets. The rest of the server only sees ``_stream.HttpStream``."""

@@ -1,4 +1,4 @@
-"""What an access log is told of a response."""
+"""The record of a response for the access log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wasi_trio.serve.http._heads import Fields
 
 
 class AccessRecord(NamedTuple):
-    """A request and its response, which has gone out or was cut; ``seconds`` is the time between both."""
+    """A request and its response, which was sent or cut. ``seconds`` is the time between the two."""
 
     client: tuple[str, int] | None
     version: str
@@ -20,7 +20,7 @@ class AccessRecord(NamedTuple):
     status: int
     response_headers: list[tuple[bytes, bytes]]
     seconds: float
-    #: such as the instance that the request had
+    #: Fields that identify the request, such as its instance.
     about: Mapping[str, str]
 
 

@@ -1,4 +1,4 @@
-"""What connections of either protocol have in common: their socket, their tasks, their times, their end."""
+"""The common part of HTTP/1 and HTTP/2 connections: the socket, the tasks, the timeouts and the end."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from wasi_trio.wasi.http._errors import HttpError
 
 logger = get_logger("wasi_trio.serve")
 
-#: seconds for which a client may go on to send when its connection is over, and for TLS to say that it is
+#: The time for reading from a client after the end of its connection, and for the end of TLS, in seconds.
 LINGER = 2.0
-#: bytes of that which are read, and dropped
+#: The number of bytes read and dropped in that time.
 MOST_LINGERED = 256 << 10
 
 
 class Phase(IntEnum):
-    """How far a server is with its end."""
+    """The phase of a server's shutdown."""
 
     SERVING = 0
-    #: requests are taken, and clients told to send further ones elsewhere
+    #: The server accepts requests, and tells clients to send further ones elsewhere.
     LEAVING = 1
-    #: requests under way are the last
+    #: The server finishes active requests, and accepts no more.
     STOPPING = 2
 
 
 @dataclass(slots=True)
 class Front:
-    """What the connections of a server share. ``service`` answers a request; it must not wait."""
+    """The state shared by a server's connections. ``service`` answers a request, and must not wait."""
 
     service: Callable[[HttpStream], None]
     limits: ConnectionLimits
     turns: Turns
-    #: what connections hold is counted in
+    #: The account that counts the memory held by connections.
     account: Account
     access_log: AccessLog | None = None
     phase: Phase = Phase.SERVING
 
 
 class Connection(ABC):
-    """One client's connection, served by ``run`` until it ends."""
+    """A client's connection, served by ``run`` until its end."""
 
     def __init__(self, stream: Stream, front: Front, nursery: trio.Nursery) -> None:
         self.stream = stream
@@ -63,52 +63,52 @@ class Connection(ABC):
         self.nursery = nursery
         self.input = Input(stream)
         self.output = Output(stream, nursery, self.client_left, front.account)
-        #: when, in trio's time, ``expire`` is called
+        #: The time at which ``expire`` is called, in trio's time.
         self.deadline = trio.current_time() + self.limits.keep_alive_timeout
-        #: since when nothing was sent to a client that has ended its side
+        #: The time of the last byte sent to a client that has closed its side.
         self.half_closed_since = math.inf
-        #: the client's address and port, where it has any
+        #: The client's address and port, if it has any.
         self.peer = _peer_of(stream)
-        #: why a request that is under way loses its client
+        #: The error for an active request that loses its client.
         self.reason = HttpError("connection-terminated")
         self.scheme = "http" if isinstance(stream, trio.SocketStream) else "https"
 
     @abstractmethod
     async def run(self, data: bytes = b"") -> bytes | None:
-        """Serve the connection to its end. ``data`` was received already.
+        """Serve the connection to its end. ``data`` was already received.
 
-        What is returned, if anything, is for the other protocol.
+        Return received bytes for the other protocol, if the client speaks that.
         """
 
     @abstractmethod
     def client_left(self) -> None:
-        """The client is gone: tell the requests under way, and end."""
+        """Report the client's departure to active requests, and end the connection."""
 
     @abstractmethod
     def expire(self) -> None:
-        """The deadline has passed."""
+        """Handle the passing of the deadline."""
 
     @abstractmethod
     def leave(self) -> None:
-        """The server ends soon: tell the client, as soon as the protocol can, to send further requests elsewhere."""
+        """Tell the client to send further requests elsewhere, as soon as the protocol allows it."""
 
     @abstractmethod
     def stop(self) -> None:
-        """The server ends: take no more requests."""
+        """Accept no more requests."""
 
     @property
     def local_address(self) -> str:
-        """The address that the client connected to, as an authority; empty for a Unix socket."""
+        """The address that the client connected to, as an authority. Empty for a Unix socket."""
         name = socket_of(self.stream).getsockname()
         if not isinstance(name, tuple):
             return ""
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
     def check(self, now: float) -> None:
-        """See to the times that are over; called now and then."""
+        """Handle expired timeouts. The server calls this at intervals."""
         limits, output = self.limits, self.output
         if output.size and now >= output.progressed_at + limits.send_timeout:
-            logger.warning("a connection is closed: its client took nothing for %g s", limits.send_timeout)
+            logger.warning("closed a connection: no progress in sending for %g s", limits.send_timeout)
             self.reason = HttpError("connection-write-timeout")
             self.cut()
         elif now >= self.deadline:
@@ -122,7 +122,7 @@ class Connection(ABC):
             self.cut()
 
     def serve(self, stream: HttpStream) -> None:
-        """Have a request answered; what fails there is the server's fault, and reaches that request alone."""
+        """Have a request answered. An exception there is the server's fault, and affects that request alone."""
         try:
             self.front.service(stream)
         except Exception:
@@ -132,12 +132,12 @@ class Connection(ABC):
             stream.send_whole(ResponseHead(500, headers), content, None)
 
     def release(self) -> None:
-        """The connection has ended: refer to nobody, so that no cycle is left to garbage collection."""
+        """Drop all references at the end of the connection, so that no cycle remains."""
         self.output.release()
         del self.nursery
 
     def log(self, stream: HttpStream, head: ResponseHead, began_at: float) -> None:
-        """Tell the access log, if there is one, of a response that is over."""
+        """Write a finished response to the access log, if there is one."""
         if self.front.access_log is None:
             return
         request = stream.request
@@ -156,36 +156,36 @@ class Connection(ABC):
         stream.about = None
         self.front.access_log(record)
 
-    def tell_refused(self, error: BadRequest) -> None:
-        """A client has sent what is no request: nothing else tells of that, the access log neither."""
-        who = "a client" if self.peer is None else self.peer[0]
-        logger.info("what %s sent is refused as no request (%d): %s", who, error.status, shown(str(error)))
+    def log_refused(self, error: BadRequest) -> None:
+        """Log a malformed request, which the access log does not contain."""
+        client = "a client" if self.peer is None else self.peer[0]
+        logger.info("refused a malformed request of %s (%d): %s", client, error.status, shown(str(error)))
 
-    def look_up(self) -> None:
-        """See whether the client has left, where what it sends is not read; called now and then."""
+    def poll_client(self) -> None:
+        """Check whether the client has left, while the server does not read from it."""
         if is_broken(self.stream):
             self.cut()
         elif has_ended(self.stream):
             self.client_ended()
 
     def client_ended(self) -> None:
-        """The client of a request has ended its side; it may be gone, or only have nothing more to send."""
+        """Handle the end of the client's side. The client may have left, or may have nothing more to send."""
         if not self.limits.half_closed_timeout:
             self.cut()
         elif self.half_closed_since == math.inf:
             self.half_closed_since = trio.current_time()
 
     def cut(self) -> None:
-        """End at once; the client sees that the connection is broken."""
+        """Close the connection at once, so that the client sees an error."""
         if not self.output.broken:
             reset(self.stream)
             self.output.fail()
 
     async def linger(self) -> None:
-        """Close in good order: send what is queued, say that nothing follows, and read for a while.
+        """Close in order: send the queued data, end the sending side, and read for a while.
 
-        A socket that closes with something unread is reset by the system, and the client may lose what it was sent
-        (RFC 9112, section 9.6).
+        If a socket closes with unread data, the system resets the connection. The client may then lose the end of its
+        response (RFC 9112, section 9.6).
         """
         await self.output.drain()
         with trio.move_on_after(LINGER):
@@ -205,5 +205,5 @@ def _peer_of(stream: Stream) -> tuple[str, int] | None:
     try:
         name = socket_of(stream).getpeername()
     except OSError:
-        return None  # it is gone already
+        return None  # the client has left already
     return (name[0], name[1]) if isinstance(name, tuple) else None

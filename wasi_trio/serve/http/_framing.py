@@ -1,4 +1,4 @@
-"""Where the content of a request over HTTP/1 ends, by its length or in chunks (RFC 9112, sections 6.2 and 7.1)."""
+"""The framing of request content in HTTP/1: by length or in chunks (RFC 9112, sections 6.2 and 7.1)."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from abc import ABC, abstractmethod
 from wasi_trio.serve.http._heads import BadRequest, Fields, read_trailers
 from wasi_trio.wasi.http._body import Piece
 
-#: the line before a chunk
+#: The line before a chunk.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t !-~\x80-\xff]{0,256})?\r\n")
-#: bytes that the line before a chunk may have
+#: The maximum length of the line before a chunk.
 _LONGEST_LINE = 512
-#: bytes of a piece of content from which on it is cheaper not to copy it
+#: The size of a piece of content from which a view is cheaper than a copy.
 _WORTH_A_VIEW = 4096
-#: chunks that are decoded at a time, so that others have their turn
+#: The maximum number of chunks decoded at a time, so that other tasks run in between.
 _MOST_CHUNKS = 256
 
 
 class Content(ABC):
-    """The content of a request that is being received."""
+    """The content of a request while it is received."""
 
     __slots__ = ("complete", "trailers")
 
     def __init__(self) -> None:
-        #: what follows is no content
+        #: Whether the content has ended.
         self.complete = False
-        #: the fields after the content, once it is complete
+        #: The trailer fields, once the content is complete.
         self.trailers: Fields | None = None
 
     @abstractmethod
     def decode(self, data: bytes) -> tuple[list[Piece], bytes]:
-        """The content in ``data``, which follows what was decoded before, and the undecoded rest.
+        """Decode the next part of the content. Return its pieces and the undecoded rest of ``data``.
 
-        More of the rest may be decoded at once. The pieces keep at most twice their size in memory. Raises BadRequest.
+        The rest may contain more content that can be decoded at once. The pieces keep at most twice their size in
+        memory. Raise BadRequest for malformed framing.
         """
 
     @property
     @abstractmethod
     def left(self) -> int | None:
-        """How many bytes of content are still to come; None if that is unknown."""
+        """The number of content bytes still to come, or None if it is unknown."""
 
 
 class SizedContent(Content):
@@ -67,18 +68,18 @@ class SizedContent(Content):
 
 
 class ChunkedContent(Content):
-    """Content in chunks. Trailers have at most ``trailers_limit`` bytes."""
+    """Content in chunks. ``trailers_limit`` is the maximum size of the trailers in bytes."""
 
     __slots__ = ("_after_chunk", "_in_chunk", "_last", "_trailers_limit")
 
     def __init__(self, trailers_limit: int) -> None:
         super().__init__()
         self._trailers_limit = trailers_limit
-        #: bytes that are left of a chunk
+        #: The number of bytes left of the current chunk.
         self._in_chunk = 0
-        #: the line end after a chunk comes next
+        #: Whether the line end after a chunk comes next.
         self._after_chunk = False
-        #: the last chunk was read, trailers come next
+        #: Whether the last chunk was read, so that trailers come next.
         self._last = False
 
     @property
@@ -105,7 +106,7 @@ class ChunkedContent(Content):
                 if end_of_chunk == b"\r":
                     break
                 if end_of_chunk != b"\r\n":
-                    raise BadRequest("a chunk is longer than it said")
+                    raise BadRequest("a chunk is longer than announced")
                 line += 2
             header = _CHUNK.match(data, line)
             if header is None:

@@ -1,8 +1,8 @@
-"""Heads of requests, and the rules that each has to keep (RFC 9110, RFC 9112, RFC 9113, RFC 3986).
+"""The heads of requests, and their validation (RFC 9110, RFC 9112, RFC 9113, RFC 3986).
 
-httptools (llhttp) splits a head into its parts. It is given one whole head at a time and nothing behind it, so that its
-own ideas of content, upgrades and methods have no effect: the method is cut off before, as HTTP has any number of them
-and llhttp knows some forty. h11 takes twelve times as long for the same head.
+httptools (llhttp) splits a head into its parts. It receives one complete head at a time and nothing after it, so that
+its rules for content and upgrades have no effect. It also receives GET in place of the method, because HTTP allows any
+method and llhttp knows some forty. h11 takes twelve times as long for the same head.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from ipaddress import AddressValueError, IPv6Address
 
 import httptools
 
-#: field lines as a peer sent them, names in lower case
+#: Field lines as received, with names in lower case.
 Fields = list[tuple[str, bytes]]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
-#: what no field value may contain (RFC 9110, section 5.5)
+#: The bytes that a field value must not contain (RFC 9110, section 5.5).
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-#: a path by RFC 3986, section 3.3, and a query; brackets in either, and the rest in a query, are what browsers send
+#: A path (RFC 3986, section 3.3) and a query. Browsers also send brackets in both, and the other extra bytes in
+#: queries.
 _PATH_AND_QUERY = re.compile(r"/[!$-;=@-Z_a-z~\[\]]*(?:\?[!$-;=?-Z_a-z~\[\]{}|\\^`]*)?\Z")
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[-._~0-9A-Za-z%!$&'()*+,;=]*)(?::[0-9]{0,5})?\Z")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*\Z")
 _LENGTH = re.compile(rb"[0-9]{1,20}\Z")
 
-#: the names that most requests have, so that they are not decoded each time
+#: Common field names, so that most names need no decoding.
 _NAMES = {
     spelled.encode(): name
     for name in [
@@ -68,7 +69,7 @@ _NAMES = {
 
 
 class BadRequest(Exception):
-    """A request that HTTP does not have; ``status`` tells the client, the message is one line."""
+    """A request that violates HTTP. ``status`` is the status for the client, and the message is one line."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -77,7 +78,7 @@ class BadRequest(Exception):
 
 @dataclass(slots=True)
 class Http1Head:
-    """A request's head as HTTP/1 sends it; ``length`` is that of its content, None for chunks."""
+    """The head of an HTTP/1 request. ``length`` is the length of its content, or None for chunks."""
 
     method: str
     scheme: str | None
@@ -92,7 +93,7 @@ class Http1Head:
 
 
 class _Collector:
-    """What httptools calls."""
+    """The callbacks for httptools."""
 
     __slots__ = ("headers", "url")
 
@@ -108,7 +109,7 @@ class _Collector:
 
 
 def _split(data: bytes) -> tuple[_Collector, str]:
-    """The parts of a head that begins with GET, and its HTTP version; raises BadRequest."""
+    """Split a head that begins with GET. Return its parts and the HTTP version. Raise BadRequest."""
     collector = _Collector()
     parser = httptools.HttpRequestParser(collector)
     try:
@@ -121,7 +122,7 @@ def _split(data: bytes) -> tuple[_Collector, str]:
 
 
 def read_head(data: bytes) -> Http1Head:
-    """The head of a request over HTTP/1, of which ``data`` is all, with the empty line; raises BadRequest."""
+    """Parse the complete head of an HTTP/1 request, with the empty line at its end. Raise BadRequest."""
     method = _TOKEN.match(data)
     if method is None or data[method.end() : method.end() + 1] != b" ":
         raise BadRequest("the request does not begin with a method")
@@ -134,7 +135,7 @@ def read_head(data: bytes) -> Http1Head:
 
 
 def read_trailers(data: bytes) -> Fields:
-    """The fields of a trailer section, with the empty line that ends it; raises BadRequest."""
+    """Parse a trailer section, with the empty line at its end. Raise BadRequest."""
     collector, _ = _split(b"GET / HTTP/1.0\r\n" + data)
     return [(_name(name), checked(value)) for name, value in collector.headers]
 
@@ -144,20 +145,20 @@ def _name(name: bytes) -> str:
 
 
 def checked(value: bytes) -> bytes:
-    """A field's value; raises BadRequest where it contains a control character."""
+    """Return a field value. Raise BadRequest if it contains a control character."""
     if _FORBIDDEN_IN_VALUE.search(value):
         raise BadRequest("a field's value contains a control character")
     return value
 
 
 def check_name(name: str) -> None:
-    """Raises BadRequest unless it is a field name in lower case, as HTTP/2 requires."""
+    """Raise BadRequest unless ``name`` is a field name in lower case, as HTTP/2 requires."""
     if not _FIELD_NAME.fullmatch(name):
         raise BadRequest("a malformed field name")
 
 
 def check_method(method: str) -> None:
-    """Raises BadRequest unless it is a method that is supported."""
+    """Raise BadRequest unless ``method`` is a supported method."""
     if not _TOKEN.fullmatch(method.encode("latin-1")):
         raise BadRequest("a malformed method")
     if method == "CONNECT":
@@ -165,13 +166,13 @@ def check_method(method: str) -> None:
 
 
 def check_path(path: str, method: str) -> None:
-    """Raises BadRequest unless it is a path with an optional query, or the ``*`` of OPTIONS."""
+    """Raise BadRequest unless ``path`` is a path with an optional query, or ``*`` for OPTIONS."""
     if not _PATH_AND_QUERY.match(path) and not (path == "*" and method == "OPTIONS"):
         raise BadRequest("a malformed request target")
 
 
 def check_authority(authority: str) -> None:
-    """Raises BadRequest unless it is a host with an optional port; it may be empty (RFC 9110, section 7.2)."""
+    """Raise BadRequest unless ``authority`` is a host with an optional port, or empty (RFC 9110, section 7.2)."""
     found = _AUTHORITY.match(authority)
     if found is None:
         raise BadRequest("a malformed host")
@@ -183,25 +184,25 @@ def check_authority(authority: str) -> None:
 
 
 def check_scheme(scheme: str) -> None:
-    """Raises BadRequest unless it is the scheme of a URI."""
+    """Raise BadRequest unless ``scheme`` is a URI scheme."""
     if not _SCHEME.match(scheme):
         raise BadRequest("a malformed scheme")
 
 
 def read_length(value: bytes) -> int:
-    """The value of ``content-length``; raises BadRequest."""
+    """Parse the value of ``content-length``. Raise BadRequest."""
     if not _LENGTH.match(value):
         raise BadRequest("a malformed content-length")
     return int(value)
 
 
 def tokens(value: bytes) -> list[bytes]:
-    """The members of a list of tokens, in lower case."""
+    """Return the members of a list of tokens, in lower case."""
     return [token.strip(b" \t") for token in value.lower().split(b",")]
 
 
 class _Reader:
-    """Reads the fields of one head for what they mean to the connection."""
+    """Parses the fields of a head that concern the connection."""
 
     def __init__(self, method: str, target: str, minor_version: int) -> None:
         self._method = method
@@ -257,13 +258,13 @@ class _Reader:
 
     def _on_expect(self, value: bytes) -> None:
         if value.lower() != b"100-continue":
-            raise BadRequest("an expectation that is not supported", 417)
+            raise BadRequest("an unsupported expectation", 417)
         self._expects_continue = True
 
     def _on_te(self, value: bytes) -> None:
         self._accepts_trailers = self._accepts_trailers or b"trailers" in tokens(value)
 
-    _HANDLERS = {  # noqa: RUF012 - it is only read
+    _HANDLERS = {  # noqa: RUF012 - read only
         "host": _on_host,
         "content-length": _on_length,
         "transfer-encoding": _on_coding,
@@ -273,14 +274,14 @@ class _Reader:
     }
 
     def _length(self) -> int | None:
-        """How long the content is, None for chunks (RFC 9112, section 6)."""
+        """Return the length of the content, or None for chunks (RFC 9112, section 6)."""
         if self._codings:
             if self._lengths:
                 raise BadRequest("both content-length and transfer-encoding")
             if self._minor_version == 0:
                 raise BadRequest("transfer-encoding in HTTP/1.0")
             if self._codings != [b"chunked"]:
-                raise BadRequest("a transfer coding that is not supported", 501)
+                raise BadRequest("an unsupported transfer coding", 501)
             return None
         if not self._lengths:
             return 0
@@ -289,7 +290,7 @@ class _Reader:
         return read_length(self._lengths[0])
 
     def _split_target(self) -> tuple[str | None, str | None, str]:
-        """Scheme, authority and path of the target (RFC 9112, section 3.2)."""
+        """Return the scheme, authority and path of the target (RFC 9112, section 3.2)."""
         host, target = self._host, self._target
         if host is None:
             if self._minor_version == 1:

@@ -1,4 +1,4 @@
-"""A connection over HTTP/1: one task receives, and a response goes out where it is written."""
+"""HTTP/1 connections. One task receives. Responses are sent by the code that writes them."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from wasi_trio.wasi.http._messages import Request
 
 logger = get_logger("wasi_trio.serve")
 
-#: bytes that a request's body has room for when more is received for it
+#: The free space that a request's body needs before more is received for it.
 _LEAST_ROOM = 64 << 10
-#: bytes of further requests that are read while one is under way
+#: The maximum size of further requests read during an active one.
 _MOST_AHEAD = 64 << 10
-#: seconds after which a connection that is not read is looked at: its end is only seen behind what was sent
+#: The interval for checking a client that is not read from, in seconds. Reading shows its end only after its data.
 _LOOK_UP = 1.0
-#: bytes of a response from which on it is cheaper not to join it with its head
+#: The size of content from which a separate write is cheaper than a copy next to the head.
 _WORTH_APART = 8 << 10
 
 
 class Http1Connection(Connection):
-    """A connection over HTTP/1.0 or HTTP/1.1.
+    """An HTTP/1.0 or HTTP/1.1 connection.
 
-    Its task receives for as long as the connection lasts, so that it sees the client leave. A request's content goes to
-    its body. On a plain socket the guest receives by itself when it finds nothing there: it need not wait for the event
-    loop, which costs more than everything else about so many bytes.
+    Its task receives during the whole connection, so it notices when the client leaves. Request content goes into the
+    request's body. On a plain socket, a guest that finds its body empty receives by itself. Waiting for the event loop
+    would cost more than all other work on these bytes.
     """
 
     def __init__(self, stream: Stream, front: Front, nursery: trio.Nursery) -> None:
         super().__init__(stream, front, nursery)
         self.protocol = Http1Protocol(self.limits.max_head)
-        #: the request that is being answered
+        #: The active request.
         self.current: Http1Stream | None = None
-        #: where the content goes that is being received
+        #: The body that receives the current content.
         self._body: Body | None = None
-        #: content was received that may not have been decoded yet
+        #: Whether undecoded content may be present.
         self._decodable = False
-        #: bytes of content that nobody wanted, and those that were given to the body
+        #: The numbers of content bytes that were dropped, and given to the body.
         self._dropped = self._given = 0
-        #: the guest has asked for some
+        #: Whether the guest has asked for content.
         self._asked = False
         self._requests_left = self.limits.max_requests
-        #: for how long the guest has received by itself, and sent
+        #: The time that the guest has spent receiving by itself, and sending.
         self._time_slice = TimeSlice()
         self.time_slice = TimeSlice()
-        #: around what the task does; cancelled to have it look again while it is parked
+        #: The scope of the task's current wait. Cancelling it makes a parked task check the state again.
         self._turn = trio.CancelScope()
         self._parked = False
 
@@ -77,7 +77,7 @@ class Http1Connection(Connection):
                 return self.protocol.take_rest()
             if self.protocol.sending is Sending.CLOSED and self.protocol.ends_with_connection:
                 await self.output.drain()
-                self.cut()  # by an orderly end the client would take it for the response's
+                self.cut()  # the client would take an orderly end for the end of the response
             else:
                 await self.linger()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -85,7 +85,7 @@ class Http1Connection(Connection):
         return None
 
     async def _serve(self) -> bool:
-        """Receive until the connection is over, which it returns. May be cancelled and called again."""
+        """Receive until the connection is over, and return whether it is. Safe to cancel and call again."""
         protocol = self.protocol
         while not self.output.broken:
             receiving, sending = protocol.receiving, protocol.sending
@@ -115,21 +115,21 @@ class Http1Connection(Connection):
             self._parked = False
 
     async def _pause(self) -> None:
-        """Read nothing until the response has ended, or for a while."""
+        """Read nothing until the response ends, or for a while."""
         self._parked = True
         try:
             await trio.sleep(_LOOK_UP)
         finally:
             self._parked = False
-        self.look_up()
+        self.poll_client()
 
-    def moved(self) -> None:
-        """Have the task look again, though it has received nothing."""
+    def wake(self) -> None:
+        """Make the parked task check the state again."""
         if self._parked:
             self._turn.cancel()
 
     def _accept(self, data: bytes) -> None:
-        """Take what was received outside of content."""
+        """Accept data outside of content."""
         if data:
             self.protocol.receive(data)
         else:
@@ -144,7 +144,7 @@ class Http1Connection(Connection):
             self.protocol.receive_end()
 
     def _next_request(self) -> bool:
-        """Begin the next request, if its head is there, or answer that it is none; whether either was done."""
+        """Begin the next request if its head is complete, or refuse it. Return whether either was done."""
         protocol = self.protocol
         try:
             head = protocol.next_head()
@@ -172,8 +172,8 @@ class Http1Connection(Connection):
         return True
 
     def _refuse(self, error: BadRequest) -> None:
-        """Answer a malformed request, and end the connection."""
-        self.tell_refused(error)
+        """Refuse a malformed request, and end the connection."""
+        self.log_refused(error)
         protocol = self.protocol
         protocol.receive_end()
         if protocol.sending is Sending.CONTENT:
@@ -186,7 +186,7 @@ class Http1Connection(Connection):
         self._leave()
 
     def _leave(self) -> None:
-        """The request under way has no client any more."""
+        """Report to the active request that its client has left."""
         stream, self.current = self.current, None
         if stream is not None:
             stream.leave(self.reason)
@@ -194,7 +194,7 @@ class Http1Connection(Connection):
     # ---- content of requests -----------------------------------------------------------------------------
 
     def receive_into(self, body: Body) -> None:
-        """Give the content of the request that has just begun to a body."""
+        """Direct the content of the current request to a body."""
         if self.protocol.receiving is Receiving.CONTENT:
             self._body = body
             self._dropped = self._given = 0
@@ -203,7 +203,7 @@ class Http1Connection(Connection):
             body.on_underflow = self._underflow
 
     async def _receive_content(self) -> None:
-        """Take some content, or wait for some or for room for it."""
+        """Take some content, or wait for content or for space in the body."""
         body = self._body
         if self._is_unwanted():
             self.protocol.receive_end()
@@ -216,7 +216,7 @@ class Http1Connection(Connection):
             await self._receive_some(body)
 
     def _is_unwanted(self) -> bool:
-        """Whether the response is out and the rest of the request too long to wait for."""
+        """Return whether the response was sent and the rest of the request is too long to wait for."""
         return self.protocol.sending is Sending.DONE and (self.protocol.close or self._dropped > MOST_DRAINED)
 
     async def _receive_some(self, body: Body | None) -> None:
@@ -225,7 +225,7 @@ class Http1Connection(Connection):
             self.deadline = trio.current_time() + self.limits.read_timeout
         data = self.input.receive_now(most) if self.input.is_plain else None
         if data is not None:
-            # At once: the guest may receive what follows meanwhile.
+            # Accepted before the checkpoint: the guest may receive the next bytes by then.
             self._accept_content(data)
             await trio.lowlevel.checkpoint()
             return
@@ -242,7 +242,7 @@ class Http1Connection(Connection):
 
     def _accept_content(self, data: bytes) -> None:
         if not data:
-            # Half a request: its client has left, whether it ended one side or both.
+            # The request is incomplete, so its client has left, whether it closed one side or both.
             self.protocol.receive_end()
             self._forget_body()
             if self.protocol.sending is not Sending.DONE:
@@ -280,7 +280,7 @@ class Http1Connection(Connection):
             self._body = None
 
     async def _wait_for_room(self, body: Body) -> None:
-        """Wait for room in the body, but not for long."""
+        """Wait for space in the body, or for a while."""
         self._parked = True
         try:
             with trio.move_on_after(_LOOK_UP):
@@ -288,10 +288,10 @@ class Http1Connection(Connection):
                 return
         finally:
             self._parked = False
-        self.look_up()
+        self.poll_client()
 
     def _underflow(self) -> None:
-        """The guest finds nothing in its request's body."""
+        """Handle a guest's read from an empty body."""
         stream = self.current
         self._asked = True
         self.ask_for_content()
@@ -305,26 +305,26 @@ class Http1Connection(Connection):
             ):
                 self._time_slice.end()
         except trio.BrokenResourceError:
-            return  # the task finds it as well
+            return  # the task finds the error as well
         except BaseException:
-            # A host function that is interrupted in the middle of this: nobody knows what was lost of the content.
+            # An interrupted host function may have lost content, so the connection's state is unknown.
             self.cut()
             raise
 
     @property
     def reads_content(self) -> bool:
-        """Whether the guest has read, or waits for, some of the content that is being received, and wants more."""
+        """Whether the guest has read content of the current request, or waits for it, and wants more."""
         body = self._body
         return body is not None and not body.closed and (self._asked or self._given > body.buffered)
 
     def ask_for_content(self) -> None:
-        """Tell a client that waits for it that its content is wanted (RFC 9110, section 10.1.1)."""
+        """Send 100 Continue to a client that waits for it (RFC 9110, section 10.1.1)."""
         if self.protocol.waits_for_continue:
             self.protocol.sent_continue = True
             self.output.write([CONTINUE])
 
     def _receive_directly(self) -> bool:
-        """Receive what is there; whether anything was."""
+        """Receive available data. Return whether there was any."""
         body = self._body
         data = None if body is None else self.input.receive_now(body.permit() or MOST_READ)
         if data is None:
@@ -335,15 +335,15 @@ class Http1Connection(Connection):
     # ---- responses and the end ---------------------------------------------------------------------------
 
     def responded(self) -> None:
-        """The response has been written to its end, or cut."""
+        """Handle the end of a response, sent or cut."""
         self.current = None
         protocol = self.protocol
         if protocol.receiving is Receiving.DONE and not protocol.buffered and not protocol.close:
             self._next_cycle()
         else:
-            # The rest of the request has as long as a new one would have.
+            # The rest of the request has the same time as a new request.
             self.deadline = trio.current_time() + self.limits.keep_alive_timeout
-            self.moved()
+            self.wake()
 
     def client_left(self) -> None:
         self._forget_body()
@@ -352,7 +352,7 @@ class Http1Connection(Connection):
 
     def expire(self) -> None:
         if self.protocol.receiving is Receiving.CONTENT and self.protocol.sending is not Sending.DONE:
-            logger.warning("a connection is closed: its client sent nothing for %g s", self.limits.read_timeout)
+            logger.warning("closed a connection: its client sent nothing for %g s", self.limits.read_timeout)
             self.reason = HttpError("connection-read-timeout")
             self.cut()
             return
@@ -360,10 +360,10 @@ class Http1Connection(Connection):
             self._refuse(BadRequest("the head of the request took too long", 408))
         elif self.protocol.receiving is Receiving.HEAD or self.protocol.receiving is Receiving.CONTENT:
             self.protocol.receive_end()
-        self.moved()
+        self.wake()
 
     def leave(self) -> None:
-        # What has begun cannot say so any more; the response to the next request will.
+        # A response that has begun cannot announce the end. The next one will.
         if self.protocol.sending is Sending.HEAD:
             self.protocol.close = True
 
@@ -371,26 +371,26 @@ class Http1Connection(Connection):
         self.protocol.close = True
         if self.protocol.receiving is Receiving.HEAD and not self._has_request():
             self.protocol.receive_end()
-            self.moved()
+            self.wake()
 
     def _has_request(self) -> bool:
-        """Whether some of a request has come, which is answered yet: its client could not know that it is too late."""
+        """Return whether part of a request has arrived. It is still answered: its client could not know of the end."""
         if not self.protocol.buffered and self.input.is_plain:
-            with suppress(trio.BrokenResourceError):  # the task finds that as well
+            with suppress(trio.BrokenResourceError):  # the task finds the error as well
                 data = self.input.receive_now()
                 if data is not None:
                     self._accept(data)
-                    self.moved()
+                    self.wake()
         return self.protocol.begun
 
 
 def _has_room(body: Body) -> bool:
-    # What nobody reads is dropped: a client may be one that reads only once it has sent everything.
+    # Unread content is dropped, because some clients read only after sending everything.
     return body.closed or body.finished or body.capacity - body.buffered >= _LEAST_ROOM
 
 
 class Http1Stream(HttpStream):
-    """One request of a connection over HTTP/1."""
+    """One request of an HTTP/1 connection."""
 
     __slots__ = ("_began_at", "_connection", "_content", "_head", "_is_over", "_is_pending", "_request_head")
 
@@ -398,15 +398,15 @@ class Http1Stream(HttpStream):
         super().__init__(request)
         self._connection = connection
         self._request_head = head
-        #: when the request came, where somebody wants to know
+        #: The time of the request, if there is an access log.
         self._began_at = 0.0 if connection.front.access_log is None else trio.current_time()
-        #: that of the response, once it has begun
+        #: The head of the response, once it has begun.
         self._head: ResponseHead | None = None
-        #: the response was sent, or nobody waits for it
+        #: Whether the response was sent, or the client has left.
         self._is_over = False
-        #: whether the head is still to go out, with what follows it
+        #: Whether the head is not sent yet. It is sent with the first content.
         self._is_pending = False
-        #: the content of a response that has begun
+        #: The content of a response that has begun.
         self._content: ResponseContent | None = None
 
     @property
@@ -469,13 +469,13 @@ class Http1Stream(HttpStream):
             return []
         self._is_pending = False
         connection = self._connection
-        # The guest may want to read yet, and behind the head nothing can say so any more.
+        # The guest may still read, and 100 Continue cannot follow the head.
         if not self.request.body.closed:
             connection.ask_for_content()
         return [connection.protocol.start(self._head, unread=not connection.reads_content)]
 
     def send_now(self) -> bool:
-        """The guest is about to wait: send what it has written, if that can be done at once; whether it was."""
+        """Send the content of a guest that is about to wait, if that is possible at once. Return whether it was."""
         connection, content = self._connection, self._content
         output = connection.output
         if (
@@ -491,7 +491,7 @@ class Http1Stream(HttpStream):
         try:
             sent = output.write(self._framed(content.take()))
         except BaseException:
-            # A host function that was interrupted in the middle of this: nobody knows what has been sent.
+            # An interrupted host function may have sent content, so the connection's state is unknown.
             connection.cut()
             raise
         if not sent:
@@ -517,16 +517,16 @@ class Http1Stream(HttpStream):
             return
         self._is_over = True
         self._detach()
-        # What the guest wrote before still reaches the client.
+        # The client still receives what the guest wrote before.
         self._connection.output.write(self._pending_head())
         self._connection.protocol.abort()
         self._connection.responded()
 
     def leave(self, reason: HttpError) -> None:
-        """The client is gone."""
+        """Report that the client has left."""
         self._is_over = True
         self._detach()
-        self.tell_left(reason)
+        self.report_left(reason)
 
     def _detach(self) -> None:
         if self._content is not None:

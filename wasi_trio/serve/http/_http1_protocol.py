@@ -1,6 +1,6 @@
-"""HTTP/1 as a server speaks it (RFC 9112), with no I/O: bytes in, heads and content out, and the reverse.
+"""The server's side of HTTP/1 (RFC 9112), without I/O: from bytes to heads and content, and the reverse.
 
-What is received and what is sent each have a state; ``_RECEIVING`` and ``_SENDING`` are all of their transitions.
+Receiving and sending have a state each. ``_RECEIVING`` and ``_SENDING`` define all transitions.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from wasi_trio.wasi.http._body import Piece, Trailers
 
 
 class Receiving(IntEnum):
-    """What is received next."""
+    """The next element to receive."""
 
     HEAD = 0
     CONTENT = 1
-    #: nothing: the request is there
+    #: None until the next request: this one is complete.
     DONE = 2
-    #: nothing any more
+    #: None until the end of the connection.
     CLOSED = 3
 
 
 class Sending(IntEnum):
-    """What is sent next."""
+    """The next element to send."""
 
-    #: nothing: there is no request
+    #: None: there is no request.
     NOTHING = 0
     HEAD = 1
     CONTENT = 2
-    #: nothing: the response is out
+    #: None until the next request: the response is complete.
     DONE = 3
-    #: nothing any more
+    #: None until the end of the connection.
     CLOSED = 4
 
 
 class Event(IntEnum):
-    """What moves the states."""
+    """An event that changes the states."""
 
     REQUEST = 0
     REQUEST_WITH_CONTENT = 1
@@ -47,19 +47,19 @@ class Event(IntEnum):
     RESPONSE_HEAD = 3
     RESPONSE_END = 4
     NEXT = 5
-    #: no further request is taken: the client ended its side, or broke the protocol, or the server closes
+    #: No further request: the client ended its side or broke the protocol, or the server closes.
     NO_MORE = 6
-    #: the connection is cut
+    #: The connection is cut.
     ABORT = 7
 
 
 class Framing(IntEnum):
-    """How the content of a response ends."""
+    """The framing of a response's content."""
 
     NONE = 0
     LENGTH = 1
     CHUNKED = 2
-    #: with the connection
+    #: The content ends with the connection.
     CLOSE = 3
 
 
@@ -79,7 +79,7 @@ _RECEIVING: dict[tuple[Receiving, Event], Receiving] = {
 _SENDING: dict[tuple[Sending, Event], Sending] = {
     (Sending.NOTHING, Event.REQUEST): Sending.HEAD,
     (Sending.NOTHING, Event.REQUEST_WITH_CONTENT): Sending.HEAD,
-    # A request that is none has a response as well.
+    # A malformed request receives a response as well.
     (Sending.NOTHING, Event.RESPONSE_HEAD): Sending.CONTENT,
     (Sending.HEAD, Event.RESPONSE_HEAD): Sending.CONTENT,
     (Sending.CONTENT, Event.RESPONSE_END): Sending.DONE,
@@ -89,28 +89,28 @@ _SENDING: dict[tuple[Sending, Event], Sending] = {
     **{(state, Event.ABORT): Sending.CLOSED for state in Sending},
 }
 
-#: bytes of content that are worth reading to keep a connection whose request was answered before its end
+#: The maximum content to read after an early response in order to keep the connection, in bytes.
 MOST_DRAINED = 64 << 10
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-#: the line that begins a response, for each status that has a reason phrase
+#: The status lines of all statuses with a reason phrase.
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-#: requests of HTTP/2 with prior knowledge begin so
+#: The first bytes of a client that speaks HTTP/2 with prior knowledge.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 def _without_empty_lines(data: bytes) -> bytes:
-    """What follows the empty lines before a request line (RFC 9112, section 2.2)."""
+    """Return ``data`` without the empty lines before a request line (RFC 9112, section 2.2)."""
     rest = data.lstrip(b"\r\n")
     lines = (len(data) - len(rest)) // 2
     return data[2 * lines :] if data.startswith(b"\r\n" * lines) else data
 
 
 class Http1Protocol:
-    """One connection. Received bytes are kept until they are asked for: whoever feeds this bounds them.
+    """The state of one connection. It keeps received bytes until they are taken, so the caller must bound them.
 
-    ``close`` says that the connection ends with the response: because of what the client said, or HTTP, or because it
-    was set. A response of which the head has gone out can no longer announce that.
+    ``close`` says whether the connection ends with the response. The client, the protocol or the caller sets it. After
+    the head of a response the server can no longer announce it.
     """
 
     __slots__ = (
@@ -129,51 +129,51 @@ class Http1Protocol:
     def __init__(self, max_head: int) -> None:
         self._max_head = max_head
         self._buffer = b""
-        #: bytes of the buffer in which no head ends
+        #: The number of bytes of the buffer that contain no end of a head.
         self._scanned = 0
         self._framing = Framing.NONE
         self.receiving = Receiving.HEAD
         self.sending = Sending.NOTHING
         self.close = False
-        #: that of the request under way
+        #: The head of the active request.
         self.head: Http1Head | None = None
         self.content: Content | None = None
         self.sent_continue = False
 
     def _move(self, event: Event) -> None:
-        """One event; an event that a state does not have is a fault of the caller's."""
+        """Apply an event. An event that the state does not allow is a mistake of the caller."""
         self.receiving, self.sending = _RECEIVING[self.receiving, event], _SENDING[self.sending, event]
 
     # ---- receiving ---------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take what was received."""
+        """Add received bytes."""
         self._buffer = self._buffer + data if self._buffer else data
 
     @property
     def buffered(self) -> int:
-        """Bytes that were received and not yet understood."""
+        """The number of received bytes that were not parsed yet."""
         return len(self._buffer)
 
     @property
     def is_preface(self) -> bool:
-        """Whether the client begins with HTTP/2 in place of a first request."""
+        """Whether the client begins with the preface of HTTP/2."""
         return self._buffer.startswith(PREFACE) and self.head is None and self.receiving is Receiving.HEAD
 
     def take_rest(self) -> bytes:
-        """What was received and not understood."""
+        """Return the received bytes that were not parsed."""
         rest, self._buffer = self._buffer, b""
         return rest
 
     @property
     def begun(self) -> bool:
-        """Whether some of a head is there, and not all of it."""
+        """Whether part of a head has arrived, but not all of it."""
         return self.receiving is Receiving.HEAD and bool(self._buffer)
 
     def next_head(self) -> Http1Head | None:
-        """The next request's head, once all of it is there; its content is to be taken before the next.
+        """Return the next request's head once it is complete. The caller must take its content before the next head.
 
-        Raises BadRequest for one that is to be answered with an error, after which nothing more is read.
+        Raise BadRequest for a malformed head. The caller answers with an error and reads nothing more.
         """
         buffer = self._buffer
         if buffer.startswith(b"\r"):
@@ -184,7 +184,7 @@ class Http1Protocol:
         if end < 0 or end + 4 > self._max_head:
             if len(buffer) < self._max_head:
                 if b"\n\n" in buffer or b"\n\r\n" in buffer:
-                    raise BadRequest("a head with lines that do not end in CRLF")
+                    raise BadRequest("a head whose lines do not end in CRLF")
                 self._scanned = len(buffer)
                 return None
             raise BadRequest(f"the head is larger than {self._max_head} bytes", 431)
@@ -202,9 +202,9 @@ class Http1Protocol:
         return head
 
     def take_content(self) -> list[Piece]:
-        """The content that is there; ``receiving`` tells when it has ended. Raises BadRequest.
+        """Return the available content. ``receiving`` shows its end. Raise BadRequest.
 
-        There may be more for the next call, as there is while ``undecoded``.
+        If it returns pieces and ``buffered`` bytes remain, the next call may return more.
         """
         assert self.content is not None
         pieces, self._buffer = self.content.decode(self._buffer)
@@ -213,14 +213,14 @@ class Http1Protocol:
         return pieces
 
     def receive_end(self) -> None:
-        """The client sends nothing more, or nothing more of it is read."""
+        """Handle the end of the client's side, or stop reading from it."""
         self._move(Event.NO_MORE)
         self._buffer = b""
         self.close = True
 
     @property
     def waits_for_continue(self) -> bool:
-        """Whether the client waits to be told that its content is wanted (RFC 9110, section 10.1.1)."""
+        """Whether the client waits for 100 Continue (RFC 9110, section 10.1.1)."""
         return (
             self.receiving is Receiving.CONTENT
             and self.sending is Sending.HEAD
@@ -231,7 +231,7 @@ class Http1Protocol:
         )
 
     def next_cycle(self) -> bool:
-        """Go on to the next request, if both messages have ended and the connection is kept; whether it does."""
+        """Begin the next request if both messages have ended and the connection stays open. Return whether it does."""
         if self.close or self.receiving is not Receiving.DONE or self.sending is not Sending.DONE:
             return False
         self._move(Event.NEXT)
@@ -241,10 +241,10 @@ class Http1Protocol:
     # ---- sending -----------------------------------------------------------------------------------------
 
     def start(self, response: ResponseHead, unread: bool) -> bytes:
-        """The head of a response.
+        """Return the head of a response.
 
-        ``unread`` says that nobody reads what is still to come of the request. If that is too much to drop, or nobody
-        knows how much it is, the head announces that the connection closes.
+        ``unread`` says that the guest does not read the rest of the request. If the rest is long, or of unknown length,
+        the head announces the end of the connection.
         """
         head = self.head
         minor_version = 1 if head is None else head.minor_version
@@ -272,7 +272,7 @@ class Http1Protocol:
 
     @property
     def is_drainable(self) -> bool:
-        """Whether the rest of the content is known to come, and to be little."""
+        """Whether the rest of the content is certain to arrive, and short."""
         assert self.content is not None
         left = self.content.left
         if self.head is not None and self.head.expects_continue and not self.sent_continue and not self._buffer:
@@ -280,17 +280,17 @@ class Http1Protocol:
         return left is not None and left <= MOST_DRAINED
 
     def frame(self, pieces: list[Piece]) -> list[Piece]:
-        """Content of the response as it is sent."""
+        """Frame content of the response."""
         if self._framing is Framing.NONE:
             return []
         if self._framing is not Framing.CHUNKED:
             return pieces
         size = sum(map(len, pieces))
-        # A chunk of no bytes would be the end.
+        # An empty chunk would end the content.
         return [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
 
     def finish(self, trailers: Trailers | None) -> bytes:
-        """What ends the response."""
+        """Return the bytes that end the response."""
         self._move(Event.RESPONSE_END)
         if self._framing is not Framing.CHUNKED:
             return b""
@@ -301,11 +301,11 @@ class Http1Protocol:
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether the response that is being sent has no other end than the connection's."""
+        """Whether the end of the connection marks the end of the current response."""
         return self._framing is Framing.CLOSE
 
     def abort(self) -> None:
-        """Give the connection up."""
+        """Cut the connection."""
         self._move(Event.ABORT)
         self._buffer = b""
         self.close = True

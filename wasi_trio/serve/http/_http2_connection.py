@@ -1,4 +1,4 @@
-"""A connection over HTTP/2: requests side by side, of which none holds up or ends the others."""
+"""HTTP/2 connections. Concurrent requests neither block nor end each other."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from wasi_trio.wasi.http._messages import Request
 
 logger = get_logger("wasi_trio.serve")
 
-#: bytes to read at a time
+#: The maximum number of bytes to read at a time.
 _MOST_READ = 128 << 10
-#: bytes that are queued for the socket before streams wait for their turn
+#: The number of bytes queued for the socket from which streams wait.
 _MOST_QUEUED = 256 << 10
-#: fields that concern a connection, and that HTTP/2 has no place for (RFC 9113, section 8.2.2)
+#: The fields that concern a connection, which HTTP/2 forbids (RFC 9113, section 8.2.2).
 _CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
 
 class Http2Connection(Connection):
-    """A connection over HTTP/2.
+    """An HTTP/2 connection.
 
-    h2 is only used in the connection's own tasks: what a stream has to say in a guest's host call waits for the event
-    loop's next turn, and goes out together with what others have to say.
+    Only the connection's own tasks use h2. Frames of a stream from a guest's host call wait for the event loop's next
+    turn, and are sent together with those of other streams.
     """
 
     def __init__(self, stream: Stream, front: Front, nursery: trio.Nursery) -> None:
@@ -48,17 +48,17 @@ class Http2Connection(Connection):
         self.protocol = Http2Protocol(limits.max_streams, limits.max_head, limits.max_frame_size, limits.max_fields)
         self._reader = FrameReader(limits.max_frame_size)
         self.streams: dict[int, Http2Stream] = {}
-        #: those that have something to say
+        #: The streams with frames to send.
         self._moved: dict[Http2Stream, None] = {}
-        #: those that wait for a window, or for the socket
+        #: The streams that wait for a window, or for the socket.
         self._blocked: dict[Http2Stream, None] = {}
         self._turn_is_due = False
         self._requests_left = limits.max_requests
-        #: no further request is taken
+        #: Whether further requests are refused.
         self._is_closing = False
-        #: its client is to be told that the server leaves
+        #: Whether the client must still be told that the server leaves.
         self._is_leaving = False
-        #: it has said so, because of an error
+        #: Whether an error has ended the connection. h2 has sent GOAWAY then.
         self._has_failed = False
         self._reading = trio.CancelScope()
 
@@ -74,13 +74,13 @@ class Http2Connection(Connection):
                         await self.output.drain(_MOST_QUEUED)
                     data = await self.input.receive()
                     if not data:
-                        # Without it nothing can say that more may be sent.
+                        # Without the client's side nothing can open the windows.
                         self.output.fail()
         except TooMuch:
-            logger.warning("a connection is closed: its client sends too many frames that ask for nothing")
+            logger.warning("closed a connection: its client sends too many frames without effect")
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
         except h2.exceptions.ProtocolError as error:
-            logger.debug("a connection is closed: %s", error)
+            logger.debug("closed a connection: %s", error)
             self._fail(None)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.output.fail()
@@ -93,7 +93,7 @@ class Http2Connection(Connection):
         return self._is_closing and not self.streams
 
     def _fail(self, code: ErrorCodes | None) -> None:
-        """End the connection for what its client did; h2 has said so already where there is no ``code``."""
+        """End the connection because of its client. Without ``code``, h2 has sent the error already."""
         if code is not None:
             self.protocol.close_connection(code)
         self._is_closing = self._has_failed = True
@@ -114,7 +114,7 @@ class Http2Connection(Connection):
             await trio.lowlevel.checkpoint()
 
     def _take_turn(self) -> None:
-        """Say what streams have to say, and send it. A failure leaves h2 in disorder, and ends the connection."""
+        """Send the frames of all waiting streams. If that fails, h2's state is unknown, and the connection ends."""
         self._turn_is_due = False
         moved, self._moved = self._moved, {}
         try:
@@ -124,13 +124,13 @@ class Http2Connection(Connection):
             if self._is_over:
                 self._end()
             elif self._is_leaving:
-                self._tell_leaving()
+                self._announce_leaving()
         except Exception:
             self.cut()
             raise
 
     def turn_soon(self, stream: Http2Stream) -> None:
-        """Give a stream its turn when guests have had theirs."""
+        """Schedule a turn of a stream after the guests' turns."""
         self._moved[stream] = None
         if not self._turn_is_due:
             self._turn_is_due = True
@@ -153,7 +153,7 @@ class Http2Connection(Connection):
         try:
             request = self._read_request(event.headers or (), event.stream_ended is not None)
         except BadRequest as error:
-            self.tell_refused(error)
+            self.log_refused(error)
             if error.status == 400:  # malformed: RFC 9113, section 8.1.1
                 self.protocol.reset(number, ErrorCodes.PROTOCOL_ERROR)
                 return
@@ -173,7 +173,7 @@ class Http2Connection(Connection):
         self.serve(stream)
 
     def _read_request(self, lines: Any, has_ended: bool) -> Request:
-        """A request out of the fields of its head (RFC 9113, section 8.3.1); raises BadRequest."""
+        """Convert the fields of a head into a request (RFC 9113, section 8.3.1). Raise BadRequest."""
         pseudo: dict[bytes, str] = {}
         fields: Fields = []
         host: str | None = None
@@ -193,7 +193,7 @@ class Http2Connection(Connection):
             if text == "host":
                 host = value.decode("latin-1")
             elif text == "expect" and value.lower() != b"100-continue":
-                raise BadRequest("an expectation that is not supported", 417)
+                raise BadRequest("an unsupported expectation", 417)
             fields.append((text, value))
         if size > self.limits.max_head + 32 * len(fields):
             raise BadRequest(f"the head is larger than {self.limits.max_head} bytes", 431)
@@ -209,7 +209,7 @@ class Http2Connection(Connection):
         if authority is not None:
             heads.check_authority(authority)
             if host is not None and host.lower() != authority.lower():
-                raise BadRequest("host is not the authority")
+                raise BadRequest("the host field differs from the authority")
         body = Body.empty() if has_ended else Body(2 * WINDOW)
         body.bill(self.front.account)
         return Request(method, pseudo[b":scheme"].lower(), authority, pseudo[b":path"], fields, body)
@@ -261,20 +261,20 @@ class Http2Connection(Connection):
         self._pump_later()
 
     def _pump_later(self) -> None:
-        """Streams that wait may go on."""
+        """Let waiting streams send again."""
         for stream in self._blocked:
             self.turn_soon(stream)
 
     # ---- sending -----------------------------------------------------------------------------------------
 
     def room(self, number: int) -> int:
-        """How many bytes of a stream's content can be sent now."""
+        """Return the number of bytes of a stream's content that can be sent now."""
         if self.output.size >= _MOST_QUEUED:
             return 0
         return max(self.protocol.local_flow_control_window(number), 0)
 
     def credit(self, frames: float) -> None:
-        """So many frames were sent to which a client answers with frames that ask for nothing."""
+        """Allow the client more frames without effect, as answers to this number of sent frames."""
         self._reader.credit(frames)
 
     def block(self, stream: Http2Stream, is_blocked: bool) -> None:
@@ -285,7 +285,7 @@ class Http2Connection(Connection):
             self._blocked.pop(stream, None)
 
     def finished(self, stream: Http2Stream) -> None:
-        """A stream is over."""
+        """Remove a finished stream."""
         self._blocked.pop(stream, None)
         self._moved.pop(stream, None)
         if self.streams.pop(stream.number, None) is None or self.streams:
@@ -298,10 +298,10 @@ class Http2Connection(Connection):
     # ---- the end -----------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """Say that the connection ends, once nothing is under way.
+        """Send GOAWAY, and end the connection once no stream is active.
 
-        Before, further requests are refused: h2 sends nothing any more when it has said this, and some clients give up
-        everything under way when they hear it.
+        Until then further requests are refused. h2 sends nothing after GOAWAY, and some clients drop their active
+        requests when they receive it.
         """
         if not self._has_failed:
             self.protocol.close_connection(ErrorCodes.NO_ERROR, last_stream_id=self.protocol.highest_inbound_stream_id)
@@ -322,15 +322,15 @@ class Http2Connection(Connection):
 
     def leave(self) -> None:
         self._is_leaving = True
-        self._tell_leaving()
+        self._announce_leaving()
 
-    def _tell_leaving(self) -> None:
-        """Say that the server leaves, and refuses nothing yet (RFC 9113, section 6.8), when that disturbs nobody."""
-        # Some clients give up what is under way when they hear it; one that has asked for nothing yet is about to.
+    def _announce_leaving(self) -> None:
+        """Send a GOAWAY that refuses nothing yet (RFC 9113, section 6.8), once no request is affected."""
+        # Some clients drop active requests at GOAWAY. A client without any request is about to send one.
         if self.streams or not self.protocol.highest_inbound_stream_id:
             return
         self._is_leaving = False
-        # Not by h2, for which nothing follows a GOAWAY frame.
+        # h2 would send nothing after a GOAWAY frame of its own.
         if not self._is_closing and not self.output.broken:
             self.output.write([LEAVING])
 
@@ -346,7 +346,7 @@ class Http2Connection(Connection):
             if now >= stream.blocked_at + timeout and not self.output.size:
                 request = stream.request
                 logger.warning(
-                    "%s %s: the client took nothing of the response for %g s",
+                    "%s %s: no progress in sending the response for %g s",
                     request.method,
                     request.path_with_query,
                     timeout,
@@ -376,7 +376,7 @@ def _checked_name(name: bytes) -> str:
 
 
 class Http2Stream(HttpStream):
-    """One request of a connection over HTTP/2."""
+    """One request of an HTTP/2 connection."""
 
     __slots__ = (
         "_accepts_trailers",
@@ -404,32 +404,32 @@ class Http2Stream(HttpStream):
         self._connection = connection
         self.number = number
         self._accepts_trailers = accepts_trailers
-        #: its client has more of the request to send
+        #: Whether the client has more of the request to send.
         self._is_incomplete = not request.body.finished
-        #: where the request's content goes
+        #: The body that receives the request's content.
         self._body: Body | None = None
-        #: bytes of content that its client has not been told of that they were taken
+        #: The number of received bytes that were not acknowledged to the client.
         self._received = 0
-        #: its client is to be told to go on
+        #: Whether to send 100 Continue.
         self._continues = False
-        #: trailers of the request
+        #: The trailers of the request.
         self.trailers: Fields | None = None
-        #: the response as far as it is still to be sent
+        #: The unsent part of the response.
         self._head: ResponseHead | None = None
         self._queue: list[Piece] = []
         self._ends = False
         self._trailers: list[tuple[bytes, bytes]] = []
-        #: the head is out
+        #: Whether the head was sent.
         self._has_begun = False
-        #: when the request came, where somebody wants to know
+        #: The time of the request, if there is an access log.
         self._began_at = 0.0 if connection.front.access_log is None else trio.current_time()
-        #: the head of the response, once there is one
+        #: The head of the response, once it has one.
         self._response: ResponseHead | None = None
-        #: the response is out, or nobody waits for it
+        #: Whether the response was sent, or the client has left.
         self._is_over = False
-        #: since when the client has given no leave to send what there is
+        #: The time since which the client's window has prevented progress.
         self.blocked_at = math.inf
-        #: set when everything queued is out
+        #: Set when all queued content was sent.
         self._room: trio.Event | None = None
 
     @property
@@ -449,13 +449,13 @@ class Http2Stream(HttpStream):
                 body.on_underflow = self._ask_for_content
 
     def _ask_for_content(self) -> None:
-        """The guest finds nothing to read: tell a client that waits for it that its content is wanted."""
+        """Send 100 Continue to a client that waits for it, when the guest finds nothing to read."""
         self.request.body.on_underflow = None
         self._continues = True
         self._connection.turn_soon(self)
 
     def receive(self, data: bytes, size: int) -> None:
-        """Take content; ``size`` is what it counts in the client's window."""
+        """Accept content. ``size`` is its size in the client's window."""
         self._received += size
         body = self._body
         if body is not None and data:
@@ -466,7 +466,7 @@ class Http2Stream(HttpStream):
         self._acknowledge()
 
     def _acknowledge(self) -> None:
-        """Let the client send as much again as was taken; what nobody reads counts as taken."""
+        """Reopen the client's window for content that was read, or that nobody reads."""
         body = self._body
         if body is not None and not body.closed and body.buffered * 2 > body.capacity:
             body.on_permit = self._acknowledge
@@ -474,7 +474,7 @@ class Http2Stream(HttpStream):
             self._connection.turn_soon(self)
 
     def receive_end(self) -> None:
-        """The request has ended."""
+        """Handle the end of the request."""
         self._is_incomplete = False
         body, self._body = self._body, None
         if body is not None:
@@ -526,7 +526,7 @@ class Http2Stream(HttpStream):
         self._queue_end(trailers)
 
     def take_turn(self) -> None:
-        """Say what there is to say; called in the connection's own tasks alone."""
+        """Send all pending frames. Only the connection's own tasks may call this."""
         connection = self._connection
         if self._received:
             connection.protocol.acknowledge_received_data(self._received, self.number)
@@ -539,7 +539,7 @@ class Http2Stream(HttpStream):
         try:
             self._send()
         except h2.exceptions.ProtocolError as error:
-            logger.debug("a response is given up: %s", error)
+            logger.debug("dropped a response: %s", error)
             connection.protocol.reset(self.number, ErrorCodes.INTERNAL_ERROR)
             self.leave()
 
@@ -576,7 +576,7 @@ class Http2Stream(HttpStream):
             self._finish()
 
     def _send_content(self) -> int:
-        """Send what there is leave for, the end together with the last of it; how many frames that took."""
+        """Send as much content as the windows allow, and the end with the last frame. Return the number of frames."""
         connection, protocol = self._connection, self._connection.protocol
         if not self._queue:
             return 0
@@ -608,7 +608,7 @@ class Http2Stream(HttpStream):
             self._forget()
 
     def _finish(self) -> None:
-        """The response is out; the rest of the request is not wanted (RFC 9113, section 8.1)."""
+        """Handle the end of the response, and refuse the rest of the request (RFC 9113, section 8.1)."""
         connection = self._connection
         if self._is_incomplete:
             connection.protocol.reset(self.number, ErrorCodes.NO_ERROR)
@@ -616,9 +616,9 @@ class Http2Stream(HttpStream):
         self._forget()
 
     def leave(self, reason: HttpError | None = None) -> None:
-        """The client is gone, or wants no response."""
+        """Report that the client has left, or has reset the stream."""
         self._forget()
-        self.tell_left(reason or self._connection.reason)
+        self.report_left(reason or self._connection.reason)
 
     def _forget(self) -> None:
         if self._is_over:

@@ -1,8 +1,8 @@
-"""HTTP/2 (RFC 9113) by h2, with no I/O, and with the errors of one stream kept from the others of its connection.
+"""The server's side of HTTP/2 (RFC 9113) with h2, without I/O. Errors of one stream do not affect other streams.
 
-h2 ends a connection for much that RFC 9113 makes the error of one stream. ``Http2Protocol`` resets that stream in its
-place. ``FrameReader`` comes before it, as some frames are better dropped than understood, and as no turn of the event
-loop may be spent on all frames that a client can send at once.
+h2 ends the connection for many errors that RFC 9113 limits to one stream. ``Http2Protocol`` resets that stream instead.
+``FrameReader`` filters the received bytes: h2 should not see some frames at all, and a turn of the event loop must not
+process all frames that a client can send at once.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import hpack
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
-#: bytes that a client may send of one request before any of them was read
+#: The initial window of a request: the bytes that a client may send before any were read.
 WINDOW = 64 << 10
-#: bytes of one request that a client may send before any of them was read, where its guest reads as fast as they come
+#: The maximum window of a request whose guest reads as fast as the client sends.
 MOST_WINDOW = 512 << 10
-#: bytes that it may send of all its requests
+#: The window of the connection, for all requests.
 _CONNECTION_WINDOW = 1 << 30
 
-#: what says that requests should go elsewhere, and that those that have been sent are all answered
+#: The GOAWAY frame that tells the client to go elsewhere, and refuses no request.
 LEAVING = GoAwayFrame(0, last_stream_id=(1 << 31) - 1, error_code=ErrorCodes.NO_ERROR).serialize()
 
 PREFACE_SIZE = 24
@@ -34,7 +34,7 @@ _FRAME_HEADER = 9
 
 
 class FrameType(IntEnum):
-    """Types of frames that are told apart before h2 sees them."""
+    """The types of frames that need attention before h2."""
 
     DATA = 0
     HEADERS = 1
@@ -47,21 +47,22 @@ class FrameType(IntEnum):
 
 
 class TooMuch(Exception):
-    """The client sends too many frames that ask for nothing."""
+    """The client sends too many frames without effect."""
 
 
 class FrameReader:
-    """Cuts what was received into batches of whole frames, and counts those that bring nothing.
+    """Splits received bytes into batches of complete frames, and counts frames without effect.
 
-    A client may send a thousand such frames, and fifty more each second; each frame of content, received or sent, makes
-    up for two, and each response for some. Raises TooMuch beyond that.
+    A client may send a thousand such frames, and fifty more each second. Each frame of content, received or sent,
+    allows
+    two more, and each response some more. Beyond that ``receive`` raises TooMuch.
     """
 
     __slots__ = ("_allowance", "_buffer", "_max_frame_size", "_preface_left", "_refilled_at", "refused_updates")
 
     ALLOWANCE = 1000.0
     A_SECOND = 50.0
-    #: frames that are handed out at a time
+    #: The maximum number of frames in a batch.
     BATCH = 32
 
     def __init__(self, max_frame_size: int) -> None:
@@ -70,15 +71,15 @@ class FrameReader:
         self._preface_left = PREFACE_SIZE
         self._allowance = self.ALLOWANCE
         self._refilled_at = 0.0
-        #: streams whose window was to be opened by nothing
+        #: The streams with a WINDOW_UPDATE of 0.
         self.refused_updates: list[int] = []
 
     def credit(self, frames: float) -> None:
-        """Something was sent or done that such frames may be the answer to."""
+        """Allow more frames without effect, which may be answers to sent frames."""
         self._allowance = min(self._allowance + frames, self.ALLOWANCE)
 
     def receive(self, data: bytes, now: float) -> Iterator[bytes]:
-        """Batches of what was received that h2 is to be given; the rest is kept until more comes."""
+        """Yield batches for h2, and keep the incomplete rest."""
         self.credit((now - self._refilled_at) * self.A_SECOND)
         self._refilled_at = now
         self._buffer = self._buffer + data if self._buffer else data
@@ -94,7 +95,7 @@ class FrameReader:
             yield batch
 
     def _next_batch(self) -> tuple[bytes, int]:
-        """Some whole frames without those that are dropped, and how many bytes both have."""
+        """Return some complete frames without the dropped ones, and the number of bytes of all of them."""
         buffer = self._buffer
         parts: list[bytes] = []
         start = first = 0
@@ -102,7 +103,7 @@ class FrameReader:
             if len(buffer) < start + _FRAME_HEADER:
                 break
             length = int.from_bytes(buffer[start : start + 3], "big")
-            # One that is too large h2 refuses by its header.
+            # h2 refuses a frame that is too large by its header.
             end = start + _FRAME_HEADER + (length if length <= self._max_frame_size else 0)
             if len(buffer) < end:
                 break
@@ -114,7 +115,7 @@ class FrameReader:
         return b"".join(parts), start
 
     def _is_dropped(self, buffer: bytes, start: int, end: int, length: int) -> bool:
-        """Count a frame, and say whether h2 is not to see it."""
+        """Count a frame. Return whether to drop it."""
         kind = buffer[start + 3]
         if kind == FrameType.DATA:
             if length:
@@ -126,9 +127,9 @@ class FrameReader:
         if self._allowance < 0:
             raise TooMuch
         if kind == FrameType.PRIORITY:
-            return True  # RFC 9113, section 5.3.2: it has no meaning any more
+            return True  # RFC 9113, section 5.3.2 deprecates it
         if kind == FrameType.GOAWAY:
-            # A client's concerns streams of the server's, of which there are none; h2 would send nothing after it.
+            # A client's GOAWAY concerns pushed streams, of which there are none. h2 would send nothing after it.
             return True
         if kind == FrameType.WINDOW_UPDATE and length == 4:
             stream_id = int.from_bytes(buffer[start + 5 : start + 9], "big") & 0x7FFFFFFF
@@ -140,7 +141,7 @@ class FrameReader:
 
 
 class StreamFailed(h2.events.Event):
-    """A stream was reset here, as its client broke a rule that concerns it alone."""
+    """The server reset a stream, because its client broke a rule for single streams."""
 
     def __init__(self, stream_id: int) -> None:
         super().__init__()
@@ -150,11 +151,12 @@ class StreamFailed(h2.events.Event):
 class Http2Protocol(h2.connection.H2Connection):
     """The server's side of a connection.
 
-    ``max_streams`` is announced; whoever uses this refuses the requests beyond, where h2 would end the connection.
+    ``max_streams`` is announced to the client. The caller must refuse requests beyond it, because h2 would end the
+    connection.
     """
 
     def __init__(self, max_streams: int, max_head: int, max_frame_size: int, max_fields: int) -> None:
-        # Fields are judged by our own rules, the same as over HTTP/1: for h2 they would be errors of the connection.
+        # Our own rules validate the fields, as in HTTP/1. For h2 they would be connection errors.
         super().__init__(
             h2.config.H2Configuration(
                 client_side=False,
@@ -176,7 +178,7 @@ class Http2Protocol(h2.connection.H2Connection):
         self.max_inbound_frame_size = max_frame_size
         self.decoder.max_header_list_size = max_fields
         self.initiate_connection()
-        # What h2 would announce is what it enforces.
+        # h2 would announce the values that it enforces, which differ.
         self.clear_outbound_data_buffer()
         self._announcement = SettingsFrame(
             0,
@@ -207,7 +209,7 @@ class Http2Protocol(h2.connection.H2Connection):
             return [StreamFailed(frame.stream_id)]
 
     def _concerns_one_stream(self, frame: Frame, error: h2.exceptions.ProtocolError) -> bool:
-        """Whether everything else of the connection is in order: its stream is there, and the fields were decoded."""
+        """Return whether an error concerns one stream alone: the stream exists, and its fields were decoded."""
         return (
             isinstance(frame, HeadersFrame | DataFrame)
             and frame.stream_id in self.streams
@@ -216,7 +218,7 @@ class Http2Protocol(h2.connection.H2Connection):
         )
 
     def reset(self, stream_id: int, code: ErrorCodes) -> None:
-        """Reset a stream, unless it is closed already."""
+        """Reset a stream, unless it is closed."""
         try:
             self.reset_stream(stream_id, code)
         except h2.exceptions.ProtocolError:

@@ -1,4 +1,4 @@
-"""What a server allows its clients."""
+"""The limits of a connection."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Limits of each connection; times are in seconds.
+    """The limits of each connection. Times are in seconds, and sizes in bytes.
 
-    ``max_head`` is the size in bytes of a request's head, and of its trailers. A connection closes after
-    ``keep_alive_timeout`` without a whole head, after ``max_requests`` requests, and when its client takes nothing of
-    what is sent for ``send_timeout``, or sends nothing of a request's content for ``read_timeout``. A client that has
-    ended its side of the connection is waited on for ``half_closed_timeout`` after anything was last sent to it.
-    ``max_streams`` are the requests that one HTTP/2 connection may have under way, ``max_frame_size`` is the size in
-    bytes of the frames it may send, and ``max_fields`` that of the fields of one head, beyond which it ends.
+    ``max_head`` is the maximum size of a request's head, and of its trailers. A connection closes after
+    ``keep_alive_timeout`` without a complete head, and after ``max_requests`` requests. It also closes after
+    ``send_timeout`` without progress in sending, and after ``read_timeout`` without any content of an unfinished
+    request. ``handshake_timeout`` limits a TLS handshake. ``half_closed_timeout`` limits the wait for a client that has
+    closed its sending side, counted from the last byte sent to it.
+
+    ``max_streams`` is the maximum number of concurrent requests of an HTTP/2 connection, and ``max_frame_size`` the
+    maximum size of its frames. A head whose fields exceed ``max_fields`` ends the connection.
     """
 
     max_head: int = 16 << 10
@@ -31,6 +33,6 @@ class ConnectionLimits:
 
     @property
     def interval(self) -> float:
-        """How often to look for connections whose time is over."""
+        """The interval between two checks for expired connections."""
         times = (self.keep_alive_timeout, self.send_timeout, self.read_timeout, self.half_closed_timeout)
         return min(max(min((time for time in times if time), default=1.0) / 10, 0.01), 0.5)

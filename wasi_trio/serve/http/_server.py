@@ -1,4 +1,4 @@
-"""Accepts connections and serves each, over HTTP/1 or HTTP/2, until the server is told to stop."""
+"""The server. It accepts connections and serves each over HTTP/1 or HTTP/2, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from wasi_trio.serve.http._turns import Turns
 
 logger = get_logger("wasi_trio.serve")
 
-#: TLS handshakes under way at once; beyond that the oldest is given up
+#: The maximum number of concurrent TLS handshakes. Beyond it the oldest one is dropped.
 MOST_HANDSHAKES = 256
-#: why a connection is not accepted though it waits, and seconds until that is tried again
+#: The errors for which a waiting connection is not accepted, and the time until the next attempt, in seconds.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _RETRY = 0.1
-#: connections that are accepted in one turn of the loop, of each listener
+#: The maximum number of connections accepted in one turn of the event loop, for each listener.
 MOST_AT_ONCE = 16
 
 
 class Server:
-    """Serves requests, which it gives to ``service`` as streams; that must not wait.
+    """Passes requests to ``service`` as streams. ``service`` must not wait.
 
-    A client begins with HTTP/1 or HTTP/2 or, over TLS, agrees on one. At most ``max_connections`` are open at once;
-    further ones wait to be accepted. TLS handshakes are not among them. In the end connections are waited for
-    ``drain_timeout`` seconds, and dropped then. ``access_log`` is told of each response. What requests and responses
-    hold here counts in ``budget``.
+    A client begins with HTTP/1 or HTTP/2, or negotiates one over TLS. At most ``max_connections`` connections are open;
+    further ones wait to be accepted. TLS handshakes do not count. During shutdown, connections have ``drain_timeout``
+    seconds to finish, and are closed then. The server calls ``access_log`` for each response. ``budget`` counts the
+    memory that requests and responses hold here.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._handshakes: OrderedDict[trio.CancelScope, None] = OrderedDict()
         self._arrived = trio.Event()
-        #: connections that were dropped as the server's time to end was over
+        #: The number of connections closed at the end of ``drain_timeout``.
         self._dropped = 0
 
     async def run(
@@ -71,14 +71,13 @@ class Server:
         secure: Sequence[socket.socket] = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Serve on listening sockets until ``stop`` is set; returns when the requests under way then are answered.
+        """Serve on listening sockets until ``stop`` is set. Return once the active requests are answered.
 
-        From ``leave`` on, if that is set before, connections and requests are accepted as ever, and clients are told to
-        send further ones elsewhere: responses over HTTP/1 have ``connection: close``, connections over HTTP/2 get a
-        GOAWAY frame.
+        From ``leave`` on, connections and requests are still accepted, and clients are told to send further ones
+        elsewhere: HTTP/1 responses have ``connection: close``, and HTTP/2 connections receive a GOAWAY frame.
 
-        Those in ``secure`` are served over TLS, with the context ``tls``. All are closed. Cancelling this drops every
-        connection.
+        The sockets in ``secure`` use TLS with the context ``tls``. All sockets are closed at the end. Cancellation
+        closes every connection.
         """
         async with trio.open_nursery() as helpers:
             helpers.start_soon(self._front.turns.run)
@@ -97,7 +96,7 @@ class Server:
                 scope = connections.cancel_scope
                 scope.deadline = trio.current_time() + self._drain_timeout
             if scope.cancelled_caught:
-                self._tell_dropped()
+                self._log_dropped()
             helpers.cancel_scope.cancel()
 
     async def _leave(self, leave: trio.Event) -> None:
@@ -114,12 +113,12 @@ class Server:
         for connection in list(self._connections):
             connection.stop()
 
-    def _tell_dropped(self) -> None:
-        what = "connection is" if self._dropped == 1 else "connections are"
-        logger.warning("%d %s dropped, being busy %g s after the end began", self._dropped, what, self._drain_timeout)
+    def _log_dropped(self) -> None:
+        connections = "connection" if self._dropped == 1 else "connections"
+        logger.warning("closed %d %s still active %g s into shutdown", self._dropped, connections, self._drain_timeout)
 
     async def _sweep(self) -> None:
-        """See to the times of all connections."""
+        """Check the timeouts of all connections at intervals."""
         interval = self._front.limits.interval
         while True:
             if not self._connections:
@@ -133,11 +132,11 @@ class Server:
     # ---- connections -------------------------------------------------------------------------------------
 
     async def _accept(self, listener: socket.socket, tls: ssl.SSLContext | None, connections: trio.Nursery) -> None:
-        # A client that does not shake hands is not to keep others from it: those have no slot yet.
+        # Connections take their slot after the handshake, so that a stalled handshake keeps nobody out.
         limited = _Listener(listener, None if tls else self._slots)
 
         async def handle(stream: trio.SocketStream) -> None:
-            # Not https_compatible: the end of a response that ends with its connection, as in HTTP/1.0, is to be seen.
+            # Not https_compatible: in HTTP/1.0 the end of TLS marks the end of a response, so clients must see it.
             secured = stream if tls is None else trio.SSLStream(stream, tls, server_side=True)
             await self._handle(secured)
 
@@ -156,7 +155,7 @@ class Server:
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError, ssl.SSLError) as errors:
             logger.info("a client's connection broke: %s", errors.exceptions[0])
         except* Exception:
-            # One client's doing, or the protocol's fault: no reason for other connections to end.
+            # One client, or a mistake in the protocol code, must not end other connections.
             logger.exception("a connection ended with an error")
         finally:
             if has_slot and self._slots is not None:
@@ -164,7 +163,7 @@ class Server:
             await trio.aclose_forcefully(stream)
 
     async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
-        """Whether TLS was agreed on, in time and before the server ends."""
+        """Perform the TLS handshake. Return whether it succeeded in time and before the server stops."""
         with trio.move_on_after(self._front.limits.handshake_timeout) as scope:
             self._handshakes[scope] = None
             if len(self._handshakes) > MOST_HANDSHAKES:
@@ -187,7 +186,7 @@ class Server:
             connection: Connection = (Http2Connection if is_http2 else Http1Connection)(stream, self._front, nursery)
             handed_over = await self._run(connection, data)
             if handed_over:
-                # It began as HTTP/1 for want of anything that tells, and has asked for nothing.
+                # The client began with the preface of HTTP/2, so there was no HTTP/1 request.
                 await self._run(Http2Connection(stream, self._front, nursery), handed_over)
             nursery.cancel_scope.cancel()
 
@@ -201,7 +200,7 @@ class Server:
         try:
             return await connection.run(data)
         except trio.Cancelled:
-            # Whoever works on a request of it is told; a connection that ended by itself has no such.
+            # Active requests learn that their client is gone. A connection that ended by itself has none.
             if not connection.output.broken:
                 self._dropped += 1
                 connection.output.fail()
@@ -212,20 +211,20 @@ class Server:
 
 
 class _Listener(trio.abc.Listener[trio.SocketStream]):
-    """Accepts a connection only when there is a slot for it; whoever serves the connection releases that.
+    """A listener that accepts a connection only if there is a slot for it. The caller releases the slot.
 
-    Several that have come already are accepted in one go. To wait for a turn of the loop for each would make clients
-    late where turns are long.
+    It accepts several waiting connections at once. With a turn of the event loop for each, clients would wait long when
+    turns are long.
     """
 
     def __init__(self, listener: socket.socket, slots: trio.Semaphore | None) -> None:
         self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-        #: the same, to be asked without waiting
+        #: The same socket, for accepting without waiting.
         self._socket = listener
         self._slots = slots
-        #: nothing can be accepted, which was told
+        #: Whether a lack of resources prevents accepting, and was logged.
         self._exhausted = False
-        #: those that are to be given out, each with its slot
+        #: Accepted connections to return, each with a slot.
         self._accepted: deque[trio.SocketStream] = deque()
 
     async def accept(self) -> trio.SocketStream:
@@ -252,7 +251,7 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
                 return
             try:
                 accepted, _address = self._socket.accept()
-            except OSError:  # there is none, or whoever accepts the next is told what is wrong
+            except OSError:  # no connection, or an error that the next accept() reports
                 if self._slots is not None:
                     self._slots.release()
                 return
@@ -266,7 +265,7 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
                 if error.errno not in _EXHAUSTED:
                     raise
                 if not self._exhausted:
-                    logger.error("connections wait until others end: %s", error.strerror)
+                    logger.error("connections wait until others close: %s", error.strerror)
                 self._exhausted = True
                 await trio.sleep(_RETRY)
             else:

@@ -1,4 +1,4 @@
-"""A connection's bytes: received in pieces that grow with what comes, sent without waiting as far as that goes."""
+"""The bytes of a connection. Received pieces grow with the traffic. Sending waits only if the system is busy."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ import trio
 from wasi_trio.component._account import Account
 from wasi_trio.wasi.http._body import Piece
 
-#: what bytes come and go by
+#: A connection's stream, with or without TLS.
 Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 
-#: bytes to read at a time, at first, and from a connection that always has more
+#: The number of bytes to read at a time: at first, and from a connection that always has more.
 LEAST_READ = 16 << 10
 MOST_READ = 512 << 10
-#: bytes up to which it is cheaper to join what is sent
+#: The size up to which joining pieces is cheaper than sending them separately.
 _MOST_JOINED = 16 << 10
-#: pieces that one system call takes
+#: The maximum number of pieces in one system call.
 _MOST_PIECES = 512
-#: bytes to send over TLS at a time: trio does not say how many of them were taken meanwhile
+#: The number of bytes to send over TLS at a time, because trio does not report progress within a call.
 _TLS_PIECE = 64 << 10
-#: events by which the system tells that a peer has left; Linux alone tells the orderly end of one side
+#: The poll events of a peer that has left. Only Linux reports the orderly end of one side.
 _BROKEN = select.POLLHUP | select.POLLERR
 _ENDED = getattr(select, "POLLRDHUP", 0)
 
 
 def socket_of(stream: Stream) -> trio.socket.SocketType:
-    """The socket below, also below TLS."""
+    """Return the socket of a stream, also below TLS."""
     return (stream if isinstance(stream, trio.SocketStream) else stream.transport_stream).socket
 
 
 class Input:
-    """Receives from a stream, in larger pieces while so much comes: the cost of one hardly depends on its size."""
+    """Receives from a stream, in larger pieces under heavy traffic: the cost of a piece hardly depends on its size."""
 
     __slots__ = ("_file", "_plain", "_size", "_stream", "_widened", "largest")
 
@@ -53,11 +53,11 @@ class Input:
 
     @property
     def is_plain(self) -> bool:
-        """Whether ``receive_now`` works: there is no TLS."""
+        """Whether the stream has no TLS, so that ``receive_now`` works."""
         return self._plain
 
     async def receive(self, most: int = MOST_READ) -> bytes:
-        """Some bytes, or none at the end. Raises trio.BrokenResourceError and trio.ClosedResourceError."""
+        """Receive some bytes, or none at the end. Raise trio.BrokenResourceError or trio.ClosedResourceError."""
         if not self._plain:
             return bytes(await self._stream.receive_some(min(self._size, most)))
         while True:
@@ -67,11 +67,11 @@ class Input:
                 return data
 
     async def wait(self) -> None:
-        """Wait until ``receive_now`` has something."""
+        """Wait until ``receive_now`` has data."""
         await trio.lowlevel.wait_readable(self._file)
 
     def receive_now(self, most: int = MOST_READ) -> bytes | None:
-        """What is there, as ``receive`` returns it; None if nothing is."""
+        """Return available data as ``receive`` does, or None if there is none."""
         size = min(self._size, most)
         try:
             data = os.read(self._file, size)
@@ -93,27 +93,27 @@ class Input:
 
 
 def _widen(sock: trio.socket.SocketType) -> None:
-    """Have the system hold as much as is read at a time.
+    """Make the system buffer as much as is read at a time.
 
-    Linux by itself holds about as much as was read lately, so that a fast reader gets many small pieces. Told to wake a
-    reader only for so much, it makes room for that, and keeps the room when told otherwise.
+    Linux buffers about as much as was read lately, so a fast reader receives many small pieces. A large SO_RCVLOWAT
+    makes it enlarge the buffer, which stays large when SO_RCVLOWAT is reset.
     """
-    with suppress(OSError):  # not every system has this
+    with suppress(OSError):  # not all systems have this option
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, MOST_READ)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
 
 class Output:
-    """Sends what it is given in that order: at once as far as the system takes it, the rest by a task.
+    """Sends data in order: at once as far as the system accepts it, and the rest in a task.
 
-    The task is started in ``nursery`` when it is first needed. ``on_broken`` is called once, when the client turns out
-    to be gone, in whatever task finds that out.
+    The task starts in ``nursery`` when it is first needed. ``on_broken`` is called once, when the client turns out to
+    have left, in the task that notices.
     """
 
     def __init__(
         self, stream: Stream, nursery: trio.Nursery, on_broken: Callable[[], None], account: Account | None = None
     ) -> None:
-        #: called when the client has taken some of what was queued
+        #: Called when the client has received some of the queued data.
         self.on_progress: Callable[[], None] | None = None
         self._stream = stream
         self._file = socket_of(stream).fileno()
@@ -122,21 +122,21 @@ class Output:
         self._nursery: trio.Nursery | None = nursery
         self._on_broken = on_broken
         self._pending: list[Piece] = []
-        #: bytes that are queued, and counted in the account
+        #: The number of queued bytes. The account counts them.
         self.size = 0
         self._account = Account() if account is None else account
-        #: nothing is sent any more
+        #: Whether sending has ended.
         self.broken = False
-        #: when the client last took some of what is queued
+        #: The time of the last progress in sending queued data.
         self.progressed_at = -math.inf
-        #: something was sent since this was last set to false
+        #: Whether something was sent since this was last cleared.
         self.active = False
         self._drained = trio.Event()
         self._wakeup: trio.Event | None = None
         self._running = False
 
     def write(self, pieces: list[Piece]) -> bool:
-        """Send pieces, which must not change; what the system does not take at once is queued, however much it is.
+        """Send pieces, which must not change. Queue everything that the system does not accept at once.
 
         Returns whether nothing is queued.
         """
@@ -164,13 +164,13 @@ class Output:
         self.size = size
 
     async def drain(self, most: int = 0) -> None:
-        """Wait until at most so many bytes are queued, or the client is gone."""
+        """Wait until at most ``most`` bytes are queued, or the client has left."""
         while self.size > most and not self.broken:
             self._drained = trio.Event()
             await self._drained.wait()
 
     def _send_now(self, pieces: list[Piece]) -> list[Piece]:
-        """What is left of some pieces when the system has taken what it takes."""
+        """Send pieces as far as the system accepts them. Return the rest."""
         try:
             if len(pieces) == 1:
                 sent = os.write(self._file, pieces[0])
@@ -223,7 +223,7 @@ class Output:
             self.on_progress()
 
     def fail(self) -> None:
-        """The client is gone."""
+        """Handle the client's departure."""
         if not self.broken:
             self.broken = True
             self._pending = []
@@ -234,20 +234,20 @@ class Output:
             self._on_broken()
 
     def release(self) -> None:
-        """Nothing is sent any more: refer to nobody, so that no cycle is left to garbage collection."""
+        """End sending, and drop all references, so that no cycle remains."""
         self.broken = True
         self._resize(0)
         self.on_progress = None
-        self._on_broken = _tell_nobody
+        self._on_broken = _ignore
         self._nursery = None
 
 
-def _tell_nobody() -> None:
-    """What is called where nobody is to be told."""
+def _ignore() -> None:
+    """Do nothing, in place of a callback."""
 
 
 def _after(pieces: list[Piece], sent: int) -> list[Piece]:
-    """What is left of some pieces when so many bytes of them are sent."""
+    """Return the pieces without their first ``sent`` bytes."""
     for number, piece in enumerate(pieces):
         if sent < len(piece):
             return [memoryview(piece)[sent:], *pieces[number + 1 :]]
@@ -256,28 +256,28 @@ def _after(pieces: list[Piece], sent: int) -> list[Piece]:
 
 
 def is_broken(stream: Stream) -> bool:
-    """Whether the client has reset the connection, or closed it altogether."""
+    """Return whether the client has reset the connection, or closed both sides."""
     return _polled(stream, _BROKEN)
 
 
 def has_ended(stream: Stream) -> bool:
-    """Whether the client has ended its side, which is read only behind everything that it sent; Linux alone tells."""
+    """Return whether the client has closed its side. Its data may still be unread. Only Linux reports this."""
     return _polled(stream, _ENDED)
 
 
 def _polled(stream: Stream, events: int) -> bool:
     number = socket_of(stream).fileno()
     if number < 0:
-        return True  # it was closed here meanwhile
+        return True  # this process has closed it
     poll = select.poll()
     poll.register(number, _BROKEN | _ENDED)
     return any(found & events for _, found in poll.poll(0))
 
 
 def reset(stream: Stream) -> None:
-    """Close a connection so that its client sees it break, and drop what was not sent."""
+    """Close a connection so that its client sees an error, and drop unsent data."""
     sock = socket_of(stream)
-    # With no time to linger, closing is a reset in place of an orderly end.
-    with suppress(OSError):  # a Unix socket has no such thing
+    # Without time to linger, closing sends a reset.
+    with suppress(OSError):  # Unix sockets do not have this option
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()

@@ -1,4 +1,4 @@
-"""Work for the event loop's next turn."""
+"""Functions for the event loop's next turn."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ logger = get_logger("wasi_trio.serve")
 
 
 class Turns:
-    """Calls functions in the event loop's next turn, when the tasks that run at present have had theirs.
+    """Calls functions in the event loop's next turn, after the currently runnable tasks.
 
-    A guest that answers without waiting has completed its answer by then. One task does this for a whole server: waking
-    a task costs more than most of what is called.
+    By then a guest that answers without waiting has completed its response. One task serves a whole server, because
+    waking a task costs more than most of these functions.
     """
 
     def __init__(self) -> None:
@@ -24,14 +24,14 @@ class Turns:
         self._parked = False
 
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function in the next turn. An exception it raises is logged."""
+        """Call a function in the next turn. Log an exception that it raises."""
         self._queue.append(function)
         if self._parked and self._task is not None:
             self._parked = False
             trio.lowlevel.reschedule(self._task)
 
     async def run(self) -> None:
-        """Do so until this is cancelled."""
+        """Call functions until cancelled."""
         self._task = trio.lowlevel.current_task()
         try:
             while True:
@@ -54,4 +54,4 @@ class Turns:
         try:
             function()
         except Exception:
-            logger.exception("a connection's work failed")
+            logger.exception("the work of a connection failed")

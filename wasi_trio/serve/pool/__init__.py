@@ -1,1 +1,1 @@
-"""The pool: requests and the instances of one component that answer them, with nothing of HTTP's framing in it."""
+"""The pool: the requests for one component, and the instances that answer them. It knows nothing of HTTP framing."""

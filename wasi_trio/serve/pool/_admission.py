@@ -1,4 +1,7 @@
-"""Which instance is given a request, and when one is made, or has had enough: a matter of counts alone."""
+"""The admission of requests: which instance receives one, when an instance starts, and when it retires.
+
+Admission decides by counts alone.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from wasi_trio.serve.pool._outcomes import Retirement
 
 R = TypeVar("R", bound=Hashable)
 
-#: of several reasons that an instance has to end, a stronger one counts, and of equal ones the first
+#: If an instance has several reasons to retire, the strongest one counts, and the first among equals.
 STRENGTH: Final = {
     Retirement.SHUTDOWN: 0,
     Retirement.REUSE_COUNT: 1,
@@ -28,33 +31,36 @@ STRENGTH: Final = {
 
 
 class Verdict(Enum):
-    """What is to be done with a request."""
+    """The decision about a request."""
 
-    #: there are too many that wait already
+    #: The queue is full.
     REFUSE = auto()
-    #: it waits until others are done
-    HOLD = auto()
-    #: an instance that there is gets it
+    #: The request waits in the queue.
+    QUEUE = auto()
+    #: An existing instance receives the request.
     ACCEPT = auto()
-    #: an instance is to be made for it
+    #: A new instance receives the request.
     START = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``requests`` are worked on at once, ``held`` wait beyond that; an instance takes ``reuse``, ``at_once`` of them
-    together."""
+    """The limits of a handler.
+
+    ``requests`` is the maximum number of concurrent requests, and ``queued`` that of waiting ones. An instance serves
+    at most ``reuse`` requests, and at most ``at_once`` of them concurrently.
+    """
 
     requests: float = math.inf
-    held: float = math.inf
+    queued: float = math.inf
     reuse: int = 1
     at_once: int = 1
 
 
 class Places:
-    """Bounds the requests that several handlers work on together; None is no bound.
+    """A limit on the concurrent requests of several handlers together; None is no limit.
 
-    Who has requests that wait says so in ``waiting``, with what places one of them, if there is a place for it.
+    A handler with waiting requests registers a function in ``waiting``. The function places one of them, if possible.
     """
 
     __slots__ = ("limit", "taken", "waiting")
@@ -69,91 +75,91 @@ class Places:
         return self.taken < self.limit
 
     def fill(self) -> None:
-        """Give places that have become free to requests that wait, one to each handler in turn."""
+        """Place waiting requests while there are free places, one of each handler in turn."""
         idle = 0
         while self.waiting and self.free and idle < len(self.waiting):
-            who, place = next(iter(self.waiting.items()))
-            del self.waiting[who]
-            self.waiting[who] = place
+            handler, place = next(iter(self.waiting.items()))
+            del self.waiting[handler]
+            self.waiting[handler] = place
             idle = 0 if place() else idle + 1
 
 
 class Slot:
-    """What admission knows of one instance."""
+    """The counts of one instance."""
 
     __slots__ = ("load", "number", "ready", "retired", "taken")
 
     def __init__(self, number: int) -> None:
-        #: counts from 1
+        #: The instance's number, from 1.
         self.number = number
-        #: requests that it was given so far, those that came back not counted
+        #: The number of requests it was given, without those it gave back.
         self.taken = 0
-        #: those of them that are not over
+        #: The number of those requests that are not over.
         self.load = 0
-        #: it could begin a request now, as far as it can know itself
+        #: Whether the instance itself could begin a request.
         self.ready = True
-        #: why it takes no more requests, once it does not
+        #: The reason for which the instance takes no more requests, if it takes none.
         self.retired: Retirement | None = None
 
 
 class Admission(Generic[R]):
-    """Counts requests and instances, and decides by that alone.
+    """Counts requests and instances, and decides by these counts.
 
-    A request that was given a place keeps it until ``release``; it counts among ``places``, too, if there are any. One
-    that needs another instance has to wait while there is no memory for that. An instance has room while it is
-    ``ready`` and its bounds admit one request more; the one that has had room for longest is asked first.
+    A placed request keeps its place until ``release``. It also counts in ``places``, if given. A request that needs a
+    new instance waits while there is no memory for one. An instance is available if it is ``ready`` and its limits
+    admit another request. The instance that has been available for longest comes first.
     """
 
     def __init__(
         self, bounds: Bounds, has_memory: Callable[[], bool] = lambda: True, places: Places | None = None
     ) -> None:
         self.bounds = bounds
-        #: those that it has in common with others
+        #: The places shared with other handlers, if any.
         self.places = places
-        #: whether there is memory for one instance more
+        #: Returns whether there is memory for another instance.
         self._has_memory = has_memory
-        #: requests that have a place
+        #: The number of placed requests.
         self.active = 0
-        #: instances so far
+        #: The number of instances started so far.
         self.started = 0
         self.draining = False
-        #: requests that wait, in the order in which they came
-        self.held: dict[R, None] = {}
-        self._roomy: dict[Slot, None] = {}
+        #: The waiting requests, in order of arrival.
+        self.queued: dict[R, None] = {}
+        self._available: dict[Slot, None] = {}
 
     # ---- requests ----------------------------------------------------------------------------------------
 
     def submit(self, request: R) -> tuple[Verdict, Slot | None]:
-        """What to do with a request and, where it has a place, with which instance."""
+        """Decide about a request. Return the instance as well if the request is placed."""
         if self.can_place():
             return self.place()
-        if len(self.held) >= self.bounds.held:
+        if len(self.queued) >= self.bounds.queued:
             return Verdict.REFUSE, None
-        self.hold(request)
-        return Verdict.HOLD, None
+        self.enqueue(request)
+        return Verdict.QUEUE, None
 
     def can_place(self) -> bool:
-        """Whether a request could be given a place now."""
-        return self._has_place() and (bool(self._roomy) or self._has_memory())
+        """Return whether a request could be placed now."""
+        return self._has_place() and (bool(self._available) or self._has_memory())
 
     def _has_place(self) -> bool:
         return self.active < self.bounds.requests and (self.places is None or self.places.free)
 
     @property
     def short(self) -> bool:
-        """Whether it is for want of memory alone that none can."""
+        """Whether a lack of memory alone prevents the next placement."""
         return self._has_place() and not self.can_place()
 
-    def hold(self, request: R) -> None:
-        """Have a request wait, however many do."""
-        self.held[request] = None
+    def enqueue(self, request: R) -> None:
+        """Add a request to the queue, whatever the queue's limit."""
+        self.queued[request] = None
 
     def place(self) -> tuple[Verdict, Slot]:
-        """Give a request a place: ACCEPT with an instance that has room, or START with a new one."""
+        """Place a request. Return ACCEPT with an available instance, or START with a new one."""
         self.active += 1
         if self.places is not None:
             self.places.taken += 1
-        verdict, slot = Verdict.ACCEPT, next(iter(self._roomy), None)
+        verdict, slot = Verdict.ACCEPT, next(iter(self._available), None)
         if slot is None:
             verdict = Verdict.START
             self.started += 1
@@ -166,70 +172,70 @@ class Admission(Generic[R]):
         return verdict, slot
 
     def release(self) -> None:
-        """A request is over, and its place free."""
+        """Free the place of a finished request."""
         self.active -= 1
         if self.places is not None:
             self.places.taken -= 1
 
-    def next_held(self) -> R | None:
-        """The request that waits for longest, if there is a place for it now; it is to be placed."""
-        if self.held and self.can_place():
-            request = next(iter(self.held))
-            del self.held[request]
+    def next_queued(self) -> R | None:
+        """Remove the oldest request from the queue and return it, if it can be placed. The caller must place it."""
+        if self.queued and self.can_place():
+            request = next(iter(self.queued))
+            del self.queued[request]
             return request
         return None
 
     def withdraw(self, request: R) -> None:
-        """A request that waits does so no more."""
-        self.held.pop(request, None)
+        """Remove a request from the queue."""
+        self.queued.pop(request, None)
 
     # ---- instances ---------------------------------------------------------------------------------------
 
     def done(self, slot: Slot, ready: bool) -> None:
-        """The instance is done with a request, and could now begin another (``ready``), or not."""
+        """Note that an instance is done with a request. ``ready`` says whether it could begin another."""
         slot.load -= 1
         slot.ready = ready
         self._review(slot)
 
     def give_back(self, slot: Slot, count: int) -> None:
-        """So many requests, which the instance has not begun, are off its hands, and have no place any more."""
+        """Take back requests that an instance has not begun, and free their places."""
         self.undo(slot, count)
         self.active -= count
         if self.places is not None:
             self.places.taken -= count
 
     def undo(self, slot: Slot, count: int = 1) -> None:
-        """So many requests of the instance's count for nothing: it has not begun them."""
+        """Uncount requests that an instance has not begun."""
         slot.taken -= count
         slot.load -= count
         self._review(slot)
 
     def set_ready(self, slot: Slot, ready: bool) -> None:
-        """Whether the instance could begin a request now."""
+        """Note whether an instance could begin a request now."""
         slot.ready = ready
         self._review(slot)
 
     def retire(self, slot: Slot, reason: Retirement) -> None:
-        """Give the instance no more requests."""
+        """Give an instance no more requests."""
         if slot.retired is None or STRENGTH[reason] > STRENGTH[slot.retired]:
             slot.retired = reason
         self._review(slot)
 
     def spent(self, slot: Slot) -> bool:
-        """Whether the instance has taken as many requests as it may."""
+        """Return whether an instance has taken its maximum number of requests."""
         return slot.taken >= self.bounds.reuse
 
     def closed(self, slot: Slot) -> bool:
-        """Whether the instance is given no more requests, unless it gives some back."""
+        """Return whether an instance receives no more requests, unless it gives some back."""
         return slot.retired is not None or slot.taken >= self.bounds.reuse
 
     def drain(self) -> None:
-        """All instances from here on are for what they were made for, and no more."""
+        """Retire every new instance after its first request."""
         self.draining = True
 
     def _review(self, slot: Slot) -> None:
         bounds = self.bounds
         if slot.ready and slot.retired is None and slot.load < bounds.at_once and slot.taken < bounds.reuse:
-            self._roomy[slot] = None
+            self._available[slot] = None
         else:
-            self._roomy.pop(slot, None)
+            self._available.pop(slot, None)

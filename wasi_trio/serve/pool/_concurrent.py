@@ -1,4 +1,4 @@
-"""How instances of WASI 0.3 are used: they are given several requests at once."""
+"""The strategy for instances of WASI 0.3, which serve several requests concurrently."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from wasi_trio.wasi.p3._http import outgoing_response, refuse_response
 
 log = get_logger("wasi_trio.serve")
 
-#: why a request ends whose guest has returned without having ended its response, or waits for itself
+#: The reason for a request whose guest returned without finishing the response, or waits for itself.
 STUCK = "the guest has left it unfinished, and nothing that runs or comes could finish it"
-#: seconds that a guest may wait to answer a request for nothing but another request, which may let it know of itself
+#: The time for which a guest may wait for another request before it answers one, in seconds. A guest may wait on
+#: purpose.
 ANSWER_BY_ANOTHER = 600.0
 
 
 def _awaits_guest(exchange: Exchange) -> bool:
-    """Whether it is for the guest to answer it, or to end its response."""
+    """Return whether the guest must still answer it, or finish its response."""
     if not exchange.answered:
         return True
     response = exchange.response
@@ -41,14 +42,13 @@ def _awaits_guest(exchange: Exchange) -> bool:
 
 
 class Concurrent:
-    """The strategy of an instance that takes several requests at a time.
+    """The strategy of an instance that serves several requests concurrently.
 
-    It begins a request only while the guest asks for no backpressure and no task in it computes: one task that computes
-    is enough for an instance. Those that are offered to the worker wait in its inbox for the instance's turn; what is
-    still there when the instance turns out to be busy goes back to the pool.
+    It begins a request only if the guest signals no backpressure and none of its tasks is computing: one computing task
+    keeps an instance busy. Offered requests wait in the worker's inbox for the instance's turn. If the instance is busy
+    then, they go back to the pool.
 
-    Requests under way, and what a guest does after its last response, are let finish before it ends, unless the
-    instance failed.
+    Active requests, and the guest's work after its last response, finish before the instance ends, unless it failed.
     """
 
     _calls: ServiceHandler
@@ -59,15 +59,16 @@ class Concurrent:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._exchanges: dict[Exchange, Call] = {}
-        #: whether ``serve`` has begun
+        #: Whether ``serve`` has begun.
         self._serves = False
-        #: the guest goes on for too long with a request that is over: nothing but other requests is waited for
+        #: Whether the guest has worked too long on a finished request. The instance then waits for active requests
+        #: only.
         self._given_up = False
-        #: calls whose requests are over, but which the guest may go on with, since it last was at leisure
+        #: The calls of finished requests since the last idle moment. The guest may still work on them.
         self._over: list[tuple[Call, Exchange]] = []
-        #: those that it was seen to go on with, until when it may, and what the log says of the request
+        #: The calls that the guest still works on: the end of their time, the call, and the request for the log.
         self._lingering: deque[tuple[float, Call, dict[str, str]]] = deque()
-        #: a task of it computes, or holds up all others
+        #: Whether a task is computing or blocks the event loop.
         self._computes = False
 
     def in_flight(self) -> Sequence[Exchange]:
@@ -80,6 +81,10 @@ class Concurrent:
     @property
     def asks_for_backpressure(self) -> bool:
         return self._serves and self._store.busy
+
+    @property
+    def lingers(self) -> bool:
+        return self._serves and not self._exchanges and not (self._pump.idle or self._pump.stalled)
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         worker, pump = self._worker, instance.pump
@@ -117,7 +122,7 @@ class Concurrent:
             self._worker.pool.set_ready(self._worker.slot, ready)
 
     def _at_leisure(self) -> bool:
-        """No thread of the instance can go on: begin a request, or leave; whether either was done."""
+        """Handle an idle moment of all guest threads: begin a request, or stop. Return whether more can be done."""
         worker, pump = self._worker, self._pump
         self._computes = False
         if self._over:
@@ -132,15 +137,17 @@ class Concurrent:
                 self._see_to_unfinished()
             elif worker.stuck:
                 worker.note_stuck(None)
-        if not self._exchanges and self._closed() and (pump.idle or pump.stalled or self._given_up):
-            if worker.pool.admission.spent(worker.slot):
-                worker.retire(Retirement.REUSE_COUNT)
-            pump.stop()
+        if not self._exchanges and (pump.idle or pump.stalled or self._given_up):
+            if self._closed():
+                if worker.pool.admission.spent(worker.slot):
+                    worker.retire(Retirement.REUSE_COUNT)
+                pump.stop()
+            worker.pool.note_rest()
         self._set_ready(not self._store.busy)
-        return bool(worker.inbox)  # one that waited for an instance with room
+        return bool(worker.inbox)  # set_ready() may have placed a waiting request here
 
     def _see_to_unfinished(self) -> None:
-        """Nothing but a further request could have the guest go on: if there will be none, end what it has left."""
+        """End unfinished requests that only a further request could finish, if there will be none."""
         pool = self._worker.pool
         unfinished = [exchange for exchange in self._exchanges if _awaits_guest(exchange)]
         timeout: float | None = None
@@ -162,16 +169,16 @@ class Concurrent:
 
     def _begin(self, exchange: Exchange) -> None:
         if self._worker.begin(exchange):
-            exchange.keeper = self
+            exchange.owner = self
             call = self._calls.begin(self._instance, exchange, partial(self._answered, exchange))
             self._exchanges[exchange] = exchange.work = call
             if self._worker.stuck:
                 self._worker.note_stuck(None)
 
     def _charge(self, limit: float, task: object, seconds: float) -> None:
-        """Count processor time that a task has used; that of one which is no request's is all requests' in equal parts.
+        """Charge a task's processor time to its request, or to all requests in equal parts if it has none.
 
-        It may be a component's that another of the composition calls, or what the guest goes on with after a response.
+        A task without a request belongs to another component of the composition, or continues after a response.
         """
         exchanges = [exchange for exchange, call in self._exchanges.items() if call.task is task]
         exchanges = exchanges or list(self._exchanges)
@@ -179,22 +186,22 @@ class Concurrent:
             charge(exchange, seconds / len(exchanges), limit)
 
     def _runs_overdue(self) -> bool:
-        """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""
+        """Return whether the current task works on a request past its deadline. The ticker asks."""
         task = self._store.task
         return any(call.task is task and exchange.overdue for exchange, call in self._exchanges.items())
 
-    # ---- what becomes of them ----------------------------------------------------------------------------
+    # ---- the ends of requests ----------------------------------------------------------------------------
 
     def _answered(self, exchange: Exchange) -> None:
-        """The guest's call has returned, or failed."""
+        """Handle the return or the failure of the guest's call."""
         call = self._exchanges.get(exchange)
         if call is None:
             return
         if call.failure is not None or call.outcome is CANCELLED:
             if call.outcome is CANCELLED:
                 self._finish(exchange, "the guest ended the request early")
-            return  # failures end the instance, and all its requests with it
-        if exchange.answered or exchange.left:  # too late
+            return  # a failure ends the instance, and all its requests with it
+        if exchange.answered or exchange.abandoned:  # too late
             refuse_response(call.outcome, HttpError("connection-terminated"))
             self._finish(exchange, "")
             return
@@ -214,25 +221,25 @@ class Concurrent:
         exchange.response.body.subscribe_end(partial(self._body_ended, exchange))
 
     def _body_ended(self, exchange: Exchange, end: BodyEnd) -> None:
-        # Where its reader has not had all, it may say yet that the client has left.
+        # If the reader has not had everything, the client may still leave.
         self._finish(exchange, "the guest broke off its response", closed=end is not BodyEnd.WHOLE)
 
     def stop(self, exchange: Exchange, late: bool) -> None:
-        """Nobody waits for it any more: tell a guest that can be told; one that does not end it in time is given up.
+        """Tell the guest to end an abandoned request, if it can be told. If it does not end in time, drop the instance.
 
-        Where the request is over, as the client has closed the response, what the guest does now is at least no work
-        after a response.
+        If the client has closed the response, the request is over, and the guest's work counts as work after a
+        response.
         """
         call: Call = exchange.work
         reason = Retirement.DEADLINE if late else Retirement.CANCELLED
         if exchange in self._exchanges:
             response = exchange.response
             if response is not None and not late:
-                response.body.close()  # with which the exchange is over, though the guest may not be done
+                response.body.close()  # ends the exchange, though the guest may continue
             if self._calls.takes_cancellation:
                 call.cancel()
         else:
-            exchange.keeper = exchange.work = None
+            exchange.owner = exchange.work = None
             if not self._pump.works_on(call):
                 return
         self._pump.nursery.start_soon(self._grace, exchange, call, reason)
@@ -244,7 +251,7 @@ class Concurrent:
             self._finish(exchange, "the guest did not end it in time")
 
     def _bound_rests(self) -> None:
-        """Give the guest a bounded time for what it goes on with although the requests are over."""
+        """Limit the time of the guest's work on finished requests."""
         pump = self._pump
         over, self._over = self._over, []
         limit = self._worker.pool.options.post_response_timeout
@@ -271,23 +278,23 @@ class Concurrent:
             self._lingering.popleft()
 
     def _give_up(self, reason: Retirement) -> None:
-        """Take no more requests, and wait for nothing but those under way."""
+        """Take no more requests, and wait for the active ones only."""
         self._given_up = True
         self._worker.retire(reason)
         if not self._exchanges:
             self._pump.stop()
 
     def _finish(self, exchange: Exchange, reason: str, closed: bool = False) -> None:
-        """The guest is done with a request."""
+        """Finish a request that the guest is done with."""
         call = self._exchanges.pop(exchange, None)
         if call is None:
             return
         pump = self._pump
-        call.on_done = _nothing  # or it and the exchange would keep one another
+        call.on_done = _nothing  # breaks the reference cycle of call and exchange
         self._over.append((call, exchange))
         if pump.asleep:
             self._bound_rests()
-        # In the middle of a step it remains to be seen whether the guest is busy; if so the inbox goes back.
+        # In the middle of a step the guest may turn out to be busy. Then the inbox goes back.
         ready = not self._computes and not (pump.asleep and self._store.busy)
         self._worker.done(exchange, reason, ready=ready, closed=closed)
         if self._given_up and not self._exchanges:
@@ -296,7 +303,7 @@ class Concurrent:
             pump.alert()
 
     def _fail_all(self, failure: BaseException | None) -> None:
-        """The pump has ended: nothing that is not complete by now will be."""
+        """Fail all unfinished requests after the pump's end."""
         worker = self._worker
         if isinstance(failure, trio.Cancelled):
             worker.note_cancellation(failure)
@@ -325,9 +332,9 @@ class Concurrent:
     def _tell_trap(self, trap: Trap) -> None:
         name, exchanges = self._worker.name, self._exchanges
         extra = {"about": {"instance": name, "request": named(exchanges)}}
-        if exchanges and all(exchange.left for exchange in exchanges):
-            # As a guest may that is told of it and knows no better; nobody waits for it.
-            log.warning("instance %s, at %s, trapped when its client had left", name, named(exchanges), extra=extra)
+        if exchanges and all(exchange.abandoned for exchange in exchanges):
+            # A guest that is told of a cancellation may trap. No client waits for it.
+            log.warning("instance %s, at %s, trapped after its client left", name, named(exchanges), extra=extra)
         else:
             log.error("instance %s, at %s, trapped: %s", name, named(exchanges), self._worker.report(trap), extra=extra)
 

@@ -1,4 +1,4 @@
-"""Deadlines of requests that no task waits for by itself."""
+"""The deadlines of requests."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from wasi_trio.wasi.http._errors import HttpError
 log = get_logger("wasi_trio.serve")
 
 
-#: exchanges that may be watched although they have been answered
+#: The number of watched exchanges up to which answered ones are not removed.
 _LEAST = 64
-#: exchanges that are failed in one turn of the loop
+#: The maximum number of exchanges that fail in one turn of the loop.
 _AT_ONCE = 64
 
 
 class Deadlines:
-    """Fails exchanges whose deadlines pass before they have a response, and has the guest's work on them stopped.
+    """Fails exchanges that have no response by their deadline, and stops the guest's work on them.
 
-    All exchanges of a handler have the same timeout, so they come in the order of their deadlines, and one task that
-    sleeps for the first of them is enough. It runs in ``nursery`` while there is any.
+    All exchanges of a handler have the same timeout, so they arrive in the order of their deadlines. One task that
+    sleeps
+    until the first deadline serves them all. It runs in ``nursery`` while it has exchanges to watch.
     """
 
     def __init__(self, nursery: trio.Nursery, timeout: float) -> None:
         self._nursery = nursery
         self._timeout = timeout
         self._watched: deque[Exchange] = deque()
-        #: so many are watched before those are looked for that have been answered
+        #: The number of watched exchanges at which answered ones are removed.
         self._most = _LEAST
         self._scope: trio.CancelScope | None = None
 
     def watch(self, exchange: Exchange) -> None:
-        """See to an exchange's deadline, which is not before that of any watched so far."""
+        """Watch an exchange. Its deadline must not be before that of any watched exchange."""
         if len(self._watched) >= self._most:
             self._forget_answered()
         self._watched.append(exchange)
@@ -44,14 +45,14 @@ class Deadlines:
             self._nursery.start_soon(self._run, self._scope)
 
     def _forget_answered(self) -> None:
-        """Let go of exchanges that have an answer: each would be kept until its deadline, with its messages."""
+        """Remove answered exchanges, which would otherwise stay until their deadline, with their messages."""
         expected = [exchange for exchange in self._watched if exchange.expected]
         self._watched.clear()
         self._watched.extend(expected)
         self._most = max(2 * len(expected), _LEAST)
 
     def stop(self) -> None:
-        """No exchange is left that could miss its deadline."""
+        """Stop watching. No exchange may be left that could miss its deadline."""
         if self._scope is not None:
             self._scope.cancel()
 
@@ -66,7 +67,7 @@ class Deadlines:
         self._scope = None
 
     def _expire(self, now: float) -> None:
-        """Fail those whose deadlines have passed, in one go: a turn of the loop for each would make the next late."""
+        """Fail overdue exchanges together: with a turn of the loop for each, the next ones would be late."""
         watched = self._watched
         for _ in range(_AT_ONCE):
             if not watched or (watched[0].expected and watched[0].deadline > now):

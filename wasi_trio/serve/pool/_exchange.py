@@ -1,4 +1,4 @@
-"""One request on its way through the handler: the states it goes through, and the ways it can fail."""
+"""An exchange: one request in the handler, its states, and the ways in which it can fail."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ log = get_logger("wasi_trio.serve")
 
 
 class ExchangeFailed(Exception):
-    """No response came of a request. ``status`` is the HTTP status that says so; ``str()`` is one line.
+    """A request received no response. ``status`` is the HTTP status for the client, and ``str()`` is one line.
 
-    ``error`` is what a guest that made the request is told; ``retry_after`` after how many seconds a client may try
-    again, where that could help.
+    ``error`` is the error for a guest that made the request. ``retry_after`` is the time after which a client may try
+    again, in seconds, if that could help.
     """
 
     status = 500
@@ -32,12 +32,12 @@ class ExchangeFailed(Exception):
     error: HttpError | None = None
 
 
-#: requests that one line of the log names
+#: The maximum number of requests named in one log line.
 _MOST_NAMED = 8
 
 
 def named(exchanges: Collection[Exchange]) -> str:
-    """Requests in a line of the log."""
+    """Return the names of requests for a log line."""
     names = [str(exchange) for exchange in islice(exchanges, _MOST_NAMED)]
     if len(exchanges) > len(names):
         names.append(f"{len(exchanges) - len(names)} more")
@@ -49,14 +49,14 @@ class GuestFailed(ExchangeFailed):
 
 
 class InstantiationFailed(ExchangeFailed):
-    """No instance could be made for the request."""
+    """No instance could be created for the request."""
 
     status = 503
     outcome = Outcome.INSTANTIATION_FAILED
 
 
 class Overloaded(ExchangeFailed):
-    """More requests wait than may."""
+    """The queue of waiting requests is full, or there is no memory for another instance."""
 
     status = 503
     outcome = Outcome.OVERLOADED
@@ -64,7 +64,7 @@ class Overloaded(ExchangeFailed):
 
 
 class ShuttingDown(ExchangeFailed):
-    """The handler ended before the guest had answered."""
+    """The handler ended before the guest answered."""
 
     status = 503
     outcome = Outcome.SHUTDOWN
@@ -72,44 +72,44 @@ class ShuttingDown(ExchangeFailed):
 
 
 class DeadlinePassed(ExchangeFailed):
-    """The guest had not answered by the request's deadline."""
+    """The guest did not answer by the request's deadline."""
 
     status = 504
     outcome = Outcome.DEADLINE
 
 
 class CpuTimeExceeded(ExchangeFailed):
-    """The guest used more processor time for the request than it may."""
+    """The guest exceeded the request's limit of processor time."""
 
     status = 503
     outcome = Outcome.CPU_TIME
 
 
 class Event(IntEnum):
-    """What moves an exchange from one state to another."""
+    """An event that moves an exchange to another state."""
 
-    #: an instance is to get it, or is to be made for it
+    #: An instance was chosen or started for the request.
     PLACE = 1
-    #: a guest is called with it
+    #: The guest is called with the request.
     BEGIN = 2
-    #: the guest has given its response's head
+    #: The guest has set the response's head.
     RESPOND = 3
-    #: there will be no response
+    #: There will be no response.
     FAIL = 4
-    #: nobody wants the response any more
-    LEAVE = 5
-    #: a limit of time has passed: that of the response's head, or after it that of a pause in the body
+    #: The client left, or the caller cancelled.
+    ABANDON = 5
+    #: The time limit of the response's head has passed, or after it that of a pause in the body.
     EXPIRE = 6
-    #: no guest works on it any more
-    END = 7
-    #: the response has ended early, and its place is free; the guest may go on as after any response
+    #: The guest is done with the request.
+    GUEST_DONE = 7
+    #: The response has ended early, which frees its place. The guest may continue, as after any response.
     CLOSE = 8
-    #: it has to wait again, because there is no memory for an instance
-    HOLD = 9
+    #: The request waits again, because there is no memory for an instance.
+    QUEUE = 9
 
 
 class State(Enum):
-    """Where an exchange is; ``TABLE`` says how it moves on. Answered means that it has a response or a failure."""
+    """The state of an exchange. ``TABLE`` has the transitions. An answered exchange has a response or a failure."""
 
     answered: bool
     moves: Mapping[Event, State]
@@ -117,91 +117,91 @@ class State(Enum):
     def __init__(self, number: int, answered: bool) -> None:
         self.answered = answered
 
-    #: it waits until others are done
-    HELD = 1, False
-    #: it has a place among those worked on, and waits for its instance
+    #: The request waits in the queue.
+    QUEUED = 1, False
+    #: The request has a place, and waits for its instance.
     PLACED = 2, False
-    #: a guest works on it
+    #: The guest works on the request.
     WORKING = 3, False
-    #: the response's head is there, and the guest goes on
+    #: The response has a head, and the guest continues.
     RESPONDED = 4, True
-    #: it failed, and the guest, or the making of its instance, may go on
+    #: The exchange failed. The guest, or the creation of its instance, may continue.
     FAILED = 5, True
-    #: nobody wants it, and no response came before that: the guest's work is being stopped
-    LEFT = 6, False
-    #: the same after it was answered
+    #: The client left before an answer. The guest's work is being stopped.
+    ABANDONED = 6, False
+    #: The client left after an answer. The guest's work is being stopped.
     DROPPED = 7, True
-    #: there was no response in time: it failed, and the guest's work is being stopped
+    #: There was no response in time. The guest's work is being stopped.
     OVERDUE = 8, True
-    #: the response paused for too long: it is cut, and the guest's work is being stopped
+    #: The response paused for too long and is cut. The guest's work is being stopped.
     STALLED = 9, True
-    #: its place is free; the guest may go on although its response has ended early, but not if the client has left
+    #: The place is free. The guest may continue after its early end of the response, unless the client leaves.
     CLOSED = 10, True
-    #: its place is free
+    #: The place is free, and the guest is done.
     ENDED = 11, True
 
 
-#: where each event leads. RESPOND, FAIL, LEAVE and EXPIRE come from all sides, and change nothing where they are not
-#: listed: they came too late. Others are the handler's own, and wrong there.
+#: The transitions. RESPOND, FAIL, ABANDON and EXPIRE come from outside at any time, and have no effect in the other
+#: states, because they come too late. The handler sends the other events, and must not send them there.
 TABLE: Final[Mapping[State, Mapping[Event, State]]] = {
-    State.HELD: {
+    State.QUEUED: {
         Event.PLACE: State.PLACED,
         Event.FAIL: State.ENDED,
-        Event.LEAVE: State.ENDED,
+        Event.ABANDON: State.ENDED,
         Event.EXPIRE: State.ENDED,
     },
     State.PLACED: {
         Event.PLACE: State.PLACED,
-        Event.HOLD: State.HELD,
+        Event.QUEUE: State.QUEUED,
         Event.BEGIN: State.WORKING,
         Event.FAIL: State.FAILED,
-        Event.LEAVE: State.LEFT,
+        Event.ABANDON: State.ABANDONED,
         Event.EXPIRE: State.OVERDUE,
     },
     State.WORKING: {
         Event.RESPOND: State.RESPONDED,
         Event.FAIL: State.FAILED,
-        Event.LEAVE: State.LEFT,
+        Event.ABANDON: State.ABANDONED,
         Event.EXPIRE: State.OVERDUE,
     },
     State.RESPONDED: {
-        Event.LEAVE: State.DROPPED,
+        Event.ABANDON: State.DROPPED,
         Event.EXPIRE: State.STALLED,
         Event.CLOSE: State.CLOSED,
-        Event.END: State.ENDED,
+        Event.GUEST_DONE: State.ENDED,
     },
-    State.FAILED: {Event.LEAVE: State.DROPPED, Event.END: State.ENDED},
-    State.LEFT: {Event.PLACE: State.LEFT, Event.FAIL: State.DROPPED},
-    State.DROPPED: {Event.CLOSE: State.ENDED, Event.END: State.ENDED},
-    State.OVERDUE: {Event.PLACE: State.OVERDUE, Event.END: State.ENDED},
-    State.STALLED: {Event.CLOSE: State.ENDED, Event.END: State.ENDED},
-    State.CLOSED: {Event.LEAVE: State.ENDED},
+    State.FAILED: {Event.ABANDON: State.DROPPED, Event.GUEST_DONE: State.ENDED},
+    State.ABANDONED: {Event.PLACE: State.ABANDONED, Event.FAIL: State.DROPPED},
+    State.DROPPED: {Event.CLOSE: State.ENDED, Event.GUEST_DONE: State.ENDED},
+    State.OVERDUE: {Event.PLACE: State.OVERDUE, Event.GUEST_DONE: State.ENDED},
+    State.STALLED: {Event.CLOSE: State.ENDED, Event.GUEST_DONE: State.ENDED},
+    State.CLOSED: {Event.ABANDON: State.ENDED},
     State.ENDED: {},
 }
 for _state, _moves in TABLE.items():
     _state.moves = _moves
 
-_ANY_TIME = frozenset({Event.RESPOND, Event.FAIL, Event.LEAVE, Event.EXPIRE})
-#: those in which nobody has asked for the guest's work to be stopped and there is no response yet
-_EXPECTED = frozenset({State.HELD, State.PLACED, State.WORKING})
+_ANY_TIME = frozenset({Event.RESPOND, Event.FAIL, Event.ABANDON, Event.EXPIRE})
+#: The states before a response in which nobody has stopped the guest's work.
+_EXPECTED = frozenset({State.QUEUED, State.PLACED, State.WORKING})
 
 
 class WrongTransition(Exception):
-    """The handler made a mistake about an exchange's state."""
+    """The handler sent an event that the exchange's state does not allow."""
 
 
-class Keeper(Protocol):
-    """Who has an exchange: the handler that holds it, or what runs its instance."""
+class Owner(Protocol):
+    """The owner of an exchange: the handler while it is queued, then the strategy of its instance."""
 
     def responded(self, exchange: Exchange) -> None:
-        """The guest's response is there."""
+        """Handle the guest's response."""
 
     def stop(self, exchange: Exchange, late: bool) -> None:
-        """Stop the guest's work on it, because time has run out (``late``) or because nobody wants it."""
+        """Stop the guest's work, because time has run out (``late``) or because the client left."""
 
 
 class Witness(Protocol):
-    """Is told what becomes of exchanges."""
+    """An observer of exchanges."""
 
     def began(self, exchange: Exchange, instance: int) -> None: ...
 
@@ -211,30 +211,30 @@ class Witness(Protocol):
 
 
 class RequestTrace(Origin, Protocol):
-    """Follows one request. What is told is told once, as it happens; all times are trio's."""
+    """The trace of one request. Each event is reported once, when it happens. All times are trio's."""
 
     @property
     def ids(self) -> Mapping[str, str]:
-        """What tells the request's trace and span from others in logs: ``trace_id`` and ``span_id``, or nothing."""
+        """The identifiers of the request's trace for logs: ``trace_id`` and ``span_id``, or nothing."""
 
     def instance_made(self, began: float) -> None:
-        """An instance has been made for the request, since ``began``."""
+        """Record that an instance was created for the request. ``began`` is the start of its creation."""
 
     def began(self, instance: str) -> None:
-        """A guest is about to be called with it."""
+        """Record that a guest is about to be called with the request."""
 
     def responded(self, exchange: Exchange) -> None:
-        """The head of the guest's response is there."""
+        """Record the head of the guest's response."""
 
     def ended(self, exchange: Exchange, outcome: Outcome) -> None:
-        """Nothing more will be told but of what the guest goes on with."""
+        """Record the end of the request. Only the guest's remaining work may follow."""
 
 
 class Exchange:
-    """A request that was submitted, and what becomes of it.
+    """A submitted request and its result.
 
-    Exactly one of ``response`` and ``failure`` is set once ``answered`` is true; then ``notify``, if set, is called,
-    synchronously. The response's body may still be on its way.
+    Once ``answered`` is true, either ``response`` or ``failure`` is set. Then ``notify``, if set, is called
+    synchronously. The response's body may still be incomplete.
     """
 
     __slots__ = (
@@ -243,9 +243,9 @@ class Exchange:
         "failure",
         "fallback",
         "instance",
-        "keeper",
         "notify",
         "observer",
+        "owner",
         "prefix",
         "processor",
         "refused",
@@ -258,8 +258,8 @@ class Exchange:
         "work",
     )
 
-    #: when, in trio's time, it was submitted, the number of the instance that works on it, one that tells it from all
-    #: others of its handler, and what stands before both in logs; an observer sets these
+    #: The time of submission in trio's time, the number of the instance, a serial number unique in the handler, and the
+    #: prefix of both in logs. An observer sets these.
     submitted: float
     instance: int | None
     serial: int
@@ -267,32 +267,32 @@ class Exchange:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.state = State.HELD
+        self.state = State.QUEUED
         self.response: Response | None = None
         self.failure: ExchangeFailed | None = None
-        #: the status that the client is told if the response turns out to be none; None once its head is on its way
+        #: The status for the client if the response cannot be sent. None once its head is on its way.
         self.fallback: int | None = None
-        #: HTTP does not have such a response
+        #: Whether HTTP does not allow the response.
         self.refused = False
-        #: what ended the guest's work: the trap, or what a host function raised
+        #: The exception that ended the guest's work: a trap, or one from a host function.
         self.cause: BaseException | None = None
-        #: when, in trio's time, the response's head must be there
+        #: The deadline of the response's head, in trio's time.
         self.deadline = math.inf
-        #: seconds of processor time that its guest has used for it, where they are counted
+        #: The processor time used by the guest for the request, in seconds, if it is counted.
         self.processor = 0.0
         self.notify: Callable[[], None] | None = None
-        self.keeper: Keeper | None = None
-        #: what its keeper has for it alone
+        self.owner: Owner | None = None
+        #: The owner's data about this exchange.
         self.work: Any = None
-        #: who is told what becomes of it; none any more once it has ended
+        #: The observer, until the exchange has ended.
         self.observer: Witness | None = None
-        #: follows it, where requests are traced
+        #: The trace of the request, if requests are traced.
         self.trace: RequestTrace | None = None
 
     # ---- its state ---------------------------------------------------------------------------------------
 
     def advance(self, event: Event) -> bool:
-        """Go on to the state that the event leads to; false where it came too late. Raises WrongTransition."""
+        """Change the state by an event. Return false if the event came too late. Raise WrongTransition."""
         after = self.state.moves.get(event)
         if after is None:
             if event not in _ANY_TIME:
@@ -303,54 +303,54 @@ class Exchange:
 
     @property
     def answered(self) -> bool:
-        """Whether there is a response, or there will be none."""
+        """Whether there is a response, or will be none."""
         return self.state.answered
 
     @property
     def expected(self) -> bool:
-        """Whether a response may still come that somebody wants."""
+        """Whether a response is still awaited."""
         return self.state in _EXPECTED
 
     @property
-    def left(self) -> bool:
-        """Whether nobody wants the response, and the guest is not done with it."""
-        return self.state is State.LEFT or self.state is State.DROPPED
+    def abandoned(self) -> bool:
+        """Whether the client has left while the guest is not done."""
+        return self.state is State.ABANDONED or self.state is State.DROPPED
 
     @property
-    def over(self) -> bool:
-        """Whether its place among the requests that are worked on is free again."""
+    def place_released(self) -> bool:
+        """Whether the request has freed its place."""
         return self.state is State.ENDED or self.state is State.CLOSED
 
     @property
     def overdue(self) -> bool:
-        """Whether the deadline has passed without an answer of the guest's, be its client told of that yet or not."""
+        """Whether the deadline has passed without the guest's answer, even if the client was not told yet."""
         if self.state is State.OVERDUE:
             return True
         return not self.state.answered and trio.current_time() >= self.deadline
 
     @property
     def is_replaced(self) -> bool:
-        """Whether its client is told something else than the response that the guest began."""
+        """Whether the client receives something else than the response that the guest began."""
         if self.refused:
             return True
         response = self.response
-        if self.fallback is None or response is None or self.left:
+        if self.fallback is None or response is None or self.abandoned:
             return False
-        # What there is of the content goes out yet, and with it the guest's status.
+        # Buffered content is still sent, and the guest's status with it.
         return response.body.error is not None and not response.body.buffered
 
     @property
     def status(self) -> int | None:
-        """That of the answer that its client is given; None where it left before."""
+        """The status of the answer for the client, or None if the client left before it."""
         response = self.response
         if response is not None:
             return self.fallback if self.is_replaced else response.status
         return None if self.failure is None else self.failure.status
 
     def about(self, instance: str | None = None) -> dict[str, str]:
-        """What tells the request from others in logs for programs; ``instance`` is its instance's name, if known."""
+        """Return the fields that identify the request in structured logs. ``instance`` is its instance's name."""
         about = {"request": str(self)}
-        if hasattr(self, "submitted"):  # it is observed, or was
+        if hasattr(self, "submitted"):  # an observer has set it
             about["request_id"] = f"{self.prefix}{self.serial}"
             if self.trace is not None:
                 about.update(self.trace.ids)
@@ -361,13 +361,13 @@ class Exchange:
         return about
 
     def __str__(self) -> str:
-        """The request in a line of the log."""
+        """Return the request's name for a log line."""
         return f"{self.request.method} {self.request.path_with_query or '/'}"
 
-    # ---- what moves it -----------------------------------------------------------------------------------
+    # ---- transitions -------------------------------------------------------------------------------------
 
     def respond(self, response: Response) -> None:
-        """The guest's response is there; one that comes too late is closed."""
+        """Accept the guest's response. Close one that comes too late."""
         if not self.advance(Event.RESPOND):
             response.body.close()
             return
@@ -375,14 +375,14 @@ class Exchange:
         if self.observer is not None:
             self.observer.responded(self)
         try:
-            # First, as who sends it may find that HTTP does not have such a response.
+            # The receiver may find that HTTP does not allow the response, so it comes before the owner.
             self._settle()
         finally:
-            if self.keeper is not None:
-                self.keeper.responded(self)
+            if self.owner is not None:
+                self.owner.responded(self)
 
     def fail(self, failure: ExchangeFailed, error: HttpError) -> None:
-        """There is no response, or its body ends here, short, with ``error``."""
+        """Fail the exchange, or cut the response's body with ``error``."""
         if not self.state.answered:
             self.advance(Event.FAIL)
             self._failed(failure, error)
@@ -397,14 +397,14 @@ class Exchange:
         self._settle()
 
     def expire(self, failure: ExchangeFailed, error: HttpError) -> None:
-        """Its deadline has passed without a response: it fails, and the guest's work on it is stopped."""
+        """Fail the exchange after its deadline, and stop the guest's work."""
         if self.expected:
             self.advance(Event.EXPIRE)
             self._failed(failure, error)
             self._stop(late=True)
 
     def bound_pauses(self, seconds: float) -> None:
-        """Cut the response if the guest lets its reader wait so long for the next piece."""
+        """Cut the response if the guest makes the reader wait this long for the next part of the body."""
         assert self.response is not None
         body = self.response.body
 
@@ -419,26 +419,26 @@ class Exchange:
         body.on_read_timeout = late
 
     def cancel(self) -> None:
-        """Nobody wants the response any more: stop the guest's work, now or before it begins."""
-        held = self.state is State.HELD
-        if not self.advance(Event.LEAVE):
+        """Abandon the exchange: stop the guest's work, or prevent it."""
+        queued = self.state is State.QUEUED
+        if not self.advance(Event.ABANDON):
             return
         if self.observer is not None:
             self.observer.ended(self, left=True)
-        if held:
+        if queued:
             self._failed(GuestFailed("its client left"), HttpError("internal-error", "its client left"))
         self._stop(late=False)
 
     def _stop(self, late: bool) -> None:
-        if self.keeper is not None:
-            self.keeper.stop(self, late)
+        if self.owner is not None:
+            self.owner.stop(self, late)
 
     def _settle(self) -> None:
         if self.notify is not None:
             self.notify()
 
     async def wait(self) -> Response:
-        """The response, once it is there; raises ExchangeFailed. Cancelling it stops the guest's work."""
+        """Wait for the response. Raise ExchangeFailed. Cancellation stops the guest's work."""
         if not self.state.answered:
             event = trio.Event()
             self.notify = event.set

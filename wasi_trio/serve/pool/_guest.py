@@ -1,4 +1,4 @@
-"""How a request is put to a guest, by the interface it exports."""
+"""Calls of a guest with a request, through the interface that it exports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HANDLER = "wasi:http/handler"
 
 
 class GuestCalls(Protocol):
-    """Puts requests to instances of one component; how is the business of the strategy for its version of WASI."""
+    """The exported interface of one component. The strategy for its WASI version makes the calls."""
 
     default_reuse_count: int
     default_concurrent_count: int
@@ -41,7 +41,7 @@ class IncomingHandler:
         self.export = export
 
     async def call(self, instance: Instance, exchange: Exchange) -> None:
-        """Run the guest's handler for one request; returns when the guest did."""
+        """Run the guest's handler for one request. Return when the guest returns."""
 
         def on_set(outparam: ResponseOutparam) -> None:
             outcome = outparam.outcome
@@ -55,7 +55,7 @@ class IncomingHandler:
 
 
 class ServiceHandler:
-    """wasi:http/handler@0.3: an async function from request to response; see ``serve.pool._concurrent``."""
+    """wasi:http/handler@0.3: an async function from request to response. See ``serve.pool._concurrent``."""
 
     default_reuse_count = 128
     default_concurrent_count = 16
@@ -64,21 +64,21 @@ class ServiceHandler:
         export = find_exported(component, HANDLER, "handle", p3.VERSION)
         assert isinstance(export, LiftedFunction)
         self.export = export
-        #: whether it can acknowledge that a call was cancelled: toolchains that know nothing of it trap when told
+        #: Whether the guest can acknowledge a cancellation. Toolchains without support for it trap when cancelled.
         self.takes_cancellation = any(
             isinstance(canon, AsyncBuiltin) and canon.name == "task.cancel" and canon.part == export.part
             for canon in component.plan.canons
         )
 
     def begin(self, instance: Instance, exchange: Exchange, on_done: Callable[[], None]) -> Call:
-        """Have the guest's handler run for one request; ``on_done`` is called when it has returned or failed."""
+        """Start the guest's handler for one request. ``on_done`` is called when it has returned or failed."""
         pump = instance.pump
         assert pump is not None
         return pump.call(self.export, (incoming_request(exchange.request),), on_done, exchange.trace)
 
 
 def guest_calls(component: LinkedComponent) -> GuestCalls:
-    """The way in that a component offers; LinkError if it has none."""
+    """Return the interface that a component exports. Raise LinkError if it exports neither."""
     if find_exported(component, HANDLER, "handle", p3.VERSION) is not None:
         return ServiceHandler(component)
     if find_exported(component, INCOMING_HANDLER, "handle", p2.VERSION) is not None:
@@ -86,7 +86,10 @@ def guest_calls(component: LinkedComponent) -> GuestCalls:
     others = other_versions(component, (HANDLER, INCOMING_HANDLER))
     if others:
         raise LinkError(
-            f"the component exports {', '.join(others)}, but what is served is {INCOMING_HANDLER}@0.2.x "
-            f"and {HANDLER}@{p3.VERSION}"
+            f"the component exports {', '.join(others)}, but the server supports {INCOMING_HANDLER}@0.2.x and "
+            f"{HANDLER}@{p3.VERSION}"
         )
-    raise LinkError(f"the component exports no {INCOMING_HANDLER}, and no {HANDLER}: it is not an HTTP component")
+    hint = "; it is a command: use `wasi_trio run`" if other_versions(component, ("wasi:cli/run",)) else ""
+    raise LinkError(
+        f"the component exports neither {INCOMING_HANDLER} nor {HANDLER}: it is not an HTTP component{hint}"
+    )

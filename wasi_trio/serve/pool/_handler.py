@@ -13,6 +13,7 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._containment import split
+from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
@@ -38,13 +39,13 @@ log = get_logger("wasi_trio.serve")
 
 
 class ProxyHandler:
-    """Gives requests to instances of a component and gets their responses.
+    """Answers requests with instances of a component.
 
-    To be used as an async context manager: leaving it stops taking requests, lets those under way finish and ends
-    the workers; ``drain_timeout`` bounds that, and cancelling the block around it ends them at once. ``component``
-    must export an HTTP handler, else LinkError.
+    Use it as an async context manager. On exit it takes no more requests, lets active ones finish and ends the workers.
+    ``drain_timeout`` limits this time. Cancelling the surrounding block ends them at once. If ``component`` does not
+    export an HTTP handler, the constructor raises LinkError.
 
-    Which instance a request goes to, and when one is made, is what ``admission`` decides.
+    ``admission`` decides which instance a request goes to, and when a new one starts.
     """
 
     def __init__(self, component: LinkedComponent, options: HandlerOptions | None = None) -> None:
@@ -54,7 +55,7 @@ class ProxyHandler:
         reuse = self.options.max_instance_reuse_count
         self.reuse_count = self.calls.default_reuse_count if reuse is None else reuse
         at_once = self.options.max_instance_concurrent_reuse_count
-        if at_once is None or not component.concurrent:  # a guest of WASI 0.2 cannot take more
+        if at_once is None or not component.concurrent:  # WASI 0.2 allows only one
             at_once = self.calls.default_concurrent_count
         self.concurrent_count = at_once
         budget = self._budget = component.engine.budget
@@ -62,27 +63,27 @@ class ProxyHandler:
         self.admission: Admission[Exchange] = Admission(
             Bounds(
                 requests=math.inf if limit is None else limit,
-                held=math.inf if queue is None else queue,
+                queued=math.inf if queue is None else queue,
                 reuse=self.reuse_count,
                 at_once=self.concurrent_count,
             ),
-            # Not a method, as that would be a cycle, which is not collected where the handler was made at the start.
+            # A bound method would form a cycle, and objects made before the freeze are never collected.
             lambda: budget.admits(component.instance_size),
             self.options.places,
         )
         if self.options.total_memory is not None:
             self._budget.limit = self.options.total_memory
         self._shortage: Shortage | None = None
-        #: there may be requests yet, but none that another should wait for
+        #: Whether the handler is about to end. A request must not wait for another one to arrive.
         self.draining = False
         self._leaving = False
         self._deadlines: Deadlines | None = None
-        #: around the task that answers what is under way when the handler is cancelled
+        #: The cancel scope of the task that fails active requests when the handler is cancelled.
         self._last_words = trio.CancelScope()
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
-        #: what it counts, if it does
+        #: The metrics of this handler, if enabled.
         self.metrics: HandlerMetrics | None = None
-        #: those of its guests' requests, kept for further ones: no other handler's guests have them
+        #: The kept connections of its guests' requests. Guests of other handlers never use them.
         self.connections: Connections | None = None
         self._observer: Observer | None = None
         self._profiler = component.engine.profiler
@@ -121,39 +122,44 @@ class ProxyHandler:
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """Those that have an instance or make one; may be asked on any thread."""
+        """The workers with an instance, or about to create one. Safe to use on any thread."""
         return list(self._workers.values())
 
     @property
     def active(self) -> int:
-        """Requests that workers have at the moment; may be asked on any thread, as what follows."""
+        """The number of placed requests. Safe to use on any thread, like the following properties."""
         return self.admission.active
 
     @property
+    def lingers(self) -> bool:
+        """Whether a guest continues to work after its responses."""
+        return any(worker.lingers for worker in self.workers)
+
+    @property
     def waiting(self) -> int:
-        """Requests that wait for others to be done."""
-        return len(self.admission.held)
+        """The number of waiting requests."""
+        return len(self.admission.queued)
 
     @property
     def stalls(self) -> int:
-        """Host calls that held up the event loop and were logged."""
+        """The number of host calls logged for blocking the event loop."""
         return self.watchdog.stalls
 
     @property
     def interruptions(self) -> int:
-        """Host calls that held up the event loop and were interrupted."""
+        """The number of host calls interrupted for blocking the event loop."""
         return self.watchdog.interruptions
 
     @property
     def started(self) -> int:
-        """Instances whose making was begun so far, which is also the number of the latest."""
+        """The number of instances started so far, which is the number of the latest one."""
         return self.admission.started
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         self.begin_to_drain()
-        # Idle workers end at once, busy ones when their requests are done.
+        # Idle workers end at once, and busy ones after their requests.
         self._leaving = True
         self.admission.drain()
         for worker in self._workers.values():
@@ -174,10 +180,9 @@ class ProxyHandler:
                     await trio.to_thread.run_sync(self._profiler.flush)
 
     def begin_to_drain(self) -> None:
-        """Requests still come, but no new clients: all that is not done within ``drain_timeout`` is ended then.
+        """Prepare for the end: accept requests, but cut all that are not finished within ``drain_timeout``.
 
-        What could only be done by way of a further request is ended at once. Leaving the handler does this, for those
-        that have not done so before.
+        Requests that only a further request could finish end at once. Leaving the handler calls this as well.
         """
         assert self._nursery is not None
         self.draining = True
@@ -188,14 +193,15 @@ class ProxyHandler:
             scope.deadline = trio.current_time() + limit
 
     async def handle(self, request: Request) -> Response:
-        """The guest's response to a request, as soon as it has set it; its body may still be on its way.
+        """Return the guest's response once its head is set. Its body may still be incomplete.
 
-        Raises ExchangeFailed. Cancelling this stops the guest's work on the request and drops its instance.
+        Raise ExchangeFailed. Cancellation stops the guest's work on the request and drops its instance.
         """
         return await self.submit(request).wait()
 
+    @uninterrupted
     def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
-        """Hand a request over without waiting for its response; ``carrier`` tells where it came from."""
+        """Submit a request without waiting for its response. ``carrier`` is the stream that it came on."""
         exchange = Exchange(request)
         if self._observer is not None:
             self._observer.submitted(exchange, carrier)
@@ -207,18 +213,18 @@ class ProxyHandler:
             if self._deadlines is not None:
                 self._deadlines.watch(exchange)
             self._place(exchange, verdict, slot)
-        elif verdict is Verdict.HOLD:
-            self._hold(exchange)
+        elif verdict is Verdict.QUEUE:
+            self._queue(exchange)
             if self._deadlines is not None:
                 self._deadlines.watch(exchange)
         else:
             self._refuse(exchange)
         return exchange
 
-    def _hold(self, exchange: Exchange) -> None:
-        exchange.keeper = self
-        # Only now, as a server may have many handlers, and each end of an instance would ask all of them.
-        self._budget.on_freed[self] = self._place_held
+    def _queue(self, exchange: Exchange) -> None:
+        exchange.owner = self
+        # Registered only now: a server may have many handlers, and each end of an instance calls all registered ones.
+        self._budget.on_freed[self] = self._place_queued
         if self.options.places is not None:
             self.options.places.waiting.setdefault(self, self._place_one)
         if self.admission.short:
@@ -226,13 +232,13 @@ class ProxyHandler:
             self._shortage.watch((exchange,))
 
     def _refuse(self, exchange: Exchange) -> None:
-        self._overloaded(exchange, f"{self.waiting} requests wait already")
+        self._overloaded(exchange, f"{self.waiting} requests are already waiting")
 
     def _refuse_for_memory(self, exchange: Exchange) -> None:
         self.admission.withdraw(exchange)
-        exchange.keeper = None
+        exchange.owner = None
         exchange.request.body.close()
-        self._overloaded(exchange, f"there is no memory for another instance, with {self._budget.accounts} there")
+        self._overloaded(exchange, f"no memory for another instance besides the {self._budget.accounts} present")
         self._leave()
 
     def _overloaded(self, exchange: Exchange, reason: str) -> None:
@@ -241,21 +247,21 @@ class ProxyHandler:
         exchange.fail(failure, HttpError("internal-error", reason))
 
     def responded(self, exchange: Exchange) -> None:
-        """Of a request that is held there are no responses."""
+        """Do nothing: a queued request has no response."""
 
     def stop(self, exchange: Exchange, late: bool) -> None:
-        """Nobody waits for a request that is held."""
+        """Remove an abandoned request from the queue."""
         self.admission.withdraw(exchange)
-        exchange.keeper = None
+        exchange.owner = None
         exchange.request.body.close()
 
     def _place(self, exchange: Exchange, verdict: Verdict, slot: Slot) -> None:
         exchange.advance(Event.PLACE)
-        exchange.keeper = None
+        exchange.owner = None
         if verdict is Verdict.ACCEPT:
             self._workers[slot].offer(exchange)
             return
-        assert self._nursery is not None, "the handler is entered before it is given requests"
+        assert self._nursery is not None, "the handler must be entered before it receives requests"
         expected = self.component.instance_size
         self._budget.reserve(expected)
         strategy = Concurrent if self.component.concurrent else OneAtATime
@@ -265,49 +271,50 @@ class ProxyHandler:
         self._nursery.start_soon(self._run_worker, worker, exchange, expected)
 
     def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
-        """A worker gives back requests that it has not begun."""
+        """Place or queue requests that a worker gave back without beginning them."""
         for exchange in exchanges:
             if exchange.state is State.PLACED and not self.admission.can_place():
-                exchange.advance(Event.HOLD)
-                self.admission.hold(exchange)
-                self._hold(exchange)
+                exchange.advance(Event.QUEUE)
+                self.admission.enqueue(exchange)
+                self._queue(exchange)
             else:
                 self._place(exchange, *self.admission.place())
 
     def set_ready(self, slot: Slot, ready: bool) -> None:
-        """A worker's instance could begin a request now, or could not."""
+        """Note whether a worker's instance could begin a request now."""
         self.admission.set_ready(slot, ready)
         if ready:
-            self._place_held()
+            self._place_queued()
 
-    def _place_held(self) -> None:
-        """Place the requests that wait, as far as there is a place now."""
+    def _place_queued(self) -> None:
+        """Place waiting requests as far as possible."""
         if self.options.places is not None:
             self.options.places.fill()
         while self._place_one():
             pass
         admission = self.admission
-        if not admission.held:
+        if not admission.queued:
             self._budget.on_freed.pop(self, None)
         elif admission.short and self._shortage is not None:
-            # They may have waited for places so far, and wait for memory now.
-            self._shortage.watch(admission.held)
+            # They may have waited for places before, and for memory from this moment.
+            self._shortage.watch(admission.queued)
 
     def _place_one(self) -> bool:
-        """Place the request that waits for longest, if there is a place for it; whether there was."""
+        """Place the oldest waiting request, if possible. Return whether it was placed."""
         admission, places = self.admission, self.options.places
-        exchange = admission.next_held()
+        exchange = admission.next_queued()
         if exchange is not None:
             self._place(exchange, *admission.place())
-        if places is not None and not admission.held:
+        if places is not None and not admission.queued:
             places.waiting.pop(self, None)
         return exchange is not None
 
+    @uninterrupted
     async def _run_worker(self, worker: Worker, exchange: Exchange, expected: int) -> None:
         self._budget.unreserve(expected)
         try:
             await worker.run(exchange)
-        except BaseException as error:  # what is of this instance's own making must not reach other instances
+        except BaseException as error:  # a failure of this instance must not reach other instances
             failure, passing = split(error)
             if failure is not None:
                 worker.retire(Retirement.HOST_ERROR)
@@ -323,16 +330,20 @@ class ProxyHandler:
                 self._observer.instance_ended(worker.number, taken, slot.retired or Retirement.SHUTDOWN)
 
     def release(self) -> None:
-        """A worker is done with a request; the next that waits takes its place."""
+        """Free the place of a finished request, and place the next one."""
         admission = self.admission
         admission.release()
-        self._place_held()
-        if not admission.active and self._observer is not None:
-            self._observer.idle()
+        self._place_queued()
+        self.note_rest()
         self._leave()
 
+    def note_rest(self) -> None:
+        """Notify the observer if no request is active."""
+        if not self.admission.active and self._observer is not None:
+            self._observer.idle()
+
     async def _answer_when_cancelled(self) -> None:
-        """When the handler is cancelled fail what is under way at once: a host function may take its time to end."""
+        """Fail active requests at once when the handler is cancelled. Their host functions may take time to end."""
         with self._last_words:
             try:
                 await trio.sleep_forever()
@@ -344,7 +355,7 @@ class ProxyHandler:
                             exchange.fail(failure, HttpError("internal-error", str(failure)))
 
     def _leave(self) -> None:
-        """Where this was the last request, there is nothing left to watch."""
+        """Stop the watching tasks after the last request."""
         if self._leaving and not self.active and not self.waiting:
             self._last_words.cancel()
             if self._deadlines is not None:

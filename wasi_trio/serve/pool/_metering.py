@@ -1,4 +1,4 @@
-"""The processor time of requests: who has used too much of it is answered, and the guest's call ended by a trap."""
+"""The processor time of requests. Exceeding the limit fails the exchange and traps the guest."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from wasi_trio.wasi.http._errors import HttpError
 
 
 class UsedUp(Trap):
-    """A request has used all the processor time that it may; its exchange has failed already."""
+    """The guest used all processor time of a request. The exchange has failed already."""
 
 
 def charge(exchange: Exchange, seconds: float, limit: float) -> None:
-    """Count processor time that a guest has used for a request; raises UsedUp, with the exchange failed.
+    """Charge processor time to a request. If it exceeds the limit, fail the exchange and raise UsedUp.
 
-    A response that is on its way is cut.
+    This cuts a response that is being sent.
     """
     exchange.processor += seconds
     if exchange.processor > limit:
@@ -26,7 +26,7 @@ def charge(exchange: Exchange, seconds: float, limit: float) -> None:
 
 
 def retirement(trap: Trap, overdue: bool) -> Retirement:
-    """Why an instance ends that trapped; ``overdue`` says that it was past a deadline."""
+    """Return the reason for which a trapped instance ends. ``overdue`` says that a request was past its deadline."""
     if isinstance(trap, UsedUp):
         return Retirement.CPU_TIME
     return Retirement.DEADLINE if overdue else Retirement.TRAP

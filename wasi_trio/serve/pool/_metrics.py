@@ -1,4 +1,4 @@
-"""What a handler does, in numbers: counted as plain integers, and put into prometheus-client's words when asked for."""
+"""The metrics of handlers: plain integers, converted for prometheus-client on request."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from wasi_trio.component._account import Budget
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
 from wasi_trio.wasi.http._connections import Connections
 
-#: bounds, in seconds, of the times that are measured
+#: The bounds of measured times, in seconds.
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-#: bounds of how many requests an instance took
+#: The bounds of the number of requests of an instance.
 REQUESTS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 _PREFIX = "wasi_trio_"
 
 
 class Distribution:
-    """A histogram's numbers. To be fed from one thread; any may read it."""
+    """The counts of a histogram. One thread writes them; any thread may read them."""
 
     __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        #: of values up to each bound and above the one before, and of those above all
+        #: The number of values up to each bound and above the previous one, then of those above all bounds.
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
@@ -40,7 +40,7 @@ class Distribution:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative, as prometheus wants them."""
+        """Return cumulative counts, as Prometheus expects them."""
         so_far = 0
         buckets: list[tuple[str, float]] = []
         for bound, count in zip((*self.bounds, float("inf")), list(self.counts), strict=True):
@@ -50,7 +50,7 @@ class Distribution:
 
 
 class Watched(Protocol):
-    """What a handler is asked when the metrics are read, on any thread."""
+    """The view of a handler that metrics read, on any thread."""
 
     @property
     def active(self) -> int: ...
@@ -70,7 +70,7 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """Connections that are open, those of them that wait for a request, and how often one was opened and used again."""
+    """Counts of connections to other servers: open ones, idle ones among them, connections opened, and reuses."""
 
     open: int
     idle: int
@@ -79,29 +79,29 @@ class Outbound:
 
 
 class HandlerMetrics:
-    """The numbers of one handler, and of those that take its place, which count here directly.
+    """The metrics of one handler and of its successors.
 
-    prometheus-client's own counters take a lock for each increment, which costs microseconds per request; these are
-    only ever written on the handler's thread.
+    prometheus-client's counters take a lock for each increment, which costs microseconds a request. Only the handler's
+    thread writes these counts.
     """
 
     def __init__(self, component: str, route: str = "") -> None:
         self.component = component
         self.route = route
-        #: by outcome and the class of the status, such as "2xx", or "none"
+        #: The number of requests by outcome and class of status, such as "2xx", or "none".
         self.requests: dict[tuple[Outcome, str], int] = {}
         self.response_seconds = Distribution(SECONDS)
         self.wait_seconds = Distribution(SECONDS)
         self.started = 0
         self.retired = dict.fromkeys(Retirement, 0)
         self.reuse = Distribution(REQUESTS)
-        #: the handlers that there are
+        #: The current handlers.
         self.sources: list[Watched] = []
-        #: what those counted that have ended
+        #: The totals of ended handlers.
         self._past = [0, 0, 0, 0]
 
     def ended(self, handler: Watched) -> None:
-        """A handler is no more."""
+        """Add the totals of an ended handler."""
         self.sources.remove(handler)
         self._past[0] += handler.stalls
         self._past[1] += handler.interruptions
@@ -127,7 +127,7 @@ class HandlerMetrics:
 
     @property
     def outbound(self) -> Outbound:
-        """The connections of the guests' requests to other servers."""
+        """The connections of guests' requests to other servers."""
         connections = [handler.connections for handler in list(self.sources) if handler.connections is not None]
         return Outbound(
             open=sum(each.open for each in connections),
@@ -138,12 +138,12 @@ class HandlerMetrics:
 
     @property
     def live(self) -> int:
-        """Instances that there are at the moment, or that are being made."""
+        """The number of current instances, including those being created."""
         return self.started - sum(self.retired.values())
 
 
 class LivingTasks(trio.abc.Instrument):
-    """Counts the tasks of an event loop; to be given to its ``trio.run`` as an instrument."""
+    """Counts the tasks of an event loop, as an instrument of ``trio.run``."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -156,32 +156,32 @@ class LivingTasks(trio.abc.Instrument):
 
 
 class Metrics:
-    """The metrics of the handlers that are given it in their options, in a registry of their own.
+    """The metrics of all handlers that have this object in their options, in one registry.
 
-    A handler's are told from others' by the label ``component``, and where there are routes by the label ``route``,
-    too. docs/metrics.md says what each means.
+    The label ``component`` identifies a handler, together with the label ``route`` if there are routes. docs/metrics.md
+    explains each metric.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
-        #: whether there are routes
+        #: Whether there are routes.
         self.routed = False
-        #: takeovers of changed components and settings, by how they went; None where there can be none
+        #: The number of reloads by outcome, or None if the server cannot reload.
         self.reloads: dict[str, int] | None = None
-        #: the tasks of the loop that the handlers are on, where somebody counts them
+        #: The tasks of the handlers' event loop, if counted.
         self.tasks: LivingTasks | None = None
-        #: what the handlers' instances hold together
+        #: The memory budget of the handlers' instances.
         self.budget: Budget | None = None
         self._handlers: dict[tuple[str, str], HandlerMetrics] = {}
-        #: the names that each generation of a route has taken
+        #: The names used by each generation of a route.
         self._taken: dict[tuple[str, int], set[str]] = {}
         self.registry.register(self)
 
     def of(self, component: str, route: str = "", generation: int = 0) -> HandlerMetrics:
-        """Numbers for one more handler of a component.
+        """Return the metrics for another handler of a component.
 
-        The second of the same name is called ``NAME#2``. The next generation of a route counts on where it has the same
-        components.
+        The second handler with the same name is called ``NAME#2``. The next generation of a route continues the counts
+        of the same components.
         """
         taken = self._taken.setdefault((route, generation), set())
         name, count = component, 1
@@ -195,39 +195,37 @@ class Metrics:
         return metrics
 
     def forget(self, route: str, generation: int) -> None:
-        """A generation of a route is no more, and with the last one what it counted."""
+        """Remove a generation of a route, and its counts if no other generation uses them."""
         names = self._taken.pop((route, generation), set())
         kept = {name for (other, _), others in self._taken.items() if other == route for name in others}
         for name in names - kept:
             del self._handlers[route, name]
 
     def exposition(self) -> bytes:
-        """All of the registry in prometheus' text format; may be called on any thread."""
+        """Return the whole registry in Prometheus' text format. Safe to call on any thread."""
         return generate_latest(self.registry)
 
     def describe(self) -> list[Metric]:
-        """Nothing, which spares the registry a collection when this is registered."""
+        """Return nothing, which spares the registry a collection at registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """For the registry; may be called on any thread."""
+        """Yield all metrics for the registry. Safe to call on any thread."""
         handlers = list(self._handlers.values())
-        requests = self._counter("requests", "Requests that have ended, by what became of them.", "outcome", "status")
-        started = self._counter("instances_started", "Instances whose making was begun.")
-        retired = self._counter("instances_retired", "Instances that have ended, by why.", "reason")
-        stalls = self._counter("stalls", "Host calls that held up the event loop and were logged.")
-        interruptions = self._counter(
-            "host_calls_interrupted", "Host calls that held up the event loop and were interrupted."
-        )
-        in_progress = self._gauge("requests_in_progress", "Requests that instances have at the moment.")
-        waiting = self._gauge("requests_waiting", "Requests that wait because others are under way.")
-        live = self._gauge("instances_live", "Instances that there are at the moment.")
+        requests = self._counter("requests", "Finished requests by outcome and class of status.", "outcome", "status")
+        started = self._counter("instances_started", "Instances started.")
+        retired = self._counter("instances_retired", "Instances ended, by reason.", "reason")
+        stalls = self._counter("stalls", "Host calls logged for blocking the event loop.")
+        interruptions = self._counter("host_calls_interrupted", "Host calls interrupted for blocking the event loop.")
+        in_progress = self._gauge("requests_in_progress", "Requests in instances.")
+        waiting = self._gauge("requests_waiting", "Requests waiting for a place.")
+        live = self._gauge("instances_live", "Current instances.")
         connections = self._gauge("outbound_connections", "Connections of guests' requests to other servers.", "state")
-        opened = self._counter("outbound_connections_opened", "Connections of guests' requests that were opened.")
-        reused = self._counter("outbound_connections_reused", "Requests of guests that went over one that was kept.")
-        response = self._histogram("response_seconds", "From a request's arrival to the head of the guest's response.")
-        wait = self._histogram("queue_wait_seconds", "From a request's arrival until a guest was called with it.")
-        reuse = self._histogram("instance_requests", "Requests that an instance took, counted when it ends.")
+        opened = self._counter("outbound_connections_opened", "Connections opened for guests' requests.")
+        reused = self._counter("outbound_connections_reused", "Requests of guests sent over a kept connection.")
+        response = self._histogram("response_seconds", "Time from a request to the head of the guest's response.")
+        wait = self._histogram("queue_wait_seconds", "Time from a request to the call of a guest.")
+        reuse = self._histogram("instance_requests", "Requests of an instance, counted at its end.")
         for handler in handlers:
             name = [handler.route, handler.component] if self.routed else [handler.component]
             for (outcome, status), count in list(handler.requests.items()):
@@ -256,9 +254,9 @@ class Metrics:
         if self.tasks is not None:
             yield GaugeMetricFamily(_PREFIX + "tasks", "Tasks of the guests' event loop.", self.tasks.count)
         if self.budget is not None:
-            meaning = "Bytes that all instances make the process hold."
+            meaning = "Bytes held by the process for all instances."
             yield GaugeMetricFamily(_PREFIX + "memory_bytes", meaning, self.budget.used)
-            meaning = "Bytes that they may make it hold."
+            meaning = "Maximum bytes held by the process for all instances."
             yield GaugeMetricFamily(_PREFIX + "memory_limit_bytes", meaning, self.budget.limit)
         yield from (
             requests,
@@ -292,8 +290,8 @@ class Metrics:
 
 
 def reloads_family(reloads: Mapping[str, int]) -> CounterMetricFamily:
-    """How often a server that runs has taken over what has changed, by how that went."""
-    meaning = "Takeovers of changed components and settings, by how they went."
+    """Return the counter of a server's reloads by outcome."""
+    meaning = "Reloads of changed components and settings, by outcome."
     family = CounterMetricFamily(_PREFIX + "reloads", meaning, labels=("outcome",))
     for outcome, count in reloads.items():
         family.add_metric([outcome], count)

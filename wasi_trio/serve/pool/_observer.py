@@ -1,4 +1,4 @@
-"""What is told of requests and instances: a line in the log for each, and the metrics' numbers."""
+"""The reports on requests and instances: log lines, metrics, traces and listeners."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ log = get_logger("wasi_trio.serve")
 
 
 class Listener(Protocol):
-    """Is told what one handler does, synchronously and as it happens: it must take no time, and raise nothing.
+    """Receives the events of one handler, synchronously. Its methods must return quickly and raise nothing.
 
-    Instances are told by their numbers, which count from 1.
+    Instances are identified by their numbers, which count from 1.
     """
 
     def instance_started(self, number: int) -> None:
-        """An instance is about to be made."""
+        """Handle the start of an instance's creation."""
 
     def began(self, instance: int) -> None:
-        """An instance is about to be called with a request."""
+        """Handle the imminent call of an instance with a request."""
 
     def instance_ended(self, number: int, reason: Retirement) -> None:
-        """An instance is gone, or could not be made."""
+        """Handle the end of an instance, or the failure of its creation."""
 
     def idle(self) -> None:
-        """No request is under way any more."""
+        """Handle the end of the last active request, or of a guest's last work after it. May be called repeatedly."""
 
 
 class Observer:
-    """Sees the requests and instances of one handler come and go.
+    """Observes the requests and instances of one handler.
 
-    A handler has one only where there are metrics, a tracer or listeners, or lines of the level INFO are logged.
-    ``submitted`` is called first for a request and ``ended`` last; what is told of it after that is ignored.
+    A handler has an observer only if there are metrics, a tracer or listeners, or if INFO lines are logged. For a
+    request, ``submitted`` comes first and ``ended`` last. Reports after ``ended`` are ignored.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Observer:
         tracer: Tracer | None = None,
     ) -> None:
         self._component = component
-        #: what comes before an instance's number in logs
+        #: The prefix of instance numbers in logs.
         self._prefix = prefix
         self._metrics = metrics
         self._listeners = listeners
@@ -64,7 +64,7 @@ class Observer:
         self._serials = count(1)
 
     def submitted(self, exchange: Exchange, carrier: Carrier | None = None) -> None:
-        """A request has come to the handler."""
+        """Report a request that came to the handler."""
         exchange.observer = self
         exchange.submitted = trio.current_time()
         exchange.instance = None
@@ -74,7 +74,7 @@ class Observer:
             exchange.trace = self._tracer.begin(exchange, carrier)
 
     def began(self, exchange: Exchange, instance: int) -> None:
-        """A guest is about to be called with it."""
+        """Report that a guest is about to be called with a request."""
         exchange.instance = instance
         if self._metrics is not None:
             self._metrics.wait_seconds.observe(trio.current_time() - exchange.submitted)
@@ -84,14 +84,14 @@ class Observer:
             self._tell(lambda listener: listener.began(instance))
 
     def responded(self, exchange: Exchange) -> None:
-        """The head of the guest's response is there."""
+        """Report the head of the guest's response."""
         if self._metrics is not None:
             self._metrics.response_seconds.observe(trio.current_time() - exchange.submitted)
         if exchange.trace is not None:
             exchange.trace.responded(exchange)
 
     def ended(self, exchange: Exchange, left: bool = False) -> None:
-        """It failed, the guest is done with a request that it answered, or (``left``) nobody wants the response."""
+        """Report the end of a request: it failed, its guest is done, or the client has left (``left``)."""
         exchange.observer = None
         outcome = _outcome(exchange, left)
         metrics = self._metrics
@@ -114,14 +114,14 @@ class Observer:
             )
 
     def instance_started(self, number: int) -> None:
-        """A worker has come into being, and will make its instance."""
+        """Report a new worker, which will create its instance."""
         if self._metrics is not None:
             self._metrics.started += 1
         self._tell(lambda listener: listener.instance_started(number))
         log.info("instance %s%d of %s starts", self._prefix, number, self._component, extra=self._about(number))
 
     def instance_ended(self, number: int, taken: int | None, reason: Retirement) -> None:
-        """An instance that took so many requests is gone; None where it could not be made."""
+        """Report the end of an instance. ``taken`` is the number of its requests, or None if it was never created."""
         metrics = self._metrics
         if metrics is not None:
             metrics.retired[reason] += 1
@@ -143,11 +143,11 @@ class Observer:
         return {"about": {"instance": f"{self._prefix}{number}"}}
 
     def idle(self) -> None:
-        """The handler has no request under way any more."""
+        """Report the end of the last active request."""
         self._tell(lambda listener: listener.idle())
 
     def _tell(self, tell: Callable[[Listener], None]) -> None:
-        """Tell all listeners; one that fails is logged, and takes no request with it."""
+        """Call all listeners. Log the failure of one, and continue."""
         for listener in self._listeners:
             try:
                 tell(listener)

@@ -1,4 +1,4 @@
-"""How instances of WASI 0.2 are used: they are given one request after the other."""
+"""The strategy for instances of WASI 0.2, which serve one request after another."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ log = get_logger("wasi_trio.serve")
 
 
 class OneAtATime:
-    """The strategy of an instance that takes one request at a time."""
+    """The strategy of an instance that serves one request at a time."""
 
     cpu_bound = False
     asks_for_backpressure = False
+    lingers = False  # a request is under way until the guest's call returns
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._serving: tuple[Exchange, ...] = ()
-        #: around the guest's call
+        #: The cancel scope of the guest's call.
         self._scope = trio.CancelScope()
-        #: the task of ``serve`` while it waits for a request
+        #: The task of ``serve`` while it waits for a request.
         self._sleeper: trio.lowlevel.Task | None = None
 
     def in_flight(self) -> Sequence[Exchange]:
@@ -60,7 +61,7 @@ class OneAtATime:
                 if slot.retired is not None:
                     return
                 worker.pool.set_ready(slot, True)
-                if worker.inbox:  # there was one that waited
+                if worker.inbox:  # set_ready() has placed a waiting request here
                     break
                 if nursery is not None:
                     nursery.start_soon(worker.retire_when_idle)
@@ -82,7 +83,7 @@ class OneAtATime:
     async def _serve_one(self, instance: Instance, calls: IncomingHandler, exchange: Exchange) -> None:
         worker = self._worker
         reason: str | None = None
-        exchange.keeper = self
+        exchange.owner = self
         if exchange.trace is not None:
             ORIGIN.set(exchange.trace)
         self._serving = (exchange,)
@@ -99,7 +100,7 @@ class OneAtATime:
                     instance.retire(f"it exited with code {exit_.code}")
                     reason = f"the guest exited with code {exit_.code}"
                     if exchange.failure is not None:
-                        # Unwinding itself it may have dropped what its response was to go to: that is no reason.
+                        # An exiting guest may drop the receiver of its response. That is not the reason to report.
                         exchange.failure = GuestFailed(reason)
                 except Trap as trap:
                     exchange.cause = trap
@@ -127,9 +128,9 @@ class OneAtATime:
                         extra={"about": exchange.about(worker.name)},
                     )
             if scope.cancelled_caught:
-                worker.retire(Retirement.CANCELLED if exchange.left else Retirement.DEADLINE)
+                worker.retire(Retirement.CANCELLED if exchange.abandoned else Retirement.DEADLINE)
                 response = exchange.response
-                if response is not None and response.body.end is BodyEnd.WHOLE and not exchange.left:
+                if response is not None and response.body.end is BodyEnd.WHOLE and not exchange.abandoned:
                     log.warning(
                         "instance %s: %s: %s",
                         worker.name,
@@ -142,10 +143,10 @@ class OneAtATime:
             ready = reason is not None and not instance.dead
             worker.done(exchange, reason or worker.cancelled_for, timed_out=scope.cancelled_caught, ready=ready)
 
-    # ---- what happens to the request meanwhile -----------------------------------------------------------
+    # ---- events during a request -------------------------------------------------------------------------
 
     def responded(self, exchange: Exchange) -> None:
-        """Give the guest a bounded time for each piece of its response, and for what it does after that was had."""
+        """Limit the pauses in the response's body, and the guest's work after it."""
         options = self._worker.pool.options
         if options.body_timeout is not None:
             exchange.bound_pauses(options.body_timeout)
@@ -161,10 +162,10 @@ class OneAtATime:
         self._scope.cancel()
 
     def _charge(self, limit: float, task: object, seconds: float) -> None:
-        """Count processor time that the guest has used."""
+        """Charge the guest's processor time to the request."""
         for exchange in self._serving:
             charge(exchange, seconds, limit)
 
     def _runs_overdue(self) -> bool:
-        """Whether what runs at the moment is for a request whose deadline has passed; asked at ticks."""
+        """Return whether the guest works on a request past its deadline. The ticker asks."""
         return any(exchange.overdue for exchange in self._serving)

@@ -1,4 +1,4 @@
-"""What an operator can set about how requests are handled."""
+"""The options of a request handler."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HandlerOptions:
-    """Options of the request handler; times are in seconds, None is no limit.
+    """The options of a request handler. Times are in seconds. None is no limit, unless stated otherwise.
 
-    ``max_instance_reuse_count`` requests are given to an instance before it is dropped, by default 1 for WASI 0.2,
-    whose guests are not written to be reused, and 128 for 0.3; ``max_instance_concurrent_reuse_count`` of them at a
-    time, by default 1 and 16, where a guest of WASI 0.2 cannot take more. ``idle_instance_timeout`` is how long an
-    instance is kept without a request. ``request_timeout`` bounds the time from a request's arrival to its response's
-    head, and ``max_cpu_time`` the processor time that the guest, and host functions in its calls, use for it.
-    Requests beyond ``max_concurrent_requests`` wait in order. ``cancel_grace`` is how long a guest of WASI 0.3
-    has to end a request that was cancelled, before its instance is given up. ``post_response_timeout`` bounds what a
-    guest does for a request after the client has had its response. ``body_timeout`` bounds the pause between two pieces
-    of a response's body, as far as it is the guest's: time in which the client does not take what is there does not
-    count. ``drain_timeout`` bounds how long requests under way are waited for when the handler is left; those that are
-    not done then are cut. Requests that wait beyond ``max_queued_requests`` are refused. A host function that holds up
-    the event loop for longer than ``stall_limit`` is logged, and interrupted if ``interrupt_stalls`` is set; it is
-    interrupted at its request's deadline in any case.
-    ``total_memory`` bounds the bytes that all instances of the component's engine hold together. A request that needs
-    another instance while there is no room for one waits for up to ``memory_timeout``, and is refused then.
-    ``instance_prefix`` comes before the numbers of instances in logs and in the lines of guests' output.
-    ``observed`` has requests numbered, for logs that tell which request and instance a line is about.
-    ``places`` bounds the requests that several handlers work on together. ``route`` is the name of the route that the
-    handler is for, where there are routes, and ``generation`` the number of its version; metrics go on from one to the
-    next.
-    ``metrics`` is where handlers count what they do, and ``tracer`` follows requests. Each of ``listeners`` is
-    called with the component's name when a handler starts, and returns the object that is told of its requests and
-    instances.
+    **Instances.** An instance serves ``max_instance_reuse_count`` requests before it is dropped. None means 1 for WASI
+    0.2, whose guests are not written for reuse, and 128 for 0.3. It serves at most
+    ``max_instance_concurrent_reuse_count`` requests at a time. None means 16 for WASI 0.3. A guest of WASI 0.2 always
+    serves one. An instance without a request is dropped after ``idle_instance_timeout``. ``instance_prefix`` precedes
+    the numbers of instances in logs and in the lines of guests' output, which ``logging_prefix`` enables.
+
+    **Time.** ``request_timeout`` limits the time from a request's arrival to its response's head. ``max_cpu_time``
+    limits the processor time of the guest and its host functions for a request. ``body_timeout`` limits a pause between
+    two parts of a response's body. Time in which the client does not read does not count. ``cancel_grace`` is the time
+    for a guest of WASI 0.3 to end a cancelled request, before its instance is dropped. ``post_response_timeout`` limits
+    the guest's work on a request after its response was sent. ``drain_timeout`` limits the wait for active requests
+    when
+    the handler is left. Requests that are not finished by then are cut.
+
+    **Blocked event loop.** A host function that blocks the event loop for ``stall_limit`` is logged. It is also
+    interrupted if ``interrupt_stalls`` is set. It is interrupted at its request's deadline in any case.
+
+    **Load and memory.** Requests beyond ``max_concurrent_requests`` wait in order. Requests beyond
+    ``max_queued_requests`` waiting ones are refused. ``places`` limits the requests of several handlers together.
+    ``total_memory`` limits the bytes held for all instances of the component's engine. A request that needs a new
+    instance beyond it waits for at most ``memory_timeout``, and is refused then. ``limits`` apply to each instance.
+
+    **Reports.** ``metrics`` collects counts, and ``tracer`` traces requests. Each of ``listeners`` is called with the
+    component's name when a handler starts, and returns a Listener. ``observed`` numbers the requests, so that log lines
+    can name request and instance. ``route`` is the name of the handler's route, if there are routes, and ``generation``
+    the number of its version. Metrics continue from one generation to the next.
     """
 
     max_instance_reuse_count: int | None = None

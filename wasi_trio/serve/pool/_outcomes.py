@@ -1,4 +1,4 @@
-"""What can become of a request, and why an instance ends: the words that logs and metrics have for it."""
+"""The outcomes of requests, and the reasons for the ends of instances, as named in logs and metrics."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from enum import Enum
 
 
 class Outcome(Enum):
-    """What became of a request."""
+    """The outcome of a request."""
 
-    #: the guest's response went out whole, whatever its status
+    #: The guest's response was sent completely, whatever its status.
     OK = "ok"
-    #: the guest trapped, exited, returned no response, or answered with an error-code
+    #: The guest trapped, exited, returned no response, or answered with an error-code.
     GUEST_FAILED = "guest-failed"
-    #: no instance could be made
+    #: No instance could be created.
     INSTANTIATION_FAILED = "instantiation-failed"
-    #: too many requests waited already
+    #: The queue was full, or there was no memory for another instance.
     OVERLOADED = "overloaded"
-    #: there was no response in time
+    #: There was no response in time.
     DEADLINE = "deadline"
-    #: the guest used more processor time than it may for a request
+    #: The guest exceeded the limit of processor time.
     CPU_TIME = "cpu-time"
-    #: the handler ended before there was a response
+    #: The handler ended before there was a response.
     SHUTDOWN = "shutdown"
-    #: nobody wanted the response any more before it was complete
+    #: The client left before the response was complete.
     CLIENT_LEFT = "client-left"
-    #: the response began, but the guest broke it off
+    #: The response began, but was cut.
     CUT = "cut"
 
 
 class Retirement(Enum):
-    """Why an instance ended."""
+    """The reason for the end of an instance."""
 
-    #: it took as many requests as an instance is given
+    #: The instance has served its maximum number of requests.
     REUSE_COUNT = "reuse-count"
-    #: it was without a request for too long
+    #: The instance was idle for too long.
     IDLE = "idle"
     TRAP = "trap"
     EXIT = "exit"
-    #: a request's time was up, before its response or with what it did after that
+    #: A request's time ran out, before its response or during the work after it.
     DEADLINE = "deadline"
-    #: it used more processor time for a request than it may
+    #: A request exceeded its limit of processor time.
     CPU_TIME = "cpu-time"
-    #: the client of a request it worked on left
+    #: The client of an active request left.
     CANCELLED = "cancelled"
     FAILED_TO_START = "failed-to-start"
-    #: a host function raised what the guest could not be told
+    #: A host function raised an exception that cannot be passed to the guest.
     HOST_ERROR = "host-error"
     SHUTDOWN = "shutdown"

@@ -1,4 +1,4 @@
-"""Workers whose instances are profiled: they note which requests an instance has, and when."""
+"""Workers with profiled instances. They record the requests of an instance and their times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wasi_trio.wasi._context import WasiContext
 
 
 class ProfiledWorker(Worker):
-    """A worker that a handler has in place of the usual one where guests are profiled."""
+    """A worker that also records its requests in the instance's profile."""
 
     def __init__(self, pool: Pool, slot: Slot, strategy: Callable[[Worker], Strategy]) -> None:
         super().__init__(pool, slot, strategy)
@@ -25,7 +25,7 @@ class ProfiledWorker(Worker):
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
         profiler = self.pool.component.engine.profiler
         assert profiler is not None
-        profiler.next = self.number  # the instance's profile is made before anything else gets a turn
+        profiler.next = self.number  # no other task runs before the instance's profile is created
         instance = await super()._make(exchange, context)
         if instance is not None:
             self._profile = instance.profile
@@ -35,7 +35,7 @@ class ProfiledWorker(Worker):
         began = super().begin(exchange)
         if began and self._profile is not None:
             request = exchange.request
-            # Without the query, which may have secrets in it: profiles are shown around.
+            # Leave out the query: it may hold secrets, and profiles are shared.
             path = (request.path_with_query or "/").partition("?")[0]
             self._spans[exchange] = self._profile.begin_request(request.method, path)
         return began

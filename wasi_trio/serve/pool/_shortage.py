@@ -1,4 +1,4 @@
-"""Requests that wait for memory, and how long they may."""
+"""The time limit of requests that wait for memory."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from wasi_trio.serve.pool._exchange import Exchange, State
 
 
 class Shortage:
-    """Gives up exchanges that have waited for ``timeout`` seconds and wait still.
+    """Refuses exchanges that have waited for memory for ``timeout`` seconds.
 
-    They all have the same time, so they come in the order of their ends, and one task is enough, which runs in
-    ``nursery`` while there is any.
+    All exchanges have the same timeout, so they expire in order of arrival. One task serves them all. It runs in
+    ``nursery`` while it has exchanges to watch.
     """
 
     def __init__(self, nursery: trio.Nursery, timeout: float, give_up: Callable[[Exchange], None]) -> None:
         self._nursery = nursery
         self._timeout = timeout
         self._give_up = give_up
-        #: those that wait, or did, and until when
+        #: The watched exchanges with the ends of their time.
         self._watched: dict[Exchange, float] = {}
         self._scope: trio.CancelScope | None = None
 
     def watch(self, exchanges: Iterable[Exchange]) -> None:
-        """These wait for memory, from now on unless they have done so before."""
+        """Watch exchanges that wait for memory. Their time begins now, unless they are already watched."""
         end = trio.current_time() + self._timeout
         for exchange in exchanges:
             self._watched.setdefault(exchange, end)
@@ -34,7 +34,7 @@ class Shortage:
             self._nursery.start_soon(self._run, self._scope)
 
     def stop(self) -> None:
-        """No exchange is left that waits."""
+        """Stop watching. No waiting exchange may be left."""
         if self._scope is not None:
             self._scope.cancel()
 
@@ -42,10 +42,10 @@ class Shortage:
         with scope:
             while self._watched:
                 exchange, end = next(iter(self._watched.items()))
-                if exchange.state is State.HELD:
+                if exchange.state is State.QUEUED:
                     await trio.sleep_until(end)
                 del self._watched[exchange]
-                if exchange.state is State.HELD:
+                if exchange.state is State.QUEUED:
                     self._give_up(exchange)
         self._watched.clear()
         self._scope = None

@@ -1,4 +1,4 @@
-"""What a handler has at a moment: its instances, what each does, and what it has counted; taken on any thread."""
+"""A snapshot of a handler: its instances, their activity and their counts. It may be taken on any thread."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import HandlerMetrics
 from wasi_trio.serve.pool._worker import Worker
 
-#: instances of a handler, and requests of an instance, that are shown
+#: The maximum numbers of instances of a handler, and of requests of an instance, in a snapshot.
 MOST_INSTANCES: Final = 200
 MOST_REQUESTS: Final = 16
-#: characters of a request: workers send all of this every second, and while it is encoded nothing else runs
+#: The maximum length of a request. Workers send snapshots every second, and encoding one blocks the event loop.
 MOST_CHARACTERS: Final = 160
 
 
 def snapshot(handler: ProxyHandler) -> dict[str, Any]:
-    """What JSON can have of a handler; docs/metrics.md describes it."""
+    """Return a snapshot of a handler for JSON. docs/metrics.md describes it."""
     workers = list(handler.workers)
     now = handler.watchdog.now
     metrics = handler.metrics
@@ -57,7 +57,7 @@ def _instance(handler: ProxyHandler, worker: Worker, now: float) -> dict[str, An
 
 
 def _state(handler: ProxyHandler, worker: Worker) -> str:
-    """In a word: starting, draining, computing, backpressure, waiting or idle."""
+    """Return the state of an instance: starting, draining, computing, backpressure, waiting or idle."""
     if not worker.made:
         return "starting"
     if worker.slot.retired is not None:

@@ -1,4 +1,4 @@
-"""What a handler tells of its requests to whoever traces them."""
+"""The interface between a handler and the tracing of its requests."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from wasi_trio.serve.pool._exchange import Exchange, RequestTrace
 
 
 class Carrier(Protocol):
-    """What a request came by."""
+    """The stream that a request came on."""
 
     @property
     def client(self) -> tuple[str, int] | None:
-        """The client's address and port, where it has any."""
+        """The client's address and port, if known."""
 
     @property
     def version(self) -> str:
-        """HTTP's version, such as 1.1 or 2."""
+        """The HTTP version, such as 1.1 or 2."""
 
 
 class Tracer(Protocol):
-    """Follows the requests of handlers."""
+    """Traces the requests of handlers."""
 
     def begin(self, exchange: Exchange, carrier: Carrier | None) -> RequestTrace:
-        """A request has come; its headers may be changed. None brought it where it came from this process."""
+        """Begin the trace of a request, and possibly change its header fields. ``carrier`` is None within a process."""

@@ -1,8 +1,8 @@
-"""The watchdog: notices host functions that hold up the event loop, says so, and interrupts them at the deadline.
+"""The watchdog: it logs host functions that block the event loop, and interrupts them at the deadline.
 
-A host function runs on the loop's thread, so one that blocks stops everything else, deadlines included. While guests
-run the ticker looks every 10 ms at what host call is running; one that it sees twice wakes the watchdog's thread, which
-sleeps otherwise. How a call is interrupted, and why nothing else ever is, is told in ``runtime._host_calls``.
+A host function runs on the event loop's thread. If it blocks, everything else stops, including deadlines. While guests
+run, the ticker looks at the current host call every 10 ms. A call that it sees twice wakes the watchdog's thread, which
+sleeps otherwise. ``runtime._host_calls`` explains how a call is interrupted, and why nothing else ever is.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 
 log = get_logger("wasi_trio.serve")
 
-#: stalls that are remembered
+#: The number of remembered stalls.
 KEPT = 8
-#: seconds by which a call may hold up the loop beyond a deadline: most are over by then and harm nobody
+#: The time beyond a deadline before an interruption, in seconds. Most calls return before that.
 GRACE = 0.020
-#: seconds until a call that goes on is interrupted again: it may have caught the exception
+#: The interval before a continuing call is interrupted again, in seconds. It may have caught the exception.
 AGAIN = 0.5
-#: seconds after which it is looked again whether a deadline has passed, whatever the clock said
+#: The maximum interval between two checks of the deadline, in seconds.
 RECHECK = 1.0
 
-#: how the names of the runtime's files begin, and of the code that it has generated
+#: The path prefix of the runtime's files, and the name prefix of its generated code.
 _RUNTIME = (os.path.dirname(str(runtime.__file__)) + os.sep, "<host call")
 
 
 class Watched(Protocol):
-    """What runs an instance."""
+    """A worker with an instance."""
 
-    #: what it is called in logs
+    #: The instance's name in logs.
     name: str
 
     def in_flight(self) -> Iterable[Exchange]:
-        """The requests that the instance works on; called on any thread."""
+        """Return the active requests of the instance. Called on any thread."""
 
 
 class _Held:
-    """A host call that was seen to hold up the loop since ``since``."""
+    """A host call that has blocked the event loop since ``since``."""
 
     __slots__ = ("call", "interrupted", "logged", "since")
 
@@ -62,24 +62,24 @@ class _Held:
         self.call = call
         self.since = since
         self.logged = False
-        #: when it was last interrupted
+        #: The time of the last interruption.
         self.interrupted = -math.inf
 
 
 class Watchdog:
-    """Watches over the host calls of the instances in ``watched``, which are found there by their contexts.
+    """Watches the host calls of the instances in ``watched``, which maps their contexts to workers.
 
-    A call that runs when the deadline of a request of its instance has passed is interrupted. One that takes longer
-    than ``stall_limit`` seconds (None: no such limit) is logged with the Python stack it is in, once, and interrupted
-    if ``interrupt_stalls`` says so. ``stalls`` counts those that were logged, ``interruptions`` those interrupted.
+    A call is interrupted if a request of its instance is past its deadline. A call longer than ``stall_limit`` seconds
+    (None: no limit) is logged once, with its Python stack, and interrupted if ``interrupt_stalls`` is set. ``stalls``
+    counts the logged calls, and ``interruptions`` the interrupted ones.
 
-    ``start`` and ``stop`` are to be called on the loop's thread, the first from trio.
+    Call ``start`` and ``stop`` on the event loop's thread, ``start`` from trio.
     """
 
     def __init__(self, component: LinkedComponent, stall_limit: float | None, interrupt_stalls: bool) -> None:
         self.watched: MutableMapping[Any, Watched] = {}
         self.stalls = 0
-        #: the last ones that were logged, for whoever looks at the handler
+        #: The latest logged stalls, for the admin page.
         self.latest: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.interruptions = 0
         self._component = component
@@ -100,7 +100,7 @@ class Watchdog:
         self._engine.ticker.watchers += (self._look,)
 
     def stop(self) -> None:
-        """Stop the thread and wait for it."""
+        """Stop the thread and wait for its end."""
         ticker = self._engine.ticker
         ticker.watchers = tuple(watch for watch in ticker.watchers if watch != self._look)
         self._stopping = True
@@ -112,17 +112,17 @@ class Watchdog:
 
     @property
     def now(self) -> float:
-        """The time of the loop that the handler is on; may be asked on any thread."""
+        """The current time of the handler's event loop. Safe to use on any thread."""
         return 0.0 if self._clock is None else self._clock.current_time()
 
     @property
     def stalled(self) -> bool:
-        """Whether a call that was logged still holds up the loop; to be asked on another thread."""
+        """Whether a logged call still blocks the event loop. For use on another thread."""
         held = self._held
         return held is not None and held.logged and self._engine.host_call is held.call
 
     def _look(self) -> None:
-        """At each tick, on the ticker's thread."""
+        """Look at the current host call. The ticker's thread calls this at each tick."""
         call = self._engine.host_call
         if call is not self._seen:
             self._seen = call
@@ -131,7 +131,7 @@ class Watchdog:
             self._held = _Held(call, self._since)
             self._alarm.set()
             if self._thread is None and not self._stopping:
-                # Few handlers ever need one, and a server may have many handlers.
+                # Few handlers ever need the thread, and a server may have many handlers.
                 self._thread = threading.Thread(target=self._run, name="wasi_trio watchdog", daemon=True)
                 self._thread.start()
 
@@ -146,7 +146,7 @@ class Watchdog:
             timeout = None if held is None else self._attend(held)
 
     def _attend(self, held: _Held) -> float | None:
-        """Do what is due about a call that holds up the loop: seconds until there may be more, None if it is over."""
+        """Handle a blocking call. Return the seconds until the next check, or None if the call is over."""
         instance = self.watched.get(held.call[1].root.context)
         if instance is None or self._engine.host_call is not held.call:
             return None
@@ -163,7 +163,7 @@ class Watchdog:
             until_again = AGAIN
         if stalled and not held.logged:
             self._log(
-                held, instance, requests, self._stack(), "has held up the event loop for %.1f s" % (now - held.since)
+                held, instance, requests, self._stack(), "has blocked the event loop for %.1f s" % (now - held.since)
             )
         return min(RECHECK, *(wait for wait in (until_deadline, until_limit, until_again) if wait > 0))
 
@@ -176,7 +176,7 @@ class Watchdog:
         if first_time:
             self.interruptions += 1
             why = "past a request's deadline" if overdue else f"for {held.interrupted - held.since:.1f} s"
-            self._log(held, instance, requests, stack, f"holds up the event loop {why} and is interrupted")
+            self._log(held, instance, requests, stack, f"blocks the event loop {why} and is interrupted")
 
     def _log(self, held: _Held, instance: Watched, requests: list[Exchange], stack: str, what: str) -> None:
         held.logged = True
@@ -194,7 +194,7 @@ class Watchdog:
             }
         )
         log.error(
-            "instance %s of %s: the host function %s %s, while these requests are under way: %s\n%s",
+            "instance %s of %s: the host function %s %s, with these active requests: %s\n%s",
             instance.name,
             self._component.name,
             name,
@@ -205,7 +205,7 @@ class Watchdog:
         )
 
     def _stack(self) -> str:
-        """Where the loop's thread is, as a traceback, from the host function on."""
+        """Return the stack of the event loop's thread from the host function on, as a traceback."""
         frame = sys._current_frames().get(self._engine.interrupter.thread)
         frames: list[tuple[FrameType, int]] = []
         for caller, line in traceback.walk_stack(frame):

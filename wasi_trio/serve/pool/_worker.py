@@ -1,4 +1,4 @@
-"""A worker: a task with a nursery that holds one instance, and has it serve requests until it is used up."""
+"""A worker: a task with a nursery that creates one instance, serves requests with it, and closes it."""
 
 from __future__ import annotations
 
@@ -39,101 +39,113 @@ from wasi_trio.wasi.http._errors import HttpError
 
 log = get_logger("wasi_trio.serve")
 
-#: why a request ends that neither the guest nor its client has ended
+#: The reasons for a request that neither the guest nor the client ended.
 SHUTTING_DOWN = "the server is shutting down"
-TOO_LONG = "the guest went on after its response for too long"
-BACKGROUND_FAILED = "a task failed that the host ran for the instance"
+TOO_LONG = "the guest continued for too long after its response"
+BACKGROUND_FAILED = "a background task of the instance failed in the host"
 
 
 class Pool(Protocol):
-    """What a worker is one of."""
+    """The worker's view of its handler."""
 
     component: LinkedComponent
     options: HandlerOptions
     calls: GuestCalls
     admission: Admission[Exchange]
     watchdog: Watchdog
-    #: of the guests' requests
+    #: The connections of the guests' requests.
     connections: Connections | None
-    #: there may be requests yet, but none that another should wait for
+    #: Whether the handler is about to end. A request must not wait for another one to arrive.
     draining: bool
 
     def set_ready(self, slot: Slot, ready: bool) -> None:
-        """A worker's instance could begin a request now, or could not."""
+        """Note whether a worker's instance could begin a request now."""
 
     def release(self) -> None:
-        """A worker is done with a request."""
+        """Free the place of a finished request."""
+
+    def note_rest(self) -> None:
+        """The guest of a worker has nothing left to do after its responses."""
 
     def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
-        """A worker gives back requests that it has not begun, and that have no place any more."""
+        """Take requests that a worker gave back without beginning them. They have no place."""
 
 
 class Strategy(Protocol):
-    """How requests are put to an instance, which depends on the version of WASI that its guest speaks."""
+    """The way in which an instance serves requests, which depends on the WASI version of its guest."""
 
     def in_flight(self) -> Sequence[Exchange]:
-        """The requests that the guest works on; may be asked on any thread, as what follows."""
+        """Return the active requests of the guest. Safe to call on any thread, like the following properties."""
 
     @property
     def cpu_bound(self) -> bool:
-        """Whether a task of the guest computes, as far as this knows."""
+        """Whether a task of the guest is known to be computing."""
 
     @property
     def asks_for_backpressure(self) -> bool:
-        """Whether the guest wants no further request for now."""
+        """Whether the guest signals backpressure."""
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the guest goes on with something although no request is under way."""
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
-        """Serve a request and those that come to the worker's inbox; returns when the instance is used up.
+        """Serve a request, and those that come to the worker's inbox. Return when the instance is used up.
 
-        Every request that this begins it also finishes, however it ends.
+        It finishes every request that it begins, however it ends.
         """
 
     def alert(self) -> None:
-        """The worker has got a request, or takes no more."""
+        """Notice a new request in the inbox, or the worker's retirement."""
 
 
 class Worker:
-    """Serves requests with one instance, in the way of its strategy.
+    """Serves requests with one instance, according to its strategy.
 
-    It ends when it is retired (``retire``) and its requests are done, or when the instance fails. What is in its inbox
-    then is given back to the pool.
+    It ends once it is retired (``retire``) and its requests are done, or when the instance fails. The requests in its
+    inbox then go back to the pool.
     """
 
     def __init__(self, pool: Pool, slot: Slot, strategy: Callable[[Worker], Strategy]) -> None:
         self.pool = pool
         self.slot = slot
         self.number = slot.number
-        #: what it is called in logs
+        #: The instance's name in logs.
         self.name = f"{pool.options.instance_prefix}{slot.number}"
-        #: whether it got as far as having an instance
+        #: Whether the instance was created.
         self.made = False
-        #: what requests are told that end with it, where it is cancelled
+        #: The reason for its requests if the worker is cancelled.
         self.cancelled_for = SHUTTING_DOWN
-        #: requests that the instance has not begun
+        #: The requests that the instance has not begun.
         self.inbox: deque[Exchange] = deque()
         self.strategy: Strategy | None = strategy(self)
-        #: once it is made
+        #: The instance, once it is created.
         self.instance: Instance | None = None
         self._stderr: TailSink | None = None
-        #: when, in trio's time, it was begun with
+        #: The time of the worker's start, in trio's time.
         self.born = 0.0
         self._task: trio.lowlevel.Task | None = None
-        #: what the instance is made for, meanwhile, and around that
+        #: The request for which the instance is being created, and the cancel scope of its creation.
         self._making: tuple[Exchange, ...] = ()
         self._scope: trio.CancelScope | None = None
         self._idle_since = 0.0
-        #: how long it is kept although only a further request could have the guest go on; None where others could
+        #: The time to wait for a further request if only that could let the guest continue, otherwise None.
         self._stuck: float | None = None
-        #: set when there is no request any more, if the task that looks after idleness waits for that
+        #: Set when the last request is done, if the idle timer waits for that.
         self._became_idle: trio.Event | None = None
 
     def in_flight(self) -> Sequence[Exchange]:
-        """The requests that the instance works on; may be asked on any thread."""
+        """Return the active requests of the instance. Safe to call on any thread."""
         strategy = self.strategy
         return self._making or (() if strategy is None else strategy.in_flight())
 
+    @property
+    def lingers(self) -> bool:
+        """Whether the guest goes on with something although no request is under way."""
+        return self.strategy is not None and self.strategy.lingers
+
     def cpu_bound(self, current: Guest | None) -> bool:
-        """Whether the guest computes at the moment, or could; ``current`` is what runs. May be asked on any thread."""
+        """Return whether the guest is computing, or about to. ``current`` is the current guest. Safe on any thread."""
         if current is not None and current.root is self.instance:
             return True
         task, strategy = self._task, self.strategy
@@ -142,13 +154,13 @@ class Worker:
         return strategy is not None and strategy.cpu_bound
 
     async def run(self, first: Exchange) -> None:
-        """Make the instance, serve ``first`` and what comes after; returns when the instance is gone."""
+        """Create the instance, serve ``first`` and further requests, and close the instance."""
         self.born, self._task = trio.current_time(), trio.lowlevel.current_task()
         self._queue = run_queue()
         admission, slot = self.pool.admission, self.slot
         if first.trace is not None:
-            ORIGIN.set(first.trace)  # or it would be that of the request whose end has made room for this worker
-        admission.set_ready(slot, False)  # not before the instance is there: making it may take long
+            ORIGIN.set(first.trace)  # in place of that of the request whose end started this worker
+        admission.set_ready(slot, False)  # until the instance exists, which may take long
         ended = False
         try:
             async with trio.open_nursery() as nursery:
@@ -175,7 +187,7 @@ class Worker:
         finally:
             self.retire(Retirement.SHUTDOWN)
             self.strategy = self.instance = self._task = None
-            if not first.over:
+            if not first.place_released:
                 self.done(first, self.cancelled_for)
             if ended or self.cancelled_for is not SHUTTING_DOWN:
                 self.give_back()
@@ -197,7 +209,7 @@ class Worker:
         )
 
     def report(self, trap: Trap) -> Lines:
-        """All that is known of a trap: its cause, what the guest printed of it if it is Python, the wasm backtrace."""
+        """Return a report on a trap: its cause, the traceback that a Python guest printed, and the wasm backtrace."""
         cause, separator, backtrace = str(trap).partition("\n")
         printed = "" if self._stderr is None else last_traceback(self._stderr.tail())
         if printed:
@@ -205,12 +217,12 @@ class Worker:
         return Lines(f"{cause}{printed}{separator}{backtrace}")
 
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
-        """The instance; None, with the exchange done, where it cannot be made."""
-        exchange.keeper = self
+        """Create the instance. Return None, with the exchange done, if it cannot be created."""
+        exchange.owner = self
         self._making = (exchange,)
         limit = self.pool.options.max_cpu_time
         with trio.CancelScope() as self._scope:
-            if exchange.state is not State.PLACED:  # its client left, or its deadline passed, before this had begun
+            if exchange.state is not State.PLACED:  # its client left, or its deadline passed, before the start
                 self._scope.cancel()
             try:
                 meter = None if limit is None else lambda _, seconds: charge(exchange, seconds, limit)
@@ -220,11 +232,11 @@ class Worker:
             except ComponentError as error:
                 exchange.cause = error
                 reason = str(error)
-            except Exception as error:  # a host function's, or of an interface's making
+            except Exception as error:  # from a host function, or from the creation of an interface
                 exchange.cause = error
                 reason = f"a host function failed: {type(error).__name__}"
                 log.exception(
-                    "instance %s: a host function failed as it was made for %s",
+                    "instance %s: a host function failed during its creation for %s",
                     self.name,
                     exchange,
                     extra={"about": exchange.about(self.name)},
@@ -232,53 +244,53 @@ class Worker:
             finally:
                 self._making = ()
             log.error(
-                "instance %s could not be made for %s: %s",
+                "instance %s could not be created for %s: %s",
                 self.name,
                 exchange,
                 Lines(reason),
                 extra={"about": exchange.about(self.name)},
             )
-            failed = InstantiationFailed(f"no instance could be made: {first_line(reason)}")
+            failed = InstantiationFailed(f"no instance could be created: {first_line(reason)}")
             self.retire(Retirement.FAILED_TO_START)
             exchange.fail(failed, HttpError("internal-error", str(failed)))
         timed_out = self._scope.cancelled_caught
         if timed_out:
-            self.retire(Retirement.CANCELLED if exchange.left else Retirement.DEADLINE)
+            self.retire(Retirement.CANCELLED if exchange.abandoned else Retirement.DEADLINE)
         self.done(exchange, "", timed_out=timed_out)
         return None
 
     def responded(self, exchange: Exchange) -> None:
-        """Of an instance that is being made there are no responses."""
+        """Do nothing: there is no response while the instance is being created."""
 
     def stop(self, exchange: Exchange, late: bool) -> None:
-        """Nobody waits for what the instance is being made for."""
+        """Cancel the creation of the instance for an abandoned request."""
         if self._scope is not None:
             self._scope.cancel()
 
     def note_cancellation(self, error: trio.Cancelled) -> None:
-        """It is cancelled in the middle: for a task that failed in its nursery, or from outside."""
+        """Note the cause of a cancellation: a failed task in the worker's nursery, or something outside."""
         if error.source == "nursery":
             self.cancelled_for = BACKGROUND_FAILED
 
     # ---- requests ----------------------------------------------------------------------------------------
 
     def offer(self, exchange: Exchange) -> None:
-        """Take on a request, as admission has decided."""
+        """Accept a request, on admission's decision."""
         self.inbox.append(exchange)
         self.alert()
 
     def retire(self, reason: Retirement) -> None:
-        """Take on no more requests; what is under way goes on."""
+        """Take no more requests. Active ones continue."""
         self.pool.admission.retire(self.slot, reason)
         self.alert()
 
     def alert(self) -> None:
-        """Have the strategy see whether its requests can be finished under the circumstances as they are now."""
+        """Have the strategy check again whether its requests can still be finished."""
         if self.strategy is not None:
             self.strategy.alert()
 
     def give_back(self) -> None:
-        """Let others have what the instance has not begun."""
+        """Give the requests that the instance has not begun back to the pool."""
         if self.inbox:
             inbox, self.inbox = self.inbox, deque()
             self.pool.admission.set_ready(self.slot, False)
@@ -287,8 +299,8 @@ class Worker:
             self.pool.dispatch_again(inbox)
 
     def begin(self, exchange: Exchange) -> bool:
-        """A guest is to be called with the request; false, and it is done, where it has ended before that."""
-        if exchange.state is not State.PLACED:  # its client left, or its deadline passed, before we came to it
+        """Begin a request. If its client has left, or its deadline has passed, finish it and return false."""
+        if exchange.state is not State.PLACED:
             self.slot.taken -= 1
             self.done(exchange, "")
             return False
@@ -300,16 +312,16 @@ class Worker:
     def done(
         self, exchange: Exchange, reason: str, timed_out: bool = False, ready: bool = False, closed: bool = False
     ) -> None:
-        """No guest works on the exchange any more: whatever is not complete by now never will be.
+        """Finish a request that the guest is done with. An incomplete response is cut.
 
-        ``ready`` says whether the instance could begin another. ``closed`` says that the reader of the response has
-        closed it, and its guest may go on: the keeper is still to be told of a client that has left.
+        ``ready`` says whether the instance could begin another request. ``closed`` says that the reader of the response
+        has closed it while the guest may continue. The owner must then still learn if the client leaves.
         """
         if exchange.observer is not None and exchange.answered:
             exchange.observer.ended(exchange)
-        left = exchange.left
+        left = exchange.abandoned
         response = exchange.response
-        # One whose reader has closed it, as with HEAD or where the client has left, was not broken off by the guest.
+        # If the reader closed the response, as for HEAD or when the client has left, the guest did not cut it.
         cut = response is not None and not response.body.finished and (timed_out or not response.body.closed)
         if cut or not exchange.answered:
             failure: ExchangeFailed = (ShuttingDown if reason is SHUTTING_DOWN else GuestFailed)(reason)
@@ -327,9 +339,9 @@ class Worker:
                 "instance %s: %s: %s", self.name, exchange, exchange.failure, extra={"about": exchange.about(self.name)}
             )
         exchange.request.body.close()
-        exchange.advance(Event.CLOSE if closed else Event.END)
+        exchange.advance(Event.CLOSE if closed else Event.GUEST_DONE)
         if exchange.state is State.ENDED:
-            exchange.keeper = exchange.work = None
+            exchange.owner = exchange.work = None
         self.pool.admission.done(self.slot, ready)
         self.note_load()
         self.pool.release()
@@ -337,19 +349,19 @@ class Worker:
     # ---- idleness ----------------------------------------------------------------------------------------
 
     def note_load(self) -> None:
-        """The instance has fewer requests than before."""
+        """Note that the instance has fewer requests than before."""
         if not self.slot.load:
             self._begin_idleness()
 
     @property
     def stuck(self) -> bool:
-        """Whether only a further request could have the guest go on."""
+        """Whether only a further request could let the guest continue."""
         return self._stuck is not None
 
     def note_stuck(self, timeout: float | None) -> None:
-        """Only a further request could have the guest go on with any that it has, and that has so many seconds to come.
+        """Note that only a further request could let the guest continue, and wait for one at most ``timeout`` seconds.
 
-        None takes that back.
+        None takes the note back.
         """
         if timeout is not None and self._stuck is None:
             self._begin_idleness()
@@ -362,7 +374,7 @@ class Worker:
             self._became_idle = None
 
     async def retire_when_idle(self) -> None:
-        """Retire it when it was without a request for too long; to be run beside it."""
+        """Retire the instance when it was idle for too long. Run this next to ``run``."""
         while self.slot.retired is None:
             timeout = self.pool.options.idle_instance_timeout if self._stuck is None else self._stuck
             if self.slot.load and self._stuck is None:
@@ -374,17 +386,17 @@ class Worker:
                 self.retire(Retirement.IDLE)
 
 
-#: how Python begins to tell of an exception
+#: The first line of Python's tracebacks.
 _TRACEBACK = "Traceback (most recent call last):"
 
 
 def last_traceback(printed: str) -> str:
-    """The last of the tracebacks in what a program has printed; empty where there is none."""
+    """Return the last traceback in a program's output, or an empty string."""
     start = printed.rfind(_TRACEBACK)
     if start < 0:
         return ""
     lines = printed[start:].splitlines()
-    # Indented lines, and one or more about the exception.
+    # Indented lines, then one or more lines about the exception.
     end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
     return "\n".join(lines[:end])
 

@@ -1,1 +1,1 @@
-"""What a serving process is to those outside: its supervisor, and who asks on its admin address."""
+"""The process of a server: the supervisor, its workers, reloading, and the admin address."""

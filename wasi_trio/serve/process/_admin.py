@@ -1,6 +1,6 @@
-"""The admin address: metrics, and whether the process lives and is ready, served on a thread of their own.
+"""The admin address: metrics, liveness and readiness.
 
-On one of their own because what they are to tell includes that the event loop of the guests stands still.
+It runs on a thread of its own, so that it can report a blocked event loop of the guests.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from wasi_trio.serve.process._readiness import Readiness
 
 logger = get_logger("wasi_trio.serve")
 
-#: connections to the admin address that are open at once; further ones wait
+#: The maximum number of open connections to the admin address. Further ones wait.
 MAX_CONNECTIONS = 16
 
-FAILED = "the admin address is not served any more"
+FAILED = "the admin address has failed and stays closed"
 _PATHS = ("/metrics", "/healthz", "/readyz", "/pool", "/pool.json")
 _TEXT = "text/plain; charset=utf-8"
 
 
 class Site(Protocol):
-    """What an admin address tells of: one process, or several. All of it may be asked on any thread."""
+    """The process or processes behind an admin address. All methods are safe to call on any thread."""
 
     @property
     def obstacle(self) -> str | None:
-        """Why no requests should be sent here, in a word; None where they should be."""
+        """The reason in one word for which clients should send no requests, or None."""
 
     def exposition(self) -> bytes:
-        """The metrics in prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
 
     def collect(self) -> Iterable[Metric]:
-        """The same as objects."""
+        """Return the metrics as objects."""
 
     def pool(self) -> list[dict[str, Any]]:
-        """Each process and what its handlers have at the moment, as JSON has it."""
+        """Return the state of each process and its handlers, as JSON objects."""
 
 
 class OwnSite:
-    """This process."""
+    """The site of this process."""
 
     def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
         self._metrics = metrics
@@ -78,7 +78,7 @@ class OwnSite:
 
 
 class AdminService:
-    """Answers ``/metrics``, ``/healthz``, ``/readyz``, ``/pool`` and ``/pool.json``; docs/metrics.md describes them."""
+    """Answers requests for /metrics, /healthz, /readyz, /pool and /pool.json, which docs/metrics.md describes."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -102,9 +102,9 @@ class AdminService:
 
     def _answer(self, method: str, path: str) -> tuple[int, str, bytes]:
         if path not in _PATHS:
-            return 404, _TEXT, b"there are %s\n" % ", ".join(_PATHS).encode()
+            return 404, _TEXT, b"not found; available: %s\n" % ", ".join(_PATHS).encode()
         if method not in ("GET", "HEAD"):
-            return 405, _TEXT, b"only GET and HEAD\n"
+            return 405, _TEXT, b"only GET and HEAD are allowed\n"
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, self._site.exposition()
         if path == "/pool":
@@ -117,9 +117,9 @@ class AdminService:
 
 
 async def serve_site(listener: socket.socket, site: Site) -> None:
-    """Serve what an administrator asks for on a listening socket, which is closed, until this is cancelled.
+    """Serve the admin address on a listening socket until cancelled. Close the socket, and log failures.
 
-    For an event loop on which no guests run. What fails here is logged.
+    No guests may run on the same event loop.
     """
     try:
         await Server(AdminService(site), max_connections=MAX_CONNECTIONS).run([listener], trio.Event())
@@ -129,9 +129,9 @@ async def serve_site(listener: socket.socket, site: Site) -> None:
 
 @contextmanager
 def admin_server(listener: socket.socket, site: Site) -> Iterator[None]:
-    """Serve what an administrator asks for on a listening socket, which is closed in the end.
+    """Serve the admin address on a listening socket during the block. Close the socket at the end.
 
-    It has an event loop on a thread of its own: whatever fails there is logged and is not felt by who is in the block.
+    It runs in an event loop on its own thread. Failures there are logged, and do not affect the block.
     """
     server = _AdminThread(listener, site)
     server.start()
@@ -146,7 +146,7 @@ def admin_server(listener: socket.socket, site: Site) -> Iterator[None]:
 class _AdminThread(threading.Thread):
     def __init__(self, listener: socket.socket, site: Site) -> None:
         super().__init__(name="wasi_trio admin", daemon=True)
-        #: set when it can be stopped, or has failed before that
+        #: Set when the thread can be stopped, or has failed.
         self.running = threading.Event()
         self._listener = listener
         self._site = site
@@ -172,4 +172,4 @@ class _AdminThread(threading.Thread):
             try:
                 self._token.run_sync_soon(self._scope.cancel)
             except trio.RunFinishedError:
-                logger.debug("the admin thread had ended before")
+                logger.debug("the admin thread has already ended")

@@ -1,4 +1,4 @@
-"""What a server is to do, and what has become of that since it was started."""
+"""The orders of a server: its settings and their sources, and their revision during a reload."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 from wasi_trio.serve._config_file import VARIABLE, ConfigFile, gather, read_config_file
 from wasi_trio.serve._configuration import ProtocolOptions
-from wasi_trio.serve._settings import SETTINGS, Setting, Settings
 from wasi_trio.serve.routing._versions import RouteVersion, read_versions
+from wasi_trio.serve.settings._setting import Setting
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._table import SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a server is to do; can be pickled, for the processes that are to do it.
+    """The settings of a server and their sources. They can be pickled, for the workers.
 
-    ``given`` is what its command line said, and ``path`` the configuration file.
+    ``given`` are the settings from the command line, and ``path`` is the configuration file.
     """
 
     settings: Settings
@@ -25,17 +27,17 @@ class Orders:
     path: str | None = None
 
     def read(self, known: Iterable[RouteVersion] = ()) -> tuple[RouteVersion, ...]:
-        """All routes as their files are now; raises LoadError, SettingError."""
+        """Read all routes from their files. Raise LoadError or SettingError."""
         return read_versions(self.settings, known)
 
     def protocol_options(self) -> ProtocolOptions:
-        """Raises SettingError."""
+        """Return the options for listening and for clients. Raise SettingError."""
         return ProtocolOptions(self.file, self.settings)
 
     def revised(self, environment: Mapping[str, str]) -> tuple[Orders, list[str]]:
-        """The orders as the configuration file says now, and what it says that a server that runs cannot change.
+        """Read the configuration file again. Return new orders, and the names of changes that need a restart.
 
-        Those stay as they were. Raises SettingError.
+        The new orders keep the old values of those. Raise SettingError.
         """
         new = understand(self.given, environment, self.path)
         stays = [setting.name for setting in SETTINGS if _is_fixed(setting)]
@@ -45,7 +47,7 @@ class Orders:
             keys = {**file.server, **self.file.server}
             refused += [key for key in keys if file.server.get(key) != self.file.server.get(key)]
             file = replace(file, server=self.file.server)
-        return replace(new, settings=new.settings.keeping(self.settings, stays), file=file), refused
+        return replace(new, settings=new.settings.with_values_of(self.settings, stays), file=file), refused
 
 
 def _is_fixed(setting: Setting) -> bool:
@@ -53,7 +55,7 @@ def _is_fixed(setting: Setting) -> bool:
 
 
 def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None) -> Orders:
-    """All that says what to do, brought together; raises SettingError."""
+    """Combine the settings of all sources into orders. Raise SettingError."""
     path = config_file or environment.get(VARIABLE)
     file = read_config_file(path) if path else None
     return Orders(gather(given, environment, file), file, given, path)

@@ -1,4 +1,4 @@
-"""The page of the pool: HTML that asks for ``/pool.json`` every now and then; it needs nothing else."""
+"""The page about the pool: one HTML file that requests ``/pool.json`` at intervals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from importlib import resources
 
 @cache
 def page() -> bytes:
-    """The page."""
+    """Return the page."""
     return resources.files("wasi_trio.serve.process").joinpath("pool.html").read_bytes()
 
 
 @cache
 def policy() -> str:
-    """What the page may do (Content Security Policy): run its own script, and ask where it came from."""
+    """Return its Content Security Policy: it may run its own script, and request data from its origin."""
     text = page().decode()
     allowed = {name: _hash(text, name) for name in ("script", "style")}
     return (

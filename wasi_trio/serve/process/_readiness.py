@@ -1,4 +1,4 @@
-"""Whether a server wants requests, as it tells those who ask on its admin address."""
+"""The readiness of a server for requests, for its admin address."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from wasi_trio.serve.pool._handler import ProxyHandler
 
 
 class Readiness:
-    """Whether requests should be sent here; written on the event loop's thread and asked on any."""
+    """The readiness for requests. Only the event loop's thread changes it; any thread may read it."""
 
     def __init__(self) -> None:
-        #: those that there are at the moment; one that is false is none yet
+        #: The current handlers. None have started while this is false.
         self.handlers: Iterable[ProxyHandler] = ()
         self._draining = False
 
     @property
     def obstacle(self) -> str | None:
-        """Why no requests should be sent here, in a word; None where they should be."""
+        """The reason in one word for which clients should send no requests, or None."""
         if self._draining:
             return "draining"
         if not self.handlers:
@@ -27,5 +27,5 @@ class Readiness:
         return None
 
     def end(self) -> None:
-        """Not ready any more: the server shuts down."""
+        """Note that the server shuts down."""
         self._draining = True

@@ -1,7 +1,7 @@
-"""Has a server that runs take over what has changed: its configuration file, and the files of its components.
+"""Reloading of the configuration file and of components in a running server.
 
-What is told to be read again (SIGHUP), or the configuration file that changes, is taken over as a whole or not at all.
-A file of a component that changes by itself concerns the routes that have it, and each of them for itself.
+SIGHUP, or a change of the configuration file, reloads everything or, if anything fails, nothing. A change of a
+component's file reloads each of its routes separately.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.serve._config_file import read_config_file
 from wasi_trio.serve._loading import LoadError
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._watching import watch
-from wasi_trio.serve.routing._versions import Contents, RouteVersion, tell_pins, version_of
+from wasi_trio.serve.routing._versions import Contents, RouteVersion, log_pins, version_of
+from wasi_trio.serve.settings._setting import SettingError
 
 logger = get_logger("wasi_trio.serve")
 
-#: has other versions of routes served from here on; raises LoadError or SettingError with nothing changed
+#: Makes the server use other versions of routes. Raises LoadError or SettingError with nothing changed.
 Adopt: TypeAlias = Callable[[Orders, Sequence[RouteVersion]], Awaitable[None]]
 
 
 class Reloading:
-    """Takes over what has changed, one thing after the other.
+    """Reloads what has changed, one reload at a time.
 
-    ``want_all`` has everything read again, and may be called before this runs. ``count`` is told how each went.
+    ``request_all`` requests a reload of everything. It may be called before ``run``, which reports each result to
+    ``count``.
     """
 
     def __init__(self) -> None:
@@ -37,8 +38,8 @@ class Reloading:
         self._paths: set[str] = set()
         self._wanted = trio.Event()
 
-    def want_all(self) -> None:
-        """Read the configuration file and all others again."""
+    def request_all(self) -> None:
+        """Request a reload of the configuration file and of all other files."""
         self._all = True
         self._wanted.set()
 
@@ -49,7 +50,7 @@ class Reloading:
     async def run(
         self, orders: Orders, versions: Sequence[RouteVersion], adopt: Adopt, count: Callable[[bool], None]
     ) -> None:
-        """Have ``adopt`` take over what has changed since ``versions`` were read, until this is cancelled."""
+        """Have ``adopt`` apply all changes since ``versions`` were read, until cancelled."""
         job = _Job(orders, versions, adopt, count)
         async with trio.open_nursery() as nursery:
             if orders.settings["watch"]:
@@ -74,16 +75,16 @@ class _Job:
         self._config = orders.file
         self._adopt = adopt
         self._count = count
-        #: by route, what was refused: it is not tried again as long as it stays the same
+        #: The refused versions by route. They are not tried again until they change.
         self._refused: dict[str, RouteVersion | None] = {}
 
     def watched(self) -> Collection[str]:
-        """The files and folders of which a change is one of what is served."""
+        """Return the files and folders whose changes cause a reload."""
         paths = {path for version in self.versions for path in version.files}
         return paths if self.orders.path is None else paths | {self.orders.path}
 
     def config_changed(self) -> bool:
-        """Whether the configuration file says something else than when it was last read, or cannot be read."""
+        """Read the configuration file. Return whether its content has changed, or cannot be read."""
         if self.orders.path is None:
             return False
         before = self._config
@@ -94,13 +95,13 @@ class _Job:
         return self._config != before
 
     async def reload_all(self) -> None:
-        """The configuration and all files, as a whole."""
+        """Reload the configuration and all files as a whole."""
         try:
             orders, fixed = self.orders.revised(os.environ)
-            # A registry may be slow, and a server that ends does not wait for it.
+            # A registry may be slow, and shutdown does not wait for it.
             versions = await trio.to_thread.run_sync(orders.read, self.versions, abandon_on_cancel=True)
             if fixed:
-                logger.warning("these settings change when the server is started again: %s", ", ".join(fixed))
+                logger.warning("these settings change only after a restart: %s", ", ".join(fixed))
             changed = _names(versions) ^ _names(self.versions)
             changed |= {new.order.name for new in versions if new not in self.versions}
             if changed:
@@ -111,10 +112,10 @@ class _Job:
         self.orders, self.versions = orders, list(versions)
         self._refused.clear()
         self._took_over(changed)
-        tell_pins(version for version in versions if version.order.name in changed)
+        log_pins(version for version in versions if version.order.name in changed)
 
     async def reload_changed(self) -> None:
-        """The routes of which files have changed, each by itself. No registry is asked anything."""
+        """Reload the routes whose files have changed, each separately. Do not query registries."""
         contents = Contents(self.versions, again=False)
         changed: list[RouteVersion] = []
         for old in self.versions:
@@ -135,7 +136,7 @@ class _Job:
             await self._replace([version])
 
     async def _replace(self, changed: Sequence[RouteVersion], say: bool = True) -> bool:
-        """Have new versions of routes served; whether they are."""
+        """Serve new versions of routes. Return whether that succeeded."""
         by_name = {version.order.name: version for version in changed}
         versions = [by_name.get(old.order.name, old) for old in self.versions]
         try:
@@ -153,7 +154,7 @@ class _Job:
 
     def _failed(self, error: Exception) -> None:
         self._count(False)
-        logger.error("nothing is taken over, and what was served is served on: %s", error)
+        logger.error("reload failed, and the old version stays in service: %s", error)
 
     def _took_over(self, names: Collection[str]) -> None:
         self._count(True)

@@ -1,7 +1,8 @@
-"""What workers report to their supervisor, and how that adds up: the admin address of several processes.
+"""The reports of workers to their supervisor, and their totals, which the admin address shows.
 
-A worker sends a report every second and one at its end, from a thread of its own: so it also tells that its event loop
-stands still. A report is JSON behind its length. The supervisor asks for nothing, so no worker can hold it up.
+A worker sends a report every second and one at its end. A separate thread sends them, so they also reach the supervisor
+from a worker with a blocked event loop. A report is JSON with a length in front. The supervisor sends nothing, so no
+worker can block it.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from wasi_trio.serve.process._admin import Site
 
 logger = get_logger("wasi_trio.serve")
 
-#: seconds between two reports of a worker
+#: The interval of reports, in seconds.
 INTERVAL: Final = 1.0
-#: seconds after which a worker that has not reported is held up as a whole, as C code can that keeps Python's lock
+#: The time without a report after which a worker counts as silent, in seconds. C code that keeps the GIL can cause it.
 SILENCE: Final = 5.0
-#: bytes of a report; a supervisor hears no more of a worker that sends a larger one
+#: The maximum size of a report in bytes. The supervisor stops reading from a worker that exceeds it.
 MOST: Final = 16 << 20
-#: what is added up when its worker has ended: the others say how something is at the moment
+#: The kinds of metrics that are kept after a worker's end. The others describe a moment.
 _COUNTS: Final = frozenset({"counter", "histogram"})
-#: how the names of metrics begin that say something of one process
+#: The name prefix of metrics that describe one process.
 _OF_PROCESS: Final = "process_"
 
-#: a sample's name and labels
+#: The name and the labels of a sample.
 Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -53,15 +54,15 @@ class Family:
 
 @dataclass(slots=True)
 class Report:
-    """How a process is, and what it has counted. ``obstacle`` is why it wants no requests, in a word, or None."""
+    """The state and the metrics of a process. ``obstacle`` is the reason in one word to send no requests, or None."""
 
     obstacle: str | None = "starting"
     families: list[Family] = field(default_factory=list)
     pool: list[dict[str, Any]] = field(default_factory=list)
 
     def encode(self) -> bytes:
-        """With its length before it."""
-        # Not by asdict, which copies all of it: for a large pool that takes 10 ms.
+        """Encode the report, with its length in front."""
+        # asdict() would copy everything, which takes 10 ms for a large pool.
         families = [
             {"name": one.name, "meaning": one.meaning, "kind": one.kind, "samples": one.samples}
             for one in self.families
@@ -72,7 +73,7 @@ class Report:
 
     @classmethod
     def decode(cls, data: bytes) -> Report:
-        """Without its length; raises ValueError."""
+        """Decode a report without its length. Raise ValueError."""
         try:
             content = json.loads(data)
             families = [
@@ -81,11 +82,11 @@ class Report:
             ]
             return cls(content["obstacle"], families, content["pool"])
         except (KeyError, TypeError) as error:
-            raise ValueError(f"no report: {error}") from None
+            raise ValueError(f"not a report: {error}") from None
 
 
 def report_of(site: Site) -> Report:
-    """How a process is; may be called on any thread."""
+    """Return the report of a process. Safe to call on any thread."""
     families = [
         Family(
             metric.name,
@@ -103,7 +104,7 @@ def report_of(site: Site) -> Report:
 
 @contextmanager
 def reporting(channel: socket.socket, site: Site) -> Iterator[None]:
-    """Send reports of a process on a socket, which is closed in the end, on a thread."""
+    """Send reports on a socket from a thread during the block. Close the socket at the end."""
     reporter = _Reporter(channel, site)
     reporter.start()
     try:
@@ -128,9 +129,9 @@ class _Reporter(threading.Thread):
                     last = self.ending.wait(INTERVAL)
                     self._channel.sendall(report_of(self._site).encode())
         except OSError:
-            logger.debug("the supervisor hears no reports any more")
+            logger.debug("the supervisor no longer receives reports")
         except Exception:
-            logger.exception("nothing is reported to the supervisor any more")
+            logger.exception("reports to the supervisor have ended")
 
 
 # ---- the supervisor ----------------------------------------------------------------------------------------
@@ -138,19 +139,19 @@ class _Reporter(threading.Thread):
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What is known of workers; replaced as a whole, as it is read on another thread."""
+    """The data about workers. It is replaced as a whole, because another thread reads it."""
 
-    #: of each that lives, the latest report and when it came
+    #: The latest report of each live worker, and the time of its arrival.
     latest: Mapping[int, tuple[Report, float]] = field(default_factory=dict)
-    #: what those had counted that have ended, and how many were replaced
+    #: The counts of ended workers, and the number of replaced ones.
     past: Mapping[str, Family] = field(default_factory=dict)
     replaced: int = 0
 
 
 class Totals:
-    """What workers have reported, added up: the admin address shows it as it would one process.
+    """The totals of all workers' reports. The admin address shows them like those of one process.
 
-    A worker is told from others by its number. What is counted goes on with whoever takes its place. ``clock`` gives
+    A worker is identified by its number. A replacement continues the counts of the worker before. ``clock`` returns
     seconds.
     """
 
@@ -158,13 +159,13 @@ class Totals:
         self.draining = False
         self._clock = clock
         self._heard = _Heard()
-        #: takeovers of what has changed, by how they went
+        #: The number of reloads by outcome.
         self.reloads = {"ok": 0, "failed": 0}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     async def hear(self, number: int, channel: trio.abc.ReceiveStream) -> None:
-        """Take the reports of a worker until there are no more."""
+        """Receive the reports of a worker until their end."""
         data = bytearray()
         try:
             async for more in channel:
@@ -180,12 +181,12 @@ class Totals:
                     self._heard = replace(heard, latest={**heard.latest, number: (report, self._clock())})
                     del data[: 4 + size]
         except trio.BrokenResourceError:
-            logger.debug("worker %d has ended in the middle of a report", number)
+            logger.debug("worker %d ended in the middle of a report", number)
         except ValueError as error:
-            logger.error("worker %d sends what is no report: %s", number, error)
+            logger.error("worker %d sent an invalid report: %s", number, error)
 
     def ended(self, number: int) -> None:
-        """A worker is gone, and will be replaced unless all of them are to end."""
+        """Handle the end of a worker. It is replaced unless the server drains."""
         heard = self._heard
         latest, past = dict(heard.latest), heard.past
         report, _ = latest.pop(number, (None, 0.0))
@@ -196,7 +197,7 @@ class Totals:
 
     @property
     def obstacle(self) -> str | None:
-        """Why no requests should be sent here; None while a worker wants them."""
+        """The reason for which clients should send no requests, or None while a worker accepts some."""
         if self.draining:
             return "draining"
         obstacles = [obstacle for _, _, obstacle in self._reports()]
@@ -212,7 +213,7 @@ class Totals:
         ]
 
     def _reports(self) -> list[tuple[int, Report, str | None]]:
-        """Of each worker its number, its latest report, and why no requests should be sent to it."""
+        """Return the number, the latest report and the obstacle of each worker."""
         now = self._clock()
         return [
             (number, report, "silent" if now - came > SILENCE else report.obstacle)
@@ -223,15 +224,15 @@ class Totals:
         return generate_latest(self._registry)
 
     def describe(self) -> list[Metric]:
-        """Nothing, which spares the registry a collection when this is registered."""
+        """Return nothing, which spares the registry a collection at registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """For the registry."""
+        """Yield all metrics for the registry."""
         heard = self._heard
-        meaning = "Worker processes that live and have reported."
+        meaning = "Live worker processes that have reported."
         yield GaugeMetricFamily("wasi_trio_workers", meaning, len(heard.latest))
-        meaning = "Worker processes that ended before they were told to."
+        meaning = "Worker processes that ended unexpectedly and were replaced."
         yield CounterMetricFamily("wasi_trio_workers_replaced", meaning, heard.replaced)
         yield reloads_family(self.reloads)
         families = list(heard.past.values())
@@ -249,13 +250,13 @@ def _is_of_process(family: Family) -> bool:
 
 
 def _of_worker(family: Family, number: int) -> Family:
-    """The same with a label that says which process it is about."""
+    """Return the samples with a label for the worker's number."""
     samples = [(name, {"worker": str(number), **labels}, value) for name, labels, value in family.samples]
     return Family(family.name, family.meaning, family.kind, samples)
 
 
 def _added(families: Iterable[Family]) -> dict[str, Family]:
-    """Families by name, in which samples of the same name and labels are added."""
+    """Return the families by name, with the samples of the same name and labels added."""
     sums: dict[str, tuple[Family, dict[Key, float]]] = {}
     for family in families:
         _, values = sums.setdefault(family.name, (family, {}))

@@ -1,4 +1,4 @@
-"""What one process serves, and how: the same for the only one and for each of several."""
+"""The service of one process: the only process of a server, or one of its workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._responder import OwnAnswers
-from wasi_trio.serve._settings import Settings
 from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
@@ -25,6 +24,7 @@ from wasi_trio.serve.process._readiness import Readiness
 from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, RouteVersion
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi._state import State, opened
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from wasi_trio.serve.pool._tracing import Tracer
     from wasi_trio.serve.telemetry._switch import Wanted
 
-#: seconds for clients to be told, after the time for draining, that their requests will not be answered
+#: The time after ``drain_timeout`` for telling clients that their requests fail, in seconds.
 _LAST_WORDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One process's share of the serving: what to serve, how, and on what sockets.
+    """The routes, options and sockets of one serving process.
 
-    ``versions`` are the routes to begin with, and ``loaded`` what they were made into by ``loader``. Within ``run``
-    others may be adopted.
+    ``versions`` are the initial routes, and ``loaded`` the same routes as loaded by ``loader``. During ``run`` the
+    service may adopt other routes.
     """
 
     orders: Orders
@@ -54,10 +54,10 @@ class Service:
     listeners: Sequence[Listener]
     metrics: Metrics | None = None
     readiness: Readiness = field(default_factory=Readiness)
-    #: what the numbers of its instances begin with, so that those of several processes differ
+    #: The prefix of instance numbers, which distinguishes the instances of several processes.
     prefix: str = ""
     tracer: Tracer | None = None
-    #: what is asked to take over what has changed, where this process does so by itself
+    #: The reloading of changed files, if this process does it by itself.
     reloading: Reloading | None = None
     places: Places = field(default_factory=Places)
     _pools: list[Pools] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Service:
 
     @property
     def instruments(self) -> Sequence[trio.abc.Instrument]:
-        """What the event loop is to be run with."""
+        """The instruments for the event loop."""
         return () if self.metrics is None or self.metrics.tasks is None else (self.metrics.tasks,)
 
     @property
@@ -73,22 +73,22 @@ class Service:
         return self.protocols.access_log is not None or self.orders.settings["log-format"] == "json"
 
     async def run(self, stop: trio.Event, ready: Callable[[], object] | None = None) -> None:
-        """Serve until ``stop`` is set, then for the setting ``drain-delay``, and what is under way then to its end.
+        """Serve until ``stop`` is set, then during ``drain-delay``, and finish the active requests.
 
-        ``ready`` is called when requests are accepted. Cancelling this ends it at once.
+        ``ready`` is called when requests are accepted. Cancellation ends the service at once.
         """
         drain = trio.Event()
         settings, protocols = self.orders.settings, self.protocols
         budget, profiler = self.loader.engine.budget, self.loader.engine.profiler
         if self.metrics is not None:
             self.metrics.budget = budget
-        # One state for all routes and all their versions.
+        # All routes and all their versions share one state.
         async with opened(settings.state, budget) as state, trio.open_nursery() as running:
             pools = Pools(running, self._common(state))
             self._pools.append(pools)
             self.places.limit = _limit(settings)
             if settings.has_routes:
-                self._tell_routes(pools)
+                self._note_routes(pools)
             await pools.adopt(self.loaded)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._leave, stop, drain, pools)
@@ -121,10 +121,10 @@ class Service:
             pools.end()
 
     def _common(self, state: State) -> Common:
-        """What all routes have in common in this process."""
+        """Return the options shared by all routes of this process."""
         protocols = self.protocols
         own = own_addresses([listener.sock for listener in self.listeners])
-        # One for all, as what is printed is to stay in order.
+        # One sink for all routes keeps the printed lines in order.
         first = self.loaded[0].options.wasi
 
         def adapt(loaded: LoadedRoute) -> HandlerOptions:
@@ -158,9 +158,9 @@ class Service:
         )
 
     async def adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
-        """Have new requests answered by these routes, and let the others drain.
+        """Direct new requests to these routes, and let the other routes drain.
 
-        Raises LoadError or SettingError, with nothing changed.
+        Raise LoadError or SettingError with nothing changed.
         """
         async with self._adopting:
             await self._adopt(orders, versions)
@@ -176,10 +176,10 @@ class Service:
         ]
         self.places.limit = _limit(orders.settings)
         if orders.settings.has_routes:
-            self._tell_routes(pools)
+            self._note_routes(pools)
         await pools.adopt(loaded, kept)
 
-    def _tell_routes(self, pools: Pools) -> None:
+    def _note_routes(self, pools: Pools) -> None:
         pools.routed = True
         if self.metrics is not None:
             self.metrics.routed = True
@@ -189,13 +189,13 @@ class Service:
             self.metrics.reloads["ok" if successful else "failed"] += 1
 
     async def write_profiles(self) -> None:
-        """Write what is known of where guests compute, where they are profiled."""
+        """Write the profiles of guests, if they are profiled."""
         profiler = self.loader.engine.profiler
         if profiler is not None:
             await trio.to_thread.run_sync(profiler.flush)
 
     async def _leave(self, stop: trio.Event, drain: trio.Event, pools: Pools) -> None:
-        """Tell those who ask, and whoever sends a request, not to send more; begin to drain when they have had time."""
+        """On ``stop``, announce the end on the admin address and to clients. Begin to drain after ``drain-delay``."""
         await stop.wait()
         self.readiness.end()
         await trio.sleep(self.orders.settings["drain-delay"])
@@ -209,14 +209,14 @@ def _limit(settings: Settings) -> float:
 
 
 def own_addresses(sockets: Iterable[socket.socket]) -> set[tuple[str, int]]:
-    """The IP addresses and ports that sockets listen on."""
+    """Return the IP addresses and ports of listening sockets."""
     names = [sock.getsockname() for sock in sockets]
-    # That of a Unix socket is a path.
+    # The name of a Unix socket is a path.
     return {(name[0], name[1]) for name in names if isinstance(name, tuple)}
 
 
 def new_metrics() -> Metrics:
-    """With those of the process; here, because prometheus-client is slow to import and most servers go without."""
+    """Create metrics that include those of the process. The import of prometheus-client is slow, so it is here."""
     from prometheus_client import ProcessCollector
 
     from wasi_trio.serve.pool._metrics import LivingTasks, Metrics
@@ -231,13 +231,13 @@ def new_metrics() -> Metrics:
 def exported(
     telemetry: Wanted, metrics: Metrics | None, worker: str | None = None
 ) -> AbstractContextManager[Tracer | None]:
-    """Export what the environment asks for within the block; yields the tracer of requests, if they are traced.
+    """Export the telemetry that the environment requests during the block. Yield the tracer of requests, if any.
 
-    Raises SettingError.
+    Raise SettingError.
     """
     if not telemetry:
         return nullcontext()
-    # Here, because nothing of OpenTelemetry is to be imported, nor need be installed, where nobody asks for it.
+    # Imported here because OpenTelemetry is optional and slow to import.
     from wasi_trio.serve.telemetry._telemetry import exporting
 
     return exporting(telemetry, metrics, worker)
@@ -245,7 +245,7 @@ def exported(
 
 @contextmanager
 def administered(service: Service, admin_socket: socket.socket | None) -> Iterator[None]:
-    """Serve the metrics of a service on a socket, if there is one, on a thread."""
+    """Serve the admin address of a service on a socket, if given, on a thread."""
     if admin_socket is None or service.metrics is None:
         yield
         return
@@ -257,7 +257,7 @@ def administered(service: Service, admin_socket: socket.socket | None) -> Iterat
 
 @contextmanager
 def reported(service: Service, channel: socket.socket | None) -> Iterator[None]:
-    """Report the metrics of a service to the supervisor on a socket, if there is one, on a thread."""
+    """Send reports of a service to the supervisor on a socket, if given, on a thread."""
     if channel is None or service.metrics is None:
         yield
         return

@@ -1,9 +1,9 @@
-"""Several processes that serve on the same sockets, and the one that watches over them.
+"""The supervisor of several worker processes that serve on the same sockets.
 
-The supervisor listens, and starts workers that inherit the sockets: so a worker that ends takes no waiting connection
-with it, and the next one serves it. It talks to each over a pair of sockets, by single bytes
-(``serve.process._worker_process`` is the other side), because a signal may come to a worker from elsewhere as well,
-from a terminal or a service manager, and must not count twice.
+The supervisor listens, and starts workers that inherit the sockets. So a worker that ends loses no waiting connection:
+the next worker accepts it. The supervisor and a worker exchange single bytes over a pair of sockets
+(``serve.process._worker_process`` is the other side). Signals would not do, because a terminal or a service manager may
+send the same signal to a worker, and it must not count twice.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener
-from wasi_trio.serve._settings import Settings
 from wasi_trio.serve._signals import profiles_on_signal
 from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._reloading import Reloading
 from wasi_trio.serve.routing._versions import Loader, RouteVersion
+from wasi_trio.serve.settings._settings import Settings
 
 if TYPE_CHECKING:
     from wasi_trio.serve.process._reports import Totals
 
 logger = get_logger("wasi_trio.serve")
 
-#: what a supervisor tells a worker: to finish what is under way, and to leave at once
+#: The supervisor's orders to a worker: finish active requests, end at once, write profiles.
 DRAIN, LEAVE, WRITE_PROFILES = b"D", b"L", b"P"
-#: and to serve what comes behind this and its length
+#: The order to serve other routes, followed by their length and their data.
 RELOAD = b"R"
-#: what a worker tells: that it serves, that its event loop turns, and that it serves what it was told to last
+#: A worker's messages: it serves, its event loop is running, it serves the routes of the last order.
 SERVING, BEAT, TAKEN_OVER = b"S", b".", b"T"
-#: beats of which a worker must miss this many in a row until it counts as held up
+#: The number of successive beats that a worker may miss before it counts as blocked.
 BEATS = 4
-#: seconds that a worker has to leave at once, and to say where it is held up
-PATIENCE = 1.0
-LAST_WORDS = 5.0
-#: seconds that a worker has to take over what the supervisor has checked
-TAKEOVER = 60.0
-#: seconds before a worker is replaced that served for less than ``STEADY`` seconds, at first and at most
+#: The time for a worker to end at once, and to write its stack, in seconds.
+END_TIMEOUT = 1.0
+STACK_TIMEOUT = 5.0
+#: The time for a worker to load routes that the supervisor has checked, in seconds.
+RELOAD_TIMEOUT = 60.0
+#: The first and the maximum pause before a worker is replaced that served for less than ``STEADY`` seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 STEADY = 10.0
 
 
 class Supervisor:
-    """Keeps ``workers`` processes that serve on ``listeners``, which it closes, and on ``admin_socket`` if given.
+    """Keeps ``workers`` processes running that serve on ``listeners``, and serves ``admin_socket`` if given.
 
-    A worker that ends is replaced; at once, or after a pause that grows while they end soon after their start. One
-    whose event loop stands still for longer than the setting ``stall-kill-limit`` is ended by SIGABRT, at which it
-    writes its stack to standard error, and replaced.
+    It closes the listeners. It replaces a worker that ends: at once, or after a pause that grows while workers end soon
+    after their start. It kills a worker with SIGABRT when its event loop has been blocked for the setting
+    ``stall-kill-limit``. The worker then writes its stack to standard error, and is replaced.
 
-    What ``reloading`` finds changed is checked here, and then told to all workers. One that does not take it over is
-    replaced, so that all come to serve the same, ``versions`` in the beginning.
+    The supervisor checks the changes that ``reloading`` finds, and sends them to all workers. It replaces a worker that
+    does not load them, so that all workers come to serve the same routes. ``versions`` are the initial routes.
     """
 
     def __init__(
@@ -81,35 +81,35 @@ class Supervisor:
         self._listeners = listeners
         self._admin_socket = admin_socket
         limit = orders.settings["stall-kill-limit"]
-        #: seconds between two beats, and two looks whether there was one
+        #: The interval of beats and of checks for them, in seconds.
         self._interval: float | None = None if limit is None else min(limit / BEATS, 1.0)
         self._limit = math.inf if limit is None else limit
         self._sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
         self._inherited = [descriptor for descriptor, _ in self._sockets]
         self._profiled = isinstance(orders.settings["profile"], GuestProfile)
         self._running: set[_Worker] = set()
-        #: set when one of them serves
+        #: Set when the first worker serves.
         self._serving = trio.Event()
-        #: what workers report, where somebody may ask for it
+        #: The totals of workers' reports, if there is an admin address.
         self._totals: Totals | None = None
         if admin_socket is not None:
-            # Here, because prometheus-client is slow to import and most servers go without.
+            # Imported here because prometheus-client is slow to import and optional.
             from wasi_trio.serve.process._reports import Totals
 
             self._totals = Totals()
-        #: held while a process is started, for which the sockets have to be open
+        #: Held during the start of a process, for which the sockets must be open.
         self._starting = trio.Lock()
 
     async def run(self, stop: trio.Event, ready: Callable[[], object] | None = None) -> None:
-        """Serve until ``stop`` is set, and what is under way then to its end.
+        """Serve until ``stop`` is set, and finish the active requests.
 
-        ``ready`` is called when the first worker accepts requests. Cancelling this ends it at once.
+        ``ready`` is called when the first worker accepts requests. Cancellation ends all workers at once.
         """
         async with trio.open_nursery() as beside:
             if ready is not None:
-                beside.start_soon(self._tell_ready, ready)
+                beside.start_soon(self._call_when_ready, ready)
             if self._profiled:
-                beside.start_soon(profiles_on_signal, self._have_profiles_written)
+                beside.start_soon(profiles_on_signal, self._write_profiles)
             if self._admin_socket is not None and self._totals is not None:
                 from wasi_trio.serve.process._admin import serve_site
 
@@ -122,28 +122,28 @@ class Supervisor:
                 await stop.wait()
                 if self._totals is not None:
                     self._totals.draining = True
-                # The workers close theirs; connections are refused once all are closed.
+                # The workers close their copies. Connections are refused once all are closed.
                 async with self._starting:
                     for listener in self._listeners:
                         listener.sock.close()
             beside.cancel_scope.cancel()
 
-    async def _tell_ready(self, ready: Callable[[], object]) -> None:
+    async def _call_when_ready(self, ready: Callable[[], object]) -> None:
         await self._serving.wait()
         ready()
 
-    async def _have_profiles_written(self) -> None:
+    async def _write_profiles(self) -> None:
         async with trio.open_nursery() as nursery:
             for worker in self._running:
                 nursery.start_soon(worker.write_profiles)
 
     @property
     def _share(self) -> bytes:
-        """What a worker is to serve, and how. It has the contents of all files, which may be others now."""
+        """The pickled share of a worker, with the contents of all files, which may have changed on disk."""
         return pickle.dumps((self._orders, self._versions, self._sockets, self._interval))
 
     async def _adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
-        """Have all workers serve these routes; raises LoadError or SettingError where they cannot be served."""
+        """Have all workers serve these routes. Raise LoadError or SettingError if they cannot be served."""
         changed = [version for version in versions if version not in self._versions]
         await trio.to_thread.run_sync(_check, orders.settings, changed)
         self._orders, self._versions = orders, versions
@@ -179,13 +179,13 @@ class Supervisor:
             steady = worker.serving and trio.current_time() - began >= STEADY
             pause = 0.0 if steady else min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE)
             when = f"in {pause:g} s" if pause else "now"
-            logger.error("%s ended with %s, and is replaced %s", worker, ended, when)
+            logger.error("%s ended with %s; its replacement starts %s", worker, ended, when)
             with trio.move_on_after(pause):
                 await stop.wait()
 
 
 class _Worker:
-    """One process."""
+    """One worker process."""
 
     def __init__(
         self,
@@ -198,13 +198,13 @@ class _Worker:
         totals: Totals | None,
     ) -> None:
         self.number = number
-        #: what the numbers of its instances begin with
+        #: The prefix of its instance numbers.
         self.prefix = f"{number}r{life}." if life else f"{number}."
-        #: whether it has begun to serve
+        #: Whether it has begun to serve.
         self.serving = False
         self.code: int | None = None
         self._stop = stop
-        #: set when it serves, or another does
+        #: Set when this worker, or another one, serves.
         self._begun = begun
         self._interval = interval
         self._limit = limit
@@ -213,27 +213,27 @@ class _Worker:
         self._process: trio.Process | None = None
         self._control: trio.SocketStream | None = None
         self._speaking = trio.Lock()
-        #: it is told to end, and to be replaced, as it has not taken over what it was told to
+        #: Whether it was told to end because it did not load the routes of an order.
         self.given_up = False
         self._told = False
-        #: how often it was told to serve something else, and has come to do so
+        #: The number of orders to serve other routes, and of those that it has carried out.
         self._takeovers = self._done = 0
         self._is_over = False
         self._taken_over = trio.Event()
-        #: set when all that it had to report was heard
+        #: Set when all its reports were received.
         self._heard = trio.Event()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self._process.pid if self._process else '?'})"
 
     async def run(self, share: Callable[[], bytes], inherited: Sequence[int], starting: trio.Lock) -> str:
-        """Run it to its end; what it ended with, in words. When this is cancelled it is ended."""
+        """Run the process to its end. Return a description of its exit. Cancellation ends the process."""
         control, theirs = _channel()
         self._control = control
         reports, reporting = (None, None) if self._totals is None else _channel()
         own = [theirs] if reporting is None else [theirs, reporting]
         descriptors = [sock.fileno() for sock in own]
-        # Modules are found where this process finds them, and not first in the folder that it was started in.
+        # The worker must find the same modules as this process, and none in the current folder before them.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         module = "wasi_trio.serve.process._worker_process"
         command = [sys.executable, "-P", "-m", module, str(self.number), self.prefix, *map(str, descriptors)]
@@ -245,7 +245,7 @@ class _Worker:
             deliver_cancel=partial(self._end, control),
             pass_fds=(*descriptors, *inherited),
             env=environment,
-            # Ctrl-C goes to a terminal's whole foreground group: it is to reach the supervisor alone.
+            # A terminal sends SIGINT to its whole foreground group. Only the supervisor must receive it.
             process_group=0,
         )
         async with control, trio.open_nursery() as nursery:
@@ -266,7 +266,7 @@ class _Worker:
             code: int = await process.wait()
             self.code = code
             if reports is not None:
-                with trio.move_on_after(PATIENCE):
+                with trio.move_on_after(END_TIMEOUT):
                     await self._heard.wait()
             nursery.cancel_scope.cancel()
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
@@ -278,22 +278,22 @@ class _Worker:
         self._heard.set()
 
     async def write_profiles(self) -> None:
-        """Have it write the profiles of its instances."""
-        # Only of one that has been told what to serve: that comes first.
+        """Make the worker write the profiles of its instances."""
+        # Its first message must be its share, so a worker that does not serve yet receives no order.
         if self._control is not None and self.serving:
             await self._say(self._control, WRITE_PROFILES)
 
     async def reload(self, order: bytes) -> None:
-        """Have it serve something else; where it does not come to do so, it is ended when it is done, and replaced."""
+        """Order the worker to serve other routes. If it does not, let it drain and replace it."""
         if self._control is None or not self._told:
-            return  # it is told what to serve later, and then that is it
+            return  # its share will contain the new routes
         expected = self._takeovers = self._takeovers + 1
-        with trio.move_on_after(TAKEOVER):
+        with trio.move_on_after(RELOAD_TIMEOUT):
             await self._say(self._control, order)
             while self._done < expected and not self._is_over:
                 await self._taken_over.wait()
         if self._done < expected and not self._is_over and not self._stop.is_set():
-            logger.error("%s has not taken over what has changed: it ends, and is replaced", self)
+            logger.error("%s did not load the changes; it drains and is replaced", self)
             self.given_up = True
             await self._say(self._control, DRAIN)
 
@@ -302,7 +302,7 @@ class _Worker:
         taken_over.set()
 
     async def _share(self, control: trio.SocketStream, share: Callable[[], bytes]) -> None:
-        # From here on it has to be told of changes.
+        # From here on the worker needs orders about changes.
         self._told = True
         await self._say(control, _with_length(share()))
         await self._stop.wait()
@@ -313,7 +313,7 @@ class _Worker:
             try:
                 await control.send_all(what)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                logger.debug("%s has ended and cannot be told anything", self)
+                logger.debug("%s has ended and receives no orders", self)
 
     async def _hear(self, control: trio.SocketStream) -> None:
         try:
@@ -327,16 +327,16 @@ class _Worker:
                     self._notify()
                 self._beats += 1
         except trio.BrokenResourceError:
-            logger.debug("%s has ended without its last words", self)
+            logger.debug("%s has ended without closing its connection", self)
         finally:
             self._is_over = True
             self._notify()
 
     async def _watch(self, process: trio.Process, interval: float) -> None:
-        """End it when its loop stands still.
+        """Kill the worker when its event loop is blocked.
 
-        What is counted are looks at it, not seconds: where all processes were stopped for an hour, this one too has
-        looked once in that time.
+        Checks are counted in place of seconds: if all processes were stopped for an hour, this process made one check
+        in that time.
         """
         seen, missed = 0, 0
         while True:
@@ -346,20 +346,18 @@ class _Worker:
                 continue
             missed += 1
             if missed * interval >= self._limit:
-                logger.error(
-                    "%s has held up its event loop for %g s: it is ended, and says where it is", self, self._limit
-                )
-                # One that was stopped could not say anything, nor end. This comes first: of a stopped process any
-                # thread may get a signal, and one that tells where another is may crash, as the other goes on.
+                logger.error("%s has blocked its event loop for %g s: killing it, after its stack", self, self._limit)
+                # A stopped process could neither write its stack nor end, so it is continued first. Any thread of a
+                # stopped process may receive a signal, and may crash when it writes the stack of a thread that runs.
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGABRT)
-                await trio.sleep(LAST_WORDS)
+                await trio.sleep(STACK_TIMEOUT)
                 process.kill()
                 return
 
     async def _end(self, control: trio.SocketStream, process: trio.Process) -> None:
-        """End it at once; by force where it does not do so by itself."""
-        with trio.move_on_after(PATIENCE):
+        """End the process at once, and kill it if it does not end by itself."""
+        with trio.move_on_after(END_TIMEOUT):
             await self._say(control, LEAVE)
             await process.wait()
             return
@@ -371,16 +369,16 @@ def _with_length(data: bytes) -> bytes:
 
 
 def _check(settings: Settings, versions: Sequence[RouteVersion]) -> None:
-    """Load routes, to have them refused here and their code in wasmtime's cache; raises LoadError, SettingError."""
+    """Load routes to check them, and to put their code into wasmtime's cache. Raise LoadError or SettingError."""
     with settings.engine_options().open() as engine:
         loader = Loader(engine)
-        # All are kept until the end, as one may be compiled from the same as the next.
+        # All stay loaded until the end, because the same component may occur in several routes.
         kept = [loader.load(version, settings) for version in versions]
         del kept
 
 
 def _channel() -> tuple[trio.SocketStream, socket.socket]:
-    """A pair of sockets: ours, and one for a worker."""
+    """Create a pair of sockets: one for the supervisor, and one for a worker."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     return trio.SocketStream(trio.socket.from_stdlib_socket(ours)), theirs

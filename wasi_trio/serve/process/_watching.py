@@ -1,7 +1,7 @@
-"""Notices that files have changed: written, renamed over, removed, or reached by links that were swapped.
+"""Watching of files for changes: writes, renames, removals, and links that are exchanged.
 
-What is watched are folders, as whoever replaces a file leaves another one in its place: those that the files are in,
-and those of each link on the way. watchfiles tells of them, and what is a change is found by looking at the files.
+Replacing a file puts another one in its place, so folders are watched: those of the files, and those of each link on
+the way. watchfiles reports events in folders, and a look at the files decides whether one has changed.
 """
 
 from __future__ import annotations
@@ -15,40 +15,41 @@ from typing import Any, TypeAlias
 import trio
 
 from wasi_trio._texts import get_logger
-from wasi_trio.serve._settings import SettingError, Settings
+from wasi_trio.serve.settings._setting import SettingError
+from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi.registry._references import is_pinned, is_reference
 
 logger = get_logger("wasi_trio.serve")
 
-#: milliseconds without a change after which a file is taken to be written, and for which that is waited at most
+#: The quiet time after which a written file counts as complete, and the maximum wait for it, in milliseconds.
 SETTLED, LONGEST = 100, 5000
-#: milliseconds between two looks when nothing is told: not every change is, on file systems of a network for example
+#: The interval of checks without events, in milliseconds. Network file systems, for example, report few events.
 INTERVAL = 2000
-#: links that are followed
+#: The maximum number of links to follow.
 MOST_LINKS = 40
 
-#: what tells one state of a file from another; None where there is no such file
+#: Identifies the state of a file. None for a file that does not exist.
 Signature: TypeAlias = tuple[int, ...] | None
 
 
 def check_watching() -> None:
-    """Raises SettingError where files cannot be watched."""
+    """Raise SettingError if files cannot be watched."""
     try:
         import watchfiles  # noqa: F401
     except ImportError:
         raise SettingError("--watch needs watchfiles: pip install 'wasi-trio[watch]'") from None
 
 
-def tell_unwatched(settings: Settings) -> None:
-    """Tell which components ``watch`` is not about: it looks at files, and not at registries."""
+def warn_unwatched(settings: Settings) -> None:
+    """Log the components that ``watch`` does not cover, because they come from registries."""
     if settings["watch"]:
         paths = [path for route in settings.routes for path in route.components if is_reference(path)]
         for path in dict.fromkeys(path for path in paths if not is_pinned(path)):
-            logger.warning("%s is not watched: SIGHUP looks up what it stands for", path)
+            logger.warning("%s is not watched; SIGHUP looks it up again", path)
 
 
 def signature(path: str) -> Signature:
-    """What a path leads to. Of a folder only which one it is counts, and not what is in it."""
+    """Return the state of the file at a path. For a folder this is its identity, and not its content."""
     try:
         found = os.stat(path)
     except OSError:
@@ -59,7 +60,7 @@ def signature(path: str) -> Signature:
 
 
 def folders_of(path: str) -> set[str]:
-    """The folders in which something changes when another file comes to be at a path."""
+    """Return the folders that change when another file takes the place of the one at a path."""
     folders: set[str] = set()
     pending = [name for name in os.path.abspath(path).split(os.sep) if name]
     pending.reverse()
@@ -70,7 +71,7 @@ def folders_of(path: str) -> set[str]:
         there = os.path.join(here, name)
         try:
             target = os.readlink(there)
-        except OSError:  # no link, or not there
+        except OSError:  # not a link, or absent
             if not pending or not os.path.isdir(there):
                 folders.add(here)
                 break
@@ -91,7 +92,7 @@ def folders_of(path: str) -> set[str]:
 
 
 class _State:
-    """What is watched, and how it was when it was last looked at; to look may take long, and is for a thread."""
+    """The watched files and folders as last seen. Its methods may take long, and are called in threads."""
 
     def __init__(self, paths: Callable[[], Collection[str]]) -> None:
         self._paths = paths
@@ -102,22 +103,22 @@ class _State:
         return {path: signature(path) for path in self._paths()}
 
     def place(self) -> Mapping[str, Signature]:
-        """The folders to watch, each with what tells whether it is still the same."""
+        """Return the folders to watch, with their identities."""
         return {folder: signature(folder) for path in self._paths() for folder in folders_of(path)}
 
     def changed(self) -> set[str]:
-        """The paths that lead to something else than at the last look.
+        """Return the paths whose files have changed since the last call.
 
-        Those that are new here are among them: they may have changed since they were read.
+        New paths count as changed: their files may have changed since they were read.
         """
         before, self.signatures = self.signatures, self._look()
         return {path for path, now in self.signatures.items() if path not in before or before[path] != now}
 
 
 async def watch(paths: Callable[[], Collection[str]], on_change: Callable[[set[str]], None]) -> None:
-    """Call ``on_change`` with those of ``paths``, which are asked for each time, that have changed, until cancelled.
+    """Call ``on_change`` with the changed ones of ``paths`` until cancelled. ``paths`` is called again each time.
 
-    At first that is all of them.
+    The first call reports all paths.
     """
     state = _State(paths)
     stop = threading.Event()
@@ -128,7 +129,7 @@ async def watch(paths: Callable[[], Collection[str]], on_change: Callable[[set[s
             try:
                 changes = _changes(list(state.folders), stop)
                 while True:
-                    # What changed before this began to watch is found by the look that comes first.
+                    # Changes from before the watch are found by this check.
                     changed = await trio.to_thread.run_sync(state.changed, abandon_on_cancel=True)
                     if changed:
                         on_change(changed)
@@ -136,10 +137,10 @@ async def watch(paths: Callable[[], Collection[str]], on_change: Callable[[set[s
                         break
                     await trio.to_thread.run_sync(next, changes, None, abandon_on_cancel=True)
             except OSError as error:
-                # A folder has just gone, or the system watches no more of them: then this looks every now and then.
+                # A folder has just gone, or the system's limit of watches is reached. Then this checks at intervals.
                 if not is_told and not isinstance(error, FileNotFoundError):
                     is_told = True
-                    logger.warning("files are looked at every %g s: %s", INTERVAL / 1000, error)
+                    logger.warning("checking files every %g s in place of watching them: %s", INTERVAL / 1000, error)
                 await trio.sleep(INTERVAL / 1000)
                 changed = await trio.to_thread.run_sync(state.changed, abandon_on_cancel=True)
                 if changed:

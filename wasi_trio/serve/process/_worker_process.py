@@ -1,4 +1,4 @@
-"""One of several processes that serve: ``python -m wasi_trio.serve.process._worker_process`` of a supervisor's."""
+"""A worker process. A supervisor starts it with ``python -m wasi_trio.serve.process._worker_process``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from wasi_trio._texts import get_logger
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
-from wasi_trio.serve._settings import SettingError
 from wasi_trio.serve._signals import shutdown_on_signals
 from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._service import Service, exported, new_metrics, reported
@@ -31,24 +30,25 @@ from wasi_trio.serve.process._supervisor import (
     WRITE_PROFILES,
 )
 from wasi_trio.serve.routing._versions import Loader, RouteVersion
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._switch import wanted
 
 logger = get_logger("wasi_trio.serve")
 
-#: the exit code of one that cannot do what it was told to
+#: The exit code of a worker that cannot carry out its orders.
 CAN_NOT = 2
-#: seconds for which requests under way go on when the supervisor is gone
+#: The time for active requests after the supervisor's end, in seconds.
 ORPHANED = 10.0
 
 
 def main(number: str, prefix: str, descriptor: str, reports: str | None = None) -> NoReturn:
-    """Serve as a supervisor says on the socket ``descriptor``; ends the process.
+    """Serve according to a supervisor's orders on the socket ``descriptor``, and exit.
 
-    The numbers of instances begin with ``prefix``. What is counted is told on the socket ``reports``, if there is one.
+    ``prefix`` precedes the numbers of instances. Reports are sent on the socket ``reports``, if given.
     """
-    # SIGABRT, with which the supervisor ends a process that is held up, so writes where it is to standard error.
+    # The supervisor kills a blocked worker with SIGABRT. With this it writes its stack to standard error.
     faulthandler.enable()
-    # A service manager may send it to all processes of the service; the supervisor knows what it means.
+    # A service manager may send SIGHUP to all processes of the service. The supervisor handles it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     control = _inherited(int(descriptor))
     channel = None if reports is None else _inherited(int(reports))
@@ -91,7 +91,7 @@ def _serve(
         metrics = None
         if channel is not None or telemetry.metrics:
             metrics = new_metrics()
-            # The supervisor counts them.
+            # The supervisor counts reloads.
             metrics.reloads = None
         protocols = orders.protocol_options()
         with exported(telemetry, metrics, number) as tracer:
@@ -111,7 +111,7 @@ def _inherited(descriptor: int) -> socket.socket:
 async def _main(service: Service, control: socket.socket, interval: float | None) -> None:
     control.setblocking(False)
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
-    # The whole is cancelled by a second signal to this process, and by the supervisor.
+    # A second signal to this process cancels this block, and so does the supervisor.
     async with stream, shutdown_on_signals() as stop, trio.open_nursery() as nursery:
         nursery.start_soon(_obey, stream, service, stop, nursery)
         nursery.start_soon(_report, stream, interval)
@@ -131,15 +131,15 @@ async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, 
             elif told == RELOAD:
                 nursery.start_soon(_take_over, control, service, content)
     except trio.BrokenResourceError:
-        logger.debug("the supervisor has ended in the middle of something")
-    logger.error("the supervisor is gone: requests under way have %g s", ORPHANED)
+        logger.debug("the supervisor ended within an order")
+    logger.error("the supervisor has ended: active requests have %g s left", ORPHANED)
     stop.set()
     await trio.sleep(ORPHANED)
     nursery.cancel_scope.cancel()
 
 
 async def _told(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]]:
-    """What the supervisor says: single letters, of which one comes with something behind its length."""
+    """Yield the supervisor's orders: single letters, one of them with a length and content."""
     data = bytearray()
     async for more in control:
         data += more
@@ -155,7 +155,7 @@ async def _told(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]
 
 
 async def _take_over(control: trio.SocketStream, service: Service, content: bytes) -> None:
-    """Serve what the supervisor has checked. Where that fails here, the supervisor has this process replaced."""
+    """Serve routes that the supervisor has checked. If that fails, the supervisor replaces this process."""
     orders, versions = pickle.loads(content)
     try:
         await service.adopt(orders, versions)
@@ -165,18 +165,18 @@ async def _take_over(control: trio.SocketStream, service: Service, content: byte
     try:
         await control.send_all(TAKEN_OVER)
     except trio.BrokenResourceError:
-        logger.debug("the supervisor is gone and does not listen")
+        logger.debug("the supervisor has ended and receives no messages")
 
 
 async def _report(control: trio.SocketStream, interval: float | None) -> None:
-    """Say that this process serves and, every ``interval`` seconds, that its event loop turns."""
+    """Report that this process serves, and every ``interval`` seconds that its event loop is running."""
     try:
         await control.send_all(SERVING)
         while interval is not None:
             await trio.sleep(interval / 2)
             await control.send_all(BEAT)
     except trio.BrokenResourceError:
-        logger.debug("the supervisor is gone and does not listen")
+        logger.debug("the supervisor has ended and receives no messages")
 
 
 if __name__ == "__main__":

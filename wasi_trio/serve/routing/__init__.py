@@ -1,1 +1,1 @@
-"""Several components behind one address: which request goes to which, and how one takes the place of another."""
+"""Routing: the choice of the components for a request, and the replacement of components."""

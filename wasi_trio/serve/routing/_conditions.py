@@ -1,6 +1,6 @@
-"""Conditional and range requests (RFC 9110, sections 13 and 14) for what has an entity tag, a date and a length.
+"""Conditional and range requests (RFC 9110, sections 13 and 14) for files with an entity tag, a date and a length.
 
-How fields are read, and what they mean for each other, is werkzeug's.
+werkzeug parses the fields and applies their rules.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from http import HTTPStatus
 from werkzeug.http import http_date, parse_date, parse_etags, parse_range_header, quote_etag
 from werkzeug.sansio.http import is_resource_modified
 
-#: characters of a condition that is looked at: to read one takes time that grows with its square
+#: The maximum length of a condition. Parsing takes quadratic time.
 MOST = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """What a file holds at a moment. ``modified`` is in nanoseconds since 1970."""
+    """The state of a file at a moment. ``modified`` is in nanoseconds since 1970."""
 
     size: int
     modified: int
@@ -33,13 +33,13 @@ class Representation:
         return datetime.fromtimestamp(self.modified // 10**9, UTC)
 
     def validators(self) -> list[tuple[str, bytes]]:
-        """The fields that tell a client which representation it has."""
+        """Return the fields that identify the representation to a client."""
         return [("etag", quote_etag(self.tag).encode()), ("last-modified", http_date(self.date).encode())]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to answer: a status, and the part of the content from ``start`` to ``end``."""
+    """The answer to a request: a status, and the part of the content from ``start`` to ``end``."""
 
     status: HTTPStatus
     start: int = 0
@@ -47,7 +47,7 @@ class Verdict:
 
 
 def judge(method: str, headers: Iterable[tuple[str, bytes]], what: Representation) -> Verdict:
-    """What a GET or HEAD request asks for. Conditions that cannot be understood are none."""
+    """Return the answer to a GET or HEAD request. Malformed conditions are ignored."""
     fields = _fields(headers)
     whole = Verdict(HTTPStatus.OK, 0, what.size)
     if not fields:
@@ -85,7 +85,7 @@ def _precondition_failed(fields: dict[str, str], what: Representation) -> bool:
 
 
 def _part(fields: dict[str, str], what: Representation) -> Verdict | None:
-    """The part that is asked for; None for the whole. Of several parts the whole is given (section 14.2)."""
+    """Return the requested part, or None for the whole. A request for several parts gets the whole (section 14.2)."""
     wanted = parse_range_header(fields.get("range"))
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
         return None
@@ -98,7 +98,7 @@ def _part(fields: dict[str, str], what: Representation) -> Verdict | None:
     ):
         return None
     start, _ = wanted.ranges[0]
-    if start < -what.size:  # the last bytes, of which there are not so many
+    if start < -what.size:  # a suffix longer than the file
         return Verdict(HTTPStatus.PARTIAL_CONTENT, 0, what.size) if what.size else None
     found = wanted.range_for_length(what.size)
     if found is None:

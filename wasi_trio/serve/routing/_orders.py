@@ -1,4 +1,4 @@
-"""What an operator says of routes: which requests each is for, and what answers them."""
+"""The declaration of routes: which requests each route matches, and what answers them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from wasi_trio.serve.routing._patterns import Pattern, parse_pattern
 from wasi_trio.wasi._arguments import parse_component
 from wasi_trio.wasi.registry._references import is_reference
 
-#: what a route may be called, as the label of metrics
+#: A valid name of a route. It becomes a label of metrics.
 _LABEL = re.compile(r"[\x21-\x7e]{1,200}\Z")
-#: stands for all requests that no other route is for
+#: The pattern that matches all requests that no other route matches.
 EVERYTHING = Pattern("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class RouteOrder:
-    """One route.
+    """The declaration of one route.
 
-    The first of ``components`` is given its requests, each answers what the one before it asks of
-    ``wasi:http/handler``, and the last may ask that of the files in the folder ``files``, which answer the requests
-    themselves where there are no components. Neither stands for the component that is built in. With ``strip_prefix``
-    they see the path below the route's prefix. ``settings`` are the values, by name, that are others than the server's.
+    The first of ``components`` receives the requests. Each component's wasi:http/handler requests go to the next one,
+    and those of the last one to the files in the folder ``files``, if given. Without components, these files answer the
+    requests. Without either, the built-in component does. With ``strip_prefix`` they see the path below the route's
+    prefix. ``settings`` are the values that override the server's, by name.
     """
 
     pattern: Pattern
@@ -37,18 +37,18 @@ class RouteOrder:
 
     @property
     def name(self) -> str:
-        """What it is called in metrics and logs."""
+        """The route's name in metrics and logs."""
         return self.label or str(self.pattern)
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """The files and folders that it is read from: not the components that are in a registry."""
+        """The files and folders of the route. Components in a registry have none."""
         files = [path for path in self.components if not is_reference(path)]
         return (*files, *([self.files] if self.files else []))
 
 
 def parse_route(text: str) -> RouteOrder:
-    """``HOST/PREFIX=FILE[,FILE...]``, where a last FILE that ends with a slash is a folder; raises ValueError."""
+    """Parse ``HOST/PREFIX=FILE[,FILE...]``. A last FILE with a slash at its end is a folder. Raise ValueError."""
     pattern, equals, what = text.partition("=")
     paths = what.split(",")
     if not equals or not pattern or not all(paths):
@@ -66,17 +66,17 @@ def make_route(
     label: str = "",
     settings: Mapping[str, Any] | None = None,
 ) -> RouteOrder:
-    """Raises ValueError for what is no route."""
+    """Create a valid route. Raise ValueError for an invalid one."""
     for path in components:
         parse_component(path)
         if path.endswith("/") and not is_reference(path):
-            raise ValueError(f"{path!r}: a folder of files can only be the last that answers a route")
+            raise ValueError(f"{path!r}: a folder of files must be the last part of a route")
     if files is not None:
         _check_folder(files)
     if not components and files is None:
         raise ValueError(f"the route {str(pattern)!r} has neither a component nor files")
     if label and not _LABEL.match(label):
-        raise ValueError(f"{label!r} is not a route's name: up to 200 visible characters of ASCII")
+        raise ValueError(f"{label!r} is not a name of a route: use at most 200 visible ASCII characters")
     return RouteOrder(pattern, tuple(components), files, strip_prefix, label, settings or {})
 
 
@@ -90,7 +90,7 @@ def _check_folder(path: str) -> None:
 
 
 def all_routes(declared: Sequence[RouteOrder], components: Sequence[str]) -> tuple[RouteOrder, ...]:
-    """The routes of a server, of which ``components`` answer what no route is for; raises ValueError."""
+    """Return the routes of a server. ``components`` answer the requests without a route. Raise ValueError."""
     routes = list(declared)
     if components or not routes:
         routes.append(RouteOrder(EVERYTHING, tuple(components)))
@@ -98,10 +98,10 @@ def all_routes(declared: Sequence[RouteOrder], components: Sequence[str]) -> tup
     names: set[str] = set()
     for route in routes:
         if route.pattern in patterns:
-            also = ", which the components without a route answer" if components and route is routes[-1] else ""
+            also = ", which the components without a route also answer" if components and route is routes[-1] else ""
             raise ValueError(f"there are two routes for {str(route.pattern)!r}{also}")
         if route.name in names:
-            raise ValueError(f"there are two routes of the name {route.name!r}")
+            raise ValueError(f"there are two routes with the name {route.name!r}")
         patterns.add(route.pattern)
         names.add(route.name)
     return tuple(routes)

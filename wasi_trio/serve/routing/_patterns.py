@@ -1,4 +1,4 @@
-"""What a route is for: a host and a prefix of paths, both in the form in which they are compared with requests."""
+"""The patterns of routes: a host and a path prefix, in the normalized form for comparison with requests."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import quote, unquote
 
-#: a host's name: labels with dots in between, of which the first may be a wildcard
+#: A host name: labels separated by dots. The first label may be a wildcard.
 _NAME = re.compile(r"(?:\*\.)?[0-9a-z_-]+(?:\.[0-9a-z_-]+)*\Z")
 _PORT = re.compile(r":[0-9]*\Z")
 _ESCAPE = re.compile(r"%(?!2[Ff])([0-9A-Fa-f]{2})")
 _SLASHES = re.compile(r"/{2,}")
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
-#: characters of a host's name, at most (RFC 1035, section 2.3.4); a longer one is no route's
+#: The maximum length of a host name (RFC 1035, section 2.3.4). Longer ones match no route.
 MOST_HOST = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The requests of a route.
+    """A pattern of requests.
 
-    ``host`` is a name in lower case, ``*.`` and a name for all names below that, or empty for any host. ``prefix`` is a
-    path without a slash at its end, so empty for all paths, with nothing percent-encoded.
+    ``host`` is a name in lower case, ``*.`` with a name for all names below that, or empty for any host. ``prefix`` is
+    a decoded path without a slash at its end, so it is empty for all paths.
     """
 
     host: str
@@ -33,12 +33,12 @@ class Pattern:
 
     @property
     def root_path(self) -> str:
-        """The prefix as text in UTF-8, as far as it is such."""
+        """The prefix as UTF-8 text, as far as it is valid."""
         return self.prefix.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def parse_pattern(text: str) -> Pattern:
-    """``HOST/PREFIX``, ``HOST`` or ``/PREFIX``; raises ValueError."""
+    """Parse ``HOST/PREFIX``, ``HOST`` or ``/PREFIX``. Raise ValueError."""
     host, _, path = text.partition("/")
     return Pattern(_parse_host(host), parse_prefix(f"/{path}"))
 
@@ -48,39 +48,39 @@ def _parse_host(text: str) -> str:
     if not host:
         return ""
     if _PORT.search(host) and not host.endswith("]"):
-        raise ValueError(f"{text!r} has a port: a route is for a host at any port")
+        raise ValueError(f"{text!r} has a port: a route applies to all ports of a host")
     if host.startswith("[") and host.endswith("]"):
         try:
             return f"[{IPv6Address(host[1:-1])}]"
         except AddressValueError:
-            raise ValueError(f"{text!r} is not an address of IPv6") from None
+            raise ValueError(f"{text!r} is not an IPv6 address") from None
     if not host.isascii():
-        raise ValueError(f"{text!r} is not in ASCII: write the host as clients send it, with xn--")
+        raise ValueError(f"{text!r} is not ASCII: write the host as clients send it, with xn--")
     if not _NAME.match(host) or len(host) > MOST_HOST:
         raise ValueError(f"{text!r} is not a host, *. and a host, or nothing for any host")
     return host
 
 
 def parse_prefix(text: str) -> str:
-    """The prefix of a pattern; raises ValueError."""
+    """Parse the prefix of a pattern. Raise ValueError."""
     if not text.startswith("/"):
         raise ValueError(f"{text!r} does not begin with a slash")
     if any(character in text for character in "?#\0"):
         raise ValueError(f"{text!r} is not the beginning of a path")
     if text.endswith("/...") or "*" in text:
-        raise ValueError(f"{text!r}: a prefix is for all paths below it, and has no wildcard")
+        raise ValueError(f"{text!r} has a wildcard: a prefix already applies to all paths below it")
     if _MALFORMED.search(text) or "%2f" in text.lower():
-        raise ValueError(f"{text!r} has a percent sign that encodes no character, or a slash")
+        raise ValueError(f"{text!r} has an encoded slash, or a percent sign without two hexadecimal digits")
     prefix = decoded(text.encode().decode("latin-1")).rstrip("/")
     if any(segment in ("", ".", "..") for segment in prefix.split("/")[1:]):
-        raise ValueError(f"{text!r} has a segment that is empty or of dots")
+        raise ValueError(f"{text!r} has a segment that is empty, '.' or '..'")
     return prefix
 
 
 def host_of(authority: str | None) -> str:
-    """The host that a request is for, as it is compared: without a port, in lower case, without a dot at its end.
+    """Return the host of a request for comparison: in lower case, without a port and without a dot at its end.
 
-    Empty where there is none, or none that a route could be for.
+    Return an empty string if there is no host, or none that a route could match.
     """
     if not authority:
         return ""
@@ -97,12 +97,12 @@ def host_of(authority: str | None) -> str:
 
 
 def decoded(path: str) -> str:
-    """A path with all that is percent-encoded decoded, except for slashes, of which each octet is a character."""
+    """Decode everything in a path but slashes. Each octet becomes a character."""
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), path) if "%" in path else path
 
 
 def without_dots(path: str) -> str:
-    """A path without dot segments (RFC 3986, section 5.2.4)."""
+    """Return a path without dot segments (RFC 3986, section 5.2.4)."""
     kept: list[str] = []
     for segment in path.split("/")[1:]:
         if segment == "..":
@@ -114,9 +114,9 @@ def without_dots(path: str) -> str:
 
 
 def readings(path: str) -> set[str]:
-    """What a program may take a path for, of which all but slashes is decoded.
+    """Return the possible interpretations of a path. The path is decoded except for slashes.
 
-    It may take encoded slashes for slashes, several slashes for one, and notice of dot segments, or not.
+    A program may decode encoded slashes, merge successive slashes and resolve dot segments, or leave each of them.
     """
     slashed = {path, path.replace("%2F", "/").replace("%2f", "/")}
     merged = slashed | {_SLASHES.sub("/", reading) for reading in slashed}

@@ -1,4 +1,4 @@
-"""The pools of all routes, and how one takes the place of another: new requests go to it, and the old one drains."""
+"""The pools of all routes, and their replacement: a new pool takes new requests, while the old one drains."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 logger = get_logger("wasi_trio.serve")
 
-#: pools of one route that drain at once; of more, the oldest is ended
+#: The maximum number of draining pools of one route. Beyond it the oldest one is ended.
 MOST_DRAINING = 8
 
 
 class NoRoute(Exception):
-    """No route is for a request, or nobody knows which; ``status`` is what its client is told."""
+    """No route matches a request, or the match is ambiguous. ``status`` is the status for the client."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"no route: {status}")
@@ -39,14 +39,14 @@ class NoRoute(Exception):
 
 
 class Pool:
-    """One generation of a route, which is run by ``Pools``."""
+    """One generation of a route. ``Pools`` runs it."""
 
     def __init__(self, loaded: LoadedRoute, generation: int) -> None:
         self.version: RouteVersion = loaded.version
         self.generation = generation
-        #: what it is called in metrics
+        #: The name of the route in metrics.
         self.route = ""
-        #: the handlers of its components; none where it has only files, or does not run yet
+        #: The handlers of its components. Empty for a route of files, and before the start.
         self.handlers: Sequence[ProxyHandler] = ()
         self.service: HandlerService | None = None
         self.retired = trio.Event()
@@ -59,11 +59,11 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What all routes of a server have in common.
+    """The options shared by all routes of a server.
 
-    ``adapt`` makes the options of a handler out of those that the settings say. ``answers`` are the server's own.
-    Requests for other hosts than ``server_names``, if there are any, are not found; routes and guests see the path
-    below ``root_path``.
+    ``adapt`` returns the final options of a route's handler. ``answers`` is the server's own part in responses. If
+    ``server_names`` is not empty, requests for other hosts are answered with 404. Routes and guests see the path below
+    ``root_path``.
     """
 
     adapt: Callable[[LoadedRoute], HandlerOptions] = lambda loaded: loaded.options
@@ -75,10 +75,10 @@ class Common:
 
 
 class Pools:
-    """Runs the pools of routes in ``nursery``, and gives each request to the one that it is for.
+    """Runs the pools of routes in ``nursery``, and passes each request to the pool of its route.
 
-    A call with a stream has its request answered. To go through this goes through the handlers of all pools.
-    ``on_ended`` is called when a generation that was replaced has ended.
+    Call it with a stream to answer its request. Iteration yields the handlers of all pools. ``on_ended`` is called when
+    a replaced generation has ended.
     """
 
     def __init__(self, nursery: trio.Nursery, common: Common) -> None:
@@ -88,22 +88,22 @@ class Pools:
         self._table: RouteTable[Pool] = RouteTable(())
         self._current: dict[str, Pool] = {}
         self._draining: dict[str, deque[Pool]] = {}
-        #: a number for each name of a route that there has been, and the generations of each
+        #: The number of each route name, and its number of generations. Removed routes keep theirs.
         self._numbers: dict[str, int] = {}
         self._generations: dict[str, int] = {}
-        #: whether there are routes, or were: names of instances, and metrics, tell of them then
+        #: Whether there are, or were, routes. Names of instances and metrics then include them.
         self.routed = False
         self._is_draining = False
         self.on_ended: Callable[[], None] = lambda: None
 
     @property
     def current(self) -> Sequence[Pool]:
-        """Those that are given requests."""
+        """The pools that receive requests."""
         return list(self._current.values())
 
     @property
     def handlers(self) -> Sequence[ProxyHandler]:
-        """Those of all pools, of those that drain, too; may be asked on any thread."""
+        """The handlers of all pools, including draining ones. Safe to use on any thread."""
         draining = [pool for pools in list(self._draining.values()) for pool in list(pools)]
         return [handler for pool in (*self.current, *draining) for handler in pool.handlers]
 
@@ -111,7 +111,7 @@ class Pools:
         return iter(self.handlers)
 
     async def adopt(self, loaded: Iterable[LoadedRoute], kept: Iterable[Pool] = ()) -> None:
-        """From here on answer with these, and with some that run already. All others drain, and end."""
+        """Answer new requests with these routes and with some running pools. All other pools drain and end."""
         pools = {pool.name: pool for pool in kept}
         for route in loaded:
             pool = Pool(route, self._generations.get(route.version.order.name, 0) + 1)
@@ -120,7 +120,7 @@ class Pools:
             pools[pool.name] = pool
         order = [(pool.version.order.pattern, pool) for pool in pools.values()]
         old = [pool for pool in self._current.values() if pools.get(pool.name) is not pool]
-        # From one request to the next: nothing waits here.
+        # The exchange is atomic: there is no checkpoint here.
         self._table = RouteTable(order)
         self._current = pools
         for pool in old:
@@ -129,13 +129,13 @@ class Pools:
             self.begin_to_drain()
 
     def begin_to_drain(self) -> None:
-        """The server ends: what is not done within the time for draining is ended then."""
+        """Prepare for the end: requests that are not finished within ``drain_timeout`` are cut."""
         self._is_draining = True
         for handler in self.handlers:
             handler.begin_to_drain()
 
     def end(self) -> None:
-        """There are no more requests: all pools end, those that are busy when they are done."""
+        """End all pools after the last request. Active requests finish."""
         for pool in self.current:
             pool.retired.set()
 
@@ -147,7 +147,7 @@ class Pools:
         pool.retired.set()
         for oldest in list(draining)[:-MOST_DRAINING]:
             if not oldest.scope.cancel_called:
-                logger.warning("the route %s has too many old versions that drain: the oldest is ended", pool.name)
+                logger.warning("the route %s has too many draining versions; ending the oldest", pool.name)
                 oldest.scope.cancel()
 
     async def _run(
@@ -178,7 +178,7 @@ class Pools:
             self._ended(pool)
 
     def _prefix(self, pool: Pool) -> str:
-        """What comes before the numbers of its instances, so that no two have the same."""
+        """Return the prefix of the pool's instance numbers, which makes them unique."""
         prefix = ""
         if self.routed:
             prefix += f"r{self._numbers.setdefault(pool.name, len(self._numbers) + 1)}"
@@ -218,22 +218,22 @@ class Pools:
         if pool is None:
             self._refuse(stream, 404)
             return
-        assert pool.service is not None, "a pool in the table runs"
+        assert pool.service is not None, "a pool in the table is running"
         pool.service(stream)
 
     def find(self, request: Request) -> Pool | None:
-        """The pool that a request is for, if there is one; raises Ambiguous."""
+        """Return the pool for a request, if any. Raise Ambiguous."""
         return self._table.find(request.authority, (request.path_with_query or "/").partition("?")[0])
 
     def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
-        """Hand a request over to whom it is for, without waiting for its response; raises NoRoute."""
+        """Submit a request to the pool of its route without waiting for the response. Raise NoRoute."""
         try:
             pool = self.find(request)
         except Ambiguous:
             raise NoRoute(400) from None
         if pool is None:
             raise NoRoute(404)
-        assert pool.service is not None, "a pool in the table runs"
+        assert pool.service is not None, "a pool in the table is running"
         pool.service.prepare(request)
         return pool.service.handler.submit(request, carrier)
 

@@ -1,4 +1,4 @@
-"""Files that answer requests, opened as the files of guests are: no path and no link leads out of the folder."""
+"""Static files. They are opened like the files of guests: no path and no link leads out of the folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._tracing import Carrier
 from wasi_trio.serve.routing._conditions import Representation, Verdict, judge
-from wasi_trio.wasi.filesystem._opened import KEPT, Files, Opened, OpenFlags
+from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, Files, Opened, OpenFlags
 from wasi_trio.wasi.filesystem._preopens import Preopen
 from wasi_trio.wasi.filesystem._streams import FileSource
 from wasi_trio.wasi.http._body import Body, BodyClosed
@@ -31,27 +31,27 @@ logger = get_logger("wasi_trio.serve")
 
 T = TypeVar("T")
 
-#: the file that stands for its folder
+#: The file that answers a request for its folder.
 INDEX = "index.html"
-#: files of one folder that are being sent at once
+#: The maximum number of files of one folder that are sent at the same time.
 MOST_OPEN = 1024
-#: folders that begin with a dot, which are not hidden (RFC 8615)
+#: Names that begin with a dot but are visible (RFC 8615).
 _SHOWN = frozenset({".well-known"})
-#: what means that there is no such file for a client, or none that it may see
+#: The errors for a file that does not exist, or that clients may not see.
 _ABSENT = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO}
 )
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-#: without what the system knows, which differs from one to the next
+#: The media types by extension, without the system's additions, which differ between systems.
 _KINDS = mimetypes.MimeTypes()
 
 
 class _Wait(Exception):
-    """It cannot be done at once."""
+    """The operation cannot be done without waiting."""
 
 
 class _Refused(Exception):
-    """There is nothing to send but a status."""
+    """The request is answered with a status alone."""
 
     def __init__(self, status: HTTPStatus, *headers: tuple[str, bytes]) -> None:
         super().__init__(status.phrase)
@@ -60,11 +60,11 @@ class _Refused(Exception):
 
 
 class StaticFiles:
-    """Answers requests with the files of a folder; to be used as an async context manager.
+    """Answers requests with the files of a folder. Use it as an async context manager.
 
-    What ``submit`` does is what a ``ProxyHandler`` does. The part of a path that is below ``prefix`` names the file.
-    Names that begin with a dot are not found, except for ``.well-known``. A folder is its ``index.html``, and is never
-    listed. Leaving the block waits for what is being sent, up to the time for draining of ``options``.
+    It has the interface of a ``ProxyHandler``. The part of a path below ``prefix`` is the file's name. Names that begin
+    with a dot are not found, except for ``.well-known``. ``index.html`` answers for its folder. Folders are never
+    listed. On exit it finishes the responses being sent, within the ``drain_timeout`` of ``options``.
     """
 
     def __init__(self, folder: Preopen, prefix: str, options: HandlerOptions) -> None:
@@ -98,7 +98,7 @@ class StaticFiles:
             self._files.close()
 
     def begin_to_drain(self) -> None:
-        """What is not sent within the time for draining is cut then."""
+        """Cut the responses that are not sent within ``drain_timeout``."""
         assert self._nursery is not None
         limit = self._options.drain_timeout
         if limit is not None:
@@ -106,7 +106,7 @@ class StaticFiles:
             scope.deadline = min(scope.deadline, trio.current_time() + limit)
 
     def submit(self, request: Request, carrier: Carrier | None = None) -> Exchange:
-        """Hand a request over without waiting for its response; ``carrier`` tells where it came from."""
+        """Submit a request without waiting for its response. ``carrier`` is the stream that it came on."""
         exchange = Exchange(request)
         if self._observer is not None:
             self._observer.submitted(exchange, carrier)
@@ -114,15 +114,15 @@ class StaticFiles:
         exchange.advance(Event.BEGIN)
         request.body.close()
         try:
-            # Most files are small, and in memory: that needs no task.
+            # Most files are small and cached in memory, and need no task.
             self._answer(exchange, at_once=True).send(None)
         except StopIteration:
             return exchange
         except _Wait:
-            assert self._nursery is not None, "the folder is entered before it is given requests"
+            assert self._nursery is not None, "the folder must be entered before it receives requests"
             self._nursery.start_soon(self._answer, exchange, False)
             return exchange
-        raise AssertionError("what is done at once does not wait")
+        raise AssertionError("an immediate answer never waits")
 
     async def _answer(self, exchange: Exchange, at_once: bool) -> None:
         request = exchange.request
@@ -142,7 +142,7 @@ class StaticFiles:
             await self._send(source, response.body, left)
 
     async def _respond(self, request: Request, at_once: bool) -> tuple[Response, FileSource | None, int]:
-        """The response, and what is still to be written to its body: from where, and how much. Raises _Refused."""
+        """Return the response, and the source and size of the content still to be sent. Raise _Refused."""
         if request.method not in ("GET", "HEAD"):
             raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, ("allow", b"GET, HEAD"))
         target = (request.path_with_query or "/").partition("?")[0]
@@ -167,7 +167,7 @@ class StaticFiles:
             return opened
         try:
             if not target.endswith("/"):
-                # Relative, as nobody here knows what stands before the path for the client.
+                # Relative, because the client may see another path before this one.
                 last = quote(unquote_to_bytes(target.rpartition("/")[2]))
                 raise _Refused(HTTPStatus.PERMANENT_REDIRECT, ("location", f"./{last}/".encode()))
             return await _open(opened, INDEX, at_once)
@@ -198,22 +198,22 @@ class StaticFiles:
             headers.append(("content-range", b"bytes %d-%d/%d" % (verdict.start, verdict.end - 1, what.size)))
         if request.method == "HEAD" or not length:
             return Response(verdict.status, headers, Body.empty()), None, 0
-        if length <= KEPT:
+        if length <= BUFFER_SIZE:
             content = bytes(await _result(_read(opened, verdict), at_once))
             if len(content) == length:
                 return Response(verdict.status, headers, Body.of(content)), None, 0
         if at_once:
             raise _Wait
-        return Response(verdict.status, headers, Body(KEPT)), FileSource(opened, verdict.start), length
+        return Response(verdict.status, headers, Body(BUFFER_SIZE)), FileSource(opened, verdict.start), length
 
     async def _send(self, source: FileSource, body: Body, left: int) -> None:
-        """Write a part of a file to a response's body; one that the file has no longer is cut short."""
+        """Send part of a file. If the file has become shorter, cut the response."""
         try:
             while left:
                 await body.wait_permit()
                 piece = source.take(min(body.permit() or 1, left))
                 if piece is None:
-                    raise OSError(errno.EIO, "it has become shorter")
+                    raise OSError(errno.EIO, "the file has become shorter")
                 if not piece:
                     await source.wait()
                     continue
@@ -221,9 +221,9 @@ class StaticFiles:
                 await body.send_all(piece)
             body.finish()
         except BodyClosed:
-            pass  # its client has left
+            pass  # the client has left
         except OSError as error:
-            logger.error("a file of %s is not sent to its end: %s", self._name, error.strerror or error)
+            logger.error("cut the response with a file of %s: %s", self._name, error.strerror or error)
         finally:
             source.close()
             if not body.finished:
@@ -231,7 +231,7 @@ class StaticFiles:
 
 
 def _name_of(path: str) -> str:
-    """The path of a file within the folder, for a part of a request's path; raises _Refused."""
+    """Return the path within the folder for the rest of a request's path. Raise _Refused."""
     names = []
     *folders, last = path.removeprefix("/").split("/")
     for segment in (*folders, last) if last else folders:
@@ -239,7 +239,7 @@ def _name_of(path: str) -> str:
             name = unquote_to_bytes(segment).decode()
         except UnicodeDecodeError:
             raise _Refused(HTTPStatus.NOT_FOUND) from None
-        # An encoded slash separates no segments, and no file's name has one.
+        # An encoded slash does not separate segments, and no file name contains one.
         if not name or "/" in name or "\0" in name or (name.startswith(".") and name not in _SHOWN):
             raise _Refused(HTTPStatus.NOT_FOUND)
         names.append(name)
@@ -267,7 +267,7 @@ async def _open(folder: Opened, name: str, at_once: bool) -> Opened:
 
 
 async def _result(value: T | Coroutine[Any, Any, T], at_once: bool) -> T:
-    """What was done, or will be; raises _Wait for the latter if all is to be done at once."""
+    """Return the result of an operation. Raise _Wait if it needs to wait and must be done at once."""
     if not isinstance(value, Coroutine):
         return value
     if at_once:

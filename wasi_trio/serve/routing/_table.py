@@ -1,4 +1,4 @@
-"""Which route a request goes to."""
+"""The table of routes, which finds the route of a request."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from wasi_trio.serve.routing._patterns import Pattern, decoded, host_of, reading
 
 T = TypeVar("T")
 
-#: hosts that are remembered as clients sent them; there are as many as clients like, so then they are forgotten
+#: The maximum number of cached hosts, as clients sent them. A full cache is cleared.
 MOST_KNOWN = 1024
-#: what a path has that may be read in more than one way
+#: The parts of a path with several interpretations.
 _UNUSUAL = re.compile(r"%|/\.|//")
 
 
 class Ambiguous(Exception):
-    """A path leads to different routes, depending on how it is read."""
+    """Different interpretations of a path lead to different routes."""
 
 
 class _Prefixes(Generic[T]):
-    """The routes of one host, by prefix."""
+    """The routes of one host by prefix."""
 
     __slots__ = ("by_prefix", "depth")
 
     def __init__(self) -> None:
         self.by_prefix: dict[str, T] = {}
-        #: segments of the longest
+        #: The number of segments of the longest prefix.
         self.depth = 0
 
     def add(self, prefix: str, route: T) -> None:
@@ -47,35 +47,34 @@ class _Prefixes(Generic[T]):
 
 
 class RouteTable(Generic[T]):
-    """Routes by their patterns, no two of which are the same.
+    """Routes by their patterns, which are all different.
 
-    Of those that match, the one for the host itself comes before those for wildcards, of which a longer one comes
-    first, and those before the ones for any host. Of routes for the same host the longest prefix comes first; a prefix
-    matches whole segments.
+    An exact host takes precedence over wildcards, a longer wildcard over a shorter one, and any wildcard over a route
+    for any host. Among routes for the same host, the longest prefix takes precedence. A prefix matches whole segments.
     """
 
     def __init__(self, routes: Iterable[tuple[Pattern, T]]) -> None:
         self._hosts: dict[str, _Prefixes[T]] = {}
         given = list(routes)
-        #: the one route of a table whose route is for all requests, as of a server without routes
+        #: The only route, if it matches all requests, as in a server without routes.
         self._for_all = given[0][1] if len(given) == 1 and given[0][0] == Pattern("", "") else None
         for pattern, route in given:
             self._hosts.setdefault(pattern.host, _Prefixes()).add(pattern.prefix, route)
-        #: labels of the longest wildcard
+        #: The number of labels of the longest wildcard.
         self._labels = max((host.count(".") for host in self._hosts if host.startswith("*.")), default=0)
         self._any = [self._hosts[""]] if "" in self._hosts else []
         self._known: dict[str | None, list[_Prefixes[T]]] | None = {} if self._hosts.keys() - {""} else None
 
     def find(self, authority: str | None, path: str) -> T | None:
-        """The route of a request, if there is one; raises Ambiguous.
+        """Return the route of a request, if any. Raise Ambiguous.
 
-        A path is compared decoded, since a character means the same percent-encoded (RFC 3986, section 6.2.2), but for
-        a slash. What has dot segments, empty ones or encoded slashes must lead to the same route whether a program
-        takes notice of them or not: the guest is given the path as it was sent, and nobody knows what it makes of them.
+        A path is compared after decoding, except for slashes, because an encoded character has the same meaning (RFC
+        3986, section 6.2.2). With dot segments, empty segments or encoded slashes, all interpretations of the path must
+        lead to the same route: the guest receives the path as sent, and its interpretation is unknown.
         """
         if self._for_all is not None:
             return self._for_all
-        if not path.startswith("/"):  # the asterisk of OPTIONS
+        if not path.startswith("/"):  # the asterisk form of OPTIONS
             path = "/"
         hosts = self._of(authority)
         if not _UNUSUAL.search(path):
@@ -95,7 +94,7 @@ class RouteTable(Generic[T]):
         return None
 
     def _of(self, authority: str | None) -> list[_Prefixes[T]]:
-        """The routes for a host, those that come first first."""
+        """Return the routes for a host in order of precedence."""
         known = self._known
         if known is None:
             return self._any
@@ -114,7 +113,7 @@ class RouteTable(Generic[T]):
             found.append(self._hosts[host])
         if not host.startswith("["):
             labels = host.split(".")[-self._labels :] if self._labels else []
-            if len(labels) == host.count(".") + 1:  # what is below a name has a label more
+            if len(labels) == host.count(".") + 1:  # a wildcard needs one more label in front
                 labels = labels[1:]
             while labels:
                 prefixes = self._hosts.get("*." + ".".join(labels))

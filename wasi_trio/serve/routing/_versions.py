@@ -1,4 +1,4 @@
-"""Versions of routes: what is to be served at a moment, read from files, and what that is made into."""
+"""Versions of routes: the content of their files at a moment, and the loaded components."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link_http
 from wasi_trio.serve._middleware import Answerer, Chain
-from wasi_trio.serve._settings import SETTINGS, Settings
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._orders import RouteOrder
+from wasi_trio.serve.settings._settings import Settings
+from wasi_trio.serve.settings._table import SETTINGS
 from wasi_trio.wasi._imports import state_imports
 from wasi_trio.wasi._loading import Content, LoadError, assembled, compile_component, read_content
 from wasi_trio.wasi.filesystem._preopens import Preopen
@@ -34,11 +35,11 @@ BUILT_IN = "the built-in component"
 
 @dataclass(frozen=True, slots=True)
 class RouteVersion:
-    """A route with all that it depends on: two that are equal answer alike.
+    """A route with everything that it depends on. Equal versions give the same answers. It can be pickled.
 
-    ``values`` are the settings that routes have. ``contents`` are those of the files of its components, and ``folder``
-    the identity of that of its files. ``pins`` are the references to the components with their digests, where those
-    that were given have none. It can be pickled.
+    ``values`` are the settings that a route can have. ``contents`` are the files of its components, and ``folder`` is
+    the identity of its folder of static files. ``pins`` are the components' references with digests, where the given
+    references have none.
     """
 
     order: RouteOrder
@@ -49,25 +50,25 @@ class RouteVersion:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files and folders that it was read from, and that can be watched."""
+        """The files and folders of the route, which can be watched."""
         return self.order.watched
 
     def components(self) -> Iterator[tuple[str, Content]]:
-        """Its components as they were given, and what they are."""
+        """Yield the components as given, with their contents."""
         for path, data, pin in zip(self.order.components, self.contents, self.pins, strict=True):
             yield path, Content(data, pin)
 
 
-def tell_pins(versions: Iterable[RouteVersion]) -> None:
-    """Tell, once for each, which components were read by references that may stand for others tomorrow."""
+def log_pins(versions: Iterable[RouteVersion]) -> None:
+    """Log once for each component that its reference may have another meaning later."""
     for path, content in {path: content for version in versions for path, content in version.components()}.items():
-        content.tell(path)
+        content.warn_if_unpinned(path)
 
 
 class Contents:
-    """Reads components; of the same content each has the same object.
+    """Reads components. Equal contents are the same object.
 
-    What a reference to a registry stands for in ``known`` is looked up ``again``, or else taken from there.
+    A reference to a registry that occurs in ``known`` is looked up ``again``, or else taken from there.
     """
 
     def __init__(self, known: Iterable[RouteVersion] = (), *, again: bool = True) -> None:
@@ -76,7 +77,7 @@ class Contents:
         self._read = {} if again else {path: content for path, content in before.items() if is_reference(path)}
 
     def of(self, path: str) -> Content:
-        """What is in a file, read once; raises LoadError."""
+        """Return the content of a component, which is read once. Raise LoadError."""
         content = self._read.get(path)
         if content is None:
             data, pin = read_content(path)
@@ -85,8 +86,8 @@ class Contents:
 
 
 def version_of(order: RouteOrder, settings: Settings, contents: Contents) -> RouteVersion:
-    """A route as it is now; raises LoadError."""
-    own = settings.of_route(order)
+    """Read the current version of a route. Raise LoadError."""
+    own = settings.for_route(order)
     values = {each.name: own[each.name] for each in SETTINGS if each.for_routes}
     folder = None
     if order.files is not None:
@@ -101,14 +102,14 @@ def version_of(order: RouteOrder, settings: Settings, contents: Contents) -> Rou
 
 
 def read_versions(settings: Settings, known: Iterable[RouteVersion] = ()) -> tuple[RouteVersion, ...]:
-    """All routes as they are now; raises LoadError and SettingError."""
+    """Read the current versions of all routes. Raise LoadError or SettingError."""
     contents = Contents(known)
     return tuple(version_of(order, settings, contents) for order in settings.routes)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRoute:
-    """A route that can be served: components that are compiled and linked, a folder that is open, or both."""
+    """A route that is ready to serve: compiled and linked components, an open folder, or both."""
 
     version: RouteVersion
     options: HandlerOptions
@@ -118,11 +119,11 @@ class LoadedRoute:
 
     @asynccontextmanager
     async def open(self, options: HandlerOptions) -> AsyncIterator[tuple[Answerer, list[ProxyHandler]]]:
-        """Run what answers, which is given first, and all handlers among it. Leaving it is as with a ProxyHandler."""
+        """Run the route. Yield its entry, and all its handlers. Leaving the block is as with a ProxyHandler."""
         async with AsyncExitStack() as stack:
             files: StaticFiles | None = None
             if self.folder is not None:
-                # Here, because werkzeug is slow to import and most servers have no files.
+                # Imported here because werkzeug is slow to import and most servers have no files.
                 from wasi_trio.serve.routing._static import StaticFiles
 
                 order = self.version.order
@@ -137,11 +138,9 @@ class LoadedRoute:
 
 
 class Loader:
-    """Makes versions of routes into what can be served, with one engine.
+    """Loads versions of routes with one engine. It compiles a component that occurs several times once.
 
-    A component that is used twice is compiled once.
-
-    To be called on one thread at a time, which may be another than that of the engine's guests.
+    Only one thread may call it at a time. That thread need not be the one of the engine's guests.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -149,9 +148,9 @@ class Loader:
         self._compiled: WeakValueDictionary[bytes, Component] = WeakValueDictionary()
 
     def load(self, version: RouteVersion, settings: Settings, imports: Imports | None = None) -> LoadedRoute:
-        """Raises LoadError, and SettingError for a directory that guests are to have and cannot be opened."""
+        """Load a route. Raise LoadError, or SettingError for a directory of guests that cannot be opened."""
         order = version.order
-        own = settings.of_route(order)
+        own = settings.for_route(order)
         folder: Preopen | None = None
         try:
             options = own.handler_options()

@@ -1,1 +1,1 @@
-"""OpenTelemetry: spans of requests and metrics, sent to a collector, where the environment asks for it."""
+"""OpenTelemetry: traces and metrics, exported to a collector if the environment requests it."""

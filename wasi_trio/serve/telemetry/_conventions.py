@@ -1,4 +1,4 @@
-"""HTTP in the words of OpenTelemetry's stable semantic conventions, with what clients and guests choose bounded."""
+"""OpenTelemetry's semantic conventions for HTTP. Values chosen by clients and guests are bounded."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from wasi_trio.serve.telemetry._spans import Common, Value
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.http._uri import split_authority
 
-#: characters of a path, a query or a URL; of a name of a host, a method or a field
+#: The maximum length of a path, a query or a URL, and that of a host name, a method or a field name.
 LONG: Final = 1024
 SHORT: Final = 255
-#: the methods that the conventions know; the others are ``OTHER``, as what clients make up must not make metrics grow
+#: The methods known to the conventions. All others are ``OTHER``: invented methods must not make metrics grow.
 METHODS: Final = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE")
 KNOWN_METHODS: Final = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS"
 OTHER: Final = "_OTHER"
 _PORTS: Final = {"http": 80, "https": 443}
-#: parameters of queries that give access to something
+#: The query parameters that grant access.
 _SECRETS: Final = ("X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token", "sig", "X-Goog-Signature")
-# The values up to the next parameter. (AWSAccessKeyId and Signature are what the conventions had before.)
+# They match up to the next parameter. AWSAccessKeyId and Signature come from an earlier version of the conventions.
 _secret = re.compile(rf"((?:^|&)(?:{'|'.join(_SECRETS)}|AWSAccessKeyId|Signature)=)[^&]*").sub
 
 
 def known_methods(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """The methods that are told by their names; an operator may name others."""
+    """Return the methods with names of their own. An operator may choose them."""
     names = environment.get(KNOWN_METHODS, "")
     return frozenset(name.strip() for name in names.split(",") if name.strip()) or frozenset(METHODS)
 
 
 def scheme_of(request: Request) -> str:
-    """``url.scheme`` of a request that has come; a client can name any."""
+    """Return ``url.scheme`` of a received request. Clients may send any scheme."""
     scheme = request.scheme or ""
     return scheme if scheme in _PORTS else OTHER
 
 
 @lru_cache(maxsize=1024)
 def address(authority: str, scheme: str) -> tuple[str, int | None]:
-    """The host and port of an authority, for ``server.address`` and ``server.port``."""
+    """Return the host and the port of an authority, for ``server.address`` and ``server.port``."""
     try:
         _, host, port = split_authority(authority)
     except ValueError:
@@ -49,14 +49,14 @@ def address(authority: str, scheme: str) -> tuple[str, int | None]:
 
 
 def redacted(query: str) -> str:
-    """A query, cut, without the values of parameters that give access to something."""
+    """Return a shortened query without the values of parameters that grant access."""
     if len(query) > LONG:
         query = query[:LONG]
     return _secret(r"\1REDACTED", query) if "=" in query else query
 
 
 def url_of(scheme: str, authority: str, target: str) -> str:
-    """``url.full``: without the user, and without secrets in the query."""
+    """Return ``url.full`` without user information, and without secrets in the query."""
     user, separator, host = authority.rpartition("@")
     if separator:
         authority = f"REDACTED:REDACTED@{host}" if ":" in user else f"REDACTED@{host}"
@@ -77,7 +77,10 @@ def server_attributes(
     failure: str | None,
     outcome: str,
 ) -> Common:
-    """Attributes of a server's span that many have alike; ``method`` is known, ``original`` what was sent."""
+    """Return the attributes of a server's span that many spans share.
+
+    ``original`` is the method as sent, and ``method`` the known method or ``OTHER``.
+    """
     attributes: dict[str, Value] = {"http.request.method": method}
     if original != method:
         attributes["http.request.method_original"] = original

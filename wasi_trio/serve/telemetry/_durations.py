@@ -1,4 +1,4 @@
-"""How long requests take, by what the semantic conventions tell them apart by: ``http.server.request.duration``."""
+"""The durations of requests: the metric ``http.server.request.duration`` of the semantic conventions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 
 from wasi_trio.serve.pool._metrics import Distribution
 
-#: bounds, in seconds, that the conventions advise
+#: The bounds recommended by the conventions, in seconds.
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-#: kinds of requests that are told apart: guests choose statuses, of which there are 800
+#: The maximum number of kinds. Guests choose among 800 statuses.
 MOST: Final = 500
 
 
 class Kind(NamedTuple):
-    """A kind of requests, of which there are few."""
+    """The attributes that distinguish durations."""
 
     method: str
     scheme: str
@@ -22,12 +22,12 @@ class Kind(NamedTuple):
     version: str
 
 
-#: all those that there was no room for
+#: The kind for requests beyond the maximum number of kinds.
 REST: Final = Kind("", "", None, None, "")
 
 
 class Durations:
-    """A distribution for each kind of requests. To be fed from one thread; any may read it."""
+    """A distribution for each kind of requests. One thread writes them; any thread may read them."""
 
     def __init__(self) -> None:
         self.kinds: dict[Kind, Distribution] = {}

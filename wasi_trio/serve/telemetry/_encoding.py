@@ -1,10 +1,10 @@
-"""Spans in the form that OTLP has for them (opentelemetry/proto/trace/v1/trace.proto), which is that of protobuf.
+"""The encoding of spans for OTLP (opentelemetry/proto/trace/v1/trace.proto) in protobuf's wire format.
 
-``opentelemetry-exporter-otlp-proto-common`` makes an object of each attribute, event and value first. That takes 30 µs
-for a span of ours, twice as much as everything else about tracing a request, and of the event loop's interpreter,
-whatever the thread. So the bytes are put together here; a test holds them against those of that package. As bytes a
-span also needs no looking after by garbage collection while it waits. What is around spans, once in each batch, is that
-package's doing.
+``opentelemetry-exporter-otlp-proto-common`` first creates an object for each attribute, event and value. That takes
+30 µs a span, twice the time of all other tracing of a request, and on any thread it holds the GIL against the event
+loop. So this module encodes the spans itself, and a test compares its output with that of the package. Encoded spans
+also spare the garbage collector while they wait. The package still encodes the surrounding message, once for each
+batch.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from wasi_trio.serve.telemetry._spans import SCOPE, Attributes, Ended, Value
 
-#: texts of up to so many characters are likely to be met again
+#: The length up to which a text is cached.
 _SHORT: Final = 48
 _pack_double = struct.Struct("<d").pack
 _pack_fixed64 = struct.Struct("<Q").pack
 _pack_times = struct.Struct("<BQBQ").pack
 _WELL: Final = b"\x7a\x00"
 _FAILED: Final = b"\x7a\x02\x18\x02"
-#: the flags that say that it is known of a parent whether it is remote, and that it is (SpanFlags)
+#: The flags of a known parent: in this process, and in another one (SpanFlags).
 _LOCAL: Final = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE: Final = b"\x85\x01\x00\x03\x00\x00"
 
@@ -43,18 +43,18 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-#: lengths that are usual
+#: The encoded common lengths.
 _LENGTHS: Final = [_varint(number) for number in range(2048)]
 
 
 def _sized(data: bytes) -> bytes:
-    """Bytes with their length before them."""
+    """Return data with its length in front."""
     size = len(data)
     return (_LENGTHS[size] if size < 2048 else _varint(size)) + data
 
 
 def _text(text: str) -> bytes:
-    # What is no text, a lone surrogate, is shown as that.
+    # A lone surrogate becomes a question mark.
     return _sized(text.encode("utf-8", "replace"))
 
 
@@ -65,7 +65,7 @@ def _key(key: str) -> bytes:
 
 @lru_cache(maxsize=512)
 def _double_key(key: str) -> bytes:
-    """What comes before the value of a KeyValue that is a double, its length included."""
+    """Return the bytes of a KeyValue before its double value, including the length."""
     head = _key(key) + b"\x12\x09\x21"
     return _LENGTHS[len(head) + 8] + head if len(head) < 2040 else _varint(len(head) + 8) + head
 
@@ -78,7 +78,7 @@ _short_attribute = lru_cache(maxsize=2048)(_text_attribute)
 
 
 def _attribute(key: str, value: Value) -> bytes:
-    """A KeyValue, with its length."""
+    """Encode a KeyValue, with its length."""
     if isinstance(value, float):
         return _double_key(key) + _pack_double(value)
     if isinstance(value, str):
@@ -96,7 +96,7 @@ def _attributes(attributes: Attributes) -> bytes:
 
 @lru_cache(maxsize=512)
 def _moment(name: str) -> tuple[bytes, bytes]:
-    """What is before and behind the time of an event without attributes."""
+    """Return the bytes before and after the time of an event without attributes."""
     behind = b"\x12" + _text(name)
     size = 9 + len(behind)
     return b"\x5a" + _varint(size) + b"\x09", behind
@@ -111,7 +111,7 @@ def _event(name: str, time: int, attributes: Attributes) -> bytes:
 
 
 def encode_span(span: Ended) -> bytes:
-    """A Span of OTLP's."""
+    """Encode a Span of OTLP."""
     name, kind, trace_id, span_id, _, state, parent, is_remote, start, end, common, attributes, moments, failed = span
     if common.encoded is None:
         common.encoded = _attributes(common.attributes)
@@ -147,7 +147,7 @@ def encode_span(span: Ended) -> bytes:
 
 
 class Envelope:
-    """Makes ExportTraceServiceRequests of spans in bytes; all are of one resource."""
+    """Encodes ExportTraceServiceRequests of encoded spans with one resource."""
 
     def __init__(self, resource: Resource) -> None:
         context = SpanContext(1, 1, False, TraceFlags(TraceFlags.SAMPLED))

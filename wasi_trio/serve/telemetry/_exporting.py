@@ -1,8 +1,7 @@
-"""Exporting spans on a thread of its own, behind a queue that is bounded, and without a word too many.
+"""The export of spans: a bounded queue, a thread, and rate-limited log lines.
 
-The SDK's ``BatchSpanProcessor`` has such a thread. But it logs each span that is dropped, on the thread that drops it,
-which is the event loop's and has much to do when a queue is full; it may take half a minute to end; and spans wait in
-it as objects, which are encoded only by the exporter.
+The SDK's ``BatchSpanProcessor`` also has a thread. But it logs each dropped span on the event loop's thread, when that
+is busiest. It may take half a minute to end. And its queue holds spans as objects, which only the exporter encodes.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from wasi_trio.serve.telemetry._switch import Batches
 
 logger = get_logger("wasi_trio.serve")
 
-#: seconds between two lines of one kind
+#: The minimum interval between two log lines of the same kind, in seconds.
 QUIET: Final = 60.0
-#: the SDK's loggers that say something of each batch that is lost
+#: The SDK's loggers that report each lost batch.
 _LOGGERS: Final = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
@@ -37,19 +36,19 @@ _LOGGERS: Final = (
 
 
 class OtlpSpanExporter(OTLPSpanExporter):
-    """Sends spans that are bytes to a collector as its base sends those that are objects."""
+    """Sends encoded spans to a collector, in the way in which its base class sends objects."""
 
     def send(self, data: bytes) -> bool:
-        """Send a request of OTLP's, in time and with retries as the environment says; whether it was taken."""
-        # The base has no method for this. pyproject.toml admits the releases that have this client.
+        """Send an OTLP request, with the environment's timeout and retries. Return whether it was accepted."""
+        # The base class has no method for encoded data. pyproject.toml restricts its version to those with this client.
         return bool(self._client.export(data).success)
 
 
 class SpanThread(threading.Thread):
-    """Sends what is put into a queue, in batches: every now and then, and as soon as there are enough for one.
+    """Sends queued spans in batches: at intervals, and as soon as a batch is full.
 
-    ``prepare`` makes of a span what the queue has, on the thread that puts it. ``send`` sends such, and says whether
-    that was possible. While the queue is full what is put into it is dropped.
+    ``prepare`` converts a span into an entry of the queue, on the caller's thread. ``send`` sends entries, and returns
+    whether it succeeded. A full queue drops further spans.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class SpanThread(threading.Thread):
         self._quiet = Quiet()
 
     def put(self, span: Ended) -> None:
-        """Have a span sent; never waits."""
+        """Queue a span. Never wait."""
         queue, batches = self._queue, self._batches
         waiting = len(queue)
         if waiting >= batches.queue:
@@ -89,7 +88,7 @@ class SpanThread(threading.Thread):
             self._export()
             lost = self.dropped + self.failed
             if lost > told and self._quiet.may_speak():
-                logger.warning("%d spans were lost: the collector does not take them, or not as fast", lost - told)
+                logger.warning("%d spans were lost: the collector refuses them, or is too slow", lost - told)
                 told = lost
         self._export()
         self._shut_down()
@@ -100,7 +99,7 @@ class SpanThread(threading.Thread):
             batch = [queue.popleft() for _ in range(min(len(queue), self._batches.size))]
             try:
                 sent = self._send(batch)
-            except Exception:  # whatever an exporter raises: the next batch may fare better
+            except Exception:  # from any exporter: the next batch may succeed
                 sent = False
                 if self._quiet.may_speak():
                     logger.exception("an exporter failed")
@@ -113,31 +112,31 @@ class SpanThread(threading.Thread):
                     queue.clear()
 
     def stop(self) -> None:
-        """Have it send what there is, and end."""
+        """Export the queued spans, and end the thread."""
         self._ending = True
         self._wake.set()
 
 
 class SpanCounts:
-    """How many spans threads have sent and lost, for a registry."""
+    """The counts of exported and lost spans, for a registry."""
 
     def __init__(self, threads: Sequence[SpanThread]) -> None:
         self._threads = threads
 
     def describe(self) -> list[Metric]:
-        """Nothing, which spares the registry a collection when this is registered."""
+        """Return nothing, which spares the registry a collection at registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """For the registry."""
-        family = CounterMetricFamily("wasi_trio_spans", "Spans, by what became of them.", labels=("outcome",))
+        """Yield the metric for the registry."""
+        family = CounterMetricFamily("wasi_trio_spans", "Spans, by outcome.", labels=("outcome",))
         for outcome in ("exported", "dropped", "failed"):
             family.add_metric([outcome], sum(getattr(thread, outcome) for thread in self._threads))
         yield family
 
 
 def span_thread(made: type[SpanExporter], resource: Resource, batches: Batches) -> SpanThread:
-    """The thread for an exporter's class."""
+    """Create the thread for an exporter's class."""
     if made is OTLPSpanExporter:
         otlp, envelope = OtlpSpanExporter(), Envelope(resource)
         return SpanThread(batches, encode_span, lambda spans: otlp.send(envelope(spans)), otlp.shutdown)
@@ -150,14 +149,14 @@ def span_thread(made: type[SpanExporter], resource: Resource, batches: Batches) 
 
 
 class Quiet(logging.Filter):
-    """Lets one record pass in ``QUIET`` seconds, as a warning without a traceback."""
+    """A log filter that passes one record in ``QUIET`` seconds, as a warning without a traceback."""
 
     def __init__(self) -> None:
         super().__init__()
         self._next = 0.0
 
     def may_speak(self) -> bool:
-        """Whether it is time for another line, which is counted as said."""
+        """Return whether another line may be logged, and count it."""
         now = time.monotonic()
         if now < self._next:
             return False
@@ -175,9 +174,9 @@ class Quiet(logging.Filter):
 
 
 def quieten() -> None:
-    """Have the SDK's exporters say in a line a minute that a collector does not answer."""
+    """Limit the SDK's messages about a failing collector to one a minute."""
     for name in _LOGGERS:
         sdk = get_logger(name)
         if not any(isinstance(one, Quiet) for one in sdk.filters):
-            # First, as the others work on what passes.
+            # Placed first, because the other filters change records.
             sdk.filters.insert(0, Quiet())

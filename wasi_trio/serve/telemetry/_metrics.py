@@ -1,7 +1,7 @@
-"""Metrics over OTLP: what ``/metrics`` shows, and the durations of requests, read when they are to be exported.
+"""The export of metrics over OTLP: the metrics of ``/metrics``, and the durations of requests.
 
-Nothing is counted a second time. OpenTelemetry's API has no histogram that can be observed, and the SDK's reader takes
-no numbers of others: so a thread of ours makes the SDK's data of those that there are, for the SDK's exporter.
+Nothing is counted twice. OpenTelemetry's API has no observable histogram, and the SDK's reader does not accept foreign
+data. So a thread converts the existing counts into the SDK's data model, for the SDK's exporter.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from wasi_trio.serve.telemetry._spans import SCHEMA, SCOPE
 logger = get_logger("wasi_trio.serve")
 
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
-#: units by the ends of the names that prometheus has
+#: The units by suffixes of Prometheus names.
 _UNITS = {"_seconds": "s", "_bytes": "By"}
 
 
 class MetricsThread(threading.Thread):
-    """Exports a registry and durations every ``interval`` seconds and at its end."""
+    """Exports a registry and durations every ``interval`` seconds, and once at its end."""
 
     def __init__(
         self,
@@ -72,11 +72,11 @@ class MetricsThread(threading.Thread):
         self._exporter.shutdown()
 
     def stop(self) -> None:
-        """Have it export once more, and end."""
+        """Export once more, and end the thread."""
         self._ending.set()
 
     def data(self) -> MetricsData:
-        """All there is, as the SDK has it."""
+        """Return all metrics in the SDK's data model."""
         now = time.time_ns()
         metrics = [self._duration(now), *_converted(self._registry.collect(), self._began, now)]
         scope = ScopeMetrics(SCOPE, metrics, SCHEMA)
@@ -111,7 +111,7 @@ def _attributes(kind: Kind) -> dict[str, Any]:
 def _histogram_point(
     attributes: Mapping[str, Any], began: int, now: int, counts: list[int], bounds: Sequence[float], total: float
 ) -> HistogramDataPoint:
-    # The least and the greatest value are optional in OTLP, and not known here.
+    # The minimum and the maximum are optional in OTLP, and unknown here.
     unknown: Any = None
     return HistogramDataPoint(attributes, began, now, sum(counts), total, counts, bounds, unknown, unknown)
 
@@ -133,7 +133,7 @@ def _converted(families: Iterable[Family], began: int, now: int) -> Iterator[Met
 
 
 def _histogram_points(family: Family, began: int, now: int) -> list[HistogramDataPoint]:
-    """Of prometheus' cumulative buckets, which come in their order for each set of labels."""
+    """Convert Prometheus' cumulative buckets, which are in order for each set of labels."""
     buckets: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
     sums: dict[tuple[tuple[str, str], ...], float] = {}
     for sample in family.samples:

@@ -1,4 +1,4 @@
-"""How the context of a request goes on: from its client's headers to the guest's, and to those of what it sends."""
+"""The propagation of a request's context: from its client to the guest, and to the guest's own requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from wasi_trio.serve.telemetry._switch import Wanted
 
-#: bytes of a header that is looked into: what the W3C's Trace Context asks for, and what its Baggage does
+#: The maximum sizes of fields that are parsed: those required by W3C Trace Context and W3C Baggage, in bytes.
 MOST: Final = 512
 MOST_BAGGAGE: Final = 8192
 BAGGAGE: Final = "baggage"
@@ -28,26 +28,26 @@ Headers = list[tuple[str, bytes]]
 
 
 class Propagation:
-    """Reads and writes contexts in the headers that the propagators of an operator's choice have for them.
+    """Reads and writes contexts in header fields, with the propagators of the operator's choice.
 
-    Baggage is not looked into: it goes from the request to those that its guest sends as it came.
+    Baggage is not parsed. It is copied from a request to the guest's own requests.
     """
 
     def __init__(self, wanted: Wanted) -> None:
         self._propagators: Sequence[TextMapPropagator] = [point.load()() for point in wanted.propagators]
-        #: in lower case
+        #: The header fields of the propagators, in lower case.
         self.fields = frozenset(field.lower() for one in self._propagators for field in one.fields)
-        #: whether baggage goes on
+        #: Whether baggage is copied.
         self.baggage = wanted.baggage
-        #: only the W3C's Trace Context, which is so simple that it is written here: that is a third of the time
+        #: Whether the propagator is W3C Trace Context alone, which is encoded here in a third of the time.
         self._is_plain = [type(one) for one in self._propagators] == [TraceContextTextMapPropagator]
 
     def extract(self, found: Headers) -> SpanContext | None:
-        """What such headers say of a request's context; None where they say nothing that can be understood."""
+        """Return the context in header fields, or None if there is no valid one."""
         carrier: dict[str, str] = {}
         for name, value in found:
             key, text = name.lower(), value.decode("latin-1")
-            # Several of a name are one list (RFC 9110, section 5.3), which only tracestate may be.
+            # Several fields of one name form a list (RFC 9110, section 5.3). Only tracestate allows that.
             carrier[key] = f"{carrier[key]},{text}" if key in carrier else text
         context = Context()
         for propagator in self._propagators:
@@ -56,7 +56,7 @@ class Propagation:
         return span if span.is_valid else None
 
     def inject(self, headers: Headers, trace_id: int, span_id: int, flags: int, state: TraceState) -> Headers:
-        """Headers, which have no context, with this one."""
+        """Return header fields with a context added. They must not contain one."""
         if self._is_plain and not state:
             return [*headers, ("traceparent", b"00-%032x-%016x-%02x" % (trace_id, span_id, flags))]
         carrier: dict[str, str] = {}
@@ -67,12 +67,12 @@ class Propagation:
         return [*headers, *((name, value.encode("latin-1", "replace")) for name, value in carrier.items())]
 
     def without(self, headers: Headers) -> Headers:
-        """Headers without those of a context."""
+        """Return header fields without those of a context."""
         return [field for field in headers if field[0].lower() not in self.fields]
 
 
 def passed_on(baggage: Headers) -> Headers:
-    """Baggage as far as it goes on: not where there is more than it may be."""
+    """Return the baggage to copy: nothing if it is too large."""
     return baggage if sum(len(value) for _, value in baggage) <= MOST_BAGGAGE else []
 
 

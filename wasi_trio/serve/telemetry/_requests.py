@@ -1,8 +1,8 @@
-"""Requests as spans: what a handler, and the runtime on behalf of a request, tell of it.
+"""Requests as spans, from the reports of the handler and of the runtime.
 
-A request is one span. What it waited for, and what its guest waited for, are attributes and events of that: a span of
-their own would cost as much again for each, would never have children, and no context that anything else sees. A
-request that the guest sends is a span: another process continues it.
+A request is one span. Its waits, and those of its guest, are attributes and events of that span. As separate spans each
+would cost as much again, would never have children, and would never be propagated. A request sent by the guest is a
+separate span, because another process continues its trace.
 """
 
 from __future__ import annotations
@@ -40,23 +40,22 @@ from wasi_trio.wasi.http._messages import Request, Response
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._tracing import Carrier
 
-#: host calls of one request that its span has as events, and requests sent that have a span of their own
+#: The maximum numbers of a request's host calls recorded as events, and of its sent requests with spans of their own.
 MOST_WAITS: Final = 32
 MOST_SENT: Final = 64
 _NOTHING: Final[Mapping[str, str]] = {}
 _RANDOM: Final[int] = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
-#: what a status makes a span's ``error.type``: for a server it is its own fault, for a client any
+#: The statuses from which a span has an ``error.type``: for a server its own errors, for a client all errors.
 _SERVER_FAULT: Final = 500
 _CLIENT_FAULT: Final = 400
-#: seconds between a response's head and its end from which on a span tells of both
+#: The minimum time between a response's head and its end at which a span records both, in seconds.
 _STREAMED: Final = 0.001
 
 
 class SpanTracer:
-    """The ``Tracer`` of handlers where requests are exported as spans, counted by how long they take, or both.
+    """The ``Tracer`` of handlers. It exports requests as spans, measures their durations, or both.
 
-    ``sinks`` take spans that have ended. There is no ``provider``, or no ``durations``, where the one or the other is
-    not wanted.
+    ``sinks`` receive finished spans. ``provider`` is None without spans, and ``durations`` is None without metrics.
     """
 
     def __init__(
@@ -72,9 +71,9 @@ class SpanTracer:
         self.durations = durations
         self.methods = known_methods()
         self._sinks = sinks
-        #: characters of a value, where the operator bounds them
+        #: The maximum length of a value, if the operator limits it.
         self._limit = limit
-        #: whether requests without a context are recorded, where that is the same for all
+        #: The sampling decision for requests without a context, if it is the same for all.
         self._always: bool | None = None
         if provider is not None:
             self._always = {DEFAULT_ON: True, ALWAYS_ON: True, DEFAULT_OFF: False, ALWAYS_OFF: False}.get(
@@ -97,7 +96,7 @@ class SpanTracer:
         fields = propagation.fields
         given: list[tuple[str, bytes]] = []
         baggage: list[tuple[str, bytes]] = []
-        for field in headers:  # whose names are in lower case
+        for field in headers:  # names are in lower case
             name = field[0]
             if name in fields:
                 given.append(field)
@@ -110,7 +109,7 @@ class SpanTracer:
         origin = ORIGIN.get()
         ids = provider.id_generator
         if isinstance(origin, TracedRequest) and origin.trace_id:
-            # A component in front asks the one behind it.
+            # The request comes from another component of the chain.
             traced.kind = SpanKind.INTERNAL
             traced.trace_id, traced.parent = origin.trace_id, origin.span_id
             traced.flags, traced.state, traced.recording = origin.flags, origin.state, origin.recording
@@ -149,23 +148,23 @@ class SpanTracer:
 
 
 class TracedRequest:
-    """The ``RequestTrace`` of one request. What it has of its class, it has not been told yet."""
+    """The ``RequestTrace`` of one request. Class attributes are the values before the first report."""
 
-    #: 0 where there are only metrics
+    #: 0 if only metrics are exported.
     trace_id = span_id = flags = 0
     state: TraceState = TraceState()
     parent: int | None = None
     is_remote = False
     kind = SpanKind.SERVER
-    #: whether it is sampled
+    #: Whether the request is sampled.
     recording = False
-    #: in nanoseconds since 1970
+    #: The start, in nanoseconds since 1970.
     start = 0
     version = ""
     client: str | None = None
     agent: bytes | None = None
     baggage: Sequence[tuple[str, bytes]] = ()
-    #: host calls that were waited for, requests sent, and how many of both are in no span
+    #: The numbers of waits in host calls, of sent requests, and of those of both that no span records.
     waits = sent = omitted = 0
     _moments: Sequence[Moment] = ()
     _made_began = _made = _began = 0.0
@@ -185,10 +184,10 @@ class TracedRequest:
         return {"trace_id": f"{self.trace_id:032x}", "span_id": f"{self.span_id:016x}"}
 
     def at(self, moment: float) -> int:
-        """A moment of trio's clock in nanoseconds since 1970."""
+        """Convert a time of trio's clock into nanoseconds since 1970."""
         return self.start + int((moment - self._submitted) * 1e9)
 
-    # ---- what the handler tells --------------------------------------------------------------------------
+    # ---- reports of the handler --------------------------------------------------------------------------
 
     def instance_made(self, began: float) -> None:
         self._made_began, self._made = began, trio.current_time()
@@ -207,7 +206,7 @@ class TracedRequest:
 
     def ended(self, exchange: Exchange, outcome: Outcome) -> None:
         now = trio.current_time()
-        # What a guest goes on with after its response is no part of it.
+        # The guest's work after its response is not part of the request.
         end = now if self._sent_at is None else self._sent_at
         request, status, tracer = exchange.request, exchange.status, self._tracer
         method = tracer.method(request.method)
@@ -284,7 +283,7 @@ class TracedRequest:
             )
         )
 
-    # ---- what the runtime tells --------------------------------------------------------------------------
+    # ---- reports of the runtime --------------------------------------------------------------------------
 
     def waited(self, func: Any, began: float) -> None:
         if not self.recording or self._over:
@@ -305,9 +304,9 @@ class TracedRequest:
         found = propagation.extract(given) if given else None
         if found is not None:
             if found.trace_id == self.trace_id:
-                parent, state = found.span_id, found.trace_state  # the request's, or a span of the guest's own
+                parent, state = found.span_id, found.trace_state  # the request's span, or one created by the guest
             else:
-                continues = False  # the guest has begun a trace of its own, which is its business
+                continues = False  # the guest has begun a trace of its own
         sent: SentRequest | None = None
         if self.recording and self.sent < MOST_SENT:
             self.sent += 1
@@ -328,7 +327,7 @@ class TracedRequest:
 
 
 class SentRequest:
-    """A request that a guest has sent, from then until its response has ended."""
+    """The span of a request sent by a guest, until the end of its response."""
 
     __slots__ = ("_attributes", "_began", "_method", "_origin", "_parent", "_state", "span_id")
 
@@ -390,6 +389,6 @@ class SentRequest:
 
 
 def _name(func: Any) -> str:
-    """A host function in WIT's words."""
+    """Return the name of a host function in WIT."""
     interface, name = getattr(func, "interface", ""), getattr(func, "name", "a component's function")
     return f"{interface}#{name}"[:SHORT] if interface else name[:SHORT]

@@ -1,7 +1,7 @@
-"""Spans that have ended: made when everything is known, of values that this package has chosen and bounded.
+"""Finished spans. Each is created once all its values are known and bounded.
 
-The SDK's own are made for code that adds to them from any thread while they last: they take locks, and check and copy
-each attribute, which costs 35 µs for one of ours.
+The SDK's spans can be changed by any thread while they last. They take locks, and check and copy each attribute, which
+costs 35 µs for a span of ours.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 Value: TypeAlias = "str | int | float | bool"
 Attributes: TypeAlias = Mapping[str, Value]
-#: an event: name, time in nanoseconds since 1970, attributes
+#: An event: its name, its time in nanoseconds since 1970, and its attributes.
 Moment: TypeAlias = tuple[str, int, Attributes]
 
-#: the semantic conventions that spans and metrics follow
+#: The version of the semantic conventions.
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 SCOPE = InstrumentationScope("wasi_trio", schema_url=SCHEMA)
 _UNSET = Status()
@@ -27,7 +27,7 @@ _FAILED = Status(StatusCode.ERROR)
 
 
 class Common:
-    """Attributes that many spans have alike; ``encoded`` is for whoever encodes spans to keep them as bytes."""
+    """Attributes that many spans share. ``encoded`` caches their encoded form."""
 
     __slots__ = ("attributes", "encoded")
 
@@ -40,7 +40,7 @@ NONE = Common({})
 
 
 class Ended(NamedTuple):
-    """A span that has ended. Its times are in nanoseconds since 1970."""
+    """A finished span. Its times are in nanoseconds since 1970."""
 
     name: str
     kind: SpanKind
@@ -48,7 +48,7 @@ class Ended(NamedTuple):
     span_id: int
     flags: int
     state: TraceState
-    #: the parent's number, and whether that is in another process
+    #: The parent's identifier, and whether the parent is in another process.
     parent: int | None
     is_remote: bool
     start: int
@@ -59,7 +59,7 @@ class Ended(NamedTuple):
     failed: bool
 
     def readable(self, resource: Resource) -> ReadableSpan:
-        """The same for exporters of others."""
+        """Return the span as an object of the SDK, for other exporters."""
         flags = TraceFlags(self.flags)
         parent = self.parent
         return ReadableSpan(
@@ -80,7 +80,7 @@ class Ended(NamedTuple):
         return {**self.common.attributes, **self.attributes}
 
     def cut(self, limit: int) -> Ended:
-        """With no text longer than an operator wants."""
+        """Return the span with its texts cut to ``limit`` characters."""
         moments = [(name, time, _cut(attributes, limit)) for name, time, attributes in self.moments]
         return self._replace(common=Common(_cut(self._all(), limit)), attributes={}, moments=moments)
 

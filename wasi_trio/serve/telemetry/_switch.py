@@ -1,7 +1,7 @@
-"""What the environment asks of OpenTelemetry; nothing of that is imported here.
+"""The configuration of OpenTelemetry in the environment. This module does not import OpenTelemetry.
 
-The variables are those of OpenTelemetry's specification. Its default is to export to this machine wherever the SDK is
-installed; here nothing is done unless one of them says where to, or with what.
+The variables are those of OpenTelemetry's specification. By the specification an installed SDK exports to the local
+host by default. Here nothing is exported unless a variable names a destination or an exporter.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-#: how exporters of OTLP are called among the entry points, by ``OTEL_EXPORTER_OTLP_PROTOCOL``
+#: The entry points of OTLP exporters, by ``OTEL_EXPORTER_OTLP_PROTOCOL``.
 _OTLP: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 _SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
-#: those of the SDK that are whole numbers of at least one
+#: The SDK's variables with whole numbers of at least 1.
 _NUMBERS: Final = (
     "OTEL_BSP_SCHEDULE_DELAY",
     "OTEL_BSP_MAX_QUEUE_SIZE",
@@ -33,7 +33,7 @@ _NUMBERS: Final = (
 
 @dataclass(frozen=True)
 class Batches:
-    """How spans are sent: so many at most wait, so many go at a time, others wait for ``delay`` seconds at most."""
+    """The batches of spans. At most ``queue`` spans wait, each at most ``delay`` seconds. A batch holds ``size``."""
 
     queue: int = 2048
     size: int = 512
@@ -42,15 +42,15 @@ class Batches:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is exported, and how requests pass their context on: each by the entry points that are to do it."""
+    """The requested exporters and propagators, as entry points."""
 
     traces: tuple[EntryPoint, ...] = ()
     metrics: tuple[EntryPoint, ...] = ()
     propagators: tuple[EntryPoint, ...] = ()
-    #: baggage goes along as it came; no propagator of OpenTelemetry's reads it
+    #: Whether baggage is copied unchanged. No propagator parses it.
     baggage: bool = False
     batches: Batches = Batches()
-    #: seconds between two exports of metrics, and for one
+    #: The interval of metric exports, and the timeout of one, in seconds.
     interval: float = 60.0
     timeout: float = 30.0
 
@@ -59,7 +59,7 @@ class Wanted:
 
 
 def wanted(environment: Mapping[str, str]) -> Wanted:
-    """What the environment asks for; raises SettingError, where the packages are not installed as well."""
+    """Return the exporters that the environment requests. Raise SettingError, also if they are not installed."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Wanted()
     traces = _exporters(environment, "TRACES")
@@ -69,7 +69,7 @@ def wanted(environment: Mapping[str, str]) -> Wanted:
     asks = _switch_of(environment, "TRACES") or _switch_of(environment, "METRICS")
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
         raise SettingError(
-            f"{asks} asks for OpenTelemetry, which is not installed: pip install 'wasi-trio[otel]', or set "
+            f"{asks} requires OpenTelemetry, which is not installed: pip install 'wasi-trio[otel]', or set "
             "OTEL_SDK_DISABLED=true"
         )
     _check(environment)
@@ -93,7 +93,7 @@ def _batches(environment: Mapping[str, str]) -> Batches:
     queue = int(environment.get("OTEL_BSP_MAX_QUEUE_SIZE") or Batches.queue)
     size = int(environment.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or min(Batches.size, queue))
     if size > queue:
-        raise SettingError(f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {size} are more than the {queue} that may wait")
+        raise SettingError(f"OTEL_BSP_MAX_EXPORT_BATCH_SIZE: {size} exceeds OTEL_BSP_MAX_QUEUE_SIZE, which is {queue}")
     return Batches(queue, size, int(environment.get("OTEL_BSP_SCHEDULE_DELAY") or 5000) / 1000)
 
 
@@ -102,14 +102,14 @@ def _names(text: str) -> list[str]:
 
 
 def _switch_of(environment: Mapping[str, str], signal: str) -> str | None:
-    """The variable that has a signal exported."""
+    """Return the variable that enables the export of a signal."""
     exporter = f"OTEL_{signal}_EXPORTER"
     variables = (exporter, "OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
     return next((variable for variable in variables if environment.get(variable)), None)
 
 
 def _exporters(environment: Mapping[str, str], signal: str) -> list[str]:
-    """The names of a signal's exporters, as entry points have them."""
+    """Return the entry points' names of a signal's exporters."""
     if _switch_of(environment, signal) is None:
         return []
     names = _names(environment.get(f"OTEL_{signal}_EXPORTER") or "otlp")
@@ -122,22 +122,22 @@ def _exporters(environment: Mapping[str, str], signal: str) -> list[str]:
         variable = "OTEL_EXPORTER_OTLP_PROTOCOL"
     protocol = environment.get(variable) or "http/protobuf"
     if protocol not in _OTLP:
-        raise SettingError(f"{variable}: {protocol!r} is none of {', '.join(_OTLP)}")
+        raise SettingError(f"{variable}: {protocol!r} is not one of {', '.join(_OTLP)}")
     return [_OTLP[protocol] if name == "otlp" else name for name in names]
 
 
 def _entry_point(group: str, name: str, variable: str | None) -> EntryPoint:
-    from importlib.metadata import entry_points  # which takes a while, and is only needed here
+    from importlib.metadata import entry_points  # slow, and only needed here
 
     found = next(iter(entry_points(group=group, name=name)), None)
     if found is None:
         installed = sorted({point.name for point in entry_points(group=group)})
-        raise SettingError(f"{variable}: {name!r} is not installed; there are {', '.join(installed) or 'none'}")
+        raise SettingError(f"{variable}: {name!r} is not installed; available: {', '.join(installed) or 'none'}")
     return found
 
 
 def _check(environment: Mapping[str, str]) -> None:
-    """Refuse what the SDK would do without, with a traceback or a warning: it is likely to be a mistake."""
+    """Refuse values that the SDK would ignore with a warning or a traceback, because they are probably mistakes."""
     for variable in _NUMBERS:
         text = environment.get(variable)
         if text and not (text.strip().isdecimal() and int(text) > 0):
@@ -149,11 +149,11 @@ def _check(environment: Mapping[str, str]) -> None:
     ):
         text = environment.get(variable)
         if text and not text.startswith(schemes):
-            raise SettingError(f"{variable}: {text!r} is not a URL of http or https")
+            raise SettingError(f"{variable}: {text!r} is not an http or https URL")
     sampler = environment.get("OTEL_TRACES_SAMPLER")
     if sampler and sampler.lower().removeprefix("parentbased_") not in _SAMPLERS:
         raise SettingError(
-            f"OTEL_TRACES_SAMPLER: {sampler!r} is none of {', '.join(_SAMPLERS)}, with parentbased_ before it or not"
+            f"OTEL_TRACES_SAMPLER: {sampler!r} is not one of {', '.join(_SAMPLERS)}, with or without parentbased_"
         )
     argument = environment.get("OTEL_TRACES_SAMPLER_ARG")
     if sampler and argument and sampler.lower().endswith("traceidratio") and not _is_ratio(argument):
@@ -161,7 +161,7 @@ def _check(environment: Mapping[str, str]) -> None:
     preference = environment.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")
     if preference and preference.lower() != "cumulative":
         raise SettingError(
-            f"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: {preference!r} is not here, metrics are cumulative"
+            f"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: {preference!r} is not supported, use cumulative"
         )
 
 

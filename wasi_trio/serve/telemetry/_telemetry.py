@@ -1,4 +1,4 @@
-"""What exports a process's spans and metrics, from its beginning to its end."""
+"""The exporters of a process's spans and metrics, from start to end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from wasi_trio._texts import get_logger, shown
-from wasi_trio.serve._settings import SettingError
+from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._durations import Durations
 from wasi_trio.serve.telemetry._exporting import SpanCounts, SpanThread, quieten, span_thread
 from wasi_trio.serve.telemetry._metrics import MetricsThread
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 logger = get_logger("wasi_trio.serve")
 
-#: seconds that the end of a process waits for what is still to be exported
+#: The maximum time for exporting the rest at the end of a process, in seconds.
 FLUSH: Final = 3.0
 _NAME: Final = "wasi_trio"
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """``tracer`` is for handlers; ``threads`` export what is told."""
+    """The running exporters. ``tracer`` is for handlers, and ``threads`` export its data."""
 
     tracer: SpanTracer
     threads: tuple[SpanThread | MetricsThread, ...]
-    #: takes what is counted here out of the registry
+    #: Removes the counts of spans from the registry.
     forget: Callable[[], object]
 
     def close(self) -> None:
-        """Export what there is, for up to ``FLUSH`` seconds; what is not done then is lost.
+        """Export the rest within ``FLUSH`` seconds. The remainder is lost.
 
-        A thread that a collector holds up is left to itself, and ends with the process.
+        A thread that is blocked by a collector is abandoned, and ends with the process.
         """
         for thread in self.threads:
             thread.stop()
@@ -56,21 +56,21 @@ class Telemetry:
 
 
 def begin(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) -> Telemetry:
-    """Export as the environment asks, until ``Telemetry.close``; raises SettingError.
+    """Start exporting as the environment requests, until ``Telemetry.close``. Raise SettingError.
 
-    ``metrics`` are what is exported where metrics are ``wanted``. ``worker`` is the process's number, of several.
+    ``metrics`` are exported if metrics are ``wanted``. ``worker`` is the number of this worker process, if any.
     """
     quieten()
     try:
         return _begin(wanted, metrics, worker)
-    except Exception as error:  # whatever exporters raise about what the environment says
-        raise SettingError(f"cannot export as the OTEL_ variables say: {shown(str(error))}") from error
+    except Exception as error:  # from any exporter, about the environment
+        raise SettingError(f"cannot set up the export from the OTEL_ variables: {shown(str(error))}") from error
 
 
 def _begin(wanted: Wanted, metrics: Metrics | None, worker: str | None) -> Telemetry:
     resource = _resource(worker)
     spans = tuple(span_thread(point.load(), resource, wanted.batches) for point in wanted.traces)
-    # Only for its sampler and the like. By itself it would wait for half a minute at the end of the process.
+    # Used only for its sampler and its identifiers. It would otherwise wait for half a minute at the process's end.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False) if spans else None
     forget: Callable[[], object] = _nothing
     if metrics is not None and spans:
@@ -98,11 +98,11 @@ def _nothing() -> None:
 
 
 def _metric_exporter(made: Any) -> Any:
-    """An exporter that is given data; one that is asked for it would show the SDK's own, of which there is none."""
+    """Create an exporter that accepts data. An exporter that reads the SDK's own metrics would find none."""
     from opentelemetry.sdk.metrics.export import MetricExporter
 
     if not issubclass(made, MetricExporter):
-        raise SettingError(f"{made.__name__} takes no metrics of others; prometheus' are at --admin-addr")
+        raise SettingError(f"{made.__name__} does not accept these metrics; --admin-addr serves them for Prometheus")
     return made()
 
 
@@ -118,7 +118,7 @@ def _resource(worker: str | None) -> Resource:
 
 @contextmanager
 def exporting(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) -> Iterator[SpanTracer]:
-    """``begin``, and ``close`` at the end of the block; yields the tracer for handlers."""
+    """Call ``begin``, and ``close`` at the end of the block. Yield the tracer for handlers."""
     telemetry = begin(wanted, metrics, worker)
     try:
         yield telemetry.tracer

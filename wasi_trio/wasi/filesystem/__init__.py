@@ -1,6 +1,6 @@
-"""A guest's files, whichever version of WASI it sees them through.
+"""Files of guests, for all versions of WASI.
 
-``sandbox`` keeps paths inside a directory, ``volumes`` says what is done on the event loop and what in a thread,
-``opened`` is an open file or directory, ``streams`` are its contents, and ``preopens`` what a guest is given at first.
-Everything here fails by raising OSError; ``errors`` has the ``error-code`` for each.
+``_sandbox`` confines paths to a directory. ``_volumes`` decides between the event loop and threads. ``_opened``
+implements open files and directories, ``_streams`` their contents, and ``_preopens`` the initial directories. All
+functions report failures as OSError. ``_errors`` maps these to ``error-code``.
 """

@@ -44,19 +44,19 @@ _NAMES = {
     "ESPIPE": "invalid-seek",
     "ETXTBSY": "text-file-busy",
     "EXDEV": "cross-device",
-    # WASI has no word for a lack of descriptors; this is the nearest of its words for a lack of something.
+    # WASI has no code for a lack of descriptors. This is its code for the most similar shortage.
     "EMFILE": "insufficient-memory",
     "ENFILE": "insufficient-memory",
 }
-#: by errno, as 0.2 and 0.3 both spell them (types.wit says which errno each is like); no system has all of these
+#: error codes by errno, for 0.2 and 0.3 (types.wit names the errno of each); no system defines all of them
 CODES = {getattr(errno, name): code for name, code in _NAMES.items() if hasattr(errno, name)}
 
 
 def failure(number: int) -> OSError:
-    """The OSError for an errno."""
+    """Return the OSError for an errno."""
     return OSError(number, os.strerror(number))
 
 
 def code_of(error: OSError) -> str | None:
-    """The ``error-code`` that both versions have for it; None if there is none."""
+    """Return the ``error-code`` of an error in both versions, or None."""
     return None if error.errno is None else CODES.get(error.errno)

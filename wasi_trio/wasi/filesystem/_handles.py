@@ -1,4 +1,4 @@
-"""Descriptors of the host's, each closed when the last of its users is done with it."""
+"""Descriptors of the host, each closed by its last user."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 
 class Handle:
-    """A descriptor and how many use it: whoever makes it at first. What nothing refers to any more is closed as well.
+    """A descriptor with a count of its users. The creator is the first user. Garbage collection also closes it.
 
-    So a descriptor that a thread was still to give to a task which is gone by then is not left behind.
+    So a descriptor that a thread opens for a cancelled task does not leak.
     """
 
     __slots__ = ("_lock", "_users", "fd", "on_close")
@@ -19,16 +19,16 @@ class Handle:
         self.fd = fd
         self.on_close = on_close
         self._users = 1
-        self._lock = threading.RLock()  # a lease may be collected anywhere
+        self._lock = threading.RLock()  # garbage collection may end a lease in any thread
 
     def retain(self) -> Handle:
-        """One more uses it."""
+        """Add a user."""
         with self._lock:
             self._users += 1
         return self
 
     def release(self) -> None:
-        """One uses it no more."""
+        """Remove a user, and close the descriptor after the last one."""
         with self._lock:
             self._users -= 1
             last = self._users == 0
@@ -47,7 +47,7 @@ class Handle:
 
 
 class Lease:
-    """A use of a handle for as long as something refers to this; for a thread of which nobody knows when it ends."""
+    """A use of a handle that ends with this object. It serves threads that may outlive their task."""
 
     __slots__ = ("_handle", "fd")
 

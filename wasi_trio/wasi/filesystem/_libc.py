@@ -1,4 +1,4 @@
-"""System calls that Python's ``os`` does not have, by ctypes."""
+"""System calls that Python's ``os`` lacks, called with ctypes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-#: nanoseconds that stand for the system's time, and for leaving a timestamp as it is (``utimensat``)
+#: special values of nanoseconds: the current time, and no change (``utimensat``)
 UTIME_NOW, UTIME_OMIT = (-1, -2) if sys.platform == "darwin" else ((1 << 30) - 1, (1 << 30) - 2)
 _AT_SYMLINK_NOFOLLOW = 0x20 if sys.platform == "darwin" else 0x100
 
-#: the number of the system call, the same on each architecture
+#: the number of the system call, on all architectures
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -46,10 +46,10 @@ def _fail() -> OSError:
 
 
 def openat2(root: int, path: bytes, flags: int, mode: int, *, one_mount: bool) -> int:
-    """Open a path that stays beneath the directory ``root``, and with ``one_mount`` on its mount.
+    """Open a path that stays beneath the directory ``root`` and, with ``one_mount``, on its mount.
 
-    Linux resolves every step under ``RESOLVE_BENEATH``: EXDEV is the errno for a path that leaves. EAGAIN says that a
-    rename elsewhere kept it from telling.
+    Linux resolves each component under ``RESOLVE_BENEATH``. EXDEV means that the path leaves ``root`` or the mount.
+    EAGAIN means that a concurrent rename prevented the check.
     """
     fd: int = _syscall(_SYS_OPENAT2, root, path, _how(flags, mode, one_mount), _HOW_SIZE)
     if fd < 0:
@@ -59,7 +59,7 @@ def openat2(root: int, path: bytes, flags: int, mode: int, *, one_mount: bool) -
 
 @functools.lru_cache(maxsize=256)
 def _how(flags: int, mode: int, one_mount: bool) -> Any:
-    """A pointer to the structure, which the kernel only reads: any number of calls may share it."""
+    """Return a pointer to the structure. The kernel only reads it, so calls can share it."""
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
     if one_mount:
         resolve |= _RESOLVE_NO_XDEV
@@ -67,7 +67,7 @@ def _how(flags: int, mode: int, one_mount: bool) -> Any:
 
 
 def has_openat2() -> bool:
-    """Whether this system lets us use ``openat2``; a container's rules may forbid it."""
+    """Return whether ``openat2`` is usable. The seccomp rules of a container may forbid it."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -84,7 +84,10 @@ def has_openat2() -> bool:
 
 
 def set_times(fd: int, access: tuple[int, int], modification: tuple[int, int], name: bytes | None = None) -> None:
-    """Set timestamps, each a pair of seconds and nanoseconds, of ``fd`` or of ``name`` in it, which is not followed."""
+    """Set the timestamps of ``fd``, or of ``name`` in the directory ``fd`` without following a link.
+
+    A timestamp is a pair of seconds and nanoseconds.
+    """
     times = (_Timespec * 2)(_Timespec(*access), _Timespec(*modification))
     outcome = _libc.futimens(fd, times) if name is None else _libc.utimensat(fd, name, times, _AT_SYMLINK_NOFOLLOW)
     if outcome:
@@ -92,10 +95,10 @@ def set_times(fd: int, access: tuple[int, int], modification: tuple[int, int], n
 
 
 def filesystem_magic(fd: int) -> int | None:
-    """The number by which Linux knows the kind of filesystem that ``fd`` is on (``statfs``); None elsewhere."""
+    """Return Linux's number for the kind of filesystem of ``fd`` (``statfs``), or None on other systems."""
     if not sys.platform.startswith("linux"):
         return None
-    # The kind is the first member of a structure that is smaller than this on every architecture.
+    # The kind is the first member of the structure, and this buffer exceeds its size on every architecture.
     buffer = (ctypes.c_long * 64)()
     if _libc.fstatfs(fd, buffer):
         raise _fail()

@@ -1,6 +1,6 @@
 """Open files and directories of one guest instance.
 
-What may take long gives a coroutine to await instead of a value (``T | Later[T]``); everything raises OSError.
+An operation that may take long returns a coroutine instead of a value (``T | Later[T]``). All operations raise OSError.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from wasi_trio.wasi.filesystem._volumes import Volume, volume_of
 T = TypeVar("T")
 Later: TypeAlias = Coroutine[Any, Any, T]
 
-#: what opening something gives
-_Found: TypeAlias = tuple[Handle, os.stat_result, Volume]
+#: the result of opening a path
+_OpenResult: TypeAlias = tuple[Handle, os.stat_result, Volume]
 
-#: the most bytes of one read, and of one write to what has no offsets
+#: maximum bytes of one read, and of one write to a file without offsets
 PIECE = 256 * 1024
-#: the most bytes that are kept for one stream while a guest, or the system, is not ready for them
-KEPT = 64 * 1024
-#: freeing more of a file than this may take long, even on a disk that is quick
+#: maximum bytes that a stream buffers while the guest or the system is not ready
+BUFFER_SIZE = 64 * 1024
+#: truncation by more bytes may take long, even on a fast disk
 LARGE = 16 << 20
-#: descriptors of the host that an instance may have open
+#: default limit of host descriptors of an instance
 MAX_DESCRIPTORS = 1024
-#: the largest offset that the system knows
+#: the largest file offset of the system
 _MAX_OFFSET = (1 << 63) - 1
-#: how often, in seconds, somebody is looked for who reads a FIFO that is to be written
+#: the shortest and the longest interval, in seconds, of attempts to open a FIFO that has no reader
 _FIFO_POLL = (0.001, 0.1)
 
 _ADVICE = {
@@ -59,7 +59,7 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class OpenFlags:
-    """How something is to be opened, and what becomes of it thereby."""
+    """Flags that determine how a file is opened."""
 
     read: bool = False
     write: bool = False
@@ -74,17 +74,17 @@ class OpenFlags:
 
     @property
     def changes(self) -> bool:
-        """Whether something may be changed by it or with what comes of it."""
+        """Whether the operation, or the resulting descriptor, may change anything."""
         return self.write or self.create or self.truncate or self.change_directory
 
     @property
-    def emptied_later(self) -> bool:
-        """Whether it is truncated once it is open, as that may take long; what is not to be written cannot be."""
+    def truncate_later(self) -> bool:
+        """Whether to truncate after opening, because truncation may take long. That requires a writable descriptor."""
         return self.truncate and self.write
 
-    @functools.lru_cache(maxsize=1024)  # noqa: B019, they are few
+    @functools.lru_cache(maxsize=1024)  # noqa: B019, few combinations exist
     def for_system(self) -> int:
-        """These as the flags of ``os.open``. What waits for another end (a FIFO) does not wait in it."""
+        """Return the flags for ``os.open``. Opening does not wait for the other end of a FIFO."""
         flags = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         if self.write:
             flags |= os.O_RDWR if self.read else os.O_WRONLY
@@ -92,7 +92,7 @@ class OpenFlags:
             (self.create, os.O_CREAT),
             (self.directory, os.O_DIRECTORY),
             (self.create and self.exclusive, os.O_EXCL),
-            (self.truncate and not self.emptied_later, os.O_TRUNC),
+            (self.truncate and not self.truncate_later, os.O_TRUNC),
             (self.file_sync, os.O_SYNC),
             (self.data_sync, os.O_DSYNC),
             (self.read_sync, getattr(os, "O_RSYNC", os.O_SYNC)),
@@ -103,30 +103,30 @@ class OpenFlags:
 
 
 class Closable(Protocol):
-    """What holds descriptors."""
+    """An owner of descriptors."""
 
     def close(self) -> None: ...
 
 
 class Files:
-    """What one guest instance has open. ``close`` closes all of it."""
+    """The open files of one guest instance."""
 
     __slots__ = ("_lock", "_open", "count", "limit", "preopens")
 
     def __init__(self, preopens: Sequence[Preopen], limit: int = MAX_DESCRIPTORS) -> None:
         self.preopens = preopens
         self.limit = limit
-        #: descriptors of the host that are open for the instance, but for those of the preopens
+        #: host descriptors of the instance, without those of preopens
         self.count = 0
-        self._lock = threading.RLock()  # a handle may be collected, and closed, anywhere
+        self._lock = threading.RLock()  # garbage collection may close a handle in any thread, even within this class
         self._open: set[Closable] = set()
 
     def opened_preopens(self) -> list[tuple[Opened, str]]:
-        """The directories to begin with, and what the guest calls them."""
+        """Return the preopened directories and their names for the guest."""
         return [(Opened.preopen(self, preopen), preopen.guest) for preopen in self.preopens]
 
     def reserve(self) -> None:
-        """Count one more descriptor. Raises OSError where the instance, or all together, have all they may."""
+        """Reserve a descriptor. Raises OSError at the limit of the instance or of all guests."""
         with self._lock:
             if self.count >= self.limit:
                 raise failure(errno.EMFILE)
@@ -134,13 +134,13 @@ class Files:
             self.count += 1
 
     def unreserve(self) -> None:
-        """One less; may be called in any thread."""
+        """Release a descriptor. Callable from any thread."""
         with self._lock:
             self.count -= 1
             GUESTS.release()
 
     def open(self, open_: Callable[[], int]) -> Handle:
-        """The handle of what ``open_`` opens, in any thread."""
+        """Call ``open_`` and return a handle of its descriptor. Callable from any thread."""
         self.reserve()
         try:
             return Handle(open_(), self.unreserve)
@@ -149,25 +149,25 @@ class Files:
             raise
 
     def track(self, holder: Closable) -> None:
-        """Close this with the instance, unless it is closed before."""
+        """Close ``holder`` with the instance, unless it is closed earlier."""
         self._open.add(holder)
 
     def forget(self, holder: Closable) -> bool:
-        """This is closed; whether it was not so before."""
+        """Stop tracking a closed holder. Return whether it was tracked."""
         known = holder in self._open
         self._open.discard(holder)
         return known
 
     def close(self) -> None:
-        """The instance is gone."""
+        """Close all files, at the end of the instance."""
         for holder in list(self._open):
             holder.close()
 
 
 class Opened:
-    """A file or directory that is open.
+    """An open file or directory.
 
-    ``flags`` are those that it was opened with. ``changeable`` is false beneath a preopen that is read-only.
+    ``flags`` are the flags of its opening. ``changeable`` is false beneath a read-only preopen.
     """
 
     __slots__ = (
@@ -190,7 +190,7 @@ class Opened:
         self.handle = handle
         self.mode = status.st_mode
         self.is_directory = stat.S_ISDIR(status.st_mode)
-        #: whether it is read and written at an offset, as pipes and terminals are not
+        #: whether reads and writes take an offset; those of pipes and terminals do not
         self.has_offsets = stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)
         self.identity = (status.st_dev, status.st_ino)
         self.volume = volume
@@ -206,18 +206,18 @@ class Opened:
         return cls(files, preopen.handle.retain(), preopen.status, preopen.volume, flags, not preopen.read_only)
 
     def close(self) -> None:
-        """Harmless when repeated. What still reads or writes the file goes on."""
+        """Close the file, unless it is closed already. Running reads and writes continue."""
         if self.files.forget(self):
             self.handle.release()
 
-    # ---- doing things -----------------------------------------------------------------------------------------
+    # ---- work -------------------------------------------------------------------------------------------------
 
     def perform(
         self, work: Callable[[Sandbox, int], T], frees: Callable[[Sandbox, int], int] | None = None
     ) -> T | Later[T]:
-        """Do ``work`` with a sandbox and the descriptor, on the loop if it will be short.
+        """Call ``work`` with a sandbox and the descriptor, on the event loop if it is expected to be short.
 
-        ``frees`` says how many bytes on the disk will be free by it.
+        ``frees`` estimates the number of bytes that the work frees on the disk.
         """
         volume = self.volume
         if not volume.quick:
@@ -231,10 +231,10 @@ class Opened:
         except Elsewhere:
             return self.in_thread(work)
         finally:
-            volume.took(perf_counter() - began)
+            volume.record_duration(perf_counter() - began)
 
     async def in_thread(self, work: Callable[[Sandbox, int], T]) -> T:
-        """Do it in a thread, which keeps the file open until it has ended."""
+        """Call ``work`` in a thread. The file stays open until the thread has finished."""
         lease = Lease(self.handle)
         volume = self.volume
 
@@ -243,13 +243,13 @@ class Opened:
             try:
                 return work(sandboxes()[1], lease.fd)
             finally:
-                volume.took(perf_counter() - began)
+                volume.record_duration(perf_counter() - began)
 
         act = functools.partial(run, lease)
-        del lease  # what holds it is to be what the thread has
+        del lease  # only the thread's work may hold the lease
         return await volume.in_thread(act)
 
-    # ---- what it is -------------------------------------------------------------------------------------------
+    # ---- status -----------------------------------------------------------------------------------------------
 
     def stat(self) -> os.stat_result | Later[os.stat_result]:
         return self.perform(lambda sandbox, fd: os.fstat(fd))
@@ -257,14 +257,14 @@ class Opened:
     # ---- contents ---------------------------------------------------------------------------------------------
 
     def check_readable(self) -> None:
-        """Raise OSError where it is a directory, or was opened for writing alone."""
+        """Raise OSError for a directory, or for a file that is open only for writing."""
         if self.is_directory:
             raise failure(errno.EISDIR)
         if not self.flags.read:
             raise failure(errno.EBADF)
 
     def check_writable(self) -> None:
-        """Raise OSError where it was not opened for writing, or may not be changed."""
+        """Raise OSError for a file that is not open for writing, or is read-only."""
         self.check_changeable()
         if not self.flags.write:
             raise failure(errno.EBADF)
@@ -278,7 +278,7 @@ class Opened:
             raise failure(errno.ENOTDIR)
 
     def read_into(self, buffer: bytearray | memoryview, offset: int) -> int | None:
-        """Read what can be read without waiting, nothing at the end; None if it has to be waited for."""
+        """Read without waiting. Return the number of bytes, 0 at the end, or None if the read would wait."""
         fd = self.handle.fd
         if not self.has_offsets:
             try:
@@ -290,7 +290,7 @@ class Opened:
             return None
         began = perf_counter()
         try:
-            if volume.tells_what_waits:
+            if volume.supports_nowait:
                 try:
                     return os.preadv(fd, (buffer,), offset, os.RWF_NOWAIT)
                 except BlockingIOError:
@@ -298,13 +298,13 @@ class Opened:
                 except OSError as error:
                     if error.errno != errno.EOPNOTSUPP:
                         raise
-                    volume.tells_what_waits = False
+                    volume.supports_nowait = False
             return _preadv(fd, buffer, offset)
         finally:
-            volume.took(perf_counter() - began)
+            volume.record_duration(perf_counter() - began)
 
     def read_now(self, size: int, offset: int) -> bytearray | None:
-        """The same into a new buffer, which is empty at the end."""
+        """Read like ``read_into``, and return a new buffer, which is empty at the end."""
         buffer = bytearray(size)
         count = self.read_into(buffer, offset)
         if count is None:
@@ -313,7 +313,7 @@ class Opened:
         return buffer
 
     def read(self, size: int, offset: int) -> bytes | bytearray | Later[bytes]:
-        """At most so many bytes from ``offset`` on, none at the end."""
+        """Read at most ``size`` bytes at ``offset``. The result is empty at the end."""
         self.check_readable()
         check_offset(offset)
         size = min(size, PIECE)
@@ -321,25 +321,25 @@ class Opened:
         return self.read_later(size, offset) if data is None else data
 
     async def read_later(self, size: int, offset: int) -> bytes:
-        """The same, once it is there. Cancelling this loses nothing."""
+        """Wait for data and read it. Cancellation loses no data."""
         if self.has_offsets:
             return await self.in_thread(lambda sandbox, fd: os.pread(fd, size, offset))
         while True:
             await self.wait_readable()
             try:
                 return os.read(self.handle.fd, size)
-            except BlockingIOError:  # somebody else was faster
+            except BlockingIOError:  # another reader was faster
                 continue
 
     async def wait_readable(self) -> None:
-        """Return once a read of what has no offsets may have something, the end included."""
+        """Wait until a read of a file without offsets may return data or the end."""
         await _wait(trio.lowlevel.wait_readable, self.handle)
 
     async def wait_writable(self) -> None:
         await _wait(trio.lowlevel.wait_writable, self.handle)
 
     def write(self, data: bytes, offset: int | None) -> int | Later[int]:
-        """Write at an offset, or at the end for None; gives how many bytes were written, which may be fewer."""
+        """Write at an offset, or at the end if it is None. Return the number of bytes written, which may be smaller."""
         self.check_writable()
         if offset is not None:
             check_offset(offset)
@@ -350,7 +350,7 @@ class Opened:
             try:
                 return os.pwrite(self.handle.fd, data, offset)
             finally:
-                self.volume.took(perf_counter() - began)
+                self.volume.record_duration(perf_counter() - began)
         work = functools.partial(_write, data=data, offset=offset)
         return self.in_thread(work) if self.writes_wait else self.perform(work)
 
@@ -366,7 +366,7 @@ class Opened:
                 return count
 
     def write_now(self, data: bytes) -> int:
-        """Write to what has no offsets as much as it takes, which may be nothing."""
+        """Write as much as a file without offsets accepts, possibly nothing."""
         try:
             return os.write(self.handle.fd, data[:PIECE])
         except BlockingIOError:
@@ -384,7 +384,7 @@ class Opened:
         return self.perform(lambda sandbox, fd: libc.set_times(fd, access, modification))
 
     def advise(self, offset: int, length: int, advice: str) -> Later[None] | None:
-        """Tell the system; nothing where it does not want to know."""
+        """Advise the system. Do nothing if the system has no such advice."""
         if self.is_directory:
             raise failure(errno.EBADF)
         advise = getattr(os, "posix_fadvise", None)
@@ -394,7 +394,7 @@ class Opened:
         return self.perform(lambda sandbox, fd: cast(None, advise(fd, offset, length, number)))
 
     def sync(self, *, data_only: bool) -> Later[None] | None:
-        """Have what was written on the disk when this is done."""
+        """Write all data to the disk before this completes."""
         sync = os.fdatasync if data_only and hasattr(os, "fdatasync") else os.fsync
 
         def work(sandbox: Sandbox, fd: int) -> None:
@@ -404,12 +404,12 @@ class Opened:
             return None
         return self.perform(work) if self.volume.in_memory else self.in_thread(work)
 
-    # ---- what a directory holds -------------------------------------------------------------------------------
+    # ---- directories ------------------------------------------------------------------------------------------
 
     def open_at(self, path: str, flags: OpenFlags, *, follow: bool) -> Opened | Later[Opened]:
-        """Open what is at a path beneath this directory.
+        """Open a path beneath this directory.
 
-        A FIFO that is to be written waits for somebody who reads it.
+        Opening a FIFO for writing waits for a reader.
         """
         self.check_directory()
         if flags.directory and (flags.create or flags.exclusive or flags.truncate):
@@ -427,11 +427,11 @@ class Opened:
         if isinstance(found, Coroutine):
             return self._open_later(found, path, flags, follow)
         opened = Opened(self.files, *found, flags, self.changeable)
-        emptying = opened._empty(found[1]) if flags.emptied_later else None
-        return opened if emptying is None else opened._emptied(emptying)
+        emptying = opened._truncate(found[1]) if flags.truncate_later else None
+        return opened if emptying is None else opened._finish_truncation(emptying)
 
     def open_now(self, path: str, *, follow: bool) -> Opened | None:
-        """Open what is at a path for reading, as ``open_at`` does, unless that is better done in a thread."""
+        """Open a path for reading as ``open_at`` does. Return None if the work needs a thread."""
         self.check_directory()
         flags = OpenFlags(read=True)
         found = self.perform(functools.partial(self._open, path, flags, follow))
@@ -440,7 +440,7 @@ class Opened:
             return None
         return Opened(self.files, *found, flags, self.changeable)
 
-    async def _open_later(self, found: Later[_Found], path: str, flags: OpenFlags, follow: bool) -> Opened:
+    async def _open_later(self, found: Later[_OpenResult], path: str, flags: OpenFlags, follow: bool) -> Opened:
         try:
             handle, status, volume = await found
         except OSError as error:
@@ -448,11 +448,11 @@ class Opened:
                 raise
             return await self._open_fifo(path, flags, follow)
         opened = Opened(self.files, handle, status, volume, flags, self.changeable)
-        emptying = opened._empty(status) if flags.emptied_later else None
-        return opened if emptying is None else await opened._emptied(emptying)
+        emptying = opened._truncate(status) if flags.truncate_later else None
+        return opened if emptying is None else await opened._finish_truncation(emptying)
 
-    def _empty(self, status: os.stat_result) -> Later[None] | None:
-        """Truncate a file that was opened to be truncated. Raises OSError, and then it is closed."""
+    def _truncate(self, status: os.stat_result) -> Later[None] | None:
+        """Truncate a file after it was opened. If that raises OSError, the file is closed."""
         if not stat.S_ISREG(status.st_mode):
             return None
         try:
@@ -461,7 +461,7 @@ class Opened:
             self.close()
             raise
 
-    async def _emptied(self, emptying: Later[None]) -> Opened:
+    async def _finish_truncation(self, emptying: Later[None]) -> Opened:
         try:
             await emptying
         except BaseException:
@@ -470,11 +470,11 @@ class Opened:
         return self
 
     async def _open_fifo(self, path: str, flags: OpenFlags, follow: bool) -> Opened:
-        """Open a FIFO for writing, which the system refuses (ENXIO) as long as nobody reads it."""
+        """Open a FIFO for writing. The system refuses that (ENXIO) while the FIFO has no reader."""
         pause, longest = _FIFO_POLL
         while True:
             status = await self.in_thread(lambda sandbox, fd: sandbox.stat(fd, path, follow=follow))
-            if not stat.S_ISFIFO(status.st_mode):  # a socket, or a device that is not there
+            if not stat.S_ISFIFO(status.st_mode):  # a socket, or an absent device
                 raise failure(errno.ENXIO)
             await trio.sleep(pause)
             pause = min(2 * pause, longest)
@@ -486,12 +486,12 @@ class Opened:
             else:
                 return Opened(self.files, *found, flags, self.changeable)
 
-    def _open(self, path: str, flags: OpenFlags, follow: bool, sandbox: Sandbox, fd: int) -> _Found:
-        # Only what the task gets to see is put among the instance's files: it may be gone when a thread has done this.
+    def _open(self, path: str, flags: OpenFlags, follow: bool, sandbox: Sandbox, fd: int) -> _OpenResult:
+        # Only the task registers the file with the instance, because the instance may end before the thread.
         handle = self.files.open(lambda: sandbox.open(fd, path, flags.for_system(), follow=follow))
         try:
             status = os.fstat(handle.fd)
-            # What was opened on the same mount is on the same volume: no need to ask.
+            # A file on the same mount is on the same volume.
             same = status.st_dev == self.identity[0]
             return handle, status, self.volume if same else volume_of(handle.fd, status.st_dev)
         except BaseException:
@@ -499,14 +499,14 @@ class Opened:
             raise
 
     def at(self, work: Callable[[Sandbox, int], T], *, changes: bool = True) -> T | Later[T]:
-        """Do ``work`` to what is in this directory."""
+        """Call ``work`` on this directory."""
         self.check_directory()
         if changes:
             self.check_changeable()
         return self.perform(work)
 
     def unlink_at(self, path: str) -> Later[None] | None:
-        """Remove anything but a directory."""
+        """Remove a file that is not a directory."""
         self.check_directory()
         self.check_changeable()
         return self.perform(
@@ -515,7 +515,7 @@ class Opened:
         )
 
     def at_both(self, other: Opened, work: Callable[[Sandbox, int, int], T]) -> T | Later[T]:
-        """Change something in this directory and another one."""
+        """Call ``work`` on this directory and another one, and change both."""
         other.check_directory()
         other.check_changeable()
         lease = Lease(other.handle)
@@ -529,16 +529,16 @@ class Opened:
 
 
 def identity_hash(device: int, inode: int) -> tuple[int, int]:
-    """Two numbers of 64 bits for what a file is, the same as long as it is that file.
+    """Return two 64-bit numbers that identify a file for its lifetime.
 
-    Nothing that changes when a file is written is in it: C libraries make the file's inode number of it.
+    They do not depend on the content, because C libraries use them as the inode number.
     """
     digest = hashlib.blake2b(b"%d %d" % (device, inode), digest_size=16, person=b"wasi_trio file").digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
 def check_offset(offset: int) -> None:
-    """Raise OSError for an offset that no file has."""
+    """Raise OSError if no file can have this offset."""
     if offset > _MAX_OFFSET:
         raise failure(errno.EINVAL)
 
@@ -549,7 +549,7 @@ def _write(sandbox: Sandbox, fd: int, *, data: bytes, offset: int | None) -> int
     if sys.platform.startswith("linux"):
         return os.pwritev(fd, (data,), 0, os.RWF_APPEND)
     else:
-        # The descriptor is written at its end meanwhile. It is one guest's, which does one thing at a time.
+        # Append through a temporary flag of the descriptor. One guest owns it, and does one operation at a time.
         before = fcntl.fcntl(fd, fcntl.F_GETFL)
         fcntl.fcntl(fd, fcntl.F_SETFL, before | os.O_APPEND)
         try:
@@ -571,9 +571,9 @@ async def _wait(wait: Callable[[int], Any], handle: Handle) -> None:
     try:
         await wait(handle.fd)
     except trio.BusyResourceError:
-        # Another task waits for the same; it is to have its turn first.
+        # Another task waits for the same event, and goes first.
         await trio.sleep(_FIFO_POLL[1])
-    except PermissionError:  # always ready, says epoll of what cannot be waited for
+    except PermissionError:  # epoll refuses files that are always ready
         await trio.lowlevel.checkpoint()
     finally:
         handle.release()

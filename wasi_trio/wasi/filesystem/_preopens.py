@@ -1,4 +1,4 @@
-"""The directories that a guest is given at first."""
+"""The initial directories of a guest."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wasi_trio.wasi.filesystem._volumes import Volume, volume_of
 
 
 class Preopen:
-    """A directory of the host's for guests, which know it as ``guest``; by default that is the same path.
+    """A directory of the host that guests see as ``guest``; the default is the same path.
 
-    The directory is opened here and now, once for all instances, and stays the same one if it is moved or replaced.
-    It is closed with the last of who uses this object. A guest can change nothing in one that is ``read_only``. Raises
-    OSError for what is no directory, or cannot be read.
+    The constructor opens the directory once for all instances. Guests keep this directory even if it is moved or
+    replaced. Its last user closes it. Guests cannot change a ``read_only`` directory. Raises OSError if the path is not
+    a readable directory.
     """
 
     __slots__ = ("guest", "handle", "host", "read_only", "status", "volume")
@@ -24,7 +24,7 @@ class Preopen:
         self.host = os.fspath(host)
         self.guest = self.host if guest is None else guest
         self.read_only = read_only
-        # Not to wait for the other end of a pipe, if that is what it is.
+        # O_NONBLOCK, because the path may be a FIFO.
         self.handle = Handle(os.open(self.host, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK))
         self.status = os.fstat(self.handle.fd)
         self.volume: Volume = volume_of(self.handle.fd, self.status.st_dev)
@@ -34,5 +34,5 @@ class Preopen:
 
 
 def open_directories(directories: Iterable[Directory]) -> tuple[Preopen, ...]:
-    """What the options ``--dir`` name. Raises OSError."""
+    """Open the directories of the ``--dir`` options. Raises OSError."""
     return tuple(Preopen(each.host, each.guest, read_only=each.read_only) for each in directories)

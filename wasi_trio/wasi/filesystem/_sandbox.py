@@ -1,14 +1,13 @@
-"""Paths that do not leave a directory.
+"""Confinement of paths to a directory.
 
-Each operation takes ``root``, the descriptor of a directory, and a path that a guest gave. Whatever the path is, with
-symbolic links, ``..``, absolute targets, or a directory that somebody swaps for a link meanwhile, nothing outside of
-``root`` is touched: a path that leads there raises ``Outside``.
+Each operation takes ``root``, the descriptor of a directory, and a path from a guest. The path may contain symbolic
+links, ``..`` or absolute targets, and another process may replace a directory by a link at any time. Still, no
+operation touches anything outside of ``root``: a path that leads there raises ``Outside``.
 
-A path is opened in one of two ways. ``Kernel`` has Linux do it (``openat2``, whose flags stand in ``libc.py``).
-``Walk`` opens one component after the other without following links, and follows those that it finds by itself; it
-is for other systems, and for the rare path of which the kernel cannot tell because of a rename beside it. All else is
-made of that: the directory that holds the last component is opened, and the operation is done to the name in it,
-without following a link.
+Two resolvers open paths. ``Kernel`` uses ``openat2`` of Linux, with the flags in ``_libc.py``. ``Walk`` opens each
+component without following links, and resolves links itself. It serves other systems, and the rare paths that the
+kernel cannot check because of a concurrent rename. All operations build on them: they open the directory of the last
+component, and act on that name without following a link.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from typing import NamedTuple
 from wasi_trio.wasi.filesystem import _libc as libc
 from wasi_trio.wasi.filesystem._errors import failure
 
-#: links that one path may lead through, as in Linux
+#: maximum number of links in the resolution of one path, as in Linux
 MAX_LINKS = 40
-#: directories that one walk keeps open at once
+#: maximum number of directories that a walk keeps open
 MAX_DEPTH = 256
-#: bytes of a path, its end included, as in Linux
+#: maximum bytes of a path, including its terminator, as in Linux
 MAX_PATH = 4096
 
 _PATH_ONLY = getattr(os, "O_PATH", 0)
-#: how directories are opened on the way: only to look names up in
+#: flags for directories on the way, which serve only for lookups
 _DIRECTORY = os.O_DIRECTORY | (_PATH_ONLY or os.O_RDONLY)
-#: what opening a link says if it is not to be followed; ENOTDIR where it should have been a directory
+#: errors of opening a link with O_NOFOLLOW; ENOTDIR occurs if a directory was requested
 _MAY_BE_LINK = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EMLINK, getattr(errno, "EFTYPE", errno.ELOOP)})
 
 
@@ -47,11 +46,11 @@ class Outside(PermissionError):
 
 
 class Elsewhere(OSError):
-    """The path leads to another mount, or out of the directory; raised where only one mount may be touched."""
+    """The path leads to another mount or out of the directory. Raised by a resolver for one mount."""
 
 
 class Time(NamedTuple):
-    """A timestamp to set: seconds since 1970, nanoseconds or one of ``libc.UTIME_NOW`` and ``UTIME_OMIT``."""
+    """A timestamp: seconds since 1970, and nanoseconds or ``_libc.UTIME_NOW`` or ``_libc.UTIME_OMIT``."""
 
     seconds: int
     nanoseconds: int
@@ -61,11 +60,11 @@ NO_CHANGE = Time(0, libc.UTIME_OMIT)
 NOW = Time(0, libc.UTIME_NOW)
 
 
-def encoded(path: str) -> bytes:
-    """A guest's path as the system's. Raises OSError for one that can be none, and Outside for an absolute one."""
+def encode_path(path: str) -> bytes:
+    """Encode a guest's path for the system. Raises OSError for invalid paths, and Outside for absolute ones."""
     if not path:
         raise failure(errno.ENOENT)
-    if len(path) >= MAX_PATH:  # before its bytes are counted: a guest may pass megabytes
+    if len(path) >= MAX_PATH:  # before encoding, because a guest may pass megabytes
         raise failure(errno.ENAMETOOLONG)
     data = path.encode()
     if b"\0" in data:
@@ -78,19 +77,19 @@ def encoded(path: str) -> bytes:
 
 
 class Resolver(ABC):
-    """A way to open paths."""
+    """A method to open paths."""
 
     @abstractmethod
     def open(self, root: int, path: bytes, flags: int, mode: int, follow: bool) -> int:
-        """A new descriptor, which a process that is executed does not inherit. Raises OSError, Outside."""
+        """Return a new descriptor with the close-on-exec flag. Raises OSError and Outside."""
 
     @abstractmethod
     def stat(self, root: int, path: bytes, follow: bool) -> os.stat_result:
-        """What there is to know of a file, or of a link that is not to be followed."""
+        """Return the status of a file, or of a link that is not followed."""
 
 
 class Kernel(Resolver):
-    """``openat2`` of Linux. With ``one_mount`` a path to another mount raises Elsewhere, and is not looked at."""
+    """``openat2`` of Linux. With ``one_mount``, a path to another mount raises Elsewhere."""
 
     def __init__(self, one_mount: bool = False) -> None:
         self._one_mount = one_mount
@@ -121,26 +120,26 @@ class Kernel(Resolver):
 
 
 class Walk(Resolver):
-    """One component after the other, each opened without following links.
+    """A walk over the components of a path, each opened without following links.
 
-    ``..`` goes back to the directory that the walk came from, wherever that has been moved since.
+    ``..`` returns to the directory that the walk came from, even if that directory has moved.
     """
 
     def open(self, root: int, path: bytes, flags: int, mode: int, follow: bool) -> int:
         pending = _components(path)
-        came_by: list[int] = []
+        ancestors: list[int] = []
         links = 0
         try:
             while True:
                 name = pending.pop()
-                at = came_by[-1] if came_by else root
+                at = ancestors[-1] if ancestors else root
                 last = not pending
                 if name == b"..":
-                    if not came_by:
+                    if not ancestors:
                         raise Outside
-                    os.close(came_by.pop())
+                    os.close(ancestors.pop())
                     name = b"."
-                    at = came_by[-1] if came_by else root
+                    at = ancestors[-1] if ancestors else root
                 if name == b".":
                     if last:
                         if flags & os.O_CREAT:
@@ -150,9 +149,9 @@ class Walk(Resolver):
                 try:
                     if last:
                         return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=at)
-                    if len(came_by) == MAX_DEPTH:
+                    if len(ancestors) == MAX_DEPTH:
                         raise failure(errno.ENAMETOOLONG)
-                    came_by.append(os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=at))
+                    ancestors.append(os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=at))
                     continue
                 except OSError as error:
                     if error.errno not in _MAY_BE_LINK or (last and not follow):
@@ -162,7 +161,7 @@ class Walk(Resolver):
                         kind = stat.S_IFMT(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
                         if error.errno == errno.ENOTDIR and kind not in (stat.S_IFDIR, stat.S_IFLNK):
                             raise
-                        target = name  # it was a link a moment ago: look again
+                        target = name  # a link until just now: look again
                 links += 1
                 if links > MAX_LINKS:
                     raise failure(errno.ELOOP)
@@ -170,16 +169,16 @@ class Walk(Resolver):
                     raise Outside
                 pending += _components(target)
         finally:
-            for fd in came_by:
+            for fd in ancestors:
                 os.close(fd)
 
     def stat(self, root: int, path: bytes, follow: bool) -> os.stat_result:
-        with _place(self, root, path, follow) as (at, name):
+        with _resolve_parent(self, root, path, follow) as (at, name):
             return os.stat(name, dir_fd=at, follow_symlinks=False)
 
 
 def _components(path: bytes) -> list[bytes]:
-    """The components of a path, the first one last. A slash at its end is a ``.``, which only a directory has."""
+    """Return the components of a path in reverse order. A final slash becomes ``.``, which requires a directory."""
     names = [name for name in path.split(b"/") if name]
     if path.endswith(b"/"):
         names.append(b".")
@@ -188,7 +187,7 @@ def _components(path: bytes) -> list[bytes]:
 
 
 def _link_target(at: int, name: bytes) -> bytes | None:
-    """What a symbolic link holds; None for what is none."""
+    """Return the target of a symbolic link, or None for other files."""
     try:
         return os.readlink(name, dir_fd=at)
     except OSError as error:
@@ -198,11 +197,11 @@ def _link_target(at: int, name: bytes) -> bytes | None:
 
 
 @contextmanager
-def _place(resolver: Resolver, root: int, path: bytes, follow: bool = False) -> Iterator[tuple[int, bytes]]:
-    """The directory that holds what a path names, and its name there, which is ``.`` where the path ends in no name.
+def _resolve_parent(resolver: Resolver, root: int, path: bytes, follow: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Open the parent directory of a path, and yield it with the last name, or ``.`` if the path ends in no name.
 
-    With ``follow`` links that the path leads to are followed, so that the name is of none, unless somebody puts one
-    there: the operation must not follow it.
+    With ``follow``, links at the path are followed, so the name is not a link. Another process may replace it by a
+    link, so the operation must not follow links.
     """
     links = 0
     while True:
@@ -228,53 +227,53 @@ def _place(resolver: Resolver, root: int, path: bytes, follow: bool = False) -> 
 
 
 class Sandbox:
-    """What can be done to a path. Each may be called in any thread."""
+    """Operations on paths. Each can be called in any thread."""
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
 
     def open(self, root: int, path: str, flags: int, *, follow: bool, mode: int = 0o666) -> int:
-        """A descriptor of what is at the path. ``flags`` are those of ``os.open``."""
-        return self._resolver.open(root, encoded(path), flags, mode, follow)
+        """Open a path and return its descriptor. ``flags`` are those of ``os.open``."""
+        return self._resolver.open(root, encode_path(path), flags, mode, follow)
 
     def stat(self, root: int, path: str, *, follow: bool) -> os.stat_result:
-        return self._resolver.stat(root, encoded(path), follow)
+        return self._resolver.stat(root, encode_path(path), follow)
 
     def set_times(self, root: int, path: str, access: Time, modification: Time, *, follow: bool) -> None:
-        with _place(self._resolver, root, encoded(path), follow) as (at, name):
+        with _resolve_parent(self._resolver, root, encode_path(path), follow) as (at, name):
             libc.set_times(at, access, modification, name)
 
     def make_directory(self, root: int, path: str) -> None:
-        with _place(self._resolver, root, _without_slash(encoded(path))) as (at, name):
+        with _resolve_parent(self._resolver, root, _without_slash(encode_path(path))) as (at, name):
             if name == b".":
                 raise failure(errno.EEXIST)
             os.mkdir(name, 0o777, dir_fd=at)
 
     def remove_directory(self, root: int, path: str) -> None:
-        """Remove an empty directory; a path that ends in ``/`` or ``.`` is refused."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        """Remove an empty directory. A path that ends in ``/`` or ``.`` is refused."""
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             if name == b".":
                 raise failure(errno.EINVAL)
             os.rmdir(name, dir_fd=at)
 
     def unlink(self, root: int, path: str) -> None:
-        """Remove anything but a directory."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        """Remove a file that is not a directory."""
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             if name == b".":
                 raise failure(errno.EISDIR)
             try:
                 os.unlink(name, dir_fd=at)
             except PermissionError:
-                # What POSIX has for a directory is what it has for much else, too.
+                # POSIX uses the same errno for directories and for missing permissions.
                 if stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
                     raise failure(errno.EISDIR) from None
                 raise
 
     def rename(self, root: int, path: str, new_root: int, new_path: str) -> None:
-        old, new = encoded(path), encoded(new_path)
+        old, new = encode_path(path), encode_path(new_path)
         with (
-            _place(self._resolver, root, _without_slash(old)) as (at, name),
-            _place(self._resolver, new_root, _without_slash(new)) as (new_at, new_name),
+            _resolve_parent(self._resolver, root, _without_slash(old)) as (at, name),
+            _resolve_parent(self._resolver, new_root, _without_slash(new)) as (new_at, new_name),
         ):
             if b"." in (name, new_name):
                 raise failure(errno.EBUSY)
@@ -285,10 +284,10 @@ class Sandbox:
             os.rename(name, new_name, src_dir_fd=at, dst_dir_fd=new_at)
 
     def link(self, root: int, path: str, new_root: int, new_path: str) -> None:
-        """Give a file, or a symbolic link itself, a further name."""
+        """Create a hard link to a file, or to a symbolic link itself."""
         with (
-            _place(self._resolver, root, encoded(path)) as (at, name),
-            _place(self._resolver, new_root, encoded(new_path)) as (new_at, new_name),
+            _resolve_parent(self._resolver, root, encode_path(path)) as (at, name),
+            _resolve_parent(self._resolver, new_root, encode_path(new_path)) as (new_at, new_name),
         ):
             if new_name == b".":
                 raise failure(errno.EEXIST)
@@ -297,15 +296,15 @@ class Sandbox:
             os.link(name, new_name, src_dir_fd=at, dst_dir_fd=new_at, follow_symlinks=False)
 
     def symlink(self, target: str, root: int, path: str) -> None:
-        """Make a link that holds ``target``, which must not be absolute; it may well lead to nowhere, or outside."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        """Create a symbolic link. ``target`` must not be absolute, but may be missing or outside of the directory."""
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             if name == b".":
                 raise failure(errno.EEXIST)
-            os.symlink(encoded(target), name, dir_fd=at)
+            os.symlink(encode_path(target), name, dir_fd=at)
 
     def read_link(self, root: int, path: str) -> str:
-        """What a link holds. Raises Outside for an absolute path, EILSEQ for one that is not text."""
-        with _place(self._resolver, root, encoded(path)) as (at, name):
+        """Return the target of a link. Raises Outside for an absolute path, EILSEQ if it is not UTF-8."""
+        with _resolve_parent(self._resolver, root, encode_path(path)) as (at, name):
             target = _link_target(at, name) if name != b"." else None
         if target is None:
             raise failure(errno.EINVAL)
@@ -323,7 +322,7 @@ def _without_slash(path: bytes) -> bytes:
 
 @functools.cache
 def sandboxes() -> tuple[Sandbox, Sandbox]:
-    """What this system has: for one mount, and for any. Where they differ the first never looks at another mount."""
+    """Return the sandboxes for one mount and for all mounts. The first never accesses another mount, if it differs."""
     if libc.has_openat2():
         return Sandbox(Kernel(one_mount=True)), Sandbox(Kernel())
     walk = Sandbox(Walk())

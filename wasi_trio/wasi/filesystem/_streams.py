@@ -1,4 +1,4 @@
-"""The contents of files and directories, piece by piece, as sources and sinks of the streams of either version."""
+"""The contents of files and directories, as sources and sinks for the streams of both WASI versions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import trio
 
 from wasi_trio.wasi._stdio import StdinSource, StdoutSink
 from wasi_trio.wasi.filesystem._errors import failure
-from wasi_trio.wasi.filesystem._opened import KEPT, PIECE, Opened, check_offset
+from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, PIECE, Opened, check_offset
 from wasi_trio.wasi.filesystem._sandbox import Sandbox
 
-#: entries of a directory that are looked at in one go
+#: maximum number of directory entries of one read
 ENTRIES = 64
 
 
 class FileSource(StdinSource):
-    """What a file holds from an offset on. Each has a position of its own; pipes and terminals have one for all.
+    """The content of a file from an offset. Each source has its own position, except on pipes and terminals.
 
-    Raises OSError for what cannot be read. ``close`` it at the end.
+    Raises OSError for unreadable files. The owner must call ``close``.
     """
 
     __slots__ = ("_data", "_error", "_handle", "_opened", "_position", "_waits", "ended")
@@ -36,11 +36,11 @@ class FileSource(StdinSource):
         self._handle = opened.handle.retain()
         opened.files.track(self)
         self._position = offset
-        #: what was read by waiting for it, and not taken yet
+        #: data that a wait has read, and no one has taken
         self._data: bytes | bytearray = b""
         self._error: OSError | None = None
         self.ended = False
-        #: whether the next bytes have to be waited for. A FIFO that nobody writes yet would be at its end.
+        #: Whether the next bytes require a wait. A read of a FIFO that has no writer yet would report the end.
         self._waits = not opened.has_offsets
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class FileSource(StdinSource):
         data = self._data
         if data:
             taken, self._data = data[:limit], data[limit:]
-            return taken  # type: ignore[return-value]  # whoever takes it wants a buffer
+            return taken  # type: ignore[return-value]  # callers accept any buffer
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self.ended:
@@ -76,7 +76,7 @@ class FileSource(StdinSource):
         return found  # type: ignore[return-value]
 
     def fill(self, buffer: memoryview) -> int:
-        """Read into a buffer what ``take`` would give that was not read before; 0 leaves everything to ``take``."""
+        """Read new data into a buffer. Return 0 if the caller must use ``take`` instead."""
         if self._data or self._waits or self.ended or self._error is not None:
             return 0
         try:
@@ -104,13 +104,13 @@ class FileSource(StdinSource):
             return
         position = self._position
         try:
-            data = await opened.read_later(KEPT, position)
+            data = await opened.read_later(BUFFER_SIZE, position)
         except OSError as error:
             if self._waits:
                 self._waits = False
                 self._error = error
             return
-        if self._waits and self._position == position:  # else another task's wait was over first
+        if self._waits and self._position == position:  # otherwise the wait of another task ended first
             self._waits = False
             self._position += len(data)
             self._data = data
@@ -118,10 +118,10 @@ class FileSource(StdinSource):
 
 
 class FileSink(StdoutSink):
-    """Writes to a file, from an offset on or, without one, at its end.
+    """A sink that writes to a file at an offset or, without one, at the end.
 
-    What may take long, or what a pipe has no room for, is written by a task of ``nursery``; what is flushed was given
-    to the system. Raises OSError for what cannot be written. ``close`` it at the end: what was put is written still.
+    A task of ``nursery`` does writes that may take long, and writes to full pipes. Flushed data has reached the system.
+    Raises OSError for failed writes. The owner must call ``close``; accepted data is still written after that.
     """
 
     __slots__ = ("_closed", "_error", "_handle", "_nursery", "_opened", "_position", "_progress", "_queue")
@@ -140,7 +140,7 @@ class FileSink(StdoutSink):
         self._position = offset
         self._nursery = nursery
         self._error: OSError | None = None
-        #: what is being written, in the task
+        #: data that the task is writing
         self._queue = b""
         self._progress = trio.Event()
         self._closed = False
@@ -157,7 +157,7 @@ class FileSink(StdoutSink):
             return 0
         opened = self._opened
         at_once = opened.has_offsets and opened.volume.quick and not opened.writes_wait
-        return PIECE if at_once else KEPT
+        return PIECE if at_once else BUFFER_SIZE
 
     def put(self, data: bytes) -> None:
         self._check()
@@ -178,7 +178,7 @@ class FileSink(StdoutSink):
             raise
         if data:
             if self._nursery is None:
-                self._error = OSError(errno.EAGAIN, "there is no room, and no task to wait for it")
+                self._error = OSError(errno.EAGAIN, "the file has no room, and no task can wait for room")
                 raise self._error
             self._queue = bytes(data)
             self._nursery.start_soon(self._write_queue)
@@ -196,14 +196,14 @@ class FileSink(StdoutSink):
             raise self._error.with_traceback(None)
 
     def _write(self, data: bytes) -> int | Coroutine[object, object, int]:
-        """Write some; a pipe that has no room takes none."""
+        """Write some data. A full pipe accepts none."""
         opened = self._opened
         written = opened.write(data, self._position) if opened.has_offsets else opened.write_now(data)
         if isinstance(written, int):
-            self._moved(written)
+            self._advance(written)
         return written
 
-    def _moved(self, count: int) -> None:
+    def _advance(self, count: int) -> None:
         if self._position is not None:
             self._position += count
 
@@ -216,7 +216,7 @@ class FileSink(StdoutSink):
                 written = self._write(data)
                 if isinstance(written, Coroutine):
                     written = await written
-                    self._moved(written)
+                    self._advance(written)
                 self._queue = self._queue[written:]
         except OSError as error:
             self._error = error
@@ -229,16 +229,16 @@ class FileSink(StdoutSink):
 
 
 class Entry(NamedTuple):
-    """An entry of a directory: its name, and its kind as in ``st_mode``, 0 if that is not known."""
+    """An entry of a directory: its name and its kind as in ``st_mode``, or 0 if the kind is unknown."""
 
     name: str
     kind: int
 
 
 class Entries:
-    """The entries of a directory, in the system's order and without ``.`` and ``..``, a few at a time.
+    """The entries of a directory in the system's order, without ``.`` and ``..``, read in batches.
 
-    ``close`` it at the end.
+    The owner must call ``close``.
     """
 
     __slots__ = ("_error", "_found", "_handle", "_opened", "_stream", "ended")
@@ -251,35 +251,35 @@ class Entries:
         self._stream: _Stream | None = None
         self._found: list[Entry] = []
         self._error: OSError | None = None
-        #: whether there are none but those that were read
+        #: whether all entries have been read
         self.ended = False
 
     def close(self) -> None:
         if self._opened.files.forget(self):
             self._handle.release()
         self.ended = True
-        self._stream = None  # and with it goes its descriptor, unless a thread reads it
+        self._stream = None  # this closes its descriptor, unless a thread still reads it
         self._found = []
 
     def take(self, limit: int) -> list[Entry]:
-        """At most so many of those that were read. Raises OSError once there are none before what failed."""
+        """Return at most ``limit`` entries that were read. Raises OSError after the entries that precede a failure."""
         if not self._found and self._error is not None:
             raise self._error.with_traceback(None)
         taken, self._found = self._found[:limit], self._found[limit:]
         return taken
 
     def read(self) -> Coroutine[object, object, None] | None:
-        """Read some more, or find the end, or what ``take`` is to raise."""
+        """Read a batch of entries, or record the end or a failure for ``take``."""
         outcome = self._opened.perform(functools.partial(_read_entries, self._stream, self._opened))
         if isinstance(outcome, Coroutine):
             return self._read_later(outcome)
-        self._have(*outcome)
+        self._record(*outcome)
         return None
 
     async def _read_later(self, outcome: Coroutine[object, object, _Batch]) -> None:
-        self._have(*await outcome)
+        self._record(*await outcome)
 
-    def _have(self, stream: _Stream | None, entries: list[Entry], error: OSError | None) -> None:
+    def _record(self, stream: _Stream | None, entries: list[Entry], error: OSError | None) -> None:
         if self.ended:  # closed meanwhile
             return
         self._stream = stream
@@ -291,16 +291,16 @@ class Entries:
 
 
 class _Stream:
-    """A directory that is being read, by a descriptor of its own: it has a position, which each reader wants to have.
+    """An iteration over a directory with a descriptor of its own, because readers need independent positions.
 
-    It is closed when nothing refers to it any more: a thread may have it longer than who wanted its entries.
+    Garbage collection closes it, because a thread may use it longer than the reader.
     """
 
     __slots__ = ("_handle", "_scan")
 
     def __init__(self, opened: Opened, fd: int) -> None:
         files = opened.files
-        files.reserve()  # one more, as Python makes another one of it
+        files.reserve()  # scandir duplicates the descriptor
 
         def closed() -> None:
             files.unreserve()
@@ -327,7 +327,7 @@ class _Stream:
                 break
 
 
-#: what a read of entries gives: what to go on with, what there was, and why there was no more
+#: the result of a read: the stream to continue with, entries, and the error that ended the read
 _Batch: TypeAlias = tuple[_Stream | None, list[Entry], OSError | None]
 
 
@@ -349,7 +349,7 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
         raise failure(errno.EILSEQ) from None
     if entry.is_symlink():
         return Entry(name, stat.S_IFLNK)
-    with suppress(FileNotFoundError):  # gone since
+    with suppress(FileNotFoundError):  # removed meanwhile
         if entry.is_dir(follow_symlinks=False):
             return Entry(name, stat.S_IFDIR)
         if entry.is_file(follow_symlinks=False):

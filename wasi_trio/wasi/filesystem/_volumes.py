@@ -1,16 +1,16 @@
-"""Where work on files is done: on the event loop, or in a thread.
+"""The choice between the event loop and a thread for work on files.
 
-A hop to a thread and back costs as much as reading two megabytes that the system has in memory. So work on a local disk
-is done there and then, on the loop. It goes to a thread where it may take long:
+A thread hop costs as much as a read of two megabytes from the page cache. So work on a local disk is done on the loop.
+Work that may take long goes to a thread:
 
-* on a network or user-space filesystem, and on any that is not known to be local;
-* on another mount than that of the directory a path starts at, which the kernel is told not to touch;
-* for what a file holds that is not in memory (``RWF_NOWAIT``), and for whatever waits for the disk itself (``sync``);
-* on a disk on which something has just taken long, whatever the reason, until so many things in a row have been short:
-  a few if that was an event, and ever more where it happens again and again.
+* all work on a network or user-space filesystem, and on any other that is not known to be local;
+* paths to another mount than that of their directory, which the kernel is told to avoid;
+* reads of data that is not in memory (``RWF_NOWAIT``), and operations that wait for the disk (``sync``);
+* all work on a disk after a slow operation, until a number of consecutive operations were short. That number grows
+  with each slow operation.
 
-Threads that are given up (their task was cancelled) go on to their end. So each volume has a limited number of its own:
-one that hangs does not keep others from being read.
+An abandoned thread (its task was cancelled) runs to its end. So each volume has its own limit of threads, and a volume
+that hangs does not block others.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from wasi_trio.wasi.filesystem import _libc as libc
 
 T = TypeVar("T")
 
-#: work that takes longer, in seconds, has what follows on the same volume done in threads ...
-#: (Less would not tell a disk from a processor that is busy with something else, or a thread that has Python's lock.)
-LONG = 0.02
-#: ... until so many things in a row have been short: at first, and at the most
+#: seconds. After an operation that takes longer, work on the volume goes to threads. A smaller limit would confuse a
+#: slow disk with a busy processor, or with a thread that holds Python's lock.
+SLOW_SECONDS = 0.02
+#: the number of consecutive short operations that end this: initially, and at most
 PROBATION = (8, 64)
-#: threads that one volume may keep busy, in one trio.run
+#: maximum number of threads of a volume, per trio.run
 THREADS = 16
 
 _TMPFS, _RAMFS = 0x01021994, 0x858458F6
-#: filesystems in memory, where there is no disk to wait for
+#: filesystems in memory, which wait for no disk
 _IN_MEMORY = frozenset({_TMPFS, _RAMFS})
 #: local filesystems by their numbers in Linux (linux/magic.h): ext, XFS, Btrfs, F2FS, ZFS, bcachefs, overlayfs,
 #: SquashFS, EROFS, and those in memory
@@ -56,45 +56,45 @@ _limiters: trio.lowlevel.RunVar[dict[int, trio.CapacityLimiter]] = trio.lowlevel
 
 
 class Volume:
-    """A filesystem that is mounted.
+    """A mounted filesystem.
 
-    ``local`` says that work on it is short unless it was not of late; ``in_memory``, that even writing it out is.
+    ``local`` means that operations are short, unless recent ones were not. ``in_memory`` means that even ``sync`` is.
     """
 
-    __slots__ = ("_left", "_probation", "device", "in_memory", "local", "tells_what_waits")
+    __slots__ = ("_probation", "_remaining", "device", "in_memory", "local", "supports_nowait")
 
     def __init__(self, device: int, *, local: bool, in_memory: bool) -> None:
         self.device = device
         self.local = local
         self.in_memory = in_memory
-        #: whether reads may ask not to wait for the disk; found out by trying
-        self.tells_what_waits = hasattr(os, "RWF_NOWAIT")
+        #: whether reads support RWF_NOWAIT; the first attempt tells
+        self.supports_nowait = hasattr(os, "RWF_NOWAIT")
         self._probation = PROBATION[0]
-        self._left = 0
+        self._remaining = 0
 
     @property
     def quick(self) -> bool:
-        """Whether work may be done on the loop."""
-        return self.local and not self._left
+        """Whether work may run on the loop."""
+        return self.local and not self._remaining
 
-    def took(self, seconds: float) -> None:
-        """Work is done, which took so long; may be called in any thread."""
-        if seconds > LONG:
-            if not self._left:  # on the loop: to be avoided for longer than before
+    def record_duration(self, seconds: float) -> None:
+        """Record the duration of an operation. Callable from any thread."""
+        if seconds > SLOW_SECONDS:
+            if not self._remaining:  # on the loop: avoid the loop for longer than before
                 self._probation = min(2 * self._probation, PROBATION[1])
-            self._left = self._probation
-        elif self._left:
-            self._left -= 1
+            self._remaining = self._probation
+        elif self._remaining:
+            self._remaining -= 1
         elif self._probation > PROBATION[0]:
             self._probation -= 1
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Do ``work`` in a thread. When this is cancelled the work goes on, and what it gives is dropped.
+        """Call ``work`` in a thread. After a cancellation the work continues, and its result is dropped.
 
-        Under a test's clock it is done here: such a clock takes the loop for idle meanwhile, and goes on to the next
-        deadline.
+        Under a MockClock, call it here. Such a clock would consider the loop idle during the thread's work, and jump
+        ahead.
         """
-        if _time_is_a_test_s():
+        if _uses_mock_clock():
             return work()
         limiters = _limiters.get({})
         limiter = limiters.get(self.device)
@@ -104,19 +104,19 @@ class Volume:
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 
 
-def _time_is_a_test_s() -> bool:
+def _uses_mock_clock() -> bool:
     testing = sys.modules.get("trio.testing")
     return testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock)
 
 
 def volume_of(fd: int, device: int) -> Volume:
-    """The volume that ``fd`` is on, whose number (``st_dev``) is ``device``. May take long where it is not local."""
+    """Return the volume of ``fd``, whose device number (``st_dev``) is ``device``. May block if it is not local."""
     magic = libc.filesystem_magic(fd)
-    # Other systems do not tell in a way that is the same on all of them: there, it shows when something takes long.
+    # Other systems have no common way to tell the kind. There, slow operations tell.
     local = magic in _LOCAL if sys.platform.startswith("linux") else True
     in_memory = magic in _IN_MEMORY
     known = _volumes.get(device)
-    # A number may come to stand for something else, once what had it is unmounted.
+    # The system may reuse the number of an unmounted device.
     if known is None or (known.local, known.in_memory) != (local, in_memory):
         known = _volumes[device] = Volume(device, local=local, in_memory=in_memory)
     return known

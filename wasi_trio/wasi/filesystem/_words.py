@@ -1,4 +1,4 @@
-"""The words that wasi:filesystem 0.2 and 0.3 have alike, from and to those of this package."""
+"""Conversions between this package's types and the types that wasi:filesystem 0.2 and 0.3 share."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _KINDS = {
 
 
 def kind_name(mode: int) -> str | None:
-    """The name in ``descriptor-type`` for an ``st_mode``; None if it has none."""
+    """Return the ``descriptor-type`` of an ``st_mode``, or None."""
     return _KINDS.get(stat.S_IFMT(mode))
 
 
 @functools.lru_cache(maxsize=1024)
 def flags_to_open(open_flags: frozenset[str], flags: frozenset[str]) -> OpenFlags:
-    """``open-flags`` and ``descriptor-flags`` together."""
+    """Convert ``open-flags`` and ``descriptor-flags``."""
     return OpenFlags(
         read="read" in flags,
         write="write" in flags,
@@ -46,7 +46,7 @@ def flags_to_open(open_flags: frozenset[str], flags: frozenset[str]) -> OpenFlag
 
 
 def flags_of(opened: Opened) -> frozenset[str]:
-    """The ``descriptor-flags`` of what is open."""
+    """Return the ``descriptor-flags`` of an open file."""
     flags = opened.flags
     has = (
         ("read", flags.read),
@@ -60,7 +60,7 @@ def flags_of(opened: Opened) -> frozenset[str]:
 
 
 def time_to_set(timestamp: Variant) -> Time:
-    """The variant ``new-timestamp``. Raises OSError for a time that is none, or none for the system."""
+    """Convert the variant ``new-timestamp``. Raises OSError for a time that is invalid or beyond the system's range."""
     if timestamp.case == "no-change":
         return NO_CHANGE
     if timestamp.case == "now":

@@ -1,4 +1,4 @@
-"""HTTP as guests and the host exchange it: messages, their bodies, and requests to others."""
+"""HTTP between guests and the host: messages, bodies and outgoing requests."""
 
 from __future__ import annotations
 

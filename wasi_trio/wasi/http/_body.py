@@ -1,4 +1,4 @@
-"""The content of an HTTP message on its way from one trio task to another."""
+"""The content of an HTTP message, in transfer from one trio task to another."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import trio
 from wasi_trio.component._account import FREE, Account, Charge
 from wasi_trio.wasi.http._errors import HttpError
 
-#: bytes a body holds before its writer has to wait
+#: bytes that a body holds before its writer waits
 CAPACITY = 512 << 10
-#: bytes that a body is counted to hold at first, before it is counted with its whole capacity
+#: the first charge of a body in bytes; the second is its whole capacity
 _STEP = 16 << 10
-#: writes up to this size are gathered in one buffer instead of being kept apart
+#: maximum size of a write that is gathered with others into one buffer
 _SMALL = 4096
 
 Trailers = list[tuple[str, bytes]]
@@ -26,7 +26,7 @@ Piece = bytes | bytearray | memoryview
 
 
 class BodyAborted(Exception):
-    """The writer gave the body up before its end; ``error`` says why."""
+    """The writer aborted the body before its end. ``error`` is the reason."""
 
     def __init__(self, error: HttpError) -> None:
         super().__init__(str(error))
@@ -34,47 +34,45 @@ class BodyAborted(Exception):
 
 
 class BodyClosed(Exception):
-    """Nobody reads the body any more, or it was already ended: what is written now goes nowhere."""
+    """The body has no reader, or has ended already. The write was discarded."""
 
 
 class BodyEnd(Enum):
-    """How a body ended for its reader."""
+    """The end of a body for its reader."""
 
-    #: the reader had all of it
+    #: the reader received all of it
     WHOLE = auto()
-    #: the writer cut it short, and the reader had what there was
+    #: the writer aborted it, and the reader received what was written
     CUT = auto()
-    #: the reader closed it after the writer had ended it, and did not have all
+    #: the reader closed it after the writer had ended it, without all of its content
     UNREAD = auto()
-    #: the reader closed it before the writer had ended it: a writer that waits for something else can stop
+    #: the reader closed it before the writer had ended it, so the writer can stop
     LEFT = auto()
 
 
 class Body:
-    """A bounded pipe of bytes with one writer and one reader, which ends with optional trailers or an error.
+    """A bounded pipe of bytes with one writer and one reader. It ends with optional trailers or with an error.
 
-    Nothing here waits except the ``async`` methods, and those not even once when they need not: they are no
-    checkpoints. Several tasks may wait on either end. A cancelled wait has had no effect.
+    Only the ``async`` methods wait. They are not checkpoints if they have nothing to wait for. Several tasks can wait
+    on either end. A cancelled wait has no effect.
 
-    Any number of callbacks may be given to ``subscribe_end``. Each is called once, in the order in which they were
-    given, as soon as ``ended`` holds.
+    ``subscribe_end`` accepts any number of callbacks. As soon as ``ended`` holds, each is called once, in the order of
+    subscription.
 
-    Instead of a task, an end may leave a callback, which is called synchronously by whoever has the other end:
-    ``on_readable`` where ``wait_readable`` would return, ``on_permit`` where ``wait_permit`` would. Each is forgotten
-    when it is called.
+    An end can use a callback instead of a task. The other end calls it synchronously: ``on_readable`` when
+    ``wait_readable`` would return, ``on_permit`` when ``wait_permit`` would return. Each callback is cleared when it is
+    called.
 
-    Where the other end is the host's it may do its part at once: ``on_underflow`` is called where ``available`` finds
-    nothing, and may write, and ``on_full`` where ``permit`` finds no room, and may take.
+    An end of the host can act at once. If the body is empty, ``available`` calls ``on_underflow``, which may write.
+    If it has no room, ``permit`` calls ``on_full``, which may take.
 
-    A task that waits longer than ``read_timeout`` seconds for something to read calls ``on_read_timeout``, which ends
-    the body.
+    A task that waits longer than ``read_timeout`` seconds for data calls ``on_read_timeout``, which ends the body.
 
-    A body that belongs to a guest's message is counted in an account (``bill``): in steps, so that what is written does
-    not cost much more.
+    The body of a guest's message is charged to an account (``bill``). The charge grows in steps, which keeps writes
+    cheap.
 
-    ``complete`` says that all the content that was announced is written: only trailers may follow, and a writer that
-    gives up then has ended the body well. ``awaits_guest``, if set, tells whether it is a guest from whom there must
-    come more of it, or its end.
+    ``complete`` means that all content of the announced length is written. Only trailers can follow, and a writer that
+    aborts then ends the body well. ``awaits_guest``, if set, returns whether a guest must write more or end the body.
     """
 
     __slots__ = (
@@ -111,23 +109,23 @@ class Body:
         self._subscribers: list[Callable[[BodyEnd], None]] | None = None
         self._account: Account | None = None
         self._charge: Charge | None = None
-        #: how many bytes it may hold before they have to be counted
+        #: the number of bytes that the body may hold before the next charge
         self._counted = sys.maxsize
         self.capacity = capacity
-        #: bytes written and not yet taken
+        #: bytes that are written and not taken
         self.buffered = 0
         #: the writer has ended the body, well or with ``error``
         self.finished = False
-        #: the reader wants no more of it
+        #: the reader discards the rest of it
         self.closed = False
         self.complete = False
         self.awaits_guest: Callable[[], bool] | None = None
         self.error: HttpError | None = None
-        #: how it ended for the reader, once ``ended`` holds
+        #: the end for the reader, once ``ended`` holds
         self.end: BodyEnd | None = None
-        #: why the reader closed the body early, if it said so
+        #: the reader's reason to close the body early, if it gave one
         self.refusal: HttpError | None = None
-        #: the trailers the writer gave; they are the message's once ``ended`` is true
+        #: the writer's trailers; they are valid once ``ended`` is true
         self.trailers: Trailers | None = None
         self.on_readable: Callable[[], None] | None = None
         self.on_permit: Callable[[], None] | None = None
@@ -138,7 +136,7 @@ class Body:
 
     @classmethod
     def empty(cls) -> Body:
-        """A body that has ended without content."""
+        """Return a body that has ended without content."""
         body = cls()
         body.finished = True
         body.end = BodyEnd.WHOLE
@@ -146,7 +144,7 @@ class Body:
 
     @classmethod
     def of(cls, content: bytes, trailers: Trailers | None = None) -> Body:
-        """A whole body."""
+        """Return a complete body."""
         body = cls()
         if content:
             body._chunks.append(content)
@@ -157,10 +155,10 @@ class Body:
         body.finished = True
         return body
 
-    # ---- what it counts ----------------------------------------------------------------------------------
+    # ---- accounting --------------------------------------------------------------------------------------
 
     def bill(self, account: Account) -> None:
-        """Count what the body holds, from here on, in an account. It is there already, so that is never refused."""
+        """Charge the body to an account. Existing content is charged even beyond the account's limit."""
         if self._account is None and self.end is None:
             self._account = account
             self._counted = FREE
@@ -177,7 +175,7 @@ class Body:
     # ---- the writer's end --------------------------------------------------------------------------------
 
     def permit(self) -> int:
-        """How many bytes ``try_write`` would accept now."""
+        """Return the number of bytes that ``try_write`` accepts at the moment."""
         room = self.capacity - self.buffered
         if room <= 0 and self.on_full is not None:
             self.on_full()
@@ -185,9 +183,9 @@ class Body:
         return room if room > 0 and not self.finished and not self.closed else 0
 
     def try_write(self, data: Piece) -> int:
-        """Hand over as much of ``data`` as there is room for, and return how much that was.
+        """Write as much of ``data`` as the body has room for, and return the number of bytes written.
 
-        Raises BodyClosed when nobody reads the body, or when it was already ended.
+        Raises BodyClosed if the body has no reader or has ended.
         """
         if self.finished or self.closed:
             raise BodyClosed
@@ -212,9 +210,9 @@ class Body:
         return size
 
     def write_pieces(self, pieces: list[Piece]) -> None:
-        """Hand over pieces, however little room there is; large ones are not copied, so they must not change.
+        """Write pieces regardless of the room. Large pieces are not copied, so they must not change.
 
-        Raises BodyClosed as ``try_write`` does.
+        Raises BodyClosed like ``try_write``.
         """
         if self.finished or self.closed:
             raise BodyClosed
@@ -230,7 +228,7 @@ class Body:
             self._wake_reader()
 
     def _gather(self, data: Piece) -> None:
-        """Write a little."""
+        """Write a small piece."""
         chunks = self._chunks
         if not chunks:
             chunks.append(bytes(data))
@@ -240,9 +238,9 @@ class Body:
             chunks.append(bytearray(data))
 
     def move_from(self, other: Body) -> None:
-        """Take over, without copying it, all that another body holds, however little room there is.
+        """Move all content of another body into this one without copying, regardless of the room.
 
-        Raises BodyClosed as ``try_write`` does.
+        Raises BodyClosed like ``try_write``.
         """
         if self.finished or self.closed:
             raise BodyClosed
@@ -258,10 +256,9 @@ class Body:
             other._taken()
 
     async def wait_permit(self, least: int = 1) -> None:
-        """Wait while the body has room for fewer than ``least`` bytes; returns too when it was ended or closed.
+        """Wait until the body has room for ``least`` bytes, or has ended or was closed.
 
-        Once there was too little room there is until half of what it holds was taken, so that a writer is not woken
-        for every few bytes.
+        A wait continues until half of the capacity is free, so that small reads do not wake the writer each time.
         """
         if self.capacity - self.buffered >= least:
             return
@@ -271,9 +268,9 @@ class Body:
             await self._writer_wakeup.wait()
 
     async def send_all(self, data: Piece) -> None:
-        """Hand over all of ``data``, waiting for room as often as it takes; raises BodyClosed as ``try_write`` does.
+        """Write all of ``data``, and wait for room as necessary. Raises BodyClosed like ``try_write``.
 
-        When this is cancelled some of the data may have been handed over.
+        After a cancellation, a part of the data may have been written.
         """
         sent = self.try_write(data)
         if sent == len(data):
@@ -285,13 +282,13 @@ class Body:
             rest = rest[sent:]
 
     def finish(self, trailers: Trailers | None = None) -> None:
-        """End the body well. Does nothing to a body that has ended."""
+        """End the body well. Has no effect on a body that has ended."""
         if not self.finished:
             self.trailers = trailers
             self._end()
 
     def abort(self, error: HttpError) -> None:
-        """End the body short: the reader gets what was written, then BodyAborted. Does nothing once it has ended."""
+        """Abort the body, unless it has ended. The reader receives what was written, then BodyAborted."""
         if not self.finished:
             self.error = None if self.complete else error
             self._end()
@@ -307,11 +304,11 @@ class Body:
 
     @property
     def ended(self) -> bool:
-        """Nothing more can be read: the reader has had everything, or closed the body."""
+        """Whether the reader has received everything or has closed the body."""
         return self.end is not None
 
     def subscribe_end(self, callback: Callable[[BodyEnd], None]) -> None:
-        """Have ``callback`` called when the body ends for its reader; at once where it has. It must raise nothing."""
+        """Call ``callback`` when the body ends for its reader, or at once if it has. The callback must not raise."""
         if self.end is not None:
             callback(self.end)
         elif self._subscribers is None:
@@ -320,17 +317,17 @@ class Body:
             self._subscribers.append(callback)
 
     def subscribe_left(self, stop: Callable[[], object]) -> None:
-        """Have ``stop`` called if the reader closes the body before the writer has ended it."""
+        """Call ``stop`` if the reader closes the body before the writer has ended it."""
         self.subscribe_end(partial(_if_left, stop))
 
     def available(self) -> int:
-        """How many bytes can be taken now."""
+        """Return the number of bytes that can be taken at the moment."""
         if not self.buffered and self.on_underflow is not None:
             self.on_underflow()
         return self.buffered
 
     def take(self, max_bytes: int) -> bytes:
-        """Up to so many of the bytes that are there, in one piece; b"" where there are none."""
+        """Take at most ``max_bytes`` available bytes. Return b"" if no bytes are available."""
         buffered = self.buffered
         if not buffered or max_bytes <= 0:
             return b""
@@ -350,7 +347,7 @@ class Body:
         return result
 
     def take_view(self, max_bytes: int) -> bytes | memoryview:
-        """As ``take``, but perhaps a view of a part of what was written."""
+        """Take bytes like ``take``, but possibly as a view of a written piece."""
         chunks = self._chunks
         if chunks and type(chunks[0]) is not bytearray and len(chunks[0]) >= max_bytes > 0:
             view = memoryview(chunks.popleft())
@@ -362,7 +359,7 @@ class Body:
         return self.take(max_bytes)
 
     def take_pieces(self) -> list[Piece]:
-        """All that is there."""
+        """Take all available pieces."""
         pieces = list(self._chunks)
         self._chunks.clear()
         if pieces:
@@ -371,7 +368,7 @@ class Body:
         return pieces
 
     def _taken(self) -> None:
-        """Some of what was there is not any more."""
+        """Signal that content was taken."""
         if self.finished:
             if not self.buffered:
                 self._tell_end(BodyEnd.WHOLE if self.error is None else BodyEnd.CUT)
@@ -379,7 +376,7 @@ class Body:
             self._wake_writer()
 
     def _take_some(self, max_bytes: int) -> bytes:
-        """As ``take``, where there is more than is wanted."""
+        """Take less than all available bytes."""
         chunks = self._chunks
         parts: list[Piece] = []
         wanted = max_bytes
@@ -401,7 +398,7 @@ class Body:
         return b"".join(parts)
 
     async def wait_readable(self) -> None:
-        """Wait until there is something to take or the body has ended."""
+        """Wait until the body has data or has ended."""
         self.available()
         while not self.buffered and not self.finished and not self.closed:
             if self._reader_wakeup is None:
@@ -415,14 +412,14 @@ class Body:
                 self.on_read_timeout()
 
     async def receive_some(self, max_bytes: int = CAPACITY) -> bytes:
-        """Up to so many bytes, waiting for the first; b"" at the body's end, or once the reader closed it.
+        """Wait for data and take at most ``max_bytes``. Return b"" if the body has ended or the reader has closed it.
 
-        Raises BodyAborted where the writer ended the body short. Nothing is lost when this is cancelled.
+        Raises BodyAborted if the writer aborted the body. Cancellation loses no data.
         """
         return self.take(max_bytes) if await self._wait_for_some() else b""
 
     async def receive_pieces(self) -> list[Piece]:
-        """All that is there, as ``receive_some`` waits for it; nothing at the end."""
+        """Wait for data like ``receive_some``, and take all of it. Return an empty list at the end."""
         return self.take_pieces() if await self._wait_for_some() else []
 
     async def _wait_for_some(self) -> bool:
@@ -433,12 +430,15 @@ class Body:
         return False
 
     def check(self) -> None:
-        """Raises BodyAborted where the writer ended the body short, unless its reader has closed it."""
+        """Raise BodyAborted if the writer aborted the body and the reader has not closed it."""
         if self.error is not None and not self.closed:
             raise BodyAborted(self.error)
 
     def close(self, reason: HttpError | None = None) -> None:
-        """Want no more of the body, for this reason: what it holds is dropped, and its writer finds it closed."""
+        """Close the body as its reader, for an optional reason.
+
+        The content is discarded, and the writer learns of it.
+        """
         if self.closed:
             return
         self.refusal = reason

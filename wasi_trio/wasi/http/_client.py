@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client, on h11 and trio."""
+"""An HTTP/1.1 client on h11 and trio."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from wasi_trio.wasi.http._messages import Request, Response
 from wasi_trio.wasi.http._request_head import IDEMPOTENT, is_repeatable, request_head
 from wasi_trio.wasi.http._uri import destination
 
-#: bytes of a request's content that are sent before the response is waited for: a socket that is idle holds as much
+#: maximum content, in bytes, that is sent before the client waits for the response; an idle socket buffers as much
 _SMALL = 8 << 10
-#: events handled in a row before other tasks get a turn: a server may send a byte to a chunk
-_BURST = 64
+#: events between checkpoints, because a server may send chunks of one byte
+_CHECKPOINT_INTERVAL = 64
 
 
 @dataclass(slots=True)
 class RequestOptions:
-    """The timeouts of one request, in seconds; None is the client's own default."""
+    """The timeouts of one request, in seconds. None selects the client's default."""
 
     connect_timeout: float | None = None
     first_byte_timeout: float | None = None
     between_bytes_timeout: float | None = None
-    #: where the request may go; it was looked at already, but for the addresses of a host that is not on it by name
+    #: The allow-list for the addresses of the host. Its names were checked before.
     outbound: Outbound | None = None
-    #: where connections are kept for further requests; without, the request has one of its own
+    #: the pool of connections; without it, the request opens a new one
     connections: Connections | None = None
 
     @classmethod
     def from_nanoseconds(cls, connect: int | None, first_byte: int | None, between_bytes: int | None) -> RequestOptions:
-        """The timeouts that a guest gave."""
+        """Convert the timeouts from a guest."""
         given = (connect, first_byte, between_bytes)
         to_connect, to_first_byte, to_next = (None if duration is None else duration / 1e9 for duration in given)
         return cls(to_connect, to_first_byte, to_next)
 
 
 Headers: TypeAlias = list[tuple[str, bytes]]
-#: what answers outgoing requests: the network (``Client.send``), or anything else that can
+#: the function that answers outgoing requests: ``Client.send`` or a replacement
 Send: TypeAlias = Callable[[Request, RequestOptions, trio.Nursery], Awaitable[Response]]
 
 
@@ -57,9 +57,9 @@ Send: TypeAlias = Callable[[Request, RequestOptions, trio.Nursery], Awaitable[Re
 class Client:
     """Sends requests over the network.
 
-    ``tls`` None is the system's trust store. ``timeout`` stands in for each timeout that a request leaves
-    open. ``allow_address`` decides whether an IP address may be connected to. ``max_head`` bounds the bytes
-    of a response's header section, and of its trailer section.
+    ``tls`` None means the system's trust store. ``timeout``, in seconds, replaces each timeout that a request does not
+    set. ``allow_address`` decides whether the client may connect to an IP address. ``max_head`` bounds the bytes of a
+    response's header section, and those of its trailer section.
     """
 
     tls: ssl.SSLContext | None = None
@@ -68,17 +68,17 @@ class Client:
     allow_address: AllowAddress | None = None
 
     async def send(self, request: Request, options: RequestOptions, nursery: trio.Nursery) -> Response:
-        """Send a request and return its response as soon as its header section is there.
+        """Send a request, and return its response when its header section has arrived.
 
-        Both bodies are streamed by a task in ``nursery`` from then on, independently of each other. When the
-        response has ended, the connection is kept if the options say where and both sides allow it (RFC 9112,
-        section 9.3). It is closed otherwise, and when the reader of the response's body closes that, and when
-        this call or, once there is a response, the nursery is cancelled; the request's body is closed
-        with it. Raises HttpError; a failure after the header section aborts the response's body instead.
+        Tasks in ``nursery`` then stream both bodies, independently of each other. After the response has ended, the
+        connection is kept if the options have a pool and both sides allow it (RFC 9112, section 9.3). Otherwise it is
+        closed. It is also closed when the reader closes the response's body, and when this call or, after its return,
+        the nursery is cancelled. Closing the connection closes the request's body. Raises HttpError. A failure after
+        the header section aborts the response's body instead.
 
-        A request is sent a second time, on a new connection, only where the first was a kept one, which its server
-        closed before any of a response, and either none of it had gone out, or it is idempotent and no content of it
-        was taken.
+        A request is retried at most once, on a new connection, under two conditions. A kept connection was closed by
+        its server before any byte of the response. And none of the request was sent, or the request is idempotent
+        and none of its content was taken.
         """
         try:
             exchange = _Exchange(self, request, options)
@@ -89,7 +89,7 @@ class Client:
 
 
 class _Exchange:
-    """One request and its response, on a connection that was kept or on a new one."""
+    """One request and its response, on a kept or a new connection."""
 
     def __init__(self, client: Client, request: Request, options: RequestOptions) -> None:
         self.request = request
@@ -97,26 +97,26 @@ class _Exchange:
         self.options = options
         self.destination = destination(request)
         self.connection: Connection
-        #: where the connection is kept for further requests, if anywhere
+        #: the pool that keeps the connection, if any
         self.connections = options.connections
-        #: around what goes on when there is a response
+        #: the cancel scope of the work after the response's header section
         self.scope = trio.CancelScope()
         self.response_body: Body | None = None
-        #: what the request or the response came to, where they go on at once
+        #: the failure of the concurrent upload or download
         self.failure: HttpError | None = None
-        #: the request has gone out to its end
+        #: the whole request has been sent
         self.sent = False
-        #: the connection is not this exchange's any more
+        #: the pool owns the connection
         self.kept = False
-        #: none of the request's content was taken, so that it can be sent once more
+        #: none of the request's content was taken, so it can be sent again
         self.may_repeat = False
 
     async def begin(self, nursery: trio.Nursery) -> Response:
-        """Send the request and return the response; what is left to do then is done in ``nursery``."""
+        """Send the request and return the response. Tasks in ``nursery`` do the remaining work."""
         body = self.request.body
         try:
             if body.finished and body.error is None and body.trailers is None and body.buffered <= _SMALL:
-                return await self._ask_small(nursery)
+                return await self._send_small(nursery)
             return cast(Response, await nursery.start(self._run))
         except HttpError as error:
             body.close(error)
@@ -133,7 +133,7 @@ class _Exchange:
         return await self.connections.take((self.client, self.destination), self._allows)
 
     async def _new_connection(self) -> Connection:
-        """One of the descriptors that guests may have."""
+        """Open a connection, within the guests' limit of descriptors."""
         secure, host, port = self.destination
         tls = self.client.tls or default_tls_context() if secure else None
         try:
@@ -151,7 +151,7 @@ class _Exchange:
         return self.connections.adopt(connected, key, max_head)
 
     def _allows(self, address: str) -> bool:
-        """Whether the request may go to an IP address: that of a new connection, or of one that was kept."""
+        """Return whether the request may use an IP address, of a new or of a kept connection."""
         outbound, allow = self.options.outbound, self.client.allow_address
         if outbound is not None:
             secure, host, port = self.destination
@@ -168,8 +168,8 @@ class _Exchange:
 
     # ---- a small request ---------------------------------------------------------------------------------
 
-    async def _ask_small(self, nursery: trio.Nursery) -> Response:
-        """Send first and receive then: the system takes so much by itself, and that costs no task."""
+    async def _send_small(self, nursery: trio.Nursery) -> Response:
+        """Send first, then receive. The system buffers a small request, so this needs no task."""
         body = self.request.body
         head_timeout = self._timeout(self.options.first_byte_timeout)
         repeatable = is_repeatable(self.request)
@@ -178,16 +178,16 @@ class _Exchange:
         if connection is not None:
             began = trio.current_time()
             try:
-                return await self._ask_on(connection, content, head_timeout, nursery)
+                return await self._send_on(connection, content, head_timeout, nursery)
             except HttpError as error:
-                # RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1: the server has closed a connection that it had
-                # kept, and may have read the request all the same.
+                # RFC 9110, section 9.2.2, and RFC 9112, section 9.3.1: the server has closed a kept connection, and may
+                # still have read the request.
                 if error.code.case != "connection-terminated" or connection.received or not repeatable:
                     raise
             head_timeout = max(head_timeout - (trio.current_time() - began), 0)
-        return await self._ask_on(await self._new_connection(), content, head_timeout, nursery)
+        return await self._send_on(await self._new_connection(), content, head_timeout, nursery)
 
-    async def _ask_on(
+    async def _send_on(
         self, connection: Connection, content: bytes, head_timeout: float, nursery: trio.Nursery
     ) -> Response:
         self.connection = connection
@@ -195,14 +195,14 @@ class _Exchange:
             request = self._whole_request(content)
             head: h11.Response | None = None
             with trio.move_on_after(head_timeout):
-                # A server that takes no more of it may have answered.
+                # A server that stops reading may have answered.
                 with suppress(trio.BrokenResourceError):
                     await connection.send(request)
                     self.sent = True
                 head = await self._receive_head()
             response, body = self._begin_response(head)
             if not self._take_received(body, response.headers):
-                nursery.start_soon(self._go_on, body, response.headers)
+                nursery.start_soon(self._receive_rest, body, response.headers)
             return response
         except BaseException:
             connection.close()
@@ -217,8 +217,8 @@ class _Exchange:
         except h11.LocalProtocolError:
             raise HttpError("HTTP-request-body-size", len(content)) from None
 
-    async def _go_on(self, body: Body, headers: Headers) -> None:
-        """The rest of a response."""
+    async def _receive_rest(self, body: Body, headers: Headers) -> None:
+        """Receive the rest of a response."""
         try:
             with self.scope:
                 await self._receive_body(body, headers)
@@ -236,14 +236,14 @@ class _Exchange:
     # ---- any other request -------------------------------------------------------------------------------
 
     async def _run(self, *, task_status: trio.TaskStatus[Response]) -> None:
-        """Send and receive at once, as either may be long or wait for the other; the response is the started value."""
+        """Send and receive concurrently, because either may be long. The response is the started value."""
         try:
             with self.scope:
                 kept = await self._kept_connection()
                 if kept is not None:
                     self.may_repeat = True
                     await self._exchange_on(kept, task_status)
-                if kept is None or self._was_lost(kept):
+                if kept is None or self._may_retry(kept):
                     self.failure, self.may_repeat = None, False
                     await self._exchange_on(await self._new_connection(), task_status)
             if self.failure is not None and self.response_body is None:
@@ -256,10 +256,11 @@ class _Exchange:
             if self.response_body is not None:
                 self.response_body.abort(HttpError("connection-terminated"))
 
-    def _was_lost(self, connection: Connection) -> bool:
-        """Whether a kept connection turned out to be closed, and the request may be sent on another.
+    def _may_retry(self, connection: Connection) -> bool:
+        """Return whether the server had closed a kept connection and the request may use another one.
 
-        It is as for a small one. What has not begun to go out may be sent whatever it is.
+        The rules are those of small requests. In addition, any request that was not sent at all may use another
+        connection.
         """
         failure = self.failure
         return (
@@ -272,7 +273,7 @@ class _Exchange:
         )
 
     async def _exchange_on(self, connection: Connection, task_status: trio.TaskStatus[Response]) -> None:
-        """Send and receive; a failure is noted, and the connection closed unless it is kept."""
+        """Send and receive. Record a failure, and close the connection unless it is kept."""
         self.connection = connection
         try:
             async with trio.open_nursery() as nursery:
@@ -281,7 +282,7 @@ class _Exchange:
                     await self._download(task_status)
                 except HttpError as error:
                     self.failure = self.failure or error
-                # A server that has answered in full wants no more of the request.
+                # A server that has answered in full does not need the rest of the request.
                 nursery.cancel_scope.cancel()
             if self.failure is not None and self.response_body is not None:
                 self.response_body.abort(self.failure)
@@ -290,7 +291,7 @@ class _Exchange:
                 connection.close()
 
     async def _upload(self, scope: trio.CancelScope) -> None:
-        """Send the request. What stops it, other than the guest, is for the response to tell."""
+        """Send the request. The response reports failures that are not the guest's."""
         body, stream = self.request.body, self.connection.stream
         send = self.connection.protocol.send
         sent, chunked = 0, True
@@ -301,7 +302,7 @@ class _Exchange:
             pending = send(head) or b""
             while True:
                 if pending and not body.buffered and not body.finished:
-                    # Nothing to send along with it: let it go out before waiting.
+                    # No content is ready to go with the head: send the head before the wait.
                     await stream.send_all(pending)
                     pending = b""
                 chunk = await body.receive_some()
@@ -320,7 +321,7 @@ class _Exchange:
             self.failure = error
             scope.cancel()
         except h11.LocalProtocolError:
-            # Either it is not as long as was announced, or, with no length announced, its trailers are malformed.
+            # The content differs from the announced length or, without one, the trailers are malformed.
             self.failure = HttpError("HTTP-protocol-error") if chunked else HttpError("HTTP-request-body-size", sent)
             scope.cancel()
         except trio.BrokenResourceError:
@@ -329,7 +330,7 @@ class _Exchange:
 
     def _end_of_request(self, chunked: bool) -> h11.EndOfMessage:
         trailers = self.request.body.trailers
-        # Only chunked framing has a place for trailers, and a length among them would contradict it.
+        # Only chunked framing supports trailers, and a length among them would contradict it.
         if not trailers or not chunked:
             return h11.EndOfMessage()
         return h11.EndOfMessage(
@@ -347,7 +348,7 @@ class _Exchange:
     # ---- the response ------------------------------------------------------------------------------------
 
     def _begin_response(self, head: h11.Response | None) -> tuple[Response, Body]:
-        """A response without its content, and the body for that; raises HttpError where it has not come in time."""
+        """Return a response and its empty body. Raises HttpError if the header section is late."""
         if head is None:
             raise HttpError("connection-read-timeout")
         headers = [(name.decode("ascii"), bytes(value)) for name, value in head.headers.raw_items()]
@@ -367,11 +368,11 @@ class _Exchange:
                 return event
 
     def _take_received(self, body: Body, headers: Headers) -> bool:
-        """Put what has come of the content into the body; whether that was all of it, and the exchange is over."""
+        """Move received content into the body. Return whether that was all and the exchange is over."""
         try:
             while (event := self.connection.next_event(in_body=True)) is not None:
                 if isinstance(event, h11.Data):
-                    # There is room: less was received than a body holds.
+                    # The body has room, because a body holds more than one receive.
                     body.write_pieces([event.data])
                 elif isinstance(event, h11.EndOfMessage):
                     self._finish(body, headers, event)
@@ -394,20 +395,20 @@ class _Exchange:
                 try:
                     await body.send_all(event.data)
                 except BodyClosed:
-                    # The reader left together with the last of it, which ends the exchange.
+                    # The reader closed the body while its last data arrived, which ends the exchange.
                     return
                 burst += 1
-                if burst % _BURST == 0:
+                if burst % _CHECKPOINT_INTERVAL == 0:
                     await trio.lowlevel.checkpoint()
             elif isinstance(event, h11.EndOfMessage):
                 if not self.sent and self.connections is not None:
-                    # The last of the request may have gone out in this turn of the loop.
+                    # The last part of the request may be sent in this turn of the loop.
                     await trio.lowlevel.checkpoint()
                 self._finish(body, headers, event)
                 return
 
     def _finish(self, body: Body, headers: Headers, event: h11.EndOfMessage) -> None:
-        # The connection first, so that whoever hears of the end and sends another request finds it.
+        # Keep the connection first, so that a request from a subscriber of the end finds it.
         if self.connections is not None and self.sent:
             self.kept = self.connections.keep(self.connection, headers)
         trailers = [(name.decode("ascii"), bytes(value)) for name, value in event.headers.raw_items()]

@@ -1,4 +1,4 @@
-"""Connections to the origin server of an outgoing request: look-up, TCP and TLS, with failures named as WASI does."""
+"""Connections to the origin server of an outgoing request: DNS, TCP and TLS, with failures as WASI error codes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import trio
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._errors import DNSErrorPayload, HttpError, TLSAlertReceivedPayload
 
-#: seconds after which the next address of a host is tried beside those under way (RFC 8305, section 5)
+#: seconds before the client tries the next address of a host concurrently (RFC 8305, section 5)
 ATTEMPT_DELAY = 0.25
 
-#: decides whether a guest may connect to this IP address
+#: decides whether a guest may connect to an IP address
 AllowAddress = Callable[[str], bool]
 
-#: bytes read at once below TLS
-_TLS_PIECE = 64 << 10
+#: bytes of one read below TLS
+_TLS_READ_SIZE = 64 << 10
 
 
 class Beneath(trio.abc.Stream):
-    """The socket beneath TLS, which can be told not to wait."""
+    """The socket beneath TLS, with a non-blocking mode."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self.socket = stream.socket
-        #: whether receiving waits for bytes; it raises trio.WouldBlock otherwise
+        #: whether a receive waits for bytes; otherwise it raises trio.WouldBlock
         self.waits = True
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if not self.waits:
             raise trio.WouldBlock
-        return bytes(await self._stream.receive_some(max_bytes or _TLS_PIECE))
+        return bytes(await self._stream.receive_some(max_bytes or _TLS_READ_SIZE))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
@@ -48,12 +48,12 @@ class Beneath(trio.abc.Stream):
         await self._stream.aclose()
 
 
-#: what bytes come and go by
+#: a byte stream to a server
 Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[Beneath]"
 
 
 class Connected(NamedTuple):
-    """A stream to a host, and the IP address that it was connected to."""
+    """A stream to a host, and the IP address of its peer."""
 
     stream: Stream
     address: str
@@ -75,7 +75,7 @@ _CASES = {
 
 @functools.lru_cache(maxsize=1)
 def default_tls_context() -> ssl.SSLContext:
-    """TLS as a client, with the system's trust store; made once because loading the store takes milliseconds."""
+    """Return a TLS client context with the system's trust store, cached because loading takes milliseconds."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -84,9 +84,9 @@ def default_tls_context() -> ssl.SSLContext:
 async def connect(
     host: str, port: int, tls: ssl.SSLContext | None, seconds: float, allow_address: AllowAddress | None = None
 ) -> Connected:
-    """A stream to a host, with TLS over it where ``tls`` is a context.
+    """Connect to a host, with TLS if ``tls`` is a context.
 
-    All of it takes at most so many ``seconds``. Raises HttpError. When cancelled, nothing stays open.
+    All steps together take at most ``seconds``. Raises HttpError. Cancellation leaves nothing open.
     """
     looked_up = False
     with trio.move_on_after(seconds):
@@ -105,7 +105,7 @@ async def connect(
 
 
 async def _look_up(host: str, port: int) -> list[tuple[int, Any]]:
-    """The addresses of a host, as (family, socket address), in the resolver's order of preference."""
+    """Resolve a host to (family, socket address) pairs, in the resolver's order of preference."""
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -118,9 +118,9 @@ async def _look_up(host: str, port: int) -> list[tuple[int, Any]]:
 
 
 async def _connect_any(addresses: list[tuple[int, Any]]) -> tuple[trio.socket.SocketType, str]:
-    """A socket connected to the first address that answers, and that address; each gets a head start over the next.
+    """Return a socket connected to the first address that answers, and that address. Each address has a head start.
 
-    Attempts beside the first count among the descriptors that guests may have; the first is its caller's.
+    Attempts after the first count as guests' descriptors. The caller has reserved the descriptor of the first.
     """
     winner: trio.socket.SocketType | None = None
     where = ""
@@ -162,12 +162,12 @@ async def _connect_any(addresses: list[tuple[int, Any]]) -> tuple[trio.socket.So
                     with trio.move_on_after(ATTEMPT_DELAY):
                         await failed.wait()
     except BaseException:
-        # Above all a cancellation that came together with the connection.
+        # For example, a cancellation at the same time as the connection.
         if winner is not None:
             winner.close()
         raise
     if winner is None:
-        # The last says most: where IPv6 is not to be had, the first is about that.
+        # The last failure says most: without IPv6, the first one only reports that.
         raise from_os_error(failures[-1]) from failures[-1]
     return winner, where
 
@@ -177,7 +177,7 @@ async def _handshake(stream: trio.SocketStream, context: ssl.SSLContext, host: s
     try:
         await secure.do_handshake()
     except BaseException as error:
-        # A cancellation too: the socket is closed at once, without TLS's good-bye.
+        # A cancellation too: close the socket at once, without TLS's close_notify.
         stream.socket.close()
         if isinstance(error, trio.BrokenResourceError):
             raise from_broken(error) from error
@@ -186,7 +186,7 @@ async def _handshake(stream: trio.SocketStream, context: ssl.SSLContext, host: s
 
 
 def from_os_error(error: OSError) -> HttpError:
-    """WASI's name for an error of the operating system."""
+    """Return WASI's error for an error of the operating system."""
     case = _CASES.get(error.errno or 0)
     if case is not None:
         return HttpError(case)
@@ -194,7 +194,7 @@ def from_os_error(error: OSError) -> HttpError:
 
 
 def from_broken(error: trio.BrokenResourceError) -> HttpError:
-    """WASI's name for what broke a stream, which trio keeps as the error's cause."""
+    """Return WASI's error for a broken stream. trio keeps the reason as the exception's cause."""
     cause = error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return HttpError("TLS-certificate-error")

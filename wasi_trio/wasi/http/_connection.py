@@ -1,4 +1,4 @@
-"""One connection to an origin server, over which requests go one after the other."""
+"""A connection to an origin server, which carries one request at a time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import trio
 from wasi_trio.wasi.http._connect import Connected, from_broken
 from wasi_trio.wasi.http._errors import HttpError
 
-#: bytes asked of the network at once
+#: bytes of one receive
 RECEIVE_SIZE = 64 << 10
 
 
 class Connection:
-    """A connection, with what HTTP/1.1 is at there. ``key`` says to whom it leads, and on whose terms.
+    """A connection with its HTTP/1.1 state. ``key`` identifies the destination and the client.
 
-    ``on_closed`` is called once it is closed.
+    ``on_closed`` is called once, when the connection is closed.
     """
 
     __slots__ = (
         "_ended",
-        "_file",
+        "_fd",
         "_on_closed",
         "_plain",
         "address",
@@ -44,13 +44,13 @@ class Connection:
         self.key = key
         self.protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_head)
         self.opened_at = trio.current_time()
-        #: when, in trio's time, it is given up unless somebody uses it
+        #: trio's time at which the idle connection expires
         self.idle_until = 0.0
-        #: some of the present request's response has come
+        #: whether any byte of the current response has arrived
         self.received = False
         self._plain = isinstance(connected.stream, trio.SocketStream)
-        self._file = self.socket.fileno()
-        #: its server sends nothing more
+        self._fd = self.socket.fileno()
+        #: the server has closed its direction
         self._ended = False
         self._on_closed: Callable[[], None] | None = on_closed
 
@@ -59,7 +59,7 @@ class Connection:
         return self.stream.socket if isinstance(self.stream, trio.SocketStream) else self.stream.transport_stream.socket
 
     def close(self) -> None:
-        """Close it, at once and without a word: neither TCP nor HTTP has one to wait for."""
+        """Close the connection at once. Neither TCP nor HTTP requires a wait."""
         on_closed, self._on_closed = self._on_closed, None
         if on_closed is not None:
             self.socket.close()
@@ -68,11 +68,11 @@ class Connection:
     # ---- a request and its response ----------------------------------------------------------------------
 
     async def send(self, data: bytes) -> None:
-        """Send data; no checkpoint where the system takes all of it. Raises trio.BrokenResourceError."""
+        """Send data. Not a checkpoint if the system accepts all of it. Raises trio.BrokenResourceError."""
         sent = 0
         if self._plain:
             try:
-                sent = os.write(self._file, data)
+                sent = os.write(self._fd, data)
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -81,20 +81,20 @@ class Connection:
             await self.stream.send_all(memoryview(data)[sent:])
 
     def next_event(self, in_body: bool) -> h11.Event | None:
-        """What the server has said next, of what was received; None where more has to be received.
+        """Return the next event of the received data, or None if more data is necessary.
 
-        ``in_body`` says whether the head of a response was among it. Raises HttpError for what is no response.
+        ``in_body`` tells whether the response's header section was already received. Raises HttpError for invalid data.
         """
         try:
             event = self.protocol.next_event()
         except h11.RemoteProtocolError as error:
-            raise self._no_response(error, in_body) from error
+            raise self._response_error(error, in_body) from error
         if isinstance(event, h11.ConnectionClosed):
-            # Before the request went out.
+            # The connection was closed before the request was sent.
             raise HttpError("connection-terminated")
         return event if isinstance(event, h11.Event) else None
 
-    def _no_response(self, error: h11.RemoteProtocolError, in_body: bool) -> HttpError:
+    def _response_error(self, error: h11.RemoteProtocolError, in_body: bool) -> HttpError:
         if self._ended:
             return HttpError("HTTP-response-incomplete" if self.received else "connection-terminated")
         if error.error_status_hint == 431:
@@ -104,7 +104,7 @@ class Connection:
         return HttpError("HTTP-protocol-error")
 
     async def receive(self, seconds: float = math.inf) -> None:
-        """Receive something for ``next_event``, if only the end, within so many seconds; raises HttpError."""
+        """Receive data, or the end, for ``next_event`` within ``seconds``. Raises HttpError."""
         data: bytes | None = None
         try:
             if seconds == math.inf:
@@ -123,11 +123,11 @@ class Connection:
     async def _receive(self) -> bytes:
         if not self._plain:
             return bytes(await self.stream.receive_some(RECEIVE_SIZE))
-        # Not by the stream: what that does besides costs more than the system call.
+        # Not with the stream, whose overhead exceeds the cost of the system call.
         while True:
-            await trio.lowlevel.wait_readable(self._file)
+            await trio.lowlevel.wait_readable(self._fd)
             try:
-                return os.read(self._file, RECEIVE_SIZE)
+                return os.read(self._fd, RECEIVE_SIZE)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -136,27 +136,27 @@ class Connection:
     # ---- between two requests ----------------------------------------------------------------------------
 
     def next_cycle(self) -> None:
-        """Another request follows."""
+        """Prepare for the next request."""
         self.protocol.start_next_cycle()
         self.received = False
 
     def is_clean(self) -> bool:
-        """Whether both messages of a request have ended, nothing followed, and neither side announced the end."""
+        """Return whether both messages have ended, no data followed, and neither side announced the end."""
         protocol = self.protocol
         return protocol.our_state is protocol.their_state is h11.DONE and protocol.trailing_data == (b"", False)
 
     def is_silent(self) -> bool:
-        """Whether the server has neither closed it nor sent anything that nobody asked for."""
+        """Return whether the server has neither closed the connection nor sent unrequested data."""
         try:
-            os.read(self._file, 1)
+            os.read(self._fd, 1)
         except BlockingIOError:
             return True
         except OSError:
             return False
         return False
 
-    async def holds_nothing(self) -> bool:
-        """Whether TLS has nothing left that came behind the last response, or the server's good-bye."""
+    async def has_empty_tls_buffer(self) -> bool:
+        """Return whether TLS buffers nothing after the last response, neither data nor close_notify."""
         stream = self.stream
         if not isinstance(stream, trio.SSLStream):
             return True

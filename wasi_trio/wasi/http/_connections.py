@@ -1,7 +1,7 @@
-"""Connections to origin servers that are kept for further requests (RFC 9112, section 9.3).
+"""A pool of connections to origin servers (RFC 9112, section 9.3).
 
-Whoever runs a component has one ``Connections``, so a connection never passes from one component to another. A kept
-connection is one of the descriptors that guests may have, and the first to go when those are used up.
+Each application has one ``Connections``, so components never share connections. A kept connection counts as a
+descriptor of guests, and is the first one to close when they run out.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._connect import AllowAddress, Connected
 from wasi_trio.wasi.http._connection import Connection
 
-#: seconds between two looks at the connections that nobody uses
+#: seconds between two inspections of idle connections
 INTERVAL = 1.0
 
-_timeout = re.compile(rb"(?:.*,)?[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\b", re.IGNORECASE).match
+_match_timeout = re.compile(rb"(?:.*,)?[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})\b", re.IGNORECASE).match
 
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """For how long connections are kept, in seconds, and how many.
+    """Limits of kept connections.
 
-    One that nobody uses is closed after ``idle_timeout``; zero keeps none. ``max_age`` counts from the connecting: what
-    is older serves no further request, so that changes in DNS are followed; None is no limit. ``max_idle`` bounds the
-    connections that nobody uses, and ``max_idle_per_host`` those of them to one host and port. The oldest are closed
-    first.
+    An idle connection is closed after ``idle_timeout`` seconds; zero disables the pool. A connection serves no further
+    requests ``max_age`` seconds after it was opened, so that changes in DNS take effect; None means no limit.
+    ``max_idle`` bounds all idle connections, and ``max_idle_per_host`` those to one host and port. The oldest are
+    closed first.
     """
 
-    # Many servers close after 5 s (Node.js, Apache, uvicorn, hypercorn), and a request that is sent just then is lost.
+    # Many servers close after 5 s (Node.js, Apache, uvicorn, hypercorn), and would lose a request sent at that moment.
     idle_timeout: float = 4.0
     max_age: float | None = 60.0
     max_idle: int = 256
@@ -42,47 +42,47 @@ class KeepAlive:
 
 
 class Connections:
-    """Keeps connections between requests; those in use belong to who uses them.
+    """Keeps idle connections between requests. Connections in use belong to their requests.
 
-    A task in ``nursery`` looks after the kept ones, while there are any. When that is cancelled, and at ``close``, they
-    are closed, and no others are kept from then on. For one event loop.
+    A task in ``nursery`` inspects the idle connections, while any exist. Its cancellation and ``close`` close all idle
+    connections, and disable the pool. A pool serves one event loop.
     """
 
     def __init__(self, nursery: trio.Nursery, bounds: KeepAlive | None = None) -> None:
         self.bounds = bounds or KeepAlive()
         self._nursery = nursery
-        #: those that nobody uses, by whom they lead to, the oldest first
+        #: idle connections by their keys, the oldest first
         self._by_key: dict[Hashable, OrderedDict[Connection, None]] = {}
-        #: all of them, those first that nobody has used for longest
+        #: all idle connections, the one that was idle for longest first
         self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._scope: trio.CancelScope | None = None
         self._thread = threading.get_ident()
         self.closed = self.bounds.idle_timeout <= 0
-        #: what is counted: those that are open, those that were opened, and requests on one that was kept
+        #: statistics: connections that are open, connections opened, and requests on kept connections
         self.open = self.opened = self.reused = 0
 
     @property
     def idle(self) -> int:
-        """How many nobody uses."""
+        """The number of idle connections."""
         return len(self._idle)
 
     def adopt(self, connected: Connected, key: Hashable, max_head: int) -> Connection:
-        """A connection that is new, and counted among the descriptors of guests already."""
+        """Return a new connection, which already counts as a descriptor of guests."""
         self.open += 1
         self.opened += 1
-        return Connection(connected, key, max_head, self._closed)
+        return Connection(connected, key, max_head, self._on_closed)
 
-    def _closed(self) -> None:
+    def _on_closed(self) -> None:
         self.open -= 1
         GUESTS.release()
 
     async def take(self, key: Hashable, allow_address: AllowAddress | None) -> Connection | None:
-        """One that is kept, the youngest first, if it is still good and its address is allowed."""
+        """Return the youngest kept connection of the key that is usable and whose address is allowed, or None."""
         while (connections := self._by_key.get(key)) is not None:
             connection = next(reversed(connections))
             self._remove(connection)
             try:
-                if self._is_good(connection, allow_address) and await connection.holds_nothing():
+                if self._is_good(connection, allow_address) and await connection.has_empty_tls_buffer():
                     self.reused += 1
                     connection.next_cycle()
                     return connection
@@ -97,19 +97,19 @@ class Connections:
         return (
             now < connection.idle_until
             and connection.is_silent()
-            # What is allowed was asked when it was connected; whoever asks now may be allowed less.
+            # The address was allowed when it was opened, but this request may have fewer rights.
             and (allow_address is None or allow_address(connection.address))
         )
 
     def keep(self, connection: Connection, headers: list[tuple[str, bytes]]) -> bool:
-        """Keep a connection whose response had these headers, if that may be; whether it is kept.
+        """Keep a connection after a response with these headers, if possible. Return whether it is kept.
 
-        One that is not stays with the caller.
+        Otherwise the caller still owns it.
         """
         if self.closed or not connection.is_clean():
             return False
         now, bounds = trio.current_time(), self.bounds
-        seconds = min(bounds.idle_timeout, _announced(headers))
+        seconds = min(bounds.idle_timeout, _announced_timeout(headers))
         connection.idle_until = now + seconds
         if bounds.max_age is not None:
             connection.idle_until = min(connection.idle_until, connection.opened_at + bounds.max_age)
@@ -123,19 +123,19 @@ class Connections:
             self._drop(next(iter(self._idle)))
         if self._scope is None:
             self._scope = trio.CancelScope()
-            GUESTS.spare[self] = self._give_one
-            self._nursery.start_soon(self._look_after, self._scope)
+            GUESTS.spare[self] = self._close_one
+            self._nursery.start_soon(self._close_expired, self._scope)
         return True
 
     def close(self) -> None:
-        """Close what is kept, and keep nothing more."""
+        """Close all idle connections, and disable the pool."""
         self.closed = True
         self._drop_all()
         if self._scope is not None:
             self._scope.cancel()
 
-    async def _look_after(self, scope: trio.CancelScope) -> None:
-        """Close those whose time is over, and those that their servers have closed."""
+    async def _close_expired(self, scope: trio.CancelScope) -> None:
+        """Close connections that have expired or that their servers have closed."""
         try:
             with scope:
                 while self._idle:
@@ -167,19 +167,19 @@ class Connections:
         for connection in list(self._idle):
             self._drop(connection)
 
-    def _give_one(self) -> bool:
-        """Close one, as somebody needs a descriptor; whether one was closed. Sockets are closed on their loop alone."""
+    def _close_one(self) -> bool:
+        """Close one idle connection to free a descriptor, on this loop's thread only. Return whether one was closed."""
         if not self._idle or threading.get_ident() != self._thread:
             return False
         self._drop(next(iter(self._idle)))
         return True
 
 
-def _announced(headers: list[tuple[str, bytes]]) -> float:
-    """For how long a connection may be idle as its server announces it: half of that, since it counts by itself."""
+def _announced_timeout(headers: list[tuple[str, bytes]]) -> float:
+    """Return half of the idle time that the server announces, because the server's clock starts earlier."""
     for name, value in headers:
         if name.lower() == "keep-alive":
-            match = _timeout(value)
+            match = _match_timeout(value)
             if match is not None:
                 return int(match[1]) / 2
     return float("inf")

@@ -1,4 +1,4 @@
-"""What HTTP is to the guests of one application, and what one instance of them has under way."""
+"""HTTP options of an application, and the HTTP state of one instance."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ def _network() -> Send:
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """What stays the same from one guest instance to the next.
+    """HTTP options that all guest instances share.
 
-    ``send`` answers outgoing requests: the network, or whatever a test puts in its place. It raises HttpError
-    to fail one; any other exception ends the instance. Its nursery lasts as long as the tasks in it, and is
-    cancelled when the guest drops the request, or the instance ends.
+    ``send`` answers outgoing requests: over the network, or as a test decides. It raises HttpError to fail a request.
+    Other exceptions are logged, and fail the request as well. It receives a nursery, which lasts as long as the tasks
+    in it. The nursery is cancelled when the guest drops the request or the instance ends.
 
-    ``allow`` says whether a guest may make a request at all. ``max_outgoing`` bounds those that one instance
-    may have under way, each counted until its response has ended. ``keep_alive`` bounds the connections that
-    whoever runs the component keeps between requests.
+    ``allow`` decides whether a guest may send a request at all. ``max_outgoing`` bounds the concurrent requests of one
+    instance; each counts until its response has ended. ``keep_alive`` limits the kept connections of the application.
     """
 
     send: Send = field(default_factory=_network)
@@ -49,9 +48,9 @@ class HttpContext:
         connections: Connections | None = None,
     ) -> None:
         self.options = options
-        #: where connections are kept from one request to the next, if anywhere
+        #: the pool of connections, if any
         self.connections = connections
-        #: where requests may go
+        #: the allow-list of destinations
         self.outbound = outbound
-        #: outgoing requests under way
+        #: the number of outgoing requests in progress
         self.outgoing = 0

@@ -1,4 +1,4 @@
-"""The ``error-code`` of wasi:http/types, which WASI 0.2 and 0.3 spell alike."""
+"""The ``error-code`` of wasi:http/types, which is the same in WASI 0.2 and 0.3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wasi_trio.component._values import Variant
 
 
 class DNSErrorPayload(NamedTuple):
-    """What is known of a failed name look-up: the resolver's ``rcode`` and the extended ``info-code`` of RFC 8914."""
+    """The details of a DNS failure: the resolver's ``rcode`` and the extended ``info-code`` of RFC 8914."""
 
     rcode: str | None = None
     info_code: int | None = None
@@ -23,17 +23,17 @@ class TLSAlertReceivedPayload(NamedTuple):
 
 
 class FieldSizePayload(NamedTuple):
-    """A header or trailer that was too large."""
+    """The name and size of a field that was too large."""
 
     field_name: str | None = None
     field_size: int | None = None
 
 
 class HttpError(Exception):
-    """An HTTP exchange failed; ``code`` is the case of ``error-code`` that says how.
+    """A failure of an HTTP exchange. ``code`` is an ``error-code``.
 
-    ``HttpError("connection-refused")`` and ``HttpError("internal-error", "why")`` both work: the second
-    argument is the payload of the case.
+    The second argument is the payload of the case, if it has one: ``HttpError("connection-refused")``,
+    ``HttpError("internal-error", "why")``.
     """
 
     def __init__(self, case: str, value: Any = None) -> None:
@@ -42,5 +42,5 @@ class HttpError(Exception):
 
     @classmethod
     def of(cls, code: Variant) -> HttpError:
-        """The error for an ``error-code`` that came from a guest."""
+        """Return the error for an ``error-code`` from a guest."""
         return cls(code.case, code.value)

@@ -1,4 +1,4 @@
-"""Header and trailer fields: what WASI admits as one, and the multimap that holds them (RFC 9110, section 5)."""
+"""Header and trailer fields: the rules of WASI, and the multimap that holds them (RFC 9110, section 5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from wasi_trio.component._account import FREE, Account, Charge, OverBudget
 
-#: fields a guest can neither set nor see: they belong to the connection or to the host that owns it
+#: fields that guests cannot set or see, because they belong to the connection or to the host
 FORBIDDEN = frozenset(
     {
         "connection",
@@ -24,9 +24,9 @@ FORBIDDEN = frozenset(
     }
 )
 
-#: bytes that one set of fields may hold, each field counted with ``FIELD_OVERHEAD``
+#: maximum bytes of one set of fields; each field counts ``FIELD_OVERHEAD`` in addition
 MAX_SIZE = 128 << 10
-#: what a field counts beyond its name and value, as in RFC 9113, section 6.5.2; so it bounds their number too
+#: the overhead of one field, as in RFC 9113, section 6.5.2, which also bounds the number of fields
 FIELD_OVERHEAD = 32
 
 _token = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+").fullmatch
@@ -35,15 +35,15 @@ _digits = re.compile(rb"[0-9]{1,20}").fullmatch
 
 
 def is_token(text: str) -> bool:
-    """Whether this is a ``token`` (RFC 9110, section 5.6.2): a field's name or a method."""
+    """Return whether the text is a ``token`` (RFC 9110, section 5.6.2), as field names and methods are."""
     return _token(text) is not None
 
 
 class FieldError(Exception):
     """A change to a set of fields was refused.
 
-    ``reason`` is a case of WASI's ``header-error``: ``invalid-syntax``, ``forbidden``, ``immutable`` or
-    (0.3 only) ``size-exceeded``.
+    ``reason`` is a case of WASI's ``header-error``: ``invalid-syntax``, ``forbidden``, ``immutable`` or (0.3 only)
+    ``size-exceeded``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -52,38 +52,38 @@ class FieldError(Exception):
 
 
 def parse_content_length(value: bytes) -> int:
-    """The length a ``content-length`` value gives; ValueError unless it is ``1*DIGIT`` and fits a u64."""
+    """Return the length of a ``content-length`` value. Raises ValueError unless it is ``1*DIGIT`` and fits a u64."""
     if _digits(value) is None or (length := int(value)) >= 1 << 64:
         raise ValueError(f"not a content-length: {value!r}")
     return length
 
 
 class FieldMap:
-    """An ordered multimap of fields. Names compare without case; all values of a field go by its first spelling.
+    """An ordered multimap of fields. Names are case-insensitive. All values of a field share its first spelling.
 
-    A change to an immutable map, or one that breaks a rule, raises FieldError and leaves the map as it was. So does one
-    for which there is no memory in the account that the map is counted in, if any (``bill``).
+    A change of an immutable map, or one that violates a rule, raises FieldError and leaves the map unchanged. So does a
+    change that exceeds the memory of the map's account (``bill``).
     """
 
     __slots__ = ("_account", "_charge", "_counted", "_entries", "_spellings", "immutable", "size")
 
-    #: the bounds for one map
+    #: the limits of a map
     max_size: ClassVar[int] = MAX_SIZE
     forbidden: ClassVar[frozenset[str]] = FORBIDDEN
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, bytes]] = []
-        #: how each name that is there was first spelled, by the name in lower case; None where that is to be found out
+        #: the first spelling of each name, by its lower-case form; None if it must be computed
         self._spellings: dict[str, str] | None = {}
         self.size = 0
         self.immutable = False
         self._account: Account | None = None
         self._charge: Charge | None = None
-        #: the size from which it has to be counted anew
+        #: the size from which the map must be charged again
         self._counted = sys.maxsize
 
     def bill(self, account: Account) -> None:
-        """Count the map in an account from here on. Raises OverBudget."""
+        """Charge the map to an account. Raises OverBudget."""
         if self._account is None:
             self._account = account
             self._counted = FREE
@@ -100,9 +100,9 @@ class FieldMap:
 
     @classmethod
     def received(cls, entries: Iterable[tuple[str, bytes]], *, counted: bool = True) -> Self:
-        """An immutable map of what a peer sent, without the fields that are not for guests.
+        """Return an immutable map of fields from a peer, without the fields that guests cannot see.
 
-        It need not be ``counted`` where there is one for each request that an instance is given.
+        ``counted`` may be false if an instance receives only one such map for each of its requests.
         """
         fields = cls()
         forbidden = cls.forbidden
@@ -113,15 +113,15 @@ class FieldMap:
         return fields
 
     def items(self) -> list[tuple[str, bytes]]:
-        """All fields, in order, as a list that later changes do not touch."""
+        """Return all fields in order, as a new list."""
         return self._entries.copy()
 
     def for_wire(self) -> list[tuple[str, bytes]]:
-        """All fields, in order, with the whitespace around values removed that is no part of them."""
+        """Return all fields in order, without the optional whitespace around values."""
         return [(name, value.strip(b" \t")) for name, value in self._entries]
 
     def values(self, name: str) -> list[bytes]:
-        """The values of one field, in order; none where it is absent."""
+        """Return the values of a field in order. The list is empty if the field is absent."""
         key = name.lower()
         return [value for other, value in self._entries if other.lower() == key]
 
@@ -130,7 +130,7 @@ class FieldMap:
         return any(other.lower() == key for other, _ in self._entries)
 
     def add(self, name: str, value: bytes) -> None:
-        """Append a value to those of a field."""
+        """Append a value to a field."""
         key = self._writable(name)
         self._check(key, value)
         if self._spellings is None:
@@ -144,7 +144,7 @@ class FieldMap:
         self._entries.append((name, value))
 
     def replace(self, name: str, values: list[bytes]) -> None:
-        """Make these the values of a field; they stand where its first value stood. Without values it is removed."""
+        """Set the values of a field, at the position of its first value. An empty list removes the field."""
         key = self._writable(name)
         if FIELD_OVERHEAD * len(values) > self.max_size:
             raise FieldError("size-exceeded")
@@ -163,7 +163,7 @@ class FieldMap:
         self._assign(kept)
 
     def remove(self, name: str) -> list[bytes]:
-        """Remove a field; its values."""
+        """Remove a field and return its values."""
         key = self._writable(name)
         removed = [value for other, value in self._entries if other.lower() == key]
         if removed:
@@ -171,7 +171,7 @@ class FieldMap:
         return removed
 
     def content_length(self) -> int | None:
-        """The length these headers announce; FieldError where it is no number, or several disagree."""
+        """Return the announced length. Raises FieldError if it is not a number, or if several values differ."""
         try:
             lengths = {parse_content_length(value) for value in self.values("content-length")}
         except ValueError:
@@ -181,7 +181,7 @@ class FieldMap:
         return lengths.pop() if lengths else None
 
     def copy_into(self, other: FieldMap) -> None:
-        """Give another, empty map the fields of this one; FieldError where they are more than it may hold."""
+        """Copy the fields into another map, which is empty. Raises FieldError if they exceed its limits."""
         other._assign(self._entries.copy())
 
     def _writable(self, name: str) -> str:
@@ -215,7 +215,7 @@ class FieldMap:
         self._spellings = None
 
     def _admit(self, size: int) -> None:
-        """The map is to have this size."""
+        """Accept a new size, or raise FieldError."""
         if size > self.max_size:
             raise FieldError("size-exceeded")
         if size > self._counted:

@@ -1,4 +1,4 @@
-"""What the ``fields`` resources of WASI 0.2 and 0.3 have alike."""
+"""The ``fields`` resource, as far as WASI 0.2 and 0.3 share it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DONE: Ok[None] = Ok(None)
 
 
 class GuestFields(FieldMap):
-    """Headers or trailers. Those of a message are immutable and may be behind several handles at once."""
+    """Headers or trailers. Those of a message are immutable, and several handles may refer to them."""
 
     __slots__ = ()
 
@@ -63,5 +63,5 @@ class GuestFields(FieldMap):
 
     @classmethod
     def _refused(cls, error: FieldError) -> Err[Variant]:
-        """The ``header-error``."""
+        """Return the ``header-error`` of an error."""
         return Err(Variant(error.reason))

@@ -1,12 +1,12 @@
-"""Which messages have content, and of what length it may be (RFC 9110, sections 6.4.1 and 8.6)."""
+"""Rules on content and its length (RFC 9110, sections 6.4.1 and 8.6)."""
 
 from __future__ import annotations
 
 
 def may_have_content(method: str, status: int) -> bool:
-    """Whether the response with this status to a request with this method has content.
+    """Return whether the response with this status to a request with this method has content.
 
-    The response to HEAD is the head of that to GET, and what it and 304 announce is the length of what is not sent.
+    Responses to HEAD and responses with status 304 announce the length of content that they do not have.
     """
     if status < 200 or status in (204, 304) or method == "HEAD":
         return False
@@ -14,12 +14,12 @@ def may_have_content(method: str, status: int) -> bool:
 
 
 def may_announce_length(method: str, status: int) -> bool:
-    """Whether that response may have a ``content-length`` at all, be it of content or of what is not sent."""
+    """Return whether that response may have a ``content-length``, even if it has no content."""
     return status >= 200 and status != 204 and not _opens_tunnel(method, status)
 
 
 def response_headers(method: str, status: int, headers: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """The headers of that response, without the length that it must not have."""
+    """Return the headers of that response, without a ``content-length`` that it must not have."""
     if may_announce_length(method, status):
         return headers
     return [field for field in headers if field[0].lower() != "content-length"]
@@ -30,10 +30,10 @@ def _opens_tunnel(method: str, status: int) -> bool:
 
 
 class ContentLength:
-    """Holds the content of a message to the length that its headers announce.
+    """Checks the content of a message against its announced length.
 
-    ``expected`` is that length, None where they announce none. ``applies`` says whether the message has content; None
-    that it remains to be seen, as for a response that has not been given to the request that it answers.
+    ``expected`` is that length, or None if the headers announce none. ``applies`` tells whether the message has
+    content. None means that it is unknown, as for a response that has no request yet.
     """
 
     __slots__ = ("applies", "expected", "written")
@@ -44,18 +44,18 @@ class ContentLength:
         self.written = 0
 
     def add(self, size: int) -> bool:
-        """Account for so many more bytes; false where there are more now than were announced."""
+        """Count written bytes. Return false if they exceed the announced length."""
         self.written += size
         return self.expected is None or self.applies is False or self.written <= self.expected
 
     @property
     def reached(self) -> bool:
-        """Whether all that was announced is written."""
+        """Whether all announced bytes are written."""
         return self.written == self.expected
 
     @property
     def wrong(self) -> bool:
-        """Whether content that ends here is of another length. As long as nothing is written it may be that of HEAD."""
+        """Whether content that ends here has the wrong length. Without content, it may be a response to HEAD."""
         if self.expected is None or self.applies is False or (self.applies is None and not self.written):
             return False
         return self.written != self.expected

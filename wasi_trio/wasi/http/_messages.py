@@ -1,4 +1,4 @@
-"""Requests and responses as guests, servers and the network exchange them here, whichever WASI a guest speaks."""
+"""Requests and responses, as guests of all WASI versions, servers and the network exchange them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from wasi_trio.wasi.http._body import Body
 class Request:
     """An HTTP request.
 
-    ``headers`` keeps order and, as far as the origin knew it, the case of names. ``path_with_query`` None is
-    an empty path.
+    ``headers`` keeps the order of fields and, if the origin preserves it, the case of names. ``path_with_query`` None
+    is an empty path.
     """
 
     __slots__ = ("authority", "body", "headers", "method", "path_with_query", "scheme")
@@ -36,7 +36,7 @@ class Request:
 
 
 class Response:
-    """An HTTP response whose body may still be on its way."""
+    """An HTTP response, whose body may still be in transfer."""
 
     __slots__ = ("body", "headers", "status")
 

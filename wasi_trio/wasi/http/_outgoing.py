@@ -1,4 +1,4 @@
-"""The requests that guests make, each a task of its instance."""
+"""Outgoing requests of guests, each a task of its instance."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ log = get_logger("wasi_trio")
 
 
 class PendingResponse:
-    """A request under way; ``outcome`` is None until it has its response, or has failed."""
+    """A request in progress. ``outcome`` is None until it has a response or has failed."""
 
     __slots__ = ("_event", "outcome", "scope")
 
     def __init__(self) -> None:
         self.outcome: Response | HttpError | None = None
-        #: what the request's task runs in
+        #: the cancel scope of the request's task
         self.scope = trio.CancelScope()
         self._event = trio.Event()
 
     def settle(self, outcome: Response | HttpError) -> None:
-        """The request has its response, or has failed."""
+        """Set the response or the failure of the request."""
         self.outcome = outcome
         self._event.set()
 
     async def wait_outcome(self) -> None:
-        """Return once there is an outcome, at once if there is."""
+        """Wait for the outcome."""
         if self.outcome is None:
             await self._event.wait()
 
@@ -48,7 +48,7 @@ def start(
     timeouts: RequestOptions,
     pending: PendingResponse,
 ) -> None:
-    """Carry out a request in a task of ``nursery``, unless the options forbid it: that raises HttpError."""
+    """Start a request in a task of ``nursery``. Raises HttpError if the options forbid it."""
     if nursery is None or not (http.options.allow is None or http.options.allow(request)):
         raise HttpError("HTTP-request-denied")
     if http.outgoing >= http.options.max_outgoing:
@@ -60,7 +60,7 @@ def start(
 
 
 def check(outbound: Outbound, request: Request) -> None:
-    """Raise HttpError for a request that an allow-list denies, whatever the addresses of its host are."""
+    """Raise HttpError if an allow-list denies a request, regardless of the addresses of its host."""
     secure, host, port = destination(request)
     scheme = "https" if secure else "http"
     if plain_address(host) is not None:
@@ -71,7 +71,7 @@ def check(outbound: Outbound, request: Request) -> None:
         raise HttpError("HTTP-request-denied")
 
 
-def _break_off(pending: PendingResponse) -> None:
+def _fail_pending(pending: PendingResponse) -> None:
     error = HttpError("internal-error")
     if isinstance(pending.outcome, Response):
         pending.outcome.body.abort(error)
@@ -82,7 +82,7 @@ def _break_off(pending: PendingResponse) -> None:
 async def _perform(
     http: HttpContext, request: Request, timeouts: RequestOptions, pending: PendingResponse, sent: Sent | None
 ) -> None:
-    """Carry out a request, in a nursery of its own that is left when its response has ended."""
+    """Perform a request in its own nursery, which ends with the response."""
     try:
         with pending.scope:
             async with trio.open_nursery() as nursery:
@@ -96,14 +96,14 @@ async def _perform(
     except BaseException as error:
         failure, passing = split(error)
         if failure is not None:
-            log.error("the function failed that answers guests' requests", exc_info=failure)
-            _break_off(pending)
+            log.error("The function that answers outgoing requests failed", exc_info=failure)
+            _fail_pending(pending)
         if passing is not None:
             raise passing from None
     finally:
         http.outgoing -= 1
         if sent is not None:
             sent.ended(pending.outcome)
-        # Nobody is left to read the request, unless what answered it gave the content back as the response's.
+        # The request has no reader, unless its content became that of the response.
         if not (isinstance(pending.outcome, Response) and pending.outcome.body is request.body):
             request.body.close(pending.outcome if isinstance(pending.outcome, HttpError) else None)

@@ -1,4 +1,4 @@
-"""The header section of a request as HTTP/1.1 has it."""
+"""The header section of a request in HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from wasi_trio.wasi.http._fields import FORBIDDEN
 from wasi_trio.wasi.http._messages import Request
 from wasi_trio.wasi.http._uri import encode_target
 
-#: methods for which even an empty request states its length (RFC 9110, section 8.6)
+#: methods whose requests state the length of empty content (RFC 9110, section 8.6)
 _METHODS_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
-#: those that mean the same when they are repeated (RFC 9110, section 9.2.2)
+#: idempotent methods (RFC 9110, section 9.2.2)
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 def request_head(request: Request, size: int, keep: bool) -> tuple[h11.Request, bool]:
-    """The request's header section, and whether its body is chunked.
+    """Return the request's header section, and whether its content is chunked.
 
-    ``size`` is that of the content that is there. ``keep`` says that the connection is for further requests.
+    ``size`` is the size of the available content. ``keep`` tells whether the connection may be kept.
 
-    Raises HttpError where it cannot be sent.
+    Raises HttpError if the request cannot be sent.
     """
     target = encode_target(request.path_with_query or "/")
     if target.startswith("?"):
@@ -50,9 +50,9 @@ def request_head(request: Request, size: int, keep: bool) -> tuple[h11.Request, 
 
 
 def is_repeatable(request: Request) -> bool:
-    """Whether the request may be sent once more where nobody knows whether the server has seen it: it is idempotent.
+    """Return whether the request may be sent again if the server may have received it.
 
-    One with content is not among them, though HTTP would admit that: the content is gone once it is sent.
+    HTTP permits that for all idempotent requests. A request with content is excluded, because its content is gone.
     """
     body = request.body
     return (

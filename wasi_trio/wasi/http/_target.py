@@ -1,4 +1,4 @@
-"""Methods, schemes, and what a guest says of where its request goes, in the words of wasi:http."""
+"""Methods, schemes and targets of guests' requests, in terms of wasi:http."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from wasi_trio.wasi.http._uri import is_path_with_query, is_scheme, split_author
 _DONE: Ok[None] = Ok(None)
 _REFUSED: Err[None] = Err(None)
 
-#: bytes, counted as characters, of a path with its query and of an authority: what the URIs of wasmtime's HTTP library
-#: may have in all
+#: maximum length of a path with its query, and of an authority; the URIs of wasmtime's HTTP library have this limit
 MAX_URI = 65_534
-#: bytes of a method
+#: maximum bytes of a method
 MAX_METHOD = 1024
 
 _METHODS = {
@@ -24,35 +23,35 @@ _SCHEMES = {"http": Variant("HTTP"), "https": Variant("HTTPS")}
 
 
 def method_variant(method: str) -> Variant:
-    """WIT's ``method`` for one of HTTP's."""
+    """Return WIT's ``method`` for a method of HTTP."""
     return _METHODS.get(method) or Variant("other", method)
 
 
 def scheme_variant(scheme: str) -> Variant:
-    """WIT's ``scheme`` for one of a URI."""
+    """Return WIT's ``scheme`` for the scheme of a URI."""
     return _SCHEMES.get(scheme.lower()) or Variant("other", scheme)
 
 
 def method_text(variant: Variant) -> str:
-    """The ``method`` as HTTP spells it."""
+    """Return HTTP's spelling of a ``method``."""
     return str(variant.value) if variant.case == "other" else variant.case.upper()
 
 
 def scheme_text(variant: Variant | None) -> str:
-    """The ``scheme`` as a URI spells it; https where there is none."""
+    """Return the URI spelling of a ``scheme``; the default is https."""
     if variant is None:
         return "https"
     return str(variant.value) if variant.case == "other" else variant.case.lower()
 
 
 class RequestTarget:
-    """Method, path, scheme and authority of a request that a guest makes, and the checks on them.
+    """Method, path, scheme and authority of a guest's request, with their checks.
 
-    What WIT has a case for is that case, however the guest spelled it: a method has one spelling, a scheme is the same
-    in upper and lower case. An empty path is the root of what has an authority (RFC 9110, section 4.2.3).
+    A method or scheme that WIT has a case for becomes that case. Methods are case-sensitive, schemes are not. With an
+    authority, an empty path is the root (RFC 9110, section 4.2.3).
     """
 
-    # No slots: classes with slots of their own could not have this as a second base.
+    # No slots, because a class with slots of its own could not inherit this as a second base.
     _method: Variant = _METHODS["GET"]
     _path_with_query: str | None = None
     _scheme: Variant | None = None
@@ -61,7 +60,7 @@ class RequestTarget:
     _charge: Charge | None = None
 
     def bill(self, account: Account) -> None:
-        """Count what the target is set to from here on in an account."""
+        """Charge the target to an account from its next change on."""
         self._account = account
 
     def _count(self) -> None:

@@ -1,4 +1,4 @@
-"""The parts of a URI that a guest names a request's target with (RFC 3986)."""
+"""The parts of a URI that identify a request's target (RFC 3986)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wasi_trio.wasi.http._fields import is_token
 from wasi_trio.wasi.http._messages import Request
 
 _scheme = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,63}").fullmatch
-# RFC 3986 has fewer characters, and wants the others percent-encoded. Clients send them as they are all the same, and
-# servers take them: those that the WHATWG's URL Standard leaves as they are, and here and there a path with JSON in it.
+# RFC 3986 allows fewer characters and requires percent-encoding for others. Clients send them unencoded all the same,
+# and servers accept them: the characters that the WHATWG's URL Standard does not encode, and JSON in some paths.
 _path_with_query = re.compile(r"[!\"$-;=@-_a-~\x80-\U0010ffff]*(?:\?[!$-;=?-_a-~\x80-\U0010ffff]*)?").fullmatch
 _target = re.compile(r"(?:\*|[/?].*)?", re.DOTALL).fullmatch
-#: what a request line can have, which is visible ASCII, is not encoded a second time
+#: visible ASCII, which a request line may contain, is not encoded again
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 _authority = re.compile(
     r"(?:(?P<userinfo>(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*)@)?"
@@ -30,39 +30,39 @@ def is_scheme(text: str) -> bool:
 
 
 def is_path_with_query(text: str) -> bool:
-    """Whether this is a path, relative or not, with a query or none; characters beyond ASCII may be in it."""
+    """Return whether the text is a path, absolute or relative, with an optional query. Non-ASCII is allowed."""
     return _path_with_query(text) is not None
 
 
 def is_target(text: str) -> bool:
-    """Whether this can follow an authority, and so be sent: nothing, ``*``, a query, or a path from the root on."""
+    """Return whether the text can follow an authority: nothing, ``*``, a query, or an absolute path."""
     return is_path_with_query(text) and _target(text) is not None
 
 
 def encode_target(text: str) -> str:
-    """A target as a request line has it: what is beyond ASCII is percent-encoded (RFC 3987, section 3.1)."""
+    """Return a target for a request line, with non-ASCII characters percent-encoded (RFC 3987, section 3.1)."""
     return text if text.isascii() else quote(text, safe=_VISIBLE)
 
 
 def split_authority(text: str) -> tuple[str | None, str, int | None]:
-    """The user information, host (an IPv6 address without its brackets) and port of an authority.
+    """Split an authority into user information, host (without the brackets of IPv6) and port.
 
-    Raises ValueError where it is not a well-formed authority with a host.
+    Raises ValueError unless it is a well-formed authority with a host.
     """
     match = _authority(text)
     if match is None:
-        raise ValueError(f"not an authority: {text[:100]!r}")
+        raise ValueError(f"invalid authority: {text[:100]!r}")
     literal = match["literal"]
     if literal is not None:
         ipaddress.IPv6Address(literal)
     port = int(match["port"]) if match["port"] is not None else None
     if port is not None and port > 65535:
-        raise ValueError(f"not a port: {port}")
+        raise ValueError(f"invalid port: {port}")
     return match["userinfo"], literal or match["name"], port
 
 
 class Destination(NamedTuple):
-    """Where a request goes."""
+    """The destination of a request."""
 
     secure: bool
     host: str
@@ -70,11 +70,11 @@ class Destination(NamedTuple):
 
 
 def destination(request: Request) -> Destination:
-    """Where an outgoing request goes, https being the default; raises HttpError where it cannot be sent at all."""
+    """Return the destination of an outgoing request. The default scheme is https. Raises HttpError."""
     scheme = (request.scheme or "https").lower()
     if scheme not in ("http", "https"):
         raise HttpError("HTTP-protocol-error")
-    # CONNECT would turn the connection into a tunnel, which a request and its response cannot express.
+    # CONNECT would create a tunnel, which a request and a response cannot represent.
     if not is_token(request.method) or request.method == "CONNECT":
         raise HttpError("HTTP-request-method-invalid")
     try:

@@ -1,1 +1,1 @@
-"""Where the buckets of wasi:keyvalue are kept: in memory, in a SQLite file, in Redis or Valkey."""
+"""Stores for the buckets of wasi:keyvalue: memory, SQLite, Redis or Valkey."""

@@ -1,4 +1,4 @@
-"""What a bucket can do, whatever keeps it, and the bounds that hold for each."""
+"""The interface of buckets and stores, and the limits of all of them."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ from typing import Final, NamedTuple, Protocol
 
 from wasi_trio.component._account import Budget
 
-#: the most bytes of a key, in UTF-8
+#: maximum bytes of a key in UTF-8
 MAX_KEY: Final = 1024
-#: the most bytes of a value, unless an embedder or the command line says otherwise
+#: default maximum bytes of a value
 MAX_VALUE: Final = 1 << 20
-#: the most keys of one page of a listing, and the bytes of keys after which it ends
+#: maximum keys of one page, and the bytes of keys that end a page
 PAGE: Final = 1000
 PAGE_BYTES: Final = 256 << 10
-#: the most keys of one batch, and the most bytes of the values that one gives
+#: maximum keys of one batch, and maximum bytes of the values that one batch returns
 MAX_BATCH: Final = 1000
-MAX_ANSWER: Final = 8 << 20
-#: seconds that an operation may take, unless an embedder or the command line says otherwise
+MAX_BATCH_BYTES: Final = 8 << 20
+#: default maximum seconds of an operation
 TIMEOUT: Final = 5.0
 
 _decimal = re.compile(rb"-?[0-9]{1,20}").fullmatch
 
 
 class StoreError(Exception):
-    """An operation has failed. The guest is told the message, which names nothing of the host's."""
+    """An operation failed. Guests see the message, so it contains no details of the host."""
 
 
-#: the messages of failures that all kinds of stores have
+#: messages of failures that all stores have
 TOO_LATE: Final = "the store did not answer in time"
 UNREACHABLE: Final = "the store cannot be reached"
-NO_NUMBER: Final = "the value is not a whole number, or the sum is out of range"
-TOO_MUCH: Final = f"the values are more than {MAX_ANSWER >> 20} MiB together"
+NOT_A_NUMBER: Final = "the value is not a whole number, or the sum is out of range"
+TOO_LARGE: Final = f"the values exceed {MAX_BATCH_BYTES >> 20} MiB together"
 
 
 class Page(NamedTuple):
-    """Keys of a listing, and where to go on; None for the cursor where there are no more."""
+    """Keys of a listing, and the cursor of the next page, or None for the last page."""
 
     keys: list[str]
     cursor: int | None
 
 
 class Numbers(NamedTuple):
-    """The whole numbers that a counter may have."""
+    """The range of a counter."""
 
     least: int
     most: int
 
 
-#: those of ``increment`` in wasi:keyvalue 0.2.0-draft and -draft2
+#: the ranges of ``increment`` in wasi:keyvalue 0.2.0-draft and -draft2
 UNSIGNED = Numbers(0, (1 << 64) - 1)
 SIGNED = Numbers(-(1 << 63), (1 << 63) - 1)
 
 
 class Bucket(Protocol):
-    """Keys and values that are open. Everything raises StoreError, also when it takes longer than it may.
+    """An open bucket. All operations raise StoreError for failures and timeouts.
 
-    Whoever calls has checked the sizes of keys and values. A cancelled operation may have been carried out.
+    The caller must check the sizes of keys and values. A cancelled operation may have been carried out.
     """
 
     async def get(self, key: str) -> bytes | None: ...
@@ -70,19 +70,19 @@ class Bucket(Protocol):
     async def exists(self, key: str) -> bool: ...
 
     async def page(self, cursor: int) -> Page:
-        """Keys from a cursor on, 0 for the first page. A key that is there all the time is in one of the pages."""
+        """Return keys from a cursor on, or from the start for 0. All pages together contain each key that persists."""
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
-        """Add to the number that a value is in decimal digits, none being 0; returns the sum."""
+        """Add to the decimal number in a value, or to 0 without a value, and return the sum."""
 
     async def swap(self, key: str, expected: bytes | None, value: bytes) -> tuple[bool, bytes | None]:
-        """Set a value if the present one is ``expected``, None for none.
+        """Set a value if the current one is ``expected``, which may be None for no value.
 
-        Gives whether it was set, and the present value if it was not.
+        Return whether the value was set, and the current value if it was not.
         """
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The value of each key. Refused where they come to more than ``MAX_ANSWER``."""
+        """Return the value of each key. Fails if they exceed ``MAX_BATCH_BYTES`` bytes."""
 
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None: ...
 
@@ -90,32 +90,35 @@ class Bucket(Protocol):
 
 
 class Store(Protocol):
-    """Where one bucket is kept, by any number of processes unless it is ``per_process``."""
+    """The storage of one bucket. Processes share it unless it is ``per_process``."""
 
     per_process: bool
 
     def check(self) -> None:
-        """Raise ValueError, with one line without secrets, for what could never be opened."""
+        """Raise ValueError if the store can never be opened. The message is one line without secrets."""
 
     def open(self, operation_timeout: float, budget: Budget | None = None) -> AbstractAsyncContextManager[Bucket]:
-        """The bucket, open inside of the block. An operation takes up to ``operation_timeout`` seconds.
+        """Open the bucket within the block. An operation takes at most ``operation_timeout`` seconds.
 
-        Held memory counts in ``budget``. A store that is down is no error: operations say so.
+        Memory of the store counts in ``budget``. A store that is down is not an error here: its operations fail.
         """
 
 
-def number(value: bytes | None) -> int:
-    """The number that a value is in decimal digits; none is 0. Raises StoreError."""
+def parse_number(value: bytes | None) -> int:
+    """Return the decimal number in a value, or 0 without a value. Raises StoreError."""
     if value is None:
         return 0
     if _decimal(value) is None:
-        raise StoreError(NO_NUMBER)
+        raise StoreError(NOT_A_NUMBER)
     return int(value)
 
 
-def added(value: bytes | None, delta: int, numbers: Numbers) -> int:
-    """The sum of a value and a number. Raises StoreError where one of them is none that may be."""
-    total = number(value) + delta
+def add(value: bytes | None, delta: int, numbers: Numbers) -> int:
+    """Return the sum of a value and a number.
+
+    Raises StoreError if the value is not a number or the sum out of range.
+    """
+    total = parse_number(value) + delta
     if not numbers.least <= total <= numbers.most:
-        raise StoreError(NO_NUMBER)
+        raise StoreError(NOT_A_NUMBER)
     return total

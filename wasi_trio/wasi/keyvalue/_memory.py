@@ -8,45 +8,45 @@ from typing import Final, NamedTuple
 
 from wasi_trio.component._account import Budget, as_size
 from wasi_trio.wasi.keyvalue._bucket import (
-    MAX_ANSWER,
+    MAX_BATCH_BYTES,
     PAGE,
     PAGE_BYTES,
-    TOO_MUCH,
+    TOO_LARGE,
     Numbers,
     Page,
     StoreError,
-    added,
+    add,
 )
 
-#: the most bytes of a store unless another number is given
+#: default maximum bytes of a store
 LIMIT: Final = 64 << 20
-#: bytes that Python needs for an entry beside its key and value
+#: bytes of an entry in Python, in addition to its key and value
 OVERHEAD: Final = 256
-#: the most places that one page of a listing looks at: of many deleted keys there may be none in between
-_PLACES: Final = 20 * PAGE
+#: maximum slots that one page examines, because deleted keys leave vacant slots
+_MAX_SLOTS: Final = 20 * PAGE
 
 
 class _Entry(NamedTuple):
-    place: int
+    slot: int
     value: bytes
 
 
 class MemoryStore(MutableMapping[str, bytes]):
-    """A bucket that lives as long as this object, and a mapping of its keys to its values.
+    """A bucket in memory that lives as long as this object, and a mapping of its keys to its values.
 
-    What it holds is bounded by ``limit`` bytes, of keys, values and ``OVERHEAD`` for each; guests are refused more, and
-    so is Python (StoreError). Each process has its own.
+    ``limit`` bounds the bytes of keys and values, with ``OVERHEAD`` for each. Beyond it, operations of guests and of
+    Python raise StoreError. Each process has its own.
     """
 
     per_process = True
 
     def __init__(self, values: Mapping[str, bytes] | None = None, *, limit: int = LIMIT) -> None:
         self.limit = limit
-        #: bytes that it holds
+        #: bytes in use
         self.used = 0
         self._entries: dict[str, _Entry] = {}
-        #: the key at each place, None where one was deleted. A key stays at its place, which is what cursors count.
-        self._places: list[str | None] = []
+        #: the key in each slot, or None after its deletion. A key keeps its slot, because cursors count slots.
+        self._slots: list[str | None] = []
         self._vacant: list[int] = []
         self._budgets: list[Budget] = []
         for key, value in (values or {}).items():
@@ -66,18 +66,18 @@ class MemoryStore(MutableMapping[str, bytes]):
             return
         self._count(len(key.encode()) + len(value) + OVERHEAD)
         if self._vacant:
-            place = self._vacant.pop()
-            self._places[place] = key
+            slot = self._vacant.pop()
+            self._slots[slot] = key
         else:
-            place = len(self._places)
-            self._places.append(key)
-        self._entries[key] = _Entry(place, value)
+            slot = len(self._slots)
+            self._slots.append(key)
+        self._entries[key] = _Entry(slot, value)
 
     def __delitem__(self, key: str) -> None:
         entry = self._entries.pop(key)
         self._count(-len(key.encode()) - len(entry.value) - OVERHEAD)
-        self._places[entry.place] = None
-        self._vacant.append(entry.place)
+        self._slots[entry.slot] = None
+        self._vacant.append(entry.slot)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -87,30 +87,30 @@ class MemoryStore(MutableMapping[str, bytes]):
 
     def _count(self, size: int) -> None:
         if size > 0 and self.used + size > self.limit:
-            raise StoreError(f"the store is full: it holds up to {as_size(self.limit)}")
+            raise StoreError(f"the store is full: its limit is {as_size(self.limit)}")
         self.used += size
         for budget in self._budgets:
             budget.add(size)
 
     def page(self, cursor: int) -> Page:
-        """As of ``Bucket``."""
+        """Implement ``Bucket.page``."""
         keys: list[str] = []
         size = 0
-        end = min(len(self._places), cursor + _PLACES)
+        end = min(len(self._slots), cursor + _MAX_SLOTS)
         while cursor < end and len(keys) < PAGE and size < PAGE_BYTES:
-            key = self._places[cursor]
+            key = self._slots[cursor]
             cursor += 1
             if key is not None:
                 keys.append(key)
                 size += len(key)
-        return Page(keys, cursor if cursor < len(self._places) else None)
+        return Page(keys, cursor if cursor < len(self._slots) else None)
 
     def check(self) -> None:
-        """There is nothing that could be wrong with it."""
+        """Do nothing: a store in memory can always be opened."""
 
     @asynccontextmanager
     async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[MemoryBucket]:
-        """The bucket. What the store holds counts in ``budget`` inside of the block."""
+        """Open the bucket. The content of the store counts in ``budget`` within the block."""
         if budget is not None:
             budget.add(self.used)
             self._budgets.append(budget)
@@ -123,7 +123,7 @@ class MemoryStore(MutableMapping[str, bytes]):
 
 
 class MemoryBucket:
-    """A bucket of a MemoryStore. Nothing in it waits."""
+    """A bucket of a MemoryStore. Its operations do not wait."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -144,7 +144,7 @@ class MemoryBucket:
         return self._store.page(cursor)
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
-        total = added(self._store.get(key), delta, numbers)
+        total = add(self._store.get(key), delta, numbers)
         self._store[key] = b"%d" % total
         return total
 
@@ -157,8 +157,8 @@ class MemoryBucket:
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         values = [self._store.get(key) for key in keys]
-        if sum(len(value) for value in values if value is not None) > MAX_ANSWER:
-            raise StoreError(TOO_MUCH)
+        if sum(len(value) for value in values if value is not None) > MAX_BATCH_BYTES:
+            raise StoreError(TOO_LARGE)
         return values
 
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:

@@ -1,7 +1,8 @@
-"""A bucket in Redis or Valkey: keys with a prefix, over one connection that all guests of the process share.
+"""A bucket in Redis or Valkey: keys with a prefix, over one connection for all guests of the process.
 
-coredis speaks the protocol. Its pool is not used: a task that is cancelled while the pool connects for it takes its
-place with it, and with the last one the pool would wait for ever. Here one task connects, and whoever waits can leave.
+coredis implements the protocol. Its connection pool is unsuitable: if a task is cancelled while the pool connects for
+it, the pool loses one of its places. After the last one, it waits forever. Here one task connects, and waiting tasks
+can be cancelled.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Budget
 from wasi_trio.wasi.keyvalue._bucket import (
-    MAX_ANSWER,
-    NO_NUMBER,
+    MAX_BATCH_BYTES,
+    NOT_A_NUMBER,
     PAGE,
     SIGNED,
+    TOO_LARGE,
     TOO_LATE,
-    TOO_MUCH,
     UNREACHABLE,
     Numbers,
     Page,
@@ -35,16 +36,16 @@ if TYPE_CHECKING:
 
 logger = get_logger("wasi_trio.wasi")
 
-#: seconds after an attempt that failed in which no other is made, and operations fail at once
+#: seconds after a failed attempt to connect during which all operations fail at once
 PAUSE: Final = 0.1
-#: bytes sent for operations that were cancelled, and not answered yet, after which the connection is given up
+#: maximum bytes of cancelled operations without a reply; beyond that the connection is closed
 MAX_UNANSWERED: Final = 8 << 20
-#: what an operation counts beside its keys and values
-_COST: Final = 512
-#: calls of SCAN for one page: with other keys around there may be none of the bucket's in an answer
-_SCANS: Final = 20
+#: bytes that an operation counts in addition to its keys and values
+_OVERHEAD: Final = 512
+#: maximum SCAN calls for one page, because a reply may contain only keys outside of the bucket
+_MAX_SCANS: Final = 20
 
-# Both are atomic in the server, which runs nothing else meanwhile.
+# Both scripts are atomic, because the server executes nothing else meanwhile.
 _SWAP: Final = """
 local present = redis.call('GET', KEYS[1])
 if (ARGV[1] == '1' and present == ARGV[2]) or (ARGV[1] == '0' and not present) then
@@ -67,7 +68,7 @@ return redis.call('MGET', unpack(KEYS))
 
 @dataclass(frozen=True, slots=True)
 class RedisStore:
-    """The bucket of the keys that begin with ``prefix`` in the database ``database`` of a server."""
+    """A bucket of the keys with ``prefix`` in the database ``database`` of a server."""
 
     host: str
     port: int = 6379
@@ -80,13 +81,13 @@ class RedisStore:
     per_process = False
 
     def check(self) -> None:
-        """A server that is down may come up; there is nothing else to be wrong."""
+        """Do nothing: a server that is down may come up."""
 
     def connection(self, operation_timeout: float) -> TCPConnection:
-        """A connection of coredis's that is not made yet."""
+        """Return a connection of coredis that is not yet established."""
         from coredis.connection import TCPConnection, TCPLocation
 
-        _quiet()
+        _silence_coredis()
         return TCPConnection(
             TCPLocation(self.host, self.port),
             username=self.username,
@@ -94,12 +95,12 @@ class RedisStore:
             db=self.database,
             ssl_context=ssl.create_default_context() if self.tls else None,
             connect_timeout=operation_timeout,
-            # Of commands there is no limit here: those of its handshake are under that of the attempt.
+            # No timeout for commands: the timeout of the attempt covers those of the handshake.
         )
 
     @asynccontextmanager
     async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[RedisBucket]:
-        """The bucket. The connection is made when an operation first needs it."""
+        """Open the bucket. The first operation establishes the connection."""
         async with trio.open_nursery() as nursery:
             bucket = RedisBucket(self, operation_timeout)
             nursery.start_soon(bucket.keep_connected)
@@ -107,40 +108,40 @@ class RedisStore:
             nursery.cancel_scope.cancel()
 
 
-def _quiet() -> None:
-    """Keep coredis from writing a traceback for each attempt to connect; what is to be said is said here."""
+def _silence_coredis() -> None:
+    """Suppress coredis's log of each failed attempt to connect. This module logs failures."""
     theirs = logging.getLogger("coredis")
     if theirs.level == logging.NOTSET:
         theirs.setLevel(logging.CRITICAL)
 
 
 class RedisBucket:
-    """A bucket of a RedisStore that is open."""
+    """An open bucket of a RedisStore."""
 
     def __init__(self, store: RedisStore, operation_timeout: float) -> None:
         self._store = store
         self._operation_timeout = operation_timeout
         self._connection: TCPConnection | None = None
-        #: set by an operation that finds no connection
+        #: set by an operation that requires a connection
         self._wanted = trio.Event()
-        #: set when an attempt to connect is over
+        #: set after each attempt to connect
         self._settled = trio.Event()
         self._not_before = 0.0
         self._unanswered = 0
         self._down = False
         #: the kinds of refusals that were logged
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     # ---- the connection ----------------------------------------------------------------------------------
 
     async def keep_connected(self) -> None:
-        """Connect whenever an operation wants it and there is no connection."""
+        """Connect whenever an operation requires a connection and none exists."""
         while True:
             await self._wanted.wait()
             try:
                 await self._connect_once()
-            except* Exception as group:  # in closing one that is lost already
-                logger.info("the connection to the store at %s:%d ended: %s", *self._address, _why(group))
+            except* Exception as group:  # from closing a connection that is already lost
+                logger.info("The connection to the store at %s:%d ended: %s", *self._address, _describe(group))
             finally:
                 self._connection = None
 
@@ -151,23 +152,23 @@ class RedisBucket:
                 with trio.fail_after(self._operation_timeout):
                     await nursery.start(connection.run)
                 self._connected(connection)
-            except Exception as error:  # whatever its parts raise where a server is no Redis
+            except Exception as error:  # coredis may raise any exception if the server is not a Redis
                 self._failed(error)
                 nursery.cancel_scope.cancel()
 
     def _connected(self, connection: TCPConnection) -> None:
         self._connection = connection
         self._unanswered = 0
-        self._told.clear()
+        self._logged.clear()
         if self._down:
-            logger.warning("the store at %s:%d is there again", *self._address)
+            logger.warning("The store at %s:%d is available again", *self._address)
         self._down = False
         self._settle()
 
     def _failed(self, error: Exception) -> None:
         self._not_before = trio.current_time() + PAUSE
         if not self._down:
-            logger.warning("cannot connect to the store at %s:%d: %s", *self._address, _why(error))
+            logger.warning("Cannot connect to the store at %s:%d: %s", *self._address, _describe(error))
         self._down = True
         self._settle()
 
@@ -180,8 +181,8 @@ class RedisBucket:
     def _address(self) -> tuple[str, int]:
         return self._store.host, self._store.port
 
-    async def _usable(self) -> TCPConnection:
-        """The connection, made if there is none. Raises StoreError."""
+    async def _ensure_connected(self) -> TCPConnection:
+        """Return the connection, and establish it if necessary. Raises StoreError."""
         connection = self._connection
         if connection is not None and connection.usable:
             return connection
@@ -194,8 +195,8 @@ class RedisBucket:
                 return connection
         raise StoreError(UNREACHABLE)
 
-    async def _ask(self, command: bytes, *arguments: str | bytes | int, size: int = 0) -> Any:
-        """The answer to a command, of which keys and values have ``size`` bytes."""
+    async def _execute(self, command: bytes, *arguments: str | bytes | int, size: int = 0) -> Any:
+        """Return the reply to a command whose keys and values have ``size`` bytes."""
         from anyio import BrokenResourceError, ClosedResourceError
         from coredis.exceptions import RedisError, ResponseError
 
@@ -204,43 +205,43 @@ class RedisBucket:
         scope = trio.move_on_after(self._operation_timeout)
         try:
             with scope:
-                connection = await self._usable()
+                connection = await self._ensure_connected()
                 answer = await connection.create_request(command, *arguments)
                 answered = True
-                # Answers come in order, so all that was sent before is answered as well.
+                # Replies arrive in order, so all earlier commands have their replies.
                 self._unanswered = 0
                 return answer
         except ResponseError as error:
             answered = True
-            raise self._refused(error) from None
+            raise self._refusal(error) from None
         except (RedisError, OSError, BrokenResourceError, ClosedResourceError) as error:
             answered = True
             if not self._down:
-                logger.warning("the store at %s:%d fails: %s", *self._address, _why(error))
+                logger.warning("The store at %s:%d failed: %s", *self._address, _describe(error))
             self._down = True
             raise StoreError(UNREACHABLE) from None
         finally:
             if not answered and connection is not None:
-                self._left(connection, scope, size)
+                self._record_unanswered(connection, scope, size)
         raise StoreError(TOO_LATE)
 
-    def _left(self, connection: TCPConnection, scope: trio.CancelScope, size: int) -> None:
-        """An operation has ended without its answer."""
-        self._unanswered += size + _COST
+    def _record_unanswered(self, connection: TCPConnection, scope: trio.CancelScope, size: int) -> None:
+        """Record that an operation has ended without its reply."""
+        self._unanswered += size + _OVERHEAD
         if scope.cancelled_caught or self._unanswered > MAX_UNANSWERED:
-            # What is behind it in the connection would come late, too.
+            # Replies to later commands would also be late.
             connection.invalidate()
 
-    def _refused(self, error: Exception) -> StoreError:
+    def _refusal(self, error: Exception) -> StoreError:
         text = str(error)
         if "integer or out of range" in text or "overflow" in text:
-            return StoreError(NO_NUMBER)
+            return StoreError(NOT_A_NUMBER)
         if "maxmemory" in text:
             return StoreError("the store is full")
         kind = type(error).__name__  # not its text, which may repeat a value
-        if kind not in self._told:
-            self._told.add(kind)
-            logger.warning("the store at %s:%d refuses an operation: %s", *self._address, kind)
+        if kind not in self._logged:
+            self._logged.add(kind)
+            logger.warning("The store at %s:%d refused an operation: %s", *self._address, kind)
         return StoreError("the store refuses the operation")
 
     # ---- the bucket --------------------------------------------------------------------------------------
@@ -249,75 +250,75 @@ class RedisBucket:
         return self._store.prefix + key
 
     async def get(self, key: str) -> bytes | None:
-        answer: bytes | None = await self._ask(b"GET", self._key(key), size=len(key))
+        answer: bytes | None = await self._execute(b"GET", self._key(key), size=len(key))
         return answer
 
     async def set(self, key: str, value: bytes) -> None:
-        await self._ask(b"SET", self._key(key), value, size=len(key) + len(value))
+        await self._execute(b"SET", self._key(key), value, size=len(key) + len(value))
 
     async def delete(self, key: str) -> None:
-        await self._ask(b"DEL", self._key(key), size=len(key))
+        await self._execute(b"DEL", self._key(key), size=len(key))
 
     async def exists(self, key: str) -> bool:
-        return bool(await self._ask(b"EXISTS", self._key(key), size=len(key)))
+        return bool(await self._execute(b"EXISTS", self._key(key), size=len(key)))
 
     async def page(self, cursor: int) -> Page:
-        """Cursors are those of SCAN, which may give a key twice."""
+        """Return a page. Its cursors are those of SCAN, which may return a key twice."""
         keys: list[str] = []
-        for _ in range(_SCANS):
-            answer = await self._ask(b"SCAN", cursor, b"MATCH", f"{self._store.prefix}*", b"COUNT", PAGE)
+        for _ in range(_MAX_SCANS):
+            answer = await self._execute(b"SCAN", cursor, b"MATCH", f"{self._store.prefix}*", b"COUNT", PAGE)
             cursor = int(answer[0])
             for key in answer[1]:
                 try:
                     keys.append(key.decode()[len(self._store.prefix) :])
                 except UnicodeDecodeError:
-                    continue  # another program's
+                    continue  # a key of another program
             if keys or not cursor:
                 break
         return Page(keys, cursor or None)
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
-        """By INCRBY, whose numbers have 64 bits with a sign: the half of those that an unsigned counter could have."""
+        """Increment with INCRBY. Its signed 64-bit numbers cover half the range of an unsigned counter."""
         if not SIGNED.least <= delta <= SIGNED.most:
-            raise StoreError(NO_NUMBER)
-        total = int(await self._ask(b"INCRBY", self._key(key), delta, size=len(key)))
+            raise StoreError(NOT_A_NUMBER)
+        total = int(await self._execute(b"INCRBY", self._key(key), delta, size=len(key)))
         if total < numbers.least:
-            raise StoreError(NO_NUMBER)
+            raise StoreError(NOT_A_NUMBER)
         return total
 
     async def swap(self, key: str, expected: bytes | None, value: bytes) -> tuple[bool, bytes | None]:
         known = (1, expected) if expected is not None else (0, b"")
         size = len(key) + len(known[1]) + len(value)
-        swapped, *present = await self._ask(b"EVAL", _SWAP, 1, self._key(key), *known, value, size=size)
+        swapped, *present = await self._execute(b"EVAL", _SWAP, 1, self._key(key), *known, value, size=size)
         return bool(swapped), present[0] if present else None
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:
             return []
         names = map(self._key, keys)
-        values: list[bytes | None] | None = await self._ask(
-            b"EVAL", _GET_MANY, len(keys), *names, MAX_ANSWER, size=sum(map(len, keys))
+        values: list[bytes | None] | None = await self._execute(
+            b"EVAL", _GET_MANY, len(keys), *names, MAX_BATCH_BYTES, size=sum(map(len, keys))
         )
         if values is None:
-            raise StoreError(TOO_MUCH)
+            raise StoreError(TOO_LARGE)
         return values
 
     async def set_many(self, items: Sequence[tuple[str, bytes]]) -> None:
         if items:
             flat = [part for key, value in items for part in (self._key(key), value)]
-            await self._ask(b"MSET", *flat, size=sum(map(len, flat)))
+            await self._execute(b"MSET", *flat, size=sum(map(len, flat)))
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         if keys:
-            await self._ask(b"DEL", *map(self._key, keys), size=sum(map(len, keys)))
+            await self._execute(b"DEL", *map(self._key, keys), size=sum(map(len, keys)))
 
 
-def _why(error: BaseException) -> str:
-    """What is wrong, by the innermost cause; no message of a server's, which may repeat what it was sent."""
+def _describe(error: BaseException) -> str:
+    """Describe an error by its innermost cause, without messages of servers, which may repeat a value."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, BaseExceptionGroup):
-        return _why(error.exceptions[0])
+        return _describe(error.exceptions[0])
     return type(error).__name__

@@ -1,7 +1,7 @@
 """A bucket in a SQLite file, which any number of processes of one machine may share.
 
-Each operation is a transaction, in a thread: a few read at once, and one at a time writes. The file keeps a write-ahead
-log, so that readers and the writer do not wait for each other. A connection is used by one thread at a time.
+Each operation is a transaction in a thread. A few threads read at once, and one writes. The file uses a write-ahead
+log, so readers and the writer do not block each other. Each connection is used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Budget
 from wasi_trio.wasi.keyvalue._bucket import (
-    MAX_ANSWER,
+    MAX_BATCH_BYTES,
     PAGE,
     PAGE_BYTES,
+    TOO_LARGE,
     TOO_LATE,
-    TOO_MUCH,
     UNREACHABLE,
     Numbers,
     Page,
     StoreError,
-    added,
+    add,
 )
 
 T = TypeVar("T")
 
 logger = get_logger("wasi_trio.wasi")
 
-#: threads that read at once
+#: maximum threads that read at once
 READERS: Final = 4
-#: keys of one SELECT of a batch
-_AT_ONCE: Final = 100
-#: The key stands before the value, so that to list keys reads no values. A cursor is an id: AUTOINCREMENT gives none
-#: twice.
+#: maximum keys of one SELECT of a batch
+_KEYS_PER_SELECT: Final = 100
+#: The key precedes the value in the table, so that listing keys reads no values. A cursor is an id, which AUTOINCREMENT
+#: never reuses.
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS wasi_keyvalue (
         id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL
@@ -61,7 +61,7 @@ _LAST: Final = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class SqliteStore:
-    """The bucket ``bucket`` in the file ``path``, which is made when there is none."""
+    """The bucket ``bucket`` in the file ``path``, which is created if it is missing."""
 
     path: str
     bucket: str = "default"
@@ -69,8 +69,8 @@ class SqliteStore:
     per_process = False
 
     def connect(self, operation_timeout: float) -> sqlite3.Connection:
-        """A connection, on which a lock is waited for as long as that. Raises sqlite3.Error."""
-        # What is not known to be in use by one thread alone is locked by SQLite itself.
+        """Open a connection that waits at most ``operation_timeout`` seconds for a lock. Raises sqlite3.Error."""
+        # Connections move between threads, but only one thread uses a connection at a time.
         connection = sqlite3.connect(
             self.path, timeout=operation_timeout, isolation_level=None, check_same_thread=False
         )
@@ -84,7 +84,7 @@ class SqliteStore:
         return connection
 
     def check(self) -> None:
-        """Make the file where there is none. Raises ValueError where it could not be written."""
+        """Create the file if it is missing. Raises ValueError if it is not writable."""
         try:
             connection = self.connect(1.0)
             try:
@@ -95,7 +95,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise ValueError(f"cannot use {self.path!r} as a SQLite file: {error}") from None
         if not os.access(self.path, os.W_OK):
-            raise ValueError(f"cannot use {self.path!r} as a SQLite file: it cannot be written")
+            raise ValueError(f"cannot use {self.path!r} as a SQLite file: it is not writable")
 
     @asynccontextmanager
     async def open(self, operation_timeout: float, budget: Budget | None = None) -> AsyncIterator[SqliteBucket]:
@@ -103,13 +103,13 @@ class SqliteStore:
         try:
             yield SqliteBucket(self, connections, operation_timeout)
         finally:
-            # The last one to close writes the log into the file, which may take long.
+            # The last connection to close merges the log into the file, which may take long.
             with trio.move_on_after(operation_timeout, shield=True):
                 await trio.to_thread.run_sync(connections.close, abandon_on_cancel=True)
 
 
 class _Connections:
-    """Connections that no thread uses. May be used in any thread."""
+    """Idle connections. Usable from any thread."""
 
     def __init__(self, store: SqliteStore, operation_timeout: float) -> None:
         self._store = store
@@ -132,7 +132,7 @@ class _Connections:
         connection.close()
 
     def close(self) -> None:
-        """Close them. One that an abandoned thread still uses is closed when it gives it back."""
+        """Close all idle connections. ``give_back`` closes a connection that an abandoned thread still uses."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -140,8 +140,8 @@ class _Connections:
             connection.close()
 
 
-class _Work:
-    """One operation in a thread, which can be told to end."""
+class _Operation:
+    """An operation in a thread, which can be abandoned."""
 
     def __init__(
         self, connections: _Connections, function: Callable[[sqlite3.Connection], object], *, writes: bool
@@ -160,13 +160,13 @@ class _Work:
             with self._lock:
                 self._connection = connection
             result = self._transact(connection) if self._writes else self._function(connection)
-            # A cursor that is collected in another thread resets its statement, which may be in use again by then.
+            # A cursor collected in another thread resets its statement, which may be in use again.
             assert not isinstance(result, sqlite3.Cursor)
             return result
         except BaseException as error:
-            # It was locked, interrupted or full, and may not be next time.
+            # These errors are transient: the file was locked or full, or the operation interrupted.
             usable = isinstance(error, StoreError | sqlite3.OperationalError)
-            # Its frames have cursors.
+            # The frames of the traceback hold cursors.
             raise error.with_traceback(None) from None
         finally:
             with self._lock:
@@ -178,7 +178,7 @@ class _Work:
 
     def _transact(self, connection: sqlite3.Connection) -> object:
         with _transaction(connection):
-            # A guest that was told that this is too late may have gone on to something else.
+            # The guest may have received a timeout and continued with other operations.
             self._check_wanted()
             result = self._function(connection)
             self._check_wanted()
@@ -190,7 +190,7 @@ class _Work:
                 raise StoreError(TOO_LATE)
 
     def abandon(self) -> None:
-        """Nobody waits for it any more: interrupt it. Without effect when it is done."""
+        """Interrupt the operation, because no task waits for it. Has no effect after its end."""
         with self._lock:
             self._abandoned = True
             if self._connection is not None:
@@ -198,7 +198,7 @@ class _Work:
 
 
 class SqliteBucket:
-    """A bucket of a SqliteStore that is open."""
+    """An open bucket of a SqliteStore."""
 
     def __init__(self, store: SqliteStore, connections: _Connections, operation_timeout: float) -> None:
         self._bucket = store.bucket
@@ -206,15 +206,15 @@ class SqliteBucket:
         self._operation_timeout = operation_timeout
         self._readers = trio.CapacityLimiter(READERS)
         self._writer = trio.CapacityLimiter(1)
-        self._fails = False
+        self._has_failed = False
 
     async def _run(self, function: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
-        work = _Work(self._connections, function, writes=writes)
+        work = _Operation(self._connections, function, writes=writes)
         limiter = self._writer if writes else self._readers
         try:
             with trio.move_on_after(self._operation_timeout):
                 result = await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=limiter)
-                self._fails = False
+                self._has_failed = False
                 return result  # type: ignore[return-value]
         except sqlite3.Error as error:
             raise self._failure(error) from None
@@ -225,9 +225,9 @@ class SqliteBucket:
     def _failure(self, error: sqlite3.Error) -> StoreError:
         if error.sqlite_errorname in ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT"):
             return StoreError(TOO_LATE)
-        if not self._fails:
-            self._fails = True
-            logger.warning("the bucket %s fails: %s", self._bucket, error)
+        if not self._has_failed:
+            self._has_failed = True
+            logger.warning("The bucket %s failed: %s", self._bucket, error)
         return StoreError("the store is full" if error.sqlite_errorname == "SQLITE_FULL" else UNREACHABLE)
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -257,7 +257,7 @@ class SqliteBucket:
         return await self._read(exists)
 
     async def page(self, cursor: int) -> Page:
-        """Cursors are ids of rows."""
+        """Return a page. Its cursors are ids of rows."""
         if cursor > _LAST:
             return Page([], None)
 
@@ -275,7 +275,7 @@ class SqliteBucket:
 
     async def increment(self, key: str, delta: int, numbers: Numbers) -> int:
         def increment(connection: sqlite3.Connection) -> int:
-            total = added(self._value(connection, key), delta, numbers)
+            total = add(self._value(connection, key), delta, numbers)
             connection.execute(_SET, (self._bucket, key, b"%d" % total))
             return total
 
@@ -296,19 +296,19 @@ class SqliteBucket:
             found: dict[str, bytes] = {}
             size = 0
             wanted = list(dict.fromkeys(keys))
-            for start in range(0, len(wanted), _AT_ONCE):
-                part = wanted[start : start + _AT_ONCE]
+            for start in range(0, len(wanted), _KEYS_PER_SELECT):
+                part = wanted[start : start + _KEYS_PER_SELECT]
                 query = (
                     f"SELECT key, value FROM wasi_keyvalue WHERE bucket = ? AND key IN ({','.join('?' * len(part))})"
                 )
                 for key, value in connection.execute(query, (self._bucket, *part)):
                     size += len(value)
-                    if size > MAX_ANSWER:
-                        raise StoreError(TOO_MUCH)
+                    if size > MAX_BATCH_BYTES:
+                        raise StoreError(TOO_LARGE)
                     found[key] = value
             values = [found.get(key) for key in keys]
-            if sum(len(value) for value in values if value is not None) > MAX_ANSWER:
-                raise StoreError(TOO_MUCH)
+            if sum(len(value) for value in values if value is not None) > MAX_BATCH_BYTES:
+                raise StoreError(TOO_LARGE)
             return values
 
         return await self._read(get_many)
@@ -328,7 +328,7 @@ class SqliteBucket:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All that is done in the block, or nothing. It has the only lock for writing from the start."""
+    """Run the block in a transaction, which holds the write lock from the start."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -1,4 +1,4 @@
-"""The URLs of stores. No message repeats one, since it may have a password."""
+"""Parsing of store URLs. Messages omit the URL, which may contain a password."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _database = re.compile(r"/?|/([0-9]{1,4})").fullmatch
 
 
 def parse_store(url: str, bucket: str) -> Store:
-    """The store of a URL, for a bucket of that name; raises ValueError with one line."""
+    """Return the store of a URL for a bucket. Raises ValueError with a one-line message."""
     scheme, colon, rest = url.partition(":")
     match scheme.lower() if colon else "":
         case "memory" if not rest:
@@ -25,11 +25,11 @@ def parse_store(url: str, bucket: str) -> Store:
         case "sqlite" if rest and "\0" not in rest:
             from wasi_trio.wasi.keyvalue._sqlite import SqliteStore
 
-            # As a URL the path of a file has an authority, which is empty.
+            # In URL form, the path of a file follows an empty authority.
             return SqliteStore(rest.removeprefix("//") if rest.startswith("///") else rest, bucket)
         case "redis" | "rediss" | "valkey" | "valkeys":
             return _redis(url, bucket)
-    raise ValueError(f"the URL of the bucket {bucket} is not of the form {FORMS}")
+    raise ValueError(f"the URL of the bucket {bucket} must have the form {FORMS}")
 
 
 def _redis(url: str, bucket: str) -> Store:
@@ -40,9 +40,9 @@ def _redis(url: str, bucket: str) -> Store:
         raise ValueError(f"the URL of the bucket {bucket} has no valid host and port") from None
     database = _database(parts.path)
     if not parts.hostname or database is None or parts.fragment:
-        raise ValueError(f"the URL of the bucket {bucket} is not of the form {FORMS}")
+        raise ValueError(f"the URL of the bucket {bucket} must have the form {FORMS}")
     if importlib.util.find_spec("coredis") is None:
-        raise ValueError(f"the bucket {bucket} needs coredis: pip install 'wasi-trio[redis]'")
+        raise ValueError(f"the bucket {bucket} requires coredis: pip install 'wasi-trio[redis]'")
     from wasi_trio.wasi.keyvalue._redis import RedisStore
 
     return RedisStore(
@@ -57,11 +57,11 @@ def _redis(url: str, bucket: str) -> Store:
 
 
 def _prefix_of(parts: SplitResult, bucket: str) -> str:
-    """What the keys of a bucket begin with: ``?prefix=`` says, by default it is the name of the bucket and a colon."""
+    """Return the prefix of a bucket's keys, from ``?prefix=``. The default is the name of the bucket and a colon."""
     query = parse_qs(parts.query, keep_blank_values=True)
     given = query.pop("prefix", [f"{bucket}:"])
     if query or len(given) != 1 or _prefix(given[0]) is None:
         raise ValueError(
-            f"the URL of the bucket {bucket} has a query other than ?prefix=, of up to 64 letters, digits and . _ : / -"
+            f"the query of the URL of the bucket {bucket} must be ?prefix= and up to 64 letters, digits and ._:/-"
         )
     return given[0]

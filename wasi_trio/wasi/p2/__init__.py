@@ -1,4 +1,4 @@
-"""WASI 0.2: each interface's class by the interface's name, version left off."""
+"""WASI 0.2: the classes of all interfaces, by the names of the interfaces without version."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERFACES", "VERSION", "InputStream", "OutputStream", "Pollable"]
 
-#: the version of the WIT files these implement; it meets imports of any 0.2
+#: the version of the implemented WIT files; it satisfies imports of any 0.2 version
 VERSION = "0.2.12"
 
-#: imported when a component first imports the interface
+#: a class is imported when a component first imports its interface
 INTERFACES = located(
     "wasi_trio.wasi",
     {

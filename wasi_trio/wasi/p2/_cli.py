@@ -1,4 +1,4 @@
-"""wasi:cli 0.2: ``environment`` and the three standard streams (the rest is in :mod:`wasi_trio.wasi._cli`)."""
+"""wasi:cli 0.2: ``environment`` and the three standard streams. The rest is in :mod:`wasi_trio.wasi._cli`."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _stream_error(error: OSError) -> Err[StreamError]:
     return closed() if isinstance(error, BrokenPipeError) else failed(error)
 
 
-# Each get-std* gives the same stream again, so that a guest cannot collect permits by opening many.
+# Each get-std* function returns the same stream, so that a guest cannot collect permits from many streams.
 
 
 class Stdin:

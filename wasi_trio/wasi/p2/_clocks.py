@@ -1,4 +1,4 @@
-"""wasi:clocks 0.2: ``monotonic-clock`` and ``wall-clock`` (``timezone`` is unstable and not provided)."""
+"""wasi:clocks 0.2: ``monotonic-clock`` and ``wall-clock``. ``timezone`` is unstable and not provided."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Datetime(NamedTuple):
 
 
 class Timer(Pollable):
-    """Ready from a moment of trio's clock on."""
+    """A pollable that is ready from ``deadline`` on, in trio's time."""
 
     __slots__ = ("deadline",)
 
@@ -37,7 +37,7 @@ class Timer(Pollable):
 
 
 class MonotonicClock:
-    """The interface wasi:clocks/monotonic-clock, which is trio's clock (so MockClock moves it)."""
+    """The interface wasi:clocks/monotonic-clock, based on trio's clock. MockClock controls it."""
 
     def __init__(self, context: WasiContext) -> None:
         pass
@@ -56,13 +56,13 @@ class MonotonicClock:
 
 
 class WallClock:
-    """The interface wasi:clocks/wall-clock, which reads the ``wall_clock`` of the options."""
+    """The interface wasi:clocks/wall-clock, based on ``wall_clock`` of the options."""
 
     def __init__(self, context: WasiContext) -> None:
         self._clock = context.options.wall_clock
 
     def now(self) -> Datetime:
-        """A time before 1970, which the record cannot say, is answered as 1970."""
+        """Return the time. A time before 1970 becomes 1970, because the record cannot represent it."""
         return Datetime(*divmod(max(0, self._clock()), SECOND))
 
     def resolution(self) -> Datetime:

@@ -10,7 +10,7 @@ from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.wasi._clocks import SECOND
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.filesystem._errors import code_of
-from wasi_trio.wasi.filesystem._opened import KEPT, Opened, identity_hash
+from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, Opened, identity_hash
 from wasi_trio.wasi.filesystem._sandbox import Sandbox
 from wasi_trio.wasi.filesystem._streams import Entries, FileSink, FileSource
 from wasi_trio.wasi.filesystem._words import flags_of, flags_to_open, kind_name, time_to_set
@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 class FileFailure(NamedTuple):
-    """Why a stream of a file failed: the reason of an ``error``."""
+    """The reason of an ``error`` of a file's stream."""
 
     code: str
     message: str
@@ -113,8 +113,8 @@ class Descriptor(Billed):
 
     __slots__ = ("_context", "_opened")
 
-    #: what is kept for a stream to it
-    COST = KEPT
+    #: the size of a stream's buffer
+    COST = BUFFER_SIZE
 
     def __init__(self, opened: Opened, context: WasiContext) -> None:
         self._opened = opened
@@ -126,7 +126,7 @@ class Descriptor(Billed):
     async def _answer(
         self, begin: Callable[[], T | Coroutine[Any, Any, T]], convert: Callable[[T], Any] | None = None
     ) -> Ok[Any] | Err[str]:
-        """What becomes of a call that ``begin`` makes."""
+        """Call ``begin``, await its result if necessary, and return it as ``result``."""
         try:
             value = begin()
             if isinstance(value, Coroutine):
@@ -136,7 +136,7 @@ class Descriptor(Billed):
             return Err(error_code(error))
 
     def read_via_stream(self, offset: int) -> Ok[FileInput] | Err[str]:
-        """Raises nothing; a directory gives is-directory, and what was not opened for reading bad-descriptor."""
+        """Return the stream. The error for a directory is is-directory, and for a write-only file bad-descriptor."""
         try:
             return Ok(FileInput(FileSource(self._opened, offset)))
         except OSError as error:
@@ -179,7 +179,7 @@ class Descriptor(Billed):
             lambda: self._opened.set_times(time_to_set(data_access_timestamp), time_to_set(data_modification_timestamp))
         )
 
-    # These two are what most of a program's time with files goes to: they are written out.
+    # Written out, because programs spend most of their file time in these two functions.
 
     async def read(self, length: int, offset: int) -> Ok[tuple[bytes | bytearray, bool]] | Err[str]:
         try:
@@ -231,7 +231,7 @@ class Descriptor(Billed):
     async def link_at(
         self, old_path_flags: frozenset[str], old_path: str, new_descriptor: Descriptor, new_path: str
     ) -> Ok[None] | Err[str]:
-        """Links are not followed here: to ask for it is invalid, as with wasmtime."""
+        """Create a hard link. To follow a symbolic link is invalid, as in wasmtime."""
         if "symlink-follow" in old_path_flags:
             return Err("invalid")
         return await self._answer(
@@ -298,7 +298,7 @@ class Types:
         pass
 
     def filesystem_error_code(self, err: Error) -> str | None:
-        """None for what failed elsewhere than in a stream of a file."""
+        """Return the code of a failed file stream, or None for other errors."""
         return err.reason.code if isinstance(err.reason, FileFailure) else None
 
 
@@ -316,23 +316,23 @@ class Preopens:
 
 
 def error_code(error: OSError) -> str:
-    """The enum ``error-code``."""
+    """Return the enum ``error-code``."""
     return "would-block" if isinstance(error, BlockingIOError) else code_of(error) or "io"
 
 
 def _stream_failure(error: OSError) -> Err[StreamError]:
     if isinstance(error, BrokenPipeError):
         return closed()
-    return failed(FileFailure(error_code(error), error.strerror or "it failed"))
+    return failed(FileFailure(error_code(error), error.strerror or "unknown failure"))
 
 
 def _kind(mode: int) -> str:
-    """The enum ``descriptor-type``."""
+    """Return the enum ``descriptor-type``."""
     return kind_name(mode) or "unknown"
 
 
 def _time(nanoseconds: int) -> Datetime | None:
-    """A ``datetime``, which begins in 1970."""
+    """Return a ``datetime``, or None for a time before 1970."""
     return Datetime(*divmod(nanoseconds, SECOND)) if nanoseconds >= 0 else None
 
 

@@ -14,10 +14,10 @@ _DONE: Ok[None] = Ok(None)
 
 
 class IncomingBody:
-    """The body of a message that came in.
+    """The body of an incoming message.
 
-    The WIT makes the stream a child that has to be dropped first: ``finish`` insists on that with a trap, a
-    drop in the other order leaves the body to the stream.
+    In the WIT, the stream is a child of the body. ``finish`` traps if the stream is alive. If the body is dropped
+    first, the stream keeps its content.
     """
 
     __slots__ = ("body", "dropped", "stream_alive", "taken")
@@ -36,7 +36,7 @@ class IncomingBody:
 
     @staticmethod
     def finish(this: IncomingBody) -> FutureTrailers:
-        """Raises Trap while the body's stream is alive."""
+        """Return the trailers. Raises Trap if the body's stream is alive."""
         if this.stream_alive:
             raise Trap("incoming-body.finish while its input-stream is alive")
         return FutureTrailers(this.body)
@@ -80,7 +80,7 @@ class IncomingBodyStream(InputStream):
 
 
 class FutureTrailers:
-    """The resource ``future-trailers``: the end of a body that nobody reads any more."""
+    """The resource ``future-trailers``: the end of a body whose content is no longer read."""
 
     __slots__ = ("body", "consumed")
 
@@ -95,7 +95,7 @@ class FutureTrailers:
         if self.consumed:
             return Err(None)
         body = self.body
-        if not _skipped(body):
+        if not _skip_content(body):
             return None
         self.consumed = True
         if body.error is not None:
@@ -107,7 +107,7 @@ class FutureTrailers:
 
 
 class TrailersReady(Pollable):
-    """Ready when a body has ended. Waiting for that drops what content is left before its end."""
+    """A pollable that is ready when a body has ended. Its wait discards the remaining content."""
 
     __slots__ = ("body",)
 
@@ -115,25 +115,25 @@ class TrailersReady(Pollable):
         self.body = body
 
     def ready(self) -> bool:
-        return _skipped(self.body)
+        return _skip_content(self.body)
 
     async def block(self) -> None:
-        while not _skipped(self.body):
+        while not _skip_content(self.body):
             await self.body.wait_readable()
 
 
-def _skipped(body: Body) -> bool:
-    """Drop the content that is there; whether that was the last of it."""
+def _skip_content(body: Body) -> bool:
+    """Discard the available content. Return whether the body has ended."""
     if body.buffered:
         body.take(body.buffered)
     return body.ended
 
 
 class OutgoingBody:
-    """The body of a message on its way out, held to the ``content-length`` its headers announce.
+    """The body of an outgoing message, checked against the announced ``content-length``.
 
-    The WIT makes the stream a child that has to be dropped first: ``finish`` insists on that with a trap. A
-    drop without ``finish``, in whatever order, cuts the message so that the peer can tell.
+    In the WIT, the stream is a child of the body. ``finish`` traps if the stream is alive. A drop without ``finish``,
+    in any order, aborts the message so that the peer detects it.
     """
 
     __slots__ = ("body", "length", "size_case", "stream_alive", "taken")
@@ -141,7 +141,7 @@ class OutgoingBody:
     def __init__(self, body: Body, length: ContentLength, size_case: str) -> None:
         self.body = body
         self.length = length
-        #: the ``error-code`` for a body of another length than announced
+        #: the ``error-code`` for content that differs from the announced length
         self.size_case = size_case
         self.taken = False
         self.stream_alive = False
@@ -154,7 +154,7 @@ class OutgoingBody:
 
     @staticmethod
     def finish(this: OutgoingBody, trailers: Fields | None) -> Ok[None] | Err[Variant]:
-        """Raises Trap while the body's stream is alive."""
+        """End the body. Raises Trap if the body's stream is alive."""
         if this.stream_alive:
             raise Trap("outgoing-body.finish while its output-stream is alive")
         if this.length.wrong:
@@ -163,7 +163,7 @@ class OutgoingBody:
         return _DONE
 
     def cut(self) -> HttpError:
-        """Abort the body because it has another length than announced; the error it is aborted with."""
+        """Abort the body because its length differs from the announced one, and return the error."""
         error = HttpError(self.size_case, self.length.written)
         self.body.abort(error)
         return error
@@ -173,7 +173,7 @@ class OutgoingBody:
 
 
 class OutgoingBodyStream(OutputStream):
-    """The content of an ``outgoing-body``. What is in the body's pipe counts as flushed."""
+    """The content of an ``outgoing-body``. Data in the body's pipe counts as flushed."""
 
     __slots__ = ("body", "owner")
 

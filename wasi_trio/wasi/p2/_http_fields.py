@@ -18,9 +18,9 @@ class Fields(GuestFields):
 
     @classmethod
     def _refused(cls, error: FieldError) -> Err[Variant]:
-        """The ``header-error``. That of 0.2 has no case for fields that grew too large, so that is a trap."""
+        """Return the ``header-error``. Oversized fields trap, because that of 0.2 has no case for them."""
         if isinstance(error.__cause__, Trap):
             raise error.__cause__
         if error.reason == "size-exceeded":
-            raise Trap(f"fields may hold {cls.max_size} bytes") from error
+            raise Trap(f"fields may hold at most {cls.max_size} bytes") from error
         return Err(Variant(error.reason))

@@ -1,4 +1,4 @@
-"""The requests and responses of wasi:http/types 0.2, and what is passed along with them."""
+"""The requests and responses of wasi:http/types 0.2, and their companion resources."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REFUSED: Err[None] = Err(None)
 
 
 class IncomingRequest:
-    """A request that a guest is to handle."""
+    """A request for a guest."""
 
     __slots__ = ("_fields", "consumed", "request")
 
@@ -69,13 +69,13 @@ class IncomingRequest:
 
 
 class _Outgoing:
-    """What outgoing requests and responses have in common: headers, and a body that is asked for once."""
+    """The common part of outgoing requests and responses: headers, and a body that is requested once."""
 
     __slots__ = ("_biller", "_body", "_headers", "_length")
 
-    #: the ``error-code`` for a body of another length than the headers announce
+    #: the ``error-code`` for content that differs from the announced length
     size_case: str
-    #: whether it has content; None where that depends on what it will be
+    #: whether the message has content; None if that depends on the request
     has_content: bool | None = True
 
     def __init__(self, headers: Fields) -> None:
@@ -104,7 +104,7 @@ class _Outgoing:
         return Ok(OutgoingBody(self._body, length, self.size_case))
 
     def _announced(self) -> ContentLength:
-        """The length that its headers announce; raises HttpError where they contradict each other."""
+        """Return the announced length. Raises HttpError if the headers contradict each other."""
         if self._length is None:
             try:
                 self._length = ContentLength(self._headers.content_length(), self.has_content)
@@ -113,9 +113,10 @@ class _Outgoing:
         return self._length
 
     def content(self) -> Body:
-        """The body to send. Where the guest never asked for it that is an empty one, or cut if content was announced.
+        """Return the body to send.
 
-        Raises HttpError where the headers contradict each other.
+        If the guest never requested it, the body is empty, or aborted if the headers announce content. Raises HttpError
+        if the headers contradict each other.
         """
         length = self._announced()
         if self._body is None:
@@ -131,7 +132,7 @@ class _Outgoing:
 
 
 class OutgoingRequest(_Outgoing, RequestTarget):
-    """A request that a guest makes."""
+    """A request from a guest."""
 
     size_case = "HTTP-request-body-size"
 
@@ -152,7 +153,7 @@ class OutgoingRequest(_Outgoing, RequestTarget):
         return self._authority
 
     def to_request(self) -> Request:
-        """The message, https where the guest named no scheme; raises HttpError where it cannot be sent."""
+        """Return the message. The default scheme is https. Raises HttpError if the request cannot be sent."""
         request = Request(
             method_text(self._method),
             scheme_text(self._scheme),
@@ -166,7 +167,7 @@ class OutgoingRequest(_Outgoing, RequestTarget):
 
 
 class OutgoingResponse(_Outgoing):
-    """A response that a guest gives."""
+    """A response from a guest."""
 
     __slots__ = ("_status_code",)
 
@@ -187,10 +188,10 @@ class OutgoingResponse(_Outgoing):
         return _DONE
 
     def to_response(self, method: str) -> Response:
-        """The message, the answer to a request with this method.
+        """Return the message, as the response to a request with this method.
 
-        Raises HttpError for an informational status, which does not end an exchange, for headers that contradict each
-        other, and for a body that was finished before and is not as long as they say.
+        Raises HttpError for an informational status, which does not end an exchange, for contradictory headers, and for
+        a finished body whose length differs from the announced one.
         """
         status = self._status_code
         if status < 200:
@@ -244,10 +245,10 @@ class RequestOptions:
 
 
 class ResponseOutparam:
-    """Where a guest puts its response to a request with the method ``method``.
+    """The destination of a guest's response to a request with the method ``method``.
 
-    ``outcome`` is None until there is one: the guest's response, the error it gave instead, or, once it can
-    no longer set any, an internal error that says so. ``on_set`` is called, once, as soon as it is there.
+    ``outcome`` is None until it is set: the guest's response, the guest's error, or an internal error if the guest can
+    no longer set any. ``on_set`` is called once, when ``outcome`` is set.
     """
 
     __slots__ = ("_method", "_ready", "on_set", "outcome")
@@ -272,18 +273,18 @@ class ResponseOutparam:
             param._settle(error)
 
     def send_informational(self, status: int, headers: Fields) -> Ok[None] | Err[Variant]:
-        """Unstable in the WIT, and not supported here: always an error."""
+        """Return an error. The function is unstable in the WIT, and not supported."""
         if not 100 <= status <= 199:
             return Err(Variant("HTTP-protocol-error"))
         return Err(Variant("internal-error", "informational responses are not supported"))
 
     def give_up(self) -> None:
-        """The guest has returned: if it set nothing, nothing will come."""
+        """Record that the guest has returned. If it has set nothing, the outcome is an error."""
         if self.outcome is None:
             self._settle(HttpError("internal-error", "the guest returned without setting a response"))
 
     async def wait(self) -> Response:
-        """The guest's response, at once when it is there; raises the HttpError there is instead."""
+        """Wait for the guest's response. Raises HttpError if the outcome is an error."""
         while self.outcome is None:
             if self._ready is None:
                 self._ready = trio.Event()
@@ -337,10 +338,10 @@ class IncomingResponse:
 
 
 class FutureIncomingResponse(PendingResponse):
-    """The resource ``future-incoming-response``: a request under way.
+    """The resource ``future-incoming-response``: a request in progress.
 
-    Dropping it before there is a response cancels the request; dropping it before the guest took the
-    response closes the response's body.
+    A drop before the response cancels the request. A drop before the guest takes the response closes the response's
+    body.
     """
 
     __slots__ = ("consumed",)
@@ -371,7 +372,7 @@ class FutureIncomingResponse(PendingResponse):
 
 
 class ResponseReady(Pollable):
-    """Ready when an outgoing request has its response, or has failed."""
+    """A pollable that is ready when an outgoing request has a response or has failed."""
 
     __slots__ = ("future",)
 

@@ -1,13 +1,12 @@
 """wasi:io 0.2: ``error``, ``poll`` and ``streams``.
 
-The classes here are also what every other interface builds its streams and pollables from. A kind of input
-stream implements ``_take``, ``_ready`` and ``_wait``; a kind of output stream ``_permit``, ``_put`` and
-``_wait``, and ``_flushed`` where what was put takes time to arrive; the rules of the WIT are kept here, once.
+Other interfaces derive their streams and pollables from these classes. An input stream implements the hooks ``_take``,
+``_ready`` and ``_wait``. An output stream implements ``_permit``, ``_put`` and ``_wait``, and ``_flushed`` if data does
+not arrive at once. The base classes enforce the rules of the WIT.
 
-A hook fails by raising ``failed(reason)`` or ``closed()``, again and again for as long as it is asked: the
-base reports it to the guest once and answers ``closed`` from then on. A ``_wait`` returns when the answers of
-the other hooks may have changed; it may be waited in by several tasks at once, and may be cancelled. No
-blocking method awaits anything when it can be met at once.
+A hook fails by raising ``failed(reason)`` or ``closed()``, at each call. The base class reports that to the guest once
+and reports ``closed`` after that. ``_wait`` returns when the results of other hooks may have changed. Several tasks may
+call it at once, and it may be cancelled. A blocking method awaits nothing if it can return at once.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from wasi_trio.component._values import Err, Ok, Variant
 if TYPE_CHECKING:
     from wasi_trio.wasi._context import WasiContext
 
-#: the most bytes one read gives, however many the guest asks for
+#: maximum bytes of one read, regardless of the guest's request
 READ_LIMIT = 256 * 1024
-#: the most bytes one write may have, however much room the stream has
+#: maximum bytes of one write, regardless of the stream's room
 WRITE_LIMIT = 1024 * 1024
-#: the most bytes the ``blocking-*-and-flush`` functions take (streams.wit)
+#: maximum bytes of the ``blocking-*-and-flush`` functions (streams.wit)
 BLOCKING_WRITE_LIMIT = 4096
-#: how many pollables one call takes: each may cost a task, and these many are made in some 50 ms
+#: maximum number of pollables of one call; each may cost a task, and starting this many takes about 50 ms
 POLL_LIMIT = 1024
 
 #: ``stream-error`` of streams.wit
@@ -41,10 +40,10 @@ _DONE: Ok[None] = Ok(None)
 
 
 class Error:
-    """The resource ``error``: why a stream failed.
+    """The resource ``error``: the reason of a stream's failure.
 
-    ``reason`` is a Python exception, or any payload that another interface knows how to turn into an error
-    code of its own (``http-error-code``, ``filesystem-error-code``).
+    ``reason`` is a Python exception, or a payload that another interface converts to its own error code
+    (``http-error-code``, ``filesystem-error-code``).
     """
 
     __slots__ = ("reason",)
@@ -60,20 +59,19 @@ class Error:
 
 
 def closed() -> Err[StreamError]:
-    """``stream-error::closed``, to return or to raise."""
+    """Return ``stream-error::closed``, to be returned or raised."""
     return Err(Variant("closed"))
 
 
 def failed(reason: Any) -> Err[StreamError]:
-    """``stream-error::last-operation-failed`` with an ``error`` made of ``reason``, to return or to raise."""
+    """Return ``stream-error::last-operation-failed`` with an ``error`` for ``reason``, to be returned or raised."""
     return Err(Variant("last-operation-failed", Error(reason)))
 
 
 class Pollable(ABC):
-    """The resource ``pollable``: one event that may be ready.
+    """The resource ``pollable``: an event.
 
-    A pollable that becomes ready by the clock alone says when in ``deadline`` (trio time), so that waiting
-    for it beside others costs no task.
+    A pollable that depends only on time sets ``deadline`` (trio's time), so that waiting for it needs no task.
     """
 
     __slots__ = ()
@@ -82,15 +80,15 @@ class Pollable(ABC):
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether the event is there; never blocks."""
+        """Return whether the event has occurred, without blocking."""
 
     @abstractmethod
     async def block(self) -> None:
-        """Return once the event is there, at once when it is there already. May be cancelled at no loss."""
+        """Wait for the event, or return at once if it has occurred. Cancellation loses nothing."""
 
 
 class AlwaysReady(Pollable):
-    """An event that has happened."""
+    """An event that has occurred."""
 
     __slots__ = ()
 
@@ -111,15 +109,15 @@ class InputStream(ABC):
 
     @abstractmethod
     def _take(self, limit: int) -> bytes | None:
-        """At most ``limit`` (may be 0) of the bytes at hand, empty when there are none now, None at the end."""
+        """Return at most ``limit`` (possibly 0) available bytes, empty if none are available, or None at the end."""
 
     @abstractmethod
     def _ready(self) -> bool:
-        """Whether ``_take`` would give bytes, the end, or an error; raises nothing itself."""
+        """Return whether ``_take`` would return bytes or the end, or raise an error. Must not raise."""
 
     @abstractmethod
     async def _wait(self) -> None:
-        """Return once ``_ready`` may have become true."""
+        """Wait until ``_ready`` may have become true."""
 
     def read(self, len: int) -> Ok[bytes] | Err[StreamError]:
         if self._closed:
@@ -135,7 +133,7 @@ class InputStream(ABC):
         return Ok(data)
 
     async def blocking_read(self, len: int) -> Ok[bytes] | Err[StreamError]:
-        """Cancelling it loses no byte."""
+        """Wait for data and return it. Cancellation loses no data."""
         if len == 0:
             await self._until_ready()
             return self.read(0)
@@ -160,7 +158,7 @@ class InputStream(ABC):
 
 
 class InputReady(Pollable):
-    """Ready when its stream has bytes, has ended or has failed."""
+    """A pollable that is ready when its stream has data, has ended or has failed."""
 
     __slots__ = ("stream",)
 
@@ -182,26 +180,26 @@ class OutputStream(ABC):
     def __init__(self) -> None:
         self._closed = False
         self._flushing = False
-        #: bytes that the last check-write permitted and no write has used since
+        #: bytes that the last check-write permitted and no write has used
         self._granted = 0
 
     @abstractmethod
     def _permit(self) -> int:
-        """How many bytes ``_put`` takes now; 0 when there is no room."""
+        """Return the number of bytes that ``_put`` accepts, or 0 without room."""
 
     @abstractmethod
     def _put(self, data: bytes) -> None:
-        """Take these bytes, no more than ``_permit`` last answered; must not block."""
+        """Accept data without blocking, at most as much as the last result of ``_permit``."""
 
     @abstractmethod
     async def _wait(self) -> None:
-        """Return once the answer of ``_permit`` or ``_flushed`` may have changed."""
+        """Wait until the result of ``_permit`` or ``_flushed`` may have changed."""
 
     def _begin_flush(self) -> None:  # noqa: B027, a hook that most leave empty
-        """The guest wants what it wrote to go out. Nothing to do unless bytes are held back until told."""
+        """Begin to flush. Only streams that hold data back need to override this."""
 
     def _flushed(self) -> bool:
-        """Whether all that was put has arrived where this stream leads."""
+        """Return whether all data has arrived at the destination."""
         return True
 
     def check_write(self) -> Ok[int] | Err[StreamError]:
@@ -212,7 +210,7 @@ class OutputStream(ABC):
         return Ok(self._granted)
 
     def write(self, contents: bytes) -> Ok[None] | Err[StreamError]:
-        """Raises Trap for more bytes than were permitted."""
+        """Write data. Raises Trap for more bytes than permitted."""
         try:
             self._claim(len(contents))
             if contents:
@@ -222,9 +220,9 @@ class OutputStream(ABC):
         return _DONE
 
     async def blocking_write_and_flush(self, contents: bytes) -> Ok[None] | Err[StreamError]:
-        """Raises Trap for more than 4096 bytes. When it is cancelled, some of them may have been written."""
+        """Write and flush. Raises Trap for more than 4096 bytes. After a cancellation, a part may have been written."""
         if len(contents) > BLOCKING_WRITE_LIMIT:
-            raise Trap(f"blocking-write-and-flush of {len(contents)} bytes: {BLOCKING_WRITE_LIMIT} is the most")
+            raise Trap(f"blocking-write-and-flush of {len(contents)} bytes: the limit is {BLOCKING_WRITE_LIMIT}")
         self._granted = 0
         try:
             while (permit := self._available()) < len(contents):
@@ -244,7 +242,7 @@ class OutputStream(ABC):
                 await self._wait()
             self._flushing = False
         except Err as error:
-            # Everything was written: that the stream is closed by now is for the next call to find out.
+            # All data was written. The next call reports that the stream is closed.
             return _DONE if self._failed(error).value.case == "closed" else error
         return _DONE
 
@@ -270,7 +268,7 @@ class OutputStream(ABC):
         return OutputReady(self)
 
     def write_zeroes(self, len: int) -> Ok[None] | Err[StreamError]:
-        """Raises Trap for more bytes than were permitted."""
+        """Write zeroes. Raises Trap for more bytes than permitted."""
         try:
             self._claim(len)
             if len:
@@ -280,9 +278,9 @@ class OutputStream(ABC):
         return _DONE
 
     async def blocking_write_zeroes_and_flush(self, len: int) -> Ok[None] | Err[StreamError]:
-        """Raises Trap for more than 4096 bytes."""
+        """Write zeroes and flush. Raises Trap for more than 4096 bytes."""
         if len > BLOCKING_WRITE_LIMIT:
-            raise Trap(f"blocking-write-zeroes-and-flush of {len} bytes: {BLOCKING_WRITE_LIMIT} is the most")
+            raise Trap(f"blocking-write-zeroes-and-flush of {len} bytes: the limit is {BLOCKING_WRITE_LIMIT}")
         return await self.blocking_write_and_flush(bytes(len))
 
     def splice(self, src: InputStream, len: int) -> Ok[int] | Err[StreamError]:
@@ -300,7 +298,7 @@ class OutputStream(ABC):
         return outcome if isinstance(outcome, Err) else _size(data)
 
     async def blocking_splice(self, src: InputStream, len: int) -> Ok[int] | Err[StreamError]:
-        """Cancelling it loses no byte: the wait comes before the splice."""
+        """Wait and splice. Cancellation loses no data, because the wait precedes the splice."""
         while True:
             error = await self._until_ready()
             if error is not None:
@@ -311,7 +309,7 @@ class OutputStream(ABC):
                 return outcome
 
     def _available(self) -> int:
-        """How many bytes may be written now; raises Err when the stream is closed or has failed."""
+        """Return the number of bytes that can be written. Raises Err if the stream is closed or has failed."""
         if self._closed:
             raise closed()
         if self._flushing:
@@ -322,7 +320,7 @@ class OutputStream(ABC):
         return permit if permit < WRITE_LIMIT else WRITE_LIMIT
 
     async def _until_ready(self) -> Err[StreamError] | None:
-        """Wait for room, or for the error that there will never be any; gives that error, not yet reported."""
+        """Wait for room, or for a failure of the stream. Return the failure, which the guest has not seen."""
         while True:
             try:
                 if self._available():
@@ -332,13 +330,16 @@ class OutputStream(ABC):
             await self._wait()
 
     def _claim(self, size: int) -> None:
-        """Use up a permit for ``size`` bytes. Raises Err where that is the answer, Trap where there is none."""
+        """Use the permit for ``size`` bytes.
+
+        Raises Err if the stream is closed or has failed, else Trap without a permit.
+        """
         if self._closed:
             raise closed()
         if size > self._granted:
             self._granted = self._available()
             if size > self._granted:
-                raise Trap(f"write of {size} bytes where check-write permits {self._granted}")
+                raise Trap(f"write of {size} bytes, but check-write permits {self._granted}")
         self._granted -= size
 
     def _failed(self, error: Err[StreamError]) -> Err[StreamError]:
@@ -349,7 +350,7 @@ class OutputStream(ABC):
 
 
 class OutputReady(Pollable):
-    """Ready when its stream has room and no flush under way, is closed or has failed."""
+    """A pollable that is ready when its stream has room and no flush in progress, is closed or has failed."""
 
     __slots__ = ("stream",)
 
@@ -359,14 +360,14 @@ class OutputReady(Pollable):
     def ready(self) -> bool:
         try:
             return self.stream._available() > 0
-        except Err:  # to be reported by the operation that follows
+        except Err:  # the next operation reports the error
             return True
 
     async def block(self) -> None:
         await self.stream._until_ready()
 
 
-#: the name means the class's own attribute inside Poll
+#: inside Poll, the name Pollable means the attribute of the class
 _Event: TypeAlias = Pollable
 
 
@@ -398,24 +399,23 @@ class Poll:
         pass
 
     async def poll(self, in_: Sequence[_Event]) -> list[int]:
-        """The indices of all pollables that are ready, once at least one is.
+        """Wait until a pollable is ready, and return the indices of all ready ones.
 
-        Does not checkpoint when one is ready at once. Raises Trap for an empty list, and for one longer than
-        ``POLL_LIMIT``.
+        Not a checkpoint if one is ready at once. Raises Trap for an empty list, and for one longer than ``POLL_LIMIT``.
         """
         if not in_:
             raise Trap("poll of an empty list would never return")
         if len(in_) > POLL_LIMIT:
-            raise Trap(f"poll of {len(in_)} pollables: {POLL_LIMIT} is the most")
+            raise Trap(f"poll of {len(in_)} pollables: the limit is {POLL_LIMIT}")
         while True:
             ready = [index for index, pollable in enumerate(in_) if pollable.ready()]
             if ready:
                 return ready
-            await _any_event(in_)
+            await _wait_for_any(in_)
 
 
-async def _any_event(pollables: Iterable[Pollable]) -> None:
-    """Return once one of the pollables may be ready."""
+async def _wait_for_any(pollables: Iterable[Pollable]) -> None:
+    """Wait until one of the pollables may be ready."""
     deadline = math.inf
     waits: dict[int, Pollable] = {}
     for pollable in pollables:
@@ -429,16 +429,16 @@ async def _any_event(pollables: Iterable[Pollable]) -> None:
         elif len(waits) == 1:
             await next(iter(waits.values())).block()
         else:
-            await _first(waits.values())
+            await _wait_for_first(waits.values())
 
 
-async def _first(pollables: Collection[Pollable]) -> None:
+async def _wait_for_first(pollables: Collection[Pollable]) -> None:
     failures: list[Exception] = []
 
     async def wait(pollable: Pollable) -> None:
         try:
             await pollable.block()
-        except Exception as error:  # raised below, bare: one exception, not a group, ends the guest's call
+        except Exception as error:  # raised below: a bare exception, not a group, ends the guest's call
             failures.append(error)
         nursery.cancel_scope.cancel()
 

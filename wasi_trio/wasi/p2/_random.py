@@ -1,4 +1,4 @@
-"""wasi:random 0.2: ``random``, ``insecure`` and ``insecure-seed``, all from the ``random`` of the options."""
+"""wasi:random 0.2: ``random``, ``insecure`` and ``insecure-seed``, all based on ``random`` of the options."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import trio
 from wasi_trio.component._errors import Trap
 from wasi_trio.wasi._context import WasiContext
 
-#: the most bytes one call gives; a call for more is a trap
+#: maximum bytes of one call; more traps
 LIMIT = 64 << 20
-#: how much is made in one go: some milliseconds' worth
+#: bytes generated between checkpoints, which takes a few milliseconds
 CHUNK = 1 << 20
 
 
@@ -20,11 +20,11 @@ class Random:
         self._bytes = context.options.random
 
     async def get_random_bytes(self, len: int) -> bytes:
-        """Raises Trap above ``LIMIT``. Lets other tasks run where it would take long, and only there."""
+        """Return random bytes. Raises Trap above ``LIMIT``. Runs checkpoints only for large requests."""
         if len <= CHUNK:
             return self._bytes(len)
         if len > LIMIT:
-            raise Trap(f"{len} random bytes asked for: {LIMIT} is the most at once")
+            raise Trap(f"request for {len} random bytes: the limit is {LIMIT}")
         data = bytearray()
         while len:
             size = min(len, CHUNK)
@@ -38,7 +38,7 @@ class Random:
 
 
 class Insecure:
-    """The interface wasi:random/insecure. Its bytes are as good as those of ``random``."""
+    """The interface wasi:random/insecure. Its bytes have the quality of ``random``."""
 
     def __init__(self, context: WasiContext) -> None:
         self._random = Random(context)

@@ -19,15 +19,15 @@ from wasi_trio.wasi.sockets._answers import Answers
 from wasi_trio.wasi.sockets._context import NetworkContext
 from wasi_trio.wasi.sockets._errors import Code, SocketError, code_of, would_block
 from wasi_trio.wasi.sockets._flows import Receiving, Sending
-from wasi_trio.wasi.sockets._states import Step, after
+from wasi_trio.wasi.sockets._states import Step, next_state
 from wasi_trio.wasi.sockets._transports import Option
 from wasi_trio.wasi.sockets._values import FAMILIES, FAMILY_NAMES, from_socket_address, to_ip_address, to_socket_address
 
-#: datagrams of one call, and the bytes after which a call gives no more
+#: maximum datagrams of one call, and the number of bytes that ends a receive
 DATAGRAMS = 64
 DATAGRAM_BYTES = 256 << 10
 
-#: names for codes that this version does not have
+#: names of codes that this version lacks
 _OTHER_NAMES = {Code.CONNECTION_BROKEN: "connection-aborted", Code.OTHER: "unknown"}
 
 
@@ -46,7 +46,7 @@ class Network:
 
 
 class _Operation(Enum):
-    """An operation between its start and its finish."""
+    """The stage of an operation between its start and its finish."""
 
     BIND = auto()
     CONNECT = auto()
@@ -54,7 +54,7 @@ class _Operation(Enum):
 
 
 class _Progress:
-    """The operation of a socket that was started and is not finished, if any."""
+    """The unfinished operation of a socket, if any."""
 
     __slots__ = ("operation",)
 
@@ -139,7 +139,7 @@ def _stream_error(error: OSError) -> Err[StreamError]:
 
 
 class TcpReady(Pollable):
-    """Ready when the operation under way can be finished, or a connection accepted."""
+    """A pollable that is ready when the current operation can finish, or a connection can be accepted."""
 
     __slots__ = ("_socket",)
 
@@ -159,7 +159,7 @@ class _Socket(Billed):
 
     __slots__ = ("_socket",)
 
-    #: what waits in it to be sent, and what it has received
+    #: the charge for data that waits to be sent, and for received data
     COST = 96 << 10
 
     _socket: tcp.TcpSocket | udp.UdpSocket
@@ -237,8 +237,8 @@ class TcpSocket(_Socket):
     def start_listen(self) -> None:
         self._progress.check_none()
         if not self._socket.is_bound:
-            after(self._socket.state, Step.LISTEN)
-            # Later versions bind it to a port that is free.
+            next_state(self._socket.state, Step.LISTEN)
+            # Later versions bind the socket to a free port.
             raise SocketError(Code.INVALID_STATE)
         self._socket.listen()
         self._progress.operation = _Operation.LISTEN
@@ -323,7 +323,7 @@ class IncomingDatagram(NamedTuple):
 
 
 class _DatagramStream:
-    """One of a pair of streams of a UDP socket; only the last pair works."""
+    """One of a pair of streams of a UDP socket. Only the latest pair works."""
 
     __slots__ = ("_owner", "_pair", "_socket")
 
@@ -385,10 +385,10 @@ class OutgoingDatagramStream(_DatagramStream):
 
     @_answers.now
     def send(self, datagrams: Sequence[Any]) -> int:
-        """Raises Trap for more datagrams than were permitted."""
+        """Send datagrams. Raises Trap for more datagrams than permitted."""
         self._check()
         if len(datagrams) > self._permitted:
-            raise Trap(f"send of {len(datagrams)} datagrams where check-send permits {self._permitted}")
+            raise Trap(f"send of {len(datagrams)} datagrams, but check-send permits {self._permitted}")
         self._permitted = 0
         sent = 0
         for datagram in datagrams:
@@ -409,7 +409,7 @@ class OutgoingDatagramStream(_DatagramStream):
 
 
 class DatagramsReady(Pollable):
-    """Ready when a datagram is there."""
+    """A pollable that is ready when a datagram can be received."""
 
     __slots__ = ("_socket",)
 
@@ -425,7 +425,7 @@ class DatagramsReady(Pollable):
 
 
 class RoomForDatagrams(Pollable):
-    """Ready when there is room for a datagram."""
+    """A pollable that is ready when a datagram can be sent."""
 
     __slots__ = ("_socket",)
 
@@ -450,7 +450,7 @@ class UdpSocket(_Socket):
     def __init__(self, socket: udp.UdpSocket) -> None:
         self._socket = socket
         self._progress = _Progress()
-        #: how many pairs of streams were made
+        #: the number of pairs of streams created so far
         self._pairs = 0
 
     @_answers.now
@@ -485,7 +485,7 @@ class UdpSocket(_Socket):
         self._socket.set(Option.HOP_LIMIT, value)
 
     def subscribe(self) -> Pollable:
-        """Always ready: no operation of the socket itself waits."""
+        """Return a pollable that is always ready, because no operation of the socket itself waits."""
         return AlwaysReady()
 
     def on_drop(self) -> None:
@@ -504,7 +504,7 @@ class ResolveAddressStream:
         self._scope = trio.CancelScope()
 
     async def look_up(self, network: NetworkContext, name: str) -> None:
-        """Find the addresses of a host; a task of the instance."""
+        """Resolve a host name. Runs as a task of the instance."""
         with self._scope:
             try:
                 self._addresses = await network.look_up(name)
@@ -537,7 +537,7 @@ class ResolveAddressStream:
 
 
 class LookedUp(Pollable):
-    """Ready when a look-up is done, or was given up."""
+    """A pollable that is ready when a name resolution has finished or was cancelled."""
 
     __slots__ = ("_stream",)
 
@@ -560,7 +560,7 @@ class NetworkInterface:
         pass
 
     def network_error_code(self, err: Error) -> str | None:
-        """The error-code of a failure of a socket's stream; None for an error of another kind."""
+        """Return the error code of a failed socket stream, or None for other errors."""
         return _named(err.reason) if isinstance(err.reason, SocketError) else None
 
 

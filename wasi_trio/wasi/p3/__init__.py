@@ -1,13 +1,13 @@
-"""WASI 0.3: each interface's class by the interface's name, version left off."""
+"""WASI 0.3: the classes of all interfaces, by the names of the interfaces without version."""
 
 from __future__ import annotations
 
 from wasi_trio.lazy import located
 
-#: the version of the WIT files these implement; it meets imports of any 0.3
+#: the version of the implemented WIT files; it satisfies imports of any 0.3 version
 VERSION = "0.3.0"
 
-#: imported when a component first imports the interface
+#: a class is imported when a component first imports its interface
 INTERFACES = located(
     "wasi_trio.wasi",
     {

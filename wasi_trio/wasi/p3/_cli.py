@@ -1,4 +1,4 @@
-"""wasi:cli 0.3: ``environment`` and the three standard streams (the rest is in :mod:`wasi_trio.wasi._cli`)."""
+"""wasi:cli 0.3: ``environment`` and the three standard streams. The rest is in :mod:`wasi_trio.wasi._cli`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Stdin:
         self._context = context
 
     def read_via_stream(self) -> tuple[SharedStream, SharedFuture]:
-        """Streams share one position: each byte goes to the one that is read first."""
+        """Return a stream of the standard input. All streams share one position: the first reader receives a byte."""
         source = InputSource(self._context.stdin, self._context.nursery)
         return source.stream, source.future
 

@@ -1,4 +1,4 @@
-"""wasi:clocks 0.3: ``monotonic-clock`` and ``system-clock`` (``timezone`` is unstable and not provided)."""
+"""wasi:clocks 0.3: ``monotonic-clock`` and ``system-clock``. ``timezone`` is unstable and not provided."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wasi_trio.wasi._context import WasiContext, trio_nanoseconds
 
 
 class Instant(NamedTuple):
-    """The record ``instant``: time since 1970-01-01T00:00:00Z, nanoseconds always counting forward."""
+    """The record ``instant``: time since 1970-01-01T00:00:00Z. Nanoseconds always count forward."""
 
     seconds: int
     nanoseconds: int
@@ -26,7 +26,7 @@ class Types:
 
 
 class MonotonicClock:
-    """The interface wasi:clocks/monotonic-clock, which is trio's clock (so MockClock moves it)."""
+    """The interface wasi:clocks/monotonic-clock, based on trio's clock. MockClock controls it."""
 
     def __init__(self, context: WasiContext) -> None:
         pass
@@ -45,7 +45,7 @@ class MonotonicClock:
 
 
 class SystemClock:
-    """The interface wasi:clocks/system-clock, which reads the ``wall_clock`` of the options."""
+    """The interface wasi:clocks/system-clock, based on ``wall_clock`` of the options."""
 
     def __init__(self, context: WasiContext) -> None:
         self._clock = context.options.wall_clock

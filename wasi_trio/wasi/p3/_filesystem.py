@@ -14,7 +14,7 @@ from wasi_trio.runtime._streams import discard
 from wasi_trio.wasi._clocks import SECOND
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.filesystem._errors import code_of
-from wasi_trio.wasi.filesystem._opened import KEPT, PIECE, Opened, identity_hash
+from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, PIECE, Opened, identity_hash
 from wasi_trio.wasi.filesystem._sandbox import Sandbox
 from wasi_trio.wasi.filesystem._streams import ENTRIES, Entries, FileSink, FileSource
 from wasi_trio.wasi.filesystem._words import flags_of, flags_to_open, kind_name, time_to_set
@@ -24,7 +24,7 @@ from wasi_trio.wasi.p3._stdio import InputSource, Outcome, OutputDrain
 
 T = TypeVar("T")
 
-#: the answer to a call, at once or, where it takes long, from a coroutine
+#: the result of a call, or a coroutine for it if the call may take long
 Answer: TypeAlias = Ok[Any] | Err[Variant] | Coroutine[Any, Any, Ok[Any] | Err[Variant]]
 
 
@@ -54,13 +54,13 @@ class MetadataHashValue(NamedTuple):
 
 
 class _EntrySupply:
-    """The entries of a directory for an InputSource."""
+    """The entries of a directory, for an InputSource."""
 
     __slots__ = ("_entries", "_reading", "_to_read")
 
     def __init__(self, entries: Entries) -> None:
         self._entries = entries
-        #: what brings more, if it takes long: at first it waits to be begun, and then it is under way
+        #: the coroutine that reads more entries, if that takes long; ``wait`` runs it
         self._to_read: Coroutine[Any, Any, None] | None = None
         self._reading = False
 
@@ -98,8 +98,8 @@ class Descriptor(Billed):
 
     __slots__ = ("_context", "_opened")
 
-    #: what is kept for a stream to it
-    COST = KEPT
+    #: the size of a stream's buffer
+    COST = BUFFER_SIZE
 
     def __init__(self, opened: Opened, context: WasiContext) -> None:
         self._opened = opened
@@ -111,7 +111,7 @@ class Descriptor(Billed):
     def _answer(
         self, begin: Callable[[], T | Coroutine[Any, Any, T]], convert: Callable[[T], Any] | None = None
     ) -> Answer:
-        """What becomes of a call that ``begin`` makes."""
+        """Call ``begin`` and return its result as ``result``, or a coroutine for it."""
         try:
             value = begin()
         except OSError as error:
@@ -121,7 +121,7 @@ class Descriptor(Billed):
         return Ok(value if convert is None else convert(value))
 
     def read_via_stream(self, offset: int) -> tuple[SharedStream, SharedFuture]:
-        """A descriptor that cannot be read gives a stream that has ended, and why."""
+        """Return the content and its outcome. For an unreadable descriptor, the stream has ended with an error."""
         try:
             source = FileSource(self._opened, offset)
         except OSError as error:
@@ -208,7 +208,7 @@ class Descriptor(Billed):
     def link_at(
         self, old_path_flags: frozenset[str], old_path: str, new_descriptor: Descriptor, new_path: str
     ) -> Answer:
-        """Links are not followed here: to ask for it is invalid, as with wasmtime."""
+        """Create a hard link. To follow a symbolic link is invalid, as in wasmtime."""
         if "symlink-follow" in old_path_flags:
             return Err(Variant("invalid"))
         return self._answer(
@@ -296,13 +296,13 @@ class Preopens:
 
 
 def error_code(error: OSError) -> Variant:
-    """The variant ``error-code``."""
+    """Return the variant ``error-code``."""
     code = code_of(error)
     return Variant("other", error.strerror) if code is None else Variant(code)
 
 
 def _failed(error: OSError) -> SharedFuture:
-    """The future of what has failed before it began."""
+    """Return the future of an operation that has failed at its start."""
     outcome = Outcome(RESULT, error_code)
     outcome.settle(error)
     return outcome.future
@@ -315,7 +315,7 @@ def _failed_stream(element: ValType, error: OSError) -> tuple[SharedStream, Shar
 
 
 def _kind(mode: int) -> Variant:
-    """The variant ``descriptor-type``."""
+    """Return the variant ``descriptor-type``."""
     name = kind_name(mode)
     return Variant("other", None) if name is None else Variant(name)
 

@@ -1,4 +1,4 @@
-"""The types of what wasi:filesystem 0.3 gives by streams and futures, as its WIT has them."""
+"""The element types of streams and futures in wasi:filesystem 0.3, as in its WIT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wasi:http 0.3: the interfaces ``types`` and ``client``, and ``handler`` on both of its sides."""
+"""wasi:http 0.3: the interfaces ``types`` and ``client``, and both sides of ``handler``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wasi_trio.wasi.p3._http_options import RequestOptions
 if TYPE_CHECKING:
     from wasi_trio.wasi._context import WasiContext
 
-#: what answers a guest's import of ``wasi:http/handler``; raises HttpError to answer with an error
+#: answers requests that a guest sends through an import of ``wasi:http/handler``; raises HttpError for an error
 Answer = Callable[[messages.Request], Awaitable[messages.Response]]
 
 
 class Types:
     """The interface wasi:http/types."""
 
-    #: ends of streams and futures come as they are: wrapping them for Python costs each message several objects
+    #: ends of streams and futures are passed unwrapped, because wrappers cost several objects for each message
     _takes_ends = True
 
     Fields = Fields
@@ -43,9 +43,9 @@ class Client:
         self._http = context.http
 
     async def send(self, request: Request) -> Ok[Response] | Err[Variant]:
-        """Send a request; it and its response go on in a task of the instance's nursery.
+        """Send a request, and return its response. A task in the instance's nursery transfers the bodies.
 
-        Cancelling this ends the exchange. Once there is a response, closing its body does.
+        Cancellation ends the exchange. After the response, closing the response's body ends it.
         """
         pending = PendingResponse()
         try:
@@ -75,9 +75,9 @@ class Client:
 
 
 def handler_interface(answer: Answer) -> type[Any]:
-    """A class for an import of wasi:http/handler, which has ``answer`` answer the guest's requests.
+    """Return a class for an import of wasi:http/handler, whose requests ``answer`` answers.
 
-    So a guest in the middle can be put before another handler. Cancelling the guest's call cancels ``answer``.
+    So a middleware guest can precede another handler. Cancellation of the guest's call cancels ``answer``.
     """
 
     class Handler:
@@ -111,17 +111,17 @@ def handler_interface(answer: Answer) -> type[Any]:
 
 
 def incoming_request(request: messages.Request) -> Request:
-    """What to pass to a guest's ``handler.handle``."""
+    """Return the argument for a guest's ``handler.handle``."""
     return Request.received(request)
 
 
 def outgoing_response(result: Ok[Response] | Err[Variant], request: messages.Request) -> messages.Response:
-    """The neutral response in what a guest's ``handler.handle`` returned for ``request``.
+    """Convert the result of a guest's ``handler.handle`` for ``request`` to a neutral response.
 
-    Its body is fed by the guest, whose transmission future is settled when the body has been read whole, was aborted,
-    or was closed by its reader. Where the guest passed on the request's own body, that moves on into the response's
-    without the guest, until it has ended or is closed. Raises HttpError for the error that the guest returned, and
-    for a response that HTTP does not have.
+    The guest writes the response's body. Its transmission future is settled when the body has been read completely, was
+    aborted, or was closed by its reader. If the guest passed on the request's own body, that body moves into the
+    response's without the guest, until it has ended or is closed. Raises HttpError for an error from the guest, and for
+    a response that is invalid in HTTP.
     """
     if isinstance(result, Err):
         raise HttpError.of(result.value)
@@ -129,7 +129,7 @@ def outgoing_response(result: Ok[Response] | Err[Variant], request: messages.Req
 
 
 def refuse_response(result: Ok[Response] | Err[Variant], error: HttpError) -> None:
-    """Do without what a guest's ``handler.handle`` returned; its maker learns why in the response's own future."""
+    """Discard the result of a guest's ``handler.handle``. The response's own future reports the reason."""
     if isinstance(result, Ok):
         result.value.discard(error)
 

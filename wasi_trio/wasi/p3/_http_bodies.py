@@ -1,7 +1,8 @@
-"""The contents of messages in wasi:http 0.3: ``stream<u8>`` and futures on the guest's side, a Body on the other.
+"""Contents of messages in wasi:http 0.3: ``stream<u8>`` and futures for the guest, a Body for the host.
 
-None of this takes a task: whoever moves one end of a body moves the other. A body that a guest passes on unread as
-the contents of another message goes from Body to Body, without a copy and without the guest.
+None of this needs a task: an operation on one end of a body moves data to or from the other end. A guest can pass on an
+unread body as the contents of another message. Then the data moves from Body to Body, without a copy and without the
+guest.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ _WENT_WELL: Final = Given(RESULT, Ok())
 
 
 class BodyStream(SharedStream):
-    """A ``stream<u8>`` that gives what a Body holds in the moment it is read, and ends with it.
+    """A ``stream<u8>`` whose reads take from a Body. It ends with the Body.
 
-    To drop the stream before its end closes the Body; ``given_up`` says that this was done.
+    Dropping the stream before its end closes the Body, and sets ``given_up``.
     """
 
     __slots__ = ("body", "given_up")
@@ -55,7 +56,7 @@ class BodyStream(SharedStream):
             self.body.close()
 
     def take_body(self) -> Body:
-        """What is left of the Body, from a stream that nothing holds: the stream itself is at its end from here on."""
+        """Return the rest of the Body of a stream without other users. The stream ends."""
         self.body.on_readable = None
         self.pending = None
         self.watchers.clear()
@@ -64,7 +65,7 @@ class BodyStream(SharedStream):
 
 
 class _BodySource:
-    """The source of the copies out of a BodyStream (a ``Party``). It is pending whenever no reader is."""
+    """The source of the copies from a BodyStream (a ``Party``). It is pending whenever no reader is."""
 
     __slots__ = ("body", "progress", "stream")
 
@@ -88,7 +89,7 @@ class _BodySource:
     def done(self, result: CopyResult) -> None:
         if result is not CopyResult.COMPLETED:
             return
-        # A reader waits, and nothing is there.
+        # A reader waits, and no data is available.
         if self.body.ended:
             self.stream.drop()
         else:
@@ -102,16 +103,16 @@ class _BodySource:
         elif self.body.ended:
             stream.drop()
         else:
-            # As if the reader had come only now: it is to have what is there, and no more behind its back.
+            # Repeat the read, as if the reader had just arrived, so that it receives only the available data.
             stream.pending = self
             stream.read(sink)
 
 
 def trailers_of(body: Body, stream: BodyStream | None = None) -> SharedFuture:
-    """The future that resolves when a Body has ended: with its trailers, or the error that it ended with.
+    """Return a future that resolves at the end of a Body, to its trailers or to its error.
 
-    Where the guest has dropped ``stream``, its end of the contents, before their end there are no trailers. Where the
-    host has closed the Body, no more of the message will come.
+    If the guest drops ``stream`` before the end of the contents, the message has no trailers. If the host closes the
+    Body, the future resolves to an error.
     """
     future = SharedFuture(TRAILERS)
     body.subscribe_end(partial(_write_trailers, future, body, stream))
@@ -129,7 +130,7 @@ def _write_trailers(future: SharedFuture, body: Body, stream: BodyStream | None,
 
 
 def watch_result(future: SharedFuture, then: Callable[[HttpError | None], None]) -> None:
-    """Have ``then`` called with how a guest says that something went; a future that it gave up counts as well."""
+    """Call ``then`` with the outcome that a guest writes to a future. A dropped future also counts."""
     HostFutureReader(future).start_read(partial(_tell_result, then))
 
 
@@ -139,30 +140,30 @@ def _tell_result(then: Callable[[HttpError | None], None], result: CopyResult, v
 
 
 class Transmission:
-    """What becomes of a message, for the guest that made it. The first to say so is right.
+    """The outcome of transmitting a message, for the guest that made it. The first outcome counts.
 
-    A response has been transmitted when its reader has had it. Of a request that ``awaits_answer`` nothing is told
-    before there is a response, or the request has failed: its contents may be taken without ever reaching a server, and
-    whoever sends it knows best why they are not.
+    A response is transmitted when its reader has received it. A request that ``awaits_answer`` reports nothing before
+    it has a response or has failed, for two reasons: its contents may be taken without ever reaching a server, and the
+    sender knows best why they are not taken.
     """
 
     __slots__ = ("_is_told", "_outcome", "awaits_answer", "future")
 
     def __init__(self) -> None:
-        #: the future that the guest gets
+        #: the guest's future
         self.future = SharedFuture(RESULT)
         self.awaits_answer = False
         self._outcome: Given | None = None
         self._is_told = False
 
     def settle(self, error: HttpError | None) -> None:
-        """It went well, or failed with ``error``."""
+        """Record success, or a failure with ``error``."""
         if self._outcome is None:
             self._outcome = _outcome(error)
             self._tell()
 
     def answered(self, error: HttpError | None) -> None:
-        """The request has its response, or failed with ``error``."""
+        """Record that the request has a response, or has failed with ``error``."""
         self.awaits_answer = False
         if error is not None:
             self._outcome = _outcome(error)
@@ -182,11 +183,11 @@ def _outcome(error: HttpError | None) -> Given:
 
 
 class Outlet:
-    """The Body that the contents of a guest's message go to, held to the length that its headers announce.
+    """The destination of the contents of a guest's message: a Body, checked against the announced length.
 
-    The Body has all of them when that length is reached or ``finish_contents`` is called. It ends when the future
-    ``trailers`` is there as well, which may be before or after; an error in it ends the Body at once. When the Body has
-    ended, or whoever reads it has closed it, ``transmission`` is settled.
+    The contents are complete at the announced length or when ``finish_contents`` is called. The Body ends when the
+    future ``trailers`` has also resolved, before or after that. An error in the future ends the Body at once. When the
+    Body has ended or its reader has closed it, ``transmission`` is settled.
     """
 
     __slots__ = (
@@ -218,7 +219,7 @@ class Outlet:
         self._trailers = HostFutureReader(trailers)
         self._transmission = transmission
         self._length = length
-        #: the ``error-code`` for contents of another length
+        #: the ``error-code`` for contents that differ from the announced length
         self._size_case = size_case
         self._contents_done = False
         self._trailers_done = False
@@ -226,7 +227,7 @@ class Outlet:
 
     @property
     def open(self) -> bool:
-        """Whether anybody still wants contents."""
+        """Whether the Body accepts contents."""
         return not self.body.finished and not self.body.closed
 
     def _awaits_guest(self) -> bool:
@@ -237,7 +238,7 @@ class Outlet:
         return not self._trailers_done and self._trailers.shared.guest_ends > 0
 
     def await_room(self, then: Callable[[], None] | None) -> None:
-        """Have ``then`` called, once, when there may be room for contents, or nobody wants any more; None: do not."""
+        """Call ``then`` once when the Body may have room or is closed. None cancels an earlier request."""
         self._on_room = then
         self.body.on_permit = self._permitted
 
@@ -249,26 +250,26 @@ class Outlet:
             self._when_taken()
 
     def count(self, size: int) -> bool:
-        """Account for so many more bytes; false, and the Body is cut, where they are too many."""
+        """Count bytes. Return false, and abort the Body, if they exceed the announced length."""
         if self._length.add(size):
             return True
         self.fail(HttpError(self._size_case, self._length.written))
         return False
 
     def check_length(self) -> None:
-        """What was counted is in the Body: see whether that is all there is to be."""
+        """Check whether the Body has received all announced contents."""
         if self._length.reached and self.open:
             self.body.complete = True
             self._when_taken()
             self.finish_contents()
 
     def fail(self, error: HttpError) -> None:
-        """The contents end short, or are not to be believed."""
+        """Abort the Body, because the contents are incomplete or invalid."""
         self.body.complete = False
         self.body.abort(error)
 
     def finish_contents(self) -> None:
-        """All contents are in the Body."""
+        """Record that the Body has received all contents."""
         if self._length.wrong:
             self.fail(HttpError(self._size_case, self._length.written))
             return
@@ -277,15 +278,13 @@ class Outlet:
             self._finish()
 
     def read_trailers(self) -> None:
-        """Begin to wait for the trailers."""
+        """Start to wait for the trailers."""
         if self.open:
             self._trailers.start_read(self._trailers_came)
 
     def _trailers_came(self, result: CopyResult, value: Any) -> None:
         if result is not CopyResult.COMPLETED:
-            self.body.abort(
-                HttpError("internal-error", "the guest is gone and has not said whether there are trailers")
-            )
+            self.body.abort(HttpError("internal-error", "the guest ended without writing the trailers future"))
         elif isinstance(value, Err):
             self.fail(HttpError.of(value.value))
         else:
@@ -298,9 +297,9 @@ class Outlet:
         self.body.finish(None if self._fields is None else self._fields.for_wire())
 
     def _when_taken(self) -> None:
-        """Contents of the announced length have gone out when the reader has taken them, whatever trailers may follow.
+        """Settle the transmission when the reader has taken contents of the announced length, before any trailers.
 
-        So a guest may wait for that before it says what trailers there are.
+        So a guest can wait for that before it decides about the trailers.
         """
         if not self.body.buffered:
             self._transmission.settle(None)
@@ -316,12 +315,12 @@ class Outlet:
                 error = HttpError("connection-terminated")
         self._transmission.settle(error)
         self._trailers.drop()
-        # Or they would keep each other until garbage is collected.
+        # Break a reference cycle.
         body.on_permit = body.awaits_guest = self._on_room = None
 
 
 class _GuestFeed(Drain):
-    """Puts what a guest writes into an outlet."""
+    """Moves data that a guest writes into an outlet."""
 
     __slots__ = ("outlet",)
 
@@ -355,7 +354,7 @@ class _GuestFeed(Drain):
 
 
 class _BodyFeed:
-    """Moves a Body that a guest passed on, unread or in part, into an outlet."""
+    """Moves a Body that a guest passed on, completely or partly unread, into an outlet."""
 
     __slots__ = ("outlet", "source")
 
@@ -395,33 +394,33 @@ class _BodyFeed:
             self.source.close()
 
 
-# ---- contents, by where they come from ---------------------------------------------------------------------
+# ---- contents, by their origin -----------------------------------------------------------------------------
 
 
 class Contents(ABC):
-    """What a request or response holds."""
+    """The contents of a request or response."""
 
     __slots__ = ()
 
     @abstractmethod
     def bill(self, account: Account) -> None:
-        """Count what the host holds of it in an account."""
+        """Charge the host's part to an account."""
 
     @abstractmethod
     def consume(self, result: SharedFuture) -> tuple[SharedStream, SharedFuture]:
-        """Hand everything to a guest, which tells in ``result`` how it goes: the contents and the trailers."""
+        """Pass the contents and the trailers to a guest, which reports its outcome in ``result``."""
 
     @abstractmethod
     def to_body(self, length: ContentLength, size_case: str) -> Body:
-        """Hand everything to the host, which is held to this length. ``size_case`` is what another one fails with."""
+        """Pass the contents to the host, checked against a length. ``size_case`` is the error for a different one."""
 
     @abstractmethod
     def drop(self, error: HttpError | None = None) -> None:
-        """Nobody wants it, because of ``error`` if there is one."""
+        """Discard the contents, because of ``error`` if it is set."""
 
 
 class HostContents(Contents):
-    """Those of a message that came from the host."""
+    """The contents of a message from the host."""
 
     __slots__ = ("body",)
 
@@ -440,7 +439,7 @@ class HostContents(Contents):
         return stream, trailers_of(body, stream)
 
     def _handled(self, error: HttpError | None) -> None:
-        """A guest that could not handle the message wants no more of it."""
+        """Close the body if the guest reports a failure."""
         if error is not None and not self.body.ended:
             self.body.close(error)
 
@@ -452,7 +451,7 @@ class HostContents(Contents):
 
 
 class GuestContents(Contents):
-    """Those of a message that a guest made."""
+    """The contents of a message from a guest."""
 
     __slots__ = ("account", "stream", "trailers", "trailers_expected", "transmission")
 
@@ -460,7 +459,7 @@ class GuestContents(Contents):
         self.stream = stream
         self.trailers = trailers
         self.transmission = Transmission()
-        #: where there is no stream: whether there may be trailers all the same
+        #: without a stream: whether trailers are still possible
         self.trailers_expected = True
         self.account: Account | None = None
 
@@ -476,7 +475,7 @@ class GuestContents(Contents):
         outlet = Outlet(self.transmission, stream, self.trailers, length, size_case)
         if self.account is not None:
             outlet.body.bill(self.account)
-        outlet.check_length()  # it may be none
+        outlet.check_length()  # the length may be 0
         if stream is None:
             outlet.finish_contents()
         elif isinstance(stream, BodyStream):

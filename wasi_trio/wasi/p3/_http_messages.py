@@ -1,7 +1,8 @@
 """The requests and responses of wasi:http/types 0.3.
 
-A message of the host's holds a Body, one of a guest's the stream and futures it was made of. Either can be given to a
-guest, which consumes its contents, or be turned into the neutral message of :mod:`wasi_trio.wasi.http._messages`.
+A message from the host holds a Body. A message from a guest holds the stream and the futures that it was made of. A
+guest can consume the contents of either. The host can convert either to the neutral message of
+:mod:`wasi_trio.wasi.http._messages`.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from wasi_trio.wasi.p3._http_options import RequestOptions
 _DONE: Ok[None] = Ok(None)
 _REFUSED: Err[None] = Err(None)
 
-#: methods whose requests may well have contents (RFC 9110, section 9.3)
+#: methods whose requests usually have contents (RFC 9110, section 9.3)
 _WITH_CONTENTS = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Message:
     """Headers and contents."""
 
-    #: the ``error-code`` for contents of another length than the headers announce
+    #: the ``error-code`` for contents that differ from the announced length
     _size_case: str
 
     def __init__(self, headers: Fields, contents: Contents) -> None:
@@ -51,7 +52,7 @@ class _Message:
         self._contents.bill(account)
 
     def discard(self, error: HttpError) -> None:
-        """The message goes nowhere, which is how its maker learns of ``error``."""
+        """Discard the message, which reports ``error`` to its maker."""
         self._contents.drop(error)
 
     def _content_length(self) -> int | None:
@@ -62,7 +63,7 @@ class _Message:
 
 
 class Request(_Message, RequestTarget):
-    """A request, made by a guest or received."""
+    """A request, from a guest or for a guest."""
 
     _size_case = "HTTP-request-body-size"
 
@@ -78,7 +79,7 @@ class Request(_Message, RequestTarget):
 
     @classmethod
     def received(cls, request: messages.Request) -> Request:
-        """A request as a guest is given it."""
+        """Return a received request for a guest."""
         made = cls(Fields.received(request.headers, counted=False), HostContents(request.body))
         made._method = method_variant(request.method)
         made._path_with_query = request.path_with_query
@@ -116,9 +117,9 @@ class Request(_Message, RequestTarget):
         return Timeouts() if self._options is None else self._options.timeouts()
 
     def to_request(self) -> messages.Request:
-        """The neutral message, https where the guest named no scheme; its body is fed by the guest from here on.
+        """Return the neutral message, whose body the guest writes. The default scheme is https.
 
-        Raises HttpError, with the request discarded, where its headers contradict each other.
+        Raises HttpError if the headers contradict each other, and discards the request.
         """
         try:
             expected = self._content_length()
@@ -139,12 +140,12 @@ class Request(_Message, RequestTarget):
         )
 
     def answered(self, error: HttpError | None = None) -> None:
-        """It has been sent and has its response, or failed with ``error``. To be called after ``to_request``."""
+        """Record that the request has a response, or has failed with ``error``. Call this after ``to_request``."""
         if isinstance(self._contents, GuestContents):
             self._contents.transmission.answered(error)
 
     def to_network(self) -> messages.Request:
-        """As ``to_request``, but raises HttpError too where the request cannot be sent over the network."""
+        """Convert like ``to_request``. Raises HttpError also if the request cannot be sent over the network."""
         request = self.to_request()
         try:
             destination(request)
@@ -156,7 +157,7 @@ class Request(_Message, RequestTarget):
 
 
 class Response(_Message):
-    """A response, made by a guest or received."""
+    """A response, from a guest or for a guest."""
 
     _size_case = "HTTP-response-body-size"
 
@@ -166,7 +167,7 @@ class Response(_Message):
 
     @classmethod
     def received(cls, response: messages.Response) -> Response:
-        """A response as a guest is given it."""
+        """Return a received response for a guest."""
         return cls(Fields.received(response.headers), HostContents(response.body), response.status)
 
     @staticmethod
@@ -188,10 +189,10 @@ class Response(_Message):
         return this._contents.consume(res.into_shared())
 
     def to_response(self, method: str) -> messages.Response:
-        """The neutral message, the answer to a request with this method; its body is fed by the guest from here on.
+        """Return the neutral message for a request with this method. The guest writes its body.
 
-        Raises HttpError, with the response discarded, where its headers contradict each other, or its status is an
-        informational one, which does not end an exchange.
+        Raises HttpError if the headers contradict each other, or for an informational status, which does not end an
+        exchange. Then the response is discarded.
         """
         status = self._status_code
         try:

@@ -10,7 +10,7 @@ _IMMUTABLE = Err(Variant("immutable"))
 
 
 class RequestOptions:
-    """The timeouts of a request, in nanoseconds. Those of a request that was made are immutable."""
+    """The timeouts of a request, in nanoseconds. They are immutable once a request has them."""
 
     __slots__ = ("_between_bytes", "_connect", "_first_byte", "immutable")
 

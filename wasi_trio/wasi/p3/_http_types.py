@@ -1,4 +1,4 @@
-"""The types of the futures that wasi:http 0.3 makes, as its WIT has them."""
+"""The types of futures in wasi:http 0.3, as in its WIT."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ ERROR_CODE = t.Variant(
 
 
 class _AnyFields(t.ResourceType):
-    """Stands for ``fields`` in every component: equal to whatever type a component has for this resource of the host's.
+    """A placeholder for ``fields`` that equals the type of this resource in every component.
 
-    Each component has a type of its own for it, which a future that the host makes cannot know.
+    Each component has its own type, which a future from the host does not know.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -66,7 +66,7 @@ class _AnyFields(t.ResourceType):
 
 FIELDS = _AnyFields("fields")
 
-#: what becomes of a message, or of its handling
+#: the outcome of transmitting or handling a message
 RESULT = t.Result(None, ERROR_CODE)
 
 TRAILERS = t.Result(t.Option(t.Own(FIELDS)), ERROR_CODE)

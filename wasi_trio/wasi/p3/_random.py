@@ -1,10 +1,10 @@
-"""wasi:random 0.3: ``random``, ``insecure`` and ``insecure-seed``, all from the ``random`` of the options."""
+"""wasi:random 0.3: ``random``, ``insecure`` and ``insecure-seed``, all based on ``random`` of the options."""
 
 from __future__ import annotations
 
 from wasi_trio.wasi._context import WasiContext
 
-#: the most bytes one call gives: some milliseconds' worth, since these calls may not wait
+#: maximum bytes of one call, which take a few milliseconds, because these calls cannot wait
 LIMIT = 1 << 20
 
 
@@ -15,7 +15,7 @@ class Random:
         self._bytes = context.options.random
 
     def get_random_bytes(self, max_len: int) -> bytes:
-        """At most ``LIMIT`` bytes: whoever wants more has to ask again, as the WIT says."""
+        """Return at most ``LIMIT`` bytes. The caller must repeat the call for more, as the WIT says."""
         return self._bytes(min(max_len, LIMIT))
 
     def get_random_u64(self) -> int:
@@ -23,7 +23,7 @@ class Random:
 
 
 class Insecure:
-    """The interface wasi:random/insecure. Its bytes are as good as those of ``random``."""
+    """The interface wasi:random/insecure. Its bytes have the quality of ``random``."""
 
     def __init__(self, context: WasiContext) -> None:
         self._random = Random(context)

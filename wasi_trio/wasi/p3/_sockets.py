@@ -81,7 +81,7 @@ class _Socket(Billed):
 
     __slots__ = ("_socket",)
 
-    #: what waits in it to be sent, and what it has received
+    #: the charge for data that waits to be sent, and for received data
     COST = 96 << 10
 
     _socket: tcp.TcpSocket | udp.UdpSocket
@@ -127,7 +127,7 @@ class TcpSocket(_Socket):
 
     @staticmethod
     def create(address_family: str) -> Any:
-        raise AssertionError("an instance has a creator of its own")
+        raise AssertionError("each instance has its own _Creator")
 
     @_answers.now
     def bind(self, local_address: Variant) -> None:
@@ -215,12 +215,12 @@ class TcpSocket(_Socket):
         self._socket.drop()
 
 
-#: the element type of the stream that ``listen`` gives
+#: the element type of ``listen``'s stream
 CONNECTIONS = Own(ResourceType("tcp-socket", python_class=TcpSocket))
 
 
 class _Incoming(tcp.Incoming):
-    """Connections as resources."""
+    """A supply of incoming connections as resources."""
 
     __slots__ = ()
 
@@ -240,7 +240,7 @@ class UdpSocket(_Socket):
 
     @staticmethod
     def create(address_family: str) -> Any:
-        raise AssertionError("an instance has a creator of its own")
+        raise AssertionError("each instance has its own _Creator")
 
     @_answers.now
     def bind(self, local_address: Variant) -> None:

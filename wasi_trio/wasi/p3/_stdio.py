@@ -1,6 +1,6 @@
-"""Standard input and output as a ``stream<u8>``, and the future that says how that went.
+"""Standard input and output as a ``stream<u8>`` with a future for its outcome.
 
-Bytes move in the moment the guest reads or writes. Only where there are none, or no room, a task of the instance waits.
+Data moves during the guest's read or write. A task of the instance waits only if no data or no room is available.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from wasi_trio.wasi._stdio import StdoutSink
 ERROR_CODE = Enum(("io", "illegal-byte-sequence", "pipe"))
 RESULT = Result(None, ERROR_CODE)
 
-#: the most bytes taken from a source at once
+#: maximum bytes taken from a source at once
 CHUNK = 64 << 10
 
 
 class Outcome:
-    """The future that a guest gets; the first outcome counts. ``code_of`` names a failure.
+    """The outcome for a guest's future. The first one counts. ``code_of`` converts a failure.
 
-    ``on_settled`` is called when there is an outcome.
+    ``on_settled`` is called when the outcome is set.
     """
 
     __slots__ = ("_code_of", "_on_settled", "_writer", "future")
@@ -62,7 +62,7 @@ def _error_code(error: OSError) -> str:
 
 
 class Source(Protocol):
-    """A StdinSource, or one like it that has elements of another type."""
+    """A StdinSource, or a similar source of other elements."""
 
     def take(self, limit: int) -> Any: ...
 
@@ -72,11 +72,11 @@ class Source(Protocol):
 
 
 class InputSource:
-    """Gives the guest that reads ``stream`` what a source has: the source of the stream's copies (a ``Party``).
+    """A source of the copies to the reader of ``stream`` (a ``Party``).
 
-    It is pending whenever no reader is. Nothing is taken from the source that no reader wants. ``on_end`` is called
-    once when nobody will read any more. ``fill`` puts bytes in the guest's memory itself, if there are any, and says
-    how many; at most ``chunk`` elements are taken at once.
+    It is pending whenever no reader is, and takes nothing from ``source`` before a reader wants it. ``on_end`` is
+    called once when no more reads will follow. ``fill`` writes available bytes to the guest's memory directly, and
+    returns their number. One operation takes at most ``chunk`` elements.
     """
 
     __slots__ = (
@@ -116,7 +116,7 @@ class InputSource:
         self.future = self._outcome.future
         self._source = source
         self._nursery = nursery
-        #: of the task that waits for bytes
+        #: the cancel scope of the task that waits for data
         self._scope: trio.CancelScope | None = None
         self._data: Any = b""
         self._asked = self._supplying = False
@@ -132,9 +132,9 @@ class InputSource:
             self._on_end()
 
     def _supply(self) -> None:
-        """Give each reader that waits what there is, or see to it that it gets it later."""
+        """Serve the waiting readers, or arrange to serve them later."""
         self._asked = True
-        if self._supplying:  # by a reader that has just been served, and reads again
+        if self._supplying:  # called by a reader that was just served and reads again
             return
         self._supplying = True
         while self._asked:
@@ -152,7 +152,7 @@ class InputSource:
             self.stream.pending = self
             return
         wanted = sink.length - sink.progress
-        if not wanted and self._source.ready():  # a read of none is done when one of some would be
+        if not wanted and self._source.ready():  # a read of zero elements completes when any read would
             self.stream.pending = self
             sink.done(CopyResult.COMPLETED)
             return
@@ -173,7 +173,7 @@ class InputSource:
             self.stream.pending = self
             self.stream.read(sink)
         elif self._nursery is None:
-            raise OSError("there is nothing to read, and no task to wait for it")
+            raise OSError("no data is available, and no task can wait for it")
         elif self._scope is None:
             self._scope = trio.CancelScope()
             self._nursery.start_soon(self._wait, self._scope)
@@ -199,7 +199,7 @@ class InputSource:
 
 
 class OutputDrain(Drain):
-    """Writes what a guest writes to a stream to a StdoutSink."""
+    """Moves data that a guest writes to a StdoutSink."""
 
     __slots__ = ("_nursery", "_outcome", "_sink", "future")
 
@@ -239,7 +239,7 @@ class OutputDrain(Drain):
         if self._outcome.settled:
             self.stop()
         elif self._nursery is None:
-            self._fail(OSError("there is no room, and no task to wait for it"))
+            self._fail(OSError("the stream has no room, and no task can wait for room"))
         else:
             self._nursery.start_soon(self._wait_for_room)
 
@@ -248,14 +248,14 @@ class OutputDrain(Drain):
         self.pull()
 
     def ended(self) -> None:
-        """All was put; it counts as written once it is flushed."""
+        """End the stream. The outcome is success once all data is flushed."""
         if self._flushed() or self._nursery is None:
             self._outcome.settle()
         else:
             self._nursery.start_soon(self._wait_until_flushed)
 
     def _flushed(self) -> bool:
-        """Whether there is nothing left to write, or that has failed."""
+        """Return whether all data is written or a write has failed."""
         if not self._outcome.settled:
             try:
                 return self._sink.flushed()

@@ -1,6 +1,6 @@
-"""Interfaces of WASI that are proposals still, in the versions that engines have: by name, the class of each.
+"""WASI interfaces that are proposals, in the versions that engines implement: their classes by name.
 
-``CONFIG`` and ``KEYVALUE`` are given to guests for which there is such, see ``State``; ``LOGGING`` to all.
+``CONFIG`` and ``KEYVALUE`` depend on the ``State`` of guests. ``LOGGING`` is for all guests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["CONFIG", "KEYVALUE", "LOGGING"]
 
 CONFIG = located(__name__, {"wasi:config/store@0.2.0-rc.1": "_config.ConfigStore"})
 
-#: -draft is the one that wasmtime has, -draft2 adds compare-and-swap
+#: wasmtime implements -draft; -draft2 adds compare-and-swap
 KEYVALUE = located(
     __name__,
     {

@@ -7,7 +7,7 @@ from wasi_trio.wasi._context import WasiContext
 
 
 class ConfigStore:
-    """The interface wasi:config/store, over the variables of the options. Neither function fails."""
+    """The interface wasi:config/store, based on the variables of the options. Its functions do not fail."""
 
     def __init__(self, context: WasiContext) -> None:
         self._variables = context.options.state.config or {}

@@ -1,6 +1,6 @@
 """wasi:keyvalue 0.2.0-draft and 0.2.0-draft2: ``store``, ``atomics`` and ``batch``.
 
-The two differ in what cursors and counters are, and the second has compare-and-swap.
+The versions differ in the types of cursors and counters. Only the second has compare-and-swap.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from wasi_trio.wasi.keyvalue._bucket import MAX_BATCH, MAX_KEY, SIGNED, UNSIGNED
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
-#: what the empty identifier stands for
+#: the meaning of the empty identifier
 DEFAULT = "default"
-_MOST_CURSOR = (1 << 64) - 1
+_MAX_CURSOR = (1 << 64) - 1
 
 
 class KeyResponse(NamedTuple):
@@ -30,8 +30,8 @@ def _failed(error: StoreError) -> Variant:
     return Variant("other", str(error))
 
 
-def _told(function: F) -> F:
-    """A host function that returns another's result as ``Ok``, and a StoreError as ``Err``."""
+def _with_result(function: F) -> F:
+    """Wrap a host function: return its result as ``Ok``, and a StoreError as ``Err``."""
 
     @functools.wraps(function)
     async def answer(*arguments: Any) -> Ok[Any] | Err[Any]:
@@ -44,7 +44,7 @@ def _told(function: F) -> F:
 
 
 class _Bucket:
-    """A bucket that a guest has opened. What waits for the store counts as the instance's."""
+    """A bucket that a guest has opened. Its pending operations are charged to the instance."""
 
     __slots__ = ("_account", "max_value", "store")
 
@@ -56,14 +56,14 @@ class _Bucket:
     def bill(self, account: Account) -> None:
         self._account = account
 
-    def held(self, key: str, value: bytes = b"") -> Charge | None:
-        """Count a key and a value for as long as the answer lives. Raises StoreError where they may not be."""
+    def hold(self, key: str, value: bytes = b"") -> Charge | None:
+        """Charge a key and a value while the result is referenced. Raises StoreError if they exceed a limit."""
         self.check(key, value)
         return self._charge(len(key) + len(value))
 
-    def held_many(self, keys: Sequence[str], values: Sequence[bytes] = ()) -> Charge | None:
+    def hold_many(self, keys: Sequence[str], values: Sequence[bytes] = ()) -> Charge | None:
         if len(keys) > MAX_BATCH:
-            raise StoreError(f"a batch has up to {MAX_BATCH} keys, and this one has {len(keys)}")
+            raise StoreError(f"a batch may have at most {MAX_BATCH} keys, but this one has {len(keys)}")
         for key in keys:
             self.check(key)
         for value in values:
@@ -72,9 +72,11 @@ class _Bucket:
 
     def check(self, key: str, value: bytes = b"") -> None:
         if len(key) > MAX_KEY or (not key.isascii() and len(key.encode()) > MAX_KEY):
-            raise StoreError(f"a key has up to {MAX_KEY} bytes, and this one has {len(key.encode())}")
+            raise StoreError(f"a key may have at most {MAX_KEY} bytes, but this one has {len(key.encode())}")
         if len(value) > self.max_value:
-            raise StoreError(f"a value has up to {as_size(self.max_value)}, and this one has {as_size(len(value))}")
+            raise StoreError(
+                f"a value may have at most {as_size(self.max_value)}, but this one has {as_size(len(value))}"
+            )
 
     def _charge(self, size: int) -> Charge | None:
         if self._account is None:
@@ -84,36 +86,36 @@ class _Bucket:
         except OverBudget as error:
             raise StoreError(str(error)) from None
 
-    @_told
+    @_with_result
     async def get(self, key: str) -> bytes | None:
-        _held = self.held(key)
+        _held = self.hold(key)
         return await self.store.get(key)
 
-    @_told
+    @_with_result
     async def set(self, key: str, value: bytes) -> None:
-        _held = self.held(key, value)
+        _held = self.hold(key, value)
         await self.store.set(key, value)
 
-    @_told
+    @_with_result
     async def delete(self, key: str) -> None:
-        _held = self.held(key)
+        _held = self.hold(key)
         await self.store.delete(key)
 
-    @_told
+    @_with_result
     async def exists(self, key: str) -> bool:
-        _held = self.held(key)
+        _held = self.hold(key)
         return await self.store.exists(key)
 
 
 class Store:
-    """The interface wasi:keyvalue/store@0.2.0-draft. The empty identifier is ``default``."""
+    """The interface wasi:keyvalue/store@0.2.0-draft. The empty identifier means ``default``."""
 
     class Bucket(_Bucket):
-        """Cursors are numbers."""
+        """A bucket whose cursors are numbers."""
 
         __slots__ = ()
 
-        @_told
+        @_with_result
         async def list_keys(self, cursor: int | None) -> KeyResponse:
             return KeyResponse(*await self.store.page(cursor or 0))
 
@@ -121,7 +123,7 @@ class Store:
         self._state = context.options.state
 
     def open(self, identifier: str) -> Ok[_Bucket] | Err[Variant]:
-        """A handle for a bucket; Err, ``no-such-store``, for a name that there is none of."""
+        """Return a handle of a bucket, or the error ``no-such-store`` for an unknown name."""
         found = self._state.buckets.get(identifier or DEFAULT)
         if found is None:
             return Err(Variant("no-such-store"))
@@ -132,25 +134,25 @@ class Draft2Store(Store):
     """The interface wasi:keyvalue/store@0.2.0-draft2."""
 
     class Bucket(_Bucket):
-        """Cursors are texts: the numbers in decimal."""
+        """A bucket whose cursors are decimal numbers as text."""
 
         __slots__ = ()
 
-        @_told
+        @_with_result
         async def list_keys(self, cursor: str | None) -> KeyResponse:
             keys, after = await self.store.page(0 if cursor is None else _cursor(cursor))
             return KeyResponse(keys, None if after is None else str(after))
 
 
 def _cursor(text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) <= 20 and (number := int(text)) <= _MOST_CURSOR:
+    if text.isascii() and text.isdigit() and len(text) <= 20 and (number := int(text)) <= _MAX_CURSOR:
         return number
-    raise StoreError("this cursor is of no listing")
+    raise StoreError("the cursor is invalid")
 
 
-@_told
+@_with_result
 async def _increment(bucket: _Bucket, key: str, delta: int, numbers: Numbers) -> int:
-    _held = bucket.held(key)
+    _held = bucket.hold(key)
     return await bucket.store.increment(key, delta, numbers)
 
 
@@ -165,7 +167,7 @@ class Atomics:
 
 
 class _Cas:
-    """What a value was at a time, to be swapped for another if it still is."""
+    """A value at one time. ``swap`` replaces it if it is unchanged."""
 
     __slots__ = ("_charge", "bucket", "key", "value")
 
@@ -175,13 +177,13 @@ class _Cas:
         self.value = value
 
     def bill(self, account: Account) -> None:
-        """Count the value for as long as the guest has this. Raises OverBudget."""
+        """Charge the value while the guest holds this. Raises OverBudget."""
         self._charge = Charge(account, len(self.key) + len(self.value or b""))
 
     @staticmethod
-    @_told
+    @_with_result
     async def new(bucket: _Bucket, key: str) -> _Cas:
-        _held = bucket.held(key)
+        _held = bucket.hold(key)
         return _Cas(bucket, key, await bucket.store.get(key))
 
     def current(self) -> Ok[bytes | None]:
@@ -189,7 +191,7 @@ class _Cas:
 
 
 class Draft2Atomics:
-    """The interface wasi:keyvalue/atomics@0.2.0-draft2. To swap compares values."""
+    """The interface wasi:keyvalue/atomics@0.2.0-draft2. ``swap`` compares values."""
 
     Cas = _Cas
 
@@ -200,10 +202,10 @@ class Draft2Atomics:
         return await _increment(bucket, key, delta, SIGNED)
 
     async def swap(self, cas: _Cas, value: bytes) -> Ok[None] | Err[Variant]:
-        """Err, ``cas-failed`` with the present value, where it is another by now."""
+        """Swap the value, or return ``cas-failed`` with the current value if it has changed."""
         bucket = cas.bucket
         try:
-            _held = bucket.held(cas.key, value)
+            _held = bucket.hold(cas.key, value)
             swapped, present = await bucket.store.swap(cas.key, cas.value, value)
         except StoreError as error:
             return Err(Variant("store-error", _failed(error)))
@@ -216,18 +218,18 @@ class Batch:
     def __init__(self, context: WasiContext) -> None:
         pass
 
-    @_told
+    @_with_result
     async def get_many(self, bucket: _Bucket, keys: list[str]) -> list[tuple[str, bytes] | None]:
-        _held = bucket.held_many(keys)
+        _held = bucket.hold_many(keys)
         values = await bucket.store.get_many(keys)
         return [None if value is None else (key, value) for key, value in zip(keys, values, strict=True)]
 
-    @_told
+    @_with_result
     async def set_many(self, bucket: _Bucket, key_values: list[tuple[str, bytes]]) -> None:
-        _held = bucket.held_many([key for key, _ in key_values], [value for _, value in key_values])
+        _held = bucket.hold_many([key for key, _ in key_values], [value for _, value in key_values])
         await bucket.store.set_many(key_values)
 
-    @_told
+    @_with_result
     async def delete_many(self, bucket: _Bucket, keys: list[str]) -> None:
-        _held = bucket.held_many(keys)
+        _held = bucket.hold_many(keys)
         await bucket.store.delete_many(keys)

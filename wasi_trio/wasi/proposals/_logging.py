@@ -1,4 +1,4 @@
-"""wasi:logging 0.1.0-draft: ``logging``, into Python's ``logging``."""
+"""wasi:logging 0.1.0-draft: ``logging``, based on Python's ``logging``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.wasi._context import WasiContext
 
-#: Python's ``logging`` has no such level; this is its usual number
+#: Python's ``logging`` lacks this level; the number is a common choice
 TRACE: Final = 5
 _LEVELS: Final = {
     "trace": TRACE,
@@ -18,7 +18,7 @@ _LEVELS: Final = {
     "error": logging.ERROR,
     "critical": logging.CRITICAL,
 }
-#: characters of a context that are shown
+#: maximum characters of a context in the log
 MOST_CONTEXT: Final = 128
 
 logging.addLevelName(TRACE, "TRACE")
@@ -26,9 +26,9 @@ logger = get_logger("wasi_trio.guest")
 
 
 class Logging:
-    """The interface wasi:logging/logging. A message becomes one line, and is cut as all texts of guests are.
+    """The interface wasi:logging/logging. A message becomes one line, truncated like all texts of guests.
 
-    A record has the guest's context as ``context``. What no handler wants costs no more than to ask.
+    A record has the guest's context as ``context``. A message below the log level costs only the check.
     """
 
     def __init__(self, context: WasiContext) -> None:

@@ -1,1 +1,1 @@
-"""Components in registries and layouts of OCI: what a reference to one says, and the way to what it stands for."""
+"""Components in OCI registries and layouts: references, and how to fetch the components."""

@@ -1,7 +1,7 @@
-"""Credentials for registries, from where Docker's programs, and others, keep them.
+"""Credentials for registries, in the format of Docker and others.
 
-That is ``config.json`` in the folder that ``DOCKER_CONFIG`` names, or else in ``~/.docker``; ``DOCKER_AUTH_CONFIG`` has
-the content of such a file, and comes first. A file may name programs that keep them (docker-credential-NAME).
+They are in ``config.json`` in the directory ``DOCKER_CONFIG``, or else in ``~/.docker``. ``DOCKER_AUTH_CONFIG`` holds
+the content of such a file, and takes precedence. A file may name credential helpers (docker-credential-NAME).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from wasi_trio.wasi.registry._errors import RegistryError
 logger = get_logger("wasi_trio")
 
 VARIABLE = "DOCKER_AUTH_CONFIG"
-#: what the file's entry for Docker's own registry is called
+#: the key of Docker's own registry in the file
 _DOCKER_KEY = "index.docker.io"
-#: bytes of such a file, and seconds that a program has
-_MOST = 1 << 20
-_PATIENCE = 30.0
-#: the user's name that says that the secret is an identity token
+#: maximum bytes of the file, and maximum seconds of a credential helper
+_MAX_BYTES = 1 << 20
+_HELPER_TIMEOUT = 30.0
+#: the user name that marks an identity token
 _TOKEN = "<token>"
 _HELPER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A user's name and password, neither of which is ever shown."""
+    """A user name and a password. A repr shows neither."""
 
     user: str = field(repr=False)
     password: str = field(repr=False)
@@ -48,20 +48,20 @@ class Credentials:
 
 
 async def find_credentials(host: str, environment: Mapping[str, str]) -> Credentials | None:
-    """Those for a registry, if there are any; raises RegistryError for what cannot be understood."""
+    """Return the credentials for a registry, or None. Raises RegistryError for an invalid configuration."""
     content, place = _configuration(environment)
     wanted = _DOCKER_KEY if host == "docker.io" else host
     helpers = _table(content, "credHelpers")
     for key, helper in helpers.items():
         if _host_of(key) in (host, wanted):
-            return await _ask(helper, key, place, required=True)
+            return await _run_helper(helper, key, place, required=True)
     for key, entry in _table(content, "auths").items():
-        if _host_of(key) in (host, wanted) and isinstance(entry, dict) and (found := _inline(entry, key, place)):
+        if _host_of(key) in (host, wanted) and isinstance(entry, dict) and (found := _decode_entry(entry, key, place)):
             return found
     store = content.get("credsStore")
     if store:
         server = f"https://{_DOCKER_KEY}/v1/" if wanted == _DOCKER_KEY else host
-        return await _ask(store, server, place, required=False)
+        return await _run_helper(store, server, place, required=False)
     return None
 
 
@@ -74,7 +74,7 @@ def _configuration(environment: Mapping[str, str]) -> tuple[Mapping[str, Any], s
             path = Path(folder) / "config.json" if folder else Path.home() / ".docker" / "config.json"
             place = str(path)
             with open(path, "rb") as file:
-                text = file.read(_MOST).decode()
+                text = file.read(_MAX_BYTES).decode()
         except (FileNotFoundError, NotADirectoryError, RuntimeError):
             return {}, place
         except OSError as error:
@@ -84,7 +84,7 @@ def _configuration(environment: Mapping[str, str]) -> tuple[Mapping[str, Any], s
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        # Without what the error says, which may repeat a part of it.
+        # Without the error's message, which may repeat a part of the content.
         raise RegistryError(f"{place} is not JSON") from None
     return (content if isinstance(content, dict) else {}), place
 
@@ -95,13 +95,13 @@ def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _host_of(key: str) -> str:
-    """The host of an entry, which may be a URL."""
+    """Return the host of an entry, which may be a URL."""
     return key.partition("://")[2].partition("/")[0].lower() if "://" in key else key.partition("/")[0].lower()
 
 
-def _inline(entry: Mapping[str, Any], key: str, place: str) -> Credentials | None:
+def _decode_entry(entry: Mapping[str, Any], key: str, place: str) -> Credentials | None:
     if entry.get("identitytoken"):
-        raise _no_identity_tokens(key, place)
+        raise _identity_token_error(key, place)
     encoded = entry.get("auth")
     if isinstance(encoded, str) and encoded:
         try:
@@ -109,19 +109,19 @@ def _inline(entry: Mapping[str, Any], key: str, place: str) -> Credentials | Non
         except (binascii.Error, ValueError):
             colon = ""
         if not colon:
-            raise RegistryError(f"the entry {key} in {place} has an auth that is not USER:PASSWORD in Base64")
+            raise RegistryError(f"the auth of the entry {key} in {place} must be USER:PASSWORD in Base64")
         return Credentials(user, password)
     name, secret = entry.get("username"), entry.get("password")
     return Credentials(name, secret) if isinstance(name, str) and isinstance(secret, str) and name else None
 
 
-async def _ask(helper: Any, server: str, place: str, *, required: bool) -> Credentials | None:
-    """What a program keeps for a server; None where it keeps nothing, or, if it is not required, is not there."""
+async def _run_helper(helper: Any, server: str, place: str, *, required: bool) -> Credentials | None:
+    """Return the credentials of a helper for a server, or None. A helper that is not ``required`` may be missing."""
     if not isinstance(helper, str) or _HELPER.fullmatch(helper) is None:
-        raise RegistryError(f"{place} names a credential helper that is none")
+        raise RegistryError(f"{place} has an invalid name of a credential helper")
     program = f"docker-credential-{helper}"
     try:
-        with trio.fail_after(_PATIENCE):
+        with trio.fail_after(_HELPER_TIMEOUT):
             done = await trio.run_process(
                 [program, "get"],
                 stdin=server.encode(),
@@ -130,11 +130,11 @@ async def _ask(helper: Any, server: str, place: str, *, required: bool) -> Crede
                 check=False,
             )
     except trio.TooSlowError:
-        raise RegistryError(f"{program}, which {place} names, has not answered for {_PATIENCE:g} s") from None
+        raise RegistryError(f"{program} from {place} has not answered for {_HELPER_TIMEOUT:g} s") from None
     except OSError as error:
         if required:
-            raise RegistryError(f"cannot run {program}, which {place} names: {error.strerror}") from None
-        logger.info("cannot run %s, which %s names: %s", program, place, error.strerror)
+            raise RegistryError(f"cannot run {program} from {place}: {error.strerror}") from None
+        logger.info("Cannot run %s from %s: %s", program, place, error.strerror)
         return None
     if done.returncode:
         return None
@@ -144,11 +144,11 @@ async def _ask(helper: Any, server: str, place: str, *, required: bool) -> Crede
     except (ValueError, TypeError, KeyError, RecursionError):
         user = secret = None
     if not isinstance(user, str) or not isinstance(secret, str):
-        raise RegistryError(f"{program}, which {place} names, has answered with something other than credentials")
+        raise RegistryError(f"{program} from {place} returned no valid credentials")
     if user == _TOKEN:
-        raise _no_identity_tokens(server, place)
+        raise _identity_token_error(server, place)
     return Credentials(user, secret)
 
 
-def _no_identity_tokens(key: str, place: str) -> RegistryError:
+def _identity_token_error(key: str, place: str) -> RegistryError:
     return RegistryError(f"the credentials for {key} in {place} are an identity token, which is not supported")

@@ -1,7 +1,7 @@
-"""Why there is no component where a reference says."""
+"""Errors of registries and layouts."""
 
 from __future__ import annotations
 
 
 class RegistryError(Exception):
-    """A component cannot be had from a registry or a layout; the message is one line."""
+    """A component cannot be fetched from a registry or a layout. The message is one line."""

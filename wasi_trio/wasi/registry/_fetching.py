@@ -1,4 +1,4 @@
-"""From a reference to the component that it stands for."""
+"""Fetches the component of a reference."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import trio
 
 from wasi_trio.wasi.registry import _manifests as manifests
+from wasi_trio.wasi.registry._cache import Cache
 from wasi_trio.wasi.registry._errors import RegistryError
-from wasi_trio.wasi.registry._kept import Kept
 from wasi_trio.wasi.registry._layout import LayoutFolder
 from wasi_trio.wasi.registry._limits import LIMITS, Limits
 from wasi_trio.wasi.registry._manifests import Descriptor, check_digest, digest_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Fetched(NamedTuple):
-    """A component, and the digest with which its reference stands for the same for ever."""
+    """A component, and the digest that pins its reference."""
 
     data: bytes
     digest: str
@@ -33,21 +33,21 @@ class _Source(Protocol):
     async def blob(self, digest: str, size: int) -> bytes: ...
 
 
-def fetch(reference: Reference, limits: Limits = LIMITS, kept: Kept | None = None) -> Fetched:
-    """The component that a reference stands for, all of it compared with its digests; raises RegistryError.
+def fetch(reference: Reference, limits: Limits = LIMITS, cache: Cache | None = None) -> Fetched:
+    """Return the component of a reference, verified against its digests. Raises RegistryError.
 
-    ``kept`` is where what was fetched is kept, in the user's cache by default. May be called on any thread, whether an
-    event loop runs in it or not, and keeps that from turning: for the seconds of ``limits`` at most.
+    ``cache`` is the cache of fetched content, by default that of the user. Callable from any thread, with or without an
+    event loop. It blocks the thread for at most the seconds of ``limits``.
     """
     outcome: list[Fetched | BaseException] = []
 
     def work() -> None:
         try:
-            outcome.append(trio.run(_fetch, reference, limits, kept))
+            outcome.append(trio.run(_fetch, reference, limits, cache))
         except BaseException as error:
             outcome.append(error)
 
-    # A thread, as there may be an event loop in this one; one that ends with the process, on Ctrl-C for instance.
+    # A new thread, because this one may run an event loop. A daemon, so that Ctrl-C ends it with the process.
     thread = threading.Thread(target=work, name="wasi_trio fetch", daemon=True)
     thread.start()
     thread.join()
@@ -57,37 +57,37 @@ def fetch(reference: Reference, limits: Limits = LIMITS, kept: Kept | None = Non
     return result
 
 
-async def _fetch(reference: Reference, limits: Limits, kept: Kept | None) -> Fetched:
+async def _fetch(reference: Reference, limits: Limits, cache: Cache | None) -> Fetched:
     try:
         with trio.fail_after(limits.seconds):
             if isinstance(reference, Layout):
                 folder = LayoutFolder(reference.folder, limits.manifest)
                 digest = reference.digest or _digest_in(folder, reference)
-                return await _Fetching(folder, reference, limits, Kept()).run(digest)
+                return await _Fetching(folder, reference, limits, Cache()).run(digest)
             async with AsyncExitStack() as stack:
                 registry = _Remote(reference, limits, stack)
-                fetching = _Fetching(registry, reference, limits, Kept.of_user() if kept is None else kept)
+                fetching = _Fetching(registry, reference, limits, Cache.of_user() if cache is None else cache)
                 if reference.digest is not None:
                     return await fetching.run(reference.digest)
                 assert reference.tag is not None, "a reference has a tag or a digest"
                 content = await registry.manifest(reference.tag)
                 return await fetching.component(content, digest_of(content))
     except trio.TooSlowError:
-        raise RegistryError(f"{reference.place}: it was not fetched within {limits.seconds:g} s") from None
+        raise RegistryError(f"{reference.place}: the fetch took longer than {limits.seconds:g} s") from None
 
 
 def _digest_in(folder: LayoutFolder, reference: Layout) -> str:
-    """The digest of a layout's manifest with a tag, or of its only one."""
+    """Return the digest of a layout's manifest with a tag, or of its only manifest."""
     what = f"{reference.place}/index.json"
     found = manifests.wasm_layer(folder.index(), what)
     if isinstance(found, Descriptor):
-        raise RegistryError(f"{what} is a manifest, and not an index")
+        raise RegistryError(f"{what} is a manifest instead of an index")
     tag = reference.tag
-    return (manifests.choose(found, what) if tag is None else manifests.tagged(found, tag, what)).digest
+    return (manifests.choose(found, what) if tag is None else manifests.find_tagged(found, tag, what)).digest
 
 
 class _Remote:
-    """A registry, to which nothing is sent as long as nothing is asked of it."""
+    """A registry whose client is created at the first request."""
 
     def __init__(self, reference: Remote, limits: Limits, stack: AsyncExitStack) -> None:
         self._reference = reference
@@ -106,33 +106,33 @@ class _Remote:
             try:
                 import httpx
             except ImportError:
-                raise RegistryError("a component in a registry needs httpx: pip install 'wasi-trio[oci]'") from None
+                raise RegistryError("a component in a registry requires httpx: pip install 'wasi-trio[oci]'") from None
             from wasi_trio.wasi.registry._client import Registry, new_client
 
             try:
                 client = await self._stack.enter_async_context(new_client(self._limits))
-            # Of certificates, or of a proxy that the environment names.
+            # Errors of certificates, or of a proxy in the environment.
             except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-                raise RegistryError(f"{self._reference.place}: HTTP cannot be set up: {error}") from None
+                raise RegistryError(f"{self._reference.place}: cannot set up HTTP: {error}") from None
             self._registry = Registry(self._reference, client, self._limits)
         return self._registry
 
 
 class _Fetching:
-    """Fetches what digests stand for, in the end a component."""
+    """Resolves digests to a component."""
 
-    def __init__(self, source: _Source, reference: Reference, limits: Limits, kept: Kept) -> None:
+    def __init__(self, source: _Source, reference: Reference, limits: Limits, cache: Cache) -> None:
         self._source = source
         self._place = reference.place
         self._limits = limits
-        self._kept = kept
+        self._cache = cache
 
     async def run(self, digest: str) -> Fetched:
-        """The component of a manifest or index with a digest."""
+        """Return the component of a manifest or index with a digest."""
         return await self.component(await self._manifest(digest), digest)
 
     async def component(self, content: bytes, digest: str) -> Fetched:
-        """The component of a manifest or index."""
+        """Return the component of a manifest or index."""
         what = f"{self._place}: the manifest {digest}"
         found = manifests.wasm_layer(content, what)
         if not isinstance(found, Descriptor):
@@ -143,24 +143,24 @@ class _Fetching:
                 raise RegistryError(f"{what} is an index within an index")
         if found.size > self._limits.component:
             raise RegistryError(
-                f"{self._place}: the component has {found.size} bytes, of {self._limits.component} that it may have"
+                f"{self._place}: the component has {found.size} bytes, more than the limit of {self._limits.component}"
             )
         return Fetched(await self._layer(found), digest)
 
     async def _manifest(self, digest: str) -> bytes:
-        content = self._kept.load(digest, self._limits.manifest)
+        content = self._cache.load(digest, self._limits.manifest)
         if content is None:
             content = await self._source.manifest(digest)
             check_digest(content, digest, f"{self._place}: the manifest")
-            self._kept.add(digest, content)
+            self._cache.add(digest, content)
         return content
 
     async def _layer(self, layer: Descriptor) -> bytes:
-        content = self._kept.load(layer.digest, layer.size)
+        content = self._cache.load(layer.digest, layer.size)
         if content is None:
             content = await self._source.blob(layer.digest, layer.size)
             check_digest(content, layer.digest, f"{self._place}: the component")
-            self._kept.add(layer.digest, content)
+            self._cache.add(layer.digest, content)
         if len(content) != layer.size:
-            raise RegistryError(f"{self._place}: the component has {len(content)} bytes, and not {layer.size}")
+            raise RegistryError(f"{self._place}: the component has {len(content)} bytes instead of {layer.size}")
         return content

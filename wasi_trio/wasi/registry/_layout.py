@@ -1,4 +1,4 @@
-"""Folders laid out as the OCI image specification says (image-layout.md)."""
+"""Directories in the layout of the OCI image specification (image-layout.md)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from wasi_trio.wasi.registry._errors import RegistryError
 
 
 class LayoutFolder:
-    """Reads from such a folder; making it raises RegistryError where there is none."""
+    """A reader of such a directory. The constructor raises RegistryError if it is not one."""
 
     def __init__(self, folder: str, most_manifest: int) -> None:
         self._folder = Path(folder)
-        self._most = most_manifest
+        self._max_manifest = most_manifest
         marker = self._read(self._folder / "oci-layout", most_manifest)
         try:
             version = json.loads(marker)["imageLayoutVersion"]
         except (ValueError, TypeError, KeyError, RecursionError):
             version = None
         if not isinstance(version, str) or not version.startswith("1."):
-            raise RegistryError(f"{folder} is not an OCI image layout of version 1: its file oci-layout says otherwise")
+            raise RegistryError(f"{folder} is not an OCI image layout of version 1, according to its file oci-layout")
 
     def index(self) -> bytes:
-        return self._read(self._folder / "index.json", self._most)
+        return self._read(self._folder / "index.json", self._max_manifest)
 
     async def manifest(self, digest: str) -> bytes:
-        return self._read(self._blob(digest), self._most)
+        return self._read(self._blob(digest), self._max_manifest)
 
     async def blob(self, digest: str, size: int) -> bytes:
         return self._read(self._blob(digest), size)
@@ -40,7 +40,7 @@ class LayoutFolder:
     @staticmethod
     def _read(path: Path, most: int) -> bytes:
         try:
-            # Nothing is waited for, should it be a pipe.
+            # O_NONBLOCK, because the path may be a FIFO.
             with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise RegistryError(f"{path} is not a regular file")

@@ -1,4 +1,4 @@
-"""What fetching a component may take."""
+"""Limits on fetching a component."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What fetching one component may take: seconds in all and without a byte, and bytes of what is fetched."""
+    """Limits on fetching one component.
+
+    ``seconds`` bounds the whole fetch, and ``idle`` the seconds without a byte. ``manifest`` and ``component`` bound
+    the bytes of each.
+    """
 
     seconds: float = 300.0
     idle: float = 30.0
@@ -15,5 +19,5 @@ class Limits:
     component: int = 512 << 20
 
 
-#: for whoever says nothing else
+#: the default limits
 LIMITS = Limits()

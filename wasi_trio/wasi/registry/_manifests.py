@@ -1,7 +1,7 @@
-"""Manifests and indexes, as the OCI image specification has them, and the component in them.
+"""Manifests and indexes of the OCI image specification, and the components in them.
 
-They are another's words until their digest was compared; and nobody who knows the digest of a manifest has read it. So
-all that is read here is checked.
+They are untrusted until their digests are verified. Even a verified manifest may be malicious, because the digest says
+nothing about the content. So this module checks all that it reads.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from wasi_trio.wasi.registry._errors import RegistryError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
-#: as a registry of Docker's may still have what was pushed to it
+#: the types of older content in Docker registries
 _DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 ACCEPTED = (MANIFEST, INDEX, _DOCKER_MANIFEST, _DOCKER_INDEX)
-#: of layers that are a component: by the CNCF's wasm artifact format, and by what was there before
+#: layer types of components: the CNCF's wasm artifact format and its predecessor
 WASM = frozenset({"application/wasm", "application/vnd.wasm.content.layer.v1+wasm"})
-#: the platform of a core module, of which there may be one beside the component
+#: the platform of a core module, which may accompany the component
 _MODULE_SYSTEM = "wasip1"
 TAG = "org.opencontainers.image.ref.name"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-#: of several things, those that a message names
-_SHOWN = 8
+#: maximum number of items that a message lists
+_MAX_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """Stands for content by its digest; ``size`` is in bytes. ``system`` is that of the platform it is for."""
+    """A reference to content by its digest.
+
+    ``size`` is in bytes. ``system`` is the operating system of its platform.
+    """
 
     media_type: str
     digest: str
@@ -50,32 +53,34 @@ def digest_of(content: bytes | bytearray) -> str:
 
 
 def check_digest(content: bytes | bytearray, digest: str, what: str) -> None:
-    """Raises RegistryError where content is not what the digest stands for."""
+    """Raise RegistryError if the digest of the content differs."""
     found = digest_of(content)
     if found != digest:
-        raise RegistryError(f"{what} is not what was asked for: its digest is {found}, and not {digest}")
+        raise RegistryError(f"{what} is corrupt: its digest is {found} instead of {digest}")
 
 
 def wasm_layer(content: bytes, what: str) -> Descriptor | Sequence[Descriptor]:
-    """The component of a manifest, or the manifests of an index; raises RegistryError, which calls it ``what``."""
+    """Return the component of a manifest, or the manifests of an index. Raises RegistryError with ``what``."""
     document = _document(content, what)
     if ("manifests" in document) == ("layers" in document):
-        # One that can be read as both would be another to another reader.
-        raise RegistryError(f"{what} is both a manifest and an index" if "layers" in document else _no_manifest(what))
+        # Other readers might interpret such a document differently.
+        raise RegistryError(
+            f"{what} is both a manifest and an index" if "layers" in document else _not_a_manifest(what)
+        )
     if "manifests" in document:
         return _descriptors(document["manifests"], what)
     layers = _descriptors(document["layers"], what)
     wasm = [layer for layer in layers if layer.media_type in WASM]
     if not wasm:
-        types = ", ".join(dict.fromkeys(layer.media_type for layer in layers[:_SHOWN])) or "none at all"
+        types = ", ".join(dict.fromkeys(layer.media_type for layer in layers[:_MAX_LISTED])) or "none at all"
         raise RegistryError(shown(f"{what} has no layer of the type application/wasm; its layers are: {types}"))
     if len(wasm) > 1:
-        raise RegistryError(f"{what} has {len(wasm)} layers of the type application/wasm, and a component is one")
+        raise RegistryError(f"{what} has {len(wasm)} layers of the type application/wasm; one is required")
     return wasm[0]
 
 
 def choose(manifests: Sequence[Descriptor], what: str) -> Descriptor:
-    """The one manifest of an index that may be a component's; raises RegistryError, which names those there are."""
+    """Return the only manifest of an index that can be a component's. Raises RegistryError with the candidates."""
     fitting = [each for each in manifests if each.media_type in (MANIFEST, _DOCKER_MANIFEST)]
     if len(fitting) > 1:
         fitting = [each for each in fitting if each.architecture in ("", "wasm") and each.system != _MODULE_SYSTEM]
@@ -84,26 +89,26 @@ def choose(manifests: Sequence[Descriptor], what: str) -> Descriptor:
     if not fitting:
         raise RegistryError(f"{what} is an index without a manifest for wasm")
     if len(fitting) > 1:
-        more = ", ..." if len(fitting) > _SHOWN else ""
-        digests = ", ".join(each.digest for each in fitting[:_SHOWN])
+        more = ", ..." if len(fitting) > _MAX_LISTED else ""
+        digests = ", ".join(each.digest for each in fitting[:_MAX_LISTED])
         raise RegistryError(
-            f"{what} is an index of {len(fitting)} manifests; say by its digest which one is meant: {digests}{more}"
+            f"{what} is an index of {len(fitting)} manifests; select one by its digest: {digests}{more}"
         )
     return fitting[0]
 
 
-def tagged(manifests: Sequence[Descriptor], tag: str, what: str) -> Descriptor:
-    """The manifest of a layout's index that has a tag; raises RegistryError."""
+def find_tagged(manifests: Sequence[Descriptor], tag: str, what: str) -> Descriptor:
+    """Return the manifest of a layout's index with a tag. Raises RegistryError."""
     fitting = [each for each in manifests if each.tag == tag]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise RegistryError(f"{what} has {len(fitting)} manifests with the tag {tag}")
-    tags = ", ".join(sorted({each.tag for each in manifests if each.tag})[:_SHOWN])
+    tags = ", ".join(sorted({each.tag for each in manifests if each.tag})[:_MAX_LISTED])
     raise RegistryError(shown(f"{what} has no manifest with the tag {tag}; its tags are: {tags or 'none'}"))
 
 
-def _no_manifest(what: str) -> str:
+def _not_a_manifest(what: str) -> str:
     return f"{what} is neither a manifest nor an index of the OCI image specification"
 
 
@@ -111,26 +116,26 @@ def _document(content: bytes, what: str) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        raise RegistryError(_no_manifest(what)) from None
+        raise RegistryError(_not_a_manifest(what)) from None
     if not isinstance(document, dict) or document.get("schemaVersion") != 2:
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     return document
 
 
 def _descriptors(found: Any, what: str) -> list[Descriptor]:
     if not isinstance(found, list):
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     return [_descriptor(each, what) for each in found]
 
 
 def _descriptor(found: Any, what: str) -> Descriptor:
     if not isinstance(found, dict):
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     media_type, digest, size = found.get("mediaType"), found.get("digest"), found.get("size")
     if not isinstance(media_type, str) or not isinstance(digest, str) or type(size) is not int or size < 0:
-        raise RegistryError(_no_manifest(what))
+        raise RegistryError(_not_a_manifest(what))
     if _DIGEST.fullmatch(digest) is None:
-        raise RegistryError(f"{what} has the digest {shown(repr(digest), 100)}: those of SHA-256 alone are supported")
+        raise RegistryError(f"{what} has the digest {shown(repr(digest), 100)}; only SHA-256 is supported")
     platform, annotations = found.get("platform"), found.get("annotations")
     return Descriptor(
         media_type,

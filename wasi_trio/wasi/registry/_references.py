@@ -1,10 +1,10 @@
-"""References to components that are in a registry, or in a folder that is laid out like one.
+"""References to components in a registry, or in a directory with the layout of one.
 
     oci://HOST[:PORT]/NAME[:TAG][@sha256:DIGEST]
     oci-layout:FOLDER[:TAG][@sha256:DIGEST]
 
-Where there is a digest, it alone counts: the tag is for readers. ``oci+http://`` is ``oci://`` without TLS. Anything
-else that names a component is the path of a file.
+A digest overrides the tag, which then only informs the reader. ``oci+http://`` is ``oci://`` without TLS. All other
+names of components are paths of files.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from wasi_trio.lazy import Pattern
 from wasi_trio.wasi.registry._errors import RegistryError
 
 FORMS: Final = "oci://HOST/NAME[:TAG][@sha256:DIGEST] or oci-layout:FOLDER[:TAG][@sha256:DIGEST]"
-#: the tag of a reference to a registry that has neither a tag nor a digest
+#: the default tag of a reference to a registry without a digest
 LATEST = "latest"
 
-#: this machine, as far as plain HTTP is concerned
+#: hosts to which plain HTTP is secure
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 _SCHEMES = ("oci://", "oci+http://", "oci-layout:")
-#: of Docker's registry, which is at another host than its name says
+#: Docker's registry, whose host differs from its name
 _DOCKER, _DOCKER_HOST = "docker.io", "registry-1.docker.io"
-#: as the distribution specification has names and tags
+#: names and tags in the distribution specification
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
-_END = rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
+_SUFFIX = rf"(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-_REMOTE = Pattern(rf"(?P<scheme>oci|oci\+http)://(?P<host>{_HOST})/(?P<name>{_PART}(?:/{_PART})*){_END}")
-#: a folder's path has no colon here where it could be a tag's
-_LAYOUT = Pattern(rf"oci-layout:(?P<folder>.+?){_END}")
-#: what is between colons in a list of paths: a reference, which has colons of its own, or a path
-_LISTED = Pattern(
+_REMOTE = Pattern(rf"(?P<scheme>oci|oci\+http)://(?P<host>{_HOST})/(?P<name>{_PART}(?:/{_PART})*){_SUFFIX}")
+#: the path must not contain a colon that could precede a tag
+_LAYOUT = Pattern(rf"oci-layout:(?P<folder>.+?){_SUFFIX}")
+#: an element of a colon-separated list of paths: a reference, which contains colons, or a path
+_LIST_ELEMENT = Pattern(
     rf"(?:oci(?:\+http)?://{_HOST}/{_PART}(?:/{_PART})*|oci-layout:[^:]+)(?::{_TAG})?(?:@{_DIGEST})?(?=:|\Z)|oci(?:\+http)?://[^:]*|[^:]*"
 )
 _PINNED = Pattern(rf"@{_DIGEST}\Z")
@@ -45,7 +45,7 @@ _LONGEST_NAME = 255
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A component in the registry at ``host``, which is a name or address and may have a port."""
+    """A component in the registry ``host``, a name or address with an optional port."""
 
     host: str
     name: str
@@ -55,20 +55,20 @@ class Remote:
 
     @property
     def base(self) -> str:
-        """The URL below which the registry has what is called ``name``."""
+        """The base URL of ``name`` in the registry."""
         host = _DOCKER_HOST if self.host == _DOCKER else self.host
         name = f"library/{self.name}" if self.host == _DOCKER and "/" not in self.name else self.name
         return f"{'https' if self.secure else 'http'}://{host}/v2/{name}"
 
     @property
     def place(self) -> str:
-        """What it is called in messages, without tag and digest."""
+        """The name in messages, without tag and digest."""
         return f"{self.host}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A component in a folder."""
+    """A component in a directory."""
 
     folder: str
     tag: str | None
@@ -83,12 +83,12 @@ Reference: TypeAlias = Remote | Layout
 
 
 def is_reference(text: str) -> bool:
-    """Whether this is, or is meant to be, a reference, and not a path."""
+    """Return whether the text has the scheme of a reference."""
     return text.startswith(_SCHEMES)
 
 
 def parse_reference(text: str) -> Reference:
-    """Raises RegistryError for what is no reference."""
+    """Parse a reference. Raises RegistryError for malformed ones."""
     if text.startswith("oci-layout:"):
         match = _LAYOUT.fullmatch(text)
         if match is None or "@sha256" in match["folder"] or "\0" in text:
@@ -103,18 +103,18 @@ def parse_reference(text: str) -> Reference:
     return Remote(host, match["name"], tag if tag or digest else LATEST, digest, secure)
 
 
-def pinned(text: str, digest: str) -> str:
-    """A reference without a digest, with one."""
+def pin(text: str, digest: str) -> str:
+    """Return a reference with a digest."""
     return f"{text}@{digest}"
 
 
 def is_pinned(text: str) -> bool:
-    """Whether a reference stands for the same component for ever."""
+    """Return whether a reference has a digest, so that its content cannot change."""
     return _PINNED.search(text) is not None
 
 
 def file_name(text: str) -> str:
-    """What a component's file is called, or would be."""
+    """Return the file name of a component, or the one that it would have."""
     if not is_reference(text):
         return PurePath(text).name
     reference = parse_reference(text)
@@ -122,11 +122,11 @@ def file_name(text: str) -> str:
 
 
 def split_paths(text: str) -> list[str]:
-    """The paths and references of a list with colons in between."""
+    """Split a colon-separated list into paths and references."""
     found: list[str] = []
     at = 0
     while at <= len(text):
-        match = _LISTED.match(text, at)
+        match = _LIST_ELEMENT.match(text, at)
         assert match is not None, "a path without colons always matches"
         found.append(match[0])
         at = match.end() + 1
@@ -134,13 +134,13 @@ def split_paths(text: str) -> list[str]:
 
 
 def is_loopback(authority: str) -> bool:
-    """Whether a host, which may have a port, is this machine."""
+    """Return whether a host with an optional port is this machine."""
     host = authority[1:].partition("]")[0] if authority.startswith("[") else authority.partition(":")[0]
     return host in LOOPBACK or authority in LOOPBACK
 
 
 def _malformed(text: str) -> RegistryError:
-    # What may be a password is not repeated.
+    # The text is not repeated, because it may contain a password.
     if "@" in text.partition("://")[2].partition("/")[0]:
-        return RegistryError(f"a reference to a component has no credentials in it: it is of the form {FORMS}")
+        return RegistryError(f"a reference to a component must not contain credentials; its form is {FORMS}")
     return RegistryError(f"{text!r} is not of the form {FORMS}")

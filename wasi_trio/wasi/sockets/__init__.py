@@ -1,4 +1,4 @@
-"""A model of sockets for both versions of WASI: ``wasi/p2/_sockets.py`` and ``wasi/p3/_sockets.py`` are thin above it.
+"""A model of sockets for both versions of WASI, below ``wasi/p2/_sockets.py`` and ``wasi/p3/_sockets.py``.
 
-Every failure is an OSError, of the system or a ``SocketError``; ``_errors.code_of`` names each.
+All failures are OSErrors, from the system or as ``SocketError``. ``_errors.code_of`` maps them to codes.
 """

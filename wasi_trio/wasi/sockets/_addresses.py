@@ -1,4 +1,4 @@
-"""Addresses of sockets, and the rules on them that WASI has beyond the system's."""
+"""Socket addresses, and WASI's rules on them beyond the system's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Family(IntEnum):
 
     @property
     def any(self) -> str:
-        """The address that stands for all of the machine's."""
+        """The unspecified address, which covers all addresses of the machine."""
         return "0.0.0.0" if self is Family.IPV4 else "::"
 
     @property
@@ -26,7 +26,7 @@ class Family(IntEnum):
 
 
 class Address(NamedTuple):
-    """An IP address, as text, and a port; ``flow`` and ``scope`` are IPv6's."""
+    """An IP address as text, and a port. ``flow`` and ``scope`` are for IPv6."""
 
     host: str
     port: int
@@ -47,24 +47,24 @@ class Address(NamedTuple):
 
     @property
     def for_system(self) -> Any:
-        """As an argument for the module ``socket``."""
+        """The address as an argument for the module ``socket``."""
         return tuple(self) if self.family is Family.IPV6 else (self.host, self.port)
 
     @classmethod
     def of_system(cls, given: Any) -> Address:
-        """From a socket address of the module ``socket``."""
+        """Return the address for a socket address of the module ``socket``."""
         host, port, *rest = given
         return cls(host.partition("%")[0], port, *rest)
 
 
 def check_family(address: Address, family: Family) -> None:
-    """An address must be of the socket's family, and none of IPv4 in IPv6's clothes."""
+    """Raise SocketError unless the address has the socket's family and does not embed an IPv4 address."""
     if address.family is not family:
         raise SocketError(Code.INVALID_ARGUMENT)
     if family is Family.IPV6:
         packed = socket.inet_pton(socket.AF_INET6, address.host)
         mapped = packed[:12] == bytes(10) + b"\xff\xff"
-        # ::a.b.c.d, deprecated since 2006: systems disagree about its meaning. But :: and ::1 look the same.
+        # ::a.b.c.d is deprecated since 2006, and systems disagree about its meaning. But :: and ::1 have the same form.
         compatible = packed[:12] == bytes(12) and int.from_bytes(packed[12:], "big") > 1
         if mapped or compatible:
             raise SocketError(Code.INVALID_ARGUMENT)
@@ -77,6 +77,6 @@ def check_unicast(address: Address) -> None:
 
 
 def check_remote(address: Address) -> None:
-    """There must be somewhere to send to."""
+    """Raise SocketError unless the address can be a destination."""
     if address.is_any or address.port == 0:
         raise SocketError(Code.INVALID_ARGUMENT)

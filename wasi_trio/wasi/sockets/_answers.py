@@ -1,4 +1,4 @@
-"""Methods whose failures are OSErrors, as host functions with a ``result``."""
+"""Decorators that turn methods that raise OSError into host functions with a ``result``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 class Answers:
-    """Decorators, for one version's names of failures."""
+    """Decorators for the error codes of one WASI version."""
 
     def __init__(self, name: Callable[[OSError], Any]) -> None:
         self.name = name
 
     def now(self, method: Callable[P, T]) -> Callable[P, Ok[T] | Err[Any]]:
-        """For a method that is called inline."""
+        """Decorate a method that is called inline."""
 
         @functools.wraps(method)
         def answer(*args: P.args, **kwargs: P.kwargs) -> Ok[T] | Err[Any]:
@@ -31,7 +31,7 @@ class Answers:
         return answer
 
     def later(self, method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[Ok[T] | Err[Any]]]:
-        """For one that may wait."""
+        """Decorate a method that may wait."""
 
         @functools.wraps(method)
         async def answer(*args: P.args, **kwargs: P.kwargs) -> Ok[T] | Err[Any]:

@@ -16,29 +16,28 @@ from wasi_trio.wasi.sockets._memory import MemoryNetwork
 from wasi_trio.wasi.sockets._names import parse_host
 from wasi_trio.wasi.sockets._transports import Network, TcpTransport, Transport, UdpTransport
 
-#: look-ups that an instance may have under way
+#: maximum concurrent name resolutions of an instance
 LOOK_UPS = 64
-#: addresses that one look-up gives
+#: maximum addresses of one name resolution
 ADDRESSES = 256
-#: addresses of which an instance's look-ups are remembered
-_REMEMBERED = 1024
-#: bytes that one direction of a connection inside of an instance holds
+#: maximum addresses whose names an instance remembers
+_MAX_REMEMBERED = 1024
+#: bytes of a pipe, the buffer of one direction of a connection within an instance
 PIPE = 16 << 10
-#: connections inside of an instance that wait to be accepted
+#: maximum connections within an instance that wait for accept
 WAITING = 256
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """Options that all instances of a guest share.
+    """Network options that all instances of a guest share.
 
-    ``inherit`` gives guests the network of the machine. Without it an instance has loopback addresses of its own, by
-    which its sockets reach each other, and the destinations of ``outbound``. ``outbound`` is an allow-list for the
-    destinations of sockets and of outgoing requests (``WasiOptions.http``); None allows all.
-    ``block_private`` denies addresses that are not public, but for those that ``outbound`` has as such.
-    ``allow_ip_name_lookup`` lets guests look up names, with ``outbound`` only the names on the list. ``max_sockets``
-    bounds the sockets of one instance. ``network`` is the machine's network, which bounds the sockets of the process,
-    or another network in its place.
+    ``inherit`` gives guests the network of the machine. Otherwise an instance has its own loopback addresses, which
+    connect its sockets with each other, and the destinations of ``outbound``. ``outbound`` is the allow-list for
+    sockets and for outgoing requests (``WasiOptions.http``); None allows all destinations. ``block_private`` denies
+    addresses that are not public, unless ``outbound`` lists them as addresses. ``allow_ip_name_lookup`` lets guests
+    resolve names; with ``outbound``, only listed names. ``max_sockets`` bounds the sockets of one instance. ``network``
+    is the machine's network, which bounds the sockets of the process, or a replacement for it.
     """
 
     inherit: bool = False
@@ -50,13 +49,13 @@ class NetworkOptions:
 
     @property
     def destinations(self) -> Outbound | None:
-        """The list that says where connections may go; None where they may go anywhere."""
+        """The allow-list of destinations, or None if all are allowed."""
         if not self.block_private:
             return self.outbound
         return replace(Outbound((Entry(name="*"),)) if self.outbound is None else self.outbound, block_private=True)
 
     def prepared(self, own: Collection[tuple[str, int]] = ()) -> NetworkOptions:
-        """The same options, for a process whose own server listens on these addresses, with room for their sockets."""
+        """Return the options for a server that listens on these addresses, and raise the limit of descriptors."""
         if (self.inherit or self.outbound is not None) and isinstance(self.network, HostNetwork):
             raise_limit()
         return self if self.outbound is None else replace(self, outbound=self.outbound.with_own(own))
@@ -71,22 +70,22 @@ class NetworkContext:
         self.options = options
         self.nursery = nursery
         self._sockets = 0
-        #: tasks that wait for a socket to be closed, so that they can open another
+        #: tasks that wait for a socket to close, so that they can open another
         self.freed = trio.lowlevel.ParkingLot()
         self._loopback: MemoryNetwork | None = None
-        #: the addresses at which sockets of this instance listen
+        #: the addresses on which sockets of this instance listen
         self._listening: dict[Transport, Address] = {}
-        #: the names that addresses were found by
+        #: the names that resolved to each address
         self._looked_up: dict[str, set[str]] = {}
         self._looking_up = 0
 
     # ---- sockets -----------------------------------------------------------------------------------------
 
     def open_tcp(self, family: Family, network: Network | None = None) -> TcpTransport:
-        """A new socket; raises SocketError if there may be none, and OSError."""
+        """Open a socket. Raises SocketError at the limit, and OSError."""
         self._count()
         try:
-            return (network or self._usual()).tcp(family)
+            return (network or self._default_network()).tcp(family)
         except OSError:
             self._uncount()
             raise
@@ -94,13 +93,13 @@ class NetworkContext:
     def open_udp(self, family: Family, network: Network | None = None) -> UdpTransport:
         self._count()
         try:
-            return (network or self._usual()).udp(family)
+            return (network or self._default_network()).udp(family)
         except OSError:
             self._uncount()
             raise
 
     def accept(self, listener: TcpTransport) -> TcpTransport:
-        """The next connection of a socket that listens."""
+        """Accept the next connection of a listening socket."""
         self._count()
         try:
             return listener.accept()
@@ -114,8 +113,8 @@ class NetworkContext:
             transport.close()
             self._uncount()
 
-    def listens(self, transport: TcpTransport) -> None:
-        """A socket listens now: this instance may connect to it."""
+    def record_listener(self, transport: TcpTransport) -> None:
+        """Record that a socket listens, so that this instance may connect to it."""
         local = transport.local_address()
         self._listening[transport] = Address(local.host, local.port)
 
@@ -128,19 +127,19 @@ class NetworkContext:
         self._sockets -= 1
         self.freed.unpark()
 
-    def _usual(self) -> Network:
+    def _default_network(self) -> Network:
         options = self.options
-        return options.network if options.inherit or options.outbound is not None else self._inside()
+        return options.network if options.inherit or options.outbound is not None else self._memory_network()
 
-    def _inside(self) -> MemoryNetwork:
+    def _memory_network(self) -> MemoryNetwork:
         if self._loopback is None:
             self._loopback = MemoryNetwork(capacity=PIPE, most_waiting=WAITING)
         return self._loopback
 
     # ---- permissions -------------------------------------------------------------------------------------
 
-    def to_bind(self, address: Address, *, to_receive_answers: bool = False) -> Network:
-        """The network for a socket that is to be bound to an address; raises SocketError if that is not allowed.
+    def network_to_bind(self, address: Address, *, to_receive_answers: bool = False) -> Network:
+        """Return the network for a socket that binds an address. Raises SocketError if that is not allowed.
 
         ``to_receive_answers`` is for a UDP socket, which must be bound before it can send.
         """
@@ -148,19 +147,19 @@ class NetworkContext:
         if options.inherit:
             return options.network
         if address.is_loopback:
-            return self._inside()
+            return self._memory_network()
         if to_receive_answers and address.is_any and address.port == 0 and options.outbound is not None:
             return options.network
         raise SocketError(Code.ACCESS_DENIED)
 
-    def to_listen(self) -> Network:
-        """The network for an unbound socket that is to listen at all addresses; raises SocketError if not allowed."""
+    def network_to_listen(self) -> Network:
+        """Return the network for an unbound socket that listens on all addresses. Raises SocketError if not allowed."""
         if self.options.inherit:
             return self.options.network
         raise SocketError(Code.ACCESS_DENIED)
 
-    def to_reach(self, scheme: str, address: Address) -> Network:
-        """The network for connecting or sending to an address; raises SocketError if that is not allowed."""
+    def network_to_reach(self, scheme: str, address: Address) -> Network:
+        """Return the network to connect or send to an address. Raises SocketError if that is not allowed."""
         options = self.options
         allowed = options.destinations
         if options.inherit or options.outbound is not None:
@@ -168,11 +167,14 @@ class NetworkContext:
             if admitted or (options.inherit and self._is_own(address)):
                 return options.network
         if address.is_loopback and not options.inherit:
-            return self._inside()
+            return self._memory_network()
         raise SocketError(Code.ACCESS_DENIED)
 
     def may_receive(self, network: Network, address: Address) -> bool:
-        """Whether a guest may have a datagram from an address. One that may not listen gets answers only."""
+        """Return whether a guest may receive a datagram from an address.
+
+        Without permission to listen, only answers pass.
+        """
         options = self.options
         allowed = options.destinations
         if options.inherit or options.outbound is None or allowed is None or network is not options.network:
@@ -186,7 +188,7 @@ class NetworkContext:
         return any(outbound.admits_connection(scheme, name, address.host, address.port) for name in names)
 
     def _is_own(self, address: Address) -> bool:
-        """Whether a socket of this very instance listens there, as that of a pair does."""
+        """Return whether a socket of this instance listens at the address, as in a socket pair."""
         listening = self._listening.values()
         everywhere = address.is_loopback and Address(address.family.any, address.port) in listening
         return everywhere or Address(address.host, address.port) in listening
@@ -194,7 +196,10 @@ class NetworkContext:
     # ---- names -------------------------------------------------------------------------------------------
 
     def parse_name(self, name: str) -> tuple[list[str], str]:
-        """The address, if the name is an IP address, and the name in ASCII; raises SocketError if not allowed."""
+        """Return the address in a list, if the name is one, and the name in ASCII.
+
+        Raises SocketError if not allowed.
+        """
         if not self.options.allow_ip_name_lookup:
             raise SocketError(Code.ACCESS_DENIED)
         address, plain = parse_host(name)
@@ -206,9 +211,9 @@ class NetworkContext:
         return [], plain
 
     async def look_up(self, name: str) -> list[str]:
-        """The addresses of a host, in the order of the system, after ``parse_name``; raises SocketError.
+        """Resolve a name from ``parse_name`` to addresses, in the system's order. Raises SocketError.
 
-        If the allow-list has the name, the instance may connect to these addresses from then on.
+        If the allow-list admits the name, the instance may then connect to these addresses.
         """
         if self._looking_up >= LOOK_UPS:
             raise SocketError(Code.TEMPORARY_RESOLVER_FAILURE)
@@ -225,7 +230,7 @@ class NetworkContext:
         if not found:
             raise SocketError(Code.NAME_UNRESOLVABLE)
         for address in found:
-            if address in self._looked_up or len(self._looked_up) < _REMEMBERED:
+            if address in self._looked_up or len(self._looked_up) < _MAX_REMEMBERED:
                 names = self._looked_up.setdefault(address, set())
                 if len(names) < 16:
                     names.add(name)

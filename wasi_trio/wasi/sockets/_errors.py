@@ -1,4 +1,4 @@
-"""Why an operation on a socket failed."""
+"""Failures of socket operations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Code(Enum):
-    """The failures that WASI has names for; the value is the name, where both versions share it."""
+    """Failures with a name in WASI. The value is the name, if both versions share it."""
 
     ACCESS_DENIED = "access-denied"
     NOT_SUPPORTED = "not-supported"
@@ -19,16 +19,16 @@ class Code(Enum):
     ADDRESS_IN_USE = "address-in-use"
     REMOTE_UNREACHABLE = "remote-unreachable"
     CONNECTION_REFUSED = "connection-refused"
-    #: the connection cannot be written to any more
+    #: the connection cannot be written to
     CONNECTION_BROKEN = "connection-broken"
     CONNECTION_RESET = "connection-reset"
     CONNECTION_ABORTED = "connection-aborted"
     DATAGRAM_TOO_LARGE = "datagram-too-large"
-    #: there are as many sockets as there may be, here or in the system
+    #: the limit of sockets, of the host or of the system, is reached
     TOO_MANY_SOCKETS = "new-socket-limit"
-    #: an operation was finished that was not begun
+    #: an operation was finished that was not started
     NOT_IN_PROGRESS = "not-in-progress"
-    #: an operation was begun while another was not finished
+    #: an operation was started before another one was finished
     CONCURRENCY_CONFLICT = "concurrency-conflict"
     WOULD_BLOCK = "would-block"
     NAME_UNRESOLVABLE = "name-unresolvable"
@@ -38,7 +38,7 @@ class Code(Enum):
 
 
 class SocketError(OSError):
-    """A failure that no call to the system stands behind."""
+    """A failure that does not come from a system call."""
 
     def __init__(self, code: Code) -> None:
         super().__init__(code.value)
@@ -46,7 +46,7 @@ class SocketError(OSError):
 
 
 def would_block() -> BlockingIOError:
-    """The error of an operation that cannot be completed at once."""
+    """Return the error of an operation that would have to wait."""
     return BlockingIOError(errno.EAGAIN, "would block")
 
 
@@ -68,25 +68,25 @@ _CODES = {
     Code.TOO_MANY_SOCKETS: "EMFILE ENFILE",
     Code.WOULD_BLOCK: "EAGAIN EWOULDBLOCK",
 }
-#: not every system has every one of these
+#: no system defines all of these
 _BY_NUMBER = {
     getattr(errno, name): code for code, names in _CODES.items() for name in names.split() if hasattr(errno, name)
 }
 
 
 def code_of(error: OSError) -> Code:
-    """The name of a failure."""
+    """Return the code of a failure."""
     return error.code if isinstance(error, SocketError) else _BY_NUMBER.get(error.errno or 0, Code.OTHER)
 
 
-#: errors of a listening socket's next connection, not of the socket: Linux reports those of the connection here
+#: errors of ``accept`` that concern the next connection and not the listening socket; Linux reports them here
 _GONE = (
     "ECONNABORTED ECONNRESET ENETRESET EHOSTUNREACH EHOSTDOWN ENETDOWN ENETUNREACH EPROTO ENOPROTOOPT ENONET EOPNOTSUPP"
     " EINTR EPERM"
 )
-_OF_A_CONNECTION = {getattr(errno, name) for name in _GONE.split() if hasattr(errno, name)}
+_CONNECTION_ERRORS = {getattr(errno, name) for name in _GONE.split() if hasattr(errno, name)}
 
 
-def is_of_a_connection(error: OSError) -> bool:
-    """Whether ``accept`` failed because the next connection is gone already."""
-    return error.errno in _OF_A_CONNECTION
+def is_connection_error(error: OSError) -> bool:
+    """Return whether ``accept`` failed because the next connection has already closed."""
+    return error.errno in _CONNECTION_ERRORS

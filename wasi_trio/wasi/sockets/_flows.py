@@ -1,6 +1,6 @@
-"""The two directions of a connection, as byte streams for a guest's streams.
+"""The two directions of a connection, as byte streams.
 
-They are a ``StdinSource`` and a ``StdoutSink``, and keep the rules of those.
+They implement ``StdinSource`` and ``StdoutSink``, and follow the rules of those.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from wasi_trio.wasi.sockets._context import NetworkContext
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 from wasi_trio.wasi.sockets._transports import Direction, TcpTransport
 
-#: bytes received at once
+#: bytes of one receive
 CHUNK = 64 << 10
-#: seconds for sending a guest's written bytes after its instance has ended
+#: seconds to send written data after the end of the instance
 LINGER = 5.0
 
 
 class Connection:
-    """A connected socket with a count of its users: it is closed when the last one releases it."""
+    """A connected socket with a count of its users. The last release closes it."""
 
     __slots__ = ("_holds", "context", "transport")
 
@@ -39,7 +39,7 @@ class Connection:
 
 
 class Receiving(StdinSource):
-    """Receives from the peer. ``time_slice`` makes a guest wait now and then although bytes are there."""
+    """Receives from the peer. ``time_slice`` limits the time for which a guest receives without a wait."""
 
     __slots__ = ("_connection", "_data", "_done", "_error", "time_slice")
 
@@ -47,7 +47,7 @@ class Receiving(StdinSource):
         connection.hold()
         self._connection = connection
         self.time_slice: TimeSlice | None = None
-        #: received when it was asked whether there is anything
+        #: data that ``ready`` has received
         self._data = b""
         self._done = False
         self._error: OSError | None = None
@@ -92,7 +92,7 @@ class Receiving(StdinSource):
             return True
         try:
             self._data = self._receive(CHUNK) or b""
-        except OSError:  # kept for the next ``take``
+        except OSError:  # the next ``take`` raises it
             return True
         return bool(self._data) or self._done
 
@@ -101,7 +101,7 @@ class Receiving(StdinSource):
             await self._connection.transport.wait_readable()
 
     def close(self) -> None:
-        """Stop receiving: all further bytes are discarded. Harmless when repeated."""
+        """Stop receiving. Further data is discarded. Has no effect if repeated."""
         self._data = b""
         if not self._done:
             transport = self._connection.transport
@@ -118,38 +118,38 @@ class Receiving(StdinSource):
 class Sending(StdoutSink):
     """Sends to the peer.
 
-    The system takes as many bytes as it has room for. The rest, at most as many as ``permit`` allowed, waits here for a
-    task that sends it. After the end of the instance that task has ``LINGER`` seconds left, because the guest was told
-    that the bytes are written.
+    The system accepts as much data as it has room for. The rest, at most as much as ``permit`` allowed, waits here for
+    a task that sends it. After the end of the instance that task has ``LINGER`` seconds, because the guest was told
+    that the data is written.
     """
 
-    __slots__ = ("_changed", "_connection", "_error", "_finished", "_pushing", "_rest", "_shut")
+    __slots__ = ("_changed", "_connection", "_error", "_finished", "_pushing", "_shut", "_unsent")
 
     def __init__(self, connection: Connection) -> None:
         connection.hold()
         self._connection = connection
-        self._rest = bytearray()
+        self._unsent = bytearray()
         self._pushing = False
         self._changed = trio.lowlevel.ParkingLot()
         self._error: OSError | None = None
-        #: nothing more comes
+        #: no more data follows
         self._finished = False
-        #: and the peer was told
+        #: the direction is shut down, so the peer knows
         self._shut = False
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more may be put."""
+        """Whether the sink accepts no more data."""
         return self._finished
 
     def permit(self) -> int:
         self._check()
-        return 0 if self._rest else self._connection.transport.room()
+        return 0 if self._unsent else self._connection.transport.room()
 
     def put(self, data: bytes) -> None:
         self._check()
-        if self._rest:
-            self._rest += data
+        if self._unsent:
+            self._unsent += data
             return
         try:
             sent = self._connection.transport.send(data) if data else 0
@@ -159,7 +159,7 @@ class Sending(StdoutSink):
             self._fail(error)
             raise
         if sent < len(data):
-            self._rest += memoryview(data)[sent:]
+            self._unsent += memoryview(data)[sent:]
             nursery = self._connection.context.nursery
             if nursery is not None:
                 self._pushing = True
@@ -167,24 +167,24 @@ class Sending(StdoutSink):
 
     def flushed(self) -> bool:
         self._check()
-        return not self._rest
+        return not self._unsent
 
     async def wait(self) -> None:
         if self._pushing:
             await self._changed.park()
-        elif self._rest or not self._connection.transport.room():
+        elif self._unsent or not self._connection.transport.room():
             await self._connection.transport.wait_writable()
             self._push()
         else:
             await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """End this direction, after all bytes are sent. Harmless when repeated."""
+        """End this direction after all data is sent. Has no effect if repeated."""
         self._finished = True
         if self._pushing:
             return
         if not self._push():
-            # The time for that is over, and the task gone.
+            # The linger time has passed, and the task has ended.
             self._fail(SocketError(Code.CONNECTION_ABORTED))
         self._shut_down()
 
@@ -194,17 +194,17 @@ class Sending(StdoutSink):
 
     def _fail(self, error: OSError) -> None:
         self._error = error
-        # Not cleared: the error's traceback may have a view of it.
-        self._rest = bytearray()
+        # Not cleared, because the error's traceback may hold a view of it.
+        self._unsent = bytearray()
         self._release()
 
     def _push(self) -> bool:
-        """Send as much as the system takes; whether nothing is left to send, or sending has failed."""
+        """Send as much as the system accepts. Return whether all data is sent or sending has failed."""
         try:
-            while self._rest and not self._shut:
-                with memoryview(self._rest) as view:
+            while self._unsent and not self._shut:
+                with memoryview(self._unsent) as view:
                     sent = self._connection.transport.send(view[:CHUNK])
-                del self._rest[:sent]
+                del self._unsent[:sent]
         except BlockingIOError:
             return False
         except OSError as error:

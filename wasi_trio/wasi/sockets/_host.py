@@ -1,4 +1,4 @@
-"""The network of the machine: the system's sockets, none of which ever blocks the event loop."""
+"""The network of the machine: the system's sockets, in non-blocking mode."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from wasi_trio.wasi.sockets._addresses import Address, Family
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 from wasi_trio.wasi.sockets._transports import Direction, Network, Option, TcpTransport, Transport, UdpTransport
 
-#: bytes sent at once
+#: bytes of one send
 CHUNK = 64 << 10
-#: look-ups at once: each takes a thread, for as long as the system's resolver likes
+#: maximum concurrent name resolutions; each occupies a thread until the system's resolver returns
 LOOK_UPS = 16
-#: the largest datagram there can be
+#: the largest possible datagram
 DATAGRAM = 65535
 _DARWIN = sys.platform == "darwin"
 _IDLE: int = getattr(socket, "TCP_KEEPALIVE" if _DARWIN else "TCP_KEEPIDLE", 0x10)
@@ -40,13 +40,13 @@ _HOP_LIMIT = {
     Family.IPV6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
 }
 _BUFFERS = (Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
-#: options that an accepted connection does not inherit from its listener on every system
-_PASSED_ON = (Option.KEEP_ALIVE_IDLE, Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
+#: options that not every system passes from a listener to its connections
+_INHERITED = (Option.KEEP_ALIVE_IDLE, Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
 _SHUTDOWN = {Direction.RECEIVE: socket.SHUT_RD, Direction.SEND: socket.SHUT_WR}
 
 
 class _Readiness:
-    """Waits of several tasks for one direction of a socket, where trio admits one: the others wait for that task."""
+    """Lets several tasks wait for one direction of a socket. trio admits one task; the others wait for that task."""
 
     __slots__ = ("_lot", "_sock", "_wait", "_waiting")
 
@@ -98,7 +98,7 @@ class _HostTransport(Transport):
         try:
             self._sock.setsockopt(*self._at(option), value)
         except OSError as error:
-            # BSD refuses a buffer that is too large; other systems reduce it.
+            # BSD refuses an excessive buffer size; other systems reduce it.
             if option not in _BUFFERS or error.errno != errno.ENOBUFS:
                 raise
 
@@ -113,7 +113,7 @@ class _HostTransport(Transport):
         if not self.closed:
             await self._writable.wait()
 
-    def _is(self, event: int) -> bool:
+    def _is_ready(self, event: int) -> bool:
         if self.closed:
             return True
         poll = select.poll()
@@ -121,10 +121,10 @@ class _HostTransport(Transport):
         return bool(poll.poll(0))
 
     def can_receive(self) -> bool:
-        return self._is(select.POLLIN)
+        return self._is_ready(select.POLLIN)
 
     def can_send(self) -> bool:
-        return self._is(select.POLLOUT)
+        return self._is_ready(select.POLLOUT)
 
     def close(self) -> None:
         if not self.closed:
@@ -145,12 +145,12 @@ class HostTcp(_HostTransport, TcpTransport):
     def connect(self, address: Address) -> None:
         number = self._sock.connect_ex(address.for_system)
         if number not in (errno.EINPROGRESS, errno.EINTR):
-            _raise(_unbindable(number))
+            _raise(_connect_error(number))
 
     def connected(self) -> bool:
-        if not self._is(select.POLLOUT):
+        if not self._is_ready(select.POLLOUT):
             return False
-        _raise(_unbindable(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+        _raise(_connect_error(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
         return True
 
     def listen(self, backlog: int) -> None:
@@ -165,7 +165,7 @@ class HostTcp(_HostTransport, TcpTransport):
             self.network.closed()
             raise
         if _DARWIN:
-            for option in _PASSED_ON:
+            for option in _INHERITED:
                 accepted.set(option, self.get(option))
         return accepted
 
@@ -176,11 +176,11 @@ class HostTcp(_HostTransport, TcpTransport):
         return self._sock.send(data)
 
     def room(self) -> int:
-        # The system does not tell before it is given them.
+        # The system does not report its room.
         return CHUNK
 
     def shut_down(self, direction: Direction) -> None:
-        # Fails if the peer has reset the connection already.
+        # Fails if the peer has already reset the connection.
         with contextlib.suppress(OSError):
             self._sock.shutdown(_SHUTDOWN[direction])
 
@@ -196,7 +196,7 @@ class HostUdp(_HostTransport, UdpTransport):
         self._sock.bind(address.for_system)
 
     def connect(self, address: Address | None) -> None:
-        # Linux leaves a connected socket at the interface of its first peer.
+        # Linux binds a connected socket to the interface of its first peer.
         if self._connected:
             self._disconnect()
         if address is not None:
@@ -204,14 +204,14 @@ class HostUdp(_HostTransport, UdpTransport):
             self._connected = True
 
     def _disconnect(self) -> None:
-        """Python's ``connect`` knows no AF_UNSPEC, so this calls the C library's."""
+        """Dissolve the connection. Calls the C library, because Python's ``connect`` does not support AF_UNSPEC."""
         import ctypes
 
         unspecified = ctypes.create_string_buffer(16)
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.connect(self._sock.fileno(), unspecified, 16) != 0:
             number = ctypes.get_errno()
-            # macOS dissolves the connection and reports an error all the same.
+            # macOS dissolves the connection and still reports an error.
             if not (_DARWIN and number in (errno.EINVAL, errno.EAFNOSUPPORT)):
                 _raise(number)
         self._connected = False
@@ -229,13 +229,13 @@ class HostUdp(_HostTransport, UdpTransport):
 
 @dataclass(slots=True, eq=False)
 class HostNetwork(Network):
-    """The sockets of this process's guests, whose number ``max_sockets`` bounds.
+    """The sockets of this process's guests. ``max_sockets`` bounds their number.
 
-    They count among the descriptors that all guests may have together (``wasi._descriptors``).
+    They also count as descriptors of guests (``wasi._descriptors``).
     """
 
     max_sockets: int | None = None
-    #: how many there are
+    #: the number of open sockets
     sockets: int = 0
     _look_ups: trio.CapacityLimiter | None = None
 
@@ -257,7 +257,7 @@ class HostNetwork(Network):
         return sock
 
     def opening(self) -> None:
-        """One more socket is about to be opened; raises SocketError if there may be none."""
+        """Count a socket before it is opened. Raises SocketError at the limit."""
         if self.max_sockets is not None and self.sockets >= self.max_sockets:
             raise SocketError(Code.TOO_MANY_SOCKETS)
         try:
@@ -293,8 +293,8 @@ _RESOLVER = {
 }
 
 
-def _unbindable(number: int) -> int:
-    """The error of ``connect``: Linux reports that no port is free as EADDRNOTAVAIL."""
+def _connect_error(number: int) -> int:
+    """Return the error of ``connect``. Linux reports a lack of free ports as EADDRNOTAVAIL."""
     return errno.EADDRINUSE if number == errno.EADDRNOTAVAIL else number
 
 

@@ -1,7 +1,7 @@
-"""A network in memory: its sockets reach each other, and nothing else.
+"""A network in memory, whose sockets reach only each other.
 
-An instance without the network of the machine has one for its loopback addresses. A test shares one with its guests.
-It behaves like TCP and UDP: bounded buffers, directions that end by themselves, resets, ports in use.
+An instance without the machine's network uses one for its loopback addresses. A test shares one with its guests. It
+behaves like TCP and UDP: bounded buffers, half-closed connections, resets, ports in use.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from wasi_trio.wasi.sockets._addresses import Address, Family
 from wasi_trio.wasi.sockets._errors import Code, SocketError, would_block
 from wasi_trio.wasi.sockets._transports import Direction, Network, Option, TcpTransport, Transport, UdpTransport
 
-#: bytes that one direction of a connection holds
+#: bytes that one direction of a connection buffers
 PIPE = 64 << 10
-#: datagrams that wait at a socket, and their bytes; further ones are lost, as UDP has it
+#: maximum datagrams in the queue of a socket, and their bytes; others are lost, as in UDP
 DATAGRAMS = 64
 DATAGRAM_BYTES = 256 << 10
-#: and those of all sockets of a network
+#: the same for all sockets of a network
 ALL_DATAGRAM_BYTES = 4 << 20
 #: the largest datagram over IPv4
 LARGEST = 65507
-#: the ports that are given to sockets that ask for none
+#: the range of ports that the network assigns
 EPHEMERAL = range(49152, 65536)
 
 _DEFAULTS = {
@@ -50,7 +50,7 @@ class _Pipe:
         self._data = bytearray()
         #: the writer has ended this direction
         self.ended = False
-        #: the connection was broken off, and unread bytes are lost
+        #: the connection was reset, and unread data is lost
         self.reset = False
         #: the reader has shut down this direction
         self.discarding = False
@@ -148,7 +148,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
     def __init__(self, network: MemoryNetwork, family: Family) -> None:
         super().__init__(network, family)
         self._backlog = 0
-        #: connections that were not accepted yet
+        #: connections that wait for accept
         self._waiting: deque[MemoryTcp] = deque()
         self._incoming: _Pipe | None = None
         self._outgoing: _Pipe | None = None
@@ -245,7 +245,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
         incoming, outgoing = self._incoming, self._outgoing
         self._incoming = self._outgoing = None
         if incoming is not None and outgoing is not None:
-            # A reset tells the peer that some of its bytes were lost.
+            # A reset tells the peer that data was lost.
             if incoming.size:
                 outgoing.break_off()
             else:
@@ -256,7 +256,7 @@ class MemoryTcp(_MemoryTransport, TcpTransport):
         self._wake.unpark_all()
 
     def reset(self) -> None:
-        """Break off the connection: the peer loses the bytes that it has not read."""
+        """Reset the connection. The peer loses its unread data."""
         if self._outgoing is not None:
             self._outgoing.break_off()
         self.close()
@@ -333,11 +333,11 @@ Bound = dict[tuple[str, int], _MemoryTransport]
 
 
 class MemoryNetwork(Network):
-    """Sockets that reach each other.
+    """A network whose sockets reach only each other.
 
-    ``names`` are the hosts for look-ups, with their addresses. ``source`` are the source addresses, of IPv4 and IPv6,
-    for destinations other than the loopback's. ``capacity`` bounds the bytes in one direction of a connection,
-    ``backlog`` the connections that wait at one listening socket, and ``most_waiting`` those that wait at all of them.
+    ``names`` maps host names to addresses. ``source`` holds the source addresses, for IPv4 and IPv6, to destinations
+    other than loopback. ``capacity`` bounds the bytes in one direction of a connection. ``backlog`` bounds the
+    connections that wait at one listening socket, and ``most_waiting`` those that wait at all of them.
     """
 
     def __init__(
@@ -376,32 +376,32 @@ class MemoryNetwork(Network):
         return list(found)
 
     def source_for(self, address: Address) -> str:
-        """The source host for a destination, for a socket that is bound to all addresses or to none."""
+        """Return the source host for a destination, for a socket that is unbound or bound to all addresses."""
         if address.is_loopback:
             return address.family.loopback
         return self._source[address.family is Family.IPV6]
 
     def at(self, bound: Bound, address: Address) -> _MemoryTransport | None:
-        """The socket that is bound to an address, or to all addresses."""
+        """Return the socket that is bound to an address or to all addresses, or None."""
         return bound.get((address.host, address.port)) or bound.get((address.family.any, address.port))
 
     def claim(self, bound: Bound, transport: _MemoryTransport, address: Address) -> Address:
-        """Bind a socket; gives the address with its port."""
+        """Bind a socket, and return the address with its port."""
         if address.port == 0:
             address = address._replace(port=self._free_port(bound, address.host))
-        elif self._taken(bound, address.host, address.port):
+        elif self._is_bound(bound, address.host, address.port):
             raise _error(errno.EADDRINUSE)
         bound[address.host, address.port] = transport
         return address
 
-    def _taken(self, bound: Bound, host: str, port: int) -> bool:
+    def _is_bound(self, bound: Bound, host: str, port: int) -> bool:
         return (host, port) in bound
 
     def _free_port(self, bound: Bound, host: str) -> int:
         for _ in EPHEMERAL:
             port = EPHEMERAL[self._next % len(EPHEMERAL)]
             self._next += 1
-            if not self._taken(bound, host, port):
+            if not self._is_bound(bound, host, port):
                 return port
         raise _error(errno.EADDRINUSE)
 
@@ -412,7 +412,7 @@ class MemoryNetwork(Network):
 
 
 async def _park(ready: bool, lot: trio.lowlevel.ParkingLot) -> None:
-    """Wait for a change, unless ``ready``: it may have come between the caller's look and this call."""
+    """Wait for a change, unless ``ready``, because the change may have occurred just before this call."""
     if ready:
         await trio.lowlevel.checkpoint()
     else:

@@ -1,4 +1,4 @@
-"""The syntax of names for look-ups, which is that of a URL's host (WHATWG URL, "host parsing")."""
+"""The syntax of host names for resolution, which is that of a URL's host (WHATWG URL, "host parsing")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 
-#: the longest text to parse, in characters
+#: maximum characters of a host name
 LONGEST = 1024
 
 _forbidden = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]").search
@@ -17,7 +17,7 @@ _address = re.compile(r"[0-9a-fA-FxX.]+").fullmatch
 
 
 def parse_host(text: str) -> tuple[str | None, str]:
-    """The IP address, if the text is one, else None; and the name in ASCII. Raises SocketError for anything else."""
+    """Return the IP address, if the text is one, and the name in ASCII. Raises SocketError for invalid names."""
     if len(text) > LONGEST:
         raise _invalid()
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
@@ -30,7 +30,7 @@ def parse_host(text: str) -> tuple[str | None, str]:
     last = name.removesuffix(".").rpartition(".")[2]
     if _number(last) is None:
         return None, name
-    # A text that ends in a number is an IPv4 address, perhaps in an old notation: 127.1, 0x7f.1, 2130706433.
+    # A name with a numeric last label is an IPv4 address, perhaps in an old notation: 127.1, 0x7f.1, 2130706433.
     try:
         if _address(name) is not None:
             return socket.inet_ntoa(socket.inet_aton(name.removesuffix("."))), name

@@ -13,7 +13,7 @@ class TcpState(Enum):
     LISTENING = auto()
     CONNECTING = auto()
     CONNECTED = auto()
-    #: the connection could not be made, and the socket is of no more use
+    #: the connection attempt failed, and the socket is unusable
     CLOSED = auto()
 
 
@@ -21,9 +21,9 @@ class Step(Enum):
     BIND = auto()
     LISTEN = auto()
     CONNECT = auto()
-    #: the connection is there
+    #: the connection is established
     ESTABLISH = auto()
-    #: the connection could not be made
+    #: the connection attempt failed
     FAIL = auto()
 
 
@@ -39,8 +39,8 @@ TRANSITIONS = {
 }
 
 
-def after(state: TcpState, step: Step) -> TcpState:
-    """The state after a step; raises SocketError if the step is not valid in this state."""
+def next_state(state: TcpState, step: Step) -> TcpState:
+    """Return the state after a step. Raises SocketError if the step is invalid in this state."""
     try:
         return TRANSITIONS[state, step]
     except KeyError:

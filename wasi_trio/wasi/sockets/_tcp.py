@@ -6,25 +6,25 @@ import trio
 
 from wasi_trio.wasi.sockets._addresses import Address, Family, check_family, check_remote, check_unicast
 from wasi_trio.wasi.sockets._context import NetworkContext
-from wasi_trio.wasi.sockets._errors import Code, SocketError, code_of, is_of_a_connection, would_block
+from wasi_trio.wasi.sockets._errors import Code, SocketError, code_of, is_connection_error, would_block
 from wasi_trio.wasi.sockets._flows import Connection, Receiving, Sending
 from wasi_trio.wasi.sockets._options import copy_options, get_option, set_option
-from wasi_trio.wasi.sockets._states import Step, TcpState, after
+from wasi_trio.wasi.sockets._states import Step, TcpState, next_state
 from wasi_trio.wasi.sockets._transports import Network, Option, TcpTransport
 
-#: the default for the number of connections that may wait at a listening socket
+#: the default number of connections that may wait at a listening socket
 BACKLOG = 128
-_MOST_BACKLOG = 2**31 - 1
-#: the most connections that one ``accept`` skips because they are gone already
-_GONE = 64
-#: seconds until the next attempt to accept after there were too many sockets
+_MAX_BACKLOG = 2**31 - 1
+#: maximum closed connections that one ``accept`` skips
+_MAX_SKIPPED = 64
+#: seconds before the next attempt to accept, after the limit of sockets was reached
 RETRY = 0.1
 
 
 class TcpSocket:
     """A socket and its state. An operation raises SocketError if the state or the options forbid it, else OSError.
 
-    The system's socket is closed after ``drop``, as soon as ``receiving`` and ``sending`` are closed too.
+    After ``drop``, the system's socket is closed as soon as ``receiving`` and ``sending`` are closed too.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class TcpSocket:
         self.transport = context.open_tcp(family) if accepted is None else accepted
         self.state = TcpState.UNBOUND if accepted is None else TcpState.CONNECTED
         self._backlog = BACKLOG
-        #: the failure of the connection attempt, reported by ``finish_connect``
+        #: the failure of the connection attempt, which ``finish_connect`` reports
         self._failure: OSError | None = None
         self._held = True
         self._receiving: Receiving | None = None
@@ -57,20 +57,20 @@ class TcpSocket:
     # ---- from unbound to connected -----------------------------------------------------------------------
 
     def bind(self, address: Address) -> None:
-        state = after(self.state, Step.BIND)
+        state = next_state(self.state, Step.BIND)
         check_family(address, self.family)
         check_unicast(address)
-        self._move_to(self._context.to_bind(address))
+        self._move_to(self._context.network_to_bind(address))
         self.transport.bind(address)
         self.state = state
 
     def connect(self, address: Address) -> None:
-        """Begin to connect. The outcome is reported by ``finish_connect``."""
-        state = after(self.state, Step.CONNECT)
+        """Start to connect. ``finish_connect`` reports the outcome."""
+        state = next_state(self.state, Step.CONNECT)
         check_family(address, self.family)
         check_unicast(address)
         check_remote(address)
-        self._move_to(self._context.to_reach("tcp", address))
+        self._move_to(self._context.network_to_reach("tcp", address))
         self.state = state
         try:
             self.transport.connect(address)
@@ -78,7 +78,7 @@ class TcpSocket:
             self._failure = error
 
     def finish_connect(self) -> bool:
-        """Whether the connection is there; raises OSError if it could not be made."""
+        """Return whether the connection is established. Raises OSError if the attempt failed."""
         try:
             if self._failure is not None:
                 raise self._failure
@@ -87,11 +87,11 @@ class TcpSocket:
         except OSError:
             self._failed()
             raise
-        self.state = after(self.state, Step.ESTABLISH)
+        self.state = next_state(self.state, Step.ESTABLISH)
         return True
 
     async def connect_and_wait(self, address: Address) -> None:
-        """Connect. After cancellation the socket is closed, and of no more use."""
+        """Connect. A cancellation closes the socket, which is then unusable."""
         self.connect(address)
         try:
             while not self.finish_connect():
@@ -104,11 +104,11 @@ class TcpSocket:
 
     def _failed(self) -> None:
         if self.state is TcpState.CONNECTING:
-            self.state = after(self.state, Step.FAIL)
-            self._let_go()
+            self.state = next_state(self.state, Step.FAIL)
+            self._release()
 
     def _move_to(self, network: Network) -> None:
-        """Exchange the transport for one of this network, with the same options. Only unbound sockets can move."""
+        """Replace the transport by one of another network, with the same options. Only unbound sockets can move."""
         if self.transport.network is network:
             return
         if self.state is not TcpState.UNBOUND:
@@ -121,32 +121,35 @@ class TcpSocket:
     # ---- listening ---------------------------------------------------------------------------------------
 
     def listen(self) -> None:
-        """Listen for connections. An unbound socket is bound to a free port first."""
-        state = after(self.state, Step.LISTEN)
+        """Listen for connections. An unbound socket is first bound to a free port."""
+        state = next_state(self.state, Step.LISTEN)
         if self.state is TcpState.UNBOUND:
-            self._move_to(self._context.to_listen())
+            self._move_to(self._context.network_to_listen())
             self.transport.bind(Address(self.family.any, 0))
         self.transport.listen(self._backlog)
         self.state = state
-        self._context.listens(self.transport)
+        self._context.record_listener(self.transport)
 
     def accept(self) -> TcpSocket:
-        """The next connection. Raises BlockingIOError if there is none, and OSError. TOO_MANY_SOCKETS is transient."""
+        """Accept the next connection.
+
+        Raises BlockingIOError if none waits, and OSError; TOO_MANY_SOCKETS is transient.
+        """
         if self.state is not TcpState.LISTENING:
             raise SocketError(Code.INVALID_STATE)
-        for _ in range(_GONE):
+        for _ in range(_MAX_SKIPPED):
             try:
                 return TcpSocket(self._context, self.family, self._context.accept(self.transport))
             except BlockingIOError:
                 raise
             except OSError as error:
-                if not is_of_a_connection(error):
+                if not is_connection_error(error):
                     raise
         raise would_block()
 
     @property
     def is_bound(self) -> bool:
-        """Whether it is bound, and in no later state."""
+        """Whether the socket is in the state BOUND."""
         return self.state is TcpState.BOUND
 
     @property
@@ -158,21 +161,21 @@ class TcpSocket:
             raise SocketError(Code.INVALID_ARGUMENT)
         if self.state not in (TcpState.UNBOUND, TcpState.BOUND, TcpState.LISTENING):
             raise SocketError(Code.INVALID_STATE)
-        self._backlog = min(size, _MOST_BACKLOG)
+        self._backlog = min(size, _MAX_BACKLOG)
         if self.is_listening:
             self.transport.listen(self._backlog)
 
     # ---- connected ---------------------------------------------------------------------------------------
 
     def receiving(self) -> Receiving:
-        """The stream from the peer; raises SocketError the second time."""
+        """Return the stream from the peer. Raises SocketError the second time."""
         if self.state is not TcpState.CONNECTED or self._receiving is not None:
             raise SocketError(Code.INVALID_STATE)
         self._receiving = Receiving(self._connection)
         return self._receiving
 
     def sending(self) -> Sending:
-        """The stream to the peer; raises SocketError the second time."""
+        """Return the stream to the peer. Raises SocketError the second time."""
         if self.state is not TcpState.CONNECTED or self._sending is not None:
             raise SocketError(Code.INVALID_STATE)
         self._sending = Sending(self._connection)
@@ -211,7 +214,7 @@ class TcpSocket:
             raise SocketError(Code.INVALID_STATE)
 
     async def wait(self) -> None:
-        """Return when ``finish_connect`` or ``accept`` may have an outcome."""
+        """Wait until ``finish_connect`` or ``accept`` may have an outcome."""
         if self.ready():
             await trio.lowlevel.checkpoint()
         elif self.state is TcpState.CONNECTING:
@@ -220,25 +223,25 @@ class TcpSocket:
             await self.transport.wait_readable()
 
     def ready(self) -> bool:
-        """Whether ``wait`` has nothing to wait for."""
+        """Return whether ``wait`` would return at once."""
         if self.state is TcpState.CONNECTING:
             return self._failure is not None or self.transport.can_send()
         return not self.is_listening or self.transport.can_receive()
 
     def drop(self) -> None:
-        """The guest has dropped the handle. Its streams go on."""
-        self._let_go()
+        """Release the socket for the guest's handle. Its streams continue."""
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._held:
             self._held = False
             self._connection.release()
 
 
 class Incoming:
-    """The incoming connections of a listening socket: like a ``StdinSource``, but of sockets.
+    """The incoming connections of a listening socket, with the interface of a ``StdinSource``.
 
-    A connection is accepted only when a reader asks for it. If there are too many sockets, connections wait.
+    A connection is accepted only when a reader requests it. At the limit of sockets, connections wait.
     """
 
     __slots__ = ("_connection", "_context", "_full", "_socket")
@@ -251,7 +254,7 @@ class Incoming:
         self._full = False
 
     def take(self, limit: int) -> list[TcpSocket] | None:
-        """The next connection, or [] if there is none now; raises OSError if accepting has failed for good."""
+        """Return the next connection, or [] if none waits. Raises OSError for a permanent failure."""
         self._full = False
         if not limit:
             return []

@@ -1,8 +1,9 @@
-"""The sockets beneath those of guests: of the system (``host``) or in memory (``memory``).
+"""The sockets beneath those of guests: of the system (``_host``) or in memory (``_memory``).
 
-Only ``wait_readable`` and ``wait_writable`` wait. They return when the next attempt may succeed, soon if it may
-already; any number of tasks may wait at once, and cancellation loses nothing. All other methods raise BlockingIOError
-if they would have to wait, and OSError if they fail. A closed transport fails, and wakes all tasks that wait for it.
+Only ``wait_readable`` and ``wait_writable`` wait. They return when the next attempt may succeed, or soon if it may
+already succeed. Any number of tasks may wait at once, and cancellation loses nothing. All other methods raise
+BlockingIOError if they would have to wait, and OSError for failures. A closed transport fails, and wakes all waiting
+tasks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from wasi_trio.wasi.sockets._addresses import Address, Family
 
 
 class Option(Enum):
-    """The options of sockets. Their values are whole numbers; times are in seconds, sizes in bytes."""
+    """The options of sockets. Values are integers. Times are in seconds, sizes in bytes."""
 
     KEEP_ALIVE = auto()
     KEEP_ALIVE_IDLE = auto()
@@ -25,7 +26,7 @@ class Option(Enum):
     SEND_BUFFER = auto()
 
 
-#: those that a UDP socket has
+#: the options of a UDP socket
 UDP_OPTIONS = (Option.HOP_LIMIT, Option.RECEIVE_BUFFER, Option.SEND_BUFFER)
 
 
@@ -58,15 +59,15 @@ class Transport(ABC):
 
     @abstractmethod
     def set(self, option: Option, value: int) -> None:
-        """Set an option to a value that is in range; the system may round it."""
+        """Set an option to a valid value. The system may round it."""
 
     @abstractmethod
     def can_receive(self) -> bool:
-        """Whether ``receive`` or ``accept`` would give something, or fail."""
+        """Return whether ``receive`` or ``accept`` would return a result or fail."""
 
     @abstractmethod
     def can_send(self) -> bool:
-        """Whether ``send`` would take something, or fail."""
+        """Return whether ``send`` would accept data or fail."""
 
     @abstractmethod
     async def wait_readable(self) -> None: ...
@@ -76,7 +77,7 @@ class Transport(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Harmless when repeated."""
+        """Close the socket. Has no effect if repeated."""
 
 
 class TcpTransport(Transport):
@@ -84,31 +85,31 @@ class TcpTransport(Transport):
 
     @abstractmethod
     def connect(self, address: Address) -> None:
-        """Begin to connect."""
+        """Start to connect."""
 
     @abstractmethod
     def connected(self) -> bool:
-        """Whether the connection is there; raises OSError if it could not be made. ``wait_writable`` waits for this."""
+        """Return whether the connection is established. Raises OSError if it failed. ``wait_writable`` waits for it."""
 
     @abstractmethod
     def listen(self, backlog: int) -> None:
-        """Listen for connections; called again, it changes the number of connections that may wait."""
+        """Listen for connections. A second call changes the number of connections that may wait."""
 
     @abstractmethod
     def accept(self) -> TcpTransport:
-        """The next connection."""
+        """Return the next connection."""
 
     @abstractmethod
     def receive(self, limit: int) -> bytes:
-        """At least one of the bytes that are there; none at the end of them."""
+        """Return at least one of the available bytes, or none at the end."""
 
     @abstractmethod
     def send(self, data: bytes | memoryview) -> int:
-        """Send at least one of these bytes; gives how many."""
+        """Send at least one byte, and return the number of bytes sent."""
 
     @abstractmethod
     def room(self) -> int:
-        """The number of bytes worth sending at once; 0 only if ``send`` would have to wait."""
+        """Return the number of bytes worth sending at once, or 0 only if ``send`` would have to wait."""
 
     @abstractmethod
     def shut_down(self, direction: Direction) -> None: ...
@@ -119,19 +120,19 @@ class UdpTransport(Transport):
 
     @abstractmethod
     def connect(self, address: Address | None) -> None:
-        """Exchange datagrams with this address alone, or with any again."""
+        """Exchange datagrams only with this address, or with all addresses for None."""
 
     @abstractmethod
     def send(self, data: bytes, address: Address | None) -> None:
-        """Send a datagram; None for the address that this is connected to."""
+        """Send a datagram. None means the address of ``connect``."""
 
     @abstractmethod
     def receive(self) -> tuple[bytes, Address]:
-        """The next datagram, whole, and its source."""
+        """Return the next datagram and its source."""
 
 
 class Network(ABC):
-    """A network that sockets can be opened in."""
+    """A network in which sockets can be opened."""
 
     __slots__ = ()
 
@@ -143,4 +144,4 @@ class Network(ABC):
 
     @abstractmethod
     async def look_up(self, name: str) -> list[str]:
-        """The IP addresses of a host, at least one; raises SocketError."""
+        """Return the IP addresses of a host, at least one. Raises SocketError."""

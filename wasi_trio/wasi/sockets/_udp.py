@@ -8,16 +8,16 @@ from wasi_trio.wasi.sockets._errors import Code, SocketError, would_block
 from wasi_trio.wasi.sockets._options import copy_options, get_option, set_option
 from wasi_trio.wasi.sockets._transports import UDP_OPTIONS, Network, Option, UdpTransport
 
-#: the most bytes of a datagram; the system refuses some that are shorter
+#: maximum bytes of a datagram; the system may have a lower limit
 LARGEST = 65535
-#: the most datagrams that one ``receive`` skips because the guest may not have them
-_PASSED_OVER = 64
+#: maximum datagrams that one ``receive`` skips because the guest may not receive them
+_MAX_SKIPPED = 64
 
 
 class UdpSocket:
     """A socket. An operation raises SocketError if the state or the options forbid it, else OSError.
 
-    It counts its users, of which the creator is the first, and is closed when the last one releases it.
+    It counts its users. The creator is the first user, and the last release closes it.
     """
 
     __slots__ = ("_bound", "_context", "_holds", "_remote", "family", "transport")
@@ -34,7 +34,7 @@ class UdpSocket:
         if self._bound:
             raise SocketError(Code.INVALID_STATE)
         check_family(address, self.family)
-        self._move_to(self._context.to_bind(address, to_receive_answers=True))
+        self._move_to(self._context.network_to_bind(address, to_receive_answers=True))
         self.transport.bind(address)
         self._bound = True
 
@@ -47,10 +47,10 @@ class UdpSocket:
         return self._remote is not None
 
     def connect(self, address: Address) -> None:
-        """Exchange datagrams with this address alone."""
+        """Exchange datagrams only with this address."""
         check_family(address, self.family)
         check_remote(address)
-        self._move_to(self._context.to_reach("udp", address))
+        self._move_to(self._context.network_to_reach("udp", address))
         self._remote = None
         self.transport.connect(address)
         self._bound = True
@@ -63,7 +63,7 @@ class UdpSocket:
         self._remote = None
 
     def send(self, data: bytes, address: Address | None) -> None:
-        """Send a datagram; raises BlockingIOError when there is no room for it."""
+        """Send a datagram. Raises BlockingIOError without room."""
         if len(data) > LARGEST:
             raise SocketError(Code.DATAGRAM_TOO_LARGE)
         if address is None:
@@ -75,22 +75,22 @@ class UdpSocket:
             if self._remote not in (None, address):
                 raise SocketError(Code.INVALID_ARGUMENT)
             if self._remote is None:
-                self._move_to(self._context.to_reach("udp", address))
+                self._move_to(self._context.network_to_reach("udp", address))
         self.transport.send(data, None if self._remote is not None else address)
         self._bound = True
 
     def receive(self) -> tuple[bytes, Address]:
-        """The next datagram; raises BlockingIOError when there is none."""
+        """Return the next datagram. Raises BlockingIOError if none is available."""
         if not self._bound:
             raise SocketError(Code.INVALID_STATE)
-        for _ in range(_PASSED_OVER):
+        for _ in range(_MAX_SKIPPED):
             data, address = self.transport.receive()
             if self._context.may_receive(self.transport.network, address):
                 return data, address
         raise would_block()
 
     def _move_to(self, network: Network) -> None:
-        """Exchange the transport for one of this network, with the same options. Only unbound sockets can move."""
+        """Replace the transport by one of another network, with the same options. Only unbound sockets can move."""
         if self.transport.network is network:
             return
         if self._bound:

@@ -1,4 +1,4 @@
-"""Addresses as WIT's values, which are the same in both versions of WASI."""
+"""Conversions of addresses to and from WIT values, which are the same in both versions of WASI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from wasi_trio.component._values import Variant
 from wasi_trio.wasi.sockets._addresses import Address, Family
 
-#: by the names of ``ip-address-family``
+#: the families by their names in ``ip-address-family``
 FAMILIES = {"ipv4": Family.IPV4, "ipv6": Family.IPV6}
 FAMILY_NAMES = {family: name for name, family in FAMILIES.items()}
 
@@ -27,18 +27,18 @@ class Ipv6SocketAddress(NamedTuple):
 
 
 def from_socket_address(value: Variant) -> Address:
-    """Of an ``ip-socket-address``."""
+    """Convert an ``ip-socket-address``."""
     record: Any = value.value
     if value.case == "ipv4":
         return Address(socket.inet_ntoa(bytes(record.address)), record.port)
     packed = b"".join(group.to_bytes(2, "big") for group in record.address)
-    # The system has 20 bits for a flow, and refuses more.
+    # The system's flow label has 20 bits, and larger values are refused.
     flow = record.flow_info & 0xFFFFF
     return Address(socket.inet_ntop(socket.AF_INET6, packed), record.port, flow, record.scope_id)
 
 
 def to_socket_address(address: Address) -> Variant:
-    """As an ``ip-socket-address``."""
+    """Return an ``ip-socket-address``."""
     ip = to_ip_address(address.host)
     if address.family is Family.IPV4:
         return Variant("ipv4", Ipv4SocketAddress(address.port, ip.value))
@@ -46,7 +46,7 @@ def to_socket_address(address: Address) -> Variant:
 
 
 def to_ip_address(host: str) -> Variant:
-    """As an ``ip-address``."""
+    """Return an ``ip-address``."""
     packed = ipaddress.ip_address(host).packed
     if len(packed) == 4:
         return Variant("ipv4", tuple(packed))

@@ -1,4 +1,4 @@
-"""The interfaces of WASI that this host implements, as their WIT describes them."""
+"""The WIT of the WASI interfaces that this host implements."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from wasi_trio.component.wit._packed import unpack
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-#: those ``@unstable`` features whose functions the host has all the same
+#: the ``@unstable`` features whose functions the host implements
 FEATURES = ("informational-outbound-responses", "network-error-code")
-#: what ``host_wit`` reads; ``python -m wasi_trio.wasi.wit`` makes it of the texts beside it
+#: the file that ``host_wit`` reads; ``python -m wasi_trio.wasi.wit`` generates it from the WIT files
 PACKED = "packed.json"
 
 
 @functools.cache
 def host_wit() -> Wit:
-    """The WIT of WASI 0.2, 0.3 and proposals beside this module.
+    """Return the WIT of WASI 0.2, 0.3 and proposals.
 
-    It was parsed beforehand: to read the texts takes forty milliseconds, which is long for a program that runs a small
-    command. The same object is returned by each call.
+    It was parsed in advance, because parsing takes 40 ms, which is long for a small command. All calls return the same
+    object.
     """
     return unpack(json.loads(Path(__file__).with_name(PACKED).read_bytes()))
 
 
 def extended_wit(paths: Iterable[Path | Traversable]) -> Wit:
-    """WIT of your own, in files or folders, together with that of WASI 0.2, 0.3 and proposals, which it may use.
+    """Return WIT from files or directories, together with that of WASI 0.2, 0.3 and proposals, which it may use.
 
-    Raises WitError, or OSError for a file that cannot be read.
+    Raises WitError, and OSError for an unreadable file.
     """
-    # Here, because what is parsed beforehand has no need of it.
+    # Imported late, because the WIT parsed in advance does not need it.
     from importlib.resources import files
 
     from wasi_trio.component.wit import load

@@ -1,4 +1,4 @@
-"""``python -m wasi_trio.wasi.wit``: parse the texts in this folder, and keep what comes of it in ``packed.json``."""
+"""``python -m wasi_trio.wasi.wit``: parse the WIT files in this directory, and store the result in ``packed.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of ``packed.json``."""
+"""The content of ``packed.json``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wasi_trio.wasi.wit import extended_wit
 
 
 def packed_text() -> str:
-    """What the file has to be for the texts that there are: a line for each type and each package."""
+    """Return the content for the current WIT files, with one line for each type and each package."""
     data = pack(extended_wit(()))
     lists = ",\n".join(f'"{name}": [\n{_lines(data[name])}\n]' for name in ("types", "packages"))
     return f"{{\n{lists}\n}}\n"

@@ -10,16 +10,16 @@ from .exported import acme_math_math, world
 
 
 def imports() -> Imports:
-    """What a component of this world imports, to be linked with it.
+    """Return the imports to link a component of this world.
 
-    A class is called with the instance's context, for each instance; any other object is shared by all.
+    A class is called with the context of each instance. All instances share any other object.
     """
     found = Imports()
     return found
 
 
 class Client(world.WorldClient):
-    """What one instance exports. Raises LinkError where the component does not export all of it."""
+    """The exports of one instance. Raises LinkError if the component lacks any of them."""
 
     def __init__(self, instance: Instance) -> None:
         super().__init__(instance)

@@ -24,9 +24,9 @@ def imports(
     primary: Implementation[imported_primary.Primary],
     world: Implementation[imported_world.World],
 ) -> Imports:
-    """What a component of this world imports, to be linked with it.
+    """Return the imports to link a component of this world.
 
-    A class is called with the instance's context, for each instance; any other object is shared by all.
+    A class is called with the context of each instance. All instances share any other object.
     """
     found = Imports()
     found.add("test:all/types@1.2.3", types, test_all_types.INTERFACE)
@@ -38,7 +38,7 @@ def imports(
 
 
 class Client(exported_world.WorldClient):
-    """What one instance exports. Raises LinkError where the component does not export all of it."""
+    """The exports of one instance. Raises LinkError if the component lacks any of them."""
 
     def __init__(self, instance: Instance) -> None:
         super().__init__(instance)

@@ -19,9 +19,9 @@ def imports(
     test_older_store_0_1_0: Implementation[imported_test_older_store_0_1_0.Store],
     world: Implementation[imported_world.World],
 ) -> Imports:
-    """What a component of this world imports, to be linked with it.
+    """Return the imports to link a component of this world.
 
-    A class is called with the instance's context, for each instance; any other object is shared by all.
+    A class is called with the context of each instance. All instances share any other object.
     """
     found = Imports()
     found.add("test:older/store@0.2.0", test_older_store_0_2_0, imported_test_older_store_0_2_0.INTERFACE)
@@ -31,7 +31,7 @@ def imports(
 
 
 class Client:
-    """What one instance exports. Raises LinkError where the component does not export all of it."""
+    """The exports of one instance. Raises LinkError if the component lacks any of them."""
 
     def __init__(self, instance: Instance) -> None:
         self.test_older_store_0_1_0 = exported_test_older_store_0_1_0.StoreClient(instance)

@@ -1,4 +1,4 @@
-"""The WIT that these bindings are of, with which components are compared."""
+"""The WIT of these bindings. Components are checked against it."""
 
 # Written by wasi_trio bindgen, and overwritten when that is run again.
 

@@ -86,7 +86,7 @@ INTERFACE = TypedInterface(
 
 
 class CounterClass(InterfaceClient):
-    """Makes a ``counter``: its constructor, and its static functions."""
+    """The constructor and the static functions of ``counter``."""
 
     async def __call__(self, start: int) -> Counter:
         return await self._call("[constructor]counter", start)

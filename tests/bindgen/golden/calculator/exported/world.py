@@ -18,7 +18,7 @@ INTERFACE = TypedInterface(
 
 
 class WorldClient(InterfaceClient):
-    """Calls the component."""
+    """Client of the world."""
 
     async def twice(self, n: int) -> int:
         return await self._call("twice", n)

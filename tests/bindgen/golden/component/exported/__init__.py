@@ -1,3 +1,3 @@
-"""The interfaces that are exported."""
+"""The exported interfaces."""
 
 # Written by wasi_trio bindgen, and overwritten when that is run again.

@@ -82,7 +82,7 @@ INTERFACE = TypedInterface(
 
 
 class CounterClass(InterfaceClient):
-    """Makes a ``counter``: its constructor, and its static functions."""
+    """The constructor and the static functions of ``counter``."""
 
     async def __call__(self, start: int) -> Counter:
         return await self._call("[constructor]counter", start)
@@ -92,7 +92,7 @@ class CounterClass(InterfaceClient):
 
 
 class MathClient(InterfaceClient):
-    """Calls acme:math/math@1.0.0."""
+    """Client of acme:math/math@1.0.0."""
 
     def __init__(self, instance: Instance) -> None:
         super().__init__(instance)

@@ -18,7 +18,7 @@ INTERFACE = TypedInterface(
 
 
 class OwnClient(InterfaceClient):
-    """Calls own."""
+    """Client of own."""
 
     async def go(self) -> None:
         await self._do("go")

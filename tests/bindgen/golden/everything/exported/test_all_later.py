@@ -33,7 +33,7 @@ INTERFACE = TypedInterface(
 
 
 class LaterClient(InterfaceClient):
-    """Calls test:all/later@1.2.3."""
+    """Client of test:all/later@1.2.3."""
 
     async def points(self) -> StreamReader[list[Point]]:
         return await self._call("points")
@@ -63,15 +63,15 @@ LaterClient.INTERFACE = INTERFACE
 
 
 def make_stream_u8() -> tuple[StreamWriter[bytes], StreamReader[bytes]]:
-    """Both halves of a new ``stream<u8>``: pass on the second, and write to the first."""
+    """Return the writer and the reader of a new ``stream<u8>``; pass on the reader."""
     return stream_pair(INTERFACE, "pipe-0")
 
 
 def make_stream() -> tuple[StreamWriter[int], StreamReader[int]]:
-    """Both halves of a new ``stream``: pass on the second, and write to the first."""
+    """Return the writer and the reader of a new ``stream``; pass on the reader."""
     return stream_pair(INTERFACE, "pipe-1")
 
 
 def make_stream_u32() -> tuple[StreamWriter[list[int]], StreamReader[list[int]]]:
-    """Both halves of a new ``stream<u32>``: pass on the second, and write to the first."""
+    """Return the writer and the reader of a new ``stream<u32>``; pass on the reader."""
     return stream_pair(INTERFACE, "pipe-2")

@@ -155,7 +155,7 @@ INTERFACE = TypedInterface(
 
 
 class NodeClass(InterfaceClient):
-    """Makes a ``node``: its constructor, and its static functions."""
+    """The constructor and the static functions of ``node``."""
 
     async def __call__(self, label: str) -> Node:
         return await self._call("[constructor]node", label)
@@ -165,7 +165,7 @@ class NodeClass(InterfaceClient):
 
 
 class FallibleClass(InterfaceClient):
-    """Makes a ``fallible``: its constructor, and its static functions."""
+    """The constructor and the static functions of ``fallible``."""
 
     async def __call__(self, x: int) -> Ok[Fallible] | Err[str]:
         return await self._call("[constructor]fallible", x)

@@ -24,7 +24,7 @@ INTERFACE = TypedInterface(
 
 
 class WorldClient(InterfaceClient):
-    """Calls the component."""
+    """Client of the world."""
 
     async def run(self, what: Pair) -> Ok[AnyThing] | Err[str]:
         """Runs."""

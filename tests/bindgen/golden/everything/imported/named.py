@@ -22,7 +22,7 @@ class Setting(NamedTuple):
 
 
 class Named(Protocol):
-    """What the host implements for named."""
+    """The host functions of named."""
 
     def all(self, /) -> Returns[Sequence[Setting]]: ...
 

@@ -97,12 +97,12 @@ Blob: TypeAlias = bytes
 MaybeMaybe: TypeAlias = Some | None
 
 
-#: an object of the host's that is its ``node``
+#: a host object for ``node``
 AnyNode: TypeAlias = Any
 
 
 class NodeResource(Protocol):
-    """The resource ``node``: an object that the host makes."""
+    """The resource ``node``, which the host implements."""
 
     def children(self, /) -> Returns[Sequence[NodeResource]]: ...
 
@@ -114,24 +114,24 @@ class NodeResource(Protocol):
 
 
 class NodeClass(Protocol):
-    """The class of ``node``: its constructor, and what is called without an object."""
+    """The class of ``node``: its constructor and its static functions."""
 
     def __call__(self, label: str, /) -> NodeResource: ...
 
     def make_tree(self, labels: list[str], /) -> Returns[NodeResource]: ...
 
 
-#: an object of the host's that is its ``fallible``
+#: a host object for ``fallible``
 AnyFallible: TypeAlias = Any
 
 
 class FallibleClass(Protocol):
-    """The class of ``fallible``: its constructor, and what is called without an object."""
+    """The class of ``fallible``: its constructor and its static functions."""
 
     def __call__(self, x: int, /) -> AnyFallible: ...
 
 
-#: an object of the host's that is its ``bare``
+#: a host object for ``bare``
 AnyBare: TypeAlias = Any
 
 

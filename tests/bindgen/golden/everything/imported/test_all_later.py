@@ -27,7 +27,7 @@ from .test_all_types import AnyNode, Color, Point
 
 
 class Later(Protocol):
-    """What the host implements for test:all/later@1.2.3."""
+    """The host functions of test:all/later@1.2.3."""
 
     def points(self, /) -> Returns[StreamReader[list[Point]]]: ...
 
@@ -59,10 +59,10 @@ INTERFACE = TypedInterface(
 
 
 def make_stream_point() -> tuple[StreamWriter[list[Point]], StreamReader[list[Point]]]:
-    """Both halves of a new ``stream<point>``: pass on the second, and write to the first."""
+    """Return the writer and the reader of a new ``stream<point>``; pass on the reader."""
     return stream_pair(INTERFACE, "pipe-0")
 
 
 def make_future_result_u32_colour() -> tuple[FutureWriter[Ok[int] | Err[Color]], FutureReader[Ok[int] | Err[Color]]]:
-    """Both halves of a new ``future<result<u32, colour>>``: pass on the second, and write to the first."""
+    """Return the writer and the reader of a new ``future<result<u32, colour>>``; pass on the reader."""
     return future_pair(INTERFACE, "pipe-1")

@@ -20,24 +20,24 @@ class Pair(NamedTuple):
     b: Point
 
 
-#: an object of the host's that is its ``thing``
+#: a host object for ``thing``
 AnyThing: TypeAlias = Any
 
 
 class ThingResource(Protocol):
-    """The resource ``thing``: an object that the host makes."""
+    """The resource ``thing``, which the host implements."""
 
     def get(self, /) -> Returns[int]: ...
 
 
 class ThingClass(Protocol):
-    """The class of ``thing``: its constructor, and what is called without an object."""
+    """The class of ``thing``: its constructor and its static functions."""
 
     def __call__(self, /) -> ThingResource: ...
 
 
 class World(Protocol):
-    """What the host implements for the world itself."""
+    """The host functions of the world itself."""
 
     def log(self, line: str, /) -> Returns[None]:
         """Logs a line."""

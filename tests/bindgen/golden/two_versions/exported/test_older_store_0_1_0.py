@@ -16,7 +16,7 @@ INTERFACE = TypedInterface(
 
 
 class StoreClient(InterfaceClient):
-    """Calls test:older/store@0.1.0."""
+    """Client of test:older/store@0.1.0."""
 
     async def get(self, key: str) -> str | None:
         return await self._call("get", key)

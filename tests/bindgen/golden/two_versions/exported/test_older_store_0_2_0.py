@@ -27,7 +27,7 @@ INTERFACE = TypedInterface(
 
 
 class StoreClient(InterfaceClient):
-    """Calls test:older/store@0.2.0."""
+    """Client of test:older/store@0.2.0."""
 
     async def get(self, key: str) -> Entry | None:
         return await self._call("get", key)

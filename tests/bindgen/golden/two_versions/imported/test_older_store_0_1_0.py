@@ -12,7 +12,7 @@ from .._wit import WIT
 
 
 class Store(Protocol):
-    """What the host implements for test:older/store@0.1.0."""
+    """The host functions of test:older/store@0.1.0."""
 
     def get(self, key: str, /) -> Returns[str | None]: ...
 

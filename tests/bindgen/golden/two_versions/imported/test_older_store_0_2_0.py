@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
 
 class Store(Protocol):
-    """What the host implements for test:older/store@0.2.0."""
+    """The host functions of test:older/store@0.2.0."""
 
     def get(self, key: str, /) -> Returns[Entry | None]: ...
 

@@ -12,7 +12,7 @@ from .._wit import WIT
 
 
 class World(Protocol):
-    """What the host implements for the world itself."""
+    """The host functions of the world itself."""
 
     def new_name(self, /) -> Returns[None]: ...
 

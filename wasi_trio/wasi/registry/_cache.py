@@ -1,4 +1,4 @@
-"""What was fetched before, kept by its digest in the user's cache, and compared with it each time it is read."""
+"""The user's cache of fetched content, by digest. Each read verifies the digest."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from wasi_trio.wasi.registry._manifests import digest_of
 
 logger = get_logger("wasi_trio")
 
-#: bytes that all of it may come to; what was not used for longest goes
+#: maximum bytes of the cache; the least recently used content is removed
 LIMIT = 2 << 30
-#: how the names of files begin that are being written
-_BEGUN = "."
+#: the prefix of incomplete files
+_TEMPORARY_PREFIX = "."
 
 
-class Kept:
-    """Manifests and components in a folder; nothing is there, and nothing is kept, where there is no place for it."""
+class Cache:
+    """Manifests and components in a directory. Without a usable directory, the cache stays empty."""
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT) -> None:
         self._folder = folder
         self._limit = limit
 
     @classmethod
-    def of_user(cls) -> Kept:
+    def of_user(cls) -> Cache:
         try:
             return cls(own_cache_folder() / "oci")
         except CacheError:
             return cls()
 
     def load(self, digest: str, most: int) -> bytes | None:
-        """What a digest stands for, up to ``most`` bytes; what is there and is not that is removed."""
+        """Return the content of a digest, at most ``most`` bytes, or None. Content with another digest is removed."""
         if self._folder is None:
             return None
         path = self._path(digest)
@@ -46,22 +46,22 @@ class Kept:
                     return None
                 content = file.read(most + 1)
             if digest_of(content) == digest:
-                with contextlib.suppress(OSError):  # another user's cache, which may be read
+                with contextlib.suppress(OSError):  # the cache may be readable but belong to another user
                     os.utime(path)
                 return content
             path.unlink()
-            logger.warning("%s has changed since it was kept, and is fetched again", path)
+            logger.warning("%s was modified in the cache; it will be fetched again", path)
         except OSError:
             return None
         return None
 
     def add(self, digest: str, content: bytes) -> None:
-        """Keep what a digest was found to stand for; where there is no place for it, it will be fetched again."""
+        """Keep the content of a digest. Do nothing if the directory is unusable."""
         if self._folder is None:
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, made = tempfile.mkstemp(dir=self._folder, prefix=_BEGUN)
+            descriptor, made = tempfile.mkstemp(dir=self._folder, prefix=_TEMPORARY_PREFIX)
             try:
                 with open(descriptor, "wb") as file:
                     file.write(content)
@@ -71,7 +71,7 @@ class Kept:
                 raise
             self._trim()
         except OSError as error:
-            logger.info("what was fetched is not kept in %s: %s", self._folder, error.strerror)
+            logger.info("Fetched content is not cached in %s: %s", self._folder, error.strerror)
 
     def _path(self, digest: str) -> Path:
         assert self._folder is not None
@@ -81,7 +81,7 @@ class Kept:
         assert self._folder is not None
         found: list[tuple[float, int, Path]] = []
         for path in self._folder.iterdir():
-            with contextlib.suppress(OSError):  # somebody else removes it
+            with contextlib.suppress(OSError):  # another process may remove it
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
         total = sum(size for _, size, _ in found)

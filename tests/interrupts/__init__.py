@@ -1,0 +1,1 @@
+"""Ctrl-C while guests run."""

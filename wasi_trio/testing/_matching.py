@@ -1,0 +1,129 @@
+"""Which recorded request is the same as one that a guest makes, and which is the nearest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
+
+from wasi_trio._texts import shown
+from wasi_trio.testing._interactions import RecordedRequest
+
+#: what two requests have to have in common, in order
+Key: TypeAlias = tuple[Any, ...]
+
+PARTS = ("method", "scheme", "authority", "path", "query", "body")
+#: a part that stands for several
+_URL = ("scheme", "authority", "path", "query")
+_HEADER = "header:"
+#: requests that are compared with one that is not recorded
+_COMPARED = 500
+#: characters of each that count for how near they are
+_LOOKED_AT = 2000
+#: characters of a value in a message
+_SHOWN = 300
+
+
+class Matching:
+    """Compares requests by some of their parts; raises ValueError for a part that there is not."""
+
+    def __init__(self, parts: Iterable[str]) -> None:
+        self.parts: list[str] = []
+        for part in [parts] if isinstance(parts, str) else parts:
+            if part not in (*PARTS, "url") and not part.startswith(_HEADER):
+                raise ValueError(f"match={part!r} is not one of url, {', '.join(PARTS)} and {_HEADER}NAME")
+            self.parts += _URL if part == "url" else [part]
+
+    @property
+    def needs_body(self) -> bool:
+        return "body" in self.parts
+
+    def key(self, request: RecordedRequest) -> Key:
+        return tuple(_value(request, part) for part in self.parts)
+
+    def nearest(self, request: RecordedRequest, recorded: Sequence[RecordedRequest]) -> RecordedRequest | None:
+        """The recorded request that has the most in common with this one."""
+        text = self._text(request)
+        matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
+        matcher.set_seq2(text)
+        best, score = None, -1.0
+        for other in recorded[:_COMPARED]:
+            matcher.set_seq1(self._text(other))
+            if matcher.real_quick_ratio() > score and matcher.ratio() > score:
+                best, score = other, matcher.ratio()
+        return best
+
+    def _text(self, request: RecordedRequest) -> str:
+        body = _plain(request) if self.needs_body else ""
+        return f"{request.method} {request.url}\n{body}"[:_LOOKED_AT]
+
+    def differences(self, request: RecordedRequest, other: RecordedRequest) -> Iterator[str]:
+        """Lines that say in which parts two requests differ."""
+        for part in self.parts:
+            if _value(request, part) != _value(other, part):
+                yield f"the {part} is {_spelled(request, part)}, recorded is {_spelled(other, part)}"
+
+
+def _value(request: RecordedRequest, part: str) -> Any:
+    """A part of a request in a form in which what means the same is equal."""
+    if part == "method":
+        return request.method
+    if part == "body":
+        return _meaning(request)
+    if part.startswith(_HEADER):
+        return tuple(_header(request, part.removeprefix(_HEADER)))
+    found = _url_part(request, part)
+    if part == "query":
+        return tuple(sorted(parse_qsl(found, keep_blank_values=True))) or found
+    return found.lower() if part in ("scheme", "authority") else found
+
+
+def _spelled(request: RecordedRequest, part: str) -> str:
+    if part == "method":
+        text = request.method
+    elif part == "body":
+        text = _plain(request)
+    elif part.startswith(_HEADER):
+        text = ", ".join(_header(request, part.removeprefix(_HEADER)))
+    else:
+        text = _url_part(request, part)
+    return repr(shown(text, _SHOWN)) if not text or part == "body" else shown(text, _SHOWN)
+
+
+def _url_part(request: RecordedRequest, part: str) -> str:
+    scheme, _, rest = request.url.partition("://")
+    if part == "scheme":
+        return scheme
+    # Not by urlsplit, which refuses what a guest may well ask for.
+    target, _, query = rest.partition("?")
+    if part == "query":
+        return query
+    authority, slash, path = target.partition("/")
+    return authority if part == "authority" else slash + path
+
+
+def _header(request: RecordedRequest, name: str) -> list[str]:
+    return [value for other, value in request.headers if other.lower() == name.strip().lower()]
+
+
+def _meaning(request: RecordedRequest) -> object:
+    """Content as it is compared: JSON whatever its layout and order, a form whatever its order."""
+    kind = _content_type(request)
+    if kind == "application/json" or kind.endswith("+json"):
+        try:
+            return json.dumps(json.loads(request.content.data), sort_keys=True)
+        except (ValueError, RecursionError):
+            return request.content.data
+    if kind == "application/x-www-form-urlencoded":
+        return tuple(sorted(parse_qsl(request.content.data.decode("latin-1"), keep_blank_values=True)))
+    return request.content.data
+
+
+def _content_type(request: RecordedRequest) -> str:
+    return ", ".join(_header(request, "content-type")).partition(";")[0].strip().lower()
+
+
+def _plain(request: RecordedRequest) -> str:
+    return request.content.data.decode(errors="replace")

@@ -1,0 +1,301 @@
+"""Secrets of recorded messages, and their replacement wherever they stand."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeAlias
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+from wasi_trio.testing._interactions import (
+    Content,
+    Fields,
+    Interaction,
+    RecordedRequest,
+    RecordedResponse,
+    failure_with,
+)
+
+REDACTED = "REDACTED"
+
+#: fields whose values are always replaced
+HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token")
+#: parameters of queries and forms, and members of JSON, whose values are always replaced
+PARAMETERS = ("access_token", "api_key", "apikey", "client_secret", "id_token", "password", "refresh_token")
+
+#: names, or names with what to write in the place of their values
+Names: TypeAlias = Iterable[str] | Mapping[str, str]
+#: what finds secrets in content: a regular expression, whose groups are the secrets if it has any, or a function
+#: that returns the content without them
+BodyRule: TypeAlias = str | re.Pattern[str] | Callable[[bytes], bytes]
+
+#: characters of the shortest secret that is looked for outside of its own place: a shorter one is likely to be a word
+LEAST = 6
+#: fields whose value is a URL
+_URLS = ("location", "content-location", "referer")
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Redaction:
+    """Rules for what must not reach a cassette's file.
+
+    A value that one rule has replaced is a secret of the whole cassette: ``sweep`` replaces it in every place, spelled
+    plainly or in an encoding that messages use.
+    """
+
+    def __init__(
+        self,
+        headers: Names = (),
+        parameters: Names = (),
+        body: Iterable[BodyRule] = (),
+        values: Iterable[str | None] = (),
+    ) -> None:
+        self._headers = _named(HEADERS, headers)
+        self._parameters = _named(PARAMETERS, parameters)
+        self._body = [re.compile(rule) if isinstance(rule, str) else rule for rule in body]
+        names = "|".join(re.escape(name) for name in self._parameters)
+        self._member = re.compile(rf'"({names})"\s*:\s*"((?:[^"\\]|\\.)*)', re.IGNORECASE | re.DOTALL)
+        self._secrets: dict[bytes, None] = {}
+        self._pattern: re.Pattern[bytes] | None = None
+        for value in values:
+            if value:  # a variable of the environment that is not set is no secret
+                self._know(value, least=1)
+
+    # ---- by rule -----------------------------------------------------------------------------------------
+
+    def apply(self, interaction: Interaction) -> Interaction:
+        """An interaction with what the rules name replaced; what they find is known from then on."""
+        response = interaction.response
+        return replace(
+            interaction,
+            request=self.request(interaction.request),
+            response=None if response is None else self._response(response),
+        )
+
+    def request(self, request: RecordedRequest) -> RecordedRequest:
+        """``apply`` for a request alone."""
+        return replace(
+            request,
+            url=self._url(request.url),
+            headers=self._fields(request.headers),
+            content=self._content(request.content, request.headers),
+            trailers=self._fields(request.trailers),
+        )
+
+    def _response(self, response: RecordedResponse) -> RecordedResponse:
+        return replace(
+            response,
+            headers=self._fields(response.headers),
+            content=self._content(response.content, response.headers),
+            trailers=self._fields(response.trailers),
+        )
+
+    def _fields(self, fields: Fields) -> Fields:
+        return [(name, self._field(name, value)) for name, value in fields]
+
+    def _field(self, name: str, value: str) -> str:
+        replacement = self._headers.get(name.lower())
+        if replacement is None:
+            return self._url(value) if name.lower() in _URLS else value
+        for secret in _secrets_of_field(name.lower(), value):
+            self._know(secret)
+        return replacement
+
+    def _url(self, url: str) -> str:
+        before, mark, query = url.partition("?")
+        scheme, slashes, rest = before.partition("://")
+        authority, slash, path = rest.partition("/")
+        user, at, host = authority.rpartition("@")
+        if at:
+            for part in (user, *user.split(":")):
+                self._know(unquote(part))
+            before = f"{scheme}{slashes}{REDACTED}@{host}{slash}{path}"
+        query, hash_, fragment = query.partition("#")
+        return f"{before}{mark}{self._pairs(query)}{hash_}{fragment}"
+
+    def _pairs(self, query: str) -> str:
+        return "&".join(map(self._pair, query.split("&")))
+
+    def _pair(self, pair: str) -> str:
+        name, equals, value = pair.partition("=")
+        replacement = self._parameters.get(unquote_plus(name).lower())
+        if replacement is None or not equals:
+            return pair
+        self._know(value)
+        self._know(unquote_plus(value))
+        return f"{name}={quote_plus(replacement)}"
+
+    def _content(self, content: Content, headers: Fields) -> Content:
+        if not content.data:
+            return content
+        data = content.data
+        text, encoding = _decoded(data)
+        if any(name.lower() == "content-type" and value.lower().startswith(_FORM) for name, value in headers):
+            text = self._pairs(text)
+        text = self._member.sub(self._replace_member, text)
+        for rule in self._body:
+            if isinstance(rule, re.Pattern):
+                text = rule.sub(self._replace_match, text)
+        data = text.encode(encoding)
+        for rule in self._body:
+            if not isinstance(rule, re.Pattern):
+                data = rule(data)
+        return replace(content, data=data)
+
+    def _replace_member(self, match: re.Match[str]) -> str:
+        self._know(match[2])
+        with suppress(ValueError):  # it may only look like JSON
+            self._know(json.loads(f'"{match[2]}"', strict=False))
+        before = match[0][: match.start(2) - match.start()]
+        return before + _json_escaped(self._parameters[match[1].lower()])
+
+    def _replace_match(self, match: re.Match[str]) -> str:
+        if not match.re.groups:
+            self._know(match[0])
+            return REDACTED
+        pieces, at = [], match.start()
+        for group in range(1, match.re.groups + 1):
+            start, end = match.span(group)
+            if start < at:
+                continue  # it took no part, or is within another group
+            self._know(match[group])
+            pieces += [match.string[at:start], REDACTED]
+            at = end
+        return "".join([*pieces, match.string[at : match.end()]])
+
+    # ---- wherever it stands ------------------------------------------------------------------------------
+
+    def _know(self, secret: str, least: int = LEAST) -> None:
+        known = [secret]
+        with suppress(UnicodeError):  # a field is read as Latin-1, and is UTF-8 as likely as not
+            known.append(secret.encode("latin-1").decode())
+        for text in known:
+            data = text.encode("utf-8", "surrogatepass")
+            if len(data) >= least and text != REDACTED and data not in self._secrets:
+                self._secrets[data] = None
+                self._pattern = None
+
+    def sweep(self, interaction: Interaction) -> Interaction:
+        """An interaction without any of the secrets that are known."""
+        response = interaction.response
+        if response is not None:
+            response = replace(
+                response,
+                headers=self._swept_fields(response.headers),
+                content=self._swept(response.content, cut=interaction.left or interaction.failure is not None),
+                trailers=self._swept_fields(response.trailers),
+            )
+        failure = interaction.failure
+        return replace(
+            interaction,
+            request=self.sweep_request(interaction.request),
+            response=response,
+            failure=None if failure is None else failure_with(failure, self._swept_text),
+        )
+
+    def sweep_request(self, request: RecordedRequest) -> RecordedRequest:
+        """``sweep`` for a request alone."""
+        return replace(
+            request,
+            method=self._swept_text(request.method),
+            url=self._swept_text(request.url),
+            headers=self._swept_fields(request.headers),
+            content=self._swept(request.content),
+            trailers=self._swept_fields(request.trailers),
+        )
+
+    def _swept_fields(self, fields: Fields) -> Fields:
+        return [(name, self._swept_value(value)) for name, value in fields]
+
+    def _swept_value(self, value: str) -> str:
+        return self._without_secrets(value.encode("latin-1")).decode("latin-1")
+
+    def _swept(self, content: Content, cut: bool = False) -> Content:
+        data = self._without_secrets(content.data)
+        return replace(content, data=self._without_beginning(data) if cut else data)
+
+    def _without_beginning(self, data: bytes) -> bytes:
+        """Content without what may be the beginning of a secret, where it was cut."""
+        for secret in self._secrets:
+            for size in range(len(secret) - 1, LEAST - 1, -1):
+                if data.endswith(secret[:size]):
+                    return data[:-size] + REDACTED.encode()
+        return data
+
+    def _swept_text(self, text: str) -> str:
+        return self._without_secrets(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+    def _without_secrets(self, data: bytes) -> bytes:
+        if not self._secrets or not data:
+            return data
+        if self._pattern is None:
+            spelled: set[bytes] = {form for secret in self._secrets for form in _spellings(secret)}
+            longest_first = sorted(spelled, key=lambda form: len(form), reverse=True)
+            self._pattern = re.compile(b"|".join(longest_first))
+        return self._pattern.sub(REDACTED.encode(), data)
+
+
+def _named(usual: Iterable[str], given: Names) -> dict[str, str]:
+    names = dict.fromkeys(usual, REDACTED)
+    pairs = given.items() if isinstance(given, Mapping) else dict.fromkeys(given, REDACTED).items()
+    return names | {name.lower(): replacement for name, replacement in pairs}
+
+
+def _secrets_of_field(name: str, value: str) -> Iterator[str]:
+    """The value, and the parts of it that are likely to stand elsewhere."""
+    yield value
+    if name in ("cookie", "set-cookie"):
+        pairs = value.split(";") if name == "cookie" else [value.partition(";")[0]]
+        for pair in pairs:
+            crumb = pair.partition("=")[2].strip().strip('"')
+            yield crumb
+            yield unquote(crumb)
+        return
+    scheme, space, credentials = value.partition(" ")
+    if space:
+        yield credentials.strip()
+    if scheme.lower() == "basic":
+        try:
+            user = base64.b64decode(credentials.strip() + "==").decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return
+        yield user
+        yield user.partition(":")[2]
+    yield from re.findall(r'"([^"]*)"', credentials)
+
+
+def _spellings(secret: bytes) -> Iterator[bytes]:
+    """Regular expressions for a secret as messages may spell it."""
+    yield re.escape(secret)
+    text = secret.decode("utf-8", "surrogatepass")
+    with suppress(UnicodeEncodeError):
+        yield re.escape(text.encode("latin-1"))
+    for other in (html.escape(text), _json_escaped(text), json.dumps(text, ensure_ascii=False)[1:-1]):
+        yield re.escape(other.encode("utf-8", "surrogatepass"))
+    yield re.escape(_json_escaped(text).replace("/", "\\/").encode())
+    for percent in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield b"(?i:%b)" % re.escape(percent.encode())
+    yield b"(?i:%b)" % re.escape(secret.hex().encode())
+    for offset in range(3):
+        # The characters at both ends depend on what stands beside the secret.
+        start, end = (offset * 8 + 5) // 6, (offset + len(secret)) * 8 // 6
+        if end - start >= LEAST:
+            for encode in (base64.b64encode, base64.urlsafe_b64encode):
+                yield re.escape(encode(bytes(offset) + secret + bytes(2))[start:end])
+
+
+def _json_escaped(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def _decoded(data: bytes) -> tuple[str, str]:
+    try:
+        return data.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "latin-1"

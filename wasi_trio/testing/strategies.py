@@ -1,0 +1,228 @@
+"""Strategies of hypothesis for values of WIT types: what a component may be given, and may return.
+
+::
+
+    @given(strategies.arguments("math.wasm", "math.add"))
+    async def test_sums(numbers):
+        async with exports("math.wasm") as app:
+            assert await app.call("math.add", *numbers) == sum(numbers) % 2**32
+
+It needs hypothesis: ``pip install wasi-trio[testing]``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from wasi_trio.component import _types as t
+from wasi_trio.component._features import USUAL
+from wasi_trio.component._typed import plain_cases
+from wasi_trio.component._types import ResourceType, ValType
+from wasi_trio.component._values import Err, Ok, Some, Variant, record_class, snake_case
+from wasi_trio.component.wit import parse, render
+from wasi_trio.testing import _cache as cache
+from wasi_trio.testing._sources import Named
+from wasi_trio.testing._wit_names import WitSource, names_of
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.strategies import SearchStrategy
+except ImportError as error:
+    raise ImportError(
+        "wasi_trio.testing.strategies needs hypothesis, which is not there: pip install 'wasi-trio[testing]'"
+    ) from error
+
+__all__ = ["NoStrategy", "WitSource", "arguments", "from_wit", "same"]
+
+#: parts of a type, each counted as often as it stands in the type: a value may have as many
+MOST = 10_000
+
+_INTEGERS = {
+    t.S8: (-(2**7), 2**7 - 1),
+    t.U8: (0, 2**8 - 1),
+    t.S16: (-(2**15), 2**15 - 1),
+    t.U16: (0, 2**16 - 1),
+    t.S32: (-(2**31), 2**31 - 1),
+    t.U32: (0, 2**32 - 1),
+    t.S64: (-(2**63), 2**63 - 1),
+    t.U64: (0, 2**64 - 1),
+}
+_CHARACTERS = st.characters(exclude_categories=["Cs"])
+
+
+class NoStrategy(Exception):
+    """A type has no values that could be made up: a handle, a stream or a future is in it."""
+
+
+def from_wit(
+    type: str, source: WitSource | None = None, *, nan: bool = True, features: Collection[str] = ()
+) -> SearchStrategy[Any]:
+    """Values of a type: ``from_wit("acme:shop/catalog.product", "wit/")``, or ``from_wit("list<option<u8>>")``.
+
+    ``source`` has the types that have names. A name may be as short as it is the only one: ``catalog.product``, or
+    ``product``. With ``nan`` False there are no NaNs. ``features`` are those that a component needs.
+
+    Raises NoStrategy, ValueError for a name that the source does not have, LoadError, and WitError.
+    """
+    maker = _Maker(nan)
+    if source is None:
+        wit = parse(f"package a:b; interface c {{ type found = {type}; }}", "the type")
+        return maker.strategy(wit.interface("a:b/c").types["found"], type)
+    names = names_of(source)
+    full, found = names.type(type)
+    return _after_compiling(maker.strategy(found, full), names.component, features)
+
+
+def arguments(
+    source: WitSource,
+    function: str,
+    replace: Mapping[str, SearchStrategy[Any]] | None = None,
+    *,
+    nan: bool = True,
+    features: Collection[str] = (),
+) -> SearchStrategy[tuple[Any, ...]]:
+    """The arguments of a function, as a tuple: ``arguments("math.wasm", "math.add")``.
+
+    ``source`` and the others are as with ``from_wit``. ``replace`` has strategies for some parameters, by their names:
+    for those that the function cannot be given any value for, and those that no strategy can be made for.
+
+    A component is compiled when the first arguments are drawn, which hypothesis does not count for its deadline.
+    Raises NoStrategy, ValueError, LoadError and WitError.
+    """
+    names = names_of(source)
+    full, found = names.function(function)
+    given = {snake_case(name): strategy for name, strategy in (replace or {}).items()}
+    unknown = given.keys() - {snake_case(name) for name, _ in found.params}
+    if unknown:
+        parameters = ", ".join(name for name, _ in found.params) or "none"
+        raise ValueError(f"{full} has no parameter {', '.join(sorted(unknown))}; it has {parameters}")
+    maker = _Maker(nan)
+    made = [
+        given[snake_case(name)] if snake_case(name) in given else maker.strategy(type_, f"{full}({name})")
+        for name, type_ in found.params
+    ]
+    return _after_compiling(st.tuples(*made), names.component, features)
+
+
+def _after_compiling(
+    strategy: SearchStrategy[Any], component: Named | None, features: Collection[str]
+) -> SearchStrategy[Any]:
+    """A strategy that has a component compiled before it is used."""
+    if component is None:
+        return strategy
+
+    def compiled() -> SearchStrategy[Any]:
+        cache.compiled(component.data, component.name, USUAL | frozenset(features))
+        return strategy
+
+    return st.deferred(compiled)
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal, NaN being equal to itself."""
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
+        return (
+            isinstance(one, tuple) == isinstance(other, tuple) and len(one) == len(other) and all(map(same, one, other))
+        )
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (Ok, Err)) and isinstance(other, (Ok, Err)):
+        return isinstance(one, Ok) == isinstance(other, Ok) and same(one.value, other.value)
+    return one == other
+
+
+class _Maker:
+    """Makes strategies, one for each type however often it stands somewhere."""
+
+    def __init__(self, nan: bool) -> None:
+        self._nan = nan
+        self._made: dict[int, SearchStrategy[Any]] = {}
+
+    def strategy(self, type_: ValType | ResourceType, path: str) -> SearchStrategy[Any]:
+        """Values of a type; ``path`` is what errors call it."""
+        if isinstance(type_, ResourceType):
+            raise NoStrategy(f"{path} is a resource: no value can be made up for one")
+        if _parts(type_, {}) > MOST:
+            raise NoStrategy(f"{path} has more than {MOST} parts")
+        return self._of(type_, path)
+
+    def _of(self, type_: ValType, path: str) -> SearchStrategy[Any]:
+        made = self._made.get(id(type_))
+        if made is None:
+            made = self._made[id(type_)] = self._make(type_, path)
+        return made
+
+    def _maybe(self, type_: ValType | None, path: str) -> SearchStrategy[Any]:
+        return st.none() if type_ is None else self._of(type_, path)
+
+    def _make(self, type_: ValType, path: str) -> SearchStrategy[Any]:
+        match type_:
+            case t.BOOL:
+                return st.booleans()
+            case t.F32 | t.F64:
+                # Every NaN is the same to a component, so that only one of them is worth an example.
+                numbers = st.floats(allow_nan=False, width=32 if type_ == t.F32 else 64)
+                return numbers | st.just(math.nan) if self._nan else numbers
+            case t.CHAR:
+                return _CHARACTERS
+            case t.STRING:
+                return st.text(_CHARACTERS)
+            case t.Primitive() if type_ in _INTEGERS:
+                return st.integers(*_INTEGERS[type_])
+            case t.List(element, length):
+                least = length or 0
+                if element == t.U8:
+                    return st.binary(min_size=least, max_size=length)
+                return st.lists(self._of(element, f"{path}[]"), min_size=least, max_size=length)
+            case t.Map(key, value):
+                return st.dictionaries(self._of(key, f"{path}[]"), self._of(value, f"{path}[]"))
+            case t.Tuple(types):
+                return st.tuples(*(self._of(of, f"{path}.{number}") for number, of in enumerate(types)))
+            case t.Record(fields, class_):
+                made: Callable[..., Any] = class_ or record_class(tuple(name for name, _ in fields))
+                values = st.tuples(*(self._of(of, f"{path}.{name}") for name, of in fields))
+                return values.map(lambda items: made(*items))
+            case t.Variant(cases):
+                return self._variant(type_, [self._maybe(of, f"{path}.{name}") for name, of in cases])
+            case t.Enum():
+                return st.sampled_from(plain_cases(type_))
+            case t.Flags(names, class_):
+                labels = names if class_ is None else tuple(map(class_, names))
+                return st.frozensets(st.sampled_from(labels)) if labels else st.just(frozenset())
+            case t.Option(t.Option() as inner):
+                return st.none() | self._of(inner, path).map(Some)
+            case t.Option(inner):
+                return st.none() | self._of(inner, path)
+            case t.Result(ok, err):
+                return self._maybe(ok, f"{path}.ok").map(Ok) | self._maybe(err, f"{path}.err").map(Err)
+        raise NoStrategy(f"{path} is {_described(type_)}: no value can be made up for one")
+
+    def _variant(self, type_: t.Variant, payloads: list[SearchStrategy[Any]]) -> SearchStrategy[Any]:
+        classes: tuple[type[Any], ...] = type_.python_classes or (Variant,) * len(type_.cases)
+        return st.one_of(
+            *(
+                payload.map(_case(class_, name))
+                for class_, (name, _), payload in zip(classes, type_.cases, payloads, strict=True)
+            )
+        )
+
+
+def _case(class_: type[Any], name: str) -> Callable[[Any], Any]:
+    return lambda value: tuple.__new__(class_, (name, value))
+
+
+def _parts(type_: ValType, known: dict[int, int]) -> int:
+    """How many parts a type has when it is written out."""
+    count = known.get(id(type_))
+    if count is None:
+        count = known[id(type_)] = 1 + sum(_parts(child, known) for child in t.children(type_))
+    return count
+
+
+def _described(type_: ValType) -> str:
+    kinds: dict[type[Any], str] = {t.Own: "a handle", t.Borrow: "a handle", t.Stream: "a stream", t.Future: "a future"}
+    return f"{kinds.get(type(type_), 'a type of its own')} ({render(type_)})"
