@@ -1,4 +1,4 @@
-"""Resources of the host's that are counted when a guest has them."""
+"""The base of the host's resources that an account counts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from wasi_trio.component._account import Account, Charge
 
 
 class Billed:
-    """A resource that is counted with the same number of bytes for as long as it lives: ``COST``."""
+    """A resource that counts a fixed number of bytes, ``COST``, during its lifetime."""
 
     __slots__ = ("_charge",)
 
     COST: ClassVar[int]
 
     def bill(self, account: Account) -> None:
-        """Count it in an account. Raises OverBudget."""
+        """Count this resource in an account. Raises OverBudget."""
         self._charge = Charge(account, self.COST)

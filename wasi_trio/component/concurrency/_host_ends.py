@@ -29,7 +29,7 @@ class HostEnd(Generic[S]):
 
     __slots__ = ("_block", "_on_done", "_watcher", "length", "progress", "shared")
 
-    #: none: the host's
+    #: The host has no component instance.
     instance: ClassVar[None] = None
 
     def __init__(self, shared: S) -> None:
@@ -159,7 +159,7 @@ class HostWriter(HostEnd[SharedStream]):
             self._end(self._outcome, self.progress)
 
     def _offer(self) -> None:
-        """Write what is left; ``_outcome`` is how that ended, if it has."""
+        """Write the rest. ``_outcome`` is the result, or None while the write is pending."""
         self._outcome = None
         self._stopped = False
         self.shared.write(self)

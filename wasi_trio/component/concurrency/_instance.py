@@ -226,7 +226,7 @@ class ComponentInstance:
 
 
 class HeldBack(Until):
-    """The wait of a call for its turn."""
+    """The request of a call that waits for its turn."""
 
     __slots__ = ("exclusive", "instance", "queue")
 
@@ -234,7 +234,7 @@ class HeldBack(Until):
         super().__init__(True)
         self.instance = instance
         self.exclusive = exclusive
-        #: those held back in the same way
+        #: The held-back calls of the same kind, in order.
         self.queue = instance.entering if exclusive else instance.entering_beside
 
     def ready(self) -> bool:

@@ -43,7 +43,7 @@ class HostOperation:
     __slots__ = ("cancel", "on_resolve")
 
     def __init__(self, cancel: Callable[[], None]) -> None:
-        #: called when the guest asks for an early end
+        #: Called if the guest requests an early end.
         self.cancel = cancel
         self.on_resolve: Callable[[Any], None] | None = None
 

@@ -112,7 +112,7 @@ def thread_yield(builtin: AsyncBuiltin) -> Any:
 
 
 class Yields(Until):
-    """The wait of a thread that lets others go first."""
+    """The request of a thread that lets others run first."""
 
     __slots__ = ()
 

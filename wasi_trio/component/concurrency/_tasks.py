@@ -267,7 +267,7 @@ def _come_back(task: Task, joined: WaitableSet | None) -> Until:
 
 
 class ComesBack(Until):
-    """The wait of a call, outside of core code, for an event of ``joined`` and its turn, or for its turn alone."""
+    """The request of a call between two callbacks: for an event of ``joined`` and entry, or only for entry."""
 
     __slots__ = ("joined", "task")
 
@@ -293,7 +293,7 @@ class ComesBack(Until):
 
 
 class Resolves(Until):
-    """The wait of a thread of ``instance`` for a task whose ``on_resolve`` is that of this object."""
+    """The request of a thread of ``instance`` for the end of a task, which gets this object's ``on_resolve``."""
 
     __slots__ = ("_instance", "_resolved")
 

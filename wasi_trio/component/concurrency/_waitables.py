@@ -78,7 +78,7 @@ class Waitable:
         return until
 
     def take_payload(self) -> int:
-        """``take_event``, and what the event says beside its kind and the handle."""
+        """Take the pending event and return its second value."""
         return self.take_event()[2]
 
     @property
@@ -107,7 +107,7 @@ class Waitable:
 
 
 class Settles(Until):
-    """The wait of a synchronous built-in or call for one waitable."""
+    """The request of a synchronous built-in or call for an event of one waitable."""
 
     __slots__ = ("_finish", "_waitable")
 
@@ -165,7 +165,7 @@ class WaitableSet:
 
 
 class Arrives(Until):
-    """The wait of a thread in core code for an event of a set."""
+    """The request of a thread in core code for an event of a set."""
 
     __slots__ = ("_finish", "_joined")
 

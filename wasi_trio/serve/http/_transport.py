@@ -118,7 +118,7 @@ class Output:
         self._stream = stream
         self._file = socket_of(stream).fileno()
         self._plain = isinstance(stream, trio.SocketStream)
-        #: None once it is released
+        #: None after ``release``.
         self._nursery: trio.Nursery | None = nursery
         self._on_broken = on_broken
         self._pending: list[Piece] = []
