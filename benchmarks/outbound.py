@@ -30,7 +30,7 @@ OFF = ("--outbound-idle-timeout", "0s")
 def report(settings: Settings) -> Report:
     """Measure the request rate through a guest that sends a request for each, and the number of its connections."""
     requests = 50 if settings.quick else REQUESTS
-    report = Report(f"{requests:,} requests through a guest to one other server, {CONNECTIONS} at a time")
+    report = Report(f"{requests:,} requests through a guest to another server, {CONNECTIONS} at a time")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pairs: list[tuple[str, Through, Through]] = []
@@ -59,8 +59,8 @@ def report(settings: Settings) -> Report:
             report.rows.append(Row(f"{version}, connections kept", kept.rate, "req/s", beside, ratio_at_least=AIM))
         for version, kept, closed in pairs:
             report.rows += [
-                Row(f"{version}, connections opened, at the most", kept.opened, "", at_most=CONNECTIONS),
-                Row(f"{version}, the same without keeping any", closed.opened, ""),
+                Row(f"{version}, connections opened, maximum", kept.opened, "", at_most=CONNECTIONS),
+                Row(f"{version}, connections opened without reuse, maximum", closed.opened, ""),
             ]
     return report
 

@@ -23,7 +23,7 @@ WAIT = 40
 
 def report(settings: Settings) -> Report:
     """Measure the number of instances under load, and request rates with and without deadlines."""
-    report = Report("The pool: instances reused at once, and deadlines")
+    report = Report("The pool: concurrent reuse of instances, and deadlines")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         report.rows += _instances(folder, settings)
@@ -51,7 +51,7 @@ def _instances(folder: Path, settings: Settings) -> list[Row]:
     one = ("one request each", live["1"])
     return [
         Row(f"instances at a time, {CONNECTIONS} connections that wait for {WAIT} ms", live["16"], "", one),
-        Row("instances saved by reusing them at once", saved, "%", ("the seed", 64.0), at_least=90),
+        Row("instances saved by concurrent reuse", saved, "%", ("the seed", 64.0), at_least=90),
     ]
 
 
@@ -100,5 +100,5 @@ def _deadlines(folder: Path, settings: Settings) -> list[Row]:
         what = f"WASI {version}, with --request-timeout 1s"
         rows.append(Row(what, with_.rate, "req/s", ("without", without.rate), ratio_at_least=0.95))
         if not math.isnan(without.cost):
-            rows.append(Row("processor time a request", with_.cost, "µs", ("without", without.cost)))
+            rows.append(Row("processor time per request", with_.cost, "µs", ("without", without.cost)))
     return rows

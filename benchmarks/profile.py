@@ -23,9 +23,9 @@ def report(settings: Settings) -> Report:
         for what, guest, path, options in (
             ("WASI 0.3, hello", _guest(folder, "p3_hello"), "/", ()),
             ("WASI 0.3, 4 ms of computing", _guest(folder, "p3_compute"), "/1", ()),
-            ("WASI 0.2, a fresh instance each", _guest(folder, "hello"), "/", ()),
+            ("WASI 0.2, a new instance each", _guest(folder, "hello"), "/", ()),
             ("componentize-py, reused", build("python_p2"), "/hello", ("--max-instance-reuse-count", str(REUSE))),
-            ("componentize-py, a fresh instance each", build("python_p2"), "/hello", ()),
+            ("componentize-py, a new instance each", build("python_p2"), "/hello", ()),
         ):
             report.rows += _rows(what, folder, guest, path, options, settings)
     return report
@@ -50,5 +50,5 @@ def _rows(what: str, folder: Path, guest: Path, path: str, options: tuple[str, .
     without, with_ = loads
     rows = [Row(what, with_.rate, "req/s", ("without", without.rate), ratio_at_least=0.9)]
     if not math.isnan(without.cost):
-        rows.append(Row("processor time a request", with_.cost, "µs", ("without", without.cost)))
+        rows.append(Row("processor time per request", with_.cost, "µs", ("without", without.cost)))
     return rows

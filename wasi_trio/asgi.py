@@ -67,8 +67,7 @@ class App:
     """An ASGI application that answers requests with a component. It must run on trio.
 
     The server's start (the lifespan protocol's ``startup``) compiles and links the component. Its shutdown waits for
-    the
-    active requests. An application that mounts this one may not pass lifespan events on. It must then run this one
+    the active requests. An application that mounts this one may not pass lifespan events on. It must then run this one
     within :meth:`running`. The guest sees the path below the mount point.
 
     With several components, each answers the ``wasi:http/handler`` requests of the one before. ``imports`` supplement
@@ -98,7 +97,7 @@ class App:
         self._compile_limits = compile_limits
         self._application: Application | None = None
         if is_hypercorn(sys.argv):
-            _let_reload(component)
+            _watch_for_reload(component)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -258,7 +257,7 @@ def _paths(component: StrPath | Sequence[StrPath]) -> list[str]:
     return [os.fspath(path) for path in ([component] if isinstance(component, str | os.PathLike) else component)]
 
 
-def _let_reload(component: StrPath | Sequence[StrPath] | None) -> None:
+def _watch_for_reload(component: StrPath | Sequence[StrPath] | None) -> None:
     """Make hypercorn --reload watch components and the configuration: it watches the files of modules."""
     try:
         if component is None:

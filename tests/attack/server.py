@@ -30,8 +30,8 @@ from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.pool._handler import ProxyHandler
-from wasi_trio.serve.pool._metrics import LivingTasks
-from wasi_trio.serve.process._service import Orders
+from wasi_trio.serve.pool._metrics import TaskCount
+from wasi_trio.serve.process._service import ServerConfig
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_table
 
@@ -39,7 +39,7 @@ from wasi_trio.serve.settings._sources import from_table
 class Gauges:
     """The measurements of the process."""
 
-    def __init__(self, turns: Turns, tasks: LivingTasks, handlers: list[ProxyHandler]) -> None:
+    def __init__(self, turns: Turns, tasks: TaskCount, handlers: list[ProxyHandler]) -> None:
         self._turns = turns
         self._tasks = tasks
         self._handlers = handlers
@@ -66,7 +66,7 @@ class Gauges:
         }
 
 
-async def serve(sites: list[Any], turns: Turns, tasks: LivingTasks) -> None:
+async def serve(sites: list[Any], turns: Turns, tasks: TaskCount) -> None:
     """Serve until standard input ends."""
     ports: list[int] = []
     with Engine() as engine:
@@ -81,7 +81,7 @@ async def serve(sites: list[Any], turns: Turns, tasks: LivingTasks) -> None:
                 linked = link(engine, wat.load(guest), guest, Imports(given))
                 handler = await stack.enter_async_context(ProxyHandler(linked, settings.handler_options()))
                 handlers.append(handler)
-                protocols = Orders(settings).protocol_options()
+                protocols = ServerConfig(settings).protocol_options()
                 listener = bind(("127.0.0.1", 0))
                 ports.append(int(address_of(listener).rpartition(":")[2]))
                 server = Server(
@@ -112,7 +112,7 @@ async def _obey(gauges: Gauges) -> None:
 
 def main() -> None:
     logging.getLogger("wasi_trio").setLevel(logging.ERROR)
-    turns, tasks = Turns(), LivingTasks()
+    turns, tasks = Turns(), TaskCount()
     trio.run(serve, json.loads(sys.argv[1]), turns, tasks, instruments=[turns, tasks])
 
 

@@ -16,7 +16,7 @@ async def test_it_is_survived(attack: Attack, tmp_path: Path) -> None:
     assert course.problems(always=True) == []
 
 
-def test_what_does_not_hold_is_a_problem() -> None:
+def test_violations_are_problems() -> None:
     course = Course(ATTACKS[0])
     course.figures = [
         Figure("right", 1, at_most=1, at_least=1, always=True),

@@ -63,7 +63,7 @@ async def test_variants_enums_and_flags(made, bindings: Written, which: str) -> 
                 assert repr(figure) == "Figure_Nothing()"
 
 
-async def test_what_is_not_typed_goes_as_well(made) -> None:
+async def test_untyped_values_are_accepted(made) -> None:
     async with running(assembled("math.wat")) as instance:
         app = made.Client(instance)
         figure, sign, axes = await app.math.same(("circle", 3), "negative", ["x"])

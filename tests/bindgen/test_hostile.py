@@ -76,7 +76,7 @@ def test_names_of_a_component_are_checked(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-def test_names_that_are_words_of_python(bindings: Written) -> None:
+def test_names_that_are_python_keywords(bindings: Written) -> None:
     made = bindings(
         """package a:b;
         interface class {
@@ -98,7 +98,7 @@ def test_names_that_are_words_of_python(bindings: Written) -> None:
     assert made.imports.__kwdefaults__ is None
 
 
-def test_names_that_are_one_in_python(tmp_path: Path) -> None:
+def test_names_that_collide_in_python(tmp_path: Path) -> None:
     path = tmp_path / "a.wit"
     path.write_text("package a:b; interface i { resource a-b; resource AB; } world w { import i; }")
     done = command(str(path), "-o", str(tmp_path / "made"))

@@ -108,19 +108,19 @@ def check(folder: Path, program: str, *command: str) -> subprocess.CompletedProc
     )
 
 
-def test_what_fits(folder: Path) -> None:
+def test_correct_programs(folder: Path) -> None:
     done = check(folder, FITS, "mypy", "--strict")
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="pyright is not installed")
-def test_what_fits_for_pyright(folder: Path) -> None:
+def test_correct_programs_pass_pyright(folder: Path) -> None:
     done = check(folder, FITS, "pyright", "--pythonpath", sys.executable)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_does_not(folder: Path, what: str) -> None:
+def test_wrong_programs(folder: Path, what: str) -> None:
     right, wrong, said = WRONG[what]
     assert right in FITS
     done = check(folder, FITS.replace(right, wrong), "mypy", "--strict")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wasi_trio.cli._collector import lasting
+from wasi_trio.cli._collector import excluded_from_collection
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def rings() -> int:
 
 
 def test_objects_created_in_the_block_are_not_visited() -> None:
-    with lasting():
+    with excluded_from_collection():
         assert not gc.isenabled()
         Ring()
     assert gc.isenabled()
@@ -40,7 +40,7 @@ def test_objects_created_in_the_block_are_not_visited() -> None:
 
 
 def test_objects_created_later_are_collected() -> None:
-    with lasting():
+    with excluded_from_collection():
         pass
     Ring()
     assert rings() == 0
@@ -48,6 +48,6 @@ def test_objects_created_later_are_collected() -> None:
 
 def test_a_disabled_collector_stays_disabled() -> None:
     gc.disable()
-    with pytest.raises(ImportError), lasting():
+    with pytest.raises(ImportError), excluded_from_collection():
         raise ImportError
     assert not gc.isenabled()

@@ -158,7 +158,7 @@ def in_bash(folder: Path, words: list[str]) -> list[str]:
     return done.stdout.split("\n")
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here to complete anything in")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_completes(console_script: Path) -> None:
     assert "inspect" in in_bash(console_script, ["wasi-trio", "ins"])
     assert "--json" in in_bash(console_script, ["wasi-trio", "inspect", "--js"])

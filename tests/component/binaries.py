@@ -1,4 +1,4 @@
-"""Makes component binaries for tests: out of text, or section by section."""
+"""Makes component binaries for tests, from text or section by section."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def nested_types(depth: int, form: int) -> bytes:
     return PREAMBLE + bytes([7, len(content) & 0x7F | 0x80, len(content) >> 7]) + content
 
 
-#: two of each thing that canonical definitions refer to, so that an index of the wrong one shows
+#: Two of each item that canonical definitions refer to, so that a wrong index shows.
 BASE = """
     (core module $m
         (memory (export "m") 1) (memory (export "n") 1)

@@ -1,4 +1,4 @@
-"""Accounts and the budget above them: what is counted, what is refused, and what is given back."""
+"""Accounts and their budget: the bytes counted, refused and refunded."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_amounts(size: float, text: str) -> None:
 
 
 class Accounts(RuleBasedStateMachine):
-    """Any instances and charges: sums are right, and limits hold."""
+    """For any instances and charges, the sums are right and the limits hold."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Accounts(RuleBasedStateMachine):
         self.drawn(data).pop()
 
     def drawn(self, data: st.DataObject) -> list[Charge]:
-        """An account's charges. Drawn by number, because whatever is drawn itself lives on."""
+        """Return an account's charges. Drawn by number, because Hypothesis keeps drawn objects alive."""
         lists = [charges for charges in self.held.values() if charges]
         return lists[data.draw(st.integers(0, len(lists) - 1))]
 

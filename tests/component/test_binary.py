@@ -88,7 +88,7 @@ def test_types_refer_to_types_by_index() -> None:
 
 
 def test_type_indices_of_several_bytes() -> None:
-    # 64 is the first index that a byte with the sign bit of a 33-bit number cannot hold
+    # 64 is the first index that does not fit a byte with the sign bit of a 33-bit number.
     text = "(type u8)" * 9000 + "".join(f"(type (option {index}))" for index in (63, 64, 127, 128, 8191, 8192))
     assert [definition.type for definition in definitions(text)[9000:]] == [  # type: ignore[union-attr]
         d.OptionDef(TypeIndex(index)) for index in (63, 64, 127, 128, 8191, 8192)
@@ -214,7 +214,7 @@ def test_component_type() -> None:
 )
 def test_core_type(text: str, count: int) -> None:
     end = d.TypeDefinition(d.PrimitiveDef("u8"))
-    # a type before and after, to see that no byte too few or too many was read
+    # Types before and after, to check that exactly the right number of bytes is read.
     before, *core, after = definitions(f"(core type (func)) {text} (core type (func)) (type u8)")[:-1]
     assert (before, after) == (d.CoreTypeDefinition(), d.CoreTypeDefinition())
     assert core == [d.CoreTypeDefinition()] * count

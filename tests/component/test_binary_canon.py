@@ -26,7 +26,7 @@ def test_the_base_is_what_it_says() -> None:
 
 @pytest.mark.parametrize(("text", "expected"), ALL_BUILTINS, ids=[text for text, _ in ALL_BUILTINS])
 def test_builtin(text: str, expected: d.CanonBuiltin) -> None:
-    # the second definition shows that the first one took an index
+    # The second definition shows that the first one took an index.
     text = f"{BASE} (canon {text} (core func $new)) (core instance (export '' (func $new)))".replace("'", '"')
     assert definitions(text)[BASE_LENGTH:] == (expected, d.CoreInlineInstance((("", Sort.CORE_FUNC, 3),)))
 
@@ -40,7 +40,7 @@ def test_builtin(text: str, expected: d.CanonBuiltin) -> None:
     ],
 )
 def test_cancellable(canon: bytes, expected: d.CanonBuiltin) -> None:
-    # wat2wasm no longer writes these, the specification still has them
+    # wat2wasm does not write these, but the specification has them.
     assert decode(assemble(BASE) + section(8, b"\x01" + canon)).definitions[-1] == expected
 
 

@@ -206,7 +206,7 @@ def test_offsets_in_a_nested_component_count_from_the_start_of_the_file() -> Non
 
 
 def test_a_nested_component_ends_where_its_section_ends() -> None:
-    # the type section announced in the nested component would reach into the outer one
+    # The type section announced in the nested component would extend into the outer one.
     data = component(section(4, PREAMBLE + b"\x07\x02\x01"), b"\x7d")
     with pytest.raises(MalformedComponent, match="type section is 2 bytes long, but only 1 are left"):
         decode(data)
@@ -225,7 +225,7 @@ def test_numbers_may_be_padded() -> None:
 
 @functools.cache
 def sample() -> bytes:
-    """A component with something of everything."""
+    """Return a component with items of every kind."""
     builtins = "\n".join(f"(canon {text} (core func))" for text, _ in ALL_BUILTINS)
     return assemble(f"""{BASE} {builtins}
         (core type (module (import "a" "b" (func (param i32 (ref null 0)))) (export "m" (memory i64 1 2))))
@@ -254,7 +254,7 @@ def sample() -> bytes:
 
 
 def top_level_sections(data: bytes) -> set[int]:
-    """The offsets at which a section begins or the component ends."""
+    """Return the offsets at which a section begins or the component ends."""
     offsets, position = set(), len(PREAMBLE)
     while position < len(data):
         offsets.add(position)

@@ -1,4 +1,4 @@
-"""Memory operations in slices: to the guest, the module is what it was."""
+"""Memory operations in slices: the module behaves the same for the guest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def module(wat: str) -> bytes:
 
 
 class Running:
-    """An instance of a core module, whose memories are exported as ``a`` and ``b``."""
+    """An instance of a core module whose memories are exported as ``a`` and ``b``."""
 
     def __init__(self, code: bytes) -> None:
         self.store = wasmtime.Store(EVERYTHING)
@@ -44,7 +44,7 @@ class Running:
                 self.exports[name].write(self.store, pattern[:SIZE], 0)
 
     def call(self, name: str, *operands: int) -> wasmtime.TrapCode | None:
-        """How it trapped, if it did."""
+        """Call a function and return its trap code or None."""
         try:
             self.exports[name](self.store, *operands)
         except wasmtime.Trap as trap:
@@ -56,7 +56,7 @@ class Running:
 
 
 def operations(first: str, second: str) -> str:
-    """A module with all operations on two memories, whose types are given (``i64`` or nothing)."""
+    """Return a module with all operations on two memories of the given types (``i64`` or nothing)."""
     copied = {"aa": (first, first), "ab": (first, second), "ba": (second, first), "bb": (second, second)}
     kinds = {"a": first or "i32", "b": second or "i32"}
     text = [
@@ -180,7 +180,7 @@ def test_one_memory_under_two_indices() -> None:
 def test_epochs_are_looked_at_between_slices(operation: str, checks: int) -> None:
     code = module(f'(module (memory 2000) (func (export "f") ({operation.format(checks * SLICE)})))')
     assert count_of_checks(code) <= 2  # at the start
-    # wasmtime may look at each instruction as well.
+    # wasmtime may also check at each instruction.
     assert checks <= count_of_checks(sliced(code)) <= 2 * checks + 4
 
 
@@ -196,7 +196,7 @@ def test_epochs_are_looked_at_between_slices(operation: str, checks: int) -> Non
     ],
 )
 def test_epochs_are_looked_at_between_many_in_a_row(operation: str) -> None:
-    """Each may take milliseconds, and nothing else is between them where there is no loop."""
+    """Each may take milliseconds, and without a loop nothing separates them."""
     code = module(
         f"""(module (memory 2) (table 1 funcref) (data $d "x") (elem $e func $f)
         (func $f (export "f") {f"({operation})" * 1000}))"""
@@ -205,19 +205,19 @@ def test_epochs_are_looked_at_between_many_in_a_row(operation: str) -> None:
 
 
 def test_epochs_are_looked_at_in_a_long_function() -> None:
-    """Each access to memory may be the first to its page."""
+    """Each memory access may be the first to its page."""
     store = "(i32.store (i32.const 70000) (i32.const 1))"
     size = len(bodies(module(f'(module (memory 2) (func (export "f") {store * 1000}))'))[0])
     short = module(f'(module (memory 2) (func (export "f") {store * (STRETCH * 1000 // size)}))')
     assert sliced(short) is short
     long = module(f'(module (memory 2) (func (export "f") {store * 20_000}))')
     assert count_of_checks(long) <= 2
-    # A place comes after some hundred instructions more at most.
+    # A check may come up to a few hundred instructions late.
     assert count_of_checks(sliced(long)) >= 20 * size // (STRETCH + size // 2)
 
 
 def test_a_long_function_of_all_kinds_of_instructions() -> None:
-    """A place to pause may be between any two."""
+    """An epoch check may be inserted between any two."""
     start, end = INSTRUCTIONS.index(COPY), INSTRUCTIONS.rindex("(return_call")
     statements = INSTRUCTIONS[start:end]
     code = module(INSTRUCTIONS.replace(statements, "".join(f"(block {statements})" for _ in range(200))))
@@ -232,7 +232,7 @@ def count_of_checks(code: bytes) -> int:
     def at_epoch(context: int, data: int, delta: Any, kind: Any) -> int:
         nonlocal count
         count += 1
-        delta[0] = 0  # the next check is late as well
+        delta[0] = 0  # makes the next check late too
         kind[0] = ffi.CONTINUE
         return 0
 
@@ -258,7 +258,7 @@ def test_all_kinds_of_instructions_are_decoded() -> None:
 
 
 def calls_and_operations(code: bytes) -> tuple[int, int]:
-    """How many operations became calls, and how many are left in the functions that a module had."""
+    """Return the number of operations replaced by calls, and of those left in the module's original functions."""
     before = list(bodies(code))
     helpers = [body for body in before if b"\xfc" in body and b"\x03\x40" in body and b"\x0d\x00" in body]
     left = sum(len(_bulk._operations(body, 0, len(body), len(body))) for body in before if body not in helpers)
@@ -404,7 +404,7 @@ def test_what_is_changed_is_valid_if_it_was_valid_before(at: int, value: int) ->
     code = VALID[:at] + bytes((value,)) + VALID[at + 1 :]
     before, after = refusal(code), refusal(sliced(code))
     if re.match("unknown (type|func)", before):
-        return  # it names what would come next, and is that with its own operation a function that does the same
+        return  # it refers to the next index, which is then an added function that does the same
     assert bool(after) == bool(before)
 
 
@@ -449,7 +449,7 @@ def test_modules_of_toolchains() -> None:
                 continue
             seen.add(code)
             for body in bodies(code) if b"\x0a" in bytes(i for i, _ in sections(memoryview(code)[8:])) else []:
-                _bulk._operations(body, 0, len(body), len(body))  # every body, not only those with operations
+                _bulk._operations(body, 0, len(body), len(body))  # includes bodies without operations
             after = sliced(code)
             wasmtime.Module.validate(EVERYTHING, after)
             changed += after is not code

@@ -1,8 +1,7 @@
-"""The work that a component makes grows as the component does, and what its instances multiply has bounds.
+"""The work for a component grows linearly with its size, and the effect of multiplying instances is bounded.
 
-Work is counted in calls of functions and not timed. Twice as much of a component has to make about twice the work:
-where each thing was looked for among all others it was four times as much, and where types were taken for trees, beyond
-all bounds.
+Work is counted in function calls and not timed. A component of twice the size must cause about twice the work.
+Searching for each item among all others causes four times the work, and treating types as trees causes unbounded work.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.wasi._loading import LoadError
 
-#: how much more work twice as much of a component may make
+#: Maximum factor by which the work may grow for twice the size.
 DOUBLED = 2.2
 
 
 def calls(function: Callable[[], object]) -> int:
-    """How many functions are called, ours and others, until this returns."""
+    """Return the number of function calls, in all code, until this returns."""
     count = 0
 
     def note(frame: object, event: str, argument: object) -> None:
@@ -54,7 +53,7 @@ def calls(function: Callable[[], object]) -> int:
 
 def grows_linearly(work: Callable[[bytes], object], make: Callable[[int], str], number: int) -> None:
     small, large, other = (assemble(make(n)) for n in (number, 2 * number, number + 1))
-    work(other)  # what is loaded once is loaded
+    work(other)  # loads everything that is loaded once
     assert calls(lambda: work(large)) < DOUBLED * calls(lambda: work(small))
 
 
@@ -114,7 +113,7 @@ def test_inspect(make: Callable[[int], str]) -> None:
 
 
 def test_names_that_are_taken() -> None:
-    """Types that only the root has names for are defined again where they are used, under names that are free."""
+    """Types with a name only at the root are defined again where they are used, under unused names."""
 
     def make(n: int) -> str:
         types = "".join(f'(type $t{i} (record (field "a{i}" u8)))' for i in range(n))
@@ -147,7 +146,7 @@ def test_core_instances_in_a_row() -> None:
 
 
 def doubling(n: int) -> str:
-    """As a tree the type has two to the power of ``n`` leaves. No other ``n`` has parts of it."""
+    """Return a type whose tree has ``2 ** n`` leaves. Types for other ``n`` share no parts with it."""
     types = "".join(f"(type $t{i} (tuple $t{i - 1} $t{i - 1}))" for i in range(1, n))
     return f'(type $t0 (record (field "of-{n}" u16))) {types} (import "f" (func (param "p" $t{n - 1})))'
 
@@ -233,7 +232,7 @@ def test_what_imports_declare_has_a_bound() -> None:
 
 
 def test_instances_within_instances_have_a_bound() -> None:
-    """Components stand side by side here: each makes an instance of the one before it."""
+    """The components are siblings here: each instantiates the one before it."""
 
     def make(depth: int) -> str:
         return (
@@ -284,7 +283,7 @@ def test_the_imports_of_core_instances_have_a_bound(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("depth", [100, 101, 5000])
 def test_types_within_types_are_as_deep_as_wasmtime_admits(depth: int, tmp_path: Path) -> None:
-    """Nothing recurses deeper than that, as the validator comes before what recurses."""
+    """Nothing recurses deeper, because the validator runs before any recursion."""
     types = "".join(f"(type $t{i} (list $t{i - 1}))" for i in range(1, depth))
     data = assemble(f'(type $t0 (list u8)) {types} (import "f" (func (param "p" $t{depth - 1})))')
     path = tmp_path / "deep.wasm"
@@ -297,7 +296,7 @@ def test_types_within_types_are_as_deep_as_wasmtime_admits(depth: int, tmp_path:
 
 
 def test_counts_are_not_believed() -> None:
-    """A number of elements that the bytes cannot have is refused before there is room made for them."""
+    """A count that exceeds the remaining bytes is refused before memory is allocated for it."""
     for sections in (b"\x07\x05\xff\xff\xff\xff\x0f", b"\x0a\x05\xff\xff\xff\xff\x0f"):
         with pytest.raises(MalformedComponent, match="announced, but only 0 bytes are left"):
             decode(b"\0asm\x0d\0\x01\0" + sections)

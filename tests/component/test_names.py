@@ -156,7 +156,7 @@ def test_any_string_is_a_name_or_refused(name: str) -> None:
 
 
 def test_a_long_hostile_name_is_refused_in_linear_time() -> None:
-    # exponential or quadratic matching would not end within the test run
+    # Exponential or quadratic matching would not end within the test run.
     hostile = "a" + "-1" * 200_000
     assert not is_label(hostile + "!")
     assert not is_version("1.0.0-" + "0a." * 200_000)

@@ -1,4 +1,4 @@
-"""Plans as plain data: what comes back is the plan, and nothing else ever does."""
+"""Plans as plain data: unpacking returns the plan, and can create nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.component._plan import Instance, Plan, plan
 from wasi_trio.component._relink import Wiring, relink
 
-#: a composition whose inner component has a resource, with values of all kinds
+#: A composition whose inner component has a resource, with values of all kinds.
 COMPOSED = """
     (component $inner
         (core module $m (func (export "f") (param i32) (result i32) (local.get 0)) (func (export "d") (param i32)))
@@ -43,10 +43,10 @@ def read_back(planned: Plan, wiring: tuple[Wiring, ...]) -> tuple[Plan, tuple[Wi
 
 
 class Shape:
-    """An object with all that it is made of, as far as it can be told from others like it.
+    """An object with all its parts, in a comparable form.
 
-    What is compared by identity is numbered in the order of its coming, so that two plans have one shape only if the
-    same places have the same objects.
+    Objects that compare by identity are numbered in the order of their occurrence. So two plans have equal shapes only
+    if the same places refer to the same objects.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def test_a_plan_comes_back_as_it_was(name: str) -> None:
 
 
 def test_resources_stay_apart() -> None:
-    """The two instances' types have one name and are two; each is one wherever it stands."""
+    """The types of the two instances have one name but are different. Each is one object wherever it occurs."""
     planned, _ = read_back(*made(assemble(COMPOSED)))
     found = {}
     for name in ("one", "other"):

@@ -1,4 +1,4 @@
-"""Records: what a frozen dataclass does, without code of their own."""
+"""Records behave like frozen dataclasses, without generated code."""
 
 from __future__ import annotations
 

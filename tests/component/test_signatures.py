@@ -141,7 +141,7 @@ def test_what_is_rendered_parses_back(type_: t.ValType) -> None:
     def define(part: t.ValType) -> list[str]:
         definitions = [line for child in t.children(part) for line in define(child)]
         if isinstance(part, t.Record | t.Variant | t.Enum | t.Flags) and part not in named:
-            # rendered before it has a name, which it would be written as
+            # Rendered before the type has a name, because the name would be written instead.
             definitions.append(render_definition(f"defined-{len(named)}", part, name_of_type=name))
             named[part] = f"defined-{len(named)}"
         return definitions
@@ -254,7 +254,7 @@ def test_mismatch_is_none_for_equal_types_only(component: t.ValType, host: t.Val
 
 
 def test_an_enormous_type_is_refused_in_a_short_line() -> None:
-    # a tree of 2 ** 60 leaves, of 60 objects: to write it out would never end
+    # A tree of 2 ** 60 leaves made of 60 objects. Writing it out would never end.
     huge: t.ValType = t.U8
     for _ in range(60):
         huge = t.Tuple((huge, huge))

@@ -367,7 +367,7 @@ def test_a_package_spread_over_files_and_folders(tmp_path: Path) -> None:
 def test_wit_of_ones_own_may_use_that_of_wasi(tmp_path: Path) -> None:
     (tmp_path / "deps").mkdir()
     (tmp_path / "a.wit").write_text("package my:app; interface a { use wasi:io/streams@0.2.3.{input-stream}; }")
-    # as tools put them there: another release of a package that is known already
+    # Tools put another release of a known package there.
     (tmp_path / "deps" / "io.wit").write_text("package wasi:io@0.2.3; interface streams { resource input-stream; }")
     wit = extended_wit([tmp_path])
     stream = resource(wit.interface("my:app/a"), "input-stream")
@@ -394,7 +394,7 @@ def test_a_function_is_checked_by_the_names_in_a_component() -> None:
     assert read(t.U64, stream) == (
         "result, err, case last-operation-failed: component has input-stream, host has error"
     )
-    # a resource that the component did not import is none of the host's
+    # A resource that the component did not import is not one of the host's.
     assert read(t.U64, t.ResourceType("error")) == (
         "result, err, case last-operation-failed: component has error, host has another resource of that name"
     )

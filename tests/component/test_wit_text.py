@@ -1,4 +1,4 @@
-"""What is written of a syntax tree is read back as that tree."""
+"""A syntax tree that is written as text is read back unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parsed(text: str) -> list[PackageNode]:
 
 
 def in_order(packages: list[PackageNode]) -> list[PackageNode]:
-    """With functions in the order that they are written in."""
+    """Return packages with functions in the order in which they are written."""
     for interface in (interface for package in packages for interface in package.interfaces):
         resources = [name.text for name, node in interface.types if node is None]
         interface.functions.sort(

@@ -1,4 +1,4 @@
-"""The world of a component as WIT: what it says, and that it says the same as the component."""
+"""The world of a component as WIT, and its agreement with the component."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def written(data: bytes) -> str:
 
 
 def assembled(text: str) -> bytes:
-    """A component that wasmtime takes for a valid one."""
+    """Return a component that wasmtime accepts as valid."""
     data = bytes(wasmtime.wat2wasm(text))
     with Engine(cache=False) as engine:
         engine.validate(data)
@@ -32,7 +32,7 @@ def assembled(text: str) -> bytes:
 
 
 def check(data: bytes) -> None:
-    """Every function has the type in the text that it has in the component."""
+    """Check that every function has the same type in the text and in the component."""
     read = wit.parse(written(data))
     planned = plan(decode(data))
     resources = {resource: (interface, resource.name) for interface, resource in planned.resources}
@@ -65,7 +65,7 @@ def test_a_guest_that_a_toolchain_built(name: str) -> None:
 
 
 def test_what_is_compared_is_the_types() -> None:
-    """The check above can fail: another type for one function is found."""
+    """The check above can fail: it detects another type for one function."""
     text = written(wat.load("hello"))
     assert "get-random" not in text
     other = wit.parse(text.replace("set: static func(param: response-outparam", "set: static func(param: fields"))
@@ -219,7 +219,7 @@ package acme:log {
     wit.parse(written(data))
 
 
-#: a resource of its own in one interface, which a second interface uses, as toolchains write it
+#: A resource defined in one interface and used by a second one, as toolchains write it.
 SHARED = """(component
   (type $r (resource (rep i32)))
   (core module $M
@@ -273,7 +273,7 @@ package acme:mine@0.1.0 {
 
 
 def test_an_interface_that_is_imported_and_exported() -> None:
-    """It has in it what either side has; where both have something else under one name, a note says so."""
+    """The interface merges both sides. If they have different items under one name, a note says so."""
     data = assembled(
         """(component
           (import "acme:a/i" (instance $i (type $defined-5 (enum "x"))
@@ -296,7 +296,7 @@ def test_an_interface_that_is_imported_and_exported() -> None:
 
 
 def test_types_that_are_used_without_a_name_for_them() -> None:
-    """WIT has no type without a name, so one is made up that nothing else has."""
+    """WIT has no anonymous types, so such a type gets a new name."""
     data = assembled(
         """(component
           (import "acme:a/types" (instance $types
@@ -361,7 +361,7 @@ def test_what_wit_has_no_words_for() -> None:
 
 
 def test_a_composition() -> None:
-    """What the components inside of it do to each other does not show."""
+    """The calls between its inner components do not show."""
     data = assembled(
         """(component
           (import "acme:a/i" (instance $i (export "f" (func (param "a" u8) (result u16)))))
@@ -400,7 +400,7 @@ def test_instances_without_end_are_refused() -> None:
 
 
 def test_types_without_end_are_refused() -> None:
-    """Each is a tuple of two of the one before it, and so has no name that a text could be kept short with."""
+    """Each type is a tuple of two of the type before it, and has no name that would shorten the text."""
     types = "".join(f"(type $t{n} (tuple $t{n - 1} $t{n - 1}))" for n in range(1, 25))
     data = bytes(wasmtime.wat2wasm(f'(component (type $t0 (tuple u8)) {types} (import "f" (func (param "a" $t24))))'))
     with pytest.raises(Unsupported, match="have more than 100000 parts"):

@@ -1,4 +1,4 @@
-"""Syntax trees of WIT to be made up by Hypothesis, and trees without what a text does not tell."""
+"""Hypothesis strategies for WIT syntax trees, and trees without the information that a text lacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from wasi_trio.component.wit._tree import (
 
 
 def without_offsets(tree: Any) -> Any:
-    """A tree with every ``at`` set to 0 and every source to one that is empty."""
+    """Return a tree with every ``at`` set to 0 and every source empty."""
     if isinstance(tree, Source):
         return ("source",)
     if isinstance(tree, list):
@@ -41,18 +41,18 @@ def without_offsets(tree: Any) -> Any:
     return tree
 
 
-#: keywords among them; "error-context" is a type's name and no other's
+#: Includes keywords. "error-context" can only be the name of a type.
 labels = st.sampled_from([*sorted(KEYWORDS), "a", "b1", "long-name", "x-2", "HTTP", "TLS-alert-3", "to-URL"])
 names = st.builds(Name, labels, st.just(0), st.just(""))
 docs = st.sampled_from(["", "One line.", 'Two\n\nparagraphs, "quoted" \\ """.'])
-#: where doc comments may stand in front
+#: Names that may have doc comments.
 documented = st.builds(Name, labels, st.just(0), docs)
 versions = st.sampled_from(["1.2.3", "0.2.9", "0.3.0-rc-2025-09-16", "2.0.0+build.7"])
 words = st.sampled_from(["a", "acme", "my-pkg", *sorted(KEYWORDS)])
 
 
 def distinct(what: st.SearchStrategy[Any], smallest: int = 0) -> st.SearchStrategy[tuple[Any, ...]]:
-    """Pairs of which the first is a name."""
+    """Return pairs with distinct names as the first item."""
     key = lambda pair: pair[0].text.lower()  # noqa: E731
     return st.lists(what, min_size=smallest, max_size=3, unique_by=key).map(tuple)
 
@@ -124,7 +124,7 @@ uses = st.builds(Use, paths, st.lists(renamings, min_size=1, max_size=3).map(tup
 
 @st.composite
 def interfaces(draw: st.DrawFn, in_world: bool = False) -> InterfaceNode:
-    """Functions in the order that a text has them in: those of resources first."""
+    """Draw an interface with functions in the order of the text: those of resources first."""
     interface = InterfaceNode(draw(documented), draw(st.lists(uses, max_size=2)))
     interface.types += draw(distinct(st.tuples(documented, st.none() | bodies | types)))
     for name, node in interface.types:

@@ -25,12 +25,12 @@ def last(word: str) -> str:
     return [step.text for step in STEPS if step.word == word][-1]
 
 
-def test_the_linter_has_nothing_to_say() -> None:
+def test_the_linter_accepts_it() -> None:
     done = subprocess.run([tool("hadolint"), "--no-color", str(FILE)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_linter_would_say_it(tmp_path: Path) -> None:
+def test_the_linter_detects_faults(tmp_path: Path) -> None:
     bad = tmp_path / "Dockerfile"
     bad.write_text(FILE.read_text().replace("python:3.13-slim", "python"))
     done = subprocess.run([tool("hadolint"), str(bad)], capture_output=True, text=True, check=False)
@@ -38,7 +38,7 @@ def test_the_linter_would_say_it(tmp_path: Path) -> None:
     assert "DL3006" in done.stdout
 
 
-def test_what_is_copied_makes_the_package(tmp_path: Path) -> None:
+def test_copied_files_suffice_for_the_package(tmp_path: Path) -> None:
     """The copied files suffice to build the package, which contains every file."""
     pytest.importorskip("hatchling", reason="hatchling is not installed")
     first = STEPS[: [step.word for step in STEPS].index("FROM", 1)]
@@ -66,14 +66,14 @@ def test_the_extras_are_ours() -> None:
     assert [extra for extra in named if f"\n{extra} = [" not in listed] == []
 
 
-def test_the_python_is_one_that_is_supported() -> None:
+def test_the_python_version_is_supported() -> None:
     for step in STEPS:
         if step.word == "FROM":
             version = step.text.split()[0].removeprefix("python:").removesuffix("-slim")
             assert f"Programming Language :: Python :: {version}" in (ROOT / "pyproject.toml").read_text()
 
 
-def test_it_serves_as_somebody_with_a_number_who_owns_the_cache() -> None:
+def test_the_user_has_a_number_and_owns_the_cache() -> None:
     words = [step.word for step in STEPS]
     user, _, group = last("USER").partition(":")
     assert user == group

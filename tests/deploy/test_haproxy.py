@@ -16,7 +16,7 @@ def checked(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([tool("haproxy"), "-c", "-f", str(path)], capture_output=True, text=True, check=False)
 
 
-def test_haproxy_takes_it_without_a_warning() -> None:
+def test_haproxy_accepts_it_without_a_warning() -> None:
     done = checked(FILE)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr

@@ -36,7 +36,7 @@ POD = DEPLOYMENT["spec"]["template"]["spec"]
 COMMAND = [*ENTRY, *CONTAINER["args"]]
 
 
-def test_there_is_all_that_belongs_to_it() -> None:
+def test_the_manifests_are_complete() -> None:
     assert {name: set(documents(name)) for name in FILES} == {
         "kubernetes.yaml": {"Deployment", "Service", "PodDisruptionBudget"},
         "kubernetes-hpa.yaml": {"HorizontalPodAutoscaler"},
@@ -58,7 +58,7 @@ def test_the_schema_would_refuse_it() -> None:
         )
 
 
-def test_the_part_of_keda_that_is_kubernetes_own() -> None:
+def test_the_autoscaler_behaviour_in_keda() -> None:
     """No package has the schema of a ScaledObject. Its behaviour is that of an autoscaler."""
     scaled = documents("kubernetes-keda.yaml")["ScaledObject"]
     assert scaled["apiVersion"] == "keda.sh/v1alpha1"
@@ -101,7 +101,7 @@ def test_the_pod_is_that_of_the_image() -> None:
     assert annotations["prometheus.io/port"] == ports["admin"]
 
 
-def test_there_is_time_to_end_in() -> None:
+def test_the_termination_grace_period_suffices() -> None:
     delay = seconds(option(COMMAND, "--drain-delay"))
     ready = CONTAINER["readinessProbe"]
     assert delay >= ready["periodSeconds"] * ready["failureThreshold"] + ready["timeoutSeconds"]
@@ -110,7 +110,7 @@ def test_there_is_time_to_end_in() -> None:
     assert start["periodSeconds"] * start["failureThreshold"] > 120  # --compile-timeout
 
 
-async def test_what_is_asked_of_a_replica_is_there(tmp_path: Path) -> None:
+async def test_replicas_meet_the_manifests(tmp_path: Path) -> None:
     """Run a replica with its command line, its probes, its end, and the metrics for scaling."""
     component = on_disk(tmp_path, "hello")
     async with command(tmp_path, component, *options(COMMAND)) as server:

@@ -47,7 +47,7 @@ def analyzed(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_systemd_takes_them(units: Path) -> None:
+def test_systemd_accepts_them(units: Path) -> None:
     done = analyzed("verify", *units.iterdir())
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -58,7 +58,7 @@ def test_systemd_would_refuse_them(units: Path) -> None:
     assert "'WatchdogSecs'" in analyzed("verify", service).stderr
 
 
-def test_what_a_fault_reaches_is_little(units: Path) -> None:
+def test_the_service_is_confined(units: Path) -> None:
     """According to systemd's measure of exposure, where 100 is a service without any setting."""
     done = analyzed("security", "--offline=yes", "--threshold=20", "--no-pager", units / SERVICE.name)
     if "unrecognized option" in done.stderr:
@@ -70,7 +70,7 @@ def test_code_can_be_made() -> None:
     assert "MemoryDenyWriteExecute" not in section(SERVICE, "Service")
 
 
-def test_there_is_time_to_start_and_to_end_in() -> None:
+def test_start_and_stop_timeouts_suffice() -> None:
     service = section(SERVICE, "Service")
     assert service["Type"] == "notify"
     assert seconds(service["TimeoutStartSec"]) > 120  # --compile-timeout

@@ -22,7 +22,18 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parent.parent.parent
 
 #: Every file or folder in which ``test_prose.py`` enforces the rules.
-ENFORCED = ["README.md", ".ci/run", "deploy", "docs", "examples", "findings", "noxfile.py", "pyproject.toml"]
+ENFORCED = [
+    "README.md",
+    ".ci/run",
+    "deploy",
+    "docs",
+    "examples",
+    "findings",
+    "noxfile.py",
+    "pyproject.toml",
+    "tests/guests/README.md",
+    "tests/guests/wat",
+]
 
 #: The WIT of WASI is the text of its authors.
 VENDORED = ROOT / "wasi_trio" / "wasi" / "wit"
@@ -40,7 +51,9 @@ PATTERNS = {
         "use a noun for the thing"
     ),
     r"what (?:it|they) (?:is|are|was|were|has|have|had|holds?|takes?|gives?|gets?|got|may|must)": "use a noun",
-    r"where (?:it|they|that|this) (?:is|are|was|were|has|comes?|goes|go|stands?|belongs?)": 'write "the location"',
+    r"where (?:it|they|that|this) (?:is|are|was|were|has|comes?|goes|go|stands?|belongs?)": (
+        'write "if", or "the location"'
+    ),
     r"(?:others|somebody|anybody|someone else) (?:wrote|has written|have written|made|has made)": "name the actor",
     r"(?:nobody|nothing|none|no one)(?: \w+){0,4} (?:any more|anymore|any longer)": "say what is the case",
     r"any ?more(?! than)|any longer|hitherto|heretofore": "describe the present only",
@@ -52,7 +65,7 @@ PATTERNS = {
     r"of (?:[a-z]+ )?[A-Z]\w+'s(?! \w)": "write the possessive before its noun, or drop it",
     r"(?:that|what|which|who|all that|those that) (?:is|are|was|were) there": "name the place, or say that it exists",
     r"there (?:is|are|was|were|will be)": "name the subject",
-    r"tells (?:how|what|where|whether|that|which|when|who|of|the)": 'write "describes", "shows" or "states"',
+    r"tells (?:how|what|where|whether|that|which|when|who|of)": 'write "describes", "shows" or "states"',
     r"as (?:you|it|they|he|she|one) likes?": 'write "if you want", "freely"',
     r"(?:be|is|are) (?:it|they) (?:an?|the)": 'write a condition with "if"',
     r"thus|hence|thereby|therein|thereof|thereto|therefrom|herein|hereby|aforesaid": "use a plain conjunction",
@@ -70,7 +83,7 @@ _PATTERNS = [
 
 _CODE = "`…`"
 #: An end of a sentence: a stop, then a space and the beginning of another sentence.
-_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.!?:;]['\")*_]*\s+(?=[\"'(*_]*[A-Z`0-9])|\n\s*\n")
+_END = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.!?:;]['\")*_]*\s+(?=[\"'(*_]*[A-Z`0-9/])|\n\s*\n")
 _WORD = re.compile(r"[^\W_]|`")
 
 
@@ -202,7 +215,7 @@ def _paragraphs(line: int, text: str) -> Iterator[Text]:
     margin = 0
     for number, content in enumerate([head.strip(), *textwrap.dedent(rest).split("\n"), ""], line):
         stripped = content.strip()
-        if block and (not stripped or re.match(r"[*-] |\d+\. |:\w|\|", stripped)):
+        if block and (not stripped or re.match(r"[*-] |\d+\. |/?\d+  |:\w|\|", stripped)):
             yield Text(first, "\n".join(block))
             block = []
         if stripped:

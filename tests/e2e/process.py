@@ -1,4 +1,4 @@
-"""A server in a process of its own, through the real command line."""
+"""A server in its own process, through the real command line."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Process:
         return int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024
 
     def open_files(self) -> int | None:
-        """Return its number of open file descriptors. None on systems without /proc, where that is expensive."""
+        """Return its number of open file descriptors. None on systems without /proc, because counting is expensive."""
         folder = Path(f"/proc/{self.process.pid}/fd")
         return len(list(folder.iterdir())) if folder.exists() else None
 

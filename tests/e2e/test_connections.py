@@ -35,7 +35,7 @@ REQUESTS = 5
             {"max_instance_reuse_count": 10},
             [10, 10],
             10,
-            id="WASI 0.3, used up before there is no room",
+            id="WASI 0.3, used up before it is full",
         ),
         # An instance that waits within a synchronous call takes one request, whatever the options allow.
         pytest.param("p3_sync", {}, [1] * 20, 20, id="WASI 0.3 without callbacks"),

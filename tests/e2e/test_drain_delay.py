@@ -23,7 +23,7 @@ async def readiness(server: Process) -> int:
 
 
 async def not_ready(server: Process) -> None:
-    while await readiness(server) != 503:  # noqa: ASYNC110 - another process tells when it is asked
+    while await readiness(server) != 503:  # noqa: ASYNC110 - another process must be asked
         await trio.sleep(0.005)
 
 
@@ -37,14 +37,14 @@ async def closes(client: Client) -> bool:
 async def test_requests_are_accepted_during_the_delay(tmp_path: Path, workers: str) -> None:
     options = [*DELAY, "2s", "--workers", workers]
     async with command(tmp_path, on_disk(tmp_path, "hello"), *options) as server:
-        while await readiness(server) != 200:  # noqa: ASYNC110 - another process tells when it is asked
+        while await readiness(server) != 200:  # noqa: ASYNC110 - another process must be asked
             await trio.sleep(0.01)
         async with server.client() as kept, server.client() as fresh:
             assert not await closes(kept)
             server.signal(signal.SIGTERM)
             await not_ready(server)
             # The worker of the kept connection may receive the order a moment after the admin address.
-            while not await closes(kept):  # noqa: ASYNC110 - another process tells when it is asked
+            while not await closes(kept):  # noqa: ASYNC110 - another process must be asked
                 await trio.sleep(0.005)
             assert await closes(fresh)
             assert server.process.poll() is None

@@ -18,7 +18,7 @@ LIMITS = Limits(memory=16 << 20, table_elements=10_000, nested_seconds=0.05)
 @pytest.mark.parametrize("reuse", [1, 1000])
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_wild_calls(family: str, reuse: int, caplog: pytest.LogCaptureFixture) -> None:
-    """One server handles all cases of a family. Its instances would be reused but for the traps."""
+    """One server handles all cases of a family. Its instances would be reused without the traps."""
     options = HandlerOptions(limits=LIMITS, max_instance_reuse_count=reuse)
     async with serve(family, options) as site:
         for number, case in enumerate(wat.cases(family)):

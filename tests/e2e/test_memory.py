@@ -58,7 +58,7 @@ async def test_an_instance_that_exceeds_its_limit_is_ended(guest: str, caplog: p
                 continue
             assert answer.status == 500, case
             if case == "memory":
-                assert told(caplog, "unreachable"), "it is told that there is no more"
+                assert told(caplog, "unreachable"), "the guest learns that the memory is used up"
             else:
                 assert told(caplog, "may hold no more than 16 MiB of memory"), (case, logged(caplog))
             await site.all_gone()

@@ -1,4 +1,4 @@
-"""Chains of components, each with instances of its own."""
+"""Chains of components, each with its own instances."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ async def test_the_deadline_of_a_request(tmp_path: Path) -> None:
     async with chain(tmp_path, "p3_middleware", "p3_sleep", options=options) as (outer, inner):
         with pytest.raises(ExchangeFailed) as caught:
             await outer.handle(request("/3600000"))
-        assert caught.value.status in (500, 504), "whichever deadline came first"
+        assert caught.value.status in (500, 504), "either deadline may come first"
         await until(lambda: not outer.active and not inner.active)
 
 

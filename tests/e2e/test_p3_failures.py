@@ -21,7 +21,7 @@ LIMITS = Limits(memory=16 << 20, table_elements=10_000, nested_seconds=0.05)
 
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_wild_calls(family: str, caplog: pytest.LogCaptureFixture) -> None:
-    """One server handles all cases of a family. Its instances are reused but for the traps."""
+    """One server handles all cases of a family. Its instances would be reused without the traps."""
     async with serve(family, HandlerOptions(limits=LIMITS)) as site:
         for number, case in enumerate(wat.cases(family)):
             caplog.clear()

@@ -72,7 +72,7 @@ async def test_by_default_128_times() -> None:
 async def test_concurrent_requests(
     count: int, reuse: int | None, at_once: int | None, started: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """There are as few instances as possible, and all but the last are full."""
+    """The number of instances is minimal, and all but the last are full."""
     async with handle("p3_sleep", limits(reuse, at_once)) as pool:
         async with trio.open_nursery() as nursery:
             for _ in range(count):

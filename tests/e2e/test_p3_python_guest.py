@@ -89,7 +89,7 @@ async def test_concurrent_fetches(site: Site, nursery: trio.Nursery) -> None:
 
 
 async def test_failing_fetches(site: Site, nursery: trio.Nursery) -> None:
-    """There is one result for each, and those of the others are not affected."""
+    """Each has a result, and the results of the others are not affected."""
 
     async def answer(stream: trio.SocketStream) -> None:
         data = await stream.receive_some()

@@ -175,4 +175,4 @@ async def test_in_a_browser(tmp_path: Path, width: int, height: int) -> None:
     assert re.search('<span class="state (waiting|computing|draining)">', page)
     assert "GET /3600000?words=of&amp;a=client (" in page
     assert "deadlines missed" in page
-    assert "no answer" not in page
+    assert "no response" not in page

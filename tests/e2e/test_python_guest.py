@@ -25,7 +25,7 @@ async def test_hello(site: Site) -> None:
     answer = await site.ask("/hello")
     assert (answer.status, answer.body, answer.cut) == (200, b"Hello, world!\n", False)
     assert answer.headers["content-type"] == "text/plain"
-    # There is none if the guest was interrupted between its head and its end.
+    # It is missing if the guest was interrupted between its head and its end.
     assert answer.headers.get("content-length", "14") == "14"
 
 

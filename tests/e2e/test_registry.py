@@ -148,7 +148,7 @@ def test_errors_are_one_line(tmp_path: Path, registry: Registry, name: str) -> N
     registry.content[f"/v2/app/manifests/{digest}"] = b"{}"
     for end, message in (
         (":9", "does not have the manifest 9"),
-        (f"@{digest}", "the manifest is not what was asked for"),
+        (f"@{digest}", "the manifest is corrupt"),
         (":Wrong/Name", "is not of the form oci://HOST/NAME"),
     ):
         code, out, err = ran(name, f"oci://{registry.host}/app{end}")

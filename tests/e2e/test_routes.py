@@ -60,7 +60,7 @@ async def test_requests_without_a_route_are_not_found(tmp_path: Path) -> None:
 
 
 async def test_routes_in_a_file(tmp_path: Path) -> None:
-    """There are routes with their own options, a chain, and files behind a component."""
+    """The file has routes with their own options, a chain, and files behind a component."""
     counter, sleep, echo, middleware = (
         on_disk(tmp_path, name) for name in ("counter", "sleep", "echo", "p3_middleware")
     )
@@ -137,7 +137,7 @@ def test_invalid_routes(tmp_path: Path) -> None:
     broken.write_bytes(wat.load("hello")[:500])
     for arguments, said in (
         (["--route", f"/a={broken}"], str(broken)),
-        (["--route", f"/a={hello}", "--route", f"/a/={hello}"], "there are two routes for '/a'"),
+        (["--route", f"/a={hello}", "--route", f"/a/={hello}"], "two routes match '/a'"),
         (["--route", f"/a={hello},{hello}"], "cannot stand in front of"),
         (["--route", "/a"], "Invalid value for '--route'"),
         (["--route", "/a=/none.wasm"], "cannot read /none.wasm"),

@@ -86,7 +86,7 @@ async def test_a_blocked_loop_is_not_reported_as_alive(tmp_path: Path) -> None:
             for _ in range(3):
                 assert await hear(sock) == ["WATCHDOG=1"]
             waiting(sock)
-            time.sleep(0.1)  # noqa: ASYNC251 - that is what it is about
+            time.sleep(0.1)  # noqa: ASYNC251 - blocking is the purpose
             assert waiting(sock) == 0
             assert await hear(sock) == ["WATCHDOG=1"]
             nursery.cancel_scope.cancel()

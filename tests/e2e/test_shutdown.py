@@ -1,4 +1,4 @@
-"""Shutdown: active requests finish, unless there is a second signal."""
+"""Shutdown: active requests finish, unless a second signal arrives."""
 
 from __future__ import annotations
 

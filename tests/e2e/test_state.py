@@ -107,8 +107,8 @@ async def test_a_store_restarted_under_load(tmp_path: Path, valkey: Valkey) -> N
         assert "Traceback" not in server.stderr
     # The guest was told of each failure, and no request hung until its deadline.
     assert set(load.others) <= {(503, UNREACHABLE), (503, TOO_LATE)}
-    # No acknowledged increment is lost or counted twice. Increments that failed at the moment of a kill may have
-    # been counted.
+    # No acknowledged increment is lost or counted twice. Increments that failed at the moment of a kill may have been
+    # counted.
     assert len(load.numbers) == load.acknowledged
     assert load.acknowledged <= total <= load.acknowledged + load.failed
     assert load.failed >= 60

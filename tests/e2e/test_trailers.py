@@ -16,7 +16,7 @@ from tests.e2e.support import Client, Site, serve
 
 
 class Upstream:
-    """A server that keeps received trailers, and answers with two of its own."""
+    """A server that keeps received trailers, and answers with two others."""
 
     def __init__(self) -> None:
         self.received: list[tuple[bytes, bytes]] = []

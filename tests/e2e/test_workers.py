@@ -21,7 +21,7 @@ TWO = ("--workers", "2", "--max-concurrent-connections", "1", "--verbose")
 
 
 async def process_of(server: Process, number: int, *others: int) -> int:
-    """Return the latest process of the worker with this number, once there is one that is not among ``others``."""
+    """Return the latest process of the worker with this number, once it is not among ``others``."""
     while True:
         found = re.findall(rf"worker {number} \(process (\d+)\) serves", server.stderr)
         if found and int(found[-1]) not in others:

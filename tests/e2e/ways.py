@@ -26,7 +26,7 @@ class Got(NamedTuple):
 
 
 class Cut(Exception):
-    """There was no response, or only part of one. ``content`` is that part."""
+    """The response is missing or incomplete. ``content`` is the received part."""
 
     def __init__(self, status: int | None, content: bytes) -> None:
         super().__init__(f"{status}: {content!r}")

@@ -1,4 +1,4 @@
-"""Debugging information for a guest in WAT: DWARF 4 that says one line of one file for all of a module's code."""
+"""Debugging information for a guest in WAT: DWARF 4 that maps all code of a module to one line of one file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import wasmtime
 
 from tests.guests import wat
 
-#: DW_TAG_compile_unit without children: DW_AT_name, DW_AT_stmt_list, DW_AT_low_pc, DW_AT_high_pc and their forms
+#: DW_TAG_compile_unit without children: DW_AT_name, DW_AT_stmt_list, DW_AT_low_pc, DW_AT_high_pc and their forms.
 _ABBREVIATIONS = bytes([1, 0x11, 0, 0x03, 0x08, 0x10, 0x17, 0x11, 0x01, 0x12, 0x06, 0, 0, 0])
-#: bytes of code that are covered
+#: Number of bytes of code that the information covers.
 _SIZE = 0x1000
 
 
 def with_lines(guest: str, file: str, line: int, column: int) -> bytes:
-    """The component ``wat/<guest>.wat``, whose first core module has its code on that line."""
+    """Return the component ``wat/<guest>.wat`` with its first core module's code mapped to that line."""
     sections = "".join(
         '\n(@custom "{}" "{}")'.format(name, "".join(f"\\{byte:02x}" for byte in content))
         for name, content in (
@@ -46,7 +46,7 @@ def _unit(file: str) -> bytes:
 
 def _lines(file: str, line: int, column: int) -> bytes:
     files = b"\0" + file.encode() + b"\0\0\0\0" + b"\0"
-    # What the first header says of opcodes is what compilers say as well.
+    # The header describes opcodes as compilers do.
     header = bytes([1, 1, 1]) + struct.pack("b", -5) + bytes([14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1]) + files
     program = bytes([0, 5, 2]) + struct.pack("<I", 0)  # DW_LNE_set_address
     program += bytes([3, line - 1, 5, column, 1])  # DW_LNS_advance_line, set_column, copy

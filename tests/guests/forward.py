@@ -1,8 +1,8 @@
-"""Guests that do nothing but hand calls on: what a test calls in one is called in turn, through the guest's memory.
+"""Guests that only forward calls: a test's call of an export becomes a call of an import, through the guest's memory.
 
-``forwarder(version, interfaces)`` exports a function for each of these interfaces of WASI. Handles of resources,
-streams and futures stay in the guest and are numbers to the test; all other values are what they are in WIT. So a test
-sees what a guest would, canonical ABI included, and says in Python what the guest is to do.
+``forwarder(version, interfaces)`` exports a function for each function of these interfaces of WASI. Handles of
+resources, streams and futures stay in the guest and are numbers in the test. All other values have their WIT types. So
+a test sees what a guest sees, including the Canonical ABI, and controls the guest from Python.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from wasi_trio.component._names import FunctionKind, parse_function_name
 
 _ROOT = resources.files("wasi_trio.wasi") / "wit"
 _NAMED = (t.Record, t.Variant, t.Enum, t.Flags)
-#: where the core module puts results that do not fit, and what is read from streams
+#: The addresses for results in memory and for data read from streams, and the size of the latter.
 _RESULT, _BUFFER, _BUFFER_SIZE = 1024, 1 << 20, 1 << 20
 
 
 @functools.cache
 def described(version: str) -> wit.Wit:
-    """The WIT of WASI ``p2`` or ``p3``, or of ``proposals``."""
+    """Return the WIT of WASI ``p2`` or ``p3``, or of ``proposals``."""
     return wit.load([_ROOT / version], ("cli-exit-with-code", "network-error-code"))
 
 
 def export_name(function: str) -> str:
-    """``[method]descriptor.read-via-stream`` as a function that stands alone: ``descriptor-read-via-stream``."""
+    """Return the exported name: ``descriptor-read-via-stream`` for ``[method]descriptor.read-via-stream``."""
     name = parse_function_name(function)
     if name.kind is FunctionKind.CONSTRUCTOR:
         return f"new-{name.resource}"
@@ -38,22 +38,22 @@ def export_name(function: str) -> str:
 
 
 class Declarations:
-    """The imports of a component as text, as they grow, and the names that their types have in it."""
+    """A growing text with the imports of a component, and the names of their types in it."""
 
     def __init__(self, version: str, release: str | None = None) -> None:
         self.wit = described(version)
         self.version = {"p2": "0.2.12", "p3": "0.3.0"}.get(version, release)
-        #: what the component says that it was made for
+        #: The release of WASI that the component declares.
         self.release = release or self.version
         self.lines: list[str] = []
-        #: the names in the component of types and resources that were imported
+        #: The names of imported types and resources in the component.
         self.names: dict[t.ValType | t.ResourceType, str] = {}
         self.imported: set[str] = set()
 
     # ---- imports ----------------------------------------------------------------------------------------------
 
     def interface(self, name: str, functions: Sequence[str]) -> None:
-        """Import an interface, and before it those whose types it uses."""
+        """Import an interface, after the interfaces whose types it uses."""
         if name in self.imported:
             return
         self.imported.add(name)
@@ -64,7 +64,7 @@ class Declarations:
         own = {type_: type_name for type_name, type_ in interface.types.items()}
 
         def need(type_: t.ValType | t.ResourceType) -> None:
-            """See to it that a named type has a name inside of the instance type."""
+            """Ensure that a named type has a name inside the instance type."""
             if type_ in known:
                 return
             if isinstance(type_, t.ResourceType):
@@ -107,11 +107,11 @@ class Declarations:
 
     @staticmethod
     def label(interface: str) -> str:
-        """What an interface is called: ``$filesystem.types`` for ``wasi:filesystem/types``."""
+        """Return an interface's label: ``$filesystem.types`` for ``wasi:filesystem/types``."""
         return "$" + interface.partition(":")[2].replace("/", ".")
 
     def foreign(self, type_: t.ValType) -> str:
-        """The name of a type that another interface defines."""
+        """Return the name of a type that another interface defines."""
         for package in self.wit.packages.values():
             for interface in package.interfaces.values():
                 for name, of in interface.types.items():
@@ -125,7 +125,7 @@ class Declarations:
         return f"(func{' async' if type_.is_async else ''}{params}{result})"
 
     def ref(self, type_: t.ValType, names: dict[t.ValType | t.ResourceType, str]) -> str:
-        """A type as it is referred to."""
+        """Return a reference to a type."""
         if isinstance(type_, _NAMED):
             return names[type_]
         return self.body(type_, names)
@@ -174,7 +174,7 @@ def _children(type_: t.ValType) -> Iterable[t.ValType | t.ResourceType]:
 
 
 def _plain(type_: t.ValType) -> t.ValType:
-    """The type with each handle in it a number, which has the same shape in memory."""
+    """Return the type with each handle replaced by a number, which has the same layout in memory."""
     match type_:
         case t.Own() | t.Borrow() | t.Stream() | t.Future():
             return t.U32
@@ -219,13 +219,13 @@ def forwarder(
     stream_elements: tuple[tuple[str, str], ...] = (),
     release: str | None = None,
 ) -> bytes:
-    """A component that hands on calls of all functions of these interfaces, made for ``release`` of WASI.
+    """Return a component that forwards calls of all functions of these interfaces, made for ``release`` of WASI.
 
-    It drops what it is told to by ``drop-RESOURCE(handle)``. In 0.3 it reads and writes streams and futures that came
-    with these, too: ``stream-new() -> (readable, writable)``, ``stream-write(writable, bytes) -> code``,
-    ``stream-read(readable, size) -> (code, bytes)``, ``stream-drop(readable)``, ``stream-end(writable)``; and, for each
-    pair of an interface and a type of ``stream_elements``, ``TYPE-read`` and ``TYPE-drop``. ``outcome-read(future)``
-    reads a ``result<_, error-code>`` of the first interface. Codes are those of the built-ins.
+    ``drop-RESOURCE(handle)`` drops a resource. In 0.3 the component also reads and writes streams and futures:
+    ``stream-new() -> (readable, writable)``, ``stream-write(writable, bytes) -> code``, ``stream-read(readable, size)
+    -> (code, bytes)``, ``stream-drop(readable)``, ``stream-end(writable)``. For each pair of an interface and a type in
+    ``stream_elements`` there are ``TYPE-read`` and ``TYPE-drop``. ``outcome-read(future)`` reads a ``result<_,
+    error-code>`` of the first interface. Codes are those of the built-ins.
     """
     text = Declarations(version, release)
     functions: list[tuple[str, str, t.FuncType]] = []
@@ -304,7 +304,7 @@ def forwarder(
     return bytes(wasmtime.wat2wasm("(component\n" + "\n".join(body) + "\n)"))
 
 
-#: what an operation of a stream or future has come to; waits for that
+#: Waits for an operation of a stream or future and returns its code.
 _SETTLED = """(func $settled (param $end i32) (param $code i32) (result i32) (local $set i32)
     (if (i32.ne (local.get $code) (i32.const -1)) (then (return (local.get $code))))
     (local.set $set (call $set.new))

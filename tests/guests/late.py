@@ -1,4 +1,4 @@
-"""Guests that miss their deadlines, one for each thing that a guest, or the host for it, can be stuck in."""
+"""Guests that miss their deadlines, one for each operation in which a guest or its host function can be stuck."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link
 
-#: numbers in the path of the guests host_call and p3_host_call
+#: Numbers in the path for the guests host_call and p3_host_call.
 SLEEP, LOOP, RECEIVE, LATER, IN_A_THREAD, SHIELDED, SWALLOWING = 1, 2, 3, 100, 101, 102, 103
-#: seconds until a host function ends that cannot be cancelled
+#: Seconds until an uncancellable host function ends.
 UNCANCELLABLE = 0.7
 
 
 class Work:
-    """acme:host/work, functions of a user's that do not come back."""
+    """acme:host/work: functions of a user that do not return in time."""
 
     def work(self, which: int) -> None:
         if which == SLEEP:
@@ -53,7 +53,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Late:
-    """A guest that does not answer a request for ``path``, and what it is in meanwhile."""
+    """A guest that does not answer a request for ``path``, and the operation in which it is stuck."""
 
     what: str
     guest: str
@@ -63,7 +63,7 @@ class Late:
         return f"WASI {'0.3' if self.guest.startswith('p3_') else '0.2'}, {self.what}"
 
     def link(self, engine: Engine) -> LinkedComponent:
-        """The guest, compiled and linked."""
+        """Return the guest, compiled and linked."""
         return _linked(engine, self.guest)
 
 

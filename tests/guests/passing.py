@@ -1,6 +1,6 @@
-"""Guests that pass on: they export each function that they import, and call the import with what they were given.
+"""Guests that forward calls: they export each function that they import, and call the import with their arguments.
 
-So a test calls a host's function as a guest does, through the Canonical ABI and wasm, and has its values in Python.
+So a test calls a host function as a guest does, through the Canonical ABI and wasm, and sees the values in Python.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _NAMED = (t.Record, t.Variant, t.Enum, t.Flags)
 
 
 def export_name(interface: str, function: str) -> str:
-    """What a passing guest calls ``[method]tcp-socket.bind`` of ``wasi:sockets/tcp``: ``tcp-tcp-socket-bind``."""
+    """Return the name of a forwarded function: ``tcp-tcp-socket-bind`` for ``[method]tcp-socket.bind``."""
     plain = re.sub(r"\[[a-z]+\]", "", function).replace(".", "-")
     return f"{interface.rpartition('/')[2]}-{plain}"
 
 
 def passing(interfaces: Sequence[tuple[Interface, Iterable[str]]]) -> bytes:
-    """A component that passes on these functions of these interfaces; one that uses another's types comes after it."""
+    """Return a component that forwards these functions. An interface must follow those whose types it uses."""
     return bytes(wasmtime.wat2wasm(_Text(interfaces).text()))
 
 
 class _Text:
     def __init__(self, interfaces: Sequence[tuple[Interface, Iterable[str]]]) -> None:
         self.lines: list[str] = []
-        #: the component's own names of types
+        #: The component's own names of types.
         self.outer: dict[t.ResourceType | t.ValType, str] = {}
         self.funcs: list[tuple[str, str, t.FuncType]] = []
         for interface, functions in interfaces:
@@ -69,7 +69,7 @@ class _Text:
         self.lines += [f'(alias export {label} "{name}" (type {label}.{name}))' for name in aliases]
 
     def streams(self, type_: t.FuncType, names: dict[t.ResourceType | t.ValType, str]) -> list[str]:
-        """Definitions of what text has no room for inside of a result."""
+        """Return definitions of stream types, which the text format does not allow inside a result."""
         match type_.result:
             case t.Result(t.Stream() as stream, _) if stream not in names:
                 line = f"(type $stream{len(names)} {self.value(stream, names)})"
@@ -162,7 +162,7 @@ class _Text:
         return f'(import "call" "{name}" (func ${name}.call {_core("param", params)} {_core("result", results)}))'
 
     def core_function(self, name: str, type_: t.FuncType) -> str:
-        """Calls the import with its own parameters, drops what it was lent, and gives what came back."""
+        """Return a function that calls the import with its parameters, drops borrows and returns the result."""
         params, results = core_signature(type_, "lift")
         lowered, _ = core_signature(type_, "lower")
         arguments = " ".join(f"(local.get {index})" for index in range(len(params)))
@@ -185,7 +185,7 @@ def _core(what: str, types: Iterable[str]) -> str:
     return f"({what} {joined})" if joined else ""
 
 
-#: results lie at 64; what is passed in memory is never freed, as these guests are short-lived
+#: Results are at 64. Memory for values is never freed, because these guests are short-lived.
 _MEMORY = """
   (core module $Memory
     (memory (export "memory") 32)

@@ -1,25 +1,25 @@
-"""Host functions that raise what is no Exception, for the guests host_call and p3_host_call."""
+"""Host functions that raise exceptions which are not an Exception, for the guests host_call and p3_host_call."""
 
 from __future__ import annotations
 
 import trio
 
-#: numbers in the path: raised at once, in the first step of a coroutine, in a later one, and beside another task
+#: Numbers in the path: raised at once, in a coroutine's first step, in a later step, and beside another task.
 AT_ONCE, FIRST, LATER, IN_NURSERY = 1, 101, 102, 103
 PLACES = (AT_ONCE, FIRST, LATER, IN_NURSERY)
 
 
 class Own(BaseException):
-    """What a user's code may have of its own."""
+    """An exception class of a user."""
 
 
 def a_group() -> BaseException:
-    """Several at once."""
+    """Return a group of several exceptions."""
     return BaseExceptionGroup("several", [ValueError("one"), Own("two"), SystemExit(3)])
 
 
 class Raising:
-    """acme:host/work: raises one kind after the other; a number that is none of the above returns."""
+    """acme:host/work: raises one exception after another. A number that is not listed above returns."""
 
     def __init__(self) -> None:
         self._calls = 0

@@ -1,4 +1,4 @@
-"""The guests themselves: that the hand-written ones are well formed, and that building keeps what it built."""
+"""Tests of the guests: hand-written guests are well formed, and the build reuses its output."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_guest_without_cases_has_none() -> None:
 
 @pytest.fixture
 def guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own, and beside python_p2 a guest that cannot be built and one that counts its builds."""
+    """A separate cache with python_p2, a guest that cannot be built, and a guest that counts its builds."""
     folder = tmp_path / "sources"
     for name in ("broken", "counted"):
         (folder / name).mkdir(parents=True)
@@ -68,7 +68,7 @@ def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nobody" in capsys.readouterr().err
 
 
-#: takes componentize-py's place, to count how often it is run: writes a line to the file named first, and the output
+#: Replaces componentize-py and counts its runs: appends a line to the file named first, and writes the output.
 COUNTING_TOOL = (
     "import sys; open(sys.argv[1], 'a').write('x'); open(sys.argv[sys.argv.index('-o') + 1], 'w').write('built')"
 )

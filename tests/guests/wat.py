@@ -1,4 +1,4 @@
-"""The hand-written guests: components in text, for the fine points that no toolchain would produce."""
+"""Hand-written guests: components in text, for details that no toolchain would produce."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _CASES = re.compile(r"\(table \$cases funcref \(elem([^)]*)\)\)")
 
 
 def source(name: str) -> str:
-    """The text of ``wat/<name>.wat``, each ``;; include file`` line in it replaced by ``wat/include/<file>``."""
+    """Return the text of ``wat/<name>.wat``, with each ``;; include file`` replaced by ``wat/include/<file>``."""
     text = (FOLDER / f"{name}.wat").read_text()
     return _INCLUDE.sub(lambda match: (FOLDER / "include" / match[1]).read_text(), text)
 
 
 @functools.cache
 def load(name: str) -> bytes:
-    """The component ``wat/<name>.wat`` as bytes; wasmtime.WasmtimeError if its text is wrong."""
+    """Return the component ``wat/<name>.wat`` as bytes. Raises wasmtime.WasmtimeError if its text is invalid."""
     return bytes(wasmtime.wat2wasm(source(name)))
 
 
 def cases(name: str) -> list[str]:
-    """The cases of a guest that has several, in order: the guest runs the one whose number is the request's path."""
+    """Return the cases of a guest, in order. The request's path is the number of the case that runs."""
     found = _CASES.search(source(name))
     return found[1].replace("$", "").split() if found else []
 
 
 def names() -> list[str]:
-    """Every guest that ``load`` knows."""
+    """Return the names of all guests for ``load``."""
     return sorted(path.stem for path in FOLDER.glob("*.wat"))
 
 

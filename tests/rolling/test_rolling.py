@@ -14,16 +14,14 @@ pytestmark = pytest.mark.skipif(program() is None, reason="haproxy is not instal
 
 
 @pytest.mark.parametrize("what", [replaced, killed, stopped, storeless])
-async def test_nothing_is_lost_that_need_not_be(
-    what: Callable[[Path, str, int], Awaitable[Course]], tmp_path: Path
-) -> None:
+async def test_only_permitted_losses(what: Callable[[Path, str, int], Awaitable[Course]], tmp_path: Path) -> None:
     course = await what(tmp_path, "safe", 600)
     assert course.problems == []
     assert min(course.get, course.post) >= 200
     assert (course.refused > 0) is (what is storeless)
 
 
-def test_what_does_not_hold_is_a_problem() -> None:
+def test_violations_are_problems() -> None:
     course = Course("it", "safe", post=2, lost=["GET"])
     course.judge(1)
     assert course.problems == [

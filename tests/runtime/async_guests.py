@@ -1,4 +1,4 @@
-"""Text that asynchronous guests have in common, and a way to run them."""
+"""Common text for asynchronous guests, and a way to run them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.wasi._context import WasiContext
 
-#: built-ins that ``WAITING`` calls: name, definition, core type
+#: Built-ins that ``WAITING`` calls: name, definition, core type.
 COMMON = {
     "set.new": ("waitable-set.new", "(result i32)"),
     "set.wait": ("waitable-set.wait (memory $mem)", "(param i32 i32) (result i32)"),
@@ -25,9 +25,9 @@ COMMON = {
     "subtask.drop": ("subtask.drop", "(param i32)"),
 }
 
-#: $wait gives what the next event of a waitable came with; $await waits for a call to return and says how it ended;
-#: $settle waits for a read or write, if it has to, and gives its outcome. $readable and $writable take apart what new
-#: gives. They use the memory below 64.
+#: $wait returns the payload of a waitable's next event. $await waits for a call to return and returns its state.
+#: $settle waits for a read or write if necessary, and returns its outcome. $readable and $writable extract the two ends
+#: from the result of ``new``. All use the memory below 64.
 WAITING = """
     (func $readable (param $ends i64) (result i32) (i32.wrap_i64 (local.get $ends)))
     (func $writable (param $ends i64) (result i32) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
@@ -62,14 +62,13 @@ def component(
     callback: str = "unreachable",
     definitions: str = "",
 ) -> str:
-    """A component whose core code is ``body``.
+    """Return a component whose core code is ``body``.
 
-    ``cores`` are the core functions that it calls, by name: how each is defined (``canon ...``, or nothing where it is
-    one of ``definitions``) and its core type.
-    ``exports`` are the functions it exports, by name, with their types: ``async (result u32)`` and so on. All are
-    lifted with the callback ``callback``, which is never called where code waits in the middle of itself, but for
-    those that are not ``async`` and those whose type is followed by ``lifted synchronously``. ``definitions`` come
-    after the memory.
+    ``cores`` are the core functions that it calls, by name. Each has a definition (``canon ...``, or nothing if it is
+    one of ``definitions``) and a core type. ``exports`` are the exported functions, by name, with types such as ``async
+    (result u32)``. All are lifted with the callback ``callback``, which is never called if the code waits on its stack.
+    Exceptions are functions that are not ``async`` and those whose type ends in ``lifted synchronously``.
+    ``definitions`` come after the memory.
     """
     called = {**COMMON, **(cores or {})}
     canons = "\n".join(f"  (core func ${key} (canon {canon}))" for key, (canon, _) in called.items() if canon)
@@ -103,7 +102,7 @@ def component(
 async def running(
     wat: str, interfaces: dict[str, Any] | None = None, features: Sequence[str] = ()
 ) -> AsyncIterator[Instance]:
-    """An instance whose pump is being run; in the end all that it still does is dropped."""
+    """Run an instance's pump. At the end, the remaining work of the instance is dropped."""
     with Engine(features=features) as engine:
         linked = Component.compile(engine, bytes(wasmtime.wat2wasm(wat))).link(Imports(interfaces))
         async with trio.open_nursery() as nursery:

@@ -1,8 +1,8 @@
-"""Text that compositions have in common: components that contain others and wire them together."""
+"""Common text for compositions: components that contain others and connect them."""
 
 from __future__ import annotations
 
-#: a core module with a memory and an allocator that only ever moves on, instantiated as $memory
+#: A core module with a memory and an allocator that never frees, instantiated as $memory.
 MEMORY = """
   (core module $Memory
     (memory (export "memory") 1)
@@ -21,9 +21,9 @@ MEMORY = """
 
 
 def relay(name: str, type_: str, flat: int, encoding: str, definitions: str = "") -> str:
-    """A component that passes what its ``f`` is given on to the ``f`` that it imports, and gives back the answer.
+    """Return a component that passes the argument of its ``f`` to the ``f`` that it imports, and returns the result.
 
-    ``type_`` is parameter and result; ``flat`` the number of its core values, all of them i32.
+    ``type_`` is the parameter and the result. ``flat`` is the number of its core values, all of them i32.
     """
     options = f"(memory $mem) (realloc $realloc) string-encoding={encoding}"
     params = " ".join(["i32"] * flat)
@@ -45,7 +45,7 @@ def relay(name: str, type_: str, flat: int, encoding: str, definitions: str = ""
 
 
 def chain(type_: str, flat: int, encodings: list[str], definitions: str = "") -> str:
-    """A component whose ``f`` goes through one relay for each encoding, and then to the host's ``f``."""
+    """Return a component whose ``f`` passes through one relay for each encoding to the host's ``f``."""
     relays = "".join(relay(f"C{i}", type_, flat, encoding, definitions) for i, encoding in enumerate(encodings))
     instances = '(instance $i0 (instantiate $C0 (with "f" (func $host "f"))))'
     for i in range(1, len(encodings)):
@@ -60,12 +60,12 @@ def chain(type_: str, flat: int, encodings: list[str], definitions: str = "") ->
 
 
 def counters(run: str, *, dtor: str = "", provider: str = "", host: str = "") -> str:
-    """A component of two: a provider of the resource ``counter``, and a consumer whose ``run`` is the text given.
+    """Return a composition of a provider of the resource ``counter`` and a consumer whose ``run`` is the given text.
 
-    A counter's rep is ten times the number that it was made with. The consumer can call ``$make``, ``$get`` (takes a
-    borrow), ``$twice`` (two borrows), ``$spend`` (takes it whole), ``$drop``, and ``$dropped`` (the sum of the reps
-    that were destroyed). ``dtor`` comes before the end of the destructor, ``provider`` in the provider's ``get``,
-    where the host's ``tick`` can be called as ``$tick``.
+    A counter's rep is ten times the number with which it was created. The consumer can call ``$make``, ``$get`` (takes
+    a borrow), ``$twice`` (two borrows), ``$spend`` (takes ownership), ``$drop``, and ``$dropped`` (returns the sum of
+    the destroyed reps). ``dtor`` is inserted before the end of the destructor. ``provider`` is inserted in the
+    provider's ``get``, where ``$tick`` is the host's ``tick``.
     """
     return f"""(component
   (import "test:host/clock" (instance $clock (export "tick" (func (param "n" u32)))))

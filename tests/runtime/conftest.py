@@ -23,7 +23,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def start(engine: Engine) -> Start:
-    """An instance of a component in text, given host interfaces by name."""
+    """Return a function that starts an instance of a component in text, with host interfaces by name."""
 
     @asynccontextmanager
     async def start(wat: str, interfaces: dict[str, Any] | None = None, limits: Limits | None = None) -> Any:

@@ -1,7 +1,7 @@
-"""Components that are compiled in a process of their own, and what becomes of those that it does not survive.
+"""Compilation in a separate process, and components that crash it.
 
-What makes wasmtime slow or large is not kept here: limits that are too small for anything, and programs in the place of
-the compiler's, do what it would do.
+These tests contain no input that makes wasmtime slow or large. Instead, limits that are too small, and programs in
+place of the compiler's, have the same effect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import wasmtime
 
 from wasi_trio.component._errors import CompilationFailed, LinkError, MalformedComponent, Unsupported
 from wasi_trio.component._imports import Imports
-from wasi_trio.runtime import _apart, _engine
+from wasi_trio.runtime import _apart, _compiler, _engine
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiler, assemble
 from wasi_trio.runtime._component import Component
@@ -47,7 +47,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The processes that were started to compile in."""
+    """The processes that were started to compile."""
     found: list[Any] = []
 
     class Process(subprocess.Popen[bytes]):
@@ -64,12 +64,12 @@ def apart(**limits: Any) -> Engine:
 
 
 def program(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Have another program in the place of the compiler's."""
+    """Replace the compiler's program."""
     monkeypatch.setattr(_apart, "_PROGRAM", text)
 
 
 def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Have the compiler's program do something else in the place of compiling."""
+    """Make the compiler's program do something else instead of compiling."""
     program(
         monkeypatch,
         "import os, sys; sys.path[:] = eval(sys.argv[2])\n"
@@ -85,16 +85,33 @@ def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 async def test_what_was_compiled_apart_runs_here(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
-        raise AssertionError("wasmtime is given a component in this process")
+        raise AssertionError("this process looks into a component")
 
     with apart() as engine:
         with monkeypatch.context() as forbidden:
             forbidden.setattr(Compiler, "validate", never)
             forbidden.setattr(Compiler, "compile", never)
+            for name in ("decode", "plan", "relink"):
+                forbidden.setattr(_compiler, name, never)
             component = Component.compile(engine, binary(ANSWER))
         instance = await Instance.instantiate(component.link(Imports()))
         assert await instance.call("answer") == 42
     assert [process.returncode for process in started] == [0]
+
+
+async def test_a_component_without_a_description_is_planned_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its types are nested too deeply to be described, or the profiler needs the code of its modules."""
+    program(
+        monkeypatch,
+        "import sys; sys.path[:] = eval(sys.argv[2])\n"
+        "from wasi_trio.runtime import _compiler_process as process\n"
+        "def describe(compiled, modules): raise RecursionError\n"
+        "process.describe = describe\n"
+        "process.main(sys.argv[1])",
+    )
+    with apart() as engine:
+        instance = await Instance.instantiate(Component.compile(engine, binary(ANSWER)).link(Imports()))
+        assert await instance.call("answer") == 42
 
 
 def test_progress_is_told_from_there() -> None:
@@ -123,7 +140,7 @@ def test_what_was_compiled_once_is_known(home: Path, started: list[Any]) -> None
     assert len(started) == 1
     with Engine(features=["gc"], compile_limits=CompileLimits()) as engine:
         Component.compile(engine, data)
-    assert len(started) == 2  # a verdict is on what a compiler does with these features
+    assert len(started) == 2  # a verdict depends on the compiler and its features
 
 
 def test_what_is_refused_is_not_known(home: Path, started: list[Any]) -> None:
@@ -216,7 +233,7 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_interpreter_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "")
-    with apart() as engine, pytest.raises(CompilationFailed, match="no Python to compile it with"):
+    with apart() as engine, pytest.raises(CompilationFailed, match="without a Python executable"):
         Component.compile(engine, binary(ANSWER))
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with apart() as engine, pytest.raises(CompilationFailed, match="cannot be started: No such file or directory"):
@@ -264,7 +281,7 @@ def test_what_is_wrong_with_text_is_told_whole(home: Path, started: list[Any]) -
 
 # ---- its end ---------------------------------------------------------------------------------------------
 
-#: tells its process id as progress, and waits
+#: Sends its process id as progress, and waits.
 WAITING = "progress(os.getpid(), 0); import signal; signal.pause()"
 
 
@@ -312,7 +329,7 @@ Engine(cache=False, compile_limits=CompileLimits()).compile_component({binary(AN
     with open(ours, "rb") as told:
         number = int(told.readline())
     if sys.platform == "linux":
-        # It is no child of this process, which so cannot wait for it, but a descriptor of it becomes readable.
+        # It is not a child of this process, so waiting for it is impossible. But its descriptor becomes readable.
         try:
             descriptor = os.pidfd_open(number)
         except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Components that call each other asynchronously, and pass streams and futures between them and the host."""
+"""Components that call each other asynchronously, and pass streams and futures among themselves and the host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STARTING, STARTED, RETURNED, CANCELLED_BEFORE_STARTED, CANCELLED_BEFORE_RETURNED
 _TAIL = "(memory $mem) (realloc $realloc)"
 _TYPES = "(type $numbers (stream u32)) (type $text (future string))"
 
-#: what components of both kinds call
+#: The core functions that components of both kinds call.
 _SHARED = {
     "sleep": ("lower (func $sleep) async (memory $mem)", "(param i32) (result i32)"),
     "sleep.sync": ("lower (func $sleep) (memory $mem)", "(param i32)"),
@@ -45,7 +45,7 @@ _SHARED = {
     "return.text": ("task.return (result string) (memory $mem)", "(param i32 i32)"),
 }
 
-#: writes 1, 2, ... to a stream one by one and drops it; reads one, so many at a time, and gives the sum
+#: One function writes 1, 2, ... to a stream one by one and drops it. The other reads a stream and returns the sum.
 _MOVE = """
     (func $send (param $out i32) (param $to i32) (local $number i32)
       (block $gone (loop $next
@@ -201,7 +201,7 @@ def _lowered(names: list[str]) -> dict[str, tuple[str, str]]:
     lowered = {}
     for name in names:
         flat = "i32 i32 i32" if name == "later" else "i32 i32"
-        if name != "plain":  # whose type is not async
+        if name != "plain":  # the type of plain is not async
             lowered[f"{name}.async"] = (
                 f'lower (func $callee "{name}") async {_TAIL}',
                 f"(param {flat} i32) (result i32)",
@@ -211,7 +211,7 @@ def _lowered(names: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def _calls(names: list[str]) -> str:
-    """Exports that call the functions of two numbers, synchronously and not."""
+    """Return exports that call the functions with two numbers, synchronously and asynchronously."""
     return "".join(
         f"""
     (func (export "{name}-sync") (param i32 i32) (result i32)
@@ -437,7 +437,7 @@ async def test_calls_side_by_side(autojump_clock: trio.testing.MockClock) -> Non
 
 
 async def test_both_components_called_by_the_host(autojump_clock: trio.testing.MockClock) -> None:
-    """While one waits for the other, that can be called too."""
+    """While one component waits for the other, the other can be called too."""
     async with running(WAT, HOST) as instance, trio.open_nursery() as nursery:
         nursery.start_soon(instance.call, "caller", "nap-async", 10, 0)
         await trio.sleep(1)
@@ -484,7 +484,7 @@ async def test_a_trap_ends_both(how: str, pause: int, autojump_clock: trio.testi
 async def test_cancelling_a_call(
     reaction: int, outcome: int, seconds: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """The callee gives up, or goes on to its end, or returns early; the host's sleep is cancelled with it."""
+    """The callee gives up, continues to its end, or returns early. The host's sleep is cancelled with it."""
     async with running(WAT, HOST) as instance:
         for _ in range(3):
             before = trio.current_time()
@@ -503,7 +503,7 @@ async def test_cancelling_a_call_that_was_not_let_in(autojump_clock: trio.testin
 
 
 async def test_the_host_cancels_its_call(autojump_clock: trio.testing.MockClock) -> None:
-    """A call from outside that is cancelled reaches the callee's sleep."""
+    """The cancellation of a call from outside reaches the callee's sleep."""
     async with running(WAT, HOST) as instance:
         with trio.move_on_after(3):
             await instance.call("callee", "nap", 1000, 0)
@@ -555,7 +555,7 @@ async def test_futures_between_components(theirs: int, ours: int, autojump_clock
 async def test_a_stream_through_both_components(
     to: int, theirs: int, ours: int, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """From the host to the one, its numbers from there to the other, and back to the host."""
+    """Numbers go from the host to one component, from there to the other, and back to the host."""
     async with running(WAT, HOST) as instance:
         for _ in range(2):
             assert await instance.call("caller", "pass", to, theirs, ours) == 2 * sum(range(to + 1))

@@ -1,4 +1,4 @@
-"""Host functions of the user's own that wait, and that take and give streams and futures."""
+"""Users' host functions that wait, and that take and return streams and futures."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ RETURNED, CANCELLED_BEFORE_RETURNED = 2, 4
 
 
 class Api:
-    """test:host/api: what a user of this package would write."""
+    """test:host/api, as a user of this package would write it."""
 
     def __init__(self, context: WasiContext) -> None:
         assert context.nursery is not None
@@ -292,7 +292,7 @@ async def test_values(autojump_clock: trio.testing.MockClock) -> None:
 
 
 async def test_calls_side_by_side(autojump_clock: trio.testing.MockClock) -> None:
-    """These wait in the middle of the guest, which has one stack; so one comes in when the one before has left."""
+    """These wait on the guest's one stack, so each call enters after the previous one has left."""
     async with running(WAT, api()) as instance, trio.open_nursery() as nursery:
         sums = []
 
@@ -330,7 +330,7 @@ async def test_an_exception_reaches_the_caller_of_the_guest(name: str) -> None:
 
 @pytest.mark.parametrize("blocks", [False, True])
 async def test_an_exception_while_the_guest_is_busy(blocks: bool) -> None:
-    """It ends the guest's call in whatever that is in the middle of."""
+    """The exception ends the guest's call, whatever its state."""
     async with running(WAT, api()) as instance:
         with pytest.raises(ZeroDivisionError, match="in the host"):
             await instance.call("divide-beside", None, 99, 1, blocks)
@@ -347,7 +347,7 @@ async def test_an_err_of_a_function_that_has_none() -> None:
 
 
 async def test_a_result_for_which_there_is_no_memory_left() -> None:
-    """It ends the guest's call, as any other trap does, and not the task that the host function ran in."""
+    """It ends the guest's call like any other trap. It does not end the task in which the host function ran."""
     instances: list[Instance] = []
 
     async def divide(self: Api, a: int, b: int) -> Ok[int] | Err[str]:
@@ -394,7 +394,7 @@ async def test_a_stream_of_numbers_to_the_guest(at_once: int) -> None:
 
 
 async def test_a_guest_that_has_read_enough() -> None:
-    """The host finds the stream's reader gone."""
+    """The host learns that the stream's reader is closed."""
     async with running(WAT, api()) as instance:
         assert await instance.call("count", None, 10_000, 7, 7) == 28
         await trio.testing.wait_all_tasks_blocked()
@@ -452,7 +452,7 @@ async def test_a_guest_cancels_its_call(autojump_clock: trio.testing.MockClock) 
 
 
 async def test_a_call_that_is_not_to_be_cancelled(autojump_clock: trio.testing.MockClock) -> None:
-    """The guest waits until it is over, and learns that it has returned."""
+    """The guest waits until the call has ended, and learns that it has returned."""
 
     async def sleep(self: Api, seconds: int) -> None:
         with trio.CancelScope(shield=True):

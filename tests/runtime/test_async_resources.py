@@ -1,4 +1,4 @@
-"""Resources in asynchronous calls between components: lent for as long as a call takes, given when it starts."""
+"""Resources in asynchronous calls between components: lent during a call, and transferred when the call starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wasi_trio.component._errors import Trap
 
 _TAIL = "(memory $mem) (realloc $realloc)"
 
-#: a counter's rep is what it was made with; ``look`` and ``spend`` wait so many seconds and give the rep
+#: A counter's rep is the number with which it was created. ``look`` and ``spend`` wait that many seconds and return it.
 PROVIDER = component(
     """
     (func (export "dropped") (result i32) (call $note.count))
@@ -69,7 +69,7 @@ PROVIDER = component(
 
 
 def composition(run: str) -> str:
-    """The provider, and a consumer whose ``run`` has $n, $handle and $status, and is to give a number."""
+    """Return the provider with a consumer whose ``run`` has $n, $handle and $status, and must return a number."""
     consumer = component(
         f"""
     (func $begin-look (param $handle i32) (param $seconds i32) (result i32)
@@ -125,7 +125,7 @@ LOOK = "(call $begin-look (local.get $handle) (i32.const 5))"
 
 
 async def run(text: str, n: int = 7) -> tuple[int, int]:
-    """What the consumer's ``run`` gives, and what the destroyed counters add up to after that."""
+    """Return the result of the consumer's ``run``, and the sum of the destroyed counters afterwards."""
     async with running(composition(text), HOST) as instance:
         return await instance.call("run", None, n), await instance.call("dropped")
 
@@ -137,7 +137,7 @@ async def fails(text: str, reason: str) -> None:
 
 
 async def test_lent(autojump_clock: trio.testing.MockClock) -> None:
-    """And dropped when the call has returned."""
+    """A counter is lent during a call, and dropped after it."""
     text = (
         f"(block (result i32) (drop (call $await {LOOK})) (call $drop (local.get $handle)) (i32.load (i32.const 72)))"
     )
@@ -165,7 +165,7 @@ async def test_lent_twice_at_a_time(autojump_clock: trio.testing.MockClock) -> N
     "action",
     [
         "(call $drop (local.get $handle))",
-        # Let in when the other call has returned, which this component has yet to learn.
+        # The call enters when the other has returned, before this component learns of that.
         "(drop (call $await (call $spend (local.get $handle) (i32.const 0) (i32.const 80))))",
     ],
 )
@@ -190,7 +190,7 @@ async def test_what_was_given_is_gone(autojump_clock: trio.testing.MockClock) ->
 
 
 async def test_a_call_that_never_started_gives_nothing(autojump_clock: trio.testing.MockClock) -> None:
-    """It is cancelled while it is held back: the caller still has what it meant to give."""
+    """The call is cancelled while it is held back, so the caller keeps the resource."""
     text = """(block (result i32)
         (drop (call $await (call $close (i32.const 0) (i32.const 80))))
         (local.set $status (call $spend (local.get $handle) (i32.const 5) (i32.const 72)))

@@ -50,7 +50,7 @@ class Math:
 
 
 class SlowMath:
-    """Waits for two events, one after the other, before it answers."""
+    """Waits for two events, one after the other, before it returns."""
 
     def __init__(self) -> None:
         self.called = trio.Event()
@@ -360,7 +360,7 @@ async def test_host_resources(start: Start, dropped: list[int], files: Any) -> N
 
 
 class StubbornFile(File):
-    """Its end raises what is no Exception."""
+    """Its ``on_drop`` raises an exception that is not an Exception."""
 
     def on_drop(self) -> None:
         super().on_drop()
@@ -485,5 +485,5 @@ async def test_a_destructor_that_would_wait_traps_and_leaves_nothing_behind(star
     gate = Gate()
     gate.event.set()
     async with start(wat, {"test:host/gate": gate}) as instance:
-        with pytest.raises(Trap, match="cannot wait"):  # an event's wait is a checkpoint even when it is set
+        with pytest.raises(Trap, match="cannot wait"):  # Event.wait is a checkpoint even if the event is set
             await instance.call("f")

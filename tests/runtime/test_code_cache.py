@@ -1,4 +1,4 @@
-"""What wasmtime is told about keeping compiled code."""
+"""The configuration of wasmtime's cache of compiled code."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import wasmtime
 from wasi_trio.runtime._code_cache import cache_configuration, cache_folder
 from wasi_trio.runtime._engine import Engine
 
-#: uses of a module after which wasmtime by itself compresses its code once more
+#: Uses of a module after which wasmtime recompresses its code by default.
 OFTEN = 256
 BY_DEFAULT = "optimized-compression = 3"
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """On macOS it alone says where wasmtime has its files."""
+    """Set the home directory, which is the only way on macOS to place wasmtime's files."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -26,7 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compiled(engine: Engine, name: str) -> None:
-    """Have a module compiled that is like no other, or found in the cache."""
+    """Compile a unique module, or find it in the cache."""
     engine.compile(wasmtime.wat2wasm(f'(module (func (export "{name}")))'))
 
 
@@ -35,7 +35,7 @@ def statistics() -> set[Path]:
 
 
 def uses(file: Path) -> int:
-    """How often code was found, as far as wasmtime has come with counting it."""
+    """Return how often code was found in the cache, as far as wasmtime has counted."""
     return int(file.read_text().split()[2])
 
 
@@ -46,12 +46,12 @@ def test_code_that_is_used_often_is_left_as_it_is(home: Path) -> None:
         for name in (first, second):
             before = statistics()
             while not (new := statistics() - before):
-                compiled(engine, name)  # wasmtime writes it on a thread of its own
+                compiled(engine, name)  # wasmtime writes it on another thread
             files += new
         files[0].write_text(f"usages = {OFTEN - 1}\n{BY_DEFAULT}\n")
         while uses(files[0]) < OFTEN:
             compiled(engine, first)
-        # It does one thing after the other, so that it is done with the first when it counts the second again.
+        # wasmtime works sequentially, so it has finished with the first file when it counts the second again.
         count = uses(files[1])
         while uses(files[1]) == count:
             compiled(engine, second)

@@ -1,4 +1,4 @@
-"""Components that contain components: values that cross between them, waits, traps and cancellation below."""
+"""Components that contain components: values that cross between them, waits, traps and cancellation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Here:
 
 
 class Later(Here):
-    """One that waits."""
+    """An end of the chain that waits."""
 
     async def f(self, x: Any) -> Any:
         await trio.lowlevel.checkpoint()
@@ -65,7 +65,7 @@ async def test_lists(start: Start, host: type[Here]) -> None:
 
 
 async def test_records(start: Start) -> None:
-    """A record has a name in an import or export only where it is one itself: here it is passed as a tuple too."""
+    """A record has a name only if it is imported or exported itself. Here it is passed inside a tuple too."""
     pair = "(type $tags (list string)) (type $t (tuple string $tags u32))"
     async with start(chain("$t", 5, ENCODINGS, pair), {"test:host/end": Here()}) as instance:
         value = ("Zoë", ["a", "→", "😀"], 1815)
@@ -124,7 +124,7 @@ async def test_a_record_that_both_name(start: Start) -> None:
 
 
 class Gate:
-    """A host function that waits until it is let go on."""
+    """A host function that waits until the test releases it."""
 
     def __init__(self) -> None:
         self.called = trio.Event()
@@ -194,7 +194,7 @@ async def test_what_the_host_raises_comes_up_through_all_of_them(start: Start) -
 
 
 def inner_that(does: str) -> str:
-    """A component whose ``outer`` calls ``inner`` of another, which does what is said."""
+    """Return a component whose ``outer`` calls another component's ``inner``, which has the given body."""
     return f"""(component
       (component $Inner
         (core module $M (func $deep {does}) (func (export "f") (call $deep)))
@@ -290,7 +290,7 @@ async def test_reentrance_is_refused(start: Start) -> None:
 
 
 async def test_reentrance_of_a_component_in_the_middle_is_refused(start: Start) -> None:
-    """The provider's ``get`` calls the host, which calls another of the provider's functions."""
+    """The provider's ``get`` calls the host, which calls another function of the provider."""
 
     class Clock:
         instance: Any = None

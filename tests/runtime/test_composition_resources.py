@@ -25,7 +25,7 @@ class Clock:
 
 
 class SlowClock(Clock):
-    """Ticks when it is let."""
+    """Ticks when the test releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ A_COUNTER = "(local.set $a (call $make (i32.const 1)))"
         ("(call $get (i32.const 0))", "unknown handle index 0"),
         ("(call $get (i32.const 1))", "unknown handle index 1"),
         ("(call $get (i32.const -1))", "unknown handle index 4294967295"),
-        # a rep of the provider's is no handle of the consumer's
+        # A rep of the provider is not a handle of the consumer.
         ("(drop (call $make (i32.const 1))) (call $get (i32.const 10))", "unknown handle index 10"),
         (f"{A_COUNTER} (call $drop (local.get $a)) (call $get (local.get $a))", "unknown"),
         (f"{A_COUNTER} (call $drop (local.get $a)) (call $drop (local.get $a)) (i32.const 0)", "unknown"),
@@ -143,7 +143,7 @@ async def test_wrong_handles(start: Start, body: str, message: str) -> None:
 
 
 async def test_a_guests_resource_in_the_hosts_hands(start: Start) -> None:
-    """The root component exports the provider, so the host can hold counters too."""
+    """The root component exports the provider, so the host can own counters too."""
     async with start(counters("(i32.const 0)"), {"test:host/clock": Clock()}) as instance:
         one = await instance.call("provider", "make", 1)
         two = await instance.call("provider", "make", 2)

@@ -1,4 +1,4 @@
-"""Calls that nobody can bring to an end, and those that the host can."""
+"""Calls that nothing can complete, and calls that the host can complete."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GUEST = component(
 
 
 async def test_a_call_that_waits_for_itself_is_a_deadlock() -> None:
-    """Though the host might have ends of other streams."""
+    """This is so even if the host may have ends of other streams."""
     with trio.fail_after(60):
         async with running(GUEST) as instance:
             with pytest.raises(Trap, match="deadlock"):

@@ -1,4 +1,4 @@
-"""What an engine admits only when told to."""
+"""Features that an engine supports only if they are enabled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import FEATURES, Engine
 from wasi_trio.runtime._instance import Instance
 
-#: of each feature of core modules what a module has in it that uses that one and no other
+#: For each feature of core modules, the content of a module that uses only that feature.
 USES = {
     "gc": "(type (struct (field i32)))",
     "gc-support": "(table 1 externref)",
@@ -27,7 +27,7 @@ USES = {
         (i64.add128 (local.get 0) (local.get 0) (local.get 0) (local.get 0)))""",
     "relaxed-simd": "(func (param v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 0)))",
 }
-#: and of those of the component model
+#: The same for features of the component model.
 MODEL_USES = {
     "map": '(type $m (map string u32)) (export "m" (type $m))',
     "implements": '(import "plain" (implements "a:b/c") (instance))',
@@ -37,7 +37,7 @@ MODEL_USES = {
         (core instance $i (instantiate $m))
         (func async (canon lift (core func $i "f") async))""",
 }
-#: what the modules of the usual toolchains have in them
+#: Content that modules of the common toolchains have.
 USUAL = """
     (memory 1) (table 1 funcref) (global (mut i32) (i32.const 0)) (data $d "x") (elem $e func $two)
     (func $two (result i32 i32) (i32.const 1) (i32.const 2))

@@ -1,4 +1,4 @@
-"""Interrupting host calls from another thread: they, and nothing else, are interrupted."""
+"""Interrupting host calls from another thread affects the calls and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._engine import Engine
-from wasi_trio.runtime._host_calls import HostCallInterrupted, suspended_at
+from wasi_trio.runtime._host_calls import HostCallInterrupted
 from wasi_trio.runtime._instance import Instance
 
 GUEST = """(component
@@ -62,7 +62,7 @@ Run = Callable[[Callable[[], Awaitable[None]]], None]
 
 @pytest.fixture(params=["the main thread", "another thread"])
 def run(request: pytest.FixtureRequest) -> Run:
-    """Runs an async function under trio on a thread."""
+    """Return a function that runs an async function under trio on a thread."""
     if request.param == "the main thread":
         return trio.run
 
@@ -86,10 +86,10 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @pytest.fixture
 def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was raised where nobody could take it: out of a callback, say.
+    """Exceptions that nothing could handle, for example from a callback.
 
-    An interruption may strike while the interpreter runs a finalizer in the middle of the host call, which is as good
-    a place as any in it: the call's end finds that it was interrupted.
+    An interruption may come while the interpreter runs a finalizer in the middle of a host call. That is a valid place:
+    the end of the call finds that the call was interrupted.
     """
     seen: list[Any] = []
 
@@ -107,14 +107,14 @@ def link(engine: Engine, host: Any) -> LinkedComponent:
 
 
 def spin(seconds: float) -> None:
-    """Compute for a while: between two bytecodes of this a thread can be interrupted anywhere."""
+    """Compute for a while. A thread can be interrupted between any two bytecodes of this."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
 
 
 class Host:
-    """Functions of about the length that ``Hunter`` waits; ``ended`` says how many came to their end."""
+    """Functions that take about as long as ``Hunter`` waits. ``ended`` counts the completed ones."""
 
     def __init__(self) -> None:
         self.ended = 0
@@ -141,11 +141,11 @@ class Host:
 
 
 class Hunter:
-    """Interrupts, on a thread of its own, every other host call that it gets to see, as often as it can."""
+    """Interrupts every second host call that it sees, from a thread of its own, as often as possible."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        #: the calls that it has interrupted, each once
+        #: The interrupted calls, each once.
         self.hit: list[Any] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -179,7 +179,7 @@ class Hunter:
 
 @pytest.fixture
 def switching() -> Iterator[None]:
-    """Threads take turns as often as they can."""
+    """Make threads switch as often as possible."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -207,7 +207,7 @@ def test_calls_that_end_while_they_are_interrupted(
                         trapped += 1
                         instance.close()
                         instance = await Instance.instantiate(linked)
-                    spin(0.00002)  # the host's own work, which is none of the hunter's business
+                    spin(0.00002)  # the host's own work, which the hunter must not interrupt
                 instance.close()
             assert trapped == len(hunter.hit)
             assert engine.interruption is None and engine.host_call is None
@@ -276,10 +276,9 @@ async def waits_for_its_children() -> None:
 async def test_a_coroutine_that_was_left_in_its_middle_is_ended(function: Any) -> None:
     coroutine = function()
     trap = coroutine.send(None)
-    assert suspended_at(coroutine) is trap
     await abandon(coroutine, trap)
     assert coroutine.cr_frame is None
-    await trio.lowlevel.checkpoint()  # the task is registered nowhere any more
+    await trio.lowlevel.checkpoint()  # the task is not registered with anything
 
 
 _PROFILED = """
@@ -299,6 +298,6 @@ print(result)
 
 
 def test_a_program_can_be_profiled_after_an_interruption_was_taken_back() -> None:
-    """In a process of its own, as one that CPython goes on looking for has it stand still."""
+    """Uses a separate process, because CPython may come to a halt if it keeps checking for the exception."""
     ran = subprocess.run([sys.executable, "-c", _PROFILED], capture_output=True, text=True, timeout=60)
     assert (ran.stdout, ran.returncode) == ("7\n", 0), ran.stderr

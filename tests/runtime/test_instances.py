@@ -1,4 +1,4 @@
-"""What a component is made of: modules instantiated more than once, nested instances, aliases; and its rules."""
+"""The parts of a component: modules instantiated several times, nested instances, aliases, and their rules."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_a_component_instantiated_several_times(start: Start) -> None:
 
 
 async def test_aliases_of_outer_definitions(start: Start) -> None:
-    """A module, a component and a type of the component around, and around that."""
+    """Aliases of a module, a component and a type of the enclosing component and of the component around that."""
     wat = """(component
       (core module $Seven (func (export "f") (result i32) (i32.const 7)))
       (type $number u32)
@@ -263,7 +263,7 @@ async def test_a_trap_in_post_return(start: Start) -> None:
 
 
 async def test_post_return_across_a_composition(start: Start) -> None:
-    """The callee's is called when the caller has its copy."""
+    """The callee's post-return is called after the caller has its copy."""
     wat = f"""(component
       (import "test:host/h" (instance $h (export "f" (func))))
       (component $Inner {post_return("").removeprefix("(component").replace("test:host/h", "h")}
@@ -293,7 +293,7 @@ async def test_post_return_across_a_composition(start: Start) -> None:
 
 
 def realloc_that_calls(what: str) -> str:
-    """``take`` has its string put where a realloc says that first does something else."""
+    """Return a component whose ``take`` gets its string through a realloc that first makes the given call."""
     return f"""(component
       (import "test:host/h" (instance $h
         (export "thing" (type $thing (sub resource)))

@@ -1,4 +1,4 @@
-"""Guests that compute for long are interrupted, which other guests and other calls must not be able to tell."""
+"""Guests that compute for a long time are interrupted without visible effects for other guests and calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RETURNED = 2
 
 
 class Clock:
-    """``tick``: time goes by as the guest sees it, so that it is interrupted where it next may be."""
+    """``tick`` advances the guest's time, so that the guest is interrupted at the next opportunity."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -95,7 +95,7 @@ CALLER = f"""(component {CALLEE}
 
 
 async def test_a_callee_that_computes_has_not_begun_to_wait() -> None:
-    """An asynchronous call of a function that never waits has returned when it comes back, however long it took."""
+    """An asynchronous call of a function that never waits returns at once, however long it computes."""
     async with running(CALLER) as instance:
         assert await instance.call("run") == RETURNED
 

@@ -1,4 +1,4 @@
-"""Built-ins in the place of the guest's own functions: lifted, as destructors, and beside imports that wait."""
+"""Built-ins in place of the guest's own functions: lifted, as destructors, and beside imports that wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A million small reads and writes of streams between host and guest: nothing is left of any of them."""
+"""A million small reads and writes of streams between host and guest leave nothing behind."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ WAT = component(
 
 
 class Host:
-    """Gives numbers in large pieces; takes bytes one by one, by a callback or (slowly) by a task that waits."""
+    """Writes numbers in large pieces. Reads bytes one by one, in a callback or (slowly) in a task that waits."""
 
     taken = 0
 
@@ -102,7 +102,7 @@ class Host:
 
 
 class _Taker:
-    """Reads one byte whenever the one before was written."""
+    """Reads one byte each time the previous one is written."""
 
     def __init__(self, stream: SharedStream) -> None:
         assert stream.element.type == U8
@@ -126,7 +126,7 @@ def resident() -> int:
     [
         ("read", 1_000_000, ()),
         ("write", 1_000_000, (False,)),
-        # Each of these is two switches of tasks, and the guest is suspended and goes on: a tenth has to do.
+        # Each of these takes two task switches and suspends the guest, so a tenth of the number must suffice.
         ("write", 100_000, (True,)),
     ],
 )
@@ -138,14 +138,14 @@ async def test_one_element_at_a_time(name: str, count: int, arguments: tuple[Any
         async def move(count: int) -> None:
             Host.taken = 0
             result = await instance.call(name, None, count, *arguments)
-            await trio.testing.wait_all_tasks_blocked()  # the last of it may have arrived only just now
+            await trio.testing.wait_all_tasks_blocked()  # the last part may have arrived only now
             if name == "read":
                 assert result == sum(range(count)) % 2**32
             else:
                 assert Host.taken == count
 
         await move(count // 100)
-        # In a process that ran thousands of tests, memory also grows for other reasons. A leak shows each time.
+        # In a process that ran thousands of tests, memory also grows for other reasons. A leak shows in every round.
         grown = []
         while not grown or (grown[-1] >= GROWTH and len(grown) < 3):
             before = resident()

@@ -1,4 +1,4 @@
-"""What an instance has of wasmtime's memory is counted: memories and tables, of all components of a composition."""
+"""The memory that wasmtime holds for an instance is counted: memories and tables of all components of a composition."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ async def test_memories_and_tables_that_nobody_exports_are_counted(start: Start)
 
 
 async def test_the_memories_of_a_composition_have_one_limit(start: Start) -> None:
-    """Each of the two could grow so far alone."""
+    """Each of the two memories alone could grow to that size."""
     async with start(COMPOSITION, limits=Limits(instance_memory=15 * PAGE)) as instance:
-        instance.linked.engine.ticker.tick(0.01)  # so that it is measured again
+        instance.linked.engine.ticker.tick(0.01)  # causes another measurement
         assert await instance.call("grow-one", None, 9) == 2
         with pytest.raises(Trap, match="the instance may hold no more than 960 KiB of memory"):
             await instance.call("spin")

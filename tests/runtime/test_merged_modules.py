@@ -1,4 +1,4 @@
-"""Components whose core modules are merged: they behave as if the modules were instantiated one by one."""
+"""Components with merged core modules behave as if the modules were instantiated one by one."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
 
 FEATURES = ["tail-call"]
-#: what merged modules may use
+#: The features that merged modules may use.
 EVERYTHING = wasmtime.Engine()
 
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Components that are compiled in here have their modules one by one."""
+    """Compile components without merging their modules."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_compiler, "groups", lambda plan: [])
         yield
@@ -56,7 +56,7 @@ async def _results(wat: str, calls: list[tuple[Any, ...]]) -> list[Any]:
 
 
 def results(wat: str, *calls: tuple[Any, ...], steps: int = 1) -> list[Any]:
-    """What calls come to, which has to be the same with the modules one by one."""
+    """Return the results of calls, after checking that they are the same without merging."""
     with Engine(cache=False, features=FEATURES) as engine:
         assert len(Component.compile(engine, wasmtime.wat2wasm(wat)).steps) == steps
     found = trio.run(_results, wat, list(calls))
@@ -66,7 +66,7 @@ def results(wat: str, *calls: tuple[Any, ...], steps: int = 1) -> list[Any]:
 
 
 def lifted(instance: str, **functions: str) -> str:
-    """Exports of functions with i32 parameters: name, and how many those are, as ``f="1"``."""
+    """Return exports of functions with i32 parameters. ``f="1"`` is the function ``f`` with one parameter."""
     return "\n".join(
         f'(func (export "{name}") {" ".join(f"""(param "p{i}" s32)""" for i in range(int(count)))} (result s32) '
         f'(canon lift (core func {instance} "{name}")))'
@@ -74,7 +74,7 @@ def lifted(instance: str, **functions: str) -> str:
     )
 
 
-#: a library of functions, a table, a memory and globals; and a program that uses all of it
+#: A library of functions, a table, a memory and globals, and a program that uses all of it.
 LIBRARY = """
   (core module $library
     (type $binary (func (param i32 i32) (result i32)))
@@ -272,7 +272,7 @@ def test_strings_go_through_a_merged_memory_and_realloc() -> None:
 
 
 def test_a_start_function_runs_before_what_comes_later() -> None:
-    """It sees memory as the modules before it left it, not as those after it will."""
+    """It sees the memory that earlier modules have initialized, and not that of later modules."""
     wat = f"""(component {LIBRARY}
       (core module $starts
         (import "lib" "memory" (memory 1)) (import "lib" "count" (global $count (mut i32)))

@@ -1,4 +1,4 @@
-"""Guests are sampled where they compute, and what comes of it can be read."""
+"""Guests are sampled while they compute, and the resulting profiles can be read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._profile_file import (
-    CROWDED,
-    CUT,
-    DEEPEST,
+    MAX_DEPTH,
+    MORE_CALLERS,
     NOT_TAKEN,
-    PIECE,
+    PIECE_SIZE,
+    TOO_MANY_STACKS,
     ProfileError,
     Recorded,
     RequestSpan,
@@ -35,7 +35,7 @@ from wasi_trio.runtime._profile_file import (
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.runtime._profile_sampling import module_name
 
-#: calls of `hot` and `warm` that wait for three samples and for one, and recursion of a depth
+#: Calls of `hot` and `warm` that wait for three samples and one sample, and recursion to a given depth.
 GUEST = """(component
   (import "sample" (func $sample))
   (import "rest" (func $rest))
@@ -62,7 +62,7 @@ GUEST = """(component
 
 
 class Host:
-    """``sample``: a sample is due of the guest, once it goes on. ``rest`` waits, and is asked for samples."""
+    """``sample`` makes a sample due for the guest. ``rest`` waits, and samples are requested meanwhile."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -86,7 +86,7 @@ class Host:
 def opened(path: Path | None) -> Engine:
     engine = Engine(cache=False, profile=None if path is None else GuestProfile(str(path), 3600))
     if path is not None:
-        engine.ticker.beat = None  # no samples are taken but those that are asked for
+        engine.ticker.beat = None  # only requested samples are taken
     return engine
 
 
@@ -143,7 +143,7 @@ async def test_an_instance_that_only_waited_has_a_file_if_that_was_long(
     for file in files(tmp_path):
         assert stacks(file) == {}
         markers = json.loads(file.read_text())["threads"][0]["markers"]["data"]
-        assert [marker["type"] for marker in markers] == ["Request"]  # at an interval of an hour this is no pause
+        assert [marker["type"] for marker in markers] == ["Request"]  # with an interval of one hour, this is no pause
 
 
 async def test_each_instance_has_its_own_samples(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_a_profile_can_be_written_while_its_instance_lives(tmp_path: Path)
 
 
 def number_of(notes: list[str], what: str) -> int:
-    """How many of them a note says were left out."""
+    """Return the number of omitted items that a note states."""
     (note,) = [note for note in notes if what in note]
     return int("".join(filter(str.isdigit, note)))
 
@@ -185,7 +185,7 @@ def number_of(notes: list[str], what: str) -> int:
 async def test_the_newest_samples_are_kept_and_the_file_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "SAMPLES", 6)
+    monkeypatch.setattr(sampling, "MAX_SAMPLES", 6)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         for _ in range(3):
@@ -196,7 +196,7 @@ async def test_the_newest_samples_are_kept_and_the_file_says_so(
     kept = stacks(file)
     assert 3 <= sum(kept.values()) <= 6
     assert kept[("resting", "warm", "leaf")] == 1
-    assert number_of(read(file.read_text()).notes, "samples were left out") == 13 - sum(kept.values())
+    assert number_of(read(file.read_text()).notes, "samples were omitted") == 13 - sum(kept.values())
 
 
 async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
@@ -208,7 +208,7 @@ async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
         columns = zip(markers["data"], markers["startTime"], markers["endTime"], strict=True)
         return [(start, end) for data, start, end in columns if data["type"] == "Waiting"]
 
-    monkeypatch.setattr(sampling, "SAMPLES", 4)
+    monkeypatch.setattr(sampling, "MAX_SAMPLES", 4)
     with opened(tmp_path / "p.json") as engine:
         assert engine.profiler is not None
         instance = await Instance.instantiate(linked(engine))
@@ -220,7 +220,7 @@ async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
         span = instance.profile.begin_request("GET", "/")
         for _ in range(3):
             await instance.call("work")
-        engine.profiler.interval = 0.0  # so that any time between two samples counts as waiting
+        engine.profiler.interval = 0.0  # makes any time between two samples count as waiting
         await trio.to_thread.run_sync(engine.profiler.flush)
         since = instance.profile.since
         instance.close()
@@ -235,7 +235,7 @@ async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
 async def test_what_all_instances_have_is_limited_and_free_again_when_they_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "SAMPLES_IN_ALL", 5)
+    monkeypatch.setattr(sampling, "MAX_TOTAL_SAMPLES", 5)
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
         profiler = engine.profiler
@@ -252,7 +252,7 @@ async def test_what_all_instances_have_is_limited_and_free_again_when_they_end(
 
 
 async def test_the_newest_requests_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "REQUESTS", 4)
+    monkeypatch.setattr(sampling, "MAX_REQUESTS", 4)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         assert instance.profile is not None
@@ -271,13 +271,13 @@ async def test_the_newest_requests_are_kept(tmp_path: Path, monkeypatch: pytest.
     assert requests[0] == "GET /under-way"
     assert requests[-1] == "GET /7"
     assert len(requests) <= 4
-    assert number_of(read(file.read_text()).notes, "requests were left out") == 9 - len(requests)
+    assert number_of(read(file.read_text()).notes, "requests were omitted") == 9 - len(requests)
 
 
 async def test_stacks_that_take_too_long_are_not_taken_but_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "SHARE", -1)
+    monkeypatch.setattr(sampling, "MAX_SHARE", -1)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         await instance.call("work")
@@ -296,18 +296,18 @@ async def test_the_stacks_of_all_instances_are_limited(tmp_path: Path) -> None:
         for instance in instances:
             await instance.call("deep", None, 20)
             engine.profiler.flush()
-            assert engine.profiler.room.left >= -4  # each may say once that it has no room
+            assert engine.profiler.room.left >= -4  # each may record once that it has no room
         for instance in instances:
             instance.close()
         engine.profiler.flush()
         assert engine.profiler.room.left == 30
-    assert [(CROWDED,) in stacks(file) for file in files(tmp_path)] == [False, True, True, True]
+    assert [(TOO_MANY_STACKS,) in stacks(file) for file in files(tmp_path)] == [False, True, True, True]
 
 
 async def test_no_more_files_are_written_at_once_than_the_loop_can_bear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "FILES_AT_ONCE", 2)
+    monkeypatch.setattr(sampling, "MAX_FILES_PER_WINDOW", 2)
     monkeypatch.setattr(sampling, "WINDOW", 3600)
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
@@ -326,17 +326,17 @@ async def test_no_more_files_are_written_at_once_than_the_loop_can_bear(
 
 
 def test_a_large_profile_is_made_piece_by_piece() -> None:
-    """While one piece is made no other thread runs."""
+    """No other thread runs while one piece is made."""
     tree, samples = StackTree(), Samples()
-    for number in range(10 * PIECE):
+    for number in range(10 * PIECE_SIZE):
         samples.add(number / 100, tree.number([(f"f{number % 50}", "m", 1)] * 3), 1)
-    requests = [RequestSpan("GET", "/" + "x" * 100, number / 100, number / 100) for number in range(5 * PIECE)]
+    requests = [RequestSpan("GET", "/" + "x" * 100, number / 100, number / 100) for number in range(5 * PIECE_SIZE)]
     pieces = list(write(Recorded("large", 1, 0.0, 0.01, 0.0, 100.0, tree, {"guest": samples}, requests)))
-    assert max(map(len, pieces)) < 250 * PIECE
-    assert sum(map(len, pieces)) > 1000 * PIECE
+    assert max(map(len, pieces)) < 250 * PIECE_SIZE
+    assert sum(map(len, pieces)) > 1000 * PIECE_SIZE
     (thread,) = json.loads("".join(pieces))["threads"]
-    assert thread["samples"]["length"] >= 10 * PIECE
-    assert thread["markers"]["length"] >= 5 * PIECE
+    assert thread["samples"]["length"] >= 10 * PIECE_SIZE
+    assert thread["markers"]["length"] >= 5 * PIECE_SIZE
 
 
 async def test_a_deep_stack_keeps_its_innermost_frames(tmp_path: Path) -> None:
@@ -346,24 +346,24 @@ async def test_a_deep_stack_keeps_its_innermost_frames(tmp_path: Path) -> None:
         instance.close()
     (file,) = files(tmp_path)
     (stack,) = stacks(file)
-    assert len(stack) == DEEPEST + 1
-    assert (stack[0], stack[-2:]) == (CUT, ("hot", "leaf"))
+    assert len(stack) == MAX_DEPTH + 1
+    assert (stack[0], stack[-2:]) == (MORE_CALLERS, ("hot", "leaf"))
 
 
 async def test_different_stacks_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wasi_trio.runtime._profile_file.MOST_STACKS", 20)
+    monkeypatch.setattr("wasi_trio.runtime._profile_file.MAX_STACKS", 20)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         for depth in range(40):
             await instance.call("deep", None, depth)
         instance.close()
     (file,) = files(tmp_path)
-    assert stacks(file)[(CROWDED,)] > 0
+    assert stacks(file)[(TOO_MANY_STACKS,)] > 0
     assert sum(stacks(file).values()) == 40
 
 
 async def test_only_the_newest_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "FILES", 2)
+    monkeypatch.setattr(sampling, "MAX_FILES", 2)
     with opened(tmp_path / "p.json") as engine:
         component = linked(engine)
         for _ in range(4):
@@ -396,7 +396,7 @@ async def test_a_window_that_can_not_be_read_is_all_that_is_lost(
         with monkeypatch.context() as broken:
             broken.setattr(sampling, "stack_reader", fail)
             await instance.call("work")
-            await until(lambda: "is lost" in caplog.text)
+            await until(lambda: "Lost the" in caplog.text)
         await instance.call("work")
         instance.close()
     (file,) = files(tmp_path)
@@ -409,7 +409,7 @@ async def test_without_it_there_is_nothing_of_it() -> None:
         instance = await Instance.instantiate(linked(engine))
         assert (engine.profiler, engine.ticker.beat, instance.profile) == (None, None, None)
         await instance.call("work")
-        assert threading.active_count() <= before + 1  # the ticker
+        assert threading.active_count() <= before + 1  # the thread of the ticker
         instance.close()
 
 
@@ -469,7 +469,7 @@ async def test_the_tables_of_a_file_fit_together(tmp_path: Path) -> None:
     assert requests == ["GET /one", "GET /two"]
 
 
-#: a component in a component, each of which computes
+#: A component inside a component. Each computes.
 COMPOSITION = """
 (component
   (component $Inner
@@ -522,7 +522,7 @@ async def test_a_composition_has_a_thread_for_each_component_instance(tmp_path: 
     [b"", b"\x04name", b"\x04name\x00", b"\x04name\x00\x05\xff", b"\x04name\x00\x03\x02\xff\xfe", b"\xff" * 9],
 )
 def test_a_name_section_that_makes_no_sense(content: bytes) -> None:
-    """The specification has such a module valid all the same."""
+    """The specification treats such a module as valid."""
     assert module_name(b"\0asm\x01\0\0\0" + b"\0" + bytes([len(content)]) + content) == ""
 
 

@@ -1,4 +1,4 @@
-"""Any value of any type comes back from a real guest as it was passed in."""
+"""Any value of any type returns from a real guest unchanged."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
 
-#: enough beside a value that it does not fit the parameters of a core function, and is passed in memory both ways
+#: Enough values that the parameters exceed a core function's limit and are passed in memory both ways.
 PADDING = (t.U8,) * 17
 
 
 def echo(type_: t.ValType, encoding: StringEncoding) -> bytes:
-    """A component whose function gives back what it is given: the pointer to it."""
+    """Return a component whose function returns its argument, by returning the pointer to it."""
     definitions = TypeDefinitions()
     ref = definitions.ref(t.Tuple((type_, *PADDING)))
     return bytes(

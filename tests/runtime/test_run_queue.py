@@ -1,4 +1,4 @@
-"""Guests that compute share one slot, and whatever else is ready goes on in between. Nothing here looks at a clock."""
+"""Guests that compute share one slot, and other ready work proceeds in between. Nothing here reads a clock."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from wasi_trio.runtime._ticker import TICK, Ticker
 
 
 class Course:
-    """What ran, in order."""
+    """A log of what ran, in order."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.ticker = Ticker(lambda: None)
 
     async def compute(self, name: str, component: str, computed: float = CPU_BOUND) -> None:
-        """A guest that computes without end."""
+        """Run a guest that computes endlessly."""
         while True:
             await run_queue().go_on(component, self.ticker, computed)
             self.steps.append(name)
 
     async def hop(self, count: int) -> None:
-        """A healthy request, which takes so many turns of the loop."""
+        """Run a healthy request that takes that many turns of the loop."""
         for _ in range(count):
             await trio.lowlevel.checkpoint()
         self.steps.append("healthy")
@@ -48,7 +48,7 @@ async def _turns(count: int) -> None:
 
 
 async def test_they_share_one_slot() -> None:
-    """However many there are, a request that takes several turns waits for one or two of their ticks."""
+    """However many guests compute, a request of several turns waits for one or two of their ticks."""
     course = Course()
     async with spinners(course, 100):
         await _turns(3 * TURNS)
@@ -66,7 +66,7 @@ async def test_each_has_its_turn() -> None:
 
 
 async def test_components_take_turns() -> None:
-    """One guest of a component is not behind a hundred of another."""
+    """The single guest of one component does not wait behind a hundred guests of another."""
     course = Course()
     async with spinners(course, 100), spinners(course, 1, "b"):
         while len(course.steps) < 50:

@@ -1,4 +1,4 @@
-"""Async functions lifted without a callback: each call has a stack of its own, and several may be under way."""
+"""Async functions lifted without a callback: each call has its own stack, and several may be in progress."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.wasi._context import WasiContext
 
-#: ``wait`` waits in the middle of core code until ``release`` is called for the same slot, and gives the code of the
-#: event it got; it holds back other calls meanwhile if it is to
+#: ``wait`` waits in the middle of core code until ``release`` is called for the same slot, and returns the code of its
+#: event. Optionally it holds back other calls meanwhile.
 WAT = """(component
   (type $f (future))
   (core module $libc (memory (export "memory") 1))
@@ -131,7 +131,7 @@ async def test_stacks_go_on_in_any_order() -> None:
 
 
 async def test_backpressure_holds_calls_back() -> None:
-    """But not synchronous ones: here such a call lets one go on that then takes the pressure off."""
+    """Backpressure does not hold back synchronous calls. Here such a call releases one that ends the backpressure."""
     async with running() as instance:
         ended = await outcomes(
             instance, ("wait", 1, False), ("wait", 0, True), ("release", 1), ("release-synchronously", 0)

@@ -1,4 +1,4 @@
-"""Accepting connections: all waiting ones in one turn, as far as there are free slots."""
+"""Accepting connections: all waiting ones in one turn, as far as slots are free."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Machine(RuleBasedStateMachine):
         #: The active requests of each instance, and the number of all its requests.
         self.has: dict[Slot, list[int]] = {}
         self.had: dict[Slot, int] = {}
-        #: The available instances. The one that has been available for longest comes first.
+        #: The available instances. The first has been available for longest.
         self.roomy: list[Slot] = []
         self.draining = False
 

@@ -234,7 +234,7 @@ async def test_running_twice(component: Path) -> None:
 async def test_running_an_invalid_component(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="No such file"):
         async with App(tmp_path / "none.wasm").running():
-            pytest.fail("there is none")
+            pytest.fail("the block was entered")
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ async def test_clients_that_leave_at_any_moment() -> None:
                 await trio.lowlevel.checkpoint()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells of an end behind what was not read")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not report an end behind unread data")
 @pytest.mark.parametrize("linger", [None, 0])
 async def test_a_client_that_leaves_with_an_unread_request(linger: int | None) -> None:
     async with ProxyHandler(guest("sleep")) as handler, serving(HandlerService(handler)) as port:
@@ -223,7 +223,7 @@ async def test_a_fast_writer_does_not_starve_other_requests() -> None:
 
 @pytest.mark.parametrize(("declared", "whole"), [(SIZE, True), (SIZE - 1, False), (SIZE + 1, False)])
 async def test_the_length_of_a_response_written_at_once_is_checked(declared: int, whole: bool) -> None:
-    """The guest writes without pausing while there is space."""
+    """The guest writes without pausing while space is left."""
     at_once = 0
 
     async def answer(exchange: Exchange) -> None:

@@ -46,7 +46,7 @@ async def test_cycles_are_collected_eventually(autojump_clock: trio.testing.Mock
         assert gc.get_stats()[2]["collections"] == full + 1
         assert node() is None
         await trio.sleep(10 * garbage.INTERVAL)
-        assert gc.get_stats()[2]["collections"] == full + 1, "there was nothing more to collect"
+        assert gc.get_stats()[2]["collections"] == full + 1, "nothing was left to collect"
         nursery.cancel_scope.cancel()
 
 
@@ -83,7 +83,7 @@ async def test_many_objects_are_garbage_if_guests_hold_little(monkeypatch: pytes
     assert collections.due(1.0)
     monkeypatch.setattr(gc, "collect", lambda: blocks.__setitem__(0, 1000))
     collections.collect(1.0)
-    assert budget.peak == budget.used + 3 * garbage.FEW * garbage.BLOCK, "memory is to be given back"
+    assert budget.peak == budget.used + 3 * garbage.FEW * garbage.BLOCK, "memory must be returned"
 
 
 def test_many_objects_cause_no_full_collection() -> None:

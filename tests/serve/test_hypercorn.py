@@ -1,4 +1,4 @@
-"""``hypercorn -c hypercorn.toml wasi_trio.asgi:app`` in a process of its own."""
+"""``hypercorn -c hypercorn.toml wasi_trio.asgi:app`` in its own process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Hypercorn:
                 self._changed.notify_all()
 
     def find(self, pattern: str, count: int = 1) -> list[str]:
-        """Return the matches of a pattern in the output, once there are this many."""
+        """Return the matches of a pattern in the output, once it has this many."""
 
         def found() -> list[str]:
             return re.findall(pattern, self.said)

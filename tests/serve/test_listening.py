@@ -37,7 +37,7 @@ def test_a_unix_socket(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
             pytest.raises(ListenError, match=f"^cannot listen on unix:{path}: Address already in use$"),
             open_listener(UnixAddress(str(path)), options),
         ):
-            pytest.fail("there were two")
+            pytest.fail("a second listener has the path")
     assert capsys.readouterr().err == f"Serving HTTP on unix:{path}\n"
     assert not path.exists()
 

@@ -15,7 +15,7 @@ from tests.guests import wat
 from tests.serve.support import engine, get, serving
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.serve.routing._orders import parse_route
+from wasi_trio.serve.routing._declarations import parse_route
 from wasi_trio.serve.routing._pools import MOST_DRAINING, Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
 from wasi_trio.serve.settings._settings import Settings
@@ -29,13 +29,13 @@ def request(path: str) -> Request:
 
 def load(loader: Loader, folder: Path, *routes: str) -> list[LoadedRoute]:
     """Load routes such as ``/a=hello``, with the names of guests."""
-    orders = []
+    declared = []
     for route in routes:
         pattern, _, name = route.partition("=")
         path = folder / f"{name}.wasm"
         path.write_bytes(wat.load(name))
-        orders.append(parse_route(f"{pattern}={path}"))
-    settings = Settings({"route": tuple(orders)})
+        declared.append(parse_route(f"{pattern}={path}"))
+    settings = Settings({"route": tuple(declared)})
     return [loader.load(version, settings) for version in read_versions(settings)]
 
 
@@ -93,7 +93,7 @@ async def test_old_versions_do_not_pile_up(tmp_path: Path, caplog: pytest.LogCap
 
 
 async def test_metrics_have_the_labels_of_routes(tmp_path: Path) -> None:
-    """There is one set for each route, whatever clients send and however often it is replaced, and none after that."""
+    """A route has one set, whatever clients send and however often it is replaced. A removed route has none."""
     metrics = Metrics()
     metrics.routed = True
     loader = Loader(engine())

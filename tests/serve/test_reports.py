@@ -32,7 +32,7 @@ class Worker:
 async def hear(totals: Totals, number: int, *pieces: bytes) -> None:
     ours, theirs = trio.testing.memory_stream_one_way_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(totals.hear, number, theirs)
+        nursery.start_soon(totals.receive, number, theirs)
         for piece in pieces:
             await ours.send_all(piece)
             await trio.testing.wait_all_tasks_blocked()

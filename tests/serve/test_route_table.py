@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wasi_trio.serve.routing._orders import RouteOrder, parse_route
+from wasi_trio.serve.routing._declarations import RouteDeclaration, parse_route
 from wasi_trio.serve.routing._patterns import Pattern, parse_pattern
 from wasi_trio.serve.routing._table import MOST_KNOWN, Ambiguous, RouteTable
 from wasi_trio.serve.settings._setting import SettingError
@@ -131,14 +131,16 @@ def test_the_cache_of_hosts_is_bounded() -> None:
 
 
 def test_routes_on_the_command_line() -> None:
-    assert parse_route("/=a.wasm") == RouteOrder(Pattern("", ""), ("a.wasm",))
-    assert parse_route("/a/=a.wasm,b.wasm") == RouteOrder(Pattern("", "/a"), ("a.wasm", "b.wasm"))
+    assert parse_route("/=a.wasm") == RouteDeclaration(Pattern("", ""), ("a.wasm",))
+    assert parse_route("/a/=a.wasm,b.wasm") == RouteDeclaration(Pattern("", "/a"), ("a.wasm", "b.wasm"))
     assert parse_route("*.A.test=a.wasm").pattern == Pattern("*.a.test", "")
-    assert parse_route("/x=a=b.wasm") == RouteOrder(Pattern("", "/x"), ("a=b.wasm",))
+    assert parse_route("/x=a=b.wasm") == RouteDeclaration(Pattern("", "/x"), ("a=b.wasm",))
 
 
 def test_a_folder_behind_a_component(tmp_path: Any) -> None:
-    assert parse_route(f"/f=auth.wasm,{tmp_path}/") == RouteOrder(Pattern("", "/f"), ("auth.wasm",), f"{tmp_path}/")
+    assert parse_route(f"/f=auth.wasm,{tmp_path}/") == RouteDeclaration(
+        Pattern("", "/f"), ("auth.wasm",), f"{tmp_path}/"
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,11 +225,11 @@ def test_errors_in_toml(route: dict[str, Any], said: str) -> None:
 
 
 def test_two_routes_for_the_same_requests() -> None:
-    with pytest.raises(SettingError, match=r"there are two routes for '/a'$"):
+    with pytest.raises(SettingError, match=r"two routes match '/a'$"):
         _ = toml({"component": "a.wasm", "prefix": "/a"}, {"component": "b.wasm", "prefix": "/%61/"}).routes
     with pytest.raises(SettingError, match="which the components without a route also answer"):
         _ = toml({"component": "a.wasm"}, component="b.wasm").routes
-    with pytest.raises(SettingError, match="two routes with the name 'x'"):
+    with pytest.raises(SettingError, match="two routes have the name 'x'"):
         _ = toml(
             {"component": "a.wasm", "prefix": "/a", "name": "x"}, {"component": "a.wasm", "prefix": "/b", "name": "x"}
         ).routes

@@ -49,7 +49,7 @@ HALF_MEGABYTE = bytes(range(256)) * 2048
 
 
 def http2() -> httpx.AsyncClient:
-    """Return a client that begins with HTTP/2, because there is no TLS for negotiation."""
+    """Return a client that begins with HTTP/2, because it cannot negotiate without TLS."""
     return httpx.AsyncClient(http1=False, http2=True, trust_env=False, timeout=30)
 
 

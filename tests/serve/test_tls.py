@@ -200,7 +200,7 @@ async def test_a_stalled_handshake_does_not_delay_shutdown(certificates: Certifi
         await trio.aclose_forcefully(stream)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(("option", "version"), [("--http2", "2"), ("--http1.1", "1.1")])
 async def test_curl(certificates: Certificates, option: str, version: str) -> None:
     features = await trio.run_process(["curl", "--version"], capture_stdout=True)
@@ -232,7 +232,7 @@ def test_unusable_certificates(certificates: Certificates, given: dict[str, str]
 
 def test_an_encrypted_key_is_refused_without_a_prompt(certificates: Certificates, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl on this machine to encrypt a key with")
+        pytest.skip("openssl is not installed")
     encrypted = str(tmp_path / "encrypted.pem")
     command = ["openssl", "pkey", "-in", certificates.key, "-aes256", "-passout", "pass:secret", "-out", encrypted]
     subprocess.run(command, check=True, capture_output=True)

@@ -1,1 +1,1 @@
-"""Runs the specification's own tests (``.wast`` scripts) against this package: see docs/spec-tests.md."""
+"""Runs the specification's own tests (``.wast`` scripts) against this package. See docs/spec-tests.md."""

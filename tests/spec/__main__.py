@@ -1,4 +1,4 @@
-"""``python -m tests.spec DIR``: run every ``.wast`` script below a directory."""
+"""``python -m tests.spec DIR`` runs every ``.wast`` script below a directory."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wasi_trio.runtime._engine import FEATURES, Engine
 @click.option("--verbose", is_flag=True, help="Show every directive that failed, not only the first of each file.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds that one file may take.")
 def main(paths: tuple[Path, ...], verbose: bool, timeout: float) -> None:
-    """Run the scripts PATHS, or all below those that are directories; exit status 1 if any failed."""
+    """Run the scripts PATHS and all below directories in PATHS. The exit status is 1 if any failed."""
     sys.exit(1 if trio.run(run, paths, verbose, timeout) else 0)
 
 
 async def run(paths: tuple[Path, ...], verbose: bool, seconds: float) -> int:
-    """Run the scripts, print a line for each and then the count; gives how many failed."""
+    """Run the scripts, print a line for each and then the count. Return the number of failed scripts."""
     passed = failed = 0
     with Engine(cache=False, features=FEATURES) as engine:
         for root, path in _scripts(paths):
@@ -36,7 +36,7 @@ async def run(paths: tuple[Path, ...], verbose: bool, seconds: float) -> int:
 
 
 def report(result: FileResult, name: str, verbose: bool) -> Iterator[str]:
-    """What to print of a file."""
+    """Yield the lines to print for a file."""
     if not result.failures:
         yield f"ok    {name} ({result.directives} directives)"
         return
@@ -49,7 +49,7 @@ def report(result: FileResult, name: str, verbose: bool) -> Iterator[str]:
 
 
 def _scripts(paths: tuple[Path, ...]) -> Iterator[tuple[Path, Path]]:
-    """Each script once, with what its name is shown relative to."""
+    """Yield each script once, with the folder to which its shown name is relative."""
     for path in paths:
         if path.is_dir():
             for found in sorted(path.rglob("*.wast")):

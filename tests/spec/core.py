@@ -1,4 +1,4 @@
-"""Core modules in scripts. They are no part of wasi_trio, which runs components: wasmtime runs them."""
+"""Core modules in scripts. wasi_trio runs components, so wasmtime runs these."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import wasmtime
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.runtime._engine import Engine
 
-#: epochs until a core module is taken to be spinning: without end
+#: Epochs until a core module traps: practically never.
 _NEVER = 1 << 60
 
 
 class CoreModules:
-    """The core modules and instances of one script. Raises the errors that wasi_trio has for components."""
+    """The core modules and instances of one script. Raises the same errors as wasi_trio does for components."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -22,11 +22,11 @@ class CoreModules:
         self.linker.allow_shadowing = True
 
     def compile(self, code: bytes) -> wasmtime.Module:
-        """Raises MalformedComponent."""
+        """Compile a module. Raises MalformedComponent."""
         return self.engine.compile(code)
 
     def instantiate(self, module: wasmtime.Module) -> wasmtime.Instance:
-        """Raises LinkError, or Trap from the start function."""
+        """Instantiate a module. Raises LinkError, or Trap from the start function."""
         try:
             return self.linker.instantiate(self.store, module)
         except wasmtime.Trap as trap:
@@ -35,11 +35,11 @@ class CoreModules:
             raise LinkError(str(error)) from None
 
     def register(self, name: str, instance: wasmtime.Instance) -> None:
-        """Let later modules import what the instance exports under a name."""
+        """Let later modules import the instance's exports under a name."""
         self.linker.define_instance(self.store, name, instance)
 
     def invoke(self, instance: wasmtime.Instance, function: str, arguments: list[int | float]) -> list[object]:
-        """Call an exported function; raises Trap, or LinkError if there is none."""
+        """Call an exported function. Raises Trap, or LinkError if it does not exist."""
         func = instance.exports(self.store).get(function)
         if not isinstance(func, wasmtime.Func):
             raise LinkError(f"the module does not export a function {function}")
@@ -50,7 +50,7 @@ class CoreModules:
         return [] if results is None else list(results) if isinstance(results, (list, tuple)) else [results]
 
     def get(self, instance: wasmtime.Instance, name: str) -> object:
-        """The value of an exported global; raises LinkError if there is none."""
+        """Return the value of an exported global. Raises LinkError if it does not exist."""
         found = instance.exports(self.store).get(name)
         if not isinstance(found, wasmtime.Global):
             raise LinkError(f"the module does not export a global {name}")

@@ -1,4 +1,4 @@
-"""Runs a script's directives one after the other and says of each whether it held."""
+"""Runs a script's directives in order and reports whether each held."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from wasi_trio.wasi._context import WasiContext
 
 
 class Failed(Exception):
-    """A directive did not hold; says why."""
+    """A directive did not hold. The message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A directive that did not hold, at a line of its file."""
+    """A directive that did not hold, with its line."""
 
     line: int
     keyword: str
@@ -39,7 +39,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """How a file fared: every failure in order, and how many directives it has."""
+    """The result of a file: all failures in order, and the number of directives."""
 
     path: Path
     failures: tuple[Failure, ...]
@@ -47,9 +47,9 @@ class FileResult:
 
 
 async def run_file(engine: Engine, path: Path, seconds: float) -> FileResult:
-    """Run a script from a file, to its end even if some directives fail, or until it took so many seconds.
+    """Run the script in a file for at most ``seconds``. Continue after failed directives.
 
-    Never raises because of what the file holds.
+    The content of the file never causes an exception.
     """
     try:
         steps = s.parse(await trio.Path(path).read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ async def run_file(engine: Engine, path: Path, seconds: float) -> FileResult:
         line = error.line if isinstance(error, ScriptError) else 1
         return FileResult(path, (Failure(line, "script", str(error)),), 0)
     failures = []
-    with contextlib.ExitStack() as after:  # instances are closed once nothing runs them any more
+    with contextlib.ExitStack() as after:  # closes instances after everything that runs them
         async with trio.open_nursery() as nursery:
             runner = Runner(engine, nursery)
             after.callback(runner.close)
@@ -76,7 +76,7 @@ async def run_file(engine: Engine, path: Path, seconds: float) -> FileResult:
 
 
 async def _reason(runner: Runner, step: s.Step) -> str | None:
-    """Why a directive failed, None if it held."""
+    """Return the reason why a directive failed, or None if it held."""
     try:
         await runner.run(step.directive)
     except Failed as failed:
@@ -85,7 +85,7 @@ async def _reason(runner: Runner, step: s.Step) -> str | None:
         return f"line {error.line}: {error}"
     except ComponentError as error:
         return _describe(error)
-    except Exception as error:  # a bug of ours is one file's failure, not the end of the run
+    except Exception as error:  # a bug of wasi_trio fails one file and must not end the run
         return f"internal error: {type(error).__name__}: {error}"
     return None
 
@@ -111,13 +111,13 @@ class Runner:
         self.core.close()
 
     async def run(self, directive: s.Directive) -> None:
-        """Carry out a directive; raises Failed, or what went wrong where nothing should."""
+        """Execute a directive. Raises Failed, or the error of an operation that should succeed."""
         match directive:
             case s.Define(binary):
                 try:
                     definition: Component | wasmtime.Module | LinkError = self._compile(binary)
                 except LinkError as error:
-                    definition = error  # valid, though no host could instantiate it
+                    definition = error  # valid, although no host could instantiate it
                 self._definitions[None] = self._definitions[binary.name] = definition
             case s.Register(name, instance):
                 found = self._instance(instance)
@@ -142,7 +142,7 @@ class Runner:
         return Component.compile(self.engine, data) if binary.component else self.core.compile(data)
 
     async def _instantiate(self, definition: Component | wasmtime.Module, *names: str | None) -> None:
-        """Make the latest instance, called ``names`` besides."""
+        """Create the latest instance, which also gets ``names``."""
         if isinstance(definition, Component):
             context = WasiContext(nursery=self.nursery)
             instance: Any = await Instance.instantiate(definition.link(Imports()), context)
@@ -163,9 +163,9 @@ class Runner:
     # ---- running -------------------------------------------------------------------------------------------
 
     async def _execute(self, action: s.Execute) -> tuple[Any, Any]:
-        """Carry out an action. Gives a function's result, and its type for a component's function."""
+        """Execute an action. Return a function's result, and the result's type for a component's function."""
         if isinstance(action, s.Instantiate | s.InstantiateDefinition):
-            self._instances.pop(None, None)  # should it fail, nothing after it is to run in the instance before
+            self._instances.pop(None, None)  # after a failure, later actions must not run in the previous instance
         match action:
             case s.Instantiate(binary):
                 await self._instantiate(self._compile(binary), binary.name)
@@ -231,10 +231,10 @@ class Runner:
             raise Failed(f"linked, expected {message!r}")
 
     def _assert_refused(self, binary: s.Binary, message: str) -> None:
-        """``binary`` must be refused, and the fault found in it be the one that the script names.
+        """Check that ``binary`` is refused because of the fault that the script names.
 
-        To say that something is not supported is not to find a fault. Where our decoder has words of its own for what
-        is wrong, wasmtime's for the same bytes tell whether it is the fault that was meant.
+        An error about an unsupported feature does not count. If our decoder has its own message for a fault, wasmtime's
+        message for the same bytes tells whether the fault is the expected one.
         """
         try:
             self._compile(binary)
@@ -247,7 +247,7 @@ class Runner:
         raise Failed(f"accepted, expected {message!r}")
 
     def _agrees(self, binary: s.Binary, message: str) -> bool:
-        """Whether wasmtime finds this fault in the bytes of a component."""
+        """Return whether wasmtime finds this fault in the bytes of a component."""
         if not binary.component:
             return False
         try:
@@ -260,7 +260,7 @@ class Runner:
 
 
 def assemble(binary: s.Binary) -> bytes:
-    """The bytes of a module or component; MalformedComponent says what is wrong with its text."""
+    """Return the bytes of a module or component. Raises MalformedComponent with the fault in its text."""
     if binary.assembled:
         return binary.code
     try:
@@ -270,5 +270,5 @@ def assemble(binary: s.Binary) -> bytes:
 
 
 def one_line(error: wasmtime.WasmtimeError) -> str:
-    """What is wrong, without the drawing of where in the text it is."""
+    """Return the message without its excerpt of the text."""
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip()[:1] not in "-|0123456789")

@@ -1,4 +1,4 @@
-"""Scripts: what each form at the top level asks for ("script" in the WebAssembly reference interpreter's README)."""
+"""Scripts: the meaning of each top-level form ("script" in the WebAssembly reference interpreter's README)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.spec.sexpr import Form, Node, ScriptError, String, Word, read
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A module or component: its text, still to be assembled, or (``assembled``) its bytes."""
+    """A module or component: text to be assembled, or (``assembled``) bytes."""
 
     component: bool
     name: str | None
@@ -20,7 +20,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Define:
-    """``(component definition $name ...)``: check and keep it, to be instantiated later."""
+    """``(component definition $name ...)``: check it and keep it for later instantiation."""
 
     binary: Binary
 
@@ -34,7 +34,7 @@ class Instantiate:
 
 @dataclass(frozen=True, slots=True)
 class InstantiateDefinition:
-    """``(component instance $name $definition)``; None is the latest definition."""
+    """``(component instance $name $definition)``. None is the latest definition."""
 
     name: str | None
     definition: str | None
@@ -42,7 +42,7 @@ class InstantiateDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """``(register "name" $instance)``: what later modules import under this name."""
+    """``(register "name" $instance)``: the name under which later modules import its exports."""
 
     name: str
     instance: str | None
@@ -50,7 +50,7 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """``(invoke $instance "function" argument*)``; None is the latest instance."""
+    """``(invoke $instance "function" argument*)``. None is the latest instance."""
 
     instance: str | None
     function: str
@@ -59,7 +59,7 @@ class Invoke:
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """``(get $instance "global")``, of a core module."""
+    """``(get $instance "global")`` of a core module."""
 
     instance: str | None
     name: str
@@ -70,7 +70,7 @@ Execute: TypeAlias = Invoke | Get | Instantiate | InstantiateDefinition
 
 @dataclass(frozen=True, slots=True)
 class AssertReturn:
-    """``action`` must end with these results."""
+    """``action`` must return these results."""
 
     action: Execute
     results: tuple[Form, ...]
@@ -78,7 +78,7 @@ class AssertReturn:
 
 @dataclass(frozen=True, slots=True)
 class AssertTrap:
-    """Running ``action`` must trap (``assert_exhaustion``: by running out of stack)."""
+    """``action`` must trap. For ``assert_exhaustion`` the reason must be stack exhaustion."""
 
     action: Execute
     message: str
@@ -86,7 +86,7 @@ class AssertTrap:
 
 @dataclass(frozen=True, slots=True)
 class AssertRefused:
-    """``assert_invalid``, ``assert_malformed``: checking ``binary`` must find what ``message`` says."""
+    """``assert_invalid`` and ``assert_malformed``: checking ``binary`` must find the fault in ``message``."""
 
     binary: Binary
     message: str
@@ -94,7 +94,7 @@ class AssertRefused:
 
 @dataclass(frozen=True, slots=True)
 class AssertUnlinkable:
-    """Instantiating ``binary`` must fail over its imports."""
+    """Instantiating ``binary`` must fail because of its imports."""
 
     binary: Binary
     message: str
@@ -115,7 +115,7 @@ Directive: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A directive and how the script spells its head, at a line."""
+    """A directive with the name in the script and the line."""
 
     line: int
     keyword: str
@@ -123,7 +123,7 @@ class Step:
 
 
 def parse(source: str) -> list[Step]:
-    """The directives of a script; raises ScriptError."""
+    """Return the directives of a script. Raises ScriptError."""
     steps = []
     for node in read(source):
         if not isinstance(node, Form):
@@ -184,7 +184,7 @@ def _invoke(form: Form) -> Invoke:
 
 
 def _binary(source: str, form: Form) -> Binary:
-    """A module or component: everything after the script's own words is left as it is, for the assembler."""
+    """Return a module or component. Text after the script's own words is passed to the assembler unchanged."""
     if form.head not in ("component", "module"):
         raise ScriptError(form.line, f"a component or module is expected, not ({form.head} ...)")
     rest = list(form.items[1:])

@@ -1,4 +1,4 @@
-"""The parentheses, strings and words of a script, each with where it stands."""
+"""The parentheses, strings and words of a script, with their positions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 
 class ScriptError(Exception):
-    """The script itself is broken, or uses something that this runner does not know."""
+    """The script is malformed, or uses a form that this runner does not support."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class String:
-    """A string literal: the bytes it stands for."""
+    """A string literal, as bytes."""
 
     value: bytes
     line: int
@@ -37,7 +37,7 @@ class String:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Something in parentheses; ``source[start:end]`` includes them."""
+    """A form in parentheses, which ``source[start:end]`` includes."""
 
     items: tuple[Node, ...]
     line: int
@@ -46,7 +46,7 @@ class Form:
 
     @property
     def head(self) -> str:
-        """The form's first word, "" if it has none."""
+        """The form's first word, or "" if it has none."""
         first = self.items[0] if self.items else None
         return first.text if isinstance(first, Word) else ""
 
@@ -70,7 +70,7 @@ _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
 
 
 def read(source: str) -> list[Node]:
-    """Everything at the top level of a script; raises ScriptError."""
+    """Return all top-level nodes of a script. Raises ScriptError."""
     top: list[Node] = []
     stack: list[tuple[int, int, list[Node]]] = []
     current = top

@@ -1,4 +1,4 @@
-"""The runner of the specification's tests, tried on scripts of our own: some that hold and some that must not."""
+"""Tests of the runner for the specification's tests, with our own scripts: some must hold and some must fail."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_scripts_that_hold(engine: Engine, path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(SELF.glob("fail/*.wast")), ids=lambda path: path.stem)
 async def test_scripts_that_do_not(engine: Engine, path: Path) -> None:
-    """The first line of each says where it fails and how."""
+    """The first line of each script states the expected position and message of the failure."""
     expected = _EXPECTED.match(await trio.Path(path).read_text())
     assert expected is not None
     result = await run_file(engine, path, seconds=0.5 if path.stem == "endless" else 60)

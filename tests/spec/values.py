@@ -1,4 +1,4 @@
-"""Constants in scripts: component values by their type, core values by their own name, and what equals what."""
+"""Constants in scripts: component values by type, core values by name, and their equality."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTEGERS = {"s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64"}
 
 
 def component_value(constant: Form, type_: t.ValType) -> Any:
-    """The Python value, as wasi_trio takes and gives it, of a constant such as ``(list.const (u8.const 1))``."""
+    """Return wasi_trio's Python value for a constant such as ``(list.const (u8.const 1))``."""
     return _value(constant, constant.items, type_)
 
 
@@ -72,7 +72,7 @@ def _primitive(at: Form, name: str, literal: Node) -> Any:
 
 
 def _record(at: Form, items: tuple[Node, ...], fields: tuple[tuple[str, t.ValType], ...]) -> Any:
-    """``(field "name" u32.const 1)`` for each, in the type's order; the value has no parentheses of its own."""
+    """Return a record with ``(field "name" u32.const 1)`` for each field, in the type's order."""
     values = []
     for form, (name, type_) in zip(_forms(at, items), fields, strict=True):
         if form.head != "field" or _string(form, form.items[1:2]) != name:
@@ -105,7 +105,7 @@ def _string(at: Form, items: tuple[Node, ...]) -> str:
 
 
 def integer(literal: Word) -> int:
-    """An integer literal: decimal or ``0x``, with a sign or without."""
+    """Return an integer from a literal: decimal or ``0x``, with or without a sign."""
     try:
         return int(literal.text.replace("_", ""), 0)
     except ValueError:
@@ -113,7 +113,7 @@ def integer(literal: Word) -> int:
 
 
 def floating(literal: Word, name: str) -> float:
-    """A floating-point literal, rounded to the type; any NaN is the canonical one, as it is to a component."""
+    """Return a float from a literal, rounded to the type. Any NaN becomes the canonical one, as in components."""
     text = literal.text.replace("_", "")
     try:
         if "nan" in text:
@@ -127,7 +127,7 @@ def floating(literal: Word, name: str) -> float:
 
 
 def core_value(constant: Form) -> int | float:
-    """The value of a core constant, such as ``(i32.const -1)``; integers are signed, as wasmtime gives them."""
+    """Return the value of a core constant such as ``(i32.const -1)``. Integers are signed, as in wasmtime."""
     match constant.items:
         case (Word("i32.const" | "i64.const" as head), Word() as literal):
             bits = int(head[1:3])
@@ -139,7 +139,7 @@ def core_value(constant: Form) -> int | float:
 
 
 def same(expected: Any, actual: Any) -> bool:
-    """Whether two values are the same component value: zeros have signs, and any NaN is any other."""
+    """Return whether two component values are the same. Zeros have signs, and all NaNs are equal."""
     match expected:
         case float():
             if not isinstance(actual, float):

@@ -1,12 +1,12 @@
-"""Whether a message says what a script expects: it has to contain it, as with the runner the scripts were made for."""
+"""Compares messages with the text that scripts expect. As in the scripts' own runner, they must contain the text."""
 
 from __future__ import annotations
 
-#: what that runner's engine puts before the reason of a trap
+#: The prefix of the reason of a trap in that runner's engine.
 _PREFIX = "wasm trap: "
 
-#: Its engine words some faults in one way where the host called and in another where a component did. There is one
-#: piece of code and one wording for both here: what a script expects, and what is said instead.
+#: That engine uses two wordings for some faults: one for calls by the host and one for calls by a component. wasi_trio
+#: has one wording for both. The keys are the expected texts, and the values are wasi_trio's.
 _SAME = {
     "list content out-of-bounds": "realloc return: beyond end of memory",
     "string content out-of-bounds": "string pointer/length out of bounds of memory",
@@ -15,6 +15,6 @@ _SAME = {
 
 
 def says(message: str, expected: str) -> bool:
-    """Whether ``message`` reports the fault that a script calls ``expected``."""
+    """Return whether ``message`` reports the fault that a script expects."""
     expected = expected.removeprefix(_PREFIX)
     return expected in message or (expected in _SAME and _SAME[expected] in message)

@@ -148,8 +148,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_no_entry(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not of the form|no protocol"):
+def test_invalid_entries(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not of the form|unknown protocol"):
         parse_entry(text)
 
 
@@ -199,7 +199,7 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_an_address_that_is_not_public(address: str) -> None:
+def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
     for entries in (["*"], ["0.0.0.0/0", "::/0"], ["example.test"]):
         blocking = replace(Outbound.parse(entries), block_private=True)
@@ -208,14 +208,14 @@ def test_an_address_that_is_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_an_address_that_is_public(address: str) -> None:
+def test_public_addresses(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
     for entries in (["*"], ["0.0.0.0/0", "::/0"], ["example.test"]):
         blocking = replace(Outbound.parse(entries), block_private=True)
         assert blocking.admits_connection("http", "example.test", address, 80)
 
 
-def test_what_is_private_and_on_the_list_as_an_address() -> None:
+def test_listed_private_addresses() -> None:
     listed = replace(Outbound.parse(["10.0.0.0/8", "127.0.0.1:5432", "self"]), block_private=True)
     listed = listed.with_own([("0.0.0.0", 8080)])
     assert listed.admits_address("tcp", "10.1.2.3", 80)

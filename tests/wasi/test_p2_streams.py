@@ -64,7 +64,7 @@ def failure(outcome: object) -> BaseException:
 # ---- input
 
 
-def test_reads_what_is_there_then_says_closed() -> None:
+def test_reads_return_data_and_then_closed() -> None:
     stream = SourceStream(BytesSource(b"hello world"))
     assert stream.read(5) == Ok(b"hello")
     assert stream.read(0) == Ok(b"")
@@ -276,7 +276,7 @@ async def test_room_comes_back_as_the_other_side_reads(pipe: tuple[int, int]) ->
     assert stream.check_write() == Ok(ROOM)
 
 
-async def test_splice_moves_no_more_than_asked_permitted_or_there() -> None:
+async def test_splice_is_limited_by_request_permit_and_data() -> None:
     sink = CapturedOutput(limit=5)
     out = SinkStream(sink)
     source = SourceStream(BytesSource(b"abcdefgh"))

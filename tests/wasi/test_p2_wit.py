@@ -60,7 +60,7 @@ def test_every_function_is_there(name: str, function: str) -> None:
 
 
 @pytest.mark.parametrize("name", INTERFACES)
-def test_nothing_else_is_there(name: str) -> None:
+def test_no_additional_names(name: str) -> None:
     """An additional public name would be misspelt."""
     interface = DESCRIBED[name]
     own = {

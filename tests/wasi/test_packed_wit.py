@@ -16,7 +16,7 @@ def test_it_is_in_step_with_the_texts() -> None:
     assert kept == packed_text(), "run `python -m wasi_trio.wasi.wit`"
 
 
-def test_what_is_unpacked_is_what_was_packed() -> None:
+def test_unpacking_reverses_packing() -> None:
     assert pack(host_wit()) == pack(unpack(json.loads(packed_text()))) == pack(extended_wit(()))
 
 

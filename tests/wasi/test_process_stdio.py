@@ -132,7 +132,7 @@ def test_output_with_room_is_written_at_once(pipe: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-async def test_output_without_room_is_written_in_order_and_stops_nobody(pipe: tuple[int, int], blocking: bool) -> None:
+async def test_output_without_room_is_written_in_order_without_blocking(pipe: tuple[int, int], blocking: bool) -> None:
     reader, writer = pipe
     size = fill(writer)
     os.set_blocking(writer, blocking)
@@ -184,7 +184,7 @@ async def test_a_reader_that_goes_during_the_write() -> None:
         os.close(writer)
 
 
-def test_what_is_a_terminal(pipe: tuple[int, int]) -> None:
+def test_terminal_detection(pipe: tuple[int, int]) -> None:
     ours, theirs = pty.openpty()
     try:
         assert ProcessStdin(theirs).is_terminal

@@ -44,7 +44,7 @@ async def test_others_are_refused(version: str) -> None:
             raise AssertionError("it cannot be run")
 
 
-async def test_what_a_later_release_adds_is_what_is_missing() -> None:
+async def test_additions_of_later_releases_are_missing() -> None:
     """Only the addition is reported, because the host implements the rest of its interface."""
     text = """(component
       (import "wasi:random/random@0.3.1" (instance $random
@@ -76,7 +76,7 @@ class Seven:
 
 
 @pytest.mark.parametrize("version", ["0.2.12", "0.3.0", "0.3.1"])
-async def test_an_import_may_say_what_it_implements(version: str) -> None:
+async def test_an_import_may_name_its_interface(version: str) -> None:
     """That interface satisfies it, unless the host has an implementation for its own name."""
     data = bytes(wasmtime.wat2wasm(IMPLEMENTS.format(version=version, type="u64")))
     with open_engine() as engine:
@@ -90,7 +90,7 @@ async def test_an_import_may_say_what_it_implements(version: str) -> None:
         instance.close()
 
 
-def test_it_has_the_types_of_what_it_implements() -> None:
+def test_it_has_the_types_of_the_implemented_interface() -> None:
     data = bytes(wasmtime.wat2wasm(IMPLEMENTS.format(version="0.3.1", type="u32")))
     with open_engine() as engine, pytest.raises(LinkError) as caught:
         link_wasi(compile_component(engine, data, "it"))
@@ -98,7 +98,7 @@ def test_it_has_the_types_of_what_it_implements() -> None:
     assert named == ["primary get-random-u64", "secondary get-random-u64"]
 
 
-def test_what_it_implements_may_be_missing() -> None:
+def test_the_implemented_interface_may_be_missing() -> None:
     data = bytes(wasmtime.wat2wasm(IMPLEMENTS.format(version="0.4.0", type="u64")))
     with open_engine() as engine, pytest.raises(LinkError, match="primary, secondary"):
         link_wasi(compile_component(engine, data, "it"))

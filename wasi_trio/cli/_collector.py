@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def lasting() -> Iterator[None]:
+def excluded_from_collection() -> Iterator[None]:
     """Exclude the objects created in this block from garbage collection, now and later. For imports."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -25,6 +25,6 @@ def lasting() -> Iterator[None]:
             gc.enable()
 
 
-def leave_to_system() -> None:
+def skip_final_collection() -> None:
     """Skip garbage collection at the end of the process, when the system reclaims all memory anyway."""
     gc.freeze()

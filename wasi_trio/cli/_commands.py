@@ -12,7 +12,7 @@ import click
 
 from wasi_trio._texts import MOST, shown
 from wasi_trio.cli import _tools as tools
-from wasi_trio.cli._collector import lasting, leave_to_system
+from wasi_trio.cli._collector import excluded_from_collection, skip_final_collection
 from wasi_trio.cli._help import add_help
 from wasi_trio.cli._options import (
     engine_options,
@@ -106,8 +106,7 @@ def serve(components: tuple[str, ...], hypercorn_config: str | None, **options: 
     configuration file. The command line overrides the environment, which overrides the file.
     """
     # Imported here because this loads hypercorn, which --help does not need.
-    # Here, because this takes in hypercorn, which --help has no need of.
-    with lasting():
+    with excluded_from_collection():
         from wasi_trio.serve._command import CommandError, run_server
 
     given = given_settings(options, (setting for setting in SETTINGS if setting.name != "component"))
@@ -160,7 +159,7 @@ def run(
     """Run COMPONENT, a file with the world wasi:cli/command. All arguments after it are ARGS for the component."""
     if any(entry.own for entry in allow_outbound):
         raise click.UsageError("--allow-outbound: 'self' means the address of a server, and run has none")
-    with lasting():
+    with excluded_from_collection():
         from wasi_trio.cli._run import run_command
         from wasi_trio.wasi._loading import LoadError
         from wasi_trio.wasi.sockets._context import NetworkOptions
@@ -202,5 +201,5 @@ def main() -> NoReturn:
         _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    leave_to_system()
+    skip_final_collection()
     sys.exit(code if isinstance(code, int) else 0)

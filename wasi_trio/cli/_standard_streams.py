@@ -12,8 +12,7 @@ def open_standard_streams() -> None:
     """Open the null device on closed descriptors among 0 to 2.
 
     Call this before anything else is opened: a file or a socket with such a number would be taken for a standard
-    stream.
-    Child processes inherit these descriptors.
+    stream. Child processes inherit these descriptors.
     """
     for number, (name, mode) in enumerate(_MODES.items()):
         try:

@@ -180,7 +180,7 @@ def profile(profiles: tuple[str, ...], output: str | None) -> None:
 @click.command(short_help="Print a shell script that completes commands and options.")
 @click.argument("shell", required=False, type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str | None) -> None:
-    """Print a script that completes the command wasi-trio in SHELL. The default is the shell in $SHELL."""
+    """Print a script that completes the command wasi-trio in a shell. The default is the shell in $SHELL."""
     from click.shell_completion import get_completion_class
 
     name = shell or os.path.basename(os.environ.get("SHELL", ""))

@@ -41,14 +41,14 @@ _START, _ELEMENT, _CODE, _DATA, _DATA_COUNT = 8, 9, 10, 11, 12
 _KNOWN_SECTIONS = frozenset(range(13))
 _FUNCTION_NAMES = 1
 
-#: the kinds of imports and exports, by their codes
+#: The kinds of imports and exports, by their codes.
 _KINDS = (Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL)
 _FUNC, _TAB, _MEM, _GLOB = range(4)
 
-#: the merged module's one import module
+#: The merged module's only import module.
 _OUTSIDE = "outside"
 
-#: numbers, vectors, and references to functions or to the host's objects
+#: Numbers, vectors, and references to functions or to the host's objects.
 _VALUE_TYPES = frozenset((0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F))
 _REFERENCE_TYPES = frozenset((0x70, 0x6F))
 
@@ -61,7 +61,7 @@ class _Unmergeable(Exception):
 
 _PLAIN_VALUE = rb"[\x6f\x70\x7b-\x7f]"
 _MEMARG = ALIGNMENT + LEB64
-#: instructions that are the same in a merged module
+#: Instructions that are the same in a merged module.
 _KEPT = (
     rb"[\x0c\x0d\x20-\x22\x41]" + LEB,
     rb"[\x00\x01\x05\x0b\x0f\x1a\x1b\x45-\xc4\xd1]",
@@ -78,7 +78,7 @@ _KEPT = (
     rb"\xfc" + codes(0x0B) + rb"\x00",
     *vectors(_MEMARG),
 )
-#: instructions that name something by an index
+#: Instructions that refer to an item by index.
 _INDEXED = (
     rb"[\x10\x12\xd2\x23-\x26]" + LEB,
     rb"[\x11\x13]" + LEB + LEB,
@@ -87,14 +87,14 @@ _INDEXED = (
     rb"\xfc" + codes(0x09, 0x0D, (0x0F, 0x11)) + LEB,
     rb"\xfc" + codes(0x0C, 0x0E) + LEB + LEB,
 )
-#: Some hundred instructions that stay, and one that changes. See ``_bulk`` for why the repetition is bounded.
+#: Matches at most 500 instructions that stay, and one that changes. See ``_bulk`` for why the repetition is bounded.
 _RUN = Pattern(rb"(?:" + rb"|".join(_KEPT) + rb"){0,500}(" + rb"|".join(_INDEXED) + rb")?")
 _BR_TABLE = 0x0E
 _REF_FUNC = 0xD2
 
 
 class _Instructions(dict[bytes, bytes]):
-    """Of one module: instructions that name an index, and the same instructions in the merged module."""
+    """Maps a module's instructions with an index to the same instructions in the merged module."""
 
     def __init__(self, module: _Module, referenced: set[int]) -> None:
         self._module = module
@@ -139,7 +139,7 @@ class _Instructions(dict[bytes, bytes]):
 
 
 def _signed(value: int) -> bytes:
-    """A non-negative number as a signed LEB128, as in block types."""
+    """Return a non-negative number as a signed LEB128, as in block types."""
     out = bytearray()
     while value > 0x3F:
         out.append(value & 0x7F | 0x80)
@@ -149,7 +149,7 @@ def _signed(value: int) -> bytes:
 
 
 def _body(content: bytes, at: int, end: int, known: _Instructions) -> bytes:
-    """The body of a function in the merged module."""
+    """Return the body of a function in the merged module."""
     out: list[bytes] = []
     start = at
     groups, at = _number(content, at)
@@ -210,7 +210,7 @@ def _signed_number(data: bytes, at: int, bits: int) -> tuple[int, int]:
 
 
 def _encoded(value: int, bits: int) -> bytes:
-    """A constant of so many bits as an instruction."""
+    """Return a constant of ``bits`` bits as an instruction."""
     value &= (1 << bits) - 1
     if value >> bits - 1:
         value -= 1 << bits
@@ -223,14 +223,14 @@ def _encoded(value: int, bits: int) -> bytes:
 
 
 def _constant(reader: Reader, module: _Module, merged: _Merged) -> bytes:
-    """Read a constant expression; the same for the merged module, without its end.
+    """Read a constant expression. Return the same expression for the merged module, without its end.
 
-    The value of another module's constant global stands in its place, and arithmetic on such values is done here, so
-    that the positions of segments are plain numbers wherever they can be: wasmtime prepares memories and tables from
-    segments at known positions.
+    The value of another module's constant global replaces the reference, and arithmetic on such values is done here. So
+    the positions of segments are plain numbers if possible, because wasmtime prepares memories and tables from segments
+    at known positions.
     """
     parts: list[bytes] = []
-    #: the value of each part that is a number
+    #: The value of each part that is a number.
     numbers: list[tuple[int, int] | None] = []
     data = reader.data
     while True:
@@ -279,7 +279,7 @@ def _constant(reader: Reader, module: _Module, merged: _Merged) -> bytes:
 
 
 def _only(expression: bytes) -> bytes:
-    """The first instruction of an expression that begins with a constant number."""
+    """Return the first instruction of an expression that begins with a constant number."""
     return expression[: _signed_number(expression, 1, 64)[1]]
 
 
@@ -291,7 +291,7 @@ class _Module:
     """A module of a group.
 
     ``maps`` has, for each kind of item, the merged module's index for each index of the module's own. ``types``,
-    ``elements`` and ``data`` are what has to be added to the module's own indices of these.
+    ``elements`` and ``data`` are the offsets to add to the module's own indices of these.
     """
 
     step: InstantiateModule
@@ -303,7 +303,7 @@ class _Module:
     data: int = 0
 
     def reader(self, identifier: int) -> Reader | None:
-        """A reader of a section's content, None if there is no such section."""
+        """Return a reader of a section's content, or None if the module lacks the section."""
         content = self.content(identifier)
         return None if content is None else Reader(content)
 
@@ -328,9 +328,9 @@ class _Merged:
     start: int | None = None
     names: dict[int, bytes] = field(default_factory=dict)
     module_name: str = ""
-    #: for each global its value as a constant expression, None for a variable
+    #: The value of each global as a constant expression, or None for a variable.
     values: list[bytes | None] = field(default_factory=list)
-    #: functions of which a reference is taken
+    #: The functions to which a reference is taken.
     referenced: set[int] = field(default_factory=set)
 
     def code(self) -> bytes:
@@ -364,12 +364,12 @@ def _vector(identifier: int, entries: Sequence[bytes]) -> bytes:
 
 # ---- groups ----------------------------------------------------------------------------------------------
 
-#: where the exports of an original core instance are: the slot of the merged one, and what precedes their names
+#: The location of an original core instance's exports: the slot of the merged one, and the prefix of their names.
 Places = Mapping[int, tuple[int, str]]
 
 
 def groups(plan: Plan) -> list[list[InstantiateModule]]:
-    """The steps of a plan whose modules can be merged, in groups of at least two."""
+    """Return the steps of a plan whose modules can be merged, in groups of at least two."""
     uses = Counter(step.module for step in plan.steps)
     found: list[list[InstantiateModule]] = []
     group: list[InstantiateModule] = []
@@ -398,17 +398,17 @@ def groups(plan: Plan) -> list[list[InstantiateModule]]:
 
 
 def places(found: Iterable[Sequence[InstantiateModule]]) -> Places:
-    """Where the exports of the core instances in these groups will be."""
+    """Return the future locations of the exports of the core instances in these groups."""
     return {step.slot: (group[0].slot, f"{step.slot}:") for group in found for step in group}
 
 
 @dataclass(frozen=True, slots=True)
 class _Traits:
-    """What decides whether a module may join a group."""
+    """The properties that decide whether a module may join a group."""
 
     starts: bool
     memories: int
-    #: the memories that it imports
+    #: The memories that it imports.
     imported: frozenset[CoreItem]
 
     def outside(self, group: Sequence[InstantiateModule]) -> set[CoreItem]:
@@ -417,7 +417,7 @@ class _Traits:
 
 
 def _traits(plan: Plan, step: InstantiateModule) -> _Traits | None:
-    """What matters of a module; None if it cannot be merged, as far as can be told without its code."""
+    """Return the properties of a module, or None if it cannot be merged, as far as known without its code."""
     starts = False
     memories = 0
     imported: set[CoreItem] = set()
@@ -444,7 +444,7 @@ def _traits(plan: Plan, step: InstantiateModule) -> _Traits | None:
 
 
 def _described(reader: Reader) -> tuple[int, bytes]:
-    """The kind of an import, and the bytes that describe its type."""
+    """Return the kind of an import, and the bytes that describe its type."""
     kind = reader.byte("kind of an import")
     start = reader.position
     if kind == _FUNC:
@@ -468,9 +468,9 @@ def _described(reader: Reader) -> tuple[int, bytes]:
 
 
 def merge(plan: Plan, found: Sequence[Sequence[InstantiateModule]]) -> bool:
-    """Replace each group's steps by one with the merged module; whether that was possible.
+    """Replace each group's steps by one with the merged module. Return whether that was possible.
 
-    ``plan`` was made with the ``places`` of these groups. All of their modules are valid.
+    ``plan`` must have been made with the ``places`` of these groups. All of their modules must be valid.
     """
     merged: dict[int, InstantiateModule] = {}
     modules = list(plan.modules)
@@ -487,7 +487,7 @@ def merge(plan: Plan, found: Sequence[Sequence[InstantiateModule]]) -> bool:
         return False
     gone = {step.slot for group in found for step in group[1:]}
     plan.steps[:] = [merged.get(step.slot, step) for step in plan.steps if step.slot not in gone]
-    # What was merged is compiled as part of another.
+    # A merged module's parts are compiled only as parts of it.
     kept = {step.module: number for number, step in enumerate({step.module: step for step in plan.steps}.values())}
     plan.modules[:] = [modules[module] for module in kept]
     plan.steps[:] = [InstantiateModule(s.slot, s.part, kept[s.module], s.args) for s in plan.steps]
@@ -497,7 +497,7 @@ def merge(plan: Plan, found: Sequence[Sequence[InstantiateModule]]) -> bool:
 def _merge(
     group: Sequence[InstantiateModule], codes: Sequence[memoryview]
 ) -> tuple[bytes, list[tuple[Sort, CoreItem]]]:
-    """A group's merged module, and what it imports, in order."""
+    """Return a group's merged module and its imports, in order."""
     merged = _Merged()
     modules = [_Module(step, sections(codes[step.module][len(_PREAMBLE) :])) for step in group]
     merged.module_name = _module_name(max(modules, key=lambda module: len(codes[module.step.module])))
@@ -518,7 +518,7 @@ def _number_items(modules: Sequence[_Module], merged: _Merged) -> list[tuple[Sor
     outside: dict[tuple[int, CoreItem], int] = {}
     listed: list[tuple[Sort, CoreItem]] = []
     counts = [0, 0, 0, 0]
-    #: for each module what it imports: a number among what is imported from outside, or an export of another
+    #: The imports of each module: the number of an import from outside, or an export of another module.
     found: list[list[tuple[int, int | CoreExport]]] = []
     for module in modules:
         module.types = len(merged.types)
@@ -678,7 +678,7 @@ def _add_code(module: _Module, merged: _Merged) -> None:
 
 
 def _subsections(module: _Module) -> list[tuple[int, memoryview]]:
-    """What the name section has; nothing if that is malformed."""
+    """Return the subsections of the name section, or none if it is malformed."""
     for identifier, content in module.parts:
         if identifier == _CUSTOM and bytes(content[:5]) == b"\x04name":
             try:
@@ -689,7 +689,7 @@ def _subsections(module: _Module) -> list[tuple[int, memoryview]]:
 
 
 def _module_name(module: _Module) -> str:
-    """The module's own name, empty if it has none."""
+    """Return the module's own name, or an empty string."""
     for identifier, content in _subsections(module):
         if identifier == 0:
             try:
@@ -700,7 +700,7 @@ def _module_name(module: _Module) -> str:
 
 
 def _add_names(module: _Module, merged: _Merged) -> None:
-    """Add the names of a module's functions. One without a name is called by its module's name and its index there."""
+    """Add the names of a module's functions. An unnamed function gets its module's name and its index there."""
     functions = module.maps[_FUNC]
     for index, name in _function_names(module):
         if index < len(functions):

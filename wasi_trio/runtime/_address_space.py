@@ -9,15 +9,15 @@ from __future__ import annotations
 import resource
 
 #: wasmtime's preferred reservation in bytes for a memory: all 32-bit addresses.
-WHOLE = 1 << 32
+FULL_RESERVATION = 1 << 32
 #: Bytes of guard around each memory, in place of wasmtime's default, if the address space is limited.
 SMALL_GUARD = 64 << 10
 #: Number of shares of the limit, one for each memory, and the minimum share in bytes.
 _SHARES = 16
-_LEAST = 64 << 20
+_MIN_RESERVATION = 64 << 20
 _PAGE = 64 << 10
 #: The minimum limit in bytes.
-NEEDED = _SHARES * _LEAST
+MIN_LIMIT = _SHARES * _MIN_RESERVATION
 
 
 class AddressSpaceError(Exception):
@@ -34,19 +34,19 @@ def reservation() -> int:
     """Return the bytes of addresses to reserve for each linear memory, which is also its maximum size."""
     most = limit()
     if most is None:
-        return WHOLE
-    return min(WHOLE, max(_LEAST, most // _SHARES // _PAGE * _PAGE))
+        return FULL_RESERVATION
+    return min(FULL_RESERVATION, max(_MIN_RESERVATION, most // _SHARES // _PAGE * _PAGE))
 
 
 def check() -> str | None:
     """Return a sentence on the effect of the limit on guests, or None if it has none. Raises AddressSpaceError."""
     most = limit()
-    if most is None or reservation() == WHOLE:
+    if most is None or reservation() == FULL_RESERVATION:
         return None
-    if most < NEEDED:
+    if most < MIN_LIMIT:
         raise AddressSpaceError(
             f"the address space is limited to {most >> 20} MiB (RLIMIT_AS, ulimit -v), but guests require at least"
-            f" {NEEDED >> 20} MiB; to limit memory, use a cgroup (MemoryMax=) and --max-memory-size"
+            f" {MIN_LIMIT >> 20} MiB; to limit memory, use a cgroup (MemoryMax=) and --max-memory-size"
         )
     return (
         f"the address space is limited to {most >> 20} MiB (RLIMIT_AS, ulimit -v): each guest memory has at most"

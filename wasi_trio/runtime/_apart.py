@@ -35,6 +35,7 @@ from wasi_trio.runtime._compiler_process import (
     DONE,
     FAULT,
     HEADER,
+    LINKING,
     MEMORY,
     MODULE,
     PROGRESS,
@@ -43,11 +44,11 @@ from wasi_trio.runtime._compiler_process import (
 from wasi_trio.runtime._verdicts import Verdicts
 
 #: Interval in seconds between checks for the cancellation of the waiting task.
-_GLANCE = 0.1
+_CHECK_INTERVAL = 0.1
 #: Maximum number of bytes kept of the process's standard error.
-_LAST_WORDS = 4096
+_MAX_STDERR = 4096
 #: Maximum size in bytes of a compiled component if its memory has no limit.
-_MOST = 4 << 30
+_MAX_RESULT = 4 << 30
 #: The module search path comes from this process, as in a fork, and not from the environment or the working directory.
 _PROGRAM = (
     "import sys; sys.path[:] = eval(sys.argv[2]); "
@@ -63,13 +64,17 @@ _FAULTS: dict[str, type[ComponentError]] = {"MalformedComponent": MalformedCompo
 
 def compile_apart(
     compiler: Compiler, data: bytes, limits: CompileLimits, progress: Progress | None = None
-) -> Mapping[bytes, bytes]:
-    """Compile a component in a separate process. Return its serialized modules by the digest of their code.
+) -> tuple[Mapping[bytes, bytes], Mapping[str, Any] | None]:
+    """Compile a component in a separate process.
+
+    Return its serialized modules by the digest of their code, and its ``_linking`` description with these modules in
+    order. The description is None if the component's types are nested too deeply.
 
     Raises the errors of ``compile_component``. Raises CompilationFailed if the process exceeds its limits or crashes.
     In a trio worker thread, cancellation of the waiting task ends the process.
     """
-    return _Job(COMPILE, data, limits, compiler, progress).run()
+    job = _Job(COMPILE, data, limits, compiler, progress)
+    return job.run(), job.linking
 
 
 def validate_apart(compiler: Compiler, data: bytes, limits: CompileLimits) -> None:
@@ -111,16 +116,17 @@ class _Job:
                 "reservation": compiler.reservation,
             }
         self.modules: dict[bytes, bytes] = {}
-        self.most = limits.memory or _MOST
+        self.linking: Mapping[str, Any] | None = None
+        self.remaining = limits.memory or _MAX_RESULT
         #: The received bytes that do not form a complete frame yet.
         self.received = bytearray()
-        self.last_words = b""
+        self.stderr = b""
         self.done = False
 
     def run(self) -> dict[bytes, bytes]:
         if not sys.executable:
             raise CompilationFailed("it cannot be compiled without a Python executable: sys.executable is empty")
-        with _file(json.dumps(self.orders).encode() + b"\n", self.data) as orders:
+        with _anonymous_file(json.dumps(self.orders).encode() + b"\n", self.data) as orders:
             try:
                 process = subprocess.Popen(
                     [sys.executable, "-c", _PROGRAM, str(orders.fileno()), repr(list(map(str, sys.path)))],
@@ -134,62 +140,64 @@ class _Job:
                 raise CompilationFailed(f"the process to compile it cannot be started: {error.strerror}") from None
         with process:
             try:
-                self._listen(process)
+                self._read_output(process)
                 code = process.wait()
             finally:
                 process.kill()
         if not self.done:
-            raise self._ended(code)
+            raise self._crash(code)
         return self.modules
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
         """Read the process's output until it ends."""
         assert process.stdout is not None
         assert process.stderr is not None
-        check_cancelled = _cancellation()
+        check_cancelled = _cancellation_check()
         seconds = math.inf if self.limits.seconds is None else self.limits.seconds
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ, self._take)
-            selector.register(process.stderr, selectors.EVENT_READ, self._note)
+            selector.register(process.stdout, selectors.EVENT_READ, self._on_stdout)
+            selector.register(process.stderr, selectors.EVENT_READ, self._on_stderr)
             while selector.get_map():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise CompilationFailed(f"compiling it takes longer than {seconds:g} s; increase --compile-timeout")
                 check_cancelled()
-                for key, _ in selector.select(min(_GLANCE, left)):
-                    some = os.read(key.fd, 1 << 20)
-                    if some:
-                        key.data(some)
+                for key, _ in selector.select(min(_CHECK_INTERVAL, left)):
+                    chunk = os.read(key.fd, 1 << 20)
+                    if chunk:
+                        key.data(chunk)
                     else:
                         selector.unregister(key.fileobj)
 
-    def _note(self, some: bytes) -> None:
-        self.last_words = (self.last_words + some)[-_LAST_WORDS:]
-        if _failed_allocation.search(self.last_words) and self.limits.memory is not None:
+    def _on_stderr(self, chunk: bytes) -> None:
+        self.stderr = (self.stderr + chunk)[-_MAX_STDERR:]
+        if _failed_allocation.search(self.stderr) and self.limits.memory is not None:
             # The process may hang, because ending it needs memory too.
             raise self._too_large()
 
-    def _take(self, some: bytes) -> None:
-        self.received += some
+    def _on_stdout(self, chunk: bytes) -> None:
+        self.received += chunk
         while len(self.received) >= HEADER.size:
             letter, size = HEADER.unpack_from(self.received)
-            if size > self.most:
-                raise CompilationFailed(f"its compiled code has more than {self.most} bytes")
+            if size > self.remaining:
+                raise CompilationFailed(f"its compiled code has more than {self.remaining} bytes")
             if len(self.received) - HEADER.size < size:
                 return
             content = bytes(self.received[HEADER.size : HEADER.size + size])
             del self.received[: HEADER.size + size]
-            self._obey(letter, content)
+            self._handle(letter, content)
 
-    def _obey(self, letter: bytes, content: bytes) -> None:
+    def _handle(self, letter: bytes, content: bytes) -> None:
         match letter:
             case _ if letter == PROGRESS:
                 if self.progress is not None:
                     self.progress(*json.loads(content))
             case _ if letter == MODULE:
-                self.most -= len(content)
+                self.remaining -= len(content)
                 self.modules[content[:DIGEST]] = content[DIGEST:]
+            case _ if letter == LINKING:
+                self.linking = json.loads(content)
             case _ if letter == DONE:
                 self.done = True
             case _ if letter == FAULT:
@@ -209,9 +217,9 @@ class _Job:
             case _:
                 raise AssertionError(f"unknown frame {letter!r} from the compiler process")
 
-    def _ended(self, code: int) -> CompilationFailed:
+    def _crash(self, code: int) -> CompilationFailed:
         """Return the error for a process that ended without reporting a result."""
-        words = self.last_words.decode("utf-8", "replace")
+        words = self.stderr.decode("utf-8", "replace")
         if _out_of_memory.search(words) and self.limits.memory is not None:
             return self._too_large()
         how = f"exit code {code}" if code >= 0 else _signal_name(-code)
@@ -235,7 +243,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _cancellation() -> Callable[[], None]:
+def _cancellation_check() -> Callable[[], None]:
     """Return a function that raises Cancelled if this is a trio worker thread whose task has been cancelled."""
     try:
         trio.from_thread.check_cancelled()
@@ -244,7 +252,7 @@ def _cancellation() -> Callable[[], None]:
     return trio.from_thread.check_cancelled
 
 
-def _file(*parts: bytes) -> BinaryIO:
+def _anonymous_file(*parts: bytes) -> BinaryIO:
     """Return an anonymous file with this content, positioned at its start."""
     if hasattr(os, "memfd_create"):
         file: BinaryIO = open(os.memfd_create("wasi_trio"), "w+b")  # noqa: SIM115

@@ -251,7 +251,7 @@ def _configuration(cache: bool, admitted: frozenset[str], reservation: int) -> w
     config.epoch_interruption = True
     config.memory_may_move = False
     config.memory_reservation = reservation
-    if reservation != address_space.WHOLE:
+    if reservation != address_space.FULL_RESERVATION:
         config.memory_guard_size = address_space.SMALL_GUARD
     # Guests run on one thread, so they have no use for shared memories.
     config.shared_memory = False

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import trio
 
 from wasi_trio.runtime._containment import contained
+from wasi_trio.runtime._trio_internals import abort
 
 
 @types.coroutine
@@ -70,8 +71,7 @@ def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
     """
     try:
         while True:
-            abort = getattr(trap, "abort_func", None)
-            if abort is not None and abort(_raise_abandoned) is trio.lowlevel.Abort.SUCCEEDED:
+            if abort(trap, _raise_abandoned):
                 trap = coroutine.throw((yield from _cancelled().__await__()))
                 continue
             try:

@@ -19,6 +19,7 @@ from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_co
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
 from wasi_trio.runtime._kept_code import KeptCode
+from wasi_trio.runtime._linking import restore
 from wasi_trio.runtime._profile_options import GuestProfile, NativeProfile, Profiling
 from wasi_trio.runtime._running import Running
 from wasi_trio.runtime._ticker import Ticker
@@ -193,9 +194,14 @@ class Engine(Running):
             return compiled
         from wasi_trio.runtime._apart import compile_apart
 
-        ready = compile_apart(self.compiler, data, self.compile_limits, progress)
-        compiled = compile_component(self.compiler, data, ready=ready)
-        serialized = {id(module): ready[code] for code, module in compiled.modules.items() if code in ready}
+        ready, linking = compile_apart(self.compiler, data, self.compile_limits, progress)
+        if linking is None or self.profiler is not None:  # the profiler needs the code of the modules
+            compiled = compile_component(self.compiler, data, ready=ready)
+            serialized = {id(module): ready[code] for code, module in compiled.modules.items() if code in ready}
+        else:
+            modules = [self.compiler.load(code) for code in ready.values()]
+            compiled = restore(linking, modules)
+            serialized = {id(module): code for module, code in zip(modules, ready.values(), strict=True)}
         self._kept_code.add(name, compiled, serialized)
         self._verdicts.add(name)
         return compiled

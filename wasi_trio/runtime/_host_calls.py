@@ -44,6 +44,7 @@ from wasi_trio.runtime._containment import contained
 from wasi_trio.runtime._coroutines import abandon, resume
 from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._running import Interruption, Running
+from wasi_trio.runtime._trio_internals import trap_of
 
 if TYPE_CHECKING:
     from wasi_trio.component._context import Context
@@ -267,9 +268,7 @@ def steps(
             failure = after_failure(engine, error)
             try:
                 if coroutine.cr_suspended:
-                    yield from abandon(coroutine, suspended_at(coroutine))
-                if failure is error:
-                    raise
+                    yield from abandon(coroutine, trap_of(coroutine))
                 raise failure from failure.__cause__
             finally:
                 del failure  # its traceback refers to this frame
@@ -331,16 +330,3 @@ async def _followed(pending: Pending, engine: Running, call: HostCall, origin: O
         return await pending.rest(engine)
     finally:
         origin.waited(call[0], began)
-
-
-def suspended_at(coroutine: CoroutineType[Any, Any, Any]) -> Any:
-    """Return what a suspended coroutine yielded to trio.
-
-    This is needed if the interruption came between that yield and its delivery.
-    """
-    innermost: Any = coroutine
-    while True:
-        inner = getattr(innermost, "cr_await", None) or getattr(innermost, "gi_yieldfrom", None)
-        if inner is None:
-            return innermost.gi_frame.f_locals["obj"]  # the frame of trio's one function that yields
-        innermost = inner

@@ -29,9 +29,9 @@ from pathlib import Path
 import wasmtime
 
 from wasi_trio import component
-from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
-from wasi_trio.runtime._compiler import Compiled, CompiledStep, Compiler
+from wasi_trio.runtime._compiler import Compiled, Compiler
+from wasi_trio.runtime._linking import describe, restore
 
 #: Maximum size in bytes of all entries. The least recently used ones are removed.
 LIMIT = 2 << 30
@@ -46,7 +46,7 @@ class KeptCode:
     def __init__(self, compiler: Compiler, kept: bool) -> None:
         self._compiler = compiler
         self._kept = kept
-        self._suffix = f"-{_makers()}-{compiler.reservation:x}{'-details' if _details() else ''}"
+        self._suffix = f"-{_code_version()}-{compiler.reservation:x}{'-details' if _has_backtrace_details() else ''}"
 
     def load(self, name: str) -> Compiled | None:
         """Load a component by its name. Return None if there is no valid entry."""
@@ -54,18 +54,13 @@ class KeptCode:
         if folder is None:
             return None
         try:
-            with _own(folder / _LINKING) as content:
+            with _open_own(folder / _LINKING) as content:
                 text = content[_CHECKSUM.size :]
                 if zlib.crc32(text) != _CHECKSUM.unpack_from(content)[0]:
                     raise ValueError("its checksum does not match")
             linking = json.loads(text)
-            plan, wiring = unpack(linking["plan"])
             modules = [self._module(folder / str(number), checksum) for number, checksum in enumerate(linking["code"])]
-            steps = [
-                CompiledStep(modules[number], wired, size)
-                for wired, (number, size) in zip(wiring, linking["steps"], strict=True)
-            ]
-            compiled = Compiled(plan, steps, size=int(linking["size"]))
+            compiled = restore(linking, modules)
             os.utime(folder)
         except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, wasmtime.WasmtimeError):
             return None
@@ -74,7 +69,7 @@ class KeptCode:
         return compiled
 
     def _module(self, path: Path, checksum: int) -> wasmtime.Module:
-        with _own(path) as code:
+        with _open_own(path) as code:
             if zlib.crc32(code) != checksum:
                 raise ValueError(f"the checksum of {path} does not match")
         return wasmtime.Module.deserialize_file(self._compiler.wasmtime, str(path))
@@ -88,9 +83,8 @@ class KeptCode:
         if folder is None:
             return
         modules = list({id(step.module): step.module for step in compiled.steps}.values())
-        numbers = {id(module): number for number, module in enumerate(modules)}
-        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deeply to be packed
-            packed = pack(compiled.plan, [step.wiring for step in compiled.steps])
+        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deeply
+            description = describe(compiled, modules)
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
             try:
@@ -100,13 +94,7 @@ class KeptCode:
                     code = module.serialize() if known is None else known
                     _write(made / str(number), code)
                     checksums.append(zlib.crc32(code))
-                linking = {
-                    "plan": packed,
-                    "code": checksums,
-                    "steps": [(numbers[id(step.module)], step.size) for step in compiled.steps],
-                    "size": compiled.size,
-                }
-                text = json.dumps(linking, separators=(",", ":")).encode()
+                text = json.dumps(description | {"code": checksums}, separators=(",", ":")).encode()
                 _write(made / _LINKING, _CHECKSUM.pack(zlib.crc32(text)) + text)
                 shutil.rmtree(folder, ignore_errors=True)
                 made.rename(folder)
@@ -124,19 +112,19 @@ class KeptCode:
             return None
 
 
-def _makers() -> str:
+def _code_version() -> str:
     """Return a hash that identifies the version of our code that creates entries."""
     stats = [path.stat() for path in sorted(Path(component.__path__[0]).glob("*.py"))]
     return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]
 
 
-def _details() -> bool:
+def _has_backtrace_details() -> bool:
     """Return whether code is compiled with the information that wasmtime needs for line numbers in backtraces."""
     return os.environ.get("WASMTIME_BACKTRACE_DETAILS", "0") not in ("", "0")
 
 
 @contextlib.contextmanager
-def _own(path: Path) -> Iterator[mmap.mmap]:
+def _open_own(path: Path) -> Iterator[mmap.mmap]:
     """Yield the content of a file that only this user can write. Raises ValueError for any other file."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

@@ -21,21 +21,21 @@ _GECKO_VERSION = 24
 CATEGORIES = (("Other", "grey"), ("WebAssembly", "blue"), ("Host function", "orange"))
 OTHER, WASM, HOST = range(3)
 #: Maximum number of frames kept of a stack, which are the innermost.
-DEEPEST = 256
+MAX_DEPTH = 256
 #: Maximum number of characters kept of a name.
-LONGEST = 200
+MAX_NAME = 200
 #: The frame in place of those that are not kept.
-CUT = "(more callers)"
+MORE_CALLERS = "(more callers)"
 #: The frame in place of all frames if a guest has too many different stacks.
-CROWDED = "(one of too many stacks)"
+TOO_MANY_STACKS = "(one of too many stacks)"
 #: Maximum number of distinct stacks kept for each instance, and for all live instances.
-MOST_STACKS, STACKS_IN_ALL = 20_000, 100_000
+MAX_STACKS, MAX_TOTAL_STACKS = 20_000, 100_000
 #: The frame in place of a stack for which there was no time.
 NOT_TAKEN = "(stack not taken)"
 #: Number of entries of a table's column that are converted to text at once.
-PIECE = 1_000
+PIECE_SIZE = 1_000
 #: Exclusive upper limit of numbers in a file.
-_MOST = 1e15
+_MAX_NUMBER = 1e15
 #: Milliseconds in a second.
 _MS = 1000.0
 #: Phases of markers.
@@ -52,7 +52,7 @@ class ProfileError(Exception):
 class Room:
     """The number of stacks that may still be added, in all trees together."""
 
-    def __init__(self, left: int = STACKS_IN_ALL) -> None:
+    def __init__(self, left: int = MAX_TOTAL_STACKS) -> None:
         self.left = left
 
 
@@ -73,13 +73,13 @@ class StackTree:
 
     def number(self, frames: Sequence[Frame]) -> int:
         """Return the number of a stack, given from the outermost frame to the innermost."""
-        if len(frames) > DEEPEST:
-            frames = [(CUT, "", OTHER), *frames[-DEEPEST:]]
+        if len(frames) > MAX_DEPTH:
+            frames = [(MORE_CALLERS, "", OTHER), *frames[-MAX_DEPTH:]]
         stack = -1
         for frame in frames:
-            full = len(self.frames) >= MOST_STACKS or self.room.left <= 0
+            full = len(self.frames) >= MAX_STACKS or self.room.left <= 0
             if full and (stack, frame) not in self._numbers:
-                return self._add(-1, (CROWDED, "", OTHER))
+                return self._add(-1, (TOO_MANY_STACKS, "", OTHER))
             stack = self._add(stack, frame)
         return stack
 
@@ -105,7 +105,7 @@ class Samples:
         self.stacks.append(stack)
         self.weights.append(weight)
 
-    def forget(self, count: int) -> float:
+    def drop_oldest(self, count: int) -> float:
         """Remove the ``count`` oldest samples. Return the time of the last one removed."""
         until = self.times[count - 1]
         for column in (self.times, self.stacks, self.weights):
@@ -182,8 +182,8 @@ def _pieces(value: Any) -> Iterator[str]:
             before = ","
         yield "]"
     elif isinstance(value, list):
-        for start in range(0, len(value), PIECE):
-            text = json.dumps(value[start : start + PIECE], separators=(",", ":"))
+        for start in range(0, len(value), PIECE_SIZE):
+            text = json.dumps(value[start : start + PIECE_SIZE], separators=(",", ":"))
             yield ("," if start else "[") + text[1:-1]
         yield "]" if value else "[]"
     else:
@@ -467,7 +467,7 @@ def read(text: str | bytes) -> Profile:
 def _amount(value: Any) -> float:
     """Return a number of milliseconds or samples. Raises ValueError for one that no profile can have."""
     number = float(value)
-    if not 0 <= number < _MOST:
+    if not 0 <= number < _MAX_NUMBER:
         raise ValueError(f"{value!r} is not an amount of time")
     return number
 
@@ -497,13 +497,13 @@ def stack_reader(thread: dict[str, Any], libs: Sequence[str]) -> Any:
             lib = resources["lib"][resource]
             part = str(strings[resources["name"][resource]] if lib is None else libs[lib])
         name = str(strings[functions["name"][function]])
-        return name[:LONGEST], part[:LONGEST], int(frame_table["category"][number] or 0)
+        return name[:MAX_NAME], part[:MAX_NAME], int(frame_table["category"][number] or 0)
 
     frames: dict[int, Frame] = {}
 
     def stack(number: int | None) -> list[Frame]:
         found: list[Frame] = []
-        while number is not None and len(found) <= DEEPEST:
+        while number is not None and len(found) <= MAX_DEPTH:
             at = table["frame"][number]
             if at not in frames:
                 frames[at] = frame(at)

@@ -9,9 +9,9 @@ FILE = "wasmtime-guest-profile.json"
 #: Interval between samples in seconds.
 INTERVAL = 0.010
 #: Minimum interval between samples in seconds, because the thread that requests samples competes with guests.
-SHORTEST = 0.001
+MIN_INTERVAL = 0.001
 #: Maximum length in bytes of a file name, which leaves room for the part that distinguishes instances.
-LONGEST_NAME = 150
+MAX_NAME_BYTES = 150
 
 
 @dataclass(frozen=True, slots=True)

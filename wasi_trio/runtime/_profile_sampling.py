@@ -29,7 +29,7 @@ from wasi_trio.component._wasm import sections
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._profile_file import (
     HOST,
-    LONGEST,
+    MAX_NAME,
     NOT_TAKEN,
     OTHER,
     WASM,
@@ -53,19 +53,19 @@ log = get_logger("wasi_trio")
 #: Duration of a window in seconds.
 WINDOW = 1.0
 #: Maximum share of the time for taking samples, because guests control the depth of their stacks.
-SHARE = 0.05
+MAX_SHARE = 0.05
 #: Maximum number of samples kept of an instance, and of all live instances. The newest are kept.
-SAMPLES, SAMPLES_IN_ALL = 60_000, 1_000_000
+MAX_SAMPLES, MAX_TOTAL_SAMPLES = 60_000, 1_000_000
 #: The same for requests.
-REQUESTS, REQUESTS_IN_ALL = 20_000, 200_000
+MAX_REQUESTS, MAX_TOTAL_REQUESTS = 20_000, 200_000
 #: Minimum duration in seconds of a request that justifies a file even if no sample shows its instance computing.
-LONG = 0.1
+MIN_DURATION = 0.1
 #: Maximum number of samples that wait for the profiler's thread, which a slow disk may delay.
-WAITING = 50_000
+MAX_WAITING = 50_000
 #: Maximum number of a process's files. The newest are kept, because without reuse each request has an instance.
-FILES = 1_000
+MAX_FILES = 1_000
 #: Maximum number of ended instances whose files are written in one window.
-FILES_AT_ONCE = 20
+MAX_FILES_PER_WINDOW = 20
 
 
 #: Size of a module's preamble, the identifier of custom sections, and the maximum number of bytes read of one.
@@ -124,7 +124,7 @@ class ComponentProfile:
         self.name = name
         distinct = {id(module): (module, code) for module, code in zip(modules, codes, strict=True)}
         self._modules = [
-            ((module_name(code)[:LONGEST] or f"module {number}").encode(), module)
+            ((module_name(code)[:MAX_NAME] or f"module {number}").encode(), module)
             for number, (module, code) in enumerate(distinct.values())
         ]
         self.window = self.new_window()
@@ -158,14 +158,14 @@ class InstanceProfile:
     def begin_request(self, method: str, path: str) -> RequestSpan:
         """Record the start of a request in the instance."""
         profiler = self.profiler
-        if len(self.requests) >= REQUESTS or profiler.requests >= REQUESTS_IN_ALL:
+        if len(self.requests) >= MAX_REQUESTS or profiler.requests >= MAX_TOTAL_REQUESTS:
             half = (len(self.requests) + 1) // 2
             under_way = [span for span in self.requests[:half] if span.ended is None]
             self.lost_requests += half - len(under_way)
             profiler.requests -= half - len(under_way)
             self.requests = under_way + self.requests[half:]
         profiler.requests += 1
-        span = RequestSpan(method[:LONGEST], path[:LONGEST], time.perf_counter())
+        span = RequestSpan(method[:MAX_NAME], path[:MAX_NAME], time.perf_counter())
         self.requests.append(span)
         return span
 
@@ -181,10 +181,10 @@ class InstanceProfile:
         samples = self.parts.get(part)
         if samples is None:
             samples = self.parts[part] = Samples()
-        if len(samples.times) >= SAMPLES or self.profiler.kept >= SAMPLES_IN_ALL:
+        if len(samples.times) >= MAX_SAMPLES or self.profiler.kept >= MAX_TOTAL_SAMPLES:
             half = len(samples.times) // 2
             if half:
-                self.since = max(self.since, samples.forget(half))
+                self.since = max(self.since, samples.drop_oldest(half))
                 self.lost_samples += half
                 self._keep(-half)
         samples.add(at, self.tree.number(frames), weight)
@@ -194,13 +194,13 @@ class InstanceProfile:
         self.kept += count
         self.profiler.kept += count
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Release the limits' share of an instance that has ended and whose profile is written. Profiler's thread."""
         self._keep(-self.kept)
         self.profiler.room.left += len(self.tree)
 
     @property
-    def tells(self) -> bool:
+    def has_content(self) -> bool:
         """Whether the profile shows anything: a sample, or a request that took long, including waits.
 
         A single file is always written, by the first instance that ends.
@@ -208,7 +208,7 @@ class InstanceProfile:
         if self.parts or (not self.profiler.options.numbered and not self.profiler.wrote):
             return True
         end = time.perf_counter() if self.ended is None else self.ended
-        return any((end if span.ended is None else span.ended) - span.began > LONG for span in self.requests)
+        return any((end if span.ended is None else span.ended) - span.began > MIN_DURATION for span in self.requests)
 
     def recorded(self) -> Recorded:
         profiler = self.profiler
@@ -344,10 +344,10 @@ class Profiler:
             return  # it was not running at the time of the request
         with self._lock:
             window = profile.component.window
-            if len(window.samples) >= WAITING:
+            if len(window.samples) >= MAX_WAITING:
                 profile.lost_samples += 1
                 return
-            taken = window.spent <= SHARE * WINDOW
+            taken = window.spent <= MAX_SHARE * WINDOW
             if taken:
                 window.sample(store.pointer)
                 self.taken += 1
@@ -377,7 +377,7 @@ class Profiler:
             try:
                 self._write(living=False)
             except Exception:  # one failure must not stop the processing of later windows
-                log.exception("the samples of guests of the last second are lost")
+                log.exception("Lost the guests' samples of the last second")
 
     def _write(self, living: bool) -> None:
         with self._writing:
@@ -387,14 +387,14 @@ class Profiler:
                 self._take_apart(component)
             ended = [self._ended.popleft() for _ in range(count)]
             # Empty profiles are not written, and neither are those that newer files would displace.
-            telling = [profile for profile in (*self._pending, *ended) if profile.tells]
-            for profile in (*(profile for profile in ended if not profile.tells), *telling[:-FILES]):
-                profile.forget()
-            pending = self._pending = deque(telling[-FILES:])
-            for _ in range(len(pending) if living else min(len(pending), FILES_AT_ONCE)):
+            telling = [profile for profile in (*self._pending, *ended) if profile.has_content]
+            for profile in (*(profile for profile in ended if not profile.has_content), *telling[:-MAX_FILES]):
+                profile.release()
+            pending = self._pending = deque(telling[-MAX_FILES:])
+            for _ in range(len(pending) if living else min(len(pending), MAX_FILES_PER_WINDOW)):
                 profile = pending.popleft()
                 self._write_file(profile)
-                profile.forget()
+                profile.release()
             for profile in list(self._living) if living else ():
                 if profile.parts or profile.requests:
                     self._write_file(profile)
@@ -433,7 +433,7 @@ class Profiler:
             if self.options.numbered:
                 self._files.pop(path, None)
                 self._files[path] = None
-                while len(self._files) > FILES:
+                while len(self._files) > MAX_FILES:
                     oldest = next(iter(self._files))
                     del self._files[oldest]
                     oldest.unlink(missing_ok=True)

@@ -30,17 +30,17 @@ LONG_TURN = TICK / 2
 #: The same while no guest computes. Waiting here costs a tenth of a small request.
 CALM_TURN = 4 * TICK
 #: Maximum number of guests that have just become able to run and continue in one turn.
-MOST_FRESH = 64
+MAX_FRESH = 64
 #: The same while other guests compute.
-FEW_FRESH = 2
+MAX_FRESH_WHILE_BUSY = 2
 #: Seconds between two ticks while several guests compute.
 SHORT_TICK = TICK / 5
 #: Seconds of processor time after which a guest counts as CPU-bound. A single pre-emption may be chance.
 CPU_BOUND = TICK
 #: Number of waiting pre-empted guests that makes ticks short. Two guests known to be CPU-bound do so too.
-MANY = 8
+MANY_PRE_EMPTED = 8
 #: Seconds for which ticks stay short after that.
-QUICK = 1.0
+SHORT_TICK_SECONDS = 1.0
 
 
 class Line:
@@ -137,10 +137,10 @@ class RunQueue(trio.abc.Instrument):
         """
         self.turn_ends = 0.0  # no further guest in this turn
         known = computed >= CPU_BOUND
-        if known or self._pre_empted >= MANY:  # fewer pre-emptions may be chance
-            self._alert_until = perf_counter() + QUICK
-        if self._pre_empted >= MANY or (known and self._computing):
-            self._quick_until = perf_counter() + QUICK
+        if known or self._pre_empted >= MANY_PRE_EMPTED:  # fewer pre-emptions may be chance
+            self._alert_until = perf_counter() + SHORT_TICK_SECONDS
+        if self._pre_empted >= MANY_PRE_EMPTED or (known and self._computing):
+            self._quick_until = perf_counter() + SHORT_TICK_SECONDS
             if ticker not in self._quick:
                 self._quick.add(ticker)
                 ticker.period = SHORT_TICK
@@ -193,8 +193,8 @@ class RunQueue(trio.abc.Instrument):
         if self._turn_length > self._long_turn:
             self._share = max(1, self._share // 4)
         elif self._computing:
-            self._share = min(self._share, FEW_FRESH)  # these guests may be CPU-bound too
-        elif self._share < MOST_FRESH:
+            self._share = min(self._share, MAX_FRESH_WHILE_BUSY)  # these guests may be CPU-bound too
+        elif self._share < MAX_FRESH:
             self._share *= 2
         for _ in range(self._share):
             trio.lowlevel.reschedule(self._fresh.pop())

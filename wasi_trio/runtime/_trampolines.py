@@ -28,9 +28,10 @@ from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
-from wasi_trio.runtime._host_calls import Pending, after_failure, running, suspended_at
+from wasi_trio.runtime._host_calls import Pending, after_failure, running
 from wasi_trio.runtime._keyboard import interruptible
 from wasi_trio.runtime._store import Store
+from wasi_trio.runtime._trio_internals import trap_of
 
 _MASK32 = 0xFFFF_FFFF
 
@@ -205,7 +206,7 @@ def _write_first_step(source: Source, waits: bool, interruptible: bool) -> None:
 
 
 def _orphan(engine: Engine, coroutine: CoroutineType[Any, Any, Any]) -> None:
-    engine.orphans.append((coroutine, suspended_at(coroutine)))
+    engine.orphans.append((coroutine, trap_of(coroutine)))
 
 
 def _give_back(lenders: Iterable[ResourceHandle]) -> None:

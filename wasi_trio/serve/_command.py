@@ -17,8 +17,8 @@ from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._signals import ignore_hang_up, shutdown_on_connection, shutdown_on_signals
 from wasi_trio.serve.process._notify import ServiceManager
-from wasi_trio.serve.process._orders import understand
 from wasi_trio.serve.process._reloading import Reloading
+from wasi_trio.serve.process._server_config import read_server_config
 from wasi_trio.serve.process._service import Service, administered, exported, new_metrics
 from wasi_trio.serve.process._watching import check_watching, warn_unwatched
 from wasi_trio.serve.routing._versions import Loader, log_pins
@@ -44,11 +44,11 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
     ignore_hang_up()
     manager = ServiceManager.from_environment(os.environ)
     try:
-        orders = understand(given, os.environ, config_file)
+        config = read_server_config(given, os.environ, config_file)
         telemetry = wanted(os.environ)
-        set_up_logs(orders.settings)
-        protocols = orders.protocol_options()
-        settings = orders.settings
+        set_up_logs(config.settings)
+        protocols = config.protocol_options()
+        settings = config.settings
         supervised = protocols.workers > 1 or settings["stall-kill-limit"] is not None
         settings.check_processes(protocols.workers)
         check_address_space()
@@ -59,7 +59,7 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         with ExitStack() as stack:
             engine = stack.enter_context(settings.engine_options().open())
-            versions = orders.read()
+            versions = config.read()
             loader = Loader(engine)
             loaded = [loader.load(version, settings) for version in versions]
             reloading = Reloading()
@@ -71,20 +71,20 @@ def run_server(given: Mapping[str, Any], config_file: str | None = None) -> None
             admin_socket = None if admin is None else stack.enter_context(open_listener(admin, sockets))
             _announce(listeners, shutdown_socket, admin_socket)
             log_pins(versions)
-            warn_unwatched(orders.settings)
+            warn_unwatched(config.settings)
             if supervised:
                 from wasi_trio.serve.process._supervisor import Supervisor
 
                 # Compiling has put the workers' code into wasmtime's cache.
                 del loaded, loader
                 engine.close()
-                supervisor = Supervisor(orders, versions, protocols.workers, listeners, admin_socket, reloading)
+                supervisor = Supervisor(config, versions, protocols.workers, listeners, admin_socket, reloading)
                 trio.run(_main, supervisor.run, shutdown_socket, manager, reloading)
             else:
                 metrics = None if admin_socket is None and not telemetry.metrics else new_metrics()
                 with exported(telemetry, metrics) as tracer:
                     service = Service(
-                        orders,
+                        config,
                         versions,
                         loader,
                         loaded,

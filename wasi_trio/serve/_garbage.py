@@ -1,10 +1,9 @@
 """The schedule of full garbage collections.
 
-Requests, instances and connections leave no cycles behind, so there is little garbage. But a full collection visits
-every object, and guests can make a server hold millions of objects. One collection took 0.3 s with the handles of a
-single instance. CPython schedules collections by the number of allocations, which is too often here. This module
-compares the number of allocated blocks with the bytes that guests hold (``Budget``). Many blocks for few bytes are
-probably garbage.
+Requests, instances and connections leave no cycles behind, so garbage is rare. But a full collection visits every
+object, and guests can make a server hold millions of objects. One collection took 0.3 s with the handles of a single
+instance. CPython schedules collections by the number of allocations, which is too often here. This module compares the
+number of allocated blocks with the bytes that guests hold (``Budget``). Many blocks for few bytes are probably garbage.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
         except BlockingIOError:
-            return  # the queue is full, so there is a listener
+            return  # a full queue has a listener
 
 
 def _identity(path: str) -> tuple[int, int] | None:

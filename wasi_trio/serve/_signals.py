@@ -18,10 +18,10 @@ logger = get_logger("wasi_trio.serve")
 def ignore_hang_up() -> None:
     """Ignore SIGHUP with a warning while the server starts, unless a terminal started it."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(2):
-        signal.signal(signal.SIGHUP, lambda number, frame: _tell_ignored())
+        signal.signal(signal.SIGHUP, lambda number, frame: _warn_ignored())
 
 
-def _tell_ignored() -> None:
+def _warn_ignored() -> None:
     logger.warning("SIGHUP is ignored while the server starts")
 
 

@@ -14,7 +14,7 @@ from wasi_trio.component._account import Budget
 
 #: The interval between two checks, in seconds.
 INTERVAL = 5.0
-#: The bytes that must have been freed since the peak. They must also be half of the peak.
+#: The bytes that must have been freed since the peak. They must also be at least half of the peak.
 LEAST = 32 << 20
 
 

@@ -1,9 +1,9 @@
-;; What `wasi-trio serve` serves when it is given no component: a page that shows the request as a guest sees it, and
-;; how many requests this instance has answered. A component for wasi:http/proxy@0.2.0, written by hand.
+;; The component that `wasi-trio serve` serves by default. Its page shows the request as a guest sees it, and the number
+;; of requests that this instance has answered. It is written by hand for wasi:http/proxy@0.2.0.
 
 (component $demo
   ;; ---- imports ---------------------------------------------------------------------------------------------------
-  ;; Instance types list what is used here and nothing else, but every type that a function mentions must be there.
+  ;; Instance types only list the functions used here, and all types that these functions mention.
 
   (import "wasi:io/error@0.2.0" (instance $error
     (export "error" (type (sub resource)))))
@@ -111,20 +111,20 @@
   (alias export $http "response-outparam" (type $response-outparam))
 
   ;; ---- memory ----------------------------------------------------------------------------------------------------
-  ;; In a core instance of its own, because the imports need it before the module that calls them exists.
+  ;; The memory has its own core instance. The imports need it before the module exists that calls them.
   ;;
-  ;;     0  results of host calls: a discriminant at 0, what it carries at 4
-  ;;    64  the response's headers
-  ;;   256  the names of the methods
-  ;;   512  the fixed parts of the page, each ended by a zero
-  ;;  4096  the piece of the page that is being filled, 4096 bytes
-  ;; 65536  what the host passes: strings and lists, laid out one behind the other
+  ;;     0  results of host calls: the discriminant at 0, the payload at 4.
+  ;;    64  the headers of the response.
+  ;;   256  the names of the methods.
+  ;;   512  the fixed parts of the page, each ended by a zero.
+  ;;  4096  the buffer for a piece of the page, 4096 bytes.
+  ;; 65536  strings and lists from the host, one after another.
 
   (core module $Memory
     (memory (export "memory") 2)
     (global $heap (export "heap") (mut i32) (i32.const 65536))
 
-    ;; The host asks for fresh room only, so what was there before never has to be moved.
+    ;; The host only allocates new blocks, so this never moves old ones.
     (func (export "realloc")
         (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
       (local $at i32)
@@ -182,12 +182,12 @@
     (import "host" "stream.write" (func $stream.write (param i32 i32 i32 i32)))
     (import "host" "stream.drop" (func $stream.drop (param i32)))
 
-    ;; a list of one header: the string at 80 and the list<u8> at 96
+    ;; The list of one header: the string at 80 and the list<u8> at 96.
     (data (i32.const 64) "\50\00\00\00" "\0c\00\00\00" "\60\00\00\00" "\18\00\00\00")
     (data (i32.const 80) "content-type")
     (data (i32.const 96) "text/html; charset=utf-8")
 
-    ;; in the order of the variant, eight bytes each
+    ;; The names in the order of the variant, eight bytes each.
     (data (i32.const 256)
       "GET\00\00\00\00\00" "HEAD\00\00\00\00" "POST\00\00\00\00" "PUT\00\00\00\00\00" "DELETE\00\00"
       "CONNECT\00" "OPTIONS\00" "TRACE\00\00\00" "PATCH\00\00\00")
@@ -214,10 +214,10 @@
 
     (global $count (mut i32) (i32.const 0))
     (global $stream (mut i32) (i32.const 0))
-    ;; how much of the piece at 4096 is filled
+    ;; The number of bytes in the buffer at 4096.
     (global $filled (mut i32) (i32.const 0))
 
-    ;; A failure to write is not looked at: it means that the client has gone, and there is nobody to tell.
+    ;; Write the buffer. A failure means that the client has left, so it is ignored.
     (func $flush
       (if (global.get $filled)
         (then (call $stream.write (global.get $stream) (i32.const 4096) (global.get $filled) (i32.const 0))))
@@ -226,10 +226,10 @@
     (func $byte (param $byte i32)
       (i32.store8 (i32.add (i32.const 4096) (global.get $filled)) (local.get $byte))
       (global.set $filled (i32.add (global.get $filled) (i32.const 1)))
-      ;; the most that one blocking-write-and-flush may take
+      ;; the maximum size of a blocking-write-and-flush
       (if (i32.eq (global.get $filled) (i32.const 4096)) (then (call $flush))))
 
-    ;; The text at a place, up to its zero, as it is.
+    ;; Write the text at an address, up to its zero, without escaping.
     (func $fixed (param $at i32)
       (local $byte i32)
       (block $done
@@ -239,7 +239,7 @@
           (local.set $at (i32.add (local.get $at) (i32.const 1)))
           (br $next))))
 
-    ;; Text from outside, with what HTML would read as its own escaped.
+    ;; Write text from outside, escaped for HTML.
     (func $text (param $at i32) (param $len i32)
       (local $end i32) (local $byte i32)
       (local.set $end (i32.add (local.get $at) (local.get $len)))
@@ -271,7 +271,7 @@
       (if (i32.load8_u (i32.const 0))
         (then (call $text (i32.load (i32.const 4)) (i32.load (i32.const 8))))))
 
-    ;; A row of the table for each header.
+    ;; Write a row of the table for each header.
     (func $headers (param $request i32)
       (local $fields i32) (local $entry i32) (local $end i32)
       (local.set $fields (call $request.headers (local.get $request)))
@@ -291,14 +291,14 @@
           (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
           (br $next))))
 
-    ;; Set a response with status 200 and open its body; the body's handle.
+    ;; Set a response with status 200, and open its body. Return the body's handle.
     (func $respond (param $outparam i32) (result i32)
       (local $response i32) (local $body i32)
       (call $fields.from-list (i32.const 64) (i32.const 1) (i32.const 0))
       (local.set $response (call $response.new (i32.load (i32.const 4))))
       (call $response.body (local.get $response) (i32.const 0))
       (local.set $body (i32.load (i32.const 4)))
-      ;; ok(response); the zeros are room for the largest error-code
+      ;; ok(response); the zeros stand for the payload of the largest error-code
       (call $outparam.set (local.get $outparam) (i32.const 0) (local.get $response)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
       (call $body.write (local.get $body) (i32.const 0))
@@ -307,7 +307,7 @@
 
     (func (export "handle") (param $request i32) (param $outparam i32)
       (local $body i32)
-      ;; nothing of the request before this one is needed any more
+      ;; Free the memory of the previous request.
       (global.set $heap (i32.const 65536))
       (global.set $filled (i32.const 0))
       (global.set $count (i32.add (global.get $count) (i32.const 1)))

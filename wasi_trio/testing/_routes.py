@@ -66,7 +66,7 @@ async def routes(file: str | os.PathLike[str], /, **settings: Unpack[GuestSettin
     ]
     #: The state of all guests, which is opened below.
     state = told.state
-    app = App([route.version.order.name for route in loaded])
+    app = App([route.version.declaration.name for route in loaded])
     places = Places(told["max-concurrent-requests"])
 
     def adapt(route: LoadedRoute) -> HandlerOptions:

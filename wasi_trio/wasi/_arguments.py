@@ -18,8 +18,8 @@ from wasi_trio.lazy import Pattern
 from wasi_trio.runtime._profile_options import (
     FILE,
     INTERVAL,
-    LONGEST_NAME,
-    SHORTEST,
+    MAX_NAME_BYTES,
+    MIN_INTERVAL,
     GuestProfile,
     NativeProfile,
     Profiling,
@@ -256,16 +256,16 @@ def parse_profile(text: str) -> Profiling:
         path = parse_path(rest[0])
     if len(rest) == 2:
         interval = parse_duration(rest[1])
-        if interval < SHORTEST:
-            raise ValueError(f"{rest[1]!r} is shorter than {SHORTEST * 1000:g}ms, the shortest sampling interval")
+        if interval < MIN_INTERVAL:
+            raise ValueError(f"{rest[1]!r} is shorter than {MIN_INTERVAL * 1000:g}ms, the shortest sampling interval")
     return GuestProfile(_writable_path(path), interval)
 
 
 def _writable_path(path: str) -> str:
     """Return a path after checks that its file, and files with longer names beside it, can be written."""
     folder = os.path.dirname(path) or "."
-    if len(os.fsencode(os.path.basename(path))) > LONGEST_NAME:
-        raise ValueError(f"the name of {path[:40]!r}... is longer than {LONGEST_NAME} bytes")
+    if len(os.fsencode(os.path.basename(path))) > MAX_NAME_BYTES:
+        raise ValueError(f"the name of {path[:40]!r}... is longer than {MAX_NAME_BYTES} bytes")
     if os.path.isdir(path):
         raise ValueError(f"{path!r} is a directory; give the path of a file")
     if not os.path.isdir(folder):

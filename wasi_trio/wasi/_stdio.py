@@ -139,6 +139,39 @@ class CapturedOutput(StdoutSink):
         await trio.lowlevel.checkpoint()
 
 
+class CopyingSink(StdoutSink):
+    """Writes to another sink, and keeps a copy of its own input. The other sink's limit bounds the copy."""
+
+    __slots__ = ("_kept", "_target", "is_terminal")
+
+    def __init__(self, target: StdoutSink) -> None:
+        self._target = target
+        self._kept: list[bytes] = []
+        self.is_terminal = target.is_terminal
+
+    def getvalue(self) -> bytes:
+        """All that was written so far."""
+        self._kept = [b"".join(self._kept)]
+        return self._kept[0]
+
+    def permit(self) -> int:
+        return self._target.permit()
+
+    def put(self, data: bytes) -> None:
+        copy = bytes(data)
+        self._target.put(copy)
+        self._kept.append(copy)
+
+    def flushed(self) -> bool:
+        return self._target.flushed()
+
+    async def wait(self) -> None:
+        await self._target.wait()
+
+    def finish(self) -> None:
+        self._target.finish()
+
+
 class LinePrefixSink(StdoutSink):
     """A sink that writes whole lines to another sink, each with ``prefix``.
 

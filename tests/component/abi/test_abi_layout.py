@@ -67,7 +67,7 @@ def test_flat_count() -> None:
     assert abi.flat_count((), 16) == 0
     assert abi.flat_count((t.STRING,) * 8, 16) == 16
     assert abi.flat_count((*(t.STRING,) * 8, t.U8), 16) == 1
-    # counted without being written out
+    # This must count without constructing the flat form.
     assert abi.flat_count((t.List(t.List(t.U64, 2**31), 2**31),), 16) == 1
 
 
@@ -107,7 +107,7 @@ ENGINE = wasmtime.Engine()
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(DATA_TYPES.filter(lambda ty: not is_gated(ty)), min_size=1, max_size=4))
 def test_the_engine_agrees_on_core_signatures(types: list[t.ValType]) -> None:
-    """wasmtime's validator compares what ``canon lower`` makes with what a core module imports."""
+    """wasmtime's validator compares the signature of ``canon lower`` with a core module's import."""
     wat = TypeDefinitions()
     refs = [wat.ref(type_) for type_ in types]
     type_ = t.FuncType(tuple((f"p{i}", p) for i, p in enumerate(types[1:])), types[0])

@@ -1,4 +1,4 @@
-"""What guests may pass, and the trap for each thing they may not."""
+"""The values that guests may pass, and the traps for invalid values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lift(
     max_flat: int = 16,
     track_lends: bool = True,
 ) -> Any:
-    """Lift values from core values whose unused bits are garbage; a single type gives a single value."""
+    """Lift values from core values whose unused bits are garbage. A single type yields a single value."""
     several = isinstance(types, tuple)
     function = abi.lift_values(
         types if isinstance(types, tuple) else (types,), encoding, max_flat, stride=2, track_lends=track_lends
@@ -92,7 +92,7 @@ def test_not_a_number() -> None:
 
 
 def test_core_values_of_the_engine() -> None:
-    """An array of raw values of 16 bytes, as a host callback is given."""
+    """An array of raw 16-byte values, as a host callback gets it."""
     raw = (ctypes.c_uint64 * 8)(2**64 - 1, 99, 5 | GARBAGE, 99, bits(2.5, "d"), 99, bits(2.5, "f") | GARBAGE, 99)
     flats = ctypes.cast(raw, ctypes.POINTER(ctypes.c_uint64))
     function = abi.lift_values((t.S64, t.U32, t.F64, t.F32), UTF8, 16, stride=2)
@@ -400,7 +400,7 @@ def test_asynchronous_values_are_the_contexts_business() -> None:
     "element", [t.STRING, t.List(t.U8), t.List(t.U32), t.List(t.List(t.BOOL)), t.Option(t.STRING), t.Map(t.U8, t.U8)]
 )
 def test_aliased_elements_are_charged_for(element: t.ValType) -> None:
-    """Many elements that point to one region are each paid for, so a small memory cannot fill a large one."""
+    """Each of many elements that point to one region is charged, so a small memory cannot fill a large one."""
     guest = Guest(1 << 20)
     if element == t.List(t.List(t.BOOL)):
         inner = guest.put(struct.pack("<II", 0, 1 << 19) * 1024, 4)
@@ -450,7 +450,7 @@ def test_functions_are_made_once_for_equal_types() -> None:
 
 
 def tower(depth: int) -> t.ValType:
-    """A type that holds the one below it eight times: written out, it would be of 8 ** depth parts."""
+    """Return a type that contains the one below it eight times. Written out, it has 8 ** depth parts."""
     type_: t.ValType = t.Tuple((t.U8,) * 8)
     for _ in range(depth):
         type_ = t.Tuple((type_,) * 4 + (t.Result(type_, type_),) + (t.Option(type_),) * 2)

@@ -1,4 +1,4 @@
-"""What hosts may give, the error for each thing they may not, and what is asked of the guest's allocator."""
+"""The values that hosts may pass, the errors for invalid values, and the calls of the guest's allocator."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def flats(type_: t.ValType, value: Any, guest: Guest | None = None, encoding: St
 
 
 def stored(type_: t.ValType, value: Any, guest: Guest | None = None, encoding: StringEncoding = UTF8) -> bytes:
-    """The bytes of a value in memory, what it points to left out."""
+    """Return the bytes of a value in memory, without the memory that it points to."""
     guest = guest or Guest()
     (pointer,) = abi.lower_values((type_,), encoding, 0)(guest.cx, (value,))
     assert guest.allocations[0] == (abi.alignment(type_), abi.size(type_))

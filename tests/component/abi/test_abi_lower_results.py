@@ -1,4 +1,4 @@
-"""Results of host functions, and handles on their way into a guest."""
+"""Results of host functions, and handles that are passed to a guest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any value of any type comes back from a guest as it was passed in."""
+"""Any value of any type returns from a guest unchanged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def compound(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-#: those that are data alone, and all
+#: Types that contain only data, and all types.
 DATA_TYPES: st.SearchStrategy[t.ValType] = st.recursive(st.sampled_from(PLAIN), compound, max_leaves=12)
 TYPES: st.SearchStrategy[t.ValType] = st.recursive(
     st.sampled_from([*PLAIN, t.Own(FILES), t.Borrow(THINGS)]), compound, max_leaves=12
@@ -112,7 +112,7 @@ def values(type_: t.ValType | None) -> st.SearchStrategy[Any]:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equality in which NaN is itself, zero has a sign and types count."""
+    """Return whether values are equal, where NaN equals itself, zero has a sign, and types count."""
     if type(a) is not type(b):
         return False
     match a:

@@ -1,4 +1,4 @@
-"""Types in the text format of components."""
+"""Writes types in the text format of components."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from wasi_trio.component import _types as t
 
 
 class TypeDefinitions:
-    """Types as definitions in the text format, each named once."""
+    """Type definitions in the text format, each with one name."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -47,7 +47,7 @@ class TypeDefinitions:
 
 
 def is_gated(type_: t.ValType) -> bool:
-    """Whether a type has something in it that wasmtime's default features do not admit."""
+    """Return whether a type contains a type that wasmtime's default features exclude."""
     return t.contains(type_, t.Map) or any(
         isinstance(inner, t.List) and inner.length is not None for inner in _walk(type_)
     )

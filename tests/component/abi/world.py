@@ -1,4 +1,4 @@
-"""A guest made of nothing but a memory, its allocator and a handle table."""
+"""A guest that consists of a memory, its allocator and a handle table."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from wasi_trio.component._handles import BorrowScope, HandleTable
 
 
 class ByteMemory:
-    """A memory of ``size`` bytes within a larger window that must not be touched."""
+    """A memory of ``size`` bytes inside a larger window, whose other bytes must not be touched."""
 
     def __init__(self, size: int, stale: int = 0) -> None:
         self.real_size = size
         self.buffer = bytearray(size + 4096)
         self.buffer[size:] = b"\xee" * 4096
         self.view = memoryview(self.buffer)
-        #: what the last look at the memory found, as after it has grown since
+        #: The size at the last update, which is stale if the memory has grown since.
         self.size = size - stale
 
     def require(self, end: int) -> None:
@@ -33,7 +33,7 @@ class Guest:
         self.cx = Context(self.handles, self.memory, self.realloc)
         self.cx.scope = BorrowScope()
         self.next = 8
-        #: (alignment, size) of each allocation
+        #: The alignment and size of each allocation.
         self.allocations: list[tuple[int, int]] = []
 
     def realloc(self, old: int, old_size: int, alignment: int, size: int) -> int:
@@ -44,18 +44,18 @@ class Guest:
         return pointer
 
     def put(self, data: bytes, alignment: int = 1) -> int:
-        """Write into memory as the guest would; gives where."""
+        """Write into memory as the guest would, and return the address."""
         pointer = self.realloc(0, 0, alignment, len(data))
         self.memory.buffer[pointer : pointer + len(data)] = data
         return pointer
 
     def check_window(self) -> None:
-        """Nothing was written past the memory's end."""
+        """Check that nothing was written past the memory's end."""
         assert self.memory.buffer[self.memory.real_size :] == b"\xee" * 4096
 
 
 class Slots(dict[int, Any]):
-    """Core values where a stride leaves gaps that must not be touched."""
+    """Core values with a stride, whose gaps must not be touched."""
 
     def __init__(self, values: list[int], stride: int = 1, garbage: int = 0) -> None:
         super().__init__({stride * i: value | garbage for i, value in enumerate(values)})

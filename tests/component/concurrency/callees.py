@@ -1,4 +1,4 @@
-"""Calls between guests, for tests: a callee that waits, and what the caller sees of it."""
+"""Calls between guests for tests: a callee that waits, and the caller's view of it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ STARTING, STARTED, RETURNED = SubtaskState.STARTING, SubtaskState.STARTED, Subta
 
 
 def unpack(code: Any) -> tuple[int, int]:
-    """The state and handle that an asynchronous call gave."""
+    """Return the state and handle in the result of an asynchronous call."""
     return code & 0xF, code >> 4
 
 
 def run(world: World, guest: Guest, core: Any) -> Any:
-    """Run a core function as the export of a guest."""
+    """Run a core function as an export of a guest."""
     return world.start(guest.lift(core, EXPORT))
 
 
@@ -39,7 +39,7 @@ def poll(guest: Guest, set_index: int) -> tuple[int, int, int]:
 
 
 class Blocking:
-    """A callee in a guest of its own, which ends when it is told to."""
+    """A callee in a guest of its own, which ends on command."""
 
     def __init__(self, world: World, type_: FuncType = ASYNC_U32) -> None:
         self.world = world

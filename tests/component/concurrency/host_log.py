@@ -1,4 +1,4 @@
-"""What the host's ends are tried with."""
+"""A log for the tests of the host's ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMPLETED, DROPPED, CANCELLED = CopyResult.COMPLETED, CopyResult.DROPPED, CopyRe
 
 
 class Log:
-    """A callback that notes what it was called with."""
+    """A callback that records its arguments."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[CopyResult, Any]] = []

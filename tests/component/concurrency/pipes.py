@@ -1,4 +1,4 @@
-"""Streams between two guests, for tests."""
+"""Streams between two guests for tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def context(guest: Guest) -> Context:
 
 
 class Pipe:
-    """A stream from guest ``w`` to guest ``r``, with calls of the built-ins on its ends."""
+    """A stream from guest ``w`` to guest ``r``, with methods for the built-ins on its ends."""
 
     def __init__(self, world: World, element: ValType | None = U8, same: bool = False) -> None:
         self.type = Stream(element)
@@ -56,7 +56,7 @@ class Pipe:
         self.r.call("stream.drop-readable", self.reader, type_=self.type)
 
     def event(self, guest: Guest, index: int) -> tuple[int, int] | None:
-        """The pending event of an end: its code and payload."""
+        """Return the pending event of an end: its code and payload."""
         joined = guest.call("waitable-set.new")
         guest.call("waitable.join", index, joined)
         code = guest.call("waitable-set.poll", joined, 0)

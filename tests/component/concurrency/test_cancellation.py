@@ -1,4 +1,4 @@
-"""How a call is cancelled, and how its guest is told."""
+"""Cancellation of calls, and its delivery to guests."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_no_callback_is_called_to_cancel_while_another_task_has_exclusive_entry(
     gates[0].open()
     gates[1].open()
     world.scheduler.run()
-    # The event that it waited for comes first; it did not wait again, so it never learnt.
+    # The awaited event comes first. The task did not wait again, so it never learnt of the cancellation.
     assert log == [4] and call.outcome is None
 
 

@@ -1,4 +1,4 @@
-"""Whatever two ends of a stream or future do, in whatever order, nothing is lost, doubled or reordered."""
+"""Whatever the two ends of a stream or future do, in any order, nothing is lost, duplicated or reordered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES: dict[ValType, int] = {U8: 1, U16: 2, STRING: 8}
 
 
 def encode(guest: Guest, element: ValType, values: list[int]) -> int:
-    """Put elements into a guest's memory. A string's number is its text."""
+    """Put elements into a guest's memory. For strings, each number is written as text."""
     if element == STRING:
         pairs = [(guest.put(str(value).encode()), len(str(value))) for value in values]
         return guest.put(b"".join(p.to_bytes(4, "little") + n.to_bytes(4, "little") for p, n in pairs))
@@ -41,12 +41,12 @@ def decode(guest: Guest, element: ValType, pointer: int, count: int) -> list[int
 
 
 class Reader:
-    """A readable end and the values it has got."""
+    """A readable end and the values that it received."""
 
     def __init__(self) -> None:
         self.got: list[int] = []
         self.busy = False
-        #: it was told that the other end is gone
+        #: Whether it learnt that the other end is dropped.
         self.told = False
         self.dropped = False
 
@@ -58,7 +58,7 @@ class Reader:
 
 
 class Writer:
-    """A writable end, and how many values were taken off it."""
+    """A writable end, and the number of its values that were read."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -68,7 +68,7 @@ class Writer:
         self.dropped = False
 
     def next(self, count: int) -> list[int]:
-        """The next values to write, starting with the first that was not taken."""
+        """Return the next values to write, starting with the first unread one."""
         self.busy = True
         self.offered = count
         return [(self.taken + i) % 250 for i in range(count)]
@@ -81,7 +81,7 @@ class Writer:
 
 
 class GuestSide:
-    """What a guest's ends have in common: starting operations, taking events."""
+    """The common part of a guest's ends: starting operations and taking events."""
 
     kind: str
 
@@ -162,7 +162,7 @@ class HostReading(Reader):
         self.end.start_read(count, lambda result, data: self.ended(result, [int(value) for value in data]))
 
     def take_event(self) -> None:
-        """The host is told without asking."""
+        """Do nothing, because the host learns of events through callbacks."""
 
     def cancel(self) -> None:
         self.end.cancel()
@@ -191,7 +191,7 @@ class HostWriting(Writer):
         super().ended(result, count)
 
     def take_event(self) -> None:
-        """The host is told without asking."""
+        """Do nothing, because the host learns of events through callbacks."""
 
     def cancel(self) -> None:
         self.end.cancel()
@@ -251,13 +251,13 @@ def test_any_interleaving_on_a_stream(
         elif not side.busy and act == "drop":
             side.drop()
         check(reader, writer)
-    # At the end of it, whoever still waits is told when the other end goes.
+    # In the end, a waiting party learns that the other end is dropped.
     for side, other in ((reader, writer), (writer, reader)):
         if side.busy and not other.busy and not other.dropped:
             other.drop()
             side.take_event()
             assert not side.busy
-            if not side.told:  # an event that came before; the next operation tells
+            if not side.told:  # it got an earlier event; the next operation tells
                 side.begin(1)
             assert side.told
     for side in (writer, reader):
@@ -269,7 +269,7 @@ def test_any_interleaving_on_a_stream(
 
 
 def check(reader: Reader, writer: Writer) -> None:
-    # Of a write that is under way the reader may have got a part already, and of a read the writer may know before.
+    # The reader may already have part of an active write, and the writer may know of an active read before the reader.
     assert reader.got == [i % 250 for i in range(len(reader.got))]
     assert len(reader.got) <= writer.taken + (writer.offered if writer.busy else 0)
     if not reader.busy and not writer.busy:
@@ -284,7 +284,7 @@ def check(reader: Reader, writer: Writer) -> None:
 
 
 class GuestFuture:
-    """A guest's end of a future, by the built-ins' names."""
+    """A guest's end of a future. Methods have the names of built-ins."""
 
     def __init__(self, guest: Guest, index: int, kind: str) -> None:
         self.guest, self.index, self.kind = guest, index, kind
@@ -345,7 +345,7 @@ class HostFuture:
         self.value = value
 
     def take_event(self) -> None:
-        """The host is told without asking."""
+        """Do nothing, because the host learns of events through callbacks."""
 
     def cancel(self) -> None:
         self.end.cancel()
@@ -433,7 +433,7 @@ def test_events_are_delivered_once_wherever_waitables_move(count: int, steps: li
         elif act == "join":
             guest.call("waitable.join", reader, joined)
             place[reader] = joined
-            if reader in pending:  # it queues again in its new set
+            if reader in pending:  # it moves to the end of its new set
                 pending.remove(reader)
                 pending.append(reader)
         elif act == "leave":
@@ -454,7 +454,7 @@ def test_events_are_delivered_once_wherever_waitables_move(count: int, steps: li
 
 
 def test_the_sides_are_all_tried() -> None:
-    """Each pair of holders really moves values in both orders."""
+    """Each pair of holders moves values in both orders."""
     for readable, writable, element in itertools.product(("guest", "host"), ("guest", "host"), (U8, U16, STRING)):
         for first in ("read", "write"):
             reader, writer = stream_sides(readable, writable, element)

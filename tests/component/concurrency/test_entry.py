@@ -1,4 +1,4 @@
-"""Who may come into an instance, and in what order: exclusive entry and backpressure."""
+"""Entry into an instance and its order: exclusive entry and backpressure."""
 
 from __future__ import annotations
 

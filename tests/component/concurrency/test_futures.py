@@ -91,7 +91,7 @@ def test_a_writable_end_must_be_written_before_it_is_dropped(world: World) -> No
         pipe.drop_writer()
     pipe.drop_reader()
     with pytest.raises(Trap, match=message):
-        pipe.drop_writer()  # it has yet to learn
+        pipe.drop_writer()  # the reader does not know yet
     assert pipe.event(pipe.w, pipe.writer) == (WRITE, DROPPED)
     pipe.drop_writer()
 

@@ -1,4 +1,4 @@
-"""The host's ends of streams and futures, opposite guests and opposite each other."""
+"""The host's ends of streams and futures, with guests and with each other."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def test_a_stream_has_one_reader(world: World, log: Log) -> None:
     with pytest.raises(HostError, match="given away before"):
         HostReader(reader.shared)
     reader.start_read(1, log)
-    with pytest.raises(HostError, match="being read"):
+    with pytest.raises(HostError, match="during a read"):
         reader.into_shared()
     reader.cancel()
     passed = context(guest).lower_stream(reader, U8)

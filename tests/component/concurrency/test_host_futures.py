@@ -78,7 +78,7 @@ def test_a_future_between_host_ends(log: Log) -> None:
     reader.cancel()
     assert log.take() == (CANCELLED, None)
     reader.start_read(log)
-    with pytest.raises(HostError, match="being read"):
+    with pytest.raises(HostError, match="during a read"):
         reader.into_shared()
     written = Log()
     writer.start_write("text", written)

@@ -1,4 +1,4 @@
-"""Planning components with the Component Model's async definitions."""
+"""Planning of components with the Component Model's async definitions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_flags_mean_async_or_cancellable() -> None:
     ]
     assert found[3].options.memory is not None and found[3].options is found[4].options
     assert found[0].options.memory is None
-    # The text format has no way to say cancellable any more, the binary format has.
+    # The text format cannot express cancellable, but the binary format can.
     (builtin,) = plan(d.Component((d.CanonBuiltin("thread.yield", flag=True),))).canons
     assert isinstance(builtin, AsyncBuiltin) and builtin.cancellable and not builtin.options.is_async
 

@@ -1,4 +1,4 @@
-"""What streams carry: every type of element, and what is kept of it in Python."""
+"""The elements of streams: every type, and the values kept in Python."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_strings_are_lowered_when_the_reader_takes_its_event(world: World) -> No
     assert pipe.read(target, 4) == BLOCKED
     assert pipe.write(table, 2) == done(COMPLETED, 2)
     assert r.reallocations == 0
-    # No more of it in Python's memory before the reader takes that.
+    # Python holds no more elements before the reader takes this one.
     assert pipe.write(table + 16, 1) == BLOCKED
     assert pipe.read_event() == (READ, done(COMPLETED, 2))
     assert r.reallocations == 2

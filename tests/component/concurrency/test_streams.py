@@ -101,7 +101,7 @@ def test_operations_of_no_length_wait_for_the_other_end_to_be_ready(world: World
     assert pipe.read(0xFFFF_FFFF, 0) == BLOCKED
     assert pipe.write_event() == (WRITE, done(COMPLETED, 0))
     source = pipe.w.put(b"abcd")
-    # The reader waits for readiness, which this write is: it completes, and the write waits for a real read.
+    # The reader waits for readiness. This write completes that, and itself waits for a real read.
     assert pipe.write(source, 4) == BLOCKED
     assert pipe.read_event() == (READ, done(COMPLETED, 0))
     assert pipe.read(0, 0) == done(COMPLETED, 0)
@@ -210,7 +210,7 @@ def test_a_busy_end_is_neither_dropped_nor_used_nor_passed_on(world: World) -> N
             lift(pipe.r, pipe.reader, U8)
         with pytest.raises(Trap, match=concurrent):
             pipe.read(0, 8)
-        pipe.write(0, 4)  # now there is an event, but until it is taken the end stays busy
+        pipe.write(0, 4)  # this causes an event, and the end stays busy until it is taken
     pipe.cancel_read()
     pipe.write(0, 4)
     with pytest.raises(Trap, match="cannot drop busy stream"):
@@ -330,7 +330,7 @@ def test_synchronous_operations_wait(world: World) -> None:
 
     def reader(guest: Guest):  # type: ignore[no-untyped-def]
         code = yield from guest.do("stream.read", pipe.reader, target, 8, type_=pipe.type)
-        assert code == done(DROPPED, 4)  # both happened before it came to see either
+        assert code == done(DROPPED, 4)  # both happened before the reader took the event
 
     def writer(guest: Guest):  # type: ignore[no-untyped-def]
         code = yield from guest.do("stream.write", pipe.writer, guest.put(b"abcd"), 4, type_=pipe.type)

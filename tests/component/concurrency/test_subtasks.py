@@ -1,4 +1,4 @@
-"""Calls that guests make: ``canon lower`` in both forms, to guests and to the host, and subtasks."""
+"""Calls by guests: ``canon lower`` in both forms, to guests and to the host, and subtasks."""
 
 from __future__ import annotations
 

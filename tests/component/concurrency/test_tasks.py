@@ -1,4 +1,4 @@
-"""Calls into guests: ``canon lift`` in its forms, and task.return."""
+"""Calls into guests: ``canon lift`` in all forms, and task.return."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_task_return_must_fit_the_task(world: World) -> None:
             guest.call("task.return", is_async=True)
         with pytest.raises(Trap, match=invalid):
             guest.call("task.return", 1, type_=U32, encoding=StringEncoding.UTF16)
-        guest.call("task.return", 5, type_=U32)  # its own options say nothing that matters
+        guest.call("task.return", 5, type_=U32)  # the differences in its options do not matter
         return EXIT
 
     assert world.invoke(guest.lift(core, ASYNC_U32, is_async=True, callback=never), 0) == 5

@@ -22,7 +22,7 @@ SYNC_AND_ASYNC = "waitable cannot be used synchronously while added to a waitabl
 
 
 def reading(guest: Guest) -> tuple[int, int]:
-    """A future that is being read: its readable and its writable end."""
+    """Return the readable and writable ends of a future that is being read."""
     ends = guest.call("future.new", type_=FUTURE)
     guest.call("future.read", ends & 0xFFFF_FFFF, 0, type_=FUTURE, is_async=True)
     return ends & 0xFFFF_FFFF, ends >> 32

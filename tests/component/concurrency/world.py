@@ -1,7 +1,8 @@
-"""Guests without wasm: core functions are Python, and a small scheduler runs their threads.
+"""Guests without wasm: core functions are Python functions, and a small scheduler runs their threads.
 
-A core function is called with its instance and arguments. One that may wait is a generator: it calls built-ins with
-``yield from guest.do(...)``. Plain functions call them with ``guest.call(...)``, which fails if they would wait.
+A core function is called with its instance and arguments. A core function that may wait is a generator, which calls
+built-ins with ``yield from guest.do(...)``. Plain functions call them with ``guest.call(...)``, which fails if a
+built-in would wait.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ EXIT, YIELD = 0, 1
 
 
 def wait_on(index: int) -> int:
-    """The callback code WAIT."""
+    """Return the callback code WAIT."""
     return 2 | index << 4
 
 
@@ -53,7 +54,7 @@ class Memory:
 
 
 class Scheduler:
-    """Runs threads one step after the other; ``run`` until nothing can go on."""
+    """Runs threads one step at a time. ``run`` continues until no thread can continue."""
 
     def __init__(self) -> None:
         self.woken: deque[Until] = deque()
@@ -131,12 +132,12 @@ class Scheduler:
         return results
 
     def run(self) -> None:
-        """Go on until nothing is ready."""
+        """Continue until no thread is ready."""
         while self.woken:
             until = self.woken.popleft()
             if until.thread is not None and until.ready():
                 self.resume(until.thread, False)
-        # Nothing was forgotten: who is parked is not ready.
+        # Checks for missed wake-ups: no parked thread may be ready.
         for thread in self.threads:
             assert thread.until is not None and not thread.until.ready(), "a thread was not woken"
 
@@ -161,7 +162,7 @@ class Call:
 
 
 class Guest:
-    """An instance with one memory of 64 KiB; ``scratch`` hands out unused addresses of it."""
+    """An instance with one memory of 64 KiB. ``scratch`` returns unused addresses in it."""
 
     def __init__(self, scheduler: Scheduler, index: int = 0, parent: Guest | None = None) -> None:
         self.handles = HandleTable()
@@ -248,7 +249,7 @@ class Guest:
     # ---- what core functions do ----
 
     def call(self, name: str, *args: int, **definition: Any) -> Any:
-        """Call a built-in that must not have to wait."""
+        """Call a built-in that must not wait."""
         result = self.builtin(name, **definition)(self.instance, *args)
         assert not isinstance(result, Until), f"{name} waits"
         return result
@@ -279,7 +280,7 @@ class World:
         return guest
 
     def start(self, function: LiftedFunction, *arguments: Any) -> Call:
-        """A call from the host, which has run as far as it could without waiting."""
+        """Start a call from the host, which runs inline until it waits."""
         task = Task(
             function, self.guests[function.part].instance, lambda: arguments, lambda outcome: call.resolve(outcome)
         )
@@ -305,7 +306,7 @@ class World:
 
 
 class Host:
-    """A host function. ``act`` gives the value, or a HostOperation."""
+    """A host function. ``act`` returns the value or a HostOperation."""
 
     def __init__(self, act: Callable[..., Any]) -> None:
         self.act = act
@@ -315,7 +316,7 @@ class Host:
 
 
 class Operation:
-    """A host operation in a test's hands."""
+    """A host operation that the test controls."""
 
     def __init__(self) -> None:
         self.cancels = 0
@@ -330,7 +331,7 @@ FUTURE = Future(None)
 
 
 class Gate:
-    """A waitable set in which an event can be made to appear: a future that is read."""
+    """A waitable set in which a test can cause an event. It contains a future that is being read."""
 
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
@@ -349,7 +350,7 @@ def never(guest: Guest, *event: int) -> int:
 
 
 def blocker(guest: Guest, gate: Gate, log: list[str], name: str):  # type: ignore[no-untyped-def]
-    """A core function that keeps exclusive entry while it waits."""
+    """Return a core function that keeps exclusive entry while it waits."""
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         log.append(f"{name} starts")

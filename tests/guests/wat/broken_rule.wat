@@ -1,5 +1,5 @@
-;; Well-formed calls that break a rule of wasi:io or wasi:http which the host must watch. Every case but those named
-;; fine must trap, except that hosts differ on those named may-.
+;; Well-formed calls that break a rule of wasi:io or wasi:http. The host must detect them. Every case except fine- and
+;; may- must trap. Hosts differ on cases named may-.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -65,7 +65,7 @@
       (call $out.check (global.get $stream) (i32.const 0))
       (if (call $failed) (then (unreachable)))
       (local.set $permit (i64.load (i32.const 8)))
-      ;; as much memory as it takes to have one byte more than is permitted
+      ;; one byte more than the limit of memory
       (local.set $size (i32.wrap_i64 (i64.add (local.get $permit) (i64.const 1))))
       (drop (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 1))))
       (call $out.write (global.get $stream) (i32.const 0) (local.get $size) (i32.const 0))

@@ -1,8 +1,8 @@
-;; A command, wasi:cli/run of WASI 0.2. What it does depends on its first argument, of which only the first letter counts:
-;; "args" prints all arguments and "env" the environment, a line each; "both" prints ten lines on stdout and stderr in turn;
-;; "cat" hands stdin on to stdout; "pour" writes 64 KiB twice, as far as it need not wait for that, and returns at once;
-;; "fail" returns an error; "goodbye" exits with an error; "spin" prints a line, then computes for ever; "trap" prints a
-;; line, then traps. A number exits with this code. Without an argument it prints "Hello, world!".
+;; A command, wasi:cli/run of WASI 0.2. The first letter of its first argument chooses its behaviour:
+;; "args" prints all arguments, and "env" the environment, one on each line. "both" prints ten lines on stdout and stderr
+;; in turn. "cat" copies stdin to stdout. "pour" writes 64 KiB twice, as far as it need not wait, and returns at once.
+;; "fail" returns an error. "goodbye" exits with an error. "spin" prints a line, then computes forever. "trap" prints a
+;; line, then traps. A number is its exit code. Without an argument it prints "Hello, world!".
 (component
   ;; include io.wat
   ;; include memory.wat
@@ -53,7 +53,7 @@
     (import "host" "write" (func $write (param i32 i32 i32 i32)))
     (import "host" "print" (func $print (param i32 i32 i32 i32)))
 
-    ;; Results of calls are at 0, the arguments' list at 32, the environment's at 40.
+    ;; Memory: results of calls at 0, the arguments' list at 32, the environment's at 40.
     (data (i32.const 64) "\n=Hello, world!\nout\nerr\nspinning\ntrapping\n")
 
     (global $out (mut i32) (i32.const 0))
@@ -63,7 +63,7 @@
       (call $print (global.get $out) (local.get $at) (local.get $len) (i32.const 0))
       (if (i32.load8_u (i32.const 0)) (then unreachable)))
 
-    ;; the string whose pointer and length are here
+    ;; the string whose pointer and length are at this address
     (func $say-string (param $string i32)
       (call $say (i32.load (local.get $string)) (i32.load offset=4 (local.get $string))))
 
@@ -99,7 +99,7 @@
         (call $print (global.get $err) (i32.const 84) (i32.const 4) (i32.const 0))
         (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
 
-    ;; A failed read is taken for the end, as it is in all likelihood.
+    ;; Treat a failed read as the end, which it very likely is.
     (func $cat
       (local $in i32) (local $heap i32)
       (local.set $in (call $get-stdin))

@@ -1,5 +1,5 @@
-;; Answers with how many requests this instance has been given, this one included: "1" from a fresh instance,
-;; and counting up where an instance is used again. The count is a global, so it lives as long as the instance.
+;; Answers with the number of this instance's requests, this one included: "1" from a fresh instance, and more from a
+;; reused one. The count is a global, so it lives as long as the instance.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Begins a response, drops its body unfinished and returns: the client must see that the body was cut off.
+;; Begins a response, drops its body unfinished and returns. The client must see that the body is cut.
 (component
   ;; include io.wat
   ;; include http.wat

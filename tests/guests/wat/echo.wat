@@ -1,5 +1,5 @@
-;; Streams the request's body back as it arrives, 64 KiB at a time, with its content-type and content-length. For each
-;; piece: one blocking-read, one check-write, one write. It waits for room only where check-write grants none.
+;; Streams the request's body back as it arrives, 64 KiB at a time, with its content-type and content-length. Each
+;; piece takes one blocking-read, one check-write, one write. The guest waits for room only if check-write grants none.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -61,18 +61,18 @@
     (data (i32.const 64) "content-type")
     (data (i32.const 80) "content-length")
 
-    ;; Results are written at 0: the discriminant is the byte there, what it carries follows at 4 or 8.
+    ;; The host writes results at 0: the discriminant is that byte, and the payload follows at 4 or 8.
     (func $failed (result i32) (i32.load8_u (i32.const 0)))
 
-    ;; Give the response the request's values of a header, if it has any.
+    ;; Copy the request's values of a header to the response.
     (func $keep (param $from i32) (param $to i32) (param $name i32) (param $len i32)
       (call $fields.get (local.get $from) (local.get $name) (local.get $len) (i32.const 0))
       (if (i32.load (i32.const 4))
-        ;; a list<list<u8>> as it came: its pointer at 0, its length at 4
+        ;; a list<list<u8>> from the host: its pointer at 0, its length at 4
         (then (call $fields.set (local.get $to) (local.get $name) (local.get $len)
           (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.const 0)))))
 
-    ;; Write it all, waiting for room as need be; 0 when the client is gone.
+    ;; Write all of it, waiting for room if necessary. The result is 0 if the client is gone.
     (func $write (param $out i32) (param $at i32) (param $len i32) (result i32)
       (local $room i64) (local $part i32) (local $pollable i32)
       (loop $more
@@ -120,7 +120,7 @@
 
       (block $stop
         (loop $next
-          ;; every piece takes the place of the one before it
+          ;; each piece overwrites the one before it
           (global.set $heap (i32.const 65536))
           (call $in.read (local.get $in) (i64.const 65536) (i32.const 0))
           (if (call $failed)
@@ -135,7 +135,7 @@
       (call $incoming.drop (local.get $incoming))
       (call $request.drop (local.get $request))
       (call $out.drop (local.get $out))
-      ;; dropping a body that is not finished tells the client that it was cut off
+      ;; dropping an unfinished body tells the client that it is cut
       (if (local.get $ended)
         (then (call $outgoing.finish (local.get $outgoing) (i32.const 0) (i32.const 0) (i32.const 0)))
         (else (call $outgoing.drop (local.get $outgoing))))))

@@ -1,4 +1,4 @@
-;; Streams the request's body back without its passing through the guest's memory: one blocking-splice for each piece.
+;; Streams the request's body back past the guest's memory: one blocking-splice for each piece.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -32,14 +32,14 @@
       (call $begin (local.get $outparam) (i32.const 200))
 
       (loop $next
-        ;; a result<u64, stream-error>: its discriminant at 0, which error it is at 8
+        ;; a result<u64, stream-error>: its discriminant at 0, the error at 8
         (call $out.splice (global.get $out) (local.get $in) (i64.const 1048576) (i32.const 0))
         (br_if $next (i32.eqz (i32.load8_u (i32.const 0)))))
 
       (call $in.drop (local.get $in))
       (call $incoming.drop (local.get $incoming))
       (call $request.drop (local.get $request))
-      ;; closed (1) is the end of the body; after anything else the client must see that it was cut off
+      ;; closed (1) is the end of the body; after any other error the client must see a cut body
       (if (i32.eq (i32.load8_u (i32.const 8)) (i32.const 1))
         (then (call $end))
         (else

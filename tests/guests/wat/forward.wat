@@ -1,5 +1,5 @@
-;; Asks the server that the request's authority names for the request's path, by GET over plain HTTP, and answers "fine"
-;; when that has answered, whatever it did.
+;; Sends a GET over plain HTTP for the request's path to the server in the request's authority. It answers "fine" after
+;; any answer of that server.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -67,14 +67,14 @@
 
     (data (i32.const 256) "fine\n")
 
-    ;; Results are written at 128.
+    ;; The host writes results at 128.
     (func (export "handle") (param $request i32) (param $out i32)
       (local $asked i32) (local $future i32) (local $pollable i32)
       (global.set $heap (i32.const 65536))
       (local.set $asked (call $asked.new (call $fields.new)))
       ;; some(HTTP)
       (drop (call $asked.set-scheme (local.get $asked) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
-      ;; an option<string>: whether there is one, its pointer, its length
+      ;; an option<string>: its discriminant, its pointer, its length
       (call $request.authority (local.get $request) (i32.const 128))
       (drop (call $asked.set-authority (local.get $asked)
         (i32.load8_u (i32.const 128)) (i32.load (i32.const 132)) (i32.load (i32.const 136))))

@@ -1,11 +1,11 @@
-;; Makes its host hold or do as much as it can, in the way that the path says, and answers "done":
+;; Makes its host hold or do as much as possible, in the way that the path chooses, and answers "done":
 ;;   /0  fill a GiB of memory in one instruction
-;;   /1  hand over a string of 120 MiB
+;;   /1  pass a string of 120 MiB
 ;;   /2  the same twenty times
 ;;   /3  hold 90,000 handles of fields
 ;;   /4  hold 90,000 outgoing requests, each with a path of 64 KiB
 ;;   /5  hold 90,000 timers and wait for all of them at once
-;;   /6  compute without end
+;;   /6  compute endlessly
 ;;   /7  nothing
 (component
   ;; include io.wat
@@ -39,14 +39,14 @@
 
     (data (i32.const 1024) "done\n")
 
-    ;; So many bytes of "a", from 1 MiB on.
+    ;; Write so many bytes of "a", from 1 MiB on.
     (func $letters (param $size i32) (result i32)
       (if (i32.eq (i32.const -1) (memory.grow (i32.add (i32.shr_u (local.get $size) (i32.const 16)) (i32.const 32))))
         (then unreachable))
       (memory.fill (i32.const 0x100000) (i32.const 0x61) (local.get $size))
       (i32.const 0x100000))
 
-    ;; Hand over a string of 120 MiB, the name of a field that there is not.
+    ;; Pass a string of 120 MiB, the name of an absent field.
     (func $string (param $times i32)
       (local $fields i32) (local $at i32)
       (local.set $at (call $letters (i32.const 0x7800000)))
@@ -78,7 +78,7 @@
                 (i32.const 1) (local.get $at) (i32.const 0x10000)))))
           (if (i32.eq (local.get $case) (i32.const 5))
             (then
-              ;; an hour; the handles' list lies behind the letters
+              ;; an hour; the handles' list follows the letters
               (i32.store
                 (i32.add (i32.const 0x180000) (i32.shl (local.get $left) (i32.const 2)))
                 (call $wait (i64.const 3600000000000)))))

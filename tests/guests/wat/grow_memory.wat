@@ -1,5 +1,5 @@
-;; Asks for memory, a MiB at a time, until it is refused, and answers with how many MiB it had. At the path /1 it traps
-;; when it is refused. At /2 it does the same with a table, and answers with how many thousand elements it had.
+;; Grows its memory, a MiB at a time, until the host refuses, and answers with the MiB. At the path /1 it traps at the
+;; refusal. At /2 it does the same with a table, and answers with the thousands of elements.
 (component
   ;; include io.wat
   ;; include http.wat

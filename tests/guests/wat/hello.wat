@@ -1,4 +1,4 @@
-;; The smallest useful response, in as few host calls as wasi:http admits: nine. It is what benchmarks serve.
+;; The smallest useful response, in as few host calls as wasi:http admits: nine. Benchmarks serve it.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -10,7 +10,7 @@
     (data (i32.const 64) "content-type")
     (data (i32.const 80) "text/plain")
     (data (i32.const 96) "Hello, world!\n")
-    ;; the one result that could need room is the error of outgoing-body.finish, and there is nothing to do about it
+    ;; only the error of outgoing-body.finish could need more room, and the guest cannot handle it
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
   (core instance $memory (instantiate $Memory))
   (alias core export $memory "memory" (core memory $mem))
@@ -38,7 +38,7 @@
     (import "host" "stream.drop" (func $stream.drop (param i32)))
     (import "host" "request.drop" (func $request.drop (param i32)))
 
-    ;; Every result below is written at 0: its discriminant is the byte there, a handle follows at 4.
+    ;; The host writes every result below at 0: the discriminant is that byte, and a handle follows at 4.
     (func (export "handle") (param $request i32) (param $out i32)
       (local $response i32) (local $body i32) (local $stream i32)
       (call $request.drop (local.get $request))
@@ -47,7 +47,7 @@
       (local.set $response (call $response.new (i32.load (i32.const 4))))
       (call $response.body (local.get $response) (i32.const 0))
       (local.set $body (i32.load (i32.const 4)))
-      ;; ok(response); the rest is room for the largest error-code
+      ;; ok(response); the zeros fill the place of the largest error-code
       (call $outparam.set (local.get $out) (i32.const 0) (local.get $response)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
       (call $body.write (local.get $body) (i32.const 0))

@@ -1,4 +1,4 @@
-;; Has the host hold more and more, of one kind in each case, until it is stopped.
+;; Makes the host hold more and more, of one kind in each case, until the host stops it.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -22,7 +22,7 @@
 
     (func $fine (param $request i32) (param $out i32) (result i32) (i32.const 0))
 
-    ;; sets of fields with a value of 60,000 zeros each, which no value may have, so spaces
+    ;; sets of fields with a value of 60,000 spaces each, because no value may contain zeros
     (func $fields (param $request i32) (param $out i32) (result i32)
       (drop (memory.grow (i32.const 1)))
       (memory.fill (i32.const 0x20000) (i32.const 32) (i32.const 60000))
@@ -48,7 +48,7 @@
         (br $more))
       unreachable)
 
-    ;; responses that are never given, with 64,000 bytes of contents each
+    ;; unused responses with 64,000 bytes of contents each
     (func $contents (param $request i32) (param $out i32) (result i32)
       (drop (memory.grow (i32.const 1)))
       (loop $more
@@ -63,7 +63,7 @@
       (loop $more (drop (call $fields.new)) (br $more))
       unreachable)
 
-    ;; asks for what it does not get, and goes on as if it had it
+    ;; continues as if each call had succeeded
     (func $memory (param $request i32) (param $out i32) (result i32)
       (loop $more (br_if $more (i32.ne (i32.const -1) (memory.grow (i32.const 1)))))
       unreachable)

@@ -1,5 +1,5 @@
-;; Calls a host function with the number that the path says, and answers 200: `work` for one below 100, and for others
-;; `later`, which the host may implement by an async def.
+;; Calls a host function with the number in the path, and answers 200: `work` for a number below 100, and `later` for
+;; others, which the host may implement by an async def.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Returns without having set a response: it keeps the outparam's handle, or at the path /1 drops it.
+;; Returns without setting a response. It keeps the outparam's handle, or at the path /1 drops it.
 (component
   ;; include io.wat
   ;; include http.wat

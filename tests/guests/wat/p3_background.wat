@@ -1,5 +1,5 @@
-;; Goes on after it has answered: as many milliseconds later as the path says, 50 where it says nothing, it counts. It
-;; answers with how often it has counted so far; /0 asks for that only.
+;; Works after its answer: after the milliseconds in the path, or 50, it counts. It answers with its count so far; /0 only
+;; asks for the count.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -26,7 +26,7 @@
 
     (global $count (mut i32) (i32.const 0))
 
-    ;; In the record: how many milliseconds of work are to come, at 24.
+    ;; In the record: the milliseconds of work to do, at 24.
 
     (func (export "handle") (param $request i32) (result i32)
       (local $record i32) (local $milliseconds i32) (local $at i32) (local $len i32)
@@ -40,7 +40,7 @@
       (call $then-work (local.get $milliseconds)
         (call $reply (local.get $record) (i32.const 200) (local.get $at) (local.get $len))))
 
-    ;; Do as this code says, unless it says exit and there is work to do: begin that, with a record of its own.
+    ;; Return this code, unless it is exit and work remains: then begin the work, with its own record.
     (func $then-work (param $milliseconds i32) (param $code i32) (result i32)
       (local $record i32) (local $status i32)
       (if (i32.or (local.get $code) (i32.eqz (local.get $milliseconds))) (then (return (local.get $code))))
@@ -56,7 +56,7 @@
       (call $exit (local.get $record)))
 
     (func (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32)
-      ;; subtask: the work is over
+      ;; subtask: the work is done
       (if (i32.eq (local.get $event) (i32.const 1))
         (then
           (call $subtask.drop (local.get $handle))

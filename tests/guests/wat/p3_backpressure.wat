@@ -1,6 +1,6 @@
-;; Takes one request at a time: backpressure is on from a request's beginning until it has waited for as many
-;; milliseconds as the path says, or 100. It answers with the most requests that have ever been waiting at once, which
-;; is "1" if the host obeys.
+;; Takes one request at a time: backpressure is on from a request's beginning until it has waited for the milliseconds
+;; in the path, or 100. It answers with the maximum number of requests that have waited at once, which is "1" if the
+;; host obeys.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -35,7 +35,7 @@
     (global $waiting (mut i32) (i32.const 0))
     (global $most (mut i32) (i32.const 0))
 
-    ;; Backpressure is counted: turned on twice, it is off when it has been turned off twice.
+    ;; Backpressure counts: after turning it on twice, turn it off twice.
     (func $begin-waiting
       (call $backpressure.inc)
       (call $backpressure.inc)
@@ -55,7 +55,7 @@
       (call $request.drop (local.get $request))
       (local.set $status
         (call $wait-for (i64.mul (i64.extend_i32_u (local.get $milliseconds)) (i64.const 1000000))))
-      ;; returned without having waited
+      ;; returned without waiting
       (if (i32.eq (local.get $status) (i32.const 2)) (then (return (call $answer (local.get $record)))))
       ;; keep the subtask at 24
       (i32.store offset=24 (local.get $record) (i32.shr_u (local.get $status) (i32.const 4)))

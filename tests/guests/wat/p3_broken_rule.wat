@@ -1,5 +1,5 @@
-;; Well-formed calls that break a rule of the Canonical ABI's streams, futures, calls and tasks. Every case but those
-;; named fine must trap, some after the response has begun, except that hosts differ on those named may-.
+;; Well-formed calls that break a rule of the Canonical ABI's streams, futures, calls and tasks. Every case except fine-
+;; and may- must trap, some after the response has begun. Hosts differ on cases named may-.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -72,7 +72,7 @@
     (func $read (result i32) (call $bytes.read (global.get $readable) (i32.const 1024) (i32.const 64)))
     (func $write (result i32) (call $bytes.write (global.get $writable) (i32.const 1088) (i32.const 64)))
 
-    ;; bytes may be read by who wrote them; 0x400 is 64 bytes, completed. Cancelling comes too late, and tells how many
+    ;; a writer may read its own bytes; 0x400 is 64 bytes, completed. The cancellation is too late, and returns the count
     ;; too.
     (func $fine-write-to-oneself (param $request i32) (param $record i32) (result i32)
       (call $new-bytes)
@@ -88,7 +88,7 @@
       (call $expect (i32.shr_u (call $bytes.cancel-read (global.get $readable)) (i32.const 4)) (i32.const 64))
       (i32.const -1))
 
-    ;; 1 is a dropped other end, 2 a copy that was cancelled
+    ;; 1: the other end is dropped; 2: the copy is cancelled
     (func $fine-drop-ends-a-read (param $request i32) (param $record i32) (result i32)
       (call $new-bytes)
       (call $expect (call $read) (i32.const -1))
@@ -105,7 +105,7 @@
       (call $bytes.drop-writable (global.get $writable))
       (i32.const -1))
 
-    ;; a future that nobody reads needs no value; 1 says so
+    ;; a future without a reader needs no value; the result is 1
     (func $fine-write-a-future-without-reader (param $request i32) (param $record i32) (result i32)
       (call $new-trailers)
       (call $trailers.drop-readable (global.get $readable))
@@ -122,7 +122,7 @@
       ;; nothing yet
       (call $expect (call $set.poll (local.get $set) (i32.const 1200)) (i32.const 0))
       (call $expect (call $read) (i32.const 0x400))
-      ;; stream-write, of this end
+      ;; stream-write of this end
       (call $expect (call $set.wait (local.get $set) (i32.const 1200)) (i32.const 3))
       (call $expect (i32.load (i32.const 1200)) (global.get $writable))
       (call $expect (i32.load (i32.const 1204)) (i32.const 0x400))
@@ -131,7 +131,7 @@
       (call $set.drop (local.get $set))
       (i32.const -1))
 
-    ;; an event may be had once
+    ;; a guest gets an event once
     (func $fine-join-another-set (param $request i32) (param $record i32) (result i32)
       (local $set i32)
       (local.set $set (call $set.new))
@@ -150,7 +150,7 @@
       (call $expect (call $yield) (i32.const 0))
       (i32.const -1))
 
-    ;; 4 is cancelled before it returned
+    ;; 4: cancelled before it returned
     (func $fine-cancel-a-call (param $request i32) (param $record i32) (result i32)
       (call $expect (call $cancel (call $hour)) (i32.const 4))
       (i32.const -1))
@@ -170,7 +170,7 @@
       (drop (call $hour))
       (i32.const -1))
 
-    ;; values with handles in them may not be read by who wrote them, for the time being
+    ;; a writer may not yet read its own values that contain handles
     (func $may-write-trailers-to-oneself (param $request i32) (param $record i32) (result i32)
       (call $new-trailers)
       (call $expect (call $trailers.write (global.get $writable) (i32.const 256)) (i32.const -1))
@@ -264,7 +264,7 @@
       (drop (call $trailers.write (global.get $writable) (i32.const 256)))
       (i32.const -1))
 
-    ;; A response with the last stream as its body.
+    ;; A response with the latest stream as its body.
     (func $respond
       (local $body i32)
       (local.set $body (global.get $readable))
@@ -320,7 +320,7 @@
       (call $backpressure.dec)
       (i32.const -1))
 
-    ;; one more than the 65,536 that may be
+    ;; one more than the limit of 65,536
     (func $too-much-backpressure (param $request i32) (param $record i32) (result i32)
       (local $count i32)
       (loop $more

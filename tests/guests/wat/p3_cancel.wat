@@ -1,13 +1,13 @@
-;; What cancelling does, and who sees it. Every case but /9 waits for a clock of an hour, or for its request's body:
-;;   /0  when cancelled, cancels its wait in turn and gives up
-;;   /1  when cancelled, answers all the same
-;;   /2  when cancelled, goes on waiting
-;;   /3  does not wait to be cancelled: it cancels the wait by itself, and answers with "4" (cancelled before it
-;;       returned) where that was possible at once
-;;   /4  reads its request's body, and cancels that read where it must wait; answers with "2" (cancelled) and 16 for
-;;       each byte that came all the same
+;; Effects of cancellation. Every case except /9 waits for an hour's clock, or for its request's body:
+;;   /0  when cancelled, cancels its wait and gives up
+;;   /1  when cancelled, answers
+;;   /2  when cancelled, continues to wait
+;;   /3  cancels the wait by itself, without being cancelled. It answers "4" (cancelled before it returned) if that
+;;       succeeded at once
+;;   /4  reads its request's body, and cancels that read when it must wait. It answers "2" (cancelled) and 16 for
+;;       each byte that came
 ;;   /5  yields until it is cancelled, then gives up
-;;   /9  answers with how many cancellations this instance has seen
+;;   /9  answers with the number of cancellations in this instance
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -64,7 +64,7 @@
       (if (i32.eq (local.get $case) (i32.const 5)) (then (return (i32.const 1))))
 
       (local.set $status (call $wait-for (i64.const 3600000000000)))
-      ;; 1 is started
+      ;; 1: started
       (if (i32.ne (i32.and (local.get $status) (i32.const 0xf)) (i32.const 1)) (then unreachable))
       (local.set $subtask (i32.shr_u (local.get $status) (i32.const 4)))
       (i32.store offset=28 (local.get $record) (local.get $subtask))
@@ -91,7 +91,7 @@
       (local $record i32) (local $case i32)
       (local.set $record (call $current))
       (local.set $case (i32.load offset=24 (local.get $record)))
-      ;; none: it has yielded, and does so again
+      ;; none: it has yielded, and yields again
       (if (i32.eqz (local.get $event)) (then (return (i32.const 1))))
       ;; task-cancelled
       (if (i32.eq (local.get $event) (i32.const 6))
@@ -99,7 +99,7 @@
           (global.set $cancellations (i32.add (global.get $cancellations) (i32.const 1)))
           (if (i32.eq (local.get $case) (i32.const 2)) (then (return (call $wait (local.get $record)))))
           (if (i32.lt_u (local.get $case) (i32.const 2))
-            ;; 4 is cancelled before it returned, and an hour is not over yet
+            ;; 4: cancelled before it returned; the hour is not over
             (then
               (if (i32.ne (call $cancel (i32.load offset=28 (local.get $record))) (i32.const 4)) (then unreachable))))
           (if (i32.eq (local.get $case) (i32.const 1))

@@ -1,6 +1,6 @@
-;; A command, wasi:cli/run of WASI 0.3. Without an argument it prints "Hello, world!"; with a number it prints that, and
-;; exits with this code; with "fail" it prints that, and returns an error; with "trap" it prints that, and traps; with
-;; "cat" it hands stdin on to stdout; and any other argument it prints. What it prints ends with a newline.
+;; A command, wasi:cli/run of WASI 0.3. Without an argument it prints "Hello, world!". Otherwise it prints its argument.
+;; A number is then its exit code, "fail" returns an error, and "trap" traps. "cat" copies stdin to stdout instead. Its
+;; output ends with a newline.
 (component
   ;; include p3_memory.wat
 
@@ -20,7 +20,7 @@
     (alias outer 1 $error-code (type $error-code'))
     (export "error-code" (type $error-code (eq $error-code')))
     (export "write-via-stream" (func (param "data" (stream u8)) (result (future (result (error $error-code))))))))
-  ;; text, and what became of it
+  ;; text, and its outcome
   (type $bytes (stream u8))
   (type $outcome (future (result (error $error-code))))
 
@@ -57,18 +57,18 @@
     (data (i32.const 116) "trap")
     (data (i32.const 120) "cat")
 
-    ;; What is to be printed: at most 4000 bytes, copied to 0x1000. The rest is for waiting.
+    ;; The output: at most 4000 bytes, copied to 0x1000. The rest is for waiting.
     (global $at (mut i32) (i32.const 96))
     (global $left (mut i32) (i32.const 13))
     (global $set (mut i32) (i32.const 0))
     (global $out (mut i32) (i32.const 0))
     (global $outcome (mut i32) (i32.const 0))
 
-    ;; How to end: 0 with ok, 1 with an error, 2 in a trap, 3 with the code.
+    ;; The end: 0 is ok, 1 an error, 2 a trap, 3 the code.
     (global $end (mut i32) (i32.const 0))
     (global $code (mut i32) (i32.const 0))
 
-    ;; Whether what is to be printed is this.
+    ;; Compare the output with this text.
     (func $is (param $what i32) (param $len i32) (result i32)
       (local $i i32)
       (if (i32.ne (global.get $left) (local.get $len)) (then (return (i32.const 0))))
@@ -81,7 +81,7 @@
         (br_if $next (i32.lt_u (local.get $i) (local.get $len))))
       (i32.const 1))
 
-    ;; Set the code to what is to be printed, if that is a number; whether it is.
+    ;; Parse the output as the code. The result is whether it is a number.
     (func $is-number (result i32)
       (local $i i32) (local $digit i32)
       (if (i32.eqz (global.get $left)) (then (return (i32.const 0))))
@@ -97,7 +97,7 @@
     (func (export "run") (result i32)
       (local $arguments i32) (local $stream i64)
       (global.set $set (call $set.new))
-      ;; a list<string>: where it is at 0, how many there are at 4. The first is the command's own name.
+      ;; a list<string>: its pointer at 0, its length at 4. The first string is the command's own name.
       (call $arguments (i32.const 0))
       (if (i32.gt_u (i32.load (i32.const 4)) (i32.const 1))
         (then
@@ -119,7 +119,7 @@
       (call $join (global.get $out) (global.get $set))
       (call $write))
 
-    ;; Hand stdin on; nobody asks how reading it went.
+    ;; Copy stdin, and ignore the outcome of reading.
     (func $cat (result i32)
       ;; a tuple: the stream at 0, its outcome at 4
       (call $stdin.read (i32.const 0))
@@ -138,13 +138,13 @@
     (func $written (param $how i32) (result i32)
       (global.set $at (i32.add (global.get $at) (i32.shr_u (local.get $how) (i32.const 4))))
       (global.set $left (i32.sub (global.get $left) (i32.shr_u (local.get $how) (i32.const 4))))
-      ;; 1 is a reader that is gone
+      ;; 1: the reader is gone
       (if (i32.eqz (i32.and (local.get $how) (i32.const 1)))
         (then (if (global.get $left) (then (return (call $write))))))
       (call $bytes.drop (global.get $out))
       (call $finish))
 
-    ;; Wait until it is printed, or has failed to be: a result<_, error-code> at 0.
+    ;; Wait until the output is written or has failed: a result<_, error-code> at 0.
     (func $finish (result i32)
       (if (i32.eq (call $outcome.read (global.get $outcome) (i32.const 0)) (i32.const -1))
         (then

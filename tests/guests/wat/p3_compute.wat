@@ -1,5 +1,5 @@
-;; Computes for as many rounds as the path says, three quarters of each in one function and one in another, and gives
-;; way between two rounds, so that requests overlap; then it answers.
+;; Computes for the rounds in the path, three quarters of each in one function and one quarter in another. It gives way
+;; between two rounds, so that requests overlap, and then answers.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat

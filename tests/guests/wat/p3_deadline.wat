@@ -1,7 +1,7 @@
-;; Stands in front of another handler and gives it 100 milliseconds: then it cancels the call, and unless a response
-;; came of that all the same, answers 504 and how the call ended: "4" where it was cancelled before it returned, "3"
-;; where it had not even started. A response that comes in time it hands on. It waits for the cancelled call to end, and
-;; its instance with it, so it must not stand in front of one that ignores being cancelled.
+;; Passes requests to the next handler with a limit of 100 milliseconds. It passes on a response that comes in time. Then
+;; it cancels the call, and passes on a response that comes all the same. Otherwise it answers 504 with the call's final
+;; state: "4" for cancelled before it returned, "3" for cancelled before it started. It waits for the cancelled call, so
+;; the next handler must not ignore cancellation.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -31,14 +31,14 @@
 
     (data (i32.const 128) "the next handler failed")
 
-    ;; In the record: the call at 24, the clock's at 28; and from 72 on, where reply keeps texts, what the call
-    ;; returned, a result<response, error-code> of 40 bytes: its case at 72, the response at 80.
+    ;; In the record: the call at 24, the clock's call at 28. From 72 on, instead of reply's texts, the call's result, a
+    ;; result<response, error-code> of 40 bytes: its case at 72, the response at 80.
 
     (func (export "handle") (param $request i32) (result i32)
       (local $record i32) (local $status i32)
       (local.set $record (call $new))
       (local.set $status (call $call-on (local.get $request) (i32.add (local.get $record) (i32.const 72))))
-      ;; returned without having waited
+      ;; returned without waiting
       (if (i32.eq (local.get $status) (i32.const 2)) (then (return (call $hand-on (local.get $record)))))
       (i32.store offset=24 (local.get $record) (i32.shr_u (local.get $status) (i32.const 4)))
       (i32.store offset=28 (local.get $record) (i32.shr_u (call $wait-for (i64.const 100000000)) (i32.const 4)))
@@ -70,7 +70,7 @@
 
     (func $give-up (param $record i32) (result i32)
       (drop (call $cancel (i32.load offset=28 (local.get $record))))
-      ;; it may have returned a response all the same
+      ;; it may have returned a response after all
       (if (i32.eq (call $cancel (i32.load offset=24 (local.get $record))) (i32.const 2))
         (then (if (i32.eqz (i32.load8_u offset=72 (local.get $record)))
           (then (call $response.drop (i32.load offset=80 (local.get $record)))))))
@@ -82,12 +82,12 @@
       (local.set $record (call $current))
       ;; task-cancelled
       (if (i32.eq (local.get $event) (i32.const 6)) (then (return (call $give-up (local.get $record)))))
-      ;; what reply waits for
+      ;; the event for reply
       (if (i32.ne (local.get $event) (i32.const 1))
         (then (return (call $event (local.get $event) (local.get $handle) (local.get $how)))))
       (if (i32.eq (local.get $handle) (i32.load offset=28 (local.get $record)))
         (then (return (call $too-late (local.get $record)))))
-      ;; 1 is started, which says nothing new; 2 is returned
+      ;; 1: started, which is no news; 2: returned
       (if (i32.ne (local.get $how) (i32.const 2)) (then (return (call $wait (local.get $record)))))
       (call $subtask.drop (local.get $handle))
       (drop (call $cancel (i32.load offset=28 (local.get $record))))

@@ -1,6 +1,6 @@
 ;; Streams the request's body back as it arrives, through 64 KiB of this memory, with its content-type and
-;; content-length; or, if the path has a number, that many bytes at a time. It waits only where the host has nothing to
-;; read or no room to write.
+;; content-length. A number in the path is the number of bytes at a time. It waits only if the host has nothing to read
+;; or no room to write.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -33,10 +33,10 @@
 
     (data (i32.const 96) "content-length")
 
-    ;; In the record: at 16 and 20 what is to be written yet, as for a reply; at 24 the request's body, at 28 whether it
-    ;; has ended, at 32 how much to read at a time, at 48 the 64 KiB.
+    ;; In the record: at 16 and 20 the unwritten rest, as for a reply; at 24 the request's body, at 28 whether it has
+    ;; ended, at 32 the size of a read, at 48 the 64 KiB.
 
-    ;; Give the response the request's value of a header, if it has one.
+    ;; Copy the request's value of a header to the response.
     (func $keep (param $from i32) (param $to i32) (param $name i32) (param $len i32)
       (local $value i32)
       (global.set $heap (i32.const 0x100000))
@@ -59,7 +59,7 @@
 
       (local.set $from (call $request.headers (local.get $request)))
       (local.set $to (call $fields.new))
-      ;; content-type is reply's
+      ;; reply sets content-type
       (call $keep (local.get $from) (local.get $to) (i32.const 64) (i32.const 12))
       (call $keep (local.get $from) (local.get $to) (i32.const 96) (i32.const 14))
       (call $fields.drop (local.get $from))
@@ -76,7 +76,7 @@
       (call $join (i32.load offset=4 (local.get $record)) (i32.load (local.get $record)))
       (call $copy (local.get $record)))
 
-    ;; Read and write by turns until one of them must wait, or there is no more.
+    ;; Read and write by turns until one of them must wait, or the body ends.
     (func $copy (param $record i32) (result i32)
       (local $how i32)
       (loop $next
@@ -96,7 +96,7 @@
         (br $next))
       unreachable)
 
-    ;; How a read or write went: a count, and in the low bits 1 when the other side is gone.
+    ;; The outcome of a read or write: a count, and 1 in the low bits if the other side is gone.
     (func $has-read (param $record i32) (param $how i32)
       (i32.store offset=16 (local.get $record) (i32.load offset=48 (local.get $record)))
       (i32.store offset=20 (local.get $record) (i32.shr_u (local.get $how) (i32.const 4)))
@@ -107,7 +107,7 @@
       (local.set $count (i32.shr_u (local.get $how) (i32.const 4)))
       (i32.store offset=16 (local.get $record) (i32.add (i32.load offset=16 (local.get $record)) (local.get $count)))
       (i32.store offset=20 (local.get $record) (i32.sub (i32.load offset=20 (local.get $record)) (local.get $count)))
-      ;; the client has left: nothing is to be written any more
+      ;; the client has left: write nothing further
       (if (i32.and (local.get $how) (i32.const 1))
         (then
           (i32.store offset=20 (local.get $record) (i32.const 0))

@@ -1,5 +1,5 @@
-;; Answers with the request's own body and trailers: the streams are handed on, so no byte enters this memory. What
-;; becomes of the response is what the request's sender is told of its body.
+;; Answers with the request's own body and trailers. It passes the streams on, so no byte enters this memory. The outcome
+;; of the response becomes that of the request's body.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -22,8 +22,8 @@
     (import "host" "sent.drop-readable" (func $sent.drop-readable (param i32)))
     (import "host" "sent.drop-writable" (func $sent.drop-writable (param i32)))
 
-    ;; A record for each request in progress, from 4096 up: its set at 0, what is to be told to the sender at 4, and at
-    ;; 8 a result<_, error-code> of 40 bytes. Free ones have the next in their first word.
+    ;; A record for each request in progress, from 4096 up: its set at 0, the writable end of the request body's outcome at
+    ;; 4, and at 8 a result<_, error-code> of 40 bytes. Free records have the next in their first word.
     (global $free (mut i32) (i32.const 0))
     (global $fresh (mut i32) (i32.const 4096))
 
@@ -50,7 +50,7 @@
       (i32.store offset=4 (local.get $record) (i32.wrap_i64 (i64.shr_u (local.get $handled) (i64.const 32))))
       ;; a tuple: the body at 0, its trailers at 4
       (call $request.consume (local.get $request) (i32.wrap_i64 (local.get $handled)) (i32.const 0))
-      ;; a tuple: the response at 0, what becomes of it at 4
+      ;; a tuple: the response at 0, its transmission at 4
       (call $response.new (call $fields.new) (i32.const 1) (i32.load (i32.const 0)) (i32.load (i32.const 4))
         (i32.const 0))
       (local.set $sent (i32.load (i32.const 4)))

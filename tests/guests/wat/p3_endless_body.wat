@@ -1,4 +1,4 @@
-;; A body without an end: /0 is a line and then nothing, as it waits for a clock; /1 is as much as the client takes.
+;; An endless body: /0 is a line and then a wait for a clock; /1 is as much as the client takes.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -24,7 +24,7 @@
 
     (data (i32.const 96) "begun\n")
 
-    ;; In the record: how much to write at a time at 24, at 28 whether to go on then.
+    ;; In the record: the size of a write at 24, and at 28 whether to continue after it.
 
     (func (export "handle") (param $request i32) (result i32)
       (local $record i32) (local $flood i32)
@@ -58,10 +58,10 @@
     (func (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32)
       (local $record i32)
       (local.set $record (call $current))
-      ;; all but stream-write
+      ;; all except stream-write
       (if (i32.ne (local.get $event) (i32.const 3))
         (then (return (call $event (local.get $event) (local.get $handle) (local.get $how)))))
-      ;; nobody reads any more
+      ;; the reader is gone
       (if (i32.and (local.get $how) (i32.const 1)) (then (return (call $end (local.get $record)))))
       (if (i32.load offset=28 (local.get $record)) (then (return (call $write (local.get $record)))))
       (call $idle (local.get $record))))

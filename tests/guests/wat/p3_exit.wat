@@ -1,5 +1,5 @@
-;; wasi:cli/exit: /0 with ok, /1 with an error, both instead of an answer; /2 with ok once it has answered and its text
-;; is read; /3 with code 3.
+;; wasi:cli/exit: /0 with ok, /1 with an error, both instead of an answer; /2 with ok after the client has read its
+;; answer; /3 with code 3.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -31,7 +31,7 @@
       (if (i32.lt_u (local.get $case) (i32.const 2)) (then (call $exit (local.get $case))))
       (if (i32.eq (local.get $case) (i32.const 3)) (then (call $exit-with-code (i32.const 3))))
       (local.set $code (call $reply (call $new) (i32.const 200) (i32.const 96) (i32.const 8)))
-      ;; a host may have read all of it by now; else the callback exits when it has
+      ;; a host may have read all of it already; otherwise the callback exits later
       (if (i32.eqz (local.get $code)) (then (call $exit (i32.const 0))))
       (local.get $code))
 

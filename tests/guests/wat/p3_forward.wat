@@ -1,11 +1,11 @@
-;; Sends the request that it is given on to the server that its authority names, and hands back what that answers. Both
-;; bodies go past it. A failure is its own: it traps.
+;; Sends its request on to the server in the authority, and passes that server's answer back. Both bodies bypass it. It
+;; traps at a failure.
 (component
   ;; include p3_http.wat
 
   (core module $Memory
     (memory (export "memory") 8)
-    ;; only an error that has text needs room, and there is nothing to do about one
+    ;; only an error with text needs room, and the guest cannot handle one
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
   (core instance $memory (instantiate $Memory))
   (alias core export $memory "memory" (core memory $mem))
@@ -25,10 +25,10 @@
     (import "host" "join" (func $join (param i32 i32)))
     (import "host" "subtask.drop" (func $subtask.drop (param i32)))
 
-    ;; Each request in progress has a slot of 64 bytes: what the call returned, a result<response, error-code> of 40
-    ;; bytes, and at 48 its waitable set. Those that no request has are a stack of their addresses, which ends here.
+    ;; Each request in progress has a slot of 64 bytes: the call's result, a result<response, error-code> of 40 bytes, and
+    ;; its waitable set at 48. A stack of addresses, which ends here, has the free slots.
     (global $free (mut i32) (i32.const 1024))
-    ;; where the next new slot begins
+    ;; the address of the next new slot
     (global $next (mut i32) (i32.const 0x20000))
 
     (func $take (result i32)
@@ -44,7 +44,7 @@
 
     (func $answer (param $slot i32)
       (if (i32.load8_u (local.get $slot)) (then unreachable))
-      ;; ok(response); the rest is room for the largest error-code
+      ;; ok(response); the zeros fill the place of the largest error-code
       (call $task.return (i32.const 0) (i32.load offset=8 (local.get $slot))
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
       (i32.store (global.get $free) (local.get $slot))
@@ -58,7 +58,7 @@
       (local $slot i32) (local $status i32) (local $call i32)
       (local.set $slot (call $take))
       (local.set $status (call $send (local.get $request) (local.get $slot)))
-      ;; returned without having waited
+      ;; returned without waiting
       (if (i32.eq (local.get $status) (i32.const 2))
         (then (call $answer (local.get $slot)) (return (i32.const 0))))
       (local.set $call (i32.shr_u (local.get $status) (i32.const 4)))

@@ -1,5 +1,5 @@
-;; Begins as many calls of its host as the path says in thousands, each of which takes an hour, and waits for them; at /0
-;; it answers at once, and at /1000000 it computes without end.
+;; Begins calls of its host that take an hour, as many thousands as the number in the path, and waits for them. At /0 it
+;; answers at once. At /1000000 it computes endlessly.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat

@@ -1,6 +1,6 @@
 ;; The smallest response of WASI 0.3 whose body is a stream, in as few calls as that admits: thirteen built-ins and
-;; host functions, and two events. It is what benchmarks serve. Each request in progress waits for its two writes with
-;; a waitable set of its own; sets are kept for later requests, so a quiet instance makes a single one.
+;; host functions, and two events. Benchmarks serve it. Each request in progress waits for its two writes with its own
+;; waitable set. The guest keeps sets for later requests, so an instance without concurrent requests makes one.
 (component
   ;; include p3_http.wat
 
@@ -12,7 +12,7 @@
     (data (i32.const 80) "text/plain")
     (data (i32.const 96) "Hello, world!\n")
     ;; the trailers, ok(none), are the zeros at 128; the largest error-code would be 40 bytes
-    ;; the one result that could need room is why headers were refused, and these are not
+    ;; only the reason for refused headers could need more room, and these headers are valid
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable))
   (core instance $memory (instantiate $Memory))
   (alias core export $memory "memory" (core memory $mem))
@@ -50,11 +50,11 @@
     (import "host" "set.new" (func $set.new (result i32)))
     (import "host" "join" (func $join (param i32 i32)))
 
-    ;; The sets that no request waits for: a stack that ends here, at 1024 when it is empty.
+    ;; The free sets: a stack that ends here, at 1024 when it is empty.
     (global $sets (mut i32) (i32.const 1024))
 
-    ;; A word for each handle, from 4096 up: for a stream or a future its request's set, for a set how many writes it
-    ;; is still waiting for. One table has all of them, so no two have the same number.
+    ;; A word for each handle, from 4096 up: the request's set for a stream or a future, and the number of writes under way
+    ;; for a set. One table numbers all handles, so no two are equal.
     (func $word (param $handle i32) (result i32)
       (i32.add (i32.const 4096) (i32.shl (local.get $handle) (i32.const 2))))
 
@@ -74,7 +74,7 @@
       (i32.store (call $word (local.get $set)) (i32.add (i32.load (call $word (local.get $set))) (i32.const 1)))
       (call $join (local.get $handle) (local.get $set)))
 
-    ;; What handle and callback return: wait (2) with this set while it has writes, or else exit (0).
+    ;; The result of handle and callback: wait (2) with this set while it has writes, otherwise exit (0).
     (func $next (param $set i32) (result i32)
       (if (i32.load (call $word (local.get $set)))
         (then (return (i32.or (i32.shl (local.get $set) (i32.const 4)) (i32.const 2)))))
@@ -86,20 +86,20 @@
       (call $request.drop (local.get $request))
       ;; ok, the byte at 0, with the fields at 4
       (call $fields.from-list (i32.const 32) (i32.const 1) (i32.const 0))
-      ;; the readable end is the low half, the writable the high one
+      ;; the readable end is the low half, the writable end the high half
       (local.set $stream (call $stream.new))
       (local.set $trailers (call $trailers.new))
-      ;; a tuple: the response at 0 and what becomes of it at 4. A new response has status 200.
+      ;; a tuple: the response at 0, its transmission at 4. A new response has status code 200.
       (call $response.new (i32.load (i32.const 4)) (i32.const 1) (i32.wrap_i64 (local.get $stream))
         (i32.wrap_i64 (local.get $trailers)) (i32.const 0))
       (call $sent.drop (i32.load (i32.const 4)))
-      ;; ok(response); the rest is room for the largest error-code
+      ;; ok(response); the zeros fill the place of the largest error-code
       (call $task.return (i32.const 0) (i32.load (i32.const 0))
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
 
       (local.set $set (call $take-set))
       (local.set $out (i32.wrap_i64 (i64.shr_u (local.get $stream) (i64.const 32))))
-      ;; -1 is blocked, all else is done
+      ;; -1 is blocked, any other result is done
       (if (i32.eq (call $stream.write (local.get $out) (i32.const 96) (i32.const 14)) (i32.const -1))
         (then (call $await (local.get $out) (local.get $set)))
         (else (call $stream.drop (local.get $out))))
@@ -109,7 +109,7 @@
         (else (call $trailers.drop (local.get $end))))
       (call $next (local.get $set)))
 
-    ;; One of the writes is done, as the host read it all or dropped its end.
+    ;; One of the writes is done: the host read all of it or dropped its end.
     (func (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32)
       (local $set i32)
       (local.set $set (i32.load (call $word (local.get $handle))))

@@ -1,6 +1,6 @@
-;; Says hello in the calls that a guest of Rust's wit-bindgen makes for it: its state is kept in the task's context, each
-;; write is waited for in a waitable set of the task's, and everything is asked for, read and dropped that the bindings
-;; ask for, read and drop. 39 calls for a request, of which eight are WASI's, and three calls of core functions.
+;; Says hello with the calls of a guest of Rust's wit-bindgen. It keeps its state in the task's context, waits for each
+;; write in the task's waitable set, and reads and drops everything that the bindings read and drop. A request takes 39
+;; calls, of which eight are WASI's, and three calls of core functions.
 (component
   ;; include p3_http.wat
 
@@ -9,8 +9,8 @@
     (data (i32.const 64) "content-type")
     (data (i32.const 80) "text/plain")
     (data (i32.const 96) "Hello, world!\n")
-    ;; what functions return goes to 0 and on; 128 is ok(none), and ok, both zeros. Strings that they return go to 1024,
-    ;; as nobody reads them.
+    ;; results of functions are at 0; 128 is ok(none), and ok, both zeros. Strings in results are at 1024, and nothing reads
+    ;; them.
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
   (core instance $memory (instantiate $Memory))
   (alias core export $memory "memory" (core memory $mem))
@@ -77,8 +77,8 @@
     (import "host" "set.drop" (func $set.drop (param i32)))
     (import "host" "join" (func $join (param i32 i32)))
 
-    ;; Records of 32 bytes: at 0 the set, at 4 what is waited for, at 8 the writable end of the trailers, at 12 the end
-    ;; that tells what became of the response, at 16 how far it is. Those that are free are linked by their first word.
+    ;; Records of 32 bytes: at 0 the set, at 4 the awaited end, at 8 the writable end of the trailers, at 12 the response's
+    ;; transmission, at 16 its progress. The first word of a free record links to the next.
     (global $free (mut i32) (i32.const 0))
     (global $heap (mut i32) (i32.const 0x10000))
 
@@ -94,7 +94,7 @@
       (i32.store offset=16 (local.get $record) (i32.const 0))
       (local.get $record))
 
-    ;; Have the task wait for an end, with its set, which is made when it is first needed.
+    ;; Make the task wait for an end with its set, which is made on first use.
     (func $await (param $record i32) (param $end i32) (result i32)
       (if (i32.eqz (i32.load (local.get $record)))
         (then (i32.store (local.get $record) (call $set.new))))
@@ -125,7 +125,7 @@
       (call $stream.drop-readable (local.get $other))
       (drop (call $sent.write (call $upper (local.get $handled)) (i32.const 128)))
       (call $sent.drop-writable (call $upper (local.get $handled)))
-      ;; the response: a tuple of it at 0, what becomes of it at 4
+      ;; the response: a tuple of it at 0, its transmission at 4
       (local.set $fields (call $fields.new))
       (call $append (local.get $fields) (i32.const 64) (i32.const 12) (i32.const 80) (i32.const 10) (i32.const 0))
       (local.set $stream (call $stream.new))
@@ -141,7 +141,7 @@
         (then (return (call $await (local.get $record) (local.get $other)))))
       (call $written (local.get $record) (local.get $other)))
 
-    ;; The content is written: write the trailers, and wait for what becomes of the response.
+    ;; The content is written: write the trailers, and wait for the response's transmission.
     (func $written (param $record i32) (param $stream i32) (result i32)
       (call $stream.drop-writable (local.get $stream))
       (drop (call $trailers.write (i32.load offset=8 (local.get $record)) (i32.const 128)))

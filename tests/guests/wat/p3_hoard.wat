@@ -1,4 +1,4 @@
-;; Has the host hold more and more, of one kind in each case, until it is stopped.
+;; Makes the host hold more and more, of one kind in each case, until the host stops it.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat

@@ -1,4 +1,4 @@
-;; What host_call does, in a handler that is lifted synchronously; it answers 204 with x-waited: yes.
+;; host_call in a handler that is lifted synchronously; it answers 204 with x-waited: yes.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -29,7 +29,7 @@
     (data (i32.const 64) "x-waited")
     (data (i32.const 80) "yes")
 
-    ;; What it returns lies at 1024, a result<response, error-code>: its case there, the response at 1032.
+    ;; Its result is at 1024, a result<response, error-code>: the case there, the response at 1032.
     (func (export "handle") (param $request i32) (result i32)
       (local $which i32) (local $trailers i64)
       (local.set $which (call $number (local.get $request) (i32.const 0)))
@@ -45,7 +45,7 @@
       (i32.store (i32.const 1032) (i32.load (i32.const 0)))
       (call $sent.drop-readable (i32.load (i32.const 4)))
       (drop (call $response.set-status (i32.load (i32.const 1032)) (i32.const 204)))
-      ;; ok(none), from 40 zeros at 256, which the host may read whenever it likes; nobody waits for that
+      ;; ok(none), from 40 zeros at 256, which the host may read at any time; the guest does not wait for that
       (drop (call $trailers.write (i32.wrap_i64 (i64.shr_u (local.get $trailers) (i64.const 32))) (i32.const 256)))
       (i32.const 1024)))
   (core instance $main (instantiate $Main

@@ -1,6 +1,5 @@
-;; Stands in front of another handler: calls on with the request it is given, and adds x-middleware: passed to the
-;; response that comes back, whose body and trailers it hands on unseen. When its task is cancelled, it cancels that
-;; call.
+;; Passes its request to the next handler, and adds x-middleware: passed to the response. It passes the body and
+;; trailers on unseen. When its task is cancelled, it cancels that call.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -39,15 +38,15 @@
     (data (i32.const 112) "passed")
     (data (i32.const 128) "the next handler failed")
 
-    ;; In the record: the call's subtask at 24; and from 72 on, where reply keeps texts, what the call returned, a
-    ;; result<response, error-code> of 40 bytes: its case at 72, the response at 80. Later it is what became of the
-    ;; response, a result<_, error-code> of the same size.
+    ;; In the record: the call's subtask at 24. From 72 on, instead of reply's texts, the call's result, a
+    ;; result<response, error-code> of 40 bytes: its case at 72, the response at 80. Later the response's transmission, a
+    ;; result<_, error-code> of the same size.
 
     (func (export "handle") (param $request i32) (result i32)
       (local $record i32) (local $status i32)
       (local.set $record (call $new))
       (local.set $status (call $call-on (local.get $request) (i32.add (local.get $record) (i32.const 72))))
-      ;; returned without having waited
+      ;; returned without waiting
       (if (i32.eq (local.get $status) (i32.const 2)) (then (return (call $returned (local.get $record)))))
       (i32.store offset=24 (local.get $record) (i32.shr_u (local.get $status) (i32.const 4)))
       (call $join (i32.load offset=24 (local.get $record)) (i32.load (local.get $record)))
@@ -64,7 +63,7 @@
           (return (call $exit (local.get $record)))))
       (local.set $response (i32.load offset=80 (local.get $record)))
       (local.set $status (call $response.status (local.get $response)))
-      ;; a response's headers can not be changed, so this is a response of its own
+      ;; the headers of a response cannot change, so this is a new response
       (local.set $headers (call $response.headers (local.get $response)))
       (local.set $fields (call $fields.clone (local.get $headers)))
       (call $fields.drop (local.get $headers))
@@ -75,7 +74,7 @@
       (i32.store offset=12 (local.get $record) (i32.wrap_i64 (i64.shr_u (local.get $handled) (i64.const 32))))
       ;; a tuple: the body at 0, its trailers at 4
       (call $response.consume (local.get $response) (i32.wrap_i64 (local.get $handled)) (i32.const 0))
-      ;; a tuple: the response at 0, what becomes of it at 4
+      ;; a tuple: the response at 0, its transmission at 4
       (call $response.new (local.get $fields) (i32.const 1) (i32.load (i32.const 0)) (i32.load (i32.const 4))
         (i32.const 0))
       (local.set $response (i32.load (i32.const 0)))
@@ -90,7 +89,7 @@
           (return (call $wait (local.get $record)))))
       (call $tell (local.get $record) (local.get $sent)))
 
-    ;; The response is sent, or has failed: tell the one who made its body.
+    ;; The response is sent, or has failed: tell the sender of its body.
     (func $tell (param $record i32) (param $sent i32) (result i32)
       (local $to i32)
       (call $sent.drop-readable (local.get $sent))
@@ -105,7 +104,7 @@
       (call $sent.drop-writable (i32.load offset=12 (local.get $record)))
       (call $exit (local.get $record)))
 
-    ;; Cancel the call; if it has returned all the same, drop what it returned.
+    ;; Cancel the call. If it has returned after all, drop its result.
     (func $give-up (param $record i32) (result i32)
       (if (i32.eq (call $cancel (i32.load offset=24 (local.get $record))) (i32.const 2))
         (then (if (i32.eqz (i32.load8_u offset=72 (local.get $record)))
@@ -119,7 +118,7 @@
       ;; subtask
       (if (i32.eq (local.get $event) (i32.const 1))
         (then
-          ;; 1 is started, which says nothing new; 2 is returned
+          ;; 1: started, which is no news; 2: returned
           (if (i32.ne (local.get $how) (i32.const 2)) (then (return (call $wait (local.get $record)))))
           (call $subtask.drop (local.get $handle))
           (return (call $returned (local.get $record)))))

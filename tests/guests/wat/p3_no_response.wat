@@ -1,6 +1,6 @@
-;; Gives no response: /0 exits without having returned anything, which is a trap; /1 returns the error-code
-;; HTTP-request-denied, /2 internal-error with a text, /3 DNS-error with both its fields; /4 gives up as if it had been
-;; cancelled, which it has not: a trap too.
+;; Sends no response: /0 exits without returning anything, which is a trap; /1 returns the error-code
+;; HTTP-request-denied, /2 internal-error with a text, /3 DNS-error with both its fields. /4 gives up as if it had been
+;; cancelled, which is a trap too.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -21,7 +21,7 @@
       (local $case i32)
       (local.set $case (call $number (local.get $request) (i32.const 0)))
       (call $request.drop (local.get $request))
-      ;; error, then the error-code's case and what that carries
+      ;; error, then the error-code's case and payload
       (if (i32.eq (local.get $case) (i32.const 1))
         (then (call $task.return (i32.const 1) (i32.const 15)
           (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))))

@@ -1,6 +1,5 @@
-;; Computes for as many rounds as the path says. All of its loops are alike, so that the share of a function in what it
-;; computes is that of its rounds: hot has 16 of 20, warm 3 and cool 1. It gives way between two rounds, so that requests
-;; overlap; then it answers.
+;; Computes for the rounds in the path. All its loops are alike, so the share of a function is its share of the rounds:
+;; hot has 16 of 20, warm 3 and cool 1. It gives way between two rounds, so that requests overlap, and then answers.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat

@@ -1,5 +1,5 @@
-;; Answers after as many milliseconds as the path says, or 1000 where it says nothing. Other requests are welcome
-;; meanwhile, and may be answered first. When its task is cancelled it cancels its wait and gives up.
+;; Answers after the milliseconds in the path, or 1000. Meanwhile it accepts other requests, and may answer them first.
+;; When its task is cancelled, it cancels its wait and gives up.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -36,7 +36,7 @@
       (call $request.drop (local.get $request))
       (local.set $status
         (call $wait-for (i64.mul (i64.extend_i32_u (local.get $milliseconds)) (i64.const 1000000))))
-      ;; returned without having waited
+      ;; returned without waiting
       (if (i32.eq (local.get $status) (i32.const 2)) (then (return (call $answer (local.get $record)))))
       ;; keep the subtask at 24, and wait for it
       (local.set $subtask (i32.shr_u (local.get $status) (i32.const 4)))
@@ -47,13 +47,13 @@
     (func (export "callback") (param $event i32) (param $handle i32) (param $how i32) (result i32)
       (local $record i32)
       (local.set $record (call $current))
-      ;; subtask: it is time, as 2 says that the call has returned
+      ;; subtask: the time has come, because 2 means that the call has returned
       (if (i32.eq (local.get $event) (i32.const 1))
         (then
           (if (i32.ne (local.get $how) (i32.const 2)) (then unreachable))
           (call $subtask.drop (local.get $handle))
           (return (call $answer (local.get $record)))))
-      ;; task-cancelled: whether the call is cancelled too or returns after all, it is resolved after this
+      ;; task-cancelled: after this the call is resolved, either cancelled or returned
       (if (i32.eq (local.get $event) (i32.const 6))
         (then
           (drop (call $cancel (i32.load offset=24 (local.get $record))))

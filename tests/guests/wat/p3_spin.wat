@@ -1,5 +1,5 @@
-;; A busy loop: /0 before it has answered, /1 once it has, /2 in its callback before it has answered; /3 yields without
-;; end, so that other requests run all the while.
+;; A busy loop: /0 before its answer, /1 after it, /2 in its callback before the answer; /3 yields endlessly, so that other
+;; requests run meanwhile.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat

@@ -1,6 +1,6 @@
-;; A handler that knows nothing of callbacks: it is lifted synchronously, and so is the clock lowered, so its instance
-;; does nothing else while it waits. It answers, after as many milliseconds as the path says, or none, with 204 and
-;; x-waited: yes, and without a body, as it could not write one once it has returned.
+;; A handler without a callback: it and the clock are lifted and lowered synchronously, so its instance does nothing
+;; else while it waits. After the milliseconds in the path, or none, it answers 204 with x-waited: yes. It has no body,
+;; because it cannot write one after it has returned.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -26,7 +26,7 @@
     (data (i32.const 64) "x-waited")
     (data (i32.const 80) "yes")
 
-    ;; What it returns lies at 1024, a result<response, error-code>: its case there, the response at 1032.
+    ;; Its result is at 1024, a result<response, error-code>: the case there, the response at 1032.
     (func (export "handle") (param $request i32) (result i32)
       (local $milliseconds i32) (local $trailers i64)
       (local.set $milliseconds (call $number (local.get $request) (i32.const 0)))
@@ -40,7 +40,7 @@
       (i32.store (i32.const 1032) (i32.load (i32.const 0)))
       (call $sent.drop-readable (i32.load (i32.const 4)))
       (drop (call $response.set-status (i32.load (i32.const 1032)) (i32.const 204)))
-      ;; ok(none), from 40 zeros at 256, which the host may read whenever it likes; nobody waits for that
+      ;; ok(none), from 40 zeros at 256, which the host may read at any time; the guest does not wait for that
       (drop (call $trailers.write (i32.wrap_i64 (i64.shr_u (local.get $trailers) (i64.const 32))) (i32.const 256)))
       (i32.const 1024)))
   (core instance $main (instantiate $Main

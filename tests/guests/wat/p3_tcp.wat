@@ -1,6 +1,6 @@
-;; A command of WASI 0.3 that listens on 0.0.0.0, at the port that its argument says, and sends back what comes on any
-;; number of connections, 64 KiB of each at a time. It ends a connection when its peer does, and itself never, or with an
-;; error where it can not listen.
+;; A command of WASI 0.3 that listens on 0.0.0.0, at the port in its argument, and echoes any number of connections,
+;; 64 KiB of each at a time. It ends a connection when its peer does. It never ends itself, except with an error if it
+;; cannot listen.
 (component
   ;; include p3_memory.wat
 
@@ -65,11 +65,11 @@
 
     (global $set (mut i32) (i32.const 0))
     (global $incoming (mut i32) (i32.const 0))
-    ;; Records that are free, each with the next one at 16.
+    ;; Free records, each with the next one at 16.
     (global $free (mut i32) (i32.const 0))
 
-    ;; A connection's record has at 0 what is received, at 4 what is sent, at 8 and 12 what is to be written yet, at 16
-    ;; whether what is received has ended, and the 64 KiB behind it. From 0x10000 on is the record of each handle.
+    ;; A connection's record has the receiving stream at 0, the sending stream at 4, the unwritten rest at 8 and 12, at 16
+    ;; whether the receiving stream has ended, and the 64 KiB after it. From 0x10000 on is the record of each handle.
 
     (func $number (param $at i32) (param $len i32) (result i32)
       (local $number i32)
@@ -89,7 +89,7 @@
       (local.set $arguments (i32.load (i32.const 0)))
       (local.set $port
         (call $number (i32.load offset=8 (local.get $arguments)) (i32.load offset=12 (local.get $arguments))))
-      ;; results at 0: whether it is an error, and at 4 or 8 what it is
+      ;; results at 0: the discriminant, and at 4 or 8 the payload
       (call $create (i32.const 0) (i32.const 0))
       (if (i32.load8_u (i32.const 0)) (then (return (call $fail))))
       (local.set $socket (i32.load (i32.const 4)))
@@ -107,7 +107,7 @@
 
     (func $wait (result i32) (i32.or (i32.shl (global.get $set) (i32.const 4)) (i32.const 2)))
 
-    ;; Take connections until there is none.
+    ;; Accept connections until none waits.
     (func $accept-all
       (local $how i32)
       (loop $next
@@ -143,7 +143,7 @@
       (i32.store (i32.add (i32.const 0x10000) (i32.shl (local.get $handle) (i32.const 2))) (local.get $record))
       (call $join (local.get $handle) (global.get $set)))
 
-    ;; Read and write by turns until one of them must wait, or there is no more.
+    ;; Read and write by turns until one of them must wait, or the body ends.
     (func $copy (param $record i32)
       (local $how i32)
       (loop $next
@@ -167,7 +167,7 @@
       (i32.store offset=16 (local.get $record) (global.get $free))
       (global.set $free (local.get $record)))
 
-    ;; How a read or write went: a count, and in the low bits 1 when the other side is gone.
+    ;; The outcome of a read or write: a count, and 1 in the low bits if the other side is gone.
     (func $has-read (param $record i32) (param $how i32)
       (i32.store offset=8 (local.get $record) (i32.add (local.get $record) (i32.const 0x10000)))
       (i32.store offset=12 (local.get $record) (i32.shr_u (local.get $how) (i32.const 4)))

@@ -1,5 +1,5 @@
-;; Answers with a line and trailers: /0 with x-trailer: value; /1 with those of the request, once its body is read; /2
-;; with an error-code in their place, which cuts the body off.
+;; Answers with a line and trailers: /0 with x-trailer: value; /1 with those of the request, after reading its body; /2
+;; with an error-code instead, which cuts the body.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -33,13 +33,13 @@
     (data (i32.const 128) "\90\00\00\00" "\09\00\00\00" "\a0\00\00\00" "\05\00\00\00")
     (data (i32.const 144) "x-trailer")
     (data (i32.const 160) "value")
-    ;; and another, of the response's headers: trailer: x-trailer, without which some servers send no trailers
+    ;; another list, for the response's headers: trailer: x-trailer, without which some servers send no trailers
     (data (i32.const 176) "\c0\00\00\00" "\07\00\00\00" "\90\00\00\00" "\09\00\00\00")
     (data (i32.const 192) "trailer")
 
-    ;; In the record: the case at 24; the request's body at 28, its trailers at 32; and from 72 on, where reply keeps
-    ;; texts, the trailers of the response, a result<option<fields>, error-code> of 40 bytes: the result's case at 72,
-    ;; the option's or error-code's at 80, the handle of the fields at 84.
+    ;; In the record: the case at 24; the request's body at 28, its trailers at 32. From 72 on, instead of reply's texts,
+    ;; the response's trailers, a result<option<fields>, error-code> of 40 bytes: the result's case at 72, that of the
+    ;; option or the error-code at 80, the handle of the fields at 84.
 
     (func (export "handle") (param $request i32) (result i32)
       (local $record i32) (local $handled i64)
@@ -58,7 +58,7 @@
       (call $join (i32.load offset=32 (local.get $record)) (i32.load (local.get $record)))
       (call $write (local.get $record)))
 
-    ;; Fields made of the list of one that lies here.
+    ;; Fields from the list of one at this address.
     (func $fields (param $entry i32) (result i32)
       (call $fields.from-list (local.get $entry) (i32.const 1) (i32.const 0))
       (if (i32.load8_u (i32.const 0)) (then unreachable))
@@ -72,14 +72,14 @@
       (call $written (local.get $record) (local.get $how)))
 
     (func $written (param $record i32) (param $how i32) (result i32)
-      ;; all 16 of it, or else nobody reads any more
+      ;; all 16 bytes of it; otherwise the reader is gone
       (if (i32.and (i32.ne (local.get $how) (i32.const 0x100)) (i32.eqz (i32.and (local.get $how) (i32.const 1))))
         (then unreachable))
       (call $bytes.drop-writable (i32.load offset=4 (local.get $record)))
       (i32.store offset=4 (local.get $record) (i32.const 0))
       (call $read (local.get $record)))
 
-    ;; What is left of the request's body, over and over to the same place.
+    ;; Read the rest of the request's body, repeatedly to the same address.
     (func $read (param $record i32) (result i32)
       (local $how i32)
       (loop $more

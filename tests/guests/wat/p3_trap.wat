@@ -1,5 +1,5 @@
-;; Traps, as the path says: /0 before it has answered, /1 once it has, /2 in its callback before it has answered, /3 in
-;; its callback once it has answered and written a line of a body that goes on.
+;; Traps: /0 before its answer, /1 after it, /2 in its callback before the answer, /3 in its callback after the answer and
+;; a line of an unfinished body.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -25,7 +25,7 @@
       (local.set $case (call $number (local.get $request) (i32.const 0)))
       (call $request.drop (local.get $request))
       (if (i32.eqz (local.get $case)) (then unreachable))
-      ;; yield, and be called back at once
+      ;; yield: the host calls back at once
       (if (i32.eq (local.get $case) (i32.const 2)) (then (return (i32.const 1))))
       (local.set $record (call $new))
       (call $begin (local.get $record) (i32.const 200) (call $text-fields))

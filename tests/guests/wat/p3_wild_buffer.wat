@@ -1,5 +1,5 @@
 ;; Pointers and lengths outside the memory, or not aligned, for streams, futures, events, and the results of calls.
-;; Every case but those named fine must trap, and those named may- may.
+;; Every case except fine- must trap, and those named may- may.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -76,7 +76,7 @@
       (call $write (i32.sub (call $end-of-memory) (i32.const 1)) (i32.const 1)))
     (func $fine-write-nothing-at-the-end (param $request i32) (param $record i32) (result i32)
       (call $write (call $end-of-memory) (i32.const 0)))
-    ;; where nothing is meant, nothing is looked at
+    ;; a length of zero needs no valid pointer
     (func $fine-write-nothing-anywhere (param $request i32) (param $record i32) (result i32)
       (call $write (i32.const -8) (i32.const 0)))
     (func $write-past-the-end (param $request i32) (param $record i32) (result i32)
@@ -118,7 +118,7 @@
       (call $expect (call $trailers.cancel-read (global.get $readable)) (i32.const 2))
       (i32.const -1))
 
-    ;; a result<option<fields>, error-code> has 40 bytes and is 8-aligned
+    ;; a result<option<fields>, error-code> has 40 bytes and is aligned to 8
     (func $fine-trailers (param $request i32) (param $record i32) (result i32)
       (call $write-trailers (i32.sub (call $end-of-memory) (i32.const 40))))
     (func $write-trailers-over-the-end (param $request i32) (param $record i32) (result i32)
@@ -136,7 +136,7 @@
     (func $read-trailers-unaligned (param $request i32) (param $record i32) (result i32)
       (call $read-trailers (i32.const 1028)))
 
-    ;; a set that something has happened to: a stream's other end was dropped
+    ;; a set with an event: a stream's other end is dropped
     (func $set-with-an-event (result i32)
       (local $set i32)
       (local.set $set (call $set.new))
@@ -168,7 +168,7 @@
       (drop (call $set.poll (call $set-with-an-event) (call $end-of-memory)))
       (i32.const -1))
 
-    ;; where nothing has happened, two zeros are written all the same
+    ;; without an event, the host still writes two zeros
     (func $may-poll-nothing-past-the-end (param $request i32) (param $record i32) (result i32)
       (drop (call $set.poll (call $set.new) (call $end-of-memory)))
       (i32.const -1))
@@ -191,8 +191,8 @@
       (call $return-text (i32.const 1024) (i32.const 4))
       (i32.const 0))
 
-    ;; Send a request that can not be sent, as it says not where to, and wait for the result: a
-    ;; result<response, error-code> has 40 bytes and is 8-aligned.
+    ;; Send an invalid request, without an authority, and wait for the result: a
+    ;; result<response, error-code> has 40 bytes and is aligned to 8.
     (func $send-and-wait (param $at i32) (result i32)
       (local $status i32) (local $set i32)
       (call $new-trailers)

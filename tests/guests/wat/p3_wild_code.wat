@@ -1,4 +1,4 @@
-;; What `handle` and `callback` return to wait, yield or exit, gone wrong. Every case but those named fine must trap,
+;; Wrong codes of `handle` and `callback` for wait, yield or exit. Every case except fine- must trap,
 ;; some of them after the response has begun.
 (component
   ;; include p3_http.wat
@@ -39,7 +39,7 @@
       $begun-later-code-15
       $begun-later-wait-with-a-resource))
 
-    ;; The next thing that `callback` returns.
+    ;; The next result of `callback`.
     (func $then (param $record i32) (param $code i32) (i32.store offset=24 (local.get $record) (local.get $code)))
 
     (func $wait-with (param $set i32) (result i32) (i32.or (i32.shl (local.get $set) (i32.const 4)) (i32.const 2)))
@@ -50,12 +50,12 @@
       (call $then (local.get $record) (i32.const -1))
       (i32.const 1))
 
-    ;; where it does not wait, the set is not looked at
+    ;; without waiting, the host ignores the set
     (func $fine-yield-with-no-set (param $request i32) (param $record i32) (result i32)
       (call $then (local.get $record) (i32.const -1))
       (i32.const 0x3e81))
 
-    ;; 3 was poll once
+    ;; 3 is the former code of poll
     (func $code-3 (param $request i32) (param $record i32) (result i32) (i32.const 3))
     (func $code-4 (param $request i32) (param $record i32) (result i32) (i32.const 4))
     (func $code-15 (param $request i32) (param $record i32) (result i32) (i32.const 15))
@@ -93,7 +93,7 @@
       (i32.const 1))
 
     (func $later-exit-without-a-response (param $request i32) (param $record i32) (result i32)
-      ;; exit, but not zero, which would be nothing to return
+      ;; exit, but with a set, and without a returned value
       (call $then (local.get $record) (i32.const 16))
       (i32.const 1))
 

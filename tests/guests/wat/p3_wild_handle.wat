@@ -1,5 +1,5 @@
-;; Handles of streams, futures, sets and calls that are none, or not what they are used as, or used up. Every case but
-;; those named fine must trap.
+;; Handles of streams, futures, sets and calls that are invalid, of the wrong type, or used up. Every case except
+;; fine- must trap.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -81,7 +81,7 @@
       (i32.const -1))
 
     (func $read-zero (param $request i32) (param $record i32) (result i32) (call $read (i32.const 0)))
-    ;; one more than the largest that a table may have
+    ;; one more than the maximum index of a table
     (func $read-huge (param $request i32) (param $record i32) (result i32) (call $read (i32.const 0x10000000)))
     (func $read-negative (param $request i32) (param $record i32) (result i32) (call $read (i32.const -1)))
     (func $read-never-given (param $request i32) (param $record i32) (result i32) (call $read (i32.const 1000)))
@@ -310,7 +310,7 @@
       (local.set $body (global.get $readable))
       (call $new-trailers)
       (drop (call $respond (local.get $body) (global.get $readable)))
-      ;; the response's own handles may have got its index, and are no streams
+      ;; the response's own handles, no streams, may have its index
       (call $read (local.get $body)))
 
     (func $trailers-never-given (param $request i32) (param $record i32) (result i32)
@@ -347,7 +347,7 @@
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
       (i32.const 0))
 
-    ;; trailers of ok(some(fields)), which are none
+    ;; trailers of ok(some(fields)) with an invalid handle
     (func $fields-never-given (param $request i32) (param $record i32) (result i32)
       (call $begin (local.get $record) (i32.const 200) (call $text-fields))
       (call $bytes.drop-writable (i32.load offset=4 (local.get $record)))

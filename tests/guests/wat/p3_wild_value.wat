@@ -1,5 +1,5 @@
-;; Cases that a result, an option or a variant does not have, and text that is not UTF-8. Every case but those named
-;; fine must trap: those of task.return before there is a response, those of trailers once the response has begun.
+;; Invalid cases of a result, an option or a variant, and text that is not UTF-8. Every case except
+;; fine- must trap: those of task.return before the response, those of trailers after it has begun.
 (component
   ;; include p3_http.wat
   ;; include p3_memory.wat
@@ -58,8 +58,8 @@
       (i32.store (i32.const 1024) (i32.const 0x80a0ed))
       (call $return (i32.const 1) (i32.const 38) (i32.const 1) (i32.const 1024) (i32.const 3)))
 
-    ;; An answer without a body, whose trailers lie at 1024: the result's case there, the option's or error-code's 8
-    ;; behind, and what that carries 8 behind that, or for the option 4.
+    ;; An answer without a body, whose trailers are at 1024: the result's case there, the option's or error-code's 8 bytes
+    ;; further, and its payload 8 bytes further again, or 4 for the option.
     (func $end-with-trailers (param $record i32) (result i32)
       (call $begin (local.get $record) (i32.const 200) (call $text-fields))
       (call $bytes.drop-writable (i32.load offset=4 (local.get $record)))

@@ -1,5 +1,5 @@
-;; Sets its response twice. The first takes the outparam's handle away, so the second uses an index that stands for
-;; nothing any more, or for a newer resource of another type.
+;; Sets its response twice. The first call takes the outparam's handle, so the second uses an index that is free, or
+;; belongs to a newer resource of another type.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Answers once the milliseconds that the path says have gone by: /250 after a quarter of a second.
+;; Answers after the milliseconds in the path: /250 after a quarter of a second.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Never returns and never calls its host: before it has answered, or at the path /1 once it has begun to.
+;; Never returns and never calls its host: before its answer, or at the path /1 after it has begun one.
 (component
   ;; include io.wat
   ;; include http.wat

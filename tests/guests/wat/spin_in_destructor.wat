@@ -1,4 +1,4 @@
-;; Never returns from the destructor of a resource of its own, which it drops as soon as it is given a request.
+;; Never returns from the destructor of its own resource, which it drops at its first request.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Answers in full, and then never returns from the function that the host calls once `handle` has returned.
+;; Answers completely, and then never returns from the function that the host calls after `handle`.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Never returns from its realloc, which the host calls to hand over the request's path: a busy loop below a host call.
+;; Never returns from its realloc, which the host calls to pass the request's path: a busy loop below a host call.
 (component
   ;; include io.wat
   ;; include http.wat

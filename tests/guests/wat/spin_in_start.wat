@@ -1,4 +1,4 @@
-;; Never returns from its start function, so no instance of it is ever made.
+;; Never returns from its start function, so it never has an instance.
 (component
   ;; include io.wat
   ;; include http.wat

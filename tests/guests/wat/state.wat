@@ -1,7 +1,7 @@
-;; Uses what outlives it, wasi:config, wasi:keyvalue and wasi:logging, by the number that the path says: /0 answers with
-;; the variable "greeting", /1 adds 1 to the counter "visits" of the default bucket and answers with the sum, /2 answers
-;; with that value as it is, and /3 logs a warning of two lines. What is not there is a 404; what the store refuses is a
-;; 503 with the message.
+;; Uses state that outlives it, wasi:config, wasi:keyvalue and wasi:logging, by the number in the path. /0 answers with the
+;; variable "greeting". /1 adds 1 to the counter "visits" of the default bucket and answers with the sum. /2 answers with
+;; the stored value. /3 logs a warning of two lines. A missing value is a 404, and an error of the store a 503 with the
+;; message.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -74,7 +74,7 @@
         (then (call $say (i32.const 200) (i32.load (i32.const 8)) (i32.load (i32.const 12))))
         (else (call $say (i32.const 404) (i32.const 0) (i32.const 0)))))
 
-    ;; Answer with the error that is here.
+    ;; Answer with this error.
     (func $say-error (param $at i32)
       (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 2))
         (then (call $say (i32.const 503) (i32.load offset=4 (local.get $at)) (i32.load offset=8 (local.get $at))))

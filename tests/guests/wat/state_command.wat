@@ -1,5 +1,5 @@
-;; A command that keeps state: it prints the variable "greeting" of wasi:config and adds 1 to the counter "runs" of the
-;; default bucket of wasi:keyvalue. It returns an error where it does not find the one or cannot do the other.
+;; A command that keeps state: it prints the variable "greeting" of wasi:config, and adds 1 to the counter "runs" of the
+;; default bucket of wasi:keyvalue. It returns an error if the variable is missing or the counter fails.
 (component
   ;; include io.wat
   ;; include memory.wat

@@ -1,6 +1,6 @@
-;; A command of WASI 0.2 that listens on 0.0.0.0, at the port that its argument says, and sends back what comes on one
-;; connection after the other, 64 KiB at a time. It ends a connection when its peer does, and itself never, or with an
-;; error where it can not listen.
+;; A command of WASI 0.2 that listens on 0.0.0.0, at the port in its argument, and echoes one connection after the other,
+;; 64 KiB at a time. It ends a connection when its peer does. It never ends itself, except with an error if it cannot
+;; listen.
 (component
   ;; include io.wat
   ;; include memory.wat
@@ -112,7 +112,7 @@
     (import "host" "block" (func $block (param i32)))
     (import "host" "pollable.drop" (func $pollable.drop (param i32)))
 
-    ;; Results of calls are at 0: whether they failed, and at 4 or 8 what they gave.
+    ;; Results of calls are at 0: the discriminant, and at 4 or 8 the payload.
 
     (func $number (param $at i32) (param $len i32) (result i32)
       (local $number i32)
@@ -149,7 +149,7 @@
       (loop $next
         (call $block (local.get $ready))
         (call $accept (local.get $socket) (i32.const 0))
-        ;; a connection that is gone again is an error too
+        ;; a connection that has gone already is an error too
         (if (i32.eqz (call $failed))
           (then (call $echo (i32.load (i32.const 4)) (i32.load (i32.const 8)) (i32.load (i32.const 12)))))
         (br $next))
@@ -157,7 +157,7 @@
 
     (func $echo (param $socket i32) (param $in i32) (param $out i32)
       (loop $next
-        ;; every piece takes the place of the one before it
+        ;; each piece overwrites the one before it
         (global.set $heap (i32.const 65536))
         (call $in.read (local.get $in) (i64.const 65536) (i32.const 0))
         (if (i32.eqz (call $failed))
@@ -167,7 +167,7 @@
       (call $out.drop (local.get $out))
       (call $socket.drop (local.get $socket)))
 
-    ;; Write all of it; whether that went well.
+    ;; Write all of it. The result is whether that succeeded.
     (func $write (param $out i32) (param $at i32) (param $left i32) (result i32)
       (local $size i32) (local $ready i32)
       (loop $next

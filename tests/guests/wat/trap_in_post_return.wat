@@ -1,4 +1,4 @@
-;; Answers in full, and then traps in the function that the host calls once `handle` has returned.
+;; Answers completely, and then traps in the function that the host calls after `handle`.
 (component
   ;; include io.wat
   ;; include http.wat

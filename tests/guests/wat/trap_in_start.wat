@@ -1,4 +1,4 @@
-;; Traps while it is instantiated, so it is never given a request.
+;; Traps in its start function, so it never gets a request.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Imports an interface that no host has; it can not be linked, so it never runs.
+;; Imports an interface that no host has. It cannot be linked, so it never runs.
 (component
   ;; include io.wat
   ;; include http.wat

@@ -1,4 +1,4 @@
-;; Handles that are none, or not what they are used as, or used up. Every case but those named fine must trap.
+;; Handles that are invalid, of the wrong type, or used up. Every case except fine- must trap.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -39,7 +39,7 @@
       (i32.const 0))
 
     (func $zero (param $request i32) (param $out i32) (result i32) (call $get (i32.const 0)))
-    ;; one more than the largest that a table may have
+    ;; one more than the maximum index of a table
     (func $huge (param $request i32) (param $out i32) (result i32) (call $get (i32.const 0x10000000)))
     (func $negative (param $request i32) (param $out i32) (result i32) (call $get (i32.const 0xffffffff)))
     (func $never-given (param $request i32) (param $out i32) (result i32) (call $get (i32.const 1000)))
@@ -100,7 +100,7 @@
       (call $poll (i32.const 256) (i32.const 1) (i32.const 0))
       (i32.const 0))
 
-    ;; trailers that are none
+    ;; trailers with an invalid handle
     (func $in-an-option (param $request i32) (param $out i32) (result i32)
       (call $begin (local.get $out) (i32.const 200))
       (call $out.drop (global.get $stream))

@@ -1,5 +1,5 @@
-;; Lengths that reach outside the memory, overflow when they are multiplied, or are larger than any value may be. Every
-;; case but those named fine must trap.
+;; Lengths that reach outside the memory, overflow in a multiplication, or exceed any valid value. Every
+;; case except fine- must trap.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -73,7 +73,7 @@
       (call $fields.from-list (i32.const 144) (i32.const 0xffffffff) (i32.const 0))
       (i32.const 0))
 
-    ;; 16 bytes each: the last one begins within the memory and ends behind it
+    ;; 16 bytes each: the last one begins inside the memory and ends outside
     (func $list-one-too-many (param $request i32) (param $out i32) (result i32)
       (call $fields.from-list (i32.const 8)
         (i32.shr_u (call $end-of-memory) (i32.const 4)) (i32.const 0))

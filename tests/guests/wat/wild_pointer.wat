@@ -1,5 +1,5 @@
-;; Pointers that point outside the memory or are not aligned, in each kind of place a pointer has in a call. Every case
-;; but those named fine must trap.
+;; Pointers outside the memory or not aligned, in each kind of place that a pointer has in a call. Every case except
+;; fine- must trap.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -40,7 +40,7 @@
       (drop (call $handle))
       (i32.const 0))
 
-    ;; the last four bytes of the memory, filled with a value that a header may have
+    ;; the last four bytes of the memory, filled with a valid value of a header
     (func $last-four (result i32)
       (local $at i32)
       (local.set $at (i32.sub (call $end-of-memory) (i32.const 4)))
@@ -66,7 +66,7 @@
         (i32.sub (call $end-of-memory) (i32.const 3)) (i32.const 4) (i32.const 0))
       (i32.const 0))
 
-    ;; the first string is good, the list behind it is not
+    ;; the first string is valid, the list after it is not
     (func $list-behind-a-good-string (param $request i32) (param $out i32) (result i32)
       (call $fields.set (call $fields.new) (i32.const 128) (i32.const 4)
         (i32.const 0x7ffffff8) (i32.const 1) (i32.const 0))
@@ -124,7 +124,7 @@
         (i32.const 1) (i64.const 0xfffffff0) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 0))
       (i32.const 1))
 
-    ;; where a result is to be written
+    ;; an address for a result
     (func $result (param $request i32) (param $out i32) (result i32)
       (call $request.path (local.get $request) (i32.const 0xfffffff0))
       (i32.const 0))
@@ -137,7 +137,7 @@
       (call $request.path (local.get $request) (i32.const 2))
       (i32.const 0))
 
-    ;; a result<u64, ...> is aligned to eight
+    ;; a result<u64, ...> is aligned to 8
     (func $result-of-eight-bytes-not-aligned (param $request i32) (param $out i32) (result i32)
       (call $begin (local.get $out) (i32.const 200))
       (call $out.check (global.get $stream) (i32.const 4))

@@ -1,5 +1,5 @@
-;; A realloc that gives back what it must not, when the host needs room for the request's path or its headers. It is
-;; good until a case spoils it. Every case but those named fine must trap.
+;; A realloc with invalid results, for the request's path or its headers. It is valid until a case corrupts it. Every case
+;; except fine- must trap.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -7,7 +7,7 @@
   (core module $Memory
     (memory (export "memory") 2)
     (global $heap (mut i32) (i32.const 65536))
-    ;; what is wrong: 0 nothing, 1 it gives back `answer`, 2 it traps, 3 it calls the host
+    ;; the fault: 0 none, 1 return `answer`, 2 trap, 3 call the host
     (global $how (export "how") (mut i32) (i32.const 0))
     (global $answer (export "answer") (mut i32) (i32.const 0))
     (table $host (export "host") 1 funcref)
@@ -88,7 +88,7 @@
       (call $spoil (i32.const 1026))
       (call $headers (local.get $request)))
 
-    ;; where poll is to say which are ready
+    ;; the address for poll's list of ready indexes
     (func $list-of-handles-not-aligned (param $request i32) (param $out i32) (result i32)
       (local $incoming i32)
       (call $request.consume (local.get $request) (i32.const 0))
@@ -104,7 +104,7 @@
       (global.set $how (i32.const 2))
       (call $path (local.get $request)))
 
-    ;; no import may be called while the host is calling realloc
+    ;; no import may be called during the host's call of realloc
     (func $calls-the-host (param $request i32) (param $out i32) (result i32)
       (global.set $how (i32.const 3))
       (call $path (local.get $request))))

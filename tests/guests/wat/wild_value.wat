@@ -1,5 +1,5 @@
-;; Values that are in the memory but are none of their type: text that is not UTF-8, cases that a variant does not have.
-;; Every case but those named fine must trap.
+;; Values in memory that are invalid for their type: text that is not UTF-8, cases that a variant does not have.
+;; Every case except fine- must trap.
 (component
   ;; include io.wat
   ;; include http.wat
@@ -58,7 +58,7 @@
       (call $fields.from-list (i32.const 144) (i32.const 1) (i32.const 0))
       (i32.const 0))
 
-    ;; a response-outparam.set with these three: ok or err, which error, what it carries
+    ;; a response-outparam.set with these three: ok or err, the error, its payload
     (func $set (param $out i32) (param $result i32) (param $error i32) (param $option i32) (result i32)
       (call $outparam.set (local.get $out) (local.get $result) (local.get $error)
         (local.get $option) (i64.const 128) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 0))

@@ -63,7 +63,7 @@ class Collector:
         await trio.to_thread.run_sync(wait)
 
     async def spans_of(self, count: int) -> list[Span]:
-        """Return all spans, once there are this many."""
+        """Return all spans, once this many have arrived."""
         await self.until(lambda: len(self.spans) >= count)
         assert len(self.spans) == count, self.spans
         return self.spans

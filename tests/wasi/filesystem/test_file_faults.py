@@ -130,7 +130,7 @@ async def test_a_directory_that_is_deleted_while_it_is_open(engine: Engine, vers
         assert await fs.read(file) == (b"b\nmore", "ok")
 
 
-async def test_an_instance_may_have_so_many_descriptors(engine: Engine, version: str, tree: Path) -> None:
+async def test_descriptors_of_an_instance_are_bounded(engine: Engine, version: str, tree: Path) -> None:
     before = open_descriptors()
     async with guest(engine, version, Preopen(tree, "/"), max_descriptors=10) as fs:
         root = await fs.root()

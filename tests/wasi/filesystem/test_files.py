@@ -137,7 +137,7 @@ async def test_a_stream_of_a_directory_that_is_dropped(engine: Engine, tree: Pat
         assert fs.context.files.count == 0
 
 
-async def test_a_name_that_is_no_text(engine: Engine, version: str, tmp_path: Path) -> None:
+async def test_a_name_that_is_not_utf_8(engine: Engine, version: str, tmp_path: Path) -> None:
     try:
         (tmp_path / os.fsdecode(b"\xff")).touch()
     except OSError as error:  # the filesystem requires UTF-8 names
@@ -222,7 +222,7 @@ async def test_more_than_was_permitted_traps(engine: Engine, tree: Path) -> None
             await fs("output-stream-write", sink, bytes(PIECE + 1))
 
 
-async def test_what_was_opened_decides_what_can_be_done(engine: Engine, version: str, tree: Path) -> None:
+async def test_open_flags_limit_operations(engine: Engine, version: str, tree: Path) -> None:
     async with guest(engine, version, Preopen(tree, "/")) as fs:
         root = await fs.root()
         reads = await fs.open(root, "a.txt")
@@ -269,7 +269,7 @@ async def test_sync_flags(engine: Engine, version: str, tree: Path, flag: str, e
         assert await fs.read(file) == (b"on the disk", "ok")
 
 
-async def test_what_is_the_same(engine: Engine, version: str, tree: Path) -> None:
+async def test_identity(engine: Engine, version: str, tree: Path) -> None:
     os.link(tree / "a.txt", tree / "hard")
     (tree / "copy").write_text("hello\n")
     async with guest(engine, version, Preopen(tree, "/")) as fs:
@@ -325,7 +325,7 @@ async def test_a_guest_without_directories(engine: Engine, version: str) -> None
         assert await fs.preopens() == []
 
 
-def test_a_preopen_that_is_none(tmp_path: Path) -> None:
+def test_an_invalid_preopen(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         Preopen(tmp_path / "file", "/")

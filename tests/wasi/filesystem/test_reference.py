@@ -175,7 +175,7 @@ async def test_links_from_one_preopen_into_another(engine: Engine, version: str,
 
 
 @pytest.mark.parametrize("path", ["r.txt", "new"])
-async def test_nothing_changes_in_what_is_read_only(engine: Engine, version: str, tree: Path, path: str) -> None:
+async def test_read_only_directories_do_not_change(engine: Engine, version: str, tree: Path, path: str) -> None:
     folder = tree.parent / "ro"
     (folder / "dir").mkdir()
     async with guest(engine, version, Preopen(tree, "rw"), Preopen(folder, "ro", read_only=True)) as fs:

@@ -188,7 +188,7 @@ def test_a_file_that_is_created_has_the_permissions_that_the_umask_leaves(sandbo
     assert os.stat("fresh", dir_fd=root).st_mode & 0o777 == 0o640
 
 
-def test_what_is_opened_is_not_for_other_programs(sandbox: Sandbox, root: int) -> None:
+def test_descriptors_are_not_inherited(sandbox: Sandbox, root: int) -> None:
     fd = sandbox.open(root, "a.txt", os.O_RDONLY, follow=True)
     try:
         assert not os.get_inheritable(fd)
@@ -312,7 +312,7 @@ def test_times(sandbox: Sandbox, tree: Path, root: int) -> None:
     assert os.stat(tree.parent / "secret/s.txt").st_mtime_ns == secret.st_mtime_ns
 
 
-def test_a_link_that_is_no_text(sandbox: Sandbox, tree: Path, root: int) -> None:
+def test_a_link_that_is_not_utf_8(sandbox: Sandbox, tree: Path, root: int) -> None:
     try:
         os.symlink(b"\xff", os.fsencode(tree) + b"/odd")
     except OSError as error:  # the filesystem requires UTF-8 names
@@ -360,7 +360,7 @@ def test_a_walk_keeps_a_bounded_number_of_directories_open(tree: Path, root: int
 
 
 @pytest.mark.skipif(not has_openat2(), reason="this system has no openat2")
-def test_the_kernel_s_way_says_what_is_elsewhere(root: int) -> None:
+def test_the_kernel_resolver_reports_other_mounts(root: int) -> None:
     here = Sandbox(Kernel(one_mount=True))
     assert outcome(lambda: here.open(root, "dir/b.txt", os.O_RDONLY, follow=True)) == "ok"
     for path in ("..", "link-up", "link-abs"):
@@ -488,7 +488,7 @@ def test_the_last_name_may_be_swapped_as_well(sandbox: Sandbox, raced: tuple[int
     assert os.stat(outside / "x").st_mtime != 1
 
 
-def test_a_directory_that_is_moved_out_while_a_path_goes_up_from_it(
+def test_moving_a_directory_out_during_a_walk_upwards(
     sandbox: Sandbox, raced: tuple[int, Path], tmp_path: Path
 ) -> None:
     """``..`` of a directory that has moved would be outside."""

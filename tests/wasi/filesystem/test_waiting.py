@@ -78,7 +78,7 @@ def fifo(tree: Path) -> Path:
     return path
 
 
-async def test_a_fifo_that_nobody_writes(engine: Engine, version: str, tree: Path, fifo: Path) -> None:
+async def test_a_fifo_without_a_writer(engine: Engine, version: str, tree: Path, fifo: Path) -> None:
     preopen = Preopen(tree, "/")
     async with guest(engine, version, preopen) as fs, guest(engine, version, preopen) as neighbour:
         file = await fs.open(await fs.root(), "fifo")
@@ -103,7 +103,7 @@ async def test_a_fifo_that_nobody_writes(engine: Engine, version: str, tree: Pat
         assert got == [(b"first second", "ok")]
 
 
-async def test_a_fifo_that_nobody_reads(engine: Engine, version: str, tree: Path, fifo: Path) -> None:
+async def test_a_fifo_without_a_reader(engine: Engine, version: str, tree: Path, fifo: Path) -> None:
     """Opening waits for a reader, and writing waits for room."""
     preopen = Preopen(tree, "/")
     data = os.urandom(300_000)
@@ -199,7 +199,7 @@ async def test_a_slow_volume(engine: Engine, version: str, slow: tuple[Preopen, 
     assert Path(preopen.host, "b.txt").read_bytes() == b"HEL"  # noqa: ASYNC240
 
 
-async def test_work_that_is_given_up(engine: Engine, version: str, slow: tuple[Preopen, SlowVolume]) -> None:
+async def test_abandoned_work(engine: Engine, version: str, slow: tuple[Preopen, SlowVolume]) -> None:
     """The work continues in its thread, and its descriptor is then closed."""
     preopen, volume = slow
     before = len(os.listdir("/dev/fd"))
@@ -262,7 +262,7 @@ async def test_a_pollable_that_outlives_its_stream(engine: Engine, tree: Path, f
         assert await fs("pollable-block", pollable) is None
 
 
-async def test_one_volume_has_so_many_threads(engine: Engine, slow: tuple[Preopen, SlowVolume], tmp_path: Path) -> None:
+async def test_threads_per_volume_are_bounded(engine: Engine, slow: tuple[Preopen, SlowVolume], tmp_path: Path) -> None:
     preopen, volume = slow
     (tmp_path / "q.txt").write_text("q")
     other = Preopen(tmp_path, "/")
@@ -316,7 +316,7 @@ async def test_a_disk_that_was_slow_is_used_in_threads_for_a_while() -> None:
     assert until_quick() == first
 
 
-async def test_what_is_not_in_memory_is_read_in_a_thread(
+async def test_uncached_data_is_read_in_a_thread(
     engine: Engine, version: str, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system reports this. Here it reports it for each read."""
@@ -369,7 +369,7 @@ async def test_a_test_s_clock_does_not_jump_while_the_disk_works(
         assert trio.current_time() < 1
 
 
-async def test_much_that_is_freed_is_freed_in_a_thread(
+async def test_large_truncations_run_in_a_thread(
     engine: Engine, version: str, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opened, "LARGE", 1000)

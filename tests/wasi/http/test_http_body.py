@@ -43,7 +43,7 @@ def test_a_single_write_is_not_copied():
     assert body.take(1 << 20) is data
 
 
-def test_the_host_does_its_part_where_the_guest_would_have_to_wait():
+def test_the_host_acts_when_the_guest_would_wait():
     body = Body(10)
     to_come = [b"hello", b"world!"]
     body.on_underflow = lambda: to_come and body.try_write(to_come.pop(0))
@@ -66,7 +66,7 @@ def test_the_host_does_its_part_where_the_guest_would_have_to_wait():
     assert body.permit() == 0
 
 
-def test_capacity_bounds_what_is_held():
+def test_capacity_bounds_the_content():
     body = Body(4)
     assert body.try_write(b"abcdef") == 4
     assert body.permit() == 0
@@ -103,7 +103,7 @@ def at_once_error(coroutine):
     coroutine.send(None)
 
 
-def test_an_aborted_body_gives_what_was_written_and_then_its_error():
+def test_an_aborted_body_yields_its_content_and_then_its_error():
     error = HttpError("connection-terminated")
     body = Body()
     body.try_write(b"some")
@@ -126,7 +126,7 @@ def test_an_end_is_final():
     assert body.trailers == [("a", b"")]
 
 
-def test_closing_drops_what_is_held_and_tells_the_writer():
+def test_closing_discards_content_and_notifies_the_writer():
     body = Body()
     calls = []
     body.subscribe_left(lambda: calls.append(1))
@@ -143,7 +143,7 @@ def test_closing_drops_what_is_held_and_tells_the_writer():
     assert at_once(body.receive_some()) == b""
 
 
-def test_closing_after_the_end_tells_nobody():
+def test_closing_after_the_end_notifies_no_one():
     body = Body.of(b"x")
     body.subscribe_left(lambda: pytest.fail("the writer had finished"))
     body.close()
@@ -210,7 +210,7 @@ def test_a_part_of_a_large_write_is_viewed_and_not_copied():
     assert body.take_view(10) == b""
 
 
-def test_all_that_is_there_is_had_in_its_pieces():
+def test_all_pieces_are_taken_at_once():
     body = Body()
     one, two = bytes(5000), bytes(6000)
     body.try_write(one)
@@ -372,7 +372,7 @@ def test_each_subscriber_is_told_the_end_once_and_in_order(act, end):
 
 
 @pytest.mark.parametrize("content", [b"", b"x"])
-def test_a_body_of_content_that_is_there_ends_when_that_was_had(content):
+def test_a_complete_body_ends_after_its_last_byte(content):
     told = []
     for body in Body.of(content), Body.of(content, [("a", b"b")]), Body.empty():
         body.subscribe_end(told.append)

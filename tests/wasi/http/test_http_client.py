@@ -96,7 +96,7 @@ async def test_the_request_on_the_wire(origin):
     assert rest == b""
 
 
-async def test_what_is_beyond_ascii_in_a_path_is_percent_encoded(origin):
+async def test_non_ascii_paths_are_percent_encoded(origin):
     first, _, _ = await request_seen(origin, Request("GET", "http", None, "/é%20?{ü}", [], Body.empty()))
     assert first == b"GET /%C3%A9%20?{%C3%BC} HTTP/1.1"
 
@@ -108,7 +108,7 @@ async def test_an_empty_request_states_its_length_only_where_content_is_expected
     assert (b"Content-Length: 0" in fields) == (method == "POST")
 
 
-async def test_content_that_is_there_as_a_whole_is_not_chunked(origin):
+async def test_complete_content_is_not_chunked(origin):
     _, fields, rest = await request_seen(origin, Request("POST", "http", None, "/", [], Body.of(b"whole")))
     assert b"Content-Length: 5" in fields
     assert rest == b"whole"

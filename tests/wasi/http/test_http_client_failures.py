@@ -140,7 +140,7 @@ async def test_a_reader_that_pauses_is_no_timeout(origin):
         (b"HTTP/1.1 200 OK\r\n" + b"A: x\r\n" * 12_000 + b"\r\n", "HTTP-response-header-section-size"),
     ],
 )
-async def test_responses_that_are_none(origin, raw, case):
+async def test_malformed_responses(origin, raw, case):
     await origin.answer(raw)
     assert (await failure(origin.send())).case == case
 
@@ -202,7 +202,7 @@ async def test_a_reset_connection(origin, started):
         ({"path_with_query": "http://other/"}, "HTTP-request-URI-invalid"),
     ],
 )
-async def test_requests_that_can_not_be_sent(origin, change, case):
+async def test_unsendable_requests(origin, change, case):
     origin.port = 1
     request = origin.request(body=Body())
     for name, value in change.items():

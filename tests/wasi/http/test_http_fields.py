@@ -35,7 +35,7 @@ def test_names_compare_without_case_and_keep_their_first_spelling():
         assert [entry for entry in fields.items() if entry[0] != "Other"] == [("x-ONE", b"4"), ("x-ONE", b"5")]
 
 
-def test_replace_stands_where_the_first_value_stood():
+def test_replaced_values_keep_the_position_of_the_first():
     fields = FieldMap()
     for name, value in [("a", b"1"), ("b", b"2"), ("A", b"3"), ("c", b"4")]:
         fields.add(name, value)
@@ -164,7 +164,7 @@ changes = st.lists(
 
 
 @given(changes)
-def test_size_is_that_of_the_fields_whatever_was_done(steps):
+def test_size_always_matches_the_fields(steps):
     fields = FieldMap()
     for method, *args in steps:
         getattr(fields, method)(*args)

@@ -48,7 +48,7 @@ async def test_one_connection_for_requests_that_follow_each_other(server: Server
     assert (server.connections.open, server.connections.idle, GUESTS.count) == (0, 0, 0)
 
 
-async def test_no_close_is_announced_that_is_not_meant(server: Server) -> None:
+async def test_kept_connections_announce_no_close(server: Server) -> None:
     heads = []
 
     async def handler(stream: trio.SocketStream) -> None:
@@ -136,7 +136,7 @@ async def test_a_response_that_is_not_read_to_its_end(server: Server) -> None:
     assert [len(requests) for requests in server.seen] == [1, 1]
 
 
-async def test_a_response_nobody_reads_that_has_come_leaves_its_connection(server: Server) -> None:
+async def test_a_complete_unread_response_leaves_its_connection(server: Server) -> None:
     await server.serving(fixed(OK))
     for _ in range(3):
         response = await server.send(connections=server.connections)
@@ -177,7 +177,7 @@ async def test_a_request_whose_content_comes_in_pieces(server: Server) -> None:
     assert server.seen == [[b"5\r\npiece\r\n0\r\n\r\n"] * 2]
 
 
-async def test_a_request_that_is_cancelled_takes_its_connection_with_it(server: Server) -> None:
+async def test_a_cancelled_request_closes_its_connection(server: Server) -> None:
     async def reply(stream: trio.SocketStream, connection: int, request: int) -> None:
         if request == 1:
             await stream.send_all(OK)
@@ -261,7 +261,7 @@ def closing(first: bytes = b"", *, reset: bool = False) -> Callable[[trio.Socket
 
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
-async def test_what_may_be_repeated_is_sent_once_more(server: Server, method: str, reset: bool) -> None:
+async def test_repeatable_requests_are_sent_again(server: Server, method: str, reset: bool) -> None:
     await server.serving(closing(reset=reset))
     await server.get()
     await server.get(method)
@@ -280,7 +280,7 @@ async def test_what_may_be_repeated_is_sent_once_more(server: Server, method: st
         ("PUT", b"content", [("content-length", b"7")]),
     ],
 )
-async def test_what_may_not_be_repeated_fails(server: Server, method: str, body: bytes, headers: list) -> None:  # type: ignore[type-arg]
+async def test_unrepeatable_requests_fail(server: Server, method: str, body: bytes, headers: list) -> None:  # type: ignore[type-arg]
     await server.serving(closing())
     await server.get()
     assert await failure(server.get(method, Body.of(body), headers)) == Variant("connection-terminated")
@@ -351,7 +351,7 @@ async def test_a_post_is_not_repeated_though_none_of_its_content_was_sent(server
     assert [len(requests) for requests in server.seen] == [2]
 
 
-async def test_what_was_begun_is_not_repeated(server: Server) -> None:
+async def test_partly_sent_requests_are_not_repeated(server: Server) -> None:
     await server.serving(closing())
     await server.get()
     body = Body()

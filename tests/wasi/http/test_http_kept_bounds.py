@@ -28,7 +28,7 @@ async def server(nursery: trio.Nursery) -> Server:
 # ---- ownership ---------------------------------------------------------------------------------------------
 
 
-async def test_what_is_not_allowed_any_more_gets_no_kept_connection(server: Server) -> None:
+async def test_kept_connections_require_a_current_permission(server: Server) -> None:
     await server.serving(fixed(OK))
     allowed = True
     server.client = Client(allow_address=lambda address: allowed)
@@ -93,14 +93,14 @@ async def at_once(server: Server, count: int, **options) -> None:  # type: ignor
 
 
 @pytest.mark.parametrize("bounds", [KeepAlive(max_idle=2), KeepAlive(max_idle_per_host=2)])
-async def test_so_many_are_kept(nursery: trio.Nursery, bounds: KeepAlive) -> None:
+async def test_the_number_of_kept_connections_is_bounded(nursery: trio.Nursery, bounds: KeepAlive) -> None:
     server = Server(nursery, bounds)
     await at_once(server, 5)
     assert (server.connections.open, server.connections.idle, GUESTS.count) == (2, 2, 2)
 
 
 @pytest.mark.parametrize("bounds", [KeepAlive(max_idle=0), KeepAlive(max_idle_per_host=0), KeepAlive(idle_timeout=0)])
-async def test_none_are_kept(nursery: trio.Nursery, bounds: KeepAlive) -> None:
+async def test_disabled_pools_keep_nothing(nursery: trio.Nursery, bounds: KeepAlive) -> None:
     server = await Server(nursery, bounds).serving(fixed(OK))
     for _ in range(2):
         assert await server.get() == b"ok"
@@ -168,9 +168,7 @@ async def test_cancelling_the_nursery_closes_them() -> None:
 # ---- descriptors -------------------------------------------------------------------------------------------
 
 
-async def test_a_kept_connection_gives_way_to_whatever_needs_a_descriptor(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kept_connection_yields_its_descriptor(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     await at_once(server, 2)
     monkeypatch.setattr(Share, "limit", 2)
     GUESTS.reserve()

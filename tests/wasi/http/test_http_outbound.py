@@ -51,7 +51,7 @@ async def resolver():
 
 
 @pytest.mark.parametrize("entry", ["127.0.0.2", "https://127.0.0.1", "127.0.0.1:1", "example.test", "tcp://127.0.0.1"])
-async def test_an_address_that_is_not(origin, nursery, entry):
+async def test_an_address_that_is_denied(origin, nursery, entry):
     await origin.answer(OK)
     outcome = await get(handler(nursery, [entry]).handle(request(f"127.0.0.1:{origin.port}"), None).value)
     assert outcome.value == Variant(DENIED)
@@ -66,7 +66,7 @@ async def test_a_name_that_is_allowed(origin, nursery, resolver):
     assert resolver.asked == [b"www.example.test"]
 
 
-async def test_a_name_that_is_not_is_not_looked_up(nursery, resolver):
+async def test_an_unlisted_name_is_not_resolved(nursery, resolver):
     outcome = await get(handler(nursery, ["example.test"]).handle(request("secret.evil.test"), None).value)
     assert outcome.value == Variant(DENIED)
     assert resolver.asked == []
@@ -92,7 +92,7 @@ async def test_other_ways_to_write_an_address(origin, nursery, authority):
     assert isinstance(await get(ask), Ok)
 
 
-async def test_whatever_answers_requests(nursery):
+async def test_requests_that_the_embedder_answers(nursery):
     """The list also applies to requests that the embedder answers."""
 
     async def send(request, options, nursery):

@@ -155,7 +155,7 @@ def test_an_instance_without_a_nursery_makes_no_requests():
         (lambda: request(headers=[("content-length", b"1"), ("content-length", b"2")]), "HTTP-protocol-error"),
     ],
 )
-async def test_requests_that_can_not_be_made(nursery, made, case):
+async def test_unsendable_requests(nursery, made, case):
     assert handler(nursery).handle(made(), None) == Err(Variant(case))
 
 
@@ -199,7 +199,7 @@ async def hold(stream):
 @pytest.mark.parametrize(
     "dropped", ["pending future", "ready future", "response", "body", "stream and body", "trailers"]
 )
-async def test_dropping_whatever_the_guest_holds_ends_the_exchange(origin, dropped):
+async def test_any_drop_ends_the_exchange(origin, dropped):
     await origin.start(read_all if dropped == "pending future" else hold)
     async with trio.open_nursery() as nursery:
         outgoing = handler(nursery)

@@ -60,7 +60,7 @@ async def test_a_response_is_awaited():
         (lambda param: param.on_drop(), "internal-error"),
     ],
 )
-async def test_there_is_no_response(end, code):
+async def test_missing_responses(end, code):
     seen = []
     param = types.ResponseOutparam("GET", seen.append)
     end(param)

@@ -162,7 +162,7 @@ async def test_an_incoming_body_and_its_trailers():
     assert future.get() == TAKEN
 
 
-async def test_trailers_come_though_nobody_read_the_body():
+async def test_trailers_of_an_unread_body():
     body = Body(10)
     future = types.IncomingBody.finish(types.IncomingBody(body))
     assert future.get() is NOT_READY
@@ -190,12 +190,12 @@ async def test_a_body_cut_short():
     assert IncomingBody.finish(incoming).get() == Ok(Err(Variant("HTTP-response-incomplete")))
 
 
-def test_an_error_of_something_else_has_no_http_code():
+def test_other_errors_have_no_http_code():
     assert types.http_error_code(Error(OSError("disk"))) is None
 
 
 @pytest.mark.parametrize("order", ["stream first", "body first", "body alone", "trailers"])
-def test_whatever_is_dropped_last_closes_the_body(order):
+def test_the_last_drop_closes_the_body(order):
     body = Body()
     incoming = types.IncomingBody(body)
     if order == "body alone":

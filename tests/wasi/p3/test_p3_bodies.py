@@ -23,7 +23,7 @@ SIZE = "HTTP-response-body-size"
 # ---- a Body that a guest reads -----------------------------------------------------------------------------
 
 
-def test_a_guest_reads_what_is_there():
+def test_a_guest_reads_available_data():
     body = Body()
     body.try_write(b"hello")
     reader = GuestReader(BodyStream(body))
@@ -35,7 +35,7 @@ def test_a_guest_reads_what_is_there():
     assert reader.read() == DROPPED
 
 
-def test_a_guest_that_waits_is_given_what_comes():
+def test_a_waiting_guest_receives_data():
     body = Body()
     reader = GuestReader(BodyStream(body))
     assert reader.read() is None
@@ -93,12 +93,12 @@ def test_a_guest_that_dies_closes_the_body():
     body = Body()
     reader = GuestReader(BodyStream(body))
     assert reader.read() is None
-    list(reader.guest.abandon())
+    list(reader.guest.instance.abandon())
     assert body.closed
     body = Body.of(b"all of it")
     reader = GuestReader(BodyStream(body))
     assert reader.read() == b"all of it"
-    list(reader.guest.abandon())
+    list(reader.guest.instance.abandon())
     assert body.ended
     assert not body.closed
 
@@ -131,7 +131,7 @@ def test_trailers_come_when_the_body_has_ended(end, value):
     assert Watched(trailers_of(body, BodyStream(body))).value == value
 
 
-def test_trailers_are_immutable_fields_without_what_is_forbidden():
+def test_trailers_are_immutable_and_lack_forbidden_fields():
     body = Body()
     future = Watched(trailers_of(body, BodyStream(body)))
     body.finish([("A", b"1"), ("transfer-encoding", b"chunked")])
@@ -174,7 +174,7 @@ def test_futures_of_the_host_fit_the_types_of_any_component():
 
 
 @pytest.mark.parametrize("more", [b"", b"y" * 1000])
-def test_a_passed_on_body_that_is_given_up_leaves_no_cycle(more):
+def test_an_abandoned_passed_on_body_leaves_no_cycle(more):
     """This also holds while it waits for room."""
     gc.collect()
     gc.disable()
@@ -205,7 +205,7 @@ class Sent:
         self.body = made.to_body(ContentLength(expected, applies), SIZE)
 
 
-def test_what_a_guest_writes_is_in_the_body():
+def test_writes_reach_the_body():
     sent = Sent()
     assert sent.writer.write(b"hello") == 5
     assert sent.body.take(100) == b"hello"
@@ -221,7 +221,7 @@ def test_what_a_guest_writes_is_in_the_body():
     assert sent.transmission.value == Ok()
 
 
-def test_what_a_guest_wrote_before_is_in_the_body_too():
+def test_earlier_writes_reach_the_body():
     writer = GuestWriter()
     assert writer.write(b"early") is None
     made, future = trailers()
@@ -380,7 +380,7 @@ def test_a_guest_that_waits_for_room_learns_that_the_body_was_cut():
     assert sent.transmission.value == Err(Variant("HTTP-response-timeout"))
 
 
-def test_contents_that_nobody_is_to_read_may_be_closed():
+def test_unread_contents_may_be_closed():
     sent = Sent(applies=False)
     sent.body.close()
     assert sent.transmission.value == Ok()
@@ -474,7 +474,7 @@ def test_bytes_move_on_without_a_copy(read):
     assert passed.transmission.value == Ok()
 
 
-def test_what_is_passed_on_is_bounded():
+def test_passed_on_contents_are_bounded():
     passed = PassedOn()
     while passed.source.try_write(bytes(BUFFER)):
         pass
@@ -485,7 +485,7 @@ def test_what_is_passed_on_is_bounded():
     assert passed.source.permit() == CAPACITY
 
 
-def test_a_source_that_breaks_off_cuts_what_was_passed_on():
+def test_an_aborted_source_aborts_the_passed_on_body():
     passed = PassedOn()
     passed.source.try_write(b"abc")
     passed.source.abort(HttpError("connection-terminated"))
@@ -496,7 +496,7 @@ def test_a_source_that_breaks_off_cuts_what_was_passed_on():
     assert passed.body.error.code.case == "connection-terminated"
 
 
-def test_who_closes_what_was_passed_on_closes_the_source():
+def test_closing_a_passed_on_body_closes_the_source():
     passed = PassedOn()
     passed.body.close()
     assert passed.source.closed
@@ -620,7 +620,7 @@ def test_an_error_in_place_of_trailers_ends_the_body_at_once():
     assert sent.writer.write(b"d") == DROPPED
 
 
-def test_what_becomes_of_a_request_is_told_once_it_is_answered():
+def test_the_outcome_of_a_request_is_reported_after_its_response():
     for read, error, told in (
         (True, None, Ok()),
         (True, "connection-refused", Err(Variant("connection-refused"))),

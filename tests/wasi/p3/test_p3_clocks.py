@@ -45,7 +45,7 @@ async def test_wait_until(autojump_clock: trio.testing.MockClock) -> None:
     assert trio.current_time() == pytest.approx(3, abs=1e-6)
 
 
-async def test_what_has_passed_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+async def test_past_instants_do_not_wait(autojump_clock: trio.testing.MockClock) -> None:
     clock = MonotonicClock(WasiContext())
     await trio.sleep(1)
     assert clock.wait_until(0) is None
@@ -88,7 +88,7 @@ def test_random_bytes() -> None:
     assert source.get_random_bytes(100) == random.Random(7).randbytes(100)
 
 
-def test_at_most_so_many_random_bytes() -> None:
+def test_random_bytes_are_bounded() -> None:
     assert len(Random(WasiContext()).get_random_bytes(2**64 - 1)) == LIMIT
     assert len(Insecure(WasiContext()).get_insecure_random_bytes(LIMIT)) == LIMIT
 

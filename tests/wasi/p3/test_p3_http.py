@@ -84,14 +84,14 @@ def consume(message):
 # ---- the resources -----------------------------------------------------------------------------------------
 
 
-def test_what_a_request_starts_with():
+def test_initial_state_of_a_request():
     made = Made(Types.Request, [("a", b"1")], options=(None,)).message
     assert made.get_method() == Variant("get")
     assert made.get_path_with_query() is made.get_scheme() is made.get_authority() is made.get_options() is None
     assert made.get_headers().append("b", b"2") == Err(Variant("immutable"))
 
 
-def test_what_can_be_set_of_a_request():
+def test_setters_of_a_request():
     made = request(method="patch", path="/a?b").message
     assert made.get_method() == Variant("patch")
     assert made.get_scheme() == Variant("HTTP")
@@ -205,7 +205,7 @@ def test_the_response_is_held_to_its_length():
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
-def test_a_response_whose_contents_nobody_reads(method, status):
+def test_a_response_with_unread_contents(method, status):
     made = response([("content-length", b"3")])
     assert made.message.set_status_code(status) == Ok()
     answer = outgoing_response(Ok(made.message), neutral(method))
@@ -240,7 +240,7 @@ async def test_an_echo_that_hands_the_request_s_contents_on():
     assert done.value == Ok()
 
 
-def test_a_response_that_is_passed_on_as_it_came():
+def test_a_response_that_is_passed_on_unchanged():
     body = Body()
     given = Types.Response.received(messages.Response(203, [("a", b"1")], body))
     answer = outgoing_response(Ok(given), neutral())
@@ -332,7 +332,7 @@ async def test_timeouts_reach_the_network(origin, nursery):
         (lambda made: made.set_method(Variant("connect")), "HTTP-request-method-invalid"),
     ],
 )
-async def test_requests_that_can_not_be_sent(nursery, change, code):
+async def test_unsendable_requests(nursery, change, code):
     made = request(contents=True)
     change(made.message)
     assert await client(nursery)[0].send(made.message) == Err(Variant(code))
@@ -441,7 +441,7 @@ async def test_a_guest_before_another_handler():
     assert not body.closed
 
 
-async def test_a_guest_that_changes_what_passes():
+async def test_a_guest_that_modifies_a_message():
     async def answer(request):
         return messages.Response(200, [], Body.of(await content(request.body), request.body.trailers))
 

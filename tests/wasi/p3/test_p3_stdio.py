@@ -96,7 +96,7 @@ def stdout(sink, nursery=None):
 # ---- input -------------------------------------------------------------------------------------------------
 
 
-def test_input_that_is_there():
+def test_available_input():
     reader, outcome = stdin(BytesSource(b"hello world"))
     assert reader.read(5) == b"hello"
     assert reader.read(0) == b""
@@ -118,7 +118,7 @@ def test_streams_share_one_position():
     assert [first.read(1), second.read(1), first.read(1), second.read(1)] == [b"a", b"b", b"c", b"d"]
 
 
-def test_input_of_which_the_guest_wants_no_more():
+def test_input_that_the_guest_stops_reading():
     reader, outcome = stdin(BytesSource(b"abc"))
     assert reader.read(1) == b"a"
     reader.drop()
@@ -163,7 +163,7 @@ async def test_nothing_is_read_that_no_guest_asked_for(nursery):
     assert keyboard.data == b"c"
 
 
-async def test_a_read_after_a_cancelled_one_gets_what_comes(nursery):
+async def test_a_read_after_a_cancelled_one_receives_the_data(nursery):
     keyboard = Keyboard()
     reader, _ = stdin(keyboard, nursery)
     assert reader.read() is None

@@ -64,7 +64,7 @@ def test_by_tag_and_by_digest(registry: Registry) -> None:
     assert get(registry, f":moved@{digest}") == (HELLO, digest)
 
 
-def test_where_an_event_loop_runs(registry: Registry) -> None:
+def test_fetching_within_an_event_loop(registry: Registry) -> None:
     digest = registry.push(HELLO)
 
     async def main() -> Fetched:
@@ -73,7 +73,7 @@ def test_where_an_event_loop_runs(registry: Registry) -> None:
     assert trio.run(main) == (HELLO, digest)
 
 
-def test_what_oras_pushes(registry: Registry) -> None:
+def test_a_component_from_oras(registry: Registry) -> None:
     """`oras push HOST/app:1 readme.md app.wasm:application/wasm`"""
     readme = b"# app"
     layers = [
@@ -130,7 +130,7 @@ def test_a_layout_that_was_changed(tmp_path: Path) -> None:
         fetch(parse_reference(place))
     manifest = blob.with_name(digests["1"].partition(":")[2])
     manifest.write_bytes(manifest.read_bytes() + b" ")
-    with pytest.raises(RegistryError, match="the manifest is not what was asked for"):
+    with pytest.raises(RegistryError, match="the manifest is corrupt"):
         fetch(parse_reference(place))
     with pytest.raises(RegistryError, match=r"cannot read .*oci-layout: No such file"):
         fetch(parse_reference(f"oci-layout:{tmp_path}"))
@@ -179,7 +179,7 @@ def test_another_component_than_the_manifest_has(registry: Registry) -> None:
         (index_of([descriptor(b"a", MANIFEST), descriptor(b"b", MANIFEST)]), "is an index of 2 manifests"),
     ],
 )
-def test_what_is_no_manifest_of_a_component(registry: Registry, manifest: bytes, message: str) -> None:
+def test_manifests_without_a_component(registry: Registry, manifest: bytes, message: str) -> None:
     registry.push_manifest(manifest)
     assert re.search(message, refused(registry))
 
@@ -206,7 +206,7 @@ def chunked(size: int) -> Callable[[Handler], object]:
     return answer
 
 
-def test_what_is_too_large(registry: Registry) -> None:
+def test_oversized_content(registry: Registry) -> None:
     registry.push(HELLO)
     manifest = "/v2/app/manifests/1"
     registry.answers[manifest] = lambda handler: handler.answer(200, b" " * (LIMITS.manifest + 1))
@@ -221,7 +221,7 @@ def test_what_is_too_large(registry: Registry) -> None:
     assert f"exceeds the limit of {len(HELLO)} bytes" in refused(registry)
 
 
-def test_what_is_cut(registry: Registry) -> None:
+def test_truncated_content(registry: Registry) -> None:
     registry.push(HELLO)
     blob = f"/v2/app/blobs/{digest_of(HELLO)}"
 
@@ -240,7 +240,7 @@ def test_what_is_cut(registry: Registry) -> None:
     assert "with an encoding that was not requested" in refused(registry)
 
 
-def test_who_is_slow(registry: Registry) -> None:
+def test_a_slow_server(registry: Registry) -> None:
     registry.push(HELLO)
     done = threading.Event()
     registry.answers["/v2/app/manifests/1"] = lambda handler: bool(done.wait(60))
@@ -251,7 +251,7 @@ def test_who_is_slow(registry: Registry) -> None:
         done.set()
 
 
-def test_who_sends_bytes_one_by_one(registry: Registry) -> None:
+def test_a_server_that_sends_single_bytes(registry: Registry) -> None:
     """The server is never silent for long, and never finishes."""
     registry.push(HELLO)
     done = threading.Event()
@@ -274,7 +274,7 @@ def test_who_sends_bytes_one_by_one(registry: Registry) -> None:
         done.set()
 
 
-def test_what_is_not_there(registry: Registry) -> None:
+def test_missing_content(registry: Registry) -> None:
     digest = registry.push(HELLO)
     assert f"{registry.host} does not have the manifest 2" in refused(registry, ":2")
     del registry.content[f"/v2/app/blobs/{digest_of(HELLO)}"]
@@ -283,7 +283,7 @@ def test_what_is_not_there(registry: Registry) -> None:
     assert "answered a request for the manifest 1 with the status 503" in refused(registry)
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_registry() -> None:
     with serving() as registry:
         pass
     assert f"no complete response from {registry.host}: " in refused(registry)
@@ -373,7 +373,7 @@ def refused_anyhow(registry: Registry) -> str:
         ({"auths": {"HOST": {"identitytoken": "hunter2"}}}, "are an identity token, which is not supported"),
     ],
 )
-def test_a_configuration_that_is_wrong(registry: Registry, docker: Path, content: object, message: str) -> None:
+def test_invalid_configurations(registry: Registry, docker: Path, content: object, message: str) -> None:
     registry.ask_for_tokens()
     text = content if isinstance(content, str) else json.dumps(content).replace("HOST", registry.host)
     (docker / "config.json").write_text(text)
@@ -393,16 +393,14 @@ def test_a_configuration_that_is_wrong(registry: Registry, docker: Path, content
         ('Bearer realm="http://far.test/token"', "has its tokens at far.test over plain HTTP"),
     ],
 )
-def test_a_challenge_that_is_wrong(
-    registry: Registry, challenge: str, message: str, log_in: Callable[[str], None]
-) -> None:
+def test_malformed_challenges(registry: Registry, challenge: str, message: str, log_in: Callable[[str], None]) -> None:
     log_in(registry.host)
     registry.challenge = challenge
     assert message in refused(registry)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"token": 1}', b'{"token": "a b"}', b'{"token": "a\\r\\nx: y"}'])
-def test_a_token_that_is_none(registry: Registry, content: bytes) -> None:
+def test_invalid_tokens(registry: Registry, content: bytes) -> None:
     registry.ask_for_tokens()
     registry.answers["/token"] = lambda handler: handler.answer(200, content)
     assert "sent an invalid token" in refused(registry)
@@ -442,12 +440,12 @@ def test_this_machine_is_behind_no_proxy(
     assert other.asked == []
 
 
-def test_a_proxy_that_is_none(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://x")
     assert "cannot set up HTTP: " in refused(registry)
 
 
-def test_hosts_that_cannot_be(registry: Registry) -> None:
+def test_invalid_hosts(registry: Registry) -> None:
     for host in ("h.test:99999", "a..b", "x" * 70 + ".test"):
         with pytest.raises(RegistryError) as caught:
             fetch(parse_reference(f"oci://{host}/app:1"), cache=NOWHERE)
@@ -461,7 +459,7 @@ def redirect(url: str) -> Callable[[Handler], object]:
     return lambda handler: handler.answer(307, b"", ("location", url))
 
 
-def test_credentials_stay_where_they_belong(registry: Registry, other: Registry, log_in: Callable[[str], None]) -> None:
+def test_credentials_stay_with_the_registry(registry: Registry, other: Registry, log_in: Callable[[str], None]) -> None:
     log_in(registry.host)
     digest = registry.push(HELLO)
     registry.ask_for_tokens()
@@ -480,7 +478,7 @@ def test_credentials_stay_where_they_belong(registry: Registry, other: Registry,
     assert registry.asked[-1] == ("/again", None)
 
 
-def test_who_was_redirected_to_is_not_told_who_asks(
+def test_redirect_targets_receive_no_credentials(
     registry: Registry, other: Registry, log_in: Callable[[str], None]
 ) -> None:
     log_in(registry.host)
@@ -538,7 +536,7 @@ def test_over_tls(registry: Registry, tmp_path: Path, monkeypatch: pytest.Monkey
 # ---- the cache ---------------------------------------------------------------------------------------------
 
 
-def test_what_was_fetched_is_kept(registry: Registry, cache: Cache, tmp_path: Path) -> None:
+def test_fetched_content_is_cached(registry: Registry, cache: Cache, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
     assert get(registry, f"@{digest}", cache=cache) == (HELLO, digest)
     registry.asked.clear()
@@ -549,7 +547,7 @@ def test_what_was_fetched_is_kept(registry: Registry, cache: Cache, tmp_path: Pa
     assert registry.paths == ["/v2/app/manifests/1"]
 
 
-def test_what_is_kept_is_checked(registry: Registry, cache: Cache, tmp_path: Path) -> None:
+def test_cached_content_is_verified(registry: Registry, cache: Cache, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
     get(registry, f"@{digest}", cache=cache)
     for path in (tmp_path / "kept").iterdir():
@@ -562,7 +560,7 @@ def test_what_is_kept_is_checked(registry: Registry, cache: Cache, tmp_path: Pat
     assert len(registry.asked) == 2
 
 
-def test_nothing_wrong_is_kept(registry: Registry, cache: Cache, tmp_path: Path) -> None:
+def test_corrupt_content_is_not_cached(registry: Registry, cache: Cache, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
     registry.content[f"/v2/app/blobs/{digest_of(HELLO)}"] = HELLO[::-1]
     with pytest.raises(RegistryError):
@@ -570,7 +568,7 @@ def test_nothing_wrong_is_kept(registry: Registry, cache: Cache, tmp_path: Path)
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [digest.replace(":", "-")]
 
 
-def test_what_is_kept_is_bounded(registry: Registry, tmp_path: Path) -> None:
+def test_the_cache_is_bounded(registry: Registry, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "kept", limit=len(HELLO) + 2000)
     for number in range(5):
         registry.push(HELLO + b"\0" * number, tag=str(number))
@@ -578,7 +576,7 @@ def test_what_is_kept_is_bounded(registry: Registry, tmp_path: Path) -> None:
         assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) <= len(HELLO) + 2000
 
 
-def test_without_a_place(registry: Registry, tmp_path: Path) -> None:
+def test_without_a_cache_directory(registry: Registry, tmp_path: Path) -> None:
     digest = registry.push(HELLO)
     (tmp_path / "file").write_bytes(b"")
     assert get(registry, cache=Cache(tmp_path / "file" / "kept")) == (HELLO, digest)
@@ -587,7 +585,7 @@ def test_without_a_place(registry: Registry, tmp_path: Path) -> None:
 # ---- components as input -----------------------------------------------------------------------------------
 
 
-def test_a_tag_is_told_with_its_digest(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_digest_of_a_tag_is_logged(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
     digest = registry.push(HELLO)
     reference = f"oci://{registry.host}/app:1"
     assert read_component(reference) == HELLO

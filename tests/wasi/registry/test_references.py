@@ -69,7 +69,7 @@ def test_references(text: str, reference: Remote | Layout) -> None:
         f"oci-layout:app@{DIGEST}0",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_malformed_references(text: str) -> None:
     assert is_reference(text)
     with pytest.raises(RegistryError, match="is not of the form oci://HOST/NAME"):
         parse_reference(text)
@@ -86,7 +86,7 @@ def test_files_are_no_references() -> None:
         assert not is_reference(path)
 
 
-def test_where_docker_keeps_what() -> None:
+def test_the_host_of_docker_hub() -> None:
     official, own = parse_reference("oci://docker.io/app:1"), parse_reference("oci://docker.io/me/app:1")
     assert isinstance(official, Remote) and isinstance(own, Remote)
     assert official.base == "https://registry-1.docker.io/v2/library/app"

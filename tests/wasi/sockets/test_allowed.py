@@ -65,7 +65,7 @@ async def test_without_a_network_in_0_2() -> None:
 
 
 @pytest.mark.parametrize(("family", "address"), [("ipv4", v4()), ("ipv6", v6(*LOOPBACK6))])
-async def test_a_pair_of_ones_own(family: str, address: Variant) -> None:
+async def test_a_socket_pair_within_an_instance(family: str, address: Variant) -> None:
     """Sockets of one instance reach each other, but not those of other instances."""
     async with guest("p3") as it, guest("p3") as stranger:
         server = await tcp(it, family)
@@ -82,7 +82,7 @@ async def test_a_pair_of_ones_own(family: str, address: Variant) -> None:
         assert await stranger("tcp-socket.connect", await tcp(stranger, family), place) == refused
 
 
-async def test_datagrams_of_ones_own() -> None:
+async def test_datagrams_within_an_instance() -> None:
     async with guest("p3") as it:
         one, other = await udp(it), await udp(it)
         assert await it("udp-socket.bind", one, v4()) == OK
@@ -148,7 +148,7 @@ async def test_only_those_that_may_be_asked_answer() -> None:
             assert await it("udp-socket.receive", sock) == Ok((b"answer", v4(port=port)))
 
 
-async def test_what_a_name_was_found_to_be_is_allowed() -> None:
+async def test_resolved_addresses_are_allowed() -> None:
     """A host that is allowed by its name is reachable at the addresses that its resolution returned."""
     network = MemoryNetwork({"db.test": ["10.0.0.5"], "other.test": ["10.0.0.6"]})
     options = {"network": network, "outbound": Outbound.parse(["db.test:5432"]), "allow_ip_name_lookup": True}
@@ -193,7 +193,7 @@ async def test_looking_up_is_allowed_for_itself() -> None:
         assert await it("tcp-socket.connect", await tcp(it), v4("192.0.2.1", 80)) == DENIED
 
 
-async def test_a_look_up_gives_so_many_addresses() -> None:
+async def test_addresses_of_a_look_up_are_bounded() -> None:
     network = MemoryNetwork({"many.test": [f"10.0.{number // 256}.{number % 256}" for number in range(5000)]})
     async with guest("p3", network=network, allow_ip_name_lookup=True) as it:
         assert len((await it("resolve-addresses", "many.test")).value) == 256
@@ -228,7 +228,7 @@ async def test_sockets_of_an_instance_are_bounded(inherit: bool) -> None:
         assert await it("create-tcp-socket", "ipv4") == Err("new-socket-limit")
 
 
-async def test_datagrams_that_nobody_takes_are_lost() -> None:
+async def test_unread_datagrams_are_lost() -> None:
     async with guest("p3") as it:
         one, other = await udp(it), await udp(it)
         assert await it("udp-socket.bind", one, v4()) == OK

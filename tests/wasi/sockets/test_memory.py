@@ -62,7 +62,7 @@ async def test_the_end_of_a_direction_comes_after_its_bytes() -> None:
     assert one.receive(100) == b"answer"
 
 
-async def test_what_is_not_wanted_is_thrown_away() -> None:
+async def test_unwanted_data_is_discarded() -> None:
     one, other = pair()
     one.send(b"lost")
     other.shut_down(Direction.RECEIVE)
@@ -71,7 +71,7 @@ async def test_what_is_not_wanted_is_thrown_away() -> None:
     assert other.can_receive()
 
 
-async def test_closing_is_an_end_where_all_was_read() -> None:
+async def test_closing_after_all_reads_is_an_end() -> None:
     one, other = pair()
     one.send(b"last")
     one.close()
@@ -81,7 +81,7 @@ async def test_closing_is_an_end_where_all_was_read() -> None:
         other.send(b"x")
 
 
-async def test_closing_is_a_reset_where_it_was_not() -> None:
+async def test_closing_with_unread_data_is_a_reset() -> None:
     one, other = pair()
     other.send(b"lost")
     one.send(b"lost too")
@@ -90,7 +90,7 @@ async def test_closing_is_a_reset_where_it_was_not() -> None:
         other.receive(100)
 
 
-async def test_connections_that_nobody_accepts() -> None:
+async def test_unaccepted_connections() -> None:
     network = MemoryNetwork()
     server = network.tcp(Family.IPV4)
     server.bind(HERE)
@@ -162,7 +162,7 @@ def replace_port(address: Address, port: int) -> Address:
     return address._replace(port=port)
 
 
-async def test_whoever_waits_is_woken() -> None:
+async def test_waiting_tasks_are_woken() -> None:
     one, other = pair()
     woken = []
 

@@ -121,7 +121,7 @@ async def test_listening(guest: Guest, sockets: Sockets) -> None:
     "address",
     [v4("0.0.0.0", 80), v4("224.0.0.1", 80), v4("255.255.255.255", 80), v4(port=0), v6(*LOOPBACK6, port=80)],
 )
-async def test_connecting_to_what_is_no_destination(guest: Guest, sockets: Sockets, address: Variant) -> None:
+async def test_connecting_to_invalid_destinations(guest: Guest, sockets: Sockets, address: Variant) -> None:
     sock = await sockets.tcp()
     assert await sockets.connect(sock, address) == Err("invalid-argument")
     assert await sockets.connect(sock, refused()) == Err("connection-refused")
@@ -140,7 +140,7 @@ async def test_connecting_to_what_is_no_destination(guest: Guest, sockets: Socke
         ("ipv6", v6(*LOOPBACK6), OK),
     ],
 )
-async def test_where_to_bind(sockets: Sockets, family: str, address: Variant, outcome: object) -> None:
+async def test_bind_addresses(sockets: Sockets, family: str, address: Variant, outcome: object) -> None:
     assert await sockets.bind(await sockets.tcp(family), address) == outcome
 
 
@@ -201,7 +201,7 @@ async def test_the_end_of_a_stream_is_that_of_its_direction(guest: Guest, socket
     assert await guest("input-stream.blocking-read", client_in, 100) == Ok(b"answer")
 
 
-async def test_shutting_down_what_is_not_connected(guest: Guest, sockets: Sockets) -> None:
+async def test_shutting_down_unconnected_sockets(guest: Guest, sockets: Sockets) -> None:
     for sock in (await sockets.tcp(), (await sockets.listener())[0]):
         for how in ("receive", "send", "both"):
             assert await guest("tcp-socket.shutdown", sock, how) == Err("invalid-state")
@@ -322,7 +322,7 @@ DESTINATIONS = [
 
 
 @pytest.mark.parametrize(("datagram", "case"), DESTINATIONS)
-async def test_datagrams_that_can_not_be_sent(guest: Guest, sockets: Sockets, datagram: Datagram, case: str) -> None:
+async def test_unsendable_datagrams(guest: Guest, sockets: Sockets, datagram: Datagram, case: str) -> None:
     sock = await sockets.udp()
     assert await sockets.bind(sock, v4("0.0.0.0"), "udp-socket") == OK
     _, outgoing = (await guest("udp-socket.stream", sock, None)).value
@@ -353,7 +353,7 @@ async def test_connected_udp(guest: Guest, sockets: Sockets) -> None:
     assert await guest("udp-socket.remote-address", sock) == Err("invalid-state")
 
 
-async def test_sending_what_was_not_permitted(guest: Guest, sockets: Sockets) -> None:
+async def test_sending_more_than_permitted(guest: Guest, sockets: Sockets) -> None:
     sock = await sockets.udp()
     assert await sockets.bind(sock, v4(), "udp-socket") == OK
     _, outgoing = (await guest("udp-socket.stream", sock, None)).value
@@ -380,7 +380,7 @@ async def test_addresses(guest: Guest, sockets: Sockets, name: str, addresses: l
 
 
 @pytest.mark.parametrize("name", ["a.b<>", "", "xn--", "127.0.0.1:80"])
-async def test_what_is_no_name(guest: Guest, sockets: Sockets, name: str) -> None:
+async def test_invalid_names(guest: Guest, sockets: Sockets, name: str) -> None:
     assert await guest("resolve-addresses", sockets.network, name) == Err("invalid-argument")
 
 

@@ -99,7 +99,7 @@ async def test_listening_unbound(guest: Guest) -> None:
         v6(*LOOPBACK6, port=80),
     ],
 )
-async def test_connecting_to_what_is_no_destination(guest: Guest, address: Variant) -> None:
+async def test_connecting_to_invalid_destinations(guest: Guest, address: Variant) -> None:
     sock = await tcp(guest)
     assert await guest("tcp-socket.connect", sock, address) == err("invalid-argument")
     assert await guest("tcp-socket.connect", sock, refused()) == err("connection-refused")
@@ -108,7 +108,7 @@ async def test_connecting_to_what_is_no_destination(guest: Guest, address: Varia
 @pytest.mark.parametrize(
     "groups", [(0, 0, 0, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0xFFFF, 0x7F00, 1), (0xFF02, *LOOPBACK6[1:])]
 )
-async def test_connecting_over_ipv6_to_what_is_no_destination(guest: Guest, groups: tuple[int, ...]) -> None:
+async def test_connecting_over_ipv6_to_invalid_destinations(guest: Guest, groups: tuple[int, ...]) -> None:
     sock = await tcp(guest, "ipv6")
     assert await guest("tcp-socket.connect", sock, v6(*groups, port=80)) == err("invalid-argument")
 
@@ -132,7 +132,7 @@ async def test_a_connection_that_was_refused(guest: Guest) -> None:
         ("ipv6", v6(*LOOPBACK6), OK),
     ],
 )
-async def test_where_to_bind(guest: Guest, family: str, address: Variant, outcome: object) -> None:
+async def test_bind_addresses(guest: Guest, family: str, address: Variant, outcome: object) -> None:
     sock = await tcp(guest, family)
     assert await guest("tcp-socket.bind", sock, address) == outcome
 
@@ -193,7 +193,7 @@ async def test_families(guest: Guest) -> None:
         assert await guest("udp-socket.get-address-family", await udp(guest, family)) == family
 
 
-async def test_streams_of_what_is_not_connected(guest: Guest) -> None:
+async def test_streams_of_unconnected_sockets(guest: Guest) -> None:
     sock = await tcp(guest)
     writer, stream = streams()
     assert await (await guest("tcp-socket.send", sock, stream)).get() == err("invalid-state")
@@ -205,7 +205,7 @@ async def test_streams_of_what_is_not_connected(guest: Guest) -> None:
         assert await outcome.get() == err("invalid-state")
 
 
-async def test_what_is_connected(guest: Guest) -> None:
+async def test_connected_sockets(guest: Guest) -> None:
     listener, client, accepted = await connected(guest)
     address = (await guest("tcp-socket.get-local-address", listener)).value
     assert await guest("tcp-socket.get-is-listening", accepted) is False

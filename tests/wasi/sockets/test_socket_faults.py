@@ -129,7 +129,7 @@ async def test_a_peer_that_has_only_half_closed(listener: socket.socket) -> None
         peer.close()
 
 
-async def test_what_was_written_arrives_though_the_instance_ends(listener: socket.socket) -> None:
+async def test_written_data_arrives_after_the_end_of_the_instance(listener: socket.socket) -> None:
     """This matters in 0.2, where a guest is told that data is written before the system has it."""
     async with networked("p2") as it:
         sock, input_, sent, peer = await connected_in_0_2(it, listener)
@@ -205,7 +205,7 @@ async def test_a_connection_ends_with_the_last_handle(listener: socket.socket) -
         peer.close()
 
 
-async def test_a_port_is_free_when_what_came_by_it_was_dropped() -> None:
+async def test_a_port_is_free_after_its_connections_are_dropped() -> None:
     network = HostNetwork(1000)
     async with networked("p3", network=network) as it:
         for step in ("socket", "stream"):
@@ -277,7 +277,7 @@ async def test_no_descriptors_are_left_to_accept() -> None:
             assert len(await stream.receive(1)) == 1
 
 
-async def test_a_connection_attempt_that_is_given_up() -> None:
+async def test_a_cancelled_connection_attempt() -> None:
     network = HostNetwork(1000)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))

@@ -69,7 +69,7 @@ async def test_hostile_texts_stay_one_line(engine: Engine, logged: pytest.LogCap
     assert second.getMessage().endswith(": %(secret)s {0}")
 
 
-async def test_what_no_handler_wants_is_not_made(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unwanted_messages_are_not_formatted(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "wasi_trio.guest")
     async with instance_of(engine, LOGGING, ("wasi:logging/logging",), NO_STATE) as guest:
         await guest("log", "warn", "", "x")
@@ -105,7 +105,7 @@ async def test_a_guest_that_is_served(logged: pytest.LogCaptureFixture) -> None:
     assert said["instance"].isdigit()
 
 
-async def test_what_is_not_given_is_refused_with_the_option() -> None:
+async def test_missing_interfaces_are_refused_with_their_option() -> None:
     options = {"wasi:config": "--config-var NAME=VALUE", "wasi:keyvalue": "--keyvalue NAME=URL"}
     with pytest.raises(LoadError) as caught:
         async with component(wat.source("state")):
@@ -119,7 +119,7 @@ async def test_what_is_not_given_is_refused_with_the_option() -> None:
     assert "; wasi:keyvalue requires the option --keyvalue NAME=URL" in str(caught.value)
 
 
-async def test_a_bucket_that_there_is_not() -> None:
+async def test_an_unknown_bucket() -> None:
     async with component(wat.source("state"), config={}, keyvalue={"other": MemoryStore()}) as app:
         response = await app.get("/1")
         assert (response.status, await response.text()) == (503, "no such bucket\n")

@@ -40,7 +40,7 @@ async def test_values(engine: Engine, store: Store, release: str) -> None:
         assert await opened("get", "a") is None
 
 
-async def test_what_is_set_outlives_the_instance(engine: Engine, store: Store) -> None:
+async def test_values_outlive_the_instance(engine: Engine, store: Store) -> None:
     async with bucket(engine, store) as opened:
         await opened("set", "a", b"1")
     async with bucket(engine, store, DRAFT2) as opened:
@@ -183,7 +183,7 @@ async def test_sizes_are_bounded(engine: Engine, store: Store) -> None:
         assert await opened("exists", "k") is False
 
 
-async def test_what_a_batch_gives_is_bounded(engine: Engine, store: Store) -> None:
+async def test_batch_results_are_bounded(engine: Engine, store: Store) -> None:
     async with bucket(engine, store) as opened:
         await opened("set", "k", b"v" * (1 << 20))
         assert await opened("get-many", ["k"] * 9) == f"E:{TOO_LARGE}"

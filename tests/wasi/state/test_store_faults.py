@@ -107,7 +107,7 @@ async def test_cancelled_operations_of_sqlite_leave_nothing(tmp_path: Path) -> N
     assert opened._connections._idle == []
 
 
-async def test_a_query_that_nobody_waits_for_is_interrupted(tmp_path: Path) -> None:
+async def test_abandoned_queries_are_interrupted(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "state.db"))
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     async with store.open(0.1) as opened:
@@ -148,7 +148,7 @@ async def test_a_file_that_is_broken(engine: Engine, tmp_path: Path, caplog: pyt
     assert [record.getMessage() for record in caplog.records] == ["The bucket default failed: file is not a database"]
 
 
-async def test_files_that_can_not_be_written(tmp_path: Path) -> None:
+async def test_unwritable_files(tmp_path: Path) -> None:
     for path in (str(tmp_path), str(tmp_path / "none" / "state.db")):
         with pytest.raises(ValueError, match="as a SQLite file: unable to open database file"):
             SqliteStore(path).check()
@@ -227,7 +227,7 @@ async def test_those_that_leave_while_it_connects_take_nothing_with_them(valkey:
                     await trio.sleep(0.01)
 
 
-async def test_answers_that_nobody_waits_for_go_to_nobody(valkey: Valkey) -> None:
+async def test_late_replies_are_discarded(valkey: Valkey) -> None:
     async with valkey.store().open(5) as opened:
         for number in range(50):
             await opened.set(f"{number}", b"%d" % number)
@@ -238,7 +238,7 @@ async def test_answers_that_nobody_waits_for_go_to_nobody(valkey: Valkey) -> Non
             assert await opened.get(f"{49 - number}") == b"%d" % (49 - number)
 
 
-async def test_what_is_sent_for_those_that_left_is_bounded(valkey: Valkey) -> None:
+async def test_data_of_cancelled_operations_is_bounded(valkey: Valkey) -> None:
     """While the server is suspended, clients come and go, each with a value."""
     async with valkey.store().open(30) as opened:
         await opened.set("a", b"1")
@@ -255,7 +255,7 @@ async def test_what_is_sent_for_those_that_left_is_bounded(valkey: Valkey) -> No
         valkey.signal(signal.SIGCONT)
 
 
-async def test_a_wrong_password_is_told_to_nobody(
+async def test_a_wrong_password_is_not_disclosed(
     engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Valkey(tmp_path, "--requirepass", "hunter2")
@@ -272,7 +272,7 @@ async def test_a_wrong_password_is_told_to_nobody(
         server.kill()
 
 
-async def test_what_a_server_refuses_is_told_without_its_words(
+async def test_refusals_are_logged_without_the_server_s_text(
     engine: Engine, valkey: Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     valkey.ask("LPUSH", "default:list", "x")
@@ -285,7 +285,7 @@ async def test_what_a_server_refuses_is_told_without_its_words(
     assert len([record for record in caplog.records if "refused" in record.getMessage()]) == 1
 
 
-async def test_a_server_that_is_no_redis(engine: Engine) -> None:
+async def test_a_server_other_than_redis(engine: Engine) -> None:
     async def answer(stream: trio.SocketStream) -> None:
         await stream.receive_some(1)
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -311,7 +311,7 @@ async def test_other_programs_keys_are_left_alone(engine: Engine, valkey: Valkey
 # ---- all stores ------------------------------------------------------------------------------------------
 
 
-async def test_what_waits_for_a_store_counts_as_the_instance_s(valkey: Valkey) -> None:
+async def test_pending_operations_are_charged_to_the_instance(valkey: Valkey) -> None:
     account = Account(limit=3_000_000)
     async with valkey.store().open(30) as store, trio.open_nursery() as nursery:
         opened = _Bucket(store, 1 << 20)

@@ -30,13 +30,13 @@ ALWAYS = 1
 WHEN_LARGE = 1024
 
 
-def charges(types: Sequence[ValType]) -> bool:
+def needs_budget(types: Sequence[ValType]) -> bool:
     """Return whether a call with values of these types needs a budget, because the values can be large."""
-    return any(map(sites, types))
+    return any(map(variable_count, types))
 
 
 @functools.lru_cache(maxsize=8192)
-def sites(type_: ValType) -> int:
+def variable_count(type_: ValType) -> int:
     """Return the maximum number of variable-size values in a value. A list counts as two unless it is a list<u8>."""
     match type_:
         case Primitive("string") | List(Primitive("u8"), None):
@@ -44,9 +44,9 @@ def sites(type_: ValType) -> int:
         case List() | Map():
             return 2
         case Record() | Tuple():
-            return sum(map(sites, layout.fields(type_)))
+            return sum(map(variable_count, layout.fields(type_)))
         case Variant() | Option() | Result():
-            return max((sites(t) for _, t in layout.cases(type_) if t is not None), default=0)
+            return max((variable_count(t) for _, t in layout.cases(type_) if t is not None), default=0)
         case _:
             return 0
 

@@ -37,7 +37,7 @@ from wasi_trio.component._types import (
 from wasi_trio.component._types import Variant as VariantType
 from wasi_trio.component._values import Err, GuestResource, Ok, Some, Variant, record_class
 from wasi_trio.component.abi import _layout as layout
-from wasi_trio.component.abi._budget import ALWAYS, WHEN_LARGE, charges, cost
+from wasi_trio.component.abi._budget import ALWAYS, WHEN_LARGE, cost, needs_budget
 from wasi_trio.component.abi._codegen import Source, lazy_function
 from wasi_trio.component.abi._frames import MAX_BRANCHES, Inlining, Slot, struct_of
 from wasi_trio.component.abi._lists import bytes_loader
@@ -68,7 +68,7 @@ def lift_values(
 
     def build(source: Source) -> None:
         lifter = _Lifter(source, encoding, track_lends, WHEN_LARGE, sum(map(layout.weight, types)))
-        if charges(types):
+        if needs_budget(types):
             source.line("cx.fuel = cx.admits")
         if layout.total_flat_length(types) <= max_flat:
             raws = [f"flats[{stride * i}]" for i in range(layout.total_flat_length(types))]

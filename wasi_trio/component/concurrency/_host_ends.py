@@ -159,7 +159,7 @@ class HostWriter(HostEnd[SharedStream]):
             self._end(self._outcome, self.progress)
 
     def _offer(self) -> None:
-        """Write the rest. ``_outcome`` is the result, or None while the write is pending."""
+        """Write the rest. ``_outcome`` is the result, or None if the operation continues."""
         self._outcome = None
         self._stopped = False
         self.shared.write(self)

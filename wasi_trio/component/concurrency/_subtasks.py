@@ -43,13 +43,14 @@ class HostOperation:
     __slots__ = ("cancel", "on_resolve")
 
     def __init__(self, cancel: Callable[[], None]) -> None:
-        #: Called if the guest requests an early end.
+        #: Called when the guest requests an early end.
         self.cancel = cancel
         self.on_resolve: Callable[[Any], None] | None = None
 
     def resolve(self, outcome: Any) -> None:
         """End the operation with a value or with CANCELLED."""
-        on_resolve, self.on_resolve = self.on_resolve, None  # breaks the reference cycle with the subtask
+        # This breaks the reference cycle with the subtask.
+        on_resolve, self.on_resolve = self.on_resolve, None
         assert on_resolve is not None
         on_resolve(outcome)
 
@@ -194,7 +195,7 @@ class Subtask(Waitable):
     def settled(self) -> bool:
         return self.resolved
 
-    # ---- events of the callee ----------------------------------------------------------------------------
+    # ---- events of the callee -----------------------------------------------------------------------------
 
     def start(self) -> tuple[Any, ...]:
         """Start the callee: lift its arguments."""

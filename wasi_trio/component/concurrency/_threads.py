@@ -36,10 +36,12 @@ class CallCore:
 class Until:
     """A request to park the thread until ``ready()``, or until its task is cancelled if ``cancellable``.
 
+    Each kind of wait is a subclass, which provides ``ready`` and ``finish``.
+
     A thread's generator yields it. A built-in or a lowered import returns it to park the calling thread. When the
     thread continues, ``finish(cancelled)`` is called once. Its value is sent to the generator, or becomes the
     built-in's core result. It may call the guest's ``realloc``. So for a built-in it must be called on the guest's
-    fiber, immediately before the result is passed on. Each kind of wait is a subclass with these two methods.
+    fiber, immediately before the result is passed on.
 
     ``ready`` is cheap and has no side effects. The scheduler evaluates it once when it parks the thread, and once for
     each ``Scheduler.wake``. ``thread`` is set while a thread is parked on this request.
@@ -56,11 +58,11 @@ class Until:
         self.source = source
 
     def ready(self) -> bool:
-        """Return whether the thread can continue."""
+        """Whether the thread can continue."""
         raise NotImplementedError
 
     def finish(self, cancelled: bool) -> Any:
-        """Take the awaited event and return the answer to the thread."""
+        """Return the answer to the thread."""
         raise NotImplementedError
 
     @property

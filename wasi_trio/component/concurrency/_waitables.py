@@ -78,7 +78,7 @@ class Waitable:
         return until
 
     def take_payload(self) -> int:
-        """Take the pending event and return its second value."""
+        """Take the event, and return its value besides its kind and its handle."""
         return self.take_event()[2]
 
     @property

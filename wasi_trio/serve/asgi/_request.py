@@ -17,7 +17,7 @@ def build_request(scope: Scope) -> Request:
 
     Its body is still to be written, or is finished if HTTP/1's framing announces no content. Fields about the
     connection stay; the ``fields`` that a guest sees leave them out. The path is the part below the scope's
-    ``root_path``, because a guest does not know where it is mounted. A path outside of ``root_path`` stays as it is.
+    ``root_path``, because a guest does not know its mount point. A path outside of ``root_path`` stays as it is.
     """
     headers: list[tuple[str, bytes]] = []
     authority: str | None = None

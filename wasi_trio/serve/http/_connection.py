@@ -122,7 +122,7 @@ class Connection(ABC):
             self.cut()
 
     def serve(self, stream: HttpStream) -> None:
-        """Have a request answered. An exception there is the server's fault, and affects that request alone."""
+        """Have a request answered. An exception is a fault of the server, and affects this request alone."""
         try:
             self.front.service(stream)
         except Exception:
@@ -137,7 +137,7 @@ class Connection(ABC):
         del self.nursery
 
     def log(self, stream: HttpStream, head: ResponseHead, began_at: float) -> None:
-        """Write a finished response to the access log, if there is one."""
+        """Write a finished response to the access log, if enabled."""
         if self.front.access_log is None:
             return
         request = stream.request

@@ -295,7 +295,7 @@ class Http1Connection(Connection):
         stream = self.current
         self._asked = True
         self.ask_for_content()
-        if self.output.broken or not self.input.is_plain or not self._time_slice.goes_on():
+        if self.output.broken or not self.input.is_plain or not self._time_slice.may_continue():
             return
         try:
             if self._decodable:
@@ -324,7 +324,7 @@ class Http1Connection(Connection):
             self.output.write([CONTINUE])
 
     def _receive_directly(self) -> bool:
-        """Receive available data. Return whether there was any."""
+        """Receive available data. Return whether any was available."""
         body = self._body
         data = None if body is None else self.input.receive_now(body.permit() or MOST_READ)
         if data is None:
@@ -398,7 +398,7 @@ class Http1Stream(HttpStream):
         super().__init__(request)
         self._connection = connection
         self._request_head = head
-        #: The time of the request, if there is an access log.
+        #: The time of the request, if the access log is enabled.
         self._began_at = 0.0 if connection.front.access_log is None else trio.current_time()
         #: The head of the response, once it has begun.
         self._head: ResponseHead | None = None
@@ -485,7 +485,7 @@ class Http1Stream(HttpStream):
             or output.broken
             or not connection.input.is_plain
             or not content.can_take()
-            or not connection.time_slice.goes_on()
+            or not connection.time_slice.may_continue()
         ):
             return False
         try:
@@ -517,7 +517,7 @@ class Http1Stream(HttpStream):
             return
         self._is_over = True
         self._detach()
-        # The client still receives what the guest wrote before.
+        # The client still receives the content written before.
         self._connection.output.write(self._pending_head())
         self._connection.protocol.abort()
         self._connection.responded()

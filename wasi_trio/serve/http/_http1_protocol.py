@@ -28,7 +28,7 @@ class Receiving(IntEnum):
 class Sending(IntEnum):
     """The next element to send."""
 
-    #: None: there is no request.
+    #: None until a request arrives.
     NOTHING = 0
     HEAD = 1
     CONTENT = 2
@@ -89,7 +89,7 @@ _SENDING: dict[tuple[Sending, Event], Sending] = {
     **{(state, Event.ABORT): Sending.CLOSED for state in Sending},
 }
 
-#: The maximum content to read after an early response in order to keep the connection, in bytes.
+#: The maximum content to read after an early response, in bytes. With more content left, the connection is closed.
 MOST_DRAINED = 64 << 10
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -330,7 +330,7 @@ class Http2Connection(Connection):
         if self.streams or not self.protocol.highest_inbound_stream_id:
             return
         self._is_leaving = False
-        # h2 would send nothing after a GOAWAY frame of its own.
+        # h2 would send nothing after its own GOAWAY frame.
         if not self._is_closing and not self.output.broken:
             self.output.write([LEAVING])
 
@@ -421,7 +421,7 @@ class Http2Stream(HttpStream):
         self._trailers: list[tuple[bytes, bytes]] = []
         #: Whether the head was sent.
         self._has_begun = False
-        #: The time of the request, if there is an access log.
+        #: The time of the request, if the access log is enabled.
         self._began_at = 0.0 if connection.front.access_log is None else trio.current_time()
         #: The head of the response, once it has one.
         self._response: ResponseHead | None = None

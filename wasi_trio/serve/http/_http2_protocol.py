@@ -26,7 +26,7 @@ MOST_WINDOW = 512 << 10
 #: The window of the connection, for all requests.
 _CONNECTION_WINDOW = 1 << 30
 
-#: The GOAWAY frame that tells the client to go elsewhere, and refuses no request.
+#: The GOAWAY frame that directs the client elsewhere, and refuses no request.
 LEAVING = GoAwayFrame(0, last_stream_id=(1 << 31) - 1, error_code=ErrorCodes.NO_ERROR).serialize()
 
 PREFACE_SIZE = 24
@@ -54,8 +54,7 @@ class FrameReader:
     """Splits received bytes into batches of complete frames, and counts frames without effect.
 
     A client may send a thousand such frames, and fifty more each second. Each frame of content, received or sent,
-    allows
-    two more, and each response some more. Beyond that ``receive`` raises TooMuch.
+    allows two more, and each response some more. Beyond that ``receive`` raises TooMuch.
     """
 
     __slots__ = ("_allowance", "_buffer", "_max_frame_size", "_preface_left", "_refilled_at", "refused_updates")
@@ -129,7 +128,7 @@ class FrameReader:
         if kind == FrameType.PRIORITY:
             return True  # RFC 9113, section 5.3.2 deprecates it
         if kind == FrameType.GOAWAY:
-            # A client's GOAWAY concerns pushed streams, of which there are none. h2 would send nothing after it.
+            # A client's GOAWAY concerns pushed streams, which this server never opens. h2 would send nothing after it.
             return True
         if kind == FrameType.WINDOW_UPDATE and length == 4:
             stream_id = int.from_bytes(buffer[start + 5 : start + 9], "big") & 0x7FFFFFFF

@@ -81,7 +81,7 @@ class Server:
         """
         async with trio.open_nursery() as helpers:
             helpers.start_soon(self._front.turns.run)
-            helpers.start_soon(self._sweep)
+            helpers.start_soon(self._check_timeouts)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
@@ -117,7 +117,7 @@ class Server:
         connections = "connection" if self._dropped == 1 else "connections"
         logger.warning("closed %d %s still active %g s into shutdown", self._dropped, connections, self._drain_timeout)
 
-    async def _sweep(self) -> None:
+    async def _check_timeouts(self) -> None:
         """Check the timeouts of all connections at intervals."""
         interval = self._front.limits.interval
         while True:
@@ -186,7 +186,7 @@ class Server:
             connection: Connection = (Http2Connection if is_http2 else Http1Connection)(stream, self._front, nursery)
             handed_over = await self._run(connection, data)
             if handed_over:
-                # The client began with the preface of HTTP/2, so there was no HTTP/1 request.
+                # The client began with the preface of HTTP/2, and has sent no HTTP/1 request.
                 await self._run(Http2Connection(stream, self._front, nursery), handed_over)
             nursery.cancel_scope.cancel()
 
@@ -211,7 +211,7 @@ class Server:
 
 
 class _Listener(trio.abc.Listener[trio.SocketStream]):
-    """A listener that accepts a connection only if there is a slot for it. The caller releases the slot.
+    """A listener that accepts a connection only with a free slot. The caller releases the slot.
 
     It accepts several waiting connections at once. With a turn of the event loop for each, clients would wait long when
     turns are long.

@@ -79,8 +79,8 @@ class HttpStream(ABC):
     """One request, and the way to send its response.
 
     A response is sent either by ``send_whole``, or by ``send_head``, any number of ``send_pieces``, and ``end``.
-    ``abort`` cuts it, so that the client notices. ``send_whole``, ``send_head`` and ``abort`` never wait. They queue at
-    most what they are given.
+    ``abort`` cuts it, so that the client notices. ``send_whole``, ``send_head`` and ``abort`` never wait. They queue no
+    more than their arguments.
 
     ``on_left`` is called once, with the reason, if the client leaves before the response was sent.
     """

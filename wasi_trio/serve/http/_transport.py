@@ -71,7 +71,7 @@ class Input:
         await trio.lowlevel.wait_readable(self._file)
 
     def receive_now(self, most: int = MOST_READ) -> bytes | None:
-        """Return available data as ``receive`` does, or None if there is none."""
+        """Return available data as ``receive`` does, or None."""
         size = min(self._size, most)
         try:
             data = os.read(self._file, size)
@@ -118,7 +118,7 @@ class Output:
         self._stream = stream
         self._file = socket_of(stream).fileno()
         self._plain = isinstance(stream, trio.SocketStream)
-        #: None after ``release``.
+        #: None after the release.
         self._nursery: trio.Nursery | None = nursery
         self._on_broken = on_broken
         self._pending: list[Piece] = []

@@ -75,7 +75,7 @@ class Places:
         return self.taken < self.limit
 
     def fill(self) -> None:
-        """Place waiting requests while there are free places, one of each handler in turn."""
+        """Place waiting requests while places are free, one of each handler in turn."""
         idle = 0
         while self.waiting and self.free and idle < len(self.waiting):
             handler, place = next(iter(self.waiting.items()))
@@ -106,8 +106,8 @@ class Admission(Generic[R]):
     """Counts requests and instances, and decides by these counts.
 
     A placed request keeps its place until ``release``. It also counts in ``places``, if given. A request that needs a
-    new instance waits while there is no memory for one. An instance is available if it is ``ready`` and its limits
-    admit another request. The instance that has been available for longest comes first.
+    new instance waits while memory is short. An instance is available if it is ``ready`` and its limits admit another
+    request. The instance that has been available for longest comes first.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Admission(Generic[R]):
         self.bounds = bounds
         #: The places shared with other handlers, if any.
         self.places = places
-        #: Returns whether there is memory for another instance.
+        #: Returns whether the memory suffices for another instance.
         self._has_memory = has_memory
         #: The number of placed requests.
         self.active = 0

@@ -27,7 +27,7 @@ from wasi_trio.wasi.p3._http import outgoing_response, refuse_response
 log = get_logger("wasi_trio.serve")
 
 #: The reason for a request whose guest returned without finishing the response, or waits for itself.
-STUCK = "the guest has left it unfinished, and nothing that runs or comes could finish it"
+STUCK = "the guest left it unfinished, and nothing can finish it"
 #: The time for which a guest may wait for another request before it answers one, in seconds. A guest may wait on
 #: purpose.
 ANSWER_BY_ANOTHER = 600.0
@@ -94,8 +94,8 @@ class Concurrent:
         assert store is not None
         self._calls, self._instance, self._store, self._pump = calls, instance, store, pump
         self._serves = True
-        pump.on_idle = self._at_leisure
-        pump.on_busy = self._when_busy
+        pump.on_idle = self._on_idle
+        pump.on_busy = self._on_busy
         instance.expired = self._runs_overdue
         if worker.pool.options.max_cpu_time is not None:
             instance.meter = partial(self._charge, worker.pool.options.max_cpu_time)
@@ -121,12 +121,12 @@ class Concurrent:
         if self._worker.slot.ready is not ready:
             self._worker.pool.set_ready(self._worker.slot, ready)
 
-    def _at_leisure(self) -> bool:
+    def _on_idle(self) -> bool:
         """Handle an idle moment of all guest threads: begin a request, or stop. Return whether more can be done."""
         worker, pump = self._worker, self._pump
         self._computes = False
         if self._over:
-            self._bound_rests()
+            self._limit_remaining_work()
         if worker.inbox:
             if not self._store.busy and not self._given_up:
                 self._begin(worker.inbox.popleft())
@@ -134,7 +134,7 @@ class Concurrent:
             worker.give_back()
         if self._exchanges:
             if pump.stalled:
-                self._see_to_unfinished()
+                self._end_unfinished()
             elif worker.stuck:
                 worker.note_stuck(None)
         if not self._exchanges and (pump.idle or pump.stalled or self._given_up):
@@ -146,8 +146,8 @@ class Concurrent:
         self._set_ready(not self._store.busy)
         return bool(worker.inbox)  # set_ready() may have placed a waiting request here
 
-    def _see_to_unfinished(self) -> None:
-        """End unfinished requests that only a further request could finish, if there will be none."""
+    def _end_unfinished(self) -> None:
+        """End unfinished requests that only a further request could finish, if none will arrive."""
         pool = self._worker.pool
         unfinished = [exchange for exchange in self._exchanges if _awaits_guest(exchange)]
         timeout: float | None = None
@@ -160,10 +160,10 @@ class Concurrent:
             for exchange in unfinished:
                 self._finish(exchange, STUCK)
 
-    def _when_busy(self) -> None:
+    def _on_busy(self) -> None:
         self._computes = True
         if self._over:
-            self._bound_rests()
+            self._limit_remaining_work()
         self._set_ready(False)
         self._worker.give_back()
 
@@ -225,7 +225,7 @@ class Concurrent:
         self._finish(exchange, "the guest broke off its response", closed=end is not BodyEnd.WHOLE)
 
     def stop(self, exchange: Exchange, late: bool) -> None:
-        """Tell the guest to end an abandoned request, if it can be told. If it does not end in time, drop the instance.
+        """Tell the guest to end an abandoned request, if possible. Retire the instance if that takes too long.
 
         If the client has closed the response, the request is over, and the guest's work counts as work after a
         response.
@@ -250,7 +250,7 @@ class Concurrent:
             self._give_up(reason)
             self._finish(exchange, "the guest did not end it in time")
 
-    def _bound_rests(self) -> None:
+    def _limit_remaining_work(self) -> None:
         """Limit the time of the guest's work on finished requests."""
         pump = self._pump
         over, self._over = self._over, []
@@ -293,7 +293,7 @@ class Concurrent:
         call.on_done = _nothing  # breaks the reference cycle of call and exchange
         self._over.append((call, exchange))
         if pump.asleep:
-            self._bound_rests()
+            self._limit_remaining_work()
         # In the middle of a step the guest may turn out to be busy. Then the inbox goes back.
         ready = not self._computes and not (pump.asleep and self._store.busy)
         self._worker.done(exchange, reason, ready=ready, closed=closed)
@@ -316,7 +316,7 @@ class Concurrent:
             worker.retire(retirement(failure, overdue))
             reason = f"the guest trapped: {first_line(str(failure))}"
             if not isinstance(failure, UsedUp):
-                self._tell_trap(failure)
+                self._log_trap(failure)
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"
@@ -329,7 +329,7 @@ class Concurrent:
             exchange.cause = failure
             self._finish(exchange, reason)
 
-    def _tell_trap(self, trap: Trap) -> None:
+    def _log_trap(self, trap: Trap) -> None:
         name, exchanges = self._worker.name, self._exchanges
         extra = {"about": {"instance": name, "request": named(exchanges)}}
         if exchanges and all(exchange.abandoned for exchange in exchanges):

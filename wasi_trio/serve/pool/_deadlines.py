@@ -23,8 +23,7 @@ class Deadlines:
     """Fails exchanges that have no response by their deadline, and stops the guest's work on them.
 
     All exchanges of a handler have the same timeout, so they arrive in the order of their deadlines. One task that
-    sleeps
-    until the first deadline serves them all. It runs in ``nursery`` while it has exchanges to watch.
+    sleeps until the first deadline serves them all. It runs in ``nursery`` while it has exchanges to watch.
     """
 
     def __init__(self, nursery: trio.Nursery, timeout: float) -> None:

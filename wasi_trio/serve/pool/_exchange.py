@@ -56,7 +56,7 @@ class InstantiationFailed(ExchangeFailed):
 
 
 class Overloaded(ExchangeFailed):
-    """The queue of waiting requests is full, or there is no memory for another instance."""
+    """The queue of waiting requests is full, or the memory does not suffice for another instance."""
 
     status = 503
     outcome = Outcome.OVERLOADED
@@ -94,7 +94,7 @@ class Event(IntEnum):
     BEGIN = 2
     #: The guest has set the response's head.
     RESPOND = 3
-    #: There will be no response.
+    #: No response will follow.
     FAIL = 4
     #: The client left, or the caller cancelled.
     ABANDON = 5
@@ -104,7 +104,7 @@ class Event(IntEnum):
     GUEST_DONE = 7
     #: The response has ended early, which frees its place. The guest may continue, as after any response.
     CLOSE = 8
-    #: The request waits again, because there is no memory for an instance.
+    #: The request waits again, because the memory does not suffice for an instance.
     QUEUE = 9
 
 
@@ -131,7 +131,7 @@ class State(Enum):
     ABANDONED = 6, False
     #: The client left after an answer. The guest's work is being stopped.
     DROPPED = 7, True
-    #: There was no response in time. The guest's work is being stopped.
+    #: The deadline has passed without a response. The guest's work is being stopped.
     OVERDUE = 8, True
     #: The response paused for too long and is cut. The guest's work is being stopped.
     STALLED = 9, True
@@ -239,6 +239,7 @@ class Exchange:
 
     __slots__ = (
         "cause",
+        "component",
         "deadline",
         "failure",
         "fallback",
@@ -258,9 +259,10 @@ class Exchange:
         "work",
     )
 
-    #: The time of submission in trio's time, the number of the instance, a serial number unique in the handler, and the
-    #: prefix of both in logs. An observer sets these.
+    #: The time of submission in trio's time, the name of the handler's component, the number of the instance, a serial
+    #: number unique in the handler, and the prefix of both in logs. An observer sets these.
     submitted: float
+    component: str
     instance: int | None
     serial: int
     prefix: str
@@ -303,7 +305,7 @@ class Exchange:
 
     @property
     def answered(self) -> bool:
-        """Whether there is a response, or will be none."""
+        """Whether the exchange has a response or a failure."""
         return self.state.answered
 
     @property

@@ -27,6 +27,7 @@ from wasi_trio.serve.pool._profiled import ProfiledWorker
 from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
+from wasi_trio.wasi._stdio import StdoutSink
 from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
@@ -79,7 +80,7 @@ class ProxyHandler:
         self._leaving = False
         self._deadlines: Deadlines | None = None
         #: The cancel scope of the task that fails active requests when the handler is cancelled.
-        self._last_words = trio.CancelScope()
+        self._cancel_watch = trio.CancelScope()
         self.watchdog = Watchdog(component, self.options.stall_limit, self.options.interrupt_stalls)
         #: The metrics of this handler, if enabled.
         self.metrics: HandlerMetrics | None = None
@@ -337,6 +338,10 @@ class ProxyHandler:
         self.note_rest()
         self._leave()
 
+    def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
+        """Return the sinks for an instance, in the place of these."""
+        return (stdout, stderr) if self._observer is None else self._observer.sinks(instance, stdout, stderr)
+
     def note_rest(self) -> None:
         """Notify the observer if no request is active."""
         if not self.admission.active and self._observer is not None:
@@ -344,11 +349,11 @@ class ProxyHandler:
 
     async def _answer_when_cancelled(self) -> None:
         """Fail active requests at once when the handler is cancelled. Their host functions may take time to end."""
-        with self._last_words:
+        with self._cancel_watch:
             try:
                 await trio.sleep_forever()
             finally:
-                if not self._last_words.cancel_called:
+                if not self._cancel_watch.cancel_called:
                     for worker in self._workers.values():
                         for exchange in (*worker.in_flight(), *worker.inbox):
                             failure = ShuttingDown(worker.cancelled_for)
@@ -357,7 +362,7 @@ class ProxyHandler:
     def _leave(self) -> None:
         """Stop the watching tasks after the last request."""
         if self._leaving and not self.active and not self.waiting:
-            self._last_words.cancel()
+            self._cancel_watch.cancel()
             if self._deadlines is not None:
                 self._deadlines.stop()
             if self._shortage is not None:

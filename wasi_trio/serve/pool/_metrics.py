@@ -142,7 +142,7 @@ class HandlerMetrics:
         return self.started - sum(self.retired.values())
 
 
-class LivingTasks(trio.abc.Instrument):
+class TaskCount(trio.abc.Instrument):
     """Counts the tasks of an event loop, as an instrument of ``trio.run``."""
 
     def __init__(self) -> None:
@@ -158,18 +158,18 @@ class LivingTasks(trio.abc.Instrument):
 class Metrics:
     """The metrics of all handlers that have this object in their options, in one registry.
 
-    The label ``component`` identifies a handler, together with the label ``route`` if there are routes. docs/metrics.md
-    explains each metric.
+    The label ``component`` identifies a handler, in a server with routes together with the label ``route``.
+    docs/metrics.md explains each metric.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
-        #: Whether there are routes.
+        #: Whether the server has routes.
         self.routed = False
         #: The number of reloads by outcome, or None if the server cannot reload.
         self.reloads: dict[str, int] | None = None
         #: The tasks of the handlers' event loop, if counted.
-        self.tasks: LivingTasks | None = None
+        self.tasks: TaskCount | None = None
         #: The memory budget of the handlers' instances.
         self.budget: Budget | None = None
         self._handlers: dict[tuple[str, str], HandlerMetrics] = {}

@@ -27,7 +27,7 @@ class OneAtATime:
 
     cpu_bound = False
     asks_for_backpressure = False
-    lingers = False  # a request is under way until the guest's call returns
+    lingers = False  # a request is active until the guest's call returns
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -152,10 +152,12 @@ class OneAtATime:
             exchange.bound_pauses(options.body_timeout)
         if options.post_response_timeout is not None:
             assert exchange.response is not None
-            exchange.response.body.subscribe_end(partial(self._bound_rest, self._scope, options.post_response_timeout))
+            exchange.response.body.subscribe_end(
+                partial(self._limit_work_after, self._scope, options.post_response_timeout)
+            )
 
     @staticmethod
-    def _bound_rest(scope: trio.CancelScope, limit: float, end: BodyEnd) -> None:
+    def _limit_work_after(scope: trio.CancelScope, limit: float, end: BodyEnd) -> None:
         scope.deadline = trio.current_time() + limit
 
     def stop(self, exchange: Exchange, late: bool) -> None:

@@ -29,10 +29,9 @@ class HandlerOptions:
     **Time.** ``request_timeout`` limits the time from a request's arrival to its response's head. ``max_cpu_time``
     limits the processor time of the guest and its host functions for a request. ``body_timeout`` limits a pause between
     two parts of a response's body. Time in which the client does not read does not count. ``cancel_grace`` is the time
-    for a guest of WASI 0.3 to end a cancelled request, before its instance is dropped. ``post_response_timeout`` limits
+    for a guest of WASI 0.3 to end a cancelled request, before its instance is retired. ``post_response_timeout`` limits
     the guest's work on a request after its response was sent. ``drain_timeout`` limits the wait for active requests
-    when
-    the handler is left. Requests that are not finished by then are cut.
+    when the handler is left. Requests that are not finished by then are cut.
 
     **Blocked event loop.** A host function that blocks the event loop for ``stall_limit`` is logged. It is also
     interrupted if ``interrupt_stalls`` is set. It is interrupted at its request's deadline in any case.
@@ -44,8 +43,8 @@ class HandlerOptions:
 
     **Reports.** ``metrics`` collects counts, and ``tracer`` traces requests. Each of ``listeners`` is called with the
     component's name when a handler starts, and returns a Listener. ``observed`` numbers the requests, so that log lines
-    can name request and instance. ``route`` is the name of the handler's route, if there are routes, and ``generation``
-    the number of its version. Metrics continue from one generation to the next.
+    can name request and instance. ``route`` is the name of the handler's route, if any, and ``generation`` the number
+    of its version. Metrics continue from one generation to the next.
     """
 
     max_instance_reuse_count: int | None = None

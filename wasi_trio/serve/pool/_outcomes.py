@@ -14,13 +14,13 @@ class Outcome(Enum):
     GUEST_FAILED = "guest-failed"
     #: No instance could be created.
     INSTANTIATION_FAILED = "instantiation-failed"
-    #: The queue was full, or there was no memory for another instance.
+    #: The queue was full, or the memory did not suffice for another instance.
     OVERLOADED = "overloaded"
-    #: There was no response in time.
+    #: The deadline passed without a response.
     DEADLINE = "deadline"
     #: The guest exceeded the limit of processor time.
     CPU_TIME = "cpu-time"
-    #: The handler ended before there was a response.
+    #: The handler ended before the response began.
     SHUTDOWN = "shutdown"
     #: The client left before the response was complete.
     CLIENT_LEFT = "client-left"

@@ -45,7 +45,7 @@ def _instance(handler: ProxyHandler, worker: Worker, now: float) -> dict[str, An
     return {
         "instance": worker.name,
         "state": _state(handler, worker),
-        "age": round(now - worker.born, 3),
+        "age": round(now - worker.started_at, 3),
         "served": worker.slot.taken - worker.slot.load,
         "in_flight": worker.slot.load,
         "memory": 0 if instance is None else instance.account.used,

@@ -33,7 +33,7 @@ from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
-from wasi_trio.wasi._stdio import LinePrefixSink, TailSink
+from wasi_trio.wasi._stdio import LinePrefixSink, StdoutSink, TailSink
 from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 
@@ -64,8 +64,11 @@ class Pool(Protocol):
     def release(self) -> None:
         """Free the place of a finished request."""
 
+    def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
+        """Return the sinks for an instance, in the place of these."""
+
     def note_rest(self) -> None:
-        """The guest of a worker has nothing left to do after its responses."""
+        """Note that a worker's guest has finished its work after its responses."""
 
     def dispatch_again(self, exchanges: Sequence[Exchange]) -> None:
         """Take requests that a worker gave back without beginning them. They have no place."""
@@ -87,7 +90,7 @@ class Strategy(Protocol):
 
     @property
     def lingers(self) -> bool:
-        """Whether the guest goes on with something although no request is under way."""
+        """Whether the guest continues to work without an active request."""
 
     async def serve(self, instance: Instance, first: Exchange) -> None:
         """Serve a request, and those that come to the worker's inbox. Return when the instance is used up.
@@ -123,7 +126,7 @@ class Worker:
         self.instance: Instance | None = None
         self._stderr: TailSink | None = None
         #: The time of the worker's start, in trio's time.
-        self.born = 0.0
+        self.started_at = 0.0
         self._task: trio.lowlevel.Task | None = None
         #: The request for which the instance is being created, and the cancel scope of its creation.
         self._making: tuple[Exchange, ...] = ()
@@ -141,7 +144,7 @@ class Worker:
 
     @property
     def lingers(self) -> bool:
-        """Whether the guest goes on with something although no request is under way."""
+        """Whether the guest continues to work without an active request."""
         return self.strategy is not None and self.strategy.lingers
 
     def cpu_bound(self, current: Guest | None) -> bool:
@@ -155,7 +158,7 @@ class Worker:
 
     async def run(self, first: Exchange) -> None:
         """Create the instance, serve ``first`` and further requests, and close the instance."""
-        self.born, self._task = trio.current_time(), trio.lowlevel.current_task()
+        self.started_at, self._task = trio.current_time(), trio.lowlevel.current_task()
         self._queue = run_queue()
         admission, slot = self.pool.admission, self.slot
         if first.trace is not None:
@@ -171,7 +174,7 @@ class Worker:
                     if instance is not None:
                         self.made = True
                         if first.trace is not None:
-                            first.trace.instance_made(self.born)
+                            first.trace.instance_made(self.started_at)
                         self.instance = instance
                         try:
                             assert self.strategy is not None
@@ -198,7 +201,7 @@ class Worker:
 
     def _context(self, nursery: trio.Nursery) -> WasiContext:
         wasi = self.pool.options.wasi
-        stdout, stderr = wasi.stdout, wasi.stderr
+        stdout, stderr = self.pool.sinks(self.number, wasi.stdout, wasi.stderr)
         if self.pool.options.logging_prefix:
             stdout = LinePrefixSink(stdout, f"stdout [{self.name}] :: ")
             stderr = LinePrefixSink(stderr, f"stderr [{self.name}] :: ")
@@ -260,7 +263,7 @@ class Worker:
         return None
 
     def responded(self, exchange: Exchange) -> None:
-        """Do nothing: there is no response while the instance is being created."""
+        """Do nothing: no guest responds while the instance is being created."""
 
     def stop(self, exchange: Exchange, late: bool) -> None:
         """Cancel the creation of the instance for an abandoned request."""

@@ -1,6 +1,6 @@
 """The admin address: metrics, liveness and readiness.
 
-It runs on a thread of its own, so that it can report a blocked event loop of the guests.
+It runs on its own thread, so that it can report a blocked event loop of the guests.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ async def serve_site(listener: socket.socket, site: Site) -> None:
 def admin_server(listener: socket.socket, site: Site) -> Iterator[None]:
     """Serve the admin address on a listening socket during the block. Close the socket at the end.
 
-    It runs in an event loop on its own thread. Failures there are logged, and do not affect the block.
+    It runs in an event loop on its own thread. Its failures are logged, and do not affect the block.
     """
     server = _AdminThread(listener, site)
     server.start()

@@ -18,7 +18,7 @@ logger = get_logger("wasi_trio.serve")
 
 
 class ServiceManager:
-    """The connection to the service manager. Without ``address`` there is none, and nothing is sent.
+    """The connection to the service manager. Without ``address`` nothing is sent.
 
     ``interval`` is the time between two messages that the event loop is running, in seconds.
     """

@@ -15,7 +15,7 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.serve._config_file import read_config_file
 from wasi_trio.serve._loading import LoadError
-from wasi_trio.serve.process._orders import Orders
+from wasi_trio.serve.process._server_config import ServerConfig
 from wasi_trio.serve.process._watching import watch
 from wasi_trio.serve.routing._versions import Contents, RouteVersion, log_pins, version_of
 from wasi_trio.serve.settings._setting import SettingError
@@ -23,11 +23,11 @@ from wasi_trio.serve.settings._setting import SettingError
 logger = get_logger("wasi_trio.serve")
 
 #: Makes the server use other versions of routes. Raises LoadError or SettingError with nothing changed.
-Adopt: TypeAlias = Callable[[Orders, Sequence[RouteVersion]], Awaitable[None]]
+Adopt: TypeAlias = Callable[[ServerConfig, Sequence[RouteVersion]], Awaitable[None]]
 
 
 class Reloading:
-    """Reloads what has changed, one reload at a time.
+    """Reloads changed files, one reload at a time.
 
     ``request_all`` requests a reload of everything. It may be called before ``run``, which reports each result to
     ``count``.
@@ -48,19 +48,19 @@ class Reloading:
         self._wanted.set()
 
     async def run(
-        self, orders: Orders, versions: Sequence[RouteVersion], adopt: Adopt, count: Callable[[bool], None]
+        self, config: ServerConfig, versions: Sequence[RouteVersion], adopt: Adopt, count: Callable[[bool], None]
     ) -> None:
         """Have ``adopt`` apply all changes since ``versions`` were read, until cancelled."""
-        job = _Job(orders, versions, adopt, count)
+        job = _Job(config, versions, adopt, count)
         async with trio.open_nursery() as nursery:
-            if orders.settings["watch"]:
+            if config.settings["watch"]:
                 nursery.start_soon(watch, job.watched, self._changed)
             while True:
                 await self._wanted.wait()
                 self._wanted = trio.Event()
                 everything, self._all = self._all, False
                 paths, self._paths = self._paths, set()
-                if everything or (job.orders.path in paths and job.config_changed()):
+                if everything or (job.config.path in paths and job.config_changed()):
                     await job.reload_all()
                 else:
                     await job.reload_changed()
@@ -68,11 +68,11 @@ class Reloading:
 
 class _Job:
     def __init__(
-        self, orders: Orders, versions: Sequence[RouteVersion], adopt: Adopt, count: Callable[[bool], None]
+        self, config: ServerConfig, versions: Sequence[RouteVersion], adopt: Adopt, count: Callable[[bool], None]
     ) -> None:
-        self.orders = orders
+        self.config = config
         self.versions = list(versions)
-        self._config = orders.file
+        self._file = config.file
         self._adopt = adopt
         self._count = count
         #: The refused versions by route. They are not tried again until they change.
@@ -81,38 +81,38 @@ class _Job:
     def watched(self) -> Collection[str]:
         """Return the files and folders whose changes cause a reload."""
         paths = {path for version in self.versions for path in version.files}
-        return paths if self.orders.path is None else paths | {self.orders.path}
+        return paths if self.config.path is None else paths | {self.config.path}
 
     def config_changed(self) -> bool:
         """Read the configuration file. Return whether its content has changed, or cannot be read."""
-        if self.orders.path is None:
+        if self.config.path is None:
             return False
-        before = self._config
+        before = self._file
         try:
-            self._config = read_config_file(self.orders.path)
+            self._file = read_config_file(self.config.path)
         except SettingError:
             return True
-        return self._config != before
+        return self._file != before
 
     async def reload_all(self) -> None:
         """Reload the configuration and all files as a whole."""
         try:
-            orders, fixed = self.orders.revised(os.environ)
+            config, fixed = self.config.reloaded(os.environ)
             # A registry may be slow, and shutdown does not wait for it.
-            versions = await trio.to_thread.run_sync(orders.read, self.versions, abandon_on_cancel=True)
+            versions = await trio.to_thread.run_sync(config.read, self.versions, abandon_on_cancel=True)
             if fixed:
                 logger.warning("these settings change only after a restart: %s", ", ".join(fixed))
             changed = _names(versions) ^ _names(self.versions)
-            changed |= {new.order.name for new in versions if new not in self.versions}
+            changed |= {new.declaration.name for new in versions if new not in self.versions}
             if changed:
-                await self._adopt(orders, versions)
+                await self._adopt(config, versions)
         except (LoadError, SettingError) as error:
             self._failed(error)
             return
-        self.orders, self.versions = orders, list(versions)
+        self.config, self.versions = config, list(versions)
         self._refused.clear()
         self._took_over(changed)
-        log_pins(version for version in versions if version.order.name in changed)
+        log_pins(version for version in versions if version.declaration.name in changed)
 
     async def reload_changed(self) -> None:
         """Reload the routes whose files have changed, each separately. Do not query registries."""
@@ -120,15 +120,15 @@ class _Job:
         changed: list[RouteVersion] = []
         for old in self.versions:
             try:
-                new = await trio.to_thread.run_sync(version_of, old.order, self.orders.settings, contents)
+                new = await trio.to_thread.run_sync(version_of, old.declaration, self.config.settings, contents)
             except LoadError as error:
-                if self._refused.get(old.order.name, old) is not None:
-                    self._refused[old.order.name] = None
+                if self._refused.get(old.declaration.name, old) is not None:
+                    self._refused[old.declaration.name] = None
                     self._failed(error)
                 continue
             if new == old:
-                self._refused.pop(old.order.name, None)
-            elif new != self._refused.get(old.order.name):
+                self._refused.pop(old.declaration.name, None)
+            elif new != self._refused.get(old.declaration.name):
                 changed.append(new)
         if len(changed) > 1 and await self._replace(changed, say=False):
             return
@@ -137,10 +137,10 @@ class _Job:
 
     async def _replace(self, changed: Sequence[RouteVersion], say: bool = True) -> bool:
         """Serve new versions of routes. Return whether that succeeded."""
-        by_name = {version.order.name: version for version in changed}
-        versions = [by_name.get(old.order.name, old) for old in self.versions]
+        by_name = {version.declaration.name: version for version in changed}
+        versions = [by_name.get(old.declaration.name, old) for old in self.versions]
         try:
-            await self._adopt(self.orders, versions)
+            await self._adopt(self.config, versions)
         except (LoadError, SettingError) as error:
             if say:
                 self._refused.update(by_name)
@@ -167,4 +167,4 @@ class _Job:
 
 
 def _names(versions: Collection[RouteVersion]) -> set[str]:
-    return {version.order.name for version in versions}
+    return {version.declaration.name for version in versions}

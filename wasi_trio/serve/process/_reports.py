@@ -138,7 +138,7 @@ class _Reporter(threading.Thread):
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _Received:
     """The data about workers. It is replaced as a whole, because another thread reads it."""
 
     #: The latest report of each live worker, and the time of its arrival.
@@ -158,13 +158,13 @@ class Totals:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.draining = False
         self._clock = clock
-        self._heard = _Heard()
+        self._received = _Received()
         #: The number of reloads by outcome.
         self.reloads = {"ok": 0, "failed": 0}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    async def hear(self, number: int, channel: trio.abc.ReceiveStream) -> None:
+    async def receive(self, number: int, channel: trio.abc.ReceiveStream) -> None:
         """Receive the reports of a worker until their end."""
         data = bytearray()
         try:
@@ -176,9 +176,9 @@ class Totals:
                         raise ValueError(f"a report of {size} bytes")
                     if len(data) < 4 + size:
                         break
-                    heard = self._heard
+                    received = self._received
                     report = Report.decode(bytes(data[4 : 4 + size]))
-                    self._heard = replace(heard, latest={**heard.latest, number: (report, self._clock())})
+                    self._received = replace(received, latest={**received.latest, number: (report, self._clock())})
                     del data[: 4 + size]
         except trio.BrokenResourceError:
             logger.debug("worker %d ended in the middle of a report", number)
@@ -187,13 +187,13 @@ class Totals:
 
     def ended(self, number: int) -> None:
         """Handle the end of a worker. It is replaced unless the server drains."""
-        heard = self._heard
-        latest, past = dict(heard.latest), heard.past
+        received = self._received
+        latest, past = dict(received.latest), received.past
         report, _ = latest.pop(number, (None, 0.0))
         if report is not None:
             counts = [family for family in report.families if family.kind in _COUNTS and not _is_of_process(family)]
             past = _added([*past.values(), *counts])
-        self._heard = _Heard(latest, past, heard.replaced + (not self.draining))
+        self._received = _Received(latest, past, received.replaced + (not self.draining))
 
     @property
     def obstacle(self) -> str | None:
@@ -217,7 +217,7 @@ class Totals:
         now = self._clock()
         return [
             (number, report, "silent" if now - came > SILENCE else report.obstacle)
-            for number, (report, came) in sorted(self._heard.latest.items())
+            for number, (report, came) in sorted(self._received.latest.items())
         ]
 
     def exposition(self) -> bytes:
@@ -229,14 +229,14 @@ class Totals:
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics for the registry."""
-        heard = self._heard
+        received = self._received
         meaning = "Live worker processes that have reported."
-        yield GaugeMetricFamily("wasi_trio_workers", meaning, len(heard.latest))
+        yield GaugeMetricFamily("wasi_trio_workers", meaning, len(received.latest))
         meaning = "Worker processes that ended unexpectedly and were replaced."
-        yield CounterMetricFamily("wasi_trio_workers_replaced", meaning, heard.replaced)
+        yield CounterMetricFamily("wasi_trio_workers_replaced", meaning, received.replaced)
         yield reloads_family(self.reloads)
-        families = list(heard.past.values())
-        for number, (report, _) in sorted(heard.latest.items()):
+        families = list(received.past.values())
+        for number, (report, _) in sorted(received.latest.items()):
             families += (_of_worker(family, number) if _is_of_process(family) else family for family in report.families)
         for family in _added(families).values():
             metric = Metric(family.name, family.meaning, family.kind)

@@ -19,9 +19,9 @@ from wasi_trio.serve._trimming import Trimming
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.pool._admission import Places
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._readiness import Readiness
 from wasi_trio.serve.process._reloading import Reloading
+from wasi_trio.serve.process._server_config import ServerConfig
 from wasi_trio.serve.routing._pools import Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, RouteVersion
 from wasi_trio.serve.settings._settings import Settings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wasi_trio.serve.telemetry._switch import Wanted
 
 #: The time after ``drain_timeout`` for telling clients that their requests fail, in seconds.
-_LAST_WORDS = 1.0
+_REPLY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Service:
     service may adopt other routes.
     """
 
-    orders: Orders
+    config: ServerConfig
     versions: Sequence[RouteVersion]
     loader: Loader
     loaded: Sequence[LoadedRoute]
@@ -70,7 +70,7 @@ class Service:
 
     @property
     def _is_observed(self) -> bool:
-        return self.protocols.access_log is not None or self.orders.settings["log-format"] == "json"
+        return self.protocols.access_log is not None or self.config.settings["log-format"] == "json"
 
     async def run(self, stop: trio.Event, ready: Callable[[], object] | None = None) -> None:
         """Serve until ``stop`` is set, then during ``drain-delay``, and finish the active requests.
@@ -78,7 +78,7 @@ class Service:
         ``ready`` is called when requests are accepted. Cancellation ends the service at once.
         """
         drain = trio.Event()
-        settings, protocols = self.orders.settings, self.protocols
+        settings, protocols = self.config.settings, self.protocols
         budget, profiler = self.loader.engine.budget, self.loader.engine.profiler
         if self.metrics is not None:
             self.metrics.budget = budget
@@ -99,14 +99,14 @@ class Service:
                 nursery.start_soon(FullCollections(budget).run)
                 nursery.start_soon(Trimming(budget).run)
                 if self.reloading is not None:
-                    nursery.start_soon(self.reloading.run, self.orders, self.versions, self.adopt, self._count)
+                    nursery.start_soon(self.reloading.run, self.config, self.versions, self.adopt, self._count)
                 server = Server(
                     pools,
                     limits=protocols.limits,
                     max_connections=settings["max-concurrent-connections"],
                     access_log=protocols.access_log,
                     budget=budget,
-                    drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _LAST_WORDS,
+                    drain_timeout=None if protocols.drain_timeout is None else protocols.drain_timeout + _REPLY_SECONDS,
                 )
                 if ready is not None:
                     ready()
@@ -136,7 +136,7 @@ class Service:
                 stdout=first.stdout,
                 stderr=first.stderr,
             )
-            has_own = "drain-timeout" in loaded.version.order.settings
+            has_own = "drain-timeout" in loaded.version.declaration.settings
             return replace(
                 options,
                 wasi=wasi,
@@ -157,25 +157,25 @@ class Service:
             self.metrics,
         )
 
-    async def adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
+    async def adopt(self, config: ServerConfig, versions: Sequence[RouteVersion]) -> None:
         """Direct new requests to these routes, and let the other routes drain.
 
         Raise LoadError or SettingError with nothing changed.
         """
         async with self._adopting:
-            await self._adopt(orders, versions)
+            await self._adopt(config, versions)
 
-    async def _adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
+    async def _adopt(self, config: ServerConfig, versions: Sequence[RouteVersion]) -> None:
         (pools,) = self._pools
         kept = [pool for pool in pools.current if pool.version in versions]
         known = {pool.name for pool in kept}
         loaded = [
-            await trio.to_thread.run_sync(self.loader.load, version, orders.settings)
+            await trio.to_thread.run_sync(self.loader.load, version, config.settings)
             for version in versions
-            if version.order.name not in known
+            if version.declaration.name not in known
         ]
-        self.places.limit = _limit(orders.settings)
-        if orders.settings.has_routes:
+        self.places.limit = _limit(config.settings)
+        if config.settings.has_routes:
             self._note_routes(pools)
         await pools.adopt(loaded, kept)
 
@@ -198,7 +198,7 @@ class Service:
         """On ``stop``, announce the end on the admin address and to clients. Begin to drain after ``drain-delay``."""
         await stop.wait()
         self.readiness.end()
-        await trio.sleep(self.orders.settings["drain-delay"])
+        await trio.sleep(self.config.settings["drain-delay"])
         drain.set()
         pools.begin_to_drain()
 
@@ -219,10 +219,10 @@ def new_metrics() -> Metrics:
     """Create metrics that include those of the process. The import of prometheus-client is slow, so it is here."""
     from prometheus_client import ProcessCollector
 
-    from wasi_trio.serve.pool._metrics import LivingTasks, Metrics
+    from wasi_trio.serve.pool._metrics import Metrics, TaskCount
 
     metrics = Metrics()
-    metrics.tasks = LivingTasks()
+    metrics.tasks = TaskCount()
     metrics.reloads = {"ok": 0, "failed": 0}
     ProcessCollector(registry=metrics.registry)
     return metrics

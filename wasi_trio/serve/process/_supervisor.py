@@ -26,8 +26,8 @@ from wasi_trio._texts import get_logger
 from wasi_trio.runtime._profile_options import GuestProfile
 from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._signals import profiles_on_signal
-from wasi_trio.serve.process._orders import Orders
 from wasi_trio.serve.process._reloading import Reloading
+from wasi_trio.serve.process._server_config import ServerConfig
 from wasi_trio.serve.routing._versions import Loader, RouteVersion
 from wasi_trio.serve.settings._settings import Settings
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 logger = get_logger("wasi_trio.serve")
 
-#: The supervisor's orders to a worker: finish active requests, end at once, write profiles.
+#: The supervisor's commands to a worker: finish active requests, end at once, and write profiles.
 DRAIN, LEAVE, WRITE_PROFILES = b"D", b"L", b"P"
-#: The order to serve other routes, followed by their length and their data.
+#: The command to serve other routes, followed by their length and their data.
 RELOAD = b"R"
-#: A worker's messages: it serves, its event loop is running, it serves the routes of the last order.
+#: A worker's messages: it serves, its event loop is running, it serves the routes of the last command.
 SERVING, BEAT, TAKEN_OVER = b"S", b".", b"T"
 #: The number of successive beats that a worker may miss before it counts as blocked.
 BEATS = 4
@@ -67,30 +67,30 @@ class Supervisor:
 
     def __init__(
         self,
-        orders: Orders,
+        config: ServerConfig,
         versions: Sequence[RouteVersion],
         workers: int,
         listeners: Sequence[Listener],
         admin_socket: socket.socket | None = None,
         reloading: Reloading | None = None,
     ) -> None:
-        self._orders = orders
+        self._config = config
         self._versions = versions
         self._reloading = reloading
         self._workers = workers
         self._listeners = listeners
         self._admin_socket = admin_socket
-        limit = orders.settings["stall-kill-limit"]
+        limit = config.settings["stall-kill-limit"]
         #: The interval of beats and of checks for them, in seconds.
         self._interval: float | None = None if limit is None else min(limit / BEATS, 1.0)
         self._limit = math.inf if limit is None else limit
         self._sockets = [(listener.sock.fileno(), listener.secure) for listener in listeners]
         self._inherited = [descriptor for descriptor, _ in self._sockets]
-        self._profiled = isinstance(orders.settings["profile"], GuestProfile)
+        self._profiled = isinstance(config.settings["profile"], GuestProfile)
         self._running: set[_Worker] = set()
         #: Set when the first worker serves.
         self._serving = trio.Event()
-        #: The totals of workers' reports, if there is an admin address.
+        #: The totals of workers' reports, if the server has an admin address.
         self._totals: Totals | None = None
         if admin_socket is not None:
             # Imported here because prometheus-client is slow to import and optional.
@@ -105,20 +105,20 @@ class Supervisor:
 
         ``ready`` is called when the first worker accepts requests. Cancellation ends all workers at once.
         """
-        async with trio.open_nursery() as beside:
+        async with trio.open_nursery() as background:
             if ready is not None:
-                beside.start_soon(self._call_when_ready, ready)
+                background.start_soon(self._call_when_ready, ready)
             if self._profiled:
-                beside.start_soon(profiles_on_signal, self._write_profiles)
+                background.start_soon(profiles_on_signal, self._write_profiles)
             if self._admin_socket is not None and self._totals is not None:
                 from wasi_trio.serve.process._admin import serve_site
 
-                beside.start_soon(serve_site, self._admin_socket, self._totals)
+                background.start_soon(serve_site, self._admin_socket, self._totals)
             if self._reloading is not None:
-                beside.start_soon(self._reloading.run, self._orders, self._versions, self._adopt, self._count)
+                background.start_soon(self._reloading.run, self._config, self._versions, self._adopt, self._count)
             async with trio.open_nursery() as nursery:
                 for number in range(1, self._workers + 1):
-                    nursery.start_soon(self._keep, number, stop)
+                    nursery.start_soon(self._keep_running, number, stop)
                 await stop.wait()
                 if self._totals is not None:
                     self._totals.draining = True
@@ -126,7 +126,7 @@ class Supervisor:
                 async with self._starting:
                     for listener in self._listeners:
                         listener.sock.close()
-            beside.cancel_scope.cancel()
+            background.cancel_scope.cancel()
 
     async def _call_when_ready(self, ready: Callable[[], object]) -> None:
         await self._serving.wait()
@@ -140,23 +140,23 @@ class Supervisor:
     @property
     def _share(self) -> bytes:
         """The pickled share of a worker, with the contents of all files, which may have changed on disk."""
-        return pickle.dumps((self._orders, self._versions, self._sockets, self._interval))
+        return pickle.dumps((self._config, self._versions, self._sockets, self._interval))
 
-    async def _adopt(self, orders: Orders, versions: Sequence[RouteVersion]) -> None:
+    async def _adopt(self, config: ServerConfig, versions: Sequence[RouteVersion]) -> None:
         """Have all workers serve these routes. Raise LoadError or SettingError if they cannot be served."""
         changed = [version for version in versions if version not in self._versions]
-        await trio.to_thread.run_sync(_check, orders.settings, changed)
-        self._orders, self._versions = orders, versions
-        order = RELOAD + _with_length(pickle.dumps((orders, versions)))
+        await trio.to_thread.run_sync(_check, config.settings, changed)
+        self._config, self._versions = config, versions
+        command = RELOAD + _with_length(pickle.dumps((config, versions)))
         async with trio.open_nursery() as nursery:
             for worker in list(self._running):
-                nursery.start_soon(worker.reload, order)
+                nursery.start_soon(worker.reload, command)
 
     def _count(self, successful: bool) -> None:
         if self._totals is not None:
             self._totals.reloads["ok" if successful else "failed"] += 1
 
-    async def _keep(self, number: int, stop: trio.Event) -> None:
+    async def _keep_running(self, number: int, stop: trio.Event) -> None:
         pause = 0.0
         for life in count():
             if stop.is_set():
@@ -212,16 +212,16 @@ class _Worker:
         self._beats = 0
         self._process: trio.Process | None = None
         self._control: trio.SocketStream | None = None
-        self._speaking = trio.Lock()
-        #: Whether it was told to end because it did not load the routes of an order.
+        self._sending = trio.Lock()
+        #: Whether it must end because it did not carry out a reload command.
         self.given_up = False
-        self._told = False
-        #: The number of orders to serve other routes, and of those that it has carried out.
-        self._takeovers = self._done = 0
+        self._has_share = False
+        #: The numbers of reload commands that were sent and carried out.
+        self._reloads_sent = self._reloads_done = 0
         self._is_over = False
-        self._taken_over = trio.Event()
+        self._reload_done = trio.Event()
         #: Set when all its reports were received.
-        self._heard = trio.Event()
+        self._all_received = trio.Event()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self._process.pid if self._process else '?'})"
@@ -258,7 +258,7 @@ class _Worker:
                 for sock in own:
                     sock.close()
             nursery.start_soon(self._share, control, share)
-            nursery.start_soon(self._hear, control)
+            nursery.start_soon(self._receive, control)
             if reports is not None:
                 nursery.start_soon(self._take_reports, reports)
             if self._interval is not None:
@@ -267,63 +267,63 @@ class _Worker:
             self.code = code
             if reports is not None:
                 with trio.move_on_after(END_TIMEOUT):
-                    await self._heard.wait()
+                    await self._all_received.wait()
             nursery.cancel_scope.cancel()
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
     async def _take_reports(self, channel: trio.SocketStream) -> None:
         assert self._totals is not None
         async with channel:
-            await self._totals.hear(self.number, channel)
-        self._heard.set()
+            await self._totals.receive(self.number, channel)
+        self._all_received.set()
 
     async def write_profiles(self) -> None:
         """Make the worker write the profiles of its instances."""
-        # Its first message must be its share, so a worker that does not serve yet receives no order.
+        # Its first message must be its share, so a worker that does not serve yet receives no command.
         if self._control is not None and self.serving:
-            await self._say(self._control, WRITE_PROFILES)
+            await self._send(self._control, WRITE_PROFILES)
 
-    async def reload(self, order: bytes) -> None:
-        """Order the worker to serve other routes. If it does not, let it drain and replace it."""
-        if self._control is None or not self._told:
+    async def reload(self, command: bytes) -> None:
+        """Command the worker to serve other routes. If it does not, let it drain, and replace it."""
+        if self._control is None or not self._has_share:
             return  # its share will contain the new routes
-        expected = self._takeovers = self._takeovers + 1
+        expected = self._reloads_sent = self._reloads_sent + 1
         with trio.move_on_after(RELOAD_TIMEOUT):
-            await self._say(self._control, order)
-            while self._done < expected and not self._is_over:
-                await self._taken_over.wait()
-        if self._done < expected and not self._is_over and not self._stop.is_set():
+            await self._send(self._control, command)
+            while self._reloads_done < expected and not self._is_over:
+                await self._reload_done.wait()
+        if self._reloads_done < expected and not self._is_over and not self._stop.is_set():
             logger.error("%s did not load the changes; it drains and is replaced", self)
             self.given_up = True
-            await self._say(self._control, DRAIN)
+            await self._send(self._control, DRAIN)
 
     def _notify(self) -> None:
-        taken_over, self._taken_over = self._taken_over, trio.Event()
-        taken_over.set()
+        reload_done, self._reload_done = self._reload_done, trio.Event()
+        reload_done.set()
 
     async def _share(self, control: trio.SocketStream, share: Callable[[], bytes]) -> None:
-        # From here on the worker needs orders about changes.
-        self._told = True
-        await self._say(control, _with_length(share()))
+        # From here on the worker needs a command for each change.
+        self._has_share = True
+        await self._send(control, _with_length(share()))
         await self._stop.wait()
-        await self._say(control, DRAIN)
+        await self._send(control, DRAIN)
 
-    async def _say(self, control: trio.SocketStream, what: bytes) -> None:
-        async with self._speaking:
+    async def _send(self, control: trio.SocketStream, what: bytes) -> None:
+        async with self._sending:
             try:
                 await control.send_all(what)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                logger.debug("%s has ended and receives no orders", self)
+                logger.debug("%s has ended and receives no commands", self)
 
-    async def _hear(self, control: trio.SocketStream) -> None:
+    async def _receive(self, control: trio.SocketStream) -> None:
         try:
-            async for said in control:
-                if SERVING in said:
+            async for messages in control:
+                if SERVING in messages:
                     self.serving = True
                     self._begun.set()
                     logger.info("%s serves", self)
-                if TAKEN_OVER in said:
-                    self._done += said.count(TAKEN_OVER)
+                if TAKEN_OVER in messages:
+                    self._reloads_done += messages.count(TAKEN_OVER)
                     self._notify()
                 self._beats += 1
         except trio.BrokenResourceError:
@@ -346,7 +346,7 @@ class _Worker:
                 continue
             missed += 1
             if missed * interval >= self._limit:
-                logger.error("%s has blocked its event loop for %g s: killing it, after its stack", self, self._limit)
+                logger.error("%s has blocked its event loop for %g s: killing it after a stack dump", self, self._limit)
                 # A stopped process could neither write its stack nor end, so it is continued first. Any thread of a
                 # stopped process may receive a signal, and may crash when it writes the stack of a thread that runs.
                 process.send_signal(signal.SIGCONT)
@@ -358,7 +358,7 @@ class _Worker:
     async def _end(self, control: trio.SocketStream, process: trio.Process) -> None:
         """End the process at once, and kill it if it does not end by itself."""
         with trio.move_on_after(END_TIMEOUT):
-            await self._say(control, LEAVE)
+            await self._send(control, LEAVE)
             await process.wait()
             return
         process.kill()

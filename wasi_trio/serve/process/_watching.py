@@ -1,6 +1,6 @@
 """Watching of files for changes: writes, renames, removals, and links that are exchanged.
 
-Replacing a file puts another one in its place, so folders are watched: those of the files, and those of each link on
+Replacing a file puts another one in its place. So folders are watched: those of the files, and those of each link on
 the way. watchfiles reports events in folders, and a look at the files decides whether one has changed.
 """
 

@@ -18,7 +18,7 @@ from wasi_trio.serve._listening import Listener
 from wasi_trio.serve._loading import LoadError
 from wasi_trio.serve._logs import set_up_logs
 from wasi_trio.serve._signals import shutdown_on_signals
-from wasi_trio.serve.process._orders import Orders
+from wasi_trio.serve.process._server_config import ServerConfig
 from wasi_trio.serve.process._service import Service, exported, new_metrics, reported
 from wasi_trio.serve.process._supervisor import (
     BEAT,
@@ -35,14 +35,14 @@ from wasi_trio.serve.telemetry._switch import wanted
 
 logger = get_logger("wasi_trio.serve")
 
-#: The exit code of a worker that cannot carry out its orders.
-CAN_NOT = 2
+#: The exit code of a worker that cannot serve.
+CANNOT_SERVE = 2
 #: The time for active requests after the supervisor's end, in seconds.
 ORPHANED = 10.0
 
 
 def main(number: str, prefix: str, descriptor: str, reports: str | None = None) -> NoReturn:
-    """Serve according to a supervisor's orders on the socket ``descriptor``, and exit.
+    """Serve according to a supervisor's commands on the socket ``descriptor``, and exit.
 
     ``prefix`` precedes the numbers of instances. Reports are sent on the socket ``reports``, if given.
     """
@@ -53,13 +53,13 @@ def main(number: str, prefix: str, descriptor: str, reports: str | None = None) 
     control = _inherited(int(descriptor))
     channel = None if reports is None else _inherited(int(reports))
     size = int.from_bytes(_receive(control, 4))
-    orders, versions, sockets, interval = pickle.loads(_receive(control, size))
+    config, versions, sockets, interval = pickle.loads(_receive(control, size))
     try:
-        set_up_logs(orders.settings, number)
-        _serve(control, channel, number, prefix, orders, versions, sockets, interval)
+        set_up_logs(config.settings, number)
+        _serve(control, channel, number, prefix, config, versions, sockets, interval)
     except (LoadError, SettingError) as error:
         logger.error("%s", error)
-        sys.exit(CAN_NOT)
+        sys.exit(CANNOT_SERVE)
     sys.exit(0)
 
 
@@ -68,7 +68,7 @@ def _receive(control: socket.socket, size: int) -> bytes:
     while len(data) < size:
         more = control.recv(size - len(data))
         if not more:
-            sys.exit(CAN_NOT)  # the supervisor has ended
+            sys.exit(CANNOT_SERVE)  # the supervisor has ended
         data += more
     return data
 
@@ -78,25 +78,25 @@ def _serve(
     channel: socket.socket | None,
     number: str,
     prefix: str,
-    orders: Orders,
+    config: ServerConfig,
     versions: Sequence[RouteVersion],
     sockets: list[tuple[int, bool]],
     interval: float | None,
 ) -> None:
     listeners = [Listener(_inherited(descriptor), secure) for descriptor, secure in sockets]
-    with orders.settings.engine_options().open() as engine:
+    with config.settings.engine_options().open() as engine:
         loader = Loader(engine)
-        loaded = [loader.load(version, orders.settings) for version in versions]
+        loaded = [loader.load(version, config.settings) for version in versions]
         telemetry = wanted(os.environ)
         metrics = None
         if channel is not None or telemetry.metrics:
             metrics = new_metrics()
             # The supervisor counts reloads.
             metrics.reloads = None
-        protocols = orders.protocol_options()
+        protocols = config.protocol_options()
         with exported(telemetry, metrics, number) as tracer:
             service = Service(
-                orders, versions, loader, loaded, protocols, listeners, metrics, prefix=prefix, tracer=tracer
+                config, versions, loader, loaded, protocols, listeners, metrics, prefix=prefix, tracer=tracer
             )
             with reported(service, channel):
                 trio.run(_main, service, control, interval, instruments=service.instruments)
@@ -121,25 +121,25 @@ async def _main(service: Service, control: socket.socket, interval: float | None
 
 async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, nursery: trio.Nursery) -> None:
     try:
-        async for told, content in _told(control):
-            if told == WRITE_PROFILES:
+        async for command, content in _commands(control):
+            if command == WRITE_PROFILES:
                 await service.write_profiles()
-            elif told == LEAVE:
+            elif command == LEAVE:
                 nursery.cancel_scope.cancel()
-            elif told == DRAIN:
+            elif command == DRAIN:
                 stop.set()
-            elif told == RELOAD:
+            elif command == RELOAD:
                 nursery.start_soon(_take_over, control, service, content)
     except trio.BrokenResourceError:
-        logger.debug("the supervisor ended within an order")
+        logger.debug("the supervisor ended within a command")
     logger.error("the supervisor has ended: active requests have %g s left", ORPHANED)
     stop.set()
     await trio.sleep(ORPHANED)
     nursery.cancel_scope.cancel()
 
 
-async def _told(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]]:
-    """Yield the supervisor's orders: single letters, one of them with a length and content."""
+async def _commands(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]]:
+    """Yield the supervisor's commands: single letters, one of them with a length and content."""
     data = bytearray()
     async for more in control:
         data += more
@@ -156,9 +156,9 @@ async def _told(control: trio.SocketStream) -> AsyncIterator[tuple[bytes, bytes]
 
 async def _take_over(control: trio.SocketStream, service: Service, content: bytes) -> None:
     """Serve routes that the supervisor has checked. If that fails, the supervisor replaces this process."""
-    orders, versions = pickle.loads(content)
+    config, versions = pickle.loads(content)
     try:
-        await service.adopt(orders, versions)
+        await service.adopt(config, versions)
     except (LoadError, SettingError) as error:
         logger.error("%s", error)
         return

@@ -80,7 +80,7 @@ def parse_prefix(text: str) -> str:
 def host_of(authority: str | None) -> str:
     """Return the host of a request for comparison: in lower case, without a port and without a dot at its end.
 
-    Return an empty string if there is no host, or none that a route could match.
+    Return an empty string for a missing host, or one that no route could match.
     """
     if not authority:
         return ""

@@ -54,7 +54,7 @@ class Pool:
 
     @property
     def name(self) -> str:
-        return self.version.order.name
+        return self.version.declaration.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Pools:
         #: The number of each route name, and its number of generations. Removed routes keep theirs.
         self._numbers: dict[str, int] = {}
         self._generations: dict[str, int] = {}
-        #: Whether there are, or were, routes. Names of instances and metrics then include them.
+        #: Whether the server has, or had, routes. Names of instances and metrics then include them.
         self.routed = False
         self._is_draining = False
         self.on_ended: Callable[[], None] = lambda: None
@@ -114,14 +114,14 @@ class Pools:
         """Answer new requests with these routes and with some running pools. All other pools drain and end."""
         pools = {pool.name: pool for pool in kept}
         for route in loaded:
-            pool = Pool(route, self._generations.get(route.version.order.name, 0) + 1)
+            pool = Pool(route, self._generations.get(route.version.declaration.name, 0) + 1)
             self._generations[pool.name] = pool.generation
             await self._nursery.start(self._run, pool, route)
             pools[pool.name] = pool
-        order = [(pool.version.order.pattern, pool) for pool in pools.values()]
+        table = [(pool.version.declaration.pattern, pool) for pool in pools.values()]
         old = [pool for pool in self._current.values() if pools.get(pool.name) is not pool]
-        # The exchange is atomic: there is no checkpoint here.
-        self._table = RouteTable(order)
+        # The exchange is atomic, because it has no checkpoint.
+        self._table = RouteTable(table)
         self._current = pools
         for pool in old:
             self._retire(pool)
@@ -159,7 +159,7 @@ class Pools:
         if self.routed:
             pool.route = pool.name
             options = replace(options, route=pool.name)
-        order = loaded.version.order
+        declaration = loaded.version.declaration
         try:
             with pool.scope:
                 async with loaded.open(options) as (answerer, handlers):
@@ -169,7 +169,7 @@ class Pools:
                         headers=loaded.headers,
                         response_headers=common.answers.response_headers,
                         adds_date=common.answers.adds_date,
-                        root_path=order.pattern.root_path if order.strip_prefix else "",
+                        root_path=declaration.pattern.root_path if declaration.strip_prefix else "",
                         observed=common.observed,
                     )
                     task_status.started()

@@ -19,7 +19,7 @@ from wasi_trio.serve._loading import link_http
 from wasi_trio.serve._middleware import Answerer, Chain
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
-from wasi_trio.serve.routing._orders import RouteOrder
+from wasi_trio.serve.routing._declarations import RouteDeclaration
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._table import SETTINGS
 from wasi_trio.wasi._imports import state_imports
@@ -42,7 +42,7 @@ class RouteVersion:
     references have none.
     """
 
-    order: RouteOrder
+    declaration: RouteDeclaration
     values: Mapping[str, Any]
     contents: tuple[bytes, ...] = ()
     folder: tuple[int, int] | None = None
@@ -51,11 +51,11 @@ class RouteVersion:
     @property
     def files(self) -> tuple[str, ...]:
         """The files and folders of the route, which can be watched."""
-        return self.order.watched
+        return self.declaration.watched
 
     def components(self) -> Iterator[tuple[str, Content]]:
         """Yield the components as given, with their contents."""
-        for path, data, pin in zip(self.order.components, self.contents, self.pins, strict=True):
+        for path, data, pin in zip(self.declaration.components, self.contents, self.pins, strict=True):
             yield path, Content(data, pin)
 
 
@@ -85,26 +85,26 @@ class Contents:
         return content
 
 
-def version_of(order: RouteOrder, settings: Settings, contents: Contents) -> RouteVersion:
+def version_of(declaration: RouteDeclaration, settings: Settings, contents: Contents) -> RouteVersion:
     """Read the current version of a route. Raise LoadError."""
-    own = settings.for_route(order)
+    own = settings.for_route(declaration)
     values = {each.name: own[each.name] for each in SETTINGS if each.for_routes}
     folder = None
-    if order.files is not None:
+    if declaration.files is not None:
         try:
-            status = os.stat(order.files)
+            status = os.stat(declaration.files)
         except OSError as error:
-            raise LoadError(f"cannot open {order.files}: {error.strerror}") from None
+            raise LoadError(f"cannot open {declaration.files}: {error.strerror}") from None
         folder = (status.st_dev, status.st_ino)
-    found = [contents.of(path) for path in order.components]
+    found = [contents.of(path) for path in declaration.components]
     data, pins = tuple(content.data for content in found), tuple(content.pin for content in found)
-    return RouteVersion(order, values, data, folder, pins)
+    return RouteVersion(declaration, values, data, folder, pins)
 
 
 def read_versions(settings: Settings, known: Iterable[RouteVersion] = ()) -> tuple[RouteVersion, ...]:
     """Read the current versions of all routes. Raise LoadError or SettingError."""
     contents = Contents(known)
-    return tuple(version_of(order, settings, contents) for order in settings.routes)
+    return tuple(version_of(declaration, settings, contents) for declaration in settings.routes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ class LoadedRoute:
                 # Imported here because werkzeug is slow to import and most servers have no files.
                 from wasi_trio.serve.routing._static import StaticFiles
 
-                order = self.version.order
-                prefix = "" if order.strip_prefix else order.pattern.root_path
+                declaration = self.version.declaration
+                prefix = "" if declaration.strip_prefix else declaration.pattern.root_path
                 files = await stack.enter_async_context(StaticFiles(self.folder, prefix, options))
             handlers: list[ProxyHandler] = []
             if self.chain is not None:
@@ -149,28 +149,28 @@ class Loader:
 
     def load(self, version: RouteVersion, settings: Settings, imports: Imports | None = None) -> LoadedRoute:
         """Load a route. Raise LoadError, or SettingError for a directory of guests that cannot be opened."""
-        order = version.order
-        own = settings.for_route(order)
+        declaration = version.declaration
+        own = settings.for_route(declaration)
         folder: Preopen | None = None
         try:
             options = own.handler_options()
-            if order.files is not None:
-                folder = Preopen(order.files, read_only=True)
+            if declaration.files is not None:
+                folder = Preopen(declaration.files, read_only=True)
         except OSError as error:
             raise LoadError(f"cannot open {error.filename}: {error.strerror}") from None
         provided_to_all = state_imports(settings.state)
         if imports is not None:
             provided_to_all.update(imports)
         chain: Chain | None = None
-        if order.components or folder is None:
-            named = dict(zip(order.components, version.contents, strict=True))
+        if declaration.components or folder is None:
+            named = dict(zip(declaration.components, version.contents, strict=True))
 
             def load(engine: Engine, path: str | None, provided: Imports) -> LinkedComponent:
                 if path is None:
                     return link_http(self._built_in(), BUILT_IN, provided)
                 return link_http(self._compile(named[path], path), path, provided)
 
-            chain = Chain(self.engine, order.components or (None,), provided_to_all, load, order.files)
+            chain = Chain(self.engine, declaration.components or (None,), provided_to_all, load, declaration.files)
         return LoadedRoute(version, options, own.headers, chain, folder)
 
     def _compile(self, content: bytes, name: str) -> Component:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_trio._texts import get_logger
 from wasi_trio.component._features import chosen
-from wasi_trio.serve.routing._orders import RouteOrder, all_routes
+from wasi_trio.serve.routing._declarations import RouteDeclaration, all_routes
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.settings._table import BY_NAME, SETTINGS
 from wasi_trio.wasi._outbound import Outbound
@@ -80,7 +80,7 @@ class Settings:
                 )
 
     @property
-    def routes(self) -> tuple[RouteOrder, ...]:
+    def routes(self) -> tuple[RouteDeclaration, ...]:
         """The routes. Without any, the components answer all requests as one route. Raises SettingError."""
         try:
             return all_routes(self["route"], self["component"])
@@ -101,7 +101,7 @@ class Settings:
                 values[name] = others[name]
         return Settings(values)
 
-    def for_route(self, route: RouteOrder) -> Settings:
+    def for_route(self, route: RouteDeclaration) -> Settings:
         """Return a copy with the overrides of a route."""
         return Settings({**self._values, **route.settings})
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wasi_trio.serve.routing._orders import RouteOrder, make_route
+from wasi_trio.serve.routing._declarations import RouteDeclaration, make_route
 from wasi_trio.serve.routing._patterns import parse_pattern
 from wasi_trio.serve.settings._setting import TABLE, Setting, SettingError
 from wasi_trio.serve.settings._table import BY_NAME, SETTINGS
@@ -64,7 +64,7 @@ def _entries(table: dict[str, Any], place: str) -> Iterator[tuple[Setting, str, 
 _ROUTE_KEYS: dict[str, type] = {"host": str, "prefix": str, "files": str, "strip-prefix": bool, "name": str}
 
 
-def _route(table: dict[str, Any], place: str, standalone: bool) -> RouteOrder:
+def _route(table: dict[str, Any], place: str, standalone: bool) -> RouteDeclaration:
     """Convert a TOML table into a route."""
     own: dict[str, Any] = {}
     others: dict[str, Any] = {}

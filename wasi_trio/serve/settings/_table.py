@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wasi_trio.serve.routing._orders import parse_route
+from wasi_trio.serve.routing._declarations import parse_route
 from wasi_trio.serve.settings._setting import Setting
 from wasi_trio.wasi import _arguments as arguments
 from wasi_trio.wasi._arguments import or_none
@@ -172,8 +172,8 @@ SETTINGS = (
     Setting(
         "block-private",
         arguments.parse_switch,
-        "Deny connections to non-public addresses (loopback, private, link-local, multicast). Exempt are the addresses "
-        "and networks in --allow-outbound, and its entry 'self'.",
+        "Deny connections to non-public addresses (loopback, private, link-local, multicast), except the addresses and "
+        "networks in --allow-outbound, and its entry 'self'.",
         default="false",
         field="wasi.network.block_private",
         switch=True,
@@ -190,7 +190,7 @@ SETTINGS = (
     Setting(
         "outbound-max-age",
         _limit,
-        "Maximum age at which such a connection accepts another request.",
+        "Maximum age at which a connection to another server is used for another request.",
         "DURATION",
         default="60s",
         field="wasi.http.keep_alive.max_age",
@@ -281,7 +281,7 @@ SETTINGS = (
     Setting(
         "cancel-grace",
         arguments.parse_duration,
-        "Time for a WASI 0.3 guest to end a cancelled request. After that its instance is dropped.",
+        "Time for a WASI 0.3 guest to end a cancelled request, before its instance is retired.",
         "DURATION",
         default="1s",
         field="cancel_grace",
@@ -297,8 +297,8 @@ SETTINGS = (
     Setting(
         "drain-delay",
         arguments.parse_duration,
-        "Keep accepting requests for this time after the order to shut down. Meanwhile /readyz returns 503 and "
-        "responses ask clients to close the connection.",
+        "Keep accepting requests for this time after the signal to shut down. Meanwhile /readyz returns 503, and the "
+        "server announces the end of its connections.",
         "DURATION",
         default="0s",
         serve_only=True,

@@ -27,7 +27,7 @@ _secret = re.compile(rf"((?:^|&)(?:{'|'.join(_SECRETS)}|AWSAccessKeyId|Signature
 
 
 def known_methods(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the methods with names of their own. An operator may choose them."""
+    """Return the methods that are recorded by name. An operator may choose them."""
     names = environment.get(KNOWN_METHODS, "")
     return frozenset(name.strip() for name in names.split(",") if name.strip()) or frozenset(METHODS)
 

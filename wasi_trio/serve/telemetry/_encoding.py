@@ -1,10 +1,9 @@
 """The encoding of spans for OTLP (opentelemetry/proto/trace/v1/trace.proto) in protobuf's wire format.
 
-``opentelemetry-exporter-otlp-proto-common`` first creates an object for each attribute, event and value. That takes
-30 µs a span, twice the time of all other tracing of a request, and on any thread it holds the GIL against the event
-loop. So this module encodes the spans itself, and a test compares its output with that of the package. Encoded spans
-also spare the garbage collector while they wait. The package still encodes the surrounding message, once for each
-batch.
+``opentelemetry-exporter-otlp-proto-common`` first creates an object for each attribute, event and value. That takes 30
+µs a span, twice the time of all other tracing of a request, and on any thread it holds the GIL against the event loop.
+So this module encodes the spans itself, and a test compares its output with that of the package. Encoded spans also
+spare the garbage collector while they wait. The package still encodes the surrounding message, once for each batch.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class SpanThread(threading.Thread):
         self._wake = threading.Event()
         self._ending = False
         self.exported = self.dropped = self.failed = 0
-        self._quiet = Quiet()
+        self._rate_limit = RateLimit()
 
     def put(self, span: Ended) -> None:
         """Queue a span. Never wait."""
@@ -87,7 +87,7 @@ class SpanThread(threading.Thread):
             self._wake.clear()
             self._export()
             lost = self.dropped + self.failed
-            if lost > told and self._quiet.may_speak():
+            if lost > told and self._rate_limit.may_log():
                 logger.warning("%d spans were lost: the collector refuses them, or is too slow", lost - told)
                 told = lost
         self._export()
@@ -101,7 +101,7 @@ class SpanThread(threading.Thread):
                 sent = self._send(batch)
             except Exception:  # from any exporter: the next batch may succeed
                 sent = False
-                if self._quiet.may_speak():
+                if self._rate_limit.may_log():
                     logger.exception("an exporter failed")
             if sent:
                 self.exported += len(batch)
@@ -148,14 +148,14 @@ def span_thread(made: type[SpanExporter], resource: Resource, batches: Batches) 
     return SpanThread(batches, lambda span: span.readable(resource), send, exporter.shutdown)
 
 
-class Quiet(logging.Filter):
+class RateLimit(logging.Filter):
     """A log filter that passes one record in ``QUIET`` seconds, as a warning without a traceback."""
 
     def __init__(self) -> None:
         super().__init__()
         self._next = 0.0
 
-    def may_speak(self) -> bool:
+    def may_log(self) -> bool:
         """Return whether another line may be logged, and count it."""
         now = time.monotonic()
         if now < self._next:
@@ -166,17 +166,17 @@ class Quiet(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno <= logging.DEBUG:
             return True
-        if not self.may_speak():
+        if not self.may_log():
             return False
         record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         record.exc_info = record.exc_text = None
         return True
 
 
-def quieten() -> None:
+def limit_log_rate() -> None:
     """Limit the SDK's messages about a failing collector to one a minute."""
     for name in _LOGGERS:
         sdk = get_logger(name)
-        if not any(isinstance(one, Quiet) for one in sdk.filters):
+        if not any(isinstance(one, RateLimit) for one in sdk.filters):
             # Placed first, because the other filters change records.
-            sdk.filters.insert(0, Quiet())
+            sdk.filters.insert(0, RateLimit())

@@ -43,7 +43,7 @@ class Propagation:
         self._is_plain = [type(one) for one in self._propagators] == [TraceContextTextMapPropagator]
 
     def extract(self, found: Headers) -> SpanContext | None:
-        """Return the context in header fields, or None if there is no valid one."""
+        """Return the valid context in header fields, or None."""
         carrier: dict[str, str] = {}
         for name, value in found:
             key, text = name.lower(), value.decode("latin-1")

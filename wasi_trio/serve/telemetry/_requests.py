@@ -40,7 +40,7 @@ from wasi_trio.wasi.http._messages import Request, Response
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._tracing import Carrier
 
-#: The maximum numbers of a request's host calls recorded as events, and of its sent requests with spans of their own.
+#: The maximum numbers of a request's host calls recorded as events, and of its sent requests with spans.
 MOST_WAITS: Final = 32
 MOST_SENT: Final = 64
 _NOTHING: Final[Mapping[str, str]] = {}
@@ -306,7 +306,7 @@ class TracedRequest:
             if found.trace_id == self.trace_id:
                 parent, state = found.span_id, found.trace_state  # the request's span, or one created by the guest
             else:
-                continues = False  # the guest has begun a trace of its own
+                continues = False  # the guest has begun its own trace
         sent: SentRequest | None = None
         if self.recording and self.sent < MOST_SENT:
             self.sent += 1

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._durations import Durations
-from wasi_trio.serve.telemetry._exporting import SpanCounts, SpanThread, quieten, span_thread
+from wasi_trio.serve.telemetry._exporting import SpanCounts, SpanThread, limit_log_rate, span_thread
 from wasi_trio.serve.telemetry._metrics import MetricsThread
 from wasi_trio.serve.telemetry._propagation import Propagation
 from wasi_trio.serve.telemetry._requests import SpanTracer
@@ -60,7 +60,7 @@ def begin(wanted: Wanted, metrics: Metrics | None, worker: str | None = None) ->
 
     ``metrics`` are exported if metrics are ``wanted``. ``worker`` is the number of this worker process, if any.
     """
-    quieten()
+    limit_log_rate()
     try:
         return _begin(wanted, metrics, worker)
     except Exception as error:  # from any exporter, about the environment

@@ -1,4 +1,4 @@
-"""Sending over a connection in WASI 0.3."""
+"""Sending of a guest's data over a connection, in WASI 0.3."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Upload(OutputDrain):
         super().__init__(stream, sending, nursery, outcome)
 
     def copied(self) -> None:
-        if self._time_slice.goes_on() or self._nursery is None:
+        if self._time_slice.may_continue() or self._nursery is None:
             super().copied()
         else:
             # Other tasks of the instance run first.

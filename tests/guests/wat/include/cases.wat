@@ -1,6 +1,6 @@
-    ;; The beginning of a module that holds numbered cases: the host's functions, some well-formed values to spoil, and
-    ;; a `handle` that runs the case its path says (/0, /1, ... in the order of the table) and then answers "survived".
-    ;; A case gives back whether it has answered for itself.
+    ;; The beginning of a module with numbered cases: the host's functions, some well-formed values to corrupt, and
+    ;; a `handle` that runs the case in its path (/0, /1, ... in the order of the table) and then answers "survived".
+    ;; A case returns whether it has answered itself.
     (import "memory" "memory" (memory 1))
     (import "path" "number" (func $number (param i32) (result i32)))
     (import "respond" "begin" (func $begin (param i32 i32)))
@@ -68,6 +68,6 @@
     ;; One byte past the memory.
     (func $end-of-memory (result i32) (i32.shl (memory.size) (i32.const 16)))
 
-    ;; What a function returned: 0 for ok, and the handle that came with it.
+    ;; Check a function's result, 0 for ok, and return its handle.
     (func $failed (result i32) (i32.load8_u (i32.const 0)))
     (func $handle (result i32) (if (call $failed) (then unreachable)) (i32.load (i32.const 4)))

@@ -1,4 +1,4 @@
-  ;; wasi:clocks/monotonic-clock; the core instance $sleep has one function, which waits for so many nanoseconds.
+  ;; wasi:clocks/monotonic-clock. The core instance $sleep has one function, which waits for a number of nanoseconds.
   (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
     (alias outer 1 $pollable (type $pollable'))
     (export "pollable" (type $pollable (eq $pollable')))

@@ -1,4 +1,4 @@
-  ;; A number in decimal digits, with a newline behind; the text lies below 1056. Its core instance is $decimal.
+  ;; A number in decimal digits, with a newline after it. The text is below 1056. Its core instance is $decimal.
   (core module $Decimal
     (import "memory" "memory" (memory 1))
 

@@ -1,4 +1,4 @@
-  ;; All that the includes before this one import, lowered, as the core instance $host.
+  ;; All imports of the includes before this one, lowered, as the core instance $host.
   (core func $host.fields.new (canon lower (func $http "[constructor]fields")))
   (core func $host.fields.from-list (canon lower (func $http "[static]fields.from-list") (memory $mem)))
   (core func $host.fields.get (canon lower (func $http "[method]fields.get") (memory $mem) (realloc $realloc)))

@@ -1,5 +1,5 @@
-  ;; wasi:http/types: the server's half of it, and the little of the client's that gluttons and forward.wat need. An instance type must
-  ;; spell out every type that its functions use, so error-code is here in full although no guest below looks inside one.
+  ;; wasi:http/types: the server's half, and the small part of the client's half for gluttons and forward.wat. An instance
+  ;; type must spell out every type that its functions use, so error-code is complete, although no guest below reads one.
   (import "wasi:http/types@0.2.0" (instance $http
     (alias outer 1 $input-stream (type $input-stream'))
     (export "input-stream" (type $input-stream (eq $input-stream')))

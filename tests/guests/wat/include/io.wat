@@ -1,4 +1,4 @@
-  ;; wasi:io: what a guest may wait for, and its byte streams.
+  ;; wasi:io: pollables and byte streams.
   (import "wasi:io/poll@0.2.0" (instance $poll
     (export "pollable" (type $pollable (sub resource)))
     (export "[method]pollable.ready" (func (param "self" (borrow $pollable)) (result bool)))

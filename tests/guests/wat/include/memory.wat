@@ -1,6 +1,6 @@
-  ;; The guest's memory, in a core instance of its own because the lowered imports need it before the guest's
-  ;; own module exists. Its realloc only moves a pointer on, from 64 KiB up, and grows the memory as it must:
-  ;; `heap` is exported so that a guest frees everything at once by setting it back.
+  ;; The guest's memory, in its own core instance, because the lowered imports need it before the guest's own
+  ;; module exists. Its realloc only advances a pointer, from 64 KiB up, and grows the memory if necessary.
+  ;; A guest frees everything at once by resetting the exported `heap`.
   (core module $Memory
     (memory (export "memory") 2)
     (global $heap (export "heap") (mut i32) (i32.const 65536))
@@ -23,7 +23,7 @@
                 (i32.add (i32.sub (global.get $heap) (i32.shl (memory.size) (i32.const 16))) (i32.const 65535))
                 (i32.const 16)))))
         unreachable)
-      ;; nothing below moves what was there: hosts ask for fresh room only
+      ;; no allocation moves, because hosts ask only for fresh memory
       (local.get $at)))
   (core instance $memory (instantiate $Memory))
   (alias core export $memory "memory" (core memory $mem))

@@ -1,7 +1,7 @@
-    ;; The beginning of a module that holds numbered cases for WASI 0.3: the host's functions, what cases need alike,
-    ;; and `handle` and `callback`, which run the case that the request's path says (/0, /1, ... in the order of the
-    ;; table) and then answer "survived". A case gives back -1 for that; or what `handle` is to return, and may leave at
-    ;; 24 in its record what `callback` is to return the first time, which is -1 for answering "survived" then.
+    ;; The beginning of a module with numbered cases for WASI 0.3: the host's functions, common parts of the cases,
+    ;; and `handle` and `callback`. These run the case in the request's path (/0, /1, ... in the order of the
+    ;; table) and then answer "survived". A case returns -1 for that, or the result of `handle`. It may leave the first
+    ;; result of `callback` at 24 in its record, where -1 answers "survived" then.
     (import "memory" "memory" (memory 1))
     (import "path" "number" (func $number (param i32 i32) (result i32)))
     (import "reply" "new" (func $new (result i32)))
@@ -54,11 +54,11 @@
 
     (data (i32.const 200) "survived\n")
     (data (i32.const 216) "no such case\n")
-    ;; Room for what a case stores, 64 bytes that are 8-aligned, from 1024 on.
+    ;; Memory for a case: 64 bytes, aligned to 8, from 1024 on.
 
     (type $case (func (param $request i32) (param $record i32) (result i32)))
 
-    ;; The two ends of the last stream or future that was made.
+    ;; The two ends of the latest stream or future.
     (global $readable (mut i32) (i32.const 0))
     (global $writable (mut i32) (i32.const 0))
     (func $keep (param $ends i64)
@@ -68,7 +68,7 @@
     (func $new-trailers (call $keep (call $trailers.new)))
     (func $new-sent (call $keep (call $sent.new)))
 
-    ;; The request's body; its trailers and what it is handled with are left alone.
+    ;; Consume the request's body. Its trailers and its outcome stay open.
     (func $body-of (param $request i32) (result i32)
       (call $new-sent)
       (call $request.consume (local.get $request) (global.get $readable) (i32.const 0))
@@ -80,7 +80,7 @@
     ;; One byte past the memory.
     (func $end-of-memory (result i32) (i32.shl (memory.size) (i32.const 16)))
 
-    ;; Go on only if these are the same.
+    ;; Continue only if these are equal.
     (func $expect (param $is i32) (param $is-to-be i32)
       (if (i32.ne (local.get $is) (local.get $is-to-be)) (then unreachable)))
 

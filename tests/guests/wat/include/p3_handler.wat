@@ -1,5 +1,5 @@
-  ;; The export of wasi:http/handler of WASI 0.3: $main's `handle`, and its `callback` for the events that it waits for.
-  ;; The types are there for whoever imports a handler, as a middleware does.
+  ;; The export of wasi:http/handler of WASI 0.3: $main's `handle`, and its `callback` for events.
+  ;; A guest that imports a handler, such as a middleware, uses the types.
   (func $handle async
     (param "request" (own $request)) (result (result (own $response) (error $error-code)))
     (canon lift (core func $main "handle") async (memory $mem) (callback (core func $main "callback"))))

@@ -1,4 +1,4 @@
-  ;; All that p3_http.wat imports, lowered, and the built-ins for its types, as the core instance $host.
+  ;; All imports of p3_http.wat, lowered, and the built-ins for its types, as the core instance $host.
   (core func $host.fields.new (canon lower (func $http "[constructor]fields")))
   (core func $host.fields.from-list
     (canon lower (func $http "[static]fields.from-list") (memory $mem) (realloc $realloc)))

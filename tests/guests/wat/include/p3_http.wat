@@ -1,5 +1,5 @@
-  ;; wasi:http/types of WASI 0.3, as far as the guests call it, and the types of its streams and futures. An instance
-  ;; type must spell out every type that its functions use, so error-code is here in full.
+  ;; The parts of wasi:http/types of WASI 0.3 that the guests call, and the types of its streams and futures. An instance
+  ;; type must spell out every type that its functions use, so error-code is complete.
   (import "wasi:http/types@0.3.0" (instance $http
     (type $method' (variant
       (case "get") (case "head") (case "post") (case "put") (case "delete") (case "connect") (case "options")
@@ -99,7 +99,7 @@
   (alias export $http "fields" (type $fields))
   (alias export $http "request" (type $request))
   (alias export $http "response" (type $response))
-  ;; a body; the trailers that follow it; what became of it
+  ;; a body; its trailers; the future of its transmission
   (type $bytes (stream u8))
   (type $trailers (future (result (option (own $fields)) (error $error-code))))
   (type $sent (future (result (error $error-code))))

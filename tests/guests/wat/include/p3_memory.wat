@@ -1,8 +1,8 @@
-  ;; The guest's memory, in a core instance of its own because the lowered imports need it before the guest's own
+  ;; The guest's memory, in its own core instance, because the lowered imports need it before the guest's own
   ;; module exists. The first MiB is the guest's: results at 0, constants below 4096, then a record for each request.
-  ;; The second is room for strings and lists that the host returns, handed out by moving `heap` on; a guest is done
-  ;; with them before it waits for anything, so it may set `heap` back to 0x100000 whenever it starts something new.
-  ;; Behind them is a page to read what nobody wants to, and then whatever a guest adds by memory.grow.
+  ;; The second MiB is for strings and lists from the host, which realloc allots by advancing `heap`. A guest is done
+  ;; with them before it waits, so it may reset `heap` to 0x100000 whenever it starts something new.
+  ;; A page for unwanted reads follows, and then the memory that a guest adds by memory.grow.
   (core module $Memory
     (memory (export "memory") 33)
     (global $heap (export "heap") (mut i32) (i32.const 0x100000))
@@ -16,7 +16,7 @@
                  (i32.sub (i32.const 0) (local.get $align))))
       (if (i32.gt_u (local.get $size) (i32.sub (i32.const 0x200000) (local.get $at))) (then unreachable))
       (global.set $heap (i32.add (local.get $at) (local.get $size)))
-      ;; nothing moves what was there: hosts ask for fresh room only
+      ;; no allocation moves, because hosts ask only for fresh memory
       (local.get $at)))
   (core instance $memory (instantiate $Memory))
   (alias core export $memory "memory" (core memory $mem))

@@ -1,4 +1,4 @@
-  ;; The handler that this one stands in front of; the core function $next.handle is lowered asynchronously.
+  ;; The handler behind this one; the core function $next.handle is lowered asynchronously.
   (import "wasi:http/handler@0.3.0" (instance $next
     (alias outer 1 $request (type $request'))
     (export "request" (type $request (eq $request')))

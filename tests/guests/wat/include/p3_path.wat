@@ -1,4 +1,4 @@
-  ;; The number that the request's path begins with, 250 for "/250?x", or the one given for a path without. Its core
+  ;; The number at the beginning of the request's path, 250 for "/250?x", or a default for a path without one. Its core
   ;; instance is $path.
   (core module $Path
     (import "memory" "memory" (memory 1))
@@ -8,7 +8,7 @@
     (func (export "number") (param $request i32) (param $otherwise i32) (result i32)
       (local $at i32) (local $end i32) (local $digit i32) (local $number i32) (local $any i32)
       (global.set $heap (i32.const 0x100000))
-      ;; an option<string>: whether there is one at 0, its pointer at 4, its length at 8
+      ;; an option<string>: its discriminant at 0, its pointer at 4, its length at 8
       (call $request.path (local.get $request) (i32.const 0))
       (if (i32.load8_u (i32.const 0))
         (then

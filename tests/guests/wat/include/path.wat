@@ -1,4 +1,4 @@
-  ;; The number that the request's path begins with: 250 for "/250?x", 0 for "/" or no path. Its core instance is $path.
+  ;; The number at the beginning of the request's path: 250 for "/250?x", 0 for "/" or no path. Its core instance is $path.
   (core func $path.path-with-query
     (canon lower (func $http "[method]incoming-request.path-with-query") (memory $mem) (realloc $realloc)))
   (core module $Path
@@ -7,7 +7,7 @@
 
     (func (export "number") (param $request i32) (result i32)
       (local $at i32) (local $end i32) (local $digit i32) (local $number i32)
-      ;; an option<string>: whether there is one at 0, its pointer at 4, its length at 8
+      ;; an option<string>: its discriminant at 0, its pointer at 4, its length at 8
       (call $path-with-query (local.get $request) (i32.const 0))
       (if (i32.load8_u (i32.const 0))
         (then

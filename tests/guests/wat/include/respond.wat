@@ -1,5 +1,5 @@
-  ;; What most guests do alike: answering with a status and some text. They may use `begin`, `write` and `end` for
-  ;; themselves, or `respond` for all three. Bytes 0 to 63 of the memory are theirs, and "content-type" at 64 and 80.
+  ;; The common part of most guests: an answer with a status code and a text. They may use `begin`, `write` and `end`
+  ;; directly, or `respond` for all three. Bytes 0 to 63 of the memory belong to it, and "content-type" at 64 and 80.
   (core func $fields.from-list (canon lower (func $http "[static]fields.from-list") (memory $mem)))
   (core func $response.new (canon lower (func $http "[constructor]outgoing-response")))
   (core func $response.set-status (canon lower (func $http "[method]outgoing-response.set-status-code")))
@@ -31,10 +31,10 @@
     (global $body (export "body") (mut i32) (i32.const 0))
     (global $stream (export "stream") (mut i32) (i32.const 0))
 
-    ;; Results are written at 0: the discriminant is the byte there, what it carries follows at 4.
+    ;; The host writes results at 0: the discriminant is that byte, and the payload follows at 4.
     (func $ok (if (i32.load8_u (i32.const 0)) (then unreachable)))
 
-    ;; Set a response with this status, and leave its body's stream open.
+    ;; Set a response with this status code, and leave its body's stream open.
     (func $begin (export "begin") (param $outparam i32) (param $status i32)
       (local $response i32)
       (call $fields.from-list (i32.const 40) (i32.const 1) (i32.const 0))
@@ -44,7 +44,7 @@
       (call $response.body (local.get $response) (i32.const 0))
       (call $ok)
       (global.set $body (i32.load (i32.const 4)))
-      ;; ok(response); the zeros are room for the largest error-code
+      ;; ok(response); the zeros fill the place of the largest error-code
       (call $outparam.set (local.get $outparam) (i32.const 0) (local.get $response)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
       (call $body.write (global.get $body) (i32.const 0))

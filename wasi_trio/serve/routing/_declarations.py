@@ -19,7 +19,7 @@ EVERYTHING = Pattern("", "")
 
 
 @dataclass(frozen=True, slots=True)
-class RouteOrder:
+class RouteDeclaration:
     """The declaration of one route.
 
     The first of ``components`` receives the requests. Each component's wasi:http/handler requests go to the next one,
@@ -47,7 +47,7 @@ class RouteOrder:
         return (*files, *([self.files] if self.files else []))
 
 
-def parse_route(text: str) -> RouteOrder:
+def parse_route(text: str) -> RouteDeclaration:
     """Parse ``HOST/PREFIX=FILE[,FILE...]``. A last FILE with a slash at its end is a folder. Raise ValueError."""
     pattern, equals, what = text.partition("=")
     paths = what.split(",")
@@ -65,7 +65,7 @@ def make_route(
     strip_prefix: bool = False,
     label: str = "",
     settings: Mapping[str, Any] | None = None,
-) -> RouteOrder:
+) -> RouteDeclaration:
     """Create a valid route. Raise ValueError for an invalid one."""
     for path in components:
         parse_component(path)
@@ -77,7 +77,7 @@ def make_route(
         raise ValueError(f"the route {str(pattern)!r} has neither a component nor files")
     if label and not _LABEL.match(label):
         raise ValueError(f"{label!r} is not a name of a route: use at most 200 visible ASCII characters")
-    return RouteOrder(pattern, tuple(components), files, strip_prefix, label, settings or {})
+    return RouteDeclaration(pattern, tuple(components), files, strip_prefix, label, settings or {})
 
 
 def _check_folder(path: str) -> None:
@@ -89,19 +89,19 @@ def _check_folder(path: str) -> None:
         raise ValueError(f"cannot open {path!r} as a directory: {error.strerror}") from None
 
 
-def all_routes(declared: Sequence[RouteOrder], components: Sequence[str]) -> tuple[RouteOrder, ...]:
+def all_routes(declared: Sequence[RouteDeclaration], components: Sequence[str]) -> tuple[RouteDeclaration, ...]:
     """Return the routes of a server. ``components`` answer the requests without a route. Raise ValueError."""
     routes = list(declared)
     if components or not routes:
-        routes.append(RouteOrder(EVERYTHING, tuple(components)))
+        routes.append(RouteDeclaration(EVERYTHING, tuple(components)))
     patterns: set[Pattern] = set()
     names: set[str] = set()
     for route in routes:
         if route.pattern in patterns:
             also = ", which the components without a route also answer" if components and route is routes[-1] else ""
-            raise ValueError(f"there are two routes for {str(route.pattern)!r}{also}")
+            raise ValueError(f"two routes match {str(route.pattern)!r}{also}")
         if route.name in names:
-            raise ValueError(f"there are two routes with the name {route.name!r}")
+            raise ValueError(f"two routes have the name {route.name!r}")
         patterns.add(route.pattern)
         names.add(route.name)
     return tuple(routes)

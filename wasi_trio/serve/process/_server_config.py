@@ -1,4 +1,4 @@
-"""The orders of a server: its settings and their sources, and their revision during a reload."""
+"""The configuration of a server: its settings, their sources, and their reloading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wasi_trio.serve.settings._table import SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class ServerConfig:
     """The settings of a server and their sources. They can be pickled, for the workers.
 
     ``given`` are the settings from the command line, and ``path`` is the configuration file.
@@ -34,12 +34,12 @@ class Orders:
         """Return the options for listening and for clients. Raise SettingError."""
         return ProtocolOptions(self.file, self.settings)
 
-    def revised(self, environment: Mapping[str, str]) -> tuple[Orders, list[str]]:
-        """Read the configuration file again. Return new orders, and the names of changes that need a restart.
+    def reloaded(self, environment: Mapping[str, str]) -> tuple[ServerConfig, list[str]]:
+        """Read the file again. Return the new configuration, and the names of changes that need a restart.
 
-        The new orders keep the old values of those. Raise SettingError.
+        The new configuration keeps the old values of those. Raise SettingError.
         """
-        new = understand(self.given, environment, self.path)
+        new = read_server_config(self.given, environment, self.path)
         stays = [setting.name for setting in SETTINGS if _is_fixed(setting)]
         refused = [name for name in stays if new.settings[name] != self.settings[name]]
         file = new.file
@@ -54,8 +54,10 @@ def _is_fixed(setting: Setting) -> bool:
     return setting.name not in ("component", "route") and (not setting.for_routes or setting.name == "drain-timeout")
 
 
-def understand(given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None) -> Orders:
-    """Combine the settings of all sources into orders. Raise SettingError."""
+def read_server_config(
+    given: Mapping[str, Any], environment: Mapping[str, str], config_file: str | None
+) -> ServerConfig:
+    """Combine the settings of all sources. Raise SettingError."""
     path = config_file or environment.get(VARIABLE)
     file = read_config_file(path) if path else None
-    return Orders(gather(given, environment, file), file, given, path)
+    return ServerConfig(gather(given, environment, file), file, given, path)
