@@ -489,12 +489,12 @@ class Http1Stream(HttpStream):
         ):
             return False
         try:
-            output.write(self._framed(content.take()))
+            sent = output.write(self._framed(content.take()))
         except BaseException:
             # An interrupted host function may have sent content, so the connection's state is unknown.
             connection.cut()
             raise
-        if output.size:
+        if not sent:
             connection.time_slice.end()
         return True
 

@@ -67,7 +67,7 @@ class FieldMap:
 
     __slots__ = ("_account", "_charge", "_counted", "_entries", "_spellings", "immutable", "size")
 
-    #: the limits of a map, which subclasses may override
+    #: the limits of a map
     max_size: ClassVar[int] = MAX_SIZE
     forbidden: ClassVar[frozenset[str]] = FORBIDDEN
 
