@@ -1,4 +1,4 @@
-"""docs/security.md: the options that it proposes do what it says, and what it says of the defaults is so."""
+"""docs/security.md: its options have the stated effects, and its tables have the code's limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
 from wasi_trio import CompileLimits, Engine, Limits
-from wasi_trio._texts import MOST
+from wasi_trio._texts import MAX_LENGTH
 from wasi_trio.component import _plan, _relink
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import USUAL, option_name
@@ -45,7 +45,7 @@ PAGE = ROOT / "docs" / "security.md"
 
 @pytest.fixture
 def page() -> dict[str, Any]:
-    """What the page's Python defines."""
+    """The names that the page's Python defines."""
     names: dict[str, Any] = {"__name__": "page"}
     (block,) = fenced(PAGE)
     assert block.language == "python"
@@ -72,12 +72,12 @@ async def test_a_guest_under_the_options(page: dict[str, Any]) -> None:
 
 
 def rows(heading: str) -> dict[str, str]:
-    """The table under a heading: its first column and the rest of each row."""
+    """Return the table under a heading: its first column, and the rest of each row."""
     section = PAGE.read_text("utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     return dict(re.findall(r"^\| ([^|]+) \| (.+) \|$", section, re.MULTILINE))
 
 
-def test_the_bounds_are_those_of_the_code() -> None:
+def test_the_limits_are_those_of_the_code() -> None:
     limits, options, http, network = Limits(), HandlerOptions(), HttpOptions(), NetworkOptions()
     kept = http.keep_alive
     table = rows("Limit memory, time and other resources")
@@ -154,7 +154,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         ("time of an operation on a bucket", TIMEOUT, f"{TIMEOUT:g} s, or half"),
         ("a bucket in memory", STORE_LIMIT, f"{STORE_LIMIT >> 20} MiB"),
         ("threads at work on one bucket in SQLite", READERS, f"{READERS + 1} for each process"),
-        ("a log message of `wasi:logging`, its context", MOST, f"{MOST:,} characters, {MOST_CONTEXT} |"),
+        ("a log message of `wasi:logging`, its context", MAX_LENGTH, f"{MAX_LENGTH:,} characters, {MOST_CONTEXT} |"),
         ("concurrent look-ups", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),
         ("addresses of one look-up", ADDRESSES, f"{ADDRESSES} |"),
         ("time to send a socket's written bytes after the instance has ended", LINGER, f"{LINGER:g} s"),
@@ -165,7 +165,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert list(table) == ["resource"]  # its first row
 
 
-def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
+def test_the_limits_of_compiling_are_those_of_the_code() -> None:
     limits = CompileLimits()
     assert limits.seconds is not None
     assert limits.memory is not None
@@ -192,24 +192,24 @@ def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
     assert list(table) == ["resource"]
 
 
-def test_the_features_that_it_lists_are_those_there_are() -> None:
+def test_the_listed_features_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
     section = page.split("\n### Features\n", 1)[1].split("\n### ", 1)[0]
     listed = re.findall(r"`([\w-]+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)))
     assert {*listed, *map(option_name, USUAL)} == set(map(option_name, FEATURES))
 
 
-def test_the_files_that_it_names_are_there() -> None:
+def test_named_files_exist() -> None:
     for name in re.findall(r"`(tests/[\w/.]+)`", PAGE.read_text("utf-8")):
         assert (ROOT / name).exists(), name
 
 
-def test_an_engine_can_do_without_a_cache() -> None:
+def test_an_engine_without_a_cache() -> None:
     with Engine(cache=False):
         pass
 
 
-def test_every_test_that_is_named_is_there() -> None:
+def test_named_tests_exist() -> None:
     section = PAGE.read_text("utf-8").split("\n## Tests of these statements\n", 1)[1]
     named = set(re.findall(r"`(tests/[^`]+)`", section))
     assert len(named) > 40

@@ -33,12 +33,12 @@ class ExchangeFailed(Exception):
 
 
 #: The maximum number of requests named in one log line.
-_MOST_NAMED = 8
+_MAX_NAMED = 8
 
 
 def named(exchanges: Collection[Exchange]) -> str:
     """Return the names of requests for a log line."""
-    names = [str(exchange) for exchange in islice(exchanges, _MOST_NAMED)]
+    names = [str(exchange) for exchange in islice(exchanges, _MAX_NAMED)]
     if len(exchanges) > len(names):
         names.append(f"{len(exchanges) - len(names)} more")
     return ", ".join(names) or "no request"
@@ -239,6 +239,7 @@ class Exchange:
 
     __slots__ = (
         "cause",
+        "component",
         "deadline",
         "failure",
         "fallback",
@@ -258,9 +259,10 @@ class Exchange:
         "work",
     )
 
-    #: The time of submission in trio's time, the number of the instance, a serial number unique in the handler, and the
-    #: prefix of both in logs. An observer sets these.
+    #: The time of submission in trio's time, the name of the handler's component, the number of the instance, a serial
+    #: number unique in the handler, and the prefix of both in logs. An observer sets these.
     submitted: float
+    component: str
     instance: int | None
     serial: int
     prefix: str
