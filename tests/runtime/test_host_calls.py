@@ -301,3 +301,30 @@ def test_a_program_can_be_profiled_after_an_interruption_was_taken_back() -> Non
     """Uses a separate process, because CPython may come to a halt if it keeps checking for the exception."""
     ran = subprocess.run([sys.executable, "-c", _PROFILED], capture_output=True, text=True, timeout=60)
     assert (ran.stdout, ran.returncode) == ("7\n", 0), ran.stderr
+
+
+_COLLECTED = """
+import gc
+import sys
+from wasi_trio.runtime._host_calls import _take_back
+
+class Finalized:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        for _ in range(3):
+            pass
+
+sys.unraisablehook = lambda unraisable: None
+gc.set_threshold(1)
+for _ in range(1000):
+    Finalized()
+    _take_back()
+"""
+
+
+def test_an_interruption_is_taken_back_even_if_a_finalizer_swallows_it() -> None:
+    """Run it in a process of its own, because it would hang there."""
+    ran = subprocess.run([sys.executable, "-c", _COLLECTED], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr

@@ -139,9 +139,10 @@ def _take_back() -> None:
     longer, and in 3.11 programs under a profiler came to a halt.
     """
     try:
-        _set_async_exc(threading.get_ident(), id(_TakenBack))
+        # From 3.12 on the garbage collector runs where CPython raises such an exception, and runs first. A finalizer may
+        # then receive the exception, and CPython drops it there. So one exception is not enough.
         while True:
-            pass
+            _set_async_exc(threading.get_ident(), id(_TakenBack))
     except _TakenBack:
         pass
 
