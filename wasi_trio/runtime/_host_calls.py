@@ -139,8 +139,8 @@ def _take_back() -> None:
     longer, and in 3.11 programs under a profiler came to a halt.
     """
     try:
-        # From 3.12 on the garbage collector runs where CPython raises such an exception, and runs first. A finalizer may
-        # then receive the exception, and CPython drops it there. So one exception is not enough.
+        # From 3.12 on the garbage collector runs just before CPython raises such an exception. A finalizer may then
+        # receive the exception, and CPython drops it there. So one exception is not enough.
         while True:
             _set_async_exc(threading.get_ident(), id(_TakenBack))
     except _TakenBack:
