@@ -47,7 +47,7 @@ class Server:
             text = response.read().decode()
         found = re.search(rf"^wasi_trio_{name}\{{.*\}} (\S+)$", text, re.MULTILINE)
         if not found:
-            raise RuntimeError(f"there is no metric {name}: {text}")
+            raise RuntimeError(f"the metric {name} is missing: {text}")
         return float(found[1])
 
     @property
@@ -80,7 +80,7 @@ class Server:
                 self._process.wait(0.05)
                 break
         self._output.seek(0)
-        raise RuntimeError(f"{self._process.args!r} did not do what was waited for: {self._output.read()}")
+        raise RuntimeError(f"{self._process.args!r} did not reach the expected state: {self._output.read()}")
 
     def processor_time(self) -> float:
         """The processor time of the server in seconds, or nan if the system's resolution is too coarse."""

@@ -1,7 +1,7 @@
 """A server for guests' requests: ``python -m benchmarks.upstream``; prints its URL.
 
 It answers every request with 14 bytes, and ``GET /connections`` with the number of earlier connections. It is a minimal
-asyncio server, because the client is what is measured.
+asyncio server, because the benchmark measures the client.
 """
 
 from __future__ import annotations

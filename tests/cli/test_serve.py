@@ -169,7 +169,7 @@ def test_a_client_that_reads_nothing(tmp_path: Path) -> None:
 def test_help_and_version() -> None:
     assert prints("--help").startswith("Usage: wasi_trio")
     assert prints("serve", "--help").startswith("Usage: wasi_trio serve")
-    assert re.match(r"wasi_trio \d+\.\d+\.\d+\n", prints("--version"))
+    assert re.match(r"wasi_trio \d+\.\d+\.\d+( \(compiled\))?\n", prints("--version"))
 
 
 def test_a_chain_of_components(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The code in a page of documentation."""
+"""The code blocks in a page of documentation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
-#: every page whose code is tried by a test in this folder
+#: all pages, whose code the tests in this folder run
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCED = re.compile(r"^( *)```([^\s`]*)[^\n`]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -16,7 +16,7 @@ _INDENTED = re.compile(r"(?:^|\n)\n((?: {4}.*\n)+)")
 
 
 class Block(NamedTuple):
-    """A piece of code; ``language`` is "" where the page does not say, and ``{name}`` what a directive of Sphinx is."""
+    """A code block. ``language`` is "" if the page does not name it, and ``{name}`` for a Sphinx directive."""
 
     language: str
     text: str
@@ -24,12 +24,12 @@ class Block(NamedTuple):
 
 
 def own_test(page: Path) -> Path:
-    """Where the tests are, if there are any, that try all of the fenced code of this page and no other."""
+    """Return the path of the test module for all fenced code of this page alone. It need not exist."""
     return ROOT / "tests" / "docs" / f"test_{page.stem.replace('-', '_')}.py"
 
 
 def fenced(page: Path) -> list[Block]:
-    """The blocks between fences, in order."""
+    """Return the fenced blocks, in order."""
     text = page.read_text("utf-8")
     return [
         Block(match[2], textwrap.dedent(match[3]), text.count("\n", 0, match.start(3)) + 1)
@@ -38,7 +38,7 @@ def fenced(page: Path) -> list[Block]:
 
 
 def indented(page: Path) -> list[Block]:
-    """The blocks that are set off by four spaces."""
+    """Return the blocks that are indented by four spaces."""
     text = _FENCED.sub(lambda match: "\n" * match[0].count("\n"), page.read_text("utf-8"))
     return [
         Block("", textwrap.dedent(match[1]), text.count("\n", 0, match.start(1)) + 1)

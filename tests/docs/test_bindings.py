@@ -1,4 +1,4 @@
-"""docs/bindings.md: its bindings are written, its Python is checked and run in front of real guests."""
+"""docs/bindings.md: generate its bindings, and check and run its Python with real guests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOP = bytes(wasmtime.wat2wasm((ROOT / "tests" / "docs" / "shop.wat").read_text(
 
 @pytest.fixture
 def page(bindings: Written) -> dict[str, Any]:
-    """What the page's Python defines."""
+    """The names that the page's Python defines."""
     shop, math = (block.text for block in BLOCKS if block.language == "wit")
     bindings(shop, name="shop_bindings")
     bindings(math, name="math_bindings")
@@ -53,7 +53,7 @@ def checked(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_block_is_of_a_kind_that_is_tried() -> None:
+def test_every_block_is_of_a_known_kind() -> None:
     assert {block.language for block in BLOCKS} == {"python", "wit", "text"}
 
 

@@ -1,4 +1,4 @@
-"""The commands in README.md and docs/: each is tried, or known to be none for a test."""
+"""The commands in README.md and docs/: a test runs each, except those for other checks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.docs.blocks import PAGES, ROOT, fenced, indented, own_test
 from tests.guests import wat
 from wasi_trio.cli import cli
 
-#: what stands where in a command's place, by the file that a page calls so
+#: guests by the file names in the pages' commands
 FILES = {"app.wasm": "hello", "outer.wasm": "p3_middleware", "inner.wasm": "p3_hello", "command.wasm": "command"}
 
-#: what sets a clone up and checks it, which is for .ci/run and nox
+#: commands that set up and check a clone, which .ci/run and nox run
 NOT_HERE = re.compile(r"python3 -m venv|\S*/pip install|\S*python -m (?:pytest|tests\.|benchmarks)|nox")
 
 
@@ -31,7 +31,7 @@ def is_command(line: str) -> bool:
 
 
 def commands() -> Iterator[str]:
-    """Every line of the pages that is one for a shell."""
+    """Yield all shell commands of the pages."""
     for page in PAGES:
         for block in indented(page):
             yield from filter(is_command, block.text.splitlines())
@@ -70,7 +70,7 @@ def in_a_shell(line: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_there_is_none_that_is_not_tried() -> None:
+def test_every_command_is_run() -> None:
     tried = [*SYNOPSES, *SERVERS, *RUNS]
     assert [line for line in COMMANDS if line not in tried and not NOT_HERE.match(line)] == []
     assert SYNOPSES
@@ -80,7 +80,7 @@ def test_there_is_none_that_is_not_tried() -> None:
 
 @contextmanager
 def serving(line: str, folder: Path) -> Iterator[str]:
-    """The URL of a server, at a port that is free whatever its command says."""
+    """Run a server on a free port instead of its command's, and yield its URL."""
     if "hypercorn" in line:
         line += " --bind 127.0.0.1:0"
     else:
@@ -118,7 +118,7 @@ def test_a_command(line: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("line", SYNOPSES)
 def test_the_options_of_a_command(line: str) -> None:
-    """The table of its section lists those that there are, and says how each is written."""
+    """The tables of its section list exactly the options that exist."""
     name = re.search(r"-m wasi_trio (\w+) ", line)
     assert name is not None
     page = (ROOT / "docs" / "command-line.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""docs/comparison.md: what it says is here, is here."""
+"""docs/comparison.md: the options and parameters that it names exist here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wasi_trio.serve import HandlerOptions
 PAGE = ROOT / "docs" / "comparison.md"
 ROWS = re.findall(r"^\| (.+?) \| (.+?) \| .*\|$", PAGE.read_text("utf-8"), re.MULTILINE)
 
-#: options of ``serve`` by all of their names
+#: options of ``serve`` by all their names
 OPTIONS = {
     name: parameter
     for parameter in cli.commands["serve"].params
@@ -40,7 +40,7 @@ def test_options_that_are_only_here() -> None:
     assert named <= OPTIONS.keys() - there
 
 
-def test_options_that_are_named_in_a_row() -> None:
+def test_options_named_in_a_row() -> None:
     named = {name for _, here in ROWS for name in re.findall(r"`(--[\w-]+)`", here)}
     assert named
     assert named <= OPTIONS.keys()

@@ -1,4 +1,4 @@
-"""docs/host-functions.md: its Python is run, its WIT is read, and a component calls what it builds."""
+"""docs/host-functions.md: run its Python, parse its WIT, and let a component call its functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOP = (Path(__file__).parent / "shop.wat").read_text()
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the page's Python defines, run from its first line to its last where its WIT is in a folder."""
+    """The names that the page's Python defines, run from start to end beside a folder with its WIT."""
     (tmp_path / "wit").mkdir()
     monkeypatch.chdir(tmp_path)
     blocks = fenced(PAGE)
@@ -50,7 +50,7 @@ def written(tmp_path: Path) -> Iterator[Written]:
     bindings.forget()
 
 
-def test_every_block_is_of_a_kind_that_is_tried() -> None:
+def test_every_block_is_of_a_known_kind() -> None:
     assert {block.language for block in fenced(PAGE)} == {"python", "wit"}
 
 
@@ -76,7 +76,7 @@ async def test_a_class_for_each_instance(page: dict[str, Any], shop: str) -> Non
 
 
 async def test_an_object_for_all_instances(page: dict[str, Any], shop: str) -> None:
-    """It may be of any class, also of one whose objects are equal and have no hash, as a dataclass makes them."""
+    """It may be of any class, even one whose objects compare equal and have no hash, such as a dataclass."""
 
     @dataclass
     class SharedCatalog(page["Catalog"]):  # type: ignore[misc]

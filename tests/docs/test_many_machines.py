@@ -1,4 +1,4 @@
-"""The commands of many-machines.md: those of one machine in a row, under load; of others, what they name is there."""
+"""The commands of many-machines.md: run those for one machine under load, and check the files that others name."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from tests.wasi.state.valkey import server_program
 
 PAGE = ROOT / "docs" / "many-machines.md"
 BLOCKS = [block.text for block in fenced(PAGE)]
-#: what needs a daemon, a cluster or the machine's root
+#: commands that require a daemon, a cluster or root
 ELSEWHERE = re.compile(r"docker |kubectl |systemctl |install ")
 HERE = [text for text in BLOCKS if not ELSEWHERE.match(text)]
-#: those that the page and the files that it names have
+#: the ports in the page and in its files
 PORTS = (6379, 8000, 8080, 9090)
 
 
 def free_ports() -> dict[str, str]:
-    """For each of the page's, one that is free on all addresses."""
+    """Return a free port on all addresses for each port of the page."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("", 0))) for _ in PORTS]
         return {str(port): str(sock.getsockname()[1]) for port, sock in zip(PORTS, sockets, strict=True)}
 
 
-def test_all_of_it_is_for_a_shell() -> None:
+def test_every_block_is_for_a_shell() -> None:
     assert {block.language for block in fenced(PAGE)} == {"sh"}
     assert len(HERE) == 4
 
 
 @pytest.mark.parametrize("text", [text for text in BLOCKS if text not in HERE])
-def test_what_a_command_for_elsewhere_names_is_there(text: str) -> None:
+def test_files_of_other_commands_exist(text: str) -> None:
     lines = text.splitlines()
     assert [line for line in lines if not ELSEWHERE.match(line)] == []
     assert [path for path in re.findall(r"deploy/[\w.-]+", text) if not (ROOT / path).is_file()] == []
@@ -73,7 +73,7 @@ async def test_replicas_of_one_machine_are_replaced_without_a_loss(tmp_path: Pat
         pytest.skip("haproxy or curl is not installed")
     (tools := tmp_path / "bin").mkdir()
     for name, path in (("haproxy", haproxy), ("valkey-server", server_program()), ("python", sys.executable)):
-        # Not a link, of which Python would not know that it is that of an environment.
+        # Not a link, from which Python would not find its environment.
         (tools / name).write_text(f'#!/bin/sh\nexec "{path}" "$@"\n')
         (tools / name).chmod(0o755)
     (tmp_path / "app.wasm").write_bytes(wat.load("state"))
@@ -95,7 +95,7 @@ async def test_replicas_of_one_machine_are_replaced_without_a_loss(tmp_path: Pat
     load = Load(lambda: int(ports["8000"]), paths={"GET": "/", "POST": "/1"})
     try:
         with trio.fail_after(240):
-            # The last block is what is done under load.
+            # Run the last block under load.
             while said().count("BLOCK\n") < len(HERE):
                 assert shell.poll() is None, said()
                 await trio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""README.md: its Python is a test, which passes. (Its commands are tried by test_commands.py.)"""
+"""README.md: its Python is a test that passes. (test_commands.py runs its commands.)"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.guests.build import build
 pytest_plugins = ["pytester"]
 
 
-def test_the_test_in_it(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_test_passes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = fenced(ROOT / "README.md")
     assert block.language == "python"
     (pytester.path / "app.wasm").symlink_to(build("python_p3"))

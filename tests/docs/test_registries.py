@@ -1,4 +1,4 @@
-"""docs/registries.md: its commands work against a registry, and its bounds are those of the code."""
+"""docs/registries.md: its commands work against a registry, and its limits are those of the code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_the_commands(registry: Registry, tmp_path: Path) -> None:
         assert (await server.ask()).status == 200
 
 
-def test_the_bounds() -> None:
+def test_the_limits() -> None:
     page = PAGE.read_text("utf-8")
     for line in (
         f"| a manifest | {LIMITS.manifest >> 20} MiB |",

@@ -1,4 +1,4 @@
-"""docs/security.md: the options that it proposes do what it says, and what it says of the defaults is so."""
+"""docs/security.md: its options have the stated effects, and its tables have the code's limits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PAGE = ROOT / "docs" / "security.md"
 
 @pytest.fixture
 def page() -> dict[str, Any]:
-    """What the page's Python defines."""
+    """The names that the page's Python defines."""
     names: dict[str, Any] = {"__name__": "page"}
     (block,) = fenced(PAGE)
     assert block.language == "python"
@@ -72,12 +72,12 @@ async def test_a_guest_under_the_options(page: dict[str, Any]) -> None:
 
 
 def rows(heading: str) -> dict[str, str]:
-    """The table under a heading: its first column and the rest of each row."""
+    """Return the table under a heading: its first column, and the rest of each row."""
     section = PAGE.read_text("utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     return dict(re.findall(r"^\| ([^|]+) \| (.+) \|$", section, re.MULTILINE))
 
 
-def test_the_bounds_are_those_of_the_code() -> None:
+def test_the_limits_are_those_of_the_code() -> None:
     limits, options, http, network = Limits(), HandlerOptions(), HttpOptions(), NetworkOptions()
     kept = http.keep_alive
     table = rows("Limit memory, time and other resources")
@@ -165,7 +165,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert list(table) == ["resource"]  # its first row
 
 
-def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
+def test_the_limits_of_compiling_are_those_of_the_code() -> None:
     limits = CompileLimits()
     assert limits.seconds is not None
     assert limits.memory is not None
@@ -192,24 +192,24 @@ def test_the_bounds_of_compiling_are_those_of_the_code() -> None:
     assert list(table) == ["resource"]
 
 
-def test_the_features_that_it_lists_are_those_there_are() -> None:
+def test_the_listed_features_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "command-line.md").read_text("utf-8")
     section = page.split("\n### Features\n", 1)[1].split("\n### ", 1)[0]
     listed = re.findall(r"`([\w-]+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)))
     assert {*listed, *map(option_name, USUAL)} == set(map(option_name, FEATURES))
 
 
-def test_the_files_that_it_names_are_there() -> None:
+def test_named_files_exist() -> None:
     for name in re.findall(r"`(tests/[\w/.]+)`", PAGE.read_text("utf-8")):
         assert (ROOT / name).exists(), name
 
 
-def test_an_engine_can_do_without_a_cache() -> None:
+def test_an_engine_without_a_cache() -> None:
     with Engine(cache=False):
         pass
 
 
-def test_every_test_that_is_named_is_there() -> None:
+def test_named_tests_exist() -> None:
     section = PAGE.read_text("utf-8").split("\n## Tests of these statements\n", 1)[1]
     named = set(re.findall(r"`(tests/[^`]+)`", section))
     assert len(named) > 40

@@ -1,7 +1,7 @@
-"""The code in README.md and docs/: each piece is tried by some test of this folder, or known to be none.
+"""The code in README.md and docs/: a test of this folder runs each block, or this module lists it.
 
-The commands are tried by test_commands.py. A page that has a module of its own here, ``test_host_functions.py`` for
-``host-functions.md``, has its Python, WIT and TOML tried by that; those of every other page are tried by this one.
+test_commands.py runs the commands. A page may have its own module here, such as ``test_host_functions.py`` for
+``host-functions.md``, which runs its Python and parses its WIT and TOML. This module does that for all other pages.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from tests.docs.blocks import PAGES, ROOT, fenced, indented, own_test
 from tests.docs.test_commands import is_command
 from wasi_trio.component.wit import load
 
-#: indented blocks that show something else than commands, by their first lines
+#: indented blocks that are no commands, by their first lines
 SHOWN = {
-    # what a generated module does, in pseudo-code
+    # the pseudo-code of a generated module
     "result, pending = start(args...)      ;; an ordinary host callback",
-    # the manner of a host interface, without its code
+    # the shape of a host interface, without its code
     "class Streams:                                   # wasi:io/streams",
-    # a message, which test_host_functions.py compares
+    # a message that test_host_functions.py compares
     "wasi:io/streams@0.2.3 [method]input-stream.read: parameter len: component has u32, host has u64",
-    # a message, which test_bindings.py compares
+    # a message that test_bindings.py compares
     "acme:shop/catalog@1.0.0 find: Catalog.find takes 2 where WIT has 1 argument (id)",
-    # what "nox -s programs" does with a program of its own
+    # a command that "nox -s programs" runs with its own program
     "jco new --wasi-command program.wasm -o command.wasm",
     # lines of the log
     "[2026-11-28 14:55:04 +0000] INFO wasi_trio.serve: instance 1 of hello.wasm starts",
-    # what HAProxy is told, in which the ports alone are others than in tests/balancer
+    # HAProxy's configuration, with other ports than in tests/balancer
     "backend servers",
-    # a unit of systemd's, whose protocol tests/e2e/test_service_manager.py speaks
+    # a systemd unit, whose protocol tests/e2e/test_service_manager.py speaks
     "[Service]",
-    # what goes into the files of shells, whose scripts tests/cli/test_help.py tries
+    # lines for shells' files, whose scripts tests/cli/test_help.py runs
     'eval "$(wasi-trio completion bash)"',
     "wasi-trio completion fish > ~/.config/fish/completions/wasi-trio.fish",
 }
@@ -45,7 +45,7 @@ def name(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_there_is_none_that_is_not_tried(page: Path) -> None:
+def test_every_block_is_run(page: Path) -> None:
     tried = {"python", "wit", "toml", "sh", "text"}
     unknown = [
         f"{page.name}:{block.line}: {block.language or 'no language'}"
@@ -59,13 +59,13 @@ def test_there_is_none_that_is_not_tried(page: Path) -> None:
     assert unknown == []
 
 
-def test_all_that_is_only_shown_is_still_there() -> None:
+def test_every_listed_block_exists() -> None:
     there = {block.text.splitlines()[0] for page in PAGES for block in indented(page)}
     assert there >= SHOWN
 
 
-def test_the_languages_of_a_page_are_seen(tmp_path: Path) -> None:
-    """What the other tests rely on."""
+def test_blocks_and_their_languages_are_found(tmp_path: Path) -> None:
+    """Check the functions that the other tests use."""
     page = tmp_path / "page.md"
     page.write_text("a\n\n```python\nx = 1\n```\n\n```{toctree}\n:glob:\n```\n\n```\nwhat\n```\n\n    indented\n\nb\n")
     assert [(block.language, block.line) for block in fenced(page)] == [("python", 4), ("{toctree}", 8), ("", 12)]
@@ -74,7 +74,7 @@ def test_the_languages_of_a_page_are_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if not own_test(page).exists()], ids=name)
 def test_the_snippets_of_a_page(page: Path, tmp_path: Path) -> None:
-    """Its Python from the first line to the last, in one namespace: what is defined stays defined. TOML, WIT."""
+    """Run its Python from start to end in one namespace, and parse its TOML and WIT."""
     names: dict[str, Any] = {"__name__": "page"}
     for block in fenced(page):
         if block.language == "python":

@@ -2,7 +2,7 @@
 
 ``python -m tests.interrupts.rounds CASE N`` is how to call it.
 
-It prints ``ready`` when a guest runs, and after that what has come out of ``trio.run``.
+It prints ``ready`` when a guest runs, and after that the outcome of ``trio.run``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _guest(version: str, start: str = "") -> str:
 
 
 class Host:
-    """What the guest calls."""
+    """The guest's host functions."""
 
     def work(self) -> None:
         pass

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import socket
 import struct
-from contextlib import suppress
+import time
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import h2.events
@@ -430,6 +432,19 @@ async def test_an_idle_connection_is_closed() -> None:
             await stream.send_all(HTTP2)
             with trio.fail_after(30):
                 assert await read_to_end(stream)
+
+
+async def test_requests_that_arrive_during_a_standstill_are_answered() -> None:
+    def service(stream: HttpStream) -> None:
+        stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
+
+    async with serving(service, keep_alive_timeout=1.0) as port, AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(await connect(port)) for _ in range(20)]
+        for stream in streams:  # without a checkpoint, so that the server reads none of them yet
+            assert os.write(stream.socket.fileno(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(1.2)  # noqa: ASYNC251 - the process stands still
+        for stream in streams:
+            await read_until(stream, b"HTTP/1.1 204")
 
 
 @pytest.mark.parametrize("cut", [3, 18, 20, len(HTTP2)])

@@ -13,9 +13,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.bindgen.support import HERE
 from tests.guests import wat
 from tests.guests.build import build
 from tests.testing.upstream import Asked, Said, upstream
+from wasi_trio import Trap
 from wasi_trio.testing import (
     App,
     CassetteError,
@@ -24,8 +26,14 @@ from wasi_trio.testing import (
     UnrecordedRequest,
     cassette,
     component,
+    exports,
+    routes,
+    run,
+    server,
 )
+from wasi_trio.testing._outgoing import Tape
 from wasi_trio.testing._record_mode import running_test
+from wasi_trio.wasi.http import Response
 
 #: hands the request that it is given on to its authority, and the response back
 FORWARD = wat.source("p3_forward")
@@ -34,7 +42,7 @@ NOWHERE = "http://upstream.test"
 
 @pytest.fixture(autouse=True)
 def each_block_a_run_of_its_own() -> Iterator[None]:
-    """As in programs without pytest: there, what was recorded before was recorded by another run."""
+    """As in programs without pytest: there, another run has recorded the file."""
     token = running_test.set(None)
     yield
     running_test.reset(token)
@@ -272,7 +280,7 @@ async def test_an_unknown_request_is_refused(tmp_path: Path) -> None:
         f"the nearest that it has is POST {url}/items?page=1:",
         "  the method is PUT, recorded is POST",
         "  the query is page=2, recorded is page=1",
-        "if the guest is right, record anew with --wasi-trio-record all, or add to the file with"
+        "if the guest is right, record again with --wasi-trio-record all, or add to the file with"
         " --wasi-trio-record new_episodes",
     ]
 
@@ -320,7 +328,7 @@ async def test_repeated_requests_come_in_order(tmp_path: Path) -> None:
 async def test_mode_none_without_a_file(tmp_path: Path) -> None:
     async with upstream(echo) as server:
         async with component(FORWARD, outgoing=cassette(tmp_path / "x.json", mode="none")) as app:
-            with pytest.raises(UnrecordedRequest, match="there is no such file: run the test once"):
+            with pytest.raises(UnrecordedRequest, match="the file does not exist: run the test once"):
                 await app.get(server.url)
         assert server.asked == []
     assert not (tmp_path / "x.json").exists()
@@ -359,7 +367,7 @@ def test_options_that_there_are_not(options: dict[str, Any], message: str) -> No
         cassette("x.json", **options)
 
 
-# ---- what is the same ------------------------------------------------------------------------------------
+# ---- requests that mean the same ------------------------------------------------------------------------------------
 
 
 async def test_requests_that_mean_the_same(tmp_path: Path) -> None:
@@ -441,6 +449,37 @@ async def test_recording_again_changes_what_has_changed(tmp_path: Path) -> None:
     assert [item["request"]["url"].rpartition("/")[2] for item in interactions(path)] == ["a", "d"]
 
 
+async def test_two_cassettes_of_one_file_at_once(tmp_path: Path) -> None:
+    """The second to be saved would drop what the first has recorded."""
+    path = tmp_path / "upstream.json"
+    async with upstream(echo) as server:
+        with pytest.raises(CassetteError, match=r"another cassette wrote .* at the same time: give each its own file"):
+            async with component(FORWARD, outgoing=cassette(path, mode="new_episodes")) as app:
+                await app.get(f"{server.url}/one")
+                async with component(FORWARD, outgoing=cassette(path, mode="new_episodes")) as other:
+                    await other.get(f"{server.url}/other")
+    assert [item["request"]["url"].rpartition("/")[2] for item in interactions(path)] == ["other"]
+
+
+async def test_a_response_to_get_answers_head(tmp_path: Path) -> None:
+    path = tmp_path / "upstream.json"
+    async with upstream(echo) as server, component(FORWARD, outgoing=cassette(path)) as app:
+        await app.get(f"{server.url}/x")
+    async with component(FORWARD, outgoing=cassette(path, match=["path"])) as app:
+        response = await app.head(f"{NOWHERE}/x")
+        assert (response.headers["content-length"], await response.read()) == ("2", b"")
+
+
+async def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    async with upstream(echo) as server:
+        for path, message in (("folder", "cannot read .*folder: Is a directory"), ("file/x", "cannot .*: Not a dir")):
+            with pytest.raises(CassetteError, match=message):
+                async with component(FORWARD, outgoing=cassette(tmp_path / path)) as app:
+                    await app.get(server.url)
+
+
 async def test_a_clock_that_jumps_waits_while_recording(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Else every timeout would be over as soon as all tasks wait for the network."""
     more = trio.Event()
@@ -505,7 +544,7 @@ async def test_a_file_that_is_broken(tmp_path: Path, text: object, message: str)
 
 
 async def test_every_error_with_a_value_survives(tmp_path: Path) -> None:
-    from wasi_trio.testing._cassette_file import dump, load
+    from wasi_trio.testing._cassette_file import dump, parse
     from wasi_trio.testing._interactions import Interaction, RecordedRequest
     from wasi_trio.wasi.http import HttpError
     from wasi_trio.wasi.http._errors import DNSErrorPayload, FieldSizePayload, TLSAlertReceivedPayload
@@ -518,6 +557,76 @@ async def test_every_error_with_a_value_survives(tmp_path: Path) -> None:
         HttpError("internal-error", "why"),
         HttpError("loop-detected"),
     ]
-    path = tmp_path / "x.json"
-    path.write_text(dump(Interaction(RecordedRequest("GET", "http://x/", []), None, failure) for failure in failures))
-    assert [found.failure.code for found in load(path) if found.failure] == [failure.code for failure in failures]
+    text = dump(Interaction(RecordedRequest("GET", "http://x/", []), None, failure) for failure in failures)
+    found = parse(text.encode(), tmp_path / "x.json")
+    assert [item.failure.code for item in found if item.failure] == [failure.code for failure in failures]
+
+
+# ---- wherever outgoing= goes -----------------------------------------------------------------------------
+
+
+async def test_behind_a_real_server(tmp_path: Path) -> None:
+    path = tmp_path / "upstream.json"
+    guest = build("python_p3")
+    async with upstream(echo) as target:
+        url = target.url
+        async with server(guest, outgoing=cassette(path)) as live:
+            assert await fetched(live.port, f"/proxy?url={url}/x") == b"/x"
+    async with server(guest, outgoing=cassette(path)) as live:
+        assert await fetched(live.port, f"/proxy?url={url}/x") == b"/x"
+
+
+async def fetched(port: int, target: str) -> bytes:
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"GET {target} HTTP/1.0\r\nhost: x\r\n\r\n".encode())
+        received = b"".join([piece async for piece in stream])
+    return received.partition(b"\r\n\r\n")[2]
+
+
+async def test_behind_routes(tmp_path: Path) -> None:
+    (tmp_path / "forward.wat").write_text(FORWARD)
+    table = f"[[wasi_trio.route]]\nhost = '127.0.0.1'\ncomponent = '{tmp_path}/forward.wat'\n"
+    (tmp_path / "routes.toml").write_text(table)
+    path = tmp_path / "upstream.json"
+    async with upstream(echo) as target:
+        url = target.url
+        async with routes(tmp_path / "routes.toml", outgoing=cassette(path)) as app:
+            assert await (await app.get(f"{url}/x")).read() == b"/x"
+    async with routes(tmp_path / "routes.toml", outgoing=cassette(path)) as app:
+        assert await (await app.get(f"{url}/x")).read() == b"/x"
+
+
+class Saved(Tape):
+    """Notes when it is told to save."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def send(self, *arguments: object) -> Response:
+        raise AssertionError("these guests ask for nothing")
+
+    def save(self) -> None:
+        self.count += 1
+
+
+async def test_commands_and_exports_save_when_they_end_well() -> None:
+    tape = Saved()
+    assert (await run(wat.source("command"), ["both"], outgoing=tape)).stdout
+    assert tape.count == 1
+    async with exports((HERE / "math.wat").read_text(), outgoing=tape) as app:
+        assert await app.call("math.add", 1, 2) == 3
+    assert tape.count == 2
+    with pytest.raises(Trap):
+        await run(TRAPS, outgoing=tape)
+    with pytest.raises(RuntimeError):
+        async with exports((HERE / "math.wat").read_text(), outgoing=tape):
+            raise RuntimeError
+    assert tape.count == 2
+
+
+TRAPS = """(component
+  (core module $M (func (export "run") (result i32) unreachable))
+  (core instance $m (instantiate $M))
+  (func $run (result (result)) (canon lift (core func $m "run")))
+  (instance $cli (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $cli)))"""

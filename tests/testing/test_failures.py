@@ -48,7 +48,10 @@ async def test_a_trap_comes_with_what_the_guest_wrote(name: str) -> None:
             await app.get("/trap")
         backtrace, stderr = caught.value.__notes__
         assert "wasm backtrace" in backtrace
-        assert stderr.startswith("standard error of the component:\n    a line on stderr\n")
+        assert stderr.startswith(f"standard error of instance {app.started} of {build(name)}:\n    ")
+        # With WASI 0.2 each request has its own instance, and the note is about the failed instance alone.
+        assert ("a line on stderr" in stderr) is (app.started == 1)
+        assert "a line on stderr" in app.stderr
         assert "RuntimeError: an exception that nothing in the guest catches" in stderr
         assert "RuntimeError: an exception that nothing in the guest catches" in app.stderr
 
@@ -86,7 +89,7 @@ async def test_only_the_last_lines_are_shown() -> None:
             await app.get("/1")
     (stderr,) = caught.value.__notes__
     heading, *lines = stderr.splitlines()
-    assert heading == "standard error of the component (the last 40 of 100 lines):"
+    assert heading == "standard error of instance 1 of the component (the last 40 of 100 lines):"
     assert lines == [f"    line {n}" for n in range(60, 100)]
 
 

@@ -49,18 +49,18 @@ async def test_a_guest_that_listens(
 async def test_backpressure(name: str, network: Network, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """A guest that may not send reads no more either; nothing is lost of what it took."""
     nursery.start_soon(listen, name, network)
-    stream = await network.connect("127.0.0.1", 80)
-    sent = 0
-    with trio.move_on_after(3600):
-        while True:
-            await stream.send_all(b"x" * 1024)
-            sent += 1024
-    # Both directions are full: what each holds, and the guest's own piece.
-    assert 2 * (64 << 10) <= sent <= 6 * (64 << 10)
-    received = 0
-    while received < sent:
-        received += len(await stream.receive_some())
-    assert received in range(sent, sent + 1024)
+    async with await network.connect("127.0.0.1", 80) as stream:
+        sent = 0
+        with trio.move_on_after(3600):
+            while True:
+                await stream.send_all(b"x" * 1024)
+                sent += 1024
+        # Both directions are full: what each holds, and the guest's own piece.
+        assert 2 * (64 << 10) <= sent <= 6 * (64 << 10)
+        received = 0
+        while received < sent:
+            received += len(await stream.receive_some())
+        assert received in range(sent, sent + 1024)
     nursery.cancel_scope.cancel()
 
 

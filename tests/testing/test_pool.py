@@ -7,7 +7,9 @@ import trio
 from trio.testing import MockClock
 
 from tests.guests import wat
-from wasi_trio.testing import ExchangeFailed, Retirement, component
+from wasi_trio.testing import ExchangeFailed, GuestFailed, Retirement, component
+from wasi_trio.testing._running import CAPTURED
+from wasi_trio.wasi._context import WasiContext
 
 
 async def test_instances_of_wasi_0_2() -> None:
@@ -144,3 +146,55 @@ async def test_a_listener_of_one_s_own_is_told_too() -> None:
         await app.settled()
     assert told == ["the component", ("started", 1), ("began", 1), "idle", ("ended", 1, Retirement.REUSE_COUNT)]
     assert app.started == 1
+
+
+class Printing:
+    """A host function that prints its argument, and fails at 9."""
+
+    def __init__(self, context: WasiContext) -> None:
+        self._context = context
+
+    def work(self, which: int) -> None:
+        self._context.stdout.put(b"worked on %d\n" % which)
+        self._context.stderr.put(b"trouble with %d\n" % which)
+        if which == 9:
+            raise ValueError(which)
+
+    async def later(self, which: int) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("name", ["host_call", "p3_host_call"])
+async def test_what_each_instance_wrote(name: str) -> None:
+    imports = {"acme:host/work": Printing}
+    async with component(wat.source(name), imports=imports, max_instance_reuse_count=1) as app:
+        for number in (1, 2):
+            await app.get(f"/{number}")
+        with pytest.raises(GuestFailed) as caught:
+            await app.get("/9")
+        await app.settled()
+    assert [instance.stdout for instance in app.instances] == [f"worked on {n}\n" for n in (1, 2, 9)]
+    assert [instance.stderr_bytes for instance in app.instances] == [b"trouble with %d\n" % n for n in (1, 2, 9)]
+    assert app.stdout == "worked on 1\nworked on 2\nworked on 9\n"
+    assert [instance.failed for instance in app.instances] == [False, False, True]
+    (note,) = caught.value.__notes__
+    assert note == "standard error of instance 3 of the component:\n    trouble with 9"
+    titles = [title for title, _ in app.report()]
+    assert titles[0] == "wasi_trio: the component: instances"
+    assert titles[1] == "wasi_trio: instance 3 of the component: stdout", "the failed instance comes first"
+    assert titles[3] == "wasi_trio: instance 1 of the component: stdout"
+
+
+async def test_what_they_wrote_is_bounded_together() -> None:
+    class Pouring(Printing):
+        def work(self, which: int) -> None:
+            for _ in range(which):
+                self._context.stdout.permit()
+                self._context.stdout.put(bytes(1 << 20))
+
+    async with component(wat.source("host_call"), imports={"acme:host/work": Pouring}) as app:
+        await app.get("/10")
+        with pytest.raises(GuestFailed):
+            await app.get("/10")
+        assert len(app.stdout_bytes) == CAPTURED
+        assert [len(instance.stdout_bytes) for instance in app.instances] == [10 << 20, 6 << 20]

@@ -1,4 +1,4 @@
-"""The option --wasi-trio-record, in a test suite of its own."""
+"""The option --wasi-trio-record, in a test suite of a user."""
 
 from __future__ import annotations
 

@@ -7,18 +7,22 @@ import gzip
 import html
 import json
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.guests import wat
 from tests.testing.upstream import Asked, Said, upstream
 from wasi_trio.testing import ExchangeFailed, UnrecordedRequest, cassette, component
+from wasi_trio.testing._interactions import Content, RecordedRequest
 from wasi_trio.testing._record_mode import running_test
-from wasi_trio.testing._redaction import HEADERS, PARAMETERS
+from wasi_trio.testing._redaction import HEADERS, PARAMETERS, Redaction
 
 FORWARD = wat.source("p3_forward")
 #: with characters that every encoding spells in another way
@@ -44,17 +48,21 @@ def in_the_file(path: Path) -> bytes:
 
 def encodings(secret: str) -> list[bytes]:
     """A secret as a message may have it."""
-    data = secret.encode()
+    data, wide = secret.encode(), secret.encode("utf-16-be")
     return [
         data,
-        secret.encode("latin-1"),
+        *([secret.encode("latin-1")] if max(secret) <= "\xff" else []),
         quote(secret).encode(),
-        quote(secret, safe="").lower().encode(),
+        re.sub("%..", lambda match: match[0].lower(), quote(secret, safe="")).encode(),
         quote_plus(secret).encode(),
         json.dumps(secret).encode(),
         json.dumps(secret, ensure_ascii=False).encode(),
         json.dumps(secret).replace("/", "\\/").encode(),
         html.escape(secret).encode(),
+        json.dumps(json.dumps({secret: "x"})).encode(),
+        "".join(f"&#{ord(c)};" for c in secret).encode(),
+        "".join(f"\\u{unit:04X}" for unit in struct.unpack(f">{len(wide) // 2}H", wide)).encode(),
+        "".join(f"%{byte:02x}" for byte in data).encode(),
         data.hex().encode(),
         data.hex().upper().encode(),
         *(base64.b64encode(b"xyz"[:before] + data + b"y") for before in range(3)),
@@ -238,7 +246,7 @@ async def test_a_refusal_shows_no_secrets(tmp_path: Path) -> None:
 
 
 async def test_a_file_from_before_a_rule(tmp_path: Path) -> None:
-    """Whatever is written is written by the rules that hold then, the interactions that were there included."""
+    """All that is written follows the present rules, older interactions included."""
 
     async def answer(asked: Asked) -> Said:
         return Said(content=b"the number is 555-1234")
@@ -253,6 +261,31 @@ async def test_a_file_from_before_a_rule(tmp_path: Path) -> None:
             await app.get(f"{server.url}/b")
     assert b"555-1234" not in path.read_bytes()
     assert path.read_text().count("the number is REDACTED") == 2
+
+
+async def test_one_rule_needs_no_list(tmp_path: Path) -> None:
+    async def answer(asked: Asked) -> Said:
+        return Said(content=b"abc 555 xyz value", headers=[("x-one", "first"), ("date", "1"), ("age", "2")])
+
+    path = tmp_path / "upstream.json"
+    tape = cassette(path, redact_headers="x-one", redact_body=r"\d{3}", redact_values="value", varying="age")
+    async with upstream(answer) as server, component(FORWARD, outgoing=tape) as app:
+        await app.get(server.url)
+    text = path.read_text()
+    assert '"abc REDACTED xyz REDACTED"' in text
+    assert '"x-one: REDACTED"' in text
+    assert '"date: 1"' in text
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=12, max_size=30), st.binary(max_size=3))
+def test_any_secret_in_any_encoding(secret: str, before: bytes) -> None:
+    """Nothing longer than four characters of it is left, wherever it stands."""
+    redaction = Redaction(values=[secret])
+    for form in encodings(secret):
+        request = RecordedRequest("GET", "http://x/", [], Content(before + b"; " + form + b" ;"))
+        swept = redaction.sweep_request(request).content.data
+        assert form[4:-4] not in swept.replace(b"REDACTED", b"")
 
 
 def test_names_do_not_depend_on_case() -> None:

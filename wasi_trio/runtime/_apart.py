@@ -1,7 +1,7 @@
 """Compiles components in a separate process, to protect this one.
 
 A component of one kilobyte can occupy wasmtime's validator for seconds and make it allocate gigabytes. A fault in the
-compiler would end its process. So each component gets a process of its own (``_compiler_process.py``) with limits of
+compiler would end its process. So each component gets a process (``_compiler_process.py``) with limits of
 time and memory. That process performs all steps of loading. This process repeats only steps that succeeded there, and
 never runs wasmtime's validator and compiler on the component's bytes.
 """
@@ -35,6 +35,7 @@ from wasi_trio.runtime._compiler_process import (
     DONE,
     FAULT,
     HEADER,
+    LINKING,
     MEMORY,
     MODULE,
     PROGRESS,
@@ -63,13 +64,17 @@ _FAULTS: dict[str, type[ComponentError]] = {"MalformedComponent": MalformedCompo
 
 def compile_apart(
     compiler: Compiler, data: bytes, limits: CompileLimits, progress: Progress | None = None
-) -> Mapping[bytes, bytes]:
-    """Compile a component in a separate process. Return its serialized modules by the digest of their code.
+) -> tuple[Mapping[bytes, bytes], Mapping[str, Any] | None]:
+    """Compile a component in a separate process.
+
+    Return its serialized modules by the digest of their code, and its ``_linking`` description with these modules in
+    order. The description is None if the component's types are nested too deeply.
 
     Raises the errors of ``compile_component``. Raises CompilationFailed if the process exceeds its limits or crashes.
     In a trio worker thread, cancellation of the waiting task ends the process.
     """
-    return _Job(COMPILE, data, limits, compiler, progress).run()
+    job = _Job(COMPILE, data, limits, compiler, progress)
+    return job.run(), job.linking
 
 
 def validate_apart(compiler: Compiler, data: bytes, limits: CompileLimits) -> None:
@@ -111,6 +116,7 @@ class _Job:
                 "reservation": compiler.reservation,
             }
         self.modules: dict[bytes, bytes] = {}
+        self.linking: Mapping[str, Any] | None = None
         self.remaining = limits.memory or _MAX_RESULT
         #: The received bytes that do not form a complete frame yet.
         self.received = bytearray()
@@ -190,6 +196,8 @@ class _Job:
             case _ if letter == MODULE:
                 self.remaining -= len(content)
                 self.modules[content[:DIGEST]] = content[DIGEST:]
+            case _ if letter == LINKING:
+                self.linking = json.loads(content)
             case _ if letter == DONE:
                 self.done = True
             case _ if letter == FAULT:

@@ -21,13 +21,15 @@ from typing import Any, NoReturn
 import wasmtime.component  # noqa: F401
 
 from wasi_trio.component._errors import ComponentError, LinkError
-from wasi_trio.runtime._compiler import Compiler, assemble, compile_component, digest, validate_component
+from wasi_trio.runtime._compiler import Compiler, assemble
+from wasi_trio.runtime._compiling import compile_component, digest, validate_component
+from wasi_trio.runtime._linking import describe
 
 #: The jobs.
 COMPILE, VALIDATE, ASSEMBLE = "compile", "validate", "assemble"
 #: The letters of frames: progress, a compiled module or assembled text, success, a fault of the component, too little
 #: memory, and a fault of wasi_trio.
-PROGRESS, MODULE, DONE, FAULT, MEMORY, BROKEN = b"p", b"m", b"d", b"f", b"o", b"b"
+PROGRESS, MODULE, LINKING, DONE, FAULT, MEMORY, BROKEN = b"p", b"m", b"l", b"d", b"f", b"o", b"b"
 HEADER = struct.Struct(">cQ")
 #: Size in bytes of the digest before a module.
 DIGEST = 32
@@ -75,8 +77,11 @@ def _work(orders: dict[str, Any], data: bytes, send: Any) -> None:
     def progress(done: int, total: int) -> None:
         send(PROGRESS, json.dumps([done, total]).encode())
 
-    for name, module in compile_component(compiler, data, progress).modules.items():
+    compiled = compile_component(compiler, data, progress)
+    for name, module in compiled.modules.items():
         send(MODULE, name, module.serialize())
+    with contextlib.suppress(RecursionError):  # the other process then repeats all steps but compiling
+        send(LINKING, json.dumps(describe(compiled, compiled.modules.values())).encode())
 
 
 def _end_with_parent() -> NoReturn:

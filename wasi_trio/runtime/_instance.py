@@ -11,8 +11,8 @@ import trio
 from wasi_trio.component._account import Account
 from wasi_trio.component._errors import HostError, LinkError, Trap
 from wasi_trio.component._imports import Provider
-from wasi_trio.component._relink import CANON
 from wasi_trio.component._values import GuestResource
+from wasi_trio.component._wiring import CANON
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._calls import Export, call_export
@@ -21,7 +21,9 @@ from wasi_trio.runtime._core_linking import CoreStep
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.runtime._fiber import Meter, instantiate
 from wasi_trio.runtime._keyboard import uninterrupted
+from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._pump import Pump
+from wasi_trio.runtime._register import REGISTER
 from wasi_trio.runtime._store import LARGE, Store
 
 _DEFAULT_LIMITS = Limits()
@@ -50,6 +52,7 @@ class Instance:
         "meter",
         "profile",
         "pump",
+        "register",
         "stores",
     )
 
@@ -64,13 +67,17 @@ class Instance:
         self.stores: list[Store | None] = [None] * linked.plan.parts
         self.pump: Pump | None = None
         self.closed = False
-        #: Tells whether the instance's work has missed its deadline, which allows interrupting a call that blocks.
+        #: Returns whether the instance's work has missed its deadline, which allows interrupting a call that blocks.
         self.expired: Callable[[], bool] | None = None
         #: Counts the processor time of its calls.
         self.meter: Meter | None = None
         profiler = linked.engine.profiler
         #: The profile of the instance, if guests are profiled.
         self.profile = None if profiler is None else profiler.begin(linked)
+        #: The register that learns of its end.
+        self.register = REGISTER.get()
+        if self.register is not None:
+            self.register.opened(self, f"an instance of {linked.name or 'a component'}")
         self.hosts: dict[Provider, Any] = {}
         self.bound: dict[Any, Any] = {}
 
@@ -150,7 +157,7 @@ class Instance:
         if pump is None or pump.failure is not None or self.dead is not None:
             raise Trap(f"cannot enter component instance: {self.dead}")
         done = trio.Event()
-        call = pump.call(function, arguments, done.set)
+        call = pump.call(function, arguments, done.set, ORIGIN.get())
         try:
             await done.wait()
         except trio.Cancelled:
@@ -192,7 +199,7 @@ class Instance:
 
     @uninterrupted
     async def aclose(self) -> None:
-        """Do the same as ``close``, with checkpoints if there is much to do. Cannot be cancelled."""
+        """Do the same as ``close``, with checkpoints during long work. Cannot be cancelled."""
         for free in self._dismantle():
             with trio.CancelScope(shield=True):
                 if free is None:
@@ -202,6 +209,8 @@ class Instance:
 
     def _dismantle(self) -> Iterator[Callable[[], None] | None]:
         """Take the steps of ``close``. Yield functions that any thread may run, and None for a checkpoint."""
+        if self.register is not None and not self.closed:
+            self.register.ending(self)
         self.retire(CLOSED)
         stores = [store for store in self.stores if store is not None]
         if self.pump is not None:
@@ -225,6 +234,8 @@ class Instance:
         self.account.close()
         # Breaking the references between the remaining objects frees them now instead of in a garbage collection.
         self.closed = True
+        if self.register is not None:
+            self.register.closed(self)
         self.stores = [None] * len(self.stores)
         self.pump = self.expired = None
         self.hosts.clear()

@@ -29,9 +29,9 @@ from pathlib import Path
 import wasmtime
 
 from wasi_trio import component
-from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
-from wasi_trio.runtime._compiler import Compiled, CompiledStep, Compiler
+from wasi_trio.runtime._compiler import Compiled, Compiler
+from wasi_trio.runtime._linking import describe, restore
 
 #: Maximum size in bytes of all entries. The least recently used ones are removed.
 LIMIT = 2 << 30
@@ -49,7 +49,7 @@ class KeptCode:
         self._suffix = f"-{_code_version()}-{compiler.reservation:x}{'-details' if _has_backtrace_details() else ''}"
 
     def load(self, name: str) -> Compiled | None:
-        """Load a component by its name. Return None if there is no valid entry."""
+        """Load a component by its name. Return None without a valid entry."""
         folder = self._folder(name)
         if folder is None:
             return None
@@ -59,13 +59,8 @@ class KeptCode:
                 if zlib.crc32(text) != _CHECKSUM.unpack_from(content)[0]:
                     raise ValueError("its checksum does not match")
             linking = json.loads(text)
-            plan, wiring = unpack(linking["plan"])
             modules = [self._module(folder / str(number), checksum) for number, checksum in enumerate(linking["code"])]
-            steps = [
-                CompiledStep(modules[number], wired, size)
-                for wired, (number, size) in zip(wiring, linking["steps"], strict=True)
-            ]
-            compiled = Compiled(plan, steps, size=int(linking["size"]))
+            compiled = restore(linking, modules)
             os.utime(folder)
         except (OSError, ValueError, KeyError, TypeError, IndexError, struct.error, wasmtime.WasmtimeError):
             return None
@@ -88,9 +83,8 @@ class KeptCode:
         if folder is None:
             return
         modules = list({id(step.module): step.module for step in compiled.steps}.values())
-        numbers = {id(module): number for number, module in enumerate(modules)}
-        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deeply to be packed
-            packed = pack(compiled.plan, [step.wiring for step in compiled.steps])
+        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deeply
+            description = describe(compiled, modules)
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
             try:
@@ -100,13 +94,7 @@ class KeptCode:
                     code = module.serialize() if known is None else known
                     _write(made / str(number), code)
                     checksums.append(zlib.crc32(code))
-                linking = {
-                    "plan": packed,
-                    "code": checksums,
-                    "steps": [(numbers[id(step.module)], step.size) for step in compiled.steps],
-                    "size": compiled.size,
-                }
-                text = json.dumps(linking, separators=(",", ":")).encode()
+                text = json.dumps(description | {"code": checksums}, separators=(",", ":")).encode()
                 _write(made / _LINKING, _CHECKSUM.pack(zlib.crc32(text)) + text)
                 shutil.rmtree(folder, ignore_errors=True)
                 made.rename(folder)

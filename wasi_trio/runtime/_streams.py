@@ -26,6 +26,7 @@ from wasi_trio.component.concurrency._host_ends import (
     HostWriter,
 )
 from wasi_trio.component.concurrency._streams import SharedStream
+from wasi_trio.runtime._register import REGISTER
 
 T = TypeVar("T")
 E = TypeVar("E", bound=HostEnd[Any])
@@ -68,18 +69,31 @@ class _Operation:
 class _Half(Generic[E]):
     """One half of a stream or future. Closing it notifies the other half."""
 
-    __slots__ = ("_closed", "_end")
+    __slots__ = ("_closed", "_end", "_register")
 
     def __init__(self, end: E) -> None:
         self._end = end
         self._closed = False
+        self._register = REGISTER.get()
+        if self._register is not None:
+            self._register.opened(self, f"a {type(self).__name__}")
+
+    @property
+    def peer_dropped(self) -> bool:
+        """Whether the other half is closed."""
+        return self._end.peer_dropped
 
     def close(self) -> None:
         """Close this half. May be called again. A task that waits in it gets trio.ClosedResourceError."""
         if not self._closed:
-            self._closed = True
+            self._set_closed()
             self._end.cancel()
             self._end.drop()
+
+    def _set_closed(self) -> None:
+        self._closed = True
+        if self._register is not None:
+            self._register.closed(self)
 
     async def aclose(self) -> None:
         """Close this half as ``close`` does, with a checkpoint."""
@@ -147,7 +161,7 @@ class StreamReader(_Half[HostReader], Generic[T]):
 
     def into_shared(self) -> SharedStream:
         """Return the stream itself, to pass it on. This reader is closed, but the stream is not."""
-        self._closed = True
+        self._set_closed()
         return self._end.into_shared()
 
 
@@ -216,7 +230,7 @@ class FutureReader(_Half[HostFutureReader], Generic[T]):
 
     def into_shared(self) -> SharedFuture:
         """Return the future itself, to pass it on. This reader is closed, but the future is not."""
-        self._closed = True
+        self._set_closed()
         return self._end.into_shared()
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from wasi_trio.serve.pool._outcomes import Retirement
     from wasi_trio.testing._app import App, RequestParts, Response, component
+    from wasi_trio.testing._builds import components
     from wasi_trio.testing._cassette import Cassette, UnrecordedRequest, cassette
     from wasi_trio.testing._commands import CommandResult, run
     from wasi_trio.testing._exports import Exports, exports
@@ -84,6 +85,7 @@ __all__ = [
     "UnrecordedRequest",
     "cassette",
     "component",
+    "components",
     "exports",
     "routes",
     "run",
@@ -130,6 +132,7 @@ __getattr__, __dir__ = lazily(
         "UnrecordedRequest": "wasi_trio.testing._cassette",
         "cassette": "wasi_trio.testing._cassette",
         "component": "wasi_trio.testing._app",
+        "components": "wasi_trio.testing._builds",
         "exports": "wasi_trio.testing._exports",
         "routes": "wasi_trio.testing._routes",
         "run": "wasi_trio.testing._commands",

@@ -102,7 +102,11 @@ class App(Running):
 
     def _explained(self, error: ExchangeFailed, exchange: Exchange) -> ExchangeFailed:
         """The error, with notes on it."""
-        explain(error, exchange.cause, self.stderr)
+        instance = self._pools.find(exchange.component, exchange.instance)
+        if instance is None:
+            explain(error, exchange.cause, self.stderr)
+        else:
+            explain(error, exchange.cause, instance.stderr, instance.name)
         if isinstance(error, CpuTimeExceeded) and standstill.clock_may_stand_still():
             error.add_note(f"{standstill.EXPLANATION} max_cpu_time bounds what it may use meanwhile.")
         return error
@@ -159,15 +163,16 @@ class App(Running):
         finally:
             del self._requests[visit]
 
-    @staticmethod
-    def _leave(exchange: Exchange) -> None:
+    def _leave(self, exchange: Exchange) -> None:
         """The client wants no more; where it had all, that is no news to the guest."""
         response = exchange.response
         if response is None:
+            self._watched = None
             return
         had_all = response.body.ended
         response.body.close()
         if not had_all:
+            self._watched = None  # The guest may finish in its own time.
             exchange.cancel()
 
     async def get(self, url: str = "/", **parts: Unpack[RequestParts]) -> Response:

@@ -30,11 +30,11 @@ from wasi_trio.wasi.http import _messages as messages
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed, BodyEnd
 from wasi_trio.wasi.http._client import Client, RequestOptions, Send
 from wasi_trio.wasi.http._errors import HttpError
-from wasi_trio.wasi.http._lengths import may_have_content
+from wasi_trio.wasi.http._lengths import may_have_content, response_headers
 
-#: bytes of a request's content that are sent as a whole where they are there
+#: bytes of a request's content that are sent at once if they have all come
 _SMALL = 8 << 10
-_REDO = "record anew with --wasi-trio-record all"
+_REDO = "record again with --wasi-trio-record all"
 
 
 class UnrecordedRequest(UnexpectedRequest):
@@ -76,10 +76,10 @@ class _Take:
 
 
 class Cassette(Tape):
-    """Stands in for an upstream: ``outgoing=cassette("upstream.json")``. Of what there is to set see ``cassette``.
+    """A stand-in for an upstream: ``outgoing=cassette("upstream.json")``. ``cassette`` has its options.
 
-    It belongs to one test. Each recorded response answers one request; those to equal requests come in the order in
-    which they were recorded.
+    A cassette belongs to one test. Each recorded response answers one request. Responses to equal requests come in the
+    order of their recording.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class Cassette(Tape):
         self._opened = False
         self._path = self._file
         self._mode = RecordMode.ONCE
-        #: what the file had when it was opened, and whether it was there
+        #: the file's content when it was opened, None without a file, and the interactions in it
+        self._content: bytes | None = None
         self._old: list[Interaction] = []
-        self._existed = False
         self._keys: list[Key] = []
         self._used: list[bool] = []
         self._takes: list[_Take] = []
@@ -136,12 +136,12 @@ class Cassette(Tape):
         test = running_test.get()
         asked = None if test is None else test.session.mode
         mode = asked or self._given_mode or RecordMode.ONCE
-        self._existed = self._path.exists()
         if test is not None and self._path.resolve() in test.session.written and mode is not RecordMode.NONE:
             mode = RecordMode.NEW_EPISODES  # the same test run has recorded it, in another test or example
-        if self._existed:
+        self._content = file.read(self._path)
+        if self._content is not None:
             try:
-                self._old = file.load(self._path)
+                self._old = file.parse(self._content, self._path)
             except CassetteError:
                 if mode is not RecordMode.ALL:
                     raise
@@ -154,11 +154,11 @@ class Cassette(Tape):
     def _records(self) -> bool:
         """Whether a request that the file does not have is recorded."""
         if self._mode is RecordMode.ONCE:
-            return not self._existed
+            return self._content is None
         return self._mode is not RecordMode.NONE
 
     def save(self) -> None:
-        """Write what was recorded, if anything was; raises CassetteError. The harness does so when a block ends."""
+        """Write the recorded interactions, if any. The harness does so when a block ends well. Raises CassetteError."""
         if not self._takes:
             return
         new = [self._redaction.apply(self._taken(take)) for take in self._takes]
@@ -167,13 +167,13 @@ class Cassette(Tape):
         # When all rules have been applied: a secret of the last response may be in the first request.
         new, old, kept = (list(map(self._redaction.sweep, some)) for some in (new, old, kept))
         made = [*kept, *(new if self._mode is not RecordMode.ALL else self._in_order(new, old))]
-        if self._mode is RecordMode.ONCE and self._path.exists():
-            raise CassetteError(f"{self._path} was written by another test meanwhile: use a file for each test")
-        file.save(self._path, file.dump(made))
+        if file.read(self._path) != self._content:
+            raise CassetteError(f"another cassette wrote {self._path} at the same time: give each its own file")
+        self._content = file.save(self._path, file.dump(made))
         test = running_test.get()
         if test is not None:
             test.session.written.add(self._path.resolve())
-        self._old, self._existed, self._mode = made, True, RecordMode.NEW_EPISODES
+        self._old, self._mode = made, RecordMode.NEW_EPISODES
         self._keys = [self._matching.key(interaction.request) for interaction in made]
         self._used = [True] * len(made)
         self._takes = []
@@ -185,9 +185,9 @@ class Cassette(Tape):
             raise CassetteError(f"{self._named(take.request)} cannot be recorded: {error}") from None
 
     def _in_order(self, new: list[Interaction], old: list[Interaction]) -> list[Interaction]:
-        """New interactions, each in the place of the one of the same request in the old file, if there was one.
+        """Return new interactions in the order that their requests have in the old file; new requests come last.
 
-        The old one stays if the two differ in nothing but what varies anyway.
+        An old interaction stays if only varying fields differ.
         """
         waiting: dict[Key, list[Interaction]] = {}
         for interaction in new:
@@ -279,8 +279,8 @@ class Cassette(Tape):
                 f"give repeat=True to have the last response repeated, or {_REDO}",
             ]
             return "\n".join(lines)
-        if not self._existed:
-            lines.append("there is no such file: run the test once without --wasi-trio-record none to record it")
+        if self._content is None:
+            lines.append("the file does not exist: run the test once without --wasi-trio-record none to record it")
             return "\n".join(lines)
         nearest = self._matching.nearest(wanted, [old.request for old in self._old])
         if nearest is None:
@@ -297,13 +297,17 @@ class Cassette(Tape):
         if response is None:
             if found.failure is not None:
                 raise HttpError(found.failure.code.case, found.failure.code.value)
-            await trio.sleep_forever()  # the guest left before there was a response, and does so again
+            await trio.sleep_forever()  # the guest left before the response, and does so again
             raise AssertionError
         content = response.content.encoded()
         trailers = _bytes(response.trailers)
         whole = found.failure is None and not found.left
         headers = _bytes(response.headers)
-        if whole and may_have_content(request.method, response.status):
+        if not may_have_content(request.method, response.status):
+            # It may answer a request with another method than the recorded one.
+            headers = response_headers(request.method, response.status, headers)
+            return messages.Response(response.status, headers, Body.empty())
+        if whole:
             # The same content may be encoded in another length, and so may a replacement of a secret.
             headers = [
                 (name, b"%d" % len(content) if name.lower() == "content-length" else value) for name, value in headers
@@ -398,27 +402,27 @@ def cassette(
     repeat: bool = False,
     redact_headers: Names = (),
     redact_parameters: Names = (),
-    redact_body: Iterable[BodyRule] = (),
-    redact_values: Iterable[str | None] = (),
+    redact_body: BodyRule | Iterable[BodyRule] = (),
+    redact_values: str | Iterable[str | None] = (),
     varying: Iterable[str] = ("date",),
     upstream: Send | None = None,
 ) -> Cassette:
-    """Record the requests of guests in a file, and answer them from it: to be given as ``outgoing``.
+    """Record the requests of guests in a file, and answer them from it. Give the result as ``outgoing``.
 
-    ``mode`` is one of ``once`` (record if there is no file, the default), ``none``, ``all`` and ``new_episodes``;
-    pytest's option ``--wasi-trio-record`` goes before it. ``match`` are the parts in which a request must equal a
-    recorded one: ``method``, ``url`` or of that ``scheme``, ``authority``, ``path`` and ``query``, ``body``, and
-    ``header:NAME``. With ``repeat`` the last response to equal requests answers all further ones.
+    ``mode`` is ``once`` (the default: record if the file does not exist), ``none``, ``all`` or ``new_episodes``.
+    pytest's option ``--wasi-trio-record`` overrides it. ``match`` names the parts in which a request must equal a
+    recorded one: ``method``, ``url`` or its parts ``scheme``, ``authority``, ``path`` and ``query``, ``body``, and
+    ``header:NAME``. With ``repeat``, the last response to equal requests answers all further ones.
 
-    ``redact_headers`` are further fields, and ``redact_parameters`` further parameters of queries and forms and members
-    of JSON, whose values are replaced in the file; a mapping has the replacements. ``redact_body`` are regular
-    expressions for secrets in content, whose groups are the secrets if there are any, or functions from bytes to bytes.
-    ``redact_values`` are secrets themselves. A value that a rule replaces is replaced wherever else it stands.
+    ``redact_headers`` adds fields whose values do not reach the file. ``redact_parameters`` adds parameters of queries
+    and forms, and members of JSON. A mapping has the replacements. ``redact_body`` has regular expressions for secrets
+    in content, whose groups are the secrets if they have any, or functions from bytes to bytes. ``redact_values`` are
+    the secrets themselves. A value that one rule replaces is replaced in the whole file.
 
-    ``varying`` are fields whose new values alone do not change a recorded interaction. ``upstream`` sends requests
-    while recording: by default the network, as ``Client().send`` of ``wasi_trio.wasi.http``.
+    ``varying`` names fields whose new values alone do not change a recorded interaction. ``upstream`` sends requests
+    while recording. The default is the network: ``Client().send`` of ``wasi_trio.wasi.http``.
 
-    Raises ValueError for a mode or a part that there is not, and re.error.
+    Raises ValueError for an unknown mode or part, and re.error.
     """
     if mode is not None and mode not in list(RecordMode):
         raise ValueError(f"mode={mode!r} is not one of {', '.join(RecordMode)}")
@@ -428,7 +432,7 @@ def cassette(
         Matching(match),
         repeat,
         Redaction(redact_headers, redact_parameters, redact_body, redact_values),
-        frozenset(name.lower() for name in varying),
+        frozenset(name.lower() for name in ([varying] if isinstance(varying, str) else varying)),
         upstream or Client().send,
     )
 

@@ -48,13 +48,11 @@ def dump(interactions: Iterable[Interaction]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def save(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, unless it has this text; raises CassetteError."""
+def save(path: Path, text: str) -> bytes:
+    """Write a file, whole or not at all, and return its content; raises CassetteError."""
     data = text.encode()
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        if path.exists() and path.read_bytes() == data:
-            return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             scratch.write_bytes(data)
@@ -63,6 +61,7 @@ def save(path: Path, text: str) -> None:
             scratch.unlink(missing_ok=True)
     except OSError as error:
         raise CassetteError(f"cannot write {path}: {error.strerror}") from None
+    return data
 
 
 def _interaction(interaction: Interaction) -> dict[str, Any]:
@@ -134,12 +133,20 @@ def _as_json(text: str) -> dict[str, Any] | None:
 # ---- read ------------------------------------------------------------------------------------------------
 
 
-def load(path: Path) -> list[Interaction]:
-    """The interactions of a file; raises CassetteError, which says what is wrong with it."""
+def read(path: Path) -> bytes | None:
+    """The content of a file, None if it does not exist; raises CassetteError."""
     try:
-        text = path.read_text("utf-8")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise CassetteError(f"cannot read {path}: {error.strerror}") from None
+
+
+def parse(data: bytes, path: Path) -> list[Interaction]:
+    """The interactions of a file's content; raises CassetteError, which names the place of the fault."""
+    try:
+        text = data.decode()
     except UnicodeDecodeError:
         raise CassetteError(f"{path} is not UTF-8") from None
     try:

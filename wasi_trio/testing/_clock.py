@@ -25,7 +25,7 @@ _real_time: trio.lowlevel.RunVar[_RealTime | None] = trio.lowlevel.RunVar("wasi_
 
 @contextmanager
 def real_time() -> Iterator[None]:
-    """Have a MockClock go with real time while the block runs: it cannot know of what comes over a network."""
+    """Have a MockClock follow real time while the block runs, because it cannot know of a network."""
     testing = sys.modules.get("trio.testing")
     clock = trio.lowlevel.current_clock()
     if testing is None or not isinstance(clock, testing.MockClock):

@@ -12,10 +12,11 @@ from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._failures import explain
 from wasi_trio.testing._recording import record
-from wasi_trio.testing._running import Failable, Outputs
+from wasi_trio.testing._running import Failable, Outputs, written
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
 from wasi_trio.testing._sources import Source, read
 from wasi_trio.testing._tasks import ungrouped
+from wasi_trio.testing._usage import metered
 from wasi_trio.wasi import _command as command
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._loading import link_compiled, load_error
@@ -52,14 +53,13 @@ class _Command(Outputs):
     ) -> int | Trap:
         __tracebackhide__ = True
         block = Failable()
-        with block.block(), ungrouped():
-            return await command.run(linked, export, self._wasi(settings, options, block.fail), standstill.meter())
+        with block.block(), ungrouped(), metered(self._name, standstill.meter()) as meter:
+            return await command.run(linked, export, self._wasi(settings, options, block.fail), meter)
         raise AssertionError("a block that was cancelled raises its error")
 
     def report(self) -> list[tuple[str, str]]:
         """What to show of it when a test has failed: titles and texts."""
-        outputs = (("stdout", self.stdout), ("stderr", self.stderr))
-        return [(f"wasi_trio: {self._name}: {name}", text) for name, text in outputs if text]
+        return written(f"wasi_trio: {self._name}", self)
 
 
 async def run(

@@ -15,10 +15,11 @@ from wasi_trio.runtime._instance import Instance
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._recording import record
-from wasi_trio.testing._running import Failable, Outputs
+from wasi_trio.testing._running import Failable, Outputs, written
 from wasi_trio.testing._settings import GuestSettings, features_of, imports_of
 from wasi_trio.testing._sources import Source, read
 from wasi_trio.testing._tasks import open_nursery
+from wasi_trio.testing._usage import metered
 from wasi_trio.wasi._context import WasiContext, WasiOptions
 from wasi_trio.wasi._loading import link_compiled
 from wasi_trio.wasi._state import opened
@@ -45,15 +46,17 @@ class _Called(Outputs):
         __tracebackhide__ = True
         block = Failable()
         options = self._wasi(settings, settings.get("wasi", WasiOptions()), block.fail)
+        counted = metered(self._name, standstill.meter())
         async with opened(options.state) as state, open_nursery() as nursery:
             context = WasiContext(replace(options, state=state), nursery=nursery)
             instance: Instance | None = None
             try:
-                instance = await Instance.instantiate(linked, context, meter=standstill.meter())
-                if instance.pump is not None:
-                    nursery.start_soon(instance.pump.run)
-                with block.block():
-                    yield instance
+                with counted as meter:
+                    instance = await Instance.instantiate(linked, context, meter=meter)
+                    if instance.pump is not None:
+                        nursery.start_soon(instance.pump.run)
+                    with block.block():
+                        yield instance
                 self._save_tape()
             finally:
                 if instance is not None:
@@ -64,8 +67,7 @@ class _Called(Outputs):
 
     def report(self) -> list[tuple[str, str]]:
         """What to show of it when a test has failed: titles and texts."""
-        outputs = (("stdout", self.stdout), ("stderr", self.stderr))
-        return [(f"wasi_trio: {self._name}: {name}", text) for name, text in outputs if text]
+        return written(f"wasi_trio: {self._name}", self)
 
 
 class Exports:
@@ -150,7 +152,10 @@ async def exports(
     assert callable(client)
     ((name, data),) = read([source])
     base = settings.get("wasi", WasiOptions())
-    linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings, base))
+    if settings.keys().isdisjoint(("imports", "config", "keyvalue", "wasi")):
+        linked = cache.linked_with_wasi(data, name, features_of(settings))
+    else:
+        linked = link_compiled(cache.compiled(data, name, features_of(settings)), name, imports_of(settings, base))
     called = _Called(name)
     record(called)
     async with called.open(linked, settings) as instance:

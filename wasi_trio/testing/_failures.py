@@ -15,8 +15,8 @@ class ResponseCut(GuestFailed):
     """The guest began a response but did not complete it."""
 
 
-def explain(error: BaseException, cause: BaseException | None, stderr: str) -> None:
-    """Add the cause of the guest's failure and its component's standard error to an exception."""
+def explain(error: BaseException, cause: BaseException | None, stderr: str, writer: str = "the component") -> None:
+    """Add the cause of the guest's failure and the standard error of ``writer`` to an exception."""
     if isinstance(cause, Trap):
         _, _, backtrace = str(cause).partition("\n")
         if backtrace.strip():
@@ -26,7 +26,7 @@ def explain(error: BaseException, cause: BaseException | None, stderr: str) -> N
     if stderr.strip():
         lines = stderr.splitlines()
         kept = lines[-LINES:]
-        heading = "standard error of the component"
+        heading = f"standard error of {writer}"
         if len(kept) < len(lines):
             heading += f" (the last {LINES} of {len(lines)} lines)"
         error.add_note(f"{heading}:\n{textwrap.indent(chr(10).join(kept), '    ')}")

@@ -35,7 +35,7 @@ PAYLOADS: dict[str, type[Any]] = {
 
 
 class CassetteError(Exception):
-    """A cassette cannot be read, or what a guest exchanges cannot be recorded."""
+    """A cassette cannot be read, or an exchange of a guest cannot be recorded."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class RecordedResponse:
 
 @dataclass(frozen=True)
 class Interaction:
-    """A request, and its response as far as there was one.
+    """A request, and its response as far as it came.
 
     ``failure`` is the error that took the response's place, or cut it. ``left`` says that the guest did not wait for
     the response or its end.

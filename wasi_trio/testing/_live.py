@@ -25,6 +25,7 @@ class LiveServer(Running):
 
     def __init__(self, names: Sequence[str], address: str) -> None:
         super().__init__(names)
+        self._watched = None  # Clients leave at any time, and nobody tells the test.
         #: The base URL, ``http://127.0.0.1:PORT``.
         self.url = f"http://{address}"
         self.port = int(address.rpartition(":")[2])

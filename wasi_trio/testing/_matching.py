@@ -1,4 +1,4 @@
-"""Which recorded request is the same as one that a guest makes, and which is the nearest."""
+"""The recorded request that equals a guest's request, and the nearest one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHOWN = 300
 
 
 class Matching:
-    """Compares requests by some of their parts; raises ValueError for a part that there is not."""
+    """A comparison of requests by some of their parts; raises ValueError for an unknown part."""
 
     def __init__(self, parts: Iterable[str]) -> None:
         self.parts: list[str] = []
@@ -96,7 +96,7 @@ def _url_part(request: RecordedRequest, part: str) -> str:
     scheme, _, rest = request.url.partition("://")
     if part == "scheme":
         return scheme
-    # Not by urlsplit, which refuses what a guest may well ask for.
+    # Not by urlsplit, which refuses some URLs of guests.
     target, _, query = rest.partition("?")
     if part == "query":
         return query

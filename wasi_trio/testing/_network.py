@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import trio
 
+from wasi_trio.runtime._register import REGISTER
 from wasi_trio.wasi.sockets._addresses import Address
 from wasi_trio.wasi.sockets._context import NetworkOptions
 from wasi_trio.wasi.sockets._memory import PIPE, MemoryNetwork, MemoryTcp, MemoryUdp
@@ -60,10 +61,24 @@ class Network:
         return Datagrams(transport)
 
 
-class MemoryStream(trio.abc.HalfCloseableStream):
+class _Registered:
+    """A thing that a test must close. The leak check learns of it."""
+
+    def __init__(self, what: str) -> None:
+        self._register = REGISTER.get()
+        if self._register is not None:
+            self._register.opened(self, what)
+
+    def _set_closed(self) -> None:
+        if self._register is not None:
+            self._register.closed(self)
+
+
+class MemoryStream(_Registered, trio.abc.HalfCloseableStream):
     """The test's end of an in-memory connection, like trio.SocketStream. Each direction is for one task at a time."""
 
     def __init__(self, transport: MemoryTcp) -> None:
+        super().__init__("a MemoryStream")
         self._transport = transport
         self._sending = _Turn("another task is sending")
         self._receiving = _Turn("another task is receiving")
@@ -126,9 +141,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     def reset(self) -> None:
         """Break the connection, as a crashed host does. The guest gets connection-reset."""
         self._transport.reset()
+        self._set_closed()
 
     async def aclose(self) -> None:
         self._transport.close()
+        self._set_closed()
         await trio.lowlevel.checkpoint()
 
     def _check(self, ended: bool = False) -> None:
@@ -136,10 +153,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("this connection was closed")
 
 
-class Listener(trio.abc.Listener[MemoryStream]):
+class Listener(_Registered, trio.abc.Listener[MemoryStream]):
     """Accepts connections from guests, for example for trio.serve_listeners."""
 
     def __init__(self, transport: MemoryTcp) -> None:
+        super().__init__("a Listener")
         self._transport = transport
 
     async def accept(self) -> MemoryStream:
@@ -154,13 +172,15 @@ class Listener(trio.abc.Listener[MemoryStream]):
 
     async def aclose(self) -> None:
         self._transport.close()
+        self._set_closed()
         await trio.lowlevel.checkpoint()
 
 
-class Datagrams(trio.abc.AsyncResource):
+class Datagrams(_Registered, trio.abc.AsyncResource):
     """The test's UDP socket."""
 
     def __init__(self, transport: MemoryUdp) -> None:
+        super().__init__("a socket for datagrams")
         self._transport = transport
 
     async def send(self, data: bytes, host: str, port: int) -> None:
@@ -183,6 +203,7 @@ class Datagrams(trio.abc.AsyncResource):
 
     async def aclose(self) -> None:
         self._transport.close()
+        self._set_closed()
         await trio.lowlevel.checkpoint()
 
     def _check(self) -> None:

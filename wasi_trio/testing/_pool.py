@@ -8,6 +8,10 @@ import trio
 
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.wasi._stdio import CopyingSink, StdoutSink
+
+#: The reasons that make an instance a failed one.
+_FAILED = frozenset(Retirement) - {Retirement.SHUTDOWN, Retirement.REUSE_COUNT, Retirement.IDLE, Retirement.CANCELLED}
 
 
 class InstanceRecord:
@@ -22,10 +26,40 @@ class InstanceRecord:
         self.requests = 0
         #: why it ended; None while it has not
         self.retired: Retirement | None = None
+        self._stdout: CopyingSink | None = None
+        self._stderr: CopyingSink | None = None
+
+    @property
+    def stdout(self) -> str:
+        """Its standard output so far, as UTF-8. Invalid bytes are replaced."""
+        return self.stdout_bytes.decode(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """Its standard error so far, decoded likewise."""
+        return self.stderr_bytes.decode(errors="replace")
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        return b"" if self._stdout is None else self._stdout.getvalue()
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        return b"" if self._stderr is None else self._stderr.getvalue()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by a failure, for example a trap."""
+        return self.retired in _FAILED
 
     @property
     def alive(self) -> bool:
         return self.retired is None
+
+    @property
+    def name(self) -> str:
+        """Its name in reports."""
+        return f"instance {self.number} of {self.component}"
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -33,7 +67,7 @@ class InstanceRecord:
     def __str__(self) -> str:
         requests = "1 request" if self.requests == 1 else f"{self.requests} requests"
         state = "alive" if self.retired is None else self.retired.value
-        return f"instance {self.number} of {self.component}: {requests}, {state}"
+        return f"{self.name}: {requests}, {state}"
 
 
 class Pools:
@@ -55,6 +89,20 @@ class Pools:
     @property
     def live(self) -> int:
         return sum(instance.alive for instance in self.instances)
+
+    def lingering(self) -> list[str]:
+        """Return the names of the instances that still work after their responses."""
+        found = []
+        for handler in self.handlers:
+            for worker in handler.workers:
+                if worker.lingers:
+                    found.append(f"instance {worker.number} of {handler.component.name}")
+        return found
+
+    def find(self, component: str, number: int | None) -> InstanceRecord | None:
+        """Return the instance with that number of a component; None unless exactly one has it."""
+        found = [record for record in self.instances if (record.component, record.number) == (component, number)]
+        return found[0] if len(found) == 1 else None
 
     async def idle(self) -> None:
         """Return when no handler has a request, and no guest goes on with what it does after its responses."""
@@ -80,6 +128,11 @@ class _Pool:
     def instance_started(self, number: int) -> None:
         record = self._instances[number] = InstanceRecord(self._component, number)
         self._pools.instances.append(record)
+
+    def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
+        record = self._instances[instance]
+        record._stdout, record._stderr = CopyingSink(stdout), CopyingSink(stderr)
+        return record._stdout, record._stderr
 
     def began(self, instance: int) -> None:
         self._instances[instance].requests += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 class RecordMode(StrEnum):
     """When a cassette sends a request to the real upstream and records the response."""
 
-    #: if there is no file
+    #: if the file does not exist
     ONCE = "once"
     #: never
     NONE = "none"

@@ -18,6 +18,15 @@ class Recorded(Protocol):
         """What there is to say of it when the test has failed: titles and texts."""
 
 
+class Watch(Protocol):
+    """The leak check of a test."""
+
+    def worked_on(self, instance: str) -> None:
+        """Note that an instance still worked when its block ended."""
+
+
+#: The leak check of the current test; None without a check.
+leaks: ContextVar[Watch | None] = ContextVar("wasi_trio_leaks", default=None)
 #: where to put what is opened; None outside of a test that the plugin watches
 recorded: ContextVar[list[Recorded] | None] = ContextVar("wasi_trio_recorded", default=None)
 
@@ -29,7 +38,7 @@ def record(opened: Recorded) -> None:
         return
     hypothesis = sys.modules.get("hypothesis")
     if hypothesis is not None and hypothesis.currently_in_test_context() and not _has_begun().get():
-        # Each example has a loop of its own; what the last one opened, which hypothesis shows, is of interest.
+        # Each example has its own loop. Only the last example, which hypothesis shows, is of interest.
         records.clear()
         _has_begun().set(True)
     records.append(opened)

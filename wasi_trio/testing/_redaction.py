@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import quote_plus, unquote, unquote_plus
 
 from wasi_trio.testing._interactions import (
     Content,
@@ -39,6 +38,10 @@ BodyRule: TypeAlias = str | re.Pattern[str] | Callable[[bytes], bytes]
 LEAST = 6
 #: fields whose value is a URL
 _URLS = ("location", "content-location", "referer")
+#: characters that JSON escapes by a backslash and a letter
+_SHORT = {'"': b'"', "\\": b"\\", "/": b"/", "\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
+#: characters that HTML escapes by a name
+_NAMED = {"&": b"amp", "<": b"lt", ">": b"gt", '"': b"quot", "'": b"apos"}
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -53,17 +56,18 @@ class Redaction:
         self,
         headers: Names = (),
         parameters: Names = (),
-        body: Iterable[BodyRule] = (),
-        values: Iterable[str | None] = (),
+        body: BodyRule | Iterable[BodyRule] = (),
+        values: str | Iterable[str | None] = (),
     ) -> None:
         self._headers = _named(HEADERS, headers)
         self._parameters = _named(PARAMETERS, parameters)
-        self._body = [re.compile(rule) if isinstance(rule, str) else rule for rule in body]
+        rules: Iterable[BodyRule] = [body] if isinstance(body, (str, re.Pattern)) or callable(body) else body
+        self._body = [re.compile(rule) if isinstance(rule, str) else rule for rule in rules]
         names = "|".join(re.escape(name) for name in self._parameters)
         self._member = re.compile(rf'"({names})"\s*:\s*"((?:[^"\\]|\\.)*)', re.IGNORECASE | re.DOTALL)
         self._secrets: dict[bytes, None] = {}
         self._pattern: re.Pattern[bytes] | None = None
-        for value in values:
+        for value in [values] if isinstance(values, str) else values:
             if value:  # a variable of the environment that is not set is no secret
                 self._know(value, least=1)
 
@@ -221,7 +225,7 @@ class Redaction:
         return replace(content, data=self._without_beginning(data) if cut else data)
 
     def _without_beginning(self, data: bytes) -> bytes:
-        """Content without what may be the beginning of a secret, where it was cut."""
+        """Return content that was cut without the beginning of a secret at its end."""
         for secret in self._secrets:
             for size in range(len(secret) - 1, LEAST - 1, -1):
                 if data.endswith(secret[:size]):
@@ -235,14 +239,13 @@ class Redaction:
         if not self._secrets or not data:
             return data
         if self._pattern is None:
-            spelled: set[bytes] = {form for secret in self._secrets for form in _spellings(secret)}
-            longest_first = sorted(spelled, key=lambda form: len(form), reverse=True)
-            self._pattern = re.compile(b"|".join(longest_first))
+            self._pattern = _pattern_of(self._secrets)
         return self._pattern.sub(REDACTED.encode(), data)
 
 
 def _named(usual: Iterable[str], given: Names) -> dict[str, str]:
     names = dict.fromkeys(usual, REDACTED)
+    given = [given] if isinstance(given, str) else given
     pairs = given.items() if isinstance(given, Mapping) else dict.fromkeys(given, REDACTED).items()
     return names | {name.lower(): replacement for name, replacement in pairs}
 
@@ -270,24 +273,62 @@ def _secrets_of_field(name: str, value: str) -> Iterator[str]:
     yield from re.findall(r'"([^"]*)"', credentials)
 
 
+def _pattern_of(secrets: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Return an expression for every spelling of some secrets."""
+    spelled: set[bytes] = {form for secret in secrets for form in _spellings(secret)}
+    longest_first = sorted(spelled, key=lambda form: len(form), reverse=True)
+    # Few places begin with any of these bytes, so most are passed over at once.
+    first = b"".join(rb"\x%02x" % byte for byte in sorted({byte for secret in secrets for byte in _first(secret)}))
+    return re.compile(b"(?=[%b])(?:%b)" % (first, b"|".join(longest_first)))
+
+
+def _first(secret: bytes) -> Iterator[int]:
+    """Yield the bytes that a spelling of a secret may begin with."""
+    character = secret.decode("utf-8", "surrogatepass")[0]
+    yield from (*b"%\\&+", secret[0])
+    yield from (secret.hex()[:1] + secret.hex()[:1].upper()).encode()
+    yield from character.encode("latin-1", "ignore")
+    for form in _base64(secret):
+        yield form[0]
+
+
 def _spellings(secret: bytes) -> Iterator[bytes]:
-    """Regular expressions for a secret as messages may spell it."""
-    yield re.escape(secret)
-    text = secret.decode("utf-8", "surrogatepass")
-    with suppress(UnicodeEncodeError):
-        yield re.escape(text.encode("latin-1"))
-    for other in (html.escape(text), _json_escaped(text), json.dumps(text, ensure_ascii=False)[1:-1]):
-        yield re.escape(other.encode("utf-8", "surrogatepass"))
-    yield re.escape(_json_escaped(text).replace("/", "\\/").encode())
-    for percent in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
-        yield b"(?i:%b)" % re.escape(percent.encode())
-    yield b"(?i:%b)" % re.escape(secret.hex().encode())
+    """Yield regular expressions for a secret as messages may spell it."""
+    # Encoders differ in which characters they escape, so each character may be escaped or not.
+    yield b"".join(map(_character, secret.decode("utf-8", "surrogatepass")))
+    yield b"(?i:%b)" % secret.hex().encode()
+    yield from map(re.escape, _base64(secret))
+
+
+def _base64(secret: bytes) -> Iterator[bytes]:
+    """Yield a secret in base64 at each offset, without the ends, which depend on its neighbours."""
     for offset in range(3):
-        # The characters at both ends depend on what stands beside the secret.
         start, end = (offset * 8 + 5) // 6, (offset + len(secret)) * 8 // 6
         if end - start >= LEAST:
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
-                yield re.escape(encode(bytes(offset) + secret + bytes(2))[start:end])
+                yield encode(bytes(offset) + secret + bytes(2))[start:end]
+
+
+def _character(character: str) -> bytes:
+    """Return a regular expression for one character: plain, or as URLs, JSON and HTML escape it."""
+    plain = character.encode("utf-8", "surrogatepass")
+    units = character.encode("utf-16-be", "surrogatepass")
+    spelled = [
+        re.escape(plain),
+        b"".join(b"%%%02x" % byte for byte in plain),
+        # JSON may stand in a text of JSON, whose backslashes are escaped again.
+        b"".join(rb"\\+u%b" % units[at : at + 2].hex().encode() for at in range(0, len(units), 2)),
+        rb"&\#(?:0*%d|x0*%x);" % (ord(character), ord(character)),
+    ]
+    with suppress(UnicodeEncodeError):
+        spelled.append(re.escape(character.encode("latin-1")))
+    if character in _SHORT:
+        spelled.append(rb"\\+%b" % re.escape(_SHORT[character]))
+    if character in _NAMED:
+        spelled.append(b"&%b;" % _NAMED[character])
+    if character == " ":
+        spelled.append(rb"\+")
+    return b"(?:%b)" % b"|".join(b"(?i:%b)" % form if form[:1] in (b"%", b"\\", b"&") else form for form in spelled)
 
 
 def _json_escaped(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
+from time import perf_counter
 from typing import TypeVar
 
 import trio
@@ -20,9 +22,10 @@ from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._outgoing import Outgoing, Tape
 from wasi_trio.testing._pool import InstanceRecord, Pools
-from wasi_trio.testing._recording import record
+from wasi_trio.testing._recording import Watch, leaks, record
 from wasi_trio.testing._settings import GuestSettings, Settings, features_of, handler_options, imports_of, wasi_options
 from wasi_trio.testing._sources import Source, read
+from wasi_trio.testing._usage import USAGE
 from wasi_trio.wasi._arguments import parse_profile
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi._loading import EngineOptions, compile_component
@@ -32,6 +35,8 @@ H = TypeVar("H", bound=Iterable[ProxyHandler])
 
 #: bytes of each of the outputs that are kept; then the guest finds it closed
 CAPTURED = 16 << 20
+#: Time for a guest to return after its response, in seconds.
+MOMENT = 0.5
 #: instances that are listed when a test has failed
 LISTED = 20
 
@@ -97,9 +102,15 @@ class Outputs:
         return wasi_options(settings, base, self._stdout, self._stderr, Outgoing(handler, fail))
 
     def _save_tape(self) -> None:
-        """Save what was recorded, if anything was: the block has ended well. Raises CassetteError."""
+        """Save the recorded requests, if any: the block has ended well. Raises CassetteError."""
         if self._tape is not None:
             self._tape.save()
+
+
+def written(title: str, by: Outputs | InstanceRecord) -> list[tuple[str, str]]:
+    """Return the titles and texts that show the output."""
+    outputs = (("stdout", by.stdout), ("stderr", by.stderr))
+    return [(f"{title}: {name}", text) for name, text in outputs if text]
 
 
 class Running(Outputs):
@@ -109,6 +120,9 @@ class Running(Outputs):
         super().__init__()
         self.names = list(names)
         self._pools = Pools()
+        #: The leak check; None after the test has abandoned a request.
+        self._watched = leaks.get()
+        self._usage = USAGE.get()
         self._block = Failable()
 
     @property
@@ -147,9 +161,15 @@ class Running(Outputs):
             if len(instances) > LISTED:
                 lines.append(f"and {len(instances) - LISTED} more\n")
             sections.append((f"{title}: instances", "".join(lines)))
-        for name, text in (("stdout", self.stdout), ("stderr", self.stderr)):
-            if text:
-                sections.append((f"{title}: {name}", text))
+        wrote = [instance for instance in instances if instance.stdout_bytes or instance.stderr_bytes]
+        if len(wrote) > 1:
+            wrote.sort(key=lambda instance: not instance.failed)
+            for instance in wrote[:LISTED]:
+                sections += written(f"wasi_trio: {instance.name}", instance)
+            if len(wrote) > LISTED:
+                sections.append((title, f"{len(wrote) - LISTED} more instances wrote something\n"))
+        else:
+            sections += written(title, self)
         return sections
 
     def _linked(self) -> list[LinkedComponent]:
@@ -165,6 +185,10 @@ class Running(Outputs):
         wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
         if options.max_cpu_time is None and "max_cpu_time" not in settings and standstill.clock_may_stand_still():
             options = replace(options, max_cpu_time=standstill.LIMIT)
+        if self._usage is not None and options.tracer is None:
+            # The handler counts processor time only with a bound.
+            limit = math.inf if options.max_cpu_time is None else options.max_cpu_time
+            options = replace(options, tracer=self._usage, max_cpu_time=limit)
         return replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
 
     @asynccontextmanager
@@ -173,6 +197,14 @@ class Running(Outputs):
         __tracebackhide__ = True
         async with self._run(chain.open(self._options(settings, handler_options(settings))), chain.engine) as handlers:
             yield handlers[0]
+
+    async def _note_lingering(self, watched: Watch) -> None:
+        """Note the guests that still work after their responses, except for the moment that a return takes."""
+        until = perf_counter() + MOMENT
+        while (instances := self._pools.lingering()) and perf_counter() < until:
+            await trio.lowlevel.checkpoint()
+        for instance in instances:
+            watched.worked_on(instance)
 
     @asynccontextmanager
     async def _run(self, running: AbstractAsyncContextManager[H], engine: Engine) -> AsyncIterator[H]:
@@ -191,9 +223,13 @@ class Running(Outputs):
                     with self._block.block():
                         yield handlers
                     self._save_tape()
+                    if self._watched is not None:
+                        await self._note_lingering(self._watched)
                 except BaseException as error:
                     raised = error
                 everything.cancel()
+        if self._usage is not None:
+            self._usage.instances.update(instance.component for instance in self._pools.instances)
         if engine.profiler is not None:  # one for this test alone
             engine.close()
         if raised is not None:

@@ -135,7 +135,7 @@ class _Rules:
 
 
 def _placeholder(match: re.Match[str]) -> str:
-    """What stands for a match: the name of the group that matched, if one did."""
+    """Return the replacement of a match: the name of its group, if it has one."""
     return f"<{match.lastgroup or 'varies'}>"
 
 

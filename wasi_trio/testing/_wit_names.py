@@ -1,4 +1,4 @@
-"""Types and functions of WIT by the names that a test calls them."""
+"""Types and functions of WIT by the names that a test has for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from wasi_trio.wasi.wit import FEATURES
 
 T = TypeVar("T")
 
-#: what names are looked up in: WIT (its text, a file or a folder of it), a component, one that runs in the harness, or
+#: where names come from: WIT (its text, a file or a folder of it), a component, one that runs in the harness, or
 #: bindings that ``wasi_trio bindgen`` has written (the package, its ``Client``, a module of an interface)
 WitSource: TypeAlias = "Source | Running | TypedInterface | InterfaceClient | type[Any] | ModuleType"
 
@@ -46,7 +46,7 @@ _LISTED = 10
 
 @dataclass(frozen=True)
 class Scope:
-    """An interface, and what it may be called: "" for what belongs to a world itself."""
+    """An interface and its possible names: "" for the functions and types of a world itself."""
 
     names: tuple[str, ...]
     interface: Interface
@@ -60,7 +60,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Names:
-    """Everything that has a name in some WIT. ``component`` is where that comes from, if it is still to be compiled."""
+    """Everything with a name in some WIT. ``component`` is its source, unless that runs already."""
 
     scopes: list[Scope]
     origin: str
@@ -90,7 +90,7 @@ class Names:
             raise ValueError(f"{self.origin} has no {what} {name}{said}")
         own = [place for place in places if not place[0].name]
         if own:
-            return own[0]  # what is the world's itself has no longer name
+            return own[0]  # the world's own has no longer name
         if len({id(found) for _, _, found in places}) > 1:
             listed = ", ".join(sorted({_full(scope, short) for scope, short, _ in places}))
             raise ValueError(f"{self.origin} has several {what}s {name}: {listed}")
@@ -161,7 +161,7 @@ def _of_wit(nodes: list[tree.PackageNode], wit: Wit) -> Iterator[Scope]:
 def _of_world(
     nodes: list[tree.PackageNode], world: tree.WorldNode, home: tree.PackageNode, own_only: bool
 ) -> Iterator[Scope]:
-    """The interfaces of a world; with ``own_only`` what is the world's itself, and interfaces without another name."""
+    """Yield the interfaces of a world; with ``own_only`` the world itself, and interfaces without another name."""
     members = list(elaborate(nodes, world, home).members())
     bare = Resolver(without_docs(members, {})).wit()
     seen = set()
@@ -184,7 +184,7 @@ def _names(name: str, version: str | None, short: str) -> tuple[str, ...]:
 def _of_component(named: Named) -> Iterator[Scope]:
     check_is_component(named.data, named.name)
     try:
-        # Written and read again, so that each name has passed the lexer, whoever made the component.
+        # Written and read again, so that each name has passed the lexer: the component may be hostile.
         nodes = parse_file(Text(named.name, write(describe(decode(named.data)).packages)))
     except ComponentError as error:
         raise load_error(named.name, error) from None

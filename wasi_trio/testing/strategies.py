@@ -1,4 +1,4 @@
-"""Strategies of hypothesis for values of WIT types: what a component may be given, and may return.
+"""Strategies of hypothesis for values of WIT types: arguments and results of components.
 
 ::
 
@@ -7,7 +7,7 @@
         async with exports("math.wasm") as app:
             assert await app.call("math.add", *numbers) == sum(numbers) % 2**32
 
-It needs hypothesis: ``pip install wasi-trio[testing]``.
+They require hypothesis: ``pip install wasi-trio[testing]``.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ _CHARACTERS = st.characters(exclude_categories=["Cs"])
 
 
 class NoStrategy(Exception):
-    """A type has no values that could be made up: a handle, a stream or a future is in it."""
+    """A strategy cannot make values of a type: a handle, a stream or a future is in it."""
 
 
 def from_wit(
     type: str, source: WitSource | None = None, *, nan: bool = True, features: Collection[str] = ()
 ) -> SearchStrategy[Any]:
-    """Values of a type: ``from_wit("acme:shop/catalog.product", "wit/")``, or ``from_wit("list<option<u8>>")``.
+    """Return values of a type: ``from_wit("acme:shop/catalog.product", "wit/")``, or ``from_wit("list<option<u8>>")``.
 
-    ``source`` has the types that have names. A name may be as short as it is the only one: ``catalog.product``, or
-    ``product``. With ``nan`` False there are no NaNs. ``features`` are those that a component needs.
+    ``source`` has the named types. A name may leave out its package or interface if it stays unique:
+    ``catalog.product``, or ``product``. With ``nan`` False no value is NaN. ``features`` are the component's.
 
-    Raises NoStrategy, ValueError for a name that the source does not have, LoadError, and WitError.
+    Raises NoStrategy, ValueError for an unknown name, LoadError, and WitError.
     """
     maker = _Maker(nan)
     if source is None:
@@ -83,13 +83,13 @@ def arguments(
     nan: bool = True,
     features: Collection[str] = (),
 ) -> SearchStrategy[tuple[Any, ...]]:
-    """The arguments of a function, as a tuple: ``arguments("math.wasm", "math.add")``.
+    """Return the arguments of a function as a tuple: ``arguments("math.wasm", "math.add")``.
 
-    ``source`` and the others are as with ``from_wit``. ``replace`` has strategies for some parameters, by their names:
-    for those that the function cannot be given any value for, and those that no strategy can be made for.
+    The other parameters are those of ``from_wit``. ``replace`` has strategies for parameters by their names: if the
+    function accepts only some values, or if a parameter is a handle.
 
-    A component is compiled when the first arguments are drawn, which hypothesis does not count for its deadline.
-    Raises NoStrategy, ValueError, LoadError and WitError.
+    hypothesis draws the first arguments after the component is compiled, outside of its deadline. Raises NoStrategy,
+    ValueError, LoadError and WitError.
     """
     names = names_of(source)
     full, found = names.function(function)
@@ -109,7 +109,7 @@ def arguments(
 def _after_compiling(
     strategy: SearchStrategy[Any], component: Named | None, features: Collection[str]
 ) -> SearchStrategy[Any]:
-    """A strategy that has a component compiled before it is used."""
+    """Return a strategy that has a component compiled before its first value."""
     if component is None:
         return strategy
 
@@ -121,7 +121,7 @@ def _after_compiling(
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two values are equal, NaN being equal to itself."""
+    """Return whether two values are equal. Unlike with ``==``, NaN equals NaN."""
     if isinstance(one, float) and isinstance(other, float):
         return one == other or (math.isnan(one) and math.isnan(other))
     if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
@@ -136,7 +136,7 @@ def same(one: object, other: object) -> bool:
 
 
 class _Maker:
-    """Makes strategies, one for each type however often it stands somewhere."""
+    """Makes strategies: one for each type, however often it occurs."""
 
     def __init__(self, nan: bool) -> None:
         self._nan = nan
@@ -164,7 +164,7 @@ class _Maker:
             case t.BOOL:
                 return st.booleans()
             case t.F32 | t.F64:
-                # Every NaN is the same to a component, so that only one of them is worth an example.
+                # The Component Model does not preserve the bits of a NaN: one of them is enough.
                 numbers = st.floats(allow_nan=False, width=32 if type_ == t.F32 else 64)
                 return numbers | st.just(math.nan) if self._nan else numbers
             case t.CHAR:
@@ -216,7 +216,7 @@ def _case(class_: type[Any], name: str) -> Callable[[Any], Any]:
 
 
 def _parts(type_: ValType, known: dict[int, int]) -> int:
-    """How many parts a type has when it is written out."""
+    """Return the number of parts of a type that is written out."""
     count = known.get(id(type_))
     if count is None:
         count = known[id(type_)] = 1 + sum(_parts(child, known) for child in t.children(type_))
@@ -225,4 +225,4 @@ def _parts(type_: ValType, known: dict[int, int]) -> int:
 
 def _described(type_: ValType) -> str:
     kinds: dict[type[Any], str] = {t.Own: "a handle", t.Borrow: "a handle", t.Stream: "a stream", t.Future: "a future"}
-    return f"{kinds.get(type(type_), 'a type of its own')} ({render(type_)})"
+    return f"{kinds.get(type(type_), 'another type')} ({render(type_)})"

@@ -42,7 +42,7 @@ class StdinSource(ABC):
 class StdoutSink(ABC):
     """The destination of a guest's standard output or standard error.
 
-    ``copies`` tells that ``put`` copies its argument, so that the argument may be any buffer.
+    ``copies`` means that ``put`` copies its argument, so that the argument may be any buffer.
     """
 
     __slots__ = ()
@@ -137,6 +137,39 @@ class CapturedOutput(StdoutSink):
 
     async def wait(self) -> None:
         await trio.lowlevel.checkpoint()
+
+
+class CopyingSink(StdoutSink):
+    """Writes to another sink, and keeps a copy of its own input. The other sink's limit bounds the copy."""
+
+    __slots__ = ("_kept", "_target", "is_terminal")
+
+    def __init__(self, target: StdoutSink) -> None:
+        self._target = target
+        self._kept: list[bytes] = []
+        self.is_terminal = target.is_terminal
+
+    def getvalue(self) -> bytes:
+        """All that was written so far."""
+        self._kept = [b"".join(self._kept)]
+        return self._kept[0]
+
+    def permit(self) -> int:
+        return self._target.permit()
+
+    def put(self, data: bytes) -> None:
+        copy = bytes(data)
+        self._target.put(copy)
+        self._kept.append(copy)
+
+    def flushed(self) -> bool:
+        return self._target.flushed()
+
+    async def wait(self) -> None:
+        await self._target.wait()
+
+    def finish(self) -> None:
+        self._target.finish()
 
 
 class LinePrefixSink(StdoutSink):

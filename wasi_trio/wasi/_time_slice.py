@@ -6,7 +6,7 @@ import time
 
 #: seconds. Other requests of the instance wait this long. A guest that runs for 10 ms counts as CPU-bound, and it may
 #: have filled one body before this slice and fill another after it.
-_LONGEST = 0.002
+_LENGTH = 0.002
 
 
 class TimeSlice:
@@ -18,11 +18,11 @@ class TimeSlice:
         #: None: the next operation begins a slice
         self._end: float | None = None
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         """Return whether the guest may continue. If not, it must wait once, and the next call begins a new slice."""
         now = time.perf_counter()
         if self._end is None:
-            self._end = now + _LONGEST
+            self._end = now + _LENGTH
         elif now >= self._end:
             self._end = None
             return False

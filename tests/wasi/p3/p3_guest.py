@@ -20,7 +20,7 @@ _RESULTS = {CopyResult.DROPPED: DROPPED, CopyResult.CANCELLED: CANCELLED}
 class _End:
     def __init__(self) -> None:
         self.guest = World().guest()
-        self.context = self.guest.context(self.guest.options())
+        self.context = self.guest.instance.context(self.guest.options())
         self.pointer = self.guest.scratch(BUFFER)
         self.index = 0
 
@@ -89,7 +89,7 @@ class GuestWriter(_End):
 
     def die(self) -> None:
         """Trap the guest."""
-        list(self.guest.abandon())
+        list(self.guest.instance.abandon())
 
 
 def trailers() -> tuple[FutureWriter[Any], SharedFuture]:

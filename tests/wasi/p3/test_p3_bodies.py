@@ -93,12 +93,12 @@ def test_a_guest_that_dies_closes_the_body():
     body = Body()
     reader = GuestReader(BodyStream(body))
     assert reader.read() is None
-    list(reader.guest.abandon())
+    list(reader.guest.instance.abandon())
     assert body.closed
     body = Body.of(b"all of it")
     reader = GuestReader(BodyStream(body))
     assert reader.read() == b"all of it"
-    list(reader.guest.abandon())
+    list(reader.guest.instance.abandon())
     assert body.ended
     assert not body.closed
 

@@ -295,7 +295,7 @@ class Http1Connection(Connection):
         stream = self.current
         self._asked = True
         self.ask_for_content()
-        if self.output.broken or not self.input.is_plain or not self._time_slice.goes_on():
+        if self.output.broken or not self.input.is_plain or not self._time_slice.may_continue():
             return
         try:
             if self._decodable:
@@ -485,16 +485,16 @@ class Http1Stream(HttpStream):
             or output.broken
             or not connection.input.is_plain
             or not content.can_take()
-            or not connection.time_slice.goes_on()
+            or not connection.time_slice.may_continue()
         ):
             return False
         try:
-            output.write(self._framed(content.take()))
+            sent = output.write(self._framed(content.take()))
         except BaseException:
             # An interrupted host function may have sent content, so the connection's state is unknown.
             connection.cut()
             raise
-        if output.size:
+        if not sent:
             connection.time_slice.end()
         return True
 

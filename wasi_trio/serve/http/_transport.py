@@ -135,16 +135,19 @@ class Output:
         self._wakeup: trio.Event | None = None
         self._running = False
 
-    def write(self, pieces: list[Piece]) -> None:
-        """Send pieces, which must not change. Queue everything that the system does not accept at once."""
+    def write(self, pieces: list[Piece]) -> bool:
+        """Send pieces, which must not change. Queue everything that the system does not accept at once.
+
+        Returns whether nothing is queued.
+        """
         if self.broken:
-            return
+            return True
         self.active = True
         if not self.size:
             if self._plain:
                 pieces = self._send_now(pieces)
             if not pieces:
-                return
+                return True
             self.progressed_at = trio.current_time()
         self._pending += pieces
         self._resize(self.size + sum(map(len, pieces)))
@@ -154,6 +157,7 @@ class Output:
             self._nursery.start_soon(self._run)
         elif self._wakeup is not None:
             self._wakeup.set()
+        return False
 
     def _resize(self, size: int) -> None:
         self._account.grown(size - self.size)

@@ -239,6 +239,7 @@ class Exchange:
 
     __slots__ = (
         "cause",
+        "component",
         "deadline",
         "failure",
         "fallback",
@@ -258,9 +259,10 @@ class Exchange:
         "work",
     )
 
-    #: The time of submission in trio's time, the number of the instance, a serial number unique in the handler, and the
-    #: prefix of both in logs. An observer sets these.
+    #: The time of submission in trio's time, the name of the handler's component, the number of the instance, a serial
+    #: number unique in the handler, and the prefix of both in logs. An observer sets these.
     submitted: float
+    component: str
     instance: int | None
     serial: int
     prefix: str

@@ -27,6 +27,7 @@ from wasi_trio.serve.pool._profiled import ProfiledWorker
 from wasi_trio.serve.pool._shortage import Shortage
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
+from wasi_trio.wasi._stdio import StdoutSink
 from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
@@ -336,6 +337,10 @@ class ProxyHandler:
         self._place_queued()
         self.note_rest()
         self._leave()
+
+    def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
+        """Return the sinks for an instance, in the place of these."""
+        return (stdout, stderr) if self._observer is None else self._observer.sinks(instance, stdout, stderr)
 
     def note_rest(self) -> None:
         """Notify the observer if no request is active."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import trio
 
@@ -14,6 +14,7 @@ from wasi_trio.runtime._containment import split
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
 from wasi_trio.serve.pool._tracing import Carrier, Tracer
+from wasi_trio.wasi._stdio import StdoutSink
 
 if TYPE_CHECKING:
     from wasi_trio.serve.pool._metrics import HandlerMetrics
@@ -40,6 +41,14 @@ class Listener(Protocol):
         """Handle the end of the last active request, or of a guest's last work after it. May be called repeatedly."""
 
 
+@runtime_checkable
+class Eavesdropper(Protocol):
+    """A listener that also reads the output of each instance."""
+
+    def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
+        """Return the sinks for an instance, in the place of these."""
+
+
 class Observer:
     """Observes the requests and instances of one handler.
 
@@ -63,11 +72,18 @@ class Observer:
         self._tracer = tracer
         self._serials = count(1)
 
+    def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
+        """Return the sinks for an instance, in the place of these."""
+        for listener in self._listeners:
+            if isinstance(listener, Eavesdropper):
+                stdout, stderr = listener.sinks(instance, stdout, stderr)
+        return stdout, stderr
+
     def submitted(self, exchange: Exchange, carrier: Carrier | None = None) -> None:
         """Report a request that came to the handler."""
         exchange.observer = self
         exchange.submitted = trio.current_time()
-        exchange.instance = None
+        exchange.component, exchange.instance = self._component, None
         exchange.serial = next(self._serials)
         exchange.prefix = self._prefix
         if self._tracer is not None:

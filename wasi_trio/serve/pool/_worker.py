@@ -33,7 +33,7 @@ from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
-from wasi_trio.wasi._stdio import LinePrefixSink, TailSink
+from wasi_trio.wasi._stdio import LinePrefixSink, StdoutSink, TailSink
 from wasi_trio.wasi.http._connections import Connections
 from wasi_trio.wasi.http._errors import HttpError
 
@@ -63,6 +63,9 @@ class Pool(Protocol):
 
     def release(self) -> None:
         """Free the place of a finished request."""
+
+    def sinks(self, instance: int, stdout: StdoutSink, stderr: StdoutSink) -> tuple[StdoutSink, StdoutSink]:
+        """Return the sinks for an instance, in the place of these."""
 
     def note_rest(self) -> None:
         """Note that a worker's guest has finished its work after its responses."""
@@ -198,7 +201,7 @@ class Worker:
 
     def _context(self, nursery: trio.Nursery) -> WasiContext:
         wasi = self.pool.options.wasi
-        stdout, stderr = wasi.stdout, wasi.stderr
+        stdout, stderr = self.pool.sinks(self.number, wasi.stdout, wasi.stderr)
         if self.pool.options.logging_prefix:
             stdout = LinePrefixSink(stdout, f"stdout [{self.name}] :: ")
             stderr = LinePrefixSink(stderr, f"stderr [{self.name}] :: ")

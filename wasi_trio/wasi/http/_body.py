@@ -42,7 +42,7 @@ class BodyEnd(Enum):
 
     #: the reader received all of it
     WHOLE = auto()
-    #: the writer aborted it, and the reader received what was written
+    #: the writer aborted it, and the reader received the written content
     CUT = auto()
     #: the reader closed it after the writer had ended it, without all of its content
     UNREAD = auto()
@@ -253,7 +253,7 @@ class Body:
             if self.buffered > self._counted:
                 self._count()
             self._wake_reader()
-            other._taken()
+            other._on_taken()
 
     async def wait_permit(self, least: int = 1) -> None:
         """Wait until the body has room for ``least`` bytes, or has ended or was closed.
@@ -288,7 +288,7 @@ class Body:
             self._end()
 
     def abort(self, error: HttpError) -> None:
-        """Abort the body, unless it has ended. The reader receives what was written, then BodyAborted."""
+        """Abort the body, unless it has ended. The reader receives the written content, then BodyAborted."""
         if not self.finished:
             self.error = None if self.complete else error
             self._end()
@@ -296,7 +296,7 @@ class Body:
     def _end(self) -> None:
         self.finished = True
         if not self.buffered:
-            self._tell_end(BodyEnd.WHOLE if self.error is None else BodyEnd.CUT)
+            self._notify_end(BodyEnd.WHOLE if self.error is None else BodyEnd.CUT)
         self._wake_reader()
         self._wake_writer()
 
@@ -318,7 +318,7 @@ class Body:
 
     def subscribe_left(self, stop: Callable[[], object]) -> None:
         """Call ``stop`` if the reader closes the body before the writer has ended it."""
-        self.subscribe_end(partial(_if_left, stop))
+        self.subscribe_end(partial(_stop_if_left, stop))
 
     def available(self) -> int:
         """Return the number of bytes that can be taken at the moment."""
@@ -343,7 +343,7 @@ class Body:
         else:
             result = self._take_some(max_bytes)
             self.buffered = buffered - len(result)
-        self._taken()
+        self._on_taken()
         return result
 
     def take_view(self, max_bytes: int) -> bytes | memoryview:
@@ -354,7 +354,7 @@ class Body:
             if len(view) > max_bytes:
                 chunks.appendleft(view[max_bytes:])
             self.buffered -= max_bytes
-            self._taken()
+            self._on_taken()
             return view[:max_bytes]
         return self.take(max_bytes)
 
@@ -364,14 +364,14 @@ class Body:
         self._chunks.clear()
         if pieces:
             self.buffered = 0
-            self._taken()
+            self._on_taken()
         return pieces
 
-    def _taken(self) -> None:
+    def _on_taken(self) -> None:
         """Signal that content was taken."""
         if self.finished:
             if not self.buffered:
-                self._tell_end(BodyEnd.WHOLE if self.error is None else BodyEnd.CUT)
+                self._notify_end(BodyEnd.WHOLE if self.error is None else BodyEnd.CUT)
         elif self.buffered * 2 <= self.capacity:
             self._wake_writer()
 
@@ -447,7 +447,7 @@ class Body:
         self._chunks.clear()
         self.buffered = 0
         if self.end is None:
-            self._tell_end(BodyEnd.UNREAD if self.finished else BodyEnd.LEFT)
+            self._notify_end(BodyEnd.UNREAD if self.finished else BodyEnd.LEFT)
         self._wake_reader()
         self._wake_writer()
 
@@ -467,7 +467,7 @@ class Body:
             callback, self.on_permit = self.on_permit, None
             callback()
 
-    def _tell_end(self, end: BodyEnd) -> None:
+    def _notify_end(self, end: BodyEnd) -> None:
         if self.end is not None:
             return
         self.end = end
@@ -478,6 +478,6 @@ class Body:
             callback(end)
 
 
-def _if_left(stop: Callable[[], object], end: BodyEnd) -> None:
+def _stop_if_left(stop: Callable[[], object], end: BodyEnd) -> None:
     if end is BodyEnd.LEFT:
         stop()

@@ -28,7 +28,7 @@ from wasi_trio.wasi.p3._http_fields import Fields
 from wasi_trio.wasi.p3._http_types import RESULT, TRAILERS
 
 _NO_TRAILERS: Final = Given(TRAILERS, Ok(None))
-_WENT_WELL: Final = Given(RESULT, Ok())
+_SUCCESS: Final = Given(RESULT, Ok())
 
 
 # ---- from a Body to a guest --------------------------------------------------------------------------------
@@ -147,36 +147,36 @@ class Transmission:
     sender knows best why they are not taken.
     """
 
-    __slots__ = ("_is_told", "_outcome", "awaits_answer", "future")
+    __slots__ = ("_is_reported", "_outcome", "awaits_answer", "future")
 
     def __init__(self) -> None:
         #: the guest's future
         self.future = SharedFuture(RESULT)
         self.awaits_answer = False
         self._outcome: Given | None = None
-        self._is_told = False
+        self._is_reported = False
 
     def settle(self, error: HttpError | None) -> None:
         """Record success, or a failure with ``error``."""
         if self._outcome is None:
             self._outcome = _outcome(error)
-            self._tell()
+            self._report()
 
     def answered(self, error: HttpError | None) -> None:
         """Record that the request has a response, or has failed with ``error``."""
         self.awaits_answer = False
         if error is not None:
             self._outcome = _outcome(error)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
-        if self._outcome is not None and not self._is_told and not self.awaits_answer:
-            self._is_told = True
+    def _report(self) -> None:
+        if self._outcome is not None and not self._is_reported and not self.awaits_answer:
+            self._is_reported = True
             self.future.write(self._outcome)
 
 
 def _outcome(error: HttpError | None) -> Given:
-    return _WENT_WELL if error is None else Given(RESULT, Err(error.code))
+    return _SUCCESS if error is None else Given(RESULT, Err(error.code))
 
 
 # ---- from a guest to a Body --------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Outlet:
         if then is not None:
             then()
         if self.body.complete:
-            self._when_taken()
+            self._settle_when_taken()
 
     def count(self, size: int) -> bool:
         """Count bytes. Return false, and abort the Body, if they exceed the announced length."""
@@ -260,7 +260,7 @@ class Outlet:
         """Check whether the Body has received all announced contents."""
         if self._length.reached and self.open:
             self.body.complete = True
-            self._when_taken()
+            self._settle_when_taken()
             self.finish_contents()
 
     def fail(self, error: HttpError) -> None:
@@ -296,7 +296,7 @@ class Outlet:
     def _finish(self) -> None:
         self.body.finish(None if self._fields is None else self._fields.for_wire())
 
-    def _when_taken(self) -> None:
+    def _settle_when_taken(self) -> None:
         """Settle the transmission when the reader has taken contents of the announced length, before any trailers.
 
         So a guest can wait for that before it decides about the trailers.

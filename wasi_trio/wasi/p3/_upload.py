@@ -1,4 +1,4 @@
-"""What a guest of WASI 0.3 sends over a connection."""
+"""Sending of a guest's data over a connection, in WASI 0.3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wasi_trio.wasi.sockets._flows import Sending
 
 
 class Upload(OutputDrain):
-    """Sends the bytes of a guest's stream, and its end."""
+    """Sends the data of a guest's stream, and its end."""
 
     __slots__ = ("_sending", "_time_slice")
 
@@ -21,10 +21,10 @@ class Upload(OutputDrain):
         super().__init__(stream, sending, nursery, outcome)
 
     def copied(self) -> None:
-        if self._time_slice.goes_on() or self._nursery is None:
+        if self._time_slice.may_continue() or self._nursery is None:
             super().copied()
         else:
-            # Other tasks of the instance get their turn first.
+            # Other tasks of the instance run first.
             self.stream.pending = None
             self._nursery.start_soon(self._wait_for_room)
 

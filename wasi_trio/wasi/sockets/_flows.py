@@ -70,7 +70,7 @@ class Receiving(StdinSource):
 
     def _receive(self, limit: int) -> bytes | None:
         time_slice = self.time_slice
-        if time_slice is not None and not time_slice.goes_on():
+        if time_slice is not None and not time_slice.may_continue():
             return b""
         try:
             data = self._connection.transport.receive(limit)
