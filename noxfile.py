@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import nox
 
@@ -12,7 +14,7 @@ nox.options.sessions = ["tests", "lint", "prose", "typing", "docs"]
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
-SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "docs", "noxfile.py"]
+SOURCES = ["wasi_trio", "tests", "benchmarks", "examples", "docs", "hatch_build.py", "noxfile.py"]
 
 
 @nox.session(python=PYTHONS)
@@ -36,6 +38,34 @@ def lowest(session: nox.Session) -> None:
     session.run("uv", "pip", "install", "--resolution", "lowest-direct", "-e", ".[test]")
     core = session.posargs or ("tests/component", "tests/runtime", "tests/wasi", "tests/testing")
     session.run("python", "-m", "pytest", *core)
+
+
+@nox.session
+def compiled(session: nox.Session) -> None:
+    """The test suite on the compiled wheel, which is built first; arguments after -- go to pytest."""
+    folder = Path(session.create_tmp()).resolve()
+    wheels, tree = folder / "wheels", folder / "tree"
+    for old in (wheels, tree):
+        shutil.rmtree(old, ignore_errors=True)
+    build = ["python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), "."]
+    session.run(*build, env={"HATCH_BUILD_HOOKS_ENABLE": "1"})
+    (wheel,) = wheels.iterdir()
+    session.install("--force-reinstall", f"wasi-trio[test] @ {wheel.as_uri()}")
+    # The tests run in a copy without the package's modules, so that they import the installed ones.
+    listed = session.run("git", "ls-files", external=True, silent=True)
+    for name in str(listed).splitlines():
+        if not (name.startswith("wasi_trio/") and name.endswith(".py")):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, tree / name)
+    if Path(".guests").exists():
+        (tree / ".guests").symlink_to(Path(".guests").resolve())
+    session.chdir(tree)
+    versions = session.run("python", "-m", "wasi_trio", "--version", silent=True)
+    if "(compiled)" not in str(versions):
+        session.error("the tests would run on the sources")
+    # These are about the sources.
+    sources = ["--ignore=tests/test_imports.py", "--ignore=tests/deploy/test_dockerfile.py"]
+    session.run("python", "-m", "pytest", *sources, *session.posargs)
 
 
 @nox.session

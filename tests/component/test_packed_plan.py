@@ -13,7 +13,8 @@ from wasi_trio.component import _types as t
 from wasi_trio.component._binary import decode
 from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.component._plan import Instance, Plan, plan
-from wasi_trio.component._relink import Wiring, relink
+from wasi_trio.component._relink import relink
+from wasi_trio.component._wiring import Wiring
 
 #: A composition whose inner component has a resource, with values of all kinds.
 COMPOSED = """

@@ -19,7 +19,7 @@ import wasmtime
 
 from wasi_trio.component._errors import CompilationFailed, LinkError, MalformedComponent, Unsupported
 from wasi_trio.component._imports import Imports
-from wasi_trio.runtime import _apart, _compiler, _engine
+from wasi_trio.runtime import _apart, _compiling, _engine
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiler, assemble
 from wasi_trio.runtime._component import Component
@@ -92,7 +92,7 @@ async def test_separately_compiled_code_runs(started: list[Any], monkeypatch: py
             forbidden.setattr(Compiler, "validate", never)
             forbidden.setattr(Compiler, "compile", never)
             for name in ("decode", "plan", "relink"):
-                forbidden.setattr(_compiler, name, never)
+                forbidden.setattr(_compiling, name, never)
             component = Component.compile(engine, binary(ANSWER))
         instance = await Instance.instantiate(component.link(Imports()))
         assert await instance.call("answer") == 42

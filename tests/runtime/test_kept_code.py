@@ -15,7 +15,7 @@ import trio
 import wasmtime
 
 from wasi_trio.component._imports import Imports
-from wasi_trio.runtime import _compiler, _kept_code
+from wasi_trio.runtime import _compiling, _kept_code
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
@@ -45,13 +45,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def relinked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The plans whose modules were relinked in this process."""
     found: list[Any] = []
-    relink = _compiler.relink
+    relink = _compiling.relink
 
     def noted(plan: Any) -> Any:
         found.append(plan)
         return relink(plan)
 
-    monkeypatch.setattr(_compiler, "relink", noted)
+    monkeypatch.setattr(_compiling, "relink", noted)
     return found
 
 
@@ -88,7 +88,7 @@ def test_the_second_load_decodes_nothing(folder: Path, monkeypatch: pytest.Monke
         raise AssertionError("a component that is kept is decoded")
 
     for name in ("decode", "plan"):
-        monkeypatch.setattr(_compiler, name, never)
+        monkeypatch.setattr(_compiling, name, never)
     assert answer() == 42
 
 

@@ -19,7 +19,7 @@ from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Trap
 from wasi_trio.component._imports import Imports
 from wasi_trio.component._plan import plan
-from wasi_trio.runtime import _compiler
+from wasi_trio.runtime import _compiling
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
@@ -33,7 +33,7 @@ EVERYTHING = wasmtime.Engine()
 def apart() -> Iterator[None]:
     """Compile components without merging their modules."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_compiler, "groups", lambda plan: [])
+        patch.setattr(_compiling, "groups", lambda plan: [])
         yield
 
 

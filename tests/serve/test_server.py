@@ -558,6 +558,6 @@ async def test_a_malformed_request_is_logged_at_info(caplog: pytest.LogCaptureFi
             await client.flush()
             while not any(isinstance(event, h2.events.StreamReset) for event in await client.receive()):
                 pass
-    lines = [record for record in caplog.records if "refused a malformed request" in record.getMessage()]
+    lines = [record for record in caplog.records if "Refused a malformed request" in record.getMessage()]
     assert [record.levelname for record in lines] == ["INFO", "INFO"]
-    assert lines[0].getMessage().startswith("refused a malformed request of 127.0.0.1 (400): ")
+    assert lines[0].getMessage().startswith("Refused a malformed request of 127.0.0.1 (400): ")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Final
 
 from wasi_trio.component._errors import Trap
 
@@ -157,18 +157,6 @@ class Charge:
     def __del__(self) -> None:
         if self.size:
             self._account.refund(self.size)
-
-
-class Billed:
-    """A resource that counts a fixed number of bytes, ``COST``, during its lifetime."""
-
-    __slots__ = ("_charge",)
-
-    COST: ClassVar[int]
-
-    def bill(self, account: Account) -> None:
-        """Count this resource in an account. Raises OverBudget."""
-        self._charge = Charge(account, self.COST)
 
 
 def as_size(size: float) -> str:

@@ -10,7 +10,7 @@ import wasmtime
 
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._plan import CanonFunc, InstantiateModule
-from wasi_trio.component._relink import CANON, slot_name
+from wasi_trio.component._wiring import CANON, slot_name
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._adapters import adapter_module
 from wasi_trio.runtime._compiler import CompiledStep

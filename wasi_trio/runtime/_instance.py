@@ -11,8 +11,8 @@ import trio
 from wasi_trio.component._account import Account
 from wasi_trio.component._errors import HostError, LinkError, Trap
 from wasi_trio.component._imports import Provider
-from wasi_trio.component._relink import CANON
 from wasi_trio.component._values import GuestResource
+from wasi_trio.component._wiring import CANON
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._calls import Export, call_export

@@ -11,6 +11,7 @@ interrupt of such a function. Our own host functions do not block.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar
@@ -22,7 +23,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def uninterrupted(function: F) -> F:
     """Protect a function and its callees from KeyboardInterrupt, which the main task gets instead."""
+    if not isinstance(function, FunctionType):
+        function = _with_frame(function)
     return trio.lowlevel.enable_ki_protection(function)
+
+
+def _with_frame(function: F) -> F:
+    """Return a Python function that calls a compiled one, which has no frame that trio could find protected."""
+    if inspect.iscoroutinefunction(function):
+
+        async def wait(*arguments: Any) -> Any:
+            return await function(*arguments)
+
+        return wait  # type: ignore[return-value]
+
+    def call(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return call  # type: ignore[return-value]
 
 
 def interruptible(function: F) -> F:

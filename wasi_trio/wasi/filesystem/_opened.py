@@ -548,13 +548,14 @@ def _write(sandbox: Sandbox, fd: int, *, data: bytes, offset: int | None) -> int
         return os.pwrite(fd, data, offset)
     if sys.platform.startswith("linux"):
         return os.pwritev(fd, (data,), 0, os.RWF_APPEND)
-    # Append through a temporary flag of the descriptor. One guest owns it, and does one operation at a time.
-    before = fcntl.fcntl(fd, fcntl.F_GETFL)
-    fcntl.fcntl(fd, fcntl.F_SETFL, before | os.O_APPEND)
-    try:
-        return os.write(fd, data)
-    finally:
-        fcntl.fcntl(fd, fcntl.F_SETFL, before)
+    else:
+        # Append through a temporary flag of the descriptor. One guest owns it, and does one operation at a time.
+        before = fcntl.fcntl(fd, fcntl.F_GETFL)
+        fcntl.fcntl(fd, fcntl.F_SETFL, before | os.O_APPEND)
+        try:
+            return os.write(fd, data)
+        finally:
+            fcntl.fcntl(fd, fcntl.F_SETFL, before)
 
 
 def _preadv(fd: int, buffer: bytearray | memoryview, offset: int) -> int:

@@ -42,7 +42,7 @@ def is_token(text: str) -> bool:
 class FieldError(Exception):
     """A change to a set of fields was refused.
 
-    ``reason`` is a case of WASI's ``header-error``: ``invalid-syntax``, ``forbidden``, ``immutable`` or (0.3 only)
+    ``reason`` is a case of the variant ``header-error``: ``invalid-syntax``, ``forbidden``, ``immutable`` or (0.3 only)
     ``size-exceeded``.
     """
 
@@ -67,7 +67,7 @@ class FieldMap:
 
     __slots__ = ("_account", "_charge", "_counted", "_entries", "_spellings", "immutable", "size")
 
-    #: the limits of a map, which subclasses may override
+    #: the limits of a map
     max_size: ClassVar[int] = MAX_SIZE
     forbidden: ClassVar[frozenset[str]] = FORBIDDEN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar, cast
 
-from wasi_trio.component._account import Billed
+from wasi_trio.component._billed import Billed
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.wasi._clocks import SECOND
 from wasi_trio.wasi._context import WasiContext

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import trio
 
-from wasi_trio.component._account import Billed
+from wasi_trio.component._billed import Billed
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._values import Err, Variant
 from wasi_trio.wasi._context import WasiContext

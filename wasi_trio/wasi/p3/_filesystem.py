@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from wasi_trio.component._account import Billed
+from wasi_trio.component._billed import Billed
 from wasi_trio.component._types import U8, ValType
 from wasi_trio.component._values import Err, Ok, Variant
 from wasi_trio.component.concurrency._futures import SharedFuture

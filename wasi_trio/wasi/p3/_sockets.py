@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from wasi_trio.component._account import Billed
+from wasi_trio.component._billed import Billed
 from wasi_trio.component._types import STRING, U8, Option, Own, ResourceType, Result
 from wasi_trio.component._types import Variant as VariantType
 from wasi_trio.component._values import Variant

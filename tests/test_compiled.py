@@ -1,0 +1,106 @@
+"""The modules of the compiled wheel: what is on the list, and what the sources must not have for mypyc's sake.
+
+``nox -s compiled`` runs all tests on the wheel.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.machinery
+import importlib.util
+import pkgutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wasi_trio
+from wasi_trio.cli._about import is_compiled
+
+ROOT = Path(__file__).parent.parent
+HOOK = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+MODULES: list[str] = HOOK["custom"]["modules"]
+
+
+def source(module: str) -> ast.Module:
+    """The source of a module: it is beside the extension module in the wheel, too."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None
+    folder, name = Path(spec.origin).parent, module.rpartition(".")[2]
+    return ast.parse((folder / f"{name}.py").read_text())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_all_are_compiled_or_none_is(module: str) -> None:
+    file = importlib.import_module(module).__file__
+    assert file is not None
+    assert file.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)) == is_compiled()
+
+
+def test_the_list_is_in_order() -> None:
+    assert sorted(set(MODULES)) == MODULES
+
+
+def twice_evaluated(tree: ast.AST) -> Iterator[int]:
+    """Lines of slices with a call as a bound: of memoryviews mypyc evaluates it twice."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Slice):
+            bounds = [bound for bound in (node.lower, node.upper) if bound is not None]
+            if any(isinstance(part, ast.Call | ast.NamedExpr) for bound in bounds for part in ast.walk(bound)):
+                yield node.lower.lineno if node.lower is not None else bounds[0].lineno
+
+
+def deleted(tree: ast.AST) -> Iterator[int]:
+    """Lines that delete an attribute: mypyc refuses most."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Delete):
+            yield from (target.lineno for target in node.targets if isinstance(target, ast.Attribute))
+
+
+def functions_of_methods(tree: ast.AST) -> Iterator[int]:
+    """Lines of functions and lambdas in methods: compiled, each call of the method leaves a cycle."""
+    for class_ in ast.walk(tree):
+        if not isinstance(class_, ast.ClassDef):
+            continue
+        for method in class_.body:
+            if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+                for node in ast.walk(method):
+                    if node is not method and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                        yield node.lineno
+
+
+@pytest.mark.parametrize("fault", [twice_evaluated, deleted, functions_of_methods])
+def test_compiled_sources_do_without(fault: object) -> None:
+    assert callable(fault)
+    assert [f"{module}:{line}" for module in MODULES for line in fault(source(module))] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (twice_evaluated, "rest = rest[body.try_write(rest) :]"),
+        (twice_evaluated, "rest = rest[: (size := 3)]"),
+        (deleted, "del self.body"),
+        (functions_of_methods, "class A:\n def b(self):\n  return lambda: self"),
+        (functions_of_methods, "class A:\n async def b(self):\n  def c(): ..."),
+    ],
+)
+def test_faults_are_found(fault: object, text: str) -> None:
+    assert callable(fault)
+    assert list(fault(ast.parse(text))) != []
+
+
+def test_what_extends_a_compiled_class_is_compiled() -> None:
+    """Whatever else did could be defined, and not be made."""
+    everything = [module.name for module in pkgutil.walk_packages(wasi_trio.__path__, "wasi_trio.")]
+    wrong = {
+        f"{class_.__module__}.{class_.__qualname__}"
+        for name in everything
+        if not name.endswith("__main__")
+        for class_ in vars(importlib.import_module(name)).values()
+        if isinstance(class_, type) and class_.__module__.startswith("wasi_trio.")
+        if class_.__module__ not in MODULES and any(base.__module__ in MODULES for base in class_.__mro__[1:])
+    }
+    assert wrong == set()
