@@ -103,7 +103,7 @@ def test_all_missing_features_are_named_at_once(bare: Engine) -> None:
 
 def test_required_features_are_enabled_too(bare: Engine) -> None:
     data = component(f"{USES['gc']} {USES['function-references']} {USES['gc-support']}")
-    with pytest.raises(Unsupported, match="-W gc admits"):
+    with pytest.raises(Unsupported, match="-W gc enables"):
         Component.compile(bare, data)
     with Engine(cache=False, features=["gc"]) as other:
         Component.compile(other, data)
