@@ -113,7 +113,8 @@ def test_a_logging_configuration_for_several_workers(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (("--access-log", "app.wasm"), "'app.wasm' is not text, json or a format with an atom such as %(r)s"),
-        (("--access-log", "%(r)"), "'%(r)' is not a valid format: incomplete format"),
+        # The rest of the line is CPython's, and differs between its versions.
+        (("--access-log", "%(r)"), "'%(r)' is not a valid format: "),
         (("--access-log", "%(s)d"), "'%(s)d' is not a valid format: "),
         (
             ("--hypercorn-config", "access.toml"),

@@ -127,7 +127,10 @@ def run_inside(root: Path, *command: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.debian", description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.debian",
+        description="Run the test suite on a CPython of Debian's unstable suite. Other arguments go to pytest.",
+    )
     parser.add_argument("version", help='the Python, "3.15" for example')
     parser.add_argument("--suite", default="unstable", help="Debian's suite that has it (default: unstable)")
     parser.add_argument("--mirror", help="URL of a Debian mirror (default: the one that apt is configured for)")
