@@ -21,9 +21,11 @@ from wasi_trio.component._account import Account
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.wasi.keyvalue._bucket import TOO_LATE, UNREACHABLE, Store, StoreError
 from wasi_trio.wasi.keyvalue._redis import MAX_UNANSWERED, RedisStore
-from wasi_trio.wasi.keyvalue._sqlite import READERS, SqliteStore
+from wasi_trio.wasi.keyvalue._sqlite import READERS, SqliteStore, _Operation
 from wasi_trio.wasi.proposals._keyvalue import _Bucket
 
+#: a query without an end
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 LATE, AWAY = f"E:{TOO_LATE}", f"E:{UNREACHABLE}"
 pytestmark = pytest.mark.usefixtures("patience")
 
@@ -109,15 +111,26 @@ async def test_cancelled_operations_of_sqlite_leave_nothing(tmp_path: Path) -> N
 
 async def test_abandoned_queries_are_interrupted(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "state.db"))
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     async with store.open(0.1) as opened:
         for _ in range(READERS):  # each would occupy a thread forever
             with pytest.raises(StoreError, match=TOO_LATE):
-                await opened._read(lambda connection: connection.execute(endless).fetchone())
+                await opened._read(lambda connection: connection.execute(ENDLESS).fetchone())
         for _ in range(READERS):  # an interrupted thread frees its place
             await opened._readers.acquire_on_behalf_of(object())
         opened._readers.total_tokens += READERS
         assert await opened.get("a") is None
+
+
+@pytest.mark.parametrize("writes", [False, True])
+async def test_a_query_abandoned_before_it_begins_is_interrupted(tmp_path: Path, writes: bool) -> None:
+    async with SqliteStore(str(tmp_path / "state.db")).open(5) as opened:
+        operation = _Operation(
+            opened._connections, lambda connection: connection.execute(ENDLESS).fetchone(), writes=writes
+        )
+        operation.abandon()
+        with pytest.raises(StoreError if writes else sqlite3.OperationalError):
+            operation.run()
+        await opened.set("a", b"1")  # the connection is usable
 
 
 async def test_no_cursor_leaves_its_thread(tmp_path: Path) -> None:
@@ -324,7 +337,7 @@ async def test_pending_operations_are_charged_to_the_instance(valkey: Valkey) ->
         await trio.testing.wait_all_tasks_blocked()
         assert account.used > 2 << 20
         refused = await opened.set("a", b"v" * (1 << 20))
-        assert "no more than 2.861 MiB" in refused.value.value
+        assert "at most 2.861 MiB" in refused.value.value
         valkey.signal(signal.SIGCONT)
     assert account.used == 0
 

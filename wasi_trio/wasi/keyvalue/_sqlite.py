@@ -37,6 +37,8 @@ logger = get_logger("wasi_trio.wasi")
 
 #: maximum threads that read at once
 READERS: Final = 4
+#: instructions of SQLite between two looks at whether an operation is abandoned: less than 1 ms
+_PROGRESS_INSTRUCTIONS: Final = 10_000
 #: maximum keys of one SELECT of a batch
 _KEYS_PER_SELECT: Final = 100
 #: The key precedes the value in the table, so that listing keys reads no values. A cursor is an id, which AUTOINCREMENT
@@ -149,16 +151,13 @@ class _Operation:
         self._connections = connections
         self._function = function
         self._writes = writes
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
         self._abandoned = False
 
     def run(self) -> object:
         connection = self._connections.take()
         usable = True
         try:
-            with self._lock:
-                self._connection = connection
+            connection.set_progress_handler(self._is_abandoned, _PROGRESS_INSTRUCTIONS)
             result = self._transact(connection) if self._writes else self._function(connection)
             # A cursor collected in another thread resets its statement, which may be in use again.
             assert not isinstance(result, sqlite3.Cursor)
@@ -169,9 +168,8 @@ class _Operation:
             # The frames of the traceback hold cursors.
             raise error.with_traceback(None) from None
         finally:
-            with self._lock:
-                self._connection = None
             if usable:
+                connection.set_progress_handler(None, 0)
                 self._connections.give_back(connection)
             else:
                 connection.close()
@@ -185,16 +183,16 @@ class _Operation:
             return result
 
     def _check_wanted(self) -> None:
-        with self._lock:
-            if self._abandoned:
-                raise StoreError(TOO_LATE)
+        if self._abandoned:
+            raise StoreError(TOO_LATE)
+
+    def _is_abandoned(self) -> bool:
+        return self._abandoned
 
     def abandon(self) -> None:
         """Interrupt the operation, because no task waits for it. Has no effect after its end."""
-        with self._lock:
-            self._abandoned = True
-            if self._connection is not None:
-                self._connection.interrupt()
+        # Connection.interrupt() has no effect on a statement that the thread is about to begin.
+        self._abandoned = True
 
 
 class SqliteBucket:
