@@ -20,7 +20,7 @@ from tests.cli.terminal import at_a_terminal, ran
 from tests.e2e.process import command
 from tests.e2e.support import engine, serve
 from tests.guests import wat
-from wasi_trio._texts import MOST, Lines, get_logger, shown, shown_document, shown_lines
+from wasi_trio._texts import MAX_LENGTH, Lines, get_logger, shown, shown_document, shown_lines
 from wasi_trio.component._imports import Imports
 from wasi_trio.serve._loading import link
 from wasi_trio.wasi._process_stdio import ProcessOutput
@@ -52,14 +52,14 @@ def test_a_text_is_one_line_that_steers_nothing() -> None:
 
 
 def test_a_text_is_cut() -> None:
-    assert shown("x" * MOST) == "x" * MOST
-    assert shown("x" * (MOST + 5)) == "x" * MOST + "... (5 more characters)"
+    assert shown("x" * MAX_LENGTH) == "x" * MAX_LENGTH
+    assert shown("x" * (MAX_LENGTH + 5)) == "x" * MAX_LENGTH + "... (5 more characters)"
 
 
 def test_of_a_text_with_lines_only_the_first_begins_at_the_margin() -> None:
     assert shown_lines("one\n\x1btwo\r\n\tthree") == "one\n    \\x1btwo\n            three"
-    many = shown_lines("\n".join("y" * 2 * MOST for _ in range(1000)))
-    assert len(many) < 80 * MOST
+    many = shown_lines("\n".join("y" * 2 * MAX_LENGTH for _ in range(1000)))
+    assert len(many) < 80 * MAX_LENGTH
     assert many.endswith("\n    ...")
     assert shown_document("interface a {\n\tb: func();\n}\x1b") == "interface a {\n        b: func();\n}\\x1b"
 
@@ -86,7 +86,7 @@ def test_what_a_message_is_given(written: Callable[[], str]) -> None:
     assert written().startswith("ERROR wasi_trio.serve: \\x1b[31mred")
     assert "and 3: a trap\n    \\x1b[31m" in written()
     log.error("%s", "x" * 10_000_000)
-    assert len(written()) < 8 * MOST
+    assert len(written()) < 8 * MAX_LENGTH
 
 
 def test_a_traceback(written: Callable[[], str]) -> None:
@@ -102,12 +102,12 @@ def test_a_traceback(written: Callable[[], str]) -> None:
         raise ValueError("z" * 10_000_000)
     except ValueError:
         log.exception("it failed")
-    assert len(written()) < 16 * MOST
+    assert len(written()) < 16 * MAX_LENGTH
 
 
 def test_an_error_code_with_a_text_of_a_guests() -> None:
     error = HttpError("internal-error", "w" * 1_000_000 + WILD)
-    assert len(str(error)) < 2 * MOST
+    assert len(str(error)) < 2 * MAX_LENGTH
     assert error.code.value.endswith(WILD)
 
 
@@ -126,7 +126,7 @@ async def test_a_backtrace(written: Callable[[], str], name: str) -> None:
         assert (await site.ask()).status == 500
     assert "unreachable" in written()
     assert tame(written())
-    assert len(written()) < 8 * MOST
+    assert len(written()) < 8 * MAX_LENGTH
 
 
 async def test_a_host_function_that_fails_with_the_words_of_a_guest(written: Callable[[], str]) -> None:
@@ -158,7 +158,7 @@ async def test_an_access_log(tmp_path: Path) -> None:
     line = await trio.Path(log).read_text()
     assert tame(line)
     assert "\\x9b31mred 200" in line
-    assert len(line) < 2 * MOST
+    assert len(line) < 2 * MAX_LENGTH
 
 
 # ---- commands --------------------------------------------------------------------------------------------

@@ -12,16 +12,16 @@ import traceback
 from typing import Any
 
 #: The maximum number of characters shown of one text, or of one line of several.
-MOST = 1024
+MAX_LENGTH = 1024
 #: The maximum number of lines shown of one text, such as a backtrace.
-MOST_LINES = 64
+MAX_LINES = 64
 #: The maximum number of lines shown of a Python traceback.
 _TRACEBACK_LINES = 400
 #: The indentation that marks a continuation line.
 INDENT = "    "
 
 
-def shown(text: str, most: int | None = MOST) -> str:
+def shown(text: str, most: int | None = MAX_LENGTH) -> str:
     """Return a text as one line: escaped, and cut after ``most`` characters."""
     left_out = 0 if most is None else len(text) - most
     if left_out > 0:
@@ -31,12 +31,12 @@ def shown(text: str, most: int | None = MOST) -> str:
     return text if left_out <= 0 else f"{text}... ({left_out} more characters)"
 
 
-def shown_lines(text: str, indent: str = INDENT, most: int | None = MOST_LINES) -> str:
+def shown_lines(text: str, indent: str = INDENT, most: int | None = MAX_LINES) -> str:
     """Return a text of several lines. Each line is as by ``shown``, and all but the first are indented.
 
     Lines after the first ``most``, and text after ``most`` times the maximum length of a line, are left out.
     """
-    room = None if most is None else most * MOST
+    room = None if most is None else most * MAX_LENGTH
     cut = room is not None and len(text) > room
     lines = (text[:room] if cut else text).split("\n")
     result = [shown(line.removesuffix("\r").expandtabs()) for line in lines[:most]]

@@ -17,7 +17,7 @@ from typing import Self, TypeAlias
 
 import trio
 
-from wasi_trio._texts import MOST, get_logger, shown
+from wasi_trio._texts import MAX_LENGTH, get_logger, shown
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._engine import Engine
@@ -295,7 +295,7 @@ class _Main(App):
             await super()._fail(message, send)
             return
         # hypercorn would print its own traceback of some fifty lines, and exit as well. Nothing is open yet.
-        print(f"wasi_trio: error: {shown(' '.join(message.split()), 8 * MOST)}", file=sys.stderr, flush=True)
+        print(f"wasi_trio: error: {shown(' '.join(message.split()), 8 * MAX_LENGTH)}", file=sys.stderr, flush=True)
         os._exit(2)
 
 

@@ -64,7 +64,7 @@ Drive = Callable[[Arena], Awaitable[Sequence[Figure]]]
 def attack(
     kind: int, name: str, site: Site, *, growth: int = 256 << 20, in_short: bool = True, told: bool = False
 ) -> Callable[[Drive], Drive]:
-    """Register a function as an attack. ``in_short`` tells whether frequent checks include it."""
+    """Register a function as an attack. Frequent checks include it if ``in_short`` is true."""
 
     def add(drive: Drive) -> Drive:
         ATTACKS.append(Attack(name, kind, site, drive, growth, in_short, told))

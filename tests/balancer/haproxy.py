@@ -61,7 +61,7 @@ class Balancer:
 
     async def until(self, number: int, status: str) -> None:
         """Wait until a server is UP or DOWN."""
-        while not (await self.servers())[number]["status"].startswith(status):  # noqa: ASYNC110 - it tells when asked
+        while not (await self.servers())[number]["status"].startswith(status):  # noqa: ASYNC110, HAProxy has no events
             await trio.sleep(0.02)
 
 

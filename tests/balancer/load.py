@@ -109,7 +109,7 @@ class Load:
 
 
 class _Answer(NamedTuple):
-    """A complete response. ``kept`` tells whether its connection persists. Chunked content is not decoded."""
+    """A complete response. ``kept`` is true if its connection persists. Chunked content is not decoded."""
 
     status: bytes
     content: bytes
@@ -131,7 +131,7 @@ class _Sending:
                     await self._stream.send_all(piece)
             self.done = True
         except trio.BrokenResourceError:
-            return  # the response tells whether that was a loss
+            return  # the response shows whether that was a loss
 
 
 async def _answer(stream: trio.SocketStream) -> _Answer:

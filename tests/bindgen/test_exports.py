@@ -81,7 +81,7 @@ async def test_resources(made, bindings: Written) -> None:
         assert await app.math.Counter.live() == 0
         with pytest.raises(HostError, match="transferred earlier"):
             await counter.next()
-        with pytest.raises(HostError, match="dropped before"):
+        with pytest.raises(HostError, match="dropped earlier"):
             await drop(counter)
         other = await app.math.Counter(1)
         await drop(other)

@@ -107,4 +107,4 @@ def test_not_verbose(tmp_path: Path) -> None:
         assert server.get() == "Hello, world!\n"
         server.process.send_signal(signal.SIGTERM)
         (line,) = server.ends_well().splitlines()
-    assert "] WARNING wasi_trio.serve: shutting down" in line
+    assert "] WARNING wasi_trio.serve: Shutting down" in line

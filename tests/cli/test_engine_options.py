@@ -65,7 +65,7 @@ def test_the_message_about_a_disabled_feature_names_its_option(command: str, tmp
     name = "gc" if command == "inspect" else "tail-call"
     component = write(tmp_path, text)
     assert (
-        f"{component}: it uses the WebAssembly feature {name}, which is off; the option -W {name} admits it"
+        f"{component}: it uses the WebAssembly feature {name}, which is off; the option -W {name} enables it"
         in refused(command, component)
     )
 
@@ -80,7 +80,9 @@ def test_enabling_a_feature(tmp_path: Path) -> None:
 def test_disabling_a_feature(tmp_path: Path) -> None:
     component = write(tmp_path, '(component (type $m (map string u32)) (export "m" (type $m)))')
     assert ran("inspect", component)[0] == 0
-    assert "the option -W component-model-map admits it" in refused("inspect", "-W", "component-model-map=n", component)
+    assert "the option -W component-model-map enables it" in refused(
+        "inspect", "-W", "component-model-map=n", component
+    )
 
 
 def test_compilation_without_limits(hello: str) -> None:

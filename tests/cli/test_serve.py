@@ -93,7 +93,7 @@ def test_active_requests_finish_after_a_signal(tmp_path: Path, number: signal.Si
         answer = client.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"slept\n" in answer
-        assert "shutting down" in server.ends_well()
+        assert "Shutting down" in server.ends_well()
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         client.sendall(b"GET /3600000 HTTP/1.1\r\nhost: x\r\n\r\n")
         assert server.get("0") == "slept\n"
         server.process.send_signal(signal.SIGTERM)
-        assert "shutting down" in server.stderr.readline()
+        assert "Shutting down" in server.stderr.readline()
         server.process.send_signal(signal.SIGTERM)
         server.ends_well()
 
@@ -160,7 +160,7 @@ def test_a_client_that_reads_nothing(tmp_path: Path) -> None:
         socket.create_connection(("127.0.0.1", server.port), timeout=30) as client,
     ):
         client.sendall(b"GET /1 HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert server.stderr.readline().endswith("closed a connection: no progress in sending for 0.1 s\n")
+        assert server.stderr.readline().endswith("Closed a connection: no progress in sending for 0.1 s\n")
         with pytest.raises(ConnectionResetError):
             while client.recv(1 << 20):
                 pass

@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from wasi_trio.component._account import Account, Budget, Charge, OverBudget, as_size
 
 
-def test_an_instance_is_refused_what_is_beyond_its_limit_and_loses_nothing_by_it() -> None:
+def test_a_charge_beyond_the_limit_is_refused_without_effect() -> None:
     account = Account(limit=100)
     account.charge(60)
-    with pytest.raises(OverBudget, match="the instance may hold no more than 100 bytes of memory"):
+    with pytest.raises(OverBudget, match="the instance may hold at most 100 bytes of memory"):
         account.charge(41)
     account.charge(40)
     assert account.used == 100
@@ -35,17 +35,17 @@ def test_a_charge_lasts_as_long_as_its_object() -> None:
     assert account.used == 0
 
 
-def test_what_is_there_already_is_counted_and_then_judged() -> None:
+def test_existing_bytes_are_counted_before_they_are_judged() -> None:
     account = Account(limit=100)
     account.grown(90)
     assert account.used == 90 and account.excess is None
     account.grown(20)
-    assert account.excess == "the instance may hold no more than 100 bytes of memory"
+    assert account.excess == "the instance may hold at most 100 bytes of memory"
     account.grown(-60)
     assert account.used == 50 and account.excess is None
 
 
-def test_over_the_budget_those_are_refused_that_have_more_than_their_share() -> None:
+def test_beyond_the_budget_instances_above_their_share_are_refused() -> None:
     budget = Budget(limit=100)
     large, small = Account(budget=budget), Account(budget=budget)
     large.charge(95)
@@ -58,7 +58,7 @@ def test_over_the_budget_those_are_refused_that_have_more_than_their_share() -> 
     assert budget.used == 145
 
 
-def test_the_end_of_an_instance_frees_all_that_it_held() -> None:
+def test_the_end_of_an_instance_refunds_everything() -> None:
     budget = Budget(limit=100)
     freed: list[int] = []
     budget.on_freed["test"] = lambda: freed.append(budget.used)

@@ -242,7 +242,7 @@ def test_a_core_module_is_a_view_of_the_input() -> None:
     assert bytes(module.code) == bytes(wasmtime.wat2wasm('(module (memory (export "m") 1) (data (i32.const 0) "abc"))'))
 
 
-def test_the_inside_of_a_core_module_is_not_read() -> None:
+def test_the_content_of_a_core_module_is_not_read() -> None:
     junk = MODULE + b"\xff" * 100
     (module,) = decode(component(section(1, junk))).definitions
     assert module == d.CoreModule(memoryview(junk))
@@ -443,6 +443,6 @@ def test_attributes_that_the_text_format_writes() -> None:
     )
 
 
-def test_custom_sections_are_passed_over() -> None:
+def test_custom_sections_are_skipped() -> None:
     data = component(section(0, b"\x04name\xff\xff"), types(b"\x7d"), section(0, b"\x00"))
     assert decode(data).definitions == (d.TypeDefinition(d.PrimitiveDef("u8")),)

@@ -20,7 +20,7 @@ from wasi_trio.component._definitions import Sort, StringEncoding
 from wasi_trio.component._errors import MalformedComponent, Unsupported
 
 
-def test_the_base_is_what_it_says() -> None:
+def test_the_base_component_decodes() -> None:
     assert len(definitions(BASE)) == BASE_LENGTH
 
 

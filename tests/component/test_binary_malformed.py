@@ -26,7 +26,7 @@ from wasi_trio.component._binary import decode
 from wasi_trio.component._definitions import TypeIndex
 from wasi_trio.component._errors import ComponentError, MalformedComponent, Unsupported
 
-# ---- what is no component --------------------------------------------------------------------------------
+# ---- other inputs --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ FUNC_IMPORT = types(b"\x40\x00\x01\x00") + section(10, b"\x01\x00\x01f\x01\x00")
         (section(6, b"\x01\x00\x00\x00\x00\x01a"), "a core func cannot be aliased this way"),
         (section(6, b"\x01\x01\x01\x00\x01a"), "a func cannot be aliased this way"),
         (section(6, b"\x01\x01\x02\x00\x00"), "a func cannot be aliased this way"),
-        (section(6, b"\x01\x03\x02\x01\x00"), "outer alias 1 scopes up, but there are 0"),
+        (section(6, b"\x01\x03\x02\x01\x00"), "outer alias 1 scopes up, but only 0 exist"),
         (section(6, b"\x01\x03\x02\x00\x00"), "type index 0 is out of range"),
         (types(b"\x42\x01\x02\x03\x02\x01\x00"), "type index 0 is out of range; the space has 0 entries"),
         # instances
@@ -271,7 +271,7 @@ def top_level_sections(data: bytes) -> set[int]:
     return offsets | {position}
 
 
-def test_cut_off_anywhere() -> None:
+def test_truncation_at_any_offset() -> None:
     data = sample()
     whole = decode(data).definitions
     between = top_level_sections(data)
@@ -316,7 +316,7 @@ def test_any_bytes(data: bytes) -> None:
         decode(data)
 
 
-def test_what_wasmtime_admits_decodes() -> None:
+def test_components_that_wasmtime_accepts_decode() -> None:
     data = assemble(f"""{BASE}
         (canon resource.new $r1 (core func))
         (component $c

@@ -109,7 +109,9 @@ def pair(request: pytest.FixtureRequest) -> tuple[bytes, bytes]:
 
 @given(calls=st.lists(CALLS, max_size=8))
 @settings(max_examples=100, deadline=None)
-def test_the_same_is_done_and_refused(pair: tuple[bytes, bytes], calls: list[tuple[str, tuple[int, int, int]]]) -> None:
+def test_sliced_operations_behave_the_same(
+    pair: tuple[bytes, bytes], calls: list[tuple[str, tuple[int, int, int]]]
+) -> None:
     before, after = map(Running, pair)
     for name, operands in calls:
         kinds = [str(kind) for kind in before.exports[name].type(before.store).params]
@@ -130,7 +132,7 @@ def test_the_same_is_done_and_refused(pair: tuple[bytes, bytes], calls: list[tup
         ("init a long", (SIZE - 2 * SLICE, 0, 2 * SLICE + 1)),
     ],
 )
-def test_nothing_is_written_where_the_end_is_out_of_bounds(name: str, operands: tuple[int, int, int]) -> None:
+def test_nothing_is_written_if_the_end_is_out_of_bounds(name: str, operands: tuple[int, int, int]) -> None:
     running = Running(sliced(module(operations("", ""))))
     before = running.content()
     assert running.call(name, *operands) == wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS
@@ -177,7 +179,7 @@ def test_one_memory_under_two_indices() -> None:
         ("memory.copy (i32.const 9) (i32.const 0) (i32.const {})", 64),
     ],
 )
-def test_epochs_are_looked_at_between_slices(operation: str, checks: int) -> None:
+def test_epochs_are_checked_between_slices(operation: str, checks: int) -> None:
     code = module(f'(module (memory 2000) (func (export "f") ({operation.format(checks * SLICE)})))')
     assert count_of_checks(code) <= 2  # at the start
     # wasmtime may also check at each instruction.
@@ -195,7 +197,7 @@ def test_epochs_are_looked_at_between_slices(operation: str, checks: int) -> Non
         "memory.copy (i32.const 0) (i32.const 0) (i32.const 8191)",
     ],
 )
-def test_epochs_are_looked_at_between_many_in_a_row(operation: str) -> None:
+def test_epochs_are_checked_between_consecutive_operations(operation: str) -> None:
     """Each may take milliseconds, and without a loop nothing separates them."""
     code = module(
         f"""(module (memory 2) (table 1 funcref) (data $d "x") (elem $e func $f)
@@ -204,7 +206,7 @@ def test_epochs_are_looked_at_between_many_in_a_row(operation: str) -> None:
     assert count_of_checks(sliced(code)) >= 1000
 
 
-def test_epochs_are_looked_at_in_a_long_function() -> None:
+def test_epochs_are_checked_in_a_long_function() -> None:
     """Each memory access may be the first to its page."""
     store = "(i32.store (i32.const 70000) (i32.const 1))"
     size = len(bodies(module(f'(module (memory 2) (func (export "f") {store * 1000}))'))[0])
@@ -332,7 +334,7 @@ INSTRUCTIONS = f"""(module
     (return_call $g (local.get $n))))"""
 
 
-def test_codes_in_constants_are_no_operations() -> None:
+def test_opcodes_in_constants_are_not_operations() -> None:
     code = module(
         "(module (memory 1) (func (drop (i64.const 0x0b7e8a0afc0b8bfc)) (drop (f64.const nan:0x00fc0b00fc0a0))))"
     )
@@ -354,14 +356,14 @@ def test_longer_encodings_of_an_opcode() -> None:
     assert b"\xfc\x8b" not in changed
 
 
-def test_short_constants_stay() -> None:
+def test_operations_with_short_constant_lengths_stay() -> None:
     code = module("(module (memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 8191))))")
     assert sliced(code) is code
     code = module("(module (memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 8192))))")
     assert sliced(code) is not code
 
 
-def test_places_stay_or_what_names_them_goes() -> None:
+def test_offsets_stay_or_sections_with_offsets_are_dropped() -> None:
     plain = module("(module (memory 1) (func (param $n i32) (memory.fill (i32.const 0) (i32.const 0) (local.get $n))))")
     debug = section(0, b"\x0b.debug_info" + b"x")
     assert debug in sliced(plain + debug)
@@ -382,7 +384,7 @@ def test_added_functions_have_names() -> None:
     assert "m!start\n" in caught.value.message
 
 
-# ---- what is invalid -------------------------------------------------------------------------------------
+# ---- invalid modules -----------------------------------------------------------------------------------
 
 
 def refusal(code: bytes) -> str:
@@ -400,7 +402,7 @@ VALID = module(
 
 @given(at=st.integers(0, len(VALID) - 1), value=st.integers(0, 255))
 @settings(max_examples=1000, deadline=None)
-def test_what_is_changed_is_valid_if_it_was_valid_before(at: int, value: int) -> None:
+def test_rewriting_keeps_validity(at: int, value: int) -> None:
     code = VALID[:at] + bytes((value,)) + VALID[at + 1 :]
     before, after = refusal(code), refusal(sliced(code))
     if re.match("unknown (type|func)", before):
@@ -409,7 +411,7 @@ def test_what_is_changed_is_valid_if_it_was_valid_before(at: int, value: int) ->
 
 
 @pytest.mark.parametrize("length", range(8, len(VALID)))
-def test_what_is_cut_off_is_as_invalid_as_before(length: int) -> None:
+def test_truncated_modules_stay_invalid(length: int) -> None:
     assert bool(refusal(sliced(VALID[:length]))) == bool(refusal(VALID[:length]))
 
 
@@ -419,7 +421,7 @@ def test_an_unknown_instruction_is_refused_by_wasmtime() -> None:
     assert "unknown 0xfc subopcode" in refusal(sliced(code))
 
 
-def test_what_can_not_be_decoded_is_never_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undecodable_bodies_are_never_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bulk, "_RUN", re.compile(rb""))
     assert "after end of function" in refusal(sliced(VALID))
 

@@ -112,8 +112,8 @@ def test_inspect(make: Callable[[int], str]) -> None:
     grows_linearly(inspect, make, 100)
 
 
-def test_names_that_are_taken() -> None:
-    """Types with a name only at the root are defined again where they are used, under unused names."""
+def test_taken_names() -> None:
+    """Types with a name only at the root are defined again in the places of their use, under unused names."""
 
     def make(n: int) -> str:
         types = "".join(f'(type $t{i} (record (field "a{i}" u8)))' for i in range(n))
@@ -168,11 +168,11 @@ def parameter(data: bytes) -> t.ValType:
     ],
     ids=["contains", "size", "alignment", "flat_length", "weight", "core_signature"],
 )
-def test_a_type_is_looked_at_as_the_graph_that_it_is(look: Callable[[Any], object]) -> None:
+def test_a_type_is_visited_as_a_graph(look: Callable[[Any], object]) -> None:
     grows_linearly(lambda data: look(parameter(data)), doubling, 30)
 
 
-def test_types_are_compared_as_the_graphs_that_they_are() -> None:
+def test_types_are_compared_as_graphs() -> None:
     def compare(data: bytes) -> None:
         one, other = parameter(data), parameter(data)
         assert one is not other
@@ -215,7 +215,7 @@ def test_the_text_of_types_has_a_bound() -> None:
 # ---- bounds ----------------------------------------------------------------------------------------------
 
 
-def test_what_instances_carry_out_has_a_bound() -> None:
+def test_the_definitions_of_instances_are_bounded() -> None:
     types = '(type (record (field "a" u8) (field "b" u8) (field "c" u8)))' * 500
     text = f"(component $c {types}) {'(instance (instantiate $c))' * 600}"
     with pytest.raises(Unsupported, match="more than 1000000 definitions and parts of them"):
@@ -224,7 +224,7 @@ def test_what_instances_carry_out_has_a_bound() -> None:
         describe(decode(assemble(text)))
 
 
-def test_what_imports_declare_has_a_bound() -> None:
+def test_the_declarations_of_imports_are_bounded() -> None:
     types = "(type (enum " + " ".join(f'"c{i}"' for i in range(600)) + "))"
     imports = "".join(f'(import "i{i}" (instance (type $i)))' for i in range(2000))
     with pytest.raises(Unsupported, match="more than 1000000 definitions"):
@@ -295,7 +295,7 @@ def test_types_within_types_are_as_deep_as_wasmtime_admits(depth: int, tmp_path:
             inspection.inspect_component(str(path))
 
 
-def test_counts_are_not_believed() -> None:
+def test_counts_are_checked_before_allocation() -> None:
     """A count that exceeds the remaining bytes is refused before memory is allocated for it."""
     for sections in (b"\x07\x05\xff\xff\xff\xff\x0f", b"\x0a\x05\xff\xff\xff\xff\x0f"):
         with pytest.raises(MalformedComponent, match="announced, but only 0 bytes are left"):

@@ -45,7 +45,7 @@ def test_versions(version: str) -> None:
 @pytest.mark.parametrize(
     "version", ["", "1.2", "0", "0.0", "v1.2.3", "01.2.3", "1.2.3-01", "1.2.3-", "1.2.3+", "1.2.3\n"]
 )
-def test_what_is_no_version_is_refused(version: str) -> None:
+def test_invalid_versions_are_refused(version: str) -> None:
     assert not is_version(version)
     with pytest.raises(MalformedComponent, match="is not a version"):
         parse_import_name("a:b/c@" + version + "@")
@@ -128,7 +128,7 @@ def test_function_names(name: str, parts: FunctionName) -> None:
         "a\n",
     ],
 )
-def test_what_names_no_function_is_refused(name: str) -> None:
+def test_invalid_function_names_are_refused(name: str) -> None:
     with pytest.raises(MalformedComponent, match="is not the name of a function"):
         parse_function_name(name)
 
@@ -141,7 +141,7 @@ def test_labels(label: str) -> None:
 
 
 @pytest.mark.parametrize("label", ["", "1-2-3", "aB", "Ab", "a-", "-a", "a--b", "a_b", "é", "a-1bB", "a\n"])
-def test_what_is_no_label(label: str) -> None:
+def test_invalid_labels(label: str) -> None:
     assert not is_label(label)
 
 

@@ -13,7 +13,8 @@ from wasi_trio.component import _types as t
 from wasi_trio.component._binary import decode
 from wasi_trio.component._packed_plan import pack, unpack
 from wasi_trio.component._plan import Instance, Plan, plan
-from wasi_trio.component._relink import Wiring, relink
+from wasi_trio.component._relink import relink
+from wasi_trio.component._wiring import Wiring
 
 #: A composition whose inner component has a resource, with values of all kinds.
 COMPOSED = """
@@ -76,7 +77,7 @@ def shape(planned: Plan, wiring: tuple[Wiring, ...]) -> Any:
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_plan_comes_back_as_it_was(name: str) -> None:
+def test_a_plan_survives_packing(name: str) -> None:
     before = made(load(name))
     after = read_back(*before)
     assert shape(*after) == shape(*before)
@@ -84,7 +85,7 @@ def test_a_plan_comes_back_as_it_was(name: str) -> None:
     assert all(not step.args for step in after[0].steps)
 
 
-def test_resources_stay_apart() -> None:
+def test_resource_types_stay_distinct() -> None:
     """The types of the two instances have one name but are different. Each is one object wherever it occurs."""
     planned, _ = read_back(*made(assemble(COMPOSED)))
     found = {}
@@ -100,7 +101,7 @@ def test_resources_stay_apart() -> None:
     assert found["one"] == found["one"] != found["other"]
 
 
-def test_what_no_host_asks_for_is_left_out() -> None:
+def test_exports_that_no_host_uses_are_omitted() -> None:
     planned, _ = read_back(*made(assemble(COMPOSED)))
     assert list(planned.exports) == ["one", "other", "inner"]
     assert planned.exports["inner"][1] is None
@@ -126,6 +127,6 @@ def test_what_no_host_asks_for_is_left_out() -> None:
         [["dict", "a"]],
     ],
 )
-def test_anything_else_is_refused(objects: Any) -> None:
+def test_other_data_is_refused(objects: Any) -> None:
     with pytest.raises(ValueError):
         unpack(objects)

@@ -97,7 +97,7 @@ def test_other_functions_are_rendered_as_they_were_written() -> None:
     assert [render_func(name, type_) for name, type_ in functions.items()] == [*texts, "constructor() -> result<r>;"]
 
 
-def test_what_names_no_function_is_not_rendered() -> None:
+def test_invalid_function_names_are_not_rendered() -> None:
     with pytest.raises(MalformedComponent):
         render_func("[what]ever", t.FuncType(()))
 
@@ -132,7 +132,7 @@ value_types = st.recursive(leaves, _compound, max_leaves=12)
 
 
 @given(value_types)
-def test_what_is_rendered_parses_back(type_: t.ValType) -> None:
+def test_rendered_types_parse_back(type_: t.ValType) -> None:
     named: dict[t.ValType, str] = {}
 
     def name(part: t.ValType) -> str | None:

@@ -74,7 +74,7 @@ def test_a_used_resource_is_the_same_object_everywhere() -> None:
     assert http.types["headers"] is http.types["fields"]
 
 
-def test_unstable_items_are_left_out_unless_asked_for() -> None:
+def test_unstable_items_are_skipped_unless_enabled() -> None:
     vendored = [Path(__file__).parents[2] / "wasi_trio" / "wasi" / "wit" / "p2"]
     without = load(vendored)
     assert "network-error-code" not in without.interface("wasi:sockets/network").functions
@@ -211,7 +211,7 @@ def test_each_parse_makes_resources_of_its_own() -> None:
     assert parse(text).interface("a:b/i").types["r"] is not parse(text).interface("a:b/i").types["r"]
 
 
-def test_comments_and_documentation_mean_nothing() -> None:
+def test_comments_do_not_change_types() -> None:
     found = interface("/* a /* nested */ one */ /// documentation\n a: /**/ func( // here\n);")
     assert found.functions == {"a": t.FuncType(())}
 
@@ -303,7 +303,7 @@ def test_interfaces_are_found_by_compatible_version() -> None:
             wit.interface(name)
 
 
-def test_a_use_prefers_the_very_version_it_names() -> None:
+def test_a_use_prefers_the_exact_version() -> None:
     wit = parse(
         """
         package a:b@1.2.0 { interface i { type t = u8; } }
@@ -364,7 +364,7 @@ def test_a_package_spread_over_files_and_folders(tmp_path: Path) -> None:
     assert files.interface("my:app/a").types == {"t": t.U8, "y": t.U16}
 
 
-def test_wit_of_ones_own_may_use_that_of_wasi(tmp_path: Path) -> None:
+def test_users_wit_may_use_wasi(tmp_path: Path) -> None:
     (tmp_path / "deps").mkdir()
     (tmp_path / "a.wit").write_text("package my:app; interface a { use wasi:io/streams@0.2.3.{input-stream}; }")
     # Tools put another release of a known package there.
@@ -413,7 +413,7 @@ def test_a_function_that_wit_does_not_have_is_a_mismatch() -> None:
 
 
 @pytest.mark.parametrize("interface", ["wasi:io/poll@0.3.0", "wasi:io/other@0.2.0", "acme:app/db", "db", ""])
-def test_nothing_is_known_of_other_interfaces(interface: str) -> None:
+def test_unknown_interfaces_are_not_checked(interface: str) -> None:
     assert host_wit().check(interface, "poll", t.FuncType(()), {}) is None
 
 

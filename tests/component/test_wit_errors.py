@@ -120,7 +120,7 @@ def test_errors_say_what_and_where(text: str, where: str, message: str) -> None:
     assert (caught.value.file, f"{caught.value.line}:{caught.value.column}") == ("some.wit", where)
 
 
-def test_types_do_not_nest_without_end() -> None:
+def test_the_nesting_of_types_is_limited() -> None:
     deep = "list<" * 5_000 + "u8" + ">" * 5_000
     with pytest.raises(WitError, match="types are nested deeper than 100"):
         parse(f"package a:b; interface i {{ type t = {deep}; }}")
@@ -138,12 +138,12 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
         load([tmp_path])
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load([tmp_path / "a.wit"])
 
 
-def test_a_file_of_no_certain_package(tmp_path: Path) -> None:
+def test_a_file_without_a_package(tmp_path: Path) -> None:
     (tmp_path / "a.wit").write_text("package a:a; interface i {}")
     (tmp_path / "b.wit").write_text("package a:b; interface i {}")
     (tmp_path / "c.wit").write_text("interface i {}")

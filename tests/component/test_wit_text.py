@@ -45,7 +45,7 @@ def test_the_vendored_files(path: Path) -> None:
     assert write(again) == write(tree)
 
 
-def test_how_it_looks() -> None:
+def test_the_layout_of_the_text() -> None:
     text = """\
 // of three lines
 
@@ -96,7 +96,7 @@ package acme:other {
     assert write(parsed(text), ["of three\nlines"]) == text
 
 
-def test_nothing() -> None:
+def test_an_empty_package() -> None:
     assert write([]) == ""
     assert write(parsed("")) == ""
     assert write([PackageNode(Source("", ""), interfaces=[])], ["only a note"]) == "// only a note\n"

@@ -60,11 +60,11 @@ def test_a_guest_written_by_hand(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GUESTS)
-def test_a_guest_that_a_toolchain_built(name: str) -> None:
+def test_a_guest_from_a_toolchain(name: str) -> None:
     check(build(name).read_bytes())
 
 
-def test_what_is_compared_is_the_types() -> None:
+def test_types_are_compared() -> None:
     """The check above can fail: it detects another type for one function."""
     text = written(wat.load("hello"))
     assert "get-random" not in text
@@ -295,7 +295,7 @@ def test_an_interface_that_is_imported_and_exported() -> None:
     assert list(interface.types) == ["t"]
 
 
-def test_types_that_are_used_without_a_name_for_them() -> None:
+def test_unnamed_types_get_names() -> None:
     """WIT has no anonymous types, so such a type gets a new name."""
     data = assembled(
         """(component
@@ -340,7 +340,7 @@ def test_a_type_of_an_interface_without_a_name_of_its_own() -> None:
     wit.parse(text)
 
 
-def test_what_wit_has_no_words_for() -> None:
+def test_items_that_wit_cannot_express() -> None:
     data = assembled(
         """(component
           (import "url=<https://example.com>" (instance $url))
@@ -383,7 +383,7 @@ def test_a_composition() -> None:
     assert written(data).endswith("package acme:b {\n  interface renamed {\n    g: func(a: u8) -> u16;\n  }\n}\n")
 
 
-def test_instances_without_end_are_refused() -> None:
+def test_too_many_instances_are_refused() -> None:
     """Each component instantiates the one before it ten times."""
     inside = '(instance (instantiate $inner (with "f" (func $f))))' * 10
     text = '(component $c0 (import "f" (func)))' + "".join(
@@ -399,7 +399,7 @@ def test_instances_without_end_are_refused() -> None:
         describe(decode(data))
 
 
-def test_types_without_end_are_refused() -> None:
+def test_too_large_types_are_refused() -> None:
     """Each type is a tuple of two of the type before it, and has no name that would shorten the text."""
     types = "".join(f"(type $t{n} (tuple $t{n - 1} $t{n - 1}))" for n in range(1, 25))
     data = bytes(wasmtime.wat2wasm(f'(component (type $t0 (tuple u8)) {types} (import "f" (func (param "a" $t24))))'))

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
 from wasi_trio import CompileLimits, Engine, Limits
-from wasi_trio._texts import MOST
+from wasi_trio._texts import MAX_LENGTH
 from wasi_trio.component import _plan, _relink
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import USUAL, option_name
@@ -154,7 +154,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         ("time of an operation on a bucket", TIMEOUT, f"{TIMEOUT:g} s, or half"),
         ("a bucket in memory", STORE_LIMIT, f"{STORE_LIMIT >> 20} MiB"),
         ("threads at work on one bucket in SQLite", READERS, f"{READERS + 1} for each process"),
-        ("a log message of `wasi:logging`, its context", MOST, f"{MOST:,} characters, {MOST_CONTEXT} |"),
+        ("a log message of `wasi:logging`, its context", MAX_LENGTH, f"{MAX_LENGTH:,} characters, {MOST_CONTEXT} |"),
         ("concurrent look-ups", LOOK_UPS, f"{LOOK_UPS} for each instance, {host.LOOK_UPS} in threads"),
         ("addresses of one look-up", ADDRESSES, f"{ADDRESSES} |"),
         ("time to send a socket's written bytes after the instance has ended", LINGER, f"{LINGER:g} s"),

@@ -123,7 +123,7 @@ async def test_a_failing_listener_affects_no_request(caplog: pytest.LogCaptureFi
     async with serve("hello", HandlerOptions(listeners=[lambda name: Failing()])) as site:
         assert (await site.ask()).status == 200
         await site.all_gone()
-        await until(lambda: caplog.text.count("a listener failed") >= 4)
+        await until(lambda: caplog.text.count("A listener failed") >= 4)
         assert (await site.ask()).status == 200
 
 

@@ -88,7 +88,7 @@ async def test_connections_wait_for_descriptors(tmp_path: Path) -> None:
         # Fill gaps below.
         clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(highest + 1)]
         async with server.client() as waiting:
-            await server.said("connections wait until others close: Too many open files")
+            await server.said("Connections wait until others close: Too many open files")
             for client in clients:
                 client.close()
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)

@@ -60,7 +60,7 @@ async def test_an_instance_that_exceeds_its_limit_is_ended(guest: str, caplog: p
             if case == "memory":
                 assert told(caplog, "unreachable"), "the guest learns that the memory is used up"
             else:
-                assert told(caplog, "may hold no more than 16 MiB of memory"), (case, logged(caplog))
+                assert told(caplog, "may hold at most 16 MiB of memory"), (case, logged(caplog))
             await site.all_gone()
 
 

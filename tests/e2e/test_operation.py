@@ -15,7 +15,7 @@ from tests.cli.terminal import at_a_terminal
 from tests.e2e.process import command, on_disk
 from tests.e2e.support import until
 
-RELOADED = "reloaded: nothing has changed"
+RELOADED = "Reloaded: nothing has changed"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="macOS has no limit of the address space")
 
 

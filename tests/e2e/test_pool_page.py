@@ -67,7 +67,7 @@ async def test_a_computing_instance(tmp_path: Path, guest: str, path: str) -> No
         while [one["state"] for one in instances_of(await pool_of(server))] != ["computing"]:
             await trio.lowlevel.checkpoint()
         server.signal(signal.SIGTERM)
-        await server.said("shutting down")
+        await server.said("Shutting down")
         server.signal(signal.SIGTERM)
         assert await server.ended() == 0
 

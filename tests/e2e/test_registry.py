@@ -96,7 +96,7 @@ async def test_workers_and_a_tag_that_moves(tmp_path: Path, registry: Registry) 
         # A component that has disappeared does not affect the one being served.
         registry.content.clear()
         server.signal(signal.SIGHUP)
-        await server.said("reload failed, and the old version stays in service: ")
+        await server.said("Reload failed, and the old version stays in service: ")
         assert f"{registry.host} does not have the manifest 1" in server.stderr
         assert (await ask(server, "/")).body == greeting(2)
         assert server.stderr.count(RELOADED) == 2

@@ -20,8 +20,8 @@ from tests.guests import wat
 
 pytest.importorskip("watchfiles", reason="--watch needs watchfiles, which is an extra")
 
-RELOADED = "reloaded: new requests go to the new version of"
-REFUSED = "reload failed, and the old version stays in service:"
+RELOADED = "Reloaded: new requests go to the new version of"
+REFUSED = "Reload failed, and the old version stays in service:"
 
 
 def version(number: int, name: str = "hello") -> bytes:

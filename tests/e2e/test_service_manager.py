@@ -99,8 +99,8 @@ async def test_a_blocked_loop_is_not_reported_as_alive(tmp_path: Path) -> None:
 async def test_no_service_manager(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     told = ServiceManager.from_environment(environment)
     told.ready()
-    assert ("ignoring NOTIFY_SOCKET=vsock:2:1234" in caplog.text) is ("vsock" in str(told) + caplog.text)
-    assert "cannot send" not in caplog.text
+    assert ("Ignoring NOTIFY_SOCKET=vsock:2:1234" in caplog.text) is ("vsock" in str(told) + caplog.text)
+    assert "Cannot send" not in caplog.text
 
 
 @pytest.mark.parametrize("watchdog", ["0", "", "x", "-1", "²"])
@@ -125,4 +125,4 @@ async def test_a_watchdog_of_another_process(tmp_path: Path) -> None:
 
 def test_a_missing_manager_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ServiceManager(str(tmp_path / "nobody")).ready()
-    assert "cannot send READY=1" in caplog.text
+    assert "Cannot send READY=1" in caplog.text

@@ -47,7 +47,7 @@ async def test_a_stream_finishes_after_a_signal(number: signal.Signals, tmp_path
     async with command(tmp_path, on_disk(tmp_path, "echo")) as server, server.client() as client:
         await start_echo(client)
         server.signal(number)
-        await server.said("shutting down")
+        await server.said("Shutting down")
         await refuses_connections(server)
         await finish_echo(client)
         assert await server.ended() == 0
@@ -58,7 +58,7 @@ async def test_a_second_signal_cuts_it(tmp_path: Path) -> None:
     async with command(tmp_path, on_disk(tmp_path, "echo")) as server, server.client() as client:
         await start_echo(client)
         server.signal(signal.SIGTERM)
-        await server.said("shutting down")
+        await server.said("Shutting down")
         server.signal(signal.SIGTERM)
         await server.ended()
         with pytest.raises(Exception, match="peer closed connection without sending complete message body"):
@@ -82,7 +82,7 @@ async def test_a_second_signal_ends_a_spinning_guest(tmp_path: Path) -> None:
         await client.start("/1")
         assert await client.head()
         server.signal(signal.SIGTERM)
-        await server.said("shutting down")
+        await server.said("Shutting down")
         server.signal(signal.SIGTERM)
         await server.ended()
         assert "Traceback" not in server.stderr

@@ -459,7 +459,7 @@ async def test_the_drain_does_not_wait_for_a_stalled_collector(tmp_path: Path, c
         server.signal(signal.SIGTERM)
         with trio.fail_after(20):  # the collector stalls for a minute
             assert await server.ended() == 0
-        assert "the last spans or metrics could not be exported within 3 s" in server.stderr
+        assert "The last spans or metrics could not be exported within 3 s" in server.stderr
         assert "Traceback" not in server.stderr
 
 

@@ -37,7 +37,7 @@ async def test_both_workers_serve_and_drain(tmp_path: Path) -> None:
         await start_echo(other)
         assert await process_of(server, 1) != await process_of(server, 2)
         server.signal(signal.SIGTERM)
-        await server.said("shutting down")
+        await server.said("Shutting down")
         await refuses_connections(server)
         await finish_echo(one)
         await finish_echo(other)
@@ -79,7 +79,7 @@ async def test_a_second_signal_ends_both(tmp_path: Path, holding_up: None) -> No
         await start_echo(other)
         os.kill(await process_of(server, 1), signal.SIGUSR1)
         server.signal(signal.SIGINT)
-        await server.said("shutting down")
+        await server.said("Shutting down")
         server.signal(signal.SIGINT)
         assert await server.ended() == 0
         for client in (one, other):
@@ -124,8 +124,8 @@ async def test_terminated_workers_are_replaced(tmp_path: Path) -> None:
             await start_echo(client)
             for worker in workers:
                 os.kill(worker, signal.SIGTERM)
-            await server.said("[worker 1]: shutting down")
-            await server.said("[worker 2]: shutting down")
+            await server.said("[worker 1]: Shutting down")
+            await server.said("[worker 2]: Shutting down")
             await finish_echo(client)
         for number, worker in zip((1, 2), workers, strict=True):
             await server.said(f"worker {number} (process {worker}) ended with exit code 0; its replacement starts")
@@ -145,7 +145,7 @@ async def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
         for worker in workers:
             while _runs(worker):  # noqa: ASYNC110 - it is no child of this process
                 await trio.sleep(0.005)
-        assert server.stderr.count("the supervisor has ended") == 2
+        assert server.stderr.count("The supervisor has ended") == 2
 
 
 def _runs(process: int) -> bool:

@@ -2,7 +2,7 @@
 
 ``forwarder(version, interfaces)`` exports a function for each function of these interfaces of WASI. Handles of
 resources, streams and futures stay in the guest and are numbers in the test. All other values have their WIT types. So
-a test sees what a guest sees, including the Canonical ABI, and controls the guest from Python.
+a test has the view of a guest, including the Canonical ABI, and controls the guest from Python.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def forwarder(
     ``drop-RESOURCE(handle)`` drops a resource. In 0.3 the component also reads and writes streams and futures:
     ``stream-new() -> (readable, writable)``, ``stream-write(writable, bytes) -> code``, ``stream-read(readable, size)
     -> (code, bytes)``, ``stream-drop(readable)``, ``stream-end(writable)``. For each pair of an interface and a type in
-    ``stream_elements`` there are ``TYPE-read`` and ``TYPE-drop``. ``outcome-read(future)`` reads a ``result<_,
+    ``stream_elements`` it exports ``TYPE-read`` and ``TYPE-drop``. ``outcome-read(future)`` reads a ``result<_,
     error-code>`` of the first interface. Codes are those of the built-ins.
     """
     text = Declarations(version, release)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.interrupts.rounds import CASES
 
-ROUNDS = 8
+ROUNDS = 5
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -17,7 +17,7 @@ from tests.guests import wat
 ROOT = Path(__file__).parent.parent.parent
 
 SUITE = """
-from wasi_trio.testing import component, exports, run
+from wasi_trio.testing import component
 
 async def test_component():
     async with component("{guest}.wat") as app:
@@ -34,12 +34,17 @@ async def test_that_is_not_reached():
 """
 
 
-@pytest.mark.parametrize("test", ["test_component", "test_fixture"])
 @pytest.mark.parametrize(
-    ("guest", "path"),
-    [("spin", "/"), ("spin_in_start", "/"), ("sleep", "/3600000"), ("p3_spin", "/0"), ("p3_sleep", "/3600000")],
+    ("test", "guest", "path"),
+    [
+        ("test_component", "spin", "/"),
+        ("test_component", "spin_in_start", "/"),
+        ("test_component", "p3_spin", "/0"),
+        ("test_component", "p3_sleep", "/3600000"),
+        ("test_fixture", "spin", "/"),
+    ],
 )
-def test_a_session(guest: str, path: str, test: str, tmp_path: Path) -> None:
+def test_a_session(test: str, guest: str, path: str, tmp_path: Path) -> None:
     (tmp_path / f"{guest}.wat").write_text(wat.source(guest))
     (tmp_path / "test_it.py").write_text(SUITE.format(guest=guest, path=path))
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\n")

@@ -67,7 +67,7 @@ class Lasting:
         self._end = False
 
     async def run(self) -> None:
-        # In batches, after each of which all connections are closed and opened anew.
+        # In batches, after each of which all connections are closed and opened again.
         while not self._end or self.load.sent < self._least:
             await self.load.run(500)
 

@@ -25,9 +25,9 @@ COMMON = {
     "subtask.drop": ("subtask.drop", "(param i32)"),
 }
 
-#: $wait returns the payload of a waitable's next event. $await waits for a call to return and returns its state.
-#: $settle waits for a read or write if necessary, and returns its outcome. $readable and $writable extract the two ends
-#: from the result of ``new``. All use the memory below 64.
+#: ``$wait`` returns the payload of a waitable's next event. ``$await`` waits for a call to return and returns its
+#: state. ``$settle`` waits for a read or write if necessary, and returns its outcome. ``$readable`` and ``$writable``
+#: extract the two ends from the result of ``new``. All use the memory below 64.
 WAITING = """
     (func $readable (param $ends i64) (result i32) (i32.wrap_i64 (local.get $ends)))
     (func $writable (param $ends i64) (result i32) (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))

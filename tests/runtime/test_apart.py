@@ -19,7 +19,7 @@ import wasmtime
 
 from wasi_trio.component._errors import CompilationFailed, LinkError, MalformedComponent, Unsupported
 from wasi_trio.component._imports import Imports
-from wasi_trio.runtime import _apart, _compiler, _engine
+from wasi_trio.runtime import _apart, _compiling, _engine
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._compiler import Compiler, assemble
 from wasi_trio.runtime._component import Component
@@ -80,10 +80,10 @@ def patched(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     )
 
 
-# ---- what is well ----------------------------------------------------------------------------------------
+# ---- valid components ----------------------------------------------------------------------------------
 
 
-async def test_what_was_compiled_apart_runs_here(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_separately_compiled_code_runs(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("this process looks into a component")
 
@@ -92,7 +92,7 @@ async def test_what_was_compiled_apart_runs_here(started: list[Any], monkeypatch
             forbidden.setattr(Compiler, "validate", never)
             forbidden.setattr(Compiler, "compile", never)
             for name in ("decode", "plan", "relink"):
-                forbidden.setattr(_compiler, name, never)
+                forbidden.setattr(_compiling, name, never)
             component = Component.compile(engine, binary(ANSWER))
         instance = await Instance.instantiate(component.link(Imports()))
         assert await instance.call("answer") == 42
@@ -114,7 +114,7 @@ async def test_a_component_without_a_description_is_planned_here(monkeypatch: py
         assert await instance.call("answer") == 42
 
 
-def test_progress_is_told_from_there() -> None:
+def test_the_compiler_process_reports_progress() -> None:
     told: list[tuple[int, int]] = []
     with apart() as engine:
         Component.compile(engine, binary(ANSWER), lambda done, total: told.append((done, total)))
@@ -123,7 +123,7 @@ def test_progress_is_told_from_there() -> None:
     assert (told[0][0], told[-1][0], len(told)) == (0, total, 3)
 
 
-def test_features_are_admitted_there_as_here() -> None:
+def test_the_compiler_process_has_the_same_features() -> None:
     data = binary("(component (core module (type (struct (field i32)))))")
     with apart() as engine, pytest.raises(Unsupported, match="feature gc, which is off"):
         Component.compile(engine, data)
@@ -131,7 +131,7 @@ def test_features_are_admitted_there_as_here() -> None:
         Component.compile(engine, data)
 
 
-def test_what_was_compiled_once_is_known(home: Path, started: list[Any]) -> None:
+def test_a_compiled_component_has_a_verdict(home: Path, started: list[Any]) -> None:
     data = binary(ANSWER)
     for _ in range(2):
         with Engine(compile_limits=CompileLimits()) as engine:
@@ -143,7 +143,7 @@ def test_what_was_compiled_once_is_known(home: Path, started: list[Any]) -> None
     assert len(started) == 2  # a verdict depends on the compiler and its features
 
 
-def test_what_is_refused_is_not_known(home: Path, started: list[Any]) -> None:
+def test_a_refused_component_has_no_verdict(home: Path, started: list[Any]) -> None:
     data = binary("(component (core module (func (result i32))))")
     for _ in range(2):
         with Engine(compile_limits=CompileLimits()) as engine, pytest.raises(MalformedComponent):
@@ -151,7 +151,7 @@ def test_what_is_refused_is_not_known(home: Path, started: list[Any]) -> None:
     assert len(started) == 2
 
 
-def test_without_a_place_for_verdicts_it_is_compiled_apart_each_time(home: Path, started: list[Any]) -> None:
+def test_without_verdicts_each_compilation_is_separate(home: Path, started: list[Any]) -> None:
     (home / "cache").mkdir()
     (home / "cache" / "wasi_trio").write_text("in the way")
     for _ in range(2):
@@ -160,7 +160,7 @@ def test_without_a_place_for_verdicts_it_is_compiled_apart_each_time(home: Path,
     assert len(started) == 2
 
 
-def test_what_is_trusted_is_compiled_here(started: list[Any]) -> None:
+def test_trusted_components_are_compiled_in_this_process(started: list[Any]) -> None:
     with apart() as engine:
         Component.compile(engine, binary(ANSWER), trusted=True)
     with Engine(cache=False) as engine:
@@ -168,11 +168,11 @@ def test_what_is_trusted_is_compiled_here(started: list[Any]) -> None:
     assert not started
 
 
-# ---- what is not -----------------------------------------------------------------------------------------
+# ---- invalid components, and failures of the process ---------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["(component (core module (func (result i32))))", "(module)"])
-def test_errors_are_those_of_compiling_here(text: str) -> None:
+def test_errors_are_the_same_as_in_this_process(text: str) -> None:
     messages = []
     for engine in (apart(), Engine(cache=False)):
         with engine, pytest.raises(MalformedComponent) as caught:
@@ -188,7 +188,7 @@ def test_a_link_error_keeps_its_lines() -> None:
     assert caught.value.missing == ("m (a core module, which a host cannot provide)",)
 
 
-def test_too_long(started: list[Any]) -> None:
+def test_the_time_limit(started: list[Any]) -> None:
     with apart(seconds=0.001) as engine:
         with pytest.raises(CompilationFailed, match=r"longer than 0.001 s; increase --compile-timeout"):
             Component.compile(engine, binary(ANSWER))
@@ -198,7 +198,7 @@ def test_too_long(started: list[Any]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count no memory")
-def test_too_much_memory(started: list[Any]) -> None:
+def test_the_memory_limit(started: list[Any]) -> None:
     with apart(memory=1 << 20) as engine, pytest.raises(CompilationFailed) as caught:
         Component.compile(engine, binary(ANSWER))
     assert str(caught.value) == "compiling it takes more than 1 MiB of memory; increase --compile-memory"
@@ -206,11 +206,11 @@ def test_too_much_memory(started: list[Any]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count no memory")
-def test_the_limit_is_that_of_the_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    patched(monkeypatch, "bytearray(300 << 20); raise RuntimeError('there was room')")
+def test_the_configured_memory_limit_applies(monkeypatch: pytest.MonkeyPatch) -> None:
+    patched(monkeypatch, "bytearray(300 << 20); raise RuntimeError('enough room')")
     with apart(memory=200 << 20) as engine, pytest.raises(CompilationFailed, match="more than 200 MiB"):
         Component.compile(engine, binary(ANSWER))
-    with apart(memory=400 << 20) as engine, pytest.raises(CompilationFailed, match="there was room"):
+    with apart(memory=400 << 20) as engine, pytest.raises(CompilationFailed, match="enough room"):
         Component.compile(engine, binary(ANSWER))
 
 
@@ -231,7 +231,7 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" in caught.value.__notes__[0]
 
 
-def test_an_interpreter_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "")
     with apart() as engine, pytest.raises(CompilationFailed, match="without a Python executable"):
         Component.compile(engine, binary(ANSWER))
@@ -240,7 +240,7 @@ def test_an_interpreter_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
         Component.compile(engine, binary(ANSWER))
 
 
-def test_modules_in_the_working_directory_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_in_the_working_directory_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("json", "wasmtime", "signal"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
@@ -249,7 +249,7 @@ def test_modules_in_the_working_directory_are_not_taken(tmp_path: Path, monkeypa
         Component.compile(engine, binary(ANSWER))
 
 
-def test_code_beyond_the_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     program(monkeypatch, "import os, struct; os.write(1, struct.pack('>cQ', b'm', 1 << 60))")
     with apart() as engine, pytest.raises(CompilationFailed, match="compiled code has more than"):
         Component.compile(engine, binary(ANSWER))
@@ -258,18 +258,18 @@ def test_code_beyond_the_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> 
 # ---- text ------------------------------------------------------------------------------------------------
 
 
-def test_text_is_read_there_once(home: Path, started: list[Any]) -> None:
+def test_text_is_assembled_separately_once(home: Path, started: list[Any]) -> None:
     for _ in range(2):
         assert _apart.assemble_apart(ANSWER.encode(), CompileLimits()) == binary(ANSWER)
     assert len(started) == 1
 
 
-def test_text_is_read_within_limits(home: Path) -> None:
+def test_assembling_text_has_limits(home: Path) -> None:
     with pytest.raises(CompilationFailed, match="--compile-timeout"):
         _apart.assemble_apart(ANSWER.encode(), CompileLimits(seconds=0.001))
 
 
-def test_what_is_wrong_with_text_is_told_whole(home: Path, started: list[Any]) -> None:
+def test_errors_in_text_are_reported_completely(home: Path, started: list[Any]) -> None:
     messages = []
     for read in (lambda text: _apart.assemble_apart(text, CompileLimits()), assemble):
         with pytest.raises(MalformedComponent, match="--> <anon>:1:13") as caught:
@@ -285,7 +285,7 @@ def test_what_is_wrong_with_text_is_told_whole(home: Path, started: list[Any]) -
 WAITING = "progress(os.getpid(), 0); import signal; signal.pause()"
 
 
-async def test_it_ends_with_the_task_that_waits(monkeypatch: pytest.MonkeyPatch, started: list[Any]) -> None:
+async def test_the_process_ends_with_the_waiting_task(monkeypatch: pytest.MonkeyPatch, started: list[Any]) -> None:
     patched(monkeypatch, WAITING)
     with apart() as engine:
         with trio.CancelScope() as scope:
@@ -298,7 +298,9 @@ async def test_it_ends_with_the_task_that_waits(monkeypatch: pytest.MonkeyPatch,
     assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
-def test_it_ends_when_whoever_waits_is_interrupted(monkeypatch: pytest.MonkeyPatch, started: list[Any]) -> None:
+def test_the_process_ends_when_the_waiting_thread_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, started: list[Any]
+) -> None:
     patched(monkeypatch, WAITING)
 
     def interrupt(done: int, total: int) -> None:
@@ -309,7 +311,7 @@ def test_it_ends_when_whoever_waits_is_interrupted(monkeypatch: pytest.MonkeyPat
     assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
-def test_it_ends_with_the_process_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = os.pipe()
     patched(monkeypatch, WAITING)
     child = f"""

@@ -424,7 +424,7 @@ async def test_calls_that_wait(name: str, how: str, autojump_clock: trio.testing
         assert not instance.pump.operations
 
 
-async def test_how_a_call_goes(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_states_of_a_call(autojump_clock: trio.testing.MockClock) -> None:
     async with running(WAT, HOST) as instance:
         assert await instance.call("caller", "begin-nap", 2, 0) == STARTED + 10 * RETURNED
         assert trio.current_time() == pytest.approx(2)
@@ -495,7 +495,7 @@ async def test_cancelling_a_call(
         assert instance.pump.idle
 
 
-async def test_cancelling_a_call_that_was_not_let_in(autojump_clock: trio.testing.MockClock) -> None:
+async def test_cancelling_a_call_that_is_held_back(autojump_clock: trio.testing.MockClock) -> None:
     async with running(WAT, HOST) as instance:
         outcome = await instance.call("caller", "cancel-held-back", 4, 0)
         assert outcome == CANCELLED_BEFORE_STARTED + 1000 * STARTING
@@ -533,7 +533,7 @@ async def test_streams_between_components(
 
 
 @pytest.mark.parametrize(("theirs", "ours"), PAUSES)
-async def test_a_reader_that_goes(theirs: int, ours: int, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_reader_that_drops_its_end(theirs: int, ours: int, autojump_clock: trio.testing.MockClock) -> None:
     """The writer learns of it, and ends."""
     async with running(WAT, HOST) as instance:
         for _ in range(3):

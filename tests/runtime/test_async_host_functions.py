@@ -336,10 +336,10 @@ async def test_an_exception_while_the_guest_is_busy(blocks: bool) -> None:
             await instance.call("divide-beside", None, 99, 1, blocks)
 
 
-async def test_an_err_of_a_function_that_has_none() -> None:
+async def test_an_err_of_a_function_without_a_result_type() -> None:
     async def add(self: Api, a: int, b: int) -> int:
         await trio.lowlevel.checkpoint()
-        raise Err("what is this?")
+        raise Err("an error")
 
     async with running(WAT, api(add=add)) as instance:
         with pytest.raises(Err):
@@ -358,7 +358,7 @@ async def test_a_result_for_which_there_is_no_memory_left() -> None:
 
     async with running(WAT, api(divide=divide)) as instance:
         instances.append(instance)
-        with pytest.raises(OverBudget, match="the instance may hold no more"):
+        with pytest.raises(OverBudget, match="the instance may hold at most"):
             await instance.call("divide", None, 1, 1)
 
 
@@ -393,7 +393,7 @@ async def test_a_stream_of_numbers_to_the_guest(at_once: int) -> None:
             assert await instance.call("count", None, to, at_once, 1000) == sum(range(to + 1))
 
 
-async def test_a_guest_that_has_read_enough() -> None:
+async def test_a_guest_stops_reading() -> None:
     """The host learns that the stream's reader is closed."""
     async with running(WAT, api()) as instance:
         assert await instance.call("count", None, 10_000, 7, 7) == 28
@@ -401,7 +401,7 @@ async def test_a_guest_that_has_read_enough() -> None:
         assert await instance.call("count", None, 10_000, 3, 3) == 6
 
 
-async def test_a_host_that_has_read_enough() -> None:
+async def test_a_host_stops_reading() -> None:
     async def sum_of_some(self: Api, numbers: StreamReader[list[int]]) -> int:
         async with numbers:
             return sum(await numbers.receive(10))
@@ -418,7 +418,7 @@ async def test_futures(autojump_clock: trio.testing.MockClock) -> None:
         assert await instance.call("tell", None, "") == 0
 
 
-async def test_a_future_that_the_host_gives_up() -> None:
+async def test_the_host_closes_a_future() -> None:
     async def greet(self: Api, name: str) -> SharedFuture:
         writer, future = make_future(STRING)
         writer.close()
@@ -451,7 +451,7 @@ async def test_a_guest_cancels_its_call(autojump_clock: trio.testing.MockClock) 
         assert not instance.pump.operations
 
 
-async def test_a_call_that_is_not_to_be_cancelled(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_call_that_resists_cancellation(autojump_clock: trio.testing.MockClock) -> None:
     """The guest waits until the call has ended, and learns that it has returned."""
 
     async def sleep(self: Api, seconds: int) -> None:

@@ -136,7 +136,7 @@ async def fails(text: str, reason: str) -> None:
             await instance.call("run", None, 7)
 
 
-async def test_lent(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_lent_resource(autojump_clock: trio.testing.MockClock) -> None:
     """A counter is lent during a call, and dropped after it."""
     text = (
         f"(block (result i32) (drop (call $await {LOOK})) (call $drop (local.get $handle)) (i32.load (i32.const 72)))"
@@ -169,19 +169,21 @@ async def test_lent_twice_at_a_time(autojump_clock: trio.testing.MockClock) -> N
         "(drop (call $await (call $spend (local.get $handle) (i32.const 0) (i32.const 80))))",
     ],
 )
-async def test_what_is_lent_can_not_be_dropped_or_given(action: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_lent_resource_cannot_be_dropped_or_transferred(
+    action: str, autojump_clock: trio.testing.MockClock
+) -> None:
     text = f"(block (result i32) (local.set $status {LOOK}) {action} (i32.const 0))"
     await fails(text, "cannot remove owned resource while borrowed")
 
 
-async def test_given(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_transferred_resource(autojump_clock: trio.testing.MockClock) -> None:
     text = """(block (result i32)
         (drop (call $await (call $spend (local.get $handle) (i32.const 5) (i32.const 72))))
         (i32.load (i32.const 72)))"""
     assert await run(text) == (7, 7)
 
 
-async def test_what_was_given_is_gone(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_transferred_resource_has_no_handle(autojump_clock: trio.testing.MockClock) -> None:
     text = """(block (result i32)
         (local.set $status (call $spend (local.get $handle) (i32.const 5) (i32.const 72)))
         (call $drop (local.get $handle))
@@ -189,7 +191,7 @@ async def test_what_was_given_is_gone(autojump_clock: trio.testing.MockClock) ->
     await fails(text, "handle index 1 is not a resource")  # but the call itself
 
 
-async def test_a_call_that_never_started_gives_nothing(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_call_that_never_started_transfers_nothing(autojump_clock: trio.testing.MockClock) -> None:
     """The call is cancelled while it is held back, so the caller keeps the resource."""
     text = """(block (result i32)
         (drop (call $await (call $close (i32.const 0) (i32.const 80))))

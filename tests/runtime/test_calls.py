@@ -163,7 +163,7 @@ async def test_a_host_function_that_raises_reaches_the_caller_as_it_is(start: St
             assert instance.dead is not None
 
 
-async def test_a_host_function_that_gives_back_nonsense(start: Start) -> None:
+async def test_a_host_function_with_an_invalid_result(start: Start) -> None:
     class Wrong:
         def add(self, a: int, b: int) -> Any:
             return "forty-two"
@@ -181,7 +181,7 @@ async def test_missing_imports_are_listed(engine: Engine) -> None:
     assert "test:host/math" in str(caught.value)
 
 
-async def test_a_trap_tells_why_and_where(start: Start) -> None:
+async def test_a_trap_has_a_reason_and_a_backtrace(start: Start) -> None:
     wat = """(component
       (core module $M (func $inner unreachable) (func (export "f") (call $inner)))
       (core instance $m (instantiate $M))
@@ -356,7 +356,7 @@ async def test_host_resources(start: Start, dropped: list[int], files: Any) -> N
     async with start(wat, {"test:host/files": files}) as instance:
         assert await instance.call("f", None, 4) == 70
         assert dropped == [3]
-    assert dropped == [3, 7], "what the guest still held goes with it"
+    assert dropped == [3, 7], "the remaining resources are dropped with the guest"
 
 
 class StubbornFile(File):
@@ -371,7 +371,7 @@ class StubbornFiles:
     File = StubbornFile
 
 
-async def test_a_resource_that_can_not_be_dropped_ends_the_call(start: Start, dropped: list[int]) -> None:
+async def test_a_failing_on_drop_ends_the_call(start: Start, dropped: list[int]) -> None:
     wat = resources("(call $drop (call $new (local.get 0))) (i32.const 0)")
     async with start(wat, {"test:host/files": StubbornFiles()}) as instance:
         with pytest.raises(ContainedError) as raised:

@@ -39,7 +39,7 @@ def uses(file: Path) -> int:
     return int(file.read_text().split()[2])
 
 
-def test_code_that_is_used_often_is_left_as_it_is(home: Path) -> None:
+def test_frequently_used_code_is_not_recompressed(home: Path) -> None:
     first, second = "first", "second"
     files = []
     with Engine() as engine:
@@ -58,7 +58,7 @@ def test_code_that_is_used_often_is_left_as_it_is(home: Path) -> None:
     assert files[0].read_text().splitlines()[1] == BY_DEFAULT
 
 
-def test_a_configuration_of_the_users_own_comes_first(home: Path) -> None:
+def test_a_users_configuration_takes_precedence(home: Path) -> None:
     assert cache_configuration() == Path(cache_configuration.__code__.co_filename).with_name("cache.toml")
     macos = sys.platform == "darwin"
     folder = "Library/Application Support/BytecodeAlliance.wasmtime" if macos else "config/wasmtime"

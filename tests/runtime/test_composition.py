@@ -117,7 +117,7 @@ NAMED = f"""(component
 """
 
 
-async def test_a_record_that_both_name(start: Start) -> None:
+async def test_a_record_with_two_names(start: Start) -> None:
     async with start(NAMED) as instance:
         person = PERSON("Ada", ["countess", "日本"], 1815)  # type: ignore[call-arg]
         assert await instance.call("people", "much-older", person) == ("Ada", ["countess", "日本"], 1813)
@@ -159,7 +159,7 @@ async def test_a_wait_below_many_components(start: Start, depth: int) -> None:
     assert answers == ["waited"]
 
 
-async def test_cancellation_unwinds_all_of_them(start: Start) -> None:
+async def test_cancellation_unwinds_all_components(start: Start) -> None:
     gate = Gate()
     async with start(chain("string", 2, ["utf8"] * 3), {"test:host/end": gate}) as instance:
         with trio.CancelScope() as scope:
@@ -174,7 +174,7 @@ async def test_cancellation_unwinds_all_of_them(start: Start) -> None:
             await instance.call("f", None, "again")
 
 
-async def test_what_the_host_raises_comes_up_through_all_of_them(start: Start) -> None:
+async def test_a_host_exception_passes_through_all_components(start: Start) -> None:
     class Broken:
         async def f(self, x: Any) -> Any:
             await trio.lowlevel.checkpoint()
@@ -216,7 +216,7 @@ def inner_that(does: str) -> str:
       (export "fine" (func $outer "fine")))"""
 
 
-async def test_a_trap_in_the_inner_one(start: Start) -> None:
+async def test_a_trap_in_the_inner_component(start: Start) -> None:
     async with start(inner_that("unreachable")) as instance:
         await instance.call("fine")
         with pytest.raises(Trap) as caught:
@@ -228,7 +228,7 @@ async def test_a_trap_in_the_inner_one(start: Start) -> None:
             await instance.call("fine")
 
 
-async def test_a_busy_inner_one_gives_way_and_can_be_cancelled(start: Start) -> None:
+async def test_a_busy_inner_component_yields_and_can_be_cancelled(start: Start) -> None:
     async with start(inner_that("(loop (br 0))")) as instance, start(inner_that("nop")) as other:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(instance.call, "outer")
@@ -240,7 +240,7 @@ async def test_a_busy_inner_one_gives_way_and_can_be_cancelled(start: Start) -> 
         assert other.dead is None
 
 
-async def test_a_recursion_without_end_in_the_inner_one(start: Start) -> None:
+async def test_endless_recursion_in_the_inner_component(start: Start) -> None:
     async with start(inner_that("(call $deep)")) as instance:
         with pytest.raises(Trap, match="call stack exhausted"):
             await instance.call("outer")

@@ -51,11 +51,11 @@ async def test_a_borrow_is_the_rep_to_what_implements_it(start: Start) -> None:
     )
 
 
-async def test_an_own_is_passed_on_whole(start: Start) -> None:
+async def test_an_own_is_transferred(start: Start) -> None:
     assert await run(start, "(call $spend (call $make (local.get $n)))") == 41
 
 
-async def test_dropping_runs_the_destructor_over_there(start: Start) -> None:
+async def test_dropping_runs_the_other_components_destructor(start: Start) -> None:
     body = """
       (call $drop (call $make (local.get $n)))
       (call $drop (call $make (i32.const 2)))
@@ -72,7 +72,7 @@ async def test_a_destructor_may_call_the_host(start: Start) -> None:
     assert clock.ticks == [40]
 
 
-async def test_a_destructor_over_there_may_wait(start: Start) -> None:
+async def test_another_components_destructor_may_wait(start: Start) -> None:
     clock = SlowClock()
     answers = []
     wat = counters("(call $drop (call $make (local.get $n))) (call $dropped)", dtor="(call $tick (local.get $rep))")
@@ -142,7 +142,7 @@ async def test_wrong_handles(start: Start, body: str, message: str) -> None:
         await run(start, body)
 
 
-async def test_a_guests_resource_in_the_hosts_hands(start: Start) -> None:
+async def test_the_host_owns_a_guests_resource(start: Start) -> None:
     """The root component exports the provider, so the host can own counters too."""
     async with start(counters("(i32.const 0)"), {"test:host/clock": Clock()}) as instance:
         one = await instance.call("provider", "make", 1)
@@ -156,7 +156,7 @@ async def test_a_guests_resource_in_the_hosts_hands(start: Start) -> None:
 
 
 @pytest.mark.parametrize("function", ["get", "spend"])
-async def test_what_the_host_gave_away_it_has_no_more(start: Start, function: str) -> None:
+async def test_the_host_cannot_use_a_transferred_resource(start: Start, function: str) -> None:
     async with start(counters("(i32.const 0)"), {"test:host/clock": Clock()}) as instance:
         one = await instance.call("provider", "make", 1)
         assert await instance.call("provider", "spend", one) == 11
@@ -277,7 +277,7 @@ KEEPS_BORROW = """(component
 """
 
 
-async def test_a_borrow_has_to_be_dropped_before_the_call_ends(start: Start) -> None:
+async def test_a_borrow_must_be_dropped_before_the_call_ends(start: Start) -> None:
     async with start(KEEPS_BORROW) as instance:
         await instance.call("consumer", "let-go")
         await instance.call("consumer", "let-go")

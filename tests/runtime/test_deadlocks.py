@@ -47,7 +47,7 @@ async def test_a_call_that_waits_for_itself_is_a_deadlock() -> None:
                 await instance.call("itself")
 
 
-async def test_a_call_that_waits_for_the_host_is_none() -> None:
+async def test_a_call_that_waits_for_the_host_is_not_a_deadlock() -> None:
     writer, stream = make_stream(U8)
     with trio.fail_after(60):
         async with running(GUEST) as instance, trio.open_nursery() as nursery:

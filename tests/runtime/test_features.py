@@ -62,17 +62,17 @@ def test_every_feature_has_a_use_here() -> None:
     assert {**USES, **MODEL_USES}.keys() == FEATURES
 
 
-def test_what_the_usual_toolchains_emit_needs_no_feature(bare: Engine) -> None:
+def test_the_common_toolchains_need_no_feature(bare: Engine) -> None:
     Component.compile(bare, component(USUAL))
 
 
 @pytest.mark.parametrize("name", USES)
-def test_a_feature_of_modules_is_off_and_can_be_admitted(bare: Engine, name: str) -> None:
+def test_a_feature_of_modules_is_off_and_can_be_enabled(bare: Engine, name: str) -> None:
     data = component(USES[name])
     with pytest.raises(Unsupported) as refused:
         Component.compile(bare, data)
     assert str(refused.value) == (
-        f"it uses the WebAssembly feature {name}, which is off; the option -W {name} admits it "
+        f"it uses the WebAssembly feature {name}, which is off; the option -W {name} enables it "
         "(in a program: Engine(features=...))"
     )
     with Engine(cache=False, features=[name]) as other:
@@ -80,7 +80,7 @@ def test_a_feature_of_modules_is_off_and_can_be_admitted(bare: Engine, name: str
 
 
 @pytest.mark.parametrize("name", MODEL_USES)
-def test_a_feature_of_components_is_off_and_can_be_admitted(bare: Engine, name: str) -> None:
+def test_a_feature_of_components_is_off_and_can_be_enabled(bare: Engine, name: str) -> None:
     data = bytes(wasmtime.wat2wasm(f"(component {MODEL_USES[name]})"))
     with pytest.raises(Unsupported, match=f"it uses the WebAssembly feature component-model-{name}, which is off"):
         Component.compile(bare, data)
@@ -90,7 +90,7 @@ def test_a_feature_of_components_is_off_and_can_be_admitted(bare: Engine, name: 
         other.validate(data)
 
 
-def test_all_that_a_component_needs_is_named_at_once(bare: Engine) -> None:
+def test_all_missing_features_are_named_at_once(bare: Engine) -> None:
     data = component(f"{USES['tail-call']} {USES['exceptions']} (memory 1) (memory 1)")
     with pytest.raises(Unsupported, match="features exceptions, tail-call and multi-memory, which are off"):
         Component.compile(bare, data)
@@ -101,7 +101,7 @@ def test_all_that_a_component_needs_is_named_at_once(bare: Engine) -> None:
         Component.compile(other, data)
 
 
-def test_what_a_feature_does_not_work_without_comes_with_it(bare: Engine) -> None:
+def test_required_features_are_enabled_too(bare: Engine) -> None:
     data = component(f"{USES['gc']} {USES['function-references']} {USES['gc-support']}")
     with pytest.raises(Unsupported, match="-W gc admits"):
         Component.compile(bare, data)
@@ -109,13 +109,13 @@ def test_what_a_feature_does_not_work_without_comes_with_it(bare: Engine) -> Non
         Component.compile(other, data)
 
 
-def test_what_is_wrong_otherwise_is_told_as_ever(bare: Engine) -> None:
+def test_other_errors_are_reported_unchanged(bare: Engine) -> None:
     data = bytes(wasmtime.wat2wasm("(component (core module (func (result i32)) (func $f return_call $f)))"))
     with pytest.raises(MalformedComponent, match=r"in a core module: .*type mismatch"):
         Component.compile(bare, data)
 
 
-async def test_shared_memories_are_refused_whatever_is_admitted() -> None:
+async def test_shared_memories_are_always_refused() -> None:
     data = bytes(wasmtime.wat2wasm("(component (core module $m (memory 1 1 shared)) (core instance (instantiate $m)))"))
     with Engine(cache=False, features=["threads"]) as engine:
         linked = Component.compile(engine, data).link(Imports())
@@ -146,7 +146,7 @@ def test_other_spellings_are_refused(text: str) -> None:
         features.parse(text)
 
 
-def test_the_last_word_on_a_feature_counts() -> None:
+def test_the_last_option_for_a_feature_counts() -> None:
     assert features.chosen([]) == {"map", "implements"}
     assert features.chosen([("gc", True), ("map", False), ("gc", False), ("tail-call", True)]) == {
         "implements",

@@ -141,7 +141,7 @@ class Host:
 
 
 class Hunter:
-    """Interrupts every second host call that it sees, from a thread of its own, as often as possible."""
+    """Interrupts every second host call that it sees, from a separate thread, as often as possible."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -273,7 +273,7 @@ async def waits_for_its_children() -> None:
 @pytest.mark.parametrize(
     "function", [rests, sleeps, shields, waits_for_a_thread, holds_a_nursery_open, waits_for_its_children]
 )
-async def test_a_coroutine_that_was_left_in_its_middle_is_ended(function: Any) -> None:
+async def test_a_suspended_coroutine_is_ended(function: Any) -> None:
     coroutine = function()
     trap = coroutine.send(None)
     await abandon(coroutine, trap)

@@ -168,7 +168,7 @@ async def test_modules_components_and_functions_given_as_arguments(start: Start)
         assert await instance.call("f") == 9
 
 
-async def test_a_component_may_not_call_the_one_around_it(start: Start) -> None:
+async def test_a_component_cannot_call_the_enclosing_one(start: Start) -> None:
     wat = f"""(component
       {PLUG}
       (core module $Eight (func (export "f") (result i32) (i32.const 8)))
@@ -342,7 +342,7 @@ async def test_realloc_may_not_call_out(start: Start, what: str, host: Any) -> N
             await instance.call("prepare")
 
 
-async def test_realloc_that_does_not(start: Start) -> None:
+async def test_realloc_without_outgoing_calls(start: Start) -> None:
     async with start(realloc_that_calls(""), {"test:host/h": Things()}) as instance:
         assert await instance.call("take", None, "text") == 4
         assert await instance.call("take", None, "") == 0

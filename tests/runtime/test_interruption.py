@@ -100,7 +100,7 @@ async def test_a_callee_that_computes_has_not_begun_to_wait() -> None:
         assert await instance.call("run") == RETURNED
 
 
-async def test_called_from_the_host_it_is_interrupted() -> None:
+async def test_a_call_from_the_host_is_interrupted() -> None:
     interruptions = 0
 
     async def count() -> None:
@@ -149,7 +149,7 @@ CRITICAL = """(component
     (canon lift (core func $i "section") async (callback (core func $i "callback")))))"""
 
 
-async def test_no_other_call_gets_in_between() -> None:
+async def test_no_other_call_runs_in_between() -> None:
     async with running(CRITICAL) as instance:
         pump = instance.pump
         assert pump is not None

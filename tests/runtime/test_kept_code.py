@@ -15,7 +15,7 @@ import trio
 import wasmtime
 
 from wasi_trio.component._imports import Imports
-from wasi_trio.runtime import _compiler, _kept_code
+from wasi_trio.runtime import _compiling, _kept_code
 from wasi_trio.runtime._compile_limits import CompileLimits
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
@@ -45,13 +45,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def relinked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The plans whose modules were relinked in this process."""
     found: list[Any] = []
-    relink = _compiler.relink
+    relink = _compiling.relink
 
     def noted(plan: Any) -> Any:
         found.append(plan)
         return relink(plan)
 
-    monkeypatch.setattr(_compiler, "relink", noted)
+    monkeypatch.setattr(_compiling, "relink", noted)
     return found
 
 
@@ -70,7 +70,7 @@ async def _answer(**options: Any) -> object:
             instance.close()
 
 
-def test_the_second_time_nothing_is_looked_through(folder: Path, relinked: list[Any]) -> None:
+def test_the_second_load_relinks_nothing(folder: Path, relinked: list[Any]) -> None:
     assert answer() == 42
     (entry,) = folder.iterdir()
     assert sorted(file.name for file in entry.iterdir()) == ["0", "1", "linking"]
@@ -81,18 +81,18 @@ def test_the_second_time_nothing_is_looked_through(folder: Path, relinked: list[
     assert [entry] == list(folder.iterdir())
 
 
-def test_the_second_time_nothing_is_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_load_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer() == 42
 
     def never(*_: Any) -> None:
         raise AssertionError("a component that is kept is decoded")
 
     for name in ("decode", "plan"):
-        monkeypatch.setattr(_compiler, name, never)
+        monkeypatch.setattr(_compiling, name, never)
     assert answer() == 42
 
 
-def test_progress_is_told_of_what_is_kept(folder: Path) -> None:
+def test_progress_is_reported_for_stored_code(folder: Path) -> None:
     told: list[list[tuple[int, int]]] = []
     for _ in range(2):
         told.append([])
@@ -102,7 +102,7 @@ def test_progress_is_told_of_what_is_kept(folder: Path) -> None:
     assert told[1] == told[0][-1:]
 
 
-def test_without_a_cache_nothing_is_kept(folder: Path, relinked: list[Any]) -> None:
+def test_without_a_cache_nothing_is_stored(folder: Path, relinked: list[Any]) -> None:
     assert answer(cache=False) == 42
     assert not folder.exists()
 
@@ -113,9 +113,7 @@ def test_code_with_other_features_is_another_entry(folder: Path) -> None:
     assert len(list(folder.iterdir())) == 2
 
 
-def test_code_of_another_version_of_ours_is_not_taken(
-    folder: Path, relinked: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_of_another_version_is_ignored(folder: Path, relinked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     answer()
     relinked.clear()
     monkeypatch.setattr(_kept_code, "_code_version", lambda: "0")
@@ -208,9 +206,7 @@ def no_code(entry: Path) -> None:
         no_code,
     ],
 )
-def test_an_entry_that_is_not_whole_is_made_again(
-    folder: Path, relinked: list[Any], spoil: Callable[[Path], None]
-) -> None:
+def test_an_invalid_entry_is_replaced(folder: Path, relinked: list[Any], spoil: Callable[[Path], None]) -> None:
     answer()
     (entry,) = folder.iterdir()
     spoil(entry)
@@ -221,7 +217,7 @@ def test_an_entry_that_is_not_whole_is_made_again(
     assert len(relinked) == 1, "it is whole again"
 
 
-def test_without_a_place_it_is_compiled_all_the_same(folder: Path, relinked: list[Any]) -> None:
+def test_without_a_folder_components_are_compiled(folder: Path, relinked: list[Any]) -> None:
     folder.parent.mkdir(parents=True)
     folder.write_text("in the way")
     assert answer() == 42
@@ -230,7 +226,7 @@ def test_without_a_place_it_is_compiled_all_the_same(folder: Path, relinked: lis
     assert len(relinked) == 1
 
 
-def test_those_not_used_for_longest_go(tmp_path: Path) -> None:
+def test_the_least_recently_used_entries_are_removed(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "0").write_bytes(bytes(100))

@@ -34,7 +34,7 @@ COMPOSITION = f"""(component
   (func (export "spin") (alias export $two "spin")))"""
 
 
-async def test_memories_and_tables_that_nobody_exports_are_counted(start: Start) -> None:
+async def test_memories_and_tables_are_counted_without_exports(start: Start) -> None:
     async with start(COMPOSITION) as instance:
         assert instance.account.used == 4 * PAGE, "what memories have at first"
         for store in instance.stores:
@@ -59,11 +59,11 @@ async def test_the_memories_of_a_composition_have_one_limit(start: Start) -> Non
     async with start(COMPOSITION, limits=Limits(instance_memory=15 * PAGE)) as instance:
         instance.linked.engine.ticker.tick(0.01)  # causes another measurement
         assert await instance.call("grow-one", None, 9) == 2
-        with pytest.raises(Trap, match="the instance may hold no more than 960 KiB of memory"):
+        with pytest.raises(Trap, match="the instance may hold at most 960 KiB of memory"):
             await instance.call("spin")
 
 
-async def test_an_instance_that_begins_beyond_its_limit_is_not_made(start: Start) -> None:
-    with pytest.raises(Trap, match="the instance may hold no more than 192 KiB of memory"):
+async def test_an_instance_that_starts_beyond_its_limit_is_refused(start: Start) -> None:
+    with pytest.raises(Trap, match="the instance may hold at most 192 KiB of memory"):
         async with start(COMPOSITION, limits=Limits(instance_memory=3 * PAGE)):
             pytest.fail("its memories have four pages")

@@ -19,7 +19,7 @@ from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Trap
 from wasi_trio.component._imports import Imports
 from wasi_trio.component._plan import plan
-from wasi_trio.runtime import _compiler
+from wasi_trio.runtime import _compiling
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.runtime._instance import Instance
@@ -33,7 +33,7 @@ EVERYTHING = wasmtime.Engine()
 def apart() -> Iterator[None]:
     """Compile components without merging their modules."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_compiler, "groups", lambda plan: [])
+        patch.setattr(_compiling, "groups", lambda plan: [])
         yield
 
 
@@ -229,7 +229,7 @@ def test_vectors_and_constants() -> None:
     assert results(wat, ("f", 5), ("g", 0)) == [4, 34]
 
 
-def test_what_is_passed_on_by_a_module_in_between() -> None:
+def test_items_reexported_by_another_module() -> None:
     wat = f"""(component {LIBRARY}
       (core module $between
         (import "lib" "add" (func $add (param i32 i32) (result i32)))
@@ -268,7 +268,7 @@ def test_strings_go_through_a_merged_memory_and_realloc() -> None:
     assert results(wat, ("echo", "abc"), ("echo", "ü"), ("posts",)) == ["abc", "ü", 2]
 
 
-# ---- what is not merged ----------------------------------------------------------------------------------
+# ---- modules that are not merged -----------------------------------------------------------------------
 
 
 def test_a_start_function_runs_before_what_comes_later() -> None:
@@ -303,7 +303,7 @@ PLAIN = '(core module $p (import "m" "f" (func (param i32) (result i32))) (expor
     ],
     ids=["two memories", "a tag", "exceptions", "debugging information first", "debugging information second"],
 )
-def test_modules_that_stay_apart(first: str, second: str) -> None:
+def test_modules_that_are_not_merged(first: str, second: str) -> None:
     wat = f"""(component {first} {second}
       (core instance $i (instantiate $m)) (core instance $j (instantiate $p (with "m" (instance $i))))
       {lifted("$j", f="1")})"""
@@ -319,7 +319,7 @@ def test_a_module_that_is_instantiated_twice_is_compiled_once() -> None:
     assert results(wat, ("f", 4), steps=3) == [4]
 
 
-# ---- what is invalid -------------------------------------------------------------------------------------
+# ---- invalid modules -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_guests_of_toolchains_are_one_module(name: str) -> None:
     wasmtime.Module.validate(EVERYTHING, bytes(merging.modules[0]))
 
 
-# ---- what is seen of them --------------------------------------------------------------------------------
+# ---- names ---------------------------------------------------------------------------------------------
 
 
 def test_functions_keep_their_names_in_backtraces() -> None:

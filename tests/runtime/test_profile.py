@@ -130,9 +130,7 @@ async def test_a_guest_that_waits_is_not_sampled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "written"), [(0.01, 0), (5.0, 1)])
-async def test_an_instance_that_only_waited_has_a_file_if_that_was_long(
-    seconds: float, written: int, tmp_path: Path
-) -> None:
+async def test_an_instance_that_only_waited_long_has_a_file(seconds: float, written: int, tmp_path: Path) -> None:
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         assert instance.profile is not None
@@ -199,9 +197,7 @@ async def test_the_newest_samples_are_kept_and_the_file_says_so(
     assert number_of(read(file.read_text()).notes, "samples were omitted") == 13 - sum(kept.values())
 
 
-async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_dropped_samples_do_not_count_as_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def waits(file: Path) -> list[tuple[float, float]]:
         content = json.loads(file.read_text())
         markers = content["threads"][0]["markers"]
@@ -232,7 +228,7 @@ async def test_where_samples_were_dropped_nobody_says_that_the_guest_waited(
     assert not any("computed" in marker for marker in data)
 
 
-async def test_what_all_instances_have_is_limited_and_free_again_when_they_end(
+async def test_limits_of_all_instances_are_released_at_their_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampling, "MAX_TOTAL_SAMPLES", 5)
@@ -274,9 +270,7 @@ async def test_the_newest_requests_are_kept(tmp_path: Path, monkeypatch: pytest.
     assert number_of(read(file.read_text()).notes, "requests were omitted") == 9 - len(requests)
 
 
-async def test_stacks_that_take_too_long_are_not_taken_but_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_samples_without_a_stack_still_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "MAX_SHARE", -1)
     with opened(tmp_path / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
@@ -304,9 +298,7 @@ async def test_the_stacks_of_all_instances_are_limited(tmp_path: Path) -> None:
     assert [(TOO_MANY_STACKS,) in stacks(file) for file in files(tmp_path)] == [False, True, True, True]
 
 
-async def test_no_more_files_are_written_at_once_than_the_loop_can_bear(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_number_of_files_written_at_once_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "MAX_FILES_PER_WINDOW", 2)
     monkeypatch.setattr(sampling, "WINDOW", 3600)
     with opened(tmp_path / "p.json") as engine:
@@ -373,9 +365,7 @@ async def test_only_the_newest_files_are_kept(tmp_path: Path, monkeypatch: pytes
     assert [file.stem.rsplit("-")[-1] for file in files(tmp_path)] == ["3", "4"]
 
 
-async def test_a_profile_that_can_not_be_written_is_logged_and_no_harm(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_failure_to_write_a_profile_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with opened(tmp_path / "none" / "p.json") as engine:
         instance = await Instance.instantiate(linked(engine))
         await instance.call("work")
@@ -384,7 +374,7 @@ async def test_a_profile_that_can_not_be_written_is_logged_and_no_harm(
     assert "Cannot write the profile" in record.getMessage()
 
 
-async def test_a_window_that_can_not_be_read_is_all_that_is_lost(
+async def test_a_failing_window_loses_only_its_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -403,7 +393,7 @@ async def test_a_window_that_can_not_be_read_is_all_that_is_lost(
     assert sum(stacks(file).values()) == 4
 
 
-async def test_without_it_there_is_nothing_of_it() -> None:
+async def test_without_profiling_nothing_runs() -> None:
     before = threading.active_count()
     with opened(None) as engine:
         instance = await Instance.instantiate(linked(engine))
@@ -438,7 +428,7 @@ async def test_a_guest_that_computes_for_long_is_sampled_by_the_clock(tmp_path: 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"meta": 1}', '{"meta": {"preprocessedProfileVersion": 99}}', "[" * 9999]
 )
-def test_what_is_no_profile_is_refused(text: str) -> None:
+def test_other_files_are_refused(text: str) -> None:
     with pytest.raises(ProfileError):
         read(text)
 
@@ -521,12 +511,12 @@ async def test_a_composition_has_a_thread_for_each_component_instance(tmp_path: 
     "content",
     [b"", b"\x04name", b"\x04name\x00", b"\x04name\x00\x05\xff", b"\x04name\x00\x03\x02\xff\xfe", b"\xff" * 9],
 )
-def test_a_name_section_that_makes_no_sense(content: bytes) -> None:
+def test_a_malformed_name_section(content: bytes) -> None:
     """The specification treats such a module as valid."""
     assert module_name(b"\0asm\x01\0\0\0" + b"\0" + bytes([len(content)]) + content) == ""
 
 
-async def test_a_link_that_somebody_has_put_in_the_way_is_not_followed(tmp_path: Path) -> None:
+async def test_links_in_place_of_the_file_are_not_followed(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_text("kept")
     path = tmp_path / "p.json"

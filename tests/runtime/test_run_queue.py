@@ -47,7 +47,7 @@ async def _turns(count: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def test_they_share_one_slot() -> None:
+async def test_guests_that_compute_share_one_slot() -> None:
     """However many guests compute, a request of several turns waits for one or two of their ticks."""
     course = Course()
     async with spinners(course, 100):
@@ -57,7 +57,7 @@ async def test_they_share_one_slot() -> None:
         assert len(course.steps) - before <= 3
 
 
-async def test_each_has_its_turn() -> None:
+async def test_guests_that_compute_take_turns() -> None:
     course = Course()
     async with spinners(course, 10):
         while len(course.steps) < 30:
@@ -74,7 +74,7 @@ async def test_components_take_turns() -> None:
     assert course.steps[10:50].count("b0") == 20
 
 
-async def test_one_that_becomes_able_to_run_goes_first() -> None:
+async def test_a_newly_ready_guest_runs_first() -> None:
     course = Course()
     async with spinners(course, 20) as nursery:
         await _turns(3 * TURNS)
@@ -89,7 +89,7 @@ async def test_one_that_becomes_able_to_run_goes_first() -> None:
         assert "healthy" in course.steps[before : before + 3]
 
 
-async def test_those_that_compute_go_on_beside_others_that_come_and_come() -> None:
+async def test_guests_that_compute_proceed_beside_a_stream_of_new_ones() -> None:
     course = Course()
     async with spinners(course, 1) as nursery:
 
@@ -105,7 +105,7 @@ async def test_those_that_compute_go_on_beside_others_that_come_and_come() -> No
     assert course.steps.count("fresh") >= 15 * TURNS // 2
 
 
-async def test_one_that_is_cancelled_does_not_wait_for_its_turn() -> None:
+async def test_a_cancelled_guest_does_not_wait_for_its_turn() -> None:
     course = Course()
     async with spinners(course, 100):
         await _turns(3 * TURNS)
@@ -128,7 +128,7 @@ async def test_ticks_are_short_while_several_compute() -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def test_one_that_was_pre_empted_by_chance_does_not_count_among_them() -> None:
+async def test_a_guest_pre_empted_once_does_not_count_as_computing() -> None:
     course = Course()
     async with spinners(course, 1) as nursery:
         nursery.start_soon(course.compute, "short", "a", 0.0)
@@ -137,7 +137,7 @@ async def test_one_that_was_pre_empted_by_chance_does_not_count_among_them() -> 
     assert course.steps.count("short") > 2 * course.steps.count("a0")
 
 
-async def test_nothing_runs_when_nobody_waits() -> None:
+async def test_an_idle_queue_has_no_task() -> None:
     course = Course()
     tasks = trio.lowlevel.current_statistics().tasks_living
     async with spinners(course, 3):

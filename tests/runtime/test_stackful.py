@@ -114,13 +114,13 @@ async def outcomes(instance: Instance, *calls: tuple[Any, ...]) -> list[tuple[in
 
 
 @pytest.mark.parametrize("release", ["release", "release-synchronously"])
-async def test_a_call_comes_in_beside_one_that_waits(release: str) -> None:
+async def test_a_call_enters_beside_a_waiting_one(release: str) -> None:
     async with running() as instance:
         ended = await outcomes(instance, ("wait", 0, False), (release, 0))
         assert ended == [(1, COMPLETED), (0, FUTURE_READ)]
 
 
-async def test_stacks_go_on_in_any_order() -> None:
+async def test_stacks_continue_in_any_order() -> None:
     async with running() as instance:
         for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
             waits = [("wait", slot, False) for slot in range(4)]
@@ -139,7 +139,7 @@ async def test_backpressure_holds_calls_back() -> None:
         assert [n for n, _ in ended] == [3, 1, 2, 0]
 
 
-async def test_stacks_left_over_are_unwound() -> None:
+async def test_remaining_stacks_are_unwound() -> None:
     async with running() as instance:
         for slot in range(3):
             function = instance.linked.find_export("wait")
@@ -163,6 +163,6 @@ async def test_a_call_must_return() -> None:
             await instance.call("silent")
 
 
-def test_not_admitted_by_default() -> None:
+def test_off_by_default() -> None:
     with Engine(cache=False) as engine, pytest.raises(Unsupported, match="feature component-model-async-stackful"):
         Component.compile(engine, bytes(wasmtime.wat2wasm(WAT)))

@@ -96,7 +96,7 @@ async def test_a_cancelled_send_may_have_sent_some(autojump_clock):
         assert await reader.receive() == b"xyz"
 
 
-async def test_a_writer_whose_reader_is_gone():
+async def test_a_writer_whose_reader_is_closed():
     writer, stream = make_stream(U8)
     reader = StreamReader(stream)
     async with trio.open_nursery() as nursery:
@@ -112,7 +112,7 @@ async def test_a_writer_whose_reader_is_gone():
         await writer.send_all(b"nor this")
 
 
-async def test_a_closed_half_is_of_no_more_use():
+async def test_a_closed_half_raises():
     writer, stream = make_stream(U8)
     reader = StreamReader(stream)
     async with trio.open_nursery() as nursery:
@@ -166,11 +166,11 @@ async def test_every_operation_is_a_checkpoint():
         await other.send_all(b"")
 
 
-async def test_wrong_uses_are_told():
+async def test_wrong_uses_raise():
     writer, stream = make_stream(U32)
     with pytest.raises(HostError):
         await writer.send_all([-1])
-    with pytest.raises(HostError, match="given away before"):
+    with pytest.raises(HostError, match="transferred earlier"):
         StreamReader(stream) and StreamReader(stream)
     with pytest.raises(ValueError, match="at least 1"):
         await StreamReader(make_stream(U8)[1]).receive(0)
@@ -219,7 +219,7 @@ async def test_a_value_is_waited_for(autojump_clock):
         writer.set(7)
 
 
-async def test_a_future_that_is_given_up():
+async def test_a_future_whose_writer_closes():
     writer, future = make_future(U8)
     reader = FutureReader(future)
     async with trio.open_nursery() as nursery:
@@ -237,7 +237,7 @@ async def test_a_future_that_is_given_up():
         writer.set(1)
 
 
-async def test_a_future_that_nobody_wants():
+async def test_a_future_without_a_reader():
     writer, future = make_future(U8)
     reader = FutureReader(future)
     async with reader:
@@ -247,7 +247,7 @@ async def test_a_future_that_nobody_wants():
         await reader.get()
 
 
-async def test_what_a_host_function_is_given_can_be_discarded():
+async def test_a_host_function_can_discard_readable_halves():
     writer, stream = make_stream(U8)
     discard(StreamReader(stream))
     with pytest.raises(trio.BrokenResourceError):

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from wasi_trio.serve._listening import bind
-from wasi_trio.serve.http._server import MOST_AT_ONCE, _Listener
+from wasi_trio.serve.http._server import MAX_AT_ONCE, _Listener
 
 
 @contextmanager
@@ -24,11 +24,11 @@ def listening(clients: int) -> Iterator[socket.socket]:
 
 
 async def test_waiting_connections_are_accepted_in_one_turn() -> None:
-    with listening(MOST_AT_ONCE + 2) as sock:
+    with listening(MAX_AT_ONCE + 2) as sock:
         listener = _Listener(sock, None)
         streams = [await listener.accept()]
         with trio.testing.assert_no_checkpoints():
-            for _ in range(MOST_AT_ONCE - 1):
+            for _ in range(MAX_AT_ONCE - 1):
                 streams.append(await listener.accept())
         with trio.testing.assert_checkpoints():
             streams.append(await listener.accept())

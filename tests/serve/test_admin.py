@@ -137,4 +137,4 @@ def test_a_failed_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     listener.close()
     with admin_server(listener, OwnSite(Metrics(), Readiness())):
         pass
-    assert "the admin address has failed and stays closed" in caplog.text
+    assert "The admin address has failed and stays closed" in caplog.text

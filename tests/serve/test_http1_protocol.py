@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from wasi_trio.serve.http import _http1_protocol as http1_protocol
 from wasi_trio.serve.http._heads import BadRequest
 from wasi_trio.serve.http._http1_protocol import (
-    MOST_DRAINED,
+    MAX_DRAINED,
     PREFACE,
     Event,
     Http1Protocol,
@@ -396,7 +396,7 @@ def test_kept_and_closed_connections(head: bytes, kept: bool, says: bytes) -> No
     assert protocol.next_cycle() is kept
 
 
-@pytest.mark.parametrize(("length", "kept"), [(MOST_DRAINED, True), (MOST_DRAINED + 1, False)])
+@pytest.mark.parametrize(("length", "kept"), [(MAX_DRAINED, True), (MAX_DRAINED + 1, False)])
 def test_a_connection_with_much_unwanted_content_is_closed(length: int, kept: bool) -> None:
     protocol = Http1Protocol(LIMIT)
     protocol.receive(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % length)

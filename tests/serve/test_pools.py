@@ -16,7 +16,7 @@ from tests.serve.support import engine, get, serving
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.routing._declarations import parse_route
-from wasi_trio.serve.routing._pools import MOST_DRAINING, Common, Pools
+from wasi_trio.serve.routing._pools import MAX_DRAINING, Common, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.wasi.http._body import Body
@@ -82,13 +82,13 @@ async def test_old_versions_do_not_pile_up(tmp_path: Path, caplog: pytest.LogCap
         pools = Pools(nursery, Common())
         await pools.adopt(loaded)
         exchanges = []
-        for _ in range(MOST_DRAINING + 3):
+        for _ in range(MAX_DRAINING + 3):
             exchanges.append(pools.submit(request("/3600000")))
             await pools.adopt(loaded)
-        await until(lambda: len(pools.handlers) == MOST_DRAINING + 1)
-        await until(lambda: [exchange.answered for exchange in exchanges] == [True] * 3 + [False] * MOST_DRAINING)
+        await until(lambda: len(pools.handlers) == MAX_DRAINING + 1)
+        await until(lambda: [exchange.answered for exchange in exchanges] == [True] * 3 + [False] * MAX_DRAINING)
         assert [exchange.failure.status for exchange in exchanges[:3] if exchange.failure] == [503] * 3
-        assert "too many draining versions" in caplog.text
+        assert "has too many draining versions" in caplog.text
         nursery.cancel_scope.cancel()
 
 

@@ -10,7 +10,7 @@ from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._outcomes import Outcome
 from wasi_trio.serve.process._admin import OwnSite
 from wasi_trio.serve.process._readiness import Readiness
-from wasi_trio.serve.process._reports import MOST, Report, Totals, report_of
+from wasi_trio.serve.process._reports import MAX_SIZE, Report, Totals, report_of
 
 
 class Worker:
@@ -94,7 +94,7 @@ async def test_ready_while_one_worker_is_ready() -> None:
         b"\0\0\0\2[]",
         b"\0\0\0\2{}",
         b"\0\0\0\1{",
-        (MOST + 1).to_bytes(4),
+        (MAX_SIZE + 1).to_bytes(4),
         b'\0\0\0\x22{"obstacle":1,"families":[[1,2,3]]}',
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from wasi_trio.serve.routing._declarations import RouteDeclaration, parse_route
 from wasi_trio.serve.routing._patterns import Pattern, parse_pattern
-from wasi_trio.serve.routing._table import MOST_KNOWN, Ambiguous, RouteTable
+from wasi_trio.serve.routing._table import MAX_CACHED, Ambiguous, RouteTable
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_environment, from_table
@@ -121,9 +121,9 @@ def test_hosts(authority: str | None, path: str, route: str) -> None:
 
 def test_the_cache_of_hosts_is_bounded() -> None:
     routes = table("/", "a.test")
-    for number in range(3 * MOST_KNOWN):
+    for number in range(3 * MAX_CACHED):
         assert routes.find(f"x{number}.test", "/") == "/"
-        assert len(routes._known or ()) <= MOST_KNOWN
+        assert len(routes._known or ()) <= MAX_CACHED
     assert routes.find("a.test", "/") == "a.test"
 
 

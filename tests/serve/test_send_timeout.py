@@ -43,7 +43,7 @@ async def test_a_client_that_reads_nothing(
         with pytest.raises(trio.BrokenResourceError):
             while await stream.receive_some():
                 pass
-    assert "closed a connection: no progress in sending for 10 s" in caplog.text
+    assert "Closed a connection: no progress in sending for 10 s" in caplog.text
     assert "ended with an error" not in caplog.text
 
 

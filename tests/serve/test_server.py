@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import socket
 import struct
-from contextlib import suppress
+import time
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import h2.events
@@ -432,6 +434,19 @@ async def test_an_idle_connection_is_closed() -> None:
                 assert await read_to_end(stream)
 
 
+async def test_requests_that_arrive_during_a_standstill_are_answered() -> None:
+    def service(stream: HttpStream) -> None:
+        stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
+
+    async with serving(service, keep_alive_timeout=1.0) as port, AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(await connect(port)) for _ in range(20)]
+        for stream in streams:  # without a checkpoint, so that the server reads none of them yet
+            assert os.write(stream.socket.fileno(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(1.2)  # noqa: ASYNC251 - the process stands still
+        for stream in streams:
+            await read_until(stream, b"HTTP/1.1 204")
+
+
 @pytest.mark.parametrize("cut", [3, 18, 20, len(HTTP2)])
 async def test_stopping_closes_an_http2_connection_without_a_request(cut: int) -> None:
     stop = trio.Event()
@@ -543,6 +558,6 @@ async def test_a_malformed_request_is_logged_at_info(caplog: pytest.LogCaptureFi
             await client.flush()
             while not any(isinstance(event, h2.events.StreamReset) for event in await client.receive()):
                 pass
-    lines = [record for record in caplog.records if "refused a malformed request" in record.getMessage()]
+    lines = [record for record in caplog.records if "Refused a malformed request" in record.getMessage()]
     assert [record.levelname for record in lines] == ["INFO", "INFO"]
-    assert lines[0].getMessage().startswith("refused a malformed request of 127.0.0.1 (400): ")
+    assert lines[0].getMessage().startswith("Refused a malformed request of 127.0.0.1 (400): ")

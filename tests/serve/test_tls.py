@@ -22,7 +22,7 @@ from wasi_trio.serve._config_file import gather
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._listening import address_of, listening
 from wasi_trio.serve._responder import HandlerService
-from wasi_trio.serve.http._server import MOST_HANDSHAKES, Server
+from wasi_trio.serve.http._server import MAX_HANDSHAKES, Server
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.settings._setting import SettingError
@@ -91,7 +91,7 @@ def client(certificates: Certificates, http2: bool) -> httpx.AsyncClient:
 async def test_stalled_handshakes_do_not_block_other_clients(certificates: Certificates) -> None:
     """They take no slots of connections. Beyond the limit, the oldest one is dropped."""
     async with serving("hello", certificates, max_connections=1) as port:
-        silent = [await connect(port) for _ in range(MOST_HANDSHAKES + 1)]
+        silent = [await connect(port) for _ in range(MAX_HANDSHAKES + 1)]
         with trio.fail_after(60):
             async with client(certificates, http2=False) as asks:
                 assert (await asks.get(f"https://127.0.0.1:{port}/")).text == "Hello, world!\n"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.serve.support import Answering, connect, read_to_end, serving, tcp_pair
 from wasi_trio.serve.http import _transport as transport
-from wasi_trio.serve.http._transport import LEAST_READ, MOST_READ, Input, Output
+from wasi_trio.serve.http._transport import MAX_READ, MIN_READ, Input, Output
 from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.wasi import _time_slice
 from wasi_trio.wasi.http._body import Body, BodyAborted
@@ -282,9 +282,9 @@ async def test_pieces_grow_with_the_traffic() -> None:
                 sizes.append(len(data))
                 received += data
         assert received == CONTENT * 4
-        assert sizes[0] <= LEAST_READ
-        assert max(sizes) > 4 * LEAST_READ
-        assert max(sizes) <= MOST_READ
+        assert sizes[0] <= MIN_READ
+        assert max(sizes) > 4 * MIN_READ
+        assert max(sizes) <= MAX_READ
 
 
 async def test_the_limit_of_a_read() -> None:
@@ -527,7 +527,7 @@ async def test_the_read_timeout(mock_clock: trio.testing.MockClock, caplog: pyte
         assert request.exchange.abandoned
         with pytest.raises(trio.BrokenResourceError):
             await read_to_end(request.client)
-    assert "closed a connection: its client sent nothing for 10 s" in caplog.text
+    assert "Closed a connection: its client sent nothing for 10 s" in caplog.text
 
 
 @settings(deadline=None, max_examples=50)

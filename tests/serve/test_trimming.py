@@ -7,7 +7,7 @@ import trio.testing
 
 from tests.e2e.support import until
 from wasi_trio.component._account import Account, Budget
-from wasi_trio.serve._trimming import INTERVAL, LEAST, Trimming
+from wasi_trio.serve._trimming import INTERVAL, MIN_FREED, Trimming
 
 
 async def test_memory_is_returned_after_a_peak(autojump_clock: trio.testing.MockClock) -> None:
@@ -17,12 +17,12 @@ async def test_memory_is_returned_after_a_peak(autojump_clock: trio.testing.Mock
         nursery.start_soon(Trimming(budget, lambda: trimmed.append(1)).run)
         small = Account(budget=budget)
         for _ in range(3):  # too small to be peaks
-            small.charge(LEAST // 2)
-            small.refund(LEAST // 2)
+            small.charge(MIN_FREED // 2)
+            small.refund(MIN_FREED // 2)
             await trio.sleep(INTERVAL)
         assert not trimmed
         large = Account(budget=budget)
-        large.charge(4 * LEAST)
+        large.charge(4 * MIN_FREED)
         await trio.sleep(INTERVAL)
         assert not trimmed, "it is held still"
         large.close()
@@ -30,9 +30,9 @@ async def test_memory_is_returned_after_a_peak(autojump_clock: trio.testing.Mock
         await until(lambda: len(trimmed) == 1)  # in another thread, which the clock does not wait for
         await trio.sleep(10 * INTERVAL)
         assert len(trimmed) == 1
-        Account(budget=budget).charge(4 * LEAST)
+        Account(budget=budget).charge(4 * MIN_FREED)
         account = Account(budget=budget)
-        account.charge(LEAST)
+        account.charge(MIN_FREED)
         account.close()
         await trio.sleep(2 * INTERVAL)
         assert len(trimmed) == 1, "most is held still"
@@ -46,6 +46,6 @@ async def test_the_c_library(autojump_clock: trio.testing.MockClock) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Trimming(budget).run)
             account = Account(budget=budget)
-            account.charge(4 * LEAST)
+            account.charge(4 * MIN_FREED)
             account.close()
-    assert budget.peak in (0, 4 * LEAST)
+    assert budget.peak in (0, 4 * MIN_FREED)

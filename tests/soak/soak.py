@@ -153,7 +153,7 @@ async def _run(course: Course, folder: Path, seconds: float, rounds: int, rest: 
         if server.process.poll() != 0:
             course.failures.append(f"the server ended with {server.process.poll()} (None: not at all)")
         if any(re.match(r"(Traceback| *[+] Exception Group Traceback)", line) for line in server.stderr.splitlines()):
-            course.failures.append(f"there are tracebacks in its log:\n{server.stderr[-5000:]}")
+            course.failures.append(f"its log has tracebacks:\n{server.stderr[-5000:]}")
 
 
 async def _count_instances(course: Course, server: Process) -> None:

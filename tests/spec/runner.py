@@ -158,7 +158,7 @@ class Runner:
         try:
             return self._instances[name]
         except KeyError:
-            raise Failed(f"there is no instance {name or 'yet'}") from None
+            raise Failed(f"unknown instance {name or '(none yet)'}") from None
 
     # ---- running -------------------------------------------------------------------------------------------
 
@@ -172,7 +172,7 @@ class Runner:
                 return None, None
             case s.InstantiateDefinition(name, definition):
                 if definition not in self._definitions:
-                    raise Failed(f"there is no definition {definition or 'yet'}")
+                    raise Failed(f"unknown definition {definition or '(none yet)'}")
                 found = self._definitions[definition]
                 if isinstance(found, LinkError):
                     raise found
@@ -234,7 +234,7 @@ class Runner:
         """Check that ``binary`` is refused because of the fault that the script names.
 
         An error about an unsupported feature does not count. If our decoder has its own message for a fault, wasmtime's
-        message for the same bytes tells whether the fault is the expected one.
+        message for the same bytes shows whether the fault is the expected one.
         """
         try:
             self._compile(binary)

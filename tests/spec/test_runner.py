@@ -33,7 +33,7 @@ async def test_scripts_that_hold(engine: Engine, path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(SELF.glob("fail/*.wast")), ids=lambda path: path.stem)
-async def test_scripts_that_do_not(engine: Engine, path: Path) -> None:
+async def test_scripts_that_fail(engine: Engine, path: Path) -> None:
     """The first line of each script states the expected position and message of the failure."""
     expected = _EXPECTED.match(await trio.Path(path).read_text())
     assert expected is not None

@@ -63,6 +63,10 @@ async def test_nothing(wasi_component):
     app = await wasi_component("hello.wasm")
     await app.get()
 
+async def test_preopen(tmp_path):
+    async with component("hello.wasm", preopens={"/data": tmp_path}) as app:
+        await app.get()
+
 async def test_descriptor(tmp_path):
     await use()
     os.open(tmp_path, os.O_RDONLY)
@@ -163,7 +167,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
 def test_what_is_left(suite: Suite) -> None:
     result = suite.run(TESTS, "-v")
     # pytest counts the test as passed and its teardown as an error.
-    result.assert_outcomes(passed=15, failed=1, errors=len(LEFT))
+    result.assert_outcomes(passed=16, failed=1, errors=len(LEFT))
     for name, line in LEFT.items():
         result.stdout.fnmatch_lines([f"test_it.py::test_{name} leaves something open:", line])
         result.stdout.fnmatch_lines([f"ERROR test_it.py::test_{name} - *"])

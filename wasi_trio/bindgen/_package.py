@@ -26,7 +26,7 @@ from wasi_trio.component.wit._text import write
 def package(world: World, title: str, provided: Callable[[str], bool]) -> dict[str, str]:
     """Return the files of the bindings of a world, by their paths in the package.
 
-    ``title`` describes the source. ``provided`` tells whether the host already implements an interface, so that an
+    ``title`` describes the source. ``provided`` returns whether the host already implements an interface, so that an
     implementation is optional. Raises BindgenError for names that clash in Python.
     """
     names = _names(world)

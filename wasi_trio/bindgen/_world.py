@@ -85,7 +85,7 @@ class _Elaboration:
     def __init__(self, nodes: list[tree.PackageNode]) -> None:
         self.resolver = Resolver(nodes)
         self.worlds = {(package_key(node), world.name.text): (world, node) for node in nodes for world in node.worlds}
-        #: interfaces with names of their own, by side, package and short name
+        #: named interfaces, by side, package and short name
         self.known: dict[tuple[Side, Key, str], Member] = {}
         self.exported: set[tuple[Key, str]] = set()
         self.members: dict[Side, list[Member]] = {side: [] for side in Side}

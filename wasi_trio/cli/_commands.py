@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from wasi_trio._texts import MOST, shown
+from wasi_trio._texts import MAX_LENGTH, shown
 from wasi_trio.cli import _tools as tools
 from wasi_trio.cli._collector import excluded_from_collection, skip_final_collection
 from wasi_trio.cli._help import add_help
@@ -34,7 +34,7 @@ from wasi_trio.wasi._outbound import Entry, Outbound
 #: The exit code for an invalid command line or invalid input.
 BAD_INPUT = 2
 #: The maximum length of a message, which may name many imports.
-_MOST = 8 * MOST
+_MAX_MESSAGE = 8 * MAX_LENGTH
 
 
 _env = click.option(
@@ -188,7 +188,7 @@ def _log_to_stderr() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"wasi_trio: error: {shown(' '.join(message.split()), _MOST)}", file=sys.stderr)
+    print(f"wasi_trio: error: {shown(' '.join(message.split()), _MAX_MESSAGE)}", file=sys.stderr)
     sys.exit(BAD_INPUT)
 
 

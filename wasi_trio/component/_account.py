@@ -93,10 +93,10 @@ class Account:
 
     def _judge(self, used: int, size: int) -> str | None:
         if used > self.limit:
-            return f"the instance may hold no more than {as_size(self.limit)} of memory"
+            return f"the instance may hold at most {as_size(self.limit)} of memory"
         budget = self.budget
         if budget is not None and budget.used + size > budget.limit and used * budget.accounts > budget.limit:
-            return f"all instances together may hold no more than {as_size(budget.limit)} of memory"
+            return f"all instances together may hold at most {as_size(budget.limit)} of memory"
         return None
 
     def refund(self, size: int) -> None:
@@ -109,7 +109,7 @@ class Account:
             budget.used -= size
 
     def grown(self, size: int) -> None:
-        """Count bytes that already exist, even beyond the limit. ``excess`` tells whether they are too many."""
+        """Count bytes that already exist, even beyond the limit. ``excess`` checks the limit."""
         self.refund(-size)
 
     @property

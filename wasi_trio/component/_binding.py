@@ -16,7 +16,7 @@ from wasi_trio.component.wit import Wit
 class Unmet(NamedTuple):
     """A function or resource that a component imports from ``interface`` ("" for the root) and the host lacks.
 
-    ``difference`` says how the host's function of that name differs. It is None if there is no such function.
+    ``difference`` says how the host's function of that name differs. It is None if the host has no such function.
     """
 
     interface: str
@@ -48,7 +48,7 @@ class Binding:
             line = f"nothing provides these imports of the component: {', '.join(self._grouped())}"
             raise LinkError(line, missing, mismatched)
         if mismatched:
-            line = f"the component wants imports of other types than the host has: {'; '.join(mismatched)}"
+            line = f"the component declares imports with other types than the host's: {'; '.join(mismatched)}"
             raise LinkError(line, (), mismatched)
 
     def provider(self, name: str) -> Provider | None:

@@ -301,7 +301,7 @@ class _Helper:
 def sliced(code: bytes) -> bytes:
     """Return a core module whose memory operations handle at most ``SLICE`` bytes each, or ``code`` if it has none.
 
-    The result for an invalid module is invalid too, so wasmtime rejects it. There is one exception: the body may refer
+    The result for an invalid module is invalid too, so wasmtime rejects it, with one exception: the body may refer
     to a function or type one past the last, which then means an added one. That is harmless, because the added function
     does the same as an instruction.
     """

@@ -35,7 +35,7 @@ Realloc = Callable[[int, int, int, int], int]
 class Context:
     """The canonical options of one definition in one component instance.
 
-    There is one for each instance and set of options, not one for each call. ``memory`` and ``realloc`` are None if the
+    Each instance has one for each set of options. Calls share it. ``memory`` and ``realloc`` are None if the
     definition has none. Validation ensures that they are not needed then.
     """
 

@@ -23,38 +23,39 @@ class Feature:
 CORE = (
     Feature(
         "gc",
-        "Objects that the runtime collects (Kotlin, OCaml, Hoot): the newest and largest part of wasmtime's runtime, "
-        "in which faults let guests end the process.",
+        "Garbage-collected objects (Kotlin, OCaml, Hoot). This is the newest and largest part of wasmtime's runtime. "
+        "A fault in it can let guests end the process.",
         ("function-references", "gc-support"),
     ),
     Feature(
         "gc-support",
-        "References to what the host owns (externref): a collected heap for each instance.",
+        "References to host objects (externref). Each instance gets a garbage-collected heap.",
     ),
     Feature(
         "exceptions",
-        "Exceptions of C++, Kotlin and .NET, setjmp of C: their values are in that heap, and unwinding is new code.",
+        "Exceptions of C++, Kotlin and .NET, setjmp of C. Their values are in that heap, and unwinding is new code.",
         ("gc-support",),
     ),
-    Feature("function-references", "Typed references to functions: used with gc.", ("gc-support",)),
-    Feature("tail-call", "Calls in place of returns (OCaml, Hoot): a calling convention of their own in the compiler."),
-    Feature("threads", "Atomic instructions; a memory that threads share makes an instance fail all the same."),
-    Feature("memory64", "Memories beyond 4 GiB: each access is checked by code, not by the processor's protection."),
-    Feature("multi-memory", "Several memories in one module: each takes address space, and has limits of its own."),
-    Feature("custom-page-sizes", "Memories of odd sizes: their accesses are checked by code that little else runs."),
-    Feature("wide-arithmetic", "Arithmetic of 128 bits: instructions that few compilers emit."),
+    Feature("function-references", "Typed references to functions, used with gc.", ("gc-support",)),
+    Feature("tail-call", "Calls that replace the caller's frame (OCaml, Hoot). Their calling convention differs."),
+    Feature("threads", "Atomic instructions. An instance with a shared memory fails in any case."),
+    Feature("memory64", "Memories beyond 4 GiB. Code and not the processor checks each access."),
+    Feature("multi-memory", "Several memories in one module. Each takes address space, and has its own limits."),
+    Feature("custom-page-sizes", "Memories of unusual sizes. The code that checks their accesses is rarely used."),
+    Feature("wide-arithmetic", "128-bit arithmetic. Few compilers emit these instructions."),
     Feature(
-        "relaxed-simd", "Vector instructions whose results depend on the processor: they tell guests where they run."
+        "relaxed-simd", "Vector instructions with results that depend on the processor. They identify it to guests."
     ),
 )
 #: The features of the component model. wasmtime's command line puts PREFIX before their names.
 MODEL = (
-    Feature("map", "The type map, of WASI 0.3.1."),
-    Feature("implements", "Imports with plain names that say which interface they implement, of WASI 0.3.1."),
+    Feature("map", "The type map of WASI 0.3.1."),
+    Feature("implements", "Plain names for imports that declare the interface they implement, from WASI 0.3.1."),
     Feature(
-        "more-async-builtins", "Synchronous forms and cancellations of stream and future operations: not finished."
+        "more-async-builtins",
+        "Synchronous stream and future operations and cancellations. Their design is not finished.",
     ),
-    Feature("async-stackful", "Async functions without a callback: not finished; several live calls for each store."),
+    Feature("async-stackful", "Async functions without a callback. Not finished. A store has several live calls."),
 )
 PREFIX = "component-model-"
 
@@ -127,6 +128,6 @@ def refusal(missing: Iterable[str]) -> str:
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     what, are, them = ("feature", "is", "it") if len(names) == 1 else ("features", "are", "them")
     return (
-        f"it uses the WebAssembly {what} {listed}, which {are} off; the option -W {','.join(names)} admits {them} "
+        f"it uses the WebAssembly {what} {listed}, which {are} off; the option -W {','.join(names)} enables {them} "
         f"(in a program: Engine(features=...))"
     )

@@ -61,7 +61,7 @@ class HandleTable:
             return index
         index = len(self.entries)
         if index > self.limit:
-            raise Trap(f"too many handles: an instance may hold {self.limit}")
+            raise Trap(f"too many handles: an instance may hold at most {self.limit}")
         self.account.charge(HANDLE)
         self.entries.append(entry)
         return index
@@ -112,5 +112,5 @@ class HandleTable:
 
 
 def _described(resource: ResourceType) -> str:
-    """Return a type's name for messages. A type that a guest defines has no name of its own."""
+    """Return a type's name for messages. A type that a guest defines has no name."""
     return resource.name if resource.owner is None else "guest-defined resource"

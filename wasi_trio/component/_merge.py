@@ -1,9 +1,9 @@
 """Several core modules of a component as one, so that an instance needs one core instantiation instead of a dozen.
 
 A toolchain builds a component from several core modules: the program, its libraries, and modules that only hold tables.
-The component wires them together, item by item, and the wiring is the same for every instance. wasmtime resolves
-thousands of imports for each instance of a Python guest, and fills tables one function at a time, because it sees one
-module at a time. In a merged module the imports are gone, tables and memories are filled from images that are prepared
+The component wires them together, item by item. The wiring is the same for every instance. But wasmtime sees one module
+at a time. So it resolves thousands of imports for each instance of a Python guest, and fills tables one function at a
+time. In a merged module the imports are gone, tables and memories are filled from images that are prepared
 with the code, and calls between the modules are direct.
 
 Two passes over the steps of a plan find the groups of modules (``groups``) and make the merged modules (``merge``). A
@@ -14,7 +14,7 @@ group consists of consecutive steps of one part. A module joins a group if
 * it uses the plain part of WebAssembly: no objects, exceptions or type groups, and one memory in the whole group;
 * it has no debugging information, which names positions in the code.
 
-Every module has to be valid on its own: an index out of range could be in range in a merged module.
+Every module must be valid by itself: an index out of range could be in range in a merged module.
 
 https://webassembly.github.io/spec/core/binary/modules.html
 """

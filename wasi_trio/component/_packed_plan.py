@@ -13,7 +13,7 @@ from typing import Any
 from wasi_trio.component import _plan as p
 from wasi_trio.component import _types as t
 from wasi_trio.component._definitions import Sort, StringEncoding
-from wasi_trio.component._relink import Wiring
+from wasi_trio.component._wiring import Wiring
 
 _CLASSES: tuple[type[Any], ...] = (
     t.List, t.Record, t.Tuple, t.Variant, t.Enum, t.Flags, t.Option, t.Result, t.Map, t.Own, t.Borrow, t.Stream,

@@ -19,9 +19,7 @@ from wasi_trio.component._plan import CanonFunc, CoreExport, CoreItem, Instantia
 from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import name as encode_name
 from wasi_trio.component._wasm import section, sections, unsigned
-
-#: The import module name for all functions of canonical definitions.
-CANON = "canon"
+from wasi_trio.component._wiring import CANON, Wiring, slot_name
 
 #: Maximum size in bytes of one component's core modules, each counted for every instance. An instance's imports depend
 #: on its sources, so instances share code only if they are linked alike.
@@ -37,32 +35,11 @@ _SORTS = (Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL, S
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
-    """The imports of a relinked module, and the exports by which the host finds the module's memories and tables.
-
-    A ``CoreExport`` is imported from the module ``slot_name(slot)`` under its own name. A ``CanonFunc`` is imported
-    from ``CANON`` under its number.
-    """
-
-    imports: tuple[CoreItem, ...]
-    #: The export names of the memories and tables that the module defines.
-    memories: tuple[bytes, ...]
-    tables: tuple[bytes, ...]
-    #: The initial size of the module's memories in bytes.
-    memory_size: int
-
-
-@dataclass(frozen=True, slots=True)
 class Relinked:
     """A core module to compile for one core instantiation."""
 
     code: bytes
     wiring: Wiring
-
-
-def slot_name(slot: int) -> str:
-    """Return the import module name for the exports of the core instance in a slot."""
-    return str(slot)
 
 
 def relink(plan: Plan) -> list[Relinked]:

@@ -173,7 +173,7 @@ _LONGEST_TYPE = 160
 def mismatch(declared: FuncType, host: FuncType, same_resource: SameResource) -> str | None:
     """Return the first difference between a component's declaration of a function and the host's function, or None.
 
-    ``same_resource(component's, host's)`` tells whether two resource types are the same. The result is a line like
+    ``same_resource(component's, host's)`` compares two resource types. The result is a line like
     ``parameter len: component has u32, host has u64``. It is short even if the component's type is enormous.
     """
     if declared.is_async != host.is_async:

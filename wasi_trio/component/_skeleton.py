@@ -30,7 +30,7 @@ def skeleton(data: bytes | memoryview) -> bytes:
 
 def _component(data: memoryview, depth: int) -> bytes:
     if depth > _MAX_NESTING:
-        raise MalformedComponent(f"components are nested more than {_MAX_NESTING} deep")
+        raise MalformedComponent(f"components are nested more than {_MAX_NESTING} levels deep")
     parts = [bytes(data[:_PREAMBLE])]
     for identifier, content in sections(data[_PREAMBLE:]):
         if identifier == _CORE_MODULE:
@@ -48,7 +48,7 @@ def _module(data: memoryview) -> bytes:
         if identifier == _CODE:
             count, start = read_unsigned(content, 0)
             if count > len(content) - start:
-                raise MalformedComponent("a core module's code section counts more functions than it has bytes")
+                raise MalformedComponent("a core module's code section declares more functions than it has bytes")
             parts.append(section(identifier, unsigned(count) + _TRAP * count))
         elif identifier not in (_CUSTOM, _DATA, _DATA_COUNT):
             parts.append(section(identifier, content))

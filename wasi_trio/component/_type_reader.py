@@ -177,7 +177,7 @@ class TypeReader(Reader):
         start = self.position
         count = self.u32("number of scopes")
         if count > self.scope.depth:
-            raise self.malformed(f"outer alias {count} scopes up, but there are {self.scope.depth}", start)
+            raise self.malformed(f"outer alias {count} scopes up, but only {self.scope.depth} exist", start)
         scope = self.scope
         for _ in range(count):
             assert scope.outer is not None

@@ -1,6 +1,6 @@
-"""The core modules we generate so that an import may wait without a Python frame on the fiber.
+"""Generates core modules through which an import can wait without a Python frame on the fiber.
 
-For each such import, with the signature ``params -> results``::
+For each such import with the signature ``params -> results``::
 
     (func (export "N") (param ...) (result ...)
       (call $startN (local.get 0) ...)      ;; -> results, pending
@@ -9,10 +9,10 @@ For each such import, with the signature ``params -> results``::
               (call $suspend)                ;; leaves the fiber until the driver has waited
               (call $finishN))))             ;; -> results
 
-``start`` and ``finish`` are ordinary host functions; see docs/architecture.md.
+``start`` and ``finish`` are ordinary host functions. See docs/architecture.md.
 
-An adapter also exports functions that never wait, just as they are, where a component uses one in a place that takes a
-function of the store: a built-in may itself be lifted, or be a destructor.
+An adapter also exports functions that never wait, unchanged, if the component uses them where a function of the store
+is required: a built-in may be lifted itself, or be a destructor.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from collections.abc import Mapping, Sequence
 from wasi_trio.component._wasm import name, section, unsigned
 
 _CORE = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C}
-#: parameters, results, and whether the function may wait
+#: The parameters and results of a function, and whether it may wait.
 Signature = tuple[tuple[str, ...], tuple[str, ...], bool]
 
 
 def adapter_module(signatures: Mapping[int, Signature]) -> bytes:
-    """A core module that exports one function for each signature, under its number, in that order.
+    """Return a core module that exports one function for each signature, in order, with its number as the name.
 
-    It imports ``"" "suspend"``, and for number N ``"" "startN"`` and, if that may wait, ``"" "finishN"``.
+    The module imports ``"" "suspend"``. For number N it imports ``"" "startN"`` and, if the function may wait,
+    ``"" "finishN"``.
     """
     types: list[bytes] = []
 
@@ -78,7 +79,7 @@ def adapter_module(signatures: Mapping[int, Signature]) -> bytes:
 
 
 def _signed(value: int) -> bytes:
-    """A non-negative number as a signed LEB128, which block types are."""
+    """Return a non-negative number as a signed LEB128, the encoding of block types."""
     out = bytearray()
     while value > 0x3F:
         out.append(value & 0x7F | 0x80)

@@ -1,7 +1,7 @@
 """Compiles components in a separate process, to protect this one.
 
 A component of one kilobyte can occupy wasmtime's validator for seconds and make it allocate gigabytes. A fault in the
-compiler would end its process. So each component gets a process of its own (``_compiler_process.py``) with limits of
+compiler would end its process. So each component gets a process (``_compiler_process.py``) with limits of
 time and memory. That process performs all steps of loading. This process repeats only steps that succeeded there, and
 never runs wasmtime's validator and compiler on the component's bytes.
 """

@@ -19,14 +19,14 @@ class CacheError(Exception):
 def cache_folder() -> Path:
     """Return wasmtime's cache folder: the one in its configuration file, or the user's default.
 
-    Raises CacheError if the file cannot be read, or if there is no home directory.
+    Raises CacheError if the file cannot be read, or if the user has no home directory.
     """
     configured = _configured()
     return _user_folder(*_CACHES, _WASMTIME) if configured is None else configured
 
 
 def own_cache_folder() -> Path:
-    """Return the folder for wasi_trio's own optional caches. Raises CacheError if there is no home directory.
+    """Return the folder for wasi_trio's own optional caches. Raises CacheError without a home directory.
 
     It is outside wasmtime's folder, because wasmtime deletes unknown files there.
     """
@@ -81,7 +81,7 @@ def _user_folder(library: str, variable: str, hidden: str, program: str) -> Path
     try:
         home = Path.home()
     except RuntimeError:
-        raise CacheError("compiled code cannot be stored: there is no home directory") from None
+        raise CacheError("compiled code cannot be stored: the user has no home directory") from None
     if sys.platform == "darwin":
         return home / "Library" / library / program
     named = os.environ.get(variable, "")

@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 import wasmtime.component  # noqa: F401
 
 from wasi_trio.component._errors import ComponentError, LinkError
-from wasi_trio.runtime._compiler import Compiler, assemble, compile_component, digest, validate_component
+from wasi_trio.runtime._compiler import Compiler, assemble
+from wasi_trio.runtime._compiling import compile_component, digest, validate_component
 from wasi_trio.runtime._linking import describe
 
 #: The jobs.

@@ -19,7 +19,7 @@ from wasi_trio.component.concurrency._builtins import bind, core_signature, may_
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import GuestCallee, Lowering
-from wasi_trio.component.concurrency._tasks import Resolves, Task, start_task
+from wasi_trio.component.concurrency._tasks import Task, UntilResolved, start_task
 from wasi_trio.component.concurrency._threads import Until
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._engine import Engine
@@ -123,7 +123,7 @@ def drop_trampoline(engine: Engine, builtin: ResourceBuiltin, core: CoreItem) ->
         rep = take_resource(store, arguments[0], resource)
         if rep is None:
             return None
-        until = Resolves(store)
+        until = UntilResolved(store)
         task = Task(destructor, store.root.stores[destructor.part], lambda: (rep,), until.on_resolve)
         start_task(task, store)
         return None if until.ready() else until

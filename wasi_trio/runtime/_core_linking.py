@@ -1,4 +1,4 @@
-"""The steps of linking core modules: what each is instantiated from, prepared once for all instances of a component."""
+"""Links core modules. The sources of each module's imports are prepared once for all instances of a component."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import wasmtime
 
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._plan import CanonFunc, InstantiateModule
-from wasi_trio.component._relink import CANON, slot_name
+from wasi_trio.component._wiring import CANON, slot_name
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._adapters import adapter_module
 from wasi_trio.runtime._compiler import CompiledStep
@@ -21,7 +21,7 @@ from wasi_trio.runtime._trampolines import Trampoline
 def _define_callback(
     linker: int, module: bytes, name: bytes, params: tuple[str, ...], results: tuple[str, ...], callback: Any
 ) -> None:
-    """Define a host function on raw values. The caller keeps ``callback`` alive as long as the linker's modules."""
+    """Define a host function on raw values. The caller must keep ``callback`` alive as long as the linker's modules."""
     type_ = _func_type(params, results)
     error = ffi.linker_define_func_unchecked(
         linker, module, len(module), name, len(name), as_pointer(type_.ptr()), callback, None, None
@@ -50,10 +50,10 @@ def _instance_pre(linker: int, module: wasmtime.Module) -> int:
 
 
 class Adapter:
-    """The module through which one part's waiting imports are called, ready to be instantiated."""
+    """The module through which guests call one part's waiting imports, ready to be instantiated."""
 
     def __init__(self, engine: Engine, adapted: Mapping[int, Trampoline]) -> None:
-        #: which export each canonical definition's function is
+        #: The position of the export for each canonical definition.
         self.position = {index: position for position, index in enumerate(adapted)}
         signatures = {index: (made.params, made.results, made.finish is not None) for index, made in adapted.items()}
         self.module = engine.compile(adapter_module(signatures))
@@ -93,12 +93,12 @@ def _suspend_callback(engine: Engine) -> Any:
 
 
 class CoreStep:
-    """One core instantiation, prepared as far as the component alone allows.
+    """One core instantiation, prepared as far as possible without an instance.
 
-    ``compiled`` is its module; ``imported`` says whether a later step imports something of it.
+    ``compiled`` is its module. ``imported`` is true if a later step imports any of its exports.
 
-    A module whose imports are all host functions that never wait is instantiated from ``pre``. Any other comes out
-    of the instance's own linker, which has what the core instances before it export.
+    If the module imports only host functions that never wait, it is instantiated from ``pre``. Otherwise it is
+    instantiated by the instance's own linker, which contains the exports of the earlier core instances.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class CoreStep:
 
 
 class BaseLinker:
-    """The host functions of one part that never wait, under the names that its modules import them by."""
+    """The host functions of one part that never wait, under the names by which its modules import them."""
 
     def __init__(self, engine: Engine, plain: Mapping[int, Trampoline]) -> None:
         self.pointer: int = ffi.linker_new(engine.pointer)

@@ -66,8 +66,7 @@ def abandon(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, An
     """Cancel a coroutine for which no task can wait, in the task that took its steps.
 
     If the coroutine were only dropped, this task would remain registered with the object that the coroutine awaits. A
-    cancel scope would not work, because the coroutine may have open scopes of its own, which would have to be inside
-    it.
+    cancel scope would not work, because it cannot enclose the scopes that the coroutine has open.
     """
     try:
         while True:

@@ -15,7 +15,7 @@ from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import BY_NAME
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._compile_limits import CompileLimits
-from wasi_trio.runtime._compiler import Compiled, Compiler, Progress, compile_component, validate_component
+from wasi_trio.runtime._compiler import Compiled, Compiler, Progress
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
 from wasi_trio.runtime._kept_code import KeptCode
@@ -157,6 +157,8 @@ class Engine(Running):
         engine's limits.
         """
         if self.compile_limits is None:
+            from wasi_trio.runtime._compiling import validate_component
+
             validate_component(self.compiler, data)
         elif not self._verdicts.has(self._verdicts.name(data)):
             from wasi_trio.runtime._apart import validate_apart
@@ -180,15 +182,19 @@ class Engine(Running):
         return compiled
 
     def _compile_component(self, data: bytes, progress: Progress | None, *, trusted: bool) -> Compiled:
-        if trusted or self.compile_limits is None:
-            return compile_component(self.compiler, data, progress)
-        name = self._verdicts.name(data)
-        if self._verdicts.has(name):
-            kept = self._kept_code.load(name)
+        if not trusted and self.compile_limits is not None:
+            name = self._verdicts.name(data)
+            known = self._verdicts.has(name)
+            kept = self._kept_code.load(name) if known else None
             if kept is not None:
                 if progress is not None:
                     progress(kept.size, kept.size)
                 return kept
+        from wasi_trio.runtime._compiling import compile_component
+
+        if trusted or self.compile_limits is None:
+            return compile_component(self.compiler, data, progress)
+        if known:
             compiled = compile_component(self.compiler, data, progress, ready={})
             self._kept_code.add(name, compiled, {})
             return compiled

@@ -51,7 +51,7 @@ _NO_OPTIONS = Options(StringEncoding.UTF8, None, None, None)
 class Functions:
     """Creates the functions of one component whose imports are bound.
 
-    ``concurrent`` tells whether a pump has to run the component's instances (WASI 0.3).
+    ``concurrent`` is true if a pump has to run the component's instances (WASI 0.3).
     """
 
     def __init__(self, engine: Engine, plan: Plan, binding: Binding) -> None:

@@ -11,8 +11,8 @@ import trio
 from wasi_trio.component._account import Account
 from wasi_trio.component._errors import HostError, LinkError, Trap
 from wasi_trio.component._imports import Provider
-from wasi_trio.component._relink import CANON
 from wasi_trio.component._values import GuestResource
+from wasi_trio.component._wiring import CANON
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime import _ffi as ffi
 from wasi_trio.runtime._calls import Export, call_export
@@ -67,7 +67,7 @@ class Instance:
         self.stores: list[Store | None] = [None] * linked.plan.parts
         self.pump: Pump | None = None
         self.closed = False
-        #: Tells whether the instance's work has missed its deadline, which allows interrupting a call that blocks.
+        #: Returns whether the instance's work has missed its deadline, which allows interrupting a call that blocks.
         self.expired: Callable[[], bool] | None = None
         #: Counts the processor time of its calls.
         self.meter: Meter | None = None
@@ -199,7 +199,7 @@ class Instance:
 
     @uninterrupted
     async def aclose(self) -> None:
-        """Do the same as ``close``, with checkpoints if there is much to do. Cannot be cancelled."""
+        """Do the same as ``close``, with checkpoints during long work. Cannot be cancelled."""
         for free in self._dismantle():
             with trio.CancelScope(shield=True):
                 if free is None:

@@ -49,7 +49,7 @@ class KeptCode:
         self._suffix = f"-{_code_version()}-{compiler.reservation:x}{'-details' if _has_backtrace_details() else ''}"
 
     def load(self, name: str) -> Compiled | None:
-        """Load a component by its name. Return None if there is no valid entry."""
+        """Load a component by its name. Return None without a valid entry."""
         folder = self._folder(name)
         if folder is None:
             return None

@@ -1,12 +1,12 @@
-"""Ctrl-C, which trio raises as KeyboardInterrupt in whatever Python code the main thread runs.
+"""Handles Ctrl-C, which trio raises as KeyboardInterrupt in any Python code of the main thread.
 
-A callback of wasmtime's would lose it: ctypes drops an exception that strikes before the callback's own ``try``, and
-the guest goes on with garbage for an answer. Between two steps of a fiber it would leave the engine halfway. So code
-that runs guests is ``uninterrupted``, together with all that it calls. trio then delivers the interrupt to the main
-task, at its next checkpoint. A guest that computes is at a checkpoint after each tick.
+A callback from wasmtime would lose it: ctypes drops an exception that comes before the callback's own ``try``, and the
+guest continues with an undefined answer. Between two steps of a fiber, it would leave the engine in an inconsistent
+state. So code that runs guests is ``uninterrupted``, including its callees. Then trio delivers the interrupt to the
+main task at its next checkpoint. A guest that computes reaches a checkpoint after each tick.
 
-Users' host functions are ``interruptible``, because they may block the event loop for good. An interrupt of one comes
-out of the guest's call. Our own host functions do not block.
+Users' host functions are ``interruptible``, because they may block the event loop forever. The guest's call raises the
+interrupt of such a function. Our own host functions do not block.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def uninterrupted(function: F) -> F:
-    """Keep KeyboardInterrupt out of a function and of what it calls; the main task gets it."""
+    """Protect a function and its callees from KeyboardInterrupt, which the main task gets instead."""
     if not isinstance(function, FunctionType):
         function = _with_frame(function)
     return trio.lowlevel.enable_ki_protection(function)
@@ -44,9 +44,9 @@ def _with_frame(function: F) -> F:
 
 
 def interruptible(function: F) -> F:
-    """Return a copy of ``function`` that KeyboardInterrupt may strike, whoever calls it.
+    """Return a copy of ``function`` that KeyboardInterrupt may interrupt, regardless of the caller.
 
-    trio's protection goes by code objects, so the copy has one of its own.
+    trio's protection applies to code objects, so the copy has a separate one.
     """
     assert isinstance(function, FunctionType)
     code = function.__code__.replace()

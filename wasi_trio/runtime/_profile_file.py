@@ -30,7 +30,7 @@ MORE_CALLERS = "(more callers)"
 TOO_MANY_STACKS = "(one of too many stacks)"
 #: Maximum number of distinct stacks kept for each instance, and for all live instances.
 MAX_STACKS, MAX_TOTAL_STACKS = 20_000, 100_000
-#: The frame in place of a stack for which there was no time.
+#: The frame in place of a stack that would have taken too long.
 NOT_TAKEN = "(stack not taken)"
 #: Number of entries of a table's column that are converted to text at once.
 PIECE_SIZE = 1_000

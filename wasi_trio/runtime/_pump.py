@@ -1,13 +1,13 @@
-"""The pump: runs the guest threads of one instance of a concurrent component (WASI 0.3).
+"""The pump runs the guest threads of one instance of a concurrent component (WASI 0.3).
 
-The Component Model's threads are generators (``component.concurrency._threads``) that ask for core functions to be
-called and for conditions to be waited for. All guest code of an instance is run by one trio task, in ``Pump.run``;
-other tasks (host operations, readers and writers of streams, whoever calls an export) change state, wake what waits for
-it, and leave the rest to the pump.
+The Component Model's threads are generators (``component.concurrency._threads``) that request calls of core functions
+and waits for conditions. One trio task runs all guest code of an instance, in ``Pump.run``. Other tasks (host
+operations, readers and writers of streams, callers of exports) change state, wake the threads that wait for it, and
+leave the rest to the pump.
 
-A thread that is in core wasm has a fiber. It can be suspended there in three ways: by a built-in that has to wait
-(``Until``), by a synchronous host call that waits (``Pending``: as in WASI 0.2 that holds up the whole instance), and
-by an epoch tick.
+A thread in core wasm has a fiber. The fiber can be suspended in three ways: by a built-in that must wait (``Until``),
+by a synchronous host call that waits (``Pending``, which blocks the whole instance as in WASI 0.2), and by an epoch
+tick.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from wasi_trio.runtime._ticker import Ticker
 if TYPE_CHECKING:
     from wasi_trio.runtime._running import HostCall
 
-#: host operations that are cancelled in one turn of the loop
+#: Maximum number of host operations cancelled in one turn of the loop.
 _CANCELLED_AT_ONCE = 100
 
 
 class Thread(threads.Thread):
-    """A guest thread and, while it is in core wasm, its fiber."""
+    """A guest thread, and its fiber while it is in core wasm."""
 
     __slots__ = ("computed", "fiber", "origin", "pending")
 
@@ -54,17 +54,17 @@ class Thread(threads.Thread):
         super().__init__(body, task)
         assert isinstance(task.instance, Store)
         self.fiber = Fiber(task.instance)
-        #: seconds of processor time since it was first interrupted in what it does now; None if it was not. (Time that
-        #: goes by says little: on a machine with much else to do ticks come by when hardly anything was computed.)
+        #: Processor time in seconds since the current computation was first interrupted, or None. (Elapsed time means
+        #: little, because on a busy machine ticks pass in which the thread hardly computes.)
         self.computed: float | None = None
-        #: the synchronous host call it waits in
+        #: The synchronous host call in which it waits.
         self.pending: Pending | None = None
-        #: on whose behalf it runs
+        #: The origin for which it runs.
         self.origin: Origin | None = None
 
 
 class _Suspended:
-    """The answer of a step that did not come to its end."""
+    """The answer of a step that was suspended."""
 
 
 _SUSPENDED = _Suspended()
@@ -79,13 +79,13 @@ def _resolved(outcome: Any) -> None:
 
 
 def _part(thread: Thread) -> None:
-    """A thread has ended: it, its task and the call are not to keep one another until garbage is collected."""
+    """Break the reference cycle of a thread that has ended, its task and the call."""
     thread.task.thread = None
     thread.task.on_resolve = _resolved
 
 
 class HostOperation(subtasks.HostOperation):
-    """A host function's coroutine, run as a trio task on behalf of a guest's subtask."""
+    """A host function's coroutine, which runs as a trio task for a guest's subtask."""
 
     __slots__ = ("_pump", "_scope")
 
@@ -108,7 +108,7 @@ class HostOperation(subtasks.HostOperation):
                 pump.fail(error)
                 return
             outcome = error.with_traceback(None)
-        except Exception as error:  # goes to whoever called the guest
+        except Exception as error:  # the caller of the guest gets it
             pump.fail(error)
             return
         finally:
@@ -117,14 +117,14 @@ class HostOperation(subtasks.HostOperation):
                 origin.waited(call[0], began)
         try:
             self.resolve(outcome)
-        except Trap as error:  # the guest holds more than it may
+        except Trap as error:  # the guest exceeds its memory limit
             pump.fail(error)
 
 
 class Call:
-    """A call of an export, from outside the instance.
+    """A call of an export from outside the instance.
 
-    ``on_done`` is called once ``outcome`` or ``failure`` is set. An outcome is the result, or CANCELLED.
+    ``on_done`` is called after ``outcome`` or ``failure`` is set. An outcome is the result or CANCELLED.
     """
 
     __slots__ = ("failure", "on_done", "outcome", "pump", "resolved", "task")
@@ -151,7 +151,7 @@ class Call:
             self.on_done()
 
     def cancel(self) -> None:
-        """Ask the guest to end the call early (``TASK_CANCELLED``); it still has to resolve."""
+        """Request that the guest ends the call early (``TASK_CANCELLED``). The call must still resolve."""
         self.pump.post(self._request_cancellation)
 
     def _request_cancellation(self) -> None:
@@ -160,49 +160,49 @@ class Call:
 
 
 class Pumped(Protocol):
-    """The ``Instance`` that a pump runs, as far as it looks at it."""
+    """The interface of an ``Instance`` for its pump."""
 
     linked: LinkedComponent
     stores: list[Store | None]
     meter: Meter | None
 
     def retire(self, reason: str) -> None:
-        """Let no call into the instance any more."""
+        """Prevent all further calls into the instance."""
 
 
 class Pump:
-    """Runs the threads of one instance; see the module. It is the ``Scheduler`` of the instance's parts."""
+    """Runs the threads of one instance. It is the ``Scheduler`` of the instance's parts."""
 
     def __init__(self, instance: Pumped, nursery: trio.Nursery) -> None:
         self.instance = instance
         self.nursery = nursery
-        #: calls from outside that have not resolved
+        #: The unresolved calls from outside.
         self.calls: set[Call] = set()
-        #: host operations under way
+        #: The host operations in progress.
         self.operations: set[HostOperation] = set()
-        #: called in ``run``'s task when no thread can go on; whether it has found the pump something to do
+        #: Called in ``run``'s task if no thread can continue. Returns whether it has given the pump work.
         self.on_idle: Callable[[], bool] | None = None
-        #: called in ``run``'s task before others get their turn while a thread computes or holds up the instance
+        #: Called in ``run``'s task before other tasks run, while a thread computes or blocks the instance.
         self.on_busy: Callable[[], None] | None = None
-        #: on whose behalf a thread runs at the moment; those that it starts do so for the same
+        #: The origin of the running thread. The threads that it starts inherit it.
         self.origin: Origin | None = None
-        #: why it stopped running guest code
+        #: The error that stopped the guest code, or None.
         self.failure: BaseException | None = None
         self._threads: set[Thread] = set()
         self._woken: deque[Until] = deque()
-        #: what threads wait for that have merely let others go first
+        #: The requests of threads that only yield to other threads.
         self._resting: dict[Until, None] = {}
-        #: threads that were interrupted while they computed
+        #: The threads that were interrupted while they computed.
         self._interrupted: deque[Thread] = deque()
-        #: threads in synchronous host calls that wait
+        #: The threads in synchronous host calls that wait.
         self._held: deque[Thread] = deque()
         self._posted: deque[Callable[[], None]] = deque()
-        #: the task of ``run`` while it waits for something to do
+        #: The task of ``run`` while it waits for work.
         self._sleeper: trio.lowlevel.Task | None = None
-        #: around ``run``; it has to be, because a synchronous host call that waits may have scopes of its own open
+        #: The scope around ``run``. It must enclose everything, because a synchronous host call may have open scopes.
         self._scope = trio.CancelScope()
         self._stopping = False
-        #: what ``run`` is to fail with when it has stopped
+        #: The error that ``run`` handles after it stops.
         self._error: BaseException | None = None
 
     # ---- the Scheduler of the Component Model layer ------------------------------------------------------
@@ -228,8 +228,8 @@ class Pump:
             self._continue(thread)
 
     def wake(self, until: Until) -> None:
-        # One that rests has its turn after all others: were it to go on now, two could keep one another going, and
-        # neither those nor new requests would ever have theirs.
+        # A yielding thread continues after all others. If it continued now, two threads could keep waking each other,
+        # and neither other threads nor new requests would ever run.
         if until.thread is not None and until not in self._resting:
             self._woken.append(until)
             self.alert()
@@ -243,7 +243,7 @@ class Pump:
         on_done: Callable[[], None],
         origin: Origin | None = None,
     ) -> Call:
-        """Call an export, on behalf of ``origin``; its thread starts as soon as the pump gets to it."""
+        """Call an export for ``origin``. Its thread starts at the pump's next opportunity."""
         call = Call(self, on_done)
         store = self.instance.stores[function.part]
         assert store is not None
@@ -270,22 +270,22 @@ class Pump:
         return operation
 
     def post(self, act: Callable[[], None]) -> None:
-        """Have the pump's task do something between two steps of the guest."""
+        """Run ``act`` in the pump's task between two steps of the guest."""
         self._posted.append(act)
         self.alert()
 
     def fail(self, error: BaseException) -> None:
-        """End the instance with an error of the host's, whatever its threads are in the middle of."""
+        """End the instance with a host error, even if its threads have not finished."""
         self._error = self._error or error
         self.stop()
 
     def stop(self) -> None:
-        """Have ``run`` return, whatever its threads are in the middle of."""
+        """Make ``run`` return, even if its threads have not finished."""
         self._stopping = True
         self._scope.cancel()
 
     def alert(self) -> None:
-        """Have ``run`` look for something to do, ``on_idle`` included."""
+        """Make ``run`` look for work, which includes a call of ``on_idle``."""
         sleeper = self._sleeper
         if sleeper is not None:
             self._sleeper = None
@@ -293,24 +293,24 @@ class Pump:
 
     @property
     def asleep(self) -> bool:
-        """Whether ``run`` waits for something to do."""
+        """Whether ``run`` waits for work."""
         return self._sleeper is not None
 
     def works_on(self, call: Call) -> bool:
-        """Whether the guest goes on with a call, its result given or not."""
+        """Return whether the guest still works on a call, before or after it returned the result."""
         return call.task is not None and call.task.thread in self._threads
 
     @property
     def idle(self) -> bool:
-        """Whether no thread is left, background work included."""
+        """Whether no thread remains, including background work."""
         return not self._threads and not self._posted
 
     @property
     def stalled(self) -> bool:
-        """Whether no thread can go on, and none will unless the guest is called or told of a cancellation.
+        """Whether no thread can continue without a new call or a cancellation.
 
-        None is ready, no host operation is under way whose end would wake one, and none waits for an end of a stream or
-        future of which the host has the other. To be asked where ``run`` has nothing to do.
+        This is so if no thread is ready, no host operation is in progress, and no thread waits for a stream or future
+        whose other end the host has. Evaluate this only when ``run`` has no work.
         """
         if self._posted or self._woken or self._resting or self._interrupted or self._held or self.operations:
             return False
@@ -318,11 +318,11 @@ class Pump:
 
     @uninterrupted
     async def run(self) -> None:
-        """Run the instance's threads until ``stop``, or until the guest fails.
+        """Run the instance's threads until ``stop`` or until the guest fails.
 
-        A failure (Trap, or what a host function raised) is ``failure`` then, and that of every call under way. When
-        cancelled, calls under way fail. The instance is dead in the end if a thread was in core wasm, and host
-        operations that are still under way are cancelled.
+        A failure is a Trap or an exception of a host function. It is stored in ``failure`` and ends all calls in
+        progress. Cancellation also ends them. If a thread was in core wasm, the instance cannot be used afterwards.
+        Host operations in progress are cancelled.
         """
         engine = self.instance.linked.engine
         try:
@@ -330,7 +330,7 @@ class Pump:
                 await self._run(engine.ticker)
             if self._error is not None:
                 raise self._error
-        except Exception as error:  # handed to the calls under way, and kept
+        except Exception as error:  # stored, and passed to the calls in progress
             if engine.orphans:
                 await engine.settle_orphans()
             self._end(error)
@@ -346,17 +346,17 @@ class Pump:
         queue, component = run_queue(), self.instance.linked
         if perf_counter() > queue.turn_ends:
             await queue.begin(component)
-        turn = ticker.ticks  # when others last had their turn
+        turn = ticker.ticks  # the tick at which other tasks last ran
         while not self._stopping:
-            # A thread that was merely interrupted, or is in a host call, comes first: to the guest it is in the
-            # middle of something, in which no other thread of the instance may get between.
+            # A thread that was interrupted, or is in a host call, comes first. The guest regards it as running, so no
+            # other thread of the instance may run before it.
             if interrupted:
                 computed = interrupted[0].computed or 0.0
                 if self.on_busy is not None and computed >= CPU_BOUND:
                     self.on_busy()
                 await queue.go_on(component, ticker, computed)
                 turn = ticker.ticks
-                if interrupted:  # the instance may have been closed meanwhile
+                if interrupted:  # the instance may have been closed during the wait
                     self._go_on_computing(interrupted.popleft())
             elif held:
                 if self.on_busy is not None:
@@ -366,7 +366,7 @@ class Pump:
             elif posted:
                 posted.popleft()()
             elif woken:
-                if ticker.ticks != turn:  # threads can keep one another going without end
+                if ticker.ticks != turn:  # threads can keep waking each other indefinitely
                     await queue.go_on(component, ticker, 0.0)
                     turn = ticker.ticks
                     continue
@@ -390,7 +390,7 @@ class Pump:
                 turn = ticker.ticks
 
     async def _cancel_operations(self) -> None:
-        """Cancel the host operations under way, a few in each turn of the loop: there may be thousands."""
+        """Cancel the host operations in progress, a few in each turn of the loop, because there may be thousands."""
         operations = list(self.operations)
         with trio.CancelScope(shield=True):
             for start in range(0, len(operations), _CANCELLED_AT_ONCE):
@@ -442,20 +442,20 @@ class Pump:
         return self._run_fiber(thread, fiber.poll)
 
     def _go_on_computing(self, thread: Thread) -> None:
-        """Go on with a fiber that was interrupted by a tick."""
+        """Continue a fiber that a tick interrupted."""
         before = thread_time()
         self._continue(thread)
         if thread.computed is not None:
             thread.computed += thread_time() - before
 
     def _continue(self, thread: Thread) -> None:
-        """Go on with a fiber that was suspended."""
+        """Continue a suspended fiber."""
         value = self._run_fiber(thread, thread.fiber.resume)
         if value is not _SUSPENDED:
             self._advance(thread, value)
 
     def _run_fiber(self, thread: Thread, run: Callable[[], bool]) -> Any:
-        """Run a thread's fiber: its results, or ``_SUSPENDED`` with the thread put where it waits."""
+        """Run a thread's fiber. Return its results, or ``_SUSPENDED`` after putting the thread into the right queue."""
         store = thread.fiber.store
         outer, store.task = store.task, thread.task
         meter = self.instance.meter
@@ -484,7 +484,7 @@ class Pump:
         return _SUSPENDED
 
     async def _wait_for_host(self, thread: Thread) -> None:
-        """Wait in a synchronous host call, with the whole instance."""
+        """Wait for a synchronous host call, which blocks the whole instance."""
         pending = thread.pending
         assert pending is not None
         origin = thread.origin
@@ -497,11 +497,11 @@ class Pump:
         finally:
             if origin is not None:
                 ORIGIN.set(None)
-        await trio.lowlevel.checkpoint_if_cancelled()  # it may have ended in spite of that
+        await trio.lowlevel.checkpoint_if_cancelled()  # the call may have ended despite a cancellation
         queue = thread.fiber.store.queue
         if perf_counter() > queue.turn_ends:
             await queue.begin(self.instance.linked)
-        if self._stopping:  # its fiber may be gone
+        if self._stopping:  # the fiber may have been dropped
             return
         thread.fiber.store.pending, thread.pending = pending, None
         self._continue(thread)
@@ -515,7 +515,7 @@ class Pump:
 
     @uninterrupted
     def drop_fibers(self) -> None:
-        """Unwind what is left of the guest's stacks, which ends ``run``; has to come before their stores are freed."""
+        """Unwind the rest of the guest's stacks, which ends ``run``. Must be called before their stores are freed."""
         self._stopping = True
         self._interrupted.clear()
         self._held.clear()

@@ -1,4 +1,4 @@
-"""A component instance as it runs: its wasmtime store, and what host functions and the Canonical ABI need of it."""
+"""A running component instance: its wasmtime store, and the state for host functions and the Canonical ABI."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ log = get_logger("wasi_trio")
 _MASK32 = 0xFFFF_FFFF
 
 
-#: bytes of a table's element
+#: Size in bytes of a table's element.
 _TABLE_ELEMENT = 8
 
 
-#: bytes of memory that take long to give back to the system
+#: Minimum size in bytes of memory that is returned to the system in pieces, because that takes long.
 LARGE = 128 << 20
-#: bytes of them that are given back in one go
+#: Size in bytes of a piece.
 _PIECE = 16 << 20
 
 
 def _free(store: int, regions: list[tuple[int, int]]) -> None:
-    """Free a store that has much memory.
+    """Free a store with much memory.
 
-    To unmap a gigabyte keeps all other threads of the process from mapping, or first touching, any memory for a tenth
-    of a second. What was given back before, in pieces, is quick to unmap.
+    Unmapping 1 GiB prevents all other threads of the process from mapping memory or touching it for the first time, for
+    0.1 s. Memory that was first returned in pieces is unmapped quickly.
     """
     for start, size in regions:
         for offset in range(0, size, _PIECE):
@@ -51,7 +51,7 @@ def _free(store: int, regions: list[tuple[int, int]]) -> None:
 
 
 class _Measured:
-    """Addresses of the memories and tables of so many core instances, as wasmtime's functions take them."""
+    """The addresses of memories and tables for wasmtime's functions. ``instances`` is the number of core instances."""
 
     __slots__ = ("_externs", "instances", "memories", "tables")
 
@@ -69,7 +69,7 @@ class _Measured:
 class Func:
     """A core function of a store, ready to be called.
 
-    The buffers for arguments and results are made once: a store runs one call of a function at a time.
+    The buffers for arguments and results are reused, because a store runs one call of a function at a time.
     """
 
     __slots__ = ("_taken", "arguments", "count", "func", "results", "returns")
@@ -82,24 +82,24 @@ class Func:
         for i, kind in enumerate(params):
             self.arguments[4 * i] = ffi.VAL_KINDS[kind]
         self.results = (ctypes.c_uint64 * max(1, 4 * len(results)))()
-        #: where each result is, and what of the 64 bits there is its
+        #: The slot of each result, and the mask of its bits.
         self._taken = [(4 * i + 1, ffi.BITS[kind]) for i, kind in enumerate(results)]
 
     def take_results(self) -> list[int]:
-        """The bits of the results of the call that has just ended."""
+        """Return the bits of the results of the call that has just ended."""
         results = self.results
         return [results[slot] & mask for slot, mask in self._taken]
 
 
 class Store(ComponentInstance):
-    """One component instance and the wasmtime store that is its alone.
+    """One component instance with its own wasmtime store.
 
-    ``core`` are the core instances by slot, ``funcs`` the core functions called so far. ``root`` is the ``Instance``
-    that this store is a part of.
+    ``core`` are the core instances by slot. ``funcs`` are the core functions called so far. ``root`` is the
+    ``Instance`` that contains this store.
 
-    A store that trapped, or whose call was cancelled midway, is ``dead`` and cannot be entered again. ``entered``
-    says that a call is in progress, of which there may be one at a time (in WASI 0.2). How guest code is run is the
-    business of ``runtime._fiber``.
+    A store that trapped, or whose call was cancelled before its end, is ``dead`` and cannot be entered again.
+    ``entered`` means that a call is in progress. In WASI 0.2 at most one call is in progress. ``runtime._fiber`` runs
+    guest code.
     """
 
     __slots__ = (
@@ -142,11 +142,12 @@ class Store(ComponentInstance):
         self.limits = limits
         self.root = root
         self.dead: str | None = None
-        #: how many other components of the composition wait for the call that was made last
+        #: The number of other components of the composition that wait for the last call.
         self.depth = 0
         self.failure: BaseException | None = None
         self.pending: Pending | None = None
-        #: what a built-in that just suspended the fiber waits for, and what one that goes on answers (WASI 0.3)
+        #: The request of a built-in that has just suspended the fiber, and the answer for one that continues (WASI
+        #: 0.3).
         self.until: Any = None
         self.answer: Any = None
         self.core: dict[int, ffi.InstanceStruct] = {}
@@ -161,14 +162,14 @@ class Store(ComponentInstance):
         self._bounded_from = 0.0
         self.entered = False
         self._memories: dict[Any, LinearMemory] = {}
-        #: the memories and tables whose sizes are counted, of so many core instances
+        #: The memories and tables to measure.
         self._measured = _Measured()
-        #: their bytes when last asked for, and the tick of that
+        #: Their size in bytes at the last measurement, and its tick.
         self.memory_size = 0
         self.measured_tick = engine.ticker.ticks
         self.trap = ctypes.c_void_p()
         self.error = ctypes.c_void_p()
-        #: where wasmtime puts what ended a call: at once, or at the end of its future
+        #: Pointers to wasmtime's outcome of a failed call, which is set at once or at the end of its future.
         self.trap_out = ctypes.byref(self.trap)
         self.error_out = ctypes.byref(self.error)
         self.pointer: int | None = ffi.store_new(engine.pointer, None, None)
@@ -186,10 +187,10 @@ class Store(ComponentInstance):
 
     @uninterrupted
     def close(self) -> Callable[[], None] | None:
-        """Close its windows on memory, after which nothing may use the store. What is returned frees it; None if it is
-        free already.
+        """Close the windows on memory. The store must not be used afterwards.
 
-        To free much memory takes long; it can be done in any thread.
+        Return a function that frees the store, or None if it is free. Freeing much memory takes long. Any thread can
+        call the function.
         """
         if self.pointer is None:
             return None
@@ -201,15 +202,15 @@ class Store(ComponentInstance):
         return functools.partial(_free, pointer, regions) if regions else functools.partial(ffi.store_delete, pointer)
 
     def _regions(self) -> list[tuple[int, int]]:
-        """Where its memories are, and their sizes."""
+        """Return the addresses and sizes of the memories."""
         context = self.context_pointer
         pointers = self._measured.memories
         return [(ffi.memory_data(context, memory) or 0, ffi.memory_data_size(context, memory)) for memory in pointers]
 
     def drop_resources(self) -> Iterator[None]:
-        """Tell the host's resources that are still owned by the guest that it is gone.
+        """Call ``on_drop`` of the host resources that the guest still owns, because it has ended.
 
-        Yields after so much work that others should have a turn.
+        Yields at intervals at which other tasks should get a turn.
         """
         entries, self.handles.entries = self.handles.entries, [None]
         for number, handle in enumerate(entries):
@@ -219,9 +220,9 @@ class Store(ComponentInstance):
                     on_drop = getattr(handle.rep, "on_drop", None)
                     if on_drop is not None:
                         on_drop()
-                except BaseException as error:  # the others are still to be told, and the instance to be freed
+                except BaseException as error:  # the other resources must be notified, and the instance freed
                     failure, passing = split(error)
-                    log.error("a resource could not be dropped at the end of its instance", exc_info=failure)
+                    log.error("Cannot drop a resource at the end of its instance", exc_info=failure)
                     if passing is not None:
                         raise passing from None
             if number % SLICE == SLICE - 1:
@@ -238,10 +239,10 @@ class Store(ComponentInstance):
 
     @uninterrupted
     def call_nested(self, func: Any, raw: Any, count: int) -> None:
-        """Call a core function from inside a host function; ``raw`` holds arguments, then results.
+        """Call a core function from inside a host function. ``raw`` holds the arguments, then the results.
 
-        Such a call cannot be suspended (there are Python frames below it), so a guest that waits in it, or spins
-        for longer than ``limits.nested_seconds``, traps.
+        Such a call cannot be suspended, because Python frames are below it. So a guest traps if it waits in the call,
+        or if it computes for longer than ``limits.nested_seconds``.
         """
         engine = self.engine
         caller = engine.host_call
@@ -265,7 +266,7 @@ class Store(ComponentInstance):
             self.raise_failure()
 
     def raise_failure(self) -> None:
-        """Raise what ended the guest's call: a host function's exception as it was, else a Trap."""
+        """Raise the reason for the end of the guest's call: a host function's exception unchanged, otherwise a Trap."""
         message = "the guest trapped"
         if self.trap.value:
             message = ffi.take_trap(self.trap.value)
@@ -281,10 +282,10 @@ class Store(ComponentInstance):
         raise trap
 
     def epoch(self) -> str | None:
-        """What to do at an epoch tick: None to go on, "" to give way, any other string is a trap's message."""
+        """Decide at an epoch tick: None to continue, "" to yield, or the message of a trap."""
         engine = self.engine
         if self.measured_tick != engine.ticker.ticks:
-            for store in self.root.stores:  # what others of a composition have grown by since they ran counts as well
+            for store in self.root.stores:  # includes the growth of the composition's other components
                 if store is not None:
                     store.measure()
             excess = self.handles.account.excess
@@ -301,10 +302,10 @@ class Store(ComponentInstance):
         return ""
 
     def _bounded(self, since: float, limit: float, what: str) -> str | None:
-        """Let a call that holds up the loop go on, unless it has taken too long or nobody waits for it any more.
+        """Let a call that blocks the loop continue, unless it has taken too long or its request's deadline has passed.
 
-        It is told from others by when it began (``since``). Processor time counts, from the first tick in it: time that
-        goes by may be the machine's, which does something else.
+        ``since`` identifies the call by its start. Processor time counts, from the first tick in the call, because
+        other programs of the machine may use the elapsed time.
         """
         now = thread_time()
         if self._bounded_since != since:
@@ -320,10 +321,10 @@ class Store(ComponentInstance):
     # ---- its memory --------------------------------------------------------------------------------------
 
     def measure(self) -> None:
-        """Count the bytes of its memories and tables as they are now.
+        """Count the current size of the memories and tables.
 
-        wasmtime asks nobody when they grow, so this is done at each tick in which the guest runs, and when it stops, if
-        there was a tick since the last time.
+        wasmtime does not report growth. So this is called at each tick during which the guest runs, and when it stops
+        if a tick has passed since the last call.
         """
         self.measured_tick = self.engine.ticker.ticks
         measured = self._measured
@@ -349,20 +350,20 @@ class Store(ComponentInstance):
     # ---- what host functions and the Canonical ABI need --------------------------------------------------
 
     def extern(self, slot: int, name: bytes) -> ctypes.Array[ctypes.c_char]:
-        """The export ``name`` of core instance ``slot``, which linking made sure is there."""
+        """Return the export ``name`` of core instance ``slot``, which linking has checked."""
         extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
         if not ffi.instance_export_get(self.context_pointer, ctypes.byref(self.core[slot]), name, len(name), extern):
             raise Trap(f"core instance has no export {name.decode()!r}")
         return extern
 
     def item(self, item: CoreItem) -> ctypes.Array[ctypes.c_char]:
-        """The extern that a core item of the plan is in this store."""
+        """Return this store's extern for a core item of the plan."""
         if isinstance(item, CoreExport):
             return self.extern(item.slot, item.name.encode())
         return self.adapted(item.index)
 
     def adapted(self, canon: int) -> ctypes.Array[ctypes.c_char]:
-        """The function through which this instance calls an import that may wait."""
+        """Return the function through which this instance calls an import that may wait."""
         assert self.adapter is not None
         extern = ctypes.create_string_buffer(ffi.EXTERN_SIZE)
         name, length = ctypes.c_void_p(), ctypes.c_size_t()
@@ -392,7 +393,7 @@ class Store(ComponentInstance):
         return memory
 
     def realloc(self, item: CoreItem) -> Callable[[int, int, int, int], int]:
-        """The guest's ``realloc``; during it the guest may not call out."""
+        """Return the guest's ``realloc``. The guest must not make calls during it."""
         extern = self.item(item)
         held = ctypes.create_string_buffer(extern.raw[ffi.PAYLOAD : ffi.PAYLOAD + ffi.FUNC_SIZE], ffi.FUNC_SIZE)
         return functools.partial(self._realloc, held, (ctypes.c_uint64 * 8)())
@@ -410,7 +411,7 @@ def _first_line(text: str) -> str:
 
 
 def readable(message: str) -> str:
-    """wasmtime's report with the cause on the first line and the wasm backtrace below it."""
+    """Return wasmtime's report with the cause on the first line and the wasm backtrace below it."""
     head, separator, tail = message.partition("\n\nCaused by:\n")
     if not separator:
         return message

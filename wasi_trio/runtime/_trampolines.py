@@ -1,11 +1,12 @@
 """The host functions that wasm calls: one for each canonical definition of a component.
 
-They are made once per linked component and find the instance they act for in ``engine.current``. Each is a C
-callback, so nothing may escape from it: an exception is kept in the store, the guest is made to trap, and whoever
-called the guest gets the exception itself.
+They are created once for each linked component. They find the calling instance in ``engine.current``. Each is a C
+callback, so no exception may escape from it. Instead, the store keeps the exception, the guest traps, and the guest's
+caller gets the exception itself.
 
-Guests call these all the time, so the code of each kind is written out in one piece, from the parts that all have in
-common (``callback``, ``_host_calls.running``): once for each kind, as a function whose closures are the callbacks.
+Guests call these functions very often. So the code of each kind is generated in one piece from common parts
+(``callback``, ``_host_calls.running``). It is generated once for each kind, as a function whose closures are the
+callbacks.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ from wasi_trio.runtime._trio_internals import trap_of
 
 _MASK32 = 0xFFFF_FFFF
 
-#: calls what a lowered function stands for: (store of the caller, *lifted arguments) -> value, or a coroutine of it
+#: The implementation of a lowered function: (store of the caller, *lifted arguments) -> value or its coroutine.
 Callee = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Trampoline:
-    """A core function made by a canonical definition.
+    """A core function of a canonical definition.
 
-    ``start`` is its callback. Where the function may wait, ``finish`` is the callback that lowers the result later
-    and ``start`` answers one more i32, whether to wait: see ``runtime._adapters``.
+    ``start`` is its callback. If the function may wait, ``start`` returns an additional i32, whether to wait, and
+    ``finish`` is the callback that lowers the result later. See ``runtime._adapters``.
     """
 
     params: tuple[str, ...]
@@ -54,7 +55,7 @@ class Trampoline:
 
 
 def fail(store: Store, error: BaseException) -> int:
-    """Keep what a host function raised and answer the trap that unwinds the guest."""
+    """Store the exception of a host function, and return the trap that unwinds the guest."""
     error = after_failure(store.engine, error)
     if store.failure is None:
         store.failure = error
@@ -62,21 +63,21 @@ def fail(store: Store, error: BaseException) -> int:
     return int(ffi.trap_new(message, len(message)))
 
 
-# ---- what is written around every callback ---------------------------------------------------------------
+# ---- code around every callback --------------------------------------------------------------------------
 
 
 @contextmanager
 def callback(source: Source, on_failure: str | None = None) -> Iterator[None]:
-    """Lines added inside are a callback's body: ``store`` is the instance that calls, ``raw`` has what it passes.
+    """Put the lines added inside into a callback, where ``store`` is the calling instance.
 
-    That is the arguments, and the results take their place. The function that is under construction has to have
-    ``engine``, and gives the callback.
+    ``raw`` contains the arguments, and the results replace them. The function under construction must have a parameter
+    ``engine``. It returns the callback.
     """
     with source.block("def callback(env, caller, raw, count):"):
         source.line("store = engine.current")
         with source.block("try:"):
             yield
-        with source.block("except BaseException as error:"):  # kept, and raised again by the driver
+        with source.block("except BaseException as error:"):  # stored, and raised again by the driver
             if on_failure is not None:
                 source.line(on_failure)
             source.line(f"return {source.use(fail)}(store, error)")
@@ -86,7 +87,7 @@ def callback(source: Source, on_failure: str | None = None) -> Iterator[None]:
 
 @contextmanager
 def catching_err(source: Source, fallible: bool) -> Iterator[None]:
-    """Lines added inside set ``value`` to what a host function gives; one that is ``fallible`` may raise Err."""
+    """Wrap the lines added inside, which set ``value`` to a host function's result. ``fallible`` catches Err."""
     if not fallible:
         yield
         return
@@ -97,7 +98,7 @@ def catching_err(source: Source, fallible: bool) -> Iterator[None]:
 
 
 def suspend(source: Source, pending_slot: int) -> None:
-    """Write a callback's end that has the guest leave its fiber, by way of the adapter."""
+    """Write the end of a callback that makes the guest leave its fiber through the adapter."""
     with source.block("if engine.nested:"):
         source.line(f'raise {source.use(Trap)}("cannot wait in realloc, post-return or a destructor")')
     source.line('store.flag[0] = b"\\0"')
@@ -114,7 +115,7 @@ _acting: Callable[..., Any] = write_function("host call: act", ("engine", "act")
 
 
 def acting(engine: Engine, act: Callable[[Store, Any], None]) -> Any:
-    """The callback that does ``act``, given the instance that calls and its arguments: for what is called seldom."""
+    """Return a callback that calls ``act`` with the calling instance and its arguments. For rarely called functions."""
     return ffi.UncheckedCallback(_acting(engine, act))
 
 
@@ -132,11 +133,11 @@ def _lowered(
     pointer_slot: int | None,
     pending_slot: int,
 ) -> Callable[..., Any]:
-    """Makes the callback of a lowered function.
+    """Return a factory of the callback for a lowered function.
 
-    ``marked`` says that it is a host function, ``interruptible`` that it is a user's, whose code Ctrl-C may interrupt,
-    and ``lends`` that its arguments may be borrowed handles. ``pointer_slot``
-    is that of the pointer for a result that does not fit, ``pending_slot`` that of the answer whether to wait.
+    ``marked`` means that it is a host function. ``interruptible`` means that it is a user's, whose code Ctrl-C may
+    interrupt. ``lends`` means that its arguments may be borrowed handles. ``pointer_slot`` is the slot of the pointer
+    for a result in memory. ``pending_slot`` is the slot of the answer whether to wait.
     """
 
     def build(source: Source) -> None:
@@ -187,7 +188,7 @@ _interruptible_first_step = interruptible(_first_step)
 
 
 def _write_first_step(source: Source, waits: bool, interruptible: bool) -> None:
-    """Write the call; the first step of a coroutine is taken here and now, as most calls are over with it."""
+    """Write the call. It includes the first step of a coroutine, because most calls end with it."""
     source.line("value = callee(store, *arguments)")
     if waits:
         with source.block(f"if type(value) is {source.constant(CoroutineType, 'CoroutineType')}:"):
@@ -215,7 +216,7 @@ def _give_back(lenders: Iterable[ResourceHandle]) -> None:
 
 
 def _finish(store: Store, raw: Any) -> None:
-    """Lower the result of a host call that has been waited for."""
+    """Lower the result of a host call that has ended its wait."""
     pending, store.pending = store.pending, None
     assert pending is not None, "the fiber goes on only once its host call is done"
     if pending.lenders:
@@ -233,22 +234,22 @@ def lower_trampoline(
     interruptible: bool = False,
     typed: tuple[t.ValType, ...] | None = None,
 ) -> Trampoline:
-    """``canon lower``: the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower").
+    """Return the core function through which a guest calls ``callee`` (CanonicalABI.md, "canon lower").
 
-    ``runs_guest`` says that it is code of a guest's in its turn, and not a host function. ``interruptible`` says that
-    it is a user's host function. ``typed`` are the types of the parameters with Python classes.
+    ``runs_guest`` means that it runs guest code and is not a host function. ``interruptible`` means that it is a user's
+    host function. ``typed`` are the types of the parameters with Python classes.
     """
     func, options = lower.func, lower.options
     type_ = func.type
     types = tuple(type_ for _, type_ in type_.params)
-    # Nothing else happens in an instance while it is in a host call, so only a call's own arguments could clash.
+    # Nothing else happens in an instance during a host call, so only the arguments of one call could conflict.
     lends = isinstance(func, Lifted) or abi.needs_lends(type_)
     lift = abi.lift_values(typed or types, options.encoding, abi.MAX_FLAT_PARAMS, stride=2, track_lends=lends)
     store_result = abi.lower_results(
         type_.result, options.encoding, stride=2, max_flat=abi.MAX_FLAT_RESULTS, instance_index=lower.part
     )
     params, results = abi.core_signature(type_, "lower", False, False)
-    # The pointer for a result that does not fit comes after the flat parameters.
+    # The pointer for a result in memory follows the flat parameters.
     spills = len(params) > abi.flat_count(types, abi.MAX_FLAT_PARAMS)
     make = _lowered(
         marked=not runs_guest,
@@ -267,7 +268,7 @@ def lower_trampoline(
 
 
 def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Callee | None, waits: bool) -> Trampoline:
-    """``resource.new``, ``resource.rep`` or ``resource.drop`` (CanonicalABI.md, "canon resource.new" and on)."""
+    """Return the function for ``resource.new``, ``resource.rep`` or ``resource.drop`` (CanonicalABI.md)."""
     resource = builtin.resource
     if builtin.name == "resource.new":
 
@@ -305,7 +306,7 @@ def resource_trampoline(engine: Engine, builtin: ResourceBuiltin, destroy: Calle
 
 
 def take_resource(store: Store, index: int, resource: t.ResourceType) -> Any:
-    """Remove a handle that is being dropped; gives its rep if the resource is to be destroyed, else None."""
+    """Remove a handle that is being dropped. Return the rep if its resource must be destroyed, else None."""
     if not store.may_leave:
         raise Trap("cannot leave component instance")
     handle = store.handles.resource(index, resource)

@@ -57,7 +57,7 @@ async def _watch_signals(
         if hung_up and reload is not None and not (at_terminal and not os.isatty(2)):
             reload()
         elif not stop.is_set():
-            logger.warning("shutting down once the active requests are answered; a second signal ends at once")
+            logger.warning("Shutting down once the active requests are answered; a second signal ends at once")
             stop.set()
         elif not hung_up:
             scope.cancel()

@@ -15,7 +15,7 @@ from wasi_trio.component._account import Budget
 #: The interval between two checks, in seconds.
 INTERVAL = 5.0
 #: The bytes that must have been freed since the peak. They must also be at least half of the peak.
-LEAST = 32 << 20
+MIN_FREED = 32 << 20
 
 
 class Trimming:
@@ -34,7 +34,7 @@ class Trimming:
             await trio.sleep(INTERVAL)
             used = self._budget.used
             self._peak = max(self._peak, self._budget.peak)
-            if self._peak - used >= max(LEAST, self._peak // 2):
+            if self._peak - used >= max(MIN_FREED, self._peak // 2):
                 # This takes a while, but releases the interpreter's lock.
                 await trio.to_thread.run_sync(self._trim)
                 self._peak = used

@@ -251,6 +251,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     from wasi_trio.testing._leaks import Leaks
 
     assert isinstance(found, Leaks)
+    recorded.set([])  # The app of a passed test needs no report, and holds the descriptors of its preopens.
     lines = found.found()
     if lines:
         message = f"{item.nodeid} leaves something open:\n" + "\n".join(f"  {line}" for line in lines)

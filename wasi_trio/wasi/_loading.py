@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import wasmtime
 
-from wasi_trio._texts import MOST, get_logger, shown
+from wasi_trio._texts import MAX_LENGTH, get_logger, shown
 from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent
 from wasi_trio.component._features import USUAL
 from wasi_trio.component._imports import Imports
@@ -113,7 +113,7 @@ def read_content(path: str) -> Content:
         try:
             data, digest = fetch(parse_reference(path))
         except RegistryError as error:
-            raise LoadError(shown(str(error), 8 * MOST)) from None
+            raise LoadError(shown(str(error), 8 * MAX_LENGTH)) from None
         return Content(data, None if is_pinned(path) else pin(path, digest))
     try:
         return Content(Path(path).read_bytes())
@@ -187,7 +187,7 @@ def load_error(name: str, error: ComponentError) -> LoadError:
     """Return a LoadError for an error in the component ``name``."""
     missing = error.missing if isinstance(error, LinkError) else ()
     line = "; ".join((" ".join(str(error).split()), *_options_for(missing)))
-    return LoadError(shown(f"{name}: {line}", 8 * MOST), missing)
+    return LoadError(shown(f"{name}: {line}", 8 * MAX_LENGTH), missing)
 
 
 def _options_for(missing: Iterable[str]) -> Iterator[str]:

@@ -42,7 +42,7 @@ class StdinSource(ABC):
 class StdoutSink(ABC):
     """The destination of a guest's standard output or standard error.
 
-    ``copies`` tells that ``put`` copies its argument, so that the argument may be any buffer.
+    ``copies`` means that ``put`` copies its argument, so that the argument may be any buffer.
     """
 
     __slots__ = ()

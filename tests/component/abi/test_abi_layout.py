@@ -126,7 +126,7 @@ def test_the_engine_agrees_on_core_signatures(types: list[t.ValType]) -> None:
     wasmtime.component.Component(ENGINE, wasmtime.wat2wasm(text))
 
 
-def test_lends_are_counted_only_where_it_can_matter() -> None:
+def test_lends_are_counted_only_if_it_matters() -> None:
     borrow, own = t.Borrow(FILE), t.Own(FILE)
     assert not abi.needs_lends(t.FuncType(()))
     assert not abi.needs_lends(t.FuncType((("self", borrow), ("n", t.U64)), t.List(t.U8)))

@@ -332,7 +332,7 @@ def test_borrowed_handles_stay(track_lends: bool) -> None:
     assert guest.cx.lenders == ([handle, handle] if track_lends else [])
 
 
-def test_a_lent_handle_can_not_be_given_away() -> None:
+def test_a_lent_handle_cannot_be_transferred() -> None:
     guest = Guest()
     index = guest.handles.add(ResourceHandle(FILE, object(), own=True))
     with pytest.raises(Trap, match="cannot remove owned resource while borrowed"):
@@ -374,7 +374,7 @@ def test_guest_resources(type_: t.ValType) -> None:
     assert lifted.rep == 17
 
 
-def test_asynchronous_values_are_the_contexts_business() -> None:
+def test_the_context_converts_asynchronous_values() -> None:
     class Context(type(Guest().cx)):  # type: ignore[misc]
         def lift_stream(self, index: int, element: t.ValType | None) -> Any:
             return ("stream", index, element)
@@ -421,7 +421,7 @@ def test_many_large_strings_are_charged_for() -> None:
         lift(guest, (t.STRING, t.List(t.U8), t.STRING), *(0, LIFT_FUEL // 2) * 3)
 
 
-def test_the_budget_is_of_one_call() -> None:
+def test_each_call_has_its_own_budget() -> None:
     guest = Guest(1 << 20)
     for _ in range(3):
         guest.cx.fuel = 0
@@ -442,7 +442,7 @@ def test_tracebacks_show_generated_lines() -> None:
     assert "raise Trap('invalid variant discriminant (enum)')" in shown
 
 
-def test_functions_are_made_once_for_equal_types() -> None:
+def test_equal_types_share_a_function() -> None:
     types = (t.List(t.Record((("a", t.U8),))),)
     again = (t.List(t.Record((("a", t.Primitive("u8")),))),)
     assert abi.lift_values(types, UTF8, 16, stride=2) is abi.lift_values(again, UTF8, 16, stride=2)

@@ -120,7 +120,7 @@ def test_borrows_of_its_own_resources_are_bare() -> None:
     assert len(guest.handles) == 2
 
 
-def test_asynchronous_values_are_the_contexts_business() -> None:
+def test_the_context_converts_asynchronous_values() -> None:
     class Context(type(Guest().cx)):  # type: ignore[misc]
         def lower_stream(self, value: Any, element: t.ValType | None) -> int:
             assert (value, element) == ("stream", t.U8)

@@ -39,7 +39,7 @@ def poll(guest: Guest, set_index: int) -> tuple[int, int, int]:
 
 
 class Blocking:
-    """A callee in a guest of its own, which ends on command."""
+    """A callee in a separate guest, which ends on command."""
 
     def __init__(self, world: World, type_: FuncType = ASYNC_U32) -> None:
         self.world = world
@@ -49,10 +49,10 @@ class Blocking:
 
         def core(guest: Guest, *args: int) -> int:
             self.log.append(args)
-            joined = guest.call("waitable-set.new")
-            guest.call("context.set", joined)
-            self.calls.append(joined)
-            return wait_on(joined)
+            wset = guest.call("waitable-set.new")
+            guest.call("context.set", wset)
+            self.calls.append(wset)
+            return wait_on(wset)
 
         def callback(guest: Guest, code: int, index: int, payload: int) -> int:
             self.log.append(code)

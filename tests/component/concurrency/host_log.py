@@ -45,9 +45,9 @@ def write(guest: Guest, index: int, pointer: int, count: int, element: ValType |
 
 
 def take_event(guest: Guest, index: int) -> tuple[int, int]:
-    joined = guest.call("waitable-set.new")
-    guest.call("waitable.join", index, joined)
-    code = guest.call("waitable-set.poll", joined, 0)
+    wset = guest.call("waitable-set.new")
+    guest.call("waitable.join", index, wset)
+    code = guest.call("waitable-set.poll", wset, 0)
     guest.call("waitable.join", index, 0)
     return code, guest.word(4)
 

@@ -57,12 +57,12 @@ class Pipe:
 
     def event(self, guest: Guest, index: int) -> tuple[int, int] | None:
         """Return the pending event of an end: its code and payload."""
-        joined = guest.call("waitable-set.new")
-        guest.call("waitable.join", index, joined)
-        code = guest.call("waitable-set.poll", joined, 0)
+        wset = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, wset)
+        code = guest.call("waitable-set.poll", wset, 0)
         found, payload = guest.word(0), guest.word(4)
         guest.call("waitable.join", index, 0)
-        guest.call("waitable-set.drop", joined)
+        guest.call("waitable-set.drop", wset)
         assert code == 0 or found == index
         return None if code == 0 else (code, payload)
 

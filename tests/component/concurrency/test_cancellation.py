@@ -52,7 +52,7 @@ def cancellable(gate: Gate, log: list[int]):  # type: ignore[no-untyped-def]
     return gate.guest.lift(lambda g: wait_on(gate.set), ASYNC, is_async=True, callback=callback)
 
 
-def test_a_task_that_waits_is_told_at_once_that_it_is_cancelled(world: World) -> None:
+def test_a_waiting_task_learns_of_cancellation_at_once(world: World) -> None:
     guest = world.guest()
     log: list[int] = []
     call = world.start(cancellable(Gate(guest), log))
@@ -75,7 +75,7 @@ def test_a_cancelled_task_may_still_return(world: World) -> None:
     assert call.outcome is None
 
 
-def test_cancellation_is_told_once_and_asked_for_once(world: World) -> None:
+def test_cancellation_is_requested_and_delivered_once(world: World) -> None:
     guest = world.guest()
     gate = Gate(guest)
     log: list[int] = []
@@ -96,7 +96,7 @@ def test_cancellation_is_told_once_and_asked_for_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("code", [YIELD, "wait"])
-def test_a_pending_cancellation_is_told_when_the_task_next_waits(world: World, code: object) -> None:
+def test_a_pending_cancellation_is_delivered_at_the_next_wait(world: World, code: object) -> None:
     guest = world.guest()
     first, second = Gate(guest), Gate(guest)
     log: list[int] = []
@@ -136,7 +136,7 @@ def test_no_callback_is_called_to_cancel_while_another_task_has_exclusive_entry(
 
 @pytest.mark.parametrize("name", ["waitable-set.wait", "thread.yield"])
 @pytest.mark.parametrize("pending", [False, True])
-def test_cancellable_built_ins_are_told(world: World, name: str, pending: bool) -> None:
+def test_cancellable_built_ins_deliver_cancellation(world: World, name: str, pending: bool) -> None:
     guest = world.guest()
     gate, empty = Gate(guest), Gate(guest)
     seen = []
@@ -157,7 +157,7 @@ def test_cancellable_built_ins_are_told(world: World, name: str, pending: bool) 
     assert seen == [6 if name == "waitable-set.wait" else 1] and call.outcome is CANCELLED
 
 
-def test_poll_tells_of_a_pending_cancellation_only_if_cancellable(world: World) -> None:
+def test_poll_delivers_cancellation_only_if_cancellable(world: World) -> None:
     guest = world.guest()
     gate, empty = Gate(guest), Gate(guest)
     seen = []

@@ -87,8 +87,8 @@ class GuestSide:
 
     def __init__(self, guest: Guest, index: int, element: ValType) -> None:
         self.guest, self.index, self.element = guest, index, element
-        self.joined = guest.call("waitable-set.new")
-        guest.call("waitable.join", index, self.joined)
+        self.wset = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, self.wset)
         self.pointer = self.length = 0
 
     def do(self, name: str, *args: int) -> int:
@@ -101,7 +101,7 @@ class GuestSide:
             self.finish(code)
 
     def take_event(self) -> None:
-        code = self.guest.call("waitable-set.poll", self.joined, 0)
+        code = self.guest.call("waitable-set.poll", self.wset, 0)
         if code:
             assert code == (2 if self.kind == "read" else 3) and self.guest.word(0) == self.index
             self.finish(self.guest.word(4))
@@ -288,8 +288,8 @@ class GuestFuture:
 
     def __init__(self, guest: Guest, index: int, kind: str) -> None:
         self.guest, self.index, self.kind = guest, index, kind
-        self.joined = guest.call("waitable-set.new")
-        guest.call("waitable.join", index, self.joined)
+        self.wset = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, self.wset)
         self.pointer = guest.put(b"\x07" if kind == "write" else b"\0")
         self.results: list[int] = []
         self.busy = False
@@ -309,7 +309,7 @@ class GuestFuture:
         self.results.append(code)
 
     def take_event(self) -> None:
-        if self.guest.call("waitable-set.poll", self.joined, 0):
+        if self.guest.call("waitable-set.poll", self.wset, 0):
             assert self.guest.word(0) == self.index
             self.ended(self.guest.word(4))
 
@@ -426,13 +426,13 @@ def test_events_are_delivered_once_wherever_waitables_move(count: int, steps: li
     for reader in readers:
         guest.call("future.read", reader, 0, type_=type_, is_async=True)
     for act, number, second in steps:
-        reader, joined = readers[number % count], sets[second]
+        reader, wset = readers[number % count], sets[second]
         if act == "fire" and reader not in pending and reader not in delivered:
             guest.call("future.write", ends[number % count] >> 32, 0, type_=type_, is_async=True)
             pending.append(reader)
         elif act == "join":
-            guest.call("waitable.join", reader, joined)
-            place[reader] = joined
+            guest.call("waitable.join", reader, wset)
+            place[reader] = wset
             if reader in pending:  # it moves to the end of its new set
                 pending.remove(reader)
                 pending.append(reader)
@@ -440,20 +440,20 @@ def test_events_are_delivered_once_wherever_waitables_move(count: int, steps: li
             guest.call("waitable.join", reader, 0)
             place[reader] = None
         elif act == "poll":
-            expected = next((r for r in pending if place[r] == joined), None)
-            code = guest.call("waitable-set.poll", joined, 0)
+            expected = next((r for r in pending if place[r] == wset), None)
+            code = guest.call("waitable-set.poll", wset, 0)
             assert (code, guest.word(0), guest.word(4)) == ((4, expected, 0) if expected else (0, 0, 0))
             if expected is not None:
                 pending.remove(expected)
                 delivered.append(expected)
-    for joined in sets:
+    for wset in sets:
         for reader in readers:
-            if place[reader] == joined:
+            if place[reader] == wset:
                 guest.call("waitable.join", reader, 0)
-        guest.call("waitable-set.drop", joined)
+        guest.call("waitable-set.drop", wset)
 
 
-def test_the_sides_are_all_tried() -> None:
+def test_all_pairs_of_sides_copy_values() -> None:
     """Each pair of holders moves values in both orders."""
     for readable, writable, element in itertools.product(("guest", "host"), ("guest", "host"), (U8, U16, STRING)):
         for first in ("read", "write"):

@@ -41,7 +41,7 @@ def test_calls_wait_for_exclusive_entry_in_order(world: World) -> None:
     assert all(call.resolved for call in calls) and not guest.instance.busy
 
 
-def test_a_task_that_waits_outside_of_core_code_lets_others_in(world: World) -> None:
+def test_a_task_that_waits_outside_core_code_admits_others(world: World) -> None:
     guest = world.guest()
     log: list[int] = []
     gates = [Gate(guest) for _ in range(3)]
@@ -81,7 +81,7 @@ def test_an_event_waits_while_another_task_has_exclusive_entry(world: World) -> 
     assert log == ["blocker starts", "blocker ends", "callback"] and waiting.resolved
 
 
-def test_a_synchronous_call_barges_in(world: World) -> None:
+def test_a_synchronous_call_enters_at_once(world: World) -> None:
     guest = world.guest()
     log: list[str] = []
     gate = Gate(guest)
@@ -97,7 +97,7 @@ def test_a_synchronous_call_barges_in(world: World) -> None:
     assert log == ["blocker starts", "blocker ends"]
 
 
-def test_what_a_synchronous_call_takes_from_one_task_does_not_hold_up_another(world: World) -> None:
+def test_an_event_taken_by_a_synchronous_call_does_not_block_other_tasks(world: World) -> None:
     guest = world.guest()
     gates = [Gate(guest), Gate(guest)]
     done = []
@@ -119,7 +119,7 @@ def test_what_a_synchronous_call_takes_from_one_task_does_not_hold_up_another(wo
     assert done == [gates[1].readable]
 
 
-def test_a_task_that_yields_goes_behind_those_that_wait(world: World) -> None:
+def test_a_yielding_task_runs_after_waiting_ones(world: World) -> None:
     guest = world.guest()
     log: list[str] = []
 
@@ -144,7 +144,7 @@ def test_a_task_that_yields_goes_behind_those_that_wait(world: World) -> None:
     assert all(call.resolved for call in calls)
 
 
-def test_nothing_comes_in_while_a_synchronous_call_is_held_up(world: World) -> None:
+def test_nothing_enters_while_a_synchronous_call_is_suspended(world: World) -> None:
     guest = world.guest()
     operation = Operation()
     waits = guest.lower(Host(lambda x: operation.started), SYNC_U32)  # as functions of WASI 0.2 that wait
@@ -166,7 +166,7 @@ def test_nothing_comes_in_while_a_synchronous_call_is_held_up(world: World) -> N
 # ---- backpressure ----------------------------------------------------------------------------------------
 
 
-def test_backpressure_holds_calls_back_until_it_is_gone(world: World) -> None:
+def test_backpressure_holds_calls_back_until_it_ends(world: World) -> None:
     guest = world.guest()
     log: list[int] = []
 
@@ -197,7 +197,7 @@ def test_the_backpressure_counter_is_bounded(world: World) -> None:
         guest.call("backpressure.inc")
 
 
-# ---- functions with a stack of their own -----------------------------------------------------------------
+# ---- functions with their own stack --------------------------------------------------------------------
 
 
 def stackful(world: World, guest: Guest, gate: Gate):  # type: ignore[no-untyped-def]
@@ -223,7 +223,7 @@ def test_calls_with_a_stack_of_their_own_run_beside_others(world: World) -> None
     assert log == ["blocker starts"]
 
 
-def test_backpressure_holds_them_back_too(world: World) -> None:
+def test_backpressure_holds_stackful_calls_back(world: World) -> None:
     guest = world.guest()
     gate = Gate(guest)
     gate.open()
@@ -237,7 +237,7 @@ def test_backpressure_holds_them_back_too(world: World) -> None:
     assert world.scheduler.finish(calls[0]) is None
 
 
-def test_they_too_must_resolve(world: World) -> None:
+def test_stackful_calls_must_resolve(world: World) -> None:
     guest = world.guest()
     with pytest.raises(Trap, match="async-lifted export failed to produce a result"):
         world.invoke(guest.lift(lambda guest: None, ASYNC, is_async=True))

@@ -49,9 +49,9 @@ class Pipe:
         self.r.call("future.drop-readable", self.reader, type_=self.type)
 
     def event(self, guest: Guest, index: int) -> Any:
-        joined = guest.call("waitable-set.new")
-        guest.call("waitable.join", index, joined)
-        code = guest.call("waitable-set.poll", joined, 0)
+        wset = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, wset)
+        code = guest.call("waitable-set.poll", wset, 0)
         payload = guest.word(4)
         guest.call("waitable.join", index, 0)
         return None if code == 0 else (code, payload)
@@ -59,7 +59,7 @@ class Pipe:
 
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("write_first", [False, True])
-def test_a_value_passes_once(world: World, same: bool, write_first: bool) -> None:
+def test_a_value_is_copied_once(world: World, same: bool, write_first: bool) -> None:
     pipe = Pipe(world, U64, same)
     source, target = pipe.w.put(struct.pack("<Q", 2**60 + 1)), pipe.r.scratch(8)
     if write_first:
@@ -96,7 +96,7 @@ def test_a_writable_end_must_be_written_before_it_is_dropped(world: World) -> No
     pipe.drop_writer()
 
 
-def test_writing_what_nobody_reads(world: World) -> None:
+def test_writing_without_a_reader(world: World) -> None:
     pipe = Pipe(world)
     pipe.drop_reader()
     assert pipe.write(0) == DROPPED
@@ -120,7 +120,7 @@ def test_cancelled_operations_can_be_tried_again(world: World) -> None:
         pipe.cancel("read")
 
 
-def test_a_busy_future_stays(world: World) -> None:
+def test_a_busy_future_cannot_be_dropped(world: World) -> None:
     pipe = Pipe(world)
     pipe.read(0)
     with pytest.raises(Trap, match="cannot remove busy future"):
@@ -141,7 +141,7 @@ def test_synchronous_operations_wait(world: World) -> None:
     assert call.resolved
 
 
-def test_one_instance_copies_nothing_but_numbers_to_itself(world: World) -> None:
+def test_one_instance_copies_only_numbers_to_itself(world: World) -> None:
     pipe = Pipe(world, CHAR, same=True)
     pipe.read(0)
     with pytest.raises(Trap, match="cannot read from and write to intra-component future"):
@@ -159,23 +159,23 @@ def test_strings_are_lowered_when_the_reader_takes_its_event(world: World) -> No
 
 
 @pytest.mark.parametrize("read_first", [False, True])
-def test_a_guest_traps_when_the_host_breaks_its_promise(world: World, read_first: bool) -> None:
+def test_a_guest_traps_if_the_host_drops_an_unwritten_future(world: World, read_first: bool) -> None:
     guest = world.guest()
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
     index = context(guest).lower_future(shared, U8)
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     if read_first:
         guest.call("future.read", index, 0, type_=Future(U8), is_async=True)
-        guest.call("waitable.join", index, joined)
+        guest.call("waitable.join", index, wset)
     writer.drop()
     with pytest.raises(Trap, match="dropped the writable end of a future without writing"):
         if read_first:
-            guest.call("waitable-set.poll", joined, 0)
+            guest.call("waitable-set.poll", wset, 0)
         else:
             guest.call("future.read", index, 0, type_=Future(U8), is_async=True)
 
 
-def test_host_values_are_checked_where_they_are_written() -> None:
+def test_host_values_are_checked_when_they_are_written() -> None:
     with pytest.raises(HostError, match="u8"):
         HostFutureWriter(SharedFuture(U8)).start_write(256, print)

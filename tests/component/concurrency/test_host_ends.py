@@ -43,7 +43,7 @@ def test_a_guest_reads_what_the_host_writes_in_its_own_portions(world: World, lo
     assert guest.read(64, 8) == b"abcdefgh"
 
 
-def test_the_host_goes_on_writing_when_a_guests_buffer_is_full(world: World, log: Log) -> None:
+def test_the_host_continues_a_write_after_a_full_buffer(world: World, log: Log) -> None:
     writer, guest, index = host_to_guest(world)
     assert read(guest, index, 64, 3) == BLOCKED
     writer.start_write(bytearray(b"abcdefgh"), log)
@@ -64,7 +64,7 @@ def test_the_host_writes_into_a_waiting_buffer_at_once(world: World, log: Log) -
     assert guest.read(64, 8) == b"abcdefgh"
 
 
-def test_a_write_of_nothing_waits_for_a_reader(world: World, log: Log) -> None:
+def test_an_empty_write_waits_for_a_reader(world: World, log: Log) -> None:
     writer, guest, index = host_to_guest(world)
     writer.start_write(b"", log)
     assert log.calls == []
@@ -74,7 +74,7 @@ def test_a_write_of_nothing_waits_for_a_reader(world: World, log: Log) -> None:
     assert log.take() == (COMPLETED, 0)
 
 
-def test_the_host_withdraws_what_was_not_read(world: World, log: Log) -> None:
+def test_the_host_cancels_a_partial_write(world: World, log: Log) -> None:
     writer, guest, index = host_to_guest(world)
     writer.cancel()
     writer.start_write(b"abcdefgh", log)
@@ -87,7 +87,7 @@ def test_the_host_withdraws_what_was_not_read(world: World, log: Log) -> None:
     assert guest.read(64, 6) == b"abcxyz"
 
 
-def test_the_host_learns_that_a_guest_reads_no_more(world: World, log: Log) -> None:
+def test_the_host_learns_that_a_guest_dropped_its_end(world: World, log: Log) -> None:
     writer, guest, index = host_to_guest(world)
     gone: list[str] = []
     writer.watch(lambda: gone.append("first"))
@@ -104,7 +104,7 @@ def test_the_host_learns_that_a_guest_reads_no_more(world: World, log: Log) -> N
     assert gone == ["second"]
 
 
-def test_a_guest_learns_that_the_host_writes_no_more(world: World, log: Log) -> None:
+def test_a_guest_learns_that_the_host_dropped_its_end(world: World, log: Log) -> None:
     writer, guest, index = host_to_guest(world)
     writer.watch(lambda: log(DROPPED, "its own doing"))
     writer.start_write(b"ab", log)
@@ -165,7 +165,7 @@ def test_counts_that_the_host_writes(world: World, log: Log) -> None:
     ("element", "values"),
     [(None, [1]), (None, -1), (None, 2**28), (U8, "text"), (U16, [65536]), (U16, 5), (F32, ["x"])],
 )
-def test_what_does_not_fit_is_refused(log: Log, element: ValType | None, values: Any) -> None:
+def test_values_that_do_not_fit_are_refused(log: Log, element: ValType | None, values: Any) -> None:
     writer = HostWriter(SharedStream(element))
     with pytest.raises(HostError):
         writer.start_write(values, log)
@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_refused(log: Log, element: ValType | None, values:
 # ---- the host reads --------------------------------------------------------------------------------------
 
 
-def test_the_host_reads_what_there_is(world: World, log: Log) -> None:
+def test_the_host_reads_the_available_elements(world: World, log: Log) -> None:
     guest, index, reader = guest_to_host(world)
     pointer = guest.put(b"abcdefgh")
     reader.start_read(100, log)
@@ -191,7 +191,7 @@ def test_the_host_reads_what_there_is(world: World, log: Log) -> None:
     assert take_event(guest, index) == (3, 5 << 4)
 
 
-def test_the_bytes_are_the_hosts_own(world: World, log: Log) -> None:
+def test_the_host_gets_a_copy_of_the_bytes(world: World, log: Log) -> None:
     guest, index, reader = guest_to_host(world)
     pointer = guest.put(b"abcd")
     write(guest, index, pointer, 4)
@@ -219,7 +219,7 @@ def test_the_host_reads_to_the_end(world: World, log: Log) -> None:
     assert log.take() == (DROPPED, b"")
 
 
-def test_a_read_of_nothing_waits_for_a_writer(world: World, log: Log) -> None:
+def test_an_empty_read_waits_for_a_writer(world: World, log: Log) -> None:
     guest, index, reader = guest_to_host(world)
     reader.start_read(0, log)
     assert write(guest, index, guest.put(b"ab"), 2) == BLOCKED
@@ -249,7 +249,7 @@ def test_elements_that_the_host_reads(world: World, log: Log, element: Any, data
     assert log.take() == (CANCELLED, 0 if element is None else [])
 
 
-def test_invalid_elements_are_the_readers_to_find(world: World, log: Log) -> None:
+def test_the_reader_detects_invalid_elements(world: World, log: Log) -> None:
     guest, index, reader = guest_to_host(world, CHAR)
     write(guest, index, guest.put(struct.pack("<I", 0x110000)), 1, CHAR)
     with pytest.raises(Trap, match="char"):
@@ -258,7 +258,7 @@ def test_invalid_elements_are_the_readers_to_find(world: World, log: Log) -> Non
 
 def test_a_stream_has_one_reader(world: World, log: Log) -> None:
     guest, index, reader = guest_to_host(world)
-    with pytest.raises(HostError, match="given away before"):
+    with pytest.raises(HostError, match="transferred earlier"):
         HostReader(reader.shared)
     reader.start_read(1, log)
     with pytest.raises(HostError, match="during a read"):
@@ -354,7 +354,7 @@ def test_a_long_write_meets_many_reads_without_recursion() -> None:
 
 
 @pytest.mark.parametrize("stop", ["cancel", "drop"])
-def test_a_write_is_stopped_out_of_the_readers_callback(stop: str) -> None:
+def test_the_readers_callback_cancels_a_write(stop: str) -> None:
     writer = HostWriter(SharedStream(U8))
     reader = HostReader(writer.shared)
     log = Log()

@@ -85,7 +85,7 @@ def test_a_future_between_host_ends(log: Log) -> None:
     assert log.take() == (COMPLETED, "text") and written.take() == (COMPLETED, None)
 
 
-def test_futures_that_come_to_nothing(log: Log) -> None:
+def test_futures_whose_other_end_is_dropped(log: Log) -> None:
     writer = HostFutureWriter(SharedFuture(STRING))
     reader = HostFutureReader(writer.shared)
     reader.start_read(log)
@@ -103,7 +103,7 @@ def test_a_future_without_a_type_has_no_value(log: Log) -> None:
 
 
 @pytest.mark.parametrize("write_first", [False, True])
-def test_a_value_that_is_there_already_goes_into_any_number_of_futures(world: World, write_first: bool) -> None:
+def test_an_existing_value_serves_any_number_of_futures(world: World, write_first: bool) -> None:
     type_ = Result(None, STRING)
     given = Given(type_, Err("why"))
     for guest in world.guest(), world.guest():
@@ -122,7 +122,7 @@ def test_a_value_that_is_there_already_goes_into_any_number_of_futures(world: Wo
             guest.call("future.drop-readable", index, type_=Future(type_))
 
 
-def test_a_value_that_is_there_already_and_is_not_read(world: World) -> None:
+def test_an_existing_value_that_is_not_read(world: World) -> None:
     given = Given(U8, 7)
     guest = world.guest()
     before, after = SharedFuture(U8), SharedFuture(U8)

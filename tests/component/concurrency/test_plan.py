@@ -140,7 +140,7 @@ def test_lowering_with_async() -> None:
     assert first.func is second.func and first.func.type.is_async
 
 
-def test_parts_know_who_contains_them() -> None:
+def test_parts_know_their_parents() -> None:
     made = planned(
         """
         (component $leaf)

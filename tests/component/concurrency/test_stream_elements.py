@@ -88,7 +88,7 @@ def test_overlapping_buffers_of_one_instance(world: World, shift: int, write_fir
 
 @pytest.mark.parametrize("write_first", [False, True])
 @pytest.mark.parametrize("element", [CHAR, BOOL, STRING, Record((("x", U32),))])
-def test_one_instance_copies_nothing_but_numbers_to_itself(world: World, element: ValType, write_first: bool) -> None:
+def test_one_instance_copies_only_numbers_to_itself(world: World, element: ValType, write_first: bool) -> None:
     pipe = Pipe(world, element, same=True)
     first, second = (pipe.write, pipe.read) if write_first else (pipe.read, pipe.write)
     assert first(0, 1) == BLOCKED
@@ -116,7 +116,7 @@ def test_strings_are_lowered_when_the_reader_takes_its_event(world: World) -> No
     assert found == texts
 
 
-def test_what_waits_for_a_reader_is_bounded(world: World) -> None:
+def test_elements_that_wait_for_a_reader_are_bounded(world: World) -> None:
     pipe = Pipe(world, List(U8))
     pipe.r.handles.account.limit = pipe.r.handles.account.used + 1000
     pipe.read(0, 100)

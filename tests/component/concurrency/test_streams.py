@@ -34,7 +34,7 @@ from wasi_trio.component.concurrency import Task
 
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("write_first", [False, True])
-def test_whoever_comes_second_completes_at_once(world: World, same: bool, write_first: bool) -> None:
+def test_the_second_party_completes_at_once(world: World, same: bool, write_first: bool) -> None:
     pipe = Pipe(world, same=same)
     source, target = pipe.w.put(b"abcd"), pipe.r.scratch(4)
     if write_first:
@@ -49,7 +49,7 @@ def test_whoever_comes_second_completes_at_once(world: World, same: bool, write_
     assert pipe.write_event() is None and pipe.read_event() is None
 
 
-def test_a_reader_takes_what_there_is(world: World) -> None:
+def test_a_reader_takes_the_available_elements(world: World) -> None:
     pipe = Pipe(world)
     target = pipe.r.scratch(16)
     assert pipe.write(pipe.w.put(b"abcd"), 4) == BLOCKED
@@ -57,7 +57,7 @@ def test_a_reader_takes_what_there_is(world: World) -> None:
     assert pipe.read(target, 16) == BLOCKED
 
 
-def test_a_reader_that_has_something_is_filled_until_it_takes_its_event(world: World) -> None:
+def test_a_reader_receives_more_until_it_takes_its_event(world: World) -> None:
     pipe = Pipe(world)
     target = pipe.r.scratch(12)
     assert pipe.read(target, 12) == BLOCKED
@@ -70,7 +70,7 @@ def test_a_reader_that_has_something_is_filled_until_it_takes_its_event(world: W
     assert pipe.read(target, 12) == done(COMPLETED, 2)
 
 
-def test_a_reader_that_took_its_event_is_filled_no_more(world: World) -> None:
+def test_a_reader_receives_no_more_after_its_event(world: World) -> None:
     pipe = Pipe(world)
     target = pipe.r.scratch(12)
     pipe.read(target, 12)
@@ -80,7 +80,7 @@ def test_a_reader_that_took_its_event_is_filled_no_more(world: World) -> None:
     assert pipe.r.read(target, 8) == b"abcd\0\0\0\0"
 
 
-def test_a_writer_is_emptied_by_many_reads(world: World) -> None:
+def test_many_reads_complete_a_write(world: World) -> None:
     pipe = Pipe(world)
     assert pipe.write(pipe.w.put(b"abcdefgh"), 8) == BLOCKED
     target = pipe.r.scratch(8)
@@ -123,7 +123,7 @@ def test_a_write_of_no_length_meets_a_read(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_cancelling_what_has_copied_nothing(world: World, is_async: bool) -> None:
+def test_cancelling_a_copy_without_progress(world: World, is_async: bool) -> None:
     pipe = Pipe(world)
 
     def core() -> None:
@@ -142,7 +142,7 @@ def task_of(guest: Guest) -> Task:
     return Task(function, guest.instance, tuple, lambda outcome: None)
 
 
-def test_cancelling_what_has_copied_something(world: World) -> None:
+def test_cancelling_a_copy_with_progress(world: World) -> None:
     pipe = Pipe(world)
     pipe.read(0, 8)
     pipe.write(0, 3)
@@ -162,7 +162,7 @@ def test_cancelling_after_the_other_end_was_dropped(world: World) -> None:
     pipe.drop_reader()
 
 
-def test_there_must_be_something_to_cancel(world: World) -> None:
+def test_cancelling_without_a_pending_copy_traps(world: World) -> None:
     pipe = Pipe(world)
     with pytest.raises(Trap, match="read cancelled when no read is pending"):
         pipe.cancel_read()
@@ -173,7 +173,7 @@ def test_there_must_be_something_to_cancel(world: World) -> None:
 # ---- dropping --------------------------------------------------------------------------------------------
 
 
-def test_the_other_end_is_told_when_one_is_dropped(world: World) -> None:
+def test_dropping_an_end_notifies_the_other(world: World) -> None:
     pipe = Pipe(world)
     pipe.read(0, 8)
     pipe.write(0, 3)
@@ -187,7 +187,7 @@ def test_the_other_end_is_told_when_one_is_dropped(world: World) -> None:
     assert len(pipe.r.handles) == len(pipe.w.handles) == 0
 
 
-def test_operations_on_what_was_dropped_before(world: World) -> None:
+def test_operations_after_the_other_end_was_dropped(world: World) -> None:
     pipe = Pipe(world)
     pipe.drop_reader()
     assert pipe.write(0, 4) == done(DROPPED, 0)
@@ -199,7 +199,7 @@ def test_operations_on_what_was_dropped_before(world: World) -> None:
     assert other.read(0, 4) == done(DROPPED, 0)
 
 
-def test_a_busy_end_is_neither_dropped_nor_used_nor_passed_on(world: World) -> None:
+def test_a_busy_end_cannot_be_dropped_used_or_transferred(world: World) -> None:
     pipe = Pipe(world)
     pipe.read(0, 8)
     concurrent = "cannot have concurrent operations active on a future/stream"
@@ -222,7 +222,7 @@ def test_a_busy_end_is_neither_dropped_nor_used_nor_passed_on(world: World) -> N
 # ---- passing on ------------------------------------------------------------------------------------------
 
 
-def test_a_readable_end_travels(world: World) -> None:
+def test_a_readable_end_is_transferred(world: World) -> None:
     pipe = Pipe(world)
     third = world.guest()
     pipe.write(pipe.w.put(b"abcd"), 4)
@@ -233,15 +233,15 @@ def test_a_readable_end_travels(world: World) -> None:
     target = third.scratch(4)
     assert pipe.read(target, 4) == done(COMPLETED, 4)
     assert third.read(target, 4) == b"abcd"
-    with pytest.raises(HostError, match="was given away before"):
+    with pytest.raises(HostError, match="was transferred earlier"):
         context(pipe.w).lower_stream(shared, U8)
 
 
-def test_what_does_not_travel(world: World) -> None:
+def test_ends_that_cannot_be_transferred(world: World) -> None:
     pipe = Pipe(world)
     guest = pipe.r
-    joined = guest.call("waitable-set.new")
-    guest.call("waitable.join", pipe.reader, joined)
+    wset = guest.call("waitable-set.new")
+    guest.call("waitable.join", pipe.reader, wset)
     with pytest.raises(Trap, match="cannot lift stream while it's in a waitable set"):
         lift(guest, pipe.reader, U8)
     guest.call("waitable.join", pipe.reader, 0)
@@ -249,7 +249,7 @@ def test_what_does_not_travel(world: World) -> None:
         lift(guest, pipe.reader, S8)
     with pytest.raises(Trap, match="is not the readable end of a future"):
         context(guest).lift_future(pipe.reader, U8)
-    for index in (pipe.writer, joined):
+    for index in (pipe.writer, wset):
         with pytest.raises(Trap, match="is not the readable end of a stream"):
             lift(pipe.w if index == pipe.writer else guest, index, U8)
     with pytest.raises(Trap, match="unknown handle index 99"):
@@ -281,7 +281,7 @@ def test_lifted_streams_can_be_wrapped_for_python(world: World) -> None:
     assert pipe.read(0, 1) == done(DROPPED, 0)
 
 
-def test_a_stream_that_the_host_does_not_want(world: World) -> None:
+def test_the_host_discards_a_stream(world: World) -> None:
     pipe = Pipe(world)
     lift(pipe.r, pipe.reader, U8).discard()
     assert pipe.write(0, 4) == done(DROPPED, 0)

@@ -68,13 +68,13 @@ def test_cancelling_a_callee_that_has_returned_takes_its_event(world: World) -> 
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         _, index = unpack(lowering(guest.instance, [7, 64]))
-        joined = guest.call("waitable-set.new")
-        guest.call("waitable.join", index, joined)
+        wset = guest.call("waitable-set.new")
+        guest.call("waitable.join", index, wset)
         callee.unblock()
         yield from guest.do("thread.yield")
         assert guest.call("subtask.cancel", index, is_async=True) == RETURNED
         assert guest.word(64) == 42
-        assert poll(guest, joined) == (0, 0, 0)
+        assert poll(guest, wset) == (0, 0, 0)
 
     call = run(world, caller, core)
     world.scheduler.run()
@@ -90,15 +90,15 @@ def test_cancelling_a_host_operation(world: World, is_async: bool, outcome: Any)
     expected = SubtaskState.CANCELLED_BEFORE_RETURNED if outcome is CANCELLED else RETURNED
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         _, index = unpack(lowering(guest.instance, [1, 64]))
         code = yield from guest.do("subtask.cancel", index, is_async=is_async)
         if is_async:
             assert code == BLOCKED
             with pytest.raises(Trap, match="called after terminal"):
                 guest.call("subtask.cancel", index, is_async=True)
-            guest.call("waitable.join", index, joined)
-            yield from guest.do("waitable-set.wait", joined, 0)
+            guest.call("waitable.join", index, wset)
+            yield from guest.do("waitable-set.wait", wset, 0)
             code = guest.word(4)
         assert code == expected
         assert guest.word(64) == (0 if outcome is CANCELLED else 5)
@@ -153,11 +153,11 @@ def test_subtasks_are_not_dropped_before_their_end_is_delivered(world: World) ->
     operation.resolve(3)
     with pytest.raises(Trap, match=message):
         caller.call("subtask.drop", index)
-    joined = caller.call("waitable-set.new")
-    caller.call("waitable.join", index, joined)
-    assert poll(caller, joined) == (1, index, RETURNED)
+    wset = caller.call("waitable-set.new")
+    caller.call("waitable.join", index, wset)
+    assert poll(caller, wset) == (1, index, RETURNED)
     caller.call("subtask.drop", index)
-    caller.call("waitable-set.drop", joined)
+    caller.call("waitable-set.drop", wset)
     assert len(caller.handles) == 0
 
 
@@ -174,7 +174,7 @@ def test_a_subtask_in_a_set_is_not_cancelled_synchronously(world: World) -> None
     world.inside(caller, core)
 
 
-def test_lists_are_weighed_too(world: World) -> None:
+def test_list_results_are_weighed_too(world: World) -> None:
     caller = world.guest()
     operation = Operation()
     type_ = FuncType((), List(U32), is_async=True)
@@ -190,7 +190,7 @@ def test_wait_gives_plain_results_through() -> None:
         next(wait(5))
 
 
-def test_who_could_go_on_does_so_before_a_call_is_held_back(world: World) -> None:
+def test_a_ready_task_runs_before_a_call_is_held_back(world: World) -> None:
     callee, caller = world.guest(), world.guest()
     gate = callee.call("waitable-set.new")
     log: list[str] = []

@@ -75,18 +75,18 @@ def test_an_asynchronous_call_has_a_handle_and_an_event(world: World) -> None:
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         pointer = guest.scratch(4)
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         state, index = unpack(lowering(guest.instance, [7, pointer]))
         assert state == STARTED
-        guest.call("waitable.join", index, joined)
-        assert poll(guest, joined) == (0, 0, 0)
+        guest.call("waitable.join", index, wset)
+        assert poll(guest, wset) == (0, 0, 0)
         callee.unblock()
         assert guest.word(pointer) == 0
-        code = yield from guest.do("waitable-set.wait", joined, 8)
+        code = yield from guest.do("waitable-set.wait", wset, 8)
         assert (code, guest.word(8), guest.word(12)) == (1, index, RETURNED)
         assert guest.word(pointer) == 42
         guest.call("subtask.drop", index)
-        guest.call("waitable-set.drop", joined)
+        guest.call("waitable-set.drop", wset)
 
     call = run(world, caller, core)
     world.scheduler.run()
@@ -100,10 +100,10 @@ def test_arguments_are_lifted_when_the_callee_starts_and_that_is_an_event(world:
 
     def core(guest: Guest) -> None:
         text = guest.put(b"then")
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         state, index = unpack(lowering(guest.instance, [text, 4, guest.scratch(8)]))
         assert state == STARTING and callee.log == []
-        guest.call("waitable.join", index, joined)
+        guest.call("waitable.join", index, wset)
         guest.memory.view[text : text + 4] = b"now!"
 
     run(world, caller, core)
@@ -121,9 +121,9 @@ def test_an_event_that_was_not_taken_tells_the_latest_state(world: World) -> Non
     callee.guest.call("backpressure.inc")
 
     def core(guest: Guest) -> None:
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         _, index = unpack(lowering(guest.instance, [7, 64]))
-        guest.call("waitable.join", index, joined)
+        guest.call("waitable.join", index, wset)
 
     run(world, caller, core)
     callee.guest.call("backpressure.dec")
@@ -145,9 +145,9 @@ def test_results_are_lowered_with_realloc_on_delivery(world: World, is_async: bo
     def core(guest: Guest):  # type: ignore[no-untyped-def]
         code = yield from guest.imported(lowering, 0, 0, pointer)
         if is_async:
-            joined = guest.call("waitable-set.new")
-            guest.call("waitable.join", unpack(code)[1], joined)
-            yield from guest.do("waitable-set.wait", joined, 0)
+            wset = guest.call("waitable-set.new")
+            guest.call("waitable.join", unpack(code)[1], wset)
+            yield from guest.do("waitable-set.wait", wset, 0)
 
     call = run(world, caller, core)
     callee.unblock()
@@ -162,7 +162,7 @@ def test_results_are_lowered_with_realloc_on_delivery(world: World, is_async: bo
     assert caller.read(caller.word(pointer), caller.word(pointer + 4)) == b"result"
 
 
-def test_what_waits_for_delivery_is_bounded(world: World) -> None:
+def test_results_that_wait_for_delivery_are_bounded(world: World) -> None:
     callee, caller = Blocking(world, ASYNC_STRING), world.guest()
     callee.flats = (callee.guest.put(b"x" * 400), 400)
     lowering = caller.lower(world.callee(callee.function), ASYNC_STRING, is_async=True)
@@ -198,7 +198,7 @@ def test_more_than_four_arguments_of_an_asynchronous_call_are_in_memory(world: W
     assert run(world, caller, run_).resolved
 
 
-def test_lent_handles_are_given_back_when_the_return_is_delivered(world: World) -> None:
+def test_lends_end_when_the_return_is_delivered(world: World) -> None:
     resource = ResourceType("thing")
     type_ = FuncType((("x", Borrow(resource)),), None, is_async=True)
     callee, caller = world.guest(), world.guest()
@@ -235,7 +235,7 @@ def test_lent_handles_are_given_back_when_the_return_is_delivered(world: World) 
     assert handle.lends == 0
 
 
-def test_components_that_contain_one_another_do_not_call_each_other(world: World) -> None:
+def test_nested_components_cannot_call_each_other(world: World) -> None:
     parent = world.guest()
     child = world.guest(parent)
     grandchild = world.guest(child)
@@ -260,7 +260,7 @@ def test_components_that_contain_one_another_do_not_call_each_other(world: World
         attempt(caller, callee)
 
 
-def test_a_guest_that_may_not_leave_calls_nothing(world: World) -> None:
+def test_a_guest_that_may_not_leave_cannot_call(world: World) -> None:
     caller = world.guest()
     caller.instance.may_leave = False
     with pytest.raises(Trap, match="cannot leave component instance"):
@@ -271,7 +271,7 @@ def test_a_guest_that_may_not_leave_calls_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_host_function_that_gives_a_value_has_returned(world: World, is_async: bool) -> None:
+def test_a_host_function_with_a_value_has_returned(world: World, is_async: bool) -> None:
     caller = world.guest()
     lowering = caller.lower(Host(lambda x: x.upper()), ASYNC_STRING, is_async)
 
@@ -304,11 +304,11 @@ def test_an_asynchronous_call_of_a_host_operation(world: World) -> None:
     lowering = caller.lower(Host(lambda x: operation.started), ASYNC_U32, is_async=True)
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         state, index = unpack(lowering(guest.instance, [1, 64]))
         assert state == STARTED
-        guest.call("waitable.join", index, joined)
-        assert (yield from guest.do("waitable-set.wait", joined, 0)) == 1
+        guest.call("waitable.join", index, wset)
+        assert (yield from guest.do("waitable-set.wait", wset, 0)) == 1
         assert guest.word(64) == 5
 
     call = run(world, caller, core)
@@ -317,7 +317,7 @@ def test_an_asynchronous_call_of_a_host_operation(world: World) -> None:
     assert call.resolved
 
 
-def test_what_a_host_function_raises_is_the_callers(world: World) -> None:
+def test_exceptions_of_host_functions_reach_the_caller(world: World) -> None:
     caller = world.guest()
 
     def fail() -> None:
@@ -327,7 +327,7 @@ def test_what_a_host_function_raises_is_the_callers(world: World) -> None:
         caller.lower(Host(fail), ASYNC, is_async=True)(caller.instance, [])
 
 
-def test_a_value_that_does_not_fit_is_the_hosts_error(world: World) -> None:
+def test_a_value_that_does_not_fit_is_a_host_error(world: World) -> None:
     caller = world.guest()
     lowering = caller.lower(Host(lambda x: "text"), ASYNC_U32, is_async=True)
     with pytest.raises(HostError, match="u32 cannot be made from a Python str"):

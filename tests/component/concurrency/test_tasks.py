@@ -28,7 +28,7 @@ ASYNC_BLOCK = "cannot block a synchronous task before returning"
 
 
 @pytest.mark.parametrize("type_", [SYNC_U32, ASYNC_U32])
-def test_a_function_lifted_without_async_returns_what_its_core_function_does(world: World, type_: FuncType) -> None:
+def test_a_function_lifted_without_async_returns_its_core_result(world: World, type_: FuncType) -> None:
     guest = world.guest()
     call = world.start(guest.lift(lambda guest, x: x + 1, type_), 41)
     assert call.outcome == 42
@@ -60,10 +60,10 @@ def test_a_synchronous_function_may_not_wait(world: World) -> None:
     future = FUTURE
 
     def core(guest: Guest, x: int) -> int:
-        joined = guest.call("waitable-set.new")
+        wset = guest.call("waitable-set.new")
         ends = guest.call("future.new", type_=future)
         for name, args, definition in [
-            ("waitable-set.wait", (joined, 0), {}),
+            ("waitable-set.wait", (wset, 0), {}),
             ("future.read", (ends & 0xFFFF_FFFF, 0), {"type_": future}),
             ("future.write", (ends >> 32, 0), {"type_": future}),
             ("future.cancel-read", (ends & 0xFFFF_FFFF,), {"type_": future}),
@@ -73,12 +73,12 @@ def test_a_synchronous_function_may_not_wait(world: World) -> None:
                 guest.call(name, *args, **definition)
         with pytest.raises(Trap, match=ASYNC_BLOCK):
             guest.lower(None, ASYNC)(guest.instance, [])
-        return int(guest.call("thread.yield") + guest.call("waitable-set.poll", joined, 0))
+        return int(guest.call("thread.yield") + guest.call("waitable-set.poll", wset, 0))
 
     assert world.invoke(guest.lift(core, SYNC_U32), 0) == 0
 
 
-def test_nothing_waits_while_a_core_module_is_instantiated(world: World) -> None:
+def test_nothing_may_wait_during_core_instantiation(world: World) -> None:
     guest = world.guest()
     with pytest.raises(Trap, match=ASYNC_BLOCK):
         guest.call("waitable-set.wait", guest.call("waitable-set.new"), 0)
@@ -131,7 +131,7 @@ def test_a_callback_is_called_with_events_until_it_exits(world: World) -> None:
     assert guest.instance.exclusive is None
 
 
-def test_work_goes_on_after_the_result_is_returned(world: World) -> None:
+def test_work_continues_after_the_result_is_returned(world: World) -> None:
     guest = world.guest()
     gate = Gate(guest)
     done = []
@@ -176,7 +176,7 @@ def test_other_callback_codes_trap(world: World, code: int) -> None:
         world.invoke(guest.lift(lambda guest: code, ASYNC, is_async=True, callback=never))
 
 
-def test_waiting_on_what_is_no_waitable_set_traps(world: World) -> None:
+def test_waiting_on_another_handle_than_a_waitable_set_traps(world: World) -> None:
     guest = world.guest()
     gate = Gate(guest)
     for index, message in [(gate.readable, "not a waitable set"), (99, "unknown handle index 99")]:

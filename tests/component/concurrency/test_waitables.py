@@ -32,22 +32,22 @@ def write(guest: Guest, writable: int) -> None:
     guest.call("future.write", writable, 0, type_=FUTURE, is_async=True)
 
 
-def poll(guest: Guest, joined: int) -> tuple[int, int, int]:
-    code = guest.call("waitable-set.poll", joined, 512)
+def poll(guest: Guest, wset: int) -> tuple[int, int, int]:
+    code = guest.call("waitable-set.poll", wset, 512)
     return code, guest.word(512), guest.word(516)
 
 
 def test_events_are_taken_in_the_order_they_came(world: World) -> None:
     guest = world.guest()
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     ends = [reading(guest) for _ in range(4)]
     for readable, _ in ends:
-        guest.call("waitable.join", readable, joined)
+        guest.call("waitable.join", readable, wset)
     for i in (2, 0, 3):
         write(guest, ends[i][1])
-    assert [poll(guest, joined) for _ in range(4)] == [(4, ends[i][0], 0) for i in (2, 0, 3)] + [(0, 0, 0)]
+    assert [poll(guest, wset) for _ in range(4)] == [(4, ends[i][0], 0) for i in (2, 0, 3)] + [(0, 0, 0)]
     write(guest, ends[1][1])
-    assert poll(guest, joined) == (4, ends[1][0], 0)
+    assert poll(guest, wset) == (4, ends[1][0], 0)
 
 
 def test_a_waitable_takes_its_event_from_set_to_set(world: World) -> None:
@@ -65,41 +65,41 @@ def test_a_waitable_takes_its_event_from_set_to_set(world: World) -> None:
     assert poll(guest, second) == (4, readable, 0)
 
 
-def test_joining_wakes_who_waits_for_the_set(world: World) -> None:
+def test_joining_wakes_the_waiters_of_the_set(world: World) -> None:
     guest = world.guest()
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     readable, writable = reading(guest)
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
-        assert (yield from guest.do("waitable-set.wait", joined, 0)) == 4
+        assert (yield from guest.do("waitable-set.wait", wset, 0)) == 4
 
     call = world.start(guest.lift(core, FuncType((), None, is_async=True)))
     write(guest, writable)
-    guest.call("waitable.join", readable, joined)
+    guest.call("waitable.join", readable, wset)
     world.scheduler.run()
     assert call.resolved
 
 
-def test_an_event_that_is_pending_is_not_waited_for(world: World) -> None:
+def test_a_pending_event_needs_no_wait(world: World) -> None:
     guest = world.guest()
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     readable, writable = reading(guest)
-    guest.call("waitable.join", readable, joined)
+    guest.call("waitable.join", readable, wset)
     write(guest, writable)
-    assert world.inside(guest, lambda: guest.call("waitable-set.wait", joined, 0)) == 4
+    assert world.inside(guest, lambda: guest.call("waitable-set.wait", wset, 0)) == 4
     assert (guest.word(0), guest.word(4)) == (readable, 0)
 
 
 def test_a_set_with_members_or_waiters_is_not_dropped(world: World) -> None:
     guest = world.guest()
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
-        yield from guest.do("waitable-set.wait", joined, 0)
+        yield from guest.do("waitable-set.wait", wset, 0)
 
     world.start(guest.lift(core, FuncType((), None, is_async=True)))
     with pytest.raises(Trap, match="cannot drop waitable set with waiters"):
-        guest.call("waitable-set.drop", joined)
+        guest.call("waitable-set.drop", wset)
     other = guest.call("waitable-set.new")
     readable, _ = reading(guest)
     guest.call("waitable.join", readable, other)
@@ -112,32 +112,32 @@ def test_a_set_with_members_or_waiters_is_not_dropped(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["waitable-set.wait", "waitable-set.poll"])
-def test_where_the_event_goes_is_checked(world: World, name: str) -> None:
+def test_the_address_for_the_event_is_checked(world: World, name: str) -> None:
     guest = world.guest()
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     readable, writable = reading(guest)
-    guest.call("waitable.join", readable, joined)
+    guest.call("waitable.join", readable, wset)
     write(guest, writable)
 
     def core() -> None:
         with pytest.raises(Trap, match="unaligned pointer"):
-            guest.call(name, joined, 2)
+            guest.call(name, wset, 2)
 
     world.inside(guest, core)
     for pointer in (65532, 2**32 - 4):
         with pytest.raises(Trap, match="pointer out of bounds of memory"):
-            guest.call("waitable-set.poll", joined, pointer)
-    assert guest.call("waitable-set.poll", joined, 65528) == 0
+            guest.call("waitable-set.poll", wset, pointer)
+    assert guest.call("waitable-set.poll", wset, 65528) == 0
 
 
 def test_handles_must_be_of_the_right_kind(world: World) -> None:
     guest = world.guest()
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     readable, _ = reading(guest)
     for name, args, kind in [
         ("waitable-set.poll", (readable, 0), "waitable set"),
         ("waitable-set.drop", (readable,), "waitable set"),
-        ("waitable.join", (joined, joined), "waitable"),
+        ("waitable.join", (wset, wset), "waitable"),
         ("waitable.join", (readable, readable), "waitable set"),
         ("subtask.drop", (readable,), "subtask"),
         ("error-context.drop", (readable,), "error context"),
@@ -149,7 +149,7 @@ def test_handles_must_be_of_the_right_kind(world: World) -> None:
             guest.call(name, 77, *args[1:])
 
 
-def test_a_waitable_is_not_joined_while_it_is_waited_for_by_itself(world: World) -> None:
+def test_a_waitable_cannot_be_joined_during_a_synchronous_wait(world: World) -> None:
     guest = world.guest()
     ends = guest.call("future.new", type_=FUTURE)
     readable = ends & 0xFFFF_FFFF
@@ -158,17 +158,17 @@ def test_a_waitable_is_not_joined_while_it_is_waited_for_by_itself(world: World)
         yield from guest.do("future.read", readable, 0, type_=FUTURE)
 
     world.start(guest.lift(core, FuncType((), None, is_async=True)))
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     with pytest.raises(Trap, match=SYNC_AND_ASYNC):
-        guest.call("waitable.join", readable, joined)
+        guest.call("waitable.join", readable, wset)
 
 
-def test_sets_can_be_waited_for_by_callbacks_and_core_code_at_once(world: World) -> None:
+def test_callbacks_and_core_code_can_wait_for_one_set(world: World) -> None:
     guest = world.guest()
-    joined = guest.call("waitable-set.new")
+    wset = guest.call("waitable-set.new")
     ends = [reading(guest) for _ in range(2)]
     for readable, _ in ends:
-        guest.call("waitable.join", readable, joined)
+        guest.call("waitable.join", readable, wset)
     log: list[Any] = []
 
     def callback(guest: Guest, *event: int) -> int:
@@ -177,10 +177,10 @@ def test_sets_can_be_waited_for_by_callbacks_and_core_code_at_once(world: World)
         return EXIT
 
     def core(guest: Guest):  # type: ignore[no-untyped-def]
-        log.append((yield from guest.do("waitable-set.wait", joined, 0)))
+        log.append((yield from guest.do("waitable-set.wait", wset, 0)))
 
     type_ = FuncType((), None, is_async=True)
-    world.start(guest.lift(lambda guest: 2 | joined << 4, type_, is_async=True, callback=callback))
+    world.start(guest.lift(lambda guest: 2 | wset << 4, type_, is_async=True, callback=callback))
     world.start(guest.lift(core, type_))
     for _, writable in ends:
         write(guest, writable)
@@ -200,7 +200,7 @@ def definition(name: str, is_async: bool = False) -> AsyncBuiltin:
 
 
 @pytest.mark.parametrize("name", sorted(set(_BUILTINS) - MAY_BE_CALLED_ANYWHERE))
-def test_built_ins_are_refused_where_the_guest_may_not_leave(world: World, name: str) -> None:
+def test_built_ins_are_refused_if_the_guest_may_not_leave(world: World, name: str) -> None:
     guest = world.guest()
     guest.instance.may_leave = False
     params, _ = core_signature(definition(name))
@@ -261,7 +261,7 @@ def test_error_contexts_keep_a_message(world: World, encoding: StringEncoding) -
     assert len(guest.handles) == 0
 
 
-def test_long_messages_are_cut(world: World) -> None:
+def test_long_messages_are_truncated(world: World) -> None:
     guest = world.guest()
     index = guest.call("error-context.new", guest.put(b"x" * 5000), 5000)
     guest.call("error-context.debug-message", index, 64)
@@ -283,7 +283,7 @@ def test_error_contexts_pass_between_guest_and_host(world: World) -> None:
 # ---- the end of an instance --------------------------------------------------------------------------------
 
 
-def test_the_other_ends_learn_that_an_instance_is_gone(world: World) -> None:
+def test_the_other_ends_learn_that_an_instance_has_ended(world: World) -> None:
     guest = world.guest()
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
@@ -297,7 +297,7 @@ def test_the_other_ends_learn_that_an_instance_is_gone(world: World) -> None:
     assert results == [1] and guest.handles.get(index)
 
 
-def test_what_a_guest_was_reading_is_not_written_once_it_is_gone(world: World) -> None:
+def test_nothing_is_written_into_a_guest_that_has_ended(world: World) -> None:
     guest = world.guest()
     shared = SharedFuture(U8)
     writer = HostFutureWriter(shared)
@@ -310,7 +310,7 @@ def test_what_a_guest_was_reading_is_not_written_once_it_is_gone(world: World) -
     assert not guest.handles.get(index).pending
 
 
-def test_weights_count_what_values_hold() -> None:
+def test_weights_include_nested_values() -> None:
     assert weigh("x" * 1000) >= 1000
     for value in (Ok("x" * 1000), Err(["x" * 1000]), {"k": b"x" * 1000}, Variant("c", (1, "x" * 1000))):
         assert weigh(value) > weigh("x" * 1000)

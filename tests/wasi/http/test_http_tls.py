@@ -189,7 +189,7 @@ async def test_a_connection_is_kept(origin, authority, version):
 
 
 async def test_data_left_in_tls_answers_no_request(origin, authority):
-    """An unrequested response arrives in a record of its own: the socket has no more data, but TLS has."""
+    """An unrequested response arrives in a separate record: the socket has no more data, but TLS has."""
     handler, seen = replies(
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
     )

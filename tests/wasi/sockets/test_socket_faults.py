@@ -302,7 +302,7 @@ async def test_a_cancelled_connection_attempt() -> None:
 
 
 def test_a_process_gives_itself_the_descriptors_that_it_may_have() -> None:
-    """This needs a process of its own, with a lowered limit."""
+    """This needs a separate process with a lowered limit."""
     program = """
 import resource
 from wasi_trio import NetworkOptions

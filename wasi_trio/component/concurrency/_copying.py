@@ -1,8 +1,8 @@
-"""What streams and futures have in common: two ends, and copies from the one to the other.
+"""The common part of streams and futures: two ends, and copies from one to the other.
 
-A *party* is whoever holds an end: a guest's handle (``GuestEnd``) or the host (``host_ends``). Each is its own buffer:
-of ``length`` elements ``progress`` have been copied so far. Blocks are what elements are copied as: bytes for numbers,
-nothing for elements without a type, else a list ("Buffer State" and "Stream State" of the Canonical ABI).
+A *party* holds an end. It is a guest's handle (``GuestEnd``) or the host (``_host_ends``). Each party is its own buffer
+of ``length`` elements, of which ``progress`` are copied. Elements are copied in blocks: bytes for numbers, None for
+elements without a type, otherwise a list ("Buffer State" and "Stream State" of the Canonical ABI).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CopyState(IntEnum):
 
 
 class Party(Protocol):
-    """One end's side of a copy; ``instance`` is None for the host."""
+    """One end's side of a copy. ``instance`` is None for the host."""
 
     length: int
     progress: int
@@ -43,28 +43,28 @@ class Party(Protocol):
     def instance(self) -> ComponentInstance | None: ...
 
     def copied(self) -> None:
-        """This party had been waiting, and a copy was made; it stays the pending one unless it says otherwise."""
+        """Handle a copy for which this party was waiting. It remains the pending party unless it ends the operation."""
 
     def done(self, result: CopyResult) -> None:
-        """This party's operation is over."""
+        """End this party's operation."""
 
 
 class Source(Party, Protocol):
     def give(self, count: int) -> Any:
-        """A block of the next elements."""
+        """Return a block of the next elements."""
 
 
 class Sink(Party, Protocol):
     def take(self, block: Any, count: int) -> None:
-        """Take a block, which is valid during this call only."""
+        """Take a block, which is valid only during this call."""
 
 
 class Shared:
-    """What the two ends of a stream or future share; it stands for the readable end on its way between components.
+    """The shared state of the two ends of a stream or future. It represents the readable end between components.
 
-    A host that does not want what it was given must ``discard`` it. ``held`` says that something holds the readable
-    end. ``dropped`` says that an end has been dropped, ``pending`` is the party that waits for the other end.
-    ``guest_ends`` is how many ends guests have in their handle tables, or have had when they dropped them.
+    A host that does not use a readable end must ``discard`` it. ``held`` means that the readable end has a holder.
+    ``dropped`` means that an end has been dropped. ``pending`` is the party that waits for the other end.
+    ``guest_ends`` counts the ends in guests' handle tables, including dropped ones.
     """
 
     __slots__ = ("dropped", "element", "guest_ends", "held", "pending", "watchers")
@@ -77,34 +77,34 @@ class Shared:
         self.pending: Any = None
         self.held = False
         self.guest_ends = 0
-        #: called once, when either end is dropped
+        #: Callbacks, called once when either end is dropped.
         self.watchers: list[Callable[[], None]] = []
 
     def into_shared(self) -> Shared:
-        """This very object; what wraps one for Python's hands gives it up by a method of the same name."""
+        """Return this object. A Python wrapper of a readable end has a method of the same name, which detaches it."""
         return self
 
     def become(self, type_: ValType | None) -> None:
-        """Have elements of this type, which stands for the same objects."""
+        """Change the element type to one for the same Python objects."""
         self.element = element_of(type_)
 
     def hold(self) -> None:
-        """The readable end has got a holder. Raises HostError if it has one."""
+        """Note that the readable end has a holder. Raise HostError if it already has one."""
         if self.held:
-            raise HostError(f"the readable end of this {self.kind} was given away before")
+            raise HostError(f"the readable end of this {self.kind} was transferred earlier")
         self.held = True
 
     def discard(self) -> None:
-        """Drop the readable end, which nothing holds."""
+        """Drop a readable end without a holder."""
         self.hold()
         self.drop()
 
     def cancel(self) -> None:
-        """The pending party withdraws."""
+        """Cancel the pending party's operation."""
         self.finish(CopyResult.CANCELLED)
 
     def drop(self) -> None:
-        """One end is dropped; the other is told."""
+        """Drop one end, and notify the other."""
         if self.dropped:
             return
         self.dropped = True
@@ -115,24 +115,24 @@ class Shared:
             watcher()
 
     def finish(self, result: CopyResult) -> None:
-        """The pending party's operation is over."""
+        """End the pending party's operation."""
         party, self.pending = self.pending, None
         party.done(result)
 
     def check_instances(self, one: Party, other: Party) -> None:
-        """Raise Trap where one instance would copy from itself to itself what is not mere numbers ("temporary")."""
+        """Raise Trap for a copy of non-numbers within one instance ("temporary" in the specification)."""
         if one.instance is other.instance is not None:
             raise Trap(f"cannot read from and write to intra-component {self.kind} with a payload that is not numeric")
 
     @staticmethod
     def move(source: Source, sink: Sink, count: int) -> None:
-        """Copy elements."""
+        """Copy ``count`` elements."""
         sink.take(source.give(count), count)
         source.progress += count
         sink.progress += count
 
     def readable_end(self, instance: ComponentInstance) -> GuestEnd[Any]:
-        """An end for a guest's handle table."""
+        """Return an end for a guest's handle table."""
         raise NotImplementedError
 
 
@@ -140,7 +140,7 @@ S = TypeVar("S", bound=Shared)
 
 
 class GuestEnd(Waitable, Generic[S]):
-    """An end of a stream or future in a guest's handle table, together with the copy under way.
+    """An end of a stream or future in a guest's handle table, with its current copy.
 
     ``codec`` loads or stores lists of elements that are not copied as blocks of bytes.
     """
@@ -149,7 +149,7 @@ class GuestEnd(Waitable, Generic[S]):
 
     event_code: ClassVar[int]
     writes: ClassVar[bool]
-    #: "stream" or "future" for the readable ends of these, which may be passed on
+    #: "stream" or "future" for their readable ends, which can be transferred.
     readable: ClassVar[str | None] = None
 
     context: Context
@@ -162,18 +162,18 @@ class GuestEnd(Waitable, Generic[S]):
         self.state = CopyState.IDLE
         self.pointer = self.length = self.progress = 0
         self.result = CopyResult.COMPLETED
-        #: elements that have yet to be lowered, by the reader's own realloc and so when it takes the event
+        #: Elements to lower with the reader's own realloc, which is only possible when the reader takes the event.
         self.deferred: list[Any] = []
         self.weight: Charge | None = None
 
     # ---- starting ----------------------------------------------------------------------------------------
 
     def check_idle(self) -> None:
-        """Raise Trap unless an operation may be started."""
+        """Raise Trap unless an operation can start."""
         raise NotImplementedError
 
     def begin(self, context: Context, codec: Any, pointer: int, length: int) -> None:
-        """Start an operation on ``length`` elements in memory at ``pointer``; what it comes to is an event."""
+        """Start an operation on ``length`` elements in memory at ``pointer``. Its result is an event."""
         element = self.shared.element
         if length > MAX_LENGTH:
             raise Trap("stream read/write count too large")
@@ -223,7 +223,7 @@ class GuestEnd(Waitable, Generic[S]):
             self.codec(self.context, pointer, block)
 
     def window(self, count: int) -> memoryview | None:
-        """Where the next elements are to be put, for who can put numbers there himself; None for other elements."""
+        """Return the memory for the next numbers, into which a caller can write them, or None for other elements."""
         element = self.shared.element
         if element.code is None:
             return None
@@ -233,7 +233,7 @@ class GuestEnd(Waitable, Generic[S]):
     def copied(self) -> None:
         self.result = CopyResult.COMPLETED
         if self.deferred:
-            self.length = self.progress  # what waits in Python is bounded: no more before the guest takes this
+            self.length = self.progress  # bounds the elements that wait in Python until the guest takes the event
         self.notify()
 
     def done(self, result: CopyResult) -> None:
@@ -243,7 +243,7 @@ class GuestEnd(Waitable, Generic[S]):
     # ---- ending ------------------------------------------------------------------------------------------
 
     def reclaim(self) -> None:
-        """The guest takes the event, and its buffer with it."""
+        """End the operation, because the guest takes its event and its buffer."""
         self.settle()
         if self.shared.pending is self:
             self.shared.pending = None
@@ -253,19 +253,19 @@ class GuestEnd(Waitable, Generic[S]):
             self.codec(self.context, self.pointer, values)
 
     def withdraw(self) -> None:
-        """Cancel the operation under way. There is an event afterwards, with what was copied before."""
+        """Cancel the current operation. Its event then reports the elements that were copied before."""
         if not self.pending:
             self.shared.cancel()
 
     def drop(self) -> None:
-        """Give up this end. Raises Trap while it copies, or has an event that was not taken."""
+        """Drop this end. Raises Trap while a copy is active or its event is pending."""
         if self.state is CopyState.COPYING:
             raise Trap(f"cannot {'drop' if self.writes else 'remove'} busy {self.shared.kind}")
         self.shared.drop()
         self.join(None)
 
     def abandon(self) -> None:
-        """The guest is gone."""
+        """Drop this end, because the guest has ended."""
         if self.shared.pending is self:
             self.shared.pending = None
         self.shared.drop()
@@ -273,13 +273,13 @@ class GuestEnd(Waitable, Generic[S]):
     # ---- passing on --------------------------------------------------------------------------------------
 
     def give_up(self) -> Shared:
-        """What stands for a readable end that leaves the guest. Raises Trap if it cannot."""
+        """Remove a readable end from the guest and return its shared state. Raises Trap if that is not possible."""
         shared = self.shared
         if self.state is CopyState.DONE:
             raise Trap(self.done_message("lift"))
         if self.state is CopyState.COPYING:
             raise Trap(f"cannot remove busy {shared.kind}")
-        if self.joined is not None:
+        if self.wset is not None:
             raise Trap(f"cannot lift {shared.kind} while it's in a waitable set")
         shared.held = False
         shared.guest_ends -= 1
@@ -290,5 +290,5 @@ class GuestEnd(Waitable, Generic[S]):
         return self.pending or (self.state is CopyState.COPYING and self.shared.guest_ends < 2)
 
     def done_message(self, action: str) -> str:
-        """What is wrong with using an end that has nothing left to do."""
+        """Return the message for the use of an end whose work is done."""
         raise NotImplementedError

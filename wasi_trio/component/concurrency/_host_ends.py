@@ -29,7 +29,7 @@ class HostEnd(Generic[S]):
 
     __slots__ = ("_block", "_on_done", "_watcher", "length", "progress", "shared")
 
-    #: The host has no component instance.
+    #: Always None, because the host holds the end.
     instance: ClassVar[None] = None
 
     def __init__(self, shared: S) -> None:
@@ -222,7 +222,7 @@ class HostFutureReader(HostEnd[SharedFuture]):
 class Given:
     """An existing value as the source of any number of futures of one type: ``future.write(given)``.
 
-    The host does not learn whether a future was read. So no future needs an end of its own.
+    The host does not learn whether a future was read. So the futures need no ends.
     """
 
     __slots__ = ("_block", "length")

@@ -76,7 +76,7 @@ class ComponentInstance:
         self.synchronous: GuestTask | None = None
         #: Calls held back by backpressure or by other calls, in the order of their arrival.
         self.entering: OrderedDict[Until, None] = OrderedDict()
-        #: Those calls held back that have stacks of their own.
+        #: Those calls held back that have their own stacks.
         self.entering_beside: OrderedDict[Until, None] = OrderedDict()
         #: Ready threads that need ``exclusive`` to continue, in the order of their events.
         self.returning: OrderedDict[Until, None] = OrderedDict()
@@ -154,7 +154,7 @@ class ComponentInstance:
 
         A call that is not ``exclusive`` has its own stack, and may enter beside those that share the instance's stack.
         """
-        until = HeldBack(self, exclusive)
+        until = UntilAdmitted(self, exclusive)
         until.queue[until] = None
         return until
 
@@ -225,8 +225,8 @@ class ComponentInstance:
                 yield
 
 
-class HeldBack(Until):
-    """The request of a call that waits for its turn."""
+class UntilAdmitted(Until):
+    """A request of a held-back call that waits for entry."""
 
     __slots__ = ("exclusive", "instance", "queue")
 
@@ -234,7 +234,7 @@ class HeldBack(Until):
         super().__init__(True)
         self.instance = instance
         self.exclusive = exclusive
-        #: The held-back calls of the same kind, in order.
+        #: The calls that are held back in the same way.
         self.queue = instance.entering if exclusive else instance.entering_beside
 
     def ready(self) -> bool:

@@ -85,7 +85,7 @@ class Lowering:
     """A core function through which a guest calls a component function. One exists per linked component.
 
     Its arguments are the calling instance and the list of core arguments, which it may keep. It returns the core result
-    as bits, or None if there is no result. If it returns an Until, finishing that yields the same.
+    as bits, or None if the function has no result. If it returns an Until, finishing that yields the same.
     """
 
     __slots__ = (

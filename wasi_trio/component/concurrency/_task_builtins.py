@@ -106,13 +106,13 @@ def thread_yield(builtin: AsyncBuiltin) -> Any:
             return 0  # a call of this kind has the instance for itself, so no other task could run
         if task.deliver_pending_cancel(cancellable):
             return 1
-        return Yields(cancellable)
+        return UntilNextTurn(cancellable)
 
     return call
 
 
-class Yields(Until):
-    """The request of a thread that lets others run first."""
+class UntilNextTurn(Until):
+    """A request of a thread that yields to others."""
 
     __slots__ = ()
 

@@ -139,7 +139,7 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
         body = lift_stackful(task)
     else:
         if caller is not None and instance.exclusive is not None:
-            _let_go_on(instance, instance.exclusive)
+            _run_holder(instance, instance.exclusive)
         body = lift_async(task)
     if caller is not None:
         instance.begin_thread()
@@ -147,7 +147,7 @@ def start_task(task: Task, caller: ComponentInstance | None) -> None:
     instance.scheduler.spawn(body, task)
 
 
-def _let_go_on(instance: ComponentInstance, holder: GuestTask) -> None:
+def _run_holder(instance: ComponentInstance, holder: GuestTask) -> None:
     """Run the task with exclusive entry as far as possible, before it holds back another task.
 
     The specification leaves the order to the scheduler. wasmtime runs ready threads before it starts a call, and the
@@ -173,7 +173,7 @@ def lift_sync(task: Task) -> Body:
 
 
 def lift_async(task: Task) -> Body:
-    """Return the thread of a call of an ``async`` function without a stack of its own.
+    """Return the thread of a call of an ``async`` function without its own stack.
 
     It waits for entry to the instance, and again after each event that it awaits outside core code.
     """
@@ -238,62 +238,62 @@ def _loop(task: Task, packed: int) -> Any:
             return
         event: Event
         if code == _WAIT:
-            joined = instance.handles.get(index)
-            if not isinstance(joined, WaitableSet):
+            wset = instance.handles.get(index)
+            if not isinstance(wset, WaitableSet):
                 raise Trap(f"handle index {index} is not a waitable set")
             if task.deliver_pending_cancel(True):
                 event = TASK_CANCELLED
-            elif joined.ready and not instance.returning and not instance.entering:
-                event = joined.take_event()  # no other thread waits for entry
+            elif wset.ready and not instance.returning and not instance.entering:
+                event = wset.take_event()  # no other thread waits for entry
             else:
-                event = yield _come_back(task, joined)
+                event = yield _park_for_reentry(task, wset)
         elif code == _YIELD:
-            event = TASK_CANCELLED if task.deliver_pending_cancel(True) else (yield _come_back(task, None))
+            event = TASK_CANCELLED if task.deliver_pending_cancel(True) else (yield _park_for_reentry(task, None))
         else:
             raise Trap("unsupported callback code")
         (packed,) = yield CallCore(callback, event, _EVENT_PARAMS, _CODE_RESULTS)
 
 
-def _come_back(task: Task, joined: WaitableSet | None) -> Until:
+def _park_for_reentry(task: Task, wset: WaitableSet | None) -> Until:
     """Release exclusive entry. Return the request before the next callback: for an event, or only for entry."""
     instance = task.instance
-    until = ComesBack(task, joined)
+    until = UntilReentry(task, wset)
     instance.release()
-    if joined is not None:
-        joined.waiters.append(until)
-    if joined is None or joined.ready:
+    if wset is not None:
+        wset.waiters.append(until)
+    if wset is None or wset.ready:
         instance.returning[until] = None
     return until
 
 
-class ComesBack(Until):
-    """The request of a call between two callbacks: for an event of ``joined`` and entry, or only for entry."""
+class UntilReentry(Until):
+    """A request of a call outside core code that waits for entry, and for an event of ``wset`` unless that is None."""
 
-    __slots__ = ("joined", "task")
+    __slots__ = ("task", "wset")
 
-    def __init__(self, task: Task, joined: WaitableSet | None) -> None:
-        super().__init__(True, joined)
+    def __init__(self, task: Task, wset: WaitableSet | None) -> None:
+        super().__init__(True, wset)
         self.enters = True
         self.task = task
-        self.joined = joined
+        self.wset = wset
 
     def ready(self) -> bool:
-        return self.task.instance.free and (self.joined is None or bool(self.joined.ready))
+        return self.task.instance.free and (self.wset is None or bool(self.wset.ready))
 
     def finish(self, cancelled: bool) -> Event:
-        task, joined = self.task, self.joined
+        task, wset = self.task, self.wset
         instance = task.instance
-        if joined is not None:
-            joined.waiters.remove(self)
+        if wset is not None:
+            wset.waiters.remove(self)
         instance.returning.pop(self, None)
         instance.exclusive = task
         if cancelled:
             return TASK_CANCELLED
-        return NO_EVENT if joined is None else joined.take_event()
+        return NO_EVENT if wset is None else wset.take_event()
 
 
-class Resolves(Until):
-    """The request of a thread of ``instance`` for the end of a task, which gets this object's ``on_resolve``."""
+class UntilResolved(Until):
+    """A request of a thread of ``instance`` that waits for a task, whose ``on_resolve`` is this object's method."""
 
     __slots__ = ("_instance", "_resolved")
 

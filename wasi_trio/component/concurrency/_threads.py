@@ -36,7 +36,7 @@ class CallCore:
 class Until:
     """A request to park the thread until ``ready()``, or until its task is cancelled if ``cancellable``.
 
-    Each kind of wait is a subclass, which provides ``ready`` and ``finish``.
+    Each kind of wait is a subclass that provides ``ready`` and ``finish``.
 
     A thread's generator yields it. A built-in or a lowered import returns it to park the calling thread. When the
     thread continues, ``finish(cancelled)`` is called once. Its value is sent to the generator, or becomes the

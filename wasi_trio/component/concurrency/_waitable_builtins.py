@@ -52,13 +52,13 @@ def waitable_set_wait(builtin: AsyncBuiltin) -> Any:
     def call(instance: ComponentInstance, index: int, pointer: int) -> int | Until:
         instance.check_leave()
         task = instance.check_block()
-        joined = entry(instance, index, WaitableSet, "waitable set")
+        wset = entry(instance, index, WaitableSet, "waitable set")
         context = instance.context(options)
         if task.deliver_pending_cancel(cancellable):
             return _store_event(context, pointer, TASK_CANCELLED)
-        if joined.ready:
-            return _store_event(context, pointer, joined.take_event())
-        return joined.wait(cancellable, functools.partial(_store_event, context, pointer))
+        if wset.ready:
+            return _store_event(context, pointer, wset.take_event())
+        return wset.wait(cancellable, functools.partial(_store_event, context, pointer))
 
     return call
 
@@ -68,12 +68,12 @@ def waitable_set_poll(builtin: AsyncBuiltin) -> Any:
 
     def call(instance: ComponentInstance, index: int, pointer: int) -> int:
         instance.check_leave()
-        joined = entry(instance, index, WaitableSet, "waitable set")
+        wset = entry(instance, index, WaitableSet, "waitable set")
         task = instance.task
         if task is not None and task.deliver_pending_cancel(cancellable):
             event = TASK_CANCELLED
         else:
-            event = joined.take_event() if joined.ready else NO_EVENT
+            event = wset.take_event() if wset.ready else NO_EVENT
         return _store_event(instance.context(options), pointer, event)
 
     return call

@@ -37,14 +37,14 @@ class Waitable:
     ``pending`` means that it has an event. The content of the event is determined when the guest takes it.
     """
 
-    __slots__ = ("index", "instance", "joined", "pending", "sync_waiter")
+    __slots__ = ("index", "instance", "pending", "sync_waiter", "wset")
 
     def __init__(self, instance: ComponentInstance) -> None:
         self.instance = instance
         #: The index of its handle, or 0 if it has none.
         self.index = 0
         self.pending = False
-        self.joined: WaitableSet | None = None
+        self.wset: WaitableSet | None = None
         self.sync_waiter: Until | None = None
 
     def notify(self) -> None:
@@ -52,16 +52,16 @@ class Waitable:
         if self.pending:
             return
         self.pending = True
-        if self.joined is not None:
-            self.joined.arrived(self)
+        if self.wset is not None:
+            self.wset.arrived(self)
         elif self.sync_waiter is not None:
             self.instance.scheduler.wake(self.sync_waiter)
 
     def settle(self) -> None:
         """Clear the pending event, because the guest takes it."""
         self.pending = False
-        if self.joined is not None:
-            del self.joined.ready[self]
+        if self.wset is not None:
+            del self.wset.ready[self]
 
     def take_event(self) -> Event:
         """Return the pending event, with the side effects of its delivery."""
@@ -69,16 +69,16 @@ class Waitable:
 
     @property
     def settled(self) -> bool:
-        """Whether a synchronous built-in or call that waits for this can continue."""
+        """Return whether a synchronous built-in or call that waits for this can continue."""
         return self.pending
 
     def wait(self, finish: Callable[[], Any]) -> Until:
         """Return the request on which a synchronous built-in or call parks. Its answer is ``finish()``."""
-        until = self.sync_waiter = Settles(self, finish)
+        until = self.sync_waiter = UntilSettled(self, finish)
         return until
 
     def take_payload(self) -> int:
-        """Take the event, and return its value besides its kind and its handle."""
+        """Take the event, and return its payload without its code and handle index."""
         return self.take_event()[2]
 
     @property
@@ -88,26 +88,26 @@ class Waitable:
 
     def check_sync(self) -> None:
         """Raise Trap if a synchronous wait is not allowed."""
-        if self.joined is not None:
+        if self.wset is not None:
             raise Trap(SYNC_AND_ASYNC)
 
-    def join(self, joined: WaitableSet | None) -> None:
+    def join(self, wset: WaitableSet | None) -> None:
         """Move to another set, or to none. Raises Trap during a synchronous wait."""
         if self.sync_waiter is not None:
             raise Trap(SYNC_AND_ASYNC)
-        before = self.joined
+        before = self.wset
         if before is not None:
-            del before.members[self]
+            del before.elems[self]
             before.ready.pop(self, None)
-        self.joined = joined
-        if joined is not None:
-            joined.members[self] = None
+        self.wset = wset
+        if wset is not None:
+            wset.elems[self] = None
             if self.pending:
-                joined.arrived(self)
+                wset.arrived(self)
 
 
-class Settles(Until):
-    """The request of a synchronous built-in or call for an event of one waitable."""
+class UntilSettled(Until):
+    """A request of a synchronous built-in or call that waits for one waitable."""
 
     __slots__ = ("_finish", "_waitable")
 
@@ -130,11 +130,11 @@ class WaitableSet:
     ``ready`` has the waitables with an event. ``waiters`` has the requests of threads that wait for an event.
     """
 
-    __slots__ = ("instance", "members", "ready", "waiters")
+    __slots__ = ("elems", "instance", "ready", "waiters")
 
     def __init__(self, instance: ComponentInstance) -> None:
         self.instance = instance
-        self.members: dict[Waitable, None] = {}
+        self.elems: dict[Waitable, None] = {}
         self.ready: OrderedDict[Waitable, None] = OrderedDict()
         self.waiters: list[Until] = []
 
@@ -148,35 +148,35 @@ class WaitableSet:
 
     def wait(self, cancellable: bool, finish: Callable[[Event], Any]) -> Until:
         """Return the request on which a thread in core code parks. Its answer is ``finish(event)``."""
-        until = Arrives(self, cancellable, finish)
+        until = UntilEvent(self, cancellable, finish)
         self.waiters.append(until)
         return until
 
     @property
     def awaits_host(self) -> bool:
         """Whether a member has an event, or the host can cause one."""
-        return any(waitable.awaits_host for waitable in self.members)
+        return any(waitable.awaits_host for waitable in self.elems)
 
     def drop(self) -> None:
         if self.waiters:
             raise Trap("cannot drop waitable set with waiters")
-        if self.members:
+        if self.elems:
             raise Trap("cannot drop waitable set with waitables in it")
 
 
-class Arrives(Until):
-    """The request of a thread in core code for an event of a set."""
+class UntilEvent(Until):
+    """A request of a thread in core code that waits for an event of a set."""
 
-    __slots__ = ("_finish", "_joined")
+    __slots__ = ("_finish", "_wset")
 
-    def __init__(self, joined: WaitableSet, cancellable: bool, finish: Callable[[Event], Any]) -> None:
-        super().__init__(cancellable, joined)
-        self._joined = joined
+    def __init__(self, wset: WaitableSet, cancellable: bool, finish: Callable[[Event], Any]) -> None:
+        super().__init__(cancellable, wset)
+        self._wset = wset
         self._finish = finish
 
     def ready(self) -> bool:
-        return bool(self._joined.ready)
+        return bool(self._wset.ready)
 
     def finish(self, cancelled: bool) -> Any:
-        self._joined.waiters.remove(self)
-        return self._finish(TASK_CANCELLED if cancelled else self._joined.take_event())
+        self._wset.waiters.remove(self)
+        return self._finish(TASK_CANCELLED if cancelled else self._wset.take_event())

@@ -20,7 +20,7 @@ KEYWORDS = frozenset(
 )
 
 # A token includes the trivia before it, so each match is one token. Block comments may nest, which a regular expression
-# cannot match, so the start of a block comment is a token of its own.
+# cannot match, so the start of a block comment is a separate token.
 _token = re.compile(
     rf"""(?:[ \t\r\n]++|//[^\n]*+)*+(?:
         (?P<id>%?{LABEL})(?![\w%-])

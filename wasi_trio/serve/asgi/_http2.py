@@ -27,7 +27,7 @@ from wasi_trio.wasi.http._body import Trailers
 #: The initial window of a request in h2, in bytes.
 _WINDOW = 65_535
 #: The maximum size of the connection's window, in bytes. HTTP/2 allows twice as much.
-_MOST = 1 << 30
+_MAX_WINDOW = 1 << 30
 
 
 async def taken(send: Any) -> None:
@@ -119,7 +119,7 @@ class Http2Connection:
         self._receive_data = connection.receive_data
         connection.receive_data = self._filter_events  # type: ignore[method-assign, assignment]
         # Content withheld for one stream must not use up the window of others.
-        connection.increment_flow_control_window(min(_WINDOW * protocol.config.h2_max_concurrent_streams, _MOST))
+        connection.increment_flow_control_window(min(_WINDOW * protocol.config.h2_max_concurrent_streams, _MAX_WINDOW))
         #: The sizes of received pieces that were not taken, by stream.
         self._held: dict[int, deque[int]] = {}
         #: The number of pieces that were taken before hypercorn acknowledged them, by stream.

@@ -27,7 +27,7 @@ logger = get_logger("wasi_trio.serve")
 #: The time for reading from a client after the end of its connection, and for the end of TLS, in seconds.
 LINGER = 2.0
 #: The number of bytes read and dropped in that time.
-MOST_LINGERED = 256 << 10
+MAX_LINGER_SIZE = 256 << 10
 
 
 class Phase(IntEnum):
@@ -108,7 +108,7 @@ class Connection(ABC):
         """Handle expired timeouts. The server calls this at intervals."""
         limits, output = self.limits, self.output
         if output.size and now >= output.progressed_at + limits.send_timeout:
-            logger.warning("closed a connection: no progress in sending for %g s", limits.send_timeout)
+            logger.warning("Closed a connection: no progress in sending for %g s", limits.send_timeout)
             self.reason = HttpError("connection-write-timeout")
             self.cut()
         elif now >= self.deadline:
@@ -126,7 +126,7 @@ class Connection(ABC):
         try:
             self.front.service(stream)
         except Exception:
-            logger.exception("a request failed in the server")
+            logger.exception("A request failed in the server")
             content = b"Internal Server Error\n"
             headers = [(b"content-type", b"text/plain; charset=utf-8")]
             stream.send_whole(ResponseHead(500, headers), content, None)
@@ -159,7 +159,7 @@ class Connection(ABC):
     def log_refused(self, error: BadRequest) -> None:
         """Log a malformed request, which the access log does not contain."""
         client = "a client" if self.peer is None else self.peer[0]
-        logger.info("refused a malformed request of %s (%d): %s", client, error.status, shown(str(error)))
+        logger.info("Refused a malformed request of %s (%d): %s", client, error.status, shown(str(error)))
 
     def poll_client(self) -> None:
         """Check whether the client has left, while the server does not read from it."""
@@ -195,7 +195,7 @@ class Connection(ABC):
                 return
             with suppress(OSError):
                 socket_of(self.stream).shutdown(socket.SHUT_WR)
-            left = MOST_LINGERED
+            left = MAX_LINGER_SIZE
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 while left > 0 and (data := await self.input.receive()):
                     left -= len(data)

@@ -11,11 +11,11 @@ from wasi_trio.wasi.http._body import Piece
 #: The line before a chunk.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t !-~\x80-\xff]{0,256})?\r\n")
 #: The maximum length of the line before a chunk.
-_LONGEST_LINE = 512
+_MAX_LINE = 512
 #: The size of a piece of content from which a view is cheaper than a copy.
 _WORTH_A_VIEW = 4096
 #: The maximum number of chunks decoded at a time, so that other tasks run in between.
-_MOST_CHUNKS = 256
+_MAX_CHUNKS = 256
 
 
 class Content(ABC):
@@ -92,7 +92,7 @@ class ChunkedContent(Content):
         pieces: list[Piece] = []
         view = memoryview(data)
         start, size = 0, len(data)
-        while start < size and len(pieces) < _MOST_CHUNKS:
+        while start < size and len(pieces) < _MAX_CHUNKS:
             if self._in_chunk:
                 end = min(start + self._in_chunk, size)
                 pieces.append(view[start:end])
@@ -110,7 +110,7 @@ class ChunkedContent(Content):
                 line += 2
             header = _CHUNK.match(data, line)
             if header is None:
-                if size - line > _LONGEST_LINE or data.find(b"\n", line) >= 0:
+                if size - line > _MAX_LINE or data.find(b"\n", line) >= 0:
                     raise BadRequest("a malformed chunk header")
                 break
             self._after_chunk = False

@@ -12,9 +12,9 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._heads import BadRequest, Http1Head
-from wasi_trio.serve.http._http1_protocol import CONTINUE, MOST_DRAINED, Http1Protocol, Receiving, Sending
+from wasi_trio.serve.http._http1_protocol import CONTINUE, MAX_DRAINED, Http1Protocol, Receiving, Sending
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
-from wasi_trio.serve.http._transport import MOST_READ, Stream
+from wasi_trio.serve.http._transport import MAX_READ, Stream
 from wasi_trio.wasi._time_slice import TimeSlice
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
@@ -23,9 +23,9 @@ from wasi_trio.wasi.http._messages import Request
 logger = get_logger("wasi_trio.serve")
 
 #: The free space that a request's body needs before more is received for it.
-_LEAST_ROOM = 64 << 10
+_MIN_ROOM = 64 << 10
 #: The maximum size of further requests read during an active one.
-_MOST_AHEAD = 64 << 10
+_MAX_AHEAD = 64 << 10
 #: The interval for checking a client that is not read from, in seconds. Reading shows its end only after its data.
 _LOOK_UP = 1.0
 #: The size of content from which a separate write is cheaper than a copy next to the head.
@@ -99,7 +99,7 @@ class Http1Connection(Connection):
             elif sending is Sending.DONE and receiving is Receiving.DONE:
                 self._next_cycle()
             elif sending is Sending.HEAD or sending is Sending.CONTENT:
-                if receiving is Receiving.CLOSED or protocol.buffered > _MOST_AHEAD:
+                if receiving is Receiving.CLOSED or protocol.buffered > _MAX_AHEAD:
                     await self._pause()
                 else:
                     self._accept(await self._receive())
@@ -217,10 +217,10 @@ class Http1Connection(Connection):
 
     def _is_unwanted(self) -> bool:
         """Return whether the response was sent and the rest of the request is too long to wait for."""
-        return self.protocol.sending is Sending.DONE and (self.protocol.close or self._dropped > MOST_DRAINED)
+        return self.protocol.sending is Sending.DONE and (self.protocol.close or self._dropped > MAX_DRAINED)
 
     async def _receive_some(self, body: Body | None) -> None:
-        most = MOST_READ if body is None else body.permit() or MOST_READ
+        most = MAX_READ if body is None else body.permit() or MAX_READ
         if self.deadline == math.inf and self.limits.read_timeout < math.inf:
             self.deadline = trio.current_time() + self.limits.read_timeout
         data = self.input.receive_now(most) if self.input.is_plain else None
@@ -284,7 +284,7 @@ class Http1Connection(Connection):
         self._parked = True
         try:
             with trio.move_on_after(_LOOK_UP):
-                await body.wait_permit(_LEAST_ROOM)
+                await body.wait_permit(_MIN_ROOM)
                 return
         finally:
             self._parked = False
@@ -326,7 +326,7 @@ class Http1Connection(Connection):
     def _receive_directly(self) -> bool:
         """Receive available data. Return whether any was available."""
         body = self._body
-        data = None if body is None else self.input.receive_now(body.permit() or MOST_READ)
+        data = None if body is None else self.input.receive_now(body.permit() or MAX_READ)
         if data is None:
             return False
         self._accept_content(data)
@@ -352,7 +352,7 @@ class Http1Connection(Connection):
 
     def expire(self) -> None:
         if self.protocol.receiving is Receiving.CONTENT and self.protocol.sending is not Sending.DONE:
-            logger.warning("closed a connection: its client sent nothing for %g s", self.limits.read_timeout)
+            logger.warning("Closed a connection: its client sent nothing for %g s", self.limits.read_timeout)
             self.reason = HttpError("connection-read-timeout")
             self.cut()
             return
@@ -386,7 +386,7 @@ class Http1Connection(Connection):
 
 def _has_room(body: Body) -> bool:
     # Unread content is dropped, because some clients read only after sending everything.
-    return body.closed or body.finished or body.capacity - body.buffered >= _LEAST_ROOM
+    return body.closed or body.finished or body.capacity - body.buffered >= _MIN_ROOM
 
 
 class Http1Stream(HttpStream):

@@ -90,7 +90,7 @@ _SENDING: dict[tuple[Sending, Event], Sending] = {
 }
 
 #: The maximum content to read after an early response, in bytes. With more content left, the connection is closed.
-MOST_DRAINED = 64 << 10
+MAX_DRAINED = 64 << 10
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: The status lines of all statuses with a reason phrase.
@@ -277,7 +277,7 @@ class Http1Protocol:
         left = self.content.left
         if self.head is not None and self.head.expects_continue and not self.sent_continue and not self._buffer:
             return False
-        return left is not None and left <= MOST_DRAINED
+        return left is not None and left <= MAX_DRAINED
 
     def frame(self, pieces: list[Piece]) -> list[Piece]:
         """Frame content of the response."""

@@ -26,9 +26,9 @@ from wasi_trio.wasi.http._messages import Request
 logger = get_logger("wasi_trio.serve")
 
 #: The maximum number of bytes to read at a time.
-_MOST_READ = 128 << 10
+_MAX_READ = 128 << 10
 #: The number of bytes queued for the socket from which streams wait.
-_MOST_QUEUED = 256 << 10
+_MAX_QUEUED = 256 << 10
 #: The fields that concern a connection, which HTTP/2 forbids (RFC 9113, section 8.2.2).
 _CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
@@ -42,7 +42,7 @@ class Http2Connection(Connection):
 
     def __init__(self, stream: Stream, front: Front, nursery: trio.Nursery) -> None:
         super().__init__(stream, front, nursery)
-        self.input.largest = _MOST_READ
+        self.input.largest = _MAX_READ
         self.output.on_progress = self._pump_later
         limits = self.limits
         self.protocol = Http2Protocol(limits.max_streams, limits.max_head, limits.max_frame_size, limits.max_fields)
@@ -71,16 +71,16 @@ class Http2Connection(Connection):
                 while not self.output.broken and not self._is_over:
                     if data:
                         await self._receive(data)
-                        await self.output.drain(_MOST_QUEUED)
+                        await self.output.drain(_MAX_QUEUED)
                     data = await self.input.receive()
                     if not data:
                         # Without the client's side nothing can open the windows.
                         self.output.fail()
         except TooMuch:
-            logger.warning("closed a connection: its client sends too many frames without effect")
+            logger.warning("Closed a connection: its client sends too many frames without effect")
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
         except h2.exceptions.ProtocolError as error:
-            logger.debug("closed a connection: %s", error)
+            logger.debug("Closed a connection: %s", error)
             self._fail(None)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.output.fail()
@@ -269,7 +269,7 @@ class Http2Connection(Connection):
 
     def room(self, number: int) -> int:
         """Return the number of bytes of a stream's content that can be sent now."""
-        if self.output.size >= _MOST_QUEUED:
+        if self.output.size >= _MAX_QUEUED:
             return 0
         return max(self.protocol.local_flow_control_window(number), 0)
 
@@ -539,7 +539,7 @@ class Http2Stream(HttpStream):
         try:
             self._send()
         except h2.exceptions.ProtocolError as error:
-            logger.debug("dropped a response: %s", error)
+            logger.debug("Dropped a response: %s", error)
             connection.protocol.reset(self.number, ErrorCodes.INTERNAL_ERROR)
             self.leave()
 

@@ -22,7 +22,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, Settin
 #: The initial window of a request: the bytes that a client may send before any were read.
 WINDOW = 64 << 10
 #: The maximum window of a request whose guest reads as fast as the client sends.
-MOST_WINDOW = 512 << 10
+MAX_WINDOW = 512 << 10
 #: The window of the connection, for all requests.
 _CONNECTION_WINDOW = 1 << 30
 

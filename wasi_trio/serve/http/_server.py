@@ -25,12 +25,12 @@ from wasi_trio.serve.http._turns import Turns
 logger = get_logger("wasi_trio.serve")
 
 #: The maximum number of concurrent TLS handshakes. Beyond it the oldest one is dropped.
-MOST_HANDSHAKES = 256
+MAX_HANDSHAKES = 256
 #: The errors for which a waiting connection is not accepted, and the time until the next attempt, in seconds.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _RETRY = 0.1
 #: The maximum number of connections accepted in one turn of the event loop, for each listener.
-MOST_AT_ONCE = 16
+MAX_AT_ONCE = 16
 
 
 class Server:
@@ -115,7 +115,7 @@ class Server:
 
     def _log_dropped(self) -> None:
         connections = "connection" if self._dropped == 1 else "connections"
-        logger.warning("closed %d %s still active %g s into shutdown", self._dropped, connections, self._drain_timeout)
+        logger.warning("Closed %d %s still active %g s into shutdown", self._dropped, connections, self._drain_timeout)
 
     async def _check_timeouts(self) -> None:
         """Check the timeouts of all connections at intervals."""
@@ -125,6 +125,8 @@ class Server:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
             await trio.sleep(interval)
+            # After a standstill of the process, timeouts have passed and requests have arrived. Requests go first.
+            await trio.lowlevel.checkpoint()
             now = trio.current_time()
             for connection in list(self._connections):
                 connection.check(now)
@@ -153,10 +155,10 @@ class Server:
                     has_slot = True
             await self._serve(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError, ssl.SSLError) as errors:
-            logger.info("a client's connection broke: %s", errors.exceptions[0])
+            logger.info("A client's connection broke: %s", errors.exceptions[0])
         except* Exception:
             # One client, or a mistake in the protocol code, must not end other connections.
-            logger.exception("a connection ended with an error")
+            logger.exception("A connection ended with an error")
         finally:
             if has_slot and self._slots is not None:
                 self._slots.release()
@@ -166,7 +168,7 @@ class Server:
         """Perform the TLS handshake. Return whether it succeeded in time and before the server stops."""
         with trio.move_on_after(self._front.limits.handshake_timeout) as scope:
             self._handshakes[scope] = None
-            if len(self._handshakes) > MOST_HANDSHAKES:
+            if len(self._handshakes) > MAX_HANDSHAKES:
                 self._handshakes.popitem(last=False)[0].cancel()
             try:
                 if self._front.phase is Phase.STOPPING:
@@ -243,7 +245,7 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
         return stream
 
     def _accept_more(self) -> None:
-        for _ in range(MOST_AT_ONCE - 1):
+        for _ in range(MAX_AT_ONCE - 1):
             try:
                 if self._slots is not None:
                     self._slots.acquire_nowait()
@@ -265,7 +267,7 @@ class _Listener(trio.abc.Listener[trio.SocketStream]):
                 if error.errno not in _EXHAUSTED:
                     raise
                 if not self._exhausted:
-                    logger.error("connections wait until others close: %s", error.strerror)
+                    logger.error("Connections wait until others close: %s", error.strerror)
                 self._exhausted = True
                 await trio.sleep(_RETRY)
             else:

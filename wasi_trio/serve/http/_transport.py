@@ -20,12 +20,12 @@ from wasi_trio.wasi.http._body import Piece
 Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 
 #: The number of bytes to read at a time: at first, and from a connection that always has more.
-LEAST_READ = 16 << 10
-MOST_READ = 512 << 10
+MIN_READ = 16 << 10
+MAX_READ = 512 << 10
 #: The size up to which joining pieces is cheaper than sending them separately.
-_MOST_JOINED = 16 << 10
+_MAX_JOINED = 16 << 10
 #: The maximum number of pieces in one system call.
-_MOST_PIECES = 512
+_MAX_PIECES = 512
 #: The number of bytes to send over TLS at a time, because trio does not report progress within a call.
 _TLS_PIECE = 64 << 10
 #: The poll events of a peer that has left. Only Linux reports the orderly end of one side.
@@ -43,11 +43,11 @@ class Input:
 
     __slots__ = ("_file", "_plain", "_size", "_stream", "_widened", "largest")
 
-    def __init__(self, stream: Stream, largest: int = MOST_READ) -> None:
+    def __init__(self, stream: Stream, largest: int = MAX_READ) -> None:
         self._stream = stream
         self._plain = isinstance(stream, trio.SocketStream)
         self._file = socket_of(stream).fileno()
-        self._size = LEAST_READ
+        self._size = MIN_READ
         self._widened = False
         self.largest = largest
 
@@ -56,7 +56,7 @@ class Input:
         """Whether the stream has no TLS, so that ``receive_now`` works."""
         return self._plain
 
-    async def receive(self, most: int = MOST_READ) -> bytes:
+    async def receive(self, most: int = MAX_READ) -> bytes:
         """Receive some bytes, or none at the end. Raise trio.BrokenResourceError or trio.ClosedResourceError."""
         if not self._plain:
             return bytes(await self._stream.receive_some(min(self._size, most)))
@@ -70,7 +70,7 @@ class Input:
         """Wait until ``receive_now`` has data."""
         await trio.lowlevel.wait_readable(self._file)
 
-    def receive_now(self, most: int = MOST_READ) -> bytes | None:
+    def receive_now(self, most: int = MAX_READ) -> bytes | None:
         """Return available data as ``receive`` does, or None."""
         size = min(self._size, most)
         try:
@@ -81,13 +81,13 @@ class Input:
             raise trio.BrokenResourceError(str(error)) from error
         if len(data) == size:
             self._grow(size)
-        elif self._size > LEAST_READ:
-            self._size = max(len(data), LEAST_READ)
+        elif self._size > MIN_READ:
+            self._size = max(len(data), MIN_READ)
         return data
 
     def _grow(self, size: int) -> None:
         self._size = min(2 * size, self.largest)
-        if size > LEAST_READ and not self._widened:
+        if size > MIN_READ and not self._widened:
             self._widened = True
             _widen(socket_of(self._stream))
 
@@ -99,7 +99,7 @@ def _widen(sock: trio.socket.SocketType) -> None:
     makes it enlarge the buffer, which stays large when SO_RCVLOWAT is reset.
     """
     with suppress(OSError):  # not all systems have this option
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, MOST_READ)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, MAX_READ)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
 
@@ -175,9 +175,9 @@ class Output:
             if len(pieces) == 1:
                 sent = os.write(self._file, pieces[0])
             else:
-                if sum(map(len, pieces)) <= _MOST_JOINED:
+                if sum(map(len, pieces)) <= _MAX_JOINED:
                     pieces = [b"".join(pieces)]
-                sent = os.writev(self._file, pieces[:_MOST_PIECES])
+                sent = os.writev(self._file, pieces[:_MAX_PIECES])
         except BlockingIOError:
             return pieces
         except OSError:

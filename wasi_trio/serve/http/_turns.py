@@ -54,4 +54,4 @@ class Turns:
         try:
             function()
         except Exception:
-            logger.exception("the work of a connection failed")
+            logger.exception("The work of a connection failed")

@@ -14,7 +14,7 @@ log = get_logger("wasi_trio.serve")
 
 
 #: The number of watched exchanges up to which answered ones are not removed.
-_LEAST = 64
+_MIN_WATCHED = 64
 #: The maximum number of exchanges that fail in one turn of the loop.
 _AT_ONCE = 64
 
@@ -31,7 +31,7 @@ class Deadlines:
         self._timeout = timeout
         self._watched: deque[Exchange] = deque()
         #: The number of watched exchanges at which answered ones are removed.
-        self._most = _LEAST
+        self._most = _MIN_WATCHED
         self._scope: trio.CancelScope | None = None
 
     def watch(self, exchange: Exchange) -> None:
@@ -48,7 +48,7 @@ class Deadlines:
         expected = [exchange for exchange in self._watched if exchange.expected]
         self._watched.clear()
         self._watched.extend(expected)
-        self._most = max(2 * len(expected), _LEAST)
+        self._most = max(2 * len(expected), _MIN_WATCHED)
 
     def stop(self) -> None:
         """Stop watching. No exchange may be left that could miss its deadline."""

@@ -33,12 +33,12 @@ class ExchangeFailed(Exception):
 
 
 #: The maximum number of requests named in one log line.
-_MOST_NAMED = 8
+_MAX_NAMED = 8
 
 
 def named(exchanges: Collection[Exchange]) -> str:
     """Return the names of requests for a log line."""
-    names = [str(exchange) for exchange in islice(exchanges, _MOST_NAMED)]
+    names = [str(exchange) for exchange in islice(exchanges, _MAX_NAMED)]
     if len(exchanges) > len(names):
         names.append(f"{len(exchanges) - len(names)} more")
     return ", ".join(names) or "no request"

@@ -169,7 +169,7 @@ class Observer:
                 tell(listener)
             except BaseException as error:
                 failure, passing = split(error)
-                log.error("a listener failed: %r", listener, exc_info=failure)
+                log.error("A listener failed: %r", listener, exc_info=failure)
                 if passing is not None:
                     raise passing from None
 

@@ -11,10 +11,10 @@ from wasi_trio.serve.pool._metrics import HandlerMetrics
 from wasi_trio.serve.pool._worker import Worker
 
 #: The maximum numbers of instances of a handler, and of requests of an instance, in a snapshot.
-MOST_INSTANCES: Final = 200
-MOST_REQUESTS: Final = 16
+MAX_INSTANCES: Final = 200
+MAX_REQUESTS: Final = 16
 #: The maximum length of a request. Workers send snapshots every second, and encoding one blocks the event loop.
-MOST_CHARACTERS: Final = 160
+MAX_CHARACTERS: Final = 160
 
 
 def snapshot(handler: ProxyHandler) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def snapshot(handler: ProxyHandler) -> dict[str, Any]:
         "queue": handler.waiting,
         "instances_live": len(workers),
         "instances_started": handler.started,
-        "instances": [_instance(handler, worker, now) for worker in islice(workers, MOST_INSTANCES)],
+        "instances": [_instance(handler, worker, now) for worker in islice(workers, MAX_INSTANCES)],
         "stalled": handler.watchdog.stalled,
         "stalls": handler.watchdog.stalls,
         "latest_stalls": list(handler.watchdog.latest),
@@ -50,8 +50,8 @@ def _instance(handler: ProxyHandler, worker: Worker, now: float) -> dict[str, An
         "in_flight": worker.slot.load,
         "memory": 0 if instance is None else instance.account.used,
         "requests": [
-            {"request": shown(str(exchange), MOST_CHARACTERS), "age": round(now - exchange.submitted, 3)}
-            for exchange in islice(exchanges, MOST_REQUESTS)
+            {"request": shown(str(exchange), MAX_CHARACTERS), "age": round(now - exchange.submitted, 3)}
+            for exchange in islice(exchanges, MAX_REQUESTS)
         ],
     }
 

@@ -31,7 +31,7 @@ logger = get_logger("wasi_trio.serve")
 #: The maximum number of open connections to the admin address. Further ones wait.
 MAX_CONNECTIONS = 16
 
-FAILED = "the admin address has failed and stays closed"
+FAILED = "The admin address has failed and stays closed"
 _PATHS = ("/metrics", "/healthz", "/readyz", "/pool", "/pool.json")
 _TEXT = "text/plain; charset=utf-8"
 
@@ -172,4 +172,4 @@ class _AdminThread(threading.Thread):
             try:
                 self._token.run_sync_soon(self._scope.cancel)
             except trio.RunFinishedError:
-                logger.debug("the admin thread has already ended")
+                logger.debug("The admin thread has already ended")

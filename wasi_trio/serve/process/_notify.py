@@ -35,7 +35,7 @@ class ServiceManager:
         if not address:
             return cls()
         if not address.startswith(("/", "@")):
-            logger.warning("ignoring NOTIFY_SOCKET=%s: it is neither a path nor @NAME of a Unix socket", address)
+            logger.warning("Ignoring NOTIFY_SOCKET=%s: it is neither a path nor @NAME of a Unix socket", address)
             return cls()
         watched = usec.isascii() and usec.isdigit() and int(usec) > 0 and pid in ("", str(os.getpid()))
         # Half of the timeout, as sd_watchdog_enabled(3) recommends.
@@ -52,7 +52,7 @@ class ServiceManager:
                 sock.setblocking(False)
                 sock.sendto("\n".join(lines).encode(), address)
         except OSError as error:
-            logger.warning("cannot send %s to the service manager: %s", " ".join(lines), error.strerror or error)
+            logger.warning("Cannot send %s to the service manager: %s", " ".join(lines), error.strerror or error)
 
     def ready(self) -> None:
         """Report that requests are accepted, and that this process is the service's main one, besides any workers."""

@@ -101,7 +101,7 @@ class _Job:
             # A registry may be slow, and shutdown does not wait for it.
             versions = await trio.to_thread.run_sync(config.read, self.versions, abandon_on_cancel=True)
             if fixed:
-                logger.warning("these settings change only after a restart: %s", ", ".join(fixed))
+                logger.warning("These settings change only after a restart: %s", ", ".join(fixed))
             changed = _names(versions) ^ _names(self.versions)
             changed |= {new.declaration.name for new in versions if new not in self.versions}
             if changed:
@@ -154,16 +154,16 @@ class _Job:
 
     def _failed(self, error: Exception) -> None:
         self._count(False)
-        logger.error("reload failed, and the old version stays in service: %s", error)
+        logger.error("Reload failed, and the old version stays in service: %s", error)
 
     def _took_over(self, names: Collection[str]) -> None:
         self._count(True)
         if not names:
-            logger.warning("reloaded: nothing has changed")
+            logger.warning("Reloaded: nothing has changed")
         else:
             some = sorted(names)
             more = f" and {len(some) - 8} more" if len(some) > 8 else ""
-            logger.warning("reloaded: new requests go to the new version of %s%s", ", ".join(some[:8]), more)
+            logger.warning("Reloaded: new requests go to the new version of %s%s", ", ".join(some[:8]), more)
 
 
 def _names(versions: Collection[RouteVersion]) -> set[str]:

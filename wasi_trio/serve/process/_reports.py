@@ -32,7 +32,7 @@ INTERVAL: Final = 1.0
 #: The time without a report after which a worker counts as silent, in seconds. C code that keeps the GIL can cause it.
 SILENCE: Final = 5.0
 #: The maximum size of a report in bytes. The supervisor stops reading from a worker that exceeds it.
-MOST: Final = 16 << 20
+MAX_SIZE: Final = 16 << 20
 #: The kinds of metrics that are kept after a worker's end. The others describe a moment.
 _COUNTS: Final = frozenset({"counter", "histogram"})
 #: The name prefix of metrics that describe one process.
@@ -129,9 +129,9 @@ class _Reporter(threading.Thread):
                     last = self.ending.wait(INTERVAL)
                     self._channel.sendall(report_of(self._site).encode())
         except OSError:
-            logger.debug("the supervisor no longer receives reports")
+            logger.debug("The supervisor no longer receives reports")
         except Exception:
-            logger.exception("reports to the supervisor have ended")
+            logger.exception("Reports to the supervisor have ended")
 
 
 # ---- the supervisor ----------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class Totals:
                 data += more
                 while len(data) >= 4:
                     size = int.from_bytes(data[:4])
-                    if size > MOST:
+                    if size > MAX_SIZE:
                         raise ValueError(f"a report of {size} bytes")
                     if len(data) < 4 + size:
                         break

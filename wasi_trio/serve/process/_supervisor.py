@@ -50,7 +50,7 @@ STACK_TIMEOUT = 5.0
 #: The time for a worker to load routes that the supervisor has checked, in seconds.
 RELOAD_TIMEOUT = 60.0
 #: The first and the maximum pause before a worker is replaced that served for less than ``STEADY`` seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+FIRST_PAUSE, MAX_PAUSE = 0.25, 15.0
 STEADY = 10.0
 
 
@@ -177,7 +177,7 @@ class Supervisor:
                     logger.error("%s ended with %s", worker, ended)
                 return
             steady = worker.serving and trio.current_time() - began >= STEADY
-            pause = 0.0 if steady else min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE)
+            pause = 0.0 if steady else min(2 * pause or FIRST_PAUSE, MAX_PAUSE)
             when = f"in {pause:g} s" if pause else "now"
             logger.error("%s ended with %s; its replacement starts %s", worker, ended, when)
             with trio.move_on_after(pause):

@@ -22,11 +22,11 @@ from wasi_trio.wasi.registry._references import is_pinned, is_reference
 logger = get_logger("wasi_trio.serve")
 
 #: The quiet time after which a written file counts as complete, and the maximum wait for it, in milliseconds.
-SETTLED, LONGEST = 100, 5000
+SETTLE_TIME, MAX_SETTLE_TIME = 100, 5000
 #: The interval of checks without events, in milliseconds. Network file systems, for example, report few events.
 INTERVAL = 2000
 #: The maximum number of links to follow.
-MOST_LINKS = 40
+MAX_LINKS = 40
 
 #: Identifies the state of a file. None for a file that does not exist.
 Signature: TypeAlias = tuple[int, ...] | None
@@ -79,7 +79,7 @@ def folders_of(path: str) -> set[str]:
             continue
         folders.add(here)
         links += 1
-        if links > MOST_LINKS:
+        if links > MAX_LINKS:
             break
         if target.startswith(os.sep):
             here = os.sep
@@ -140,7 +140,7 @@ async def watch(paths: Callable[[], Collection[str]], on_change: Callable[[set[s
                 # A folder has just gone, or the system's limit of watches is reached. Then this checks at intervals.
                 if not is_told and not isinstance(error, FileNotFoundError):
                     is_told = True
-                    logger.warning("checking files every %g s in place of watching them: %s", INTERVAL / 1000, error)
+                    logger.warning("Checking files every %g s in place of watching them: %s", INTERVAL / 1000, error)
                 await trio.sleep(INTERVAL / 1000)
                 changed = await trio.to_thread.run_sync(state.changed, abandon_on_cancel=True)
                 if changed:
@@ -155,8 +155,8 @@ def _changes(folders: Collection[str], stop: threading.Event) -> Iterator[Any]:
     changes: Iterator[Any] = watch_folders(
         *folders,
         watch_filter=None,
-        debounce=LONGEST,
-        step=SETTLED,
+        debounce=MAX_SETTLE_TIME,
+        step=SETTLE_TIME,
         stop_event=stop,
         rust_timeout=INTERVAL,
         yield_on_timeout=True,

@@ -131,8 +131,8 @@ async def _obey(control: trio.SocketStream, service: Service, stop: trio.Event, 
             elif command == RELOAD:
                 nursery.start_soon(_take_over, control, service, content)
     except trio.BrokenResourceError:
-        logger.debug("the supervisor ended within a command")
-    logger.error("the supervisor has ended: active requests have %g s left", ORPHANED)
+        logger.debug("The supervisor ended within a command")
+    logger.error("The supervisor has ended: active requests have %g s left", ORPHANED)
     stop.set()
     await trio.sleep(ORPHANED)
     nursery.cancel_scope.cancel()
@@ -165,7 +165,7 @@ async def _take_over(control: trio.SocketStream, service: Service, content: byte
     try:
         await control.send_all(TAKEN_OVER)
     except trio.BrokenResourceError:
-        logger.debug("the supervisor has ended and receives no messages")
+        logger.debug("The supervisor has ended and receives no messages")
 
 
 async def _report(control: trio.SocketStream, interval: float | None) -> None:
@@ -176,7 +176,7 @@ async def _report(control: trio.SocketStream, interval: float | None) -> None:
             await trio.sleep(interval / 2)
             await control.send_all(BEAT)
     except trio.BrokenResourceError:
-        logger.debug("the supervisor has ended and receives no messages")
+        logger.debug("The supervisor has ended and receives no messages")
 
 
 if __name__ == "__main__":

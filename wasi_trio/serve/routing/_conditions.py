@@ -14,7 +14,7 @@ from werkzeug.http import http_date, parse_date, parse_etags, parse_range_header
 from werkzeug.sansio.http import is_resource_modified
 
 #: The maximum length of a condition. Parsing takes quadratic time.
-MOST = 1024
+MAX_LENGTH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def _fields(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
         if name in _READ:
             before = f"{fields[name]}, " if name in fields else ""
             fields[name] = before + value.decode("latin-1")
-    return {name: value for name, value in fields.items() if len(value) <= MOST}
+    return {name: value for name, value in fields.items() if len(value) <= MAX_LENGTH}
 
 
 def _precondition_failed(fields: dict[str, str], what: Representation) -> bool:

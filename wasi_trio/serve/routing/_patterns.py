@@ -14,7 +14,7 @@ _ESCAPE = re.compile(r"%(?!2[Ff])([0-9A-Fa-f]{2})")
 _SLASHES = re.compile(r"/{2,}")
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: The maximum length of a host name (RFC 1035, section 2.3.4). Longer ones match no route.
-MOST_HOST = 255
+MAX_HOST_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _parse_host(text: str) -> str:
             raise ValueError(f"{text!r} is not an IPv6 address") from None
     if not host.isascii():
         raise ValueError(f"{text!r} is not ASCII: write the host as clients send it, with xn--")
-    if not _NAME.match(host) or len(host) > MOST_HOST:
+    if not _NAME.match(host) or len(host) > MAX_HOST_LENGTH:
         raise ValueError(f"{text!r} is not a host, *. and a host, or nothing for any host")
     return host
 
@@ -93,7 +93,7 @@ def host_of(authority: str | None) -> str:
         except AddressValueError:
             return ""
     host = host.removesuffix(".")
-    return host if len(host) <= MOST_HOST else ""
+    return host if len(host) <= MAX_HOST_LENGTH else ""
 
 
 def decoded(path: str) -> str:

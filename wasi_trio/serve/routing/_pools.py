@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = get_logger("wasi_trio.serve")
 
 #: The maximum number of draining pools of one route. Beyond it the oldest one is ended.
-MOST_DRAINING = 8
+MAX_DRAINING = 8
 
 
 class NoRoute(Exception):
@@ -145,9 +145,9 @@ class Pools:
         for handler in pool.handlers:
             handler.begin_to_drain()
         pool.retired.set()
-        for oldest in list(draining)[:-MOST_DRAINING]:
+        for oldest in list(draining)[:-MAX_DRAINING]:
             if not oldest.scope.cancel_called:
-                logger.warning("the route %s has too many draining versions; ending the oldest", pool.name)
+                logger.warning("The route %s has too many draining versions; ending the oldest", pool.name)
                 oldest.scope.cancel()
 
     async def _run(

@@ -34,7 +34,7 @@ T = TypeVar("T")
 #: The file that answers a request for its folder.
 INDEX = "index.html"
 #: The maximum number of files of one folder that are sent at the same time.
-MOST_OPEN = 1024
+MAX_OPEN_FILES = 1024
 #: Names that begin with a dot but are visible (RFC 8615).
 _SHOWN = frozenset({".well-known"})
 #: The errors for a file that does not exist, or that clients may not see.
@@ -71,7 +71,7 @@ class StaticFiles:
         self._prefix = prefix
         self._options = options
         self._name = folder.host
-        self._files = Files((folder,), MOST_OPEN)
+        self._files = Files((folder,), MAX_OPEN_FILES)
         self._root = Opened.preopen(self._files, folder)
         self._observer: Observer | None = None
         self._nursery_manager = trio.open_nursery()
@@ -156,7 +156,7 @@ class StaticFiles:
         except OSError as error:
             if error.errno in _ABSENT:
                 raise _Refused(HTTPStatus.NOT_FOUND) from None
-            logger.error("cannot send %s of %s: %s", name, self._name, error.strerror or error)
+            logger.error("Cannot send %s of %s: %s", name, self._name, error.strerror or error)
             if error.errno in _EXHAUSTED:
                 raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, ("retry-after", b"1")) from None
             raise _Refused(HTTPStatus.INTERNAL_SERVER_ERROR) from None
@@ -223,7 +223,7 @@ class StaticFiles:
         except BodyClosed:
             pass  # the client has left
         except OSError as error:
-            logger.error("cut the response with a file of %s: %s", self._name, error.strerror or error)
+            logger.error("Cut the response with a file of %s: %s", self._name, error.strerror or error)
         finally:
             source.close()
             if not body.finished:

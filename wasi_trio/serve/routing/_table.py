@@ -11,7 +11,7 @@ from wasi_trio.serve.routing._patterns import Pattern, decoded, host_of, reading
 T = TypeVar("T")
 
 #: The maximum number of cached hosts, as clients sent them. A full cache is cleared.
-MOST_KNOWN = 1024
+MAX_CACHED = 1024
 #: The parts of a path with several interpretations.
 _UNUSUAL = re.compile(r"%|/\.|//")
 
@@ -100,7 +100,7 @@ class RouteTable(Generic[T]):
             return self._any
         found = known.get(authority)
         if found is None:
-            if len(known) >= MOST_KNOWN:
+            if len(known) >= MAX_CACHED:
                 known.clear()
             found = known[authority] = self._look_up(host_of(authority))
         return found

@@ -9,7 +9,7 @@ from wasi_trio.serve.pool._metrics import Distribution
 #: The bounds recommended by the conventions, in seconds.
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 #: The maximum number of kinds. Guests choose among 800 statuses.
-MOST: Final = 500
+MAX_KINDS: Final = 500
 
 
 class Kind(NamedTuple):
@@ -38,7 +38,7 @@ class Durations:
         kind = Kind(method, scheme, status, failure, version)
         distribution = self.kinds.get(kind)
         if distribution is None:
-            if len(self.kinds) >= MOST:
+            if len(self.kinds) >= MAX_KINDS:
                 kind = REST
             distribution = self.kinds.setdefault(kind, Distribution(BOUNDS))
         distribution.observe(seconds)

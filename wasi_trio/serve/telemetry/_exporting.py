@@ -102,7 +102,7 @@ class SpanThread(threading.Thread):
             except Exception:  # from any exporter: the next batch may succeed
                 sent = False
                 if self._rate_limit.may_log():
-                    logger.exception("an exporter failed")
+                    logger.exception("An exporter failed")
             if sent:
                 self.exported += len(batch)
             else:

@@ -68,7 +68,7 @@ class MetricsThread(threading.Thread):
             try:
                 self._exporter.export(self.data(), timeout_millis=self._timeout * 1000)
             except Exception:
-                logger.exception("metrics could not be exported")
+                logger.exception("Metrics could not be exported")
         self._exporter.shutdown()
 
     def stop(self) -> None:

@@ -20,8 +20,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from wasi_trio.serve.telemetry._switch import Wanted
 
 #: The maximum sizes of fields that are parsed: those required by W3C Trace Context and W3C Baggage, in bytes.
-MOST: Final = 512
-MOST_BAGGAGE: Final = 8192
+MAX_SIZE: Final = 512
+MAX_BAGGAGE_SIZE: Final = 8192
 BAGGAGE: Final = "baggage"
 
 Headers = list[tuple[str, bytes]]
@@ -51,7 +51,7 @@ class Propagation:
             carrier[key] = f"{carrier[key]},{text}" if key in carrier else text
         context = Context()
         for propagator in self._propagators:
-            context = propagator.extract({key: text for key, text in carrier.items() if len(text) <= MOST}, context)
+            context = propagator.extract({key: text for key, text in carrier.items() if len(text) <= MAX_SIZE}, context)
         span = get_current_span(context).get_span_context()
         return span if span.is_valid else None
 
@@ -73,7 +73,7 @@ class Propagation:
 
 def passed_on(baggage: Headers) -> Headers:
     """Return the baggage to copy: nothing if it is too large."""
-    return baggage if sum(len(value) for _, value in baggage) <= MOST_BAGGAGE else []
+    return baggage if sum(len(value) for _, value in baggage) <= MAX_BAGGAGE_SIZE else []
 
 
 def has(headers: Headers, name: str) -> bool:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from wasi_trio.serve.pool._tracing import Carrier
 
 #: The maximum numbers of a request's host calls recorded as events, and of its sent requests with spans.
-MOST_WAITS: Final = 32
-MOST_SENT: Final = 64
+MAX_WAITS: Final = 32
+MAX_SENT: Final = 64
 _NOTHING: Final[Mapping[str, str]] = {}
 _RANDOM: Final[int] = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 #: The statuses from which a span has an ``error.type``: for a server its own errors, for a client all errors.
@@ -289,7 +289,7 @@ class TracedRequest:
         if not self.recording or self._over:
             return
         self.waits += 1
-        if self.waits > MOST_WAITS:
+        if self.waits > MAX_WAITS:
             self.omitted += 1
             return
         attributes = {"wasi_trio.host_call.duration": trio.current_time() - began}
@@ -308,7 +308,7 @@ class TracedRequest:
             else:
                 continues = False  # the guest has begun its own trace
         sent: SentRequest | None = None
-        if self.recording and self.sent < MOST_SENT:
+        if self.recording and self.sent < MAX_SENT:
             self.sent += 1
             sent = SentRequest(self, request, parent, state)
         elif self.recording:

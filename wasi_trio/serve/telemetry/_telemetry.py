@@ -51,7 +51,7 @@ class Telemetry:
         for thread in self.threads:
             thread.join(max(until - time.monotonic(), 0))
         if any(thread.is_alive() for thread in self.threads):
-            logger.warning("the last spans or metrics could not be exported within %g s", FLUSH)
+            logger.warning("The last spans or metrics could not be exported within %g s", FLUSH)
         self.forget()
 
 

@@ -291,7 +291,7 @@ class Entries:
 
 
 class _Stream:
-    """An iteration over a directory with a descriptor of its own, because readers need independent positions.
+    """An iteration over a directory with its own descriptor, because readers need independent positions.
 
     Garbage collection closes it, because a thread may use it longer than the reader.
     """

@@ -42,7 +42,7 @@ class BodyEnd(Enum):
 
     #: the reader received all of it
     WHOLE = auto()
-    #: the writer aborted it, and the reader received what was written
+    #: the writer aborted it, and the reader received the written content
     CUT = auto()
     #: the reader closed it after the writer had ended it, without all of its content
     UNREAD = auto()
@@ -288,7 +288,7 @@ class Body:
             self._end()
 
     def abort(self, error: HttpError) -> None:
-        """Abort the body, unless it has ended. The reader receives what was written, then BodyAborted."""
+        """Abort the body, unless it has ended. The reader receives the written content, then BodyAborted."""
         if not self.finished:
             self.error = None if self.complete else error
             self._end()

@@ -83,7 +83,7 @@ class Connection:
     def next_event(self, in_body: bool) -> h11.Event | None:
         """Return the next event of the received data, or None if more data is necessary.
 
-        ``in_body`` tells whether the response's header section was already received. Raises HttpError for invalid data.
+        ``in_body`` is true after the response's header section. Raises HttpError for invalid data.
         """
         try:
             event = self.protocol.next_event()

@@ -53,7 +53,7 @@ class Connections:
         self._nursery = nursery
         #: idle connections by their keys, the oldest first
         self._by_key: dict[Hashable, OrderedDict[Connection, None]] = {}
-        #: all idle connections, the one that was idle for longest first
+        #: all idle connections, in the order in which they became idle
         self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._scope: trio.CancelScope | None = None
         self._thread = threading.get_ident()

@@ -42,7 +42,7 @@ def is_token(text: str) -> bool:
 class FieldError(Exception):
     """A change to a set of fields was refused.
 
-    ``reason`` is a case of WASI's ``header-error``: ``invalid-syntax``, ``forbidden``, ``immutable`` or (0.3 only)
+    ``reason`` is a case of the variant ``header-error``: ``invalid-syntax``, ``forbidden``, ``immutable`` or (0.3 only)
     ``size-exceeded``.
     """
 

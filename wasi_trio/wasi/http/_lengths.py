@@ -32,7 +32,7 @@ def _opens_tunnel(method: str, status: int) -> bool:
 class ContentLength:
     """Checks the content of a message against its announced length.
 
-    ``expected`` is that length, or None if the headers announce none. ``applies`` tells whether the message has
+    ``expected`` is that length, or None if the headers announce none. ``applies`` is true if the message has
     content. None means that it is unknown, as for a response that has no request yet.
     """
 

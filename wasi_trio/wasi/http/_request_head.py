@@ -18,7 +18,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 def request_head(request: Request, size: int, keep: bool) -> tuple[h11.Request, bool]:
     """Return the request's header section, and whether its content is chunked.
 
-    ``size`` is the size of the available content. ``keep`` tells whether the connection may be kept.
+    ``size`` is the size of the available content. ``keep`` is true if the connection may be kept.
 
     Raises HttpError if the request cannot be sent.
     """

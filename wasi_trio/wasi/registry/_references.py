@@ -114,7 +114,7 @@ def is_pinned(text: str) -> bool:
 
 
 def file_name(text: str) -> str:
-    """Return the file name of a component, or the one that it would have."""
+    """Return the actual or prospective file name of a component."""
     if not is_reference(text):
         return PurePath(text).name
     reference = parse_reference(text)

@@ -1,3 +1,3 @@
-;; fails at line 3: component: there is no definition $missing
+;; fails at line 3: component: unknown definition $missing
 (component definition $c)
 (component instance $i $missing)

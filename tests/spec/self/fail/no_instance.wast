@@ -1,2 +1,2 @@
-;; fails at line 2: invoke: there is no instance yet
+;; fails at line 2: invoke: unknown instance (none yet)
 (invoke "one")

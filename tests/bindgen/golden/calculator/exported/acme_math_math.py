@@ -1,6 +1,6 @@
 """acme:math/math@1.0.0, as a component exports it.
 
-Arithmetic, and what it is about.
+Arithmetic on points and signs.
 """
 
 # Written by wasi_trio bindgen, and overwritten when that is run again.
@@ -92,12 +92,12 @@ class CounterClass(InterfaceClient):
         return await self._call("[constructor]counter", start)
 
     async def live(self) -> int:
-        """How many there are."""
+        """The number of counters."""
         return await self._call("[static]counter.live")
 
 
 class MathClient(InterfaceClient):
-    """Arithmetic, and what it is about."""
+    """Arithmetic on points and signs."""
 
     def __init__(self, instance: Instance) -> None:
         super().__init__(instance)
