@@ -36,7 +36,7 @@ class Drain(ABC):
         """Return the number of bytes that ``put`` accepts at the moment."""
 
     @abstractmethod
-    def put(self, data: bytes) -> None:
+    def put(self, data: Any) -> None:
         """Consume bytes, at most as many as the room."""
 
     @abstractmethod
