@@ -37,7 +37,7 @@ class Drain(ABC):
 
     @abstractmethod
     def put(self, data: Any) -> None:
-        """Consume bytes, at most as many as the room."""
+        """Consume bytes, at most as many as the room. They may be a view of the guest's memory if ``views`` is set."""
 
     @abstractmethod
     def await_room(self) -> None:
