@@ -93,7 +93,7 @@ async def test_connections_wait_for_descriptors(tmp_path: Path) -> None:
                 client.close()
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
             assert (await waiting.ask("/")).status == 200
-        assert server.stderr.count("connections wait") == 1
+        assert server.stderr.count("Connections wait") == 1
         assert (await server.ask()).status == 200
 
 

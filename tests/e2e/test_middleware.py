@@ -141,7 +141,7 @@ async def test_a_trap_cuts_a_begun_response(tmp_path: Path, path: str) -> None:
         ("p3_exit", "/0", "internal-error: the guest exited with code 0"),
         ("trap", "/", "internal-error: the guest trapped"),
         ("no_response", "/", "internal-error: the guest returned without setting a response"),
-        ("trap_in_start", "/", "internal-error: no instance could be made"),
+        ("trap_in_start", "/", "internal-error: no instance could be created"),
     ],
 )
 async def test_errors_for_the_caller(guest: str, path: str, error: str) -> None:

@@ -245,7 +245,7 @@ NO_LINK = "app.wasm: nothing provides these imports of the component: tests:nowh
             ["-k", "trio", "-c", "file.toml"],
             {},
             "Invalid value for cancel-grace in [wasi_trio] of file.toml: 'x' is not a duration "
-            "such as 1s, 500ms or 2.5",
+            "such as 1s, 500ms, 2.5, 5m or 1h30m",
         ),
     ],
 )

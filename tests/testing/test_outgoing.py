@@ -148,7 +148,7 @@ async def test_there_is_no_network(name: str, path: str) -> None:
         with pytest.raises(UnexpectedRequest) as caught:
             await app.get(f"{path}?url=http://127.0.0.1:9/x%3Fy")
         assert str(caught.value) == (
-            "the guest asked for GET http://127.0.0.1:9/x?y, and there is no network in a test: give outgoing=, an"
+            "the guest asked for GET http://127.0.0.1:9/x?y, but a test has no network: pass outgoing=, an"
             " async function from the request to an Answer"
         )
         assert (await app.get("/hello")).status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 from collections.abc import Collection
@@ -19,7 +20,7 @@ from wasi_trio.runtime._compiler import Compiled, Compiler, Progress
 from wasi_trio.runtime._coroutines import abandon
 from wasi_trio.runtime._host_calls import Interrupter
 from wasi_trio.runtime._kept_code import KeptCode
-from wasi_trio.runtime._linking import restore
+from wasi_trio.runtime._linking import describe, restore
 from wasi_trio.runtime._profile_options import GuestProfile, NativeProfile, Profiling
 from wasi_trio.runtime._running import Running
 from wasi_trio.runtime._ticker import Ticker
@@ -196,21 +197,23 @@ class Engine(Running):
             return compile_component(self.compiler, data, progress)
         if known:
             compiled = compile_component(self.compiler, data, progress, ready={})
-            self._kept_code.add(name, compiled, {})
+            modules = list({id(step.module): step.module for step in compiled.steps}.values())
+            with contextlib.suppress(RecursionError):  # types may be nested too deeply
+                self._kept_code.add(
+                    name, describe(compiled, modules), [bytes(module.serialize()) for module in modules]
+                )
             return compiled
         from wasi_trio.runtime._apart import compile_apart
 
         ready, linking = compile_apart(self.compiler, data, self.compile_limits, progress)
-        if linking is None or self.profiler is not None:  # the profiler needs the code of the modules
-            compiled = compile_component(self.compiler, data, ready=ready)
-            serialized = {id(module): ready[code] for code, module in compiled.modules.items() if code in ready}
-        else:
-            modules = [self.compiler.load(code) for code in ready.values()]
-            compiled = restore(linking, modules)
-            serialized = {id(module): code for module, code in zip(modules, ready.values(), strict=True)}
-        self._kept_code.add(name, compiled, serialized)
         self._verdicts.add(name)
-        return compiled
+        if linking is None or self.profiler is not None:  # the profiler needs the code of the modules
+            return compile_component(self.compiler, data, ready=ready)
+        codes = list(ready.values())
+        self._kept_code.add(name, linking, codes)
+        # Processes share mapped files, and wasmtime maps the first content of memories from them.
+        kept = self._kept_code.load(name)
+        return restore(linking, [self.compiler.load(code) for code in codes]) if kept is None else kept
 
 
 def as_pointer(thing: Any) -> int:

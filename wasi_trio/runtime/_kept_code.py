@@ -23,15 +23,16 @@ import stat
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import wasmtime
 
 from wasi_trio import component
 from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
 from wasi_trio.runtime._compiler import Compiled, Compiler
-from wasi_trio.runtime._linking import describe, restore
+from wasi_trio.runtime._linking import restore
 
 #: Maximum size in bytes of all entries. The least recently used ones are removed.
 LIMIT = 2 << 30
@@ -74,27 +75,19 @@ class KeptCode:
                 raise ValueError(f"the checksum of {path} does not match")
         return wasmtime.Module.deserialize_file(self._compiler.wasmtime, str(path))
 
-    def add(self, name: str, compiled: Compiled, serialized: Mapping[int, bytes]) -> None:
-        """Store a compiled component. If that is not possible, it will be compiled again.
-
-        ``serialized`` has the serialized form of some modules, by ``id``.
-        """
+    def add(self, name: str, description: Mapping[str, Any], codes: Sequence[bytes]) -> None:
+        """Store a component with its serialized modules. If that is not possible, it will be compiled again."""
         folder = self._folder(name)
         if folder is None:
             return
-        modules = list({id(step.module): step.module for step in compiled.steps}.values())
-        with contextlib.suppress(OSError, RecursionError):  # types may be nested too deeply
-            description = describe(compiled, modules)
+        with contextlib.suppress(OSError):
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
             try:
-                checksums = []
-                for number, module in enumerate(modules):
-                    known = serialized.get(id(module))
-                    code = module.serialize() if known is None else known
+                for number, code in enumerate(codes):
                     _write(made / str(number), code)
-                    checksums.append(zlib.crc32(code))
-                text = json.dumps(description | {"code": checksums}, separators=(",", ":")).encode()
+                linking = {**description, "code": list(map(zlib.crc32, codes))}
+                text = json.dumps(linking, separators=(",", ":")).encode()
                 _write(made / _LINKING, _CHECKSUM.pack(zlib.crc32(text)) + text)
                 shutil.rmtree(folder, ignore_errors=True)
                 made.rename(folder)

@@ -7,8 +7,8 @@
         assert response.status == 200
         assert await response.text() == "hello"
 
-``server`` puts the component behind a real server, ``run`` runs commands, ``exports`` calls what else one exports.
-pytest finds the fixtures ``wasi_component`` and ``wasi_server`` by itself.
+``server`` serves the component by a real server, ``run`` runs commands, and ``exports`` calls all other exports. pytest
+finds the fixtures ``wasi_component`` and ``wasi_server`` without configuration.
 """
 
 from __future__ import annotations

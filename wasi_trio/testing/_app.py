@@ -1,4 +1,4 @@
-"""A component without a socket: requests go to its handler as they are."""
+"""Runs a component without a socket: requests go directly to its handler."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class RequestParts(TypedDict, total=False):
-    """What a request may have beside its method and URL.
+    """The optional parts of a request.
 
-    ``content`` is bytes, text, or bytes that come one piece after the other from an asynchronous iterator; ``json`` is
-    encoded. ``trailers`` are fields that follow the content.
+    ``content`` is bytes, text, or an asynchronous iterator of bytes. ``json`` is encoded. ``trailers`` are fields that
+    follow the content.
     """
 
     headers: Fields
@@ -45,23 +45,23 @@ class Response(Incoming):
     def __init__(self, message: messages.Response, exchange: Exchange, app: App) -> None:
         super().__init__(message.body, message.headers)
         self.status = message.status
-        #: the number of the instance that answered, as in ``App.instances``
-        self.instance = getattr(exchange, "instance", None)  # none where no guest was asked
+        #: The number of the instance that answered, as in ``App.instances``.
+        self.instance = getattr(exchange, "instance", None)  # None if no guest got the request
         self._exchange = exchange
         self._app = app
         if not may_have_content(exchange.request.method, message.status):
-            message.body.close()  # what a guest writes there goes nowhere
+            message.body.close()  # discards further output of the guest
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
 
     async def snapshot(self, *varying: Varying) -> str:
-        """The response as text that is the same in every run: for ``syrupy``, or whatever keeps snapshots.
+        """Return the response as text that is the same in every run, for ``syrupy`` or another snapshot library.
 
-        The status, the fields in the order in which they came, the content (JSON indented, and what is no text in
-        base64), and the trailers. ``varying`` are parts that differ from run to run: fields and members of JSON by
-        their names, members of JSON by a path such as ``$.items[*].id``, and regular expressions. Dates and ids of
-        requests and traces need not be named. Raises ValueError for a path that is none.
+        The text has the status, the fields in order, the content (JSON indented, binary data in base64), and the
+        trailers. ``varying`` are parts that differ from run to run: names of fields and of members of JSON, paths to
+        members of JSON such as ``$.items[*].id``, and regular expressions. Dates and ids of requests and traces are
+        known. Raises ValueError for an invalid path.
         """
         content = await self.read()
         return snapshot(self.status, self.headers.raw, content, self.trailers.raw, varying)
@@ -77,11 +77,10 @@ class Response(Incoming):
 
 
 class App(Running):
-    """A component that is asked without a socket, by any number of tasks.
+    """A component that any number of tasks can send requests to, without a socket.
 
-    Where no response comes of a request, or only a part of one, that raises ExchangeFailed, with notes of what ended
-    the guest and of what it wrote to standard error. A response with a status like 500 that the component gave is one
-    like any other.
+    If no response or only a part of one arrives, the request raises ExchangeFailed. Its notes contain the cause and the
+    guest's standard error. A response from the component is a response, even with a status such as 500.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -90,9 +89,9 @@ class App(Running):
         self._requests: dict[Failable, None] = {}
 
     def _fail(self, error: BaseException) -> None:
-        """End the oldest request under way with an error of the test's own code; where there is none, the whole block.
+        """End the oldest request in progress with an error of the test's own code, or else the whole block.
 
-        Which request a guest makes one of its own for is not known.
+        It is unknown for which request a guest makes an outgoing request.
         """
         for visit in self._requests:
             if not visit.failed:
@@ -101,22 +100,22 @@ class App(Running):
         super()._fail(error)
 
     def _explained(self, error: ExchangeFailed, exchange: Exchange) -> ExchangeFailed:
-        """The error, with notes on it."""
+        """Return the error with notes."""
         instance = self._pools.find(exchange.component, exchange.instance)
         if instance is None:
             explain(error, exchange.cause, self.stderr)
         else:
             explain(error, exchange.cause, instance.stderr, instance.name)
         if isinstance(error, CpuTimeExceeded) and standstill.clock_may_stand_still():
-            error.add_note(f"{standstill.EXPLANATION} max_cpu_time bounds what it may use meanwhile.")
+            error.add_note(f"{standstill.EXPLANATION} max_cpu_time limits its processor time.")
         return error
 
     async def request(self, method: str, url: str = "/", **parts: Unpack[RequestParts]) -> Response:
-        """The whole response to a request: its content, with which it was read, is at hand, and so are its trailers.
+        """Send a request and return the whole response, including its content and trailers.
 
-        ``url`` is a path, or a URL for a host other than ``http://localhost``. Content that is still being sent when
-        the response ends is given up. Cancelling this is to the guest that its client left. Raises ExchangeFailed, and
-        ValueError for a request that HTTP does not have.
+        ``url`` is a path, or a URL for a host other than ``http://localhost``. When the response ends, sending the
+        request's content stops. For the guest, cancellation means that its client has left. Raises ExchangeFailed, and
+        ValueError for a request that HTTP forbids.
         """
         __tracebackhide__ = True
         async with self.stream(method, url, **parts) as response:
@@ -125,10 +124,10 @@ class App(Running):
 
     @asynccontextmanager
     async def stream(self, method: str, url: str = "/", **parts: Unpack[RequestParts]) -> AsyncIterator[Response]:
-        """The response to a request, as soon as it begins; its content comes while the block runs.
+        """Send a request and yield the response as soon as it begins. Its content arrives while the block runs.
 
-        So does what is left of the request's. Leaving the block before the response has ended is to the guest that its
-        client left.
+        The rest of the request's content is sent meanwhile. If the block ends before the response, the guest's client
+        has left.
         """
         __tracebackhide__ = True
         assert self._handler is not None
@@ -164,7 +163,7 @@ class App(Running):
             del self._requests[visit]
 
     def _leave(self, exchange: Exchange) -> None:
-        """The client wants no more; where it had all, that is no news to the guest."""
+        """End the client's interest. The guest learns of it unless the client has the whole response."""
         response = exchange.response
         if response is None:
             self._watched = None
@@ -172,11 +171,11 @@ class App(Running):
         had_all = response.body.ended
         response.body.close()
         if not had_all:
-            self._watched = None  # The guest may finish in its own time.
+            self._watched = None  # the guest may take any time to finish
             exchange.cancel()
 
     async def get(self, url: str = "/", **parts: Unpack[RequestParts]) -> Response:
-        """``request`` with the method GET; so are the others with theirs."""
+        """Send a request with the method GET. The methods below do the same with theirs."""
         __tracebackhide__ = True
         return await self.request("GET", url, **parts)
 
@@ -207,14 +206,14 @@ class App(Running):
 
 @asynccontextmanager
 async def component(*sources: Source, **settings: Unpack[Settings]) -> AsyncIterator[App]:
-    """An HTTP component to be asked without a socket.
+    """Run an HTTP component without a socket.
 
-    A source is the path of a component, its bytes, or its text. Of several, each answers the requests that the one
-    before makes of ``wasi:http/handler``. Of what there is to set see ``Settings``. Compiling a large component that
-    this machine has not compiled before holds up the event loop for seconds.
+    A source is the path of a component, its bytes, or its text. With several sources, each component answers the
+    requests that the previous one makes through ``wasi:http/handler``. For the settings see ``Settings``. Compiling a
+    large component for the first time on a machine blocks the event loop for seconds.
 
-    When the block ends all is dropped as it stands: ``await app.idle()`` waits for what guests do after a response.
-    Raises LoadError, and what the block raises.
+    The end of the block drops all work in progress. ``await app.idle()`` waits for work of guests after a response.
+    Raises LoadError and any exception of the block.
     """
     __tracebackhide__ = True
     names, chain = load(sources, settings)

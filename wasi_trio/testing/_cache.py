@@ -1,4 +1,4 @@
-"""Engines for all tests of a session, one for those that admit the same features, and what they have compiled."""
+"""Caches the engines of a test session, one for each set of features, and the components compiled with them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from wasi_trio.runtime._component import Component, LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.wasi._loading import EngineOptions, compile_component, link_compiled
 
-#: components that are kept; of more, the one compiled first is forgotten
+#: Maximum number of cached components. The one compiled first is dropped.
 SIZE = 128
 
 
 class _Cache(threading.local):
-    """One for each thread, as an engine is for one thread."""
+    """The cache of one thread, because an engine is for one thread."""
 
     def __init__(self) -> None:
         self.engines: dict[frozenset[str], Engine] = {}
         self.components: dict[tuple[bytes, frozenset[str]], Component] = {}
         self.sources: WeakKeyDictionary[Component, bytes] = WeakKeyDictionary()
-        #: linked with WASI alone, by component and name
+        #: The components linked only with WASI, by component and name.
         self.linked: dict[tuple[Component, str], LinkedComponent] = {}
 
 
@@ -29,14 +29,14 @@ _cache = _Cache()
 
 
 def engine(features: frozenset[str]) -> Engine:
-    """The engine of this thread that admits these features."""
+    """Return this thread's engine with these features."""
     if features not in _cache.engines:
         _cache.engines[features] = EngineOptions(features).open()
     return _cache.engines[features]
 
 
 def compiled(data: bytes, name: str, features: frozenset[str]) -> Component:
-    """A component, compiled unless one with the same content has been; raises LoadError, which calls it ``name``."""
+    """Return a component, compiled unless its content is cached. Raises LoadError, in which ``name`` is its name."""
     key = hashlib.sha256(data).digest(), features
     component = _cache.components.get(key)
     if component is None:
@@ -51,9 +51,9 @@ def compiled(data: bytes, name: str, features: frozenset[str]) -> Component:
 
 
 def linked_with_wasi(data: bytes, name: str, features: frozenset[str]) -> LinkedComponent:
-    """Return a component linked with WASI and nothing else; raises LoadError, which calls it ``name``.
+    """Return a component linked only with WASI. Raises LoadError, in which ``name`` is the component's name.
 
-    Each example of a property test asks for it.
+    The result is cached, because each example of a property test needs it.
     """
     component = compiled(data, name, features)
     linked = _cache.linked.get((component, name))
@@ -63,12 +63,12 @@ def linked_with_wasi(data: bytes, name: str, features: frozenset[str]) -> Linked
 
 
 def source_of(component: Component) -> bytes | None:
-    """What a component was compiled of, None for one that was not compiled here."""
+    """Return the bytes of a component that this cache compiled, or None for another component."""
     return _cache.sources.get(component)
 
 
 def close() -> None:
-    """Forget the components of this thread, and close its engines; what they ran must have ended."""
+    """Drop the components of this thread and close its engines. Their instances must have ended."""
     _cache.components.clear()
     _cache.linked.clear()
     for opened in _cache.engines.values():

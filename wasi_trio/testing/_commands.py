@@ -1,4 +1,4 @@
-"""Commands, run to their end."""
+"""Runs commands to their end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What became of a command: its exit code, and what it wrote, as UTF-8."""
+    """The result of a command: its exit code, and its output decoded as UTF-8."""
 
     exit_code: int
     stdout: str
@@ -58,17 +58,17 @@ class _Command(Outputs):
         raise AssertionError("a block that was cancelled raises its error")
 
     def report(self) -> list[tuple[str, str]]:
-        """What to show of it when a test has failed: titles and texts."""
+        """Return the titles and texts for the report of a failed test."""
         return written(f"wasi_trio: {self._name}", self)
 
 
 async def run(
     source: Source, arguments: Sequence[str] = (), *, stdin: str | bytes = b"", **settings: Unpack[GuestSettings]
 ) -> CommandResult:
-    """Run a command, a component that exports ``wasi:cli/run``, to its end.
+    """Run a command, which is a component that exports ``wasi:cli/run``, to its end.
 
-    Its first argument is the file's name, as with ``wasi_trio run``. Of what there is to set see ``GuestSettings``.
-    Raises LoadError; Trap, with a note of what the command wrote to standard error; and what a host function raises.
+    Its first argument is the name of the file, as in ``wasi_trio run``. For the settings see ``GuestSettings``. Raises
+    LoadError, Trap with a note of the command's standard error, and any exception of a host function.
     """
     __tracebackhide__ = True
     ((name, data),) = read([source])

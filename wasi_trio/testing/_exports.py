@@ -1,4 +1,4 @@
-"""The exports of a component, called by a test through the client that ``wasi_trio bindgen`` has written."""
+"""Calls the exports of a component through the client that ``wasi_trio bindgen`` generates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from wasi_trio.runtime._component import LinkedComponent
 
 T = TypeVar("T")
-#: the name of an export, and of the function in it if it is an interface
+#: The name of an export, and of the function in it if the export is an interface.
 _Place: TypeAlias = "tuple[str, str | None]"
 
 
@@ -66,12 +66,12 @@ class _Called(Outputs):
                 nursery.cancel_scope.cancel()
 
     def report(self) -> list[tuple[str, str]]:
-        """What to show of it when a test has failed: titles and texts."""
+        """Return the titles and texts for the report of a failed test."""
         return written(f"wasi_trio: {self._name}", self)
 
 
 class Exports:
-    """The exports of an instance, called by their names: for a component without bindings."""
+    """The exports of an instance, called by name, for a component without bindings."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
@@ -80,8 +80,9 @@ class Exports:
     async def call(self, function: str, *arguments: Any) -> Any:
         """Call a function: ``call("run")``, or ``call("acme:math/math.add", 1, 2)`` for one of an interface.
 
-        An interface may go without its version, and without its package or as a whole where nothing else has the name.
-        Raises ValueError for a name that the component does not export, Trap, and what a host function raises.
+        The version of an interface may be omitted. Its package, or all of its name, may be omitted if the rest is
+        unique. Raises ValueError for a name that the component does not export, Trap, and any exception of a host
+        function.
         """
         __tracebackhide__ = True
         if function not in self._found:
@@ -139,12 +140,12 @@ def exports(
 async def exports(
     client: Callable[[Instance], Any] | Source, source: Source | None = None, **settings: Unpack[GuestSettings]
 ) -> AsyncIterator[Any]:
-    """The exports of a new instance, called by an object of ``client``, the class ``Client`` of its bindings.
+    """Create an instance, whose exports are called through ``client``, the class ``Client`` of its bindings.
 
-    Without bindings, ``exports("math.wasm")`` calls functions by their names, as ``Exports`` does.
+    Without bindings, ``exports("math.wasm")`` calls functions by name, as ``Exports`` does.
 
-    The instance ends with the block. Of what there is to set see ``GuestSettings``. Raises LoadError, LinkError where
-    the component does not export what its bindings have, Trap, and what a host function raises.
+    The instance ends with the block. For the settings see ``GuestSettings``. Raises LoadError, LinkError if the
+    component does not export the functions of its bindings, Trap, and any exception of a host function.
     """
     __tracebackhide__ = True
     if source is None:

@@ -1,4 +1,4 @@
-"""The requests that guests make, answered by a function of the test's instead of the network."""
+"""Guests' outgoing requests, answered by a function of the test instead of the network."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from wasi_trio.wasi.http._lengths import may_have_content, response_headers
 
 
 class OutgoingRequest(Incoming):
-    """A request that a guest makes. Its content may still be on its way: ``async for`` gives it as it comes."""
+    """A guest's outgoing request. Its content may still be arriving: ``async for`` yields it piece by piece."""
 
     def __init__(self, request: messages.Request) -> None:
         super().__init__(request.body, request.headers)
         self.method = request.method
         self.scheme = request.scheme or "https"
         self.authority = request.authority or ""
-        #: with the query
+        #: Includes the query.
         self.path = request.path_with_query or "/"
 
     @property
@@ -38,9 +38,9 @@ class OutgoingRequest(Incoming):
 
 
 class Answer:
-    """A response for a guest: ``content``, or ``json``, which is encoded; raises ValueError for bad fields.
+    """A response for a guest. ``json`` is encoded as the content. Raises ValueError for invalid fields.
 
-    Content that comes piece by piece goes on after the handler has returned, until the guest wants no more. So
+    Content in pieces is sent even after the handler has returned, until the guest stops reading. So
     ``Answer(content=request)`` is an echo.
     """
 
@@ -60,12 +60,12 @@ class Answer:
         self._body, self._feed = encode(self.headers, content, json, trailers, always=False)
 
     def take(self) -> tuple[messages.Response, Feed | None]:
-        """The message, and what feeds it. To be called once."""
+        """Return the message and the feed of its content. Must be called once."""
         return messages.Response(self.status, self.headers, self._body), self._feed
 
 
 class Tape(ABC):
-    """Answers requests as a ``Client`` does, and saves what it has recorded when a block of the test ends well."""
+    """Answers requests as a ``Client`` does, and saves its records if a block of the test ends without failure."""
 
     @abstractmethod
     async def send(
@@ -81,23 +81,23 @@ class Tape(ABC):
     def save(self) -> None: ...
 
 
-#: answers a guest's request; raises HttpError for one that is to fail, as ``HttpError("connection-refused")`` does
+#: Answers a guest's request. To make it fail, raises HttpError such as ``HttpError("connection-refused")``.
 OutgoingHandler: TypeAlias = Callable[[OutgoingRequest], Awaitable[Answer]] | Tape
 
 
 class UnexpectedRequest(Exception):
-    """A guest made a request, and the test has nothing to answer it."""
+    """A guest made a request for which the test has no answer."""
 
     def __init__(self, request: OutgoingRequest) -> None:
         super().__init__(
-            f"the guest asked for {request.method} {request.url}, and there is no network in a test: give outgoing=, an"
+            f"the guest asked for {request.method} {request.url}, but a test has no network: pass outgoing=, an"
             " async function from the request to an Answer"
         )
         self.request = request
 
 
 class Outgoing:
-    """Stands in for the network. ``fail`` is told what goes wrong in the test's own code."""
+    """Replaces the network. ``fail`` gets the errors of the test's own code."""
 
     def __init__(self, handler: OutgoingHandler | None, fail: Callable[[BaseException], None]) -> None:
         self._handler = handler
@@ -106,7 +106,7 @@ class Outgoing:
     async def send(
         self, request: messages.Request, options: RequestOptions, nursery: trio.Nursery
     ) -> messages.Response:
-        """As ``wasi_trio.wasi.http._client.Client.send``."""
+        """Send a request, as ``wasi_trio.wasi.http._client.Client.send`` does."""
         asked = OutgoingRequest(request)
         if self._handler is None:
             self._fail(UnexpectedRequest(asked))
@@ -118,11 +118,11 @@ class Outgoing:
                     return await self._handler.send(asked, request, options, nursery, self._fail)
                 return self._begin(await self._handler(asked), request, options, nursery)
             raise HttpError("connection-read-timeout")
-        except BodyAborted as aborted:  # the guest broke off the request that the handler reads
+        except BodyAborted as aborted:  # the guest aborted the request that the handler reads
             raise aborted.error from None
         except (HttpError, trio.Cancelled, GeneratorExit):
             raise
-        except BaseException as error:  # pytest.fail() and pytest.skip() among them
+        except BaseException as error:  # includes pytest.fail() and pytest.skip()
             self._fail(error)
             raise HttpError("internal-error", "the test's handler of outgoing requests failed") from None
 
@@ -140,13 +140,13 @@ class Outgoing:
         return response
 
     async def _go_on(self, body: Body, feed: Feed | None, request: Body, pause: float | None) -> None:
-        """Write the content that comes piece by piece, and take the rest of the request, as a server would."""
+        """Write content in pieces, and take the rest of the request, as a server would."""
         if feed is not None:
             try:
                 await feed.run(pause)
             except trio.TooSlowError:
                 body.abort(HttpError("connection-read-timeout"))
-            except BodyAborted as aborted:  # content that is made of the request's, which the guest broke off
+            except BodyAborted as aborted:  # the content comes from the request, which the guest aborted
                 body.abort(aborted.error)
             except HttpError as error:
                 body.abort(error)

@@ -1,4 +1,4 @@
-"""What a test sees of the instances that answer it."""
+"""The instances that answer a test's requests."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _FAILED = frozenset(Retirement) - {Retirement.SHUTDOWN, Retirement.REUSE_COUNT, 
 
 
 class InstanceRecord:
-    """One instance of a component: it is kept when the instance is gone."""
+    """One instance of a component. The record remains after the instance has ended."""
 
     def __init__(self, component: str, number: int) -> None:
-        #: the component's name
+        #: The component's name.
         self.component = component
-        #: counts from 1, for each component
+        #: Counts from 1 for each component.
         self.number = number
-        #: requests that it was given so far
+        #: The number of requests so far.
         self.requests = 0
-        #: why it ended; None while it has not
+        #: The reason for its end, or None before its end.
         self.retired: Retirement | None = None
         self._stdout: CopyingSink | None = None
         self._stderr: CopyingSink | None = None
@@ -71,16 +71,16 @@ class InstanceRecord:
 
 
 class Pools:
-    """The instances of some components, and what their handlers do."""
+    """The instances of some components, and the activity of their handlers."""
 
     def __init__(self) -> None:
-        #: in the order in which they were started
+        #: The instances, in the order of their start.
         self.instances: list[InstanceRecord] = []
         self.handlers: Iterable[ProxyHandler] = ()
         self._changed = trio.lowlevel.ParkingLot()
 
     def listen(self, component: str) -> _Pool:
-        """A listener for the handler of a component."""
+        """Return a listener for the handler of a component."""
         return _Pool(self, component)
 
     def changed(self) -> None:
@@ -105,13 +105,13 @@ class Pools:
         return found[0] if len(found) == 1 else None
 
     async def idle(self) -> None:
-        """Return when no handler has a request, and no guest goes on with what it does after its responses."""
+        """Return when no handler has a request, and no guest works after its responses."""
         await trio.lowlevel.checkpoint()
         while any(handler.active or handler.lingers for handler in self.handlers):
             await self._changed.park()
 
     async def settled(self) -> None:
-        """Return when there is no instance either."""
+        """Return when, in addition, no instance exists."""
         await self.idle()
         while self.live:
             await self._changed.park()

@@ -1,4 +1,4 @@
-"""What pytest's plugin and the harness agree on: a list for what a test has opened. It imports nothing else."""
+"""The interface between pytest's plugin and the harness: a list of the objects that a test opened. Imports little."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Recorded(Protocol):
-    """Something that a test opened."""
+    """An object that a test opened."""
 
     def report(self) -> list[tuple[str, str]]:
-        """What there is to say of it when the test has failed: titles and texts."""
+        """Return the titles and texts for the report of a failed test."""
 
 
 class Watch(Protocol):
@@ -27,12 +27,12 @@ class Watch(Protocol):
 
 #: The leak check of the current test; None without a check.
 leaks: ContextVar[Watch | None] = ContextVar("wasi_trio_leaks", default=None)
-#: where to put what is opened; None outside of a test that the plugin watches
+#: The list for opened objects, or None outside a test that the plugin watches.
 recorded: ContextVar[list[Recorded] | None] = ContextVar("wasi_trio_recorded", default=None)
 
 
 def record(opened: Recorded) -> None:
-    """Have it reported if the test that runs should fail."""
+    """Report an object if the current test fails."""
     records = recorded.get()
     if records is None:
         return
@@ -46,7 +46,7 @@ def record(opened: Recorded) -> None:
 
 @cache
 def _has_begun() -> RunVar[bool]:
-    """Whether the loop that runs has opened something."""
+    """Return whether the current loop has opened an object."""
     import trio
 
     return trio.lowlevel.RunVar("wasi_trio_has_begun", False)

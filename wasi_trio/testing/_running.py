@@ -1,4 +1,4 @@
-"""What a test has of a component that runs: its output, its instances, and its end."""
+"""A running component in a test: its output, its instances, and its end."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from wasi_trio.wasi._stdio import CapturedOutput
 
 H = TypeVar("H", bound=Iterable[ProxyHandler])
 
-#: bytes of each of the outputs that are kept; then the guest finds it closed
+#: Maximum number of bytes kept of each output. Beyond that, the guest finds the output closed.
 CAPTURED = 16 << 20
 #: Time for a guest to return after its response, in seconds.
 MOMENT = 0.5
-#: instances that are listed when a test has failed
+#: Maximum number of instances listed for a failed test.
 LISTED = 20
 
 
 class Failable:
-    """A block of a test that what happens beside it can end: ``fail`` cancels it, and its error comes out of it."""
+    """A block of a test that concurrent code can end: ``fail`` cancels the block, which then raises the error."""
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()
@@ -69,7 +69,7 @@ class Failable:
 
 
 class Outputs:
-    """What guests have written."""
+    """The output of guests."""
 
     def __init__(self) -> None:
         self._stdout = CapturedOutput(CAPTURED)
@@ -78,12 +78,12 @@ class Outputs:
 
     @property
     def stdout(self) -> str:
-        """What was written to standard output so far, as UTF-8 with what is none replaced."""
+        """The standard output so far, as UTF-8. Invalid bytes are replaced."""
         return self.stdout_bytes.decode(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What was written to standard error so far, likewise."""
+        """The standard error so far, decoded likewise."""
         return self.stderr_bytes.decode(errors="replace")
 
     @property
@@ -95,14 +95,14 @@ class Outputs:
         return self._stderr.getvalue()
 
     def _wasi(self, settings: GuestSettings, base: WasiOptions, fail: Callable[[BaseException], None]) -> WasiOptions:
-        """The options of guests whose output goes here."""
+        """Return the options of guests whose output is stored here."""
         handler = settings.get("outgoing")
         if isinstance(handler, Tape):
             self._tape = handler
         return wasi_options(settings, base, self._stdout, self._stderr, Outgoing(handler, fail))
 
     def _save_tape(self) -> None:
-        """Save the recorded requests, if any: the block has ended well. Raises CassetteError."""
+        """Save the recorded requests, if any, after the block has ended without failure. Raises CassetteError."""
         if self._tape is not None:
             self._tape.save()
 
@@ -114,7 +114,7 @@ def written(title: str, by: Outputs | InstanceRecord) -> list[tuple[str, str]]:
 
 
 class Running(Outputs):
-    """Components that run in a test: one, or several that stand in front of each other."""
+    """Running components in a test: one, or several in a chain."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
@@ -127,32 +127,32 @@ class Running(Outputs):
 
     @property
     def instances(self) -> list[InstanceRecord]:
-        """Every instance that there has been, of all the components, in the order in which they were started."""
+        """All instances so far, of all the components, in the order of their start."""
         return list(self._pools.instances)
 
     @property
     def started(self) -> int:
-        """How many instances there have been."""
+        """The number of instances so far."""
         return len(self._pools.instances)
 
     @property
     def live(self) -> int:
-        """How many of them have not ended."""
+        """The number of instances that have not ended."""
         return self._pools.live
 
     async def idle(self) -> None:
-        """Return when no request is under way: guests have returned, and what they did after their responses is done.
+        """Return when no request is in progress: guests have returned, and their work after responses has ended.
 
-        Instances that are kept for further requests may be left.
+        Instances that are kept for further requests may remain.
         """
         await self._pools.idle()
 
     async def settled(self) -> None:
-        """Return when, beyond that, all instances have ended: those that are kept, when they were idle for too long."""
+        """Return when, in addition, all instances have ended. Those kept for reuse end after their idle timeout."""
         await self._pools.settled()
 
     def report(self) -> list[tuple[str, str]]:
-        """What to show of it when a test has failed: titles and texts."""
+        """Return the titles and texts for the report of a failed test."""
         title = f"wasi_trio: {', '.join(self.names)}"
         sections = []
         instances = self._pools.instances
@@ -173,20 +173,20 @@ class Running(Outputs):
         return sections
 
     def _linked(self) -> list[LinkedComponent]:
-        """The components, each as it is linked."""
+        """Return the components, each linked."""
         return [handler.component for handler in self._pools.handlers]
 
     def _fail(self, error: BaseException) -> None:
-        """Something in the test's own code has failed beside the test: end the block with it."""
+        """End the block with an error of the test's own code that runs concurrently."""
         self._block.fail(error)
 
     def _options(self, settings: GuestSettings, options: HandlerOptions) -> HandlerOptions:
-        """The options of handlers whose guests are those of this test."""
+        """Return the options of handlers for the guests of this test."""
         wasi = self._wasi(settings, settings.get("wasi", options.wasi), self._fail)
         if options.max_cpu_time is None and "max_cpu_time" not in settings and standstill.clock_may_stand_still():
             options = replace(options, max_cpu_time=standstill.LIMIT)
         if self._usage is not None and options.tracer is None:
-            # The handler counts processor time only with a bound.
+            # The handler counts processor time only with a limit.
             limit = math.inf if options.max_cpu_time is None else options.max_cpu_time
             options = replace(options, tracer=self._usage, max_cpu_time=limit)
         return replace(options, wasi=wasi, listeners=[*options.listeners, self._pools.listen])
@@ -208,9 +208,9 @@ class Running(Outputs):
 
     @asynccontextmanager
     async def _run(self, running: AbstractAsyncContextManager[H], engine: Engine) -> AsyncIterator[H]:
-        """Have handlers run; in the end all is dropped as it stands.
+        """Run handlers. In the end, all work in progress is dropped.
 
-        What a block raises comes out as it is: here it passes by the nurseries of the handlers, which would put it in
+        The block's exception is raised unchanged. It bypasses the nurseries of the handlers, which would put it into
         groups.
         """
         __tracebackhide__ = True
@@ -230,14 +230,14 @@ class Running(Outputs):
                 everything.cancel()
         if self._usage is not None:
             self._usage.instances.update(instance.component for instance in self._pools.instances)
-        if engine.profiler is not None:  # one for this test alone
+        if engine.profiler is not None:  # the engine is for this test alone
             engine.close()
         if raised is not None:
             raise raised
 
 
 def load(sources: Sequence[Source], settings: Settings) -> tuple[list[str], Chain]:
-    """The components of a test, each in front of the next, and their names; raises LoadError."""
+    """Return the names and the chain of a test's components. Raises LoadError."""
     if not sources:
         raise TypeError("no component is given")
     named = read(sources)

@@ -33,8 +33,8 @@ _HARNESS = ("wasi_trio.testing._running", "wasi_trio.runtime._instance")
 #: The name of the option --wasi-trio-slow, and the attribute of a test's report that has its sums.
 SLOW = "wasi_trio_slow"
 USED = "wasi_trio_used"
-#: Whether a phase of the test has failed.
-_FAILED = pytest.StashKey[bool]()
+#: Whether a phase of the test did not pass.
+_STOPPED = pytest.StashKey[bool]()
 
 
 def _positive(text: str) -> int:
@@ -246,7 +246,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     """Fail a test that has passed but leaves something open."""
     outcome = yield
     found = leaks.get()
-    if found is None or not recorded.get() or item.stash.get(_FAILED, False):
+    if found is None or not recorded.get() or item.stash.get(_STOPPED, False):
         return outcome
     from wasi_trio.testing._leaks import Leaks
 
@@ -275,8 +275,9 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if not report.passed:  # A test that is skipped or expected to fail need not clean up either.
+        item.stash[_STOPPED] = True
     if report.failed:
-        item.stash[_FAILED] = True
         for opened in recorded.get() or ():
             report.sections.extend(opened.report())
     if report.when == "teardown" and item.config.getoption(SLOW) is not None:

@@ -36,8 +36,8 @@ class Drain(ABC):
         """Return the number of bytes that ``put`` accepts at the moment."""
 
     @abstractmethod
-    def put(self, data: bytes) -> None:
-        """Consume bytes, at most as many as the room."""
+    def put(self, data: Any) -> None:
+        """Consume bytes, at most as many as the room. They may be a view of the guest's memory if ``views`` is set."""
 
     @abstractmethod
     def await_room(self) -> None:

@@ -248,8 +248,8 @@ SETTINGS = (
     Setting(
         "idle-instance-timeout",
         arguments.parse_duration,
-        "Drop an instance after this time without a request. A DURATION is a number of seconds, or a number with s, "
-        "ms, us or ns.",
+        "Drop an instance after this time without a request. A DURATION is a number of seconds, a number with h, m, s, "
+        "ms, us or ns, or a sum such as 1h30m.",
         "DURATION",
         default="1s",
         field="idle_instance_timeout",

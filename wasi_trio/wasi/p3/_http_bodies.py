@@ -335,7 +335,7 @@ class _GuestFeed(Drain):
     def room(self) -> int:
         return self.outlet.body.permit()
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: Any) -> None:
         if self.outlet.count(len(data)):
             self.outlet.body.try_write(data)
             self.outlet.check_length()

@@ -229,7 +229,7 @@ class OutputDrain(Drain):
             self._outcome.settle(error)
             return 0
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: Any) -> None:
         try:
             self._sink.put(data)
         except OSError as error:
