@@ -325,6 +325,6 @@ for _ in range(1000):
 
 
 def test_an_interruption_is_taken_back_even_if_a_finalizer_swallows_it() -> None:
-    """Run it in a process of its own, because it would hang there."""
+    """In another process, which can hang without this one."""
     ran = subprocess.run([sys.executable, "-c", _COLLECTED], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
