@@ -54,7 +54,8 @@ def compiled(session: nox.Session) -> None:
     # The tests run in a copy without the package's modules, so that they import the installed ones.
     listed = session.run("git", "ls-files", external=True, silent=True)
     for name in str(listed).splitlines():
-        if not (name.startswith("wasi_trio/") and name.endswith(".py")):
+        is_module = name.startswith("wasi_trio/") and name.endswith(".py")
+        if Path(name).is_file() and not is_module:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, tree / name)
     if Path(".guests").exists():
