@@ -95,7 +95,7 @@ def test_tls(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "text", "content"),
     [
-        ("--request-timeout", "1h", '"1h"'),
+        ("--request-timeout", "1d", '"1d"'),
         ("--header", "nonsense", '["nonsense"]'),
     ],
 )

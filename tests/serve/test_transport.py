@@ -38,7 +38,7 @@ CONTENT = b"".join(number.to_bytes(4, "big") for number in range(1 << 20))
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a guest continue without a time slice."""
-    monkeypatch.setattr(_time_slice, "_LONGEST", math.inf)
+    monkeypatch.setattr(_time_slice, "_LENGTH", math.inf)
 
 
 class Interrupted(BaseException):
@@ -462,7 +462,7 @@ async def test_a_connection_that_breaks_within_content(reader_first: bool, caplo
 
 
 async def test_other_tasks_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_time_slice, "_LONGEST", 0.0)
+    monkeypatch.setattr(_time_slice, "_LENGTH", 0.0)
     async with receiving(SIZED) as request:
         request.send(b"one")
         assert request.take() == b"one"
@@ -578,5 +578,5 @@ def test_content_is_complete_with_both_receivers(
             assert received == content
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_time_slice, "_LONGEST", longest)
+        patch.setattr(_time_slice, "_LENGTH", longest)
         trio.run(main)
