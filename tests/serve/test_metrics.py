@@ -144,6 +144,7 @@ async def test_a_client_that_leaves_in_the_middle_of_the_response(
 async def test_a_guest_that_continues_too_long_after_its_response() -> None:
     async with counting("spin", post_response_timeout=0.1) as (handler, metrics):
         response = await handler.handle(request("/1"))
+        assert await response.body.receive_some() == b"begun\n"  # the guest has written it, and spins now
         response.body.close()
     assert read(metrics, "requests_total") == {("client-left", "2xx"): 1}
     assert read(metrics, "instances_retired_total") == {"deadline": 1}
