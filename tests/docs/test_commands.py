@@ -23,7 +23,10 @@ from wasi_trio.cli import cli
 FILES = {"app.wasm": "hello", "outer.wasm": "p3_middleware", "inner.wasm": "p3_hello", "command.wasm": "command"}
 
 #: commands that set up and check a clone, which .ci/run and nox run
-NOT_HERE = re.compile(r"python3 -m venv|\S*/pip install|(?:HATCH_BUILD_HOOKS_ENABLE=1 )?pip |\S*python -m (?:pytest|tests\.|benchmarks)|nox")
+NOT_HERE = re.compile(
+    r"python3 -m venv|\S*/pip install|(?:HATCH_BUILD_HOOKS_ENABLE=1 )?pip |nox|"
+    r"\S*python -m (?:pytest|tests\.|benchmarks)"
+)
 
 
 def is_command(line: str) -> bool:

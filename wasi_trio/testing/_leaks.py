@@ -5,18 +5,20 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import re
 import stat
 import sys
 import time
 from typing import Any
 
-from wasi_trio.runtime._code_cache import CacheError, own_cache_folder
 from wasi_trio.runtime._instance import Instance
 
 #: The system's list of the open file descriptors of this process.
 _LISTING = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 #: The memory that wasmtime keeps open for compiled code, which the session shares.
 _CODE = "/memfd:wasm-memory-image"
+#: The file of a module in a cache of compiled code (``runtime._kept_code``), wherever that is.
+_KEPT_CODE = re.compile(r"/wasi_trio/code/[0-9a-f]{64}-[^/]+/\d+(?: \(deleted\))?$")
 #: Time for other threads to close their short-lived descriptors, in seconds.
 _PATIENCE = 0.5
 #: The maximum number of lines.
@@ -118,12 +120,8 @@ class Leaks:
 
 
 def _is_code(what: str) -> bool:
-    if what.startswith(_CODE):
-        return True
-    try:
-        return what.startswith(os.path.join(own_cache_folder(), ""))
-    except CacheError:
-        return False
+    """Return whether this is compiled code, which stays open as long as its component."""
+    return what.startswith(_CODE) or _KEPT_CODE.search(what) is not None
 
 
 def _place() -> str:
