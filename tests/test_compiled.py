@@ -1,4 +1,4 @@
-"""The modules of the compiled wheel: what is on the list, and what the sources must not have for mypyc's sake.
+"""The modules of the compiled wheel: the list, and constructs that mypyc does not allow in their sources.
 
 ``nox -s compiled`` runs all tests on the wheel.
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-#: From the ground up: each may import itself and the floors below it, but nothing beside it on its own floor. A folder
-#: or module that stands in the table of its own is no part of the one it is in: "serve.http", say, below "serve".
+#: From the ground up. A place may import itself and lower floors, but no other place on its floor. A nested folder or
+#: module with its own entry does not belong to its parent: "serve.http" is below "serve".
 FLOORS = [
     ["lazy", "_texts"],
     ["component"],
@@ -66,7 +66,7 @@ def test_downward() -> None:
         f"{module} imports {other}"
         for module, others in IMPORTS.items()
         for other in others
-        # A package's own name stands for what is in it.
+        # A package's own name stands for its content.
         if place(module) != place(other)
         and not (module in FACES and other.startswith(f"{module}."))
         and FLOOR_OF[place(module)] <= FLOOR_OF[place(other)]

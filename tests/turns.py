@@ -1,4 +1,4 @@
-"""A monitor of the event loop's turns: how long each took, and what was done in those that took longest.
+"""A monitor of the event loop's turns: their durations, and the work in the longest of them.
 
 In one turn trio steps every task that is ready, and only then looks at sockets and deadlines again. So the length of
 the longest turn bounds how late anything else is.
@@ -45,7 +45,7 @@ class Turns(trio.abc.Instrument):
     """Measures the turns of a loop that it is an instrument of: from the end of one wait for I/O to the next.
 
     ``count`` are those measured, ``late`` those of them that took longer than ``limit`` seconds, and ``longest`` the
-    longest, in falling order. What is under way when ``reset`` is called counts as begun then.
+    longest, in falling order. Work in progress at a call of ``reset`` counts as begun then.
     """
 
     def __init__(self, limit: float = 0.050) -> None:
@@ -68,12 +68,12 @@ class Turns(trio.abc.Instrument):
 
     @property
     def seconds(self) -> float:
-        """Those of the longest turn; 0 where there was none."""
+        """The seconds of the longest turn, or 0 without turns."""
         return max((turn.seconds for turn in self._heap), default=0.0)
 
     @property
     def processor(self) -> float:
-        """The most processor time, in seconds, of those that took longest; 0 where there was none."""
+        """The maximum processor time of the longest turns in seconds, or 0 without turns."""
         return max((turn.processor for turn in self._heap), default=0.0)
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ class Turns(trio.abc.Instrument):
 
 @contextmanager
 def watched(limit: float = 0.050) -> Iterator[Turns]:
-    """Measure the turns of the running loop inside the block, the one that it begins in not counted from before it."""
+    """Measure the turns of the running loop inside the block. The first turn counts from the block's begin."""
     turns = Turns(limit)
     trio.lowlevel.add_instrument(turns)
     try:

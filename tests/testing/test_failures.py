@@ -166,7 +166,7 @@ async def test_a_status_of_the_component_s_own_is_no_failure() -> None:
 
 
 async def test_a_component_behind_another_that_fails() -> None:
-    """The one in front sees an error, and answers with one of its own."""
+    """The first component sees an error, and answers with its own error."""
     async with component(wat.source("p3_middleware"), wat.source("trap"), idle_instance_timeout=3600) as app:
         with pytest.raises(ExchangeFailed, match="the guest answered with the error internal-error: the next handler"):
             await app.get()

@@ -59,7 +59,7 @@ async def test_a_scratch_directory() -> None:
 
 async def test_one_that_is_read_only(tmp_path: Path) -> None:
     preopen = Preopen(tmp_path, read_only=True)
-    with pytest.raises(Trap) as caught:  # which is how a Python guest tells of an exception
+    with pytest.raises(Trap) as caught:  # a Python guest traps at an exception
         await run(build("python_files_p2"), ["use", "/data"], preopens={"/data": preopen})
     assert "PermissionError" in "".join(caught.value.__notes__)
     assert os.listdir(tmp_path) == []

@@ -18,7 +18,7 @@ from wasi_trio.wasi.http._client import RequestOptions
 from wasi_trio.wasi.http._context import HttpOptions
 from wasi_trio.wasi.http._messages import Request
 
-#: the guests, with the path at which each hands on what it is answered
+#: The guests, with the path at which each passes on a response.
 PROXIES = pytest.mark.parametrize(("name", "path"), [("python_p2", "/fetch"), ("python_p3", "/proxy")])
 BOTH = pytest.mark.parametrize("name", ["python_p2", "python_p3"])
 

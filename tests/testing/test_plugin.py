@@ -1,4 +1,4 @@
-"""The pytest plugin, in test suites of its users: each is run by a pytest of its own."""
+"""The pytest plugin in test suites of its users. A separate pytest runs each of them."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def test_the_entry_point() -> None:
 def test_the_entry_point_beside_other_ways_to_load_it(
     loaded: list[str], suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a distribution that has only the entry point, so that what is installed here does not matter.
+    """With a distribution that has only the entry point, independent of this environment.
 
     The suite's conftest.py names the plugin as well.
     """

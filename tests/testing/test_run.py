@@ -33,7 +33,7 @@ CALLS = """(component
 _ERRORS = re.search(r"\(type \$DNS'.*?\(export \"error-code\"[^\n]*", wat.source("hello"), re.DOTALL)
 assert _ERRORS is not None
 
-#: a command that asks for https://example.test/, and succeeds when there is an outcome of that, whatever it is
+#: A command that sends a request to https://example.test/, and succeeds after any outcome.
 FETCHES = f"""(component
   (import "wasi:io/poll@0.2.0" (instance $poll
     (export "pollable" (type $pollable (sub resource)))

@@ -133,7 +133,7 @@ def _folder(config: pytest.Config) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Say what is missing where a test uses the fixtures and nothing would run them on trio."""
+    """Name the missing setting if a test uses the fixtures and nothing runs them on trio."""
     used = [name for name in FIXTURES if name in getattr(item, "fixturenames", ())]
     if not used:
         return
