@@ -150,6 +150,18 @@ async def test_a_guest_that_continues_too_long_after_its_response() -> None:
     assert read(metrics, "instances_retired_total") == {"deadline": 1}
 
 
+async def test_a_trap_after_the_client_has_left_is_a_quiet_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The guest traps because a write fails: its body has no reader any longer."""
+    async with counting("endless_body") as (handler, metrics):
+        response = await handler.handle(request("/1"))
+        await trio.testing.wait_all_tasks_blocked()  # the body is full
+        assert response.body.take(1 << 20)  # the guest continues, and finds at its next write that
+        response.body.close()  # nobody reads
+    assert read(metrics, "requests_total") == {("client-left", "2xx"): 1}
+    assert "instance 1, at GET /1, trapped after its client left" in caplog.messages
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 async def test_continuing_too_long_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with counting("spin_in_post_return", post_response_timeout=0.1) as (handler, metrics):
         await ask(handler)

@@ -316,7 +316,7 @@ class Concurrent:
             worker.retire(retirement(failure, overdue))
             reason = f"the guest trapped: {first_line(str(failure))}"
             if not isinstance(failure, UsedUp):
-                self._log_trap(failure)
+                worker.log_trap(list(self._exchanges), failure)
         elif isinstance(failure, Exception):
             worker.retire(Retirement.HOST_ERROR)
             reason = f"a host function failed: {type(failure).__name__}"
@@ -328,15 +328,6 @@ class Concurrent:
         for exchange in list(self._exchanges):
             exchange.cause = failure
             self._finish(exchange, reason)
-
-    def _log_trap(self, trap: Trap) -> None:
-        name, exchanges = self._worker.name, self._exchanges
-        extra = {"about": {"instance": name, "request": named(exchanges)}}
-        if exchanges and all(exchange.abandoned for exchange in exchanges):
-            # A guest that is told of a cancellation may trap. No client waits for it.
-            log.warning("instance %s, at %s, trapped after its client left", name, named(exchanges), extra=extra)
-        else:
-            log.error("instance %s, at %s, trapped: %s", name, named(exchanges), self._worker.report(trap), extra=extra)
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ import trio
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._origins import Origin
 from wasi_trio.serve.pool._outcomes import Outcome
+from wasi_trio.wasi.http._body import BodyEnd
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
@@ -317,6 +318,11 @@ class Exchange:
     def abandoned(self) -> bool:
         """Whether the client has left while the guest is not done."""
         return self.state is State.ABANDONED or self.state is State.DROPPED
+
+    @property
+    def unread(self) -> bool:
+        """Whether no client waits for the response, or for the rest of it."""
+        return self.abandoned or (self.response is not None and self.response.body.end is BodyEnd.LEFT)
 
     @property
     def place_released(self) -> bool:

@@ -107,13 +107,7 @@ class OneAtATime:
                     worker.retire(retirement(trap, exchange.overdue))
                     reason = f"the guest trapped: {first_line(str(trap))}"
                     if not isinstance(trap, UsedUp):
-                        log.error(
-                            "instance %s, at %s, trapped: %s",
-                            worker.name,
-                            exchange,
-                            worker.report(trap),
-                            extra={"about": exchange.about(worker.name)},
-                        )
+                        worker.log_trap([exchange], trap)
                 except trio.Cancelled as cancelled:
                     worker.note_cancellation(cancelled)
                     raise

@@ -25,6 +25,7 @@ from wasi_trio.serve.pool._exchange import (
     InstantiationFailed,
     ShuttingDown,
     State,
+    named,
 )
 from wasi_trio.serve.pool._guest import GuestCalls
 from wasi_trio.serve.pool._metering import charge
@@ -218,6 +219,17 @@ class Worker:
         if printed:
             printed = f"\nthe last traceback on its standard error:\n{printed}"
         return Lines(f"{cause}{printed}{separator}{backtrace}")
+
+    def log_trap(self, exchanges: Sequence[Exchange], trap: Trap) -> None:
+        """Log a trap during these requests."""
+        requests = named(exchanges)
+        about = {"instance": self.name, "request": requests}
+        extra = {"about": exchanges[0].about(self.name) if len(exchanges) == 1 else about}
+        if exchanges and all(exchange.unread for exchange in exchanges):
+            # A guest may trap if a write fails, or if it is told of a cancellation. No client waits for it.
+            log.warning("instance %s, at %s, trapped after its client left", self.name, requests, extra=extra)
+        else:
+            log.error("instance %s, at %s, trapped: %s", self.name, requests, self.report(trap), extra=extra)
 
     async def _make(self, exchange: Exchange, context: WasiContext) -> Instance | None:
         """Create the instance. Return None, with the exchange done, if it cannot be created."""
