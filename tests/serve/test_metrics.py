@@ -151,7 +151,7 @@ async def test_a_guest_that_continues_too_long_after_its_response() -> None:
 
 
 async def test_a_trap_after_the_client_has_left_is_a_quiet_line(caplog: pytest.LogCaptureFixture) -> None:
-    """The guest traps because a write fails: its body has no reader any longer."""
+    """The guest traps because a write fails: its body has lost its reader."""
     async with counting("endless_body") as (handler, metrics):
         response = await handler.handle(request("/1"))
         await trio.testing.wait_all_tasks_blocked()  # the body is full
