@@ -285,7 +285,7 @@ def test_a_start_function_runs_before_what_comes_later() -> None:
         (func (export "f") (param i32) (result i32) (global.get $count)))
       (core instance $main (instantiate $program (with "lib" (instance $lib))))
       {lifted("$main", f="1")})"""
-    assert results(wat, ("f", 0), steps=2) == [ord("l")]
+    assert results(wat, ("f", 0), steps=3) == [ord("l")]
 
 
 MODULE = '(core module $m (func (export "f") (param i32) (result i32) (local.get 0)) {})'
@@ -317,6 +317,51 @@ def test_a_module_that_is_instantiated_twice_is_compiled_once() -> None:
       (core instance $j (instantiate $p (with "m" (instance $i))))
       {lifted("$j", f="1")})"""
     assert results(wat, ("f", 4), steps=3) == [4]
+
+
+async def test_a_start_function_calls_the_host() -> None:
+    """The call's memory is an export of an earlier module, so that must be instantiated by then."""
+    wat = """(component
+      (import "log" (func $log (param "text" string)))
+      (core module $libc (memory (export "memory") 1) (data (i32.const 0) "hello"))
+      (core module $more (import "libc" "memory" (memory 1)) (data (i32.const 5) "!"))
+      (core instance $libc (instantiate $libc))
+      (core instance (instantiate $more (with "libc" (instance $libc))))
+      (core func $log (canon lower (func $log) (memory (core memory $libc "memory"))))
+      (core module $starts
+        (import "host" "log" (func $log (param i32 i32)))
+        (func $start (call $log (i32.const 0) (i32.const 6))) (start $start))
+      (core instance (instantiate $starts (with "host" (instance (export "log" (func $log)))))))"""
+    said: list[str] = []
+
+    class Host:
+        def __init__(self, context: Any) -> None:
+            pass
+
+        def log(self, text: str) -> None:
+            said.append(text)
+
+    with Engine(cache=False) as engine:
+        component = Component.compile(engine, wasmtime.wat2wasm(wat))
+        assert len(component.steps) == 2
+        (await Instance.instantiate(component.link(Imports({"": Host})))).close()
+    assert said == ["hello!"]
+
+
+def test_modules_that_exceed_a_limit_together_stay_apart() -> None:
+    body = "(table 1 funcref)" * 30 + '(func (export "f") (result i32) (i32.const 1))'
+    wat = f"""(component {"".join(f"(core module $m{i} {body})" for i in range(4))}
+      {" ".join(f"(core instance $i{i} (instantiate $m{i}))" for i in range(4))} {lifted("$i3", f="0")})"""
+    with Engine(cache=False) as engine:
+        assert len(Component.compile(engine, wasmtime.wat2wasm(wat)).steps) == 4
+
+
+@pytest.mark.parametrize("code", [0x00, 0x0B, 0x54, 0x5B, 0x5C, 0x5D])
+def test_a_vector_instruction_that_names_its_memory_is_not_mistaken_for_another(code: int) -> None:
+    """Its bytes would look like two instructions. So its module stays apart."""
+    found = _merge._RUN.match(bytes((0xFD, code, 0x40, 0x00, 0x00, 0x00)))
+    assert found is not None
+    assert found.end() == 0
 
 
 # ---- invalid modules -----------------------------------------------------------------------------------

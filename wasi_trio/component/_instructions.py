@@ -27,7 +27,7 @@ def vectors(memarg: bytes) -> tuple[bytes, ...]:
         rb"\xfd" + codes(0x0C, 0x0D) + rb"[\x00-\xff]{16}",
         rb"\xfd" + codes((0x15, 0x22)) + rb"[\x00-\xff]",
         rb"\xfd" + codes((0x54, 0x5B)) + memarg + rb"[\x00-\xff]",
-        rb"\xfd" + LEB,
+        rb"\xfd(?!" + codes((0x00, 0x0D), (0x15, 0x22), (0x54, 0x5D)) + rb")" + LEB,
         rb"\xfe" + codes((0x00, 0x02), (0x10, 0x4E)) + memarg,
         rb"\xfe" + codes(0x03) + rb"[\x00-\xff]",
     )

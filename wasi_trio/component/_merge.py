@@ -10,7 +10,8 @@ Two passes over the steps of a plan find the groups of modules (``groups``) and 
 group consists of consecutive steps of one part. A module joins a group if
 
 * nothing else instantiates it, so no code is compiled twice;
-* no module before it in the group has a start function, which could see that later modules are initialized already;
+* it has no start function. A start function could see later modules of its group initialized already, and could call
+  a host function whose options name an export of the group, of which the host has no instance yet;
 * it uses the plain part of WebAssembly: no objects, exceptions or type groups, and one memory in the whole group;
 * it has no debugging information, which names positions in the code.
 
@@ -45,6 +46,8 @@ _FUNCTION_NAMES = 1
 _KINDS = (Sort.CORE_FUNC, Sort.CORE_TABLE, Sort.CORE_MEMORY, Sort.CORE_GLOBAL)
 _FUNC, _TAB, _MEM, _GLOB = range(4)
 
+#: Maximum number of characters of a module's name before the index of a function without a name.
+_MAX_NAME = 100
 #: The merged module's only import module.
 _OUTSIDE = "outside"
 
@@ -253,7 +256,7 @@ def _constant(reader: Reader, module: _Module, merged: _Merged) -> bytes:
             numbers.append((bits, _signed_number(expression, 1, bits)[0]) if number else None)
         elif opcode in _FOLDED and len(numbers) > 1 and numbers[-1] is not None and numbers[-2] is not None:
             bits, act = _FOLDED[opcode]
-            value = act(numbers[-2][1], numbers[-1][1])
+            value = act(numbers[-2][1], numbers[-1][1]) % (1 << bits)
             parts[-2:] = [_encoded(value, bits)]
             numbers[-2:] = [(bits, value)]
         elif opcode in _FOLDED:
@@ -325,7 +328,6 @@ class _Merged:
     elements: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
-    start: int | None = None
     names: dict[int, bytes] = field(default_factory=dict)
     module_name: str = ""
     #: The value of each global as a constant expression, or None for a variable.
@@ -342,8 +344,6 @@ class _Merged:
             (_MEMORY, self.memories), (_GLOBAL, self.globals), (_EXPORT, self.exports),
         )  # fmt: skip
         parts = [_PREAMBLE, *(_vector(identifier, entries) for identifier, entries in vectors)]
-        if self.start is not None:
-            parts.append(section(_START, unsigned(self.start)))
         parts.append(_vector(_ELEMENT, self.elements))
         if self.data:
             parts.append(section(_DATA_COUNT, unsigned(len(self.data))))
@@ -374,7 +374,6 @@ def groups(plan: Plan) -> list[list[InstantiateModule]]:
     found: list[list[InstantiateModule]] = []
     group: list[InstantiateModule] = []
     memories = 0
-    started = False
     for step in plan.steps:
         traits = _traits(plan, step) if uses[step.module] == 1 else None
         outside = set() if traits is None else traits.outside(group)
@@ -382,17 +381,15 @@ def groups(plan: Plan) -> list[list[InstantiateModule]]:
             traits is not None
             and bool(group)
             and group[0].part == step.part
-            and not started
             and memories + traits.memories + len(outside) <= 1
         )
         if not joins:
             found.append(group)
-            group, memories, started = [], 0, False
+            group, memories = [], 0
         if traits is None:
             continue
         group.append(step)
         memories += traits.memories + len(traits.outside(group[:-1]))
-        started = traits.starts
     found.append(group)
     return [group for group in found if len(group) > 1]
 
@@ -406,7 +403,6 @@ def places(found: Iterable[Sequence[InstantiateModule]]) -> Places:
 class _Traits:
     """The properties that decide whether a module may join a group."""
 
-    starts: bool
     memories: int
     #: The memories that it imports.
     imported: frozenset[CoreItem]
@@ -418,18 +414,15 @@ class _Traits:
 
 def _traits(plan: Plan, step: InstantiateModule) -> _Traits | None:
     """Return the properties of a module, or None if it cannot be merged, as far as known without its code."""
-    starts = False
     memories = 0
     imported: set[CoreItem] = set()
     try:
         for identifier, content in sections(plan.modules[step.module][len(_PREAMBLE) :]):
-            if identifier not in _KNOWN_SECTIONS:
+            if identifier not in _KNOWN_SECTIONS or identifier == _START:
                 return None
             if identifier == _CUSTOM and Reader(bytes(content[:64])).raw_name("name").startswith(".debug_"):
                 return None
-            if identifier == _START:
-                starts = True
-            elif identifier == _MEMORY:
+            if identifier == _MEMORY:
                 memories += Reader(bytes(content)).count("memories")
             elif identifier == _IMPORT:
                 reader = Reader(bytes(content))
@@ -440,7 +433,7 @@ def _traits(plan: Plan, step: InstantiateModule) -> _Traits | None:
                         imported.add(step.args[module].item(name, Sort.CORE_MEMORY))
     except (MalformedComponent, _Unmergeable):
         return None
-    return _Traits(starts, memories, frozenset(imported))
+    return _Traits(memories, frozenset(imported))
 
 
 def _described(reader: Reader) -> tuple[int, bytes]:
@@ -612,9 +605,6 @@ def _add_definitions(module: _Module, merged: _Merged) -> None:
             expression = _constant(reader, module, merged)
             merged.values.append(expression if constant else None)
             merged.globals.append(type_ + expression + _END)
-    reader = module.reader(_START)
-    if reader is not None:
-        merged.start = module.maps[_FUNC][reader.u32("start function")]
 
 
 def _add_segments(module: _Module, merged: _Merged) -> None:
@@ -705,8 +695,8 @@ def _add_names(module: _Module, merged: _Merged) -> None:
     for index, name in _function_names(module):
         if index < len(functions):
             merged.names.setdefault(functions[index], encode_name(name))
-    own = _module_name(module)
-    prefix = f"{own}!" if own != merged.module_name else ""
+    own = _module_name(module)[:_MAX_NAME]
+    prefix = f"{own}!" if own != merged.module_name[:_MAX_NAME] else ""
     content = module.content(_FUNCTION)
     defined = 0 if content is None else _number(content, 0)[0]
     for index in range(len(functions) - defined, len(functions)):

@@ -56,7 +56,16 @@ def _merged(compiler: Compiler, definitions: d.Component, made: Plan, *, valid: 
             for step in group:
                 compiler.check(made.modules[step.module])
     merging = plan(definitions, places(found))
-    return merging if merge(merging, found) else made
+    if not merge(merging, found):
+        return made
+    merged = {group[0].slot for group in found}
+    try:
+        for step in merging.steps:
+            if step.slot in merged:
+                compiler.check(merging.modules[step.module])
+    except MalformedComponent:
+        return made  # together the modules exceed a limit of wasmtime, such as that of tables
+    return merging
 
 
 def validate_component(compiler: Compiler, data: bytes) -> None:
