@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.guests import build
-from wasi_trio.component import _merge
+from wasi_trio.component import merging
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Trap
 from wasi_trio.component._imports import Imports
 from wasi_trio.component._plan import plan
+from wasi_trio.component.merging import _instructions
 from wasi_trio.runtime import _compiling
 from wasi_trio.runtime._component import Component
 from wasi_trio.runtime._engine import Engine
@@ -359,7 +360,7 @@ def test_modules_that_exceed_a_limit_together_stay_apart() -> None:
 @pytest.mark.parametrize("code", [0x00, 0x0B, 0x54, 0x5B, 0x5C, 0x5D])
 def test_a_vector_instruction_that_names_its_memory_is_not_mistaken_for_another(code: int) -> None:
     """Its bytes would look like two instructions. So its module stays apart."""
-    found = _merge._RUN.match(bytes((0xFD, code, 0x40, 0x00, 0x00, 0x00)))
+    found = _instructions._RUN.match(bytes((0xFD, code, 0x40, 0x00, 0x00, 0x00)))
     assert found is not None
     assert found.end() == 0
 
@@ -426,10 +427,10 @@ def test_valid_modules_make_a_valid_module(at: int, value: int) -> None:
         wasmtime.component.Component(EVERYTHING, data).close()
     except (MalformedComponent, wasmtime.WasmtimeError):
         return
-    found = _merge.groups(before)
-    merging = plan(definitions, _merge.places(found))
-    if found and _merge.merge(merging, found):
-        for code in merging.modules:
+    found = merging.groups(before)
+    merged = plan(definitions, merging.places(found))
+    if found and merging.merge(merged, found):
+        for code in merged.modules:
             wasmtime.Module.validate(EVERYTHING, bytes(code))
 
 
@@ -440,12 +441,12 @@ def test_valid_modules_make_a_valid_module(at: int, value: int) -> None:
 def test_guests_of_toolchains_are_one_module(name: str) -> None:
     definitions = decode(build.build(name).read_bytes())
     before = plan(definitions)
-    found = _merge.groups(before)
-    merging = plan(definitions, _merge.places(found))
-    assert _merge.merge(merging, found)
+    found = merging.groups(before)
+    merged = plan(definitions, merging.places(found))
+    assert merging.merge(merged, found)
     assert len(before.steps) > 5
-    assert len(merging.steps) == 1
-    wasmtime.Module.validate(EVERYTHING, bytes(merging.modules[0]))
+    assert len(merged.steps) == 1
+    wasmtime.Module.validate(EVERYTHING, bytes(merged.modules[0]))
 
 
 # ---- names ---------------------------------------------------------------------------------------------

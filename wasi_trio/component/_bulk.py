@@ -25,7 +25,7 @@ from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._instructions import ALIGNMENT, ALIGNMENT_AND_MEMORY, LEB, LEB64, codes, vectors
 from wasi_trio.component._reader import Reader
 from wasi_trio.component._wasm import name as encode_name
-from wasi_trio.component._wasm import read_unsigned, section, sections, unsigned
+from wasi_trio.component._wasm import read_unsigned, section, sections, signed, unsigned
 from wasi_trio.lazy import Pattern
 
 #: Maximum bytes that one instruction may set or copy. If each page is touched for the first time, that takes about 1
@@ -172,15 +172,6 @@ def _operations(data: bytes, at: int, end: int, last: int) -> list[tuple[int, in
 # ---- the functions that are added ------------------------------------------------------------------------
 
 
-def _signed(value: int) -> bytes:
-    out = bytearray()
-    while not -0x40 <= value < 0x40:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value & 0x7F)
-    return bytes(out)
-
-
 _ADD, _SUB, _LT, _LE, _GT = (
     {_I32: b"\x6a", _I64: b"\x7c"},
     {_I32: b"\x6b", _I64: b"\x7d"},
@@ -223,7 +214,7 @@ class _Helper:
         return b"\x20" + bytes((local,))
 
     def _slice(self, kind: int) -> bytes:
-        return (b"\x41" if kind == _I32 else b"\x42") + _signed(SLICE)
+        return (b"\x41" if kind == _I32 else b"\x42") + signed(SLICE)
 
     def _length_as(self, kind: int) -> bytes:
         """Return the length as a number that can be added to an address."""

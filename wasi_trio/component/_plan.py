@@ -266,7 +266,7 @@ def plan(component: d.Component, places: Mapping[int, tuple[int, str]] = Mapping
     """Execute a valid component's definitions. Raises Unsupported for a feature that this host does not run.
 
     ``places`` maps the slot of each module that will be merged to the slot of the merged module and the prefix of the
-    module's exports there (``component._merge``).
+    module's exports there (``component.merging``).
     """
     planner = _Planner(places)
     arguments = _HostArguments(planner)

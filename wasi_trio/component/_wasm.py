@@ -46,6 +46,16 @@ def unsigned(value: int) -> bytes:
     return bytes(out)
 
 
+def signed(value: int) -> bytes:
+    """Encode a number as a signed LEB128."""
+    out = bytearray()
+    while not -0x40 <= value < 0x40:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value & 0x7F)
+    return bytes(out)
+
+
 def section(identifier: int, content: bytes | memoryview) -> bytes:
     """Return a section with its identifier and size."""
     return b"".join((bytes([identifier]), unsigned(len(content)), content))

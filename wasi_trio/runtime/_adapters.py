@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from wasi_trio.component._wasm import name, section, unsigned
+from wasi_trio.component._wasm import name, section, signed, unsigned
 
 _CORE = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C}
 #: The parameters and results of a function, and whether it may wait.
@@ -60,7 +60,7 @@ def adapter_module(signatures: Mapping[int, Signature]) -> bytes:
         functions.append(unsigned(type_index(params, results)))
         code = b"".join(b"\x20" + unsigned(i) for i in range(len(params)))
         code += b"\x10" + unsigned(start)
-        code += b"\x04" + _signed(type_index(results, results))
+        code += b"\x04" + signed(type_index(results, results))
         code += b"\x1a" * len(results) + b"\x10\x00" + b"\x10" + unsigned(finish)
         code += b"\x05" if results else b""
         code += b"\x0b\x0b"
@@ -76,16 +76,6 @@ def adapter_module(signatures: Mapping[int, Signature]) -> bytes:
             (10, _vector(bodies)),
         )
     )
-
-
-def _signed(value: int) -> bytes:
-    """Return a non-negative number as a signed LEB128, the encoding of block types."""
-    out = bytearray()
-    while value > 0x3F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _vector(items: Sequence[bytes]) -> bytes:

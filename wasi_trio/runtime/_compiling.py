@@ -6,7 +6,7 @@ A process that finds the component among the kept ones (``_kept_code.py``) never
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import wasmtime
@@ -15,10 +15,10 @@ from wasi_trio.component import _definitions as d
 from wasi_trio.component import _features as features
 from wasi_trio.component._binary import decode
 from wasi_trio.component._errors import MalformedComponent, Unsupported
-from wasi_trio.component._merge import groups, merge, places
 from wasi_trio.component._plan import Plan, plan
-from wasi_trio.component._relink import relink
+from wasi_trio.component._relink import Relinked, relink
 from wasi_trio.component._skeleton import skeleton
+from wasi_trio.component.merging import groups, merge, places
 from wasi_trio.runtime._compiler import Compiled, CompiledStep, Compiler, Progress
 
 
@@ -36,8 +36,7 @@ def compile_component(
             compiler.validate(skeleton(data))
         made = plan(definitions)
         used = set(map(id, made.modules))
-        made = _merged(compiler, definitions, made, valid=ready is not None)
-        relinked = relink(made)
+        made, relinked = _relinked(compiler, definitions, made, ready)
         # Modules that nothing instantiates must be valid too, and compiling validates them.
         unused = [bytes(code) for code in _core_modules(definitions) if id(code) not in used]
         codes = list(dict.fromkeys([*(step.code for step in relinked), *unused]))
@@ -46,26 +45,34 @@ def compile_component(
         return Compiled(made, steps, {digest(code): module for code, module in modules.items()}, sum(map(len, codes)))
 
 
-def _merged(compiler: Compiler, definitions: d.Component, made: Plan, *, valid: bool) -> Plan:
-    """Merge a plan's core modules. Validate each of them first, unless they are known to be ``valid``."""
+def _relinked(
+    compiler: Compiler, definitions: d.Component, made: Plan, ready: Mapping[bytes, bytes] | None
+) -> tuple[Plan, list[Relinked]]:
+    """Relink the modules of a plan, merged if wasmtime accepts the merged modules. Return the plan of these modules."""
     found = groups(made)
-    if not found:
-        return made
-    if not valid:
-        for group in found:
-            for step in group:
-                compiler.check(made.modules[step.module])
-    merging = plan(definitions, places(found))
-    if not merge(merging, found):
-        return made
-    merged = {group[0].slot for group in found}
+    if found:
+        if ready is None:
+            for group in found:
+                for step in group:
+                    compiler.check(made.modules[step.module])
+        merged = plan(definitions, places(found))
+        if merge(merged, found):
+            relinked = relink(merged)
+            if _accepted(compiler, relinked, ready):
+                return merged, relinked
+    return made, relink(made)
+
+
+def _accepted(compiler: Compiler, relinked: Sequence[Relinked], ready: Mapping[bytes, bytes] | None) -> bool:
+    """Return whether modules are valid. Together the modules of a group may exceed a limit, such as that of tables."""
+    if ready:  # the process that compiled them has validated them
+        return all(digest(step.code) in ready for step in relinked)
     try:
-        for step in merging.steps:
-            if step.slot in merged:
-                compiler.check(merging.modules[step.module])
+        for step in relinked:
+            compiler.check(step.code)
     except MalformedComponent:
-        return made  # together the modules exceed a limit of wasmtime, such as that of tables
-    return merging
+        return False
+    return True
 
 
 def validate_component(compiler: Compiler, data: bytes) -> None:

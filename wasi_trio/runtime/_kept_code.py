@@ -107,7 +107,7 @@ class KeptCode:
 
 def _code_version() -> str:
     """Return a hash that identifies the version of our code that creates entries."""
-    stats = [path.stat() for path in sorted(Path(component.__path__[0]).glob("*.py"))]
+    stats = [path.stat() for path in sorted(Path(component.__path__[0]).rglob("*.py"))]
     return hashlib.sha256(repr([(stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()).hexdigest()[:16]
 
 
