@@ -9,11 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from tests.serve.support import Answering, Http2, connect, read_to_end, read_until, server, serving
+from tests.serve.support import Answering, Http2, connect, guest, read_to_end, read_until, server, serving
 from wasi_trio.serve._listening import bind
 from wasi_trio.serve.http._stream import HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.wasi.http._body import Body, BodyClosed
-from wasi_trio.wasi.http._messages import Response
+from wasi_trio.wasi.http._messages import Request, Response
 
 LARGE = 1_000_000
 
@@ -102,6 +103,47 @@ class Echo(Guest):
             await stream.end(None)
         except BodyClosed:
             return
+
+
+class Late(Guest):
+    """Takes the content, but reads only after the head of its response, as guests of a busy server do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads_on = trio.Event()
+
+    async def _answer(self, stream: HttpStream) -> None:
+        body = stream.request.body
+        body.wanted = True
+        stream.send_head(ResponseHead(200, []), ResponseContent(Body(), None))
+        await stream.send_pieces([b"begun"])
+        await self.reads_on.wait()
+        while await body.receive_some():
+            pass
+        await stream.end(None)
+
+
+@pytest.mark.parametrize("length", [LARGE, None])
+async def test_a_guest_that_has_taken_the_content_keeps_the_connection(length: int | None) -> None:
+    late = Late()
+    framed = bytes(LARGE) if length else b"%x\r\n%b\r\n0\r\n\r\n" % (LARGE, bytes(LARGE))
+    async with serving(late) as port, await connect(port) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, 2 * (post(length) + framed))
+        assert b"connection: close" not in await read_until(stream, b"begun\r\n")
+        late.reads_on.set()
+        received = await read_until(stream, b"begun\r\n0\r\n\r\n")
+        assert received.startswith(b"0\r\n\r\nHTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("name", ["echo", "p3_echo"])
+async def test_guests_take_the_content_before_they_read(name: str) -> None:
+    """The time of their first read depends on the load. The announcement of a close must not."""
+    request = Request("POST", "http", "x", "/echo", [], Body())
+    async with ProxyHandler(guest(name)) as handler:
+        response = await handler.handle(request)
+        assert request.body.wanted
+        request.body.finish()
+        assert await response.body.receive_some() == b""
 
 
 async def test_no_100_continue_for_unwanted_content() -> None:

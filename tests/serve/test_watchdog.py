@@ -6,10 +6,12 @@ import functools
 import hashlib
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -22,6 +24,7 @@ from wasi_trio.serve._loading import link
 from wasi_trio.serve.pool._exchange import DeadlinePassed, GuestFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request, Response
 
@@ -261,3 +264,39 @@ def test_blocking_outside_of_calls_is_not_interrupted(run: Run, work: Work) -> N
             assert proxy.watchdog.interruptions == proxy.watchdog.stalls == 0
 
     run(main)
+
+
+def test_the_ticker_may_look_during_the_stop(work: Work) -> None:
+    """It has found a call that blocks, and starts the watchdog's thread."""
+    component = link(engine(), wat.load("host_call"), "host_call", Imports({"acme:host/work": work}))
+
+    async def main() -> None:
+        for number in range(400):
+            watchdog = Watchdog(component, None, interrupt_stalls=False)
+            watchdog.start()
+            look = engine().ticker.watchers[-1]
+            together = threading.Barrier(2)
+
+            def look_twice(together: threading.Barrier = together, look: Callable[[], None] = look) -> None:
+                look()
+                together.wait()
+                look()
+
+            looking = threading.Thread(target=look_twice)
+            looking.start()
+            together.wait()
+            for _ in range(20 * number):  # so that the two meet at every point
+                pass
+            watchdog.stop()
+            looking.join()
+
+    nobody = SimpleNamespace(root=SimpleNamespace(context=None))
+    engine().host_call = (work.work, nobody, True)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        trio.run(main)
+    finally:
+        sys.setswitchinterval(interval)
+        engine().host_call = None
+    assert "wasi_trio watchdog" not in [thread.name for thread in threading.enumerate()]

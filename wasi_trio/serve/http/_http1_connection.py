@@ -49,10 +49,8 @@ class Http1Connection(Connection):
         self._body: Body | None = None
         #: Whether undecoded content may be present.
         self._decodable = False
-        #: The numbers of content bytes that were dropped, and given to the body.
-        self._dropped = self._given = 0
-        #: Whether the guest has asked for content.
-        self._asked = False
+        #: The number of content bytes that were dropped.
+        self._dropped = 0
         self._requests_left = self.limits.max_requests
         #: The time that the guest has spent receiving by itself, and sending.
         self._time_slice = TimeSlice()
@@ -197,8 +195,7 @@ class Http1Connection(Connection):
         """Direct the content of the current request to a body."""
         if self.protocol.receiving is Receiving.CONTENT:
             self._body = body
-            self._dropped = self._given = 0
-            self._asked = False
+            self._dropped = 0
             self._decodable = self.protocol.buffered > 0
             body.on_underflow = self._underflow
 
@@ -265,7 +262,6 @@ class Http1Connection(Connection):
         if body is None or body.closed or body.finished:
             self._dropped += sum(map(len, pieces))
         else:
-            self._given += sum(map(len, pieces))
             with suppress(BodyClosed):
                 body.write_pieces(pieces)
         if protocol.receiving is Receiving.DONE:
@@ -293,7 +289,6 @@ class Http1Connection(Connection):
     def _underflow(self) -> None:
         """Handle a guest's read from an empty body."""
         stream = self.current
-        self._asked = True
         self.ask_for_content()
         if self.output.broken or not self.input.is_plain or not self._time_slice.may_continue():
             return
@@ -310,12 +305,6 @@ class Http1Connection(Connection):
             # An interrupted host function may have lost content, so the connection's state is unknown.
             self.cut()
             raise
-
-    @property
-    def reads_content(self) -> bool:
-        """Whether the guest has read content of the current request, or waits for it, and wants more."""
-        body = self._body
-        return body is not None and not body.closed and (self._asked or self._given > body.buffered)
 
     def ask_for_content(self) -> None:
         """Send 100 Continue to a client that waits for it (RFC 9110, section 10.1.1)."""
@@ -469,10 +458,11 @@ class Http1Stream(HttpStream):
             return []
         self._is_pending = False
         connection = self._connection
+        body = self.request.body
         # The guest may still read, and 100 Continue cannot follow the head.
-        if not self.request.body.closed:
+        if not body.closed:
             connection.ask_for_content()
-        return [connection.protocol.start(self._head, unread=not connection.reads_content)]
+        return [connection.protocol.start(self._head, unread=body.closed or not body.wanted)]
 
     def send_now(self) -> bool:
         """Send the content of a guest that is about to wait, if that is possible at once. Return whether it was."""

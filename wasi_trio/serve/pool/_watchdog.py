@@ -91,6 +91,8 @@ class Watchdog:
         self._since = 0.0
         self._held: _Held | None = None
         self._alarm = threading.Event()
+        #: Held to change the following two: the ticker's thread may look until after the stop.
+        self._lock = threading.Lock()
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -103,11 +105,12 @@ class Watchdog:
         """Stop the thread and wait for its end."""
         ticker = self._engine.ticker
         ticker.watchers = tuple(watch for watch in ticker.watchers if watch != self._look)
-        self._stopping = True
+        with self._lock:
+            self._stopping = True
+            thread, self._thread = self._thread, None
         self._alarm.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if thread is not None:
+            thread.join()
         self._engine.interrupter.detach()
 
     @property
@@ -130,10 +133,11 @@ class Watchdog:
         elif call is not None and (self._held is None or self._held.call is not call):
             self._held = _Held(call, self._since)
             self._alarm.set()
-            if self._thread is None and not self._stopping:
-                # Few handlers ever need the thread, and a server may have many handlers.
-                self._thread = threading.Thread(target=self._run, name="wasi_trio watchdog", daemon=True)
-                self._thread.start()
+            with self._lock:
+                if self._thread is None and not self._stopping:
+                    # Few handlers ever need the thread, and a server may have many handlers.
+                    self._thread = threading.Thread(target=self._run, name="wasi_trio watchdog", daemon=True)
+                    self._thread.start()
 
     def _run(self) -> None:
         timeout: float | None = None

@@ -73,6 +73,8 @@ class Body:
 
     ``complete`` means that all content of the announced length is written. Only trailers can follow, and a writer that
     aborts then ends the body well. ``awaits_guest``, if set, returns whether a guest must write more or end the body.
+
+    ``wanted`` means that the reader has begun to read, or has taken the stream to read from.
     """
 
     __slots__ = (
@@ -99,6 +101,7 @@ class Body:
         "read_timeout",
         "refusal",
         "trailers",
+        "wanted",
     )
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -119,6 +122,7 @@ class Body:
         #: the reader discards the rest of it
         self.closed = False
         self.complete = False
+        self.wanted = False
         self.awaits_guest: Callable[[], bool] | None = None
         self.error: HttpError | None = None
         #: the end for the reader, once ``ended`` holds
@@ -399,6 +403,7 @@ class Body:
 
     async def wait_readable(self) -> None:
         """Wait until the body has data or has ended."""
+        self.wanted = True
         self.available()
         while not self.buffered and not self.finished and not self.closed:
             if self._reader_wakeup is None:

@@ -61,6 +61,7 @@ class IncomingRequest:
         if self.consumed:
             return _REFUSED
         self.consumed = True
+        self.request.body.wanted = True
         return Ok(IncomingBody(self.request.body))
 
     def on_drop(self) -> None:

@@ -435,6 +435,7 @@ class HostContents(Contents):
         body = self.body
         if body.ended:
             return _empty_stream(), trailers_of(body)
+        body.wanted = True
         stream = BodyStream(body)
         return stream, trailers_of(body, stream)
 
