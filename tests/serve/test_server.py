@@ -447,6 +447,25 @@ async def test_requests_that_arrive_during_a_standstill_are_answered() -> None:
             await read_until(stream, b"HTTP/1.1 204")
 
 
+async def test_http2_requests_that_arrive_during_a_standstill_are_answered() -> None:
+    def service(stream: HttpStream) -> None:
+        stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
+
+    async with serving(service, keep_alive_timeout=1.0) as port, AsyncExitStack() as stack:
+        clients = [Http2(await stack.enter_async_context(await connect(port))) for _ in range(20)]
+        for client in clients:
+            await client.until(h2.events.ResponseReceived, await client.ask("/"))
+        for client in clients:  # without a checkpoint, so that the server reads none of them yet
+            client.protocol.send_headers(
+                3, [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")], True
+            )
+            data = client.protocol.data_to_send()
+            assert os.write(client.stream.socket.fileno(), data) == len(data)
+        time.sleep(1.2)  # noqa: ASYNC251 - the process stands still
+        for client in clients:
+            await client.until(h2.events.ResponseReceived, 3)
+
+
 @pytest.mark.parametrize("cut", [3, 18, 20, len(HTTP2)])
 async def test_stopping_closes_an_http2_connection_without_a_request(cut: int) -> None:
     stop = trio.Event()
