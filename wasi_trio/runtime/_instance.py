@@ -172,7 +172,10 @@ class Instance:
         """The reason why the instance cannot be entered, or None."""
         if self.closed:
             return CLOSED
-        return next((store.dead for store in self.stores if store is not None and store.dead), None)
+        for store in self.stores:
+            if store is not None and store.dead:
+                return store.dead
+        return None
 
     def retire(self, reason: str) -> None:
         """Prevent all further calls into the instance."""
