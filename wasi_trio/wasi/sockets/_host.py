@@ -204,9 +204,14 @@ class HostUdp(_HostTransport, UdpTransport):
             self._connected = True
 
     def _disconnect(self) -> None:
-        """Dissolve the connection. Calls the C library, because Python's ``connect`` does not support AF_UNSPEC."""
+        """Dissolve the connection, and keep the port.
+
+        Calls the C library, because Python's ``connect`` does not support AF_UNSPEC. With the connection, Linux gives
+        up a port that it has chosen itself, and so the same port is bound again.
+        """
         import ctypes
 
+        port = self._sock.getsockname()[1]
         unspecified = ctypes.create_string_buffer(16)
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.connect(self._sock.fileno(), unspecified, 16) != 0:
@@ -215,6 +220,9 @@ class HostUdp(_HostTransport, UdpTransport):
             if not (_DARWIN and number in (errno.EINVAL, errno.EAFNOSUPPORT)):
                 _raise(number)
         self._connected = False
+        host, left, *rest = self._sock.getsockname()
+        if left != port:
+            self._sock.bind((host, port, *rest))
 
     def send(self, data: bytes, address: Address | None) -> None:
         if address is None:
