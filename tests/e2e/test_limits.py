@@ -195,8 +195,8 @@ async def test_a_server_cuts_slow_responses() -> None:
             nursery.start_soon(server.run, [listener], stop)
             async with Client(listener.getsockname()[1]) as client:
                 await client.start("/1")
-                await until(lambda: handler.active == 1)
+                answer = await client.head()
+                assert handler.active == 1
                 stop.set()
                 await until(lambda: not nursery.child_tasks)
-                answer = await client.head()
                 assert (await client.rest(answer)).cut
