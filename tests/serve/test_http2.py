@@ -190,6 +190,19 @@ async def test_connect_is_answered() -> None:
         assert handler.started == 1
 
 
+async def test_an_empty_authority_is_none() -> None:
+    service = Answering(lambda exchange: exchange.respond(Response(200, [], Body.empty())))
+    async with serving(service) as port, await connect(port) as stream:
+        client = Http2(stream)
+        number = client.protocol.get_next_available_stream_id()
+        pseudo = [(":method", "GET"), (":scheme", "http"), (":authority", ""), (":path", "/")]
+        client.protocol.send_headers(number, pseudo, end_stream=True)
+        await client.flush()
+        await client.content(number)
+    (exchange,) = service.exchanges
+    assert exchange.request.authority is None
+
+
 async def test_more_concurrent_requests_than_allowed() -> None:
     service = Answering()
     async with serving(service, max_streams=3) as port, await connect(port) as stream:

@@ -117,7 +117,30 @@ async def test_a_connection_that_was_refused(guest: Guest) -> None:
     sock = await tcp(guest)
     assert await guest("tcp-socket.connect", sock, refused()) == err("connection-refused")
     assert await guest("tcp-socket.connect", sock, refused()) == err("invalid-state")
-    assert await guest("tcp-socket.get-local-address", sock) == err("invalid-state")
+    for get in ("local-address", "remote-address", "hop-limit", "keep-alive-enabled"):
+        assert await guest(f"tcp-socket.get-{get}", sock) == err("connection-refused")
+    assert await guest("tcp-socket.set-hop-limit", sock, 5) == err("connection-refused")
+    assert await guest("tcp-socket.set-listen-backlog-size", sock, 5) == err("connection-refused")
+    assert await guest("tcp-socket.bind", sock, v4()) == err("invalid-state")
+    assert await guest("tcp-socket.get-is-listening", sock) is False
+
+
+async def test_the_addresses_of_a_connection_that_has_ended(guest: Guest) -> None:
+    """C libraries take the absence of an address for their own mistake, and abort the guest."""
+    listener, client, accepted = await connected(guest)
+    own = (await guest("tcp-socket.get-local-address", listener)).value
+    address = (await guest("tcp-socket.get-local-address", client)).value
+    for sock in (client, accepted):
+        writer, stream = streams()
+        outcome = await guest("tcp-socket.send", sock, stream)
+        writer.close()
+        assert await outcome.get() == OK
+    for sock in (client, accepted):
+        stream, outcome = await guest("tcp-socket.receive", sock)
+        assert (await stream.receive(), await outcome.get()) == (b"", OK)
+    for sock, one, other in ((client, address, own), (accepted, own, address)):
+        assert await guest("tcp-socket.get-local-address", sock) == Ok(one)
+        assert await guest("tcp-socket.get-remote-address", sock) == Ok(other)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ class Http2Connection(Connection):
                 raise BadRequest("the host field differs from the authority")
         body = Body.empty() if has_ended else Body(2 * WINDOW)
         body.bill(self.front.account)
-        return Request(method, pseudo[b":scheme"].lower(), authority, pseudo[b":path"], fields, body)
+        return Request(method, pseudo[b":scheme"].lower(), authority or None, pseudo[b":path"], fields, body)
 
     def _on_data(self, event: h2.events.DataReceived) -> None:
         number, size = event.stream_id, event.flow_controlled_length

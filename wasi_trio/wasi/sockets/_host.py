@@ -136,7 +136,21 @@ class _HostTransport(Transport):
 
 
 class HostTcp(_HostTransport, TcpTransport):
-    __slots__ = ()
+    __slots__ = ("_peer",)
+
+    def __init__(self, network: HostNetwork, family: Family, sock: socket.socket, peer: Any = None) -> None:
+        super().__init__(network, family, sock)
+        #: the system's address of the other end
+        self._peer = peer
+
+    def remote_address(self) -> Address:
+        try:
+            return super().remote_address()
+        except OSError:
+            # The system forgets the other end when the connection has ended. Guests still ask for it, to log it.
+            if self._peer is None:
+                raise
+            return Address.of_system(self._peer)
 
     def bind(self, address: Address) -> None:
         # Connections in TIME_WAIT do not keep the address in use.
@@ -144,7 +158,8 @@ class HostTcp(_HostTransport, TcpTransport):
         self._sock.bind(address.for_system)
 
     def connect(self, address: Address) -> None:
-        number = self._sock.connect_ex(address.for_system)
+        self._peer = address.for_system
+        number = self._sock.connect_ex(self._peer)
         if number not in (errno.EINPROGRESS, errno.EINTR):
             _raise(_connect_error(number))
 
@@ -160,8 +175,8 @@ class HostTcp(_HostTransport, TcpTransport):
     def accept(self) -> HostTcp:
         self.network.opening()
         try:
-            sock, _ = self._sock.accept()
-            accepted = HostTcp(self.network, self.family, sock)
+            sock, peer = self._sock.accept()
+            accepted = HostTcp(self.network, self.family, sock, peer)
         except BaseException:
             self.network.closed()
             raise
