@@ -6,8 +6,8 @@
 # Expected: lighttpd passes the trailer on, or drops it. If it merges it into the header section (RFC 9110, section 6.5.1
 # allows that only for fields known to be safe), the field is well-formed.
 # Actual: if the whole response has arrived before the head is sent, the client gets "x-sum: 42" CR CR LF in the header
-# section. curl 7.88 accepts that. httpx 0.28.1 raises RemoteProtocolError, and aiohttp 3.14.5 ClientResponseError: the
-# whole response is lost. If the trailer arrives later, lighttpd passes it on as a trailer.
+# section. Of the clients, curl 7.88 accepts that. But httpx 0.28.1 raises RemoteProtocolError and aiohttp 3.14.5 raises
+# ClientResponseError, so their users lose the whole response. If the trailer arrives later, it stays a trailer.
 #
 # A guest with trailers therefore works or fails by its speed. Behind lighttpd it must send no trailers.
 #
