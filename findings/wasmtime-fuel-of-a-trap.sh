@@ -2,7 +2,7 @@
 # wasmtime 50.0.1 reports that a call that ends in a division by zero used no fuel, however long it computed.
 #
 # A function runs a loop of 100,000 rounds, which uses 800,001 units, and then traps. The host compares get_fuel before
-# and after the call, in order to charge for it.
+# and after the call, to charge for it.
 #
 # Expected: the store has lost 800,001 units, however the call ends.
 # Actual: this holds if the function returns, executes unreachable, or calls through an empty or missing element of a
