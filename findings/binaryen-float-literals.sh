@@ -10,8 +10,8 @@
 # positive f32 becomes zero. wasm-tools 1.262, wabt 1.0.39 and wasmtime 50.0.1 agree on the right bits. An f64 literal is
 # right everywhere.
 #
-# A build step through binaryen (wasm-opt or wasm-as on a .wat file) can change results, and tests with literals at
-# such borders pass or fail by tool. Such literals belong in hexadecimal form with at most 24 bits.
+# So a build step through binaryen (wasm-opt or wasm-as on a .wat file) can change results, and tests with literals at such
+# borders pass or fail by tool. Such literals belong in hexadecimal form with at most 24 bits.
 #
 # Requires python3, PyPI, node, npm and its registry. Fails if this changes.
 set -euo pipefail

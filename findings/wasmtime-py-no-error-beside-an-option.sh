@@ -23,7 +23,7 @@ python3 -m venv "$folder/venv"
 from wasmtime import Engine, Store, wat2wasm
 from wasmtime.component import Component, Linker, Variant
 
-#: a guest that calls the host function "of", and returns the value
+#: a guest that calls the host function "of", and returns its result
 GUEST = """
 (component
   %s
