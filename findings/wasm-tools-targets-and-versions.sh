@@ -12,7 +12,7 @@
 # if a world has 1.0.0 and 1.1.0, so that the binary requires a version other than one of its source.
 #
 # A build that checks components of WASI 0.2.0 against the 0.2.12 of its host by targets rejects all of them. Only linking
-# tells whether a host serves a component.
+# shows whether a host serves a component.
 #
 # Requires python3 and PyPI. Fails if this changes.
 set -euo pipefail
