@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from wasi_trio.wasi._descriptors import GUESTS
+from wasi_trio.wasi._threads import in_thread
 from wasi_trio.wasi.sockets._addresses import Address, Family
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 from wasi_trio.wasi.sockets._transports import Direction, Network, Option, TcpTransport, Transport, UdpTransport
@@ -297,11 +298,7 @@ class HostNetwork(Network):
         if self._look_ups is None:
             self._look_ups = trio.CapacityLimiter(LOOK_UPS)
         try:
-            found = await trio.to_thread.run_sync(
-                lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM),
-                abandon_on_cancel=True,
-                limiter=self._look_ups,
-            )
+            found = await in_thread(lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM), self._look_ups)
         except socket.gaierror as error:
             raise SocketError(_RESOLVER.get(error.errno or 0, Code.NAME_UNRESOLVABLE)) from error
         except UnicodeError as error:
