@@ -23,7 +23,7 @@ from wasi_trio.cli._options import (
     parsed,
     state_options,
 )
-from wasi_trio.cli._standard_streams import open_standard_streams
+from wasi_trio.cli._standard_streams import drop_unwritable_messages, open_standard_streams
 from wasi_trio.runtime._profile_options import Profiling, single
 from wasi_trio.serve._config_file import VARIABLE
 from wasi_trio.serve.settings._setting import SettingError
@@ -202,4 +202,5 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     skip_final_collection()
+    drop_unwritable_messages()
     sys.exit(code if isinstance(code, int) else 0)

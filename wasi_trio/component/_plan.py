@@ -41,7 +41,8 @@ class CoreExport:
 
     slot: int
     name: str
-    sort: Sort
+    #: follows from the name, and an Enum's hash costs more than all others
+    sort: Sort = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)

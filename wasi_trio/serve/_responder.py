@@ -237,8 +237,10 @@ class Responder:
     def _end(self, reason: HttpError | None = None) -> None:
         """Finish a request whose response is on its way, or whose client has left."""
         self._stream.on_left = None
-        # A guest that still reads finds the request truncated, unless it has received all of it.
-        self._stream.request.body.abort(reason or HttpError("connection-terminated"))
+        body = self._stream.request.body
+        if not body.finished:
+            # A guest that still reads finds the request truncated.
+            body.abort(reason or HttpError("connection-terminated"))
 
     # ---- streamed responses ------------------------------------------------------------------------------
 
