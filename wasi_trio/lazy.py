@@ -10,7 +10,6 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, AnyStr, Generic
 
 
@@ -47,12 +46,15 @@ class Pattern(Generic[AnyStr]):
         return getattr(compiled, name)
 
 
-@dataclass(frozen=True, slots=True)
 class Located:
     """A reference to an object: its module, and its name in the module."""
 
-    module: str
-    name: str
+    # No dataclass, because pytest imports this module, and the module of dataclasses takes milliseconds.
+    __slots__ = ("module", "name")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
+        self.name = name
 
     def load(self) -> Any:
         """Import the module, and return the object."""

@@ -9,10 +9,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _features as features
 from wasi_trio.lazy import Pattern
 from wasi_trio.runtime._profile_options import (

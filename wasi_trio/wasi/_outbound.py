@@ -21,7 +21,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from wasi_trio._dataclasses import dataclass
 
 #: the protocols of entries, with their default ports
 SCHEMES: dict[str, int | None] = {"http": 80, "https": 443, "tcp": None, "udp": None}

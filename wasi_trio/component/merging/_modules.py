@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._core_types import skip_limits
 from wasi_trio.component._definitions import Sort
 from wasi_trio.component._plan import InstantiateModule

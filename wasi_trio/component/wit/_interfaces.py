@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component._signatures import mismatch
 from wasi_trio.component._types import FuncType, ResourceType, ValType

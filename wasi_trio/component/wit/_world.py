@@ -7,9 +7,10 @@ is exported at the root. They become notes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._definitions import Sort
 from wasi_trio.component._errors import Unsupported

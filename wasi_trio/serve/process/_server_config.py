@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.serve._config_file import VARIABLE, ConfigFile, gather, read_config_file
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve.routing._versions import RouteVersion, read_versions

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import h11
 import trio
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi._outbound import Outbound
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed

@@ -10,10 +10,10 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 
 import trio
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._connect import AllowAddress, Connected
 from wasi_trio.wasi.http._connection import Connection

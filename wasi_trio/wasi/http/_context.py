@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._outbound import Outbound
 from wasi_trio.wasi.http._client import Client, Send
 from wasi_trio.wasi.http._connections import Connections, KeepAlive
