@@ -31,19 +31,21 @@ def lazily(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], ob
 
 
 class Pattern(Generic[AnyStr]):
-    """A regular expression that is compiled at its first use, for expressions that take milliseconds."""
+    """A regular expression that is compiled at its first use. The compilation may take milliseconds."""
 
     match: Callable[..., re.Match[AnyStr] | None]
     fullmatch: Callable[..., re.Match[AnyStr] | None]
+    search: Callable[..., re.Match[AnyStr] | None]
+    finditer: Callable[..., Iterator[re.Match[AnyStr]]]
 
     def __init__(self, pattern: AnyStr, flags: int = 0) -> None:
         self._pattern: AnyStr = pattern
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        compiled = re.compile(self._pattern, self._flags)
-        self.match, self.fullmatch = compiled.match, compiled.fullmatch
-        return getattr(compiled, name)
+        value = getattr(re.compile(self._pattern, self._flags), name)
+        setattr(self, name, value)
+        return value
 
 
 class Located:

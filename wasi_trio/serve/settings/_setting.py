@@ -11,6 +11,8 @@ from wasi_trio._dataclasses import dataclass
 PREFIX = "WASI_TRIO_"
 #: The name of the table in TOML.
 TABLE = "wasi_trio"
+#: The environment variable that names the configuration file.
+CONFIGURATION = f"{PREFIX}CONFIG"
 
 
 class SettingError(Exception):
