@@ -63,10 +63,8 @@ def _initializer(class_: Any, frozen: bool) -> Any:
     if hasattr(class_, "__post_init__"):
         lines.append("self.__post_init__()")
     body = "\n  ".join(lines or ["pass"])
-    source = f"def make({', '.join(names)}):\n def __init__(self{', '.join(parameters)}):\n  {body}\n return __init__"
-    namespace: dict[str, Any] = {}
-    exec(source, namespace)
-    made = namespace["make"](**names)
+    exec(f"def __init__(self{', '.join(parameters)}):\n  {body}", names)
+    made = names["__init__"]
     made.__qualname__ = f"{class_.__qualname__}.__init__"
     made.__annotations__ = {field.name: field.type for field in dataclasses.fields(class_)} | {"return": None}
     return made
