@@ -71,7 +71,16 @@ def functions_of_methods(tree: ast.AST) -> Iterator[int]:
                         yield node.lineno
 
 
-@pytest.mark.parametrize("fault", [twice_evaluated, deleted, functions_of_methods])
+def yields_in_blocks(tree: ast.AST) -> Iterator[int]:
+    """Lines of yields in blocks that must end: compiled, these do not end if the generator is dropped."""
+    for block in ast.walk(tree):
+        if isinstance(block, ast.With | ast.AsyncWith) or (isinstance(block, ast.Try) and block.finalbody):
+            for node in ast.walk(block):
+                if isinstance(node, ast.Yield | ast.YieldFrom):
+                    yield node.lineno
+
+
+@pytest.mark.parametrize("fault", [twice_evaluated, deleted, functions_of_methods, yields_in_blocks])
 def test_compiled_sources_do_without(fault: object) -> None:
     assert callable(fault)
     assert [f"{module}:{line}" for module in MODULES for line in fault(source(module))] == []
@@ -85,6 +94,8 @@ def test_compiled_sources_do_without(fault: object) -> None:
         (deleted, "del self.body"),
         (functions_of_methods, "class A:\n def b(self):\n  return lambda: self"),
         (functions_of_methods, "class A:\n async def b(self):\n  def c(): ..."),
+        (yields_in_blocks, "def a():\n with b:\n  yield"),
+        (yields_in_blocks, "def a():\n try:\n  yield from b\n finally:\n  c()"),
     ],
 )
 def test_faults_are_found(fault: object, text: str) -> None:

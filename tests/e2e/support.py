@@ -203,6 +203,12 @@ class Answer:
         self.cut = False
 
 
+async def called(site: Site, number: int) -> None:
+    """Return when this many instances have been called. A virtual clock stands still meanwhile."""
+    while len(site.instances) < number:
+        await trio.lowlevel.checkpoint()
+
+
 class Client:
     """An HTTP/1.1 connection. Violations of the protocol raise h11.RemoteProtocolError."""
 

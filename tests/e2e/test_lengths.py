@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.support import logged
 from tests.e2e.ways import BOTH, WAYS, Cut, harness
 
 
@@ -13,13 +14,16 @@ from tests.e2e.ways import BOTH, WAYS, Cut, harness
 @BOTH
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("HEAD", 404), ("GET", 304), ("POST", 304)])
 @pytest.mark.parametrize("body", ["", "0123456789", "more-than-that"])
-async def test_the_length_of_unsent_content(method: str, status: int, body: str, guest: str, way: Any) -> None:
-    """The length is the guest's, whatever the guest writes."""
+async def test_the_length_of_unsent_content(
+    method: str, status: int, body: str, guest: str, way: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The length is the guest's, whatever the guest writes. The guest's write succeeds, so it does not trap."""
     async with way(guest) as ask:
         for _ in range(2):  # the connection and the instance stay usable
             got = await ask(method, f"/answer?status={status}&length=10&body={body}")
             assert (got.status, got.content) == (status, b"")
             assert got.headers["content-length"] == "10"
+    assert not [line for line in logged(caplog) if "trapped" in line]
 
 
 @WAYS

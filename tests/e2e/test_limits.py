@@ -80,10 +80,17 @@ async def test_an_unread_response_is_not_a_pause(name: str, autojump_clock: trio
         assert pool.live == 1
 
 
-async def test_a_pause_is_seen_by_the_client(caplog: pytest.LogCaptureFixture) -> None:
-    async with serve("p3_endless_body", HandlerOptions(body_timeout=0.05, cancel_grace=0.05)) as site:
-        answer = await site.ask("/0")
-        assert (answer.status, answer.body, answer.cut) == (200, b"begun\n", True)
+async def test_a_pause_is_seen_by_the_client(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = HandlerOptions(body_timeout=0.05, cancel_grace=0.05)
+    async with serve("p3_endless_body", options) as site, site.client() as client:
+        await client.start("/0")
+        answer = await client.head()
+        assert (answer.status, await client.content(6)) == (200, b"begun\n")
+        mock_clock.rate = 1
+        answer = await client.rest(answer)
+        assert (answer.body, answer.cut) == (b"", True)
         await site.all_gone()
 
 
@@ -188,8 +195,8 @@ async def test_a_server_cuts_slow_responses() -> None:
             nursery.start_soon(server.run, [listener], stop)
             async with Client(listener.getsockname()[1]) as client:
                 await client.start("/1")
-                await until(lambda: handler.active == 1)
+                answer = await client.head()
+                assert handler.active == 1
                 stop.set()
                 await until(lambda: not nursery.child_tasks)
-                answer = await client.head()
                 assert (await client.rest(answer)).cut

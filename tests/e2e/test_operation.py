@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -65,16 +66,15 @@ def _children(pid: int) -> list[str]:
 def test_closing_a_terminal_ends_its_server(tmp_path: Path) -> None:
     path = str(on_disk(tmp_path, "hello"))
     with at_a_terminal("serve", "--addr", "127.0.0.1:0", path) as terminal:
-        while "Serving HTTP" not in terminal.text:
-            assert terminal.read()
-        port = int(terminal.text.partition("http://127.0.0.1:")[2].partition("/")[0])
-        with socket.create_connection(("127.0.0.1", port)) as client:
+        while (address := re.search(r"http://127\.0\.0\.1:(\d+)/", terminal.text)) is None:
+            assert terminal.read(), terminal.text
+        with socket.create_connection(("127.0.0.1", int(address[1]))) as client:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             assert client.recv(100).startswith(b"HTTP/1.1 200")
         # Sent by hand, it reloads as usual.
         terminal.process.send_signal(signal.SIGHUP)
         while RELOADED not in terminal.text:
-            assert terminal.read()
+            assert terminal.read(), terminal.text
         # The kernel sends SIGHUP to the controlling process, which sends it to the processes that it started.
         terminal.close()
         terminal.process.send_signal(signal.SIGHUP)

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.e2e.process import command, on_disk
-from tests.e2e.support import guest, serve
+from tests.e2e.support import called, guest, serve
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi.http._body import Body
@@ -19,33 +19,48 @@ from wasi_trio.wasi.http._messages import Request
 HOUR = "/3600000"
 
 
-async def test_a_waiting_guest_has_its_deadline(caplog: pytest.LogCaptureFixture) -> None:
-    async with serve("sleep", HandlerOptions(request_timeout=0.5, max_instance_reuse_count=9)) as site:
-        answer = await site.ask(HOUR)
+async def test_a_waiting_guest_has_its_deadline(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = HandlerOptions(request_timeout=0.5, max_instance_reuse_count=9)
+    async with serve("sleep", options) as site, site.client() as client:
+        await client.start(HOUR)
+        await called(site, 1)
+        mock_clock.jump(0.5)
+        answer = await client.rest(await client.head())
         assert (answer.status, answer.body) == (504, b"Gateway Timeout\n")
         assert "no response within 0.5 s" in caplog.text
+        mock_clock.rate = 1
         await site.all_gone()
+        mock_clock.rate = 0
         assert (await site.ask("/0")).status == 200
         assert site.handler.started == 2
 
 
-async def test_a_begun_response_has_no_deadline() -> None:
+async def test_a_begun_response_has_no_deadline(mock_clock: trio.testing.MockClock) -> None:
     async with serve("endless_body", HandlerOptions(request_timeout=0.5)) as site, site.client() as client:
         await client.start("/")
         assert (await client.head()).status == 200
         assert await client.content(6) == b"begun\n"
+        mock_clock.jump(1)
+        mock_clock.rate = 1
         with trio.move_on_after(1):  # an absent event cannot be awaited
             await client.event()
             pytest.fail("the response went on, or ended")
         assert site.live == 1
 
 
-async def test_a_queued_request_has_its_deadline() -> None:
+async def test_a_queued_request_has_its_deadline(mock_clock: trio.testing.MockClock) -> None:
     options = HandlerOptions(request_timeout=1, max_concurrent_requests=1)
     async with serve("endless_body", options) as site, site.client() as client:
         await client.start("/")
         assert (await client.head()).status == 200
-        assert (await site.ask("/")).status == 504
+        async with site.client() as queued:
+            await queued.start("/")
+            while not site.handler.waiting:
+                await trio.lowlevel.checkpoint()
+            mock_clock.jump(1)
+            assert (await queued.head()).status == 504
         assert site.handler.started == 1
 
 

@@ -6,21 +6,24 @@ import asyncio
 import functools
 import importlib.resources
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import h2.events
 import httpx
 import hypercorn.config
 import hypercorn.trio
 import pytest
 import trio
+import trio.testing
 import wasmtime
 from hypercorn.middleware.dispatcher import TrioDispatcherMiddleware
 
 import wasi_trio.asgi
 from tests.guests import wat
+from tests.serve.support import Http2, connect, read_to_end, read_until
 from wasi_trio.asgi import App
 from wasi_trio.runtime import CompileLimits
 from wasi_trio.serve._loading import LoadError
@@ -30,10 +33,11 @@ from wasi_trio.serve.pool._options import HandlerOptions
 
 
 @asynccontextmanager
-async def under_hypercorn(app: Any) -> AsyncIterator[str]:
+async def under_hypercorn(app: Any, graceful_timeout: float = 3) -> AsyncIterator[str]:
     """Serve an application with hypercorn's trio worker, and yield the URL."""
     config = hypercorn.config.Config()
     config.bind = ["127.0.0.1:0"]
+    config.graceful_timeout = graceful_timeout
     config.errorlog = logging.getLogger("hypercorn.error")
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -97,7 +101,9 @@ async def test_http2_under_hypercorn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("http2", [True, False])
-async def test_a_streamed_response_is_cut_under_hypercorn(tmp_path: Path, http2: bool) -> None:
+async def test_a_streamed_response_is_cut_under_hypercorn(
+    tmp_path: Path, http2: bool, mock_clock: trio.testing.MockClock
+) -> None:
     path = tmp_path / "endless.wasm"
     path.write_bytes(wat.load("endless_body"))
     client = httpx.AsyncClient(trust_env=False, http1=not http2, http2=http2, timeout=60)
@@ -108,7 +114,55 @@ async def test_a_streamed_response_is_cut_under_hypercorn(tmp_path: Path, http2:
                 assert response.status_code == 200
                 async for piece in response.aiter_raw():
                     content += piece
+                    mock_clock.rate = 1  # until now no timeout passes
     assert content == b"begun\n"
+
+
+async def begin_http1(stream: trio.SocketStream) -> Callable[[], Awaitable[None]]:
+    """Send half of a request, and receive half of its response. The returned function completes both."""
+    await stream.send_all(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+    await read_until(stream, b"first\r\n")
+
+    async def complete() -> None:
+        await stream.send_all(b"6\r\nsecond\r\n0\r\n\r\n")
+        await read_until(stream, b"6\r\nsecond\r\n0\r\n\r\n")
+
+    return complete
+
+
+async def begin_http2(stream: trio.SocketStream) -> Callable[[], Awaitable[None]]:
+    """Send half of a request, and receive half of its response. The returned function completes both."""
+    client = Http2(stream)
+    number = await client.ask("/", "POST")
+    client.protocol.send_data(number, b"first")
+    await client.flush()
+    await client.until(h2.events.DataReceived, number)
+
+    async def complete() -> None:
+        client.protocol.send_data(number, b"second", end_stream=True)
+        await client.flush()
+        assert await client.content(number) == b"second"
+
+    return complete
+
+
+@pytest.mark.parametrize("begin", [begin_http1, begin_http2])
+@pytest.mark.parametrize("stops_first", [False, True])
+async def test_hypercorn_closes_a_connection_after_a_streamed_response(
+    tmp_path: Path, begin: Any, stops_first: bool
+) -> None:
+    path = tmp_path / "echo.wasm"
+    path.write_bytes(wat.load("echo"))
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery, under_hypercorn(App(path), graceful_timeout=600) as url:
+            stream = await connect(int(url.rpartition(":")[2]))
+            complete = await begin(stream)
+            if stops_first:
+                nursery.start_soon(complete)
+            else:
+                await complete()
+        async with stream:
+            await read_to_end(stream)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from tests.docs.blocks import ROOT
 from tests.guests import wat
 
 APP = "wasi_trio.asgi:app"
+#: With these arguments only the shutdown closes an idle connection.
+NEVER_IDLE = ("--keep-alive", "600")
 
 
 @pytest.fixture
@@ -156,13 +158,13 @@ def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None
     path = component(folder, "echo")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number, port = listener.fileno(), listener.getsockname()[1]
-        arguments = ["-k", "trio", "-w", "2", "-b", f"fd://{number}", "--graceful-timeout", "60"]
+        arguments = ["-k", "trio", "-w", "2", "-b", f"fd://{number}", "--graceful-timeout", "600", *NEVER_IDLE]
         with hypercorn(folder, *arguments, fds=(number,), WASI_TRIO_COMPONENT=str(path)) as server:
             workers = server.find(rf"\[(\d+)\] \[INFO\] Running on http://127\.0\.0\.1:{port}", count=2)
             assert len(set(workers)) == 2
             with (
-                socket.create_connection(("127.0.0.1", port)) as busy,
-                socket.create_connection(("127.0.0.1", port)) as idle,
+                socket.create_connection(("127.0.0.1", port), timeout=60) as busy,
+                socket.create_connection(("127.0.0.1", port), timeout=60) as idle,
             ):
                 busy.sendall(b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
                 idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -186,7 +188,7 @@ def test_several_workers_an_inherited_socket_and_the_drain(folder: Path) -> None
 
 def test_work_after_a_response_survives_the_end_of_another_worker(folder: Path) -> None:
     component(folder, "p3_background")
-    arguments = ["-k", "trio", "-w", "2", "-b", "127.0.0.1:0"]
+    arguments = ["-k", "trio", "-w", "2", "-b", "127.0.0.1:0", *NEVER_IDLE]
     with hypercorn(folder, *arguments, WASI_TRIO_COMPONENT="app.wasm", WASI_TRIO_VERBOSE="1") as server:
         workers = server.find(r"\[(\d+)\] \[INFO\] Running on", count=2)
         (port,) = set(server.find(r"Running on http://127\.0\.0\.1:(\d+)", count=2))

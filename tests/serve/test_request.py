@@ -67,6 +67,8 @@ def test_the_authority_without_a_host_is_the_address() -> None:
     assert build_request(scope(headers=[])).authority == "127.0.0.1:8080"
     assert build_request(scope(headers=[], server=("::1", 80))).authority == "[::1]:80"
     assert build_request(scope(headers=[], server=None)).authority is None
+    assert build_request(scope(headers=[(b"host", b"")])).authority == "127.0.0.1:8080"
+    assert build_request(scope(headers=[(b"host", b"")], server=None)).authority is None
 
 
 def test_replacement_of_headers() -> None:

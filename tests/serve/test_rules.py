@@ -161,6 +161,15 @@ async def test_the_target_overrides_the_host_field() -> None:
     assert (request.scheme, request.authority, request.path_with_query) == ("http", "y:81", "/p")
 
 
+@pytest.mark.parametrize("fields", [b"HTTP/1.1\r\nhost:", b"HTTP/1.1\r\nhost: ", b"HTTP/1.0"])
+async def test_the_authority_without_a_host_is_the_address(fields: bytes) -> None:
+    service = Recorder()
+    await answer(b"GET / " + fields + b"\r\n\r\n", service)
+    (request,) = service.requests
+    assert request.authority is not None
+    assert request.authority.startswith("127.0.0.1:")
+
+
 async def test_a_leading_empty_line() -> None:
     assert (await answer(b"\r\nGET / HTTP/1.1\r\n" + HOST + END)).startswith(b"HTTP/1.1 200")
 

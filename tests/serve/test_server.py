@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import struct
-import time
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -418,23 +417,22 @@ async def test_stopping_closes_an_http2_connection_after_its_requests() -> None:
         # Both blocks have ended: the connection did not keep the server running.
 
 
-async def test_an_idle_connection_is_closed() -> None:
+@pytest.mark.parametrize(
+    ("data", "answer"), [(b"", b""), (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"204"), (HTTP2, b"\x04")]
+)
+async def test_an_idle_connection_is_closed(data: bytes, answer: bytes, mock_clock: trio.testing.MockClock) -> None:
     def service(stream: HttpStream) -> None:
         stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
 
-    async with serving(service, keep_alive_timeout=0.05) as port:
-        async with await connect(port) as stream:
-            assert await read_to_end(stream) == b""
-        async with await connect(port) as stream:
-            await stream.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            assert (await read_to_end(stream)).startswith(b"HTTP/1.1 204")
-        async with await connect(port) as stream:
-            await stream.send_all(HTTP2)
-            with trio.fail_after(30):
-                assert await read_to_end(stream)
+    async with serving(service, keep_alive_timeout=0.05) as port, await connect(port) as stream:
+        await stream.send_all(data)
+        if answer:
+            await read_until(stream, answer)
+        mock_clock.rate = 1  # until now no timeout passes
+        await read_to_end(stream)
 
 
-async def test_requests_that_arrive_during_a_standstill_are_answered() -> None:
+async def test_requests_that_arrive_during_a_standstill_are_answered(mock_clock: trio.testing.MockClock) -> None:
     def service(stream: HttpStream) -> None:
         stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
 
@@ -442,12 +440,12 @@ async def test_requests_that_arrive_during_a_standstill_are_answered() -> None:
         streams = [await stack.enter_async_context(await connect(port)) for _ in range(20)]
         for stream in streams:  # without a checkpoint, so that the server reads none of them yet
             assert os.write(stream.socket.fileno(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        time.sleep(1.2)  # noqa: ASYNC251 - the process stands still
+        mock_clock.jump(1.2)  # the process stands still
         for stream in streams:
             await read_until(stream, b"HTTP/1.1 204")
 
 
-async def test_http2_requests_that_arrive_during_a_standstill_are_answered() -> None:
+async def test_http2_requests_that_arrive_during_a_standstill_are_answered(mock_clock: trio.testing.MockClock) -> None:
     def service(stream: HttpStream) -> None:
         stream.send_whole(ResponseHead(204, [], bodiless=True), b"", None)
 
@@ -461,7 +459,7 @@ async def test_http2_requests_that_arrive_during_a_standstill_are_answered() -> 
             )
             data = client.protocol.data_to_send()
             assert os.write(client.stream.socket.fileno(), data) == len(data)
-        time.sleep(1.2)  # noqa: ASYNC251 - the process stands still
+        mock_clock.jump(1.2)  # the process stands still
         for client in clients:
             await client.until(h2.events.ResponseReceived, 3)
 

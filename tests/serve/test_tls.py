@@ -15,6 +15,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from tests.serve.support import connect, guest, read_to_end, read_until
@@ -141,7 +142,7 @@ async def test_many_requests_on_one_connection(certificates: Certificates) -> No
 
 
 @pytest.mark.parametrize("http2", [True, False])
-async def test_a_cut_response(certificates: Certificates, http2: bool) -> None:
+async def test_a_cut_response(certificates: Certificates, http2: bool, mock_clock: trio.testing.MockClock) -> None:
     """The guest begins its response, and pauses for longer than allowed."""
     async with (
         serving("endless_body", certificates, HandlerOptions(body_timeout=0.05)) as port,
@@ -153,6 +154,7 @@ async def test_a_cut_response(certificates: Certificates, http2: bool) -> None:
                 assert response.status_code == 200
                 async for piece in response.aiter_raw():
                     content += piece
+                    mock_clock.rate = 1  # until now no timeout passes
         assert content == b"begun\n"
 
 
@@ -168,7 +170,7 @@ async def test_close_notify_is_sent(certificates: Certificates, version: bytes) 
             assert received.removesuffix(b"\r\n0\r\n\r\n").endswith(b"Hello, world!\n")
 
 
-async def test_a_cut_response_without_a_length(certificates: Certificates) -> None:
+async def test_a_cut_response_without_a_length(certificates: Certificates, mock_clock: trio.testing.MockClock) -> None:
     """In HTTP/1.0 the end of the connection marks the end of the content, so close_notify must not be sent."""
     async with serving("endless_body", certificates, HandlerOptions(body_timeout=0.05)) as port:
         stream = trio.SSLStream(await connect(port), certificates.trust, server_hostname="localhost")
@@ -176,7 +178,7 @@ async def test_a_cut_response_without_a_length(certificates: Certificates) -> No
             await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
             with pytest.raises(trio.BrokenResourceError):
                 while await stream.receive_some():
-                    pass
+                    mock_clock.rate = 1  # until now no timeout passes
 
 
 async def test_clients_without_tls(certificates: Certificates) -> None:

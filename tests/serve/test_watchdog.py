@@ -9,8 +9,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -37,9 +37,14 @@ LATER_AT_ONCE, LATER_LOOP, LATER_AFTER_WAITING, LATER_WAITS = range(100, 104)
 
 
 class Work:
-    """The host's ``acme:host/work``, as user code. ``released`` ends calls that cannot be interrupted."""
+    """The host's ``acme:host/work``, as user code. ``released`` ends calls that cannot be interrupted.
+
+    ``clock`` is the event loop's. It stands still, so that a deadline passes only when a call passes it: at the
+    beginning of each blocking call, or in ``pass_deadlines``.
+    """
 
     def __init__(self) -> None:
+        self.clock = trio.testing.MockClock()
         self.released = threading.Event()
         self.ours, self.theirs = socket.socketpair()
 
@@ -51,7 +56,12 @@ class Work:
         self.ours.close()
         self.theirs.close()
 
+    def pass_deadlines(self) -> None:
+        self.clock.jump(1000)
+
     def work(self, which: int) -> None:
+        if which not in (0, FAST, BRIEF):
+            self.pass_deadlines()
         if which == LOOP:
             while True:
                 pass
@@ -89,17 +99,17 @@ class Work:
 
 
 @pytest.fixture(params=["the main thread", "another thread"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Run an async function under trio on a thread."""
+def run(request: pytest.FixtureRequest, work: Work) -> Run:
+    """Run an async function under trio on a thread, with the clock of ``work``."""
     if request.param == "the main thread":
-        return trio.run
+        return functools.partial(trio.run, clock=work.clock)
 
     def run_elsewhere(main: Callable[[], Awaitable[None]]) -> None:
         failures: list[BaseException] = []
 
         def target() -> None:
             try:
-                trio.run(main)
+                trio.run(main, clock=work.clock)
             except BaseException as error:  # raised again in the test's thread
                 failures.append(error)
 
@@ -162,7 +172,7 @@ def logged(on_record: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
 @pytest.mark.parametrize("which", [LOOP, SLEEP, RECEIVE, HASH, STUBBORN, LATER_LOOP, LATER_AFTER_WAITING])
 def test_a_blocking_call_is_interrupted_at_the_deadline(which: int, guest: str, run: Run, work: Work) -> None:
     async def main() -> None:
-        async with handler(work, guest, request_timeout=0.3) as proxy:
+        async with handler(work, guest, request_timeout=1) as proxy:
             with pytest.raises(DeadlinePassed):
                 await get(proxy, which)
             assert (await get(proxy, 0)).status in (200, 204)
@@ -184,7 +194,7 @@ def test_a_blocking_call_is_interrupted_at_the_deadline(which: int, guest: str, 
 
 def test_a_call_that_catches_the_interruption_is_interrupted_again(run: Run, work: Work) -> None:
     async def main() -> None:
-        async with handler(work, "host_call", request_timeout=0.1) as proxy:
+        async with handler(work, "host_call", request_timeout=1) as proxy:
             with pytest.raises(DeadlinePassed):
                 await get(proxy, STUBBORN)
             assert proxy.watchdog.interruptions == 1
@@ -197,19 +207,19 @@ def test_without_a_deadline_a_stall_is_only_logged(run: Run, work: Work) -> None
     async def main() -> None:
         async with handler(work, "host_call", stall_limit=0.05) as proxy:
             assert (await get(proxy, HASH)).status == 200
-            assert proxy.watchdog.stalls == 1
             assert proxy.watchdog.interruptions == 0
 
     with logged() as records:
         run(main)
-    (record,) = records
+    # A busy machine may suspend the thread during another call.
+    (record,) = [record for record in records if "acme:host/work" in record]
     assert record.startswith("instance 1 of host_call: the host function acme:host/work work has blocked the event")
     assert "pbkdf2_hmac" in record
 
 
 def test_a_stall_is_interrupted_if_configured(run: Run, work: Work) -> None:
     async def main() -> None:
-        async with handler(work, "host_call", stall_limit=0.05, interrupt_stalls=True) as proxy:
+        async with handler(work, "host_call", stall_limit=0.5, interrupt_stalls=True) as proxy:
             with pytest.raises(GuestFailed, match="blocked the event loop"):
                 await get(proxy, LOOP)
             assert (await get(proxy, 0)).status == 200
@@ -219,10 +229,10 @@ def test_a_stall_is_interrupted_if_configured(run: Run, work: Work) -> None:
 
 def test_a_waiting_call_blocks_nothing(run: Run, work: Work) -> None:
     async def main() -> None:
-        async with handler(work, "host_call", request_timeout=0.1, stall_limit=0.01) as proxy:
-            with pytest.raises(DeadlinePassed):
-                await get(proxy, LATER_WAITS)
-            assert proxy.watchdog.interruptions == proxy.watchdog.stalls == 0
+        async with waiting(work) as proxy:
+            assert engine().host_call is None
+            work.pass_deadlines()
+        assert proxy.watchdog.interruptions == 0
 
     run(main)
 
@@ -251,19 +261,28 @@ def test_healthy_requests_are_not_interrupted(which: int, guest: str, run: Run, 
 
 def test_blocking_outside_of_calls_is_not_interrupted(run: Run, work: Work) -> None:
     async def main() -> None:
-        async with handler(work, "host_call", request_timeout=0.05, stall_limit=0.01, interrupt_stalls=True) as proxy:
-            async with trio.open_nursery() as nursery:
-
-                async def ask() -> None:
-                    with pytest.raises(DeadlinePassed):
-                        await get(proxy, LATER_WAITS)
-
-                nursery.start_soon(ask)
-                await trio.testing.wait_all_tasks_blocked()
-                hashlib.pbkdf2_hmac("sha256", b"", b"", 300_000)
-            assert proxy.watchdog.interruptions == proxy.watchdog.stalls == 0
+        async with waiting(work) as proxy:
+            stalls = proxy.watchdog.stalls
+            work.pass_deadlines()
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 300_000)
+            assert proxy.watchdog.stalls == stalls
+        assert proxy.watchdog.interruptions == 0
 
     run(main)
+
+
+@asynccontextmanager
+async def waiting(work: Work) -> AsyncIterator[ProxyHandler]:
+    """Make a request whose host call waits. It misses its deadline at the end of the block."""
+    async with handler(work, "host_call", request_timeout=1, stall_limit=0.01) as proxy, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            with pytest.raises(DeadlinePassed):
+                await get(proxy, LATER_WAITS)
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        yield proxy
 
 
 def test_the_ticker_may_look_during_the_stop(work: Work) -> None:

@@ -128,8 +128,10 @@ async def pair() -> tuple[MemoryStream, MemoryStream]:
 async def clogged() -> tuple[MemoryStream, MemoryStream]:
     one, other = await pair()
     for stream in (one, other):
-        with trio.move_on_after(0.01):
-            await stream.send_all(bytes(1 << 20))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, bytes(1 << 20))
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
     return one, other
 
 

@@ -15,7 +15,7 @@ pytest_plugins = ["pytester"]
 COMPUTES = """(component
   (core module $m (func (export "run") (result i32)
     (local $left i32)
-    (local.set $left (i32.const 50_000_000))
+    (local.set $left (i32.const 400_000_000))
     (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
     (i32.const 0)))
   (core instance $i (instantiate $m))

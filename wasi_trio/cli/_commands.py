@@ -11,7 +11,7 @@ from wasi_trio._texts import MAX_LENGTH, shown
 from wasi_trio.cli._collector import excluded_from_collection, skip_final_collection
 from wasi_trio.cli._help import GROUP
 from wasi_trio.cli._printing import write_out
-from wasi_trio.cli._standard_streams import open_standard_streams
+from wasi_trio.cli._standard_streams import drop_unwritable_messages, open_standard_streams
 from wasi_trio.lazy import located
 
 #: The exit code for an invalid command line or invalid input.
@@ -84,4 +84,5 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     skip_final_collection()
+    drop_unwritable_messages()
     sys.exit(code if isinstance(code, int) else 0)

@@ -13,7 +13,7 @@ class Drain(ABC):
     """A consumer that takes a guest's bytes during the guest's own write, if it has room.
 
     Without room, the guest waits until ``pull`` is called. A subclass defines the room and the destination of the
-    bytes. The class is the sink of the stream's copies (a ``Party``).
+    bytes. The class is the writable buffer of the stream's reader.
     """
 
     __slots__ = ("_putting", "_stopping", "progress", "stopped", "stream", "views")
@@ -60,8 +60,8 @@ class Drain(ABC):
         if self.stopped:
             return
         if self.room():
-            sink: Any = self  # the type Sink requires ``length`` to be a variable
-            self.stream.read(sink)
+            buffer: Any = self  # the type WritableBuffer requires ``length`` to be a variable
+            self.stream.read(buffer)
         else:
             self.await_room()
 
@@ -78,13 +78,13 @@ class Drain(ABC):
             self.stopped = True
             self.ended()
 
-    # ---- as a party --------------------------------------------------------------------------------------
+    # ---- as a buffer -------------------------------------------------------------------------------------
 
     @property
     def length(self) -> int:
         return self.progress + self.room()
 
-    def take(self, block: Any, count: int) -> None:
+    def write(self, block: Any, count: int) -> None:
         self._putting = True
         try:
             self.put(block if self.views else bytes(block))

@@ -251,7 +251,7 @@ def test_any_interleaving_on_a_stream(
         elif not side.busy and act == "drop":
             side.drop()
         check(reader, writer)
-    # In the end, a waiting party learns that the other end is dropped.
+    # In the end, an end that waits learns that the other end is dropped.
     for side, other in ((reader, writer), (writer, reader)):
         if side.busy and not other.busy and not other.dropped:
             other.drop()

@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """The data received at ``url``. While ``stalled``, it never responds."""
+    """The data received at ``url``. While ``stalled``, it never responds. Otherwise it responds with ``status``."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -25,6 +25,7 @@ class Collector:
         self.resources: list[dict[str, Any]] = []
         self.batches = 0
         self.stalled = False
+        self.status = 200
         self._released = threading.Event()
         self._changed = threading.Condition()
 
@@ -79,7 +80,9 @@ def collecting() -> Iterator[Collector]:
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["content-length"]))
             collector.take(self.path, data)
-            self.send_response(200)
+            self.send_response(collector.status)
+            if 300 <= collector.status < 400:
+                self.send_header("location", "/new" + self.path)
             self.send_header("content-length", "0")
             self.end_headers()
 

@@ -12,6 +12,7 @@ from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Response
 from wasi_trio.wasi.p2._http import Types
+from wasi_trio.wasi.p2._http_bodies import DISCARDED
 
 types = Types(WasiContext())
 
@@ -77,6 +78,46 @@ def test_an_informational_status_is_no_response():
     types.ResponseOutparam.set(param, Ok(message))
     assert param.outcome.code == Variant("HTTP-protocol-error")
     assert body.body.closed
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+async def test_content_of_a_response_without_content_is_discarded(method: str, status: int):
+    param = types.ResponseOutparam(method)
+    message, body = outgoing()
+    assert message.set_status_code(status) == Ok(None)
+    stream = body.write().value
+    assert await stream.blocking_write_and_flush(b"before") == Ok(None)
+    types.ResponseOutparam.set(param, Ok(message))
+    param.outcome.body.close()  # as the server does
+    assert await stream.blocking_write_and_flush(b"after") == Ok(None)
+    assert stream.check_write().value > 0
+    assert stream.write(b"more") == Ok(None)
+    assert stream.subscribe().ready()
+    stream.on_drop()
+    assert types.OutgoingBody.finish(body, None) == Ok(None)
+
+
+def test_endless_content_of_a_response_without_content_is_refused():
+    param = types.ResponseOutparam("HEAD")
+    message, body = outgoing()
+    stream = body.write().value
+    types.ResponseOutparam.set(param, Ok(message))
+    param.outcome.body.close()
+    written = 0
+    while isinstance(room := stream.check_write(), Ok):
+        assert stream.write_zeroes(room.value) == Ok(None)
+        written += room.value
+    assert room == Err(Variant("closed"))
+    assert written == DISCARDED
+
+
+def test_content_that_the_client_no_longer_reads_is_refused():
+    param = types.ResponseOutparam("GET")
+    message, body = outgoing()
+    stream = body.write().value
+    types.ResponseOutparam.set(param, Ok(message))
+    param.outcome.body.close()
+    assert stream.check_write() == Err(Variant("closed"))
 
 
 def test_informational_responses_are_not_supported():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+import trio
 from socket_guests import LOOPBACK6, Guest, calls, networked, v4, v6
 
 from wasi_trio.component._errors import Trap
@@ -99,6 +100,23 @@ async def test_binding(guest: Guest, sockets: Sockets) -> None:
     assert (await guest("tcp-socket.local-address", sock)).value.value.port > 0
     assert await guest("tcp-socket.start-bind", sock, sockets.network, v4()) == Err("invalid-state")
     assert await guest("tcp-socket.remote-address", sock) == Err("invalid-state")
+
+
+async def test_the_pollable_of_a_socket_in_each_state(guest: Guest, sockets: Sockets) -> None:
+    """A guest may wait for every operation before it finishes it, as many do for listen."""
+    sock = await sockets.tcp()
+    pollable = await guest("tcp-socket.subscribe", sock)
+    assert await guest("pollable.ready", pollable)
+    assert await guest("tcp-socket.start-bind", sock, sockets.network, v4()) == OK
+    await guest("pollable.block", pollable)
+    assert await guest("tcp-socket.finish-bind", sock) == OK
+    assert await guest("pollable.ready", pollable)
+    assert await guest("tcp-socket.start-listen", sock) == OK
+    with trio.fail_after(10):
+        await guest("pollable.block", pollable)
+    assert await guest("pollable.ready", pollable)
+    assert await guest("tcp-socket.finish-listen", sock) == OK
+    assert not await guest("pollable.ready", pollable)
 
 
 async def test_listening(guest: Guest, sockets: Sockets) -> None:

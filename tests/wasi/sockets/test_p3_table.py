@@ -117,7 +117,30 @@ async def test_a_connection_that_was_refused(guest: Guest) -> None:
     sock = await tcp(guest)
     assert await guest("tcp-socket.connect", sock, refused()) == err("connection-refused")
     assert await guest("tcp-socket.connect", sock, refused()) == err("invalid-state")
-    assert await guest("tcp-socket.get-local-address", sock) == err("invalid-state")
+    for get in ("local-address", "remote-address", "hop-limit", "keep-alive-enabled"):
+        assert await guest(f"tcp-socket.get-{get}", sock) == err("connection-refused")
+    assert await guest("tcp-socket.set-hop-limit", sock, 5) == err("connection-refused")
+    assert await guest("tcp-socket.set-listen-backlog-size", sock, 5) == err("connection-refused")
+    assert await guest("tcp-socket.bind", sock, v4()) == err("invalid-state")
+    assert await guest("tcp-socket.get-is-listening", sock) is False
+
+
+async def test_the_addresses_of_a_connection_that_has_ended(guest: Guest) -> None:
+    """C libraries take the absence of an address for their own mistake, and abort the guest."""
+    listener, client, accepted = await connected(guest)
+    own = (await guest("tcp-socket.get-local-address", listener)).value
+    address = (await guest("tcp-socket.get-local-address", client)).value
+    for sock in (client, accepted):
+        writer, stream = streams()
+        outcome = await guest("tcp-socket.send", sock, stream)
+        writer.close()
+        assert await outcome.get() == OK
+    for sock in (client, accepted):
+        stream, outcome = await guest("tcp-socket.receive", sock)
+        assert (await stream.receive(), await outcome.get()) == (b"", OK)
+    for sock, one, other in ((client, address, own), (accepted, own, address)):
+        assert await guest("tcp-socket.get-local-address", sock) == Ok(one)
+        assert await guest("tcp-socket.get-remote-address", sock) == Ok(other)
 
 
 @pytest.mark.parametrize(
@@ -292,10 +315,45 @@ async def test_connected_udp(guest: Guest) -> None:
     assert await guest("udp-socket.get-remote-address", sock) == err("invalid-state")
 
 
+@pytest.mark.parametrize("local", [None, v4(), v4("0.0.0.0")])
+async def test_a_udp_socket_keeps_its_port_when_its_connection_changes(guest: Guest, local: Variant | None) -> None:
+    sock, other, another = await udp(guest), await udp(guest), await udp(guest)
+    for each in (other, another):
+        assert await guest("udp-socket.bind", each, v4()) == OK
+    address = (await guest("udp-socket.get-local-address", other)).value
+    if local is not None:
+        assert await guest("udp-socket.bind", sock, local) == OK
+    assert await guest("udp-socket.connect", sock, address) == OK
+    port = (await guest("udp-socket.get-local-address", sock)).value.value.port
+    elsewhere = (await guest("udp-socket.get-local-address", another)).value
+    assert await guest("udp-socket.connect", sock, elsewhere) == OK
+    assert (await guest("udp-socket.get-local-address", sock)).value.value.port == port
+    assert await guest("udp-socket.disconnect", sock) == OK
+    assert (await guest("udp-socket.get-local-address", sock)).value.value.port == port
+    # It is open to all again.
+    for each, source in ((other, address), (another, elsewhere)):
+        assert await guest("udp-socket.send", each, b"x", v4(port=port)) == OK
+        assert await guest("udp-socket.receive", sock) == Ok((b"x", source))
+
+
+async def test_a_connected_udp_socket_receives_no_earlier_datagram_of_another(guest: Guest) -> None:
+    sock, other, stranger = await udp(guest), await udp(guest), await udp(guest)
+    for each in (sock, other, stranger):
+        assert await guest("udp-socket.bind", each, v4()) == OK
+    own, address = [(await guest("udp-socket.get-local-address", each)).value for each in (sock, other)]
+    assert await guest("udp-socket.send", stranger, b"not you", own) == OK
+    assert await guest("udp-socket.connect", sock, address) == OK
+    assert await guest("udp-socket.send", other, b"you", own) == OK
+    assert await guest("udp-socket.receive", sock) == Ok((b"you", address))
+
+
 NAMES = [
     ("127.0.0.1", Ok([Variant("ipv4", (127, 0, 0, 1))])),
     ("[::1]", Ok([Variant("ipv6", LOOPBACK6)])),
     ("::1", Ok([Variant("ipv6", LOOPBACK6)])),
+    ("::ffff:127.0.0.1", Ok([Variant("ipv4", (127, 0, 0, 1))])),
+    ("fe80::1%1", err("invalid-argument")),
+    ("[::1%lo]", err("invalid-argument")),
     ("a.b<>", err("invalid-argument")),
     ("", err("invalid-argument")),
     ("xn--", err("invalid-argument")),

@@ -62,7 +62,7 @@ async def back(opened: Opened, *call: Any) -> Any:
 
 async def test_a_file_that_is_locked(engine: Engine, tmp_path: Path) -> None:
     path = str(tmp_path / "state.db")
-    async with bucket(engine, SqliteStore(path), timeout=0.3) as opened:
+    async with bucket(engine, SqliteStore(path), timeout=2) as opened:
         await opened("set", "a", b"1")
         with locked(path):
             assert await opened("increment", "n", 1) == LATE

@@ -1,8 +1,9 @@
 """The common part of streams and futures: two ends, and copies from one to the other.
 
-A *party* holds an end. It is a guest's handle (``GuestEnd``) or the host (``_host_ends``). Each party is its own buffer
-of ``length`` elements, of which ``progress`` are copied. Elements are copied in blocks: bytes for numbers, None for
-elements without a type, otherwise a list ("Buffer State" and "Stream State" of the Canonical ABI).
+Each end brings a *buffer* for its current copy: a readable one for a writer, a writable one for a reader. It has
+``length`` elements, of which ``progress`` are copied. A guest's end (``GuestEnd``) and the ends of the host
+(``_host_ends``) are their own buffers. Elements are copied in blocks: bytes for numbers, None for elements without a
+type, otherwise a list ("Buffer State" and "Stream State" of the Canonical ABI).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class CopyState(IntEnum):
     DONE = 3
 
 
-class Party(Protocol):
-    """One end's side of a copy. ``instance`` is None for the host."""
+class Buffer(Protocol):
+    """One end's side of a copy, with the specification's callbacks. ``instance`` is None for the host."""
 
     length: int
     progress: int
@@ -43,19 +44,19 @@ class Party(Protocol):
     def instance(self) -> ComponentInstance | None: ...
 
     def copied(self) -> None:
-        """Handle a copy for which this party was waiting. It remains the pending party unless it ends the operation."""
+        """Handle a copy into or from this pending buffer. It remains pending unless it ends the operation."""
 
     def done(self, result: CopyResult) -> None:
-        """End this party's operation."""
+        """End the operation of this end."""
 
 
-class Source(Party, Protocol):
-    def give(self, count: int) -> Any:
+class ReadableBuffer(Buffer, Protocol):
+    def read(self, count: int) -> Any:
         """Return a block of the next elements."""
 
 
-class Sink(Party, Protocol):
-    def take(self, block: Any, count: int) -> None:
+class WritableBuffer(Buffer, Protocol):
+    def write(self, block: Any, count: int) -> None:
         """Take a block, which is valid only during this call."""
 
 
@@ -63,7 +64,7 @@ class Shared:
     """The shared state of the two ends of a stream or future. It represents the readable end between components.
 
     A host that does not use a readable end must ``discard`` it. ``held`` means that the readable end has a holder.
-    ``dropped`` means that an end has been dropped. ``pending`` is the party that waits for the other end.
+    ``dropped`` means that an end has been dropped. ``pending`` is the buffer of the end that waits for the other.
     ``guest_ends`` counts the ends in guests' handle tables, including dropped ones.
     """
 
@@ -100,7 +101,7 @@ class Shared:
         self.drop()
 
     def cancel(self) -> None:
-        """Cancel the pending party's operation."""
+        """Cancel the pending operation."""
         self.finish(CopyResult.CANCELLED)
 
     def drop(self) -> None:
@@ -115,21 +116,21 @@ class Shared:
             watcher()
 
     def finish(self, result: CopyResult) -> None:
-        """End the pending party's operation."""
-        party, self.pending = self.pending, None
-        party.done(result)
+        """End the pending operation."""
+        buffer, self.pending = self.pending, None
+        buffer.done(result)
 
-    def check_instances(self, one: Party, other: Party) -> None:
+    def check_instances(self, one: Buffer, other: Buffer) -> None:
         """Raise Trap for a copy of non-numbers within one instance ("temporary" in the specification)."""
         if one.instance is other.instance is not None:
             raise Trap(f"cannot read from and write to intra-component {self.kind} with a payload that is not numeric")
 
     @staticmethod
-    def move(source: Source, sink: Sink, count: int) -> None:
+    def move(source: ReadableBuffer, destination: WritableBuffer, count: int) -> None:
         """Copy ``count`` elements."""
-        sink.take(source.give(count), count)
+        destination.write(source.read(count), count)
         source.progress += count
-        sink.progress += count
+        destination.progress += count
 
     def readable_end(self, instance: ComponentInstance) -> GuestEnd[Any]:
         """Return an end for a guest's handle table."""
@@ -197,16 +198,16 @@ class GuestEnd(Waitable, Generic[S]):
     def copy(self) -> None:
         raise NotImplementedError
 
-    # ---- as a party --------------------------------------------------------------------------------------
+    # ---- as a buffer -------------------------------------------------------------------------------------
 
-    def give(self, count: int) -> Any:
+    def read(self, count: int) -> Any:
         element = self.shared.element
         pointer = self.pointer + self.progress * element.size
         if element.code is not None:
             return self.context.memory.view[pointer : pointer + count * element.size]
         return None if element.type is None else self.codec(self.context, pointer, count)
 
-    def take(self, block: Any, count: int) -> None:
+    def write(self, block: Any, count: int) -> None:
         element = self.shared.element
         if element.varies:
             self.deferred += block

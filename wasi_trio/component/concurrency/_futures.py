@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from wasi_trio.component._errors import Trap
-from wasi_trio.component.concurrency._copying import CopyResult, CopyState, GuestEnd, Shared, Sink, Source
+from wasi_trio.component.concurrency._copying import (
+    CopyResult,
+    CopyState,
+    GuestEnd,
+    ReadableBuffer,
+    Shared,
+    WritableBuffer,
+)
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._waitables import Event, EventCode
 
@@ -15,19 +22,19 @@ class SharedFuture(Shared):
 
     kind = "future"
 
-    def read(self, sink: Sink) -> None:
+    def read(self, destination: WritableBuffer) -> None:
         if self.dropped:
-            sink.done(CopyResult.DROPPED)
+            destination.done(CopyResult.DROPPED)
         elif self.pending is None:
-            self.pending = sink
+            self.pending = destination
         else:
             if not self.element.plain:
-                self.check_instances(self.pending, sink)
-            self.move(self.pending, sink, 1)
+                self.check_instances(self.pending, destination)
+            self.move(self.pending, destination, 1)
             self.finish(CopyResult.COMPLETED)
-            sink.done(CopyResult.COMPLETED)
+            destination.done(CopyResult.COMPLETED)
 
-    def write(self, source: Source) -> None:
+    def write(self, source: ReadableBuffer) -> None:
         if self.dropped:
             source.done(CopyResult.DROPPED)
         elif self.pending is None:

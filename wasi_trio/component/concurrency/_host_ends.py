@@ -109,7 +109,7 @@ class HostReader(HostEnd[SharedStream]):
         self.shared.held = False
         return self.shared
 
-    def take(self, block: Any, count: int) -> None:
+    def write(self, block: Any, count: int) -> None:
         # Memory behind a view may change. Bytes, and lists made for this copy, do not.
         self._block = bytes(block) if isinstance(block, (memoryview, bytearray)) else block
 
@@ -172,7 +172,7 @@ class HostWriter(HostEnd[SharedStream]):
         self._stopped = self._starting
         super().cancel()
 
-    def give(self, count: int) -> Any:
+    def read(self, count: int) -> Any:
         return self.shared.element.block(self._block, self.progress, count)
 
     def copied(self) -> None:
@@ -207,7 +207,7 @@ class HostFutureReader(HostEnd[SharedFuture]):
         self.shared.held = False
         return self.shared
 
-    def take(self, block: Any, count: int) -> None:
+    def write(self, block: Any, count: int) -> None:
         element = self.shared.element
         if element.type is not None:
             self._block = element.unpack(bytes(block) if element.code else block)[0]
@@ -242,7 +242,7 @@ class Given:
     def progress(self, count: int) -> None:
         """Ignore the progress, because all futures share this source."""
 
-    def give(self, count: int) -> Any:
+    def read(self, count: int) -> Any:
         return self._block
 
     def copied(self) -> None:
@@ -270,7 +270,7 @@ class HostFutureWriter(HostEnd[SharedFuture]):
         self._block = block
         self.shared.write(self)
 
-    def give(self, count: int) -> Any:
+    def read(self, count: int) -> Any:
         return self._block
 
     def copied(self) -> None:

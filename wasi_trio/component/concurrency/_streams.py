@@ -3,61 +3,68 @@
 from __future__ import annotations
 
 from wasi_trio.component._errors import Trap
-from wasi_trio.component.concurrency._copying import CopyResult, CopyState, GuestEnd, Shared, Sink, Source
+from wasi_trio.component.concurrency._copying import (
+    CopyResult,
+    CopyState,
+    GuestEnd,
+    ReadableBuffer,
+    Shared,
+    WritableBuffer,
+)
 from wasi_trio.component.concurrency._instance import ComponentInstance
 from wasi_trio.component.concurrency._waitables import Event, EventCode
 
 
 class SharedStream(Shared):
-    """A stream. The first party waits for the other, and elements are copied directly from source to sink."""
+    """A stream. The first end waits for the other, and elements are copied directly from source to destination."""
 
     __slots__ = ()
 
     kind = "stream"
 
-    def read(self, sink: Sink) -> None:
+    def read(self, destination: WritableBuffer) -> None:
         if self.dropped:
-            sink.done(CopyResult.DROPPED)
+            destination.done(CopyResult.DROPPED)
             return
-        source: Source | None = self.pending
+        source: ReadableBuffer | None = self.pending
         if source is None:
-            self.pending = sink
+            self.pending = destination
             return
         if not self.element.plain:
-            self.check_instances(source, sink)
+            self.check_instances(source, destination)
         available = source.length - source.progress
         if available == 0:
-            self.pending = sink
+            self.pending = destination
             source.done(CopyResult.COMPLETED)
             return
-        wanted = sink.length - sink.progress
+        wanted = destination.length - destination.progress
         if wanted:
-            self.move(source, sink, min(available, wanted))
+            self.move(source, destination, min(available, wanted))
             source.copied()
-        sink.done(CopyResult.COMPLETED)
+        destination.done(CopyResult.COMPLETED)
 
-    def write(self, source: Source) -> None:
+    def write(self, source: ReadableBuffer) -> None:
         if self.dropped:
             source.done(CopyResult.DROPPED)
             return
-        sink: Sink | None = self.pending
-        if sink is None:
+        destination: WritableBuffer | None = self.pending
+        if destination is None:
             self.pending = source
             return
         if not self.element.plain:
-            self.check_instances(source, sink)
-        wanted = sink.length - sink.progress
+            self.check_instances(source, destination)
+        wanted = destination.length - destination.progress
         available = source.length - source.progress
         if wanted:
             if available:
-                self.move(source, sink, min(available, wanted))
-                sink.copied()
+                self.move(source, destination, min(available, wanted))
+                destination.copied()
             source.done(CopyResult.COMPLETED)
-        elif source.length == 0 and sink.length == 0:
+        elif source.length == 0 and destination.length == 0:
             source.done(CopyResult.COMPLETED)
         else:
             self.pending = source
-            sink.done(CopyResult.COMPLETED)
+            destination.done(CopyResult.COMPLETED)
 
     def readable_end(self, instance: ComponentInstance) -> ReadableStreamEnd:
         return ReadableStreamEnd(instance, self)

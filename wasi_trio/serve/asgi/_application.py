@@ -10,6 +10,7 @@ import trio
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve.asgi import _http2 as http2
 from wasi_trio.serve.asgi._cutting import cut_response
+from wasi_trio.serve.asgi._ending import has_sent_end
 from wasi_trio.serve.asgi._request import Scope, build_request
 from wasi_trio.serve.asgi._upload import Message, Receive, Upload
 from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
@@ -249,6 +250,8 @@ class AsgiStream(HttpStream):
         """Handle the client's departure."""
         if self._in_event:
             return  # the sender of the event handles it
+        if self._is_over and has_sent_end(self._send):
+            return  # the client has the whole response, and hypercorn is about to reuse or close the connection
         self._is_over = True
         self.report_left(HttpError("connection-terminated"))
 

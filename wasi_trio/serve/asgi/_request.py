@@ -44,10 +44,10 @@ def build_request(scope: Scope) -> Request:
         target = f"{target}?{query.decode('latin-1')}"
     if not target.startswith("/"):
         scheme, authority, target = _split_target(scope["method"], scheme, authority, target)
-    if authority is None and scope.get("server") is not None:
-        # HTTP/1.0 does not require a host field. Use the address that the client connected to.
+    if not authority and scope.get("server") is not None:
+        # HTTP/1.0 does not require a host field, and any may be empty. Use the address that the client connected to.
         authority = _address(*scope["server"])
-    return Request(scope["method"], scheme, authority, target, headers, Body() if has_body else Body.empty())
+    return Request(scope["method"], scheme, authority or None, target, headers, Body() if has_body else Body.empty())
 
 
 def _split_target(method: str, scheme: str, authority: str | None, target: str) -> tuple[str, str | None, str]:

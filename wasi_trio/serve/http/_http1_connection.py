@@ -163,8 +163,8 @@ class Http1Connection(Connection):
         request = Request(
             head.method, head.scheme or self.scheme, head.authority, head.path_with_query, head.headers, body
         )
-        if head.authority is None:
-            request.authority = self.local_address
+        if not head.authority:
+            request.authority = self.local_address or None
         self.current = stream = Http1Stream(request, self, head)
         self.serve(stream)
         return True

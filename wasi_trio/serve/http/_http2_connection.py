@@ -29,6 +29,9 @@ logger = get_logger("wasi_trio.serve")
 _MAX_READ = 128 << 10
 #: The number of bytes queued for the socket from which streams wait.
 _MAX_QUEUED = 256 << 10
+#: The time from a complete response to the reset of its unfinished request, in seconds. Some clients lose a response if
+#: the reset arrives with it.
+_RESET_DELAY = 1.0
 #: The fields that concern a connection, which HTTP/2 forbids (RFC 9113, section 8.2.2).
 _CONNECTION_FIELDS = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 
@@ -52,6 +55,8 @@ class Http2Connection(Connection):
         self._moved: dict[Http2Stream, None] = {}
         #: The streams that wait for a window, or for the socket.
         self._blocked: dict[Http2Stream, None] = {}
+        #: The answered requests that the client has not finished, and the times of their resets.
+        self._unfinished: dict[int, float] = {}
         self._turn_is_due = False
         self._requests_left = limits.max_requests
         #: Whether further requests are refused.
@@ -212,7 +217,7 @@ class Http2Connection(Connection):
                 raise BadRequest("the host field differs from the authority")
         body = Body.empty() if has_ended else Body(2 * WINDOW)
         body.bill(self.front.account)
-        return Request(method, pseudo[b":scheme"].lower(), authority, pseudo[b":path"], fields, body)
+        return Request(method, pseudo[b":scheme"].lower(), authority or None, pseudo[b":path"], fields, body)
 
     def _on_data(self, event: h2.events.DataReceived) -> None:
         number, size = event.stream_id, event.flow_controlled_length
@@ -241,12 +246,14 @@ class Http2Connection(Connection):
 
     def _on_stream_ended(self, event: h2.events.StreamEnded) -> None:
         assert event.stream_id is not None
+        self._unfinished.pop(event.stream_id, None)
         stream = self.streams.get(event.stream_id)
         if stream is not None:
             stream.receive_end()
 
     def _on_stream_reset(self, event: h2.events.StreamReset | StreamFailed) -> None:
         assert event.stream_id is not None
+        self._unfinished.pop(event.stream_id, None)
         stream = self.streams.get(event.stream_id)
         if stream is not None:
             stream.leave()
@@ -272,6 +279,17 @@ class Http2Connection(Connection):
         if self.output.size >= _MAX_QUEUED:
             return 0
         return max(self.protocol.local_flow_control_window(number), 0)
+
+    def refuse_rest(self, number: int) -> None:
+        """Reset an answered request soon, unless the client finishes it by then (RFC 9113, section 8.1)."""
+        self._unfinished[number] = trio.current_time() + _RESET_DELAY
+        # For the client these are concurrent requests, too, of which it may have only some.
+        if len(self._unfinished) > self.limits.max_streams // 2:
+            self._reset_unfinished(next(iter(self._unfinished)))
+
+    def _reset_unfinished(self, number: int) -> None:
+        del self._unfinished[number]
+        self.protocol.reset(number, ErrorCodes.NO_ERROR)
 
     def credit(self, frames: float) -> None:
         """Allow the client more frames without effect, as answers to this number of sent frames."""
@@ -341,6 +359,11 @@ class Http2Connection(Connection):
 
     def check(self, now: float) -> None:
         super().check(now)
+        due = [number for number, time in self._unfinished.items() if now >= time]
+        for number in due:
+            self._reset_unfinished(number)
+        if due and not self.output.broken:
+            self._flush()
         timeout = self.limits.send_timeout
         for stream in list(self._blocked):
             if now >= stream.blocked_at + timeout and not self.output.size:
@@ -608,10 +631,10 @@ class Http2Stream(HttpStream):
             self._forget()
 
     def _finish(self) -> None:
-        """Handle the end of the response, and refuse the rest of the request (RFC 9113, section 8.1)."""
+        """Handle the end of the response. The client need not send the rest of its request."""
         connection = self._connection
         if self._is_incomplete:
-            connection.protocol.reset(self.number, ErrorCodes.NO_ERROR)
+            connection.refuse_rest(self.number)
         connection.credit(4)
         self._forget()
 

@@ -41,7 +41,15 @@ class OtlpSpanExporter(OTLPSpanExporter):
     def send(self, data: bytes) -> bool:
         """Send an OTLP request, with the environment's timeout and retries. Return whether it was accepted."""
         # The base class has no method for encoded data. pyproject.toml restricts its version to those with this client.
-        return bool(self._client.export(data).success)
+        result = self._client.export(data)
+        status = result.status_code
+        if status is not None and 300 <= status < 400:
+            # The client neither follows a redirect nor takes it for an error.
+            get_logger(_LOGGERS[0]).error(
+                "The collector redirects spans (%d): set its new address in OTEL_EXPORTER_OTLP_ENDPOINT", status
+            )
+            return False
+        return bool(result.success)
 
 
 class SpanThread(threading.Thread):

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import trio
 
+from wasi_trio.wasi._threads import in_thread
 from wasi_trio.wasi.filesystem import _libc as libc
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class Volume:
         if limiter is None:
             limiter = limiters[self.device] = trio.CapacityLimiter(THREADS)
             _limiters.set(limiters)
-        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+        return await in_thread(work, limiter)
 
 
 def _uses_mock_clock() -> bool:

@@ -18,6 +18,7 @@ import trio
 from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Budget
+from wasi_trio.wasi._threads import in_thread
 from wasi_trio.wasi.keyvalue._bucket import (
     MAX_BATCH_BYTES,
     PAGE,
@@ -211,7 +212,7 @@ class SqliteBucket:
         limiter = self._writer if writes else self._readers
         try:
             with trio.move_on_after(self._operation_timeout):
-                result = await trio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=limiter)
+                result = await in_thread(work.run, limiter)
                 self._has_failed = False
                 return result  # type: ignore[return-value]
         except sqlite3.Error as error:

@@ -12,6 +12,9 @@ from wasi_trio.wasi.p2._io import InputStream, OutputStream, Pollable, closed, f
 
 _DONE: Ok[None] = Ok(None)
 
+#: maximum bytes of a response without content that a guest may write all the same, as many do for HEAD
+DISCARDED = 1 << 20
+
 
 class IncomingBody:
     """The body of an incoming message.
@@ -184,9 +187,13 @@ class OutgoingBodyStream(OutputStream):
 
     def _permit(self) -> int:
         body = self.body
-        if body.closed or body.finished:
+        if body.finished:
             raise closed()
-        return body.permit()
+        if not body.closed:
+            return body.permit()
+        if room := self._discardable():
+            return room
+        raise closed()
 
     def _put(self, data: bytes) -> None:
         owner = self.owner
@@ -195,7 +202,16 @@ class OutgoingBodyStream(OutputStream):
         try:
             self.body.try_write(data)
         except BodyClosed:
-            raise closed() from None
+            if owner.length.applies is not False:
+                raise closed() from None
+
+    def _discardable(self) -> int:
+        """Return how much more of a response without content may be written. No one reads it.
+
+        For many guests, a closed stream would be a failure.
+        """
+        length = self.owner.length
+        return max(0, DISCARDED - length.written) if length.applies is False else 0
 
     async def _wait(self) -> None:
         await self.body.wait_permit()

@@ -141,16 +141,18 @@ def _stream_error(error: OSError) -> Err[StreamError]:
 class TcpReady(Pollable):
     """A pollable that is ready when the current operation can finish, or a connection can be accepted."""
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_progress", "_socket")
 
-    def __init__(self, socket: tcp.TcpSocket) -> None:
+    def __init__(self, socket: tcp.TcpSocket, progress: _Progress) -> None:
         self._socket = socket
+        self._progress = progress
 
     def ready(self) -> bool:
-        return self._socket.ready()
+        # A started listen can finish, whether or not a connection waits already.
+        return self._progress.operation is _Operation.LISTEN or self._socket.ready()
 
     async def block(self) -> None:
-        while not self._socket.ready():
+        while not self.ready():
             await self._socket.wait()
 
 
@@ -301,7 +303,7 @@ class TcpSocket(_Socket):
         self._socket.set(Option.HOP_LIMIT, value)
 
     def subscribe(self) -> Pollable:
-        return TcpReady(self._socket)
+        return TcpReady(self._socket, self._progress)
 
     @_answers.now
     def shutdown(self, shutdown_type: str) -> None:

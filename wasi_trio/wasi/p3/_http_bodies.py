@@ -65,7 +65,7 @@ class BodyStream(SharedStream):
 
 
 class _BodySource:
-    """The source of the copies from a BodyStream (a ``Party``). It is pending whenever no reader is."""
+    """The readable buffer of a BodyStream. It is pending whenever no reader is."""
 
     __slots__ = ("body", "progress", "stream")
 
@@ -80,7 +80,7 @@ class _BodySource:
     def length(self) -> int:
         return self.progress + self.body.available()
 
-    def give(self, count: int) -> bytes | memoryview:
+    def read(self, count: int) -> bytes | memoryview:
         return self.body.take_view(count)
 
     def copied(self) -> None:
@@ -97,15 +97,15 @@ class _BodySource:
 
     def _readable(self) -> None:
         stream = self.stream
-        sink = stream.pending
-        if sink is None:
+        destination = stream.pending
+        if destination is None:
             stream.pending = self  # the reader has withdrawn
         elif self.body.ended:
             stream.drop()
         else:
             # Repeat the read, as if the reader had just arrived, so that it receives only the available data.
             stream.pending = self
-            stream.read(sink)
+            stream.read(destination)
 
 
 def trailers_of(body: Body, stream: BodyStream | None = None) -> SharedFuture:

@@ -72,7 +72,7 @@ class Source(Protocol):
 
 
 class InputSource:
-    """A source of the copies to the reader of ``stream`` (a ``Party``).
+    """The readable buffer of ``stream``, filled from a source.
 
     It is pending whenever no reader is, and takes nothing from ``source`` before a reader wants it. ``on_end`` is
     called once when no more reads will follow. ``fill`` writes available bytes to the guest's memory directly, and
@@ -185,9 +185,9 @@ class InputSource:
         if not self.stream.dropped:
             self._supply()
 
-    # ---- as a party --------------------------------------------------------------------------------------
+    # ---- as a buffer -------------------------------------------------------------------------------------
 
-    def give(self, count: int) -> Any:
+    def read(self, count: int) -> Any:
         return self._data
 
     def copied(self) -> None:

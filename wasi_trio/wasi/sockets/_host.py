@@ -14,6 +14,7 @@ import trio
 
 from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._descriptors import GUESTS
+from wasi_trio.wasi._threads import in_thread
 from wasi_trio.wasi.sockets._addresses import Address, Family
 from wasi_trio.wasi.sockets._errors import Code, SocketError
 from wasi_trio.wasi.sockets._transports import Direction, Network, Option, TcpTransport, Transport, UdpTransport
@@ -135,7 +136,21 @@ class _HostTransport(Transport):
 
 
 class HostTcp(_HostTransport, TcpTransport):
-    __slots__ = ()
+    __slots__ = ("_peer",)
+
+    def __init__(self, network: HostNetwork, family: Family, sock: socket.socket, peer: Any = None) -> None:
+        super().__init__(network, family, sock)
+        #: the system's address of the other end
+        self._peer = peer
+
+    def remote_address(self) -> Address:
+        try:
+            return super().remote_address()
+        except OSError:
+            # The system forgets the other end when the connection has ended. Guests still ask for it, to log it.
+            if self._peer is None:
+                raise
+            return Address.of_system(self._peer)
 
     def bind(self, address: Address) -> None:
         # Connections in TIME_WAIT do not keep the address in use.
@@ -143,7 +158,8 @@ class HostTcp(_HostTransport, TcpTransport):
         self._sock.bind(address.for_system)
 
     def connect(self, address: Address) -> None:
-        number = self._sock.connect_ex(address.for_system)
+        self._peer = address.for_system
+        number = self._sock.connect_ex(self._peer)
         if number not in (errno.EINPROGRESS, errno.EINTR):
             _raise(_connect_error(number))
 
@@ -159,8 +175,8 @@ class HostTcp(_HostTransport, TcpTransport):
     def accept(self) -> HostTcp:
         self.network.opening()
         try:
-            sock, _ = self._sock.accept()
-            accepted = HostTcp(self.network, self.family, sock)
+            sock, peer = self._sock.accept()
+            accepted = HostTcp(self.network, self.family, sock, peer)
         except BaseException:
             self.network.closed()
             raise
@@ -204,9 +220,14 @@ class HostUdp(_HostTransport, UdpTransport):
             self._connected = True
 
     def _disconnect(self) -> None:
-        """Dissolve the connection. Calls the C library, because Python's ``connect`` does not support AF_UNSPEC."""
+        """Dissolve the connection, and keep the port.
+
+        Calls the C library, because Python's ``connect`` does not support AF_UNSPEC. With the connection, Linux gives
+        up a port that it has chosen itself, and so the same port is bound again.
+        """
         import ctypes
 
+        port = self._sock.getsockname()[1]
         unspecified = ctypes.create_string_buffer(16)
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.connect(self._sock.fileno(), unspecified, 16) != 0:
@@ -215,6 +236,9 @@ class HostUdp(_HostTransport, UdpTransport):
             if not (_DARWIN and number in (errno.EINVAL, errno.EAFNOSUPPORT)):
                 _raise(number)
         self._connected = False
+        host, left, *rest = self._sock.getsockname()
+        if left != port:
+            self._sock.bind((host, port, *rest))
 
     def send(self, data: bytes, address: Address | None) -> None:
         if address is None:
@@ -274,11 +298,7 @@ class HostNetwork(Network):
         if self._look_ups is None:
             self._look_ups = trio.CapacityLimiter(LOOK_UPS)
         try:
-            found = await trio.to_thread.run_sync(
-                lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM),
-                abandon_on_cancel=True,
-                limiter=self._look_ups,
-            )
+            found = await in_thread(lambda: socket.getaddrinfo(name, None, type=socket.SOCK_STREAM), self._look_ups)
         except socket.gaierror as error:
             raise SocketError(_RESOLVER.get(error.errno or 0, Code.NAME_UNRESOLVABLE)) from error
         except UnicodeError as error:

@@ -23,9 +23,13 @@ def parse_host(text: str) -> tuple[str | None, str]:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in bare:
         try:
-            return str(ipaddress.IPv6Address(bare)), text
+            ip = ipaddress.IPv6Address(bare)
         except ValueError:
             raise _invalid() from None
+        if ip.scope_id is not None:
+            raise _invalid()  # an address of WIT has no place for it
+        # A socket takes no IPv4-mapped address, so a guest gets the IPv4 address in it.
+        return str(ip.ipv4_mapped or ip), text
     name = _to_ascii(text)
     last = name.removesuffix(".").rpartition(".")[2]
     if _NUMBER.fullmatch(last) is None:

@@ -46,7 +46,7 @@ class TcpSocket:
         self.transport = context.open_tcp(family) if accepted is None else accepted
         self.state = TcpState.UNBOUND if accepted is None else TcpState.CONNECTED
         self._backlog = BACKLOG
-        #: the failure of the connection attempt, which ``finish_connect`` reports
+        #: the failure of the connection attempt, which ``finish_connect`` and then most other operations report
         self._failure: OSError | None = None
         self._held = True
         self._receiving: Receiving | None = None
@@ -84,7 +84,8 @@ class TcpSocket:
                 raise self._failure
             if not self.transport.connected():
                 return False
-        except OSError:
+        except OSError as error:
+            self._failure = error
             self._failed()
             raise
         self.state = next_state(self.state, Step.ESTABLISH)
@@ -159,6 +160,7 @@ class TcpSocket:
     def set_backlog(self, size: int) -> None:
         if size == 0:
             raise SocketError(Code.INVALID_ARGUMENT)
+        self._check_open()
         if self.state not in (TcpState.UNBOUND, TcpState.BOUND, TcpState.LISTENING):
             raise SocketError(Code.INVALID_STATE)
         self._backlog = min(size, _MAX_BACKLOG)
@@ -192,11 +194,13 @@ class TcpSocket:
     # ---- at any time -------------------------------------------------------------------------------------
 
     def local_address(self) -> Address:
-        if self.state in (TcpState.UNBOUND, TcpState.CLOSED):
+        self._check_open()
+        if self.state is TcpState.UNBOUND:
             raise SocketError(Code.INVALID_STATE)
         return self.transport.local_address()
 
     def remote_address(self) -> Address:
+        self._check_open()
         if self.state is not TcpState.CONNECTED:
             raise SocketError(Code.INVALID_STATE)
         return self.transport.remote_address()
@@ -210,8 +214,12 @@ class TcpSocket:
         set_option(self.transport, option, value)
 
     def _check_open(self) -> None:
+        """Raise OSError if the connection attempt failed.
+
+        WIT permits INVALID_STATE here, but C libraries take that for their own mistake, and abort the guest.
+        """
         if self.state is TcpState.CLOSED:
-            raise SocketError(Code.INVALID_STATE)
+            raise SocketError(Code.INVALID_STATE) if self._failure is None else self._failure.with_traceback(None)
 
     async def wait(self) -> None:
         """Wait until ``finish_connect`` or ``accept`` may have an outcome."""

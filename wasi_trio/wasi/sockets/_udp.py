@@ -80,11 +80,17 @@ class UdpSocket:
         self._bound = True
 
     def receive(self) -> tuple[bytes, Address]:
-        """Return the next datagram. Raises BlockingIOError if none is available."""
+        """Return the next datagram. Raises BlockingIOError if none is available.
+
+        A connected socket may still hold datagrams of others, which arrived before the connection. They are dropped.
+        """
         if not self._bound:
             raise SocketError(Code.INVALID_STATE)
+        remote = self._remote
         for _ in range(_MAX_SKIPPED):
             data, address = self.transport.receive()
+            if remote is not None and address[:2] != remote[:2]:
+                continue
             if self._context.may_receive(self.transport.network, address):
                 return data, address
         raise would_block()
