@@ -11,7 +11,7 @@ from tests.docs.blocks import ROOT, fenced
 from tests.e2e.support import serve
 from wasi_trio import CompileLimits, Engine, Limits
 from wasi_trio._texts import MAX_LENGTH
-from wasi_trio.component import _plan, _relink
+from wasi_trio.component import _planning, _relink
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import USUAL, option_name
 from wasi_trio.component.concurrency._instance import MAX_THREADS
@@ -180,13 +180,13 @@ def test_the_limits_of_compiling_are_those_of_the_code() -> None:
         ("time to check and compile", f"{limits.seconds:g} s"),
         ("memory to check and compile (Linux)", f"{limits.memory >> 30} GiB"),
         ("features of WebAssembly beyond those of the usual toolchains", "off"),
-        ("instances of components and of core modules", f"{_plan.MAX_INSTANCES:,} |"),
-        ("instances within instances", f"{_plan.MAX_DEPTH} deep"),
+        ("instances of components and of core modules", f"{_planning.MAX_INSTANCES:,} |"),
+        ("instances within instances", f"{_planning.MAX_DEPTH} deep"),
         (
             "definitions of all instances, with their fields, cases and arguments",
-            f"{_plan.MAX_STEPS:,} |",
+            f"{_planning.MAX_STEPS:,} |",
         ),
-        ("canonical definitions of all instances", f"{_plan.MAX_CANONS:,} |"),
+        ("canonical definitions of all instances", f"{_planning.MAX_CANONS:,} |"),
         (
             "core modules, each counted for every instance",
             f"{_relink.MAX_CODE >> 20} MiB, {_relink.MAX_IMPORTS:,} imports",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from wasi_trio._dataclasses import dataclass
 
 #: The file to which wasmtime writes a profile.
 FILE = "wasmtime-guest-profile.json"

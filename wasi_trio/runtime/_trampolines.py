@@ -14,17 +14,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import shown
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime import _ffi as ffi

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from wasi_trio._dataclasses import dataclass
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.wasi._context import WasiOptions
 

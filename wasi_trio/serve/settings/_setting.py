@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from wasi_trio._dataclasses import dataclass
 
 #: The prefix of all environment variables.
 PREFIX = "WASI_TRIO_"
 #: The name of the table in TOML.
 TABLE = "wasi_trio"
+#: The environment variable that names the configuration file.
+CONFIGURATION = f"{PREFIX}CONFIG"
 
 
 class SettingError(Exception):
