@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _types as t
 from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component._sorts import Sort, StringEncoding

@@ -14,10 +14,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import shown
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi

@@ -8,11 +8,11 @@ import select
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi._threads import in_thread
 from wasi_trio.wasi.sockets._addresses import Address, Family
