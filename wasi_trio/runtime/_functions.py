@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from wasi_trio.component import _types as t
 from wasi_trio.component._binding import Binding
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.component._plan import (
     AsyncBuiltin,
@@ -22,6 +21,7 @@ from wasi_trio.component._plan import (
     Plan,
     ResourceBuiltin,
 )
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Ok
 from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.component.concurrency._subtasks import Lowering

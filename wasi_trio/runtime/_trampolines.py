@@ -21,10 +21,10 @@ from typing import Any
 from wasi_trio._texts import shown
 from wasi_trio.component import _types as t
 from wasi_trio.component import abi
-from wasi_trio.component._definitions import StringEncoding
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._handles import ResourceHandle
 from wasi_trio.component._plan import HostFunc, Lifted, Lower, Options, ResourceBuiltin
+from wasi_trio.component._sorts import StringEncoding
 from wasi_trio.component._values import Err
 from wasi_trio.component.abi._codegen import Source, write_function
 from wasi_trio.runtime import _ffi as ffi

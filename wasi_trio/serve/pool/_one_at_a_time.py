@@ -56,15 +56,19 @@ class OneAtATime:
             self._used_scope = False
             try:
                 with scope:
-                    while exchange is not None and not self._used_scope:
+                    while exchange is not None and self._can_share_scope():
                         if worker.begin(exchange):
                             await self._serve_one(instance, exchange)
-                        exchange = None if self._used_scope else await self._next(instance)
+                        exchange = await self._next(instance) if self._can_share_scope() else None
             finally:
                 for cut in self._serving:
                     self._end_cut(instance, cut, scope.cancelled_caught)
-            if self._used_scope:
+            if not self._can_share_scope():
                 exchange = await self._next(instance)
+
+    def _can_share_scope(self) -> bool:
+        """Return whether the cancel scope is unused. It is a method, because mypy keeps an attribute's last value."""
+        return not self._used_scope
 
     async def _next(self, instance: Instance) -> Exchange | None:
         """Wait for the next request. Return None if the instance serves no more."""
