@@ -11,13 +11,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Self, TypeAlias
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import MAX_LENGTH, get_logger, shown
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._compile_limits import CompileLimits

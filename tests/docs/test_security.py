@@ -32,6 +32,7 @@ from wasi_trio.wasi.keyvalue._memory import LIMIT as STORE_LIMIT
 from wasi_trio.wasi.keyvalue._sqlite import READERS
 from wasi_trio.wasi.p2 import _io as io
 from wasi_trio.wasi.p2 import _random as p2_random
+from wasi_trio.wasi.p2._http_bodies import DISCARDED
 from wasi_trio.wasi.p2._sockets import DATAGRAM_BYTES, DATAGRAMS
 from wasi_trio.wasi.p3 import _random as p3_random
 from wasi_trio.wasi.proposals._logging import MOST_CONTEXT
@@ -126,6 +127,11 @@ def test_the_limits_are_those_of_the_code() -> None:
         ),
         ("one set of header fields", MAX_SIZE, f"{MAX_SIZE >> 10} KiB, each field counting {FIELD_OVERHEAD} bytes"),
         ("an unread body", CAPACITY, f"{CAPACITY >> 10} KiB"),
+        (
+            "content that a guest of WASI 0.2 writes to a response that has none, as for HEAD",
+            DISCARDED,
+            f"{DISCARDED >> 20} MiB, discarded",
+        ),
         ("concurrent outgoing requests", http.max_outgoing, f"{http.max_outgoing}, and all"),
         (
             "idle connections to other servers",

@@ -81,7 +81,7 @@ async def test_a_trap_in_the_middle_of_a_response(path: str, caplog: pytest.LogC
             caplog.clear()
             answer = await site.ask(path)
             assert answer.status == 500 or (answer.status, answer.cut) == (200, True)
-            assert told(caplog, "trapped"), logged(caplog)
+            await until(lambda: told(caplog, "trapped"))
             assert site.handler.started == number
 
 

@@ -6,12 +6,12 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import wasmtime
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._errors import ComponentError, LinkError
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._code_cache import CacheError, check_cache

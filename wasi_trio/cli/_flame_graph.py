@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import shown
 from wasi_trio.runtime._profile_file import HOST, Frame, Profile, ProfileError, read
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, NoReturn
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._binary import decode
 from wasi_trio.component._binding import Unmet, bind

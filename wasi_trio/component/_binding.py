@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._arity import arity_difference
 from wasi_trio.component._errors import LinkError
 from wasi_trio.component._imports import HostCall, Imports, Provider, host_call

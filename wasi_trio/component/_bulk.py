@@ -18,8 +18,8 @@ https://webassembly.github.io/spec/core/binary/instructions.html
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._core_types import skip_extern_type, skip_limits, skip_rec_type
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._instructions import ALIGNMENT, ALIGNMENT_AND_MEMORY, LEB, LEB64, codes, vectors

@@ -7,9 +7,9 @@ in its state at that definition. Linking resolves the indices.
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._record import record
 from wasi_trio.component._sorts import Sort, StringEncoding
 

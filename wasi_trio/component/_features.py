@@ -7,8 +7,7 @@ feature exposes more code of the compiler and the runtime to hostile guests. So 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from wasi_trio._dataclasses import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._names import FunctionKind, compatible, parse_function_name, parse_import_name
 from wasi_trio.component._values import pascal_case, snake_case
 from wasi_trio.lazy import Located

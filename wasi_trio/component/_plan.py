@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _types as t
 from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component._sorts import Sort, StringEncoding
@@ -19,7 +18,8 @@ class CoreExport:
 
     slot: int
     name: str
-    sort: Sort
+    #: follows from the name, and an Enum's hash costs more than all others
+    sort: Sort = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ component itself, and each ``instantiate`` of a nested component is another part
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _definitions as d
 from wasi_trio.component import _types as t
 from wasi_trio.component._errors import LinkError, Unsupported

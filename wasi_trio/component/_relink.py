@@ -9,7 +9,8 @@ module defines, so that the host can measure them.
 
 from __future__ import annotations
 
-from wasi_trio._dataclasses import dataclass
+from dataclasses import dataclass
+
 from wasi_trio.component._bulk import sliced
 from wasi_trio.component._core_types import memory_minimum, skip_extern_type
 from wasi_trio.component._errors import Unsupported

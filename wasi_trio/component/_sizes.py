@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._wasm import read_unsigned, sections
 

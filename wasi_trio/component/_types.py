@@ -10,9 +10,9 @@ classes are not equal. The types that a component declares have no classes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._record import record
 
 T = TypeVar("T")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wasi_trio._dataclasses import dataclass
+from dataclasses import dataclass
+
 from wasi_trio.component._plan import CoreItem
 
 #: The import module name for all functions of canonical definitions.

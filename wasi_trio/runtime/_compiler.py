@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import wasmtime
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _features as features
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._plan import Plan

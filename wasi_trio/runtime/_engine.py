@@ -6,12 +6,11 @@ import contextlib
 import ctypes
 import sys
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import wasmtime
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._account import Budget
 from wasi_trio.component._context import LIFT_FUEL
 from wasi_trio.component._features import BY_NAME

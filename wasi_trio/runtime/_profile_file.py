@@ -11,10 +11,8 @@ import json
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
-
-from wasi_trio._dataclasses import dataclass
 
 VERSION = 55
 #: The corresponding version of Firefox's own format.

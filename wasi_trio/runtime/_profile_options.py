@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from wasi_trio._dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: The file to which wasmtime writes a profile.
 FILE = "wasmtime-guest-profile.json"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.serve.settings._setting import TABLE, SettingError
 from wasi_trio.serve.settings._settings import Settings
 from wasi_trio.serve.settings._sources import from_environment, from_table

@@ -8,8 +8,8 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._arguments import InheritedSocket, ListenAddress, UnixAddress
 
 #: The maximum length of the accept queue, enough for a burst of clients.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger
 from wasi_trio.serve._middleware import Answerer
 from wasi_trio.serve._mounting import below
@@ -236,8 +236,10 @@ class Responder:
     def _end(self, reason: HttpError | None = None) -> None:
         """Finish a request whose response is on its way, or whose client has left."""
         self._stream.on_left = None
-        # A guest that still reads finds the request truncated, unless it has received all of it.
-        self._stream.request.body.abort(reason or HttpError("connection-terminated"))
+        body = self._stream.request.body
+        if not body.finished:
+            # A guest that still reads finds the request truncated.
+            body.abort(reason or HttpError("connection-terminated"))
 
     # ---- streamed responses ------------------------------------------------------------------------------
 

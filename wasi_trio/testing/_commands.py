@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._errors import LinkError, Trap
 from wasi_trio.testing import _cache as cache
 from wasi_trio.testing import _standstill as standstill

@@ -8,9 +8,9 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _features as features
 from wasi_trio.lazy import Pattern
 from wasi_trio.runtime._profile_options import (

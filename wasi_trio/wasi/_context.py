@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._state import NO_STATE, State
 from wasi_trio.wasi._stdio import BytesSource, NullSink, StdinSource, StdoutSink
 from wasi_trio.wasi.filesystem._opened import MAX_DESCRIPTORS, Files

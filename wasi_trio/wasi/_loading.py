@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import wasmtime
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import MAX_LENGTH, get_logger, shown
 from wasi_trio.component._errors import CompilationFailed, ComponentError, LinkError, MalformedComponent
 from wasi_trio.component._features import USUAL

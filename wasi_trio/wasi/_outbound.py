@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.lazy import Pattern
 
 #: the protocols of entries, with their default ports

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._account import Budget
 from wasi_trio.wasi.keyvalue._bucket import MAX_VALUE, TIMEOUT, Bucket, Store
 

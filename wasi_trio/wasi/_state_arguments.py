@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._arguments import parse_switch
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ variants with several payload types, fixed-length lists, and types that have the
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._types import Enum, List, Option, Record, Result, Tuple, ValType, Variant
 from wasi_trio.component.abi import _layout as layout
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._errors import MalformedComponent
 from wasi_trio.component._plan import CoreExport, CoreItem, InstantiateModule, Plan
 from wasi_trio.component._reader import Reader

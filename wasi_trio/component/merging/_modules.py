@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._core_types import skip_limits
 from wasi_trio.component._plan import InstantiateModule
 from wasi_trio.component._reader import Reader

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._names import compatible, parse_import_name
 from wasi_trio.component._signatures import mismatch
 from wasi_trio.component._types import FuncType, ResourceType, ValType

@@ -7,10 +7,9 @@ again for WIT text, so a type records its name in each instance.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._errors import Unsupported
 from wasi_trio.component._planning import MAX_DEPTH, Steps

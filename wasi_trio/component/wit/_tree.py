@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._names import FunctionKind
 from wasi_trio.component.wit._lexer import Source
 

@@ -7,10 +7,9 @@ is exported at the root. They become notes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component import _definitions as d
 from wasi_trio.component._errors import Unsupported
 from wasi_trio.component._names import FunctionKind, is_label, parse_function_name, parse_import_name

@@ -7,11 +7,11 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import IntEnum
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.component._account import Account
 from wasi_trio.serve.http._access_log import AccessLog, AccessRecord

@@ -8,11 +8,10 @@ method and llhttp knows some forty. h11 takes twelve times as long for the same 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
 import httptools
-
-from wasi_trio._dataclasses import dataclass
 
 #: Field lines as received, with names in lower case.
 Fields = list[tuple[str, bytes]]

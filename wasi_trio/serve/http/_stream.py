@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi.http._body import Body, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.serve.pool._outcomes import Retirement
 
 R = TypeVar("R", bound=Hashable)

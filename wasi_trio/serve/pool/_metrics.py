@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import trio
@@ -11,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.component._account import Budget
 from wasi_trio.serve.pool._outcomes import Outcome, Retirement
 from wasi_trio.wasi.http._connections import Connections

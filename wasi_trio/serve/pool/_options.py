@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.wasi._context import WasiOptions
 

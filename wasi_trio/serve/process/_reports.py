@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger
 from wasi_trio.serve.pool._metrics import reloads_family
 from wasi_trio.serve.process._admin import Site

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.serve._config_file import ConfigFile, gather, read_config_file
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve.routing._versions import RouteVersion, read_versions

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.serve._configuration import ProtocolOptions
 from wasi_trio.serve._garbage import FullCollections, freeze_garbage_collection
 from wasi_trio.serve._listening import Listener

@@ -6,13 +6,12 @@ werkzeug parses the fields and applies their rules.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from werkzeug.http import http_date, parse_date, parse_etags, parse_range_header, quote_etag
 from werkzeug.sansio.http import is_resource_modified
-
-from wasi_trio._dataclasses import dataclass
 
 #: The maximum length of a condition. Parsing takes quadratic time.
 MAX_LENGTH = 1024

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.serve.routing._patterns import Pattern, parse_pattern
 from wasi_trio.wasi._arguments import parse_component
 from wasi_trio.wasi.registry._references import is_reference

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import quote, unquote
-
-from wasi_trio._dataclasses import dataclass
 
 #: A host name: labels separated by dots. The first label may be a wildcard.
 _NAME = re.compile(r"(?:\*\.)?[0-9a-z_-]+(?:\.[0-9a-z_-]+)*\Z")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger
 from wasi_trio.serve._mounting import below
 from wasi_trio.serve._responder import HandlerService, OwnAnswers

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
-
-from wasi_trio._dataclasses import dataclass
 
 #: The prefix of all environment variables.
 PREFIX = "WASI_TRIO_"

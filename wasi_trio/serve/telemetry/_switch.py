@@ -7,10 +7,10 @@ host by default. Here nothing is exported unless a variable names a destination 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.serve.settings._setting import SettingError
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger, shown
 from wasi_trio.serve.settings._setting import SettingError
 from wasi_trio.serve.telemetry._durations import Durations

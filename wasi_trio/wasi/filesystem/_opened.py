@@ -14,13 +14,12 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.filesystem import _libc as libc
 from wasi_trio.wasi.filesystem._errors import failure

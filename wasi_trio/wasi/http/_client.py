@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import h11
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._descriptors import GUESTS
 from wasi_trio.wasi.http._body import Body, BodyAborted, BodyClosed
 from wasi_trio.wasi.http._connect import AllowAddress, connect, default_tls_context, from_os_error

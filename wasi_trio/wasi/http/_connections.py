@@ -10,11 +10,11 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.lazy import Pattern
 from wasi_trio.wasi._descriptors import GUESTS
 

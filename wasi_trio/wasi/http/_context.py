@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._outbound import Outbound
 from wasi_trio.wasi.http._connections import Connections, KeepAlive
 from wasi_trio.wasi.http._messages import Request, Response

@@ -11,12 +11,11 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Budget
 from wasi_trio.wasi.keyvalue._bucket import (

@@ -11,11 +11,11 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger
 from wasi_trio.component._account import Budget
 from wasi_trio.wasi._threads import in_thread

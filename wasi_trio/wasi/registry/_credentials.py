@@ -12,13 +12,12 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import get_logger
 from wasi_trio.wasi.registry._errors import RegistryError
 

@@ -10,9 +10,9 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio._texts import shown
 from wasi_trio.wasi.registry._errors import RegistryError
 

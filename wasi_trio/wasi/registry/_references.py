@@ -9,10 +9,10 @@ names of components are paths of files.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.lazy import Pattern
 from wasi_trio.wasi.registry._errors import RegistryError
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 import trio
 
-from wasi_trio._dataclasses import dataclass
 from wasi_trio.wasi._descriptors import raise_limit
 from wasi_trio.wasi._outbound import Entry, Outbound, plain_address
 from wasi_trio.wasi.sockets._addresses import Address, Family
