@@ -17,7 +17,8 @@ from tests.guests import wat
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.serve._loading import link
-from wasi_trio.serve.pool._exchange import DeadlinePassed, Exchange, ShuttingDown, State
+from wasi_trio.serve.pool._exchange import Exchange, State
+from wasi_trio.serve.pool._failures import DeadlinePassed, ShuttingDown
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 

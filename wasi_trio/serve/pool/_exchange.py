@@ -1,10 +1,11 @@
-"""An exchange: one request in the handler, its states, and the ways in which it can fail."""
+"""An exchange: one request in the handler, and its states."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum, IntEnum
+from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -12,25 +13,13 @@ import trio
 
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._origins import Origin
+from wasi_trio.serve.pool._failures import ExchangeFailed, GuestFailed
 from wasi_trio.serve.pool._outcomes import Outcome
-from wasi_trio.wasi.http._body import BodyEnd
+from wasi_trio.wasi.http._body import Body, BodyEnd
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
 log = get_logger("wasi_trio.serve")
-
-
-class ExchangeFailed(Exception):
-    """A request received no response. ``status`` is the HTTP status for the client, and ``str()`` is one line.
-
-    ``error`` is the error for a guest that made the request. ``retry_after`` is the time after which a client may try
-    again, in seconds, if that could help.
-    """
-
-    status = 500
-    outcome = Outcome.GUEST_FAILED
-    retry_after: int | None = None
-    error: HttpError | None = None
 
 
 #: The maximum number of requests named in one log line.
@@ -43,47 +32,6 @@ def named(exchanges: Collection[Exchange]) -> str:
     if len(exchanges) > len(names):
         names.append(f"{len(exchanges) - len(names)} more")
     return ", ".join(names) or "no request"
-
-
-class GuestFailed(ExchangeFailed):
-    """The guest trapped, exited, or returned without a response."""
-
-
-class InstantiationFailed(ExchangeFailed):
-    """No instance could be created for the request."""
-
-    status = 503
-    outcome = Outcome.INSTANTIATION_FAILED
-
-
-class Overloaded(ExchangeFailed):
-    """The queue of waiting requests is full, or the memory does not suffice for another instance."""
-
-    status = 503
-    outcome = Outcome.OVERLOADED
-    retry_after = 1
-
-
-class ShuttingDown(ExchangeFailed):
-    """The handler ended before the guest answered."""
-
-    status = 503
-    outcome = Outcome.SHUTDOWN
-    retry_after = 1
-
-
-class DeadlinePassed(ExchangeFailed):
-    """The guest did not answer by the request's deadline."""
-
-    status = 504
-    outcome = Outcome.DEADLINE
-
-
-class CpuTimeExceeded(ExchangeFailed):
-    """The guest exceeded the request's limit of processor time."""
-
-    status = 503
-    outcome = Outcome.CPU_TIME
 
 
 class Event(IntEnum):
@@ -415,16 +363,15 @@ class Exchange:
         """Cut the response if the guest makes the reader wait this long for the next part of the body."""
         assert self.response is not None
         body = self.response.body
-
-        def late() -> None:
-            failure = f"the guest's response paused for more than {seconds:g} s"
-            log.warning("%s: %s", self, failure, extra={"about": self.about()})
-            if self.advance(Event.EXPIRE):
-                self._stop(late=True)
-            body.abort(HttpError("HTTP-response-timeout"))
-
         body.read_timeout = seconds
-        body.on_read_timeout = late
+        body.on_read_timeout = partial(self._paused, body, seconds)
+
+    def _paused(self, body: Body, seconds: float) -> None:
+        failure = f"the guest's response paused for more than {seconds:g} s"
+        log.warning("%s: %s", self, failure, extra={"about": self.about()})
+        if self.advance(Event.EXPIRE):
+            self._stop(late=True)
+        body.abort(HttpError("HTTP-response-timeout"))
 
     def cancel(self) -> None:
         """Abandon the exchange: stop the guest's work, or prevent it."""

@@ -17,7 +17,8 @@ from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
-from wasi_trio.serve.pool._exchange import Event, Exchange, Overloaded, ShuttingDown, State
+from wasi_trio.serve.pool._exchange import Event, Exchange, State
+from wasi_trio.serve.pool._failures import Overloaded, ShuttingDown
 from wasi_trio.serve.pool._guest import GuestCalls, guest_calls
 from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._one_at_a_time import OneAtATime
