@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 from wasi_trio.serve.pool._deadlines import Deadlines
-from wasi_trio.serve.pool._exchange import Event, Exchange
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._states import Event
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request, Response
 

@@ -17,7 +17,7 @@ from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._running import Guest
 from wasi_trio.serve.pool._admission import Admission, Slot
-from wasi_trio.serve.pool._exchange import Event, Exchange, State, named
+from wasi_trio.serve.pool._exchange import Exchange, named
 from wasi_trio.serve.pool._failures import (
     DeadlinePassed,
     ExchangeFailed,
@@ -29,6 +29,7 @@ from wasi_trio.serve.pool._guest import GuestCalls
 from wasi_trio.serve.pool._metering import charge
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.serve.pool._states import Event, State
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
