@@ -8,7 +8,7 @@ import trio.testing
 
 from tests.e2e.support import Pool, content, handle, logged, request, serve
 from tests.guests import wat
-from wasi_trio.serve.pool._exchange import CpuTimeExceeded, GuestFailed
+from wasi_trio.serve.pool._failures import CpuTimeExceeded, GuestFailed
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.testing import component

@@ -11,7 +11,7 @@ from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._listening import bind
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve.http._server import Server
-from wasi_trio.serve.pool._exchange import ExchangeFailed, ShuttingDown
+from wasi_trio.serve.pool._failures import ExchangeFailed, ShuttingDown
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions

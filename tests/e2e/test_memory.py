@@ -11,7 +11,7 @@ import trio.testing
 from tests.e2e.support import engine, handle, logged, request, serve, told, until
 from tests.guests import wat
 from wasi_trio.runtime._engine import Limits
-from wasi_trio.serve.pool._exchange import Overloaded
+from wasi_trio.serve.pool._failures import Overloaded
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions
 

@@ -18,7 +18,7 @@ from wasi_trio.serve._listening import bind
 from wasi_trio.serve._middleware import Chain, NextHandler
 from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve.http._server import Server
-from wasi_trio.serve.pool._exchange import ExchangeFailed
+from wasi_trio.serve.pool._failures import ExchangeFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi.http._body import Body, BodyAborted

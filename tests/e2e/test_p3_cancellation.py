@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import Pool, called, content, handle, request, serve, until
-from wasi_trio.serve.pool._exchange import DeadlinePassed
+from wasi_trio.serve.pool._failures import DeadlinePassed
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi.http._body import Body, BodyAborted
 from wasi_trio.wasi.http._errors import HttpError

@@ -9,7 +9,7 @@ import trio.testing
 from tests.e2e.support import content, handle, logged, request, serve, told, until
 from tests.guests import wat
 from wasi_trio.runtime._engine import Limits
-from wasi_trio.serve.pool._exchange import GuestFailed
+from wasi_trio.serve.pool._failures import GuestFailed
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi._context import WasiOptions
 from wasi_trio.wasi.http._body import Body, BodyAborted

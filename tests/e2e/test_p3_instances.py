@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from tests.e2e.support import content, guest, handle, request, serve, until
-from wasi_trio.serve.pool._exchange import DeadlinePassed
+from wasi_trio.serve.pool._failures import DeadlinePassed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 

@@ -11,7 +11,7 @@ import trio.testing
 
 from tests.e2e.process import Process, command, on_disk
 from tests.e2e.support import Client, guest, until
-from wasi_trio.serve.pool._exchange import GuestFailed
+from wasi_trio.serve.pool._failures import GuestFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.wasi.http._body import Body

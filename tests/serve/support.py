@@ -26,9 +26,10 @@ from wasi_trio.serve._responder import HandlerService
 from wasi_trio.serve.http._limits import ConnectionLimits
 from wasi_trio.serve.http._server import Server
 from wasi_trio.serve.http._stream import HttpStream
-from wasi_trio.serve.pool._exchange import Event, Exchange
+from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.pool._states import Event
 from wasi_trio.wasi.http._messages import Request
 
 Service = Callable[[HttpStream], None]

@@ -9,19 +9,19 @@ import trio
 import trio.testing
 
 from wasi_trio.serve.pool._deadlines import Deadlines
-from wasi_trio.serve.pool._exchange import Event, Exchange
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._states import Event
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._messages import Request, Response
 
 
-class Watched(Exchange):
-    """An exchange that supports weak references."""
-
-    __slots__ = ("__weakref__",)
+class Work:
+    """An exchange's data, which supports weak references, unlike the exchange."""
 
 
-def submitted(deadlines: Deadlines, seconds: float) -> Watched:
-    exchange = Watched(Request("GET", "http", "x", "/", [], Body.empty()))
+def submitted(deadlines: Deadlines, seconds: float) -> Exchange:
+    exchange = Exchange(Request("GET", "http", "x", "/", [], Body.empty()))
+    exchange.work = Work()
     exchange.deadline = trio.current_time() + seconds
     deadlines.watch(exchange)
     exchange.advance(Event.PLACE)
@@ -35,11 +35,11 @@ async def test_answered_exchanges_are_freed_before_their_deadlines(
     """This holds while an earlier exchange still waits. Its deadline is kept."""
     deadlines = Deadlines(nursery, 10)
     slow = submitted(deadlines, 10)
-    kept: list[weakref.ref[Watched]] = []
+    kept: list[weakref.ref[Work]] = []
     for _ in range(1000):
         exchange = submitted(deadlines, 10)
         exchange.respond(Response(200, [], Body.empty()))
-        kept.append(weakref.ref(exchange))
+        kept.append(weakref.ref(exchange.work))
     del exchange
     gc.collect()
     assert sum(reference() is not None for reference in kept) < 200

@@ -6,16 +6,9 @@ import itertools
 
 import pytest
 
-from wasi_trio.serve.pool._exchange import (
-    TABLE,
-    DeadlinePassed,
-    Event,
-    Exchange,
-    ExchangeFailed,
-    GuestFailed,
-    State,
-    WrongTransition,
-)
+from wasi_trio.serve.pool._exchange import Exchange, WrongTransition
+from wasi_trio.serve.pool._failures import DeadlinePassed, ExchangeFailed, GuestFailed
+from wasi_trio.serve.pool._states import TABLE, Event, State
 from wasi_trio.wasi.http._body import Body
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response

@@ -19,7 +19,7 @@ from tests.serve.support import engine, guest
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._engine import Limits
 from wasi_trio.serve._loading import link
-from wasi_trio.serve.pool._exchange import ExchangeFailed, GuestFailed
+from wasi_trio.serve.pool._failures import ExchangeFailed, GuestFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._metrics import Metrics
 from wasi_trio.serve.pool._options import HandlerOptions

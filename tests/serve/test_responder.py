@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any
@@ -12,8 +12,9 @@ import trio
 import trio.testing
 
 from tests.serve.support import Answering
-from wasi_trio.serve.http._stream import BadResponse, ClientLeft, HttpStream, ResponseContent, ResponseHead
-from wasi_trio.serve.pool._exchange import DeadlinePassed, Exchange, GuestFailed, InstantiationFailed, Overloaded
+from wasi_trio.serve.http._stream import BadResponse, ClientLeft, ResponseContent, ResponseHead
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import DeadlinePassed, GuestFailed, InstantiationFailed, Overloaded
 from wasi_trio.wasi.http._body import Body, BodyAborted, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
@@ -27,11 +28,13 @@ class State(Enum):
     ABORTED = "it was cut"
 
 
-class Recording(HttpStream):
+class Recording:
     """A stream that records its calls."""
 
     def __init__(self, request: Request) -> None:
-        super().__init__(request)
+        self.request = request
+        self.on_left: Callable[[HttpError], None] | None = None
+        self.about: Callable[[], Mapping[str, str]] | None = None
         self.state = State.NOTHING
         self.head: ResponseHead | None = None
         self.content: list[bytes] = []

@@ -21,7 +21,7 @@ from tests.guests import wat
 from wasi_trio.component._imports import Imports
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import link
-from wasi_trio.serve.pool._exchange import DeadlinePassed, GuestFailed
+from wasi_trio.serve.pool._failures import DeadlinePassed, GuestFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._watchdog import Watchdog

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from wasi_trio.component._account import as_size
+from wasi_trio.component._equality import same
 from wasi_trio.component._errors import HostError, Trap
 from wasi_trio.component._handles import BorrowScope, HandleTable, ResourceHandle
-from wasi_trio.component._types import ResourceType, ValType, same, same_host_resource
+from wasi_trio.component._types import ResourceType, ValType, same_host_resource
 
 #: The default maximum of bytes that one call may lift, measured as Python objects. A call beyond it traps. Lifting that
 #: much takes a few hundredths of a second, during which the event loop waits.

@@ -250,23 +250,6 @@ def contains(type_: ValType | None, kind: type[Any] | tuple[type[Any], ...]) -> 
     return False
 
 
-_compared: dict[tuple[int, int], tuple[ValType | None, ValType | None, bool]] = {}
-
-
-def same(one: ValType | None, other: ValType | None) -> bool:
-    """Return whether two types are equal, as ``==`` does. The result is cached for types that are compared often."""
-    if one is other:
-        return True
-    key = (id(one), id(other))
-    known = _compared.get(key)
-    if known is None:
-        if len(_compared) >= 4096:
-            _compared.clear()
-        # The types are kept alive, so that no other type gets the same ids.
-        known = _compared[key] = (one, other, one == other)
-    return known[2]
-
-
 def same_host_resource(one: ValType | None, other: ValType | None) -> bool:
     """Return whether both types are owned handles of the host, for objects of the same Python class.
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from wasi_trio.serve._logs import JsonFormatter
     from wasi_trio.serve._middleware import Chain
     from wasi_trio.serve.asgi._application import Application
-    from wasi_trio.serve.pool._exchange import Exchange, ExchangeFailed
+    from wasi_trio.serve.pool._exchange import Exchange
+    from wasi_trio.serve.pool._failures import ExchangeFailed
     from wasi_trio.serve.pool._handler import ProxyHandler
     from wasi_trio.serve.pool._metrics import Metrics
     from wasi_trio.serve.pool._options import HandlerOptions
@@ -42,7 +43,7 @@ __getattr__, __dir__ = lazily(
         "BodyAborted": "wasi_trio.wasi.http._body",
         "Chain": "wasi_trio.serve._middleware",
         "Exchange": "wasi_trio.serve.pool._exchange",
-        "ExchangeFailed": "wasi_trio.serve.pool._exchange",
+        "ExchangeFailed": "wasi_trio.serve.pool._failures",
         "HandlerOptions": "wasi_trio.serve.pool._options",
         "JsonFormatter": "wasi_trio.serve._logs",
         "Metrics": "wasi_trio.serve.pool._metrics",

@@ -12,7 +12,8 @@ from wasi_trio.component._names import parse_import_name
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._engine import Engine
 from wasi_trio.serve._loading import LoadError, load
-from wasi_trio.serve.pool._exchange import Exchange, ExchangeFailed
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import ExchangeFailed
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._tracing import Carrier

@@ -278,10 +278,10 @@ class Responder:
             trailers = _sendable(body.trailers)
             body.close()
             await stream.end(trailers)
-        except BodyAborted as error:
-            self._log(f"the guest broke off its response: {error}")
-        except BadResponse as error:
-            self._log(str(error))
+        except BodyAborted as aborted:
+            self._log(f"the guest broke off its response: {aborted}")
+        except BadResponse as wrong:
+            self._log(str(wrong))
         except ClientLeft:
             return False
         else:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from wasi_trio.lazy import lazily
 
 if TYPE_CHECKING:
-    from wasi_trio.serve.pool._exchange import (
+    from wasi_trio.serve.pool._failures import (
         CpuTimeExceeded,
         DeadlinePassed,
         ExchangeFailed,
@@ -102,16 +102,16 @@ __getattr__, __dir__ = lazily(
         "CassetteError": "wasi_trio.testing._interactions",
         "CommandResult": "wasi_trio.testing._commands",
         "Datagrams": "wasi_trio.testing._network",
-        "CpuTimeExceeded": "wasi_trio.serve.pool._exchange",
-        "DeadlinePassed": "wasi_trio.serve.pool._exchange",
-        "ExchangeFailed": "wasi_trio.serve.pool._exchange",
+        "CpuTimeExceeded": "wasi_trio.serve.pool._failures",
+        "DeadlinePassed": "wasi_trio.serve.pool._failures",
+        "ExchangeFailed": "wasi_trio.serve.pool._failures",
         "Exports": "wasi_trio.testing._exports",
-        "GuestFailed": "wasi_trio.serve.pool._exchange",
+        "GuestFailed": "wasi_trio.serve.pool._failures",
         "GuestSettings": "wasi_trio.testing._settings",
         "Headers": "wasi_trio.testing._messages",
         "HttpError": "wasi_trio.wasi.http._errors",
         "InstanceRecord": "wasi_trio.testing._pool",
-        "InstantiationFailed": "wasi_trio.serve.pool._exchange",
+        "InstantiationFailed": "wasi_trio.serve.pool._failures",
         "Listener": "wasi_trio.testing._network",
         "LiveServer": "wasi_trio.testing._live",
         "LoadError": "wasi_trio.wasi._loading",
@@ -121,7 +121,7 @@ __getattr__, __dir__ = lazily(
         "Opener": "wasi_trio.testing._opener",
         "OutgoingHandler": "wasi_trio.testing._outgoing",
         "OutgoingRequest": "wasi_trio.testing._outgoing",
-        "Overloaded": "wasi_trio.serve.pool._exchange",
+        "Overloaded": "wasi_trio.serve.pool._failures",
         "RequestParts": "wasi_trio.testing._app",
         "Response": "wasi_trio.testing._app",
         "ResponseCut": "wasi_trio.testing._failures",

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypedDict
 
-from wasi_trio.serve.pool._exchange import CpuTimeExceeded, Exchange, ExchangeFailed
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import CpuTimeExceeded, ExchangeFailed
 from wasi_trio.testing import _standstill as standstill
 from wasi_trio.testing._failures import ResponseCut, explain
 from wasi_trio.testing._messages import Content, Fields, Incoming, request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from wasi_trio.component._errors import Trap
-from wasi_trio.serve.pool._exchange import GuestFailed
+from wasi_trio.serve.pool._failures import GuestFailed
 
 #: Maximum number of lines of a guest's standard error in an exception's notes.
 LINES = 40

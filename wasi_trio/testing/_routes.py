@@ -13,8 +13,9 @@ import trio
 
 from wasi_trio.serve._config_file import gather, read_config_file
 from wasi_trio.serve.pool._admission import Places
-from wasi_trio.serve.pool._exchange import Event, Exchange
+from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.pool._states import Event
 from wasi_trio.serve.pool._tracing import Carrier
 from wasi_trio.serve.routing._pools import Common, NoRoute, Pools
 from wasi_trio.serve.routing._versions import LoadedRoute, Loader, read_versions

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from wasi_trio.component import abi
+from wasi_trio.component._equality import same
 from wasi_trio.component._errors import Trap
 from wasi_trio.component._plan import AsyncBuiltin
-from wasi_trio.component._types import Future, Stream, ValType, same
+from wasi_trio.component._types import Future, Stream, ValType
 from wasi_trio.component.concurrency._copying import CopyState, GuestEnd
 from wasi_trio.component.concurrency._futures import ReadableFutureEnd, SharedFuture, WritableFutureEnd
 from wasi_trio.component.concurrency._instance import ComponentInstance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -13,7 +13,7 @@ from wasi_trio.serve.asgi._cutting import cut_response
 from wasi_trio.serve.asgi._ending import has_sent_end
 from wasi_trio.serve.asgi._request import Scope, build_request
 from wasi_trio.serve.asgi._upload import Message, Receive, Upload
-from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead, report_left
 from wasi_trio.serve.pool._handler import ProxyHandler
 from wasi_trio.wasi.http._body import Body, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
@@ -64,7 +64,7 @@ class Application:
             raise NotImplementedError(f"ASGI scope {kind!r}")
 
 
-class AsgiStream(HttpStream):
+class AsgiStream:
     """One request of an ASGI server. The application's task receives and sends for it, in ``run``."""
 
     __slots__ = (
@@ -81,10 +81,15 @@ class AsgiStream(HttpStream):
         "_upload",
         "_wake",
         "_whole",
+        "about",
+        "on_left",
+        "request",
     )
 
     def __init__(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(request)
+        self.request = request
+        self.on_left: Callable[[HttpError], None] | None = None
+        self.about: Callable[[], Mapping[str, str]] | None = None
         self._scope = scope
         self._send = send
         # Created before anything is read, so that it sees all content.
@@ -253,7 +258,7 @@ class AsgiStream(HttpStream):
         if self._is_over and has_sent_end(self._send):
             return  # the client has the whole response, and hypercorn is about to reuse or close the connection
         self._is_over = True
-        self.report_left(HttpError("connection-terminated"))
+        report_left(self, HttpError("connection-terminated"))
 
 
 async def refuse_websocket(receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -60,7 +60,8 @@ class Connection(ABC):
         self.stream = stream
         self.front = front
         self.limits = front.limits
-        self.nursery = nursery
+        #: None after the release.
+        self._nursery: trio.Nursery | None = nursery
         self.input = Input(stream)
         self.output = Output(stream, nursery, self.client_left, front.account)
         #: The time at which ``expire`` is called, in trio's time.
@@ -134,7 +135,17 @@ class Connection(ABC):
     def release(self) -> None:
         """Drop all references at the end of the connection, so that no cycle remains."""
         self.output.release()
-        del self.nursery
+        self._nursery = None
+
+    def start_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a task that ends with the connection."""
+        assert self._nursery is not None
+        self._nursery.start_soon(work)
+
+    def end_tasks(self) -> None:
+        """Cancel the connection's tasks."""
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
 
     def log(self, stream: HttpStream, head: ResponseHead, began_at: float) -> None:
         """Write a finished response to the access log, if enabled."""

@@ -8,6 +8,7 @@ method and llhttp knows some forty. h11 takes twelve times as long for the same 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 
@@ -124,11 +125,12 @@ def _split(data: bytes) -> tuple[_Collector, str]:
 def read_head(data: bytes) -> Http1Head:
     """Parse the complete head of an HTTP/1 request, with the empty line at its end. Raise BadRequest."""
     method = _TOKEN.match(data)
-    if method is None or data[method.end() : method.end() + 1] != b" ":
+    end = 0 if method is None else method.end()
+    if method is None or data[end : end + 1] != b" ":
         raise BadRequest("the request does not begin with a method")
     if method[0] == b"CONNECT":
         raise BadRequest("CONNECT is not supported", 501)
-    collector, version = _split(b"GET" + data[method.end() :])
+    collector, version = _split(b"GET" + data[end:])
     if version not in ("1.1", "1.0"):
         raise BadRequest(f"HTTP/{version} is not supported")
     return _Reader(method[0].decode("ascii"), collector.url.decode("latin-1"), int(version[2])).read(collector.headers)
@@ -222,7 +224,7 @@ class _Reader:
             if _FORBIDDEN_IN_VALUE.search(value):
                 raise BadRequest("a field's value contains a control character")
             value = value.strip(b" \t")
-            handle = self._HANDLERS.get(name)
+            handle = _HANDLERS.get(name)
             if handle is not None:
                 handle(self, value)
             headers.append((name, value))
@@ -264,15 +266,6 @@ class _Reader:
     def _on_te(self, value: bytes) -> None:
         self._accepts_trailers = self._accepts_trailers or b"trailers" in tokens(value)
 
-    _HANDLERS = {  # noqa: RUF012 - read only
-        "host": _on_host,
-        "content-length": _on_length,
-        "transfer-encoding": _on_coding,
-        "connection": _on_connection,
-        "expect": _on_expect,
-        "te": _on_te,
-    }
-
     def _length(self) -> int | None:
         """Return the length of the content, or None for chunks (RFC 9112, section 6)."""
         if self._codings:
@@ -304,7 +297,7 @@ class _Reader:
                 raise BadRequest("a malformed request target")
             check_scheme(scheme)
             scheme = scheme.lower()
-            end = min((place for mark in "/?" if (place := rest.find(mark)) >= 0), default=len(rest))
+            end = min([rest.find(mark) for mark in "/?" if mark in rest], default=len(rest))
             host, target = rest[:end], rest[end:]
             if not host:
                 raise BadRequest("a malformed request target")
@@ -313,3 +306,14 @@ class _Reader:
                 target = "/" + target
         check_path(target, self._method)
         return scheme, host, target
+
+
+#: The readers of fields that concern the connection.
+_HANDLERS: dict[str, Callable[[_Reader, bytes], None]] = {
+    "host": _Reader._on_host,
+    "content-length": _Reader._on_length,
+    "transfer-encoding": _Reader._on_coding,
+    "connection": _Reader._on_connection,
+    "expect": _Reader._on_expect,
+    "te": _Reader._on_te,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -13,7 +13,7 @@ from wasi_trio._texts import get_logger
 from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._heads import BadRequest, Http1Head
 from wasi_trio.serve.http._http1_protocol import CONTINUE, MAX_DRAINED, Http1Protocol, Receiving, Sending
-from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.http._stream import ClientLeft, ResponseContent, ResponseHead, report_left
 from wasi_trio.serve.http._transport import MAX_READ, Stream
 from wasi_trio.wasi._time_slice import TimeSlice
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
@@ -337,7 +337,7 @@ class Http1Connection(Connection):
     def client_left(self) -> None:
         self._forget_body()
         self._leave()
-        self.nursery.cancel_scope.cancel()
+        self.end_tasks()
 
     def expire(self) -> None:
         if self.protocol.receiving is Receiving.CONTENT and self.protocol.sending is not Sending.DONE:
@@ -378,13 +378,26 @@ def _has_room(body: Body) -> bool:
     return body.closed or body.finished or body.capacity - body.buffered >= _MIN_ROOM
 
 
-class Http1Stream(HttpStream):
+class Http1Stream:
     """One request of an HTTP/1 connection."""
 
-    __slots__ = ("_began_at", "_connection", "_content", "_head", "_is_over", "_is_pending", "_request_head")
+    __slots__ = (
+        "_began_at",
+        "_connection",
+        "_content",
+        "_head",
+        "_is_over",
+        "_is_pending",
+        "_request_head",
+        "about",
+        "on_left",
+        "request",
+    )
 
     def __init__(self, request: Request, connection: Http1Connection, head: Http1Head) -> None:
-        super().__init__(request)
+        self.request = request
+        self.on_left: Callable[[HttpError], None] | None = None
+        self.about: Callable[[], Mapping[str, str]] | None = None
         self._connection = connection
         self._request_head = head
         #: The time of the request, if the access log is enabled.
@@ -430,7 +443,7 @@ class Http1Stream(HttpStream):
 
     def _send_if_due(self, send: Callable[[], Awaitable[None]]) -> None:
         if not self._is_over:
-            self._connection.nursery.start_soon(send)
+            self._connection.start_soon(send)
 
     def send_head(self, head: ResponseHead, content: ResponseContent) -> None:
         if self._is_over:
@@ -516,7 +529,7 @@ class Http1Stream(HttpStream):
         """Report that the client has left."""
         self._is_over = True
         self._detach()
-        self.report_left(reason)
+        report_left(self, reason)
 
     def _detach(self) -> None:
         if self._content is not None:

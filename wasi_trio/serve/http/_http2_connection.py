@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from wasi_trio.serve.http import _heads as heads
 from wasi_trio.serve.http._connection import Connection, Front, Phase
 from wasi_trio.serve.http._heads import BadRequest, Fields
 from wasi_trio.serve.http._http2_protocol import LEAVING, WINDOW, FrameReader, Http2Protocol, StreamFailed, TooMuch
-from wasi_trio.serve.http._stream import ClientLeft, HttpStream, ResponseContent, ResponseHead
+from wasi_trio.serve.http._stream import ClientLeft, ResponseContent, ResponseHead, report_left
 from wasi_trio.serve.http._transport import Stream
 from wasi_trio.wasi.http._body import Body, BodyClosed, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
@@ -332,7 +332,7 @@ class Http2Connection(Connection):
 
     def client_left(self) -> None:
         self._leave_all()
-        self.nursery.cancel_scope.cancel()
+        self.end_tasks()
 
     def expire(self) -> None:
         if not self.streams:
@@ -398,7 +398,7 @@ def _checked_name(name: bytes) -> str:
     return text
 
 
-class Http2Stream(HttpStream):
+class Http2Stream:
     """One request of an HTTP/2 connection."""
 
     __slots__ = (
@@ -417,13 +417,18 @@ class Http2Stream(HttpStream):
         "_response",
         "_room",
         "_trailers",
+        "about",
         "blocked_at",
         "number",
+        "on_left",
+        "request",
         "trailers",
     )
 
     def __init__(self, request: Request, connection: Http2Connection, number: int, accepts_trailers: bool) -> None:
-        super().__init__(request)
+        self.request = request
+        self.on_left: Callable[[HttpError], None] | None = None
+        self.about: Callable[[], Mapping[str, str]] | None = None
         self._connection = connection
         self.number = number
         self._accepts_trailers = accepts_trailers
@@ -527,7 +532,7 @@ class Http2Stream(HttpStream):
 
     def _send_if_due(self, send: Callable[[], Awaitable[None]]) -> None:
         if not self._is_over and not self._ends:
-            self._connection.nursery.start_soon(send)
+            self._connection.start_soon(send)
 
     def send_head(self, head: ResponseHead, content: ResponseContent) -> None:
         self._head = self._response = head
@@ -641,7 +646,7 @@ class Http2Stream(HttpStream):
     def leave(self, reason: HttpError | None = None) -> None:
         """Report that the client has left, or has reset the stream."""
         self._forget()
-        self.report_left(reason or self._connection.reason)
+        report_left(self, reason or self._connection.reason)
 
     def _forget(self) -> None:
         if self._is_over:

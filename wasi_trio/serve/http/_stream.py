@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from wasi_trio.wasi.http._body import Body, Piece, Trailers
 from wasi_trio.wasi.http._errors import HttpError
@@ -75,7 +75,7 @@ class ResponseContent:
         return buffered > 0 and (self._left is None or buffered <= self._left)
 
 
-class HttpStream(ABC):
+class HttpStream(Protocol):
     """One request, and the way to send its response.
 
     A response is sent either by ``send_whole``, or by ``send_head``, any number of ``send_pieces``, and ``end``.
@@ -85,63 +85,52 @@ class HttpStream(ABC):
     ``on_left`` is called once, with the reason, if the client leaves before the response was sent.
     """
 
-    __slots__ = ("about", "on_left", "request")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.on_left: Callable[[HttpError], None] | None = None
-        #: Returns further fields for the access log. Called at the end of the response.
-        self.about: Callable[[], Mapping[str, str]] | None = None
+    request: Request
+    on_left: Callable[[HttpError], None] | None
+    #: Returns further fields for the access log. Called at the end of the response.
+    about: Callable[[], Mapping[str, str]] | None
 
     @property
     def client(self) -> tuple[str, int] | None:
         """The client's address and port, if it has any."""
-        return None
 
     @property
     def version(self) -> str:
         """The HTTP version, such as 1.1 or 2."""
-        return ""
 
-    def report_left(self, reason: HttpError) -> None:
-        """Call ``on_left``, unless it was called before."""
-        on_left, self.on_left = self.on_left, None
-        if on_left is not None:
-            on_left(reason)
-
-    @abstractmethod
     def receive_into(self, body: Body) -> None:
         """Write the request's content into a body as it arrives, at the pace of the body's reader."""
 
-    @abstractmethod
     def send_whole(self, head: ResponseHead, content: bytes, trailers: Trailers | None) -> None:
         """Send a complete response. Trailers are dropped if the client did not ask for them."""
 
-    @abstractmethod
     def send_later(self, send: Callable[[], Awaitable[None]]) -> None:
         """Run ``send`` as a task of the connection, from the event loop's next turn on.
 
         By then a guest that does not wait may have completed its response. After ``send_whole`` it is not run.
         """
 
-    @abstractmethod
     def send_head(self, head: ResponseHead, content: ResponseContent) -> None:
         """Begin a response. The head is sent with the first content, or by ``send_pieces`` without content.
 
         The stream may take pieces from ``content`` by itself when the guest is about to wait.
         """
 
-    @abstractmethod
     async def send_pieces(self, pieces: list[Piece]) -> None:
         """Send content. Return when the connection has room for more.
 
         Raise ClientLeft. Cancellation leaves the pieces queued.
         """
 
-    @abstractmethod
     async def end(self, trailers: Trailers | None) -> None:
         """End a response begun by ``send_head``. Raise ClientLeft."""
 
-    @abstractmethod
     def abort(self) -> None:
         """Cut the response, visibly for the client. Do nothing if it was sent."""
+
+
+def report_left(stream: HttpStream, reason: HttpError) -> None:
+    """Call a stream's ``on_left``, unless it was called before."""
+    on_left, stream.on_left = stream.on_left, None
+    if on_left is not None:
+        on_left(reason)

@@ -61,7 +61,7 @@ class Input:
         if not self._plain:
             return bytes(await self._stream.receive_some(min(self._size, most)))
         while True:
-            await self.wait()
+            await trio.lowlevel.wait_readable(self._file)
             data = self.receive_now(most)
             if data is not None:
                 return data

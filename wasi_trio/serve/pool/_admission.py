@@ -102,6 +102,10 @@ class Slot:
         self.retired: Retirement | None = None
 
 
+def _always() -> bool:
+    return True
+
+
 class Admission(Generic[R]):
     """Counts requests and instances, and decides by these counts.
 
@@ -110,9 +114,7 @@ class Admission(Generic[R]):
     request. The instance that has been available for longest comes first.
     """
 
-    def __init__(
-        self, bounds: Bounds, has_memory: Callable[[], bool] = lambda: True, places: Places | None = None
-    ) -> None:
+    def __init__(self, bounds: Bounds, has_memory: Callable[[], bool] = _always, places: Places | None = None) -> None:
         self.bounds = bounds
         #: The places shared with other handlers, if any.
         self.places = places

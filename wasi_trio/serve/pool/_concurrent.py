@@ -14,7 +14,8 @@ from wasi_trio.component.concurrency._tasks import CANCELLED
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._pump import Call, Pump
 from wasi_trio.runtime._store import Store
-from wasi_trio.serve.pool._exchange import Exchange, GuestFailed, named
+from wasi_trio.serve.pool._exchange import Exchange, named
+from wasi_trio.serve.pool._failures import GuestFailed
 from wasi_trio.serve.pool._guest import ServiceHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement

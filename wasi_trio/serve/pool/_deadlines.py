@@ -7,7 +7,8 @@ from collections import deque
 import trio
 
 from wasi_trio._texts import get_logger
-from wasi_trio.serve.pool._exchange import DeadlinePassed, Exchange
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import DeadlinePassed
 from wasi_trio.wasi.http._errors import HttpError
 
 log = get_logger("wasi_trio.serve")

@@ -1,36 +1,25 @@
-"""An exchange: one request in the handler, its states, and the ways in which it can fail."""
+"""An exchange: one request in the handler."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from enum import Enum, IntEnum
+from functools import partial
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import trio
 
 from wasi_trio._texts import get_logger
 from wasi_trio.runtime._origins import Origin
+from wasi_trio.serve.pool._failures import ExchangeFailed, GuestFailed
 from wasi_trio.serve.pool._outcomes import Outcome
-from wasi_trio.wasi.http._body import BodyEnd
+from wasi_trio.serve.pool._states import Event, State
+from wasi_trio.wasi.http._body import Body, BodyEnd
 from wasi_trio.wasi.http._errors import HttpError
 from wasi_trio.wasi.http._messages import Request, Response
 
 log = get_logger("wasi_trio.serve")
-
-
-class ExchangeFailed(Exception):
-    """A request received no response. ``status`` is the HTTP status for the client, and ``str()`` is one line.
-
-    ``error`` is the error for a guest that made the request. ``retry_after`` is the time after which a client may try
-    again, in seconds, if that could help.
-    """
-
-    status = 500
-    outcome = Outcome.GUEST_FAILED
-    retry_after: int | None = None
-    error: HttpError | None = None
 
 
 #: The maximum number of requests named in one log line.
@@ -44,143 +33,6 @@ def named(exchanges: Collection[Exchange]) -> str:
         names.append(f"{len(exchanges) - len(names)} more")
     return ", ".join(names) or "no request"
 
-
-class GuestFailed(ExchangeFailed):
-    """The guest trapped, exited, or returned without a response."""
-
-
-class InstantiationFailed(ExchangeFailed):
-    """No instance could be created for the request."""
-
-    status = 503
-    outcome = Outcome.INSTANTIATION_FAILED
-
-
-class Overloaded(ExchangeFailed):
-    """The queue of waiting requests is full, or the memory does not suffice for another instance."""
-
-    status = 503
-    outcome = Outcome.OVERLOADED
-    retry_after = 1
-
-
-class ShuttingDown(ExchangeFailed):
-    """The handler ended before the guest answered."""
-
-    status = 503
-    outcome = Outcome.SHUTDOWN
-    retry_after = 1
-
-
-class DeadlinePassed(ExchangeFailed):
-    """The guest did not answer by the request's deadline."""
-
-    status = 504
-    outcome = Outcome.DEADLINE
-
-
-class CpuTimeExceeded(ExchangeFailed):
-    """The guest exceeded the request's limit of processor time."""
-
-    status = 503
-    outcome = Outcome.CPU_TIME
-
-
-class Event(IntEnum):
-    """An event that moves an exchange to another state."""
-
-    #: An instance was chosen or started for the request.
-    PLACE = 1
-    #: The guest is called with the request.
-    BEGIN = 2
-    #: The guest has set the response's head.
-    RESPOND = 3
-    #: No response will follow.
-    FAIL = 4
-    #: The client left, or the caller cancelled.
-    ABANDON = 5
-    #: The time limit of the response's head has passed, or after it that of a pause in the body.
-    EXPIRE = 6
-    #: The guest is done with the request.
-    GUEST_DONE = 7
-    #: The response has ended early, which frees its place. The guest may continue, as after any response.
-    CLOSE = 8
-    #: The request waits again, because the memory does not suffice for an instance.
-    QUEUE = 9
-
-
-class State(Enum):
-    """The state of an exchange. ``TABLE`` has the transitions. An answered exchange has a response or a failure."""
-
-    answered: bool
-    moves: Mapping[Event, State]
-
-    def __init__(self, number: int, answered: bool) -> None:
-        self.answered = answered
-
-    #: The request waits in the queue.
-    QUEUED = 1, False
-    #: The request has a place, and waits for its instance.
-    PLACED = 2, False
-    #: The guest works on the request.
-    WORKING = 3, False
-    #: The response has a head, and the guest continues.
-    RESPONDED = 4, True
-    #: The exchange failed. The guest, or the creation of its instance, may continue.
-    FAILED = 5, True
-    #: The client left before an answer. The guest's work is being stopped.
-    ABANDONED = 6, False
-    #: The client left after an answer. The guest's work is being stopped.
-    DROPPED = 7, True
-    #: The deadline has passed without a response. The guest's work is being stopped.
-    OVERDUE = 8, True
-    #: The response paused for too long and is cut. The guest's work is being stopped.
-    STALLED = 9, True
-    #: The place is free. The guest may continue after its early end of the response, unless the client leaves.
-    CLOSED = 10, True
-    #: The place is free, and the guest is done.
-    ENDED = 11, True
-
-
-#: The transitions. RESPOND, FAIL, ABANDON and EXPIRE come from outside at any time, and have no effect in the other
-#: states, because they come too late. The handler sends the other events, and must not send them there.
-TABLE: Final[Mapping[State, Mapping[Event, State]]] = {
-    State.QUEUED: {
-        Event.PLACE: State.PLACED,
-        Event.FAIL: State.ENDED,
-        Event.ABANDON: State.ENDED,
-        Event.EXPIRE: State.ENDED,
-    },
-    State.PLACED: {
-        Event.PLACE: State.PLACED,
-        Event.QUEUE: State.QUEUED,
-        Event.BEGIN: State.WORKING,
-        Event.FAIL: State.FAILED,
-        Event.ABANDON: State.ABANDONED,
-        Event.EXPIRE: State.OVERDUE,
-    },
-    State.WORKING: {
-        Event.RESPOND: State.RESPONDED,
-        Event.FAIL: State.FAILED,
-        Event.ABANDON: State.ABANDONED,
-        Event.EXPIRE: State.OVERDUE,
-    },
-    State.RESPONDED: {
-        Event.ABANDON: State.DROPPED,
-        Event.EXPIRE: State.STALLED,
-        Event.CLOSE: State.CLOSED,
-        Event.GUEST_DONE: State.ENDED,
-    },
-    State.FAILED: {Event.ABANDON: State.DROPPED, Event.GUEST_DONE: State.ENDED},
-    State.ABANDONED: {Event.PLACE: State.ABANDONED, Event.FAIL: State.DROPPED},
-    State.DROPPED: {Event.CLOSE: State.ENDED, Event.GUEST_DONE: State.ENDED},
-    State.OVERDUE: {Event.PLACE: State.OVERDUE, Event.GUEST_DONE: State.ENDED},
-    State.STALLED: {Event.CLOSE: State.ENDED, Event.GUEST_DONE: State.ENDED},
-    State.CLOSED: {Event.ABANDON: State.ENDED},
-    State.ENDED: {},
-}
-for _state, _moves in TABLE.items():
-    _state.moves = _moves
 
 _ANY_TIME = frozenset({Event.RESPOND, Event.FAIL, Event.ABANDON, Event.EXPIRE})
 #: The states before a response in which nobody has stopped the guest's work.
@@ -415,16 +267,15 @@ class Exchange:
         """Cut the response if the guest makes the reader wait this long for the next part of the body."""
         assert self.response is not None
         body = self.response.body
-
-        def late() -> None:
-            failure = f"the guest's response paused for more than {seconds:g} s"
-            log.warning("%s: %s", self, failure, extra={"about": self.about()})
-            if self.advance(Event.EXPIRE):
-                self._stop(late=True)
-            body.abort(HttpError("HTTP-response-timeout"))
-
         body.read_timeout = seconds
-        body.on_read_timeout = late
+        body.on_read_timeout = partial(self._paused, body, seconds)
+
+    def _paused(self, body: Body, seconds: float) -> None:
+        failure = f"the guest's response paused for more than {seconds:g} s"
+        log.warning("%s: %s", self, failure, extra={"about": self.about()})
+        if self.advance(Event.EXPIRE):
+            self._stop(late=True)
+        body.abort(HttpError("HTTP-response-timeout"))
 
     def cancel(self) -> None:
         """Abandon the exchange: stop the guest's work, or prevent it."""

@@ -11,7 +11,8 @@ from wasi_trio.component.concurrency._lifted import LiftedFunction
 from wasi_trio.runtime._component import LinkedComponent
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._pump import Call
-from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import GuestFailed
 from wasi_trio.wasi import p2, p3
 from wasi_trio.wasi._exports import find_exported, other_versions
 from wasi_trio.wasi.http._messages import Response

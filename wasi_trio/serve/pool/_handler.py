@@ -17,13 +17,15 @@ from wasi_trio.runtime._keyboard import uninterrupted
 from wasi_trio.serve.pool._admission import Admission, Bounds, Slot, Verdict
 from wasi_trio.serve.pool._concurrent import Concurrent
 from wasi_trio.serve.pool._deadlines import Deadlines
-from wasi_trio.serve.pool._exchange import Event, Exchange, Overloaded, ShuttingDown, State
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import Overloaded, ShuttingDown
 from wasi_trio.serve.pool._guest import GuestCalls, guest_calls
 from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._one_at_a_time import OneAtATime
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.serve.pool._shortage import Shortage
+from wasi_trio.serve.pool._states import Event, State
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.serve.pool._worker import Worker
 from wasi_trio.wasi._stdio import StdoutSink

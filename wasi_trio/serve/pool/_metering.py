@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from wasi_trio.component._errors import Trap
-from wasi_trio.serve.pool._exchange import CpuTimeExceeded, Exchange
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import CpuTimeExceeded
 from wasi_trio.serve.pool._outcomes import Retirement
 from wasi_trio.wasi.http._errors import HttpError
 

@@ -11,7 +11,8 @@ from wasi_trio._texts import get_logger
 from wasi_trio.component._errors import Trap
 from wasi_trio.runtime._instance import Instance
 from wasi_trio.runtime._origins import ORIGIN
-from wasi_trio.serve.pool._exchange import Exchange, GuestFailed
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._failures import GuestFailed
 from wasi_trio.serve.pool._guest import IncomingHandler
 from wasi_trio.serve.pool._metering import UsedUp, charge, retirement
 from wasi_trio.serve.pool._outcomes import Retirement

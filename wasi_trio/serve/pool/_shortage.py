@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from wasi_trio.serve.pool._exchange import Exchange, State
+from wasi_trio.serve.pool._exchange import Exchange
+from wasi_trio.serve.pool._states import State
 
 
 class Shortage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -16,21 +17,19 @@ from wasi_trio.runtime._origins import ORIGIN
 from wasi_trio.runtime._run_queue import run_queue
 from wasi_trio.runtime._running import Guest
 from wasi_trio.serve.pool._admission import Admission, Slot
-from wasi_trio.serve.pool._exchange import (
+from wasi_trio.serve.pool._exchange import Exchange, named
+from wasi_trio.serve.pool._failures import (
     DeadlinePassed,
-    Event,
-    Exchange,
     ExchangeFailed,
     GuestFailed,
     InstantiationFailed,
     ShuttingDown,
-    State,
-    named,
 )
 from wasi_trio.serve.pool._guest import GuestCalls
 from wasi_trio.serve.pool._metering import charge
 from wasi_trio.serve.pool._options import HandlerOptions
 from wasi_trio.serve.pool._outcomes import Retirement
+from wasi_trio.serve.pool._states import Event, State
 from wasi_trio.serve.pool._watchdog import Watchdog
 from wasi_trio.wasi._context import WasiContext
 from wasi_trio.wasi._exit import Exit
@@ -240,7 +239,7 @@ class Worker:
             if exchange.state is not State.PLACED:  # its client left, or its deadline passed, before the start
                 self._scope.cancel()
             try:
-                meter = None if limit is None else lambda _, seconds: charge(exchange, seconds, limit)
+                meter = None if limit is None else partial(_charge, exchange, limit)
                 return await Instance.instantiate(self.pool.component, context, self.pool.options.limits, meter)
             except Exit as exit_:
                 reason = f"it exited with code {exit_.code}"
@@ -399,6 +398,10 @@ class Worker:
                 await trio.sleep_until(self._idle_since + timeout)
             else:
                 self.retire(Retirement.IDLE)
+
+
+def _charge(exchange: Exchange, limit: float, task: object, seconds: float) -> None:
+    charge(exchange, seconds, limit)
 
 
 #: The first line of Python's tracebacks.

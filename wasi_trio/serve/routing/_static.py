@@ -15,9 +15,10 @@ import trio
 
 from wasi_trio._texts import get_logger
 from wasi_trio.serve._mounting import below
-from wasi_trio.serve.pool._exchange import Event, Exchange
+from wasi_trio.serve.pool._exchange import Exchange
 from wasi_trio.serve.pool._observer import Observer
 from wasi_trio.serve.pool._options import HandlerOptions
+from wasi_trio.serve.pool._states import Event
 from wasi_trio.serve.pool._tracing import Carrier
 from wasi_trio.serve.routing._conditions import Representation, Verdict, judge
 from wasi_trio.wasi.filesystem._opened import BUFFER_SIZE, Files, Opened, OpenFlags

@@ -51,20 +51,28 @@ class RequestTarget:
     authority, an empty path is the root (RFC 9110, section 4.2.3).
     """
 
-    # No slots, because a class with slots of its own could not inherit this as a second base.
-    _method: Variant = _METHODS["GET"]
-    _path_with_query: str | None = None
-    _scheme: Variant | None = None
-    _authority: str | None = None
-    _account: Account | None = None
-    _charge: Charge | None = None
+    __slots__ = ("_account", "_charge", "authority", "method", "path_with_query", "scheme")
+
+    def __init__(
+        self,
+        method: Variant = _METHODS["GET"],
+        path_with_query: str | None = None,
+        scheme: Variant | None = None,
+        authority: str | None = None,
+    ) -> None:
+        self.method = method
+        self.path_with_query = path_with_query
+        self.scheme = scheme
+        self.authority = authority
+        self._account: Account | None = None
+        self._charge: Charge | None = None
 
     def bill(self, account: Account) -> None:
         """Charge the target to an account from its next change on."""
         self._account = account
 
     def _count(self) -> None:
-        size = len(self._path_with_query or "") + len(self._authority or "")
+        size = len(self.path_with_query or "") + len(self.authority or "")
         if size > FREE and self._account is not None:
             self._charge = None
             self._charge = Charge(self._account, size)
@@ -73,13 +81,13 @@ class RequestTarget:
         text = method_text(method)
         if len(text) > MAX_METHOD or not is_token(text):
             return _REFUSED
-        self._method = method_variant(text)
+        self.method = method_variant(text)
         return _DONE
 
     def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
         if path_with_query is not None and (len(path_with_query) > MAX_URI or not is_path_with_query(path_with_query)):
             return _REFUSED
-        self._path_with_query = "/" if path_with_query == "" else path_with_query
+        self.path_with_query = "/" if path_with_query == "" else path_with_query
         self._count()
         return _DONE
 
@@ -88,7 +96,7 @@ class RequestTarget:
             if not is_scheme(scheme.value):
                 return _REFUSED
             scheme = scheme_variant(scheme.value)
-        self._scheme = scheme
+        self.scheme = scheme
         return _DONE
 
     def set_authority(self, authority: str | None) -> Ok[None] | Err[None]:
@@ -99,6 +107,6 @@ class RequestTarget:
                 split_authority(authority)
             except ValueError:
                 return _REFUSED
-        self._authority = authority
+        self.authority = authority
         self._count()
         return _DONE

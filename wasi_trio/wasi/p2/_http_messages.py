@@ -132,34 +132,52 @@ class _Outgoing:
             self._body.close()
 
 
-class OutgoingRequest(_Outgoing, RequestTarget):
+class OutgoingRequest(_Outgoing):
     """A request from a guest."""
+
+    __slots__ = ("_target",)
 
     size_case = "HTTP-request-body-size"
 
+    def __init__(self, headers: Fields) -> None:
+        super().__init__(headers)
+        self._target = RequestTarget()
+
     def bill(self, account: Account) -> None:
         super().bill(account)
-        RequestTarget.bill(self, account)
+        self._target.bill(account)
 
     def method(self) -> Variant:
-        return self._method
+        return self._target.method
 
     def path_with_query(self) -> str | None:
-        return self._path_with_query
+        return self._target.path_with_query
 
     def scheme(self) -> Variant | None:
-        return self._scheme
+        return self._target.scheme
 
     def authority(self) -> str | None:
-        return self._authority
+        return self._target.authority
+
+    def set_method(self, method: Variant) -> Ok[None] | Err[None]:
+        return self._target.set_method(method)
+
+    def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
+        return self._target.set_path_with_query(path_with_query)
+
+    def set_scheme(self, scheme: Variant | None) -> Ok[None] | Err[None]:
+        return self._target.set_scheme(scheme)
+
+    def set_authority(self, authority: str | None) -> Ok[None] | Err[None]:
+        return self._target.set_authority(authority)
 
     def to_request(self) -> Request:
         """Return the message. The default scheme is https. Raises HttpError if the request cannot be sent."""
         request = Request(
-            method_text(self._method),
-            scheme_text(self._scheme),
-            self._authority,
-            self._path_with_query,
+            method_text(self._target.method),
+            scheme_text(self._target.scheme),
+            self._target.authority,
+            self._target.path_with_query,
             self._headers.for_wire(),
             self.content(),
         )

@@ -7,7 +7,7 @@ guest can consume the contents of either. The host can convert either to the neu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from wasi_trio.component._account import Account
 from wasi_trio.component._values import Err, Ok, Variant
@@ -35,7 +35,7 @@ class _Message:
     """Headers and contents."""
 
     #: the ``error-code`` for contents that differ from the announced length
-    _size_case: str
+    _size_case: ClassVar[str]
 
     def __init__(self, headers: Fields, contents: Contents) -> None:
         headers.immutable = True
@@ -62,30 +62,34 @@ class _Message:
             raise HttpError("HTTP-protocol-error") from error
 
 
-class Request(_Message, RequestTarget):
+class Request(_Message):
     """A request, from a guest or for a guest."""
 
-    _size_case = "HTTP-request-body-size"
+    _size_case: ClassVar[str] = "HTTP-request-body-size"
 
-    def bill(self, account: Account) -> None:
-        self._contents.bill(account)
-        self._account = account
-
-    def __init__(self, headers: Fields, contents: Contents, options: RequestOptions | None = None) -> None:
+    def __init__(
+        self,
+        headers: Fields,
+        contents: Contents,
+        options: RequestOptions | None = None,
+        target: RequestTarget | None = None,
+    ) -> None:
         super().__init__(headers, contents)
+        self._target = RequestTarget() if target is None else target
         self._options = options
         if options is not None:
             options.immutable = True
 
+    def bill(self, account: Account) -> None:
+        self._contents.bill(account)
+        self._target.bill(account)
+
     @classmethod
     def received(cls, request: messages.Request) -> Request:
         """Return a received request for a guest."""
-        made = cls(Fields.received(request.headers, counted=False), HostContents(request.body))
-        made._method = method_variant(request.method)
-        made._path_with_query = request.path_with_query
-        made._scheme = None if request.scheme is None else scheme_variant(request.scheme)
-        made._authority = request.authority
-        return made
+        scheme = None if request.scheme is None else scheme_variant(request.scheme)
+        target = RequestTarget(method_variant(request.method), request.path_with_query, scheme, request.authority)
+        return cls(Fields.received(request.headers, counted=False), HostContents(request.body), None, target)
 
     @staticmethod
     def new(
@@ -95,16 +99,28 @@ class Request(_Message, RequestTarget):
         return Request(headers, made, options), made.transmission.future
 
     def get_method(self) -> Variant:
-        return self._method
+        return self._target.method
 
     def get_path_with_query(self) -> str | None:
-        return self._path_with_query
+        return self._target.path_with_query
 
     def get_scheme(self) -> Variant | None:
-        return self._scheme
+        return self._target.scheme
 
     def get_authority(self) -> str | None:
-        return self._authority
+        return self._target.authority
+
+    def set_method(self, method: Variant) -> Ok[None] | Err[None]:
+        return self._target.set_method(method)
+
+    def set_path_with_query(self, path_with_query: str | None) -> Ok[None] | Err[None]:
+        return self._target.set_path_with_query(path_with_query)
+
+    def set_scheme(self, scheme: Variant | None) -> Ok[None] | Err[None]:
+        return self._target.set_scheme(scheme)
+
+    def set_authority(self, authority: str | None) -> Ok[None] | Err[None]:
+        return self._target.set_authority(authority)
 
     def get_options(self) -> RequestOptions | None:
         return self._options
@@ -126,15 +142,15 @@ class Request(_Message, RequestTarget):
         except HttpError as error:
             self.discard(error)
             raise
-        method = method_text(self._method)
+        method = method_text(self._target.method)
         if isinstance(self._contents, GuestContents):
             self._contents.trailers_expected = method in _WITH_CONTENTS
             self._contents.transmission.awaits_answer = True
         return messages.Request(
             method,
-            scheme_text(self._scheme),
-            self._authority,
-            self._path_with_query,
+            scheme_text(self._target.scheme),
+            self._target.authority,
+            self._target.path_with_query,
             self._headers.for_wire(),
             self._contents.to_body(ContentLength(expected), self._size_case),
         )
@@ -159,7 +175,7 @@ class Request(_Message, RequestTarget):
 class Response(_Message):
     """A response, from a guest or for a guest."""
 
-    _size_case = "HTTP-response-body-size"
+    _size_case: ClassVar[str] = "HTTP-response-body-size"
 
     def __init__(self, headers: Fields, contents: Contents, status: int = 200) -> None:
         super().__init__(headers, contents)
